@@ -1,0 +1,1 @@
+//! Functions run in other processes: Process and Pool.

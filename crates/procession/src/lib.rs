@@ -1,0 +1,1 @@
+//! Processes coordinate through shared memory and survive kill -9.

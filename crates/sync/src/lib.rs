@@ -1,0 +1,1 @@
+//! Locks between processes that no kill -9 can leave held.
