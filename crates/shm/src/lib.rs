@@ -1,6 +1,29 @@
 //! Named shared-memory segments, the registry of processes with their lifelines, inventory and garbage
 //! collection.
+//!
+//! An object is one file in `/dev/shm` that appears whole and is removed once. Claims in it name their owner by
+//! [`OwnerId`], and [`Registration::is_dead`] tells whether that owner's process is gone.
 
 mod carry;
+mod error;
+pub mod gc;
+mod header;
+mod inventory;
+mod namespace;
+pub mod object;
+mod owner;
+mod registry;
+mod segment;
+mod shared;
 
 pub use carry::{Carried, carry, carrying};
+pub use error::OpenError;
+pub use header::{FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, element_tag, fnv};
+pub use inventory::{Entry, list_all};
+pub use namespace::Namespace;
+pub use object::{Handle, Object, Placement, Segment};
+pub use owner::OwnerId;
+pub use registry::{
+    DEFAULT_SLOTS, Participant, Registration, Unknowable, register, register_with_slots, set_process_name,
+};
+pub use shared::Shared;

@@ -1,1 +1,25 @@
 //! The only door to the kernel: futexes, clocks, mappings, file locks, pidfds, crash points.
+//!
+//! Functions here are thin: they retry what the kernel asks to retry, turn errno into [`std::io::Error`], and
+//! decide nothing. What an object is called and what to do about a failure is known one layer up.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
+compile_error!("procession needs 64-bit little-endian Linux: the futex is the low half of a 64-bit word");
+
+pub mod clock;
+pub mod cpu;
+pub mod crash;
+mod exit;
+pub mod file_lock;
+pub mod fork;
+pub mod futex;
+mod loose_fd;
+mod mapping;
+pub mod random;
+pub mod shm_file;
+
+pub use clock::Deadline;
+pub use crash::crash_point;
+pub use exit::at_exit;
+pub use loose_fd::LooseFd;
+pub use mapping::{Lifeline, Mapping, ShmSafe};

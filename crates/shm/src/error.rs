@@ -1,0 +1,219 @@
+//! Why an object could not be created, opened, listed or removed.
+
+use crate::namespace::Namespace;
+use std::io;
+
+/// Why an object could not be created, opened or removed; each variant names the object and both sides of a
+/// disagreement.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A name outside `[A-Za-z0-9._-]{1,100}`, or one that begins with a dot.
+    #[error("invalid name {name:?}: {reason}")]
+    InvalidName {
+        /// What was given.
+        name: String,
+        /// Which rule it breaks.
+        reason: &'static str,
+    },
+    /// Nothing has this name.
+    #[error("no object {object}: create it first, or use open_or_create")]
+    NotFound {
+        /// Name and namespace.
+        object: String,
+    },
+    /// The name is taken.
+    #[error("object {object} exists already: open it, or use open_or_create")]
+    AlreadyExists {
+        /// Name and namespace.
+        object: String,
+    },
+    /// The file belongs to another user.
+    #[error("object {object} belongs to uid {owner}, not to uid {ours}")]
+    WrongOwner {
+        /// Name and namespace.
+        object: String,
+        /// Who owns the file.
+        owner: u32,
+        /// Who we are.
+        ours: u32,
+    },
+    /// More users may touch the file than the caller allows.
+    #[error(
+        "object {object} has mode {found:o}, which allows more than the {asked:o} asked for; ask with .mode(0o{found:o})"
+    )]
+    WrongMode {
+        /// Name and namespace.
+        object: String,
+        /// The file's permission bits.
+        found: u32,
+        /// The bits the caller allows.
+        asked: u32,
+    },
+    /// A directory, link, FIFO or device has this name.
+    #[error("{object} is not a regular file in /dev/shm")]
+    NotRegularFile {
+        /// Name and namespace.
+        object: String,
+    },
+    /// The file was not made by this library.
+    #[error("{object} is not a procession object: its header does not begin with the magic bytes")]
+    NotAnObject {
+        /// Name and namespace.
+        object: String,
+    },
+    /// The file is shorter or longer than its header says.
+    #[error("object {object} is truncated: {found} bytes, its header says {expected}")]
+    Truncated {
+        /// Name and namespace.
+        object: String,
+        /// The size in the header.
+        expected: u64,
+        /// The size of the file.
+        found: u64,
+    },
+    /// Another version of the format wrote it.
+    #[error("object {object} has format version {found}, this program understands version {ours}")]
+    Version {
+        /// Name and namespace.
+        object: String,
+        /// The version in the header.
+        found: u32,
+        /// The version of this library.
+        ours: u32,
+    },
+    /// The same version laid out differently: two builds that must not share.
+    #[error("object {object} has layout {found:08x}, this program uses {ours:08x}; both must be built alike")]
+    Layout {
+        /// Name and namespace.
+        object: String,
+        /// The fingerprint in the header.
+        found: u32,
+        /// The fingerprint of this build.
+        ours: u32,
+    },
+    /// Another kind of object has this name.
+    #[error("object {object} is a {found}, not a {asked}")]
+    Kind {
+        /// Name and namespace.
+        object: String,
+        /// What it is.
+        found: crate::Kind,
+        /// What was asked for.
+        asked: crate::Kind,
+    },
+    /// It was created with another parameter than the one asked for.
+    #[error("object {object} was created with {parameter} {found}, not {asked}")]
+    Parameter {
+        /// Name and namespace.
+        object: String,
+        /// Which one: `capacity`, `bytes`, …
+        parameter: &'static str,
+        /// What it was created with.
+        found: u64,
+        /// What was asked for.
+        asked: u64,
+    },
+    /// Its elements have another type.
+    #[error("object {object} holds elements of type {found}, not {asked}")]
+    ElementType {
+        /// Name and namespace.
+        object: String,
+        /// The type it was created with.
+        found: String,
+        /// The type asked for.
+        asked: String,
+    },
+    /// Its messages are encoded in another way.
+    #[error("object {object} uses codec {found}, this program uses codec {asked}")]
+    Codec {
+        /// Name and namespace.
+        object: String,
+        /// The codec in the header.
+        found: u32,
+        /// Ours.
+        asked: u32,
+    },
+    /// The namespace's registry was removed while in use: processes of the old and of the new one must not share.
+    #[error(
+        "the registry of namespace {namespace:?} was removed or replaced while {object} is in use; end the processes that use it, then run `procession gc`"
+    )]
+    RegistryChanged {
+        /// Name and namespace of the object, or the registry itself.
+        object: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// As many processes are registered as the registry has slots.
+    #[error("the registry of namespace {namespace:?} is full: all {slots} slots belong to live processes")]
+    RegistryFull {
+        /// The namespace.
+        namespace: String,
+        /// How many processes it holds.
+        slots: u32,
+    },
+    /// `/dev/shm` cannot prove that a process is alive (overlayfs, a network file system).
+    #[error(
+        "/dev/shm is not a tmpfs that keeps locks of mappings (namespace {namespace:?}): mount a tmpfs there"
+    )]
+    LifelineUnsupported {
+        /// The namespace.
+        namespace: String,
+    },
+    /// `/dev/shm` is full.
+    #[error("no space in /dev/shm for {bytes} bytes of {object}")]
+    NoSpace {
+        /// Name and namespace.
+        object: String,
+        /// How much was needed.
+        bytes: u64,
+    },
+    /// A handle names an object that was removed, or replaced by another of the same name.
+    #[error("object {object} is gone: it was removed after this handle was made")]
+    Gone {
+        /// Name and namespace.
+        object: String,
+    },
+    /// The header is ours, but what it says is impossible.
+    #[error("object {object} is corrupt: {what}")]
+    Corrupt {
+        /// Name and namespace.
+        object: String,
+        /// What is impossible.
+        what: &'static str,
+    },
+    /// The kernel refused.
+    #[error("failed to {operation} {object}")]
+    Os {
+        /// What was tried.
+        operation: &'static str,
+        /// Name and namespace.
+        object: String,
+        /// The kernel's reason.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// Wraps a kernel error; `ENOSPC` and `ENOENT` have variants of their own.
+    pub(crate) fn os(operation: &'static str, object: &ObjectName<'_>, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::NotFound if operation == "open" => Self::NotFound { object: object.to_string() },
+            _ => Self::Os { operation, object: object.to_string(), source },
+        }
+    }
+}
+
+/// An object's name as errors show it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ObjectName<'a> {
+    pub(crate) namespace: &'a Namespace,
+    pub(crate) name: &'a str,
+}
+
+impl std::fmt::Display for ObjectName<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} in namespace {:?}", self.name, self.namespace.name())
+    }
+}

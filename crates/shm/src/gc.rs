@@ -1,0 +1,99 @@
+//! Removing what the dead left behind.
+//!
+//! Garbage is: an ephemeral or anonymous object that nobody is attached to; in a private namespace whose registry
+//! nobody is attached to, everything; and a registry that nobody is attached to, once it is alone. A named
+//! object is never garbage by itself: what was put into it is there for the next process.
+
+use crate::error::OpenError;
+use crate::inventory::{Entry, entry, list_all};
+use crate::namespace::{self, Namespace, REGISTRY};
+use crate::segment;
+use procession_sys::shm_file;
+use std::collections::BTreeSet;
+
+/// How many files a registering process looks at, so that joining stays cheap in a crowded namespace.
+const PROBES: usize = 32;
+
+/// What [`collect`] does besides looking.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Only says what would be removed.
+    pub dry_run: bool,
+    /// Also removes named objects that nobody is attached to, with all that is in them.
+    pub unused: bool,
+}
+
+/// Removes the garbage of `namespace`, or of all of this user's namespaces; what was (or would be) removed.
+///
+/// # Errors
+/// [`OpenError::Os`] when `/dev/shm` cannot be read; what cannot be removed now is left out of the answer.
+pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<Entry>, OpenError> {
+    let entries = match namespace {
+        Some(namespace) => namespace.list()?,
+        None => list_all()?,
+    };
+    let in_use: BTreeSet<String> = entries
+        .iter()
+        .filter(|entry| entry.is_registry() && entry.attached)
+        .map(|entry| entry.namespace.name().to_owned())
+        .collect();
+    let is_garbage = |entry: &Entry| {
+        let abandoned = !in_use.contains(entry.namespace.name());
+        !entry.attached
+            && !entry.is_registry()
+            && (entry.is_garbage() || options.unused || (abandoned && entry.namespace.is_private()))
+    };
+    let (garbage, kept): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_garbage);
+    let remove = |entry: &Entry| options.dry_run || remove(entry);
+    let mut removed: Vec<Entry> = garbage.into_iter().filter(remove).collect();
+    // Registries last: only one that stands alone is of no use to anybody.
+    for registry in kept.iter().filter(|entry| entry.is_registry() && !entry.attached) {
+        let is_alone = kept.iter().filter(|other| other.namespace == registry.namespace).count() == 1;
+        if is_alone && remove(registry) {
+            removed.push(registry.clone());
+        }
+    }
+    Ok(removed)
+}
+
+fn remove(entry: &Entry) -> bool {
+    segment::collect(&entry.namespace.file_name(&entry.name), &entry.namespace).unwrap_or(false)
+}
+
+/// Run by each process that joins: the anonymous leftovers of its namespace, and private namespaces whose
+/// processes are all gone. Bounded, and silent: what fails is left to the next.
+pub(crate) fn sweep_at_registration(namespace: &Namespace) {
+    let Ok(files) = shm_file::names(&namespace::user_prefix()) else { return };
+    let is_candidate = |file: &&String| {
+        Namespace::parse_file_name(file).is_some_and(|(other, name)| {
+            let leftover = other == *namespace && namespace::is_anonymous(name);
+            leftover || (other != *namespace && other.is_private() && name == REGISTRY)
+        })
+    };
+    let candidates: Vec<&String> = files.iter().filter(is_candidate).collect();
+    // From a different place each time, so that all are looked at in the end.
+    let start = if candidates.is_empty() { 0 } else { std::process::id() as usize % candidates.len() };
+    for file in candidates.iter().cycle().skip(start).take(candidates.len().min(PROBES)) {
+        let Some(found) = entry(file).filter(|found| !found.attached) else { continue };
+        if found.is_registry() {
+            drop(collect(Some(&found.namespace), Options::default()));
+        } else if found.is_garbage() {
+            let _: bool = remove(&found);
+        }
+    }
+}
+
+/// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace.
+pub(crate) fn sweep_abandoned(namespace: &Namespace) {
+    for found in namespace.list().unwrap_or_default() {
+        if !found.attached && (found.is_garbage() || (namespace.is_private() && !found.is_registry())) {
+            let _: bool = remove(&found);
+        }
+    }
+}
+
+/// Whether the namespace has no object but its registry.
+pub(crate) fn is_empty(namespace: &Namespace) -> bool {
+    shm_file::names(&namespace.prefix())
+        .is_ok_and(|files| files.iter().all(|file| *file == namespace.file_name(REGISTRY)))
+}

@@ -1,0 +1,381 @@
+//! The first page of every segment: what the object is, so that nobody uses it as something else.
+//!
+//! The page is written before the file has a name and never changes afterwards, but for two atomic words:
+//! `state` and `registry`. It is read by copying the page out, checking it, and using the copy.
+//!
+//! | offset | bytes | field |
+//! |---|---|---|
+//! | 0 | 8 | magic |
+//! | 8 | 4 | format version |
+//! | 12 | 4 | layout fingerprint: constants and struct sizes folded into one number |
+//! | 16 | 4 | kind |
+//! | 20 | 4 | flags: 1 ephemeral |
+//! | 24 | 4 | **state**: 0 live, 1 retired (being removed; whoever finds it finishes that) |
+//! | 28 | 4 | codec of messages, 0 for none |
+//! | 32 | 8 | size of the file |
+//! | 40 | 16 | instance id, random |
+//! | 56 | 8 | **registry**: instance of the registry whose owner ids the body may hold |
+//! | 64 | 32 | four parameters, by kind |
+//! | 96 | 4 | creator's pid |
+//! | 100 | 4 | mode |
+//! | 104 | 8 | creation time, ns since the epoch |
+//! | 112 | 16 | boot id |
+//! | 128 | 8 | hash of the element type's tag |
+//! | 136 | 2 | length of the tag that follows |
+//! | 138 | 246 | the tag, cut at 246 bytes |
+//! | 4088 | 8 | checksum over all of it but the two words |
+
+use crate::error::{ObjectName, OpenError};
+use procession_sys::{clock, random};
+use std::fmt;
+
+/// Bytes before the body of every segment.
+pub const HEADER_LEN: usize = 4096;
+pub(crate) const STATE_OFFSET: usize = 24;
+pub(crate) const REGISTRY_OFFSET: usize = 56;
+pub(crate) const LIVE: u32 = 0;
+pub(crate) const RETIRED: u32 = 1;
+
+/// The version of the format that this library reads and writes; see `docs/format.md`.
+pub const FORMAT_VERSION: u32 = 1;
+const MAGIC: u64 = u64::from_le_bytes(*b"\x7fPROCES\n");
+const FINGERPRINT: u32 = fingerprint();
+const EPHEMERAL: u32 = 1;
+const TAG_OFFSET: usize = 138;
+const TAG_MAX: usize = 246;
+const CHECKSUM_OFFSET: usize = 4088;
+
+/// What an object is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kind(pub(crate) u32);
+
+impl Kind {
+    /// The namespace's table of processes.
+    pub const REGISTRY: Self = Self(1);
+    /// `procession::Lock`.
+    pub const LOCK: Self = Self(2);
+    /// `procession::Queue`.
+    pub const QUEUE: Self = Self(3);
+    /// The two rings between a pool and one of its workers.
+    pub const POOL_WORKER: Self = Self(4);
+
+    /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::REGISTRY => "registry",
+            Self::LOCK => "lock",
+            Self::QUEUE => "queue",
+            Self::POOL_WORKER => "pool-worker",
+            _ => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({}, {})", self.0, self.name())
+    }
+}
+
+/// A random 128-bit number: this object, and no other that had or will have its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct InstanceId([u64; 2]);
+
+impl InstanceId {
+    /// Half of it: enough to tell objects apart inside one process.
+    #[must_use]
+    pub fn low(self) -> u64 {
+        self.0[0]
+    }
+}
+
+/// One parameter of an object: what it is created with, and whether an opener insists on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parameter {
+    /// What errors call it.
+    pub name: &'static str,
+    /// The value.
+    pub value: u64,
+    /// Whether the caller named the value: an opener who did not accepts any.
+    pub asked: bool,
+}
+
+/// What is written into a header besides identity and time.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// What the object is.
+    pub kind: Kind,
+    /// How many bytes follow the header.
+    pub body_len: u64,
+    /// By kind.
+    pub parameters: [Parameter; 4],
+    /// The element type, for objects that hold elements.
+    pub element: Option<String>,
+    /// How messages are encoded; 0 for none.
+    pub codec: u32,
+}
+
+/// A header that was copied out and checked.
+#[derive(Clone, Debug)]
+pub struct Header {
+    /// What the object is.
+    pub kind: Kind,
+    /// Whether it goes with its last attached process.
+    pub ephemeral: bool,
+    /// How messages are encoded; 0 for none.
+    pub codec: u32,
+    /// The size of the file.
+    pub size: u64,
+    /// Which object it is.
+    pub instance: InstanceId,
+    /// The registry its owner ids belong to, when the header was read.
+    pub registry: u64,
+    /// By kind.
+    pub parameters: [u64; 4],
+    /// Who made it, in the creator's pid namespace.
+    pub creator: u32,
+    /// Its permission bits.
+    pub mode: u32,
+    /// When it was made, in nanoseconds since the epoch.
+    pub created_ns: u64,
+    /// The element type, possibly cut; empty for objects without elements.
+    pub element: String,
+    element_hash: u64,
+}
+
+/// A header page, to be written or just read.
+pub(crate) type Page = [u8; HEADER_LEN];
+
+/// Fills a fresh header page.
+pub(crate) fn compose(shape: &Shape, ephemeral: bool, mode: u32, registry: u64) -> Page {
+    let mut page = [0; HEADER_LEN];
+    let mut put = |offset: usize, bytes: &[u8]| page[offset..offset + bytes.len()].copy_from_slice(bytes);
+    put(0, &MAGIC.to_le_bytes());
+    put(8, &FORMAT_VERSION.to_le_bytes());
+    put(12, &FINGERPRINT.to_le_bytes());
+    put(16, &shape.kind.0.to_le_bytes());
+    put(20, &u32::from(ephemeral).to_le_bytes());
+    put(STATE_OFFSET, &LIVE.to_le_bytes());
+    put(28, &shape.codec.to_le_bytes());
+    put(32, &(HEADER_LEN as u64 + shape.body_len).to_le_bytes());
+    put(40, &random::nonzero_u64().to_le_bytes());
+    put(48, &random::nonzero_u64().to_le_bytes());
+    put(REGISTRY_OFFSET, &registry.to_le_bytes());
+    for (index, parameter) in shape.parameters.iter().enumerate() {
+        put(64 + 8 * index, &parameter.value.to_le_bytes());
+    }
+    put(96, &std::process::id().to_le_bytes());
+    put(100, &mode.to_le_bytes());
+    put(104, &clock::wall_ns().to_le_bytes());
+    put(112, &boot_id());
+    if let Some(tag) = &shape.element {
+        let cut = tag.floor_char_boundary(TAG_MAX);
+        put(128, &fnv(tag.as_bytes()).to_le_bytes());
+        put(136, &u16::try_from(cut).unwrap_or(0).to_le_bytes());
+        put(TAG_OFFSET, &tag.as_bytes()[..cut]);
+    }
+    let sum = checksum(&page);
+    page[CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());
+    page
+}
+
+/// Checks a page that was copied out of a file of `file_size` bytes.
+///
+/// # Errors
+/// [`OpenError::NotAnObject`], `Version`, `Layout`, `Truncated`, `Corrupt`.
+pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Result<Header, OpenError> {
+    let name = || object.to_string();
+    if u64_at(page, 0) != MAGIC {
+        return Err(OpenError::NotAnObject { object: name() });
+    }
+    let version = u32_at(page, 8);
+    if version != FORMAT_VERSION {
+        return Err(OpenError::Version { object: name(), found: version, ours: FORMAT_VERSION });
+    }
+    let layout = u32_at(page, 12);
+    if layout != FINGERPRINT {
+        return Err(OpenError::Layout { object: name(), found: layout, ours: FINGERPRINT });
+    }
+    if checksum(page) != u64_at(page, CHECKSUM_OFFSET) {
+        return Err(OpenError::Corrupt { object: name(), what: "the header's checksum is wrong" });
+    }
+    let size = u64_at(page, 32);
+    if size != file_size {
+        return Err(OpenError::Truncated { object: name(), expected: size, found: file_size });
+    }
+    let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]])).min(TAG_MAX);
+    let element = String::from_utf8_lossy(&page[TAG_OFFSET..TAG_OFFSET + tag_len]).into_owned();
+    Ok(Header {
+        kind: Kind(u32_at(page, 16)),
+        ephemeral: u32_at(page, 20) & EPHEMERAL != 0,
+        codec: u32_at(page, 28),
+        size,
+        instance: InstanceId([u64_at(page, 40), u64_at(page, 48)]),
+        registry: u64_at(page, REGISTRY_OFFSET),
+        parameters: std::array::from_fn(|index| u64_at(page, 64 + 8 * index)),
+        creator: u32_at(page, 96),
+        mode: u32_at(page, 100),
+        created_ns: u64_at(page, 104),
+        element,
+        element_hash: u64_at(page, 128),
+    })
+}
+
+impl Header {
+    /// Whether an object of this header can be used as `asked`.
+    ///
+    /// # Errors
+    /// [`OpenError::Kind`], `ElementType`, `Codec`, `Parameter`.
+    pub(crate) fn must_fit(&self, asked: &Shape, object: &ObjectName<'_>) -> Result<(), OpenError> {
+        let name = || object.to_string();
+        if self.kind != asked.kind {
+            return Err(OpenError::Kind { object: name(), found: self.kind, asked: asked.kind });
+        }
+        if let Some(tag) = asked.element.as_ref().filter(|tag| fnv(tag.as_bytes()) != self.element_hash) {
+            let (found, asked) = (self.element.clone(), tag.clone());
+            return Err(OpenError::ElementType { object: name(), found, asked });
+        }
+        if self.codec != asked.codec {
+            return Err(OpenError::Codec { object: name(), found: self.codec, asked: asked.codec });
+        }
+        for (parameter, &found) in asked.parameters.iter().zip(&self.parameters) {
+            if parameter.asked && parameter.value != found {
+                let (parameter, asked) = (parameter.name, parameter.value);
+                return Err(OpenError::Parameter { object: name(), parameter, found, asked });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tag of an element type: fixed words for what other languages have too, the Rust path for the rest.
+#[must_use]
+pub fn element_tag<T: ?Sized>() -> String {
+    let path = std::any::type_name::<T>();
+    match path {
+        "alloc::string::String" | "&str" => "string".to_owned(),
+        "alloc::vec::Vec<u8>" | "&[u8]" => "bytes".to_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+/// Constants and sizes that two builds must agree on, folded into one number.
+const fn fingerprint() -> u32 {
+    let parts = [HEADER_LEN, size_of::<usize>(), crate::registry::SLOT_LEN, 64];
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut index = 0;
+    while index < parts.len() {
+        hash = (hash ^ parts[index] as u64).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// FNV-1a: a hash whose value does not change with the compiler.
+#[must_use]
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| fnv_step(hash, byte))
+}
+
+fn fnv_step(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+}
+
+fn checksum(page: &Page) -> u64 {
+    let fixed =
+        [0..STATE_OFFSET, STATE_OFFSET + 4..REGISTRY_OFFSET, REGISTRY_OFFSET + 8..TAG_OFFSET + TAG_MAX];
+    let bytes = fixed.into_iter().flat_map(|range| &page[range]);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| fnv_step(hash, byte))
+}
+
+fn u64_at(page: &Page, offset: usize) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|index| page[offset + index]))
+}
+
+fn u32_at(page: &Page, offset: usize) -> u32 {
+    u32::from_le_bytes(std::array::from_fn(|index| page[offset + index]))
+}
+
+/// The kernel's id of this boot, zero where `/proc` does not tell.
+fn boot_id() -> [u8; 16] {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&hex, 16).unwrap_or(0).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEADER_LEN, Kind, Page, Parameter, Shape, compose, parse};
+    use crate::error::{ObjectName, OpenError};
+    use crate::namespace::Namespace;
+
+    fn shape() -> Shape {
+        let capacity = Parameter { name: "capacity", value: 5, asked: true };
+        Shape {
+            kind: Kind::QUEUE,
+            body_len: 4096,
+            parameters: [capacity, Parameter::default(), Parameter::default(), Parameter::default()],
+            element: Some("u64".to_owned()),
+            codec: 1,
+        }
+    }
+
+    fn check(page: &Page, size: u64, asked: &Shape) -> Result<(), OpenError> {
+        let namespace = Namespace::new("tests").unwrap();
+        let object = ObjectName { namespace: &namespace, name: "x" };
+        parse(page, size, &object)?.must_fit(asked, &object)
+    }
+
+    #[test]
+    fn a_page_fits_its_own_shape_and_each_difference_has_its_own_error() {
+        let page = compose(&shape(), false, 0o600, 9);
+        assert!(check(&page, 8192, &shape()).is_ok());
+        assert!(matches!(check(&page, 8191, &shape()), Err(OpenError::Truncated { expected: 8192, .. })));
+        let other = Shape { kind: Kind::LOCK, ..shape() };
+        assert!(matches!(check(&page, 8192, &other), Err(OpenError::Kind { .. })));
+        let other = Shape { element: Some("i64".to_owned()), ..shape() };
+        assert!(matches!(check(&page, 8192, &other), Err(OpenError::ElementType { .. })));
+        let other = Shape { codec: 2, ..shape() };
+        assert!(matches!(check(&page, 8192, &other), Err(OpenError::Codec { found: 1, asked: 2, .. })));
+        let mut other = shape();
+        other.parameters[0].value = 6;
+        let found = check(&page, 8192, &other);
+        assert!(matches!(found, Err(OpenError::Parameter { parameter: "capacity", found: 5, asked: 6, .. })));
+        other.parameters[0].asked = false;
+        assert!(check(&page, 8192, &other).is_ok());
+    }
+
+    #[test]
+    fn every_flipped_byte_of_the_fixed_part_is_noticed() {
+        let page = compose(&shape(), true, 0o600, 9);
+        for offset in (0..24).chain(28..56).chain(64..384).chain(4088..4096) {
+            let mut bad = page;
+            bad[offset] ^= 0x40;
+            assert!(check(&bad, 8192, &shape()).is_err(), "offset {offset}");
+        }
+        let mut changing = page;
+        changing[24..28].copy_from_slice(&1_u32.to_le_bytes());
+        changing[56..64].copy_from_slice(&77_u64.to_le_bytes());
+        assert!(check(&changing, 8192, &shape()).is_ok());
+    }
+
+    #[test]
+    fn random_bytes_are_not_an_object() {
+        let mut seed = 1_u64;
+        for _ in 0..1000 {
+            let mut page = [0_u8; HEADER_LEN];
+            for byte in &mut page {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                *byte = (seed >> 56) as u8;
+            }
+            assert!(matches!(check(&page, 8192, &shape()), Err(OpenError::NotAnObject { .. })));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What is there: the objects of a namespace, or of all, read without attaching to any.
+
+use crate::Segment;
+use crate::error::{ObjectName, OpenError};
+use crate::header::{self, Header};
+use crate::namespace::{self, Namespace, REGISTRY};
+use crate::segment::{self, ATTACH_BYTE};
+use procession_sys::{file_lock, shm_file};
+
+/// One object as `procession ls` shows it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: String,
+    /// How many bytes its file has.
+    pub bytes: u64,
+    /// Whether any process is attached.
+    pub attached: bool,
+    /// What its header says, or why it cannot be read.
+    pub header: Result<Header, String>,
+}
+
+impl Entry {
+    /// Whether it is the namespace's own table of processes.
+    #[must_use]
+    pub fn is_registry(&self) -> bool {
+        self.name == REGISTRY
+    }
+
+    /// Whether nobody can use it again: its life was tied to processes that are gone.
+    #[must_use]
+    pub fn is_garbage(&self) -> bool {
+        !self.attached && !self.is_registry() && self.header.as_ref().is_ok_and(|header| header.ephemeral)
+    }
+}
+
+/// Every object of this user, in every namespace, registries included.
+///
+/// # Errors
+/// [`OpenError::Os`] when `/dev/shm` cannot be read.
+pub fn list_all() -> Result<Vec<Entry>, OpenError> {
+    list(&namespace::user_prefix())
+}
+
+impl Namespace {
+    /// Its objects, the registry included, by name.
+    ///
+    /// # Errors
+    /// [`OpenError::Os`] when `/dev/shm` cannot be read.
+    pub fn list(&self) -> Result<Vec<Entry>, OpenError> {
+        list(&self.prefix())
+    }
+
+    /// Removes the name of an object, whatever it is and whoever uses it: they go on with it, and nobody finds it
+    /// any more.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], [`OpenError::InvalidName`].
+    pub fn unlink(&self, name: &str) -> Result<(), OpenError> {
+        namespace::check_object_name(name)?;
+        segment::unlink(&self.file_name(name), &ObjectName { namespace: self, name })
+    }
+
+    #[doc(hidden)]
+    pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
+        let name = segment.name();
+        segment::unlink(&self.file_name(name), &ObjectName { namespace: self, name })
+    }
+}
+
+fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
+    let names = shm_file::names(prefix).map_err(|source| {
+        let (operation, object) = ("list", shm_file::DIRECTORY.to_owned());
+        OpenError::Os { operation, object, source }
+    })?;
+    Ok(names.iter().filter_map(|file| entry(file)).collect())
+}
+
+/// The entry for one file; `None` when it is no name of ours, or gone by now.
+pub(crate) fn entry(file_name: &str) -> Option<Entry> {
+    let (namespace, name) = Namespace::parse_file_name(file_name)?;
+    let object = ObjectName { namespace: &namespace, name };
+    let (bytes, attached, header) = match shm_file::open_read_only(file_name) {
+        Ok(file) => {
+            let bytes = file.metadata().map_or(0, |meta| meta.len());
+            let header = segment::read_page(&file, bytes, &object)
+                .and_then(|page| header::parse(&page, bytes, &object))
+                .map_err(|error| error.to_string());
+            (bytes, file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true), header)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => (0, true, Err(error.to_string())),
+    };
+    let name = name.to_owned();
+    Some(Entry { namespace, name, bytes, attached, header })
+}

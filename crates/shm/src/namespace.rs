@@ -1,0 +1,170 @@
+//! Namespaces: objects that share one registry, and the names of their files.
+//!
+//! The file of an object is `/dev/shm/procession.<uid>.<namespace>.<name>`. A namespace has no dot in it, so
+//! the parts are found again. Names that begin with a dot are the library's own: `.registry`, `.anonymous-…`.
+
+use crate::OpenError;
+use procession_sys::{random, shm_file};
+use std::sync::{Arc, OnceLock};
+
+const MAX_NAME: usize = 100;
+const MAX_NAMESPACE: usize = 64;
+pub(crate) const REGISTRY: &str = ".registry";
+const ANONYMOUS: &str = ".anonymous-";
+const PRIVATE: &str = "private-";
+const VARIABLE: &str = "PROCESSION_NAMESPACE";
+
+/// The objects that share one registry of processes.
+///
+/// The namespace of a process is `default`, or what `PROCESSION_NAMESPACE` says, or what [`Namespace::enter`]
+/// chose; every object can be given another one by its options.
+///
+/// ```
+/// use procession_shm::Namespace;
+/// let billing = Namespace::new("billing")?;
+/// assert_eq!(billing.name(), "billing");
+/// assert!(Namespace::new("a.b").is_err());
+/// # Ok::<(), procession_shm::OpenError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Namespace {
+    name: Arc<str>,
+}
+
+static CURRENT: OnceLock<Namespace> = OnceLock::new();
+
+impl Namespace {
+    /// The namespace called `name`: `[A-Za-z0-9_-]{1,64}`.
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidName`].
+    pub fn new(name: &str) -> Result<Self, OpenError> {
+        check(name, MAX_NAMESPACE, "a namespace is made of A-Z, a-z, 0-9, '_' and '-'", |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+        })?;
+        Ok(Self { name: name.into() })
+    }
+
+    /// A namespace nobody else has: everything in it is removed when its last process is gone, however it ended.
+    #[must_use]
+    pub fn private() -> Self {
+        Self { name: format!("{PRIVATE}{:016x}", random::nonzero_u64()).into() }
+    }
+
+    /// The namespace of this process.
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidName`] when `PROCESSION_NAMESPACE` is no namespace.
+    pub fn current() -> Result<Self, OpenError> {
+        if let Some(current) = CURRENT.get() {
+            return Ok(current.clone());
+        }
+        let chosen = match std::env::var(VARIABLE) {
+            Ok(name) => Self::new(&name)?,
+            Err(_) => Self { name: "default".into() },
+        };
+        Ok(CURRENT.get_or_init(|| chosen).clone())
+    }
+
+    /// Makes this the namespace of the process; `false` if the process has already used another one.
+    #[must_use]
+    pub fn enter(&self) -> bool {
+        CURRENT.get_or_init(|| self.clone()) == self
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether [`Namespace::private`] made it.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.name.starts_with(PRIVATE)
+    }
+
+    /// The name in `/dev/shm` of the object called `object`.
+    #[must_use]
+    pub fn file_name(&self, object: &str) -> String {
+        format!("{}{object}", self.prefix())
+    }
+
+    /// What the file names of all its objects begin with.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{}{}.", user_prefix(), self.name)
+    }
+
+    /// Takes apart what [`Namespace::file_name`] made.
+    pub(crate) fn parse_file_name(file: &str) -> Option<(Self, &str)> {
+        let (namespace, object) = file.strip_prefix(&user_prefix())?.split_once('.')?;
+        Some((Self::new(namespace).ok()?, object))
+    }
+}
+
+/// What the file names of all objects of this user begin with.
+pub(crate) fn user_prefix() -> String {
+    format!("procession.{}.", shm_file::effective_uid())
+}
+
+/// Checks a name that a user gives to an object.
+pub(crate) fn check_object_name(name: &str) -> Result<(), OpenError> {
+    if name.starts_with('.') {
+        let reason = "a leading dot is reserved for the library's own files";
+        return Err(OpenError::InvalidName { name: name.to_owned(), reason });
+    }
+    check(name, MAX_NAME, "a name is made of A-Z, a-z, 0-9, '.', '_' and '-'", |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+    })
+}
+
+/// A name nobody has used, for an object without one.
+pub(crate) fn anonymous_name() -> String {
+    format!("{ANONYMOUS}{:016x}", random::nonzero_u64())
+}
+
+/// Whether the library chose the name.
+pub(crate) fn is_anonymous(name: &str) -> bool {
+    name.starts_with(ANONYMOUS)
+}
+
+fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool) -> Result<(), OpenError> {
+    let reason = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > max {
+        if max == MAX_NAME { "it is longer than 100 bytes" } else { "it is longer than 64 bytes" }
+    } else if !name.bytes().all(allowed) {
+        alphabet
+    } else {
+        return Ok(());
+    };
+    Err(OpenError::InvalidName { name: name.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Namespace, check_object_name};
+
+    #[test]
+    fn bad_names_are_refused_and_good_ones_are_found_again_in_file_names() {
+        for bad in ["", ".hidden", "a/b", "ü", "a b", &"x".repeat(101), "a\0b", ".."] {
+            assert!(check_object_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "a.b_c-D9", &"x".repeat(100)] {
+            assert!(check_object_name(good).is_ok(), "{good:?}");
+            let namespace = Namespace::new("n-1").unwrap();
+            let file = namespace.file_name(good);
+            assert_eq!(Namespace::parse_file_name(&file), Some((namespace, good)));
+        }
+        for bad in ["", "a.b", "a/b", &"x".repeat(65)] {
+            assert!(Namespace::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn private_namespaces_differ() {
+        let (one, two) = (Namespace::private(), Namespace::private());
+        assert_ne!(one, two);
+        assert!(one.is_private() && Namespace::new(one.name()).unwrap().is_private());
+    }
+}

@@ -1,0 +1,469 @@
+//! What every named object has in common: how it is created, opened, handed on and dropped.
+
+use crate::carry::carry;
+use crate::error::{ObjectName, OpenError};
+use crate::header::{Header, InstanceId, Shape};
+use crate::namespace::{self, Namespace};
+use crate::registry::{self, Registration};
+use crate::segment::{self, ATTACH_BYTE, Access, Attachment};
+use crate::shared::Shared;
+use procession_sys::file_lock::{self, Share};
+use procession_sys::shm_file::{self, FileId};
+use procession_sys::{Deadline, Mapping, ShmSafe, crash_point, fork};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long an opener that meets another registry's owners waits for the old users to be gone.
+const REGISTRY_PATIENCE: Duration = Duration::from_millis(250);
+
+/// A kind of object: what its segment looks like, and what it is made of.
+pub trait Object: Sized {
+    /// The beginning of the body.
+    type Body: ShmSafe;
+    /// What `options()` can say besides [`Placement`].
+    type Settings;
+
+    /// The header it is created with, and that an opener compares.
+    fn shape(settings: &Self::Settings) -> Shape;
+    /// Fills a zeroed body before anybody else can see it.
+    fn initialise(body: &Self::Body, settings: &Self::Settings);
+    /// Clears what the dead of another registry held: called when nobody else is attached.
+    fn forget_owners(body: &Self::Body);
+    /// The object over an attached segment.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`] when the header's parameters are impossible.
+    fn attach(body: Shared<Self::Body>) -> Result<Self, OpenError>;
+}
+
+/// Where an object lies, and for whom.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// `None`: the namespace of the process.
+    pub namespace: Option<Namespace>,
+    /// Permission bits.
+    pub mode: u32,
+    /// Whether it goes with the last process that is attached.
+    pub ephemeral: bool,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        Self { namespace: None, mode: 0o600, ephemeral: false }
+    }
+}
+
+impl Placement {
+    fn namespace(&self) -> Result<Namespace, OpenError> {
+        self.namespace.clone().map_or_else(Namespace::current, Ok)
+    }
+}
+
+/// Creates the object called `name`.
+///
+/// # Errors
+/// [`OpenError::AlreadyExists`], `InvalidName`, `NoSpace`, and what registering can meet.
+pub fn create<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
+    namespace::check_object_name(name)?;
+    create_as(settings, place, name)
+}
+
+/// Creates an object without a name, which goes with the last process attached to it.
+///
+/// # Errors
+/// As [`create`].
+pub fn anonymous<O: Object>(settings: &O::Settings, place: &Placement) -> Result<O, OpenError> {
+    let place = Placement { ephemeral: true, ..place.clone() };
+    create_as(settings, &place, &namespace::anonymous_name())
+}
+
+/// Opens the object called `name`.
+///
+/// # Errors
+/// [`OpenError::NotFound`], and a variant for each way in which what is there is not what was asked for.
+pub fn open<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
+    namespace::check_object_name(name)?;
+    open_as(&O::shape(settings), place, name)
+}
+
+/// Opens the object called `name`, or creates it if there is none.
+///
+/// # Errors
+/// As [`create`] and [`open`].
+pub fn open_or_create<O: Object>(
+    settings: &O::Settings,
+    place: &Placement,
+    name: &str,
+) -> Result<O, OpenError> {
+    namespace::check_object_name(name)?;
+    let deadline = Deadline::after(Duration::from_secs(5));
+    loop {
+        match open_as(&O::shape(settings), place, name) {
+            Err(OpenError::NotFound { .. }) => {}
+            found => return found,
+        }
+        match create_as(settings, place, name) {
+            Err(OpenError::AlreadyExists { .. }) if !deadline.has_passed() => {}
+            made => return made,
+        }
+    }
+}
+
+fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
+    let namespace = place.namespace()?;
+    let registration = registry::register(&namespace)?;
+    let object = ObjectName { namespace: &namespace, name };
+    let access = Access::new(place.mode, place.ephemeral);
+    let attachment =
+        segment::create_file(&object, &O::shape(settings), access, registration.instance(), |mapping| {
+            if let Some(body) = body::<O::Body>(mapping) {
+                O::initialise(body, settings);
+            }
+        })?;
+    finish(attachment, registration, name)
+}
+
+fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O, OpenError> {
+    let namespace = place.namespace()?;
+    let registration = registry::register(&namespace)?;
+    let object = ObjectName { namespace: &namespace, name };
+    let deadline = Deadline::after(REGISTRY_PATIENCE);
+    loop {
+        let attachment = segment::open_file(&object, shape, Access::new(place.mode, place.ephemeral))?;
+        if adopt::<O>(&attachment, registration) {
+            return finish(attachment, registration, name);
+        }
+        if deadline.has_passed() {
+            let namespace = namespace.name().to_owned();
+            return Err(OpenError::RegistryChanged { object: object.to_string(), namespace });
+        }
+        // Two newcomers that are both attached keep each other from being alone: let go before trying again.
+        drop(attachment);
+        let jitter = u64::from(std::process::id() % 7);
+        std::thread::sleep(Duration::from_millis(1 + jitter));
+    }
+}
+
+/// Makes sure that owner ids in the body mean slots of *our* registry; `false` while users of another are alive.
+fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> bool {
+    let registry = segment::registry_word(&attachment.mapping);
+    if registry.load(Ordering::Acquire) == registration.instance() {
+        return true;
+    }
+    let file = &attachment.file.handle;
+    if !file_lock::try_lock(file, ATTACH_BYTE, Share::Exclusive).unwrap_or(false) {
+        return registry.load(Ordering::Acquire) == registration.instance();
+    }
+    crash_point("object.adopt.locked");
+    if let Some(body) = body::<O::Body>(&attachment.mapping) {
+        O::forget_owners(body);
+    }
+    crash_point("object.adopt.forgotten");
+    // Last: killed before, the next opener does it all again.
+    registry.store(registration.instance(), Ordering::Release);
+    file_lock::try_lock(file, ATTACH_BYTE, Share::Shared).unwrap_or(false)
+}
+
+fn finish<O: Object>(
+    attachment: Attachment,
+    registration: &'static Registration,
+    name: &str,
+) -> Result<O, OpenError> {
+    let Attachment { file, mapping, header } = attachment;
+    let file_name = registration.namespace().file_name(name);
+    let removal = Removal { registration, file_name, ephemeral: header.ephemeral, cookie: fork::cookie() };
+    let inner =
+        Inner { mapping, header, registration, name: name.to_owned(), file: file.id, _removal: removal };
+    // The descriptor closes here; the mapping keeps the attach byte.
+    drop(file.handle);
+    let segment = Segment(Arc::new(inner));
+    let body = Shared::new(&segment).ok_or_else(|| segment.corrupt("the body is too small"))?;
+    O::attach(body)
+}
+
+fn body<T: ShmSafe>(mapping: &Mapping) -> Option<&T> {
+    mapping.at(crate::HEADER_LEN)
+}
+
+/// An attached segment; clones share the attachment. When the last clone in the last process of an ephemeral
+/// object is dropped, the object is removed.
+#[derive(Clone)]
+pub struct Segment(Arc<Inner>);
+
+struct Inner {
+    mapping: Mapping,
+    header: Header,
+    registration: &'static Registration,
+    name: String,
+    file: FileId,
+    /// After the mapping, because fields are dropped in order: only then is this process not attached any more.
+    _removal: Removal,
+}
+
+/// Removes an ephemeral object when its last user has let it go.
+struct Removal {
+    registration: &'static Registration,
+    file_name: String,
+    ephemeral: bool,
+    cookie: u64,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // A forked child only inherited the segment: it never removes what its parent uses.
+        if self.ephemeral && self.cookie == fork::cookie() {
+            // Failure leaves it to the next process that looks.
+            drop(segment::collect(&self.file_name, self.registration.namespace()));
+        }
+    }
+}
+
+impl Segment {
+    /// The whole mapping, header included.
+    #[must_use]
+    pub fn mapping(&self) -> &Mapping {
+        &self.0.mapping
+    }
+
+    /// What the header says.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    /// This process in the segment's namespace.
+    #[inline]
+    #[must_use]
+    pub fn registration(&self) -> &'static Registration {
+        self.0.registration
+    }
+
+    /// The object's name; the library's own for an anonymous one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The namespace it lies in.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        self.0.registration.namespace()
+    }
+
+    /// Name and namespace, as errors show them.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        ObjectName { namespace: self.namespace(), name: self.name() }.to_string()
+    }
+
+    /// The error for nonsense found in the segment.
+    #[must_use]
+    pub fn corrupt(&self, what: &'static str) -> OpenError {
+        OpenError::Corrupt { object: self.display_name(), what }
+    }
+
+    /// Whether somebody outside this library removed the file: whoever waits here waits for nobody.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
+        // A removal by `unlink` is said in the header, and then its users may go on with it.
+        named.is_ok_and(|id| id != Some(self.0.file))
+            && segment::state(self.mapping()).load(Ordering::Acquire) == crate::header::LIVE
+    }
+
+    /// What is sent in its place: it is opened again from this by the receiver.
+    ///
+    /// Inside [`carrying`](crate::carrying) the segment is kept alive with the message.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        carry(Arc::clone(&self.0) as Arc<dyn std::any::Any + Send + Sync>);
+        Handle {
+            namespace: self.namespace().name().to_owned(),
+            name: self.0.name.clone(),
+            instance: self.0.header.instance,
+        }
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("name", &self.name())
+            .field("namespace", &self.namespace().name())
+            .finish()
+    }
+}
+
+/// An object as it crosses to another process: its name, and which object of that name it was.
+///
+/// A handle pins nothing: if the object is removed before it is opened, that says [`OpenError::Gone`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Handle {
+    namespace: String,
+    name: String,
+    instance: InstanceId,
+}
+
+impl Handle {
+    /// Opens the object that the handle was made of.
+    ///
+    /// # Errors
+    /// [`OpenError::Gone`] when it was removed or replaced; otherwise as [`open`].
+    pub fn open<O: Object + AsRef<Segment>>(&self, settings: &O::Settings) -> Result<O, OpenError> {
+        let namespace = Namespace::new(&self.namespace)?;
+        if !namespace::is_anonymous(&self.name) {
+            namespace::check_object_name(&self.name)?;
+        }
+        let object = ObjectName { namespace: &namespace, name: &self.name }.to_string();
+        // The tag may have been chosen by the creator; which object it is, the instance says.
+        let shape = Shape { element: None, ..O::shape(settings) };
+        // Whoever made the handle was content with the file's mode.
+        let place = Placement { namespace: Some(namespace), mode: 0o777, ephemeral: false };
+        match open_as::<O>(&shape, &place, &self.name) {
+            Ok(found) if found.as_ref().header().instance == self.instance => Ok(found),
+            Ok(_) | Err(OpenError::NotFound { .. }) => Err(OpenError::Gone { object }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Gives an object and its options the methods that all of them share.
+///
+/// `$Options` must have fields `place: Placement` and `settings: <$Object as Object>::Settings`, and `Default`.
+#[macro_export]
+macro_rules! object_builders {
+    ([$($generics:tt)*] $Options:ty => $Object:ty) => {
+        impl<$($generics)*> $Options {
+            /// Puts the object into `namespace` instead of the process's own.
+            #[must_use]
+            pub fn namespace(mut self, namespace: &$crate::Namespace) -> Self {
+                self.place.namespace = Some(namespace.clone());
+                self
+            }
+
+            /// The file's permission bits, `0o600` unless said; an opener accepts no more than it asks for.
+            #[must_use]
+            pub fn mode(mut self, mode: u32) -> Self {
+                self.place.mode = mode & 0o777;
+                self
+            }
+
+            /// Lets the object go with the last process that is attached to it.
+            #[must_use]
+            pub fn ephemeral(mut self) -> Self {
+                self.place.ephemeral = true;
+                self
+            }
+
+            /// Creates the object called `name`.
+            ///
+            /// # Errors
+            /// [`AlreadyExists`](procession_shm::OpenError::AlreadyExists), `InvalidName`, `NoSpace`, …
+            pub fn create(&self, name: &str) -> Result<$Object, $crate::OpenError> {
+                $crate::object::create(&self.settings, &self.place, name)
+            }
+
+            /// Opens the object called `name`; what these options say must agree with what it was created with.
+            ///
+            /// # Errors
+            /// [`NotFound`](procession_shm::OpenError::NotFound), and one variant for each disagreement.
+            pub fn open(&self, name: &str) -> Result<$Object, $crate::OpenError> {
+                $crate::object::open(&self.settings, &self.place, name)
+            }
+
+            /// Opens the object called `name`, or creates it.
+            ///
+            /// # Errors
+            /// As `create` and `open`.
+            pub fn open_or_create(&self, name: &str) -> Result<$Object, $crate::OpenError> {
+                $crate::object::open_or_create(&self.settings, &self.place, name)
+            }
+
+            /// Creates an object without a name, to be handed on as an argument or in a message; it goes with the
+            /// last process that is attached to it.
+            ///
+            /// # Errors
+            /// As `create`.
+            pub fn anonymous(&self) -> Result<$Object, $crate::OpenError> {
+                $crate::object::anonymous(&self.settings, &self.place)
+            }
+        }
+
+        impl<$($generics)*> $Object {
+            /// How it is to be created or opened; every setting has a default.
+            #[must_use]
+            pub fn options() -> $Options {
+                Default::default()
+            }
+
+            /// Creates the object called `name`, by default [options](Self::options).
+            ///
+            /// # Errors
+            /// [`AlreadyExists`](procession_shm::OpenError::AlreadyExists), `InvalidName`, `NoSpace`, …
+            pub fn create(name: &str) -> Result<Self, $crate::OpenError> {
+                Self::options().create(name)
+            }
+
+            /// Opens the object called `name`.
+            ///
+            /// # Errors
+            /// [`NotFound`](procession_shm::OpenError::NotFound), and one variant for each way in which it is
+            /// something else.
+            pub fn open(name: &str) -> Result<Self, $crate::OpenError> {
+                Self::options().open(name)
+            }
+
+            /// Opens the object called `name`, or creates it.
+            ///
+            /// # Errors
+            /// As `create` and `open`.
+            pub fn open_or_create(name: &str) -> Result<Self, $crate::OpenError> {
+                Self::options().open_or_create(name)
+            }
+
+            /// Creates one without a name; it goes with the last process that is attached to it.
+            ///
+            /// # Errors
+            /// As `create`.
+            pub fn anonymous() -> Result<Self, $crate::OpenError> {
+                Self::options().anonymous()
+            }
+
+            /// Its name; one that the library chose if it is anonymous.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                AsRef::<$crate::Segment>::as_ref(self).name()
+            }
+
+            /// Removes its name: nobody finds it any more, and those who have it go on with it.
+            ///
+            /// # Errors
+            /// [`NotFound`](procession_shm::OpenError::NotFound) when it has no name any more.
+            pub fn unlink(&self) -> Result<(), $crate::OpenError> {
+                let segment = AsRef::<$crate::Segment>::as_ref(self);
+                segment.namespace().unlink_segment(segment)
+            }
+        }
+
+        impl<$($generics)*> AsRef<$crate::Segment> for $Object {
+            fn as_ref(&self) -> &$crate::Segment {
+                self.body.segment()
+            }
+        }
+
+        impl<$($generics)*> serde::Serialize for $Object {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.body.segment().handle().serialize(serializer)
+            }
+        }
+
+        impl<'de, $($generics)*> serde::Deserialize<'de> for $Object {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let handle = <$crate::Handle as serde::Deserialize>::deserialize(deserializer)?;
+                handle.open(&Self::options().settings).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}

@@ -1,0 +1,431 @@
+//! The registry of a namespace: one slot per attached process, and the proof that it is still there.
+//!
+//! | step of registering | what others see | killed here leaves |
+//! |---|---|---|
+//! | OFD write lock on byte `LIFELINES + slot` through a descriptor of its own | slot taken; its previous owner still reads as alive | nothing: the kernel drops the lock |
+//! | one page mapped through that descriptor (`MADV_DONTFORK`), descriptor closed | the same; now the lock lasts exactly as long as the address space | nothing |
+//! | `generation += 1` | every id of the previous occupant is dead | a slot with a dead id nobody holds anything by |
+//! | pid, time, name | what people see | as above |
+//! | the slot reads as locked through the query descriptor | – | as above |
+//! | id stored in the identity page | the process may claim things | a dead owner, as everywhere |
+//!
+//! `dead(owner)`: the slot's generation has moved past the owner's, or the slot's lifeline is free. The answer
+//! counts only if the descriptor asked through is, before and after, the registry that this process has mapped.
+//! Any failure to ask means alive: late, never false.
+//!
+//! # Invariants
+//! 1. A lifeline's description is opened for nothing else, and survives only in its mapping.
+//! 2. Generations only grow (wrapping), and only the holder of a slot's lifeline writes the slot.
+//! 3. The identity page is wiped in a forked child, which therefore registers anew on its first operation.
+//! 4. Nothing in a slot is changed at exit: the kernel's word alone declares death.
+
+use crate::OwnerId;
+use crate::error::{ObjectName, OpenError};
+use crate::header::{HEADER_LEN, Kind, Parameter, Shape};
+use crate::namespace::{Namespace, REGISTRY};
+use crate::segment::{self, ATTACH_BYTE, Attachment, File};
+use procession_sys::file_lock::{self, Share};
+use procession_sys::fork::ForkLock;
+use procession_sys::shm_file::{self, FileId};
+use procession_sys::{Lifeline, LooseFd, Mapping, clock, crash_point, fork, shm_struct};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Once, OnceLock, PoisonError, RwLock};
+
+/// The first byte of the lifelines in the registry's lock space.
+const LIFELINES: u64 = 1 << 40;
+/// How many processes a namespace holds unless its first process asked for another number.
+pub const DEFAULT_SLOTS: u32 = 1024;
+pub(crate) const SLOT_LEN: usize = size_of::<Slot>();
+const NAME_LEN: usize = 48;
+/// The slots begin on a page of their own behind the header and the hint.
+const SLOTS_OFFSET: usize = HEADER_LEN + 64;
+
+shm_struct! {
+    /// One process.
+    struct Slot {
+        generation: AtomicU32,
+        pid: AtomicU32,
+        /// The pid of the occupant before, for people who ask who died.
+        previous_pid: AtomicU32,
+        reserved: AtomicU32,
+        /// When it registered, in nanoseconds since the epoch.
+        registered_ns: AtomicU64,
+        name_len: AtomicU32,
+        reserved_too: AtomicU32,
+        name: [AtomicU8; NAME_LEN],
+        spare: [AtomicU64; 6],
+    }
+}
+
+shm_struct! {
+    /// What this process knows of itself, wiped by fork.
+    struct Identity {
+        /// The owner's bits; 0 while this process is not registered.
+        owner: AtomicU64,
+    }
+}
+
+/// This process's registration in one namespace. One per process and namespace; it lives as long as the process.
+pub struct Registration {
+    namespace: Namespace,
+    /// Everything that is found when the registry is first opened; a forked child goes on using it.
+    map: Mapping,
+    file: FileId,
+    instance: u64,
+    slots: u32,
+    query: LooseFd,
+    identity: &'static Identity,
+}
+
+/// Why nothing can be said about an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unknowable {
+    /// The registry was removed or replaced, and our way to ask is lost.
+    RegistryChanged,
+    /// There is no such slot: the word that named it is corrupt.
+    NoSuchSlot,
+}
+
+/// A process as the registry shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Its id in the namespace.
+    pub owner: OwnerId,
+    /// Its pid, in its own pid namespace.
+    pub pid: u32,
+    /// When it registered, in nanoseconds since the epoch.
+    pub registered_ns: u64,
+    /// Its name: of the process object, or of the program.
+    pub name: String,
+}
+
+/// The registrations of this process; a forked child inherits the list, with every identity wiped.
+static REGISTRATIONS: RwLock<Vec<&'static Registration>> = RwLock::new(Vec::new());
+static PROCESS_NAME: OnceLock<String> = OnceLock::new();
+
+/// Names this process in every registry it joins from now on, instead of the program's name.
+pub fn set_process_name(name: &str) {
+    // Kept if a name was chosen before: a process is one thing.
+    PROCESS_NAME.get_or_init(|| name.to_owned());
+}
+
+/// Registers this process in `namespace`, or finds that it is.
+///
+/// # Errors
+/// [`OpenError::RegistryFull`], `LifelineUnsupported`, `NoSpace`, `RegistryChanged`, and what opening a segment
+/// can meet.
+pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenError> {
+    register_with_slots(namespace, DEFAULT_SLOTS)
+}
+
+/// As [`register`]; the first process of the namespace chooses how many it holds.
+///
+/// # Errors
+/// As [`register`].
+pub fn register_with_slots(namespace: &Namespace, slots: u32) -> Result<&'static Registration, OpenError> {
+    let find = || {
+        let known = REGISTRATIONS.try_read().ok()?;
+        known.iter().copied().find(|one| one.namespace == *namespace)
+    };
+    let registration = match find() {
+        Some(registration) => registration,
+        None => ForkLock::registration().hold(|| match find() {
+            Some(registration) => Ok(registration),
+            None => Registration::open(namespace, slots).map(|fresh| {
+                let fresh: &'static Registration = Box::leak(Box::new(fresh));
+                REGISTRATIONS.write().unwrap_or_else(PoisonError::into_inner).push(fresh);
+                fresh
+            }),
+        })?,
+    };
+    registration.owner()?;
+    Ok(registration)
+}
+
+impl Registration {
+    /// The namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Which registry this is; another one of the same name has another number.
+    #[must_use]
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// This process's id; registers a forked child on its first use.
+    ///
+    /// # Errors
+    /// As [`register`], in a forked child.
+    #[inline]
+    pub fn owner(&self) -> Result<OwnerId, OpenError> {
+        match self.current_owner() {
+            Some(owner) => Ok(owner),
+            None => self.take_slot(),
+        }
+    }
+
+    /// This process's id if it is registered; `None` in a forked child that has done nothing yet.
+    #[inline]
+    #[must_use]
+    pub fn current_owner(&self) -> Option<OwnerId> {
+        // Relaxed: the page belongs to this process, and the id was stored after everything it stands for.
+        match self.identity.owner.load(Ordering::Relaxed) {
+            0 => None,
+            bits => Some(OwnerId::from_bits(bits)),
+        }
+    }
+
+    /// Whether `owner`'s process is gone and can store nothing any more.
+    ///
+    /// # Errors
+    /// [`Unknowable`]; then nothing may be taken from the owner.
+    pub fn is_dead(&self, owner: OwnerId) -> Result<bool, Unknowable> {
+        if self.current_owner() == Some(owner) {
+            return Ok(false);
+        }
+        let slot = self.slot(owner.slot).ok_or(Unknowable::NoSuchSlot)?;
+        if moved_past(slot, owner) {
+            return Ok(true);
+        }
+        let locked = self.is_slot_locked(owner.slot)?;
+        Ok(!locked || moved_past(slot, owner))
+    }
+
+    /// The pid that `owner` had, if the registry still remembers.
+    #[must_use]
+    pub fn pid_of(&self, owner: OwnerId) -> Option<u32> {
+        let slot = self.slot(owner.slot)?;
+        let before = slot.generation.load(Ordering::Acquire);
+        let pid = match before.wrapping_sub(owner.generation) {
+            0 => slot.pid.load(Ordering::Relaxed),
+            1 => slot.previous_pid.load(Ordering::Relaxed),
+            _ => return None,
+        };
+        (slot.generation.load(Ordering::Acquire) == before && pid != 0).then_some(pid)
+    }
+
+    /// What people want to know of `owner`, while it is the slot's latest occupant.
+    #[must_use]
+    pub fn participant(&self, owner: OwnerId) -> Option<Participant> {
+        participant(self.slot(owner.slot)?, owner.slot).filter(|found| found.owner == owner)
+    }
+
+    /// Every process that is registered now.
+    #[must_use]
+    pub fn participants(&self) -> Vec<Participant> {
+        let live = |slot: u32| {
+            let found = participant(self.slot(slot)?, slot)?;
+            (self.is_dead(found.owner) == Ok(false)).then_some(found)
+        };
+        (0..self.slots).filter_map(live).collect()
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        (index < self.slots).then(|| self.map.at(SLOTS_OFFSET + index as usize * SLOT_LEN)).flatten()
+    }
+
+    /// Asks the kernel for the slot's lifeline, through a descriptor that surely is this registry.
+    fn is_slot_locked(&self, index: u32) -> Result<bool, Unknowable> {
+        let byte = LIFELINES + u64::from(index);
+        if let Some(locked) = self.query.is_locked(byte) {
+            return Ok(locked);
+        }
+        // The descriptor was closed behind our back: the name leads to the registry, or to nothing we may believe.
+        self.reopen_query().ok_or(Unknowable::RegistryChanged)?;
+        self.query.is_locked(byte).ok_or(Unknowable::RegistryChanged)
+    }
+
+    fn reopen_query(&self) -> Option<()> {
+        let again = shm_file::open(&self.namespace.file_name(REGISTRY)).ok()?;
+        if shm_file::identity(&again).ok()? != self.file {
+            return None;
+        }
+        self.query.replace(again);
+        Some(())
+    }
+
+    /// Opens the namespace's registry, creating it if there is none.
+    fn open(namespace: &Namespace, slots: u32) -> Result<Self, OpenError> {
+        let identity = fork::wiped_on_fork().map_err(|source| {
+            OpenError::os("register with", &ObjectName { namespace, name: REGISTRY }, source)
+        })?;
+        let slots = slots.clamp(1, OwnerId::MAX_SLOTS - 1);
+        let body_len = (SLOTS_OFFSET - HEADER_LEN + slots as usize * SLOT_LEN) as u64;
+        let slots = Parameter { name: "slots", value: u64::from(slots), asked: false };
+        let parameters = [slots, Parameter::default(), Parameter::default(), Parameter::default()];
+        let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
+        let object = ObjectName { namespace, name: REGISTRY };
+        let Attachment { file, mapping, header, .. } =
+            segment::open_or_create_file(&object, &shape, segment::Access::new(0o600, false), 0, |_| ())?;
+        let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "the number of slots" };
+        let slots = u32::try_from(header.parameters[0]).map_err(|_| corrupt())?;
+        if slots == 0 || mapping.len() < SLOTS_OFFSET + slots as usize * SLOT_LEN {
+            return Err(corrupt());
+        }
+        let File { handle, id } = file;
+        Ok(Self {
+            namespace: namespace.clone(),
+            map: mapping,
+            file: id,
+            instance: header.instance.low(),
+            slots,
+            query: LooseFd::keep(handle, id),
+            identity,
+        })
+    }
+
+    /// Takes a slot for this process: the steps of the table above, in order.
+    #[cold]
+    fn take_slot(&self) -> Result<OwnerId, OpenError> {
+        ForkLock::registration()
+            .hold(|| {
+                if let Some(owner) = self.current_owner() {
+                    return Ok(owner);
+                }
+                let owner = self.occupy()?;
+                leave_at_exit();
+                self.identity.owner.store(owner.to_bits(), Ordering::Release);
+                Ok(owner)
+            })
+            .inspect(|_| crate::gc::sweep_at_registration(&self.namespace))
+    }
+
+    fn occupy(&self) -> Result<OwnerId, OpenError> {
+        let object = ObjectName { namespace: &self.namespace, name: REGISTRY };
+        let failed = |operation| move |source| OpenError::os(operation, &object, source);
+        let changed = || OpenError::RegistryChanged {
+            object: object.to_string(),
+            namespace: self.namespace.name().to_owned(),
+        };
+        let line = shm_file::open(&self.namespace.file_name(REGISTRY)).map_err(|_| changed())?;
+        if shm_file::identity(&line).map_err(failed("look at"))? != self.file {
+            return Err(changed());
+        }
+        let index = self.lock_free_slot(&line).map_err(failed("take a slot of"))?.ok_or_else(|| {
+            OpenError::RegistryFull { namespace: self.namespace.name().to_owned(), slots: self.slots }
+        })?;
+        crash_point("registry.slot_locked");
+        let lifeline = Lifeline::of_file(&line).map_err(failed("map the lifeline of"))?;
+        crash_point("registry.lifeline_mapped");
+        drop(line);
+        crash_point("registry.descriptor_closed");
+        let unsupported = || OpenError::LifelineUnsupported { namespace: self.namespace.name().to_owned() };
+        let slot = self.slot(index).ok_or_else(unsupported)?;
+        let owner = fill(slot, index);
+        if !matches!(self.is_slot_locked(index), Ok(true)) {
+            lifeline.release();
+            return Err(unsupported());
+        }
+        crash_point("registry.verified");
+        Ok(owner)
+    }
+
+    /// From a rotating hint on: from slot 0 the thousandth process would try 999 taken ones first.
+    fn lock_free_slot(&self, line: &std::fs::File) -> std::io::Result<Option<u32>> {
+        let hint = self.map.at::<AtomicU32>(HEADER_LEN);
+        let start = hint.map_or(0, |hint| hint.load(Ordering::Relaxed));
+        for step in 0..self.slots {
+            let index = start.wrapping_add(step) % self.slots;
+            if file_lock::try_lock(line, LIFELINES + u64::from(index), Share::Exclusive)? {
+                if let Some(hint) = hint {
+                    hint.store((index + 1) % self.slots, Ordering::Relaxed);
+                }
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// At this process's normal end: the last one out removes what nobody will use again.
+    fn leave(&self) {
+        if self.current_owner().is_none() {
+            return;
+        }
+        // This description holds the registry's attach byte shared; alone, it can hold it exclusively.
+        if self.query.try_lock(ATTACH_BYTE, Share::Exclusive) != Some(true) {
+            return;
+        }
+        crash_point("registry.leaving");
+        crate::gc::sweep_abandoned(&self.namespace);
+        if crate::gc::is_empty(&self.namespace) {
+            segment::retire(&self.map);
+            crash_point("registry.retired");
+            segment::remove_name(&self.namespace.file_name(REGISTRY), self.file, &self.namespace);
+        }
+        let _: Option<bool> = self.query.try_lock(ATTACH_BYTE, Share::Shared);
+    }
+}
+
+impl std::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registration")
+            .field("namespace", &self.namespace.name())
+            .field("owner", &self.current_owner())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.
+fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
+    slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation).cast_signed() > 0
+}
+
+/// Makes a freshly locked slot ours.
+fn fill(slot: &Slot, index: u32) -> OwnerId {
+    // INVARIANT 2: we hold the lifeline, so nobody else writes the slot.
+    slot.previous_pid.store(slot.pid.load(Ordering::Relaxed), Ordering::Relaxed);
+    let mut generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
+    if generation == 0 {
+        // An owner of slot 0 must never pack to zero.
+        generation = 1;
+    }
+    slot.generation.store(generation, Ordering::SeqCst);
+    crash_point("registry.generation_bumped");
+    slot.pid.store(std::process::id(), Ordering::Relaxed);
+    slot.registered_ns.store(clock::wall_ns(), Ordering::Relaxed);
+    let name = process_name();
+    let cut = name.floor_char_boundary(NAME_LEN);
+    slot.name_len.store(0, Ordering::Release);
+    for (cell, &byte) in slot.name.iter().zip(&name.as_bytes()[..cut]) {
+        cell.store(byte, Ordering::Relaxed);
+    }
+    slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
+    crash_point("registry.filled");
+    OwnerId { slot: index, generation }
+}
+
+fn participant(slot: &Slot, index: u32) -> Option<Participant> {
+    let generation = slot.generation.load(Ordering::Acquire);
+    let len = (slot.name_len.load(Ordering::Acquire) as usize).min(NAME_LEN);
+    let name: Vec<u8> = slot.name[..len].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+    let found = Participant {
+        owner: OwnerId { slot: index, generation },
+        pid: slot.pid.load(Ordering::Relaxed),
+        registered_ns: slot.registered_ns.load(Ordering::Relaxed),
+        name: String::from_utf8_lossy(&name).into_owned(),
+    };
+    (generation != 0 && slot.generation.load(Ordering::Acquire) == generation).then_some(found)
+}
+
+fn process_name() -> String {
+    PROCESS_NAME.get().cloned().unwrap_or_else(|| {
+        std::fs::read_to_string("/proc/self/comm")
+            .map_or_else(|_| "?".into(), |name| name.trim_end().to_owned())
+    })
+}
+
+/// Arranges for [`Registration::leave`] when `main` returns or `exit` is called.
+fn leave_at_exit() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| procession_sys::at_exit(leave_all));
+}
+
+extern "C" fn leave_all() {
+    if let Ok(known) = REGISTRATIONS.try_read() {
+        known.iter().for_each(|registration| registration.leave());
+    }
+}

@@ -1,0 +1,325 @@
+//! Segments: shared-memory files that exist whole or not at all.
+//!
+//! | step of creating | killed here leaves |
+//! |---|---|
+//! | `O_TMPFILE` in `/dev/shm` | nothing: a file without a name goes with its last descriptor |
+//! | `fallocate` of the whole size | nothing |
+//! | attach byte locked shared, and mapped (the mapping keeps the lock) | nothing |
+//! | header and body written | nothing |
+//! | `linkat` the name: **the commit** | a whole object; if ephemeral, garbage that the next to look removes |
+//!
+//! | step of removing garbage | killed here leaves |
+//! |---|---|
+//! | attach byte locked exclusively: nobody is attached | the object as it was |
+//! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing, and then retries |
+//! | name lock; the name still means this file; `unlink` | nothing, or as above |
+//!
+//! # Invariants
+//! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean it.
+//! 2. Whoever uses a segment holds its attach byte shared, by the mapping: it is dropped with the mapping.
+
+use crate::error::{ObjectName, OpenError};
+use crate::header::{self, HEADER_LEN, Header, Page, Shape};
+use crate::namespace::Namespace;
+use procession_sys::file_lock::{self, Share};
+use procession_sys::shm_file::{self, FileId};
+use procession_sys::{Deadline, Mapping, crash_point};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The byte that everybody attached holds shared.
+pub(crate) const ATTACH_BYTE: u64 = 1 << 41;
+/// The byte that whoever removes the file's name holds.
+const NAME_BYTE: u64 = (1 << 41) + 1;
+/// How long an opener waits for a collector that looks at the same file; it holds on for microseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An open file and which one it is.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) handle: std::fs::File,
+    pub(crate) id: FileId,
+}
+
+/// What creating or opening a file leaves in hand: the mapping holds the attach byte.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) file: File,
+    pub(crate) mapping: Mapping,
+    pub(crate) header: Header,
+}
+
+/// Who may open the file, and how long it lives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Access {
+    pub(crate) mode: u32,
+    pub(crate) ephemeral: bool,
+}
+
+impl Access {
+    pub(crate) const fn new(mode: u32, ephemeral: bool) -> Self {
+        Self { mode, ephemeral }
+    }
+}
+
+/// Creates the file and publishes it; [`OpenError::AlreadyExists`] if the name is taken.
+pub(crate) fn create_file(
+    object: &ObjectName<'_>,
+    shape: &Shape,
+    access: Access,
+    registry: u64,
+    initialise: impl FnOnce(&Mapping),
+) -> Result<Attachment, OpenError> {
+    let failed = |operation| move |source| OpenError::os(operation, object, source);
+    let size = HEADER_LEN as u64 + shape.body_len;
+    let handle =
+        shm_file::create_unnamed(access.mode).map_err(|source| no_space(object, size, "create", source))?;
+    crash_point("segment.create.unnamed");
+    if !shm_file::is_tmpfs(&handle).map_err(failed("look at"))? {
+        return Err(OpenError::LifelineUnsupported { namespace: object.namespace.name().to_owned() });
+    }
+    shm_file::reserve(&handle, size).map_err(|source| no_space(object, size, "reserve", source))?;
+    crash_point("segment.create.reserved");
+    let file = File { id: shm_file::identity(&handle).map_err(failed("look at"))?, handle };
+    // Before the name exists: a collector that finds the name finds it attached.
+    let _: bool = file_lock::try_lock(&file.handle, ATTACH_BYTE, Share::Shared).map_err(failed("attach"))?;
+    let mapping = map(&file.handle, size, object)?;
+    crash_point("segment.create.attached");
+    let page = header::compose(shape, access.ephemeral, access.mode, registry);
+    let header = header::parse(&page, size, object)?;
+    if !mapping.copy_in(0, &page) {
+        return Err(OpenError::Corrupt { object: object.to_string(), what: "no room for a header" });
+    }
+    initialise(&mapping);
+    crash_point("segment.create.initialised");
+    let name = object.namespace.file_name(object.name);
+    shm_file::publish(&file.handle, &name).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => OpenError::AlreadyExists { object: object.to_string() },
+        _ => no_space(object, size, "publish", source),
+    })?;
+    crash_point("segment.create.published");
+    Ok(Attachment { file, mapping, header })
+}
+
+/// Opens and attaches the file; finishes its removal if it was being removed, and then finds nothing.
+pub(crate) fn open_file(
+    object: &ObjectName<'_>,
+    shape: &Shape,
+    access: Access,
+) -> Result<Attachment, OpenError> {
+    let name = object.namespace.file_name(object.name);
+    let deadline = Deadline::after(PATIENCE);
+    loop {
+        let file = open_checked(&name, object, access)?;
+        if let Some(attachment) = attach(file, &name, object, shape)? {
+            return Ok(attachment);
+        }
+        if deadline.has_passed() {
+            let source = io::Error::from(io::ErrorKind::ResourceBusy);
+            return Err(OpenError::os("attach", object, source));
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// Opens the file, or creates it if there is none; a lost race ends in opening the winner's.
+pub(crate) fn open_or_create_file(
+    object: &ObjectName<'_>,
+    shape: &Shape,
+    access: Access,
+    registry: u64,
+    initialise: impl Fn(&Mapping),
+) -> Result<Attachment, OpenError> {
+    let deadline = Deadline::after(PATIENCE);
+    loop {
+        match open_file(object, shape, access) {
+            Err(OpenError::NotFound { .. }) => {}
+            found => return found,
+        }
+        match create_file(object, shape, access, registry, &initialise) {
+            Err(OpenError::AlreadyExists { .. }) if !deadline.has_passed() => {}
+            made => return made,
+        }
+    }
+}
+
+/// Opens the file and checks what can be known before it is mapped.
+fn open_checked(name: &str, object: &ObjectName<'_>, access: Access) -> Result<File, OpenError> {
+    let handle = shm_file::open(name).map_err(|source| match source.raw_os_error() {
+        // ELOOP: a symbolic link; EISDIR, ENXIO: a directory, a socket. Whose file it is says more than EACCES.
+        Some(ELOOP | EISDIR | ENXIO) => OpenError::NotRegularFile { object: object.to_string() },
+        Some(EACCES) => wrong_owner(name, object).unwrap_or_else(|| OpenError::os("open", object, source)),
+        _ => OpenError::os("open", object, source),
+    })?;
+    let meta = handle.metadata().map_err(|source| OpenError::os("look at", object, source))?;
+    if !meta.is_file() {
+        return Err(OpenError::NotRegularFile { object: object.to_string() });
+    }
+    let (owner, ours) = (meta.uid(), shm_file::effective_uid());
+    if owner != ours {
+        return Err(OpenError::WrongOwner { object: object.to_string(), owner, ours });
+    }
+    let found = meta.mode() & 0o777;
+    if found & 0o077 & !access.mode != 0 {
+        return Err(OpenError::WrongMode { object: object.to_string(), found, asked: access.mode });
+    }
+    let id = FileId { device: meta.dev(), inode: meta.ino() };
+    Ok(File { handle, id })
+}
+
+/// Attaches an open file; `None` if it was being removed, or is looked at by a collector: try again.
+fn attach(
+    file: File,
+    name: &str,
+    object: &ObjectName<'_>,
+    shape: &Shape,
+) -> Result<Option<Attachment>, OpenError> {
+    let failed = |operation| move |source| OpenError::os(operation, object, source);
+    let size = file.handle.metadata().map_err(failed("look at"))?.len();
+    let page = read_page(&file.handle, size, object)?;
+    let header = header::parse(&page, size, object)?;
+    header.must_fit(shape, object)?;
+    if header.ephemeral && !file_lock::is_locked(&file.handle, ATTACH_BYTE).map_err(failed("look at"))? {
+        // Its last user is gone, so it is garbage: this opener is the next process that looks.
+        let _: bool = collect(name, object.namespace)?;
+        return Ok(None);
+    }
+    if !file_lock::try_lock(&file.handle, ATTACH_BYTE, Share::Shared).map_err(failed("attach"))? {
+        return Ok(None);
+    }
+    let mapping = map(&file.handle, size, object)?;
+    crash_point("segment.open.attached");
+    if state(&mapping).load(Ordering::Acquire) != header::LIVE {
+        remove_name(name, file.id, object.namespace);
+        return Ok(None);
+    }
+    if shm_file::identity_of_name(name).map_err(failed("look at"))? != Some(file.id) {
+        return Ok(None);
+    }
+    Ok(Some(Attachment { file, mapping, header }))
+}
+
+/// Removes the file called `name` if nobody is attached; whether it did.
+pub(crate) fn collect(name: &str, namespace: &Namespace) -> Result<bool, OpenError> {
+    let (_, short) = Namespace::parse_file_name(name).unwrap_or((namespace.clone(), name));
+    let object = ObjectName { namespace, name: short };
+    let failed = |operation| move |source| OpenError::os(operation, &object, source);
+    let handle = match shm_file::open(name) {
+        Ok(handle) => handle,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed("open")(error)),
+    };
+    let id = shm_file::identity(&handle).map_err(failed("look at"))?;
+    // A question first: the exclusive lock itself would turn openers away for a moment.
+    if file_lock::is_locked(&handle, ATTACH_BYTE).map_err(failed("look at"))?
+        || !file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).map_err(failed("lock"))?
+    {
+        return Ok(false);
+    }
+    crash_point("segment.collect.locked");
+    let retired = handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64);
+    crash_point("segment.collect.retired");
+    let removed = retired.is_ok() && remove_name(name, id, namespace);
+    crash_point("segment.collect.unlinked");
+    // Explicitly, before close: a forked child may share the description.
+    drop(file_lock::unlock(&handle, ATTACH_BYTE));
+    Ok(removed)
+}
+
+/// Removes the name whoever is attached: they go on with the object, and nobody finds it any more.
+pub(crate) fn unlink(name: &str, object: &ObjectName<'_>) -> Result<(), OpenError> {
+    let handle = shm_file::open(name).map_err(|source| OpenError::os("open", object, source))?;
+    let id = shm_file::identity(&handle).map_err(|source| OpenError::os("look at", object, source))?;
+    let size = handle.metadata().map_or(0, |meta| meta.len());
+    // Even what is corrupt can be removed; but only what is ours can be told that it is being removed.
+    if read_page(&handle, size, object).and_then(|page| header::parse(&page, size, object)).is_ok() {
+        drop(handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64));
+        crash_point("segment.unlink.retired");
+    }
+    if remove_name(name, id, object.namespace) {
+        Ok(())
+    } else {
+        Err(OpenError::NotFound { object: object.to_string() })
+    }
+}
+
+/// Marks a mapped segment as being removed.
+pub(crate) fn retire(mapping: &Mapping) {
+    state(mapping).store(header::RETIRED, Ordering::Release);
+}
+
+/// Removes the name if it still means the file `id`; whether it did.
+pub(crate) fn remove_name(name: &str, id: FileId, namespace: &Namespace) -> bool {
+    let object = ObjectName { namespace, name };
+    let try_remove = || -> Result<bool, OpenError> {
+        let failed = |operation| move |source| OpenError::os(operation, &object, source);
+        let handle = shm_file::open(name).map_err(failed("open"))?;
+        if shm_file::identity(&handle).map_err(failed("look at"))? != id {
+            return Ok(false);
+        }
+        let patience = Deadline::after(PATIENCE);
+        if !file_lock::lock_until(&handle, NAME_BYTE, Share::Exclusive, patience).map_err(failed("lock"))? {
+            return Ok(false);
+        }
+        crash_point("segment.remove.name_locked");
+        // INVARIANT 1: under the file's name lock nobody else removes the name, so it cannot change hands now.
+        let is_ours = shm_file::identity_of_name(name).map_err(failed("look at"))? == Some(id);
+        let removed = is_ours && shm_file::unlink(name).is_ok();
+        crash_point("segment.remove.unlinked");
+        drop(file_lock::unlock(&handle, NAME_BYTE));
+        Ok(removed)
+    };
+    try_remove().unwrap_or(false)
+}
+
+/// The word that says whether the segment is being removed.
+pub(crate) fn state(mapping: &Mapping) -> &AtomicU32 {
+    static NOWHERE: AtomicU32 = AtomicU32::new(header::RETIRED);
+    mapping.at(header::STATE_OFFSET).unwrap_or(&NOWHERE)
+}
+
+/// The word that says which registry the body's owner ids belong to.
+pub(crate) fn registry_word(mapping: &Mapping) -> &AtomicU64 {
+    static NOWHERE: AtomicU64 = AtomicU64::new(0);
+    mapping.at(header::REGISTRY_OFFSET).unwrap_or(&NOWHERE)
+}
+
+/// The header page of an open file, copied out once.
+pub(crate) fn read_page(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Page, OpenError> {
+    let mut page = [0; HEADER_LEN];
+    if size == 0 {
+        return Err(OpenError::NotAnObject { object: object.to_string() });
+    }
+    let len = usize::try_from(size).unwrap_or(HEADER_LEN).min(HEADER_LEN);
+    match file.read_exact_at(&mut page[..len], 0) {
+        Ok(()) => Ok(page),
+        Err(source) => Err(OpenError::os("read", object, source)),
+    }
+}
+
+fn map(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Mapping, OpenError> {
+    let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "an impossible size" };
+    let len = usize::try_from(size).map_err(|_| corrupt())?;
+    Mapping::of_file(file, len).map_err(|source| OpenError::os("map", object, source))
+}
+
+fn no_space(object: &ObjectName<'_>, bytes: u64, operation: &'static str, source: io::Error) -> OpenError {
+    match source.kind() {
+        io::ErrorKind::StorageFull => OpenError::NoSpace { object: object.to_string(), bytes },
+        _ => OpenError::os(operation, object, source),
+    }
+}
+
+fn wrong_owner(name: &str, object: &ObjectName<'_>) -> Option<OpenError> {
+    let owner = std::fs::symlink_metadata(shm_file::path(name)).ok()?.uid();
+    let ours = shm_file::effective_uid();
+    (owner != ours).then(|| OpenError::WrongOwner { object: object.to_string(), owner, ours })
+}
+
+// Linux's numbers, the same on every architecture we build for.
+const EACCES: i32 = 13;
+const EISDIR: i32 = 21;
+const ENXIO: i32 = 6;
+const ELOOP: i32 = 40;

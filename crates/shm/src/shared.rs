@@ -1,0 +1,76 @@
+//! A typed view of a segment's body.
+#![expect(unsafe_code, reason = "a reference into the mapping that the segment keeps alive")]
+
+use crate::{HEADER_LEN, Segment};
+use procession_sys::ShmSafe;
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+/// A segment whose body begins with a `T`.
+///
+/// # Invariants
+/// `body` points into `segment`'s mapping, aligned, with room for a `T`; the mapping lives as long as `segment`.
+pub struct Shared<T: ShmSafe> {
+    segment: Segment,
+    body: NonNull<T>,
+}
+
+impl<T: ShmSafe> Shared<T> {
+    /// The view, or `None` when the body is too small.
+    pub(crate) fn new(segment: &Segment) -> Option<Self> {
+        // INVARIANT: `pointer` checks bounds and alignment.
+        let body = segment.mapping().pointer(HEADER_LEN)?;
+        Some(Self { segment: segment.clone(), body })
+    }
+
+    /// The segment.
+    #[inline]
+    #[must_use]
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Copies bytes out of the body; `false` if they would reach past its end.
+    #[inline]
+    #[must_use]
+    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
+        self.segment.mapping().copy_out(HEADER_LEN.saturating_add(offset), to)
+    }
+
+    /// Copies bytes into the body; `false` if they would reach past its end.
+    #[inline]
+    #[must_use]
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        self.segment.mapping().copy_in(HEADER_LEN.saturating_add(offset), from)
+    }
+}
+
+impl<T: ShmSafe> Deref for Shared<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: by the invariant the pointer is valid while `self.segment` lives, which `self` keeps; `ShmSafe`
+        // makes any bytes a valid `T` that may change under a shared reference.
+        unsafe { self.body.as_ref() }
+    }
+}
+
+impl<T: ShmSafe> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { segment: self.segment.clone(), body: self.body }
+    }
+}
+
+impl<T: ShmSafe> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.segment.fmt(f)
+    }
+}
+
+// SAFETY: the pointer is used only for shared access to `ShmSafe` memory, which any thread of any process may
+// touch at any time; the segment itself is Send and Sync.
+unsafe impl<T: ShmSafe> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: ShmSafe> Sync for Shared<T> {}

@@ -1,0 +1,87 @@
+//! Crash points: places where a test lets the process die, or stop, exactly there.
+//!
+//! Every protocol calls [`crash_point`] after each store, CAS and system call that others can see. In an
+//! ordinary build the call is nothing. With `--cfg procession_chaos` a process can be armed, by
+//! [`arm`] or by the environment (`PROCESSION_CRASH=label#nth:kill`), to SIGKILL or SIGSTOP itself at the
+//! n-th time it passes a label.
+
+/// Dies or stops here when armed for `label`; compiled out unless `cfg(procession_chaos)`.
+#[inline(always)]
+pub fn crash_point(label: &'static str) {
+    #[cfg(procession_chaos)]
+    armed::pass(label);
+    #[cfg(not(procession_chaos))]
+    let _: &'static str = label;
+}
+
+#[cfg(procession_chaos)]
+pub use armed::{Action, arm};
+
+#[cfg(procession_chaos)]
+mod armed {
+    #![expect(unsafe_code, reason = "raising a signal")]
+
+    use std::sync::{Mutex, Once, PoisonError};
+
+    /// What an armed process does at its label.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Action {
+        /// SIGKILL: nothing after this instruction runs.
+        Kill,
+        /// SIGSTOP: a test looks at the world, then kills or continues.
+        Stop,
+    }
+
+    #[derive(Debug)]
+    struct Plan {
+        label: String,
+        left: u32,
+        action: Action,
+    }
+
+    static PLAN: Mutex<Option<Plan>> = Mutex::new(None);
+    static FROM_ENVIRONMENT: Once = Once::new();
+
+    /// Arms this process: at the `nth` (from 1) passing of `label` from now on, `action`.
+    pub fn arm(label: &str, nth: u32, action: Action) {
+        FROM_ENVIRONMENT.call_once(|| {});
+        *PLAN.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Plan { label: label.to_owned(), left: nth.max(1), action });
+    }
+
+    pub(super) fn pass(label: &'static str) {
+        FROM_ENVIRONMENT.call_once(|| {
+            if let Some(plan) = std::env::var("PROCESSION_CRASH").ok().as_deref().and_then(parse) {
+                *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+            }
+        });
+        let mut plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(armed) = plan.as_mut().filter(|armed| armed.label == label) else { return };
+        armed.left -= 1;
+        if armed.left == 0 {
+            let signal = match armed.action {
+                Action::Kill => libc::SIGKILL,
+                Action::Stop => libc::SIGSTOP,
+            };
+            *plan = None;
+            drop(plan);
+            // SAFETY: sends a signal to this process; no memory is involved.
+            unsafe { libc::kill(libc::getpid(), signal) };
+            if signal == libc::SIGKILL {
+                loop {
+                    std::hint::spin_loop();
+                }
+            }
+        }
+    }
+
+    fn parse(text: &str) -> Option<Plan> {
+        let (place, action) = match text.rsplit_once(':') {
+            Some((place, "stop")) => (place, Action::Stop),
+            Some((place, "kill")) => (place, Action::Kill),
+            _ => (text, Action::Kill),
+        };
+        let (label, nth) = place.split_once('#').unwrap_or((place, "1"));
+        Some(Plan { label: label.to_owned(), left: nth.parse::<u32>().ok()?.max(1), action })
+    }
+}

@@ -1,0 +1,132 @@
+//! Noticing that this process is a fork: pages that the kernel wipes in the child.
+//!
+//! `pthread_atfork` is not enough: a raw `clone` runs no handlers. A page with `MADV_WIPEONFORK` reads as zero
+//! in every child that copies the address space, however it was made.
+#![expect(unsafe_code, reason = "mmap, madvise, and a reference into the page they return")]
+
+use crate::ShmSafe;
+use std::io::{Error, Result};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+const PAGE: usize = 4096;
+
+/// A zeroed `T` in a page of its own that a forked child finds zeroed again. It lives as long as the process.
+///
+/// # Errors
+/// `ENOMEM`; `EINVAL` on a kernel before 4.14.
+pub fn wiped_on_fork<T: ShmSafe>() -> Result<&'static T> {
+    const { assert!(size_of::<T>() <= PAGE && align_of::<T>() <= PAGE) };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: an anonymous private mapping at an address the kernel chooses; nothing of ours is replaced.
+    let page = unsafe { libc::mmap(null_mut(), PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the page was mapped above and is not yet used.
+    if unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) } != 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the page is zeroed, aligned, large enough for `T`, never unmapped, and `ShmSafe` says that any bytes
+    // are a valid `T` which tolerates being changed under a shared reference.
+    Ok(unsafe { &*page.cast::<T>() })
+}
+
+/// A number that tells this process from the one it was forked from; never zero.
+///
+/// Objects note it when they are made; a destructor that finds another number runs in a forked child and
+/// leaves the shared state alone.
+#[must_use]
+pub fn cookie() -> u64 {
+    static COOKIE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let Some(cell) = COOKIE.get_or_init(|| wiped_on_fork::<AtomicU64>().ok()) else {
+        // Without the page, the pid tells all forks apart but those of a process whose pid was used again.
+        return u64::from(std::process::id());
+    };
+    // Relaxed: the value is compared, nothing is published through it.
+    match cell.load(Ordering::Relaxed) {
+        0 => {
+            // `LAST` is copied by fork, so a child's number is larger than each of its ancestors'.
+            let fresh = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+            match cell.compare_exchange(0, fresh, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => fresh,
+                Err(winner) => winner,
+            }
+        }
+        cookie => cookie,
+    }
+}
+
+/// A lock between the threads of one process that no forked child finds held: its word is wiped there, and
+/// `fork()` waits until nobody holds it, so that no half-done registration is copied.
+#[derive(Debug)]
+pub struct ForkLock {
+    page: OnceLock<Option<&'static AtomicU32>>,
+}
+
+impl ForkLock {
+    /// The lock that registrations hold; one for the process, because `pthread_atfork` takes no argument.
+    pub const fn registration() -> &'static Self {
+        static LOCK: ForkLock = ForkLock { page: OnceLock::new() };
+        &LOCK
+    }
+
+    /// Runs `work` while no other thread does, and while no thread forks.
+    pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
+        struct Release<'a>(&'a ForkLock);
+        impl Drop for Release<'_> {
+            fn drop(&mut self) {
+                self.0.release();
+            }
+        }
+        self.acquire();
+        let _release = Release(self);
+        work()
+    }
+
+    fn word(&self) -> Option<&'static AtomicU32> {
+        *self.page.get_or_init(|| {
+            let page = wiped_on_fork::<AtomicU32>().ok();
+            // SAFETY: the handlers only touch the wiped page and make futex calls, all of it async-signal-safe. They
+            // are never removed, and this code is never unloaded before the process ends.
+            unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), None) };
+            page
+        })
+    }
+
+    fn acquire(&self) {
+        let Some(word) = self.word() else { return };
+        while word.swap(1, Ordering::Acquire) != 0 {
+            let _ = crate::futex::wait(word, 1, crate::Deadline::after(Duration::from_millis(1)));
+        }
+    }
+
+    fn release(&self) {
+        if let Some(word) = self.word() {
+            word.store(0, Ordering::Release);
+            crate::futex::wake(word, 1);
+        }
+    }
+}
+
+extern "C" fn before_fork() {
+    ForkLock::registration().acquire();
+}
+
+extern "C" fn after_fork_in_parent() {
+    ForkLock::registration().release();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cookie;
+
+    #[test]
+    fn the_cookie_is_stable_and_not_zero() {
+        assert_ne!(cookie(), 0);
+        assert_eq!(cookie(), cookie());
+    }
+}

@@ -1,0 +1,192 @@
+//! Shared mappings. Nobody ever holds `&[u8]` or `&mut [u8]` over bytes that another process may write:
+//! words are atomics, and bytes are copied in and out.
+#![expect(unsafe_code, reason = "references and copies into memory that other processes map too")]
+
+use memmap2::{MmapOptions, MmapRaw};
+use std::fs::File;
+use std::io::Result;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+
+/// Types that may lie in shared memory.
+///
+/// # Safety
+/// Every byte pattern is a valid value; there is no pointer, padding read, or destructor in it; and all of it
+/// may change at any time under a shared reference (atomics, and arrays and structs of them).
+pub unsafe trait ShmSafe {}
+
+// SAFETY: any bits are a valid atomic integer, and changing under a shared reference is what it is for.
+unsafe impl ShmSafe for AtomicU8 {}
+// SAFETY: as above.
+unsafe impl ShmSafe for AtomicU16 {}
+// SAFETY: as above.
+unsafe impl ShmSafe for AtomicU32 {}
+// SAFETY: as above.
+unsafe impl ShmSafe for AtomicU64 {}
+// SAFETY: an array of such values holds nothing else.
+unsafe impl<T: ShmSafe, const N: usize> ShmSafe for [T; N] {}
+
+/// Declares a `repr(C)` struct for shared memory; every field must be [`ShmSafe`].
+#[macro_export]
+macro_rules! shm_struct {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
+    }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
+        // SAFETY: every field is `ShmSafe`, as the bounds require.
+        unsafe impl $crate::ShmSafe for $name where $($type: $crate::ShmSafe,)* {}
+    };
+}
+
+/// A shared, writable mapping of the beginning of a file.
+#[derive(Debug)]
+pub struct Mapping(MmapRaw);
+
+impl Mapping {
+    /// Maps `len` bytes of `file`; the descriptor may be closed afterwards, the mapping keeps the description.
+    ///
+    /// # Errors
+    /// As `mmap`: `ENOMEM`, `EACCES`, …
+    pub fn of_file(file: &File, len: usize) -> Result<Self> {
+        MmapOptions::new().len(len).map_raw(file).map(Self)
+    }
+
+    /// How many bytes are mapped.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing is mapped.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The `T` at `offset`, or `None` if it would be misaligned or reach past the end.
+    ///
+    /// The pointer is valid for shared use while the mapping lives.
+    #[must_use]
+    pub fn pointer<T: ShmSafe>(&self, offset: usize) -> Option<NonNull<T>> {
+        let end = offset.checked_add(size_of::<T>())?;
+        if end > self.len() || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: `offset` lies inside the mapping, checked above.
+        let pointer = unsafe { self.0.as_mut_ptr().add(offset) };
+        NonNull::new(pointer).map(NonNull::cast)
+    }
+
+    /// The `T` at `offset`, or `None` if it would be misaligned or reach past the end.
+    #[must_use]
+    pub fn at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
+        // SAFETY: inside the mapping and aligned (mappings are page-aligned), alive as long as `self`; `ShmSafe`
+        // makes any bytes valid and changeable.
+        self.pointer(offset).map(|pointer| unsafe { pointer.as_ref() })
+    }
+
+    /// Copies bytes out; `false`, and nothing copied, if they would reach past the end.
+    #[must_use]
+    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
+        if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
+            return false;
+        }
+        // SAFETY: `offset` lies inside the mapping, checked above.
+        let from = unsafe { self.0.as_ptr().add(offset) };
+        // SAFETY: both sides hold `to.len()` bytes and cannot overlap: `to` is ours alone. The protocols let nobody
+        // write these bytes meanwhile; a foreign writer makes them arbitrary, which every reader must survive.
+        unsafe { from.copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
+        true
+    }
+
+    /// Copies bytes in; `false`, and nothing copied, if they would reach past the end.
+    #[must_use]
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        if offset.checked_add(from.len()).is_none_or(|end| end > self.len()) {
+            return false;
+        }
+        // SAFETY: `offset` lies inside the mapping, checked above.
+        let to = unsafe { self.0.as_mut_ptr().add(offset) };
+        // SAFETY: both sides hold `from.len()` bytes and cannot overlap: `from` is ours alone.
+        unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
+        true
+    }
+}
+
+/// One page of a file mapped without access, for what the mapping keeps: its description, and so its locks.
+///
+/// It lives until [`Lifeline::release`] or the end of the process; dropping it does not unmap it, because its
+/// lock is the proof that this process exists.
+#[derive(Debug)]
+pub struct Lifeline(NonNull<libc::c_void>);
+
+// SAFETY: the pointer is an address for munmap; nothing is read or written through it.
+unsafe impl Send for Lifeline {}
+// SAFETY: as above.
+unsafe impl Sync for Lifeline {}
+
+impl Lifeline {
+    const LEN: usize = 4096;
+
+    /// Maps one page of `file` inaccessibly, and keeps it from forked children.
+    ///
+    /// # Errors
+    /// As `mmap` and `madvise`.
+    pub fn of_file(file: &File) -> Result<Self> {
+        // SAFETY: a new mapping at an address the kernel chooses; nothing of ours is replaced.
+        let page = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                Self::LEN,
+                libc::PROT_NONE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        let Some(page) = NonNull::new(page).filter(|_| page != libc::MAP_FAILED) else {
+            return Err(std::io::Error::last_os_error());
+        };
+        let lifeline = Self(page);
+        // SAFETY: the range is exactly the page mapped above.
+        if unsafe { libc::madvise(page.as_ptr(), Self::LEN, libc::MADV_DONTFORK) } != 0 {
+            let error = std::io::Error::last_os_error();
+            lifeline.release();
+            return Err(error);
+        }
+        Ok(lifeline)
+    }
+
+    /// Unmaps it: for everybody else, this process has ceased to exist.
+    pub fn release(self) {
+        // SAFETY: the range was mapped by `of_file`, and nothing was ever read or written through it.
+        unsafe { libc::munmap(self.0.as_ptr(), Self::LEN) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mapping;
+    use crate::shm_file;
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+    #[test]
+    fn two_mappings_of_one_file_share_words_and_bounds_are_checked() {
+        let file = shm_file::create_unnamed(0o600).unwrap();
+        shm_file::reserve(&file, 4096).unwrap();
+        let one = Mapping::of_file(&file, 4096).unwrap();
+        let two = Mapping::of_file(&file, 4096).unwrap();
+        one.at::<AtomicU64>(8).unwrap().store(5, Ordering::Relaxed);
+        assert_eq!(two.at::<AtomicU64>(8).unwrap().load(Ordering::Relaxed), 5);
+        assert!(one.at::<AtomicU64>(4092).is_none());
+        assert!(one.at::<AtomicU32>(2).is_none());
+        assert!(one.at::<AtomicU32>(usize::MAX - 3).is_none());
+        assert!(one.copy_in(4090, b"abcdef") && !one.copy_in(4091, b"abcdef"));
+        let mut bytes = [0; 6];
+        assert!(two.copy_out(4090, &mut bytes) && !two.copy_out(4091, &mut bytes));
+        assert_eq!(&bytes, b"abcdef");
+    }
+}

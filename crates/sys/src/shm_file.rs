@@ -1,0 +1,185 @@
+//! Files in `/dev/shm`: made without a name, filled, then published by one `linkat`.
+#![expect(unsafe_code, reason = "O_TMPFILE, linkat and fstatfs go through libc")]
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{Error, Result};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::PathBuf;
+
+/// Where POSIX shared memory lives; `shm_open("/x")` of any program is `/dev/shm/x`.
+pub const DIRECTORY: &str = "/dev/shm";
+
+/// The path of the file called `name`.
+#[must_use]
+pub fn path(name: &str) -> PathBuf {
+    let mut path = PathBuf::from(DIRECTORY);
+    path.push(name);
+    path
+}
+
+/// Which file it is, whatever its name is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The file in it.
+    pub inode: u64,
+}
+
+/// Creates a file without a name; killed now, it leaves nothing.
+///
+/// # Errors
+/// `ENOENT` without `/dev/shm`, `EOPNOTSUPP` where it is no tmpfs, `ENOSPC`, `EMFILE`, …
+pub fn create_unnamed(mode: u32) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .mode(mode)
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
+        .open(DIRECTORY)?;
+    // The umask took bits away that the caller asked for.
+    file.set_permissions(PermissionsExt::from_mode(mode))?;
+    Ok(file)
+}
+
+/// Reserves every page now, so that a full tmpfs is `ENOSPC` here and not SIGBUS at the first touch.
+///
+/// # Errors
+/// `ENOSPC`, `EFBIG`, …
+pub fn reserve(file: &File, len: u64) -> Result<()> {
+    let len = i64::try_from(len).map_err(|_| Error::from_raw_os_error(libc::EFBIG))?;
+    loop {
+        // SAFETY: the descriptor is open; fallocate touches no memory of ours.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, len) } == 0 {
+            return Ok(());
+        }
+        let error = Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EINTR) {
+            return Err(error);
+        }
+    }
+}
+
+/// Gives the unnamed `file` its name, whole or not at all.
+///
+/// # Errors
+/// `EEXIST` when the name is taken, `ENAMETOOLONG`, `ENOENT` without `/proc`, …
+pub fn publish(file: &File, name: &str) -> Result<()> {
+    let from = c_path(format!("/proc/self/fd/{}", file.as_raw_fd()).into())?;
+    let to = c_path(path(name))?;
+    // SAFETY: both paths are NUL-terminated strings that outlive the call.
+    let result = unsafe {
+        libc::linkat(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+    };
+    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+/// Opens the file called `name` for reading and writing; never creates it, never follows a link.
+///
+/// # Errors
+/// `ENOENT`, `ELOOP` for a symbolic link, `EACCES`, …
+pub fn open(name: &str) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path(name))
+}
+
+/// Opens for reading only: for tools that look and touch nothing.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_read_only(name: &str) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path(name))
+}
+
+/// A second description of the same file, whatever has become of its name.
+///
+/// # Errors
+/// `ENOENT` without `/proc`, `EMFILE`, …
+pub fn reopen(file: &File) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// Removes the name; the file lives on while anybody has it open or mapped.
+///
+/// # Errors
+/// `ENOENT`, `EPERM` in a sticky directory, …
+pub fn unlink(name: &str) -> Result<()> {
+    std::fs::remove_file(path(name))
+}
+
+/// Which file a descriptor refers to.
+///
+/// # Errors
+/// As `fstat`.
+pub fn identity(file: &File) -> Result<FileId> {
+    let meta = file.metadata()?;
+    Ok(FileId { device: meta.dev(), inode: meta.ino() })
+}
+
+/// Which file the name refers to now; `None` when there is no such name.
+///
+/// # Errors
+/// As `lstat`, except `ENOENT`.
+pub fn identity_of_name(name: &str) -> Result<Option<FileId>> {
+    match std::fs::symlink_metadata(path(name)) {
+        Ok(meta) => Ok(Some(FileId { device: meta.dev(), inode: meta.ino() })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the file lies on a tmpfs: only there does a mapping keep its description's lock (overlayfs maps
+/// another file underneath).
+///
+/// # Errors
+/// As `fstatfs`.
+pub fn is_tmpfs(file: &File) -> Result<bool> {
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the descriptor is open and `stat` has room for one statfs.
+    if unsafe { libc::fstatfs(file.as_raw_fd(), stat.as_mut_ptr()) } != 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: fstatfs succeeded, so it filled the struct.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_type == libc::TMPFS_MAGIC)
+}
+
+/// The names of all files whose name begins with `prefix`.
+///
+/// # Errors
+/// As reading the directory.
+pub fn names(prefix: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(DIRECTORY)? {
+        let name = entry?.file_name();
+        // Our names are ASCII; what is not UTF-8 is not ours.
+        if let Some(name) = name.to_str().filter(|name| name.starts_with(prefix)) {
+            found.push(name.to_owned());
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The effective user, who owns what this process creates.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+fn c_path(path: PathBuf) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::from_raw_os_error(libc::EINVAL))
+}
