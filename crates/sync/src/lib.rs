@@ -1,1 +1,16 @@
-//! Locks between processes that no kill -9 can leave held.
+//! Locks between processes that no `kill -9` can leave held.
+//!
+//! Every object lies in a named shared-memory segment, or in an anonymous one whose handle is sent to those who
+//! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
+//! gone, the next process that waits finds out and puts things right.
+
+mod holds;
+mod lock;
+mod lock_word;
+mod patience;
+
+pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+#[doc(hidden)]
+pub use lock_word::{AcquireError, Claim, LockWord};
+#[doc(hidden)]
+pub use patience::{Nap, Patience};

@@ -1,0 +1,333 @@
+//! A lock that one process at a time holds, and that outlives whoever is killed holding it.
+//!
+//! The protocol, its state table and what survives a death at each step are in `lock_word.rs`; here is the type
+//! that people use: options, guards, errors.
+//!
+//! # If a process dies
+//! A dead waiter leaves nothing. A dead holder leaves the lock free and inconsistent: every `acquire` answers
+//! [`LockError::OwnerDied`], because what the lock guards may be half-changed, until somebody who knows how to put
+//! it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is created with
+//! [`OnOwnerDeath::Ignore`] and is simply free again.
+
+use crate::holds;
+use crate::lock_word::{AcquireError, Claim, LockWord};
+use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared, Unknowable};
+use procession_sys::{Deadline, shm_struct};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct LockBody {
+        lock: LockWord,
+        /// To the end of the cache line.
+        spare: [AtomicU64; 5],
+    }
+}
+
+/// What becomes of a lock whose holder is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnOwnerDeath {
+    /// `acquire` answers [`LockError::OwnerDied`] until somebody recovers the lock.
+    #[default]
+    Report,
+    /// The lock is free again, for what can never be half-changed.
+    Ignore,
+}
+
+/// A lock between processes: at most one guard of it exists anywhere.
+///
+/// It is not recursive: a thread that already holds it is told [`LockError::Deadlock`]. Handles are cheap to clone,
+/// may be used by any number of threads, and can be sent to other processes as arguments and in messages.
+///
+/// ```
+/// use procession_sync::{Lock, LockError};
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let lock = Lock::options().namespace(&namespace).open_or_create("deploy")?;
+/// {
+///     let _guard = lock.acquire()?;
+///     assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock)));
+///     assert!(matches!(lock.acquire(), Err(LockError::Deadlock)));
+/// }
+/// assert!(lock.try_acquire().is_ok());
+/// # lock.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Lock {
+    body: Shared<LockBody>,
+    claim: Claim,
+    key: u64,
+}
+
+/// How a [`Lock`] is created or opened.
+#[derive(Clone, Debug, Default)]
+pub struct LockOptions {
+    place: Placement,
+    settings: LockSettings,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LockSettings {
+    on_owner_death: Option<OnOwnerDeath>,
+}
+
+impl LockOptions {
+    /// What becomes of the lock when its holder is killed; [`OnOwnerDeath::Report`] unless said.
+    #[must_use]
+    pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
+        self.settings.on_owner_death = Some(policy);
+        self
+    }
+}
+
+procession_shm::object_builders!([] LockOptions => Lock);
+
+impl Object for Lock {
+    type Body = LockBody;
+    type Settings = LockSettings;
+
+    fn shape(settings: &LockSettings) -> Shape {
+        let ignores = settings.on_owner_death == Some(OnOwnerDeath::Ignore);
+        let asked = settings.on_owner_death.is_some();
+        let policy = Parameter { name: "on_owner_death", value: u64::from(ignores), asked };
+        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let body_len = size_of::<LockBody>() as u64;
+        Shape { kind: Kind::LOCK, body_len, parameters, element: None, codec: 0 }
+    }
+
+    fn initialise(_: &LockBody, _: &LockSettings) {}
+
+    fn forget_owners(body: &LockBody) {
+        body.lock.forget_owner();
+    }
+
+    fn attach(body: Shared<LockBody>) -> Result<Self, OpenError> {
+        let header = body.segment().header();
+        let key = header.instance.low();
+        let claim = if header.parameters[0] == 0 { Claim::Report } else { Claim::Ignore };
+        Ok(Self { body, claim, key })
+    }
+}
+
+/// Why a lock was not acquired.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Somebody holds it (`try_acquire`).
+    #[error("the lock is held by somebody else")]
+    WouldBlock,
+    /// Somebody held it all the time (`acquire_timeout`).
+    #[error("the lock was held by somebody else until the timeout")]
+    TimedOut,
+    /// Its last holder was killed, and nobody has recovered it.
+    #[error("the process that held the lock (pid {pid}) died; put right what it guards, then call recover()")]
+    OwnerDied {
+        /// Who died, in its own pid namespace; 0 if nobody remembers.
+        pid: u32,
+    },
+    /// This thread holds it already, and would wait for itself.
+    #[error("this thread already holds the lock and would wait for itself for ever")]
+    Deadlock,
+    /// The lock's file was removed while this thread waited: nobody new can come, and maybe nobody is left.
+    #[error("the file of lock {lock} was removed from /dev/shm while this process waited for it")]
+    Orphaned {
+        /// Name and namespace.
+        lock: String,
+    },
+    /// The registry of the lock's namespace was removed: whether the holder lives cannot be found out.
+    #[error("the registry of the namespace of lock {lock} was removed or replaced while in use")]
+    RegistryChanged {
+        /// Name and namespace.
+        lock: String,
+    },
+    /// The word names an owner that cannot exist.
+    #[error("lock {lock} is corrupt: its word names no possible owner")]
+    Corrupt {
+        /// Name and namespace.
+        lock: String,
+    },
+    /// This process was forked, and could not register under its own name.
+    #[error("this forked process could not register in the lock's namespace")]
+    Unregistered(#[source] OpenError),
+}
+
+impl Lock {
+    /// Waits until the lock is ours.
+    ///
+    /// # Errors
+    /// [`LockError::OwnerDied`] when a holder was killed and nobody has recovered the lock since;
+    /// [`LockError::Deadlock`] when this thread holds it; `Orphaned`, `RegistryChanged`, `Corrupt` when the files
+    /// beneath it were tampered with; `Unregistered` in a forked child.
+    #[inline]
+    pub fn acquire(&self) -> Result<LockGuard<'_>, LockError> {
+        self.claim(self.claim, Deadline::NEVER)
+    }
+
+    /// Takes the lock if nobody holds it.
+    ///
+    /// A holder that is found dead counts as nobody, so that a try never fails for ever.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`], also when this thread holds it; otherwise as [`acquire`](Self::acquire).
+    #[inline]
+    pub fn try_acquire(&self) -> Result<LockGuard<'_>, LockError> {
+        self.claim(self.claim, Deadline::PASSED).map_err(would_block)
+    }
+
+    /// Waits at most `timeout` until the lock is ours.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
+        self.claim(self.claim, Deadline::after(timeout))
+    }
+
+    /// Waits until the lock is ours, also if its last holder died: for those who can put right what it guards.
+    ///
+    /// Dropping the guard makes the lock consistent again; dropping it in a panic, or being killed, does not.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire), but for `OwnerDied`.
+    pub fn recover(&self) -> Result<LockGuard<'_>, LockError> {
+        self.claim(self.recovering(), Deadline::NEVER)
+    }
+
+    /// As [`recover`](Self::recover), for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
+    pub fn recover_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
+        self.claim(self.recovering(), Deadline::after(timeout))
+    }
+
+    /// Who holds it now, for people to read: by the time you look it may be another.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        let registration = self.body.segment().registration();
+        let owner = self.body.lock.owner()?;
+        let (pid, name) = registration
+            .participant(owner)
+            .map(|found| (found.pid, found.name))
+            .unwrap_or_else(|| (registration.pid_of(owner).unwrap_or(0), String::new()));
+        let is_dead = registration.is_dead(owner) == Ok(true);
+        Some(Holder { pid, name, is_dead })
+    }
+
+    /// Whether a holder died and nobody has recovered the lock.
+    #[must_use]
+    pub fn is_inconsistent(&self) -> bool {
+        self.body.lock.is_inconsistent()
+    }
+
+    fn recovering(&self) -> Claim {
+        if self.claim == Claim::Ignore { Claim::Ignore } else { Claim::Recover }
+    }
+
+    #[inline]
+    fn claim(&self, claim: Claim, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
+        let lock = &self.body.lock;
+        let registration = self.body.segment().registration();
+        let me = match registration.current_owner() {
+            Some(me) if lock.try_acquire_clean(me) => me,
+            _ => self.claim_contended(claim, deadline)?,
+        };
+        holds::note(self.key);
+        let recovers = claim == Claim::Recover && lock.is_inconsistent();
+        Ok(LockGuard { lock: self, me, recovers, not_send: PhantomData })
+    }
+
+    #[cold]
+    fn claim_contended(&self, claim: Claim, deadline: Deadline) -> Result<OwnerId, LockError> {
+        if holds::has(self.key) {
+            return Err(LockError::Deadlock);
+        }
+        let segment = self.body.segment();
+        let lock = || segment.display_name();
+        self.body.lock.acquire(segment, claim, deadline).map_err(|error| match error {
+            AcquireError::TimedOut => LockError::TimedOut,
+            AcquireError::OwnerDied { pid } => LockError::OwnerDied { pid },
+            AcquireError::Orphaned => LockError::Orphaned { lock: lock() },
+            AcquireError::Unknowable(Unknowable::NoSuchSlot) => LockError::Corrupt { lock: lock() },
+            AcquireError::Unknowable(_) => LockError::RegistryChanged { lock: lock() },
+            AcquireError::Unregistered(error) => LockError::Unregistered(error),
+        })
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("name", &self.body.segment().name())
+            .field("holder", &self.holder())
+            .field("inconsistent", &self.is_inconsistent())
+            .finish()
+    }
+}
+
+/// A process that holds something, for people to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Its pid, in its own pid namespace; 0 if nobody remembers.
+    pub pid: u32,
+    /// Its name; empty if nobody remembers.
+    pub name: String,
+    /// Whether it was killed, and nobody has noticed yet.
+    pub is_dead: bool,
+}
+
+/// The lock, held; dropping it releases the lock.
+///
+/// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent holds
+/// the lock.
+#[must_use = "dropping the guard releases the lock at once"]
+pub struct LockGuard<'a> {
+    lock: &'a Lock,
+    me: OwnerId,
+    /// Whether it was taken inconsistent, to be put right.
+    recovers: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+impl LockGuard<'_> {
+    /// Whether the lock was inconsistent when it was acquired: its previous holder died.
+    #[must_use]
+    pub fn recovers(&self) -> bool {
+        self.recovers
+    }
+}
+
+impl Drop for LockGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // A forked child is another owner, or none yet: its copy of the guard is inert.
+        if self.lock.body.segment().registration().current_owner() != Some(self.me) {
+            return;
+        }
+        holds::forget(self.lock.key);
+        let lock = &self.lock.body.lock;
+        let repaired = !self.recovers || !std::thread::panicking();
+        lock.release(self.me, repaired);
+    }
+}
+
+impl fmt::Debug for LockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockGuard")
+            .field("lock", &self.lock.body.segment().name())
+            .field("recovers", &self.recovers)
+            .finish()
+    }
+}
+
+fn would_block(error: LockError) -> LockError {
+    match error {
+        LockError::TimedOut | LockError::Deadlock => LockError::WouldBlock,
+        other => other,
+    }
+}

@@ -1,0 +1,367 @@
+//! The word that a lock is: free, or owned by one process, recoverable when that process is killed.
+//!
+//! | bits of the word | meaning |
+//! |---|---|
+//! | 0..24, 32..64 | slot and generation of the owner; zero while free |
+//! | `OWNED` 29 | somebody holds it. Decides alone: with it clear, the lock is free |
+//! | `WAITERS` 31 | somebody may sleep: whoever releases owes a wake |
+//! | `WOKEN` 28 | a woken waiter is on its way: no second one is woken (a convoy would form) |
+//! | `STARVED` 27 | a waiter has lost for 2 ms: newcomers let it go first |
+//! | `INCONSISTENT` 30 | an owner died here and nobody has put right what the lock guards |
+//!
+//! The futex is the low half; bit 29 keeps it from ever looking like a thread id.
+//!
+//! # Who may change what
+//! Free → owned: anybody, by CAS. Owned → free: the owner; or anybody, by CAS from the exact value, once the owner is
+//! dead. The four hints: anybody, by CAS.
+//!
+//! # Orderings
+//! Edge `lock.handover`: the Release of whoever frees the lock meets the Acquire of whoever takes it. The lock word is
+//! loaded with Acquire before the owner is asked about, so that the answer is about this owner. The hints are
+//! Relaxed: the kernel compares the word again before a waiter sleeps, and every sleep is bounded.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | before the acquiring CAS, or asleep | maybe `WAITERS` | the next release: one useless wake, then both bits cleared |
+//! | after the acquiring CAS, before the release | a dead owner | any waiter: CAS to free and inconsistent, or to itself |
+//! | after the release, before its wake | free, `WAITERS` and `WOKEN` set, sleepers | the end of a sleeper's slice; the next acquirer's release |
+//! | woken, before acquiring | `WOKEN` set, nobody on the way | a sleeper's slice ends and it clears `WOKEN`; every 64th release wakes all the same |
+//! | after burying a dead owner | free and inconsistent | whoever recovers, as after any death |
+//! | while recovering | a dead owner, `INCONSISTENT` kept | the same again |
+//!
+//! # Not promised
+//! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
+
+use crate::patience::{Nap, Patience};
+use procession_shm::{OpenError, OwnerId, Segment, Unknowable};
+use procession_sys::cpu::Spin;
+use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+const WAITERS: u64 = 1 << 31;
+const INCONSISTENT: u64 = 1 << 30;
+const OWNED: u64 = 1 << 29;
+const WOKEN: u64 = 1 << 28;
+const STARVED: u64 = 1 << 27;
+
+/// How long a waiter spins before it sleeps: a few hand-overs between two processors.
+const SPIN_NS: u64 = 2_000;
+const SPIN_CAP: u32 = 32;
+/// A waiter that has slept and lost for this long is starved.
+const STARVED_AFTER_NS: u64 = 2_000_000;
+/// How long a newcomer lets a starved waiter go first.
+const COURTESY: Duration = Duration::from_micros(100);
+const COURTESIES: u32 = 8;
+/// Of the releases that would trust `WOKEN`, every so many does not.
+const TRUST: u32 = 64;
+
+shm_struct! {
+    /// A lock in shared memory; all zero is free.
+    pub struct LockWord {
+        word: AtomicU64,
+        /// When a waiter last asked about the owner, in milliseconds: see [`Patience`].
+        asked: AtomicU32,
+        /// The pid of the last owner that died, for people.
+        died: AtomicU32,
+        /// Releases that trusted `WOKEN`; written by the owner.
+        trusted: AtomicU32,
+        reserved: AtomicU32,
+    }
+}
+
+/// What to do about an owner that died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Report it: [`AcquireError::OwnerDied`].
+    Report,
+    /// Take the lock as if it had been released.
+    Ignore,
+    /// Take the lock, inconsistent as it is, to put things right.
+    Recover,
+}
+
+/// Why a lock was not acquired.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// The deadline passed.
+    TimedOut,
+    /// The last owner died.
+    OwnerDied {
+        /// Its pid, 0 if nobody knows any more.
+        pid: u32,
+    },
+    /// The segment's file was removed by somebody else.
+    Orphaned,
+    /// The owner cannot be asked about.
+    Unknowable(Unknowable),
+    /// This process is a fork and could not register.
+    Unregistered(OpenError),
+}
+
+impl LockWord {
+    /// Takes the lock if it is free and nobody has any business with it: one CAS.
+    #[inline]
+    pub fn try_acquire_clean(&self, me: OwnerId) -> bool {
+        // SYNC: lock.handover.
+        let taken = self.word.compare_exchange(0, owned_by(me), Ordering::Acquire, Ordering::Relaxed).is_ok();
+        crash_point("lock.acquired");
+        taken
+    }
+
+    /// Takes the lock before `deadline`.
+    ///
+    /// # Errors
+    /// [`AcquireError`]; with [`Deadline::PASSED`], `TimedOut` means that somebody holds it now.
+    #[inline]
+    pub fn acquire(
+        &self,
+        segment: &Segment,
+        claim: Claim,
+        deadline: Deadline,
+    ) -> Result<OwnerId, AcquireError> {
+        let me = match segment.registration().current_owner() {
+            Some(me) => me,
+            None => segment.registration().owner().map_err(AcquireError::Unregistered)?,
+        };
+        if self.try_acquire_clean(me) {
+            return Ok(me);
+        }
+        Contender { lock: self, segment, me, claim, slept_since_ns: 0 }.acquire(deadline).map(|()| me)
+    }
+
+    /// Releases the lock that `me` holds; `consistent` says whether what it guards is whole.
+    #[inline]
+    pub fn release(&self, me: OwnerId, consistent: bool) {
+        // SYNC: lock.handover.
+        if consistent
+            && self.word.compare_exchange(owned_by(me), 0, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            crash_point("lock.released");
+            return;
+        }
+        self.release_contended(me, consistent);
+    }
+
+    #[cold]
+    fn release_contended(&self, me: OwnerId, consistent: bool) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        let (freed, wakes) = loop {
+            if word & (OWNED | OwnerId::MASK) != owned_by(me) {
+                return; // Not ours: nothing that this process may free.
+            }
+            let wakes = word & WAITERS != 0 && (word & WOKEN == 0 || self.must_not_trust());
+            let mut freed = word & (WAITERS | WOKEN | STARVED);
+            if wakes {
+                freed |= WOKEN;
+            }
+            if !consistent {
+                freed |= INCONSISTENT;
+            }
+            // SYNC: lock.handover.
+            match self.word.compare_exchange_weak(word, freed, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break (freed, wakes),
+                Err(now) => word = now,
+            }
+        };
+        crash_point("lock.released_contended");
+        if wakes {
+            self.wake_one(freed);
+        }
+    }
+
+    /// Wakes one sleeper of a free lock; if there was none, takes the hints back.
+    fn wake_one(&self, seen: u64) {
+        if futex::wake(futex::low_half(&self.word), 1) == 0 {
+            let quiet = seen & !(WAITERS | WOKEN | STARVED);
+            // Failure means that somebody came, whose bits these are now.
+            let _: Result<u64, u64> =
+                self.word.compare_exchange(seen, quiet, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        crash_point("lock.woke");
+    }
+
+    /// Called by the owner: whether it is time to doubt that the woken waiter is alive.
+    fn must_not_trust(&self) -> bool {
+        let trusted = self.trusted.load(Ordering::Relaxed).wrapping_add(1);
+        self.trusted.store(trusted, Ordering::Relaxed);
+        trusted.is_multiple_of(TRUST)
+    }
+
+    /// Who holds it now.
+    #[must_use]
+    pub fn owner(&self) -> Option<OwnerId> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & OWNED != 0).then(|| OwnerId::from_bits(word))
+    }
+
+    /// Whether an owner died and nobody has recovered the lock.
+    #[must_use]
+    pub fn is_inconsistent(&self) -> bool {
+        self.word.load(Ordering::Acquire) & INCONSISTENT != 0
+    }
+
+    /// Declares it consistent; called by the owner while it recovers.
+    pub fn make_consistent(&self) {
+        self.word.fetch_and(!INCONSISTENT, Ordering::Relaxed);
+    }
+
+    /// Frees it from an owner of another registry: nobody else is attached.
+    pub fn forget_owner(&self) {
+        let word = self.word.load(Ordering::Relaxed);
+        let kept = if word & OWNED != 0 { INCONSISTENT } else { word & INCONSISTENT };
+        self.word.store(kept, Ordering::Relaxed);
+    }
+}
+
+/// One thread that did not get the lock at once.
+struct Contender<'a> {
+    lock: &'a LockWord,
+    segment: &'a Segment,
+    me: OwnerId,
+    claim: Claim,
+    /// When it first slept, 0 if it has not.
+    slept_since_ns: u64,
+}
+
+impl Contender<'_> {
+    #[cold]
+    fn acquire(&mut self, deadline: Deadline) -> Result<(), AcquireError> {
+        let mut spin = Spin::for_ns(SPIN_NS);
+        let mut patience = Patience::new(deadline);
+        let mut courtesies = COURTESIES;
+        let outcome = loop {
+            let word = self.lock.word.load(Ordering::Acquire);
+            if word & OWNED == 0 {
+                if word & INCONSISTENT != 0 && self.claim == Claim::Report {
+                    break Err(self.owner_died());
+                }
+                if word & STARVED != 0 && self.slept_since_ns == 0 && courtesies > 0 && !deadline.has_passed()
+                {
+                    courtesies -= 1;
+                    std::thread::sleep(COURTESY);
+                } else if self.take(word) {
+                    return Ok(());
+                }
+                continue;
+            }
+            if deadline.has_passed() {
+                // The last question is free of waiting: a try finds a dead owner too.
+                match self.bury_if_dead(word) {
+                    Ok(true) => continue,
+                    Ok(false) => break Err(AcquireError::TimedOut),
+                    Err(error) => break Err(error),
+                }
+            }
+            if self.slept_since_ns == 0 && spin.pause(SPIN_CAP) {
+                continue;
+            }
+            if let Err(error) = self.sleep(word, &mut patience) {
+                break Err(error);
+            }
+        };
+        self.give_up();
+        outcome
+    }
+
+    /// Tries to take a free lock.
+    fn take(&self, free: u64) -> bool {
+        let mut taken = owned_by(self.me) | (free & (WAITERS | WOKEN | STARVED));
+        if self.slept_since_ns != 0 {
+            // Whoever was woken or starved has now arrived, or is taken for it.
+            taken &= !(WOKEN | STARVED);
+        }
+        if self.claim == Claim::Recover {
+            taken |= free & INCONSISTENT;
+        }
+        // SYNC: lock.handover.
+        let won = self.lock.word.compare_exchange(free, taken, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        crash_point("lock.acquired_contended");
+        won
+    }
+
+    /// Announces a sleeper, sleeps one slice, and asks about the owner if it is time.
+    fn sleep(&mut self, word: u64, patience: &mut Patience) -> Result<(), AcquireError> {
+        let mut announced = word | WAITERS;
+        if self.slept_since_ns != 0 {
+            announced &= !WOKEN; // It was us, or somebody who may be dead.
+            if clock::now_ns().saturating_sub(self.slept_since_ns) > STARVED_AFTER_NS {
+                announced |= STARVED;
+            }
+        }
+        let lock = self.lock;
+        if announced != word
+            && lock.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
+            return Ok(());
+        }
+        crash_point("lock.waiting");
+        let nap = patience.sleep(futex::low_half(&lock.word), announced as u32, &lock.asked);
+        crash_point("lock.slept");
+        if nap != Nap::Changed && self.slept_since_ns == 0 {
+            self.slept_since_ns = clock::now_ns().max(1);
+        }
+        let Nap::Ask { survey } = nap else { return Ok(()) };
+        if survey && self.segment.is_orphaned() {
+            return Err(AcquireError::Orphaned);
+        }
+        let word = lock.word.load(Ordering::Acquire);
+        if word & OWNED != 0 {
+            self.bury_if_dead(word)?;
+        }
+        Ok(())
+    }
+
+    /// Frees the lock from a dead owner; whether the word has changed, by us or by another.
+    fn bury_if_dead(&self, word: u64) -> Result<bool, AcquireError> {
+        let registration = self.segment.registration();
+        let owner = OwnerId::from_bits(word);
+        if !registration.is_dead(owner).map_err(AcquireError::Unknowable)? {
+            return Ok(false);
+        }
+        crash_point("lock.owner_found_dead");
+        self.lock.died.store(registration.pid_of(owner).unwrap_or(0), Ordering::Relaxed);
+        let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
+        let freed = (word & (WAITERS | STARVED)) | kept;
+        // From the exact dead value: a second burier, or one that was killed here, does no harm. AcqRel: what the
+        // dead wrote is visible to whoever takes it next.
+        if self.lock.word.compare_exchange(word, freed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            crash_point("lock.buried");
+            if freed & WAITERS != 0 {
+                // Everybody: each of them has something to report, or one of them takes it.
+                futex::wake_all(futex::low_half(&self.lock.word));
+            }
+        }
+        Ok(true)
+    }
+
+    fn owner_died(&self) -> AcquireError {
+        AcquireError::OwnerDied { pid: self.lock.died.load(Ordering::Relaxed) }
+    }
+
+    /// A sleeper that leaves without the lock hands on the wake that it may have been given.
+    fn give_up(&self) {
+        if self.slept_since_ns == 0 {
+            return;
+        }
+        let mut word = self.lock.word.load(Ordering::Relaxed);
+        while word & WOKEN != 0 {
+            let without = word & !WOKEN;
+            match self.lock.word.compare_exchange_weak(word, without, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => word = without,
+                Err(now) => word = now,
+            }
+        }
+        crash_point("lock.gave_up");
+        if word & OWNED == 0 && word & WAITERS != 0 {
+            self.lock.wake_one(word);
+        }
+    }
+}
+
+#[inline]
+const fn owned_by(me: OwnerId) -> u64 {
+    me.to_bits() | OWNED
+}

@@ -1,0 +1,110 @@
+//! How a waiter sleeps: in slices, so that a lost wake costs one slice, and so that somebody asks whether the
+//! holder is still alive.
+//!
+//! A slice is 10 ms, doubling to 100 ms, shortened by up to a quarter so that waiters do not march in step. At the
+//! end of each slice that timed out the waiter asks about the holder, unless another waiter on the same word did so
+//! in the last millisecond: then it leaves the question to them and lets its slices grow to a second. So a crowd
+//! on one word asks about once a millisecond together, however large it is, and no count of waiters has to be
+//! kept that a killed one would spoil.
+
+use procession_sys::futex::{self, Waited};
+use procession_sys::{Deadline, clock};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const FIRST_NS: u64 = 10_000_000;
+const CAP_NS: u64 = 100_000_000;
+const CROWD_CAP_NS: u64 = 1_000_000_000;
+/// How often a long wait is told to make the checks that cost more.
+const SURVEY_NS: u64 = 1_000_000_000;
+
+/// Why a [`Patience::sleep`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Nap {
+    /// Nobody slept: the word had changed.
+    Changed,
+    /// Woken, or it is another's turn to ask: look again.
+    Woken,
+    /// A slice ended: ask whether the holder is alive.
+    Ask {
+        /// About once a second: also ask whether the object still has its name.
+        survey: bool,
+    },
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// One waiter's sleeps during one operation.
+#[derive(Debug)]
+pub struct Patience {
+    deadline: Deadline,
+    slice_ns: u64,
+    next_survey_ns: u64,
+}
+
+impl Patience {
+    /// Until `deadline`, at most.
+    #[must_use]
+    pub fn new(deadline: Deadline) -> Self {
+        Self { deadline, slice_ns: FIRST_NS, next_survey_ns: 0 }
+    }
+
+    /// Sleeps on `word` while it holds `expected`. `asked` is the shared note of when somebody last asked.
+    pub fn sleep(&mut self, word: &AtomicU32, expected: u32, asked: &AtomicU32) -> Nap {
+        let start = clock::now_ns();
+        if self.next_survey_ns == 0 {
+            self.next_survey_ns = start + SURVEY_NS;
+        }
+        let jitter = self.slice_ns / 4 * (start % 64) / 64;
+        let slice_end = Deadline::at_ns(start + self.slice_ns - jitter);
+        match futex::wait(word, expected, slice_end.min(self.deadline)) {
+            Waited::Changed => return Nap::Changed,
+            Waited::Woken => return Nap::Woken,
+            Waited::TimedOut => {}
+        }
+        if slice_end > self.deadline {
+            return Nap::TimedOut;
+        }
+        let now = clock::now_ns();
+        let now_ms = (now / 1_000_000) as u32;
+        // Relaxed: a hint that spares work; a wrong value costs a question or a slice.
+        if now_ms.wrapping_sub(asked.load(Ordering::Relaxed)) < 1 {
+            self.slice_ns = (self.slice_ns * 2).min(CROWD_CAP_NS);
+            return Nap::Woken;
+        }
+        asked.store(now_ms, Ordering::Relaxed);
+        self.slice_ns = (self.slice_ns * 2).min(CAP_NS);
+        let survey = now >= self.next_survey_ns;
+        if survey {
+            self.next_survey_ns = now + SURVEY_NS;
+        }
+        Nap::Ask { survey }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Nap, Patience};
+    use procession_sys::{Deadline, clock};
+    use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
+
+    #[test]
+    fn a_slice_ends_with_a_question_unless_one_was_just_asked() {
+        let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
+        let mut patience = Patience::new(Deadline::NEVER);
+        assert_eq!(patience.sleep(&word, 1, &asked), Nap::Changed);
+        assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
+        // As if others asked all the time.
+        let ahead = ((clock::now_ns() / 1_000_000) as u32).wrapping_add(60_000);
+        asked.store(ahead, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
+    }
+
+    #[test]
+    fn the_deadline_ends_it() {
+        let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
+        let mut patience = Patience::new(Deadline::after(Duration::from_millis(3)));
+        assert_eq!(patience.sleep(&word, 0, &asked), Nap::TimedOut);
+    }
+}
