@@ -1,0 +1,203 @@
+//! Queues: messages one at a time between processes, and there and back.
+
+use crate::actor::{Actor, Control};
+use crate::case::{Plan, Side};
+use crate::error::{Result, check};
+use crate::ours::Session;
+use crate::sample::{calibrated, nanos_each, per_second};
+use std::any::Any;
+use std::time::{Duration, Instant};
+
+/// Who is compared, as the roles that its processes play.
+///
+/// The receiving role is started first, with the address that `make` returned, and answers `ready` with the
+/// address that the sending role is started with.
+pub(crate) struct Kind {
+    pub(crate) make: fn(&Session, &str) -> Result<Made>,
+    pub(crate) produce: &'static str,
+    pub(crate) consume: &'static str,
+    pub(crate) ping: &'static str,
+    pub(crate) pong: &'static str,
+}
+
+/// What the bench itself makes before it starts processes.
+pub(crate) struct Made {
+    pub(crate) address: String,
+    /// Handles that have to live as long as the processes.
+    pub(crate) _keep: Box<dyn Any>,
+}
+
+/// Producers put, consumers get, one message at a time; messages per second.
+///
+/// Every round has new processes, as in [`crate::lock::contended`].
+pub(crate) fn throughput<'a>(
+    plan: &'a Plan<'a>,
+    kind: &'a Kind,
+    producers: u64,
+    consumers: u64,
+) -> Result<Side<'a>> {
+    let start = move || Line::start(plan, kind, producers, consumers);
+    let mut line = start()?;
+    let count = calibrated(plan.round_time, |count| line.carry(count).map(|(took, _)| took))?;
+    drop(line);
+    Ok(Box::new(move || {
+        let mut line = start()?;
+        line.carry(count / 10)?;
+        let (took, count) = line.carry(count)?;
+        Ok(vec![per_second(took, count)])
+    }))
+}
+
+/// A queue with its processes, idle between rounds.
+struct Line {
+    producers: Vec<Actor>,
+    consumers: Vec<Actor>,
+    made: Made,
+}
+
+impl Line {
+    fn start(plan: &Plan<'_>, kind: &Kind, producers: u64, consumers: u64) -> Result<Self> {
+        let made = (kind.make)(plan.session, &format!("queue-{producers}-{consumers}"))?;
+        let mut line = Line { producers: Vec::new(), consumers: Vec::new(), made };
+        let mut address = String::new();
+        for _ in 0..consumers {
+            let mut actor = Actor::role(plan.session, kind.consume, &[&line.made.address])?;
+            address = actor.text("ready")?;
+            line.consumers.push(actor);
+        }
+        for _ in 0..producers {
+            line.producers.push(Actor::role(plan.session, kind.produce, &[&address])?);
+        }
+        Ok(line)
+    }
+
+    /// Carries at least `count` messages, each of them different; how long it took, and how many they were.
+    fn carry(&mut self, count: u64) -> Result<(Duration, u64)> {
+        let (producers, consumers) = (self.producers.len() as u64, self.consumers.len() as u64);
+        let count = count.next_multiple_of(producers * consumers);
+        let (put_each, get_each) = (count / producers, count / consumers);
+        let started = Instant::now();
+        for consumer in &mut self.consumers {
+            consumer.tell(&format!("get {get_each}"))?;
+        }
+        for (producer, at) in self.producers.iter_mut().zip(0..) {
+            producer.tell(&format!("put {} {put_each}", at * put_each))?;
+        }
+        let (mut sum, mut disordered) = (0_u64, 0);
+        for consumer in &mut self.consumers {
+            let [part, late] = consumer.numbers("got")?;
+            sum += part;
+            disordered += late;
+        }
+        let took = started.elapsed();
+        for producer in &mut self.producers {
+            producer.numbers::<0>("done")?;
+        }
+        check("the sum of all messages", sum, count * (count - 1) / 2)?;
+        if producers * consumers == 1 {
+            check("messages out of order", disordered, 0)?;
+        }
+        Ok((took, count))
+    }
+}
+
+/// The role that puts: the side supplies `put`.
+pub(crate) fn produce(control: &mut Control, mut put: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    while let Some([first, count]) = control.order("put")? {
+        for message in first..first + count {
+            put(message)?;
+        }
+        control.answer("done")?;
+    }
+    Ok(())
+}
+
+/// The role that gets, once it has answered `ready`: the side supplies `get`.
+pub(crate) fn consume(control: &mut Control, mut get: impl FnMut() -> Result<u64>) -> Result<()> {
+    while let Some([count]) = control.order("get")? {
+        let (mut sum, mut disordered, mut last) = (0_u64, 0_u64, None);
+        for _ in 0..count {
+            let message = get()?;
+            sum += message;
+            disordered += u64::from(last.replace(message) >= Some(message));
+        }
+        control.answer(&format!("got {sum} {disordered}"))?;
+    }
+    Ok(())
+}
+
+/// Two processes send one number to and fro; ns per round trip.
+///
+/// Every round has new processes, as in [`crate::lock::contended`].
+pub(crate) fn round_trip<'a>(plan: &'a Plan<'a>, kind: &'a Kind) -> Result<Side<'a>> {
+    let start = move || Pair::start(plan, kind);
+    let mut pair = start()?;
+    let count = calibrated(plan.round_time, |count| pair.play(count))?;
+    drop(pair);
+    Ok(Box::new(move || {
+        let mut pair = start()?;
+        pair.play(count / 10)?;
+        Ok(vec![nanos_each(pair.play(count)?, count)])
+    }))
+}
+
+struct Pair {
+    ping: Actor,
+    pong: Actor,
+    _made: Made,
+}
+
+impl Pair {
+    fn start(plan: &Plan<'_>, kind: &Kind) -> Result<Self> {
+        let made = (kind.make)(plan.session, "round-trip")?;
+        let mut pong = Actor::role(plan.session, kind.pong, &[&made.address])?;
+        let address = pong.text("ready")?;
+        let ping = Actor::role(plan.session, kind.ping, &[&address])?;
+        Ok(Pair { ping, pong, _made: made })
+    }
+
+    fn play(&mut self, count: u64) -> Result<Duration> {
+        self.pong.tell(&format!("echo {count}"))?;
+        self.ping.tell(&format!("ping {count}"))?;
+        let [took] = self.ping.numbers("took")?;
+        self.pong.numbers::<0>("echoed")?;
+        Ok(Duration::from_nanos(took))
+    }
+}
+
+/// The role that sends first and counts the time.
+pub(crate) fn ping(
+    control: &mut Control,
+    mut put: impl FnMut(u64) -> Result<()>,
+    mut get: impl FnMut() -> Result<u64>,
+) -> Result<()> {
+    while let Some([count]) = control.order("ping")? {
+        let started = Instant::now();
+        for message in 0..count {
+            put(message)?;
+            check("the message that came back", get()?, message + 1)?;
+        }
+        control.answer(&format!("took {}", started.elapsed().as_nanos()))?;
+    }
+    Ok(())
+}
+
+/// The role that sends back one more than it got.
+pub(crate) fn pong(
+    control: &mut Control,
+    mut get: impl FnMut() -> Result<u64>,
+    mut put: impl FnMut(u64) -> Result<()>,
+) -> Result<()> {
+    while let Some([count]) = control.order("echo")? {
+        for _ in 0..count {
+            put(get()? + 1)?;
+        }
+        control.answer("echoed")?;
+    }
+    Ok(())
+}
+
+/// A side whose receiving role makes everything itself.
+pub(crate) fn nothing_to_make(_: &Session, _: &str) -> Result<Made> {
+    Ok(Made { address: String::new(), _keep: Box::new(()) })
+}

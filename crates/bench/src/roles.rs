@@ -1,0 +1,31 @@
+//! What the child processes of the bench can be.
+
+use crate::actor::Control;
+use crate::error::{BenchError, Result};
+use crate::{lock, ours, recovery, rival};
+
+/// Plays the role `name` until the bench has no more orders.
+pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
+    let control = &mut Control::of(parent)?;
+    match name {
+        "ours/hammer" => lock::hammer::<ours::lock::Lock>(control, rest),
+        "pthread/hammer" => lock::hammer::<rival::pthread::RobustMutex>(control, rest),
+        "ours/hold" => recovery::hold::<ours::lock::Lock>(control, rest),
+        "ours/wait" => recovery::wait::<ours::lock::Lock>(control, rest),
+        "ours/produce" => ours::queue::produce(control, rest),
+        "ours/consume" => ours::queue::consume(control, rest),
+        "ours/ping" => ours::queue::ping(control, rest),
+        "ours/pong" => ours::queue::pong(control, rest),
+        "ipc-channel/produce" => rival::ipc_channel::produce(control, rest),
+        "ipc-channel/consume" => rival::ipc_channel::consume(control),
+        "ipc-channel/ping" => rival::ipc_channel::ping(control, rest),
+        "ipc-channel/pong" => rival::ipc_channel::pong(control),
+        _ => Err(BenchError::Failed("no such role".to_owned())),
+    }
+}
+
+/// The arguments of a role, which the bench itself wrote.
+pub(crate) fn rest<const N: usize>(rest: &[String]) -> Result<[&str; N]> {
+    let words: Vec<&str> = rest.iter().map(String::as_str).collect();
+    words.try_into().map_err(|_| BenchError::Failed(format!("wants {N} arguments, has {rest:?}")))
+}
