@@ -4,27 +4,44 @@ pub(crate) mod lock;
 pub(crate) mod pool;
 pub(crate) mod queue;
 
-use crate::error::{BenchError, Result};
+use crate::error::{BenchError, Context, Result};
+use procession::Namespace;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The first line of `main`.
 pub(crate) fn init() {}
 
 /// Our namespace, private to one run.
-pub(crate) struct Session(());
+pub(crate) struct Session {
+    namespace: Namespace,
+    names: AtomicU64,
+}
 
 impl Session {
     pub(crate) fn start() -> Result<Self> {
-        Ok(Session(()))
+        Ok(Session { namespace: Namespace::private(), names: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// A name that no object of this run has had.
+    pub(crate) fn fresh_name(&self, stem: &str) -> String {
+        format!("{stem}.{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What the children need to find the namespace.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
+        vec![("PROCESSION_NAMESPACE", self.namespace.name().to_owned())]
     }
 
-    /// Removes the namespace, and checks that nothing of it is left.
+    /// Checks that nothing is left of the namespace but its registry, which goes with this process.
     pub(crate) fn end(self) -> Result<()> {
-        Ok(())
+        let left = self.namespace.list().context("list what is left")?;
+        let left: Vec<&str> =
+            left.iter().filter(|entry| !entry.is_registry()).map(|entry| entry.name.as_str()).collect();
+        if left.is_empty() { Ok(()) } else { Err(BenchError::Failed(format!("left behind: {left:?}"))) }
     }
 }
 

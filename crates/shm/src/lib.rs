@@ -24,6 +24,7 @@ pub use namespace::Namespace;
 pub use object::{Handle, Object, Placement, Segment};
 pub use owner::OwnerId;
 pub use registry::{
-    DEFAULT_SLOTS, Participant, Registration, Unknowable, register, register_with_slots, set_process_name,
+    DEFAULT_SLOTS, Myself, Participant, Registration, Unknowable, register, register_with_slots,
+    set_process_name,
 };
 pub use shared::Shared;

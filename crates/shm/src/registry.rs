@@ -77,6 +77,23 @@ pub struct Registration {
     identity: &'static Identity,
 }
 
+/// Where this process's id in one namespace is read from: one load, right also in a forked child.
+#[derive(Clone, Copy, Debug)]
+pub struct Myself(&'static AtomicU64);
+
+impl Myself {
+    /// This process's id if it is registered; `None` in a forked child that has done nothing yet.
+    #[inline]
+    #[must_use]
+    pub fn owner(self) -> Option<OwnerId> {
+        // Relaxed: the page belongs to this process, and the id was stored after everything it stands for.
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            bits => Some(OwnerId::from_own_bits(bits)),
+        }
+    }
+}
+
 /// Why nothing can be said about an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -172,11 +189,14 @@ impl Registration {
     #[inline]
     #[must_use]
     pub fn current_owner(&self) -> Option<OwnerId> {
-        // Relaxed: the page belongs to this process, and the id was stored after everything it stands for.
-        match self.identity.owner.load(Ordering::Relaxed) {
-            0 => None,
-            bits => Some(OwnerId::from_bits(bits)),
-        }
+        self.myself().owner()
+    }
+
+    /// What an object keeps to learn this process's id on its fast path.
+    #[inline]
+    #[must_use]
+    pub fn myself(&self) -> Myself {
+        Myself(&self.identity.owner)
     }
 
     /// Whether `owner`'s process is gone and can store nothing any more.
@@ -187,20 +207,20 @@ impl Registration {
         if self.current_owner() == Some(owner) {
             return Ok(false);
         }
-        let slot = self.slot(owner.slot).ok_or(Unknowable::NoSuchSlot)?;
+        let slot = self.slot(owner.slot()).ok_or(Unknowable::NoSuchSlot)?;
         if moved_past(slot, owner) {
             return Ok(true);
         }
-        let locked = self.is_slot_locked(owner.slot)?;
+        let locked = self.is_slot_locked(owner.slot())?;
         Ok(!locked || moved_past(slot, owner))
     }
 
     /// The pid that `owner` had, if the registry still remembers.
     #[must_use]
     pub fn pid_of(&self, owner: OwnerId) -> Option<u32> {
-        let slot = self.slot(owner.slot)?;
+        let slot = self.slot(owner.slot())?;
         let before = slot.generation.load(Ordering::Acquire);
-        let pid = match before.wrapping_sub(owner.generation) {
+        let pid = match before.wrapping_sub(owner.generation()) {
             0 => slot.pid.load(Ordering::Relaxed),
             1 => slot.previous_pid.load(Ordering::Relaxed),
             _ => return None,
@@ -211,7 +231,7 @@ impl Registration {
     /// What people want to know of `owner`, while it is the slot's latest occupant.
     #[must_use]
     pub fn participant(&self, owner: OwnerId) -> Option<Participant> {
-        participant(self.slot(owner.slot)?, owner.slot).filter(|found| found.owner == owner)
+        participant(self.slot(owner.slot())?, owner.slot()).filter(|found| found.owner == owner)
     }
 
     /// Every process that is registered now.
@@ -371,7 +391,7 @@ impl std::fmt::Debug for Registration {
 
 /// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.
 fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
-    slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation).cast_signed() > 0
+    slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation()).cast_signed() > 0
 }
 
 /// Makes a freshly locked slot ours.
@@ -395,7 +415,7 @@ fn fill(slot: &Slot, index: u32) -> OwnerId {
     }
     slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
     crash_point("registry.filled");
-    OwnerId { slot: index, generation }
+    OwnerId::new(index, generation)
 }
 
 fn participant(slot: &Slot, index: u32) -> Option<Participant> {
@@ -403,7 +423,7 @@ fn participant(slot: &Slot, index: u32) -> Option<Participant> {
     let len = (slot.name_len.load(Ordering::Acquire) as usize).min(NAME_LEN);
     let name: Vec<u8> = slot.name[..len].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
     let found = Participant {
-        owner: OwnerId { slot: index, generation },
+        owner: OwnerId::new(index, generation),
         pid: slot.pid.load(Ordering::Relaxed),
         registered_ns: slot.registered_ns.load(Ordering::Relaxed),
         name: String::from_utf8_lossy(&name).into_owned(),

@@ -9,9 +9,9 @@
 //! it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is created with
 //! [`OnOwnerDeath::Ignore`] and is simply free again.
 
-use crate::holds;
-use crate::lock_word::{AcquireError, Claim, LockWord};
-use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared, Unknowable};
+use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::thread_tag;
+use procession_shm::{Kind, Myself, Object, OpenError, Parameter, Placement, Shape, Shared, Unknowable};
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
@@ -59,6 +59,7 @@ pub enum OnOwnerDeath {
 #[derive(Clone)]
 pub struct Lock {
     body: Shared<LockBody>,
+    myself: Myself,
     claim: Claim,
     key: u64,
 }
@@ -110,7 +111,8 @@ impl Object for Lock {
         let header = body.segment().header();
         let key = header.instance.low();
         let claim = if header.parameters[0] == 0 { Claim::Report } else { Claim::Ignore };
-        Ok(Self { body, claim, key })
+        let myself = body.segment().registration().myself();
+        Ok(Self { body, myself, claim, key })
     }
 }
 
@@ -231,19 +233,23 @@ impl Lock {
     #[inline]
     fn claim(&self, claim: Claim, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
         let lock = &self.body.lock;
-        let registration = self.body.segment().registration();
-        let me = match registration.current_owner() {
+        let me = match self.myself.owner().map(Hold::of_this_thread) {
             Some(me) if lock.try_acquire_clean(me) => me,
-            _ => self.claim_contended(claim, deadline)?,
+            me => self.claim_contended(me, claim, deadline)?,
         };
-        holds::note(self.key);
+        if !me.names_the_thread() {
+            thread_tag::note(self.key);
+        }
         let recovers = claim == Claim::Recover && lock.is_inconsistent();
         Ok(LockGuard { lock: self, me, recovers, not_send: PhantomData })
     }
 
     #[cold]
-    fn claim_contended(&self, claim: Claim, deadline: Deadline) -> Result<OwnerId, LockError> {
-        if holds::has(self.key) {
+    fn claim_contended(&self, me: Option<Hold>, claim: Claim, deadline: Deadline) -> Result<Hold, LockError> {
+        let holds = |me: Hold| {
+            if me.names_the_thread() { self.body.lock.is_held_by(me) } else { thread_tag::holds(self.key) }
+        };
+        if me.is_some_and(holds) {
             return Err(LockError::Deadlock);
         }
         let segment = self.body.segment();
@@ -288,7 +294,7 @@ pub struct Holder {
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct LockGuard<'a> {
     lock: &'a Lock,
-    me: OwnerId,
+    me: Hold,
     /// Whether it was taken inconsistent, to be put right.
     recovers: bool,
     not_send: PhantomData<*const ()>,
@@ -306,10 +312,12 @@ impl Drop for LockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         // A forked child is another owner, or none yet: its copy of the guard is inert.
-        if self.lock.body.segment().registration().current_owner() != Some(self.me) {
+        if self.lock.myself.owner() != Some(self.me.owner()) {
             return;
         }
-        holds::forget(self.lock.key);
+        if !self.me.names_the_thread() {
+            thread_tag::forget(self.lock.key);
+        }
         let lock = &self.lock.body.lock;
         let repaired = !self.recovers || !std::thread::panicking();
         lock.release(self.me, repaired);

@@ -2,7 +2,8 @@
 //!
 //! | bits of the word | meaning |
 //! |---|---|
-//! | 0..24, 32..64 | slot and generation of the owner; zero while free |
+//! | 0..16, 32..64 | slot and generation of the owner; zero while free |
+//! | 16..27 | tag of the owner's thread, so that a thread never waits for itself; 0 for none |
 //! | `OWNED` 29 | somebody holds it. Decides alone: with it clear, the lock is free |
 //! | `WAITERS` 31 | somebody may sleep: whoever releases owes a wake |
 //! | `WOKEN` 28 | a woken waiter is on its way: no second one is woken (a convoy would form) |
@@ -34,6 +35,7 @@
 //! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
 
 use crate::patience::{Nap, Patience};
+use crate::thread_tag;
 use procession_shm::{OpenError, OwnerId, Segment, Unknowable};
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
@@ -46,9 +48,11 @@ const OWNED: u64 = 1 << 29;
 const WOKEN: u64 = 1 << 28;
 const STARVED: u64 = 1 << 27;
 
+const THREAD: u64 = thread_tag::MASK as u64;
+
 /// How long a waiter spins before it sleeps: a few hand-overs between two processors.
-const SPIN_NS: u64 = 2_000;
-const SPIN_CAP: u32 = 32;
+const SPIN_NS: u64 = 20_000;
+const SPIN_CAP: u32 = 128;
 /// A waiter that has slept and lost for this long is starved.
 const STARVED_AFTER_NS: u64 = 2_000_000;
 /// How long a newcomer lets a starved waiter go first.
@@ -101,14 +105,50 @@ pub enum AcquireError {
     Unregistered(OpenError),
 }
 
+/// One thread's hold: what stands in the word while that thread owns the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold(u64);
+
+impl Hold {
+    const MASK: u64 = OWNED | OwnerId::MASK | THREAD;
+
+    /// The hold that this thread of the process `me` can have.
+    #[inline]
+    #[must_use]
+    pub fn of_this_thread(me: OwnerId) -> Self {
+        Self(me.to_bits() | OWNED | u64::from(thread_tag::current()))
+    }
+
+    /// The process.
+    #[inline]
+    #[must_use]
+    pub fn owner(self) -> OwnerId {
+        OwnerId::from_bits(self.0)
+    }
+
+    /// Whether the word alone tells this thread from the others of its process.
+    #[inline]
+    #[must_use]
+    pub fn names_the_thread(self) -> bool {
+        self.0 & THREAD != 0
+    }
+}
+
 impl LockWord {
     /// Takes the lock if it is free and nobody has any business with it: one CAS.
     #[inline]
-    pub fn try_acquire_clean(&self, me: OwnerId) -> bool {
+    pub fn try_acquire_clean(&self, me: Hold) -> bool {
         // SYNC: lock.handover.
-        let taken = self.word.compare_exchange(0, owned_by(me), Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let taken = self.word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
         crash_point("lock.acquired");
         taken
+    }
+
+    /// Whether this very thread holds it.
+    #[must_use]
+    pub fn is_held_by(&self, me: Hold) -> bool {
+        // Relaxed: what this thread wrote it sees, and what others write is never its own hold.
+        me.names_the_thread() && self.word.load(Ordering::Relaxed) & Hold::MASK == me.0
     }
 
     /// Takes the lock before `deadline`.
@@ -116,16 +156,12 @@ impl LockWord {
     /// # Errors
     /// [`AcquireError`]; with [`Deadline::PASSED`], `TimedOut` means that somebody holds it now.
     #[inline]
-    pub fn acquire(
-        &self,
-        segment: &Segment,
-        claim: Claim,
-        deadline: Deadline,
-    ) -> Result<OwnerId, AcquireError> {
+    pub fn acquire(&self, segment: &Segment, claim: Claim, deadline: Deadline) -> Result<Hold, AcquireError> {
         let me = match segment.registration().current_owner() {
             Some(me) => me,
             None => segment.registration().owner().map_err(AcquireError::Unregistered)?,
         };
+        let me = Hold::of_this_thread(me);
         if self.try_acquire_clean(me) {
             return Ok(me);
         }
@@ -134,11 +170,9 @@ impl LockWord {
 
     /// Releases the lock that `me` holds; `consistent` says whether what it guards is whole.
     #[inline]
-    pub fn release(&self, me: OwnerId, consistent: bool) {
+    pub fn release(&self, me: Hold, consistent: bool) {
         // SYNC: lock.handover.
-        if consistent
-            && self.word.compare_exchange(owned_by(me), 0, Ordering::Release, Ordering::Relaxed).is_ok()
-        {
+        if consistent && self.word.compare_exchange(me.0, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
             crash_point("lock.released");
             return;
         }
@@ -146,10 +180,10 @@ impl LockWord {
     }
 
     #[cold]
-    fn release_contended(&self, me: OwnerId, consistent: bool) {
+    fn release_contended(&self, me: Hold, consistent: bool) {
         let mut word = self.word.load(Ordering::Relaxed);
         let (freed, wakes) = loop {
-            if word & (OWNED | OwnerId::MASK) != owned_by(me) {
+            if word & Hold::MASK != me.0 {
                 return; // Not ours: nothing that this process may free.
             }
             let wakes = word & WAITERS != 0 && (word & WOKEN == 0 || self.must_not_trust());
@@ -220,7 +254,7 @@ impl LockWord {
 struct Contender<'a> {
     lock: &'a LockWord,
     segment: &'a Segment,
-    me: OwnerId,
+    me: Hold,
     claim: Claim,
     /// When it first slept, 0 if it has not.
     slept_since_ns: u64,
@@ -268,7 +302,7 @@ impl Contender<'_> {
 
     /// Tries to take a free lock.
     fn take(&self, free: u64) -> bool {
-        let mut taken = owned_by(self.me) | (free & (WAITERS | WOKEN | STARVED));
+        let mut taken = self.me.0 | (free & (WAITERS | WOKEN | STARVED));
         if self.slept_since_ns != 0 {
             // Whoever was woken or starved has now arrived, or is taken for it.
             taken &= !(WOKEN | STARVED);
@@ -359,9 +393,4 @@ impl Contender<'_> {
             self.lock.wake_one(word);
         }
     }
-}
-
-#[inline]
-const fn owned_by(me: OwnerId) -> u64 {
-    me.to_bits() | OWNED
 }
