@@ -91,11 +91,15 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     // therefore always fits 16 times its own length, and a lying length inside it never gets much more.
     const SMALL: usize = 1 << 16;
     const MEDIUM: usize = 1 << 24;
-    match bytes.len() {
-        0..=SMALL => decode_within::<T, { SMALL * 16 }>(bytes),
-        ..=MEDIUM => decode_within::<T, { MEDIUM * 16 }>(bytes),
-        ..=LIMIT => decode_within::<T, { LIMIT * 16 }>(bytes),
-        _ => Err(DecodeError::TooLarge),
+    let length = bytes.len();
+    if length <= SMALL {
+        decode_within::<T, { SMALL * 16 }>(bytes)
+    } else if length <= MEDIUM {
+        decode_within::<T, { MEDIUM * 16 }>(bytes)
+    } else if length <= LIMIT {
+        decode_within::<T, { LIMIT * 16 }>(bytes)
+    } else {
+        Err(DecodeError::TooLarge)
     }
 }
 

@@ -91,7 +91,11 @@ pub fn check_executable() -> Result<()> {
 }
 
 /// The first object reported is the program itself; returning 1 ends the iteration there.
-unsafe extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, data: *mut libc::c_void) -> libc::c_int {
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    data: *mut libc::c_void,
+) -> libc::c_int {
     // SAFETY: `data` is the image that `find` passed, and nobody else uses it meanwhile.
     let image = unsafe { &mut *data.cast::<Image>() };
     // SAFETY: the loader passes a valid structure for the duration of the call.

@@ -42,8 +42,7 @@ pub fn seal(file: &File) -> Result<()> {
 /// Whether the file is one of ours that was sealed; anything but a memfd is not.
 #[must_use]
 pub fn is_sealed(file: impl AsFd) -> bool {
-    fcntl(file, FcntlArg::F_GET_SEALS)
-        .is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(FROZEN))
+    fcntl(file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(FROZEN))
 }
 
 /// The same description under a number that no redirection of stdin, stdout or stderr replaces.

@@ -167,7 +167,8 @@ pub fn take_inherited(variable: &OsStr) -> Option<Result<Vec<OwnedFd>>> {
 }
 
 fn adopt(value: &OsStr) -> Option<Vec<OwnedFd>> {
-    let numbers: Vec<RawFd> = value.to_str()?.split(',').map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
+    let numbers: Vec<RawFd> =
+        value.to_str()?.split(',').map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
     for (index, &number) in numbers.iter().enumerate() {
         if number <= libc::STDERR_FILENO || numbers.get(..index)?.contains(&number) {
             return None;
