@@ -117,6 +117,7 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::zombie_processes, reason = "the children are reaped through their pidfds")]
 mod tests {
     use super::{Ended, already_ended, ended, open, reap, send_signal, wait};
     use std::os::fd::AsFd;

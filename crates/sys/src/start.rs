@@ -160,8 +160,8 @@ pub fn take_inherited(variable: &OsStr) -> Option<Result<Vec<OwnedFd>>> {
     if TAKEN.swap(true, Ordering::Relaxed) {
         return None;
     }
-    // SAFETY: reached once per process, on the way into a child, which is the first thing `main` does there; so no
-    // other thread reads the environment behind std's lock.
+    // SAFETY: reached once per process, on the way into a child, which is the first thing `main` does there (a test
+    // harness only waits meanwhile); so no other thread reads the environment behind std's lock.
     unsafe { std::env::remove_var(variable) };
     Some(adopt(&value).ok_or_else(|| Error::from_raw_os_error(libc::EBADF)))
 }
@@ -194,13 +194,11 @@ pub fn restore_stdout(fd: OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Shows `name`, cut to 15 bytes, as this thread's (in the main thread: this process's) name in `ps` and `top`.
+/// Shows `name`, cut to 15 bytes, as this process's name in `ps` and `top`.
 pub fn set_title(name: &str) {
-    let visible: Vec<u8> = name.bytes().take_while(|&byte| byte != 0).collect();
-    if let Ok(name) = CString::new(visible) {
-        // It fails for no valid string.
-        let _ = nix::sys::prctl::set_name(&name);
-    }
+    // Unlike prctl, this names the process even when another thread than the first asks. Without /proc the process
+    // keeps the name it has.
+    drop(std::fs::write("/proc/self/comm", name));
 }
 
 /// Keeps every signal from being delivered to the calling thread.
