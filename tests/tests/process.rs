@@ -1,5 +1,6 @@
 //! A function in another process: its result, its end, and who ends with whom.
-#![expect(unsafe_code, reason = "changing what a signal does is unsafe")]
+#![expect(unsafe_code, reason = "signal actions and resource limits are set by C functions")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what tests share is part of the tests")]
 
 use procession::{
     ExitStatus, JoinTimeoutError, Process, ProcessError, active_children, current_process, parent_process,
@@ -292,6 +293,50 @@ fn no_process_is_started_by_one_that_is_still_starting() {
     assert!(end(child).unwrap().contains("still starting"));
 }
 
+fn dive(depth: u32) -> String {
+    match Process::spawn(dive, depth + 1) {
+        Ok(child) => child.join().unwrap(),
+        Err(error) => format!("{depth}: {error}"),
+    }
+}
+
+#[test]
+fn endless_nesting_ends() {
+    assert_eq!(end(Process::spawn(dive, 1).unwrap()).unwrap(), "64: processes are nested 64 deep");
+}
+
+#[test]
+fn without_files_to_open_spawning_is_an_error_and_leaves_no_child() {
+    fn in_a_process_of_its_own((): ()) -> (Option<i32>, usize, String) {
+        let few = libc::rlimit { rlim_cur: 30, rlim_max: 30 };
+        // SAFETY: the limit is a valid structure for the whole call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
+        let mut children = Vec::new();
+        let error = loop {
+            match Process::spawn(for_ever::<()>, ()) {
+                Ok(child) => children.push(child),
+                Err(procession::SpawnError::Kernel(error)) => break error,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        for child in &children {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let count = children.len();
+        drop(children);
+        drop(active_children());
+        let left = fs::read_dir("/proc/self/task")
+            .unwrap()
+            .map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
+        (error.raw_os_error(), count, left.collect())
+    }
+    let (errno, count, left) = end(Process::spawn(in_a_process_of_its_own, ()).unwrap()).unwrap();
+    assert_eq!(errno, Some(libc::EMFILE));
+    assert!(count >= 5, "{count}");
+    assert_eq!(left, "");
+}
+
 #[test]
 fn without_init_the_error_says_which_line_is_missing() {
     let output = Command::new(env!("CARGO_BIN_EXE_no_init")).output().unwrap();
@@ -317,6 +362,43 @@ fn a_program_run_by_the_loader_says_so() {
     let mut loader = Command::new("/lib64/ld-linux-x86-64.so.2");
     let output = loader.arg(env!("CARGO_BIN_EXE_leaves_children")).arg(place.path()).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("RunByLoader"));
+}
+
+/// A stand-in for a handle: it is decoded only when a file is there.
+struct Handle(Arc<()>, PathBuf);
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        procession_shm::carry(self.0.clone());
+        self.1.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let file = PathBuf::deserialize(deserializer)?;
+        hear(&file);
+        Ok(Self(Arc::new(()), file))
+    }
+}
+
+#[test]
+fn handles_in_arguments_are_kept_until_the_child_has_its_own() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("decode");
+    let handle = Arc::new(());
+    let child = Process::spawn(for_ever::<Handle>, Handle(handle.clone(), file.clone())).unwrap();
+    assert_eq!(child.wait_timeout(Duration::from_millis(50)).unwrap(), None);
+    assert_eq!(Arc::strong_count(&handle), 2);
+    say(&file, "");
+    until("the child has decoded it", || child.is_alive() && Arc::strong_count(&handle) == 1);
+    child.kill().unwrap();
+    status(&child);
+    let stuck = place.path().join("never");
+    let child = Process::spawn(for_ever::<Handle>, Handle(handle.clone(), stuck)).unwrap();
+    child.kill().unwrap();
+    status(&child);
+    assert_eq!(Arc::strong_count(&handle), 1);
 }
 
 // Who is who
@@ -414,7 +496,7 @@ fn descriptors_are_inherited_in_order_and_by_nobody_else() {
     let (mut first, for_first) = std::io::pipe().unwrap();
     let (mut second, for_second) = std::io::pipe().unwrap();
     let write = |()| {
-        let mut take = |index| take_inherited(index).map(fs::File::from);
+        let take = |index| take_inherited(index).map(fs::File::from);
         let (mut one, mut two) = (take(0).unwrap(), take(1).unwrap());
         assert!(take(0).is_none() && take(2).is_none());
         // If this one had the pipes too, the reader would wait for it.

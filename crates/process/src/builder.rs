@@ -39,7 +39,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until `spawn`"]
-pub struct Builder {
+pub struct ProcessBuilder {
     name: Option<String>,
     daemon: Option<bool>,
     detached: bool,
@@ -47,7 +47,7 @@ pub struct Builder {
     inherit: Vec<Arc<OwnedFd>>,
 }
 
-impl Builder {
+impl ProcessBuilder {
     /// The process's name, also shown (cut to 15 bytes) by `ps` and `top`. The default is `Process-1`,
     /// `Process-2` and so on, in a child `Process-1:1`.
     pub fn name(mut self, name: impl Into<String>) -> Self {

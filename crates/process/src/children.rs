@@ -56,7 +56,7 @@ pub(crate) struct Plan {
 }
 
 impl Child {
-    /// The process `pid`, which was started a moment ago.
+    /// The process `pid`, which was started a moment ago. On an error it is killed.
     pub(crate) fn new(pid: u32, plan: Plan) -> Result<Self, KernelError> {
         let status = OnceLock::new();
         let pidfd = match pidfd::open(pid) {
@@ -68,7 +68,10 @@ impl Child {
             other => other,
         };
         let Plan { name, daemon, detached, report, carried } = plan;
-        let pidfd = pidfd.map_err(|error| KernelError::new("pidfd_open", &name, error))?;
+        let pidfd = pidfd.map_err(|error| {
+            pidfd::discard(pid);
+            KernelError::new("pidfd_open", &name, error)
+        })?;
         let carried = Mutex::new((!carried.is_empty()).then_some(carried));
         Ok(Self { pid, name, daemon, detached, pidfd, report, status, reaping: Mutex::new(()), carried })
     }

@@ -72,7 +72,7 @@ pub(crate) fn of_task(header: &Header) -> Result<ProcessEntry, String> {
     if identity != header.image {
         return Err("it is another build of the program than its parent".to_owned());
     }
-    // SAFETY: a task's offset is made by `Builder::spawn` alone, from a `ProcessEntry`; the sealed file it came in
+    // SAFETY: a task's offset is made by `ProcessBuilder::spawn` alone, from a `ProcessEntry`; the sealed file it came in
     // was inherited from a process of this build, as was just compared.
     unsafe { function_at::<ProcessEntry>(header.entry.offset) }
         .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", header.entry.offset))

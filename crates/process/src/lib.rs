@@ -18,7 +18,7 @@ mod status;
 mod task;
 mod test_support;
 
-pub use builder::Builder;
+pub use builder::ProcessBuilder;
 pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};

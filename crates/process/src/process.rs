@@ -1,6 +1,6 @@
 //! A function running in a process of its own.
 
-use crate::builder::Builder;
+use crate::builder::ProcessBuilder;
 use crate::children::Child;
 use crate::error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
 use crate::report::Stage;
@@ -24,7 +24,7 @@ const SIGTERM: i32 = 15;
 ///
 /// # If a process dies
 /// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is killed, the
-/// child is killed too, unless it was started [`detached`](Builder::detached). When only the thread that started it
+/// child is killed too, unless it was started [`detached`](ProcessBuilder::detached). When only the thread that started it
 /// ends, nothing happens to it.
 ///
 /// ```
@@ -83,8 +83,8 @@ pub struct Process<R> {
 
 impl Process<()> {
     /// Options for a new process: name, daemon, detached, environment.
-    pub fn builder() -> Builder {
-        Builder::default()
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Processes coordinate through shared memory and survive kill -9.
 
 pub use procession_process::{
-    ActiveChild, Builder, CurrentProcess, ExitStatus, JoinTimeoutError, KernelError, ParentProcess, Process,
-    ProcessError, SpawnError, active_children, current_process, init, parent_process, take_inherited,
-    test_support,
+    ActiveChild, CurrentProcess, ExitStatus, JoinTimeoutError, KernelError, ParentProcess, Process,
+    ProcessBuilder, ProcessError, SpawnError, active_children, current_process, init, parent_process,
+    take_inherited, test_support,
 };

@@ -102,6 +102,16 @@ pub fn reap(pidfd: impl AsFd) -> Result<Option<Ended>> {
     Ok(Some(if info.si_code == libc::CLD_EXITED { Ended::Exited(status) } else { Ended::Signaled(status) }))
 }
 
+/// Ends the child `pid` and removes its zombie, without a descriptor: for a child that was started a moment ago and for
+/// which none could be had.
+pub fn discard(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(libc::pid_t::try_from(pid).unwrap_or(0));
+    // 0 and less would mean a group of processes.
+    if pid.as_raw() > 0 && nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).is_ok() {
+        while nix::sys::wait::waitpid(pid, None) == Err(Errno::EINTR) {}
+    }
+}
+
 /// Sends `signal` to the process; 0 only asks whether it can be signalled.
 ///
 /// # Errors

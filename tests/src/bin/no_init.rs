@@ -7,8 +7,8 @@ fn main() -> std::process::ExitCode {
     match Process::spawn(|n: u32| n + 1, 1) {
         Ok(_) => 0.into(),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "{error}");
-            3.into()
+            let said = writeln!(std::io::stderr(), "{error}");
+            if said.is_ok() { 3.into() } else { 4.into() }
         }
     }
 }
