@@ -1,1 +1,3 @@
 //! Queues between processes that lose nothing acknowledged.
+
+pub mod codec;

@@ -1,1 +1,34 @@
 //! Functions run in other processes: Process and Pool.
+//!
+//! [`Process::spawn`] runs a function in a new process of the same program and hands back what it returned. The
+//! program calls [`init`] in the first line of `main`; a test file has [`test_support!`] instead.
+
+mod builder;
+mod child;
+mod children;
+mod current;
+mod entry;
+mod error;
+mod exit;
+mod init;
+mod panic;
+mod process;
+mod report;
+mod status;
+mod task;
+mod test_support;
+
+pub use builder::ProcessBuilder;
+pub use child::take_inherited;
+pub use children::{ActiveChild, active_children};
+pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
+pub use error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
+pub use init::init;
+pub use process::Process;
+pub use status::ExitStatus;
+
+/// What [`test_support!`] expands to; nothing for people.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::init::{run_test_helper, set_test_helper};
+}

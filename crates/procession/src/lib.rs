@@ -1,5 +1,10 @@
 //! Separate processes coordinate through named shared memory, and survive `kill -9`.
 
+pub use procession_process::{
+    ActiveChild, CurrentProcess, ExitStatus, JoinTimeoutError, KernelError, ParentProcess, Process,
+    ProcessBuilder, ProcessError, SpawnError, active_children, current_process, init, parent_process,
+    take_inherited, test_support,
+};
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };

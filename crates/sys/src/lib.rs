@@ -13,10 +13,14 @@ mod exit;
 pub mod file_lock;
 pub mod fork;
 pub mod futex;
+pub mod image;
 mod loose_fd;
 mod mapping;
+pub mod memfd;
+pub mod pidfd;
 pub mod random;
 pub mod shm_file;
+pub mod start;
 
 pub use clock::Deadline;
 pub use crash::crash_point;

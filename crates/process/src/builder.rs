@@ -1,0 +1,231 @@
+//! How a process is to be started.
+
+use crate::child;
+use crate::children::{self, Child, Plan};
+use crate::current::myself;
+use crate::entry::{EntryRef, ProcessEntry, type_hash};
+use crate::error::{KernelError, SpawnError};
+use crate::init::{VARIABLE, permission, test_helper};
+use crate::process::Process;
+use crate::report::Report;
+use crate::task::{self, Header};
+use procession_channel::codec;
+use procession_shm::{Carried, carrying};
+use procession_sys::image::Image;
+use procession_sys::memfd::duplicate_above_stdio;
+use procession_sys::start::{Start, same_program};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+/// Options for a new process; made by [`Process::builder`].
+///
+/// ```
+/// use procession_process::{Process, current_process};
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let child = Process::builder()
+///         .name("greeter")
+///         .env("GREETING", "hello")
+///         .spawn(|()| (current_process().name().to_owned(), std::env::var("GREETING").ok()), ())?;
+///     assert_eq!(child.join()?, ("greeter".to_owned(), Some("hello".to_owned())));
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until `spawn`"]
+pub struct ProcessBuilder {
+    name: Option<String>,
+    daemon: Option<bool>,
+    detached: bool,
+    environment: Vec<(OsString, OsString)>,
+    inherit: Vec<Arc<OwnedFd>>,
+}
+
+impl ProcessBuilder {
+    /// The process's name, also shown (cut to 15 bytes) by `ps` and `top`. The default is `Process-1`,
+    /// `Process-2` and so on, in a child `Process-1:1`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether the process is terminated, instead of waited for, when this one exits normally. The default is what
+    /// this process itself is.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.daemon = Some(daemon);
+        self
+    }
+
+    /// Lets the process live on when this one ends, in whatever way. Without it, a child never outlives its parent:
+    /// it is killed when its parent was killed.
+    pub fn detached(mut self) -> Self {
+        self.detached = true;
+        self
+    }
+
+    /// Sets an environment variable in the process, beside all that this process has.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives the process a descriptor of its own for what `fd` is open on; it finds it by
+    /// [`take_inherited`](crate::take_inherited), the first such call under the number 0. Everything else of ours
+    /// is closed in it.
+    ///
+    /// ```
+    /// use procession_process::{Process, take_inherited};
+    /// use std::fs::File;
+    /// use std::io::{Read, Write, pipe};
+    /// use std::sync::Arc;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession_process::init();
+    ///     let (mut reader, writer) = pipe()?;
+    ///     let child = Process::builder().inherit(Arc::new(writer.into())).spawn(
+    ///         |()| {
+    ///             let mut writer = take_inherited(0).map(File::from).expect("the builder passed it");
+    ///             writer.write_all(b"hello").expect("the parent reads");
+    ///         },
+    ///         (),
+    ///     )?;
+    ///     let mut said = String::new();
+    ///     reader.read_to_string(&mut said)?;
+    ///     assert_eq!(said, "hello");
+    ///     child.join()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn inherit(mut self, fd: Arc<OwnedFd>) -> Self {
+        self.inherit.push(fd);
+        self
+    }
+
+    /// Starts the process: it calls `f` with `arguments`, encoded here and decoded there.
+    ///
+    /// `f` is a function or a closure that captures nothing. The call returns once the process exists; it does not
+    /// wait for it to come up.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
+    pub fn spawn<F, A, R>(self, f: F, arguments: A) -> Result<Process<R>, SpawnError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        const {
+            assert!(
+                size_of::<F>() == 0,
+                "this function carries data, which cannot cross to another process. A closure that captures \
+                 something: pass what it captures as an argument (or use map_with(state, f, items)). \
+                 A `fn` pointer: wrap the function it points to in a closure, as in |x| f(x)"
+            );
+        }
+        // `f` has no bytes: its type says everything about it.
+        let _ = f;
+        permission()?;
+        let function: ProcessEntry = child::entry::<F, A, R>;
+        let entry = EntryRef::new(function as *const (), type_hash::<F, A, R>())?;
+        let mut bytes = Vec::new();
+        let (encoded, carried) = carrying(|| codec::encode(&arguments, &mut bytes));
+        encoded?;
+        self.start(entry, &bytes, carried).map(Process::new)
+    }
+
+    fn start(self, entry: EntryRef, arguments: &[u8], carried: Carried) -> Result<Arc<Child>, SpawnError> {
+        // Whoever starts children forever must not collect zombies forever.
+        drop(children::running());
+        if children::is_closed() {
+            return Err(SpawnError::Exiting);
+        }
+        let lineage = children::next_lineage();
+        let name = self.name.clone().unwrap_or_else(|| default_name(&lineage));
+        let daemon = self.daemon.unwrap_or(myself().daemon);
+        let kernel = |operation| {
+            let name = name.clone();
+            move |error| KernelError::new(operation, &name, error)
+        };
+        let stdout = stdout_to_restore();
+        let header = Header {
+            image: Image::current().identity().map_err(kernel("stat /proc/self/exe"))?,
+            entry,
+            name: name.clone(),
+            lineage,
+            daemon,
+            detached: self.detached,
+            restore_stdout: stdout.is_some(),
+            parent_pid: std::process::id(),
+            parent_name: myself().name.clone(),
+        };
+        let mut bytes = Vec::new();
+        codec::encode(&header, &mut bytes)?;
+        let task = task::write(&bytes, arguments).map_err(kernel("writing the task to a memfd"))?;
+        let report = Report::create().map_err(kernel("memfd_create"))?;
+        let this = children::this_process().map_err(kernel("pidfd_open"))?;
+        let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), report.file().as_fd(), this.as_fd()]
+            .into_iter()
+            .chain(stdout.as_ref().map(AsFd::as_fd))
+            .chain(self.inherit.iter().map(|fd| fd.as_fd()))
+            .collect();
+        let start = Start {
+            arguments: &arguments_of_child()?,
+            environment: &self.environment_of_child(&inherit)?,
+            inherit: &inherit,
+            mute_stdout: stdout.is_some(),
+        };
+        let pid = same_program(&start).map_err(kernel("posix_spawn"))?;
+        let plan = Plan { name: name.clone(), daemon, detached: self.detached, report, carried };
+        children::adopt(Child::new(pid, plan)?)
+    }
+
+    fn environment_of_child(&self, inherit: &[BorrowedFd<'_>]) -> Result<Vec<CString>, SpawnError> {
+        let replaced = |name: &OsStr| name == VARIABLE || self.environment.iter().any(|(own, _)| own == name);
+        let ours = std::env::vars_os().filter(|(name, _)| !replaced(name));
+        let numbers: Vec<String> = inherit.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+        let task = (VARIABLE.into(), numbers.join(",").into());
+        // Of two settings for one name, the later counts.
+        let own = self.environment.iter().enumerate().filter(|(index, (name, _))| {
+            !self.environment.iter().skip(index + 1).any(|(later, _)| later == name)
+        });
+        ours.chain(own.map(|(_, own)| own.clone())).chain([task]).map(assignment).collect()
+    }
+}
+
+fn default_name(lineage: &[u32]) -> String {
+    let numbers: Vec<String> = lineage.iter().map(u32::to_string).collect();
+    format!("Process-{}", numbers.join(":"))
+}
+
+fn assignment((name, value): (OsString, OsString)) -> Result<CString, SpawnError> {
+    // As std: a leading `=` is part of the name.
+    if name.is_empty() || name.as_bytes().iter().skip(1).any(|&byte| byte == b'=') {
+        return Err(SpawnError::InvalidString(name.to_string_lossy().into_owned()));
+    }
+    c_string([name.as_bytes(), b"=", value.as_bytes()].concat())
+}
+
+fn c_string(bytes: Vec<u8>) -> Result<CString, SpawnError> {
+    CString::new(bytes)
+        .map_err(|error| SpawnError::InvalidString(String::from_utf8_lossy(&error.into_vec()).into_owned()))
+}
+
+/// The program's own arguments; under the test harness, those that make it run the helper test and nothing else.
+fn arguments_of_child() -> Result<Vec<CString>, SpawnError> {
+    let ours = std::env::args_os().map(|argument| c_string(argument.as_bytes().to_vec()));
+    let Some(helper) = test_helper() else { return ours.collect() };
+    let harness = [&helper, "--exact", "--test-threads=1", "--nocapture", "-q"];
+    ours.take(1).chain(harness.into_iter().map(|argument| c_string(argument.into()))).collect()
+}
+
+/// Under the test harness: our stdout, which the harness in the child must not write to. A closed one stays closed.
+fn stdout_to_restore() -> Option<OwnedFd> {
+    test_helper()?;
+    duplicate_above_stdio(io::stdout()).ok()
+}

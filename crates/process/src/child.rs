@@ -1,0 +1,141 @@
+//! What happens in a child: from `init()` to its exit.
+//!
+//! # If a process dies
+//! The child at any moment: its report is not complete, and the parent sees its exit status instead. The parent: the
+//! watcher kills the child, unless it is detached. The thread that started the child: nothing.
+
+use crate::current::{Myself, ParentProcess, become_child};
+use crate::entry::{self, rebuild, type_hash};
+use crate::init::{Phase, set_phase};
+use crate::panic;
+use crate::report::{Outcome, Report, Stage};
+use crate::task::{Header, Task};
+use procession_channel::codec;
+use procession_sys::{pidfd, start};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::vec::IntoIter;
+
+/// The watcher only sleeps in one system call.
+const WATCHER_STACK_BYTES: usize = 128 << 10;
+
+static REPORT: OnceLock<Report> = OnceLock::new();
+static INHERITED: Mutex<Vec<Option<OwnedFd>>> = Mutex::new(Vec::new());
+
+/// Lives the child's life and exits.
+pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
+    let mut inherited = inherited.into_iter();
+    let (Some(task), Some(report)) = (inherited.next(), inherited.next()) else {
+        // Only a file that is no task of ours leads here: there is nobody to report to.
+        std::process::exit(1)
+    };
+    let report = REPORT.get_or_init(|| Report::from_file(File::from(report)));
+    report.mark(Stage::Started);
+    panic::watch();
+    let outcome = match catch_unwind(AssertUnwindSafe(|| perform(&File::from(task), inherited))) {
+        Ok(outcome) => outcome,
+        Err(payload) => Outcome::Panicked(panic::describe(payload)),
+    };
+    let code = i32::from(!matches!(outcome, Outcome::Returned(_)));
+    set_phase(Phase::Ready);
+    // Without memory even for the reason, the parent sees the exit code.
+    let committed = report.commit(outcome);
+    std::process::exit(if committed.is_ok() { code } else { 1 })
+}
+
+/// Hands an outcome to the parent from the panic hook of a program that does not unwind.
+pub(crate) fn report_now(outcome: Outcome) {
+    if let Some(report) = REPORT.get() {
+        drop(report.commit(outcome));
+    }
+}
+
+fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
+    let task = match Task::read(task) {
+        Ok(task) => task,
+        Err(error) => return Outcome::Refused(error.to_string()),
+    };
+    if let Err(error) = settle_in(&task.header, inherited) {
+        return Outcome::Refused(format!("it could not be set up: {error}"));
+    }
+    match entry::of_task(&task.header) {
+        Ok(function) => function(task),
+        Err(reason) => Outcome::Refused(reason),
+    }
+}
+
+fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()> {
+    let parent = inherited.next().ok_or(io::ErrorKind::InvalidData)?;
+    if header.restore_stdout {
+        start::restore_stdout(inherited.next().ok_or(io::ErrorKind::InvalidData)?)?;
+    }
+    *INHERITED.lock().unwrap_or_else(PoisonError::into_inner) = inherited.map(Some).collect();
+    let myself = become_child(Myself {
+        name: header.name.clone(),
+        lineage: header.lineage.clone(),
+        daemon: header.daemon,
+        parent: Some(ParentProcess {
+            pid: header.parent_pid,
+            name: header.parent_name.clone(),
+            pidfd: parent,
+        }),
+    });
+    start::set_title(&myself.name);
+    match &myself.parent {
+        Some(parent) if !header.detached => die_with(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Has this process killed when `parent` has ended. `PR_SET_PDEATHSIG` would not do: it fires when the thread that
+/// started this process ends.
+fn die_with(parent: &'static ParentProcess) -> io::Result<()> {
+    let watcher =
+        std::thread::Builder::new().name("procession-watch".to_owned()).stack_size(WATCHER_STACK_BYTES);
+    watcher.spawn(move || {
+        start::block_signals();
+        if pidfd::wait(&parent.pidfd, None).unwrap_or(false) {
+            start::kill_self();
+        }
+    })?;
+    Ok(())
+}
+
+/// What a task's [`EntryRef`](entry::EntryRef) leads to: the user's function with its arguments and its result.
+pub(crate) fn entry<F, A, R>(task: Task) -> Outcome
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: DeserializeOwned,
+    R: Serialize,
+{
+    if task.header.entry.hash != type_hash::<F, A, R>() {
+        return Outcome::Refused("the function there has other types".to_owned());
+    }
+    let arguments = match codec::decode::<A>(task.arguments()) {
+        Ok(arguments) => arguments,
+        Err(error) => return Outcome::Arguments(error.to_string()),
+    };
+    drop(task);
+    if let Some(report) = REPORT.get() {
+        report.mark(Stage::Decoded);
+    }
+    set_phase(Phase::Ready);
+    let result = rebuild::<F>()(arguments);
+    let mut bytes = Vec::new();
+    match codec::encode(&result, &mut bytes) {
+        Ok(()) => Outcome::Returned(bytes),
+        Err(error) => Outcome::Encode(error.to_string()),
+    }
+}
+
+/// The descriptor that the parent passed by the builder's `index`th [`inherit`](crate::ProcessBuilder::inherit), counted from
+/// 0; `None` if there was none, or it was taken before. It is close-on-exec.
+#[must_use]
+pub fn take_inherited(index: usize) -> Option<OwnedFd> {
+    INHERITED.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()
+}

@@ -1,0 +1,286 @@
+//! The children of this process: started, not yet seen to have ended.
+//!
+//! A [`Process`](crate::Process) is a handle; dropping it neither ends nor awaits the child. The table keeps every
+//! child until its status was taken, so that it is no zombie for longer than until the next look, and so that the
+//! exit of this process knows whom to wait for.
+
+use crate::current::myself;
+use crate::error::{KernelError, SpawnError};
+use crate::report::{Report, Stage};
+use crate::status::ExitStatus;
+use procession_shm::Carried;
+use procession_sys::pidfd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+const ECHILD: i32 = 10;
+const ESRCH: i32 = 3;
+const SIGKILL: i32 = 9;
+
+/// How long a wait sleeps before it looks again at what the kernel does not announce.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const RAREST_LOOK: Duration = Duration::from_millis(100);
+
+/// One child process, shared by its handle and the table.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    pub(crate) detached: bool,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) report: Report,
+    /// Set once, by whoever reaps the child.
+    status: OnceLock<ExitStatus>,
+    /// Held while the status is being taken: the kernel gives it once.
+    reaping: Mutex<()>,
+    /// The handles named in the arguments, until the child has its own.
+    carried: Mutex<Option<Carried>>,
+}
+
+/// A lock whose holder cannot leave the data half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is decided about a child before it is started.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    pub(crate) detached: bool,
+    pub(crate) report: Report,
+    pub(crate) carried: Carried,
+}
+
+impl Child {
+    /// The process `pid`, which was started a moment ago. On an error it is killed.
+    pub(crate) fn new(pid: u32, plan: Plan) -> Result<Self, KernelError> {
+        let status = OnceLock::new();
+        let pidfd = match pidfd::open(pid) {
+            Err(error) if error.raw_os_error() == Some(ESRCH) => {
+                // It ended, and somebody else took its status, before it could be looked at.
+                status.get_or_init(|| ExitStatus::LOST);
+                pidfd::already_ended()
+            }
+            other => other,
+        };
+        let Plan { name, daemon, detached, report, carried } = plan;
+        let pidfd = pidfd.map_err(|error| {
+            pidfd::discard(pid);
+            KernelError::new("pidfd_open", &name, error)
+        })?;
+        let carried = Mutex::new((!carried.is_empty()).then_some(carried));
+        Ok(Self { pid, name, daemon, detached, pidfd, report, status, reaping: Mutex::new(()), carried })
+    }
+
+    /// The status, if it was taken already.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.status.get().copied()
+    }
+
+    /// Waits until the child has ended; `None` after `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<Option<ExitStatus>, KernelError> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut look = FIRST_LOOK;
+        loop {
+            if let Some(status) = self.status() {
+                return Ok(Some(status));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let slice = left.map_or(look, |left| left.min(look));
+            let patience = if self.release_carried() { left } else { Some(slice) };
+            if pidfd::wait(&self.pidfd, patience).map_err(|error| self.error("poll", error))? {
+                if let Some(status) = self.reap()? {
+                    return Ok(Some(status));
+                }
+                // Dead, but a debugger is first in line for its status.
+                std::thread::sleep(slice);
+            }
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            look = RAREST_LOOK.min(look * 2);
+        }
+    }
+
+    /// Takes the status of a child that has ended; `None` while it cannot be had yet.
+    fn reap(&self) -> Result<Option<ExitStatus>, KernelError> {
+        let reaping = lock(&self.reaping);
+        if let Some(status) = self.status() {
+            return Ok(Some(status));
+        }
+        let status = match pidfd::reap(&self.pidfd) {
+            Ok(None) => return Ok(None),
+            Ok(Some(ended)) => ExitStatus::known(ended),
+            Err(error) if error.raw_os_error() == Some(ECHILD) => ExitStatus::LOST,
+            Err(error) => return Err(self.error("waitid", error)),
+        };
+        let status = *self.status.get_or_init(|| status);
+        drop(reaping);
+        self.release_carried();
+        Ok(Some(status))
+    }
+
+    /// Lets go of the handles in the arguments once the child has its own, or none needs them any more; whether
+    /// nothing is held.
+    fn release_carried(&self) -> bool {
+        let mut carried = lock(&self.carried);
+        if carried.is_none() {
+            return true;
+        }
+        if self.status().is_none() && self.report.stage() < Stage::Decoded {
+            return false;
+        }
+        // The handles' own code runs after the lock is open.
+        let released = carried.take();
+        drop(carried);
+        drop(released);
+        true
+    }
+
+    /// Sends a signal; to a child that has ended it does nothing.
+    pub(crate) fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        if self.status().is_some() {
+            return Ok(());
+        }
+        match pidfd::send_signal(&self.pidfd, signal) {
+            Err(error) if error.raw_os_error() != Some(ESRCH) => Err(self.error("pidfd_send_signal", error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> KernelError {
+        KernelError::new(operation, &self.name, source)
+    }
+}
+
+#[derive(Debug)]
+struct Table {
+    /// The process whose children these are. A fork of it starts with none.
+    owner: u32,
+    /// How many children were ever started: the last number in the next default name.
+    started: u32,
+    /// Whether this process is exiting.
+    closed: bool,
+    running: Vec<Arc<Child>>,
+    /// This process as its children watch it.
+    this: Option<Arc<OwnedFd>>,
+}
+
+impl Table {
+    const fn new(owner: u32) -> Self {
+        Self { owner, started: 0, closed: false, running: Vec::new(), this: None }
+    }
+}
+
+static TABLE: Mutex<Table> = Mutex::new(Table::new(0));
+
+fn table() -> MutexGuard<'static, Table> {
+    let mut table = lock(&TABLE);
+    let pid = std::process::id();
+    if table.owner != pid {
+        *table = Table::new(pid);
+    }
+    table
+}
+
+/// The next number in a default name, with the numbers of the ancestors before it.
+pub(crate) fn next_lineage() -> Vec<u32> {
+    let mut table = table();
+    table.started += 1;
+    [myself().lineage.as_slice(), &[table.started]].concat()
+}
+
+/// A descriptor of this process, made once.
+pub(crate) fn this_process() -> io::Result<Arc<OwnedFd>> {
+    let mut table = table();
+    if let Some(this) = &table.this {
+        return Ok(this.clone());
+    }
+    let this = Arc::new(pidfd::open(table.owner)?);
+    table.this = Some(this.clone());
+    Ok(this)
+}
+
+/// Adds a child that was just started.
+///
+/// # Errors
+/// [`SpawnError::Exiting`] if this process began to exit meanwhile: the child is killed.
+pub(crate) fn adopt(child: Child) -> Result<Arc<Child>, SpawnError> {
+    let child = Arc::new(child);
+    let mut table = table();
+    if !table.closed {
+        table.running.push(child.clone());
+        return Ok(child);
+    }
+    drop(table);
+    child.signal(SIGKILL)?;
+    child.wait(None)?;
+    Err(SpawnError::Exiting)
+}
+
+/// Whether this process is exiting.
+pub(crate) fn is_closed() -> bool {
+    table().closed
+}
+
+/// From now on no child is added; those that still run.
+pub(crate) fn close() -> Vec<Arc<Child>> {
+    table().closed = true;
+    running()
+}
+
+/// Takes the status of every child that has ended, and returns those that have not.
+pub(crate) fn running() -> Vec<Arc<Child>> {
+    let children = table().running.clone();
+    let pidfds: Vec<_> = children.iter().map(|child| child.pidfd.as_fd()).collect();
+    // When the kernel cannot tell, all of them count as running, and are looked at again next time.
+    let ended = pidfd::ended(&pidfds).unwrap_or_default();
+    for (child, _) in children.iter().zip(ended).filter(|(_, ended)| *ended) {
+        drop(child.reap());
+    }
+    for child in &children {
+        child.release_carried();
+    }
+    let mut table = table();
+    table.running.retain(|child| child.status().is_none());
+    table.running.clone()
+}
+
+/// A child of this process that has not ended.
+#[derive(Clone, Debug)]
+pub struct ActiveChild(Arc<Child>);
+
+impl ActiveChild {
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.pid
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it is terminated when this process exits.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.0.daemon
+    }
+}
+
+/// The children of this process that still run, whether or not their handles were kept; those that have ended are
+/// reaped on the way.
+///
+/// ```
+/// assert!(procession_process::active_children().is_empty());
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<ActiveChild> {
+    running().into_iter().map(ActiveChild).collect()
+}

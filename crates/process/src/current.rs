@@ -1,0 +1,118 @@
+//! Who this process is, and who started it.
+
+use procession_sys::pidfd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+static MYSELF: OnceLock<Myself> = OnceLock::new();
+
+/// What `init` learned from the parent; the defaults in the original process.
+#[derive(Debug)]
+pub(crate) struct Myself {
+    pub(crate) name: String,
+    pub(crate) lineage: Vec<u32>,
+    pub(crate) daemon: bool,
+    pub(crate) parent: Option<ParentProcess>,
+}
+
+impl Myself {
+    fn original() -> Self {
+        Self { name: "MainProcess".to_owned(), lineage: Vec::new(), daemon: false, parent: None }
+    }
+}
+
+/// Who this process is.
+pub(crate) fn myself() -> &'static Myself {
+    MYSELF.get_or_init(Myself::original)
+}
+
+/// Called once, in a child, before any code of the user runs.
+pub(crate) fn become_child(myself: Myself) -> &'static Myself {
+    MYSELF.get_or_init(|| myself)
+}
+
+/// This process, as it was named by whoever started it.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentProcess {
+    myself: &'static Myself,
+}
+
+/// This process: its name, its parent, whether it is a daemon.
+///
+/// ```
+/// let me = procession_process::current_process();
+/// assert_eq!(me.name(), "MainProcess");
+/// assert_eq!(me.pid(), std::process::id());
+/// ```
+#[must_use]
+pub fn current_process() -> CurrentProcess {
+    CurrentProcess { myself: myself() }
+}
+
+impl CurrentProcess {
+    /// This process's id.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        std::process::id()
+    }
+
+    /// `MainProcess`, or the name the builder gave, or `Process-1` and so on.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        &self.myself.name
+    }
+
+    /// The process that started this one; it may have ended since.
+    #[must_use]
+    pub fn parent_pid(self) -> u32 {
+        self.myself.parent.as_ref().map_or_else(std::os::unix::process::parent_id, ParentProcess::pid)
+    }
+
+    /// Whether this process is terminated when its parent exits.
+    #[must_use]
+    pub fn is_daemon(self) -> bool {
+        self.myself.daemon
+    }
+}
+
+/// The process that started this one.
+#[derive(Debug)]
+pub struct ParentProcess {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// The process that started this one by [`Process::spawn`](crate::Process::spawn); `None` in the original process.
+#[must_use]
+pub fn parent_process() -> Option<&'static ParentProcess> {
+    myself().parent.as_ref()
+}
+
+impl ParentProcess {
+    /// Its process id. Once it has ended, another process may get the same number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it still runs. Only a detached child lives to see `false`.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !pidfd::wait(&self.pidfd, Some(Duration::ZERO)).unwrap_or(false)
+    }
+}
+
+/// Readable once the parent has ended.
+impl AsFd for ParentProcess {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}

@@ -1,0 +1,58 @@
+//! What becomes of the children when this process exits normally.
+
+use crate::children::{self, Child};
+use procession_sys::start;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a daemon may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+const SIGTERM: i32 = 15;
+const SIGKILL: i32 = 9;
+
+/// The process that registered the handler; a fork of it has no children of its own to wait for.
+static REGISTERED_BY: AtomicU32 = AtomicU32::new(0);
+
+/// Has [`settle`] called at exit; the first call counts.
+pub(crate) fn register() {
+    let pid = std::process::id();
+    // Relaxed: nothing is published through the pid.
+    if REGISTERED_BY.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        // Without memory for the handler, children die with this process instead of being waited for.
+        drop(start::at_exit(settle));
+    }
+}
+
+/// As Python does: daemons are terminated, the others joined. Detached children are left alone.
+extern "C" fn settle() {
+    if REGISTERED_BY.load(Ordering::Relaxed) != std::process::id() {
+        return;
+    }
+    // A panic must not cross into the C library.
+    drop(std::panic::catch_unwind(settle_children));
+}
+
+fn settle_children() {
+    let children = children::close().into_iter().filter(|child| !child.detached);
+    let (daemons, others): (Vec<_>, Vec<_>) = children.partition(|child| child.daemon);
+    terminate(&daemons);
+    for child in others {
+        drop(child.wait(None));
+    }
+}
+
+fn terminate(daemons: &[Arc<Child>]) {
+    for child in daemons {
+        drop(child.signal(SIGTERM));
+    }
+    let deadline = Instant::now() + GRACE;
+    for child in daemons {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !matches!(child.wait(Some(left)), Ok(Some(_))) {
+            drop(child.signal(SIGKILL));
+            drop(child.wait(None));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The first line of `main`: turns a started copy of the program into a child, and makes the original ready to
+//! start some.
+
+use crate::current::myself;
+use crate::error::SpawnError;
+use crate::{child, exit};
+use procession_sys::image::{Image, is_secure};
+use procession_sys::start;
+use std::ffi::OsStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread::{self, ThreadId};
+
+/// The numbers of the descriptors that a child inherits: task, report, parent, stdout if it is to be restored, and
+/// whatever the builder added.
+pub(crate) const VARIABLE: &str = "PROCESSION_CHILD";
+
+/// How many ancestors a process may have and still start children.
+const DEEPEST: u32 = 64;
+
+static PHASE: AtomicU8 = AtomicU8::new(Phase::New as u8);
+static CHILD_THREAD: OnceLock<ThreadId> = OnceLock::new();
+static TEST_HELPER: OnceLock<&'static str> = OnceLock::new();
+
+/// How far this process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// `init` was not called.
+    New,
+    /// A child that has not decoded its arguments yet.
+    Bootstrapping,
+    /// Children may be started.
+    Ready,
+}
+
+/// Makes this program able to run its functions in other processes. Call it in the first line of `main`.
+///
+/// [`Process::spawn`](crate::Process::spawn) starts the same program again. In the process that results, this call
+/// does not return: it runs the function and exits, with code 0, or with code 1 after a panic. Whatever stands before
+/// it in `main` therefore runs in every child too; whatever stands after it runs in the original process alone.
+///
+/// In the original process it also arranges what happens at normal exit, as in Python: daemon children are
+/// terminated, and the others are waited for.
+///
+/// # Panics
+/// In a process whose environment has `PROCESSION_CHILD` without the open files it speaks of: somebody else set it.
+///
+/// ```
+/// use procession_process::Process;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let child = Process::spawn(|(a, b): (u32, u32)| a + b, (2, 3))?;
+///     assert_eq!(child.join()?, 5);
+///     Ok(())
+/// }
+/// ```
+pub fn init() {
+    become_child_if_started_as_one();
+    if let Some(child) = CHILD_THREAD.get() {
+        // Called again by the function that the child runs: nothing to do. Called in the child by another thread,
+        // this is a path that belongs to the original process: it must not go on.
+        while *child != thread::current().id() {
+            thread::park();
+        }
+        return;
+    }
+    exit::register();
+    set_phase(Phase::Ready);
+}
+
+fn become_child_if_started_as_one() {
+    if is_secure() {
+        return;
+    }
+    match start::take_inherited(OsStr::new(VARIABLE)) {
+        None => {}
+        Some(Ok(inherited)) => {
+            CHILD_THREAD.get_or_init(|| thread::current().id());
+            set_phase(Phase::Bootstrapping);
+            exit::register();
+            child::run(inherited)
+        }
+        Some(Err(error)) => {
+            panic!("{VARIABLE} is set, but the files it speaks of are not open ({error}); unset it")
+        }
+    }
+}
+
+/// Whether the calling thread is the one that runs a child's function.
+pub(crate) fn is_child_thread() -> bool {
+    CHILD_THREAD.get().is_some_and(|&child| child == thread::current().id())
+}
+
+pub(crate) fn set_phase(phase: Phase) {
+    // Release and Acquire: whoever sees a phase sees what was set up before it.
+    PHASE.store(phase as u8, Ordering::Release);
+}
+
+/// Whether this process may start another, and if not, why.
+pub(crate) fn permission() -> Result<(), SpawnError> {
+    let phase = PHASE.load(Ordering::Acquire);
+    let depth = u32::try_from(myself().lineage.len()).unwrap_or(u32::MAX);
+    if phase == Phase::Bootstrapping as u8 {
+        Err(SpawnError::Bootstrapping)
+    } else if phase == Phase::New as u8 && TEST_HELPER.get().is_none() {
+        Err(SpawnError::NotInitialised)
+    } else if is_secure() {
+        Err(SpawnError::Secure)
+    } else if Image::current().runs_under_loader() {
+        Err(SpawnError::RunByLoader)
+    } else if depth >= DEEPEST {
+        Err(SpawnError::TooDeep { depth })
+    } else {
+        exit::register();
+        Ok(())
+    }
+}
+
+/// What the harness calls the test that children of a test program run, if the program is one: the path of its
+/// module without the crate.
+pub(crate) fn test_helper() -> Option<String> {
+    let module = TEST_HELPER.get()?.split_once("::").map(|(_, inner)| format!("{inner}::"));
+    Some(module.unwrap_or_default() + "procession_test_helper")
+}
+
+/// Notes the module of the helper test. Runs before `main`, so it does nothing but store the reference.
+pub fn set_test_helper(module_path: &'static str) {
+    TEST_HELPER.get_or_init(|| module_path);
+}
+
+/// The body of the helper test: runs the child's function in a child and nothing in an ordinary run.
+pub fn run_test_helper() {
+    become_child_if_started_as_one();
+}

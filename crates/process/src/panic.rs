@@ -1,0 +1,69 @@
+//! A child's panic, remembered until it is known whether it ends the function.
+
+use crate::child;
+use crate::init::is_child_thread;
+use crate::report::{Outcome, Panic};
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::panic::PanicHookInfo;
+
+struct Seen {
+    message: String,
+    location: Option<String>,
+    backtrace: Backtrace,
+}
+
+thread_local! {
+    static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// Has every panic of this thread remembered, besides what the program does about panics.
+pub(crate) fn watch() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        remember(info);
+        before(info);
+    }));
+}
+
+fn remember(info: &PanicHookInfo<'_>) {
+    if cfg!(panic = "abort") {
+        // Nobody will catch it: this is the last chance to say something.
+        child::report_now(Outcome::Panicked(seen(info).into_panic()));
+    } else if is_child_thread() {
+        LAST.set(Some(seen(info)));
+    }
+}
+
+fn seen(info: &PanicHookInfo<'_>) -> Seen {
+    Seen {
+        message: message(info.payload()),
+        location: info.location().map(ToString::to_string),
+        backtrace: Backtrace::force_capture(),
+    }
+}
+
+impl Seen {
+    fn into_panic(self) -> Panic {
+        Panic { message: self.message, location: self.location, backtrace: Some(self.backtrace.to_string()) }
+    }
+}
+
+/// The panic that `payload` came from.
+pub(crate) fn describe(payload: Box<dyn Any + Send>) -> Panic {
+    let message = message(&*payload);
+    // Dropping a payload of the user's may panic again.
+    std::mem::forget(payload);
+    match LAST.take() {
+        Some(seen) if seen.message == message => seen.into_panic(),
+        // `resume_unwind` calls no hook.
+        _ => Panic { message, location: None, backtrace: None },
+    }
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a value that is not a string".to_owned())
+}

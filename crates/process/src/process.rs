@@ -1,0 +1,245 @@
+//! A function running in a process of its own.
+
+use crate::builder::ProcessBuilder;
+use crate::children::Child;
+use crate::error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
+use crate::report::Stage;
+use crate::status::ExitStatus;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// A handle to a function that runs in another process and returns `R`.
+///
+/// Every method that takes `&self` may be called by many threads at once. Dropping the handle neither ends nor awaits
+/// the process: it goes on, shows in [`active_children`](crate::active_children), and is settled when this process
+/// exits (see [`init`](crate::init)).
+///
+/// # If a process dies
+/// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is killed, the
+/// child is killed too, unless it was started [`detached`](ProcessBuilder::detached). When only the thread that started it
+/// ends, nothing happens to it.
+///
+/// ```
+/// use procession_process::Process;
+///
+/// fn greet((name, times): (String, usize)) -> String {
+///     format!("hello {name}, ").repeat(times)
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let child = Process::spawn(greet, ("Ada".to_owned(), 2))?;
+///     assert_eq!(child.join()?, "hello Ada, hello Ada, ");
+///     Ok(())
+/// }
+/// ```
+///
+/// A closure that captures something is refused when the program is built, for its captures would stay behind:
+///
+/// ```compile_fail
+/// fn main() {
+///     procession_process::init();
+///     let n = 7;
+///     let _ = procession_process::Process::spawn(move |m: u32| n + m, 1);
+/// }
+/// ```
+///
+/// So is a `fn` pointer, which says in its value, not in its type, what to call:
+///
+/// ```compile_fail
+/// fn double(n: u32) -> u32 { 2 * n }
+///
+/// fn main() {
+///     procession_process::init();
+///     let f: fn(u32) -> u32 = double;
+///     let _ = procession_process::Process::spawn(f, 1);
+/// }
+/// ```
+///
+/// The function itself, and a closure around it, are fine:
+///
+/// ```
+/// fn double(n: u32) -> u32 { 2 * n }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     assert_eq!(procession_process::Process::spawn(double, 1)?.join()?, 2);
+///     assert_eq!(procession_process::Process::spawn(|n| double(n), 1)?.join()?, 2);
+///     Ok(())
+/// }
+/// ```
+pub struct Process<R> {
+    child: Arc<Child>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl Process<()> {
+    /// Options for a new process: name, daemon, detached, environment.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::default()
+    }
+}
+
+impl<R> Process<R> {
+    pub(crate) fn new(child: Arc<Child>) -> Self {
+        Self { child, result: PhantomData }
+    }
+
+    /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
+    pub fn spawn<F, A>(f: F, arguments: A) -> Result<Self, SpawnError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Process::builder().spawn(f, arguments)
+    }
+
+    /// The process's id. Once it has ended, another process may get the same number; the methods here never
+    /// confuse the two.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.pid
+    }
+
+    /// The process's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.child.name
+    }
+
+    /// Whether the process is terminated when this one exits normally.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.child.daemon
+    }
+
+    /// Whether the process has not ended yet.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        self.exit_status().is_none()
+    }
+
+    /// How the process ended; `None` while it runs.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child.wait(Some(Duration::ZERO)).unwrap_or_default()
+    }
+
+    /// Waits until the process has ended. Unlike [`join`](Self::join), this does not ask what the function returned.
+    ///
+    /// # Errors
+    /// The kernel refused to wait: see [`KernelError::operation`].
+    pub fn wait(&self) -> Result<ExitStatus, KernelError> {
+        loop {
+            if let Some(status) = self.child.wait(None)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Waits until the process has ended, at most for `timeout`: `None` if it still runs then.
+    ///
+    /// # Errors
+    /// The kernel refused to wait: see [`KernelError::operation`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>, KernelError> {
+        self.child.wait(Some(timeout))
+    }
+
+    /// Asks the process to end, by `SIGTERM`. It ends at once, without unwinding, unless it handles the signal. To a
+    /// process that has ended this does nothing; to the children of the process it does nothing either, but they
+    /// die with it.
+    ///
+    /// # Errors
+    /// The kernel refused to send the signal.
+    pub fn terminate(&self) -> Result<(), KernelError> {
+        self.child.signal(SIGTERM)
+    }
+
+    /// Ends the process, by `SIGKILL`. To a process that has ended this does nothing.
+    ///
+    /// # Errors
+    /// The kernel refused to send the signal.
+    pub fn kill(&self) -> Result<(), KernelError> {
+        self.child.signal(SIGKILL)
+    }
+
+    /// Sends the process any signal. To a process that has ended this does nothing.
+    ///
+    /// # Errors
+    /// `EINVAL` for a number that is no signal; otherwise the kernel refused to send it.
+    pub fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        self.child.signal(signal)
+    }
+
+    fn ended_without_report(&self, status: ExitStatus) -> ProcessError {
+        if self.child.report.stage() == Stage::New && status.code().is_some() {
+            return ProcessError::NeverStarted { status };
+        }
+        match (status.code(), status.signal()) {
+            (Some(code), _) => ProcessError::Exited { code },
+            (_, Some(signal)) => ProcessError::Killed { signal },
+            _ => ProcessError::StatusLost,
+        }
+    }
+}
+
+impl<R: DeserializeOwned> Process<R> {
+    /// Waits until the process has ended and returns what the function returned.
+    ///
+    /// A function that returned has returned: its result arrives even if the process was killed afterwards, while it
+    /// was exiting.
+    ///
+    /// # Errors
+    /// Every way to end without a result: [`ProcessError::Panicked`], [`ProcessError::Exited`],
+    /// [`ProcessError::Killed`] and rarer ones.
+    pub fn join(self) -> Result<R, ProcessError> {
+        let status = self.wait()?;
+        self.result(status)
+    }
+
+    /// As [`join`](Self::join), but waits at most for `timeout` and then hands the process back.
+    ///
+    /// # Errors
+    /// [`JoinTimeoutError::Elapsed`] with the process, or [`JoinTimeoutError::Ended`] with the reason why there is
+    /// no result.
+    pub fn join_timeout(self, timeout: Duration) -> Result<R, JoinTimeoutError<R>> {
+        match self.wait_timeout(timeout) {
+            Ok(Some(status)) => Ok(self.result(status)?),
+            Ok(None) => Err(JoinTimeoutError::Elapsed(self)),
+            Err(error) => Err(JoinTimeoutError::Ended(error.into())),
+        }
+    }
+
+    fn result(&self, status: ExitStatus) -> Result<R, ProcessError> {
+        self.child.report.read().unwrap_or_else(|| Err(self.ended_without_report(status)))
+    }
+}
+
+/// The process's pidfd: readable once the process has ended, for `poll` and its kin.
+impl<R> AsFd for Process<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+}
+
+impl<R> fmt::Debug for Process<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name())
+            .field("pid", &self.pid())
+            .field("status", &self.child.status())
+            .finish_non_exhaustive()
+    }
+}

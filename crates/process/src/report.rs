@@ -1,0 +1,211 @@
+//! What a child says of itself, in a file in memory: it never waits for a parent that is not looking.
+//!
+//! | bytes  | content                                                               |
+//! |--------|-----------------------------------------------------------------------|
+//! | 0..8   | the state word: [`Stage`] in the low byte, [`Kind`] in the next       |
+//! | 8..16  | length of the content                                                 |
+//! | 16..   | the content: the encoded result, an encoded [`Panic`], or a message   |
+//!
+//! # If the child dies
+//! The word is written last. Before it there is no report, whatever of the content is there; after it the report is
+//! complete. The parent reads the content only after the child has ended.
+
+use crate::error::ProcessError;
+use procession_channel::codec;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+const LENGTH_AT: u64 = 8;
+const CONTENT_AT: u64 = 16;
+
+/// How far the child has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Nothing was heard of it.
+    New,
+    /// `init()` found the task.
+    Started,
+    /// The arguments are decoded: the child has its own handles now.
+    Decoded,
+    /// The report is complete.
+    Committed,
+}
+
+/// What a complete report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Returned,
+    Panicked,
+    Refused,
+    Arguments,
+    Encode,
+}
+
+/// How the child's function ended; the content is encoded already.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Returned(Vec<u8>),
+    Panicked(Panic),
+    Refused(String),
+    /// The arguments could not be decoded.
+    Arguments(String),
+    /// The result could not be encoded.
+    Encode(String),
+}
+
+/// A panic on its way to the parent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Panic {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+/// One end of the file; parent and child each have one.
+#[derive(Debug)]
+pub(crate) struct Report(File);
+
+impl Report {
+    pub(crate) fn create() -> io::Result<Self> {
+        procession_sys::memfd::create("procession-report").map(Self)
+    }
+
+    pub(crate) fn from_file(file: File) -> Self {
+        Self(file)
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Says that the child has come to `stage`. A failure only delays what the parent learns.
+    pub(crate) fn mark(&self, stage: Stage) {
+        drop(self.0.write_all_at(&[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0));
+    }
+
+    /// Hands `outcome` to the parent; once this has returned, no death takes it back.
+    ///
+    /// A result for which there is no memory becomes an `Encode` report.
+    pub(crate) fn commit(&self, outcome: Outcome) -> io::Result<()> {
+        let (kind, content) = match outcome {
+            Outcome::Returned(bytes) => (Kind::Returned, bytes),
+            Outcome::Refused(message) => (Kind::Refused, message.into_bytes()),
+            Outcome::Arguments(message) => (Kind::Arguments, message.into_bytes()),
+            Outcome::Encode(message) => (Kind::Encode, message.into_bytes()),
+            Outcome::Panicked(panic) => {
+                let mut bytes = Vec::new();
+                match codec::encode(&panic, &mut bytes) {
+                    Ok(()) => (Kind::Panicked, bytes),
+                    Err(error) => (Kind::Encode, error.to_string().into_bytes()),
+                }
+            }
+        };
+        self.store(kind, &content).or_else(|error| self.store(Kind::Encode, error.to_string().as_bytes()))
+    }
+
+    fn store(&self, kind: Kind, content: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(content, CONTENT_AT)?;
+        self.0.write_all_at(&(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
+        self.0.write_all_at(&[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
+    }
+
+    fn word(&self) -> [u8; 8] {
+        let mut word = [0; 8];
+        // An empty file is the first state, and reads as such.
+        drop(self.0.read_exact_at(&mut word, 0));
+        word
+    }
+
+    /// How far the child has come.
+    pub(crate) fn stage(&self) -> Stage {
+        match self.word()[0] {
+            0 => Stage::New,
+            1 => Stage::Started,
+            2 => Stage::Decoded,
+            _ => Stage::Committed,
+        }
+    }
+
+    /// The result or the error in a complete report; `None` if the report is not complete.
+    pub(crate) fn read<R: DeserializeOwned>(&self) -> Option<Result<R, ProcessError>> {
+        if self.stage() != Stage::Committed {
+            return None;
+        }
+        let kind = self.word()[1];
+        let content = match self.content() {
+            Ok(content) => content,
+            Err(error) => return Some(Err(ProcessError::Encode(error.to_string()))),
+        };
+        let message = || String::from_utf8_lossy(&content).into_owned();
+        Some(match kind {
+            k if k == Kind::Returned as u8 => codec::decode(&content).map_err(ProcessError::Decode),
+            k if k == Kind::Panicked as u8 => Err(panicked(&content)),
+            k if k == Kind::Refused as u8 => Err(ProcessError::Refused(message())),
+            k if k == Kind::Arguments as u8 => Err(ProcessError::Arguments(message())),
+            _ => Err(ProcessError::Encode(message())),
+        })
+    }
+
+    fn content(&self) -> io::Result<Vec<u8>> {
+        let mut length = [0; 8];
+        self.0.read_exact_at(&mut length, LENGTH_AT)?;
+        let length = u64::from_le_bytes(length);
+        if length > self.0.metadata()?.len().saturating_sub(CONTENT_AT) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut content = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        self.0.read_exact_at(&mut content, CONTENT_AT)?;
+        Ok(content)
+    }
+}
+
+fn panicked(content: &[u8]) -> ProcessError {
+    match codec::decode(content) {
+        Ok(Panic { message, location, backtrace }) => ProcessError::Panicked { message, location, backtrace },
+        Err(error) => ProcessError::Decode(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Outcome, Panic, Report, Stage};
+    use crate::error::ProcessError;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn stages_follow_each_other_and_only_the_last_has_content() {
+        let report = Report::create().unwrap();
+        assert_eq!(report.stage(), Stage::New);
+        for stage in [Stage::Started, Stage::Decoded] {
+            report.mark(stage);
+            assert_eq!(report.stage(), stage);
+            assert!(report.read::<u32>().is_none());
+        }
+        report.commit(Outcome::Returned(vec![7])).unwrap();
+        assert_eq!(report.stage(), Stage::Committed);
+        assert_eq!(report.read::<u8>().unwrap().unwrap(), 7);
+        assert!(matches!(report.read::<(u8, u8)>(), Some(Err(ProcessError::Decode(_)))));
+    }
+
+    #[test]
+    fn a_panic_arrives_whole() {
+        let report = Report::create().unwrap();
+        let panic = Panic { message: "m".into(), location: Some("l".into()), backtrace: None };
+        report.commit(Outcome::Panicked(panic)).unwrap();
+        assert!(matches!(
+            report.read::<u8>(),
+            Some(Err(ProcessError::Panicked { message, location: Some(_), backtrace: None })) if message == "m"
+        ));
+    }
+
+    #[test]
+    fn an_impossible_length_is_an_error() {
+        let report = Report::create().unwrap();
+        report.store(Kind::Returned, &[1]).unwrap();
+        report.0.write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
+        assert!(matches!(report.read::<u8>(), Some(Err(ProcessError::Encode(_)))));
+    }
+}

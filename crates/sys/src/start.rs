@@ -1,0 +1,249 @@
+//! Starting this very program again, and what the started copy needs before anything else.
+//!
+//! `posix_spawn` shares the address space with the child until `exec`, so starting a child costs a large parent no
+//! more than a small one.
+#![expect(unsafe_code, reason = "posix_spawn, atexit and the environment are C interfaces")]
+
+use crate::memfd::is_sealed;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{SigSet, Signal};
+use std::ffi::{CStr, CString, OsStr};
+use std::io::{Error, Result};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const PROGRAM: &CStr = c"/proc/self/exe";
+const NULL_DEVICE: &CStr = c"/dev/null";
+
+/// What the new process is given. Everything else of ours is close-on-exec.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The arguments, the program's name first.
+    pub arguments: &'a [CString],
+    /// The whole environment, as `NAME=value`.
+    pub environment: &'a [CString],
+    /// Descriptors that the child has open under the same numbers, all of them 3 or more.
+    pub inherit: &'a [BorrowedFd<'a>],
+    /// Whether the child's standard output is `/dev/null`.
+    pub mute_stdout: bool,
+}
+
+/// Executes `/proc/self/exe` in a new process and returns its pid. Its stdin is `/dev/null`, no signal is blocked,
+/// and signals have their default actions, except that `SIGHUP`, `SIGINT` and `SIGQUIT` stay ignored if they are
+/// (so that `nohup` reaches the children too).
+///
+/// # Errors
+/// `EAGAIN` at the limit of processes, `ENOMEM`, and whatever `execve` says.
+pub fn same_program(start: &Start<'_>) -> Result<u32> {
+    let actions = start.file_actions()?;
+    let attributes = Attributes::clean()?;
+    let arguments = pointers(start.arguments);
+    let environment = pointers(start.environment);
+    let mut pid: libc::pid_t = 0;
+    // SAFETY: both arrays end with null and point to strings that outlive the call; actions and attributes are
+    // initialised; nothing is kept after the call.
+    let code = unsafe {
+        libc::posix_spawn(
+            &raw mut pid,
+            PROGRAM.as_ptr(),
+            &raw const actions.0,
+            &raw const attributes.0,
+            arguments.as_ptr(),
+            environment.as_ptr(),
+        )
+    };
+    check(code)?;
+    Ok(pid.unsigned_abs())
+}
+
+fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
+    strings.iter().map(|string| string.as_ptr().cast_mut()).chain([null_mut()]).collect()
+}
+
+fn check(code: libc::c_int) -> Result<()> {
+    if code == 0 { Ok(()) } else { Err(Error::from_raw_os_error(code)) }
+}
+
+impl Start<'_> {
+    fn file_actions(&self) -> Result<FileActions> {
+        let mut actions = FileActions::new()?;
+        actions.open(libc::STDIN_FILENO, libc::O_RDONLY)?;
+        if self.mute_stdout {
+            actions.open(libc::STDOUT_FILENO, libc::O_WRONLY)?;
+        }
+        for fd in self.inherit {
+            actions.keep(fd.as_raw_fd())?;
+        }
+        Ok(actions)
+    }
+}
+
+struct FileActions(libc::posix_spawn_file_actions_t);
+
+impl FileActions {
+    fn new() -> Result<Self> {
+        let mut actions = MaybeUninit::uninit();
+        // SAFETY: the call initialises what the pointer leads to.
+        check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
+        // SAFETY: it was initialised above.
+        Ok(Self(unsafe { actions.assume_init() }))
+    }
+
+    fn open(&mut self, fd: RawFd, flags: libc::c_int) -> Result<()> {
+        // SAFETY: the actions are initialised, and the path is a constant that the call copies.
+        check(unsafe {
+            libc::posix_spawn_file_actions_addopen(&raw mut self.0, fd, NULL_DEVICE.as_ptr(), flags, 0)
+        })
+    }
+
+    /// Duplicating a descriptor onto itself clears close-on-exec, in the child only.
+    fn keep(&mut self, fd: RawFd) -> Result<()> {
+        // SAFETY: the actions are initialised.
+        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.0, fd, fd) })
+    }
+}
+
+impl Drop for FileActions {
+    fn drop(&mut self) {
+        // SAFETY: `new` initialised them, and this is the only place that destroys them.
+        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.0) };
+    }
+}
+
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    fn clean() -> Result<Self> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the call initialises what the pointer leads to.
+        check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
+        // SAFETY: it was initialised above.
+        let mut attributes = Self(unsafe { attributes.assume_init() });
+        let mut defaults = SigSet::all();
+        for kept in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT] {
+            defaults.remove(kept);
+        }
+        let unblocked = SigSet::empty();
+        // SAFETY: the attributes are initialised; the call copies the set.
+        check(unsafe { libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, defaults.as_ref()) })?;
+        // SAFETY: the attributes are initialised; the call copies the set.
+        check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, unblocked.as_ref()) })?;
+        let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        let flags = libc::c_short::try_from(flags).unwrap_or(0);
+        // SAFETY: the attributes are initialised.
+        check(unsafe { libc::posix_spawnattr_setflags(&raw mut attributes.0, flags) })?;
+        Ok(attributes)
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: `clean` initialised them, and this is the only place that destroys them.
+        unsafe { libc::posix_spawnattr_destroy(&raw mut self.0) };
+    }
+}
+
+/// Takes over the descriptors whose numbers, separated by commas, are in the environment variable `variable`, and
+/// removes the variable so that no grandchild sees it. `None` if the variable is not set, or was taken before.
+///
+/// All of them become close-on-exec. The first must be a sealed memfd: a variable that somebody else set leads
+/// nowhere.
+///
+/// # Errors
+/// `EBADF` if the numbers are not open, distinct descriptors of 3 or more with a sealed memfd first.
+pub fn take_inherited(variable: &OsStr) -> Option<Result<Vec<OwnedFd>>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let value = std::env::var_os(variable)?;
+    // Relaxed: only the exchange itself matters.
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: reached once per process, on the way into a child, which is the first thing `main` does there (a test
+    // harness only waits meanwhile); so no other thread reads the environment behind std's lock.
+    unsafe { std::env::remove_var(variable) };
+    Some(adopt(&value).ok_or_else(|| Error::from_raw_os_error(libc::EBADF)))
+}
+
+fn adopt(value: &OsStr) -> Option<Vec<OwnedFd>> {
+    let numbers: Vec<RawFd> =
+        value.to_str()?.split(',').map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
+    for (index, &number) in numbers.iter().enumerate() {
+        if number <= libc::STDERR_FILENO || numbers.get(..index)?.contains(&number) {
+            return None;
+        }
+        // SAFETY: the borrow ends with this line; a number that is not open makes fcntl fail with EBADF.
+        fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    }
+    // SAFETY: the descriptor is open, as was just seen; the borrow ends with this line.
+    if !is_sealed(unsafe { BorrowedFd::borrow_raw(*numbers.first()?) }) {
+        return None;
+    }
+    // SAFETY: the numbers are distinct and open, and the process that started this one opened them for it: the
+    // sealed file in front shows that the variable is not a stranger's.
+    Some(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
+}
+
+/// Makes `fd` this process's standard output.
+///
+/// # Errors
+/// `EBUSY`, `EMFILE`.
+pub fn restore_stdout(fd: OwnedFd) -> Result<()> {
+    nix::unistd::dup2_stdout(fd)?;
+    Ok(())
+}
+
+/// Shows `name`, cut to 15 bytes, as this process's name in `ps` and `top`.
+pub fn set_title(name: &str) {
+    // Unlike prctl, this names the process even when another thread than the first asks. Without /proc the process
+    // keeps the name it has.
+    drop(std::fs::write("/proc/self/comm", name));
+}
+
+/// Keeps every signal from being delivered to the calling thread.
+pub fn block_signals() {
+    // It fails for no valid set.
+    let _ = SigSet::all().thread_block();
+}
+
+/// Ends this process at once, as the kernel would.
+pub fn kill_self() {
+    // A process may always kill itself.
+    let _ = nix::sys::signal::raise(Signal::SIGKILL);
+}
+
+/// Has `handler` called when the process exits normally: by `exit` or by returning from `main`, not by a signal.
+/// Handlers run in the reverse order of their registration. They must not panic.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn at_exit(handler: extern "C" fn()) -> Result<()> {
+    // SAFETY: `handler` is a function of this program, which is never unloaded.
+    if unsafe { libc::atexit(handler) } != 0 {
+        return Err(Error::from_raw_os_error(libc::ENOMEM));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{adopt, take_inherited};
+    use std::ffi::OsStr;
+
+    #[test]
+    fn numbers_that_lead_nowhere_are_refused() {
+        for value in ["", "x", "0", "-1", "1,2", "3,,4", "999999", "99999999999"] {
+            assert!(adopt(OsStr::new(value)).is_none(), "{value}");
+        }
+        let ordinary = std::fs::File::open("/dev/null").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&ordinary).to_string();
+        assert!(adopt(OsStr::new(&number)).is_none());
+        assert!(ordinary.metadata().is_ok());
+    }
+
+    #[test]
+    fn without_the_variable_there_is_nothing_to_take() {
+        assert!(take_inherited(OsStr::new("PROCESSION_TEST_UNSET")).is_none());
+    }
+}

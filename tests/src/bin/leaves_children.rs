@@ -1,0 +1,46 @@
+//! A program that returns from `main` while a daemon and an ordinary child still run.
+//!
+//! Its argument is a directory in which the three say how far they are.
+
+use procession::Process;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    procession::init();
+    let place = PathBuf::from(std::env::args().nth(1).ok_or("which directory?")?);
+    Process::builder().daemon(true).spawn(daemon, place.clone())?;
+    Process::spawn(ordinary, place.clone())?;
+    wait_for(&place.join("daemon"));
+    wait_for(&place.join("ordinary"));
+    say(&place.join("main-returned"));
+    Ok(())
+}
+
+fn daemon(place: PathBuf) {
+    say(&place.join("daemon"));
+    loop {
+        std::thread::park();
+    }
+}
+
+fn ordinary(place: PathBuf) {
+    say(&place.join("ordinary"));
+    wait_for(&place.join("release"));
+    say(&place.join("finished"));
+}
+
+/// Leaves a complete file with this process's id.
+fn say(file: &Path) {
+    let partial = file.with_extension("partial");
+    let written =
+        fs::write(&partial, std::process::id().to_string()).and_then(|()| fs::rename(&partial, file));
+    assert!(written.is_ok(), "{written:?}");
+}
+
+fn wait_for(file: &Path) {
+    while !file.exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
