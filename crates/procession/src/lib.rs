@@ -1,5 +1,6 @@
 //! Separate processes coordinate through named shared memory, and survive `kill -9`.
 
+pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
 pub use procession_process::{
     ActiveChild, CurrentProcess, ExitStatus, JoinTimeoutError, KernelError, ParentProcess, Process,
     ProcessBuilder, ProcessError, SpawnError, active_children, current_process, init, parent_process,

@@ -4,11 +4,14 @@
 //! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
 //! gone, the next process that waits finds out and puts things right.
 
+mod eventcount;
 mod lock;
 mod lock_word;
 mod patience;
 mod thread_tag;
 
+#[doc(hidden)]
+pub use eventcount::EventCount;
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};

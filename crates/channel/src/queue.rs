@@ -1,0 +1,721 @@
+//! A bounded queue of messages for many producers and many consumers.
+//!
+//! | word | written by | meaning |
+//! |---|---|---|
+//! | `put_lock` | producers | one at a time writes beyond `tail` |
+//! | `tail` | holder of `put_lock` | words and messages put since the beginning; **its store commits a put** |
+//! | `head_seen` | holder of `put_lock` | a value `head` had: what was free then is free now |
+//! | `get_lock` | consumers | one at a time reads at `head` |
+//! | `head` | holder of `get_lock` | words and messages got since the beginning; **its store commits a get** |
+//! | `tail_seen` | holder of `get_lock` | a value `tail` had |
+//! | `closed` | holder of `put_lock` | 1: no put commits any more |
+//! | `items`, `space` | anybody | eventcounts: consumers sleep on the first, producers on the second |
+//!
+//! Nobody sleeps holding a lock: who finds the ring empty or full lets go, sleeps on the eventcount, and begins
+//! again. Serialization runs before the put lock is taken, and deserialization after the get lock is released.
+//!
+//! # Orderings
+//! Edge `queue.put`: the Release store of `tail` meets the Acquire load in a consumer, so that the record is there.
+//! Edge `queue.get`: the Release store of `head` meets the Acquire load in a producer, so that the record's place may
+//! be overwritten. Edge `eventcount.dekker`: between the store of `tail` (`head`) and the look at the waiters lies
+//! the lock's release, an atomic read-modify-write, and a full fence.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | holding `put_lock`, before the store of `tail` | bytes beyond `tail` | nothing: the next producer writes over them |
+//! | after the store of `tail` | the message is in the queue | – |
+//! | holding `get_lock`, before the store of `head` | the message is still in the queue | – |
+//! | after the store of `head` | the message went with its consumer (at most once) | – |
+//! | before its wake | a sleeper that missed something | the end of the sleeper's slice |
+//! | closing, after the store of `closed` | sleepers who were not told | the ends of their slices |
+//!
+//! The locks are taken over from the dead without a word: at every instant the ring is whole.
+
+use crate::codec::{self, CODEC_ID, DecodeError, EncodeError};
+use crate::ring::{Bytes, Mark, record_words};
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared, Unknowable};
+use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord, Nap, Patience};
+use procession_sys::cpu::{Spin, fence_after_rmw};
+use procession_sys::{Deadline, crash_point, shm_struct};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How many bytes of messages a queue holds unless said otherwise.
+const DEFAULT_BYTES: u64 = 1 << 20;
+const MIN_BYTES: u64 = 64;
+const MAX_BYTES: u64 = 8 << 31;
+/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
+const SPIN_NS: u64 = 20_000;
+const SPIN_CAP: u32 = 16;
+/// A scratch buffer that grew beyond this is given back.
+const KEEP_SCRATCH: usize = 1 << 20;
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct QueueBody {
+        put_lock: LockWord,
+        head_seen: AtomicU64,
+        put_spare: [AtomicU64; 4],
+        tail: AtomicU64,
+        tail_spare: [AtomicU64; 7],
+        get_lock: LockWord,
+        tail_seen: AtomicU64,
+        get_spare: [AtomicU64; 4],
+        head: AtomicU64,
+        head_spare: [AtomicU64; 7],
+        items: EventCount,
+        items_spare: [AtomicU64; 6],
+        space: EventCount,
+        space_spare: [AtomicU64; 6],
+        closed: AtomicU32,
+        closed_spare: [AtomicU32; 15],
+    }
+}
+
+const RING_OFFSET: usize = size_of::<QueueBody>();
+
+/// A queue between processes: what was put is got once, in the order it was put, by whoever comes first.
+///
+/// It holds any serde type, and is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages.
+/// Handles are cheap to clone, may be used by any number of threads, and can be sent to other processes. A named queue
+/// keeps its messages until they are got or the queue is unlinked, also when every process has ended.
+///
+/// A message is in the queue when `put` has returned, whatever happens to its producer then. A message is the
+/// consumer's when `get` has taken it out: if the consumer is killed after that, the message is lost with it (at most
+/// once).
+///
+/// ```
+/// use procession_channel::{GetError, Queue};
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let jobs: Queue<(u32, String)> = Queue::options().namespace(&namespace).capacity(100).create("jobs")?;
+/// jobs.put(&(1, "wash".to_owned()))?;
+/// assert_eq!(jobs.len(), 1);
+/// assert_eq!(jobs.get()?, (1, "wash".to_owned()));
+/// jobs.close()?;
+/// assert!(matches!(jobs.get(), Err(GetError::Closed)));
+/// # jobs.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Queue<T> {
+    body: Shared<QueueBody>,
+    ring: Bytes,
+    /// Most messages at a time; `u32::MAX` for no limit.
+    capacity: u32,
+    messages: PhantomData<fn(T) -> T>,
+}
+
+/// How a [`Queue`] is created or opened.
+pub struct QueueOptions<T> {
+    place: Placement,
+    settings: QueueSettings,
+    messages: PhantomData<fn(T) -> T>,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Debug, Default)]
+pub struct QueueSettings {
+    capacity: Option<u64>,
+    bytes: Option<u64>,
+    type_tag: Option<String>,
+}
+
+impl<T> Default for QueueOptions<T> {
+    fn default() -> Self {
+        Self { place: Placement::default(), settings: QueueSettings::default(), messages: PhantomData }
+    }
+}
+
+impl<T> QueueOptions<T> {
+    /// Holds at most so many messages; 0, the default, for as many as the bytes allow.
+    #[must_use]
+    pub fn capacity(mut self, items: u32) -> Self {
+        self.settings.capacity = Some(items.into());
+        self
+    }
+
+    /// Holds at most so many bytes of messages (each takes 8 more, and whole multiples of 8): 1 MiB unless said,
+    /// rounded up to a power of two between 64 bytes and 16 GiB. No message can be larger than that.
+    #[must_use]
+    pub fn bytes(mut self, bytes: u64) -> Self {
+        self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
+        self
+    }
+
+    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has another
+    /// path can share the queue.
+    #[must_use]
+    pub fn type_tag(mut self, tag: &str) -> Self {
+        self.settings.type_tag = Some(tag.to_owned());
+        self
+    }
+}
+
+impl<T> Clone for QueueOptions<T> {
+    fn clone(&self) -> Self {
+        Self { place: self.place.clone(), settings: self.settings.clone(), messages: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for QueueOptions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueOptions").field("place", &self.place).field("settings", &self.settings).finish()
+    }
+}
+
+procession_shm::object_builders!([T: Serialize + DeserializeOwned] QueueOptions<T> => Queue<T>);
+
+impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
+    type Body = QueueBody;
+    type Settings = QueueSettings;
+
+    fn shape(settings: &QueueSettings) -> Shape {
+        let parameter = |name, said: Option<u64>, default| Parameter {
+            name,
+            value: said.unwrap_or(default),
+            asked: said.is_some(),
+        };
+        let capacity = parameter("capacity", settings.capacity, 0);
+        let bytes = parameter("bytes", settings.bytes, DEFAULT_BYTES);
+        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
+        Shape {
+            kind: Kind::QUEUE,
+            body_len: RING_OFFSET as u64 + bytes.value,
+            parameters: [capacity, bytes, Parameter::default(), Parameter::default()],
+            element: Some(tag),
+            codec: CODEC_ID,
+        }
+    }
+
+    fn initialise(_: &QueueBody, _: &QueueSettings) {}
+
+    fn forget_owners(body: &QueueBody) {
+        body.put_lock.forget_owner();
+        body.get_lock.forget_owner();
+    }
+
+    fn attach(body: Shared<QueueBody>) -> Result<Self, OpenError> {
+        let segment = body.segment();
+        let [capacity, bytes, ..] = segment.header().parameters;
+        let capacity = u32::try_from(capacity).map_err(|_| segment.corrupt("an impossible capacity"))?;
+        let fits = bytes.is_power_of_two()
+            && (MIN_BYTES..=MAX_BYTES).contains(&bytes)
+            && RING_OFFSET as u64 + bytes + procession_shm::HEADER_LEN as u64 == segment.header().size;
+        let words = u32::try_from(bytes / 8).ok().filter(|_| fits);
+        let words = words.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
+        let capacity = if capacity == 0 { u32::MAX } else { capacity };
+        Ok(Self { ring: Bytes::new(RING_OFFSET, words), capacity, body, messages: PhantomData })
+    }
+}
+
+/// What is wrong with a queue, rather than with one message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueFault {
+    /// The queue's file was removed while this thread waited.
+    #[error("the file of queue {queue} was removed from /dev/shm while this process waited for it")]
+    Orphaned {
+        /// Name and namespace.
+        queue: String,
+    },
+    /// The registry of the queue's namespace was removed: whether the holder of an inner lock lives cannot be found
+    /// out.
+    #[error("the registry of the namespace of queue {queue} was removed or replaced while in use")]
+    RegistryChanged {
+        /// Name and namespace.
+        queue: String,
+    },
+    /// The queue's words say something impossible.
+    #[error("queue {queue} is corrupt: {what}")]
+    Corrupt {
+        /// Name and namespace.
+        queue: String,
+        /// What is impossible.
+        what: &'static str,
+    },
+    /// This process was forked, and could not register under its own name.
+    #[error("this forked process could not register in the queue's namespace")]
+    Unregistered(#[source] OpenError),
+}
+
+/// Why a message was not put; then it is not in the queue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// There is no room (`try_put`).
+    #[error("the queue is full")]
+    Full,
+    /// There was no room until the timeout (`put_timeout`).
+    #[error("the queue was full until the timeout")]
+    TimedOut,
+    /// The queue was closed.
+    #[error("the queue is closed: nothing can be put any more")]
+    Closed,
+    /// The message would never fit.
+    #[error(
+        "a message of {len} bytes can never fit into a queue of {most}: create the queue with .bytes({needed})"
+    )]
+    TooLarge {
+        /// How long the encoded message is, in bytes.
+        len: usize,
+        /// How long a message may be.
+        most: usize,
+        /// What the queue would have to be created with.
+        needed: u64,
+    },
+    /// The message cannot be turned into bytes.
+    #[error("the message cannot be encoded")]
+    Encode(#[from] EncodeError),
+    /// The queue itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] QueueFault),
+}
+
+/// Why no message was got.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GetError {
+    /// There is no message (`try_get`).
+    #[error("the queue is empty")]
+    Empty,
+    /// There was no message until the timeout (`get_timeout`).
+    #[error("the queue was empty until the timeout")]
+    TimedOut,
+    /// The queue was closed, and everything in it has been got.
+    #[error("the queue is closed and drained")]
+    Closed,
+    /// A message was taken out, but it is no `T`; here it is.
+    #[error("a message of {} bytes is not of the queue's type", bytes.len())]
+    Decode {
+        /// The message, which is not in the queue any more.
+        bytes: Vec<u8>,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The queue itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] QueueFault),
+}
+
+impl<T: Serialize + DeserializeOwned> Queue<T> {
+    /// Puts a message at the end, waiting for room. When it returns, the message survives every process.
+    ///
+    /// # Errors
+    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Fault`].
+    ///
+    /// # Panics
+    /// When `T`'s `Serialize` does; the queue is untouched.
+    pub fn put(&self, message: &T) -> Result<(), PutError> {
+        self.put_until(message, Deadline::NEVER)
+    }
+
+    /// Puts a message at the end if there is room now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    pub fn try_put(&self, message: &T) -> Result<(), PutError> {
+        self.put_until(message, Deadline::PASSED).map_err(|error| match error {
+            PutError::TimedOut => PutError::Full,
+            other => other,
+        })
+    }
+
+    /// Puts a message at the end, waiting for room at most `timeout`: for everything, inner locks included.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
+    pub fn put_timeout(&self, message: &T, timeout: Duration) -> Result<(), PutError> {
+        self.put_until(message, Deadline::after(timeout))
+    }
+
+    /// Takes the first message out, waiting for one.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Decode`], [`GetError::Fault`].
+    ///
+    /// # Panics
+    /// When `T`'s `Deserialize` does; the message is then gone.
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_until(Deadline::NEVER)
+    }
+
+    /// Takes the first message out if there is one now.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_until(Deadline::PASSED).map_err(|error| match error {
+            GetError::TimedOut => GetError::Empty,
+            other => other,
+        })
+    }
+
+    /// Takes the first message out, waiting for one at most `timeout`: for everything, inner locks included.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_until(Deadline::after(timeout))
+    }
+
+    fn put_until(&self, message: &T, deadline: Deadline) -> Result<(), PutError> {
+        with_scratch(|scratch| {
+            codec::encode(message, scratch)?;
+            self.put_record(scratch, deadline)
+        })
+    }
+
+    fn get_until(&self, deadline: Deadline) -> Result<T, GetError> {
+        with_scratch(|scratch| {
+            self.get_record(scratch, deadline)?;
+            codec::decode(scratch)
+                .map_err(|source| GetError::Decode { bytes: std::mem::take(scratch), source })
+        })
+    }
+}
+
+impl<T> Queue<T> {
+    /// How many messages are in the queue: exact at one instant during the call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let used = self.used();
+        (used.items as usize).min(used.words as usize)
+    }
+
+    /// Whether there was no message at one instant during the call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there was no room for even the smallest message at one instant during the call.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let used = self.used();
+        used.items >= self.capacity || self.ring.words().saturating_sub(used.words) < 2
+    }
+
+    /// Most messages at a time, if that was limited when the queue was created.
+    #[must_use]
+    pub fn capacity(&self) -> Option<u32> {
+        (self.capacity != u32::MAX).then_some(self.capacity)
+    }
+
+    /// Whether [`close`](Self::close) was called, by any process.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.body.closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
+    /// [`GetError::Closed`]. Closing twice is the same as once.
+    ///
+    /// # Errors
+    /// [`QueueFault`].
+    pub fn close(&self) -> Result<(), QueueFault> {
+        let hold = match self.lock(&self.body.put_lock, Deadline::NEVER) {
+            Ok(hold) => hold,
+            Err(Blocked::TimedOut) => return Ok(()),
+            Err(Blocked::Fault(fault)) => return Err(fault),
+        };
+        self.body.closed.store(1, Ordering::Release);
+        crash_point("queue.close.stored");
+        self.body.put_lock.release(hold, true);
+        crash_point("queue.close.released");
+        fence_after_rmw();
+        self.body.items.notify_all();
+        self.body.space.notify_all();
+        Ok(())
+    }
+
+    /// The difference of the two marks, taken at one instant: `head` did not move while `tail` was read.
+    fn used(&self) -> Mark {
+        let mut head = self.body.head.load(Ordering::Acquire);
+        loop {
+            let tail = self.body.tail.load(Ordering::Acquire);
+            let again = self.body.head.load(Ordering::Acquire);
+            if again == head {
+                return Mark::from_bits(tail).since(Mark::from_bits(head));
+            }
+            head = again;
+        }
+    }
+
+    fn put_record(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
+        let words = record_words(payload.len()).filter(|&words| words <= self.ring.words());
+        let words = words.ok_or_else(|| PutError::TooLarge {
+            len: payload.len(),
+            most: (self.ring.words() as usize - 1) * 8,
+            needed: (payload.len() as u64 + 8).next_power_of_two(),
+        })?;
+        let mut waiter = Waiter::new(&self.body.space, deadline);
+        loop {
+            let hold = self.lock(&self.body.put_lock, deadline)?;
+            let done = self.write_at_tail(words, payload);
+            self.body.put_lock.release(hold, true);
+            crash_point("queue.put.released");
+            // SYNC: eventcount.dekker. The release was a read-modify-write.
+            fence_after_rmw();
+            match done {
+                Ok(true) => {
+                    self.body.items.notify_one();
+                    if waiter.has_slept() && self.has_room(words) {
+                        // There may be room for the next sleeper too, and its wake was held back for us.
+                        self.body.space.notify_one();
+                    }
+                    return Ok(());
+                }
+                Ok(false) => waiter.wait(self.body.segment(), || self.has_room(words) || self.is_closed())?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Under the put lock: writes and commits the record if there is room.
+    #[inline]
+    fn write_at_tail(&self, words: u32, payload: &[u8]) -> Result<bool, PutError> {
+        let body = &*self.body;
+        if body.closed.load(Ordering::Relaxed) != 0 {
+            return Err(PutError::Closed);
+        }
+        // Relaxed: only holders of the lock write these two.
+        let tail = Mark::from_bits(body.tail.load(Ordering::Relaxed));
+        let head = Mark::from_bits(body.head_seen.load(Ordering::Relaxed));
+        if !self.fits(tail.since(head), words) {
+            // SYNC: queue.get.
+            let head = body.head.load(Ordering::Acquire);
+            body.head_seen.store(head, Ordering::Relaxed);
+            let used = tail.since(Mark::from_bits(head));
+            if used.words > self.ring.words() || used.items > used.words {
+                return Err(self.corrupt("more in the ring than it can hold").into());
+            }
+            if !self.fits(used, words) {
+                return Ok(false);
+            }
+        }
+        if !self.ring.write(&self.body, tail, payload) {
+            return Err(self.corrupt("the ring reaches past the segment").into());
+        }
+        crash_point("queue.put.written");
+        // SYNC: queue.put.
+        body.tail.store(tail.after_record(words).to_bits(), Ordering::Release);
+        crash_point("queue.put.committed");
+        Ok(true)
+    }
+
+    #[inline]
+    fn fits(&self, used: Mark, words: u32) -> bool {
+        used.items < self.capacity
+            && used.words <= self.ring.words()
+            && self.ring.words() - used.words >= words
+    }
+
+    fn has_room(&self, words: u32) -> bool {
+        self.fits(self.used(), words)
+    }
+
+    fn get_record(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), GetError> {
+        let mut waiter = Waiter::new(&self.body.items, deadline);
+        loop {
+            let hold = self.lock(&self.body.get_lock, deadline)?;
+            let done = self.read_at_head(into);
+            self.body.get_lock.release(hold, true);
+            crash_point("queue.get.released");
+            // SYNC: eventcount.dekker. The release was a read-modify-write.
+            fence_after_rmw();
+            match done {
+                Ok(true) => {
+                    self.body.space.notify_one();
+                    if waiter.has_slept() && !self.is_empty() {
+                        // There is something for the next sleeper too, and its wake was held back for us.
+                        self.body.items.notify_one();
+                    }
+                    return Ok(());
+                }
+                Ok(false) => waiter.wait(self.body.segment(), || !self.is_empty() || self.is_closed())?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Under the get lock: copies the first record out and commits, if there is one.
+    #[inline]
+    fn read_at_head(&self, into: &mut Vec<u8>) -> Result<bool, GetError> {
+        let body = &*self.body;
+        // Relaxed: only holders of the lock write these two.
+        let head = Mark::from_bits(body.head.load(Ordering::Relaxed));
+        let mut used = Mark::from_bits(body.tail_seen.load(Ordering::Relaxed)).since(head);
+        if used.words == 0 || used.words > self.ring.words() {
+            // Before the tail: what was put before the queue was closed is seen by whoever sees it closed.
+            let closed = self.is_closed();
+            // SYNC: queue.put.
+            let tail = body.tail.load(Ordering::Acquire);
+            body.tail_seen.store(tail, Ordering::Relaxed);
+            used = Mark::from_bits(tail).since(head);
+            if used.words == 0 {
+                return if closed { Err(GetError::Closed) } else { Ok(false) };
+            }
+            if used.words > self.ring.words() {
+                return Err(self.corrupt("more in the ring than it can hold").into());
+            }
+        }
+        let len = self.ring.payload_len(&self.body, head, used.words);
+        let words = len.and_then(record_words).filter(|&words| words <= used.words);
+        let (Some(len), Some(words)) = (len, words) else {
+            return Err(self.corrupt("a message longer than what is in the ring").into());
+        };
+        into.clear();
+        into.resize(len, 0);
+        if !self.ring.read(&self.body, head, into) {
+            return Err(self.corrupt("the ring reaches past the segment").into());
+        }
+        crash_point("queue.get.copied");
+        // SYNC: queue.get.
+        body.head.store(head.after_record(words).to_bits(), Ordering::Release);
+        crash_point("queue.get.committed");
+        Ok(true)
+    }
+
+    #[inline]
+    fn lock(&self, lock: &LockWord, deadline: Deadline) -> Result<Hold, Blocked> {
+        lock.acquire(self.body.segment(), Claim::Ignore, deadline).map_err(|error| self.blocked(error))
+    }
+
+    #[cold]
+    fn blocked(&self, error: AcquireError) -> Blocked {
+        let queue = || self.body.segment().display_name();
+        Blocked::Fault(match error {
+            AcquireError::Orphaned => QueueFault::Orphaned { queue: queue() },
+            AcquireError::Unknowable(Unknowable::RegistryChanged) => {
+                QueueFault::RegistryChanged { queue: queue() }
+            }
+            AcquireError::Unregistered(error) => QueueFault::Unregistered(error),
+            AcquireError::Unknowable(_) => self.corrupt("a lock names no possible owner"),
+            _ => return Blocked::TimedOut,
+        })
+    }
+
+    #[cold]
+    fn corrupt(&self, what: &'static str) -> QueueFault {
+        QueueFault::Corrupt { queue: self.body.segment().display_name(), what }
+    }
+}
+
+/// Why a thread could not go on.
+enum Blocked {
+    TimedOut,
+    Fault(QueueFault),
+}
+
+impl From<Blocked> for PutError {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::TimedOut => Self::TimedOut,
+            Blocked::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+impl From<Blocked> for GetError {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::TimedOut => Self::TimedOut,
+            Blocked::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+/// One thread that found the queue empty or full.
+struct Waiter<'a> {
+    bell: &'a EventCount,
+    deadline: Deadline,
+    patience: Option<Patience>,
+    slept: bool,
+}
+
+impl<'a> Waiter<'a> {
+    #[inline]
+    fn new(bell: &'a EventCount, deadline: Deadline) -> Self {
+        Self { bell, deadline, patience: None, slept: false }
+    }
+
+    #[inline]
+    fn has_slept(&self) -> bool {
+        self.slept
+    }
+
+    /// Returns when it is worth looking again.
+    #[cold]
+    fn wait(&mut self, segment: &Segment, is_ready: impl Fn() -> bool) -> Result<(), Blocked> {
+        if self.deadline.has_passed() {
+            return Err(Blocked::TimedOut);
+        }
+        // Nobody spins while others sleep: there are more waiters than processors then.
+        if !self.bell.has_waiters() {
+            let mut spin = Spin::for_ns(SPIN_NS);
+            while spin.pause(SPIN_CAP) {
+                if is_ready() {
+                    return Ok(());
+                }
+            }
+        }
+        let listened = self.bell.listen();
+        if is_ready() {
+            return Ok(());
+        }
+        let deadline = self.deadline;
+        let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
+        let nap = self.bell.sleep(listened, patience);
+        if nap != Nap::Changed {
+            self.slept = true;
+            self.bell.arrive();
+        }
+        if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
+            let queue = segment.display_name();
+            return Err(Blocked::Fault(QueueFault::Orphaned { queue }));
+        }
+        Ok(())
+    }
+}
+
+/// Runs `work` with a buffer of this thread that is used again and again. A nested call (a message that puts another
+/// message while it is serialized) gets a buffer of its own.
+fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    let mut buffer = SCRATCH.try_with(RefCell::take).unwrap_or_default();
+    buffer.clear();
+    let result = work(&mut buffer);
+    if buffer.capacity() <= KEEP_SCRATCH {
+        // While the thread ends there is nowhere to keep it.
+        drop(SCRATCH.try_with(|scratch| scratch.replace(buffer)));
+    }
+    result
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), ring: self.ring, capacity: self.capacity, messages: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("name", &self.body.segment().name())
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

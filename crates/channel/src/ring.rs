@@ -1,0 +1,136 @@
+//! Positions and records of a byte ring: pure arithmetic, and copies that wrap.
+//!
+//! A record is a word with the payload's length, then the payload, padded to whole words. There is no marker where
+//! the ring wraps: the length word never straddles the end, because everything is a whole number of words, and the
+//! payload simply continues at the beginning.
+
+use procession_shm::Shared;
+use procession_sys::ShmSafe;
+
+const WORD: usize = 8;
+
+/// How far a side of the ring has come: how many words, and how many records. Both wrap at 2^32; what counts is the
+/// difference of two marks, which is small. One 64-bit store moves both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Mark {
+    pub(crate) words: u32,
+    pub(crate) items: u32,
+}
+
+impl Mark {
+    #[inline]
+    pub(crate) const fn to_bits(self) -> u64 {
+        self.words as u64 | (self.items as u64) << 32
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Self {
+        Self { words: bits as u32, items: (bits >> 32) as u32 }
+    }
+
+    /// One record of `words` further.
+    #[inline]
+    pub(crate) const fn after_record(self, words: u32) -> Self {
+        Self { words: self.words.wrapping_add(words), items: self.items.wrapping_add(1) }
+    }
+
+    /// What lies between `head` and `self`.
+    #[inline]
+    pub(crate) const fn since(self, head: Self) -> Self {
+        Self { words: self.words.wrapping_sub(head.words), items: self.items.wrapping_sub(head.items) }
+    }
+}
+
+/// How many words a record with `payload` bytes takes; `None` if no ring could hold it.
+#[inline]
+pub(crate) fn record_words(payload: usize) -> Option<u32> {
+    u32::try_from(payload.div_ceil(WORD)).ok()?.checked_add(1)
+}
+
+/// The ring's bytes, in the body of a segment from `offset` on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bytes {
+    offset: usize,
+    words: u32,
+}
+
+impl Bytes {
+    /// A ring of `words` words behind `offset`.
+    pub(crate) const fn new(offset: usize, words: u32) -> Self {
+        Self { offset, words }
+    }
+
+    /// How many words it has.
+    #[inline]
+    pub(crate) const fn words(self) -> u32 {
+        self.words
+    }
+
+    /// Writes a record at `at`; `false` if the segment is too small for the ring it claims to have.
+    #[inline]
+    pub(crate) fn write<T: ShmSafe>(self, body: &Shared<T>, at: Mark, payload: &[u8]) -> bool {
+        body.copy_in(self.place(at.words), &(payload.len() as u64).to_le_bytes())
+            && self.split(at.words.wrapping_add(1), payload.len(), |place, from, to| {
+                body.copy_in(place, &payload[from..to])
+            })
+    }
+
+    /// The length of the payload of the record at `at`, if it can lie in `available` words.
+    #[inline]
+    pub(crate) fn payload_len<T: ShmSafe>(self, body: &Shared<T>, at: Mark, available: u32) -> Option<usize> {
+        let mut bytes = [0; WORD];
+        if !body.copy_out(self.place(at.words), &mut bytes) {
+            return None;
+        }
+        let len = usize::try_from(u64::from_le_bytes(bytes)).ok()?;
+        record_words(len).filter(|&words| words <= available).map(|_| len)
+    }
+
+    /// Copies the payload of the record at `at` out, as long as `to` is.
+    #[inline]
+    pub(crate) fn read<T: ShmSafe>(self, body: &Shared<T>, at: Mark, to: &mut [u8]) -> bool {
+        self.split(at.words.wrapping_add(1), to.len(), |place, from, end| {
+            body.copy_out(place, &mut to[from..end])
+        })
+    }
+
+    /// Where the word at `position` lies in the body.
+    #[inline]
+    fn place(self, position: u32) -> usize {
+        // Whole numbers of 2^32 words are no whole number of rings unless `words` is a power of two; `Queue` makes
+        // it one.
+        self.offset + (position & (self.words - 1)) as usize * WORD
+    }
+
+    /// Calls `copy(place, from, to)` for the one or two stretches that `len` bytes from `position` on take.
+    #[inline]
+    fn split(self, position: u32, len: usize, mut copy: impl FnMut(usize, usize, usize) -> bool) -> bool {
+        let start = self.place(position);
+        let to_end = self.offset + self.words as usize * WORD - start;
+        if len <= to_end {
+            copy(start, 0, len)
+        } else {
+            copy(start, 0, to_end) && copy(self.offset, to_end, len)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mark, record_words};
+
+    #[test]
+    fn marks_survive_packing_and_wrapping() {
+        let near_end = Mark { words: u32::MAX - 1, items: u32::MAX };
+        assert_eq!(Mark::from_bits(near_end.to_bits()), near_end);
+        let wrapped = near_end.after_record(5);
+        assert_eq!(wrapped, Mark { words: 3, items: 0 });
+        assert_eq!(wrapped.since(near_end), Mark { words: 5, items: 1 });
+    }
+
+    #[test]
+    fn records_are_whole_words() {
+        assert_eq!([0, 1, 8, 9].map(record_words), [Some(1), Some(2), Some(2), Some(3)]);
+        assert_eq!(record_words(usize::MAX), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! An eventcount: sleep until something may have changed, without a lock around the something.
+//!
+//! | bits of the word | meaning |
+//! |---|---|
+//! | `WAITERS` 0 | somebody may sleep: whoever changes the something owes a wake |
+//! | `WOKEN` 1 | a woken waiter is on its way: no second one is woken until it has arrived |
+//! | 2.. | changes with every wake, so that a waiter about to sleep notices one |
+//!
+//! A waiter: `listen`, then look at the something again, then `sleep`, look again, …, `arrive` when it goes on. A
+//! notifier: change the something, then a full fence, then `notify`.
+//!
+//! # Orderings
+//! Edge `eventcount.dekker`: the waiter sets `WAITERS`, fences, looks at the something; the notifier changes the
+//! something, fences, looks at `WAITERS`. One of the two sees the other. The word itself carries no data: Relaxed.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | waiter, listening or asleep | `WAITERS` | the next wake finds nobody and clears it |
+//! | waiter, woken, before it arrived | `WOKEN` | another sleeper's slice ends and it arrives; every 64th notify wakes all the same |
+//! | notifier, before its wake | a sleeper that missed something | the end of that sleeper's slice |
+
+use crate::patience::{Nap, Patience};
+use procession_sys::{crash_point, futex, shm_struct};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+const WAITERS: u32 = 1;
+const WOKEN: u32 = 2;
+const STEP: u32 = 4;
+/// Of the notifies that would trust `WOKEN`, every so many does not.
+const TRUST: u32 = 64;
+
+shm_struct! {
+    /// An eventcount in shared memory; all zero is ready.
+    pub struct EventCount {
+        word: AtomicU32,
+        /// When a waiter last asked: see [`Patience`].
+        asked: AtomicU32,
+        /// Notifies that trusted `WOKEN`.
+        trusted: AtomicU32,
+        reserved: AtomicU32,
+    }
+}
+
+impl EventCount {
+    /// Announces a waiter; what [`sleep`](Self::sleep) is to be given. Look at the something again before sleeping.
+    #[must_use]
+    pub fn listen(&self) -> u32 {
+        let before = self.word.fetch_or(WAITERS, Ordering::Relaxed);
+        // SYNC: eventcount.dekker.
+        fence(Ordering::SeqCst);
+        crash_point("eventcount.listening");
+        before | WAITERS
+    }
+
+    /// Sleeps until notified since [`listen`](Self::listen), or for one slice.
+    pub fn sleep(&self, listened: u32, patience: &mut Patience) -> Nap {
+        let nap = patience.sleep(&self.word, listened, &self.asked);
+        crash_point("eventcount.slept");
+        nap
+    }
+
+    /// A waiter that has slept goes on: the next notify may wake another.
+    pub fn arrive(&self) {
+        if self.word.load(Ordering::Relaxed) & WOKEN != 0 {
+            self.word.fetch_and(!WOKEN, Ordering::Relaxed);
+        }
+        crash_point("eventcount.arrived");
+    }
+
+    /// Whether anybody may be asleep.
+    #[inline]
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & WAITERS != 0
+    }
+
+    /// Wakes one waiter, unless one is on its way. The caller has fenced between its change and this call.
+    #[inline]
+    pub fn notify_one(&self) {
+        // SYNC: eventcount.dekker.
+        if self.has_waiters() {
+            self.wake_one();
+        }
+    }
+
+    #[cold]
+    fn wake_one(&self) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        let called = loop {
+            if word & WAITERS == 0 {
+                return;
+            }
+            if word & WOKEN != 0
+                && !self.trusted.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_multiple_of(TRUST)
+            {
+                return;
+            }
+            let called = word.wrapping_add(STEP) | WOKEN;
+            match self.word.compare_exchange_weak(word, called, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break called,
+                Err(now) => word = now,
+            }
+        };
+        crash_point("eventcount.called");
+        if futex::wake(&self.word, 1) == 0 {
+            // Nobody sleeps. Failure means that somebody came, whose bits these are now.
+            let quiet = called & !(WAITERS | WOKEN);
+            let _: Result<u32, u32> =
+                self.word.compare_exchange(called, quiet, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        crash_point("eventcount.woke");
+    }
+
+    /// Wakes every waiter. The caller has fenced between its change and this call.
+    pub fn notify_all(&self) {
+        // SYNC: eventcount.dekker.
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & WAITERS != 0 {
+            let called = word.wrapping_add(STEP) & !(WAITERS | WOKEN);
+            match self.word.compare_exchange_weak(word, called, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    crash_point("eventcount.called_all");
+                    futex::wake_all(&self.word);
+                    return;
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+}
