@@ -34,7 +34,8 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
         // Only a file that is no task of ours leads here: there is nobody to report to.
         std::process::exit(1)
     };
-    let report = REPORT.get_or_init(|| Report::from_file(File::from(report)));
+    let Ok(report) = Report::from_file(File::from(report)) else { std::process::exit(1) };
+    let report = REPORT.get_or_init(|| report);
     report.mark(Stage::Started);
     panic::watch();
     let outcome = match catch_unwind(AssertUnwindSafe(|| perform(&File::from(task), inherited))) {
@@ -43,7 +44,7 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
     };
     let code = i32::from(!matches!(outcome, Outcome::Returned(_)));
     set_phase(Phase::Ready);
-    // Without memory even for the reason, the parent sees the exit code.
+    // When even the reason cannot be stored, the parent sees the exit code.
     let committed = report.commit(outcome);
     std::process::exit(if committed.is_ok() { code } else { 1 })
 }
