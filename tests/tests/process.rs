@@ -359,13 +359,18 @@ fn a_child_that_never_reaches_init_is_told_from_one_that_exits() {
     );
 }
 
+/// What careless daemons do.
+fn close_files() {
+    for fd in 3..64 {
+        // SAFETY: the callers use no descriptor that they did not open afterwards.
+        unsafe { libc::close(fd) };
+    }
+}
+
 #[test]
 fn a_function_that_closes_all_files_costs_its_result_and_harms_no_other_file() {
     fn close_all(file: PathBuf) {
-        for fd in 3..64 {
-            // SAFETY: this is what careless daemons do; nothing here uses a descriptor it did not open afterwards.
-            unsafe { libc::close(fd) };
-        }
+        close_files();
         let reopened: Vec<_> = (0..16).map(|_| fs::File::open(&file).unwrap()).collect();
         let writable: Vec<_> =
             (0..16).map(|_| fs::OpenOptions::new().write(true).open(&file).unwrap()).collect();
@@ -375,7 +380,8 @@ fn a_function_that_closes_all_files_costs_its_result_and_harms_no_other_file() {
     let file = place.path().join("precious");
     say(&file, "precious content");
     let child = Process::spawn(close_all, file.clone()).unwrap();
-    assert!(matches!(end(child), Err(ProcessError::Exited { code: 1 })));
+    let error = end(child).unwrap_err();
+    assert!(matches!(error, ProcessError::Exited { code: 1 }), "{error}");
     assert_eq!(hear(&file), "precious content");
 }
 
@@ -583,6 +589,23 @@ fn grandchildren_die_with_a_killed_child() {
     child.kill().unwrap();
     assert_eq!(status(&child).signal(), Some(9));
     until("no orphan runs", || !pids.iter().any(|&pid| runs(pid)));
+}
+
+#[test]
+fn a_grandchild_that_closed_all_files_dies_with_a_killed_child_too() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("pid");
+    let grandchild = |file: PathBuf| {
+        close_files();
+        say(&file, std::process::id());
+        for_ever(file);
+    };
+    let child = Process::spawn(move |file| for_ever(Process::spawn(grandchild, file).unwrap()), file.clone())
+        .unwrap();
+    let pid: u32 = hear(&file).parse().unwrap();
+    assert!(runs(pid) && child.is_alive());
+    child.kill().unwrap();
+    until("no orphan runs", || !runs(pid));
 }
 
 #[test]
