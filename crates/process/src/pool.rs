@@ -21,7 +21,7 @@ pub use results::{AsyncResult, ImapUnordered};
 pub(crate) use worker::Runner;
 
 use crate::entry::{EntryRef, JobEntry, must_carry_nothing, type_hash};
-use crew::Phase;
+use crew::{Crew, Phase};
 use job::{Batch, Chunk, Collected, Job, Results};
 use keeper::Keeper;
 use procession_channel::codec;
@@ -29,6 +29,7 @@ use procession_shm::{Carried, carrying};
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use worker::push_item;
@@ -213,7 +214,26 @@ impl Pool {
         A: Serialize + DeserializeOwned + 'static,
         R: Serialize + DeserializeOwned + 'static,
     {
-        self.apply_async(f, item)?.get()
+        let (job, batch, carried) = single(f, &item)?;
+        let id = Cell::new(Err(TaskError::Cancelled));
+        let begin = |crew: &mut Crew| {
+            let opened = crew.open_job(job);
+            if let Ok(id) = &opened {
+                crew.add(batch.finish(*id, carried));
+            }
+            id.set(opened);
+        };
+        let outcome = self.keeper.begin_and_wait(begin, Deadline::NEVER, |crew| {
+            let opened = id.replace(Err(TaskError::Cancelled));
+            let outcome = match &opened {
+                Ok(id) => crew.take_single(*id),
+                Err(error) => Some(Err(error.clone())),
+            };
+            id.set(opened);
+            outcome
+        });
+        let bytes = outcome.unwrap_or(Err(TaskError::Cancelled))?;
+        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
     }
 
     /// Has `f` run on one item; the result can be asked for later.
@@ -226,13 +246,10 @@ impl Pool {
         A: Serialize + DeserializeOwned + 'static,
         R: Serialize + DeserializeOwned + 'static,
     {
-        let entry = plain::<F, A, R>(f)?;
-        let results = Results::Streamed(Default::default());
-        let mut batch = BatchBuilder::new(0);
-        batch.push(&item).map_err(|error| TaskError::encode(0, &error))?;
+        let (job, batch, carried) = single(f, &item)?;
         let mut crew = self.keeper.lock();
-        let id = crew.open_job(Job::new(entry, Vec::new(), Carried::default(), results))?;
-        crew.add(batch.finish(id));
+        let id = crew.open_job(job)?;
+        crew.add(batch.finish(id, carried));
         drop(crew);
         Ok(AsyncResult::new(Arc::clone(&self.keeper), id))
     }
@@ -314,18 +331,22 @@ impl Pool {
         let results = Results::Collected(Collected::default());
         let id = self.keeper.lock().open_job(Job::new(entry, state, carried, results))?;
         let ticket = Ticket { keeper: &self.keeper, id };
-        let mut batch = BatchBuilder::new(0);
-        for (index, item) in items.enumerate() {
-            if let Err(error) = batch.push(&item) {
-                let rest = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
-                ticket.send(rest);
-                ticket.fail(index, &error);
-            } else if batch.len() >= most || batch.bytes.len() >= MAX_CHUNK_BYTES {
-                ticket.send(std::mem::replace(&mut batch, BatchBuilder::new(index + 1)));
+        // Handles in the items live until all results are there.
+        let ((), _carried) = carrying(|| {
+            let mut batch = BatchBuilder::new(0);
+            for (index, item) in items.enumerate() {
+                if let Err(error) = batch.push(&item) {
+                    let rest = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
+                    ticket.send(rest);
+                    ticket.fail(index, &error);
+                } else if batch.len() >= most || batch.bytes.len() >= MAX_CHUNK_BYTES {
+                    let full = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
+                    ticket.send(full);
+                }
             }
-        }
-        ticket.send(batch);
-        let is_done = |crew: &mut crew::Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
+            ticket.send(batch);
+        });
+        let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
         let job = self.keeper.wait_until(Deadline::NEVER, is_done).flatten();
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
             return Err(TaskError::Cancelled);
@@ -356,15 +377,12 @@ struct Ticket<'a> {
 impl Ticket<'_> {
     fn send(&self, batch: BatchBuilder) {
         if batch.len() > 0 {
-            self.keeper.lock().add(batch.finish(self.id));
+            self.keeper.lock().add(batch.finish(self.id, Carried::default()));
         }
     }
 
     fn fail(&self, index: usize, error: &codec::EncodeError) {
-        if let Some(job) = self.keeper.lock().jobs.get_mut(&self.id) {
-            job.open += 1;
-            job.fail(index, TaskError::encode(index, error));
-        }
+        self.keeper.lock().fail_unsent(self.id, index, TaskError::encode(index, error));
     }
 }
 
@@ -379,36 +397,49 @@ pub(crate) struct BatchBuilder {
     first: usize,
     bytes: Vec<u8>,
     starts: Vec<usize>,
-    carried: Vec<Carried>,
-    scratch: Vec<u8>,
 }
 
 impl BatchBuilder {
     pub(crate) fn new(first: usize) -> Self {
-        Self { first, bytes: Vec::new(), starts: vec![0], carried: Vec::new(), scratch: Vec::new() }
+        Self { first, bytes: Vec::new(), starts: vec![0] }
+    }
+
+    /// A batch of one item, with what keeps its handles alive.
+    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Carried), TaskError> {
+        let mut batch = Self::new(index);
+        let (pushed, carried) = carrying(|| batch.push(item));
+        pushed.map_err(|error| TaskError::encode(index, &error))?;
+        Ok((batch, carried))
     }
 
     fn len(&self) -> usize {
         self.starts.len() - 1
     }
 
-    pub(crate) fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
-        self.scratch.clear();
-        let (encoded, carried) = carrying(|| codec::encode(item, &mut self.scratch));
-        encoded?;
-        push_item(&mut self.bytes, &self.scratch);
+    fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
+        push_item(&mut self.bytes, item)?;
         self.starts.push(self.bytes.len());
-        if !carried.is_empty() {
-            self.carried.push(carried);
-        }
         Ok(())
     }
 
-    pub(crate) fn finish(self, job: u64) -> Chunk {
+    pub(crate) fn finish(self, job: u64, carried: Carried) -> Chunk {
         let range = 0..self.len();
-        let Self { first, bytes, starts, carried, .. } = self;
+        let Self { first, bytes, starts } = self;
         Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _carried: carried }), range }
     }
+}
+
+/// The job of running `f` on one item.
+fn single<F, A, R>(f: F, item: &A) -> Result<(Job, BatchBuilder, Carried), TaskError>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    let results = Results::Streamed(Default::default());
+    let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
+    let (batch, carried) = BatchBuilder::of_one(0, item)?;
+    Ok((job, batch, carried))
 }
 
 /// The reference to a function of one argument.

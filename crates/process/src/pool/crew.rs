@@ -4,7 +4,7 @@
 //! The second is only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
 
 use super::error::TaskError;
-use super::job::{Chunk, Job};
+use super::job::{Chunk, Job, Outcome, Results};
 use super::link::{AHEAD, Lease, Link};
 use super::worker::{Answer, ChunkHeader, Order, compose_order};
 use crate::process::Process;
@@ -157,6 +157,23 @@ impl Crew {
         } else {
             job.pending.push_back(chunk);
             self.dispatch();
+        }
+    }
+
+    /// What a job of one item came to, if it has; then the job is over.
+    pub(crate) fn take_single(&mut self, id: u64) -> Option<Outcome> {
+        let Some(job) = self.jobs.get_mut(&id) else { return Some(Err(TaskError::Cancelled)) };
+        let Results::Streamed(ready) = &mut job.results else { return None };
+        let (_, outcome) = ready.pop_front()?;
+        self.jobs.remove(&id);
+        Some(outcome)
+    }
+
+    /// An item of the job has failed before it could be given to anybody.
+    pub(crate) fn fail_unsent(&mut self, job: u64, index: usize, error: TaskError) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.open += 1;
+            job.fail(index, error);
         }
     }
 

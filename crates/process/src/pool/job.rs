@@ -17,7 +17,7 @@ pub(crate) struct Batch {
     /// Where each item begins, and where the last one ends.
     pub(crate) starts: Vec<usize>,
     /// Keeps the handles in the items alive until the items are done.
-    pub(crate) _carried: Vec<Carried>,
+    pub(crate) _carried: Carried,
 }
 
 /// A part of a batch, as it is given to one worker.
@@ -151,6 +151,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::{Batch, Chunk, Collected, TaskError};
+    use procession_shm::Carried;
     use std::sync::Arc;
 
     #[test]
@@ -159,7 +160,7 @@ mod tests {
             first: 100,
             bytes: (0..40).collect(),
             starts: vec![0, 10, 20, 30, 40],
-            _carried: Vec::new(),
+            _carried: Carried::default(),
         };
         let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4 };
         let rest = chunk.part(2..usize::MAX - 10).unwrap();

@@ -76,9 +76,20 @@ impl Keeper {
     pub(crate) fn wait_until<T>(
         &self,
         deadline: Deadline,
+        ready: impl FnMut(&mut Crew) -> Option<T>,
+    ) -> Option<T> {
+        self.begin_and_wait(|_| (), deadline, ready)
+    }
+
+    /// As [`wait_until`](Self::wait_until), for what `begin` sets going: the worker that is given something short finds
+    /// this thread looking already, and does not ring.
+    pub(crate) fn begin_and_wait<T>(
+        &self,
+        begin: impl FnOnce(&mut Crew),
+        deadline: Deadline,
         mut ready: impl FnMut(&mut Crew) -> Option<T>,
     ) -> Option<T> {
-        if let Some(answer) = self.help(&mut ready, deadline) {
+        if let Some(answer) = self.help(begin, &mut ready, deadline) {
             return Some(answer);
         }
         let mut crew = self.lock();
@@ -95,10 +106,16 @@ impl Keeper {
     }
 
     /// Looks after the outboxes for a moment.
-    fn help<T>(&self, ready: &mut impl FnMut(&mut Crew) -> Option<T>, deadline: Deadline) -> Option<T> {
+    fn help<T>(
+        &self,
+        begin: impl FnOnce(&mut Crew),
+        ready: &mut impl FnMut(&mut Crew) -> Option<T>,
+        deadline: Deadline,
+    ) -> Option<T> {
         let mut crew = self.lock();
         crew.helpers += 1;
         crew.set_sleeping(false);
+        begin(&mut crew);
         let mut spin = Spin::for_ns(HELP_NS);
         let mut answer;
         loop {

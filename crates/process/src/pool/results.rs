@@ -39,11 +39,7 @@ impl<R> AsyncResult<R> {
     fn fetch(&mut self, deadline: Deadline) -> bool {
         if self.outcome.is_none() {
             let id = self.id;
-            self.outcome = self.keeper.wait_until(deadline, |crew| {
-                let Some(job) = crew.jobs.get_mut(&id) else { return Some(Err(TaskError::Cancelled)) };
-                let Results::Streamed(ready) = &mut job.results else { return None };
-                ready.pop_front().map(|(_, outcome)| outcome)
-            });
+            self.outcome = self.keeper.wait_until(deadline, |crew| crew.take_single(id));
         }
         self.outcome.is_some()
     }
@@ -116,17 +112,11 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
                 return;
             };
             let index = self.next_index;
-            let mut batch = BatchBuilder::new(index);
-            let pushed = batch.push(&item);
+            let batch = BatchBuilder::of_one(index, &item);
             let mut crew = self.pool.keeper.lock();
-            match pushed {
-                Ok(()) => crew.add(batch.finish(self.id)),
-                Err(error) => {
-                    if let Some(job) = crew.jobs.get_mut(&self.id) {
-                        job.open += 1;
-                        job.fail(index, TaskError::encode(index, &error));
-                    }
-                }
+            match batch {
+                Ok((batch, carried)) => crew.add(batch.finish(self.id, carried)),
+                Err(error) => crew.fail_unsent(self.id, index, error),
             }
             drop(crew);
             self.next_index += 1;

@@ -125,7 +125,7 @@ pub(crate) fn work(link: Link) {
     let Some(bell) = take_inherited(0) else { return };
     let (mut inbox, outbox) = link.worker_ends();
     link.set_ready();
-    let mut worker = Worker { link: &link, bell, outbox, current: None, record: Vec::new() };
+    let mut worker = Worker { link: &link, bell, outbox, current: None, begun: 0, record: Vec::new() };
     worker.tell();
     let mut order = Vec::new();
     loop {
@@ -156,6 +156,8 @@ struct Worker<'a> {
     outbox: LaneWriter,
     /// The job of the last chunk, or why it cannot be run.
     current: Option<(u64, Prepared)>,
+    /// How many items it has begun.
+    begun: u64,
     record: Vec<u8>,
 }
 
@@ -191,7 +193,9 @@ impl Worker<'_> {
     }
 
     fn run(&mut self, item: &[u8]) {
-        self.link.body.begun.fetch_add(1, Ordering::Release);
+        // Only this worker writes the word. Release: the pool must not see an item's record before its beginning.
+        self.begun += 1;
+        self.link.body.begun.store(self.begun, Ordering::Release);
         crash_point("pool.item_begun");
         self.record.clear();
         self.record.push(Answer::Done as u8);
@@ -268,10 +272,14 @@ fn split_order(order: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(u32::from_le_bytes(*len) as usize)
 }
 
-/// Appends one item to a chunk's bytes.
-pub(crate) fn push_item(items: &mut Vec<u8>, item: &[u8]) {
-    items.extend_from_slice(&u64::to_le_bytes(item.len() as u64));
-    items.extend_from_slice(item);
+/// Appends one item to a chunk's bytes; on an error they are as they were.
+pub(crate) fn push_item<A: Serialize>(items: &mut Vec<u8>, item: &A) -> Result<(), codec::EncodeError> {
+    let start = items.len();
+    items.extend_from_slice(&[0; 8]);
+    codec::encode(item, items).inspect_err(|_| items.truncate(start))?;
+    let len = (items.len() - start - 8) as u64;
+    items[start..start + 8].copy_from_slice(&len.to_le_bytes());
+    Ok(())
 }
 
 /// The items of a chunk's bytes.
@@ -296,13 +304,14 @@ mod tests {
     #[test]
     fn an_order_comes_apart_as_it_was_composed() {
         let mut items = Vec::new();
-        for item in [&b"one"[..], b"", b"three"] {
-            push_item(&mut items, item);
+        for item in ["one", "", "three"] {
+            push_item(&mut items, &item).unwrap();
         }
         let order = compose_order(&Order::Leave, &items).unwrap();
         let (header, rest) = split_order(&order).unwrap();
         assert!(matches!(codec::decode(header), Ok(Order::Leave)));
-        assert_eq!(Items(rest).collect::<Vec<_>>(), [&b"one"[..], b"", b"three"]);
+        let decode = |item: &[u8]| codec::decode::<String>(item).unwrap();
+        assert_eq!(Items(rest).map(decode).collect::<Vec<_>>(), ["one", "", "three"]);
         assert!(split_order(&order[..3]).is_none());
     }
 }
