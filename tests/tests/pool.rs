@@ -11,7 +11,14 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
+/// Puts this test program into a namespace of its own; its children follow.
+fn isolate() {
+    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    assert!(*PRIVATE.get_or_init(|| procession::Namespace::private().enter()));
+}
+
 fn pool(workers: usize) -> Pool {
+    isolate();
     Pool::builder().processes(workers).build().unwrap()
 }
 
@@ -164,6 +171,7 @@ fn the_rest_of_a_dead_workers_chunk_runs_elsewhere_and_nothing_runs_twice() {
 
 #[test]
 fn retries_are_per_item_and_end() {
+    isolate();
     let pool = Pool::builder().processes(2).retries(2).build().unwrap();
     let tries = Queue::<u32>::anonymous().unwrap();
     let run = |tries: &Queue<u32>, n: u32| {
@@ -202,6 +210,7 @@ fn idle_workers_may_be_killed_at_any_time() {
 
 #[test]
 fn workers_killed_at_random_cost_at_most_one_item_each_time() {
+    isolate();
     let pool = Pool::builder().processes(3).retries(1000).build().unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
