@@ -292,7 +292,7 @@ impl Contender<'_> {
                     Err(error) => break Err(error),
                 }
             }
-            if self.slept_since_ns == 0 && spin.pause(SPIN_CAP) {
+            if self.slept_since_ns == 0 && word & WAITERS == 0 && spin.pause(SPIN_CAP) {
                 continue;
             }
             if let Err(error) = self.sleep(word, &mut patience) {
