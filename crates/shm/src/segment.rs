@@ -183,7 +183,7 @@ fn attach(
     header.must_fit(shape, object)?;
     if header.ephemeral && !file_lock::is_locked(&file.handle, ATTACH_BYTE).map_err(failed("look at"))? {
         // Its last user is gone, so it is garbage: this opener is the next process that looks.
-        let _: bool = collect(name, object.namespace)?;
+        let _: bool = collect(name, file.id, object.namespace)?;
         return Ok(None);
     }
     if !file_lock::try_lock(&file.handle, ATTACH_BYTE, Share::Shared).map_err(failed("attach"))? {
@@ -201,8 +201,9 @@ fn attach(
     Ok(Some(Attachment { file, mapping, header }))
 }
 
-/// Removes the file called `name` if nobody is attached; whether it did.
-pub(crate) fn collect(name: &str, namespace: &Namespace) -> Result<bool, OpenError> {
+/// Removes the file `id` called `name` if nobody is attached; whether it did. Another file that has got the name since
+/// somebody found this one to be garbage may be of use: it is left alone.
+pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<bool, OpenError> {
     let (_, short) = Namespace::parse_file_name(name).unwrap_or((namespace.clone(), name));
     let object = ObjectName { namespace, name: short };
     let failed = |operation| move |source| OpenError::os(operation, &object, source);
@@ -211,7 +212,9 @@ pub(crate) fn collect(name: &str, namespace: &Namespace) -> Result<bool, OpenErr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("open")(error)),
     };
-    let id = shm_file::identity(&handle).map_err(failed("look at"))?;
+    if shm_file::identity(&handle).map_err(failed("look at"))? != id {
+        return Ok(false);
+    }
     // A question first: the exclusive lock itself would turn openers away for a moment.
     if file_lock::is_locked(&handle, ATTACH_BYTE).map_err(failed("look at"))?
         || !file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).map_err(failed("lock"))?
