@@ -43,7 +43,9 @@ fn other(world: &World, words: &[&str]) -> Option<Next> {
         ["drop", name] => {
             let lock = world.locks.borrow_mut().remove(name);
             let queue = world.queues.borrow_mut().remove(name);
-            done(lock.is_some() || queue.is_some())
+            let had = lock.is_some() || queue.is_some();
+            drop((lock, queue));
+            done(had)
         }
         ["unlink", name] => Some(report(&world.namespace.unlink(name).map(|()| ""))),
         ["gc"] => {
