@@ -34,7 +34,7 @@ pub(crate) const ATTACH_BYTE: u64 = 1 << 41;
 /// The byte that whoever removes the file's name holds.
 const NAME_BYTE: u64 = (1 << 41) + 1;
 /// How long an opener waits for a collector that looks at the same file; it holds on for microseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open file and which one it is.
 #[derive(Debug)]
