@@ -208,10 +208,14 @@ fn many_threads_wait_and_all_learn_the_status() {
 
 #[test]
 fn an_ignored_sigchld_loses_the_status_but_not_the_result() {
-    fn in_a_process_of_its_own((): ()) -> (u32, bool, i32, bool) {
+    fn grandchild_status((): ()) -> Option<i32> {
+        let child: Process<()> = Process::spawn(|()| std::process::exit(3), ()).unwrap();
+        child.wait().unwrap().code()
+    }
+    fn in_a_process_of_its_own((): ()) -> (Option<i32>, bool, i32, bool) {
         // SAFETY: ignoring a signal runs no code of ours.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-        let result = Process::spawn(|n: u32| n + 1, 4).unwrap();
+        let result = Process::spawn(grandchild_status, ()).unwrap();
         let silent: Process<()> = Process::spawn(|()| std::process::exit(3), ()).unwrap();
         let status = silent.wait().unwrap();
         let error = silent.join().unwrap_err();
@@ -223,7 +227,7 @@ fn an_ignored_sigchld_loses_the_status_but_not_the_result() {
         )
     }
     let child = Process::spawn(in_a_process_of_its_own, ()).unwrap();
-    assert_eq!(end(child).unwrap(), (5, true, 255, true));
+    assert_eq!(end(child).unwrap(), (Some(3), true, 255, true));
 }
 
 // What cannot cross
@@ -343,6 +347,42 @@ fn without_init_the_error_says_which_line_is_missing() {
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{message}");
     assert!(message.contains("procession::init();") && message.contains("procession::test_support!();"));
+}
+
+#[test]
+fn a_child_that_never_reaches_init_is_told_from_one_that_exits() {
+    let output = Command::new(env!("CARGO_BIN_EXE_no_init")).arg("astray").output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.contains("exit code 5") && message.contains("is that the first line of main?"),
+        "{message}"
+    );
+}
+
+/// What careless daemons do.
+fn close_files() {
+    for fd in 3..64 {
+        // SAFETY: the callers use no descriptor that they did not open afterwards.
+        unsafe { libc::close(fd) };
+    }
+}
+
+#[test]
+fn a_function_that_closes_all_files_costs_its_result_and_harms_no_other_file() {
+    fn close_all(file: PathBuf) {
+        close_files();
+        let reopened: Vec<_> = (0..16).map(|_| fs::File::open(&file).unwrap()).collect();
+        let writable: Vec<_> =
+            (0..16).map(|_| fs::OpenOptions::new().write(true).open(&file).unwrap()).collect();
+        std::mem::forget((reopened, writable));
+    }
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("precious");
+    say(&file, "precious content");
+    let child = Process::spawn(close_all, file.clone()).unwrap();
+    let error = end(child).unwrap_err();
+    assert!(matches!(error, ProcessError::Exited { code: 1 }), "{error}");
+    assert_eq!(hear(&file), "precious content");
 }
 
 #[test]
@@ -552,6 +592,23 @@ fn grandchildren_die_with_a_killed_child() {
 }
 
 #[test]
+fn a_grandchild_that_closed_all_files_dies_with_a_killed_child_too() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("pid");
+    let grandchild = |file: PathBuf| {
+        close_files();
+        say(&file, std::process::id());
+        for_ever(file);
+    };
+    let child = Process::spawn(move |file| for_ever(Process::spawn(grandchild, file).unwrap()), file.clone())
+        .unwrap();
+    let pid: u32 = hear(&file).parse().unwrap();
+    assert!(runs(pid) && child.is_alive());
+    child.kill().unwrap();
+    until("no orphan runs", || !runs(pid));
+}
+
+#[test]
 fn a_detached_grandchild_outlives_a_killed_child() {
     let place = tempfile::tempdir().unwrap();
     let [up, survived] = ["up", "survived"].map(|name| place.path().join(name));
@@ -595,8 +652,10 @@ fn a_normal_exit_terminates_daemons_and_joins_the_others() {
     let file = |name| place.path().join(name);
     let mut program = Command::new(env!("CARGO_BIN_EXE_leaves_children")).arg(place.path()).spawn().unwrap();
     hear(&file("main-returned"));
-    let daemon: u32 = hear(&file("daemon")).parse().unwrap();
-    until("the daemon is terminated", || !runs(daemon));
+    for daemon in ["daemon", "stubborn"] {
+        let pid: u32 = hear(&file(daemon)).parse().unwrap();
+        until("the daemon is terminated", || !runs(pid));
+    }
     assert!(program.try_wait().unwrap().is_none(), "the other child was not waited for");
     assert!(!file("finished").exists());
     say(&file("release"), "");

@@ -33,7 +33,7 @@
 //! The locks are taken over from the dead without a word: at every instant the ring is whole.
 
 use crate::codec::{self, CODEC_ID, DecodeError, EncodeError};
-use crate::ring::{Bytes, Mark, record_words};
+use crate::ring::{Bytes, Head, Mark, record_words};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared, Unknowable};
 use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord, Nap, Patience};
 use procession_sys::cpu::{Spin, fence_after_rmw};
@@ -499,7 +499,7 @@ impl<T> Queue<T> {
                 return Ok(false);
             }
         }
-        if !self.ring.write(&self.body, tail, payload) {
+        if !self.ring.write(&self.body, tail, payload, false) {
             return Err(self.corrupt("the ring reaches past the segment").into());
         }
         crash_point("queue.put.written");
@@ -565,9 +565,8 @@ impl<T> Queue<T> {
                 return Err(self.corrupt("more in the ring than it can hold").into());
             }
         }
-        let len = self.ring.payload_len(&self.body, head, used.words);
-        let words = len.and_then(record_words).filter(|&words| words <= used.words);
-        let (Some(len), Some(words)) = (len, words) else {
+        let record = self.ring.head(&self.body, head, used.words).filter(|record| !record.continues);
+        let Some(Head { len, words, .. }) = record else {
             return Err(self.corrupt("a message longer than what is in the ring").into());
         };
         into.clear();

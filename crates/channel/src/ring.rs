@@ -1,6 +1,6 @@
 //! Positions and records of a byte ring: pure arithmetic, and copies that wrap.
 //!
-//! A record is a word with the payload's length, then the payload, padded to whole words. There is no marker where
+//! A record is a word with the payload's length (and the mark [`CONTINUES`]), then the payload, padded to whole words. There is no marker where
 //! the ring wraps: the length word never straddles the end, because everything is a whole number of words, and the
 //! payload simply continues at the beginning.
 
@@ -8,6 +8,19 @@ use procession_shm::Shared;
 use procession_sys::ShmSafe;
 
 const WORD: usize = 8;
+/// In a record's first word: the message goes on in the next record.
+const CONTINUES: u64 = 1 << 63;
+
+/// What a record's first word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// How many bytes of payload follow.
+    pub(crate) len: usize,
+    /// How many words the record takes.
+    pub(crate) words: u32,
+    /// Whether the message goes on in the next record.
+    pub(crate) continues: bool,
+}
 
 /// How far a side of the ring has come: how many words, and how many records. Both wrap at 2^32; what counts is the
 /// difference of two marks, which is small. One 64-bit store moves both.
@@ -68,22 +81,31 @@ impl Bytes {
 
     /// Writes a record at `at`; `false` if the segment is too small for the ring it claims to have.
     #[inline]
-    pub(crate) fn write<T: ShmSafe>(self, body: &Shared<T>, at: Mark, payload: &[u8]) -> bool {
-        body.copy_in(self.place(at.words), &(payload.len() as u64).to_le_bytes())
+    pub(crate) fn write<T: ShmSafe>(
+        self,
+        body: &Shared<T>,
+        at: Mark,
+        payload: &[u8],
+        continues: bool,
+    ) -> bool {
+        let head = payload.len() as u64 | if continues { CONTINUES } else { 0 };
+        body.copy_in(self.place(at.words), &head.to_le_bytes())
             && self.split(at.words.wrapping_add(1), payload.len(), |place, from, to| {
                 body.copy_in(place, &payload[from..to])
             })
     }
 
-    /// The length of the payload of the record at `at`, if it can lie in `available` words.
+    /// The first word of the record at `at`, if the record can lie in `available` words.
     #[inline]
-    pub(crate) fn payload_len<T: ShmSafe>(self, body: &Shared<T>, at: Mark, available: u32) -> Option<usize> {
+    pub(crate) fn head<T: ShmSafe>(self, body: &Shared<T>, at: Mark, available: u32) -> Option<Head> {
         let mut bytes = [0; WORD];
         if !body.copy_out(self.place(at.words), &mut bytes) {
             return None;
         }
-        let len = usize::try_from(u64::from_le_bytes(bytes)).ok()?;
-        record_words(len).filter(|&words| words <= available).map(|_| len)
+        let word = u64::from_le_bytes(bytes);
+        let len = usize::try_from(word & !CONTINUES).ok()?;
+        let words = record_words(len).filter(|&words| words <= available)?;
+        Some(Head { len, words, continues: word & CONTINUES != 0 })
     }
 
     /// Copies the payload of the record at `at` out, as long as `to` is.

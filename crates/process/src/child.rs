@@ -17,12 +17,17 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::parent_id;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 use std::vec::IntoIter;
 
 /// The watcher only sleeps in one system call.
 const WATCHER_STACK_BYTES: usize = 128 << 10;
+
+/// How often the watcher looks for itself when its descriptor was closed.
+const RAREST_LOOK: Duration = Duration::from_millis(100);
 
 static REPORT: OnceLock<Report> = OnceLock::new();
 static INHERITED: Mutex<Vec<Option<OwnedFd>>> = Mutex::new(Vec::new());
@@ -34,7 +39,8 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
         // Only a file that is no task of ours leads here: there is nobody to report to.
         std::process::exit(1)
     };
-    let report = REPORT.get_or_init(|| Report::from_file(File::from(report)));
+    let Ok(report) = Report::from_file(File::from(report)) else { std::process::exit(1) };
+    let report = REPORT.get_or_init(|| report);
     report.mark(Stage::Started);
     panic::watch();
     let outcome = match catch_unwind(AssertUnwindSafe(|| perform(&File::from(task), inherited))) {
@@ -43,7 +49,7 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
     };
     let code = i32::from(!matches!(outcome, Outcome::Returned(_)));
     set_phase(Phase::Ready);
-    // Without memory even for the reason, the parent sees the exit code.
+    // When even the reason cannot be stored, the parent sees the exit code.
     let committed = report.commit(outcome);
     std::process::exit(if committed.is_ok() { code } else { 1 })
 }
@@ -99,9 +105,13 @@ fn die_with(parent: &'static ParentProcess) -> io::Result<()> {
         std::thread::Builder::new().name("procession-watch".to_owned()).stack_size(WATCHER_STACK_BYTES);
     watcher.spawn(move || {
         start::block_signals();
-        if pidfd::wait(&parent.pidfd, None).unwrap_or(false) {
-            start::kill_self();
+        drop(pidfd::wait(&parent.pidfd, None));
+        // The parent has ended, and this process has got another one; or else the function closed every descriptor
+        // it found, and the number means nothing any more.
+        while parent_id() == parent.pid {
+            std::thread::sleep(RAREST_LOOK);
         }
+        start::kill_self();
     })?;
     Ok(())
 }

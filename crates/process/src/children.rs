@@ -235,7 +235,14 @@ pub(crate) fn close() -> Vec<Arc<Child>> {
 
 /// Takes the status of every child that has ended, and returns those that have not.
 pub(crate) fn running() -> Vec<Arc<Child>> {
-    let children = table().running.clone();
+    let children = {
+        let mut table = table();
+        table.running.retain(|child| child.status().is_none());
+        table.running.clone()
+    };
+    if children.is_empty() {
+        return children;
+    }
     let pidfds: Vec<_> = children.iter().map(|child| child.pidfd.as_fd()).collect();
     // When the kernel cannot tell, all of them count as running, and are looked at again next time.
     let ended = pidfd::ended(&pidfds).unwrap_or_default();

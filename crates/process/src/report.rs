@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 const LENGTH_AT: u64 = 8;
 const CONTENT_AT: u64 = 16;
@@ -66,30 +66,42 @@ pub(crate) struct Panic {
 
 /// One end of the file; parent and child each have one.
 #[derive(Debug)]
-pub(crate) struct Report(File);
+pub(crate) struct Report {
+    file: File,
+    /// Device and inode, by which a child notices that its function closed every descriptor it found, and that the
+    /// number now belongs to a file of its own.
+    identity: (u64, u64),
+}
 
 impl Report {
     pub(crate) fn create() -> io::Result<Self> {
-        procession_sys::memfd::create("procession-report").map(Self)
+        procession_sys::memfd::create("procession-report").and_then(Self::from_file)
     }
 
-    pub(crate) fn from_file(file: File) -> Self {
-        Self(file)
+    pub(crate) fn from_file(file: File) -> io::Result<Self> {
+        let identity = identity(&file)?;
+        Ok(Self { file, identity })
     }
 
     pub(crate) fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// Says that the child has come to `stage`. A failure only delays what the parent learns.
     pub(crate) fn mark(&self, stage: Stage) {
-        drop(self.0.write_all_at(&[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0));
+        drop(self.file.write_all_at(&[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0));
     }
 
     /// Hands `outcome` to the parent; once this has returned, no death takes it back.
     ///
     /// A result for which there is no memory becomes an `Encode` report.
+    ///
+    /// # Errors
+    /// The file was closed behind our back, or there is no memory even for the reason.
     pub(crate) fn commit(&self, outcome: Outcome) -> io::Result<()> {
+        if identity(&self.file)? != self.identity {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let (kind, content) = match outcome {
             Outcome::Returned(bytes) => (Kind::Returned, bytes),
             Outcome::Refused(message) => (Kind::Refused, message.into_bytes()),
@@ -107,15 +119,15 @@ impl Report {
     }
 
     fn store(&self, kind: Kind, content: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(content, CONTENT_AT)?;
-        self.0.write_all_at(&(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
-        self.0.write_all_at(&[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
+        self.file.write_all_at(content, CONTENT_AT)?;
+        self.file.write_all_at(&(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
+        self.file.write_all_at(&[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
     }
 
     fn word(&self) -> [u8; 8] {
         let mut word = [0; 8];
         // An empty file is the first state, and reads as such.
-        drop(self.0.read_exact_at(&mut word, 0));
+        drop(self.file.read_exact_at(&mut word, 0));
         word
     }
 
@@ -151,15 +163,20 @@ impl Report {
 
     fn content(&self) -> io::Result<Vec<u8>> {
         let mut length = [0; 8];
-        self.0.read_exact_at(&mut length, LENGTH_AT)?;
+        self.file.read_exact_at(&mut length, LENGTH_AT)?;
         let length = u64::from_le_bytes(length);
-        if length > self.0.metadata()?.len().saturating_sub(CONTENT_AT) {
+        if length > self.file.metadata()?.len().saturating_sub(CONTENT_AT) {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut content = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        self.0.read_exact_at(&mut content, CONTENT_AT)?;
+        self.file.read_exact_at(&mut content, CONTENT_AT)?;
         Ok(content)
     }
+}
+
+fn identity(file: &File) -> io::Result<(u64, u64)> {
+    let metadata = file.metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn panicked(content: &[u8]) -> ProcessError {
@@ -205,7 +222,7 @@ mod tests {
     fn an_impossible_length_is_an_error() {
         let report = Report::create().unwrap();
         report.store(Kind::Returned, &[1]).unwrap();
-        report.0.write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
+        report.file.write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
         assert!(matches!(report.read::<u8>(), Some(Err(ProcessError::Encode(_)))));
     }
 }

@@ -1,6 +1,6 @@
-//! A program that returns from `main` while a daemon and an ordinary child still run.
+//! A program that returns from `main` while two daemons and an ordinary child still run.
 //!
-//! Its argument is a directory in which the three say how far they are.
+//! Its argument is a directory in which they say how far they are.
 
 use procession::Process;
 use std::fs;
@@ -11,8 +11,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     procession::init();
     let place = PathBuf::from(std::env::args().nth(1).ok_or("which directory?")?);
     Process::builder().daemon(true).spawn(daemon, place.clone())?;
+    Process::builder().daemon(true).spawn(stubborn, place.clone())?;
     Process::spawn(ordinary, place.clone())?;
     wait_for(&place.join("daemon"));
+    wait_for(&place.join("stubborn"));
     wait_for(&place.join("ordinary"));
     say(&place.join("main-returned"));
     Ok(())
@@ -20,6 +22,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn daemon(place: PathBuf) {
     say(&place.join("daemon"));
+    loop {
+        std::thread::park();
+    }
+}
+
+/// A daemon that SIGTERM does not end.
+fn stubborn(place: PathBuf) {
+    let blocked = nix::sys::signal::SigSet::all().thread_block();
+    assert!(blocked.is_ok(), "{blocked:?}");
+    say(&place.join("stubborn"));
     loop {
         std::thread::park();
     }
