@@ -5,6 +5,7 @@
 //! blocks. At the end of its input it lets everything go and returns from `main`.
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
+mod lanes;
 mod locks;
 mod objects;
 mod processes;
@@ -59,6 +60,7 @@ fn session(world: &World) -> Next {
         let next = objects::follow(world, &words)
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
+            .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {
             Some(Next::Command) => {}
