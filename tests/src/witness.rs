@@ -41,7 +41,7 @@ shm_struct! {
         pub ended: AtomicU32,
         /// How many entries of the log are valid.
         pub got: AtomicU64,
-        /// What it got: the queue (1 bit), the producer's incarnation (31 bits), and its number (32 bits).
+        /// What it got, as [`pack`] packs it.
         pub log: [AtomicU64; 16375],
     }
 }
@@ -50,13 +50,53 @@ shm_struct! {
 pub const DOING: [&str; 6] = ["between", "acquiring", "inside", "recovering", "putting", "getting"];
 
 /// The laws that a [`Diary`] may say were broken.
-pub const BROKEN: [&str; 5] = [
+pub const BROKEN: [&str; 6] = [
     "",
     "the two words differ, and the lock was acquired without a word about its owner's death",
     "two were inside at once",
     "a queue answered with an error that it never may",
     "a lock answered with an error that it never may",
+    "a message came out other than it was put",
 ];
+
+/// A message in one word: which queue, which incarnation put it, and the how manieth of its it is.
+#[must_use]
+pub fn pack(queue: usize, producer: usize, number: u64) -> u64 {
+    (queue as u64) << 63 | (producer as u64) << 32 | number
+}
+
+/// Queue, producer and number of what [`pack`] packed.
+#[must_use]
+pub fn unpack(word: u64) -> (usize, usize, u64) {
+    ((word >> 63) as usize, (word >> 32 & 0x7fff_ffff) as usize, word & 0xffff_ffff)
+}
+
+/// The padding of a message.
+#[must_use]
+pub fn padding(word: u64) -> Vec<u8> {
+    vec![word as u8; (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize]
+}
+
+/// Numbers that look random, the same for the same seed.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The numbers of `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+}
 
 /// A file full of `T`s, mapped.
 #[derive(Debug)]

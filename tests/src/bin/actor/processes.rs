@@ -1,5 +1,5 @@
 //! Commands about the process itself: registering, forking, closing descriptors, crash points.
-#![expect(unsafe_code, reason = "fork, clone, poll and prctl are C functions")]
+#![expect(unsafe_code, reason = "fork, clone and poll are C functions")]
 #![expect(clippy::disallowed_methods, reason = "what a fork inherits is what these tests are about")]
 
 use crate::{Next, World, done, number, report, say};
@@ -47,8 +47,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
 
 /// A process that was started for a test never outlives it.
 pub(crate) fn die_with_the_test() {
-    // SAFETY: sets a property of this process.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("a property of this process");
+};
 }
 
 fn id(owner: impl std::fmt::Debug) -> String {
