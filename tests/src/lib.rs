@@ -5,7 +5,6 @@
 //! again until a condition holds. A test that waits for ever is ended by its [`Watchdog`].
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::missing_panics_doc,
     reason = "this is part of the tests: what fails here fails a test"
 )]

@@ -8,10 +8,13 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
 use std::process::Command;
 
+/// Changes something behind the library's back.
+type Spoil = fn(&Scratch);
+
 /// What is done to the file of a fresh lock called `x`, and whether that is seen in the error.
 struct Case {
     what: &'static str,
-    spoil: fn(&Scratch),
+    spoil: Spoil,
     is_right: fn(&OpenError) -> bool,
 }
 
@@ -229,7 +232,7 @@ fn impossible_names_are_refused_before_anything_is_made() {
 
 #[test]
 fn a_registry_that_is_none_is_refused() {
-    let spoilers: [(fn(&Scratch), &str); 4] = [
+    let spoilers: [(Spoil, &str); 4] = [
         (|ns| fs::write(raw::registry(ns), "nonsense").unwrap(), "WrongMode"),
         (|ns| private(ns, b"nonsense"), "NotAnObject"),
         (|ns| private(ns, b""), "NotAnObject"),

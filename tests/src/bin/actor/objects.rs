@@ -14,11 +14,11 @@ enum Way {
 }
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
-    let way = match words.first()? {
-        &"create" => Way::Create,
-        &"open" => Way::Open,
-        &"open_or_create" => Way::OpenOrCreate,
-        &"anonymous" => Way::Anonymous,
+    let way = match *words.first()? {
+        "create" => Way::Create,
+        "open" => Way::Open,
+        "open_or_create" => Way::OpenOrCreate,
+        "anonymous" => Way::Anonymous,
         _ => return other(world, words),
     };
     let (kind, name, options) = (*words.get(1)?, *words.get(2)?, words.get(3..)?);

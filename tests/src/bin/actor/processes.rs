@@ -48,7 +48,6 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
 /// A process that was started for a test never outlives it.
 pub(crate) fn die_with_the_test() {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("a property of this process");
-};
 }
 
 fn id(owner: impl std::fmt::Debug) -> String {
