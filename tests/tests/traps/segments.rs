@@ -41,9 +41,9 @@ fn a_private_namespace_whose_last_process_was_killed_goes_with_the_next_process_
     let (scratch, other) = (Scratch::new(), Scratch::new());
     let mut one = Actor::start(&scratch);
     one.does("create queue q");
-    one.kill();
     assert_eq!(scratch.names(), [".registry", "q"]);
-    // The leftovers of others are looked at a few at a time.
+    one.kill();
+    // The leftovers of others are looked at a few at a time, by every process that registers.
     until("a newcomer has swept", || {
         let mut next = Actor::start(&other);
         next.does("register");
