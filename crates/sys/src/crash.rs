@@ -66,7 +66,7 @@ mod armed {
             *plan = None;
             drop(plan);
             // SAFETY: sends a signal to this process; no memory is involved.
-            unsafe { libc::kill(libc::getpid(), signal) };
+            unsafe { libc::kill(std::process::id().cast_signed(), signal) };
             if signal == libc::SIGKILL {
                 loop {
                     std::hint::spin_loop();
