@@ -29,13 +29,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         demo: Option<Demo>,
     },
-    /// Run a command in N worker processes that know their rank and end with this one.
     Run(RunArgs),
-    /// List the objects of the namespace.
     Ls(ListArgs),
-    /// Remove objects by name, with all that is in them.
     Rm(RemoveArgs),
-    /// Remove what dead processes left behind.
     Gc(CollectArgs),
     #[command(name = "__worker", hide = true)]
     Worker(WorkerArgs),

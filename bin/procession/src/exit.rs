@@ -70,7 +70,11 @@ impl Failure {
             Self::Usage(text) | Self::Wrong(text) | Self::NotRunnable { message: text, .. } => {
                 output::warn(text);
             }
-            Self::Objects(errors) => errors.iter().for_each(|error| output::warn(&with_causes(error))),
+            Self::Objects(errors) => errors.iter().for_each(|error| match error {
+                // The library's advice is for programs.
+                OpenError::NotFound { object } => output::warn(&format!("no object {object}")),
+                error => output::warn(&with_causes(error)),
+            }),
             Self::Error(error) => output::warn(&with_causes(error.as_ref())),
         }
     }
@@ -88,7 +92,7 @@ fn code_of_object(error: &OpenError) -> u8 {
 
 /// The error and what caused it, in one line.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes = std::iter::successors(Some(error), |&error| error.source());
     let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
     // A transparent error says the same as its cause.
     parts.dedup();

@@ -6,7 +6,7 @@ use procession::{Entry, Header, Namespace};
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// List the objects of the namespace: kind, name, size, whether anybody uses it, who made it and when.
+/// List the objects of the namespace.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  procession ls\n  procession ls --all --json | jq '.[] | select(.attached | not)'"

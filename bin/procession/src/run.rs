@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Run a command in N worker processes.
+/// Run a command in N worker processes that know their rank and end with this one.
 ///
 /// Each has RANK (0 to N-1), WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE in its environment, also with PROCESSION_ in
 /// front, and shares stdin, stdout and stderr. SIGINT, SIGTERM and SIGHUP are passed on; the workers are killed when
@@ -45,8 +45,9 @@ Examples:
   procession run -n 4 -- sh -c 'echo I am $RANK of $WORLD_SIZE'
   procession -N training run -n 2 ./train
 
-Exit code: 0 when every worker ended with 0; otherwise that of the worker that failed first, 128+n if signal n
-killed it; 126 or 127 when the command cannot be run or is not found.";
+All workers are waited for. Exit code: 0 when every one ended with 0; otherwise
+that of the worker that failed first, 128+n if signal n killed it; 126 or 127
+when the command cannot be run or is not found.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct WorkerArgs {
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &RunArgs, namespace: Option<&Namespace>) -> Result<(), F
     for rank in 0..args.number {
         if let Err(error) = workers.start(rank, args, namespace) {
             workers.signal(Signal::SIGKILL);
-            drop(workers.wait());
+            let _: Result<_, Errno> = workers.wait();
             return Err(error.into());
         }
     }
@@ -133,7 +134,7 @@ impl Workers {
     fn signal(&self, signal: Signal) {
         for &pid in self.running().iter() {
             // It may have ended meanwhile, which is what most signals want.
-            drop(kill(pid, signal));
+            let _: Result<(), Errno> = kill(pid, signal);
         }
     }
 
