@@ -46,7 +46,8 @@ fn pool_map_equals_the_serial_sums() {
 
 #[test]
 fn a_demo_ignores_the_namespace_of_its_surroundings_and_leaves_nothing() {
-    let said = Running::start(procession(["demo", "queue"]).env("PROCESSION_NAMESPACE", "tests-demo-outer")).end();
+    let said =
+        Running::start(procession(["demo", "queue"]).env("PROCESSION_NAMESPACE", "tests-demo-outer")).end();
     assert_eq!(said.code(), Some(0), "{said:?}");
     assert!(is_empty(&Namespace::new("tests-demo-outer").unwrap()));
 }
@@ -122,6 +123,9 @@ fn a_signal_at_any_time_ends_the_demo() {
         // Before the handler is there, the signal does what it always does.
         assert!(matches!(said.code(), Some(143) | None), "{said:?}");
         until("the workers to end", || children_of(pid).is_empty().then_some(()));
+        if said.code() == Some(143) {
+            assert_eq!(namespace_of(&[pid].into()), None);
+        }
     }
 }
 

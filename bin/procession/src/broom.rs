@@ -9,7 +9,7 @@ use std::process::Command;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct BroomArgs {
-    namespace: String,
+    removed: String,
     code: u8,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn replace_this_program(namespace: &Namespace, code: u8) -> io::Error
 /// # Errors
 /// Always: the code to exit with, or why the namespace could not be removed.
 pub(crate) fn run(args: &BroomArgs) -> Result<(), Failure> {
-    let namespace = Namespace::new(&args.namespace)?;
+    let namespace = Namespace::new(&args.removed)?;
     gc::collect(Some(&namespace), gc::Options::default())?;
     Err(Failure::Command(args.code))
 }
