@@ -108,8 +108,8 @@ fn the_table_is_on_stdout_and_the_rest_is_not() {
     let said = run(["demo", "word-count", "--top", "2", "--workers", "1", path]);
     assert_eq!(said.code(), Some(0), "{said:?}");
     let rows: Vec<_> = said.stdout.lines().map(str::trim).collect();
-    assert_eq!(rows, ["COUNT  WORD", "2  b", "1  a", "5 words, 4 different, in 1 files"]);
-    assert!(!said.stdout.contains('\x1b') && said.stderr.contains("1 workers"), "{said:?}");
+    assert_eq!(rows, ["COUNT  WORD", "2  b", "1  a", "5 words, 4 different, in 1 file"]);
+    assert!(!said.stdout.contains('\x1b') && said.stderr.contains("1 worker,"), "{said:?}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_missing_path_is_reported_on_stderr() {
     let said = run(["demo", "word-count", "/no/such/path", "/proc/self/mountinfo"]);
     assert_eq!(said.code(), Some(1), "{said:?}");
     assert!(said.stderr.contains("/no/such/path: No such file"), "{said:?}");
-    assert!(said.stdout.contains("in 1 files"), "{said:?}");
+    assert!(said.stdout.contains("in 1 file"), "{said:?}");
 }
 
 #[test]

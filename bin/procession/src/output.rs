@@ -87,15 +87,21 @@ pub(crate) fn grouped(number: u64) -> String {
     groups.map(String::from_utf8_lossy).collect::<Vec<_>>().join(",")
 }
 
+/// `1 file`, `2,000 files`.
+pub(crate) fn number_of(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{grouped, printable};
+    use super::{grouped, number_of, printable};
 
     #[test]
     fn numbers_and_text_for_people() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!([0, 1, 2000].map(|n| number_of(n, "file")), ["0 files", "1 file", "2,000 files"]);
         assert_eq!(printable("wörter\x1b[2J\n"), "wörter\\u{1b}[2J\\n");
     }
 }

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let count = args.numbers.unwrap_or(if args.quick { 1000 } else { 10_000 });
     let numbers: Vec<u64> = (0..count).collect();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    output::line(format_args!("{} sums of squares on {cpus} CPUs", output::grouped(count)))?;
+    let sums = output::number_of(count, "sum");
+    output::line(format_args!("{sums} of squares, {}", output::number_of(cpus as u64, "CPU")))?;
 
     let (pool, start) = timed(|| {
         let builder = Pool::builder().retries(RETRIES);
@@ -50,8 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .build()
     });
     let pool = pool?;
-    let workers = pool.workers().len();
-    output::line(format_args!("pool start   {} for {workers} workers", seconds(start)))?;
+    let workers = output::number_of(pool.workers().len() as u64, "worker");
+    output::line(format_args!("pool start   {} for {workers}", seconds(start)))?;
 
     let (parallel, by_pool) = timed(|| {
         in_steps("Pool.map", &numbers, |numbers| Ok(pool.map(sum_square, numbers.iter().copied())?))

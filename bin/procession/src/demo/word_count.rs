@@ -88,8 +88,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         output::json(&summary)?;
     } else {
         summary.print()?;
-        let workers = pool.workers().len();
-        output::warn(&format!("{workers} workers took {:.3} s", begin.elapsed().as_secs_f64()));
+        let workers = output::number_of(pool.workers().len() as u64, "worker");
+        output::warn(&format!("{workers}, {:.3} s", begin.elapsed().as_secs_f64()));
     }
     if incomplete { Err(Failure::Incomplete) } else { Ok(()) }
 }
