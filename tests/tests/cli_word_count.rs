@@ -138,7 +138,7 @@ fn what_is_no_text_file_is_reported_and_left_out() {
     ];
     if !nix::unistd::geteuid().is_root() {
         fs::write(place("secret"), "hidden words").unwrap();
-        fs::set_permissions(place("secret"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(place("secret"), fs::Permissions::from_mode(0o000)).unwrap();
         expected.insert(7, ("secret", "Permission denied"));
     }
 
