@@ -65,8 +65,9 @@ mod armed {
             };
             *plan = None;
             drop(plan);
+            let myself = std::process::id().cast_signed();
             // SAFETY: sends a signal to this process; no memory is involved.
-            unsafe { libc::kill(libc::getpid(), signal) };
+            unsafe { libc::kill(myself, signal) };
             if signal == libc::SIGKILL {
                 loop {
                     std::hint::spin_loop();

@@ -26,8 +26,8 @@ pub(crate) struct Args {
 /// How often a number is tried again when its worker is killed.
 const RETRIES: u32 = 100;
 
-/// In how many steps the progress bar moves.
-const STEPS: usize = 10;
+/// After how many numbers the progress bar moves. Between two steps workers wait for each other, so not too often.
+const STEP: usize = 20_000;
 
 /// The sum of i * i for all i below `n`; runs in the workers.
 fn sum_square(n: u64) -> u128 {
@@ -42,14 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let sums = output::number_of(count, "sum");
     output::line(format_args!("{sums} of squares, {}", output::number_of(cpus as u64, "CPU")))?;
 
-    let (pool, start) = timed(|| {
-        let builder = Pool::builder().retries(RETRIES);
-        match args.workers {
-            Some(workers) => builder.processes(workers.into()),
-            None => builder,
-        }
-        .build()
-    });
+    let (pool, start) = timed(|| start_pool(args.workers));
     let pool = pool?;
     let workers = output::number_of(pool.workers().len() as u64, "worker");
     output::line(format_args!("pool start   {} for {workers}", seconds(start)))?;
@@ -70,6 +63,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     output::line(format_args!("speed-up     {times:.2} times; results identical"))
 }
 
+/// A pool whose workers are up, or nearly so.
+fn start_pool(workers: Option<u16>) -> Result<Pool, Failure> {
+    let builder = Pool::builder().retries(RETRIES);
+    let builder = match workers {
+        Some(workers) => builder.processes(workers.into()),
+        None => builder,
+    };
+    let pool = builder.build()?;
+    // Something to do for each, so that what is timed afterwards is work.
+    let idle = vec![0; pool.workers().len()];
+    pool.map(sum_square, idle)?;
+    Ok(pool)
+}
+
 /// Calls `f` on one slice after the other and shows how far it is.
 fn in_steps(
     what: &str,
@@ -78,7 +85,7 @@ fn in_steps(
 ) -> Result<Vec<u128>, Failure> {
     let bar = output::progress(what, numbers.len());
     let mut results = Vec::with_capacity(numbers.len());
-    for slice in numbers.chunks(numbers.len().div_ceil(STEPS)) {
+    for slice in numbers.chunks(STEP) {
         results.extend(f(slice)?);
         bar.inc(slice.len() as u64);
     }
