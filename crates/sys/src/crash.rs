@@ -2,7 +2,7 @@
 //!
 //! Every protocol calls [`crash_point`] after each store, CAS and system call that others can see. In an
 //! ordinary build the call is nothing. With `--cfg procession_chaos` a process can be armed, by
-//! [`arm`] or by the environment (`PROCESSION_CRASH=label#nth:kill`), to SIGKILL or SIGSTOP itself at the
+//! `arm` or by the environment (`PROCESSION_CRASH=label#nth:kill`), to SIGKILL or SIGSTOP itself at the
 //! n-th time it passes a label.
 
 /// Dies or stops here when armed for `label`; compiled out unless `cfg(procession_chaos)`.
