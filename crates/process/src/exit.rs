@@ -61,7 +61,9 @@ fn settle_children() {
 /// }
 /// ```
 pub fn end_children(grace: Duration) {
-    let children: Vec<_> = children::close().into_iter().filter(|child| !child.detached).collect();
+    drop(children::close());
+    children::await_starts();
+    let children: Vec<_> = children::running().into_iter().filter(|child| !child.detached).collect();
     terminate(&children, grace);
 }
 

@@ -264,8 +264,10 @@ impl Summary {
         if !rows.is_empty() {
             output::table(&[("COUNT", Align::Right), ("WORD", Align::Left)], &rows)?;
         }
-        let [files, words, unique] = [self.files as u64, self.words, self.unique as u64].map(output::grouped);
-        output::line(format_args!("{words} words, {unique} different, in {files} files"))
+        let words = output::number_of(self.words, "word");
+        let files = output::number_of(self.files as u64, "file");
+        let unique = output::grouped(self.unique as u64);
+        output::line(format_args!("{words}, {unique} different, in {files}"))
     }
 }
 
