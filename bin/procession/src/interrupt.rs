@@ -28,11 +28,12 @@ pub(crate) fn watch(namespace: Namespace) -> io::Result<()> {
     if !is_ignored(SIGHUP) {
         awaited.push(SIGHUP);
     }
+    // First the thread's end of it: whoever sees the flag relies on the thread to have the signal too.
+    let mut signals = Signals::new(&awaited)?;
     for &signal in &awaited {
         // Set by the handler itself, before anybody can see a consequence of the signal.
         signal_hook::flag::register(signal, arrived.clone())?;
     }
-    let mut signals = Signals::new(&awaited)?;
     let body = move || {
         if let Some(signal) = signals.forever().next() {
             end(signal, &namespace);
