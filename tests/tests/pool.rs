@@ -82,7 +82,7 @@ fn items_and_results_far_larger_than_the_lanes_get_through() {
 #[test]
 fn apply_async_results_can_be_asked_for_in_any_order() {
     let pool = pool(2);
-    let mut results: Vec<_> = (0..50).map(|n| (n, pool.apply_async(square, n).unwrap())).collect();
+    let mut results: Vec<_> = (0..50).map(|n| (n, pool.apply_async(square, n))).collect();
     while let Some((n, result)) = results.pop() {
         assert_eq!(result.get().unwrap(), n * n);
     }
@@ -92,7 +92,7 @@ fn apply_async_results_can_be_asked_for_in_any_order() {
 fn a_result_that_is_not_there_yet_times_out_and_comes_later() {
     let pool = pool(1);
     let gate = Queue::<u8>::anonymous().unwrap();
-    let mut slow = pool.apply_async(|gate: Queue<u8>| gate.get().unwrap(), gate.clone()).unwrap();
+    let mut slow = pool.apply_async(|gate: Queue<u8>| gate.get().unwrap(), gate.clone());
     assert!(!slow.is_ready());
     assert!(matches!(slow.get_timeout(Duration::from_millis(20)), Err(TaskError::TimedOut)));
     gate.put(&7).unwrap();
@@ -109,7 +109,7 @@ fn imap_unordered_yields_every_index_once_and_takes_no_more_than_its_share() {
         assert!(taken.get() - returned.get() <= 2 * 4 + 1);
     });
     let mut seen = BTreeSet::new();
-    for (index, result) in pool.imap_unordered(square, items).unwrap() {
+    for (index, result) in pool.imap_unordered(square, items) {
         returned.set(returned.get() + 1);
         assert_eq!(result.unwrap(), square(index as u64));
         assert!(seen.insert(index));
@@ -144,7 +144,6 @@ fn a_killed_worker_costs_only_the_item_it_was_running() {
             },
             0..40_u32,
         )
-        .unwrap()
         .collect();
     assert_eq!(results.len(), 40);
     for (index, result) in results {
@@ -243,9 +242,13 @@ fn a_closed_pool_finishes_what_it_has_and_takes_no_more() {
     let mut pool = pool(2);
     assert!(matches!(pool.join(), Err(PoolError::StillOpen)));
     let pids = pool.workers();
-    let open: Vec<_> = (0..100).map(|n| pool.apply_async(square, n).unwrap()).collect();
+    let open: Vec<_> = (0..100).map(|n| pool.apply_async(square, n)).collect();
     pool.close();
     assert!(matches!(pool.apply(square, 1), Err(TaskError::Closed)));
+    assert!(matches!(pool.apply_async(square, 1).get(), Err(TaskError::Closed)));
+    let refused: Vec<_> = pool.imap_unordered(square, 0..3).collect();
+    assert!(refused.iter().map(|(index, _)| *index).eq(0..3));
+    assert!(refused.iter().all(|(_, result)| matches!(result, Err(TaskError::Closed))));
     pool.join().unwrap();
     assert!(pids.into_iter().all(is_gone));
     assert!(open.into_iter().map(|result| result.get().unwrap()).eq((0..100).map(square)));
@@ -256,7 +259,7 @@ fn terminate_cancels_what_is_open_and_reaps_the_workers() {
     let mut pool = pool(2);
     let (pids, gate) = (pool.workers(), Queue::<u8>::anonymous().unwrap());
     let wait = |gate: Queue<u8>| gate.get().is_ok();
-    let open: Vec<_> = (0..10).map(|_| pool.apply_async(wait, gate.clone()).unwrap()).collect();
+    let open: Vec<_> = (0..10).map(|_| pool.apply_async(wait, gate.clone())).collect();
     pool.terminate();
     for result in open {
         assert!(matches!(result.get(), Err(TaskError::Cancelled)));
@@ -269,7 +272,7 @@ fn terminate_cancels_what_is_open_and_reaps_the_workers() {
 fn a_dropped_pool_leaves_no_worker_and_open_results_are_cancelled() {
     let pool = pool(2);
     let (pids, gate) = (pool.workers(), Queue::<u8>::anonymous().unwrap());
-    let open = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone()).unwrap();
+    let open = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
     drop(pool);
     assert!(pids.into_iter().all(is_gone));
     assert!(matches!(open.get(), Err(TaskError::Cancelled)));
@@ -295,7 +298,7 @@ fn many_threads_may_share_a_pool() {
 #[test]
 fn an_iterator_dropped_half_way_leaves_the_pool_usable() {
     let pool = pool(2);
-    let mut results = pool.imap_unordered(square, 0..1_000_000).unwrap();
+    let mut results = pool.imap_unordered(square, 0..1_000_000);
     assert!(results.by_ref().take(10).all(|(_, result)| result.is_ok()));
     drop(results);
     assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);

@@ -236,44 +236,40 @@ impl Pool {
         codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
     }
 
-    /// Has `f` run on one item; the result can be asked for later.
-    ///
-    /// # Errors
-    /// [`TaskError::Closed`], [`TaskError::Broken`], [`TaskError::Encode`].
-    pub fn apply_async<F, A, R>(&self, f: F, item: A) -> Result<AsyncResult<R>, TaskError>
+    /// Has `f` run on one item; the result can be asked for later, and with it whatever went wrong.
+    pub fn apply_async<F, A, R>(&self, f: F, item: A) -> AsyncResult<R>
     where
         F: Fn(A) -> R + Copy + 'static,
         A: Serialize + DeserializeOwned + 'static,
         R: Serialize + DeserializeOwned + 'static,
     {
-        let (job, batch, carried) = single(f, &item)?;
-        let mut crew = self.keeper.lock();
-        let id = crew.open_job(job)?;
-        crew.add(batch.finish(id, carried));
-        drop(crew);
-        Ok(AsyncResult::new(Arc::clone(&self.keeper), id))
+        let submit = || {
+            let (job, batch, carried) = single(f, &item)?;
+            let mut crew = self.keeper.lock();
+            let id = crew.open_job(job)?;
+            crew.add(batch.finish(id, carried));
+            Ok(id)
+        };
+        AsyncResult::new(Arc::clone(&self.keeper), submit())
     }
 
     /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are taken from the
     /// iterator as workers become free: no more than four per worker are on their way.
     ///
-    /// # Errors
-    /// [`TaskError::Closed`], [`TaskError::Broken`]. An item's own error comes in its place.
-    pub fn imap_unordered<F, A, R, I>(
-        &self,
-        f: F,
-        items: I,
-    ) -> Result<ImapUnordered<'_, I::IntoIter, R>, TaskError>
+    /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that error.
+    pub fn imap_unordered<F, A, R, I>(&self, f: F, items: I) -> ImapUnordered<'_, I::IntoIter, R>
     where
         F: Fn(A) -> R + Copy + 'static,
         A: Serialize + DeserializeOwned + 'static,
         R: Serialize + DeserializeOwned + 'static,
         I: IntoIterator<Item = A>,
     {
-        let results = Results::Streamed(Default::default());
-        let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
-        let id = self.keeper.lock().open_job(job)?;
-        Ok(ImapUnordered::new(self, id, items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER))
+        let submit = || {
+            let results = Results::Streamed(Default::default());
+            let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
+            self.keeper.lock().open_job(job)
+        };
+        ImapUnordered::new(self, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
     }
 
     /// The pids of the workers that are there now.

@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let bar = output::progress("counting", files.len());
     // File names are bytes, and need not be text.
     let names = files.iter().map(|file| file.path.as_os_str().as_bytes().to_vec()).collect::<Vec<_>>();
-    for (index, result) in pool.imap_unordered(count_file, names)? {
+    for (index, result) in pool.imap_unordered(count_file, names) {
         match result? {
             Ok(of_file) => {
                 counted += 1;

@@ -17,28 +17,37 @@ use std::time::Duration;
 #[must_use = "the result is thrown away with this"]
 pub struct AsyncResult<R> {
     keeper: Arc<Keeper>,
-    id: u64,
+    /// The pool's job, unless it took none.
+    id: Option<u64>,
     /// The outcome, once it was taken from the pool.
     outcome: Option<Outcome>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(keeper: Arc<Keeper>, id: u64) -> Self {
-        Self { keeper, id, outcome: None, result: PhantomData }
+    pub(crate) fn new(keeper: Arc<Keeper>, job: Result<u64, TaskError>) -> Self {
+        let (id, outcome) = match job {
+            Ok(id) => (Some(id), None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        Self { keeper, id, outcome, result: PhantomData }
     }
 
     /// Whether the result, or the error, is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let mut crew = self.keeper.lock();
-        crew.step();
-        self.outcome.is_some() || crew.jobs.get(&self.id).is_none_or(|job| job.open == 0)
+        let is_done = |id: &u64| {
+            let mut crew = self.keeper.lock();
+            crew.step();
+            crew.jobs.get(id).is_none_or(|job| job.open == 0)
+        };
+        self.outcome.is_some() || self.id.as_ref().is_none_or(is_done)
     }
 
     fn fetch(&mut self, deadline: Deadline) -> bool {
-        if self.outcome.is_none() {
-            let id = self.id;
+        if self.outcome.is_none()
+            && let Some(id) = self.id
+        {
             self.outcome = self.keeper.wait_until(deadline, |crew| crew.take_single(id));
         }
         self.outcome.is_some()
@@ -71,7 +80,9 @@ impl<R: DeserializeOwned> AsyncResult<R> {
 
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
-        self.keeper.abandon(self.id);
+        if let Some(id) = self.id {
+            self.keeper.abandon(id);
+        }
     }
 }
 
@@ -85,7 +96,8 @@ impl<R> fmt::Debug for AsyncResult<R> {
 #[must_use = "an iterator does nothing until it is asked for its next element"]
 pub struct ImapUnordered<'p, I, R> {
     pool: &'p Pool,
-    id: u64,
+    /// The pool's job, or why it took none.
+    job: Result<u64, TaskError>,
     items: I,
     /// Whether `items` has ended.
     exhausted: bool,
@@ -96,16 +108,17 @@ pub struct ImapUnordered<'p, I, R> {
 }
 
 impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
-    pub(crate) fn new(pool: &'p Pool, id: u64, items: I, most_in_flight: usize) -> Self {
+    pub(crate) fn new(pool: &'p Pool, job: Result<u64, TaskError>, items: I, most_in_flight: usize) -> Self {
         let (exhausted, next_index, in_flight) = (false, 0, 0);
         let mut imap =
-            Self { pool, id, items, exhausted, next_index, in_flight, most_in_flight, result: PhantomData };
+            Self { pool, job, items, exhausted, next_index, in_flight, most_in_flight, result: PhantomData };
         imap.refill();
         imap
     }
 
     /// Gives the pool as many items as may be on their way.
     fn refill(&mut self) {
+        let Ok(id) = self.job else { return };
         while !self.exhausted && self.in_flight < self.most_in_flight {
             let Some(item) = self.items.next() else {
                 self.exhausted = true;
@@ -115,8 +128,8 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
             let batch = BatchBuilder::of_one(index, &item);
             let mut crew = self.pool.keeper.lock();
             match batch {
-                Ok((batch, carried)) => crew.add(batch.finish(self.id, carried)),
-                Err(error) => crew.fail_unsent(self.id, index, error),
+                Ok((batch, carried)) => crew.add(batch.finish(id, carried)),
+                Err(error) => crew.fail_unsent(id, index, error),
             }
             drop(crew);
             self.next_index += 1;
@@ -129,11 +142,18 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
+        let id = match &self.job {
+            Ok(id) => *id,
+            Err(error) => {
+                let refused = (self.next_index, Err(error.clone()));
+                self.next_index += 1;
+                return self.items.next().map(|_| refused);
+            }
+        };
         self.refill();
         if self.in_flight == 0 {
             return None;
         }
-        let id = self.id;
         let (index, outcome) = self.pool.keeper.wait_until(Deadline::NEVER, |crew| {
             let Results::Streamed(ready) = &mut crew.jobs.get_mut(&id)?.results else { return None };
             ready.pop_front()
@@ -147,7 +167,9 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
 
 impl<I, R> Drop for ImapUnordered<'_, I, R> {
     fn drop(&mut self) {
-        self.pool.keeper.abandon(self.id);
+        if let Ok(id) = self.job {
+            self.pool.keeper.abandon(id);
+        }
     }
 }
 
