@@ -1,1 +1,22 @@
-//! What the tests share: actors, watchdogs, namespaces.
+//! What the tests share: actors, watchdogs, namespaces, and a look at the bytes behind the library's back.
+//!
+//! A test makes a [`Scratch`] namespace, starts some [`Actor`]s in it, and tells them what to do line by line; an
+//! actor answers each line with one line. Nothing here sleeps to let something happen: it waits for an answer, or asks
+//! again until a condition holds. A test that waits for ever is ended by its [`Watchdog`].
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "this is part of the tests: what fails here fails a test"
+)]
+
+mod actor;
+pub mod raw;
+mod scratch;
+mod shell;
+mod watchdog;
+pub mod witness;
+
+pub use actor::{Actor, program, signal_of};
+pub use scratch::Scratch;
+pub use shell::{can_unshare, in_own_shm, note, run};
+pub use watchdog::{Watchdog, until};

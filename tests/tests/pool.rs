@@ -31,9 +31,13 @@ fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Kills a worker, unless the pool has already seen another kill of it and reaped it.
 fn kill(pid: u32) {
     let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    match nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(error) => panic!("kill {pid}: {error}"),
+    }
 }
 
 fn is_gone(pid: u32) -> bool {

@@ -57,7 +57,9 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
 }
 
 fn remove(entry: &Entry) -> bool {
-    segment::collect(&entry.namespace.file_name(&entry.name), &entry.namespace).unwrap_or(false)
+    let Some(file) = entry.file else { return false };
+    let name = entry.namespace.file_name(&entry.name);
+    segment::collect(&name, file, &entry.namespace).unwrap_or(false)
 }
 
 /// Run by each process that joins: the anonymous leftovers of its namespace, and private namespaces whose

@@ -228,6 +228,11 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
     })
 }
 
+/// Whether the page says that the object is being removed.
+pub(crate) fn is_retired(page: &Page) -> bool {
+    u32_at(page, STATE_OFFSET) != LIVE
+}
+
 impl Header {
     /// Whether an object of this header can be used as `asked`.
     ///

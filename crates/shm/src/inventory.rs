@@ -5,7 +5,8 @@ use crate::error::{ObjectName, OpenError};
 use crate::header::{self, Header};
 use crate::namespace::{self, Namespace, REGISTRY};
 use crate::segment::{self, ATTACH_BYTE};
-use procession_sys::{file_lock, shm_file};
+use procession_sys::file_lock;
+use procession_sys::shm_file::{self, FileId};
 
 /// One object as `procession ls` shows it.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Entry {
     pub attached: bool,
     /// What its header says, or why it cannot be read.
     pub header: Result<Header, String>,
+    /// Which file was looked at, if it could be opened: only this one is removed as garbage.
+    pub(crate) file: Option<FileId>,
 }
 
 impl Entry {
@@ -82,17 +85,18 @@ fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
 pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     let (namespace, name) = Namespace::parse_file_name(file_name)?;
     let object = ObjectName { namespace: &namespace, name };
-    let (bytes, attached, header) = match shm_file::open_read_only(file_name) {
+    let (bytes, attached, header, file) = match shm_file::open_read_only(file_name) {
         Ok(file) => {
             let bytes = file.metadata().map_or(0, |meta| meta.len());
             let header = segment::read_page(&file, bytes, &object)
                 .and_then(|page| header::parse(&page, bytes, &object))
                 .map_err(|error| error.to_string());
-            (bytes, file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true), header)
+            let attached = file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true);
+            (bytes, attached, header, shm_file::identity(&file).ok())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => (0, true, Err(error.to_string())),
+        Err(error) => (0, true, Err(error.to_string()), None),
     };
     let name = name.to_owned();
-    Some(Entry { namespace, name, bytes, attached, header })
+    Some(Entry { namespace, name, bytes, attached, header, file })
 }

@@ -173,7 +173,8 @@ fn finish<O: Object>(
 ) -> Result<O, OpenError> {
     let Attachment { file, mapping, header } = attachment;
     let file_name = registration.namespace().file_name(name);
-    let removal = Removal { registration, file_name, ephemeral: header.ephemeral, cookie: fork::cookie() };
+    let (ephemeral, cookie) = (header.ephemeral, fork::cookie());
+    let removal = Removal { registration, file_name, file: file.id, ephemeral, cookie };
     let inner =
         Inner { mapping, header, registration, name: name.to_owned(), file: file.id, _removal: removal };
     // The descriptor closes here; the mapping keeps the attach byte.
@@ -206,6 +207,7 @@ struct Inner {
 struct Removal {
     registration: &'static Registration,
     file_name: String,
+    file: FileId,
     ephemeral: bool,
     cookie: u64,
 }
@@ -215,7 +217,7 @@ impl Drop for Removal {
         // A forked child only inherited the segment: it never removes what its parent uses.
         if self.ephemeral && self.cookie == fork::cookie() {
             // Failure leaves it to the next process that looks.
-            drop(segment::collect(&self.file_name, self.registration.namespace()));
+            drop(segment::collect(&self.file_name, self.file, self.registration.namespace()));
         }
     }
 }

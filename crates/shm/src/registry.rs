@@ -18,6 +18,8 @@
 //! 2. Generations only grow (wrapping), and only the holder of a slot's lifeline writes the slot.
 //! 3. The identity page is wiped in a forked child, which therefore registers anew on its first operation.
 //! 4. Nothing in a slot is changed at exit: the kernel's word alone declares death.
+//! 5. A registered process holds the attach byte through a description that no other process is registered with; the
+//!    registry is removed only by who holds the byte alone.
 
 use crate::OwnerId;
 use crate::error::{ObjectName, OpenError};
@@ -27,7 +29,7 @@ use crate::segment::{self, ATTACH_BYTE, Attachment, File};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
 use procession_sys::shm_file::{self, FileId};
-use procession_sys::{Lifeline, LooseFd, Mapping, clock, crash_point, fork, shm_struct};
+use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, clock, crash_point, fork, shm_struct};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock, PoisonError, RwLock};
 
@@ -62,6 +64,9 @@ shm_struct! {
     struct Identity {
         /// The owner's bits; 0 while this process is not registered.
         owner: AtomicU64,
+        /// 1 once the query description is this process's own; a forked child finds its parent's, and 0.
+        asks_itself: AtomicU32,
+        reserved: AtomicU32,
     }
 }
 
@@ -270,7 +275,7 @@ impl Registration {
 
     /// Opens the namespace's registry, creating it if there is none.
     fn open(namespace: &Namespace, slots: u32) -> Result<Self, OpenError> {
-        let identity = fork::wiped_on_fork().map_err(|source| {
+        let identity: &'static Identity = fork::wiped_on_fork().map_err(|source| {
             OpenError::os("register with", &ObjectName { namespace, name: REGISTRY }, source)
         })?;
         let slots = slots.clamp(1, OwnerId::MAX_SLOTS - 1);
@@ -287,6 +292,7 @@ impl Registration {
             return Err(corrupt());
         }
         let File { handle, id } = file;
+        identity.asks_itself.store(1, Ordering::Relaxed);
         Ok(Self {
             namespace: namespace.clone(),
             map: mapping,
@@ -325,6 +331,10 @@ impl Registration {
         if shm_file::identity(&line).map_err(failed("look at"))? != self.file {
             return Err(changed());
         }
+        if self.identity.asks_itself.load(Ordering::Relaxed) == 0 {
+            // INVARIANT 5: attached before it is registered, so that its parent's end finds it there.
+            self.attach_forked().ok_or_else(changed)?;
+        }
         let index = self.lock_free_slot(&line).map_err(failed("take a slot of"))?.ok_or_else(|| {
             OpenError::RegistryFull { namespace: self.namespace.name().to_owned(), slots: self.slots }
         })?;
@@ -342,6 +352,24 @@ impl Registration {
         }
         crash_point("registry.verified");
         Ok(owner)
+    }
+
+    /// Gives a forked child a query description of its own. With its parent's it would take itself for the last one
+    /// out, and would ask in vain about its own lock on the attach byte.
+    fn attach_forked(&self) -> Option<()> {
+        let own = shm_file::open(&self.namespace.file_name(REGISTRY)).ok()?;
+        let patience = Deadline::after(segment::PATIENCE);
+        let is_attached = file_lock::lock_until(&own, ATTACH_BYTE, Share::Shared, patience).ok()?;
+        // After the lock: whoever removes the registry holds the byte exclusively before and while it does.
+        if !is_attached
+            || segment::state(&self.map).load(Ordering::Acquire) != crate::header::LIVE
+            || shm_file::identity(&own).ok()? != self.file
+        {
+            return None;
+        }
+        self.query.replace(own);
+        self.identity.asks_itself.store(1, Ordering::Relaxed);
+        Some(())
     }
 
     /// From a rotating hint on: from slot 0 the thousandth process would try 999 taken ones first.

@@ -34,7 +34,7 @@ pub(crate) const ATTACH_BYTE: u64 = 1 << 41;
 /// The byte that whoever removes the file's name holds.
 const NAME_BYTE: u64 = (1 << 41) + 1;
 /// How long an opener waits for a collector that looks at the same file; it holds on for microseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An open file and which one it is.
 #[derive(Debug)]
@@ -95,10 +95,17 @@ pub(crate) fn create_file(
     initialise(&mapping);
     crash_point("segment.create.initialised");
     let name = object.namespace.file_name(object.name);
-    shm_file::publish(&file.handle, &name).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => OpenError::AlreadyExists { object: object.to_string() },
-        _ => no_space(object, size, "publish", source),
-    })?;
+    let patience = Deadline::after(PATIENCE);
+    while let Err(source) = shm_file::publish(&file.handle, &name) {
+        if source.kind() != io::ErrorKind::AlreadyExists {
+            return Err(no_space(object, size, "publish", source));
+        }
+        if patience.has_passed() || !is_free_now(&name, object) {
+            return Err(OpenError::AlreadyExists { object: object.to_string() });
+        }
+        // Whoever else removes it may need a moment.
+        std::thread::sleep(Duration::from_micros(50));
+    }
     crash_point("segment.create.published");
     Ok(Attachment { file, mapping, header })
 }
@@ -169,6 +176,44 @@ fn open_checked(name: &str, object: &ObjectName<'_>, access: Access) -> Result<F
     Ok(File { handle, id })
 }
 
+/// Whether the name, just taken, is free: what had it is gone, or was garbage and is removed now.
+fn is_free_now(name: &str, object: &ObjectName<'_>) -> bool {
+    let handle = match shm_file::open(name) {
+        Ok(handle) => handle,
+        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    };
+    let (Ok(id), Ok(size)) = (shm_file::identity(&handle), handle.metadata().map(|meta| meta.len())) else {
+        return false;
+    };
+    let Ok(page) = read_page(&handle, size, object) else { return false };
+    header::parse(&page, size, object)
+        .is_ok_and(|header| finish_removal(&handle, name, id, &page, &header, object).unwrap_or(false))
+}
+
+/// Removes an object that nobody can use any more: it is retired, or it is ephemeral and its last user is gone. Whether
+/// it was one; then its name is to be looked up again.
+fn finish_removal(
+    handle: &std::fs::File,
+    name: &str,
+    id: FileId,
+    page: &Page,
+    header: &Header,
+    object: &ObjectName<'_>,
+) -> Result<bool, OpenError> {
+    if header::is_retired(page) {
+        // False means that somebody else did it.
+        let _: bool = remove_name(name, id, object.namespace);
+        return Ok(true);
+    }
+    let failed = |source| OpenError::os("look at", object, source);
+    if header.ephemeral && !file_lock::is_locked(handle, ATTACH_BYTE).map_err(failed)? {
+        // Its last user is gone, so it is garbage: this opener is the next process that looks.
+        let _: bool = collect(name, id, object.namespace)?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
 /// Attaches an open file; `None` if it was being removed, or is looked at by a collector: try again.
 fn attach(
     file: File,
@@ -180,12 +225,11 @@ fn attach(
     let size = file.handle.metadata().map_err(failed("look at"))?.len();
     let page = read_page(&file.handle, size, object)?;
     let header = header::parse(&page, size, object)?;
-    header.must_fit(shape, object)?;
-    if header.ephemeral && !file_lock::is_locked(&file.handle, ATTACH_BYTE).map_err(failed("look at"))? {
-        // Its last user is gone, so it is garbage: this opener is the next process that looks.
-        let _: bool = collect(name, object.namespace)?;
+    // Before anything else is said about it: of what kind garbage was matters to nobody.
+    if finish_removal(&file.handle, name, file.id, &page, &header, object)? {
         return Ok(None);
     }
+    header.must_fit(shape, object)?;
     if !file_lock::try_lock(&file.handle, ATTACH_BYTE, Share::Shared).map_err(failed("attach"))? {
         return Ok(None);
     }
@@ -201,8 +245,9 @@ fn attach(
     Ok(Some(Attachment { file, mapping, header }))
 }
 
-/// Removes the file called `name` if nobody is attached; whether it did.
-pub(crate) fn collect(name: &str, namespace: &Namespace) -> Result<bool, OpenError> {
+/// Removes the file `id` called `name` if nobody is attached; whether it did. Another file that has got the name since
+/// somebody found this one to be garbage may be of use: it is left alone.
+pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<bool, OpenError> {
     let (_, short) = Namespace::parse_file_name(name).unwrap_or((namespace.clone(), name));
     let object = ObjectName { namespace, name: short };
     let failed = |operation| move |source| OpenError::os(operation, &object, source);
@@ -211,7 +256,9 @@ pub(crate) fn collect(name: &str, namespace: &Namespace) -> Result<bool, OpenErr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("open")(error)),
     };
-    let id = shm_file::identity(&handle).map_err(failed("look at"))?;
+    if shm_file::identity(&handle).map_err(failed("look at"))? != id {
+        return Ok(false);
+    }
     // A question first: the exclusive lock itself would turn openers away for a moment.
     if file_lock::is_locked(&handle, ATTACH_BYTE).map_err(failed("look at"))?
         || !file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).map_err(failed("lock"))?

@@ -1,0 +1,68 @@
+//! Commands about queues.
+
+use crate::locks::millis;
+use crate::{Message, Next, World, done, number, report};
+use procession::{GetError, PutError, Queue};
+use std::rc::Rc;
+
+pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
+    let queue = world.queues.borrow().get(*words.get(1)?).map(Rc::clone)?;
+    match *words {
+        ["put", _, n] => put(queue.put(&message(n, "0"))),
+        ["put", _, n, len] => put(queue.put(&message(n, len))),
+        ["try_put", _, n] => put(queue.try_put(&message(n, "0"))),
+        ["try_put", _, n, len] => put(queue.try_put(&message(n, len))),
+        ["put_timeout", _, n, ms] => put(queue.put_timeout(&message(n, "0"), millis(ms))),
+        ["get", _] => got(queue.get()),
+        ["try_get", _] => got(queue.try_get()),
+        ["get_timeout", _, ms] => got(queue.get_timeout(millis(ms))),
+        ["close", _] => Some(report(&queue.close().map(|()| ""))),
+        ["len", _] => done(queue.len()),
+        ["put_many", _, first, count] => put(put_many(&queue, number(first), number(count))),
+        ["get_to_the_end", _] => Some(report(&get_to_the_end(&queue))),
+        _ => None,
+    }
+}
+
+fn message(n: &str, len: &str) -> Message {
+    let (n, len): (u64, usize) = (number(n), number(len));
+    (n, (0..len).map(|index| padding(n, index)).collect())
+}
+
+fn padding(n: u64, index: usize) -> u8 {
+    (n as usize).wrapping_mul(31).wrapping_add(index) as u8
+}
+
+fn put(outcome: Result<(), PutError>) -> Option<Next> {
+    Some(report(&outcome.map(|()| "")))
+}
+
+fn got(outcome: Result<Message, GetError>) -> Option<Next> {
+    Some(report(&outcome.map(|message| check(&message))))
+}
+
+/// The number of a message whose padding is whole.
+fn check((n, bytes): &Message) -> String {
+    let whole = bytes.iter().enumerate().all(|(index, &byte)| byte == padding(*n, index));
+    if whole { n.to_string() } else { format!("{n} TORN") }
+}
+
+/// Puts messages of many lengths.
+fn put_many(queue: &Queue<Message>, first: u64, count: u64) -> Result<(), PutError> {
+    for n in first..first + count {
+        queue.put(&message(&n.to_string(), &(n * 7 % 101).to_string()))?;
+    }
+    Ok(())
+}
+
+/// Gets until the queue is closed and drained; the numbers of all messages.
+fn get_to_the_end(queue: &Queue<Message>) -> Result<String, GetError> {
+    let mut all = Vec::new();
+    loop {
+        match queue.get() {
+            Ok(message) => all.push(check(&message)),
+            Err(GetError::Closed) => return Ok(all.join(" ")),
+            Err(error) => return Err(error),
+        }
+    }
+}

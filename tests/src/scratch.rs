@@ -1,0 +1,91 @@
+//! A namespace for one test, which must be empty when the test has ended.
+
+use crate::Watchdog;
+use procession::{Namespace, gc};
+use std::io::Write;
+use std::ops::Deref;
+
+/// A private namespace, watched: dropping it asserts that the test's objects are gone from `/dev/shm`.
+///
+/// Every actor in it must have ended by then, and every named object must have been unlinked: only what the next
+/// process that looks removes by itself (ephemeral objects and the registry of the dead) may be left.
+#[derive(Debug)]
+pub struct Scratch {
+    namespace: Namespace,
+    _watchdog: Watchdog,
+}
+
+impl Scratch {
+    /// A namespace nobody else has, and a minute for the test.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it starts a watchdog, which no default does")]
+    pub fn new() -> Self {
+        Self { namespace: Namespace::private(), _watchdog: Watchdog::start() }
+    }
+
+    /// The same with another limit.
+    #[must_use]
+    pub fn for_seconds(seconds: u64) -> Self {
+        Self { namespace: Namespace::private(), _watchdog: Watchdog::for_seconds(seconds) }
+    }
+
+    /// The names in the namespace, the registry included.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.list().unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+
+    /// The names of its objects, without the registry.
+    #[must_use]
+    pub fn objects(&self) -> Vec<String> {
+        let entries = self.list().unwrap();
+        entries.into_iter().filter(|entry| !entry.is_registry()).map(|entry| entry.name).collect()
+    }
+
+    /// What should not be there now, in words.
+    fn leftovers(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for entry in self.list().unwrap_or_default() {
+            if !entry.is_registry() && !entry.is_garbage() {
+                wrong.push(format!("not unlinked: {entry:?}"));
+            }
+        }
+        if wrong.is_empty() {
+            drop(gc::collect(Some(self), gc::Options::default()));
+            for entry in self.list().unwrap_or_default() {
+                // This test program's own registration ends with the program.
+                if !(entry.is_registry() && entry.attached && crate::raw::has_mapped(&entry)) {
+                    wrong.push(format!("not collected: {entry:?}"));
+                }
+            }
+        }
+        wrong
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let wrong = self.leftovers();
+        if wrong.is_empty() {
+            return;
+        }
+        for name in self.objects() {
+            drop(std::fs::remove_file(crate::raw::path(self, &name)));
+        }
+        let said = format!("left in /dev/shm:\n{}", wrong.join("\n"));
+        if std::thread::panicking() {
+            // Of no interest beside what went wrong first.
+            drop(writeln!(std::io::stderr(), "{said}"));
+        } else {
+            panic!("{said}");
+        }
+    }
+}

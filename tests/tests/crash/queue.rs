@@ -1,0 +1,135 @@
+//! Somebody dies in the middle of a put, a get or a close: the message is wholly there or not at all, and nobody hangs.
+
+use crate::crash_points;
+use procession_tests::{Actor, Scratch};
+
+crash_points! {
+    put_written at "queue.put.written": putting;
+    put_committed at "queue.put.committed": putting;
+    put_released at "queue.put.released": putting;
+    put_written_to_a_sleeper at "queue.put.written": putting_for_a_sleeper;
+    put_committed_to_a_sleeper at "queue.put.committed": putting_for_a_sleeper;
+    put_released_to_a_sleeper at "queue.put.released": putting_for_a_sleeper;
+    get_copied at "queue.get.copied": getting;
+    get_committed at "queue.get.committed": getting;
+    get_released at "queue.get.released": getting;
+    get_copied_from_a_full_queue at "queue.get.copied": getting_for_a_sleeper;
+    get_committed_from_a_full_queue at "queue.get.committed": getting_for_a_sleeper;
+    get_released_from_a_full_queue at "queue.get.released": getting_for_a_sleeper;
+    close_stored at "queue.close.stored": closing;
+    close_released at "queue.close.released": closing;
+}
+
+/// Three processes that have the queue `q` open.
+pub(crate) fn cast(scratch: &Scratch, options: &str) -> (Actor, Actor, Actor) {
+    let [mut victim, mut one, mut two] = std::array::from_fn(|_| Actor::start(scratch));
+    one.does(&format!("create queue q {options}"));
+    victim.does("open queue q");
+    two.does("open queue q");
+    (victim, one, two)
+}
+
+/// The survivors pass each other messages, which come out whole and in order, and close the empty queue.
+pub(crate) fn all_is_well(one: &mut Actor, two: &mut Actor) {
+    assert_eq!(one.does("len q"), "0");
+    two.tell("get_to_the_end q");
+    one.does("put_many q 1000 300");
+    one.does("close q");
+    let expected: Vec<String> = (1000..1300).map(|n: u32| n.to_string()).collect();
+    assert_eq!(two.did(), expected.join(" "));
+    one.fails("put q 1", "Closed");
+    two.does("unlink q");
+}
+
+fn is_put(label: &str) -> bool {
+    label != "queue.put.written"
+}
+
+fn is_got(label: &str) -> bool {
+    label != "queue.get.copied"
+}
+
+fn putting(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "");
+    victim.does("put q 1");
+    victim.dies_at(label, "put q 2 50");
+    // Another one in its place, another way of putting.
+    let mut second = Actor::start(&scratch);
+    second.does("open queue q");
+    second.dies_at(label, "put_timeout q 3 1000");
+    one.does("put q 4");
+    let expected: &[&str] = if is_put(label) { &["1", "2", "3", "4"] } else { &["1", "4"] };
+    assert_eq!(two.does("len q"), expected.len().to_string());
+    for message in expected {
+        assert_eq!(two.does("get q"), *message);
+    }
+    two.fails("try_get q", "Empty");
+    all_is_well(&mut one, &mut two);
+}
+
+fn putting_for_a_sleeper(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "");
+    one.waits("get q");
+    victim.dies_at(label, "put q 1");
+    if !is_put(label) {
+        two.does("put q 2");
+    }
+    assert_eq!(one.did(), if is_put(label) { "1" } else { "2" });
+    all_is_well(&mut one, &mut two);
+}
+
+fn getting(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "");
+    one.does("put_many q 1 4");
+    victim.dies_at(label, "get q");
+    let mut second = Actor::start(&scratch);
+    second.does("open queue q");
+    second.dies_at(label, "get_timeout q 1000");
+    let expected: &[&str] = if is_got(label) { &["3", "4"] } else { &["1", "2", "3", "4"] };
+    assert_eq!(one.does("len q"), expected.len().to_string());
+    for message in expected {
+        assert_eq!(two.does("get q"), *message);
+    }
+    all_is_well(&mut one, &mut two);
+}
+
+fn getting_for_a_sleeper(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "capacity=1");
+    one.does("put q 1");
+    two.waits("put q 2");
+    victim.dies_at(label, "get q");
+    if !is_got(label) {
+        assert_eq!(one.does("get q"), "1");
+    }
+    two.did();
+    assert_eq!(one.does("get q"), "2");
+    all_is_well(&mut one, &mut two);
+}
+
+fn closing(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "capacity=1");
+    one.waits("get q");
+    two.waits("get q");
+    victim.dies_at(label, "close q");
+    one.failed("Closed");
+    two.failed("Closed");
+    one.fails("put q 1", "Closed");
+    one.does("close q");
+    two.does("unlink q");
+    // The same before sleeping producers; what is in the queue is still to be had.
+    let (victim, mut one, mut two) = cast(&scratch, "capacity=1");
+    one.does("put q 1");
+    one.waits("put q 2");
+    two.waits("put q 3");
+    victim.dies_at(label, "close q");
+    one.failed("Closed");
+    two.failed("Closed");
+    assert_eq!(two.does("get q"), "1");
+    one.fails("get q", "Closed");
+    two.does("unlink q");
+}

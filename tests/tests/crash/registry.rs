@@ -1,0 +1,70 @@
+//! Who joins or leaves a namespace dies: its slot is used again, and whoever was in the slot before is dead.
+
+use crate::crash_points;
+use procession_tests::{Actor, Scratch, raw};
+
+crash_points! {
+    slot_locked at "registry.slot_locked": joining;
+    lifeline_mapped at "registry.lifeline_mapped": joining;
+    descriptor_closed at "registry.descriptor_closed": joining;
+    generation_bumped at "registry.generation_bumped": joining;
+    filled at "registry.filled": joining;
+    verified at "registry.verified": joining;
+    leaving_alone at "registry.leaving": leaving;
+    retired at "registry.retired": leaving;
+    removing_name_locked at "segment.remove.name_locked": leaving;
+    removed at "segment.remove.unlinked": leaving;
+}
+
+fn joining(label: &str) {
+    let scratch = Scratch::new();
+    let mut keeper = Actor::start(&scratch);
+    keeper.does("register 2");
+    keeper.does("create lock l");
+    let mut holder = Actor::start(&scratch);
+    holder.does("open lock l");
+    let owner = holder.does("register");
+    holder.does("acquire l");
+    holder.kill();
+    // There is one free slot: the dead holder's.
+    Actor::start(&scratch).dies_at(label, "register");
+    Actor::start(&scratch).dies_at(label, "open lock l");
+    assert_eq!(raw::lock_owner(&scratch, "l"), Some(owner.clone()));
+    let mut next = Actor::start(&scratch);
+    let id = next.does("register");
+    let slot = |id: &str| id.split('.').next().map(str::to_owned);
+    assert_eq!(slot(&id), slot(&owner));
+    assert_ne!(id, owner);
+    Actor::start(&scratch).fails("register", "RegistryFull");
+    keeper.fails("acquire l", "OwnerDied");
+    next.does("open lock l");
+    next.does("recover l");
+    keeper.fails("acquire_timeout l 100", "TimedOut");
+    next.does("release");
+    keeper.does("cycle l 3");
+    keeper.does("unlink l");
+    assert_eq!(keeper.does("participants").split(' ').count(), 2);
+}
+
+fn leaving(label: &str) {
+    let scratch = Scratch::new();
+    for _ in 0..2 {
+        // At exit, so that the label is passed there and nowhere before.
+        let mut last = Actor::start(&scratch);
+        last.does("create lock l");
+        last.does("unlink l");
+        last.does("drop l");
+        last.does("register");
+        last.dies_at(label, "exit 0");
+    }
+    let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
+    one.does("create lock l");
+    two.does("open lock l");
+    one.does("acquire l");
+    two.fails("acquire_timeout l 50", "TimedOut");
+    one.does("release");
+    one.does("unlink l");
+    one.finish();
+    two.finish();
+    assert_eq!(scratch.names(), [""; 0]);
+}

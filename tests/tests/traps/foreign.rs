@@ -1,0 +1,198 @@
+//! Traps 2 and 31, and what else others do: other programs, other kernel namespaces, other file systems.
+
+use procession_tests::{Actor, Scratch, can_unshare, in_own_shm, note, program, raw, run};
+use std::fs;
+use std::process::Command;
+
+const PYTHON: &str = r#"
+import sys
+from multiprocessing import resource_tracker, shared_memory
+segment = shared_memory.SharedMemory(name=sys.argv[1])
+if sys.argv[2] == "unregister":
+    resource_tracker.unregister(segment._name, "shared_memory")
+print(bytes(segment.buf[1:7]).decode(), segment.size)
+segment.close()
+"#;
+
+fn python(scratch: &Scratch, object: &str, mode: &str) -> Option<String> {
+    if Command::new("python3").arg("--version").output().is_err() {
+        note("SKIPPED: there is no python3");
+        return None;
+    }
+    Some(run(Command::new("python3").args(["-c", PYTHON, &scratch.file_name(object), mode])))
+}
+
+#[test]
+fn trap_31_python_opens_a_segment_and_leaves_it() {
+    let scratch = Scratch::new();
+    let mut actor = Actor::start(&scratch);
+    actor.does("create lock l");
+    actor.does("acquire l");
+    let Some(said) = python(&scratch, "l", "unregister") else {
+        return actor.does("unlink l").truncate(0);
+    };
+    let size = fs::metadata(raw::path(&scratch, "l")).unwrap().len();
+    assert_eq!(said.trim(), format!("PROCES {size}"));
+    assert_eq!(scratch.objects(), ["l"]);
+    actor.does("release");
+    actor.does("cycle l 3");
+    actor.does("unlink l");
+}
+
+#[test]
+fn trap_31_who_waits_for_an_object_that_somebody_else_removed_is_told() {
+    let scratch = Scratch::new();
+    let (mut holder, mut waiter, mut consumer) =
+        (Actor::start(&scratch), Actor::start(&scratch), Actor::start(&scratch));
+    holder.does("create lock l");
+    holder.does("create queue q");
+    waiter.does("open lock l");
+    consumer.does("open queue q");
+    holder.does("acquire l");
+    waiter.waits("acquire l");
+    consumer.waits("get q");
+    // As the resource tracker of Python does, or rm.
+    fs::remove_file(raw::path(&scratch, "l")).unwrap();
+    fs::remove_file(raw::path(&scratch, "q")).unwrap();
+    let said = waiter.failed("Orphaned");
+    assert!(said.contains("\"l\""), "{said}");
+    let said = consumer.failed("Fault(Orphaned");
+    assert!(said.contains("\"q\""), "{said}");
+}
+
+#[test]
+fn trap_31_removal_by_unlink_is_no_orphaning() {
+    let scratch = Scratch::new();
+    let (mut holder, mut waiter) = (Actor::start(&scratch), Actor::start(&scratch));
+    holder.does("create lock l");
+    waiter.does("open lock l");
+    holder.does("acquire l");
+    waiter.waits("acquire_timeout l 2500");
+    waiter.stop();
+    holder.does("unlink l");
+    waiter.go_on();
+    waiter.failed("TimedOut");
+}
+
+#[test]
+fn pid_namespaces_share_a_lock_and_its_holders_life() {
+    if !can_unshare(&["--pid", "--fork", "--mount-proc"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (mut inner, mut other) =
+        (Actor::start_in_pid_namespace(&scratch), Actor::start_in_pid_namespace(&scratch));
+    let mut outer = Actor::start(&scratch);
+    outer.does("create lock l");
+    inner.does("open lock l");
+    other.does("open lock l");
+    // Both are number 1 where they are.
+    assert_eq!((inner.does("pid"), other.does("pid")), ("1".to_owned(), "1".to_owned()));
+    inner.does("acquire l");
+    outer.fails("acquire_timeout l 300", "TimedOut");
+    other.fails("acquire_timeout l 300", "TimedOut");
+    outer.waits("acquire l");
+    other.waits("acquire l");
+    inner.begin_to_die();
+    outer.failed("OwnerDied { pid: 1 }");
+    other.failed("OwnerDied { pid: 1 }");
+    other.does("recover l");
+    other.does("release");
+    // And the other way round.
+    let pid = outer.pid();
+    outer.does("acquire l");
+    other.fails("acquire_timeout l 300", "TimedOut");
+    outer.kill();
+    other.fails("acquire l", &format!("OwnerDied {{ pid: {pid} }}"));
+    other.does("recover l");
+    other.does("unlink l");
+    drop(inner);
+}
+
+#[test]
+fn a_full_dev_shm_is_an_error_and_leaves_nothing() {
+    if !can_unshare(&["--mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut outer = Actor::start(&scratch);
+    outer.does("register");
+    let registry = fs::metadata(raw::registry(&scratch)).unwrap().len();
+    let mount = format!("mount -t tmpfs -o size={} none", registry.next_multiple_of(4096) + 65536);
+    let mut inner = Actor::start_as(in_own_shm(&mount, &program("actor")), &scratch);
+    inner.does("register");
+    let said = inner.fails("create queue q bytes=1048576", "NoSpace");
+    assert!(said.contains("\"q\"") && said.contains("bytes"), "{said}");
+    inner.fails("open queue q", "NotFound");
+    assert_eq!(names_inside(&inner, &scratch), [".registry"]);
+    // What fits still fits: nothing was left behind under no name either.
+    inner.does("create queue small bytes=32768");
+    inner.does("put small 1");
+    assert_eq!(inner.does("get small"), "1");
+    inner.fails("create queue second bytes=32768", "NoSpace");
+    inner.does("unlink small");
+    inner.does("drop small");
+    inner.does("create queue second bytes=32768");
+    inner.does("unlink second");
+    // Another /dev/shm is another world.
+    assert_eq!(inner.does("participants").split(' ').count(), 1);
+    inner.finish();
+}
+
+#[test]
+fn a_dev_shm_too_small_for_a_registry_is_an_error() {
+    if !can_unshare(&["--mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut inner =
+        Actor::start_as(in_own_shm("mount -t tmpfs -o size=32k none", &program("actor")), &scratch);
+    inner.fails("register", "NoSpace");
+    assert_eq!(names_inside(&inner, &scratch), [""; 0]);
+    inner.does("register 64");
+    inner.finish();
+}
+
+#[test]
+fn trap_02_a_dev_shm_that_is_no_tmpfs_is_refused() {
+    if !can_unshare(&["--mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let place = tempfile::tempdir().unwrap();
+    let (lower, upper, work) = (place.path().join("l"), place.path().join("u"), place.path().join("w"));
+    for directory in [&lower, &upper, &work] {
+        fs::create_dir(directory).unwrap();
+    }
+    let overlay = format!(
+        "mount -t overlay -o lowerdir={},upperdir={},workdir={} overlay",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let disk = format!("mount --bind {}", place.path().display());
+    for mount in [overlay.as_str(), disk.as_str(), "mount -t ramfs none"] {
+        if !run_is_possible(mount) {
+            note(&format!("SKIPPED: {mount} is not possible here"));
+            continue;
+        }
+        let mut inner = Actor::start_as(in_own_shm(mount, &program("actor")), &scratch);
+        let said = inner.fails("create lock l", "LifelineUnsupported");
+        assert!(said.contains("tmpfs") && said.contains(scratch.name()), "{mount}: {said}");
+        assert_eq!(names_inside(&inner, &scratch), [""; 0], "{mount}");
+        inner.finish();
+    }
+}
+
+fn run_is_possible(mount: &str) -> bool {
+    let tried = in_own_shm(mount, "/bin/true".as_ref()).output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+/// What the namespace has in the `/dev/shm` that the actor sees.
+fn names_inside(actor: &Actor, scratch: &Scratch) -> Vec<String> {
+    let prefix = scratch.file_name("");
+    let entries = fs::read_dir(format!("/proc/{}/root/dev/shm", actor.pid())).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect()
+}

@@ -1,0 +1,197 @@
+//! Traps 5, 7, 19, 28, 30 where a process forks: what the child inherits, and what it must not touch.
+
+use procession::{Namespace, register};
+use procession_tests::{Actor, Scratch, raw, until};
+
+/// Both ways to fork: with and without the handlers of `pthread_atfork`.
+const WAYS: [&str; 2] = ["fork", "raw_fork"];
+
+#[test]
+fn trap_05_a_forked_child_registers_anew() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let mut actor = Actor::start(&scratch);
+        actor.does("create lock l");
+        let parent = actor.does("register");
+        actor.does(way);
+        let child = actor.does("register");
+        assert_ne!(parent, child);
+        actor.does("acquire l");
+        assert_eq!(raw::lock_owner(&scratch, "l"), Some(child.clone()));
+        actor.does("release");
+        assert_eq!(actor.does("participants").split(' ').count(), 2);
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        // The parent is who it was.
+        assert_eq!(actor.does("register"), parent);
+        assert_eq!(actor.does("participants").split(' ').count(), 1);
+        actor.does("acquire l");
+        assert_eq!(raw::lock_owner(&scratch, "l"), Some(parent));
+        actor.does("release");
+        actor.does("unlink l");
+        actor.finish();
+    }
+}
+
+#[test]
+fn trap_05_a_forked_child_that_dies_holding_is_an_owner_of_its_own() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        actor.does("create lock l");
+        other.does("open lock l");
+        let child = actor.does(way);
+        let child: i32 = child.strip_prefix("child ").unwrap().parse().unwrap();
+        actor.does("acquire l");
+        other.fails("acquire_timeout l 100", "TimedOut");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::SIGKILL).unwrap();
+        assert_eq!(actor.did(), "signal 9");
+        other.fails("acquire l", &format!("OwnerDied {{ pid: {child} }}"));
+        actor.does("recover l");
+        actor.does("release");
+        actor.does("unlink l");
+    }
+}
+
+#[test]
+fn trap_07_no_lifeline_reaches_a_child_forked_while_its_parent_registers() {
+    const COUNT: u32 = 60;
+    let scratch = Scratch::new();
+    let namespace = |n: u32| Namespace::new(&format!("{}-{n}", scratch.name())).unwrap();
+    let mut actor = Actor::start(&scratch);
+    let children: u32 = actor.does(&format!("fork_while_registering {COUNT}")).parse().unwrap();
+    assert!(children > 0, "nothing was forked meanwhile");
+    let registrations: Vec<_> = (0..COUNT).map(|n| register(&namespace(n)).unwrap()).collect();
+    let theirs = |n: usize| {
+        let found = registrations[n].participants().into_iter().find(|one| one.pid == actor.pid());
+        found.map(|found| found.owner)
+    };
+    let owners: Vec<_> = (0..COUNT as usize).map(|n| theirs(n).unwrap()).collect();
+    actor.begin_to_die();
+    let _: std::process::ExitStatus = actor.wait();
+    // Its children live on, until `actor` is dropped, and none of them holds a lifeline of its.
+    for (registration, owner) in registrations.iter().zip(owners) {
+        until("a killed process is dead", || registration.is_dead(owner) == Ok(true));
+    }
+    drop(actor);
+    // This program is the last in these namespaces, and removes their registries when it ends.
+}
+
+#[test]
+fn trap_19_a_guard_inherited_by_fork_is_inert() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        actor.does("create lock l");
+        other.does("open lock l");
+        let parent = actor.does("register");
+        actor.does("acquire l");
+        actor.does(way);
+        // The child drops its copy, first as nobody, ...
+        actor.does("release");
+        assert_eq!(raw::lock_owner(&scratch, "l"), Some(parent.clone()));
+        // ... and must itself wait for its parent, which is no deadlock.
+        actor.fails("acquire_timeout l 100", "TimedOut");
+        other.fails("acquire_timeout l 100", "TimedOut");
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        assert_eq!(raw::lock_owner(&scratch, "l"), Some(parent));
+        actor.does("release");
+        other.does("acquire l");
+        other.does("release");
+        actor.does("unlink l");
+    }
+}
+
+#[test]
+fn trap_19_a_guard_inherited_by_a_fork_that_has_registered_is_inert() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let mut actor = Actor::start(&scratch);
+        actor.does("create lock l");
+        actor.does("create lock other");
+        actor.does("acquire l");
+        actor.does(way);
+        let child = actor.does("register");
+        actor.does("acquire other");
+        assert_eq!(raw::lock_owner(&scratch, "other"), Some(child.clone()));
+        // Its own guard is its own, the one it inherited is not.
+        actor.does("release");
+        assert_eq!(raw::lock_owner(&scratch, "other"), None);
+        actor.does("release");
+        assert_ne!(raw::lock_owner(&scratch, "l"), Some(child));
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        actor.does("release");
+        actor.does("cycle l 3");
+        actor.does("unlink l");
+        actor.does("unlink other");
+    }
+}
+
+#[test]
+fn trap_28_an_object_stays_while_a_forked_child_has_it_mapped() {
+    let scratch = Scratch::new();
+    let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+    other.does("register");
+    actor.does("create lock l ephemeral");
+    actor.does("fork_and_leave_it");
+    actor.begin_to_die();
+    let _: std::process::ExitStatus = actor.wait();
+    assert_eq!(other.does("gc"), "0");
+    other.does("open lock l");
+    other.does("drop l");
+    assert_eq!(scratch.objects(), ["l"]);
+    drop(actor);
+    until("the last user is gone", || other.ask("gc") == "ok 1");
+    other.fails("open lock l", "NotFound");
+}
+
+#[test]
+fn trap_30_a_forked_child_that_exits_removes_nothing_of_its_parents() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let mut actor = Actor::start(&scratch);
+        actor.does("create lock l ephemeral");
+        let parent = actor.does("register");
+        actor.does(way);
+        actor.does("drop l");
+        actor.does("register");
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        assert_eq!(scratch.names(), [".registry", "l"], "{way}");
+        // Nobody else may take the parent for dead, nor make another registry beside it.
+        let mut other = Actor::start(&scratch);
+        other.does("open lock l");
+        actor.does("acquire l");
+        assert_eq!(raw::lock_owner(&scratch, "l"), Some(parent));
+        other.fails("acquire_timeout l 100", "TimedOut");
+        actor.does("release");
+    }
+}
+
+#[test]
+fn trap_32_a_registry_stays_while_a_forked_child_is_registered_in_it() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let mut outer = Actor::start(&scratch);
+        outer.does("register");
+        // The child registers, and forks again: its own end is what the grandchild then looks at.
+        outer.does(way);
+        outer.does("register");
+        outer.does("create lock l");
+        outer.does(way);
+        outer.does("register");
+        outer.does("acquire l");
+        let mut other = Actor::start(&scratch);
+        other.does("open lock l");
+        other.fails("acquire_timeout l 100", "TimedOut");
+        other.finish();
+        assert!(scratch.names().contains(&".registry".to_owned()));
+        outer.does("release");
+        assert_eq!(outer.ask("exit 0"), "ok exit 0");
+        outer.does("unlink l");
+        assert_eq!(outer.ask("exit 0"), "ok exit 0");
+        assert_eq!(scratch.names(), [".registry"]);
+        let mut last = Actor::start(&scratch);
+        last.does("participants");
+        outer.finish();
+        assert_eq!(last.does("participants"), last.pid().to_string());
+    }
+}
