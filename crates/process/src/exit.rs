@@ -53,7 +53,7 @@ fn settle_children() {
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession_process::init();
-///     let child = Process::spawn(|()| loop { std::thread::park() }, ())?;
+///     let child = Process::spawn(|()| std::thread::sleep(Duration::from_secs(3600)), ())?;
 ///     procession_process::end_children(Duration::from_secs(2));
 ///     assert!(!child.is_alive());
 ///     assert!(Process::spawn(|()| (), ()).is_err());

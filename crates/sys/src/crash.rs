@@ -65,9 +65,8 @@ mod armed {
             };
             *plan = None;
             drop(plan);
-            let myself = std::process::id().cast_signed();
             // SAFETY: sends a signal to this process; no memory is involved.
-            unsafe { libc::kill(myself, signal) };
+            unsafe { libc::kill(std::process::id().cast_signed(), signal) };
             if signal == libc::SIGKILL {
                 loop {
                     std::hint::spin_loop();

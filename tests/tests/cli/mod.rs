@@ -26,7 +26,7 @@ pub(crate) fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
 
 /// The command, with nothing of ours in its environment.
 pub(crate) fn procession<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_procession"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_procession-tested"));
     command.env_remove("PROCESSION_NAMESPACE").args(arguments).stdin(Stdio::null());
     command
 }
