@@ -149,6 +149,15 @@ impl Actor {
         until("an actor sleeps on a futex", asleep);
     }
 
+    /// Returns once it sleeps for a time, between two attempts at something.
+    pub fn pauses(&self) {
+        let pausing = || {
+            let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid)).unwrap_or_default();
+            call.split(' ').next() == Some("230")
+        };
+        until("an actor pauses", pausing);
+    }
+
     /// Returns once so many of its threads sleep on a futex.
     pub fn falls_asleep_in_threads(&self, count: usize) {
         let asleep = || {
