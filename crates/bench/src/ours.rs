@@ -9,7 +9,9 @@ use procession::Namespace;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The first line of `main`.
-pub(crate) fn init() {}
+pub(crate) fn init() {
+    procession::init();
+}
 
 /// Our namespace, private to one run.
 pub(crate) struct Session {
@@ -43,8 +45,4 @@ impl Session {
             left.iter().filter(|entry| !entry.is_registry()).map(|entry| entry.name.as_str()).collect();
         if left.is_empty() { Ok(()) } else { Err(BenchError::Failed(format!("left behind: {left:?}"))) }
     }
-}
-
-fn not_built<T>() -> Result<T> {
-    Err(BenchError::Unavailable("not built yet".to_owned()))
 }

@@ -70,6 +70,8 @@ pub struct LaneReader {
     tail_seen: Mark,
     /// The beginning of a message whose end has not come.
     begun: Vec<u8>,
+    /// Whether the writer has not been told of room yet.
+    took: bool,
     patience: Patience,
 }
 
@@ -189,6 +191,7 @@ impl LaneReader {
             head,
             tail_seen: Mark::from_bits(lane.tail.load(Ordering::Acquire)),
             begun: Vec::new(),
+            took: false,
             patience: Patience::new(Deadline::NEVER),
         }
     }
@@ -220,6 +223,7 @@ impl LaneReader {
             self.head = self.head.after_record(record.words);
             // SYNC: lane.room.
             lane.head.store(self.head.to_bits(), Ordering::Release);
+            self.took = true;
             crash_point("lane.read");
             if record.continues {
                 continue;
@@ -229,6 +233,18 @@ impl LaneReader {
             }
             return Ok(true);
         }
+    }
+
+    /// Wakes the writer, if it sleeps, when anything was read since the last call; whether that was so. A part of a
+    /// message that is not whole yet counts too: without the room it gives, the rest could not come.
+    pub fn give_room(&mut self, lane: &Lane) -> bool {
+        let took = std::mem::take(&mut self.took);
+        if took {
+            // SYNC: eventcount.dekker.
+            fence(Ordering::SeqCst);
+            lane.room.notify_one();
+        }
+        took
     }
 
     #[inline]
@@ -254,12 +270,6 @@ impl Lane {
     pub fn notify_data(&self) {
         fence(Ordering::SeqCst);
         self.data.notify_one();
-    }
-
-    /// Wakes the writer, if it sleeps, after something was read.
-    pub fn notify_room(&self) {
-        fence(Ordering::SeqCst);
-        self.room.notify_one();
     }
 }
 

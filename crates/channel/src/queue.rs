@@ -52,7 +52,7 @@ const MIN_BYTES: u64 = 64;
 const MAX_BYTES: u64 = 8 << 31;
 /// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
 const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 16;
+const SPIN_CAP: u32 = 2;
 /// A scratch buffer that grew beyond this is given back.
 const KEEP_SCRATCH: usize = 1 << 20;
 

@@ -3,14 +3,14 @@
 use crate::child;
 use crate::children::{self, Child, Plan};
 use crate::current::myself;
-use crate::entry::{EntryRef, ProcessEntry, type_hash};
+use crate::entry::{EntryRef, ProcessEntry, must_carry_nothing, type_hash};
 use crate::error::{KernelError, SpawnError};
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
 use crate::report::Report;
 use crate::task::{self, Header};
 use procession_channel::codec;
-use procession_shm::{Carried, carrying};
+use procession_shm::{Carried, Namespace, carrying};
 use procession_sys::image::Image;
 use procession_sys::memfd::duplicate_above_stdio;
 use procession_sys::start::{Start, same_program};
@@ -120,14 +120,7 @@ impl ProcessBuilder {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "this function carries data, which cannot cross to another process. A closure that captures \
-                 something: pass what it captures as an argument (or use map_with(state, f, items)). \
-                 A `fn` pointer: wrap the function it points to in a closure, as in |x| f(x)"
-            );
-        }
+        const { must_carry_nothing::<F>() };
         // `f` has no bytes: its type says everything about it.
         let _ = f;
         permission()?;
@@ -163,6 +156,7 @@ impl ProcessBuilder {
             restore_stdout: stdout.is_some(),
             parent_pid: std::process::id(),
             parent_name: myself().name.clone(),
+            namespace: self.namespace_of_child(),
         };
         let mut bytes = Vec::new();
         codec::encode(&header, &mut bytes)?;
@@ -183,6 +177,13 @@ impl ProcessBuilder {
         let pid = same_program(&start).map_err(kernel("posix_spawn"))?;
         let plan = Plan { name: name.clone(), daemon, detached: self.detached, report, carried };
         children::adopt(Child::new(pid, plan)?)
+    }
+
+    /// Ours, unless the builder's environment names another one.
+    fn namespace_of_child(&self) -> Option<String> {
+        let own = self.environment.iter().any(|(name, _)| name == "PROCESSION_NAMESPACE");
+        let ours = if own { None } else { Namespace::current().ok() };
+        ours.map(|namespace| namespace.name().to_owned())
     }
 
     fn environment_of_child(&self, inherit: &[BorrowedFd<'_>]) -> Result<Vec<CString>, SpawnError> {

@@ -11,6 +11,7 @@ use crate::panic;
 use crate::report::{Outcome, Report, Stage};
 use crate::task::{Header, Task};
 use procession_channel::codec;
+use procession_shm::Namespace;
 use procession_sys::{pidfd, start};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -92,6 +93,11 @@ fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()
         }),
     });
     start::set_title(&myself.name);
+    procession_shm::set_process_name(&myself.name);
+    if let Some(namespace) = header.namespace.as_deref().and_then(|name| Namespace::new(name).ok()) {
+        // Nothing before this has used one.
+        let _: bool = namespace.enter();
+    }
     match &myself.parent {
         Some(parent) if !header.detached => die_with(parent),
         _ => Ok(()),

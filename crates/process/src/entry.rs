@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "a function is rebuilt from its place in the executable")]
 
 use crate::error::SpawnError;
+use crate::pool::Runner;
 use crate::report::Outcome;
 use crate::task::{Header, Task};
 use procession_sys::image::Image;
@@ -76,6 +77,30 @@ pub(crate) fn of_task(header: &Header) -> Result<ProcessEntry, String> {
     // was inherited from a process of this build, as was just compared.
     unsafe { function_at::<ProcessEntry>(header.entry.offset) }
         .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", header.entry.offset))
+}
+
+/// What a worker of a pool turns a job into: the types it was made for, and the encoded state, into a runner.
+pub(crate) type JobEntry = fn(u64, &[u8]) -> Result<Box<dyn Runner>, String>;
+
+/// The function that a job names; the job came from the pool that started this worker, so from this very build.
+///
+/// # Errors
+/// A sentence for the pool: no code at that place.
+pub(crate) fn of_job(entry: EntryRef) -> Result<JobEntry, String> {
+    // SAFETY: a job's offset is made by the pool alone, from a `JobEntry`, and the pool's process started this one after
+    // comparing builds.
+    unsafe { function_at::<JobEntry>(entry.offset) }
+        .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", entry.offset))
+}
+
+/// Fails the build for a function that has data.
+pub(crate) const fn must_carry_nothing<F>() {
+    assert!(
+        size_of::<F>() == 0,
+        "this function carries data, which cannot cross to another process. A closure that captures \
+         something: pass what it captures as an argument (or use map_with(state, f, items)). \
+         A `fn` pointer: wrap the function it points to in a closure, as in |x| f(x)"
+    );
 }
 
 /// The value of a function type that has only one: every `fn` item and every closure that captures nothing.

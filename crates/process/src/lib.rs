@@ -12,6 +12,7 @@ mod error;
 mod exit;
 mod init;
 mod panic;
+mod pool;
 mod process;
 mod report;
 mod status;
@@ -24,6 +25,7 @@ pub use children::{ActiveChild, active_children};
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
 pub use init::init;
+pub use pool::{AsyncResult, ImapUnordered, Pool, PoolBuilder, PoolError, TaskError};
 pub use process::Process;
 pub use status::ExitStatus;
 

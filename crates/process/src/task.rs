@@ -37,6 +37,8 @@ pub(crate) struct Header {
     pub(crate) restore_stdout: bool,
     pub(crate) parent_pid: u32,
     pub(crate) parent_name: String,
+    /// The parent's namespace, if it has a valid one.
+    pub(crate) namespace: Option<String>,
 }
 
 /// A task as the child reads it.
@@ -121,6 +123,7 @@ mod tests {
             restore_stdout: false,
             parent_pid: 4,
             parent_name: "p".into(),
+            namespace: None,
         };
         let mut bytes = Vec::new();
         codec::encode(&header, &mut bytes).unwrap();

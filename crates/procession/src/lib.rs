@@ -2,9 +2,9 @@
 
 pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
 pub use procession_process::{
-    ActiveChild, CurrentProcess, ExitStatus, JoinTimeoutError, KernelError, ParentProcess, Process,
-    ProcessBuilder, ProcessError, SpawnError, active_children, current_process, init, parent_process,
-    take_inherited, test_support,
+    ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
+    ParentProcess, Pool, PoolBuilder, PoolError, Process, ProcessBuilder, ProcessError, SpawnError,
+    TaskError, active_children, current_process, init, parent_process, take_inherited, test_support,
 };
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,

@@ -33,6 +33,13 @@ impl Spin {
         Self { pauses: 1, until_ns: super::clock::now_ns().saturating_add(budget_ns) }
     }
 
+    /// Begins with `pauses` at a time: each look takes the cache line away from whoever works there.
+    #[must_use]
+    pub fn starting_with(mut self, pauses: u32) -> Self {
+        self.pauses = pauses;
+        self
+    }
+
     /// Pauses, twice as long each time up to `cap`; `false` once the budget is used up.
     pub fn pause(&mut self, cap: u32) -> bool {
         for _ in 0..self.pauses {

@@ -9,6 +9,7 @@ compile_error!("procession needs 64-bit little-endian Linux: the futex is the lo
 pub mod clock;
 pub mod cpu;
 pub mod crash;
+pub mod eventfd;
 mod exit;
 pub mod file_lock;
 pub mod fork;

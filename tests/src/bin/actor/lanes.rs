@@ -53,7 +53,7 @@ pub(crate) fn follow(_: &World, words: &[&str]) -> Option<Next> {
             let mut reader = LaneReader::new(&body, size_of::<Lane>(), BYTES);
             let mut message = Vec::new();
             let found = reader.try_read(&body, &body, &mut message);
-            body.notify_room();
+            reader.give_room(&body);
             match found {
                 Ok(true) => {
                     let text = String::from_utf8_lossy(&message).into_owned();

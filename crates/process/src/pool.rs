@@ -1,0 +1,462 @@
+//! Processes that run a function on many items.
+//!
+//! The caller's thread encodes items and gives them to workers under the pool's lock; results come back in shared
+//! memory (`link.rs`). A thread that waits looks after the outboxes itself for a moment, which spares two thread
+//! switches for a short task; after that, and for everything else, one thread of the pool sleeps until a worker
+//! rings or ends.
+//!
+//! # If a process dies
+//! A worker: see `link.rs`. The pool's own process: its workers are killed with it, like every child.
+
+mod crew;
+mod error;
+mod job;
+mod keeper;
+mod link;
+mod results;
+mod worker;
+
+pub use error::{PoolError, TaskError};
+pub use results::{AsyncResult, ImapUnordered};
+pub(crate) use worker::Runner;
+
+use crate::entry::{EntryRef, JobEntry, must_carry_nothing, type_hash};
+use crew::{Crew, Phase};
+use job::{Batch, Chunk, Collected, Job, Results};
+use keeper::Keeper;
+use procession_channel::codec;
+use procession_shm::{Carried, carrying};
+use procession_sys::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use worker::push_item;
+
+/// Into how many chunks per worker a call's items are divided at least.
+const CHUNKS_PER_WORKER: usize = 32;
+const MAX_CHUNK_ITEMS: usize = 8192;
+/// A chunk that has grown to this many bytes takes no further item.
+const MAX_CHUNK_BYTES: usize = 64 << 10;
+/// How many items per worker [`Pool::imap_unordered`] has on their way.
+const IN_FLIGHT_PER_WORKER: usize = 4;
+
+/// Worker processes that run functions on items.
+///
+/// A function is any function or closure that captures nothing; items and results are any serde types. When a worker is
+/// killed, only the item it was running is lost (or tried again, see [`PoolBuilder::retries`]); everything else is done
+/// by the other workers, and the worker is replaced. Dropping the pool terminates it.
+///
+/// ```
+/// use procession_process::Pool;
+///
+/// fn square(n: u64) -> u64 {
+///     n * n
+/// }
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let pool = Pool::builder().processes(2).build()?;
+///     assert_eq!(pool.map(square, 1..=4)?, [1, 4, 9, 16]);
+///     assert_eq!(pool.apply(|(a, b): (u8, u8)| a + b, (2, 3))?, 5);
+///     Ok(())
+/// }
+/// ```
+///
+/// A closure that captures something is refused when the program is built:
+///
+/// ```compile_fail
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let factor = 3_u64;
+///     procession_process::Pool::new()?.map(move |n: u64| n * factor, 0..10_u64)?;
+///     Ok(())
+/// }
+/// ```
+///
+/// What it needs goes beside the items instead:
+///
+/// ```
+/// use procession_process::Pool;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let pool = Pool::builder().processes(1).build()?;
+///     let factor = 3_u64;
+///     assert_eq!(pool.map_with(&factor, |factor, n: u64| n * factor, [1, 2])?, [3, 6]);
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    keeper: Arc<Keeper>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    workers: usize,
+}
+
+/// How a [`Pool`] is to be started; made by [`Pool::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    processes: Option<usize>,
+    retries: u32,
+    name: String,
+}
+
+impl PoolBuilder {
+    /// How many workers; one for each CPU that this process may use unless said.
+    pub fn processes(mut self, count: usize) -> Self {
+        self.processes = Some(count);
+        self
+    }
+
+    /// How often an item whose worker was killed, or exited, is tried again; 0 unless said. An item that was begun and not
+    /// finished may have had effects: allow retries only for functions that can bear to run twice.
+    pub fn retries(mut self, count: u32) -> Self {
+        self.retries = count;
+        self
+    }
+
+    /// What the workers are called: `name-1`, `name-2`, …; `PoolWorker` unless said.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Starts the workers. It does not wait until they have come up.
+    ///
+    /// # Errors
+    /// [`PoolError::NoWorkers`], and whatever keeps the first workers from being started.
+    pub fn build(self) -> Result<Pool, PoolError> {
+        let workers = self.processes.unwrap_or(procession_sys::cpu::available() as usize);
+        if workers == 0 {
+            return Err(PoolError::NoWorkers);
+        }
+        let keeper = Arc::new(Keeper::new(workers, self.retries, self.name)?);
+        let thread = match keeper.start_all() {
+            Ok(()) => {
+                let keeper = Arc::clone(&keeper);
+                std::thread::Builder::new().name("procession-pool".to_owned()).spawn(move || keeper.run())
+            }
+            Err(error) => {
+                keeper.kill_all();
+                return Err(error);
+            }
+        };
+        match thread {
+            Ok(thread) => Ok(Pool { keeper, thread: Some(thread), workers }),
+            Err(error) => {
+                keeper.kill_all();
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// A pool with one worker for each CPU that this process may use.
+    ///
+    /// # Errors
+    /// As [`PoolBuilder::build`].
+    pub fn new() -> Result<Self, PoolError> {
+        Self::builder().build()
+    }
+
+    /// Options for a new pool.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder { processes: None, retries: 0, name: "PoolWorker".to_owned() }
+    }
+
+    /// Runs `f` on every item and returns the results in the order of the items.
+    ///
+    /// # Errors
+    /// When everything has been run: the error of the first item, in the order of the items, that has one.
+    pub fn map<F, A, R, I>(&self, f: F, items: I) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.collect(plain::<F, A, R>(f)?, (Vec::new(), Carried::default()), items)
+    }
+
+    /// As [`map`](Self::map), with a state that every worker is given once: `f(&state, item)`.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn map_with<F, S, A, R, I>(&self, state: &S, f: F, items: I) -> Result<Vec<R>, TaskError>
+    where
+        F: Fn(&S, A) -> R + Copy + 'static,
+        S: Serialize + DeserializeOwned + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        const { must_carry_nothing::<F>() };
+        let _ = f;
+        let function: JobEntry = worker::job_with_state::<F, S, A, R>;
+        let entry = reference(function, type_hash::<F, (S, A), R>())?;
+        let mut bytes = Vec::new();
+        let (encoded, carried) = carrying(|| codec::encode(state, &mut bytes));
+        encoded.map_err(|error| TaskError::encode(0, &error))?;
+        self.collect(entry, (bytes, carried), items)
+    }
+
+    /// Runs `f` on one item and waits for the result.
+    ///
+    /// # Errors
+    /// The item's [`TaskError`], with index 0.
+    pub fn apply<F, A, R>(&self, f: F, item: A) -> Result<R, TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let (job, batch, carried) = single(f, &item)?;
+        let id = Cell::new(Err(TaskError::Cancelled));
+        let begin = |crew: &mut Crew| {
+            let opened = crew.open_job(job);
+            if let Ok(id) = &opened {
+                crew.add(batch.finish(*id, carried));
+            }
+            id.set(opened);
+        };
+        let outcome = self.keeper.begin_and_wait(begin, Deadline::NEVER, |crew| {
+            let opened = id.replace(Err(TaskError::Cancelled));
+            let outcome = match &opened {
+                Ok(id) => crew.take_single(*id),
+                Err(error) => Some(Err(error.clone())),
+            };
+            id.set(opened);
+            outcome
+        });
+        let bytes = outcome.unwrap_or(Err(TaskError::Cancelled))?;
+        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
+    }
+
+    /// Has `f` run on one item; the result can be asked for later.
+    ///
+    /// # Errors
+    /// [`TaskError::Closed`], [`TaskError::Broken`], [`TaskError::Encode`].
+    pub fn apply_async<F, A, R>(&self, f: F, item: A) -> Result<AsyncResult<R>, TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+    {
+        let (job, batch, carried) = single(f, &item)?;
+        let mut crew = self.keeper.lock();
+        let id = crew.open_job(job)?;
+        crew.add(batch.finish(id, carried));
+        drop(crew);
+        Ok(AsyncResult::new(Arc::clone(&self.keeper), id))
+    }
+
+    /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are taken from the
+    /// iterator as workers become free: no more than four per worker are on their way.
+    ///
+    /// # Errors
+    /// [`TaskError::Closed`], [`TaskError::Broken`]. An item's own error comes in its place.
+    pub fn imap_unordered<F, A, R, I>(
+        &self,
+        f: F,
+        items: I,
+    ) -> Result<ImapUnordered<'_, I::IntoIter, R>, TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        let results = Results::Streamed(Default::default());
+        let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
+        let id = self.keeper.lock().open_job(job)?;
+        Ok(ImapUnordered::new(self, id, items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER))
+    }
+
+    /// The pids of the workers that are there now.
+    #[must_use]
+    pub fn workers(&self) -> Vec<u32> {
+        self.keeper.lock().workers.iter().flatten().map(|worker| worker.process.pid()).collect()
+    }
+
+    /// Takes no more work; the workers leave when they have done what they were given.
+    pub fn close(&self) {
+        let mut crew = self.keeper.lock();
+        if crew.phase == Phase::Open {
+            crew.phase = Phase::Closed;
+        }
+        crew.step();
+        drop(crew);
+        self.keeper.ring();
+    }
+
+    /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no result yet is
+    /// [`TaskError::Cancelled`].
+    pub fn terminate(&self) {
+        self.keeper.lock().terminate();
+        self.keeper.terminate_workers();
+    }
+
+    /// Waits until every worker of a closed or terminated pool has ended.
+    ///
+    /// # Errors
+    /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate).
+    pub fn join(&mut self) -> Result<(), PoolError> {
+        if self.keeper.lock().phase == Phase::Open {
+            return Err(PoolError::StillOpen);
+        }
+        if let Some(thread) = self.thread.take() {
+            // The thread runs no code that panics; if it did, the workers end with this process all the same.
+            drop(thread.join());
+        }
+        Ok(())
+    }
+
+    /// Gives all items to the workers and waits for all results.
+    fn collect<A, R>(
+        &self,
+        entry: EntryRef,
+        (state, carried): (Vec<u8>, Carried),
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>, TaskError>
+    where
+        A: Serialize,
+        R: DeserializeOwned,
+    {
+        let items = items.into_iter();
+        let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
+        let results = Results::Collected(Collected::default());
+        let id = self.keeper.lock().open_job(Job::new(entry, state, carried, results))?;
+        let ticket = Ticket { keeper: &self.keeper, id };
+        // Handles in the items live until all results are there.
+        let ((), _carried) = carrying(|| {
+            let mut batch = BatchBuilder::new(0);
+            for (index, item) in items.enumerate() {
+                if let Err(error) = batch.push(&item) {
+                    let rest = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
+                    ticket.send(rest);
+                    ticket.fail(index, &error);
+                } else if batch.len() >= most || batch.bytes.len() >= MAX_CHUNK_BYTES {
+                    let full = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
+                    ticket.send(full);
+                }
+            }
+            ticket.send(batch);
+        });
+        let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
+        let job = self.keeper.wait_until(Deadline::NEVER, is_done).flatten();
+        let Some(Job { results: Results::Collected(collected), .. }) = job else {
+            return Err(TaskError::Cancelled);
+        };
+        let (bytes, spans) = collected.into_results()?;
+        let decode = |(index, span): (usize, &std::ops::Range<usize>)| {
+            codec::decode(&bytes[span.clone()]).map_err(|error| TaskError::decode(index, &error))
+        };
+        spans.iter().enumerate().map(decode).collect()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.terminate();
+            drop(self.join());
+        }
+    }
+}
+
+/// A job that is forgotten if whoever started it does not finish it: a panic in an iterator or an encoder.
+struct Ticket<'a> {
+    keeper: &'a Keeper,
+    id: u64,
+}
+
+impl Ticket<'_> {
+    fn send(&self, batch: BatchBuilder) {
+        if batch.len() > 0 {
+            self.keeper.lock().add(batch.finish(self.id, Carried::default()));
+        }
+    }
+
+    fn fail(&self, index: usize, error: &codec::EncodeError) {
+        self.keeper.lock().fail_unsent(self.id, index, TaskError::encode(index, error));
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.keeper.abandon(self.id);
+    }
+}
+
+/// Collects encoded items.
+pub(crate) struct BatchBuilder {
+    first: usize,
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl BatchBuilder {
+    pub(crate) fn new(first: usize) -> Self {
+        Self { first, bytes: Vec::new(), starts: vec![0] }
+    }
+
+    /// A batch of one item, with what keeps its handles alive.
+    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Carried), TaskError> {
+        let mut batch = Self::new(index);
+        let (pushed, carried) = carrying(|| batch.push(item));
+        pushed.map_err(|error| TaskError::encode(index, &error))?;
+        Ok((batch, carried))
+    }
+
+    fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
+        push_item(&mut self.bytes, item)?;
+        self.starts.push(self.bytes.len());
+        Ok(())
+    }
+
+    pub(crate) fn finish(self, job: u64, carried: Carried) -> Chunk {
+        let range = 0..self.len();
+        let Self { first, bytes, starts } = self;
+        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _carried: carried }), range }
+    }
+}
+
+/// The job of running `f` on one item.
+fn single<F, A, R>(f: F, item: &A) -> Result<(Job, BatchBuilder, Carried), TaskError>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    let results = Results::Streamed(Default::default());
+    let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
+    let (batch, carried) = BatchBuilder::of_one(0, item)?;
+    Ok((job, batch, carried))
+}
+
+/// The reference to a function of one argument.
+fn plain<F, A, R>(f: F) -> Result<EntryRef, TaskError>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+{
+    const { must_carry_nothing::<F>() };
+    // `f` has no bytes: its type says everything about it.
+    let _: (F, PhantomData<(A, R)>) = (f, PhantomData);
+    let function: JobEntry = worker::plain_job::<F, A, R>;
+    reference(function, type_hash::<F, A, R>())
+}
+
+fn reference(function: JobEntry, hash: u64) -> Result<EntryRef, TaskError> {
+    EntryRef::new(function as *const (), hash)
+        .map_err(|error| TaskError::Broken { reason: error.to_string() })
+}

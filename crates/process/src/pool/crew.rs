@@ -1,0 +1,403 @@
+//! The pool's workers and what each of them has to do: the state behind the pool's one lock.
+//!
+//! A worker has at most two chunks: the one it runs, and the next, so that it does not wait for the pool between them.
+//! The second is only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
+
+use super::error::TaskError;
+use super::job::{Chunk, Job, Outcome, Results};
+use super::link::{AHEAD, Lease, Link};
+use super::worker::{Answer, ChunkHeader, Order, compose_order};
+use crate::process::Process;
+use crate::report::Panic;
+use procession_channel::{LaneReader, LaneWriter, codec};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How many workers may die one after the other before they were ready, until the pool gives up.
+const MAX_FAILED_STARTS: u32 = 8;
+
+/// How far the pool is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Open,
+    /// Takes no more work, and lets its workers go when all is done.
+    Closed,
+    /// Its workers are being killed.
+    Terminated,
+}
+
+/// One worker, as the pool sees it.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) process: Arc<Process<()>>,
+    link: Link,
+    writer: LaneWriter,
+    reader: LaneReader,
+    /// What it was given and has not finished, the one it runs first.
+    assigned: VecDeque<Assigned>,
+    next_seq: u64,
+    /// How many records came from it.
+    received: u64,
+    /// The job whose state it has.
+    knows: Option<u64>,
+    /// Whether it was told to leave.
+    leaving: bool,
+}
+
+#[derive(Debug)]
+struct Assigned {
+    lease: Lease,
+    chunk: Chunk,
+    /// How many of its items are done.
+    done: usize,
+}
+
+impl Worker {
+    pub(crate) fn new(process: Process<()>, link: Link) -> Self {
+        let (writer, reader) = link.pool_ends();
+        Self {
+            process: Arc::new(process),
+            link,
+            writer,
+            reader,
+            assigned: VecDeque::new(),
+            next_seq: 0,
+            received: 0,
+            knows: None,
+            leaving: false,
+        }
+    }
+
+    /// A lease in a cell that none of its chunks uses.
+    fn next_lease(&mut self) -> Lease {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let is_free = |cell: &u8| self.assigned.iter().all(|assigned| assigned.lease.cell != *cell);
+        Lease { cell: (0..=u8::MAX).find(is_free).unwrap_or(u8::MAX), seq }
+    }
+
+    fn send(&mut self, order: &Order, items: &[u8]) -> Result<(), codec::EncodeError> {
+        let message = compose_order(order, items)?;
+        if !self.writer.try_write(&self.link.body, &self.link.body.inbox, &message) {
+            self.writer.enqueue(message);
+            self.writer.pump(&self.link.body, &self.link.body.inbox);
+        }
+        self.link.body.inbox.notify_data();
+        Ok(())
+    }
+}
+
+/// Everything that the pool's lock guards.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(crate) phase: Phase,
+    /// `None` while a dead worker is being replaced, and at the end.
+    pub(crate) workers: Vec<Option<Worker>>,
+    /// By number, so that the oldest is served first.
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    /// Workers without anything to do, the one that was busy last at the end: it may still be awake.
+    idle: Vec<usize>,
+    next_job: u64,
+    retries: u32,
+    failed_starts: u32,
+    /// Why no worker can be started any more.
+    pub(crate) broken: Option<String>,
+    /// Threads that look after the outboxes themselves while they wait.
+    pub(crate) helpers: u32,
+    record: Vec<u8>,
+}
+
+impl Crew {
+    pub(crate) fn new(count: usize, retries: u32) -> Self {
+        Self {
+            phase: Phase::Open,
+            workers: (0..count).map(|_| None).collect(),
+            jobs: BTreeMap::new(),
+            idle: Vec::new(),
+            next_job: 0,
+            retries,
+            failed_starts: 0,
+            broken: None,
+            helpers: 0,
+            record: Vec::new(),
+        }
+    }
+
+    /// Puts a worker into its place.
+    pub(crate) fn install(&mut self, place: usize, worker: Worker) {
+        self.workers[place] = Some(worker);
+        // It starts up now: the others come first.
+        self.idle.insert(0, place);
+        self.dispatch();
+    }
+
+    /// Takes a new job in.
+    pub(crate) fn open_job(&mut self, job: Job) -> Result<u64, TaskError> {
+        match (&self.broken, self.phase) {
+            (Some(reason), _) => Err(TaskError::Broken { reason: reason.clone() }),
+            (None, Phase::Open) => {
+                let id = self.next_job;
+                self.next_job += 1;
+                self.jobs.insert(id, job);
+                Ok(id)
+            }
+            (None, Phase::Closed | Phase::Terminated) => Err(TaskError::Closed),
+        }
+    }
+
+    /// Gives a job more items.
+    pub(crate) fn add(&mut self, chunk: Chunk) {
+        let (phase, broken) = (self.phase, self.broken.clone());
+        let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
+        job.open += chunk.range.len();
+        if phase == Phase::Terminated || broken.is_some() {
+            let error = broken.map_or(TaskError::Cancelled, |reason| TaskError::Broken { reason });
+            (0..chunk.range.len()).for_each(|nth| job.fail(chunk.index(nth), error.clone()));
+        } else {
+            job.pending.push_back(chunk);
+            self.dispatch();
+        }
+    }
+
+    /// What a job of one item came to, if it has; then the job is over.
+    pub(crate) fn take_single(&mut self, id: u64) -> Option<Outcome> {
+        let Some(job) = self.jobs.get_mut(&id) else { return Some(Err(TaskError::Cancelled)) };
+        let Results::Streamed(ready) = &mut job.results else { return None };
+        let (_, outcome) = ready.pop_front()?;
+        self.jobs.remove(&id);
+        Some(outcome)
+    }
+
+    /// An item of the job has failed before it could be given to anybody.
+    pub(crate) fn fail_unsent(&mut self, job: u64, index: usize, error: TaskError) {
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.open += 1;
+            job.fail(index, error);
+        }
+    }
+
+    /// Reads what the workers have answered and gives them more to do; whether any item was finished.
+    pub(crate) fn step(&mut self) -> bool {
+        let mut finished = false;
+        for place in 0..self.workers.len() {
+            finished |= self.drain(place);
+        }
+        if finished {
+            self.jobs.retain(|_, job| !(job.abandoned && job.open == 0));
+        }
+        self.dispatch();
+        finished
+    }
+
+    /// Reads one worker's outbox to its end.
+    fn drain(&mut self, place: usize) -> bool {
+        let mut record = std::mem::take(&mut self.record);
+        let mut count = 0_u32;
+        while let Some(worker) = self.workers[place].as_mut() {
+            match worker.reader.try_read(&worker.link.body, &worker.link.body.outbox, &mut record) {
+                Ok(true) => count += 1,
+                Ok(false) => break,
+                Err(_) => {
+                    // A worker that writes nonsense is as good as dead; soon it is.
+                    drop(worker.process.kill());
+                    break;
+                }
+            }
+            worker.received += 1;
+            self.take_in(place, &record);
+        }
+        self.record = record;
+        if let Some(worker) = self.workers[place].as_mut() {
+            worker.reader.give_room(&worker.link.body.outbox);
+            if worker.writer.pump(&worker.link.body, &worker.link.body.inbox) {
+                worker.link.body.inbox.notify_data();
+            }
+        }
+        count > 0
+    }
+
+    /// One record: the next item of the worker's first chunk is done.
+    fn take_in(&mut self, place: usize, record: &[u8]) {
+        let Some(worker) = self.workers[place].as_mut() else { return };
+        let Some(current) = worker.assigned.front_mut() else { return };
+        let (job, index) = (current.chunk.job, current.chunk.index(current.done));
+        current.done += 1;
+        if current.done == current.chunk.range.len() {
+            worker.assigned.pop_front();
+            if worker.assigned.is_empty() {
+                self.idle.push(place);
+            }
+        }
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        let (kind, text) = record.split_first().unwrap_or((&u8::MAX, &[]));
+        match Answer::from_byte(*kind) {
+            Some(Answer::Done) => job.finish(index, text),
+            Some(Answer::Panicked) => match codec::decode::<Panic>(text) {
+                Ok(panic) => job.fail(index, TaskError::panicked(index, panic)),
+                Err(error) => job.fail(index, TaskError::decode(index, &error)),
+            },
+            Some(Answer::Refused) => {
+                let reason = String::from_utf8_lossy(text).into_owned();
+                job.fail(index, TaskError::Refused { index, reason });
+            }
+            None => {
+                let reason = "the worker's answer makes no sense".to_owned();
+                job.fail(index, TaskError::Refused { index, reason });
+            }
+        }
+    }
+
+    /// Gives out what there is to do.
+    fn dispatch(&mut self) {
+        while let Some(&place) = self.idle.last() {
+            let Some(chunk) = self.next_chunk(0).or_else(|| self.take_back()) else { break };
+            self.idle.pop();
+            self.assign(place, chunk);
+        }
+        if self.idle.is_empty() {
+            for place in 0..self.workers.len() {
+                let has_room =
+                    |worker: &Worker| (1..AHEAD).contains(&worker.assigned.len()) && worker.writer.is_idle();
+                if self.workers[place].as_ref().is_some_and(has_room)
+                    && let Some(chunk) = self.next_chunk(self.workers.len())
+                {
+                    self.assign(place, chunk);
+                }
+            }
+        }
+        if self.phase == Phase::Closed && self.jobs.values().all(|job| job.open == 0) {
+            self.dismiss();
+        }
+    }
+
+    /// The next chunk of the oldest job that has more than `spare` of them.
+    fn next_chunk(&mut self, spare: usize) -> Option<Chunk> {
+        let job = self.jobs.values_mut().find(|job| !job.pending.is_empty())?;
+        if job.pending.len() > spare { job.pending.pop_front() } else { None }
+    }
+
+    /// A chunk that a busy worker was only offered.
+    fn take_back(&mut self) -> Option<Chunk> {
+        let mut busy = self.workers.iter_mut().flatten().filter(|worker| worker.assigned.len() > 1);
+        busy.find_map(|worker| {
+            let offered = worker.assigned.back()?;
+            worker.link.revoke(offered.lease).then(|| worker.assigned.pop_back())?
+        })
+        .map(|assigned| assigned.chunk)
+    }
+
+    fn assign(&mut self, place: usize, chunk: Chunk) {
+        let (Some(worker), Some(job)) = (self.workers[place].as_mut(), self.jobs.get_mut(&chunk.job)) else {
+            return;
+        };
+        let lease = worker.next_lease();
+        let state = (worker.knows != Some(chunk.job)).then(|| job.state.as_ref().clone());
+        worker.knows = Some(chunk.job);
+        worker.link.offer(lease);
+        let header = ChunkHeader { lease, job: chunk.job, entry: job.entry, state };
+        match worker.send(&Order::Chunk(header), chunk.bytes()) {
+            Ok(()) => worker.assigned.push_back(Assigned { lease, chunk, done: 0 }),
+            Err(error) => {
+                for nth in 0..chunk.range.len() {
+                    job.fail(chunk.index(nth), TaskError::encode(chunk.index(nth), &error));
+                }
+                if worker.assigned.is_empty() {
+                    self.idle.push(place);
+                }
+            }
+        }
+    }
+
+    /// Lets every worker go.
+    fn dismiss(&mut self) {
+        for worker in self.workers.iter_mut().flatten().filter(|worker| !worker.leaving) {
+            worker.leaving = true;
+            // `Leave` is one byte: there is nothing in it that cannot be encoded.
+            drop(worker.send(&Order::Leave, &[]));
+        }
+    }
+
+    /// The worker at `place` has ended: settles what it had; whether it is to be replaced.
+    pub(crate) fn bury(&mut self, place: usize) -> bool {
+        self.drain(place);
+        let Some(worker) = self.workers[place].take() else { return false };
+        self.idle.retain(|&idle| idle != place);
+        // Acquire: the worker is gone, and its last store is what counts.
+        let begun = worker.link.body.begun.load(Ordering::Acquire);
+        let was_running = begun > worker.received;
+        for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
+            self.recover(&worker, assigned, nth == 0 && was_running);
+        }
+        if worker.link.is_ready() || worker.leaving {
+            self.failed_starts = 0;
+        } else {
+            self.failed_starts += 1;
+            if self.failed_starts > MAX_FAILED_STARTS {
+                let how = worker.process.exit_status().map_or_else(String::new, |how| how.to_string());
+                self.break_down(format!("workers end before they are ready ({how})"));
+            }
+        }
+        self.dispatch();
+        self.phase != Phase::Terminated && !worker.leaving && self.broken.is_none()
+    }
+
+    /// Puts back what is left of a dead worker's chunk, but for the item it died in.
+    fn recover(&mut self, worker: &Worker, assigned: &Assigned, was_running: bool) {
+        let Assigned { chunk, done, .. } = assigned;
+        let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
+        let rest = chunk.part(*done + usize::from(was_running)..chunk.range.len());
+        if let Some(rest) = rest {
+            job.pending.push_front(rest);
+        }
+        if !was_running {
+            return;
+        }
+        let index = chunk.index(*done);
+        if job.may_retry(index, self.retries) {
+            job.pending.extend(chunk.part(*done..*done + 1));
+            return;
+        }
+        let (pid, status) = (worker.process.pid(), worker.process.exit_status());
+        let error = match status.and_then(|status| status.code()) {
+            Some(code) => TaskError::WorkerExited { pid, code, index },
+            None => {
+                let signal = status.and_then(|status| status.signal()).unwrap_or(0);
+                TaskError::WorkerDied { pid, signal, index }
+            }
+        };
+        job.fail(index, error);
+    }
+
+    /// No worker can be started any more: nothing that is open will ever be done.
+    pub(crate) fn break_down(&mut self, reason: String) {
+        self.fail_everything(&TaskError::Broken { reason: reason.clone() });
+        self.broken = Some(reason);
+    }
+
+    /// Ends all work now; the workers are the caller's to kill.
+    pub(crate) fn terminate(&mut self) {
+        self.phase = Phase::Terminated;
+        self.fail_everything(&TaskError::Cancelled);
+    }
+
+    fn fail_everything(&mut self, error: &TaskError) {
+        let assigned = self.workers.iter_mut().flatten().flat_map(|worker| {
+            worker
+                .assigned
+                .drain(..)
+                .filter_map(|assigned| assigned.chunk.part(assigned.done..assigned.chunk.range.len()))
+        });
+        let mut lost: Vec<Chunk> = assigned.collect();
+        lost.extend(self.jobs.values_mut().flat_map(|job| job.pending.drain(..)));
+        for chunk in lost {
+            let Some(job) = self.jobs.get_mut(&chunk.job) else { continue };
+            (0..chunk.range.len()).for_each(|nth| job.fail(chunk.index(nth), error.clone()));
+        }
+    }
+
+    /// Says to every worker whether the pool wants to be rung for.
+    pub(crate) fn set_sleeping(&self, sleeping: bool) {
+        self.workers.iter().flatten().for_each(|worker| worker.link.set_pool_sleeps(sleeping));
+    }
+}

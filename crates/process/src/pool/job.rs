@@ -1,0 +1,185 @@
+//! One call's work: its items on their way, and their results.
+
+use super::error::TaskError;
+use crate::entry::EntryRef;
+use procession_shm::Carried;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Consecutive encoded items of one job, shared by all who may have to run a part of them again.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The index of the first item.
+    pub(crate) first: usize,
+    /// The items, each behind its length.
+    pub(crate) bytes: Vec<u8>,
+    /// Where each item begins, and where the last one ends.
+    pub(crate) starts: Vec<usize>,
+    /// Keeps the handles in the items alive until the items are done.
+    pub(crate) _carried: Carried,
+}
+
+/// A part of a batch, as it is given to one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) job: u64,
+    pub(crate) batch: Arc<Batch>,
+    /// Which of the batch's items.
+    pub(crate) range: Range<usize>,
+}
+
+impl Chunk {
+    /// The encoded items, as a worker reads them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.batch.bytes[self.batch.starts[self.range.start]..self.batch.starts[self.range.end]]
+    }
+
+    /// The index in the job of the chunk's `nth` item.
+    pub(crate) fn index(&self, nth: usize) -> usize {
+        self.batch.first + self.range.start + nth
+    }
+
+    /// The items from the `nth` on, up to the `end`th; `None` if there are none.
+    pub(crate) fn part(&self, part: Range<usize>) -> Option<Self> {
+        let range = self.range.start + part.start..(self.range.start + part.end).min(self.range.end);
+        (!range.is_empty()).then(|| Self { job: self.job, batch: Arc::clone(&self.batch), range })
+    }
+}
+
+/// What one item came to: the encoded result, or why there is none.
+pub(crate) type Outcome = Result<Vec<u8>, TaskError>;
+
+/// Where results go.
+#[derive(Debug)]
+pub(crate) enum Results {
+    /// All of them, by index, when all are there.
+    Collected(Collected),
+    /// Each as soon as it is there.
+    Streamed(VecDeque<(usize, Outcome)>),
+}
+
+/// Results side by side in one piece of memory: a million small ones are no million allocations.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    bytes: Vec<u8>,
+    /// For each index, where its result lies.
+    spans: Vec<Range<usize>>,
+    errors: BTreeMap<usize, TaskError>,
+}
+
+impl Collected {
+    fn put(&mut self, index: usize, result: &[u8]) {
+        if self.spans.len() <= index {
+            self.spans.resize(index + 1, 0..0);
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(result);
+        self.spans[index] = start..self.bytes.len();
+    }
+
+    /// The encoded results in order, or the error of the lowest index that has one.
+    pub(crate) fn into_results(mut self) -> Result<(Vec<u8>, Vec<Range<usize>>), TaskError> {
+        match self.errors.pop_first() {
+            Some((_, error)) => Err(error),
+            None => Ok((self.bytes, self.spans)),
+        }
+    }
+}
+
+/// A job that somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) entry: EntryRef,
+    /// The encoded state, given to each worker once.
+    pub(crate) state: Arc<Vec<u8>>,
+    /// Keeps the handles in the state alive.
+    pub(crate) _carried: Carried,
+    /// What no worker has yet.
+    pub(crate) pending: VecDeque<Chunk>,
+    /// Items without a result.
+    pub(crate) open: usize,
+    /// How often an item was lost with its worker.
+    losses: HashMap<usize, u32>,
+    pub(crate) results: Results,
+    /// Whether nobody waits any more: what comes is thrown away, and the job with its last item.
+    pub(crate) abandoned: bool,
+}
+
+impl Job {
+    pub(crate) fn new(entry: EntryRef, state: Vec<u8>, carried: Carried, results: Results) -> Self {
+        Self {
+            entry,
+            state: Arc::new(state),
+            _carried: carried,
+            pending: VecDeque::new(),
+            open: 0,
+            losses: HashMap::new(),
+            results,
+            abandoned: false,
+        }
+    }
+
+    /// Takes in a result as it came from a worker.
+    pub(crate) fn finish(&mut self, index: usize, result: &[u8]) {
+        self.open = self.open.saturating_sub(1);
+        match &mut self.results {
+            _ if self.abandoned => {}
+            Results::Collected(collected) => collected.put(index, result),
+            Results::Streamed(ready) => ready.push_back((index, Ok(result.to_vec()))),
+        }
+    }
+
+    /// Takes in that there will be no result.
+    pub(crate) fn fail(&mut self, index: usize, error: TaskError) {
+        self.open = self.open.saturating_sub(1);
+        match &mut self.results {
+            _ if self.abandoned => {}
+            Results::Collected(collected) => drop(collected.errors.insert(index, error)),
+            Results::Streamed(ready) => ready.push_back((index, Err(error))),
+        }
+    }
+
+    /// Counts that a worker died in the item; whether the item may be tried again.
+    pub(crate) fn may_retry(&mut self, index: usize, retries: u32) -> bool {
+        let losses = self.losses.entry(index).or_default();
+        *losses += 1;
+        *losses <= retries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Batch, Chunk, Collected, TaskError};
+    use procession_shm::Carried;
+    use std::sync::Arc;
+
+    #[test]
+    fn parts_of_a_chunk_keep_their_indices() {
+        let batch = Batch {
+            first: 100,
+            bytes: (0..40).collect(),
+            starts: vec![0, 10, 20, 30, 40],
+            _carried: Carried::default(),
+        };
+        let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4 };
+        let rest = chunk.part(2..usize::MAX - 10).unwrap();
+        assert_eq!((rest.index(0), rest.bytes().len(), rest.bytes()[0]), (102, 20, 20));
+        let one = rest.part(0..1).unwrap();
+        assert_eq!((one.index(0), one.bytes()), (102, &(20..30).collect::<Vec<u8>>()[..]));
+        assert!(one.part(1..5).is_none());
+    }
+
+    #[test]
+    fn results_come_in_order_and_the_lowest_error_wins() {
+        let mut collected = Collected::default();
+        collected.put(1, b"one");
+        collected.put(0, b"zero");
+        let (bytes, spans) = collected.into_results().unwrap();
+        assert_eq!(spans.iter().map(|span| &bytes[span.clone()]).collect::<Vec<_>>(), [&b"zero"[..], b"one"]);
+        let mut collected = Collected::default();
+        collected.errors.insert(7, TaskError::Closed);
+        collected.errors.insert(3, TaskError::Cancelled);
+        assert!(matches!(collected.into_results(), Err(TaskError::Cancelled)));
+    }
+}

@@ -1,0 +1,248 @@
+//! Keeps a pool going: its lock, its waiting threads, and the thread that replaces dead workers.
+//!
+//! Who looks at the outboxes, and when:
+//! - the pool's thread sleeps in `poll` on the bell and on every worker's pidfd; before that it tells the workers to
+//!   ring, and looks once more;
+//! - a thread that waits for a result first looks itself, again and again for a moment, and tells the workers not to
+//!   ring meanwhile; when it gives up it tells them to ring again, and looks once more.
+
+use super::crew::{Crew, Phase, Worker};
+use super::error::PoolError;
+use super::link::Link;
+use super::worker::work;
+use crate::process::Process;
+use procession_sys::cpu::Spin;
+use procession_sys::{Deadline, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a waiting thread looks itself before it sleeps.
+const HELP_NS: u64 = 50_000;
+const HELP_CAP: u32 = 4;
+/// How long a worker may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    crew: Mutex<Crew>,
+    /// Some item was finished.
+    changed: Condvar,
+    bell: Arc<OwnedFd>,
+    name: String,
+    count: usize,
+}
+
+impl Keeper {
+    pub(crate) fn new(count: usize, retries: u32, name: String) -> Result<Self, PoolError> {
+        let crew = Mutex::new(Crew::new(count, retries));
+        Ok(Self { crew, changed: Condvar::new(), bell: Arc::new(eventfd::create()?), name, count })
+    }
+
+    /// The lock's guard; no thread panics while it holds it, but if one did, the state is whole all the same.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Crew> {
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the pool's thread look.
+    pub(crate) fn ring(&self) {
+        eventfd::ring(&*self.bell);
+    }
+
+    /// Starts every worker.
+    pub(crate) fn start_all(&self) -> Result<(), PoolError> {
+        (0..self.count).try_for_each(|place| self.start(place))
+    }
+
+    fn start(&self, place: usize) -> Result<(), PoolError> {
+        let link = Link::anonymous()?;
+        let process = Process::builder()
+            .name(format!("{}-{}", self.name, place + 1))
+            .daemon(true)
+            .inherit(Arc::clone(&self.bell))
+            .spawn(work, link.clone())?;
+        let worker = Worker::new(process, link);
+        let mut crew = self.lock();
+        if crew.phase == Phase::Terminated {
+            // The pool was terminated while this one started: it was not there to be ended with the others.
+            drop(worker.process.kill());
+        }
+        crew.install(place, worker);
+        Ok(())
+    }
+
+    /// Waits until `ready` has an answer, or until `deadline`; `None` if there was none by then.
+    pub(crate) fn wait_until<T>(
+        &self,
+        deadline: Deadline,
+        ready: impl FnMut(&mut Crew) -> Option<T>,
+    ) -> Option<T> {
+        self.begin_and_wait(|_| (), deadline, ready)
+    }
+
+    /// As [`wait_until`](Self::wait_until), for what `begin` sets going: the worker that is given something short finds
+    /// this thread looking already, and does not ring.
+    pub(crate) fn begin_and_wait<T>(
+        &self,
+        begin: impl FnOnce(&mut Crew),
+        deadline: Deadline,
+        mut ready: impl FnMut(&mut Crew) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(answer) = self.help(begin, &mut ready, deadline) {
+            return Some(answer);
+        }
+        let mut crew = self.lock();
+        loop {
+            if let Some(answer) = ready(&mut crew) {
+                return Some(answer);
+            }
+            crew = match deadline.remaining() {
+                None => self.changed.wait(crew).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return None,
+                Some(left) => self.changed.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+    }
+
+    /// Looks after the outboxes for a moment.
+    fn help<T>(
+        &self,
+        begin: impl FnOnce(&mut Crew),
+        ready: &mut impl FnMut(&mut Crew) -> Option<T>,
+        deadline: Deadline,
+    ) -> Option<T> {
+        let mut crew = self.lock();
+        crew.helpers += 1;
+        crew.set_sleeping(false);
+        begin(&mut crew);
+        let mut spin = Spin::for_ns(HELP_NS);
+        let mut answer;
+        loop {
+            self.step(&mut crew);
+            answer = ready(&mut crew);
+            drop(crew);
+            let goes_on = answer.is_none() && !deadline.has_passed() && spin.pause(HELP_CAP);
+            crew = self.lock();
+            if !goes_on {
+                break;
+            }
+        }
+        crew.helpers -= 1;
+        if crew.helpers == 0 {
+            self.want_bell(&mut crew);
+            answer = answer.or_else(|| ready(&mut crew));
+        }
+        answer
+    }
+
+    /// Has the workers ring from now on, and sees what they did before.
+    fn want_bell(&self, crew: &mut Crew) {
+        crew.set_sleeping(true);
+        // A worker writes its record, fences, and looks whether to ring; we ask to be rung, fence, and look for records.
+        fence(Ordering::SeqCst);
+        self.step(crew);
+    }
+
+    fn step(&self, crew: &mut Crew) {
+        if crew.step() {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Nobody waits for the job any more.
+    pub(crate) fn abandon(&self, id: u64) {
+        let mut crew = self.lock();
+        if let Some(job) = crew.jobs.get_mut(&id) {
+            job.abandoned = true;
+            let unstarted: usize = job.pending.drain(..).map(|chunk| chunk.range.len()).sum();
+            job.open -= unstarted;
+            if job.open == 0 {
+                crew.jobs.remove(&id);
+            }
+        }
+    }
+
+    /// The pool's thread: until the last worker of a closed or terminated pool has ended.
+    pub(crate) fn run(&self) {
+        loop {
+            let workers = self.workers();
+            let over = {
+                let mut crew = self.lock();
+                self.step(&mut crew);
+                if crew.helpers == 0 {
+                    self.want_bell(&mut crew);
+                }
+                crew.phase != Phase::Open || crew.broken.is_some()
+            };
+            if over && workers.is_empty() {
+                return self.changed.notify_all();
+            }
+            let fds: Vec<BorrowedFd<'_>> =
+                workers.iter().map(|(_, process)| process.as_fd()).chain([self.bell.as_fd()]).collect();
+            let Ok(readable) = eventfd::wait_any(&fds) else {
+                self.lock().break_down("its workers cannot be watched any more".to_owned());
+                return self.kill_all();
+            };
+            eventfd::silence(&*self.bell);
+            for ((place, process), ended) in workers.iter().zip(readable) {
+                if ended {
+                    self.replace(*place, process);
+                }
+            }
+        }
+    }
+
+    fn workers(&self) -> Vec<(usize, Arc<Process<()>>)> {
+        let crew = self.lock();
+        let there = crew.workers.iter().enumerate();
+        there.filter_map(|(place, worker)| Some((place, Arc::clone(&worker.as_ref()?.process)))).collect()
+    }
+
+    /// The worker at `place` has ended: settles its work and starts another.
+    fn replace(&self, place: usize, process: &Process<()>) {
+        // Reaps it, so that its exit status is known.
+        if process.exit_status().is_none() {
+            return;
+        }
+        let is_wanted = self.lock().bury(place);
+        self.changed.notify_all();
+        if is_wanted && let Err(error) = self.start(place) {
+            let mut crew = self.lock();
+            // The others go on; without any, nothing will ever be done.
+            if crew.workers.iter().all(Option::is_none) {
+                crew.break_down(format!("no worker can be started: {error}"));
+            }
+            drop(crew);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Ends the workers of a terminated pool: asks, and after a while insists.
+    pub(crate) fn terminate_workers(&self) {
+        self.changed.notify_all();
+        let workers = self.workers();
+        for (_, process) in &workers {
+            // A worker that cannot be signalled has ended.
+            drop(process.terminate());
+        }
+        self.ring();
+        let deadline = Deadline::after(GRACE);
+        for (_, process) in &workers {
+            let left = deadline.remaining().unwrap_or_default();
+            if !matches!(process.wait_timeout(left), Ok(Some(_))) {
+                drop(process.kill());
+            }
+        }
+    }
+
+    /// Ends every worker at once and reaps it: the pool never came up, or can watch over nothing any more.
+    pub(crate) fn kill_all(&self) {
+        for (_, process) in self.workers() {
+            drop(process.kill());
+            drop(process.wait());
+        }
+        self.lock().terminate();
+        self.changed.notify_all();
+    }
+}

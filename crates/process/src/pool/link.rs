@@ -1,0 +1,148 @@
+//! The memory that a pool shares with one worker: a lane each way, and a few words.
+//!
+//! | word | written by | meaning |
+//! |---|---|---|
+//! | `inbox` | the pool | chunks of items, and the order to leave |
+//! | `outbox` | the worker | one record for each item that is done, in the order the items were given; **its commit is the item's** |
+//! | `begun` | the worker | how many items it has begun, since it started |
+//! | `claims` | pool, then either | for each chunk that a worker has: `seq * 4 +` [`OFFERED`], then [`TAKEN`] by the worker or [`REVOKED`] by the pool |
+//! | `pool_sleeps` | both | 1 while the pool sleeps and wants its bell rung |
+//! | `ready` | the worker | 1 once it has decoded what it was started with |
+//!
+//! # If the worker dies
+//! The pool reads what the outbox holds to the end. Let that be `n` records since the worker started: if `begun` is
+//! `n + 1`, the worker died in its item `n`, and that item alone is lost. If it is `n`, no item was running. Everything
+//! else that it had been given goes to other workers.
+
+use procession_channel::{Lane, LaneReader, LaneWriter};
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::shm_struct;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// How many bytes each lane holds.
+const LANE_LEN: u32 = 256 << 10;
+const INBOX_AT: usize = size_of::<LinkBody>();
+const OUTBOX_AT: usize = INBOX_AT + LANE_LEN as usize;
+
+/// How many chunks a worker has at most: the one it runs, and the next.
+pub(crate) const AHEAD: usize = 2;
+
+const OFFERED: u64 = 0;
+const TAKEN: u64 = 1;
+const REVOKED: u64 = 2;
+
+shm_struct! {
+    pub(crate) struct LinkBody {
+        pub(crate) inbox: Lane,
+        pub(crate) outbox: Lane,
+        pub(crate) begun: AtomicU64,
+        claims: [AtomicU64; AHEAD],
+        pool_sleeps: AtomicU32,
+        ready: AtomicU32,
+        spare: [AtomicU64; 4],
+    }
+}
+
+/// A worker's right to a chunk. A cell is used again once its chunk is done or taken back; the number tells an old
+/// order, still unread in the inbox, from the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Lease {
+    /// Which of the worker's claims.
+    pub(crate) cell: u8,
+    /// The chunk's number at this worker.
+    pub(crate) seq: u64,
+}
+
+/// One worker's link; the pool has it, and so has the worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) body: Shared<LinkBody>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkOptions {
+    place: Placement,
+    settings: (),
+}
+
+impl Object for Link {
+    type Body = LinkBody;
+    type Settings = ();
+
+    fn shape((): &()) -> Shape {
+        let body_len = OUTBOX_AT as u64 + u64::from(LANE_LEN);
+        let parameters = [Parameter::default(); 4];
+        Shape { kind: Kind::POOL_WORKER, body_len, parameters, element: None, codec: 0 }
+    }
+
+    fn initialise(_: &LinkBody, (): &()) {}
+
+    fn forget_owners(_: &LinkBody) {}
+
+    fn attach(body: Shared<LinkBody>) -> Result<Self, OpenError> {
+        Ok(Self { body })
+    }
+}
+
+procession_shm::object_builders!([] LinkOptions => Link);
+
+impl Link {
+    /// The pool's ends: what it writes and what it reads.
+    pub(crate) fn pool_ends(&self) -> (LaneWriter, LaneReader) {
+        let writer = LaneWriter::new(&self.body.inbox, INBOX_AT, LANE_LEN);
+        (writer, LaneReader::new(&self.body.outbox, OUTBOX_AT, LANE_LEN))
+    }
+
+    /// The worker's ends: what it reads and what it writes.
+    pub(crate) fn worker_ends(&self) -> (LaneReader, LaneWriter) {
+        let reader = LaneReader::new(&self.body.inbox, INBOX_AT, LANE_LEN);
+        (reader, LaneWriter::new(&self.body.outbox, OUTBOX_AT, LANE_LEN))
+    }
+
+    /// The pool offers the chunk of `lease`, before it is written to the inbox.
+    pub(crate) fn offer(&self, lease: Lease) {
+        if let Some(claim) = self.claim(lease) {
+            claim.store(lease.seq * 4 + OFFERED, Ordering::Release);
+        }
+    }
+
+    /// The worker takes the chunk, unless the pool has taken it back.
+    pub(crate) fn take(&self, lease: Lease) -> bool {
+        self.settle(lease, TAKEN)
+    }
+
+    /// The pool takes the chunk back, unless the worker has it.
+    pub(crate) fn revoke(&self, lease: Lease) -> bool {
+        self.settle(lease, REVOKED)
+    }
+
+    fn settle(&self, lease: Lease, how: u64) -> bool {
+        let (offered, settled) = (lease.seq * 4 + OFFERED, lease.seq * 4 + how);
+        self.claim(lease).is_some_and(|claim| {
+            claim.compare_exchange(offered, settled, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    fn claim(&self, lease: Lease) -> Option<&AtomicU64> {
+        self.body.claims.get(usize::from(lease.cell))
+    }
+
+    pub(crate) fn set_ready(&self) {
+        self.body.ready.store(1, Ordering::Release);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.body.ready.load(Ordering::Acquire) != 0
+    }
+
+    /// The pool says whether it wants to be rung for.
+    pub(crate) fn set_pool_sleeps(&self, sleeps: bool) {
+        self.body.pool_sleeps.store(u32::from(sleeps), Ordering::Relaxed);
+    }
+
+    /// Whether it falls to this worker to ring now. The caller has fenced after what it has to tell.
+    pub(crate) fn must_ring(&self) -> bool {
+        self.body.pool_sleeps.load(Ordering::Relaxed) != 0
+            && self.body.pool_sleeps.swap(0, Ordering::Relaxed) != 0
+    }
+}

@@ -1,0 +1,161 @@
+//! What a caller holds while the pool works for it.
+
+use super::error::TaskError;
+use super::job::{Outcome, Results};
+use super::keeper::Keeper;
+use super::{BatchBuilder, Pool};
+use procession_channel::codec;
+use procession_sys::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The result of one item, once it is there; made by [`Pool::apply_async`]. Dropping it lets the item be done for nobody.
+#[must_use = "the result is thrown away with this"]
+pub struct AsyncResult<R> {
+    keeper: Arc<Keeper>,
+    id: u64,
+    /// The outcome, once it was taken from the pool.
+    outcome: Option<Outcome>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> AsyncResult<R> {
+    pub(crate) fn new(keeper: Arc<Keeper>, id: u64) -> Self {
+        Self { keeper, id, outcome: None, result: PhantomData }
+    }
+
+    /// Whether the result, or the error, is there.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let mut crew = self.keeper.lock();
+        crew.step();
+        self.outcome.is_some() || crew.jobs.get(&self.id).is_none_or(|job| job.open == 0)
+    }
+
+    fn fetch(&mut self, deadline: Deadline) -> bool {
+        if self.outcome.is_none() {
+            let id = self.id;
+            self.outcome = self.keeper.wait_until(deadline, |crew| crew.take_single(id));
+        }
+        self.outcome.is_some()
+    }
+}
+
+impl<R: DeserializeOwned> AsyncResult<R> {
+    /// Waits for the result.
+    ///
+    /// # Errors
+    /// The item's [`TaskError`]; its index is 0.
+    pub fn get(mut self) -> Result<R, TaskError> {
+        self.fetch(Deadline::NEVER);
+        let bytes = self.outcome.take().unwrap_or(Err(TaskError::Cancelled))?;
+        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
+    }
+
+    /// Waits for the result, at most for `timeout`; afterwards it can be waited for again, unless it was there.
+    ///
+    /// # Errors
+    /// [`TaskError::TimedOut`]; otherwise as [`get`](Self::get).
+    pub fn get_timeout(&mut self, timeout: Duration) -> Result<R, TaskError> {
+        if !self.fetch(Deadline::after(timeout)) {
+            return Err(TaskError::TimedOut);
+        }
+        let bytes = self.outcome.clone().unwrap_or(Err(TaskError::Cancelled))?;
+        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
+    }
+}
+
+impl<R> Drop for AsyncResult<R> {
+    fn drop(&mut self) {
+        self.keeper.abandon(self.id);
+    }
+}
+
+impl<R> fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult").field("ready", &self.is_ready()).finish()
+    }
+}
+
+/// Results as they are ready; made by [`Pool::imap_unordered`]. Dropping it lets go of the items not yet begun.
+#[must_use = "an iterator does nothing until it is asked for its next element"]
+pub struct ImapUnordered<'p, I, R> {
+    pool: &'p Pool,
+    id: u64,
+    items: I,
+    /// Whether `items` has ended.
+    exhausted: bool,
+    next_index: usize,
+    in_flight: usize,
+    most_in_flight: usize,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
+    pub(crate) fn new(pool: &'p Pool, id: u64, items: I, most_in_flight: usize) -> Self {
+        let (exhausted, next_index, in_flight) = (false, 0, 0);
+        let mut imap =
+            Self { pool, id, items, exhausted, next_index, in_flight, most_in_flight, result: PhantomData };
+        imap.refill();
+        imap
+    }
+
+    /// Gives the pool as many items as may be on their way.
+    fn refill(&mut self) {
+        while !self.exhausted && self.in_flight < self.most_in_flight {
+            let Some(item) = self.items.next() else {
+                self.exhausted = true;
+                return;
+            };
+            let index = self.next_index;
+            let batch = BatchBuilder::of_one(index, &item);
+            let mut crew = self.pool.keeper.lock();
+            match batch {
+                Ok((batch, carried)) => crew.add(batch.finish(self.id, carried)),
+                Err(error) => crew.fail_unsent(self.id, index, error),
+            }
+            drop(crew);
+            self.next_index += 1;
+            self.in_flight += 1;
+        }
+    }
+}
+
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<'_, I, R> {
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.refill();
+        if self.in_flight == 0 {
+            return None;
+        }
+        let id = self.id;
+        let (index, outcome) = self.pool.keeper.wait_until(Deadline::NEVER, |crew| {
+            let Results::Streamed(ready) = &mut crew.jobs.get_mut(&id)?.results else { return None };
+            ready.pop_front()
+        })?;
+        self.in_flight -= 1;
+        self.refill();
+        let decode = |bytes: Vec<u8>| codec::decode(&bytes).map_err(|error| TaskError::decode(index, &error));
+        Some((index, outcome.and_then(decode)))
+    }
+}
+
+impl<I, R> Drop for ImapUnordered<'_, I, R> {
+    fn drop(&mut self) {
+        self.pool.keeper.abandon(self.id);
+    }
+}
+
+impl<I, R> fmt::Debug for ImapUnordered<'_, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImapUnordered")
+            .field("given", &self.next_index)
+            .field("in_flight", &self.in_flight)
+            .finish_non_exhaustive()
+    }
+}

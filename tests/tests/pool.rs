@@ -1,0 +1,343 @@
+//! Pools: results, errors, and workers that are killed.
+#![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
+
+use procession::{Pool, PoolError, Queue, TaskError};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+procession::test_support!();
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+/// Puts this test program into a namespace of its own; its children follow.
+fn isolate() {
+    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    assert!(*PRIVATE.get_or_init(|| procession::Namespace::private().enter()));
+}
+
+fn pool(workers: usize) -> Pool {
+    isolate();
+    Pool::builder().processes(workers).build().unwrap()
+}
+
+/// Polls until `done`, at most for half a minute.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Kills a worker, unless the pool has already seen another kill of it and reaped it.
+fn kill(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().unwrap());
+    match nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(error) => panic!("kill {pid}: {error}"),
+    }
+}
+
+fn is_gone(pid: u32) -> bool {
+    // A zombie has no command line.
+    std::fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |line| line.is_empty())
+}
+
+#[test]
+fn map_returns_results_in_order() {
+    let pool = pool(2);
+    let results = pool.map(square, 0..10_000).unwrap();
+    assert!(results.into_iter().eq((0..10_000).map(square)));
+    assert_eq!(pool.map(square, []).unwrap(), []);
+    assert_eq!(pool.map(|word: String| word.len(), ["a".to_owned(), "bcd".to_owned()]).unwrap(), [1, 3]);
+}
+
+#[test]
+fn map_with_gives_every_worker_the_state() {
+    let state: Vec<u64> = (0..1000).collect();
+    let results = pool(2).map_with(&state, |state, index: usize| state[index] + 1, 0..1000_usize).unwrap();
+    assert!(results.into_iter().eq(1..=1000));
+}
+
+#[test]
+fn items_and_results_far_larger_than_the_lanes_get_through() {
+    let pool = pool(2);
+    let items: Vec<Vec<u8>> = (1..=6_u8).map(|n| vec![n; 3_000_000 + usize::from(n)]).collect();
+    let results = pool
+        .map(
+            |mut bytes: Vec<u8>| {
+                bytes.push(0);
+                bytes
+            },
+            items.clone(),
+        )
+        .unwrap();
+    for (item, result) in items.iter().zip(&results) {
+        assert!(result.len() == item.len() + 1 && result[..item.len()] == item[..]);
+    }
+}
+
+#[test]
+fn apply_async_results_can_be_asked_for_in_any_order() {
+    let pool = pool(2);
+    let mut results: Vec<_> = (0..50).map(|n| (n, pool.apply_async(square, n).unwrap())).collect();
+    while let Some((n, result)) = results.pop() {
+        assert_eq!(result.get().unwrap(), n * n);
+    }
+}
+
+#[test]
+fn a_result_that_is_not_there_yet_times_out_and_comes_later() {
+    let pool = pool(1);
+    let gate = Queue::<u8>::anonymous().unwrap();
+    let mut slow = pool.apply_async(|gate: Queue<u8>| gate.get().unwrap(), gate.clone()).unwrap();
+    assert!(!slow.is_ready());
+    assert!(matches!(slow.get_timeout(Duration::from_millis(20)), Err(TaskError::TimedOut)));
+    gate.put(&7).unwrap();
+    assert_eq!(slow.get_timeout(Duration::from_secs(30)).unwrap(), 7);
+}
+
+#[test]
+fn imap_unordered_yields_every_index_once_and_takes_no_more_than_its_share() {
+    use std::cell::Cell;
+    let (pool, taken, returned) = (pool(2), Cell::new(0_usize), Cell::new(0_usize));
+    let items = (0..500_u64).inspect(|_| {
+        taken.set(taken.get() + 1);
+        // One more: the one that is about to be handed out.
+        assert!(taken.get() - returned.get() <= 2 * 4 + 1);
+    });
+    let mut seen = BTreeSet::new();
+    for (index, result) in pool.imap_unordered(square, items).unwrap() {
+        returned.set(returned.get() + 1);
+        assert_eq!(result.unwrap(), square(index as u64));
+        assert!(seen.insert(index));
+    }
+    assert_eq!(seen.len(), 500);
+}
+
+#[test]
+fn a_panic_fails_its_item_with_message_and_place_and_the_lowest_index_is_reported() {
+    let pool = pool(2);
+    let pids: BTreeSet<u32> = pool.workers().into_iter().collect();
+    let error = pool.map(|n: u32| if n % 7 == 6 { panic!("no {n}") } else { n }, 0..100_u32).unwrap_err();
+    let TaskError::Panicked { index: 6, message, location: Some(location), .. } = error else {
+        panic!("{error:?}")
+    };
+    assert!(message == "no 6" && location.contains("pool.rs"), "{message} {location}");
+    // Panics cost no worker.
+    assert_eq!(pool.workers().into_iter().collect::<BTreeSet<_>>(), pids);
+    assert_eq!(pool.map(square, [3]).unwrap(), [9]);
+}
+
+#[test]
+fn a_killed_worker_costs_only_the_item_it_was_running() {
+    let pool = pool(2);
+    let results: Vec<(usize, Result<u32, TaskError>)> = pool
+        .imap_unordered(
+            |n: u32| {
+                if n == 5 {
+                    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+                }
+                n
+            },
+            0..40_u32,
+        )
+        .unwrap()
+        .collect();
+    assert_eq!(results.len(), 40);
+    for (index, result) in results {
+        match result {
+            Ok(n) => assert!(n as usize == index && index != 5),
+            Err(TaskError::WorkerDied { signal: 9, index: 5, pid }) => assert!(is_gone(pid)),
+            Err(error) => panic!("item {index}: {error:?}"),
+        }
+    }
+    eventually("the worker is replaced", || pool.workers().len() == 2);
+}
+
+#[test]
+fn the_rest_of_a_dead_workers_chunk_runs_elsewhere_and_nothing_runs_twice() {
+    let (pool, ran) = (pool(2), Queue::<u32>::options().bytes(1 << 20).anonymous().unwrap());
+    let run = |ran: &Queue<u32>, n: u32| {
+        ran.put(&n).unwrap();
+        if n == 3777 {
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+    };
+    let error = pool.map_with(&ran, run, 0..10_000_u32).unwrap_err();
+    assert!(matches!(error, TaskError::WorkerDied { signal: 9, index: 3777, .. }), "{error:?}");
+    let mut all: Vec<u32> = std::iter::from_fn(|| ran.try_get().ok()).collect();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..10_000));
+}
+
+#[test]
+fn retries_are_per_item_and_end() {
+    isolate();
+    let pool = Pool::builder().processes(2).retries(2).build().unwrap();
+    let tries = Queue::<u32>::anonymous().unwrap();
+    let run = |tries: &Queue<u32>, n: u32| {
+        if n == 3 || (n == 8 && tries.is_empty()) {
+            tries.put(&n).unwrap();
+            nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+        }
+        n
+    };
+    let error = pool.map_with(&tries, run, 0..20_u32).unwrap_err();
+    assert!(matches!(error, TaskError::WorkerDied { index: 3, .. }), "{error:?}");
+    let tries: Vec<u32> = std::iter::from_fn(|| tries.try_get().ok()).collect();
+    assert_eq!(tries.iter().filter(|&&n| n == 3).count(), 3);
+    assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
+}
+
+#[test]
+fn a_worker_that_exits_is_reported_with_its_code() {
+    let error = pool(1).apply(|code: i32| std::process::exit(code), 7).map(|_: ()| ()).unwrap_err();
+    assert!(matches!(error, TaskError::WorkerExited { code: 7, index: 0, .. }), "{error:?}");
+}
+
+#[test]
+fn idle_workers_may_be_killed_at_any_time() {
+    let pool = pool(2);
+    for _ in 0..5 {
+        let pids = pool.workers();
+        pids.iter().copied().for_each(kill);
+        eventually("workers are replaced", || {
+            let now = pool.workers();
+            now.len() == 2 && now.iter().all(|pid| !pids.contains(pid))
+        });
+        assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn workers_killed_at_random_cost_at_most_one_item_each_time() {
+    isolate();
+    let pool = Pool::builder().processes(3).retries(1000).build().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (pool, done) = (&pool, &done);
+        let killer = scope.spawn(move || {
+            let mut killed = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                if let Some(&pid) = pool.workers().first() {
+                    kill(pid);
+                    killed += 1;
+                }
+                std::thread::sleep(Duration::from_millis(15));
+            }
+            killed
+        });
+        let work = |n: u64| (0..n % 2000 * 20).fold(n, |sum, i| sum.wrapping_add(std::hint::black_box(i)));
+        let results = pool.map(work, 0..20_000_u64).unwrap();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(killer.join().unwrap() > 3);
+        assert!(results.into_iter().eq((0..20_000_u64).map(work)));
+    });
+}
+
+#[test]
+fn a_closed_pool_finishes_what_it_has_and_takes_no_more() {
+    let mut pool = pool(2);
+    assert!(matches!(pool.join(), Err(PoolError::StillOpen)));
+    let pids = pool.workers();
+    let open: Vec<_> = (0..100).map(|n| pool.apply_async(square, n).unwrap()).collect();
+    pool.close();
+    assert!(matches!(pool.apply(square, 1), Err(TaskError::Closed)));
+    pool.join().unwrap();
+    assert!(pids.into_iter().all(is_gone));
+    assert!(open.into_iter().map(|result| result.get().unwrap()).eq((0..100).map(square)));
+}
+
+#[test]
+fn terminate_cancels_what_is_open_and_reaps_the_workers() {
+    let mut pool = pool(2);
+    let (pids, gate) = (pool.workers(), Queue::<u8>::anonymous().unwrap());
+    let wait = |gate: Queue<u8>| gate.get().is_ok();
+    let open: Vec<_> = (0..10).map(|_| pool.apply_async(wait, gate.clone()).unwrap()).collect();
+    pool.terminate();
+    for result in open {
+        assert!(matches!(result.get(), Err(TaskError::Cancelled)));
+    }
+    pool.join().unwrap();
+    assert!(pids.into_iter().all(is_gone));
+}
+
+#[test]
+fn a_dropped_pool_leaves_no_worker_and_open_results_are_cancelled() {
+    let pool = pool(2);
+    let (pids, gate) = (pool.workers(), Queue::<u8>::anonymous().unwrap());
+    let open = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone()).unwrap();
+    drop(pool);
+    assert!(pids.into_iter().all(is_gone));
+    assert!(matches!(open.get(), Err(TaskError::Cancelled)));
+}
+
+#[test]
+fn many_threads_may_share_a_pool() {
+    let pool = pool(2);
+    std::thread::scope(|scope| {
+        for thread in 0..8_u64 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for n in 0..50 {
+                    assert_eq!(pool.apply(square, thread * 100 + n).unwrap(), square(thread * 100 + n));
+                }
+                let items = thread * 1000..thread * 1000 + 500;
+                assert!(pool.map(square, items.clone()).unwrap().into_iter().eq(items.map(square)));
+            });
+        }
+    });
+}
+
+#[test]
+fn an_iterator_dropped_half_way_leaves_the_pool_usable() {
+    let pool = pool(2);
+    let mut results = pool.imap_unordered(square, 0..1_000_000).unwrap();
+    assert!(results.by_ref().take(10).all(|(_, result)| result.is_ok()));
+    drop(results);
+    assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
+}
+
+#[test]
+fn a_panic_in_an_iterator_an_encoder_or_a_decoder_leaves_the_pool_usable() {
+    #[derive(serde::Deserialize)]
+    struct Hostile(u8);
+    impl serde::Serialize for Hostile {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            assert!(self.0 != 1, "while encoding");
+            serializer.serialize_u8(self.0)
+        }
+    }
+    struct Unreadable;
+    impl serde::Serialize for Unreadable {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_unit()
+        }
+    }
+    impl<'de> serde::Deserialize<'de> for Unreadable {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("while decoding")
+        }
+    }
+    let pool = pool(2);
+    let items = (0..10_u64).map(|n| if n == 5 { panic!("while iterating") } else { n });
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.map(square, items)));
+    assert!(caught.is_err());
+    let items = || [Hostile(0), Hostile(1)];
+    let map = || pool.map(|item: Hostile| item.0, items());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(map)).is_err());
+    let error = pool.apply(|_: Unreadable| 1, Unreadable).unwrap_err();
+    assert!(
+        matches!(&error, TaskError::Panicked { message, .. } if message == "while decoding"),
+        "{error:?}"
+    );
+    assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
+}
+
+#[test]
+fn a_pool_of_no_workers_is_refused() {
+    assert!(matches!(Pool::builder().processes(0).build(), Err(PoolError::NoWorkers)));
+}
