@@ -29,6 +29,13 @@ impl Scratch {
         Self { namespace: Namespace::private(), _watchdog: Watchdog::for_seconds(seconds) }
     }
 
+    /// A namespace that is not private: other tests that register do not sweep it while nobody is in it.
+    #[must_use]
+    pub fn unswept() -> Self {
+        let namespace = Namespace::new(&Namespace::private().name().replace("private", "test")).unwrap();
+        Self { namespace, _watchdog: Watchdog::start() }
+    }
+
     /// The names in the namespace, the registry included.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
