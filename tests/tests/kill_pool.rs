@@ -111,7 +111,7 @@ fn the_workers_of_a_killed_pool_die_with_it_and_leave_nothing() {
     let is_left = |entry: &procession::Entry| !entry.attached && !entry.is_registry();
     let links_of_the_dead = || {
         procession::gc::collect(Some(&namespace), procession::gc::Options::default()).unwrap();
-        namespace.list().unwrap().iter().any(|entry| is_left(entry))
+        namespace.list().unwrap().iter().any(&is_left)
     };
     while links_of_the_dead() {
         assert!(start.elapsed() < Duration::from_secs(30), "left: {:?}", namespace.list());

@@ -135,9 +135,7 @@ impl ProcessBuilder {
     fn start(self, entry: EntryRef, arguments: &[u8], carried: Carried) -> Result<Arc<Child>, SpawnError> {
         // Whoever starts children forever must not collect zombies forever.
         drop(children::running());
-        if children::is_closed() {
-            return Err(SpawnError::Exiting);
-        }
+        let starting = children::starting()?;
         let lineage = children::next_lineage();
         let name = self.name.clone().unwrap_or_else(|| default_name(&lineage));
         let daemon = self.daemon.unwrap_or(myself().daemon);
@@ -176,7 +174,9 @@ impl ProcessBuilder {
         };
         let pid = same_program(&start).map_err(kernel("posix_spawn"))?;
         let plan = Plan { name: name.clone(), daemon, detached: self.detached, report, carried };
-        children::adopt(Child::new(pid, plan)?)
+        let adopted = children::adopt(Child::new(pid, plan)?);
+        drop(starting);
+        adopted
     }
 
     /// Ours, unless the builder's environment names another one.

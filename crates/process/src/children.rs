@@ -12,7 +12,7 @@ use procession_shm::Carried;
 use procession_sys::pidfd;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 const ECHILD: i32 = 10;
@@ -163,6 +163,8 @@ struct Table {
     owner: u32,
     /// How many children were ever started: the last number in the next default name.
     started: u32,
+    /// How many children are being started now, and not yet in `running`.
+    starting: u32,
     /// Whether this process is exiting.
     closed: bool,
     running: Vec<Arc<Child>>,
@@ -172,11 +174,12 @@ struct Table {
 
 impl Table {
     const fn new(owner: u32) -> Self {
-        Self { owner, started: 0, closed: false, running: Vec::new(), this: None }
+        Self { owner, started: 0, starting: 0, closed: false, running: Vec::new(), this: None }
     }
 }
 
 static TABLE: Mutex<Table> = Mutex::new(Table::new(0));
+static STARTED: Condvar = Condvar::new();
 
 fn table() -> MutexGuard<'static, Table> {
     let mut table = lock(&TABLE);
@@ -222,9 +225,40 @@ pub(crate) fn adopt(child: Child) -> Result<Arc<Child>, SpawnError> {
     Err(SpawnError::Exiting)
 }
 
-/// Whether this process is exiting.
-pub(crate) fn is_closed() -> bool {
-    table().closed
+/// The right to start a child; while it lives, [`await_starts`] waits.
+#[derive(Debug)]
+pub(crate) struct Starting(u32);
+
+/// Announces that a child is about to be started.
+///
+/// # Errors
+/// [`SpawnError::Exiting`].
+pub(crate) fn starting() -> Result<Starting, SpawnError> {
+    let mut table = table();
+    if table.closed {
+        return Err(SpawnError::Exiting);
+    }
+    table.starting += 1;
+    Ok(Starting(table.owner))
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let mut table = table();
+        // A fork made meanwhile has a table of its own.
+        if table.owner == self.0 {
+            table.starting -= 1;
+            STARTED.notify_all();
+        }
+    }
+}
+
+/// Waits until every child that was being started is either in the table or dead.
+pub(crate) fn await_starts() {
+    let mut table = table();
+    while table.starting > 0 {
+        table = STARTED.wait(table).unwrap_or_else(PoisonError::into_inner);
+    }
 }
 
 /// From now on no child is added; those that still run.

@@ -37,18 +37,42 @@ extern "C" fn settle() {
 fn settle_children() {
     let children = children::close().into_iter().filter(|child| !child.detached);
     let (daemons, others): (Vec<_>, Vec<_>) = children.partition(|child| child.daemon);
-    terminate(&daemons);
+    terminate(&daemons, GRACE);
     for child in others {
         drop(child.wait(None));
     }
 }
 
-fn terminate(daemons: &[Arc<Child>]) {
-    for child in daemons {
+/// Ends all children of this process, daemons or not, and lets none start any more: for a program that was told to end
+/// by a signal. They get SIGTERM, and those that still run after `grace` get SIGKILL. Detached children are left
+/// alone. When it returns, the others have ended.
+///
+/// ```
+/// use procession_process::Process;
+/// use std::time::Duration;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let child = Process::spawn(|()| loop { std::thread::park() }, ())?;
+///     procession_process::end_children(Duration::from_secs(2));
+///     assert!(!child.is_alive());
+///     assert!(Process::spawn(|()| (), ()).is_err());
+///     Ok(())
+/// }
+/// ```
+pub fn end_children(grace: Duration) {
+    drop(children::close());
+    children::await_starts();
+    let children: Vec<_> = children::running().into_iter().filter(|child| !child.detached).collect();
+    terminate(&children, grace);
+}
+
+fn terminate(children: &[Arc<Child>], grace: Duration) {
+    for child in children {
         drop(child.signal(SIGTERM));
     }
-    let deadline = Instant::now() + GRACE;
-    for child in daemons {
+    let deadline = Instant::now() + grace;
+    for child in children {
         let left = deadline.saturating_duration_since(Instant::now());
         if !matches!(child.wait(Some(left)), Ok(Some(_))) {
             drop(child.signal(SIGKILL));

@@ -24,6 +24,7 @@ pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
+pub use exit::end_children;
 pub use init::init;
 pub use pool::{AsyncResult, ImapUnordered, Pool, PoolBuilder, PoolError, TaskError};
 pub use process::Process;

@@ -4,9 +4,15 @@ pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
     ParentProcess, Pool, PoolBuilder, PoolError, Process, ProcessBuilder, ProcessError, SpawnError,
-    TaskError, active_children, current_process, init, parent_process, take_inherited, test_support,
+    TaskError, active_children, current_process, end_children, init, parent_process, take_inherited,
+    test_support,
 };
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
 pub use procession_sync::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+
+/// The example of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -2,7 +2,7 @@
 //!
 //! Every protocol calls [`crash_point`] after each store, CAS and system call that others can see. In an
 //! ordinary build the call is nothing. With `--cfg procession_chaos` a process can be armed, by
-//! [`arm`] or by the environment (`PROCESSION_CRASH=label#nth:kill`), to SIGKILL or SIGSTOP itself at the
+//! `arm` or by the environment (`PROCESSION_CRASH=label#nth:kill`), to SIGKILL or SIGSTOP itself at the
 //! n-th time it passes a label.
 
 /// Dies or stops here when armed for `label`; compiled out unless `cfg(procession_chaos)`.
@@ -65,8 +65,9 @@ mod armed {
             };
             *plan = None;
             drop(plan);
+            let myself = std::process::id().cast_signed();
             // SAFETY: sends a signal to this process; no memory is involved.
-            unsafe { libc::kill(std::process::id().cast_signed(), signal) };
+            unsafe { libc::kill(myself, signal) };
             if signal == libc::SIGKILL {
                 loop {
                     std::hint::spin_loop();

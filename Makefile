@@ -1,0 +1,80 @@
+# Everything that can be done with this repository. CI runs `make check` and nothing else.
+# JOBS=1 keeps cargo to one compiler at a time.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint doc bench soak check chaos toolchain
+
+CARGO ?= cargo
+cargo_jobs := $(if $(JOBS),-j$(JOBS))
+# nextest calls its build jobs by another name.
+nextest_jobs := $(if $(JOBS),--build-jobs $(JOBS))
+have_nextest := $(shell $(CARGO) nextest --version 2>/dev/null)
+
+# Crash points exist under this cfg alone; a target directory of its own keeps the ordinary build whole.
+chaos_env := RUSTFLAGS="$(RUSTFLAGS) --cfg procession_chaos" CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target}/chaos
+
+# Text that most systems have.
+texts := $(wildcard /usr/share/common-licenses /usr/share/doc)
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: toolchain ## the command and the libraries, in release mode
+	$(CARGO) build $(cargo_jobs) --release
+
+demo: toolchain ## a pool of processes at work: sums, then the words of real files
+	$(CARGO) build $(cargo_jobs) --release -p procession-cli
+	@bin="$${CARGO_TARGET_DIR:-target}/release/procession"; set -e; \
+	echo; echo "== procession demo pool-map"; "$$bin" demo pool-map; \
+	echo; echo "== procession demo word-count: this repository"; \
+	"$$bin" demo word-count --top 10 bin crates tests docs README.md CHANGELOG.md; \
+	if [ -n "$(texts)" ]; then \
+		echo; echo "== procession demo word-count: $(texts)"; \
+		"$$bin" demo word-count --top 10 $(texts); \
+	fi
+
+ifdef have_nextest
+run_tests = $(CARGO) nextest run $(nextest_jobs)
+else
+run_tests = $(CARGO) test $(cargo_jobs) --all-targets
+endif
+
+test: toolchain ## all tests: units, processes, the command, documentation, kills at every crash point
+	$(run_tests) --workspace
+	$(CARGO) test $(cargo_jobs) --workspace --doc
+	@$(MAKE) --no-print-directory chaos
+
+chaos: toolchain ## the tests that need crash points compiled in
+	$(chaos_env) $(run_tests) -p procession-tests
+
+soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), a thousand processes
+	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
+	$(CARGO) run $(cargo_jobs) --release -p procession-cli -- demo process --count 1000
+
+lint: toolchain ## formatting, clippy with and without crash points, documentation, dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
+	$(chaos_env) $(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory doc
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed: dependencies are not checked (cargo install cargo-deny)"; fi
+
+doc: toolchain ## the documentation, without a warning
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(cargo_jobs) --workspace --no-deps
+
+bench: toolchain ## us and our rivals, side by side
+	$(CARGO) run $(cargo_jobs) --release -p procession-bench
+
+check: lint test ## what must pass before anything is merged
+
+# Rust is the user's to install; a C compiler is needed for linking and comes from the system.
+toolchain:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is not installed: see https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev make pkg-config; \
+		else echo "a C compiler is needed for linking: install gcc"; exit 1; fi; }
+	@for component in rustfmt clippy; do \
+		$(CARGO) $${component/rust/} --version >/dev/null 2>&1 || { ! command -v rustup >/dev/null || rustup component add $$component; }; \
+	done

@@ -1,0 +1,64 @@
+//! What can be typed.
+
+use crate::broom::BroomArgs;
+use crate::collect::CollectArgs;
+use crate::demo::Demo;
+use crate::list::ListArgs;
+use crate::remove::RemoveArgs;
+use crate::run::{RunArgs, WorkerArgs};
+use clap::{Parser, Subcommand};
+use procession::{Namespace, OpenError};
+
+/// Separate processes that coordinate through shared memory and survive kill -9.
+#[derive(Debug, Parser)]
+#[command(name = "procession", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// The namespace of the objects; otherwise what PROCESSION_NAMESPACE says, or `default`.
+    #[arg(short = 'N', long, global = true, value_name = "NAME", value_parser = namespace)]
+    pub(crate) namespace: Option<Namespace>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the demos, or run one: separate processes on shared memory, with a checked result.
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo {
+        #[command(subcommand)]
+        demo: Option<Demo>,
+    },
+    Run(RunArgs),
+    Ls(ListArgs),
+    Rm(RemoveArgs),
+    Gc(CollectArgs),
+    #[command(name = "__worker", hide = true)]
+    Worker(WorkerArgs),
+    #[command(name = "__broom", hide = true)]
+    Broom(BroomArgs),
+}
+
+fn namespace(name: &str) -> Result<Namespace, OpenError> {
+    Namespace::new(name)
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  procession demo                            what there is to see
+  procession demo word-count --top 5 src     count words with one process per CPU
+  procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
+  procession ls --all                        every object of yours, in every namespace
+  procession gc --all                        remove what dead processes left behind
+
+Exit codes:
+  0 done   1 a result is wrong or incomplete   2 wrong usage   66 no such object
+  77 not permitted   125 procession itself failed   126, 127 the command of `run`
+  cannot be run, was not found   128+n ended by signal n (130 after Ctrl-C)";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  procession demo pool-map --workers 4
+  procession demo word-count --json . | jq .words
+
+Kill any worker while a demo runs (`kill -9`): the result stays the same.";

@@ -1,0 +1,37 @@
+//! `procession gc`: removes what dead processes left behind.
+
+use crate::exit::Failure;
+use crate::output;
+use procession::{Entry, Namespace, gc};
+
+/// Remove what dead processes left behind.
+///
+/// That is: ephemeral and anonymous objects that nobody is attached to, all of a private namespace whose processes
+/// are gone, and registries that nobody needs. A named object is never garbage by itself: what was put into a queue
+/// is there for the next process.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  procession gc --all --dry-run\n  procession -N build gc --unused")]
+pub(crate) struct CollectArgs {
+    /// Only say what would be removed.
+    #[arg(long)]
+    dry_run: bool,
+    /// Also remove named objects that no process is attached to, with all that is in them.
+    #[arg(long)]
+    unused: bool,
+    /// In all your namespaces.
+    #[arg(long, conflicts_with = "namespace")]
+    all: bool,
+}
+
+/// # Errors
+/// When `/dev/shm` cannot be read.
+pub(crate) fn run(args: &CollectArgs) -> Result<(), Failure> {
+    let namespace = if args.all { None } else { Some(Namespace::current()?) };
+    let options = gc::Options { dry_run: args.dry_run, unused: args.unused };
+    let removed = gc::collect(namespace.as_ref(), options)?;
+    let verb = if args.dry_run { "would remove" } else { "removed" };
+    for Entry { namespace, name, .. } in &removed {
+        output::line(format_args!("{verb} {}/{}", namespace.name(), output::printable(name)))?;
+    }
+    Ok(())
+}

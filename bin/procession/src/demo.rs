@@ -1,0 +1,51 @@
+//! The demos: one file each, written against what any program can use.
+
+mod pool_map;
+mod process;
+mod queue;
+mod word_count;
+
+use crate::args::Cli;
+use crate::exit::Failure;
+use crate::{interrupt, output};
+use clap::{CommandFactory, Subcommand};
+use procession::Namespace;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Demo {
+    Process(process::Args),
+    Queue(queue::Args),
+    PoolMap(pool_map::Args),
+    WordCount(word_count::Args),
+}
+
+/// Prints the demos, one line each.
+pub(crate) fn list() -> Result<(), Failure> {
+    let cli = Cli::command();
+    let demos = cli.find_subcommand("demo").into_iter().flat_map(clap::Command::get_subcommands);
+    for demo in demos.filter(|demo| demo.get_name() != "help") {
+        let about = demo.get_about().map(ToString::to_string).unwrap_or_default();
+        output::line(format_args!("{:<12} {about}", demo.get_name()))?;
+    }
+    output::line("\nRun one: procession demo NAME; its options: procession demo NAME --help")
+}
+
+/// Runs one demo in a namespace of its own, which goes when its last process has gone, however that was.
+pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
+    let namespace = Namespace::private();
+    if !namespace.enter() {
+        return Err(Failure::Wrong("this process already uses another namespace".to_owned()));
+    }
+    interrupt::watch(namespace)?;
+    match demo {
+        Demo::Process(args) => process::run(args),
+        Demo::Queue(args) => queue::run(args),
+        Demo::PoolMap(args) => pool_map::run(args),
+        Demo::WordCount(args) => word_count::run(args),
+    }
+}
+
+/// The check at the end of a demo.
+fn must_hold(holds: bool, otherwise: &str) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(Failure::Wrong(format!("this must not happen: {otherwise}"))) }
+}

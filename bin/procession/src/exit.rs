@@ -1,0 +1,112 @@
+//! How the command ends: one table of exit codes.
+
+use crate::output;
+use procession::OpenError;
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+/// Why the command did not do what was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line was not understood, or asked for help.
+    CommandLine(clap::Error),
+    /// The command line makes no sense.
+    Usage(String),
+    /// Nobody reads stdout any more: nothing is left to be said.
+    ClosedPipe,
+    /// A result that must hold does not.
+    Wrong(String),
+    /// Done, but for what was already reported.
+    Incomplete,
+    /// The objects that this command was told to remove, and those that it could not.
+    Objects(Vec<OpenError>),
+    /// The command of `run` cannot be run.
+    NotRunnable { code: u8, message: String },
+    /// The command of `run` failed with this code.
+    Command(u8),
+    /// Anything else.
+    Error(Box<dyn Error + Send + Sync>),
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(Box::new(error))
+    }
+}
+
+const SUCCESS: u8 = 0;
+const INCOMPLETE: u8 = 1;
+const USAGE: u8 = 2;
+const NO_SUCH_OBJECT: u8 = 66;
+const NOT_PERMITTED: u8 = 77;
+const OWN_FAILURE: u8 = 125;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_FOUND: u8 = 127;
+/// Plus the number of the signal.
+pub(crate) const SIGNALED: u8 = 128;
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::ClosedPipe => SUCCESS,
+            Self::Wrong(_) | Self::Incomplete => INCOMPLETE,
+            Self::Usage(_) => USAGE,
+            Self::CommandLine(message) => u8::try_from(message.exit_code()).unwrap_or(USAGE),
+            Self::NotRunnable { code, .. } | Self::Command(code) => *code,
+            Self::Objects(errors) => errors.first().map_or(OWN_FAILURE, code_of_object),
+            Self::Error(error) => match error.downcast_ref::<OpenError>() {
+                Some(error) => code_of_object(error),
+                None => OWN_FAILURE,
+            },
+        }
+    }
+
+    fn say(&self) {
+        match self {
+            Self::ClosedPipe | Self::Incomplete | Self::Command(_) => {}
+            // Help goes to stdout and mistakes to stderr; nobody may be reading either.
+            Self::CommandLine(message) => drop(message.print()),
+            Self::Usage(text) | Self::Wrong(text) | Self::NotRunnable { message: text, .. } => {
+                output::warn(text);
+            }
+            Self::Objects(errors) => errors.iter().for_each(|error| match error {
+                // The library's advice is for programs.
+                OpenError::NotFound { object } => output::warn(&format!("no object {object}")),
+                error => output::warn(&with_causes(error)),
+            }),
+            Self::Error(error) => output::warn(&with_causes(error.as_ref())),
+        }
+    }
+}
+
+fn code_of_object(error: &OpenError) -> u8 {
+    match error {
+        OpenError::InvalidName { .. } => USAGE,
+        OpenError::NotFound { .. } => NO_SUCH_OBJECT,
+        OpenError::WrongOwner { .. } | OpenError::WrongMode { .. } => NOT_PERMITTED,
+        OpenError::Os { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => NOT_PERMITTED,
+        _ => OWN_FAILURE,
+    }
+}
+
+/// The error and what caused it, in one line.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
+    // A transparent error says the same as its cause.
+    parts.dedup();
+    parts.join(": ")
+}
+
+/// Says what went wrong, if anything did, and what to exit with.
+pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
+    let code = match outcome {
+        Ok(()) => SUCCESS,
+        Err(failure) => {
+            failure.say();
+            failure.code()
+        }
+    };
+    code.into()
+}

@@ -1,0 +1,107 @@
+//! Everything that is printed: results on stdout, all else on stderr.
+
+use crate::exit::Failure;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+/// One line on stdout.
+///
+/// # Errors
+/// [`Failure::ClosedPipe`] when nobody reads it.
+pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
+    written(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// One JSON document on stdout.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)?;
+    line(text)
+}
+
+/// A line for people on stderr; when nobody reads that, there is nobody to tell.
+pub(crate) fn warn(text: &str) {
+    drop(writeln!(io::stderr().lock(), "procession: {text}"));
+}
+
+fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ClosedPipe),
+        other => Ok(other?),
+    }
+}
+
+/// On which side of its column a cell stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// Rows in aligned columns on stdout, under a heading.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn table(heading: &[(&str, Align)], rows: &[Vec<String>]) -> Result<(), Failure> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(heading.get(column).map(|(title, _)| title.len())).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let aligned = |cells: &[&str]| {
+        let columns = cells.iter().zip(heading).zip(&widths);
+        let padded = columns.map(|((cell, (_, align)), &width)| match align {
+            Align::Left => format!("{cell:<width$}"),
+            Align::Right => format!("{cell:>width$}"),
+        });
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    line(aligned(&heading.iter().map(|(title, _)| *title).collect::<Vec<_>>()))?;
+    for row in rows {
+        line(aligned(&row.iter().map(String::as_str).collect::<Vec<_>>()))?;
+    }
+    Ok(())
+}
+
+/// A progress bar on stderr; invisible when that is no terminal.
+pub(crate) fn progress(what: &str, length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(length as u64).with_message(what.to_owned());
+    let style = ProgressStyle::with_template("{msg:>12} {wide_bar} {pos}/{len} {elapsed}");
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// Text from a file or a file name, harmless to a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let harmless = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(harmless).collect()
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev();
+    groups.map(String::from_utf8_lossy).collect::<Vec<_>>().join(",")
+}
+
+/// `1 file`, `2,000 files`.
+pub(crate) fn number_of(number: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{grouped, number_of, printable};
+
+    #[test]
+    fn numbers_and_text_for_people() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!([0, 1, 2000].map(|n| number_of(n, "file")), ["0 files", "1 file", "2,000 files"]);
+        assert_eq!(printable("wörter\x1b[2J\n"), "wörter\\u{1b}[2J\\n");
+    }
+}

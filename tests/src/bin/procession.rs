@@ -1,0 +1,5 @@
+//! The command, built as a program of the tests' own.
+
+fn main() -> std::process::ExitCode {
+    procession_cli::main()
+}

@@ -1,0 +1,153 @@
+//! Runs the command as its users do, and never for ever.
+
+use procession::Namespace;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer.
+pub(crate) fn until<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + WATCHDOG;
+    loop {
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The command, with nothing of ours in its environment.
+pub(crate) fn procession<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_procession"));
+    command.env_remove("PROCESSION_NAMESPACE").args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What a finished command said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
+/// Runs the command to its end.
+pub(crate) fn run<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Said {
+    Running::start(&mut procession(arguments)).end()
+}
+
+/// A command that runs; killed if the test forgets it.
+pub(crate) struct Running {
+    child: Child,
+    lines: Receiver<String>,
+    stdout: String,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let stderr = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stderr.read_to_end(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        Self { child, lines, stdout: String::new(), stderr: Some(stderr) }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line on stdout that begins so.
+    pub(crate) fn line(&mut self, beginning: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(WATCHDOG);
+            let line = line.unwrap_or_else(|_| panic!("no {beginning:?} after {:?}", self.stdout));
+            self.stdout += &format!("{line}\n");
+            if line.starts_with(beginning) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        send(self.pid(), signal);
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn end(mut self) -> Said {
+        let status = until("the command to end", || self.child.try_wait().unwrap());
+        while let Ok(line) = self.lines.recv_timeout(WATCHDOG) {
+            self.stdout += &format!("{line}\n");
+        }
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        Said { status, stdout: std::mem::take(&mut self.stdout), stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub(crate) fn send(pid: u32, signal: nix::sys::signal::Signal) {
+    // It may have ended.
+    let _: nix::Result<()> = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), signal);
+}
+
+/// The fields of `/proc/<pid>/stat` from the state on, unless the process is gone or a zombie.
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<String> = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect();
+    (!matches!(fields.first()?.as_str(), "Z" | "X")).then_some(fields)
+}
+
+/// Whether the process runs.
+pub(crate) fn runs(pid: u32) -> bool {
+    stat(pid).is_some()
+}
+
+/// The processes that `parent` started and that run.
+pub(crate) fn children_of(parent: u32) -> BTreeSet<u32> {
+    let pids =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| stat(pid).is_some_and(|fields| fields[1] == parent.to_string())).collect()
+}
+
+/// The private namespace that one of these processes made.
+pub(crate) fn namespace_of(pids: &BTreeSet<u32>) -> Option<Namespace> {
+    let made = |entry: &procession::Entry| {
+        let header = entry.header.as_ref().ok();
+        entry.namespace.is_private() && header.is_some_and(|header| pids.contains(&header.creator))
+    };
+    procession::list_all().unwrap().into_iter().find(made).map(|entry| entry.namespace)
+}
+
+/// Waits until nothing of the namespace is left.
+pub(crate) fn is_empty(namespace: &Namespace) -> bool {
+    namespace.list().unwrap().is_empty()
+}

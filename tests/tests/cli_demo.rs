@@ -1,0 +1,141 @@
+//! The demos: their results, and what becomes of them when somebody kills.
+#![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
+#![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
+
+mod cli;
+
+use cli::{Running, children_of, is_empty, namespace_of, procession, run, runs, send, until};
+use nix::sys::signal::Signal;
+use procession::Namespace;
+use std::collections::BTreeSet;
+
+/// Long enough to be killed in the middle.
+const LONG: [&str; 6] = ["demo", "pool-map", "--numbers", "200000", "--workers", "2"];
+
+#[test]
+fn process_squares_every_number_in_a_process_of_its_own() {
+    let said = run(["demo", "process", "--count", "20", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+    let field = |line: &str, index: usize| line.split([' ', ',', ':']).nth(index).unwrap().to_owned();
+    let lines: Vec<_> = said.stdout.lines().filter(|line| line.starts_with("Process-")).collect();
+    assert_eq!(lines.len(), 20, "{said:?}");
+    assert_eq!(lines.iter().map(|line| field(line, 3)).collect::<BTreeSet<_>>().len(), 20, "{said:?}");
+    assert!(lines[7].starts_with("Process-8, pid ") && lines[7].ends_with(": 7 * 7 = 49"), "{said:?}");
+}
+
+#[test]
+fn queue_drains_ten_powers_in_order() {
+    let said = run(["demo", "queue", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+    let powers = |kind: &str| -> Vec<u64> {
+        let lines = said.stdout.lines().filter_map(|line| line.strip_suffix(kind));
+        lines.map(|number| number.trim().parse().unwrap()).collect()
+    };
+    assert_eq!((powers("(square)"), powers("(cube)")), (vec![0, 1, 4, 9, 16], vec![0, 1, 8, 27, 64]));
+}
+
+#[test]
+fn pool_map_equals_the_serial_sums() {
+    for (workers, shown) in [("1", "for 1 worker\n"), ("3", "for 3 workers\n")] {
+        let said = run(["demo", "pool-map", "--quick", "--workers", workers]);
+        assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+        assert!(said.stdout.contains("results identical"), "{said:?}");
+        assert!(said.stdout.contains(shown), "{said:?}");
+    }
+}
+
+#[test]
+fn a_demo_ignores_the_namespace_of_its_surroundings_and_leaves_nothing() {
+    let said =
+        Running::start(procession(["demo", "queue"]).env("PROCESSION_NAMESPACE", "tests-demo-outer")).end();
+    assert_eq!(said.code(), Some(0), "{said:?}");
+    assert!(is_empty(&Namespace::new("tests-demo-outer").unwrap()));
+}
+
+/// A demo in the middle of its work: with its workers and its namespace.
+fn in_the_middle() -> (Running, BTreeSet<u32>, Namespace) {
+    let mut running = Running::start(&mut procession(LONG));
+    running.line("pool start");
+    let workers = children_of(running.pid());
+    assert_eq!(workers.len(), 2);
+    let everybody = workers.iter().copied().chain([running.pid()]).collect();
+    let namespace = namespace_of(&everybody).unwrap();
+    (running, workers, namespace)
+}
+
+#[test]
+fn a_killed_worker_changes_nothing() {
+    let mut running =
+        Running::start(&mut procession(["demo", "pool-map", "--numbers", "15000", "--workers", "2"]));
+    running.line("pool start");
+    for _ in 0..3 {
+        let workers = children_of(running.pid());
+        for &pid in workers.iter().take(1) {
+            send(pid, Signal::SIGKILL);
+        }
+        until("another worker", || {
+            let now = children_of(running.pid());
+            (now.difference(&workers).count() > 0 || !running.is_running()).then_some(())
+        });
+    }
+    let said = running.end();
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.stdout.contains("results identical"), "{said:?}");
+}
+
+#[test]
+fn a_signal_ends_the_demo_its_workers_and_its_namespace() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let (running, workers, namespace) = in_the_middle();
+        running.signal(signal);
+        let said = running.end();
+        assert_eq!((said.code(), said.stderr.as_str()), (Some(code), ""), "{said:?}");
+        assert!(!workers.into_iter().any(runs), "a worker lives on after {signal}");
+        assert!(is_empty(&namespace), "{:?}", namespace.list());
+    }
+}
+
+#[test]
+fn ctrl_c_reaches_everybody_at_once_and_ends_as_well() {
+    let (running, workers, namespace) = in_the_middle();
+    for &pid in &workers {
+        send(pid, Signal::SIGINT);
+    }
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.end().code(), Some(130));
+    until("the workers to end", || (!workers.iter().copied().any(runs)).then_some(()));
+    assert!(is_empty(&namespace), "{:?}", namespace.list());
+}
+
+#[test]
+fn a_signal_at_any_time_ends_the_demo() {
+    for step in 0..8_u32 {
+        let mut running = Running::start(&mut procession(LONG));
+        // From before there is any worker to after the pool is up.
+        until("the demo to get somewhere", || {
+            let workers = children_of(running.pid()).len() as u32;
+            (workers >= step / 4 || !running.is_running()).then_some(())
+        });
+        std::thread::yield_now();
+        running.signal(Signal::SIGTERM);
+        let pid = running.pid();
+        let said = running.end();
+        // Before the handler is there, the signal does what it always does.
+        assert!(matches!(said.code(), Some(143) | None), "{said:?}");
+        until("the workers to end", || children_of(pid).is_empty().then_some(()));
+        if said.code() == Some(143) {
+            assert_eq!(namespace_of(&[pid].into()), None);
+        }
+    }
+}
+
+#[test]
+fn a_killed_demo_leaves_no_process_and_gc_removes_the_rest() {
+    let (running, workers, namespace) = in_the_middle();
+    running.signal(Signal::SIGKILL);
+    drop(running.end());
+    until("the workers to die", || (!workers.iter().copied().any(runs)).then_some(()));
+    let said = run(["gc", "--all"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+    assert!(is_empty(&namespace), "{:?}", namespace.list());
+}

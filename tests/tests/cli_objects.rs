@@ -1,0 +1,152 @@
+//! `procession ls`, `rm` and `gc` on objects of a namespace of their own.
+#![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
+#![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
+
+mod cli;
+
+use cli::{is_empty, run};
+use procession::{Lock, Namespace, Process, Queue, gc};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+
+procession::test_support!();
+
+/// A namespace for one test, which leaves nothing.
+struct Place(Namespace);
+
+impl Place {
+    fn new(test: &str) -> Self {
+        Self(Namespace::new(&format!("tests-cli-{test}-{}", std::process::id())).unwrap())
+    }
+
+    fn run(&self, arguments: &[&str]) -> cli::Said {
+        run([&["-N", self.0.name()], arguments].concat())
+    }
+
+    fn json(&self) -> Vec<Value> {
+        let said = self.run(&["ls", "--json"]);
+        assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+        serde_json::from_str::<Value>(&said.stdout).unwrap().as_array().unwrap().clone()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        PathBuf::from("/dev/shm").join(self.0.file_name(name))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for entry in self.0.list().unwrap() {
+            fs::remove_file(self.file(&entry.name)).unwrap();
+        }
+    }
+}
+
+/// Makes a queue and a lock in another process, which ends: nobody is attached to them.
+fn leave_objects(namespace: &Namespace) {
+    let make = |namespace: String| {
+        let namespace = Namespace::new(&namespace).unwrap();
+        let jobs: Queue<u64> = Queue::options().namespace(&namespace).create("jobs").unwrap();
+        jobs.put(&7).unwrap();
+        drop(Lock::options().namespace(&namespace).create("deploy").unwrap());
+    };
+    Process::spawn(make, namespace.name().to_owned()).unwrap().join().unwrap();
+}
+
+#[test]
+fn an_empty_namespace_has_a_heading_and_no_rows() {
+    let place = Place::new("empty");
+    let said = place.run(&["ls"]);
+    assert_eq!((said.code(), said.stdout.lines().count()), (Some(0), 1), "{said:?}");
+    assert!(place.json().is_empty());
+}
+
+#[test]
+fn objects_are_listed_with_what_their_headers_say() {
+    let place = Place::new("listed");
+    leave_objects(&place.0);
+    let _held: Lock = Lock::options().namespace(&place.0).open("deploy").unwrap();
+    let said = place.run(&["ls"]);
+    let rows: Vec<Vec<_>> = said.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["KIND", "NAME", "SIZE", "ATTACHED", "CREATOR", "AGE"], "{said:?}");
+    assert_eq!(rows[1][..2], ["lock", "deploy"]);
+    assert_eq!(rows[1][3], "yes");
+    assert_eq!(rows[2][..2], ["queue", "jobs"]);
+    assert_eq!(rows[2][3], "no");
+    assert_eq!(rows.len(), 3);
+    assert!(said.stdout.lines().all(|line| line.len() <= 80));
+
+    let records = place.json();
+    assert_eq!(records.len(), 2);
+    assert_eq!((&records[1]["name"], &records[1]["kind"]), (&"jobs".into(), &"queue".into()));
+    assert_eq!((&records[1]["attached"], &records[1]["element"]), (&false.into(), &"u64".into()));
+    assert_eq!(records[1]["namespace"], place.0.name());
+    assert_eq!(records[1]["bytes"], fs::metadata(place.file("jobs")).unwrap().len());
+
+    let all = run(["ls", "--all", "--json"]);
+    let all: Value = serde_json::from_str(&all.stdout).unwrap();
+    let ours = all.as_array().unwrap().iter().filter(|record| record["namespace"] == place.0.name());
+    // The registry too.
+    assert_eq!(ours.count(), 3);
+}
+
+#[test]
+fn what_cannot_be_read_is_listed_with_the_reason() {
+    let place = Place::new("nonsense");
+    fs::write(place.file("noise"), [0xa5; 5000]).unwrap();
+    fs::write(place.file("void"), []).unwrap();
+    let said = place.run(&["ls"]);
+    assert_eq!(said.code(), Some(0));
+    assert_eq!(said.stdout.matches("not a procession object").count(), 2, "{said:?}");
+    assert!(place.json().iter().all(|record| record["kind"].is_null() && record["error"].is_string()));
+    assert_eq!(place.run(&["rm", "noise", "void"]).code(), Some(0));
+    assert!(is_empty(&place.0));
+}
+
+#[test]
+fn named_objects_go_when_they_are_told_to() {
+    let place = Place::new("removed");
+    leave_objects(&place.0);
+    let said = place.run(&["rm", "deploy", "missing", "jobs"]);
+    assert_eq!((said.code(), said.stdout.as_str()), (Some(66), ""), "{said:?}");
+    assert_eq!(said.stderr.lines().count(), 1);
+    assert!(said.stderr.contains("missing"), "{said:?}");
+    // The others went all the same.
+    assert!(place.json().is_empty());
+    assert_eq!(place.run(&["rm", "../deploy"]).code(), Some(2));
+    assert_eq!(place.run(&["rm", ".registry"]).code(), Some(2));
+}
+
+#[test]
+fn named_objects_are_no_garbage_unless_asked_for() {
+    let place = Place::new("collected");
+    leave_objects(&place.0);
+    let said = place.run(&["gc"]);
+    assert_eq!((said.code(), said.stdout.as_str()), (Some(0), ""), "{said:?}");
+    let lines = |said: &cli::Said| -> Vec<String> {
+        let mut lines: Vec<_> = said.stdout.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let name = place.0.name();
+    let said = place.run(&["gc", "--unused", "--dry-run"]);
+    let would: Vec<_> = [".registry", "deploy", "jobs"]
+        .iter()
+        .map(|object| format!("would remove {name}/{object}"))
+        .collect();
+    assert_eq!((said.code(), lines(&said)), (Some(0), would));
+    assert_eq!(place.json().len(), 2);
+    let said = place.run(&["gc", "--unused"]);
+    assert_eq!((said.code(), lines(&said).len()), (Some(0), 3));
+    assert!(is_empty(&place.0));
+}
+
+#[test]
+fn an_object_in_use_is_not_collected() {
+    let place = Place::new("in-use");
+    let lock: Lock = Lock::options().namespace(&place.0).create("held").unwrap();
+    assert_eq!(place.run(&["gc", "--unused"]).stdout, "");
+    drop(lock);
+    assert_eq!(gc::collect(Some(&place.0), gc::Options { dry_run: true, unused: true }).unwrap().len(), 1);
+}
