@@ -142,11 +142,24 @@ impl Actor {
 
     /// Returns once it sleeps on a futex: it waits for another process.
     pub fn falls_asleep(&self) {
-        let asleep = || {
-            let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid)).unwrap_or_default();
-            call.split(' ').next() == Some("202")
-        };
-        until("an actor sleeps on a futex", asleep);
+        until("an actor sleeps on a futex", || self.is_in_call(libc::SYS_futex));
+    }
+
+    /// Returns once it sleeps on a futex, or is dead: armed to die when its sleep ends, it may be quick.
+    pub fn falls_asleep_or_dies(&self) {
+        until("an actor sleeps on a futex", || {
+            self.is_in_call(libc::SYS_futex) || matches!(self.state(), Some('Z') | None)
+        });
+    }
+
+    /// Returns once it sleeps for a time, between two attempts at something.
+    pub fn pauses(&self) {
+        until("an actor pauses", || self.is_in_call(libc::SYS_clock_nanosleep));
+    }
+
+    fn is_in_call(&self, number: libc::c_long) -> bool {
+        let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid)).unwrap_or_default();
+        call.split(' ').next() == Some(&number.to_string())
     }
 
     /// Returns once so many of its threads sleep on a futex.
@@ -155,7 +168,8 @@ impl Actor {
             let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
             let call = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("syscall"));
             let calls = threads.flatten().flat_map(call);
-            calls.filter(|call| call.split(' ').next() == Some("202")).count() >= count
+            let number = libc::SYS_futex.to_string();
+            calls.filter(|call| call.split(' ').next() == Some(&number)).count() >= count
         };
         until("the threads of an actor sleep on a futex", asleep);
     }

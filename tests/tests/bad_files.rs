@@ -239,7 +239,7 @@ fn a_registry_that_is_none_is_refused() {
         (|ns| fs::create_dir(raw::registry(ns)).unwrap(), "NotRegularFile"),
     ];
     for (spoil, expected) in spoilers {
-        let scratch = Scratch::new();
+        let scratch = Scratch::unswept();
         spoil(&scratch);
         let mut actor = Actor::start(&scratch);
         let said = actor.fails("create lock l", expected);

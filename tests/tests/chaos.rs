@@ -17,8 +17,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Most processes that there are one after the other.
-const INCARNATIONS: usize = 16_384;
+/// Most processes that there are one after the other, for each second: several times more than die.
+const PER_SECOND: u64 = 500;
 
 type Message = (u64, Vec<u8>);
 
@@ -59,6 +59,7 @@ fn random_kills_break_no_law() {
     let count = number_from_environment("PROCESSION_CHAOS_ACTORS", || 2 * cpus + dice.below(6 * cpus + 1));
     note(&format!("chaos: PROCESSION_CHAOS_SEED={seed} PROCESSION_CHAOS_ACTORS={count}, {seconds} s"));
 
+    let incarnations = (count + 2 + seconds * PER_SECOND) as usize;
     let scratch = Scratch::for_seconds(seconds + 60);
     let place = tempfile::tempdir().unwrap();
     let files = [place.path().join("diaries"), place.path().join("pairs")];
@@ -67,7 +68,7 @@ fn random_kills_break_no_law() {
         |bytes, capacity| Queue::<Message>::options().namespace(&scratch).bytes(bytes).capacity(capacity);
     let queues = [queue(2048, 0).create("q0").unwrap(), queue(65536, 9).create("q1").unwrap()];
     let mut chaos = Chaos {
-        diaries: Table::map(&files[0], INCARNATIONS),
+        diaries: Table::map(&files[0], incarnations),
         pairs: Table::map(&files[1], 3),
         files,
         namespace: scratch.clone(),
@@ -80,7 +81,7 @@ fn random_kills_break_no_law() {
         chaos.give_birth();
     }
     let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end && chaos.born < INCARNATIONS {
+    while Instant::now() < end && chaos.born < incarnations {
         chaos.kill_somebody();
     }
     chaos.let_them_finish();

@@ -2,7 +2,7 @@
 
 use crate::crash_points;
 use crate::queue::{all_is_well, cast};
-use procession_tests::{Actor, Scratch, until};
+use procession_tests::{Actor, Scratch};
 
 crash_points! {
     consumer_listening at "eventcount.listening": waiting_for_a_message;
@@ -47,7 +47,7 @@ fn taking_anothers_wake(label: &str) {
         victim.does(&format!("arm {label} 1 kill"));
         // It sleeps first, so that the wake goes to it, unless its first slice ends before.
         victim.tell("get q");
-        until("somebody waits for a message", || items_word(&scratch) & 1 != 0);
+        victim.falls_asleep_or_dies();
         one.tell("get q");
         one.falls_asleep();
         two.does(&format!("put q {round}"));
@@ -55,11 +55,6 @@ fn taking_anothers_wake(label: &str) {
         assert_eq!(one.did(), round.to_string());
     }
     all_is_well(&mut one, &mut two);
-}
-
-/// The eventcount on which consumers sleep.
-fn items_word(scratch: &Scratch) -> u64 {
-    procession_tests::raw::peek(scratch, "q", procession_tests::raw::BODY + 256)
 }
 
 fn waiting_for_room(label: &str) {

@@ -1,7 +1,7 @@
 //! A holder, or a waiter, of a lock dies: exclusion, the waiters' progress, and `OwnerDied` exactly when it held.
 
 use crate::crash_points;
-use procession_tests::{Actor, Scratch, raw, until};
+use procession_tests::{Actor, Scratch, raw};
 
 crash_points! {
     acquired_idle at "lock.acquired": acquiring_a_free_lock;
@@ -234,7 +234,7 @@ fn dies_at_the_end_of_a_sleep(
     victim.does(&format!("arm {label} 1 kill"));
     one.does("acquire l");
     victim.tell("acquire l");
-    until("the victim has announced itself", || raw::lock_word(scratch, "l") & raw::WAITERS != 0);
+    victim.falls_asleep_or_dies();
     before_the_wake(scratch);
     one.does("release");
     victim.dies();

@@ -47,7 +47,7 @@ fn joining(label: &str) {
 }
 
 fn leaving(label: &str) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     for _ in 0..2 {
         // At exit, so that the label is passed there and nowhere before.
         let mut last = Actor::start(&scratch);

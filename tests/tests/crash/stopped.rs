@@ -93,6 +93,28 @@ fn two_who_unlink_meet_at_the_name_lock() {
 }
 
 #[test]
+fn trap_27_who_waited_for_the_name_lock_looks_again_whose_name_it_is() {
+    let scratch = Scratch::new();
+    let (mut one, mut other) = two(&scratch);
+    let mut third = Actor::start(&scratch);
+    one.stops_at("segment.remove.name_locked", "unlink l");
+    // It has found the same object under the name, and waits for the same lock.
+    other.tell("unlink l");
+    other.pauses();
+    other.stop();
+    one.go_on();
+    one.did();
+    third.does("create queue l");
+    third.does("put l 1");
+    other.go_on();
+    other.failed("NotFound");
+    assert_eq!(scratch.objects(), ["l"]);
+    one.does("open queue l");
+    assert_eq!(one.does("get l"), "1");
+    third.does("unlink l");
+}
+
+#[test]
 fn a_last_one_that_stands_still_while_leaving_holds_up_newcomers_and_no_longer() {
     let scratch = Scratch::new();
     let (mut last, mut next) = (Actor::start(&scratch), Actor::start(&scratch));

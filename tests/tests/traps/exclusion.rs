@@ -128,17 +128,14 @@ fn a_lock_that_ignores_death_is_simply_free_again() {
 
 #[test]
 fn trap_21_what_was_acknowledged_outlives_everybody() {
-    let scratch = Scratch::new();
-    // Without it the private namespace would be nobody's, and be swept by any other test.
-    let mut keeper = Actor::start(&scratch);
-    keeper.does("register");
+    let scratch = Scratch::unswept();
     let mut producer = Actor::start(&scratch);
     producer.does("create queue q");
     for n in 0..10 {
         producer.does(&format!("put q {n}"));
     }
     producer.kill();
-    // Nobody is attached to it now. A consumer that got a message takes it with it: at most once.
+    // There is no process in the namespace now. A consumer that got a message takes it with it: at most once.
     let mut consumer = Actor::start(&scratch);
     consumer.does("open queue q");
     assert_eq!(consumer.does("get q"), "0");
