@@ -224,6 +224,7 @@ impl Drop for Removal {
 
 impl Segment {
     /// The whole mapping, header included.
+    #[inline]
     #[must_use]
     pub fn mapping(&self) -> &Mapping {
         &self.0.mapping

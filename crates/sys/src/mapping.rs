@@ -55,6 +55,7 @@ impl Mapping {
     }
 
     /// How many bytes are mapped.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -69,6 +70,7 @@ impl Mapping {
     /// The `T` at `offset`, or `None` if it would be misaligned or reach past the end.
     ///
     /// The pointer is valid for shared use while the mapping lives.
+    #[inline]
     #[must_use]
     pub fn pointer<T: ShmSafe>(&self, offset: usize) -> Option<NonNull<T>> {
         let end = offset.checked_add(size_of::<T>())?;
@@ -81,6 +83,7 @@ impl Mapping {
     }
 
     /// The `T` at `offset`, or `None` if it would be misaligned or reach past the end.
+    #[inline]
     #[must_use]
     pub fn at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
         // SAFETY: inside the mapping and aligned (mappings are page-aligned), alive as long as `self`; `ShmSafe`
@@ -89,6 +92,7 @@ impl Mapping {
     }
 
     /// Copies bytes out; `false`, and nothing copied, if they would reach past the end.
+    #[inline]
     #[must_use]
     pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
         if offset.checked_add(to.len()).is_none_or(|end| end > self.len()) {
@@ -103,6 +107,7 @@ impl Mapping {
     }
 
     /// Copies bytes in; `false`, and nothing copied, if they would reach past the end.
+    #[inline]
     #[must_use]
     pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
         if offset.checked_add(from.len()).is_none_or(|end| end > self.len()) {

@@ -190,62 +190,41 @@ impl Crew {
         finished
     }
 
-    /// Reads one worker's outbox to its end.
+    /// Reads one worker's outbox to its end; whether any item was finished.
     fn drain(&mut self, place: usize) -> bool {
-        let mut record = std::mem::take(&mut self.record);
-        let mut count = 0_u32;
-        while let Some(worker) = self.workers[place].as_mut() {
-            match worker.reader.try_read(&worker.link.body, &worker.link.body.outbox, &mut record) {
-                Ok(true) => count += 1,
-                Ok(false) => break,
-                Err(_) => {
-                    // A worker that writes nonsense is as good as dead; soon it is.
-                    drop(worker.process.kill());
-                    break;
+        let Self { workers, jobs, idle, record, .. } = self;
+        let Some(worker) = workers[place].as_mut() else { return false };
+        let mut finished = false;
+        'chunks: while let Some(current) = worker.assigned.front_mut() {
+            let mut job = jobs.get_mut(&current.chunk.job);
+            // Each record is for the next item of the worker's first chunk.
+            while current.done < current.chunk.range.len() {
+                match worker.reader.try_read(&worker.link.body, &worker.link.body.outbox, record) {
+                    Ok(true) => {}
+                    Ok(false) => break 'chunks,
+                    Err(_) => {
+                        // A worker that writes nonsense is as good as dead; soon it is.
+                        drop(worker.process.kill());
+                        break 'chunks;
+                    }
                 }
+                if let Some(job) = &mut job {
+                    take_in(job, current.chunk.index(current.done), record);
+                }
+                current.done += 1;
+                worker.received += 1;
+                finished = true;
             }
-            worker.received += 1;
-            self.take_in(place, &record);
-        }
-        self.record = record;
-        if let Some(worker) = self.workers[place].as_mut() {
-            worker.reader.give_room(&worker.link.body.outbox);
-            if worker.writer.pump(&worker.link.body, &worker.link.body.inbox) {
-                worker.link.body.inbox.notify_data();
-            }
-        }
-        count > 0
-    }
-
-    /// One record: the next item of the worker's first chunk is done.
-    fn take_in(&mut self, place: usize, record: &[u8]) {
-        let Some(worker) = self.workers[place].as_mut() else { return };
-        let Some(current) = worker.assigned.front_mut() else { return };
-        let (job, index) = (current.chunk.job, current.chunk.index(current.done));
-        current.done += 1;
-        if current.done == current.chunk.range.len() {
             worker.assigned.pop_front();
             if worker.assigned.is_empty() {
-                self.idle.push(place);
+                idle.push(place);
             }
         }
-        let Some(job) = self.jobs.get_mut(&job) else { return };
-        let (kind, text) = record.split_first().unwrap_or((&u8::MAX, &[]));
-        match Answer::from_byte(*kind) {
-            Some(Answer::Done) => job.finish(index, text),
-            Some(Answer::Panicked) => match codec::decode::<Panic>(text) {
-                Ok(panic) => job.fail(index, TaskError::panicked(index, panic)),
-                Err(error) => job.fail(index, TaskError::decode(index, &error)),
-            },
-            Some(Answer::Refused) => {
-                let reason = String::from_utf8_lossy(text).into_owned();
-                job.fail(index, TaskError::Refused { index, reason });
-            }
-            None => {
-                let reason = "the worker's answer makes no sense".to_owned();
-                job.fail(index, TaskError::Refused { index, reason });
-            }
+        worker.reader.give_room(&worker.link.body.outbox);
+        if worker.writer.pump(&worker.link.body, &worker.link.body.inbox) {
+            worker.link.body.inbox.notify_data();
         }
+        finished
     }
 
     /// Gives out what there is to do.
@@ -399,5 +378,25 @@ impl Crew {
     /// Says to every worker whether the pool wants to be rung for.
     pub(crate) fn set_sleeping(&self, sleeping: bool) {
         self.workers.iter().flatten().for_each(|worker| worker.link.set_pool_sleeps(sleeping));
+    }
+}
+
+/// Hands a job what a worker answered for one of its items.
+fn take_in(job: &mut Job, index: usize, record: &[u8]) {
+    let (kind, text) = record.split_first().unwrap_or((&u8::MAX, &[]));
+    match Answer::from_byte(*kind) {
+        Some(Answer::Done) => job.finish(index, text),
+        Some(Answer::Panicked) => match codec::decode::<Panic>(text) {
+            Ok(panic) => job.fail(index, TaskError::panicked(index, panic)),
+            Err(error) => job.fail(index, TaskError::decode(index, &error)),
+        },
+        Some(Answer::Refused) => {
+            let reason = String::from_utf8_lossy(text).into_owned();
+            job.fail(index, TaskError::Refused { index, reason });
+        }
+        None => {
+            let reason = "the worker's answer makes no sense".to_owned();
+            job.fail(index, TaskError::Refused { index, reason });
+        }
     }
 }
