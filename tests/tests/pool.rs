@@ -344,3 +344,69 @@ fn a_panic_in_an_iterator_an_encoder_or_a_decoder_leaves_the_pool_usable() {
 fn a_pool_of_no_workers_is_refused() {
     assert!(matches!(Pool::builder().processes(0).build(), Err(PoolError::NoWorkers)));
 }
+
+#[test]
+fn asking_whether_a_result_is_ready_takes_nobody_elses_wake() {
+    let (pool, done) = (pool(2), std::sync::atomic::AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (pool, done) = (&pool, &done);
+        let gate = Queue::<u8>::anonymous().unwrap();
+        let waiting = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
+        scope.spawn(move || {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                assert!(!waiting.is_ready());
+            }
+            gate.put(&1).unwrap();
+            assert!(waiting.get().unwrap());
+        });
+        // Long enough for the caller to sleep, short enough for many rounds.
+        let nap = |us: u64| std::thread::sleep(Duration::from_micros(us));
+        (0..300).for_each(|round| pool.apply(nap, 60 + round).unwrap());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_pool_closed_under_an_iterator_still_takes_the_iterators_items() {
+    let mut pool = pool(2);
+    let results = {
+        let mut results = pool.imap_unordered(square, 0..100);
+        let first = results.next().unwrap();
+        // The oldest job is served first: when this is done, what the iterator gave is.
+        assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+        pool.close();
+        std::iter::once(first).chain(results).map(|(_, result)| result.unwrap()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(results, (0..100).map(square).collect());
+    pool.join().unwrap();
+}
+
+#[test]
+fn a_pool_closed_under_a_slow_map_finishes_the_map() {
+    let pool = pool(2);
+    let slow = (0..200_u64).inspect(|&n| {
+        if n == 100 {
+            pool.close();
+            // Whoever would leave too early has time to.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    assert!(pool.map(square, slow).unwrap().into_iter().eq((0..200).map(square)));
+    assert!(matches!(pool.apply(square, 1), Err(TaskError::Closed)));
+}
+
+#[test]
+fn a_worker_that_closes_every_descriptor_still_answers() {
+    let pool = pool(1);
+    let close_all = |n: u32| {
+        for fd in 3..256 {
+            // What is not open answers so; what is open is the worker's own to close.
+            let _: nix::Result<()> = nix::unistd::close(fd);
+        }
+        n
+    };
+    assert_eq!(pool.map(close_all, 0..20).unwrap(), (0..20).collect::<Vec<_>>());
+    // Asleep on both sides.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(pool.apply(close_all, 7).unwrap(), 7);
+}

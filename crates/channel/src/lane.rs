@@ -212,6 +212,9 @@ impl LaneReader {
                 return Ok(false);
             }
             let available = self.tail_seen.since(self.head).words;
+            if available > self.bytes.words() {
+                return Err(LaneCorrupt);
+            }
             let record = self.bytes.head(body, self.head, available).ok_or(LaneCorrupt)?;
             let in_parts = record.continues || !self.begun.is_empty();
             let target = if in_parts { &mut self.begun } else { &mut *into };

@@ -53,6 +53,8 @@ const MAX_BYTES: u64 = 8 << 31;
 /// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
 const SPIN_NS: u64 = 20_000;
 const SPIN_CAP: u32 = 2;
+/// How long `try_put` and `try_get` wait for an inner lock, which is held for the time of one copy.
+const LOCK_PATIENCE: Duration = Duration::from_millis(20);
 /// A scratch buffer that grew beyond this is given back.
 const KEEP_SCRATCH: usize = 1 << 20;
 
@@ -583,6 +585,9 @@ impl<T> Queue<T> {
 
     #[inline]
     fn lock(&self, lock: &LockWord, deadline: Deadline) -> Result<Hold, Blocked> {
+        // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is
+        // not; a holder that is stopped makes it give up all the same.
+        let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
         lock.acquire(self.body.segment(), Claim::Ignore, deadline).map_err(|error| self.blocked(error))
     }
 

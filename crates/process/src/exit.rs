@@ -41,6 +41,8 @@ fn settle_children() {
     for child in others {
         drop(child.wait(None));
     }
+    // Only now may this process be the last one in its namespaces.
+    procession_shm::leave();
 }
 
 /// Ends all children of this process, daemons or not, and lets none start any more: for a program that was told to end

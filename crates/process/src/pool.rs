@@ -267,7 +267,7 @@ impl Pool {
         let submit = || {
             let results = Results::Streamed(Default::default());
             let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
-            self.keeper.lock().open_job(job)
+            self.keeper.lock().open_job(job.fed())
         };
         ImapUnordered::new(self, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
     }
@@ -278,14 +278,15 @@ impl Pool {
         self.keeper.lock().workers.iter().flatten().map(|worker| worker.process.pid()).collect()
     }
 
-    /// Takes no more work; the workers leave when they have done what they were given.
+    /// Takes no more work; the workers leave when they have done what they were given, and what calls that are under
+    /// way still give them.
     pub fn close(&self) {
         let mut crew = self.keeper.lock();
         if crew.phase == Phase::Open {
             crew.phase = Phase::Closed;
         }
-        crew.step();
         drop(crew);
+        drop(self.keeper.look());
         self.keeper.ring();
     }
 
@@ -325,7 +326,7 @@ impl Pool {
         let items = items.into_iter();
         let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
         let results = Results::Collected(Collected::default());
-        let id = self.keeper.lock().open_job(Job::new(entry, state, carried, results))?;
+        let id = self.keeper.lock().open_job(Job::new(entry, state, carried, results).fed())?;
         let ticket = Ticket { keeper: &self.keeper, id };
         // Handles in the items live until all results are there.
         let ((), _carried) = carrying(|| {
@@ -342,6 +343,7 @@ impl Pool {
             }
             ticket.send(batch);
         });
+        self.keeper.end_feeding(id);
         let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
         let job = self.keeper.wait_until(Deadline::NEVER, is_done).flatten();
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
@@ -357,7 +359,10 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.thread.is_some() {
+        if self.keeper.is_foreign() {
+            // A forked child only inherited the pool: its parent's workers and its parent's thread.
+            std::mem::forget(self.thread.take());
+        } else if self.thread.is_some() {
             self.terminate();
             drop(self.join());
         }

@@ -44,16 +44,28 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
             && (entry.is_garbage() || options.unused || (abandoned && entry.namespace.is_private()))
     };
     let (garbage, kept): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_garbage);
-    let remove = |entry: &Entry| options.dry_run || remove(entry);
-    let mut removed: Vec<Entry> = garbage.into_iter().filter(remove).collect();
+    // While they are removed nobody can join an abandoned namespace: its registry's attach byte is held alone.
+    let registries = kept.iter().filter(|entry| entry.is_registry() && !entry.attached);
+    let held: Vec<segment::Alone> = registries.filter_map(|entry| entry.hold_alone()).collect();
+    let may_go = |entry: &Entry| {
+        let is_held = || held.iter().any(|alone| alone.namespace() == &entry.namespace);
+        entry.is_garbage() || options.unused || is_held() || !has_registry(&entry.namespace)
+    };
+    let goes = |entry: &Entry| may_go(entry) && (options.dry_run || remove(entry));
+    let mut removed: Vec<Entry> = garbage.into_iter().filter(goes).collect();
+    drop(held);
     // Registries last: only one that stands alone is of no use to anybody.
     for registry in kept.iter().filter(|entry| entry.is_registry() && !entry.attached) {
         let is_alone = kept.iter().filter(|other| other.namespace == registry.namespace).count() == 1;
-        if is_alone && remove(registry) {
+        if is_alone && (options.dry_run || remove(registry)) {
             removed.push(registry.clone());
         }
     }
     Ok(removed)
+}
+
+fn has_registry(namespace: &Namespace) -> bool {
+    shm_file::identity_of_name(&namespace.file_name(REGISTRY)).is_ok_and(|file| file.is_some())
 }
 
 fn remove(entry: &Entry) -> bool {

@@ -32,6 +32,11 @@ impl Entry {
         self.name == REGISTRY
     }
 
+    /// Keeps everybody from attaching to it, if nobody is attached.
+    pub(crate) fn hold_alone(&self) -> Option<segment::Alone> {
+        segment::Alone::hold(&self.namespace, &self.name, self.file?)
+    }
+
     /// Whether nobody can use it again: its life was tied to processes that are gone.
     #[must_use]
     pub fn is_garbage(&self) -> bool {

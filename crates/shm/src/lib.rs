@@ -24,7 +24,7 @@ pub use namespace::Namespace;
 pub use object::{Handle, Object, Placement, Segment};
 pub use owner::OwnerId;
 pub use registry::{
-    DEFAULT_SLOTS, Myself, Participant, Registration, Unknowable, register, register_with_slots,
+    DEFAULT_SLOTS, Myself, Participant, Registration, Unknowable, leave, register, register_with_slots,
     set_process_name,
 };
 pub use shared::Shared;

@@ -125,7 +125,8 @@ pub(crate) fn anonymous_name() -> String {
 
 /// Whether the library chose the name.
 pub(crate) fn is_anonymous(name: &str) -> bool {
-    name.starts_with(ANONYMOUS)
+    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    name.strip_prefix(ANONYMOUS).is_some_and(|number| number.len() == 16 && number.bytes().all(is_digit))
 }
 
 fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool) -> Result<(), OpenError> {

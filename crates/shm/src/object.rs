@@ -9,7 +9,7 @@ use crate::segment::{self, ATTACH_BYTE, Access, Attachment};
 use crate::shared::Shared;
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
-use procession_sys::{Deadline, Mapping, ShmSafe, crash_point, fork};
+use procession_sys::{Deadline, Mapping, ShmSafe, crash_point, fork, random};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -141,7 +141,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
         }
         // Two newcomers that are both attached keep each other from being alone: let go before trying again.
         drop(attachment);
-        let jitter = u64::from(std::process::id() % 7);
+        let jitter = random::nonzero_u64() % 8;
         std::thread::sleep(Duration::from_millis(1 + jitter));
     }
 }

@@ -31,7 +31,7 @@ use procession_sys::fork::ForkLock;
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, clock, crash_point, fork, shm_struct};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Once, OnceLock, PoisonError, RwLock};
+use std::sync::{Once, OnceLock};
 
 /// The first byte of the lifelines in the registry's lock space.
 const LIFELINES: u64 = 1 << 40;
@@ -122,8 +122,36 @@ pub struct Participant {
     pub name: String,
 }
 
-/// The registrations of this process; a forked child inherits the list, with every identity wiped.
-static REGISTRATIONS: RwLock<Vec<&'static Registration>> = RwLock::new(Vec::new());
+/// The registrations of this process, each leading to the next; only ever appended to, under the registration lock. No
+/// lock of its own, because a forked child would inherit it held.
+static FIRST: OnceLock<&'static Known> = OnceLock::new();
+
+struct Known {
+    registration: Registration,
+    next: OnceLock<&'static Known>,
+}
+
+fn known() -> impl Iterator<Item = &'static Known> {
+    std::iter::successors(FIRST.get().copied(), |known| known.next.get().copied())
+}
+
+/// The latest registration of the namespace.
+fn find(namespace: &Namespace) -> Option<&'static Registration> {
+    known().map(|known| &known.registration).filter(|one| one.namespace == *namespace).last()
+}
+
+/// Appends one; called under the registration lock.
+fn append(registration: Registration) -> &'static Registration {
+    let known: &'static Known = Box::leak(Box::new(Known { registration, next: OnceLock::new() }));
+    let mut end = &FIRST;
+    while let Some(next) = end.get() {
+        end = &next.next;
+    }
+    // Nobody else appends now, so the end is empty.
+    end.get_or_init(|| known);
+    &known.registration
+}
+
 static PROCESS_NAME: OnceLock<String> = OnceLock::new();
 
 /// Names this process in every registry it joins from now on, instead of the program's name.
@@ -146,23 +174,25 @@ pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenErro
 /// # Errors
 /// As [`register`].
 pub fn register_with_slots(namespace: &Namespace, slots: u32) -> Result<&'static Registration, OpenError> {
-    let find = || {
-        let known = REGISTRATIONS.try_read().ok()?;
-        known.iter().copied().find(|one| one.namespace == *namespace)
-    };
-    let registration = match find() {
-        Some(registration) => registration,
-        None => ForkLock::registration().hold(|| match find() {
+    let open_if = |is_stale: fn(&Registration) -> bool| {
+        ForkLock::registration().hold(|| match find(namespace).filter(|one| !is_stale(one)) {
             Some(registration) => Ok(registration),
-            None => Registration::open(namespace, slots).map(|fresh| {
-                let fresh: &'static Registration = Box::leak(Box::new(fresh));
-                REGISTRATIONS.write().unwrap_or_else(PoisonError::into_inner).push(fresh);
-                fresh
-            }),
-        })?,
+            None => Registration::open(namespace, slots).map(append),
+        })
     };
-    registration.owner()?;
-    Ok(registration)
+    let registration = match find(namespace) {
+        Some(registration) => registration,
+        None => open_if(|_| false)?,
+    };
+    match registration.owner() {
+        Ok(_) => Ok(registration),
+        // A forked child whose parent left as the last one: nothing here is in use, so it begins anew.
+        Err(OpenError::RegistryChanged { .. }) if registration.is_left() => {
+            let fresh = open_if(Registration::is_left)?;
+            fresh.owner().map(|_| fresh)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl Registration {
@@ -264,6 +294,12 @@ impl Registration {
         self.query.is_locked(byte).ok_or(Unknowable::RegistryChanged)
     }
 
+    /// Whether it was inherited by fork and then removed by the last process that used it.
+    fn is_left(&self) -> bool {
+        self.current_owner().is_none()
+            && segment::state(&self.map).load(Ordering::Acquire) != crate::header::LIVE
+    }
+
     fn reopen_query(&self) -> Option<()> {
         let again = shm_file::open(&self.namespace.file_name(REGISTRY)).ok()?;
         if shm_file::identity(&again).ok()? != self.file {
@@ -327,7 +363,11 @@ impl Registration {
             object: object.to_string(),
             namespace: self.namespace.name().to_owned(),
         };
-        let line = shm_file::open(&self.namespace.file_name(REGISTRY)).map_err(|_| changed())?;
+        let line =
+            shm_file::open(&self.namespace.file_name(REGISTRY)).map_err(|source| match source.kind() {
+                std::io::ErrorKind::NotFound => changed(),
+                _ => failed("open the registry of")(source),
+            })?;
         if shm_file::identity(&line).map_err(failed("look at"))? != self.file {
             return Err(changed());
         }
@@ -473,7 +513,11 @@ fn leave_at_exit() {
 }
 
 extern "C" fn leave_all() {
-    if let Ok(known) = REGISTRATIONS.try_read() {
-        known.iter().for_each(|registration| registration.leave());
-    }
+    leave();
+}
+
+/// What this process does when it ends: if it is the last one in a namespace, it removes what nobody will use again. Runs
+/// by itself at normal exit; whoever ends children after that calls it once more.
+pub fn leave() {
+    known().for_each(|known| known.registration.leave());
 }

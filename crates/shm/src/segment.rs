@@ -275,6 +275,33 @@ pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<b
     Ok(removed)
 }
 
+/// A file that nobody is attached to, kept so until this is dropped.
+pub(crate) struct Alone {
+    handle: std::fs::File,
+    namespace: Namespace,
+}
+
+impl Alone {
+    /// Holds the file `id` called `name` alone, if that is what the name means and nobody is attached.
+    pub(crate) fn hold(namespace: &Namespace, name: &str, id: FileId) -> Option<Self> {
+        let handle = shm_file::open(&namespace.file_name(name)).ok()?;
+        let is_it = shm_file::identity(&handle).is_ok_and(|found| found == id);
+        let is_alone = is_it && file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).unwrap_or(false);
+        is_alone.then(|| Self { handle, namespace: namespace.clone() })
+    }
+
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // Explicitly, before close: a forked child may share the description.
+        drop(file_lock::unlock(&self.handle, ATTACH_BYTE));
+    }
+}
+
 /// Removes the name whoever is attached: they go on with the object, and nobody finds it any more.
 pub(crate) fn unlink(name: &str, object: &ObjectName<'_>) -> Result<(), OpenError> {
     let handle = shm_file::open(name).map_err(|source| OpenError::os("open", object, source))?;

@@ -8,7 +8,7 @@
 //! There are [`TAGS`] of them. A thread beyond that has tag 0, and remembers what it holds in a list of its own.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many threads of a process can have a tag at a time.
 const TAGS: u32 = 2047;
@@ -31,16 +31,31 @@ struct Lease(u32);
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        POOL.lock().unwrap_or_else(PoisonError::into_inner).returned.push(self.0);
+        let (word, bit) = place(self.0);
+        // Relaxed: a tag guards nothing; two threads with one tag can never be, because a bit is set by one alone.
+        word.fetch_and(!bit, Ordering::Relaxed);
     }
 }
 
-struct Pool {
-    returned: Vec<u32>,
-    next: u32,
+/// A bit for each tag that a living thread has; the first is never given out. No lock, because a forked child would
+/// inherit it held; it does inherit the tags of its parent's other threads, which nobody gives back there.
+static TAKEN: [AtomicU64; 32] = {
+    let mut words = [const { AtomicU64::new(0) }; 32];
+    words[0] = AtomicU64::new(1);
+    words
+};
+
+fn place(tag: u32) -> (&'static AtomicU64, u64) {
+    (&TAKEN[(tag / 64 % 32) as usize], 1 << (tag % 64))
 }
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { returned: Vec::new(), next: 1 });
+/// A tag that no living thread has.
+fn take() -> Option<u32> {
+    (0..=TAGS).find(|&tag| {
+        let (word, bit) = place(tag);
+        word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    })
+}
 
 /// This thread's tag, where it stands in a lock word; 0 if there are too many threads.
 #[inline]
@@ -53,14 +68,7 @@ pub(crate) fn current() -> u32 {
 
 #[cold]
 fn assign() -> u32 {
-    let tag = {
-        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.returned.pop().unwrap_or_else(|| {
-            let tag = if pool.next <= TAGS { pool.next } else { 0 };
-            pool.next = (pool.next + 1).min(TAGS + 1);
-            tag
-        })
-    };
+    let tag = take().unwrap_or(0);
     // A thread that is already ending keeps the tag for good: it would have nobody to give it back.
     if tag != 0 {
         let _: Result<(), std::thread::AccessError> =

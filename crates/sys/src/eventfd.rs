@@ -3,8 +3,10 @@
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::stat::fstat;
 use std::io::Result;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// A new bell, not ringing, close-on-exec.
 ///
@@ -20,20 +22,30 @@ pub fn ring(bell: impl AsFd) {
     let _: nix::Result<usize> = nix::unistd::write(bell, &1_u64.to_ne_bytes());
 }
 
+/// As [`ring`], for a descriptor that user code may have closed: if the number means a file, a socket or a pipe now,
+/// nothing is written to it.
+pub fn ring_if_still_there(bell: impl AsFd) {
+    // What an eventfd refers to has no file type.
+    if fstat(&bell).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0) {
+        ring(bell);
+    }
+}
+
 /// Stops the ringing.
 pub fn silence(bell: impl AsFd) {
     // A silent bell answers EAGAIN.
     let _: nix::Result<usize> = nix::unistd::read(bell, &mut [0; 8]);
 }
 
-/// Waits until at least one of `fds` is readable; which are.
+/// Waits until at least one of `fds` is readable, at most for `timeout` (`None`: for ever); which are.
 ///
 /// # Errors
 /// `EINVAL` for more descriptors than the limit of open files; `ENOMEM`.
-pub fn wait_any(fds: &[BorrowedFd<'_>]) -> Result<Vec<bool>> {
+pub fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec<bool>> {
+    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| timeout.try_into().unwrap_or(PollTimeout::MAX));
     let mut fds: Vec<_> = fds.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
     loop {
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, timeout) {
             Ok(_) => return Ok(fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -43,17 +55,22 @@ pub fn wait_any(fds: &[BorrowedFd<'_>]) -> Result<Vec<bool>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{create, ring, silence, wait_any};
+    use super::{create, ring, ring_if_still_there, silence, wait_any};
     use std::os::fd::AsFd;
+    use std::time::Duration;
 
     #[test]
     fn a_rung_bell_is_readable_until_silenced() {
         let (one, two) = (create().unwrap(), create().unwrap());
         ring(&one);
         ring(&one);
-        assert_eq!(wait_any(&[one.as_fd(), two.as_fd()]).unwrap(), [true, false]);
+        assert_eq!(wait_any(&[one.as_fd(), two.as_fd()], None).unwrap(), [true, false]);
         silence(&one);
-        ring(&two);
-        assert_eq!(wait_any(&[one.as_fd(), two.as_fd()]).unwrap(), [false, true]);
+        let none = wait_any(&[one.as_fd(), two.as_fd()], Some(Duration::from_millis(1))).unwrap();
+        assert_eq!(none, [false, false]);
+        ring_if_still_there(&two);
+        assert_eq!(wait_any(&[one.as_fd(), two.as_fd()], None).unwrap(), [false, true]);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        ring_if_still_there(&file);
     }
 }

@@ -177,17 +177,22 @@ impl Crew {
         }
     }
 
-    /// Reads what the workers have answered and gives them more to do; whether any item was finished.
-    pub(crate) fn step(&mut self) -> bool {
+    /// Reads what the workers have answered and gives them more to do; whether any item was finished. Only the
+    /// [`Keeper`](super::keeper::Keeper) calls it: it tells those who wait.
+    pub(super) fn step(&mut self) -> bool {
         let mut finished = false;
         for place in 0..self.workers.len() {
             finished |= self.drain(place);
         }
         if finished {
-            self.jobs.retain(|_, job| !(job.abandoned && job.open == 0));
+            self.forget_abandoned();
         }
         self.dispatch();
         finished
+    }
+
+    fn forget_abandoned(&mut self) {
+        self.jobs.retain(|_, job| !(job.abandoned && job.open == 0));
     }
 
     /// Reads one worker's outbox to its end; whether any item was finished.
@@ -245,7 +250,7 @@ impl Crew {
                 }
             }
         }
-        if self.phase == Phase::Closed && self.jobs.values().all(|job| job.open == 0) {
+        if self.phase == Phase::Closed && self.jobs.values().all(|job| job.open == 0 && !job.feeding) {
             self.dismiss();
         }
     }
@@ -272,11 +277,13 @@ impl Crew {
         };
         let lease = worker.next_lease();
         let state = (worker.knows != Some(chunk.job)).then(|| job.state.as_ref().clone());
-        worker.knows = Some(chunk.job);
         worker.link.offer(lease);
         let header = ChunkHeader { lease, job: chunk.job, entry: job.entry, state };
         match worker.send(&Order::Chunk(header), chunk.bytes()) {
-            Ok(()) => worker.assigned.push_back(Assigned { lease, chunk, done: 0 }),
+            Ok(()) => {
+                worker.knows = Some(chunk.job);
+                worker.assigned.push_back(Assigned { lease, chunk, done: 0 });
+            }
             Err(error) => {
                 for nth in 0..chunk.range.len() {
                     job.fail(chunk.index(nth), TaskError::encode(chunk.index(nth), &error));
@@ -308,23 +315,39 @@ impl Crew {
         for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
             self.recover(&worker, assigned, nth == 0 && was_running);
         }
+        self.forget_abandoned();
         if worker.link.is_ready() || worker.leaving {
             self.failed_starts = 0;
         } else {
-            self.failed_starts += 1;
-            if self.failed_starts > MAX_FAILED_STARTS {
-                let how = worker.process.exit_status().map_or_else(String::new, |how| how.to_string());
-                self.break_down(format!("workers end before they are ready ({how})"));
-            }
+            let how = worker.process.exit_status().map_or_else(String::new, |how| how.to_string());
+            self.note_failed_start(&format!("workers end before they are ready ({how})"));
         }
         self.dispatch();
-        self.phase != Phase::Terminated && !worker.leaving && self.broken.is_none()
+        !worker.leaving && self.wants_workers()
+    }
+
+    /// Whether a dead worker is to be replaced.
+    pub(crate) fn wants_workers(&self) -> bool {
+        let has_work = || self.jobs.values().any(|job| job.open > 0 || job.feeding);
+        self.broken.is_none() && (self.phase == Phase::Open || self.phase == Phase::Closed && has_work())
+    }
+
+    /// A worker did not come up; after too many in a row nothing that is open will ever be done.
+    pub(crate) fn note_failed_start(&mut self, why: &str) {
+        self.failed_starts += 1;
+        if self.failed_starts > MAX_FAILED_STARTS {
+            self.break_down(why.to_owned());
+        }
     }
 
     /// Puts back what is left of a dead worker's chunk, but for the item it died in.
     fn recover(&mut self, worker: &Worker, assigned: &Assigned, was_running: bool) {
         let Assigned { chunk, done, .. } = assigned;
         let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
+        if job.abandoned {
+            job.open = job.open.saturating_sub(chunk.range.len() - done);
+            return;
+        }
         let rest = chunk.part(*done + usize::from(was_running)..chunk.range.len());
         if let Some(rest) = rest {
             job.pending.push_front(rest);

@@ -102,6 +102,8 @@ pub(crate) struct Job {
     /// How often an item was lost with its worker.
     losses: HashMap<usize, u32>,
     pub(crate) results: Results,
+    /// Whether more items may come, although the pool may have been closed meanwhile.
+    pub(crate) feeding: bool,
     /// Whether nobody waits any more: what comes is thrown away, and the job with its last item.
     pub(crate) abandoned: bool,
 }
@@ -116,8 +118,14 @@ impl Job {
             open: 0,
             losses: HashMap::new(),
             results,
+            feeding: false,
             abandoned: false,
         }
+    }
+
+    /// The job of a call that goes on giving it items.
+    pub(crate) fn fed(self) -> Self {
+        Self { feeding: true, ..self }
     }
 
     /// Takes in a result as it came from a worker.

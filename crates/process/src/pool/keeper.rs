@@ -12,7 +12,7 @@ use super::link::Link;
 use super::worker::work;
 use crate::process::Process;
 use procession_sys::cpu::Spin;
-use procession_sys::{Deadline, eventfd};
+use procession_sys::{Deadline, eventfd, fork};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,9 @@ const HELP_NS: u64 = 50_000;
 const HELP_CAP: u32 = 4;
 /// How long a worker may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long the pool's thread sleeps at most, with work and without: a bell that was never rung costs so much.
+const SLICE: Duration = Duration::from_millis(100);
+const IDLE_SLICE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -32,17 +35,48 @@ pub(crate) struct Keeper {
     bell: Arc<OwnedFd>,
     name: String,
     count: usize,
+    /// The process that made the pool: a forked child has none.
+    cookie: u64,
 }
 
 impl Keeper {
     pub(crate) fn new(count: usize, retries: u32, name: String) -> Result<Self, PoolError> {
         let crew = Mutex::new(Crew::new(count, retries));
-        Ok(Self { crew, changed: Condvar::new(), bell: Arc::new(eventfd::create()?), name, count })
+        Ok(Self {
+            crew,
+            changed: Condvar::new(),
+            bell: Arc::new(eventfd::create()?),
+            name,
+            count,
+            cookie: fork::cookie(),
+        })
     }
 
     /// The lock's guard; no thread panics while it holds it, but if one did, the state is whole all the same.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Crew> {
         self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is a forked child, where the pool is only a copy of the parent's memory.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.cookie != fork::cookie()
+    }
+
+    /// Looks after the outboxes once, and tells those who wait.
+    pub(crate) fn look(&self) -> MutexGuard<'_, Crew> {
+        let mut crew = self.lock();
+        self.step(&mut crew);
+        crew
+    }
+
+    /// The call that made the job gives it no more items.
+    pub(crate) fn end_feeding(&self, id: u64) {
+        let mut crew = self.lock();
+        if let Some(job) = crew.jobs.get_mut(&id) {
+            job.feeding = false;
+        }
+        // A closed pool may have waited for just that to let its workers go.
+        self.step(&mut crew);
     }
 
     /// Makes the pool's thread look.
@@ -152,14 +186,19 @@ impl Keeper {
 
     /// Nobody waits for the job any more.
     pub(crate) fn abandon(&self, id: u64) {
+        if self.is_foreign() {
+            return;
+        }
         let mut crew = self.lock();
         if let Some(job) = crew.jobs.get_mut(&id) {
             job.abandoned = true;
+            job.feeding = false;
             let unstarted: usize = job.pending.drain(..).map(|chunk| chunk.range.len()).sum();
             job.open -= unstarted;
             if job.open == 0 {
                 crew.jobs.remove(&id);
             }
+            self.step(&mut crew);
         }
     }
 
@@ -167,29 +206,61 @@ impl Keeper {
     pub(crate) fn run(&self) {
         loop {
             let workers = self.workers();
-            let over = {
-                let mut crew = self.lock();
-                self.step(&mut crew);
+            let (is_over, slice) = {
+                let mut crew = self.look();
                 if crew.helpers == 0 {
                     self.want_bell(&mut crew);
                 }
-                crew.phase != Phase::Open || crew.broken.is_some()
+                let is_busy = crew.jobs.values().any(|job| job.open > 0) || workers.len() < self.count;
+                (!crew.wants_workers(), if is_busy { SLICE } else { IDLE_SLICE })
             };
-            if over && workers.is_empty() {
-                return self.changed.notify_all();
+            if is_over && workers.is_empty() {
+                break;
             }
             let fds: Vec<BorrowedFd<'_>> =
                 workers.iter().map(|(_, process)| process.as_fd()).chain([self.bell.as_fd()]).collect();
-            let Ok(readable) = eventfd::wait_any(&fds) else {
+            let Ok(readable) = eventfd::wait_any(&fds, Some(slice)) else {
                 self.lock().break_down("its workers cannot be watched any more".to_owned());
-                return self.kill_all();
+                self.kill_all();
+                break;
             };
             eventfd::silence(&*self.bell);
-            for ((place, process), ended) in workers.iter().zip(readable) {
-                if ended {
+            for ((place, process), ended) in workers.iter().zip(&readable) {
+                if *ended {
                     self.replace(*place, process);
                 }
             }
+            if !readable.contains(&true) {
+                self.fill_places();
+            }
+        }
+        // Nobody is left to do what a late call may have added.
+        self.lock().terminate();
+        self.changed.notify_all();
+    }
+
+    /// Starts the workers that could not be started before.
+    fn fill_places(&self) {
+        for place in 0..self.count {
+            let is_missing = {
+                let crew = self.lock();
+                crew.wants_workers() && crew.workers[place].is_none()
+            };
+            if is_missing {
+                self.start_or_note(place);
+            }
+        }
+    }
+
+    fn start_or_note(&self, place: usize) {
+        if let Err(error) = self.start(place) {
+            let mut crew = self.lock();
+            // The others go on, and it is tried again; without any, not for ever.
+            if crew.workers.iter().all(Option::is_none) {
+                crew.note_failed_start(&format!("no worker can be started: {error}"));
+            }
+            drop(crew);
+            self.changed.notify_all();
         }
     }
 
@@ -201,20 +272,14 @@ impl Keeper {
 
     /// The worker at `place` has ended: settles its work and starts another.
     fn replace(&self, place: usize, process: &Process<()>) {
-        // Reaps it, so that its exit status is known.
+        // Reaps it, so that its exit status is known. A debugger may keep the zombie for a while.
         if process.exit_status().is_none() {
-            return;
+            return std::thread::sleep(Duration::from_millis(10));
         }
         let is_wanted = self.lock().bury(place);
         self.changed.notify_all();
-        if is_wanted && let Err(error) = self.start(place) {
-            let mut crew = self.lock();
-            // The others go on; without any, nothing will ever be done.
-            if crew.workers.iter().all(Option::is_none) {
-                crew.break_down(format!("no worker can be started: {error}"));
-            }
-            drop(crew);
-            self.changed.notify_all();
+        if is_wanted {
+            self.start_or_note(place);
         }
     }
 

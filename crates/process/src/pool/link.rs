@@ -102,7 +102,7 @@ impl Link {
     /// The pool offers the chunk of `lease`, before it is written to the inbox.
     pub(crate) fn offer(&self, lease: Lease) {
         if let Some(claim) = self.claim(lease) {
-            claim.store(lease.seq * 4 + OFFERED, Ordering::Release);
+            claim.store(lease.seq.wrapping_mul(4) | OFFERED, Ordering::Release);
         }
     }
 
@@ -117,7 +117,8 @@ impl Link {
     }
 
     fn settle(&self, lease: Lease, how: u64) -> bool {
-        let (offered, settled) = (lease.seq * 4 + OFFERED, lease.seq * 4 + how);
+        let number = lease.seq.wrapping_mul(4);
+        let (offered, settled) = (number | OFFERED, number | how);
         self.claim(lease).is_some_and(|claim| {
             claim.compare_exchange(offered, settled, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })

@@ -36,11 +36,7 @@ impl<R> AsyncResult<R> {
     /// Whether the result, or the error, is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let is_done = |id: &u64| {
-            let mut crew = self.keeper.lock();
-            crew.step();
-            crew.jobs.get(id).is_none_or(|job| job.open == 0)
-        };
+        let is_done = |id: &u64| self.keeper.look().jobs.get(id).is_none_or(|job| job.open == 0);
         self.outcome.is_some() || self.id.as_ref().is_none_or(is_done)
     }
 
@@ -122,7 +118,7 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
         while !self.exhausted && self.in_flight < self.most_in_flight {
             let Some(item) = self.items.next() else {
                 self.exhausted = true;
-                return;
+                return self.pool.keeper.end_feeding(id);
             };
             let index = self.next_index;
             let batch = BatchBuilder::of_one(index, &item);

@@ -246,7 +246,7 @@ impl Worker<'_> {
 
     fn ring_if_wanted(&self) {
         if self.link.must_ring() {
-            eventfd::ring(&self.bell);
+            eventfd::ring_if_still_there(&self.bell);
         }
     }
 }
