@@ -10,7 +10,9 @@ pub use procession_process::{
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
-pub use procession_sync::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+pub use procession_sync::{
+    Event, EventError, EventOptions, Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath, SyncFault,
+};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

@@ -58,6 +58,8 @@ impl Kind {
     pub const QUEUE: Self = Self(3);
     /// The two rings between a pool and one of its workers.
     pub const POOL_WORKER: Self = Self(4);
+    /// `procession::Event`.
+    pub const EVENT: Self = Self(16);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -67,6 +69,7 @@ impl Kind {
             Self::LOCK => "lock",
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
+            Self::EVENT => "event",
             _ => "unknown",
         }
     }

@@ -4,14 +4,18 @@
 //! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
 //! gone, the next process that waits finds out and puts things right.
 
+mod event;
 mod eventcount;
+mod fault;
 mod lock;
 mod lock_word;
 mod patience;
 mod thread_tag;
 
+pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
+pub use fault::SyncFault;
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};

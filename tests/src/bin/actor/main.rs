@@ -5,13 +5,14 @@
 //! blocks. At the end of its input it lets everything go and returns from `main`.
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
+mod gates;
 mod lanes;
 mod locks;
 mod objects;
 mod processes;
 mod queues;
 
-use procession::{Lock, Namespace, Queue};
+use procession::{Event, Lock, Namespace, Queue};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -25,6 +26,7 @@ type Message = (u64, Vec<u8>);
 struct World {
     namespace: Namespace,
     locks: RefCell<HashMap<String, Rc<Lock>>>,
+    events: RefCell<HashMap<String, Rc<Event>>>,
     queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
 }
 
@@ -40,7 +42,12 @@ enum Next {
 fn main() {
     processes::die_with_the_test();
     let namespace = Namespace::current().expect("PROCESSION_NAMESPACE is a namespace");
-    let world = World { namespace, locks: RefCell::default(), queues: RefCell::default() };
+    let world = World {
+        namespace,
+        locks: RefCell::default(),
+        events: RefCell::default(),
+        queues: RefCell::default(),
+    };
     say("ready");
     while session(&world) == Next::Release {
         say("error NothingHeld");
@@ -60,6 +67,7 @@ fn session(world: &World) -> Next {
         let next = objects::follow(world, &words)
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
+            .or_else(|| gates::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {
