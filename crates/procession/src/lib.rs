@@ -11,7 +11,9 @@ pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
 pub use procession_sync::{
-    Event, EventError, EventOptions, Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath, SyncFault,
+    BoundedSemaphore, BoundedSemaphoreOptions, Event, EventError, EventOptions, Holder, Lock, LockError,
+    LockGuard, LockOptions, OnOwnerDeath, Permit, ReleaseError, Semaphore, SemaphoreError, SemaphoreOptions,
+    SyncFault,
 };
 
 /// The example of the README, compiled and run.

@@ -60,6 +60,10 @@ impl Kind {
     pub const POOL_WORKER: Self = Self(4);
     /// `procession::Event`.
     pub const EVENT: Self = Self(16);
+    /// `procession::Semaphore`.
+    pub const SEMAPHORE: Self = Self(17);
+    /// `procession::BoundedSemaphore`.
+    pub const BOUNDED_SEMAPHORE: Self = Self(18);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -70,6 +74,8 @@ impl Kind {
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
             Self::EVENT => "event",
+            Self::SEMAPHORE => "semaphore",
+            Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
             _ => "unknown",
         }
     }

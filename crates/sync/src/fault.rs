@@ -1,6 +1,6 @@
 //! What is wrong with an object itself, whatever was wanted of it.
 
-use procession_shm::{OpenError, Segment};
+use procession_shm::{OpenError, Segment, Unknowable};
 
 /// What makes an object unusable.
 #[derive(Debug, thiserror::Error)]
@@ -35,5 +35,19 @@ impl SyncFault {
     /// The file has no name any more, and nobody said that it was to be removed.
     pub(crate) fn orphaned(segment: &Segment) -> Self {
         Self::Orphaned { object: segment.display_name() }
+    }
+
+    /// An owner cannot be asked about.
+    pub(crate) fn unknowable(segment: &Segment, why: Unknowable) -> Self {
+        let object = segment.display_name();
+        match why {
+            Unknowable::NoSuchSlot => Self::Corrupt { object, what: "a word names no possible owner" },
+            _ => Self::RegistryChanged { object },
+        }
+    }
+
+    /// A word says something impossible.
+    pub(crate) fn corrupt(segment: &Segment, what: &'static str) -> Self {
+        Self::Corrupt { object: segment.display_name(), what }
     }
 }

@@ -10,6 +10,8 @@ mod fault;
 mod lock;
 mod lock_word;
 mod patience;
+mod permit_cells;
+mod semaphore;
 mod thread_tag;
 
 pub use event::{Event, EventError, EventOptions};
@@ -21,3 +23,7 @@ pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
+pub use semaphore::{
+    BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
+    SemaphoreOptions,
+};

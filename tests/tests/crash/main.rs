@@ -13,6 +13,7 @@ mod lock_recovery;
 mod queue;
 mod registry;
 mod segment;
+mod semaphore;
 mod stopped;
 
 use std::collections::BTreeSet;
@@ -44,6 +45,7 @@ fn every_label_in_the_sources_has_a_scene() {
         queue::COVERED,
         registry::COVERED,
         segment::COVERED,
+        semaphore::COVERED,
     ];
     let covered: BTreeSet<String> = tables.concat().iter().map(|&label| label.to_owned()).collect();
     let mut labels = BTreeSet::new();

@@ -11,6 +11,7 @@ mod locks;
 mod objects;
 mod processes;
 mod queues;
+mod semaphores;
 
 use procession::{Event, Lock, Namespace, Queue};
 use std::cell::RefCell;
@@ -27,6 +28,7 @@ struct World {
     namespace: Namespace,
     locks: RefCell<HashMap<String, Rc<Lock>>>,
     events: RefCell<HashMap<String, Rc<Event>>>,
+    semaphores: RefCell<HashMap<String, Rc<semaphores::AnySemaphore>>>,
     queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
 }
 
@@ -46,6 +48,7 @@ fn main() {
         namespace,
         locks: RefCell::default(),
         events: RefCell::default(),
+        semaphores: RefCell::default(),
         queues: RefCell::default(),
     };
     say("ready");
@@ -68,6 +71,7 @@ fn session(world: &World) -> Next {
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| gates::follow(world, &words))
+            .or_else(|| semaphores::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {
