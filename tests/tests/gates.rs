@@ -1,4 +1,4 @@
-//! Events across processes.
+//! Events, latches and what is done once, across processes.
 
 use procession_tests::{Actor, Scratch};
 
@@ -70,6 +70,40 @@ fn a_waiter_is_told_when_the_file_is_removed_behind_its_back() {
     std::fs::remove_file(procession_tests::raw::path(&scratch, "e")).expect("it is there");
     two.failed("Fault(Orphaned");
     drop(one);
+}
+
+#[test]
+fn a_latch_opens_for_all_who_wait_and_for_late_ones() {
+    let scratch = Scratch::new();
+    let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
+    let mut dead = Actor::start(&scratch);
+    one.does("create latch l 3");
+    assert_eq!(dead.does("arrive l"), "0");
+    // An arrival counts, whatever becomes of who made it.
+    dead.kill();
+    two.waits("pass l");
+    one.fails("pass_timeout l 10", "TimedOut { arrived: 1, count: 3 }");
+    assert_eq!(one.does("arrive l"), "1");
+    assert_eq!(one.does("arrive l"), "2");
+    two.did();
+    two.does("pass l");
+    assert_eq!(two.does("arrive l"), "3");
+    one.does("unlink l");
+}
+
+#[test]
+fn what_is_done_once_is_not_done_again_by_those_who_waited() {
+    let scratch = Scratch::new();
+    let mut actors: Vec<Actor> = (0..6).map(|_| Actor::start(&scratch)).collect();
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    actors[0].does("create once o");
+    for actor in &mut actors {
+        actor.tell(&format!("once o {}", file.path().display()));
+    }
+    let outcomes: Vec<String> = actors.iter_mut().map(Actor::did).collect();
+    assert_eq!(outcomes.iter().filter(|outcome| *outcome == "true false").count(), 1, "{outcomes:?}");
+    assert_eq!(std::fs::read_to_string(file.path()).expect("text"), "done\n");
+    actors[0].does("unlink o");
 }
 
 /// With crash points a signal may interrupt the bookkeeping of those.

@@ -64,6 +64,10 @@ impl Kind {
     pub const SEMAPHORE: Self = Self(17);
     /// `procession::BoundedSemaphore`.
     pub const BOUNDED_SEMAPHORE: Self = Self(18);
+    /// `procession::Latch`.
+    pub const LATCH: Self = Self(19);
+    /// `procession::Once`.
+    pub const ONCE: Self = Self(20);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -76,6 +80,8 @@ impl Kind {
             Self::EVENT => "event",
             Self::SEMAPHORE => "semaphore",
             Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
+            Self::LATCH => "latch",
+            Self::ONCE => "once",
             _ => "unknown",
         }
     }

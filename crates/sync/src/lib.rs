@@ -7,8 +7,10 @@
 mod event;
 mod eventcount;
 mod fault;
+mod latch;
 mod lock;
 mod lock_word;
+mod once;
 mod patience;
 mod permit_cells;
 mod semaphore;
@@ -18,9 +20,11 @@ pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use fault::SyncFault;
+pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};
+pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
 pub use semaphore::{

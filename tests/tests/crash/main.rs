@@ -8,8 +8,10 @@
 mod event;
 mod eventcount;
 mod lane;
+mod latch;
 mod lock;
 mod lock_recovery;
+mod once;
 mod queue;
 mod registry;
 mod segment;
@@ -40,8 +42,10 @@ fn every_label_in_the_sources_has_a_scene() {
         event::COVERED,
         eventcount::COVERED,
         lane::COVERED,
+        latch::COVERED,
         lock::COVERED,
         lock_recovery::COVERED,
+        once::COVERED,
         queue::COVERED,
         registry::COVERED,
         segment::COVERED,

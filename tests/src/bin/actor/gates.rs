@@ -1,9 +1,10 @@
-//! Commands about events.
+//! Commands about events, latches and things to be done once.
 #![expect(unsafe_code, reason = "a signal handler and a timer are C functions")]
 
 use crate::locks::millis;
 use crate::{Next, World, done, number, report, say};
-use procession::Event;
+use procession::{Event, Latch, Once, OpenError};
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +13,26 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     match *words {
         ["create", "event", name] => return Some(keep(world, name, Event::create(name))),
         ["open", "event", name] => return Some(keep(world, name, Event::open(name))),
+        ["create", "latch", name, count] => {
+            let latch = Latch::options().count(number(count)).create(name);
+            return Some(report(&latch.map(|_| "")));
+        }
+        ["arrive", name] => {
+            return Some(report(&Latch::open(name).map(|latch| latch.arrive())));
+        }
+        ["pass", name] => return Some(with(Latch::open(name), |latch| report(&latch.wait().map(|()| "")))),
+        ["pass_timeout", name, ms] => {
+            return Some(with(Latch::open(name), |latch| {
+                report(&latch.wait_timeout(millis(ms)).map(|()| ""))
+            }));
+        }
+        ["create", "once", name] => return Some(report(&Once::create(name).map(|_| ""))),
+        ["once", name, file] => {
+            return Some(with(Once::open(name), |once| report(&append_once(&once, file))));
+        }
+        ["is_done", name] => {
+            return Some(with(Once::open(name), |once| report(&Ok::<_, OpenError>(once.is_done()))));
+        }
         _ => {}
     }
     let event = world.events.borrow().get(*words.get(1)?).map(Rc::clone)?;
@@ -31,13 +52,31 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     }
 }
 
+fn with<T>(opened: Result<T, OpenError>, act: impl FnOnce(T) -> Next) -> Next {
+    match opened {
+        Ok(object) => act(object),
+        Err(error) => report::<&str, _>(&Err(error)),
+    }
+}
+
+/// Once: appends a line to a file. Whether it was done here, and whether somebody began before.
+fn append_once(once: &Once, file: &str) -> Result<String, procession::OnceError> {
+    let mut is_again = false;
+    let done = once.run(|run| {
+        is_again = run.is_again;
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).expect("a file");
+        file.write_all(b"done\n").expect("room for a line");
+    })?;
+    Ok(format!("{done} {is_again}"))
+}
+
 /// Answers `ok` after something that cannot fail.
 fn after(act: impl FnOnce()) -> Option<Next> {
     act();
     done("")
 }
 
-fn keep(world: &World, name: &str, opened: Result<Event, procession::OpenError>) -> Next {
+fn keep(world: &World, name: &str, opened: Result<Event, OpenError>) -> Next {
     let kept = opened.map(|event| world.events.borrow_mut().insert(name.to_owned(), Rc::new(event)));
     report(&kept.map(|_| ""))
 }
