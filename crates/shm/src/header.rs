@@ -68,6 +68,8 @@ impl Kind {
     pub const LATCH: Self = Self(19);
     /// `procession::Once`.
     pub const ONCE: Self = Self(20);
+    /// `procession::Barrier`.
+    pub const BARRIER: Self = Self(21);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -82,6 +84,7 @@ impl Kind {
             Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
             Self::LATCH => "latch",
             Self::ONCE => "once",
+            Self::BARRIER => "barrier",
             _ => "unknown",
         }
     }

@@ -4,6 +4,7 @@
 //! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
 //! gone, the next process that waits finds out and puts things right.
 
+mod barrier;
 mod event;
 mod eventcount;
 mod fault;
@@ -16,6 +17,7 @@ mod permit_cells;
 mod semaphore;
 mod thread_tag;
 
+pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member};
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;

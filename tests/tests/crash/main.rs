@@ -5,6 +5,7 @@
 #![cfg(procession_chaos)]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
+mod barrier;
 mod event;
 mod eventcount;
 mod lane;
@@ -39,6 +40,7 @@ pub(crate) use crash_points;
 #[test]
 fn every_label_in_the_sources_has_a_scene() {
     let tables = [
+        barrier::COVERED,
         event::COVERED,
         eventcount::COVERED,
         lane::COVERED,

@@ -5,6 +5,7 @@
 //! blocks. At the end of its input it lets everything go and returns from `main`.
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
+mod barriers;
 mod gates;
 mod lanes;
 mod locks;
@@ -13,7 +14,7 @@ mod processes;
 mod queues;
 mod semaphores;
 
-use procession::{Event, Lock, Namespace, Queue};
+use procession::{Barrier, Event, Lock, Namespace, Queue};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -29,6 +30,7 @@ struct World {
     locks: RefCell<HashMap<String, Rc<Lock>>>,
     events: RefCell<HashMap<String, Rc<Event>>>,
     semaphores: RefCell<HashMap<String, Rc<semaphores::AnySemaphore>>>,
+    barriers: RefCell<HashMap<String, Rc<Barrier>>>,
     queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
 }
 
@@ -49,6 +51,7 @@ fn main() {
         locks: RefCell::default(),
         events: RefCell::default(),
         semaphores: RefCell::default(),
+        barriers: RefCell::default(),
         queues: RefCell::default(),
     };
     say("ready");
@@ -72,6 +75,7 @@ fn session(world: &World) -> Next {
             .or_else(|| queues::follow(world, &words))
             .or_else(|| gates::follow(world, &words))
             .or_else(|| semaphores::follow(world, &words))
+            .or_else(|| barriers::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {
