@@ -35,6 +35,22 @@ fn queue_drains_ten_powers_in_order() {
 }
 
 #[test]
+fn semaphore_value_goes_down_to_0_and_up_again() {
+    let said = run(["demo", "semaphore-value", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+    let values: Vec<_> = said.stdout.lines().take(5).filter_map(|line| line.split(": ").nth(1)).collect();
+    assert_eq!(values, ["2", "1", "0", "1", "2"], "{said:?}");
+}
+
+#[test]
+fn event_states_are_as_they_must_be() {
+    let said = run(["demo", "event-states", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+    let states: Vec<_> = said.stdout.lines().filter_map(|line| line.split(": ").nth(1)).collect();
+    assert_eq!(states, ["not set", "not set", "set", "set", "not set", "not set"], "{said:?}");
+}
+
+#[test]
 fn pool_map_equals_the_serial_sums() {
     for (workers, shown) in [("1", "for 1 worker\n"), ("3", "for 3 workers\n")] {
         let said = run(["demo", "pool-map", "--quick", "--workers", workers]);

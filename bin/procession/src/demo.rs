@@ -1,8 +1,10 @@
 //! The demos: one file each, written against what any program can use.
 
+mod event_states;
 mod pool_map;
 mod process;
 mod queue;
+mod semaphore_value;
 mod word_count;
 
 use crate::args::Cli;
@@ -17,6 +19,8 @@ pub(crate) enum Demo {
     Queue(queue::Args),
     PoolMap(pool_map::Args),
     WordCount(word_count::Args),
+    SemaphoreValue(semaphore_value::Args),
+    EventStates(event_states::Args),
 }
 
 /// Prints the demos, one line each.
@@ -25,7 +29,7 @@ pub(crate) fn list() -> Result<(), Failure> {
     let demos = cli.find_subcommand("demo").into_iter().flat_map(clap::Command::get_subcommands);
     for demo in demos.filter(|demo| demo.get_name() != "help") {
         let about = demo.get_about().map(ToString::to_string).unwrap_or_default();
-        output::line(format_args!("{:<12} {about}", demo.get_name()))?;
+        output::line(format_args!("{:<18} {about}", demo.get_name()))?;
     }
     output::line("\nRun one: procession demo NAME; its options: procession demo NAME --help")
 }
@@ -42,6 +46,8 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::Queue(args) => queue::run(args),
         Demo::PoolMap(args) => pool_map::run(args),
         Demo::WordCount(args) => word_count::run(args),
+        Demo::SemaphoreValue(args) => semaphore_value::run(args),
+        Demo::EventStates(args) => event_states::run(args),
     }
 }
 

@@ -10,7 +10,12 @@ pub use procession_process::{
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
-pub use procession_sync::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+pub use procession_sync::{
+    Barrier, BarrierError, BarrierOptions, BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Event,
+    EventError, EventOptions, Holder, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard,
+    LockOptions, Member, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, ReleaseError,
+    Semaphore, SemaphoreError, SemaphoreOptions, SyncFault,
+};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

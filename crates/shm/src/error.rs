@@ -16,6 +16,14 @@ pub enum OpenError {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// The options ask for what cannot be.
+    #[error("object {object:?} cannot be like that: {what}")]
+    Impossible {
+        /// Its name.
+        object: String,
+        /// What is impossible.
+        what: &'static str,
+    },
     /// Nothing has this name.
     #[error("no object {object}: create it first, or use open_or_create")]
     NotFound {

@@ -58,6 +58,18 @@ impl Kind {
     pub const QUEUE: Self = Self(3);
     /// The two rings between a pool and one of its workers.
     pub const POOL_WORKER: Self = Self(4);
+    /// `procession::Event`.
+    pub const EVENT: Self = Self(16);
+    /// `procession::Semaphore`.
+    pub const SEMAPHORE: Self = Self(17);
+    /// `procession::BoundedSemaphore`.
+    pub const BOUNDED_SEMAPHORE: Self = Self(18);
+    /// `procession::Latch`.
+    pub const LATCH: Self = Self(19);
+    /// `procession::Once`.
+    pub const ONCE: Self = Self(20);
+    /// `procession::Barrier`.
+    pub const BARRIER: Self = Self(21);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -67,6 +79,12 @@ impl Kind {
             Self::LOCK => "lock",
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
+            Self::EVENT => "event",
+            Self::SEMAPHORE => "semaphore",
+            Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
+            Self::LATCH => "latch",
+            Self::ONCE => "once",
+            Self::BARRIER => "barrier",
             _ => "unknown",
         }
     }

@@ -25,12 +25,23 @@ pub trait Object: Sized {
     /// What `options()` can say besides [`Placement`].
     type Settings;
 
+    /// What is impossible about the settings, if anything is.
+    ///
+    /// # Errors
+    /// In words.
+    fn check(_: &Self::Settings) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// The header it is created with, and that an opener compares.
     fn shape(settings: &Self::Settings) -> Shape;
     /// Fills a zeroed body before anybody else can see it.
     fn initialise(body: &Self::Body, settings: &Self::Settings);
+    /// Fills what of the object lies behind the body, which was filled before.
+    fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
     /// Clears what the dead of another registry held: called when nobody else is attached.
     fn forget_owners(body: &Self::Body);
+    /// The same for what lies behind the body.
+    fn forget_owners_of_all(_: &Mapping) {}
     /// The object over an attached segment.
     ///
     /// # Errors
@@ -67,6 +78,7 @@ impl Placement {
 /// [`OpenError::AlreadyExists`], `InvalidName`, `NoSpace`, and what registering can meet.
 pub fn create<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
+    check::<O>(settings, name)?;
     create_as(settings, place, name)
 }
 
@@ -76,7 +88,13 @@ pub fn create<O: Object>(settings: &O::Settings, place: &Placement, name: &str) 
 /// As [`create`].
 pub fn anonymous<O: Object>(settings: &O::Settings, place: &Placement) -> Result<O, OpenError> {
     let place = Placement { ephemeral: true, ..place.clone() };
-    create_as(settings, &place, &namespace::anonymous_name())
+    let name = namespace::anonymous_name();
+    check::<O>(settings, &name)?;
+    create_as(settings, &place, &name)
+}
+
+fn check<O: Object>(settings: &O::Settings, name: &str) -> Result<(), OpenError> {
+    O::check(settings).map_err(|what| OpenError::Impossible { object: name.to_owned(), what })
 }
 
 /// Opens the object called `name`.
@@ -85,6 +103,7 @@ pub fn anonymous<O: Object>(settings: &O::Settings, place: &Placement) -> Result
 /// [`OpenError::NotFound`], and a variant for each way in which what is there is not what was asked for.
 pub fn open<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
+    check::<O>(settings, name)?;
     open_as(&O::shape(settings), place, name)
 }
 
@@ -98,6 +117,7 @@ pub fn open_or_create<O: Object>(
     name: &str,
 ) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
+    check::<O>(settings, name)?;
     let deadline = Deadline::after(Duration::from_secs(5));
     loop {
         match open_as(&O::shape(settings), place, name) {
@@ -120,6 +140,7 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
         segment::create_file(&object, &O::shape(settings), access, registration.instance(), |mapping| {
             if let Some(body) = body::<O::Body>(mapping) {
                 O::initialise(body, settings);
+                O::initialise_all(body, mapping, settings);
             }
         })?;
     finish(attachment, registration, name)
@@ -159,6 +180,7 @@ fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> boo
     crash_point("object.adopt.locked");
     if let Some(body) = body::<O::Body>(&attachment.mapping) {
         O::forget_owners(body);
+        O::forget_owners_of_all(&attachment.mapping);
     }
     crash_point("object.adopt.forgotten");
     // Last: killed before, the next opener does it all again.

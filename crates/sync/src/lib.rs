@@ -4,16 +4,32 @@
 //! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
 //! gone, the next process that waits finds out and puts things right.
 
+mod barrier;
+mod event;
 mod eventcount;
+mod fault;
+mod latch;
 mod lock;
 mod lock_word;
+mod once;
 mod patience;
+mod permit_cells;
+mod semaphore;
 mod thread_tag;
 
+pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member};
+pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
+pub use fault::SyncFault;
+pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};
+pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
+pub use semaphore::{
+    BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
+    SemaphoreOptions,
+};

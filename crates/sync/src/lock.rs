@@ -11,7 +11,9 @@
 
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::thread_tag;
-use procession_shm::{Kind, Myself, Object, OpenError, Parameter, Placement, Shape, Shared, Unknowable};
+use procession_shm::{
+    Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared, Unknowable,
+};
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
@@ -210,14 +212,7 @@ impl Lock {
     /// Who holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        let registration = self.body.segment().registration();
-        let owner = self.body.lock.owner()?;
-        let (pid, name) = registration
-            .participant(owner)
-            .map(|found| (found.pid, found.name))
-            .unwrap_or_else(|| (registration.pid_of(owner).unwrap_or(0), String::new()));
-        let is_dead = registration.is_dead(owner) == Ok(true);
-        Some(Holder { pid, name, is_dead })
+        self.body.lock.owner().map(|owner| Holder::of(self.body.segment(), owner))
     }
 
     /// Whether a holder died and nobody has recovered the lock.
@@ -285,6 +280,19 @@ pub struct Holder {
     pub name: String,
     /// Whether it was killed, and nobody has noticed yet.
     pub is_dead: bool,
+}
+
+impl Holder {
+    /// What is known of an owner in the segment's namespace.
+    pub(crate) fn of(segment: &Segment, owner: OwnerId) -> Self {
+        let registration = segment.registration();
+        let (pid, name) = registration
+            .participant(owner)
+            .map(|found| (found.pid, found.name))
+            .unwrap_or_else(|| (registration.pid_of(owner).unwrap_or(0), String::new()));
+        let is_dead = registration.is_dead(owner) == Ok(true);
+        Self { pid, name, is_dead }
+    }
 }
 
 /// The lock, held; dropping it releases the lock.

@@ -5,13 +5,18 @@
 #![cfg(procession_chaos)]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
+mod barrier;
+mod event;
 mod eventcount;
 mod lane;
+mod latch;
 mod lock;
 mod lock_recovery;
+mod once;
 mod queue;
 mod registry;
 mod segment;
+mod semaphore;
 mod stopped;
 
 use std::collections::BTreeSet;
@@ -35,13 +40,18 @@ pub(crate) use crash_points;
 #[test]
 fn every_label_in_the_sources_has_a_scene() {
     let tables = [
+        barrier::COVERED,
+        event::COVERED,
         eventcount::COVERED,
         lane::COVERED,
+        latch::COVERED,
         lock::COVERED,
         lock_recovery::COVERED,
+        once::COVERED,
         queue::COVERED,
         registry::COVERED,
         segment::COVERED,
+        semaphore::COVERED,
     ];
     let covered: BTreeSet<String> = tables.concat().iter().map(|&label| label.to_owned()).collect();
     let mut labels = BTreeSet::new();

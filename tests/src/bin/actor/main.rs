@@ -5,13 +5,16 @@
 //! blocks. At the end of its input it lets everything go and returns from `main`.
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
+mod barriers;
+mod gates;
 mod lanes;
 mod locks;
 mod objects;
 mod processes;
 mod queues;
+mod semaphores;
 
-use procession::{Lock, Namespace, Queue};
+use procession::{Barrier, Event, Lock, Namespace, Queue};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -25,6 +28,9 @@ type Message = (u64, Vec<u8>);
 struct World {
     namespace: Namespace,
     locks: RefCell<HashMap<String, Rc<Lock>>>,
+    events: RefCell<HashMap<String, Rc<Event>>>,
+    semaphores: RefCell<HashMap<String, Rc<semaphores::AnySemaphore>>>,
+    barriers: RefCell<HashMap<String, Rc<Barrier>>>,
     queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
 }
 
@@ -40,7 +46,14 @@ enum Next {
 fn main() {
     processes::die_with_the_test();
     let namespace = Namespace::current().expect("PROCESSION_NAMESPACE is a namespace");
-    let world = World { namespace, locks: RefCell::default(), queues: RefCell::default() };
+    let world = World {
+        namespace,
+        locks: RefCell::default(),
+        events: RefCell::default(),
+        semaphores: RefCell::default(),
+        barriers: RefCell::default(),
+        queues: RefCell::default(),
+    };
     say("ready");
     while session(&world) == Next::Release {
         say("error NothingHeld");
@@ -60,6 +73,9 @@ fn session(world: &World) -> Next {
         let next = objects::follow(world, &words)
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
+            .or_else(|| gates::follow(world, &words))
+            .or_else(|| semaphores::follow(world, &words))
+            .or_else(|| barriers::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {

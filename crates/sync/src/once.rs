@@ -1,0 +1,303 @@
+//! Something that is done once in a namespace, whoever does it and whoever dies over it.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | `done` | 1: it was done to the end. **Its store is the commit**; it is never taken back |
+//! | `runner` | the lock of who is doing it; inconsistent when somebody began and did not finish |
+//!
+//! # Who may change what
+//! `done`: the holder of `runner`. `runner` is a [`LockWord`]: see there.
+//!
+//! # Orderings
+//! Edge `once.done`: the Release store of `done` meets the Acquire load of everybody who passes, so what was initialised
+//! is visible to them.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | running, before `done` | a dead runner | the next who comes, or a waiter: it runs the initialiser again, and is told |
+//! | after `done`, before the release | a dead runner of what is done | nobody needs to: whoever looks sees `done` first |
+//! | waiting | maybe a waiter's hint | the lock's own protocol |
+//!
+//! # Not promised
+//! That an initialiser which was killed has had no effect: it ran to some point, and runs again from the beginning.
+
+use crate::fault::SyncFault;
+use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::thread_tag;
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::{Deadline, crash_point, shm_struct};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct OnceBody {
+        runner: LockWord,
+        done: AtomicU32,
+        reserved: AtomicU32,
+        /// To the end of the cache line.
+        spare: [AtomicU64; 4],
+    }
+}
+
+/// Something that is done to the end exactly once, by whoever comes first; all others wait until it is done.
+///
+/// If the one who does it is killed, panics or fails in the middle, the next one does it again from the beginning, and
+/// is told so.
+///
+/// ```
+/// use procession_sync::Once;
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let prepared = Once::options().namespace(&namespace).create("prepared")?;
+/// let mut times = 0;
+/// assert!(prepared.run(|_| times += 1)?);
+/// assert!(!prepared.run(|_| times += 1)?);
+/// assert_eq!((times, prepared.is_done()), (1, true));
+/// # prepared.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Once {
+    body: Shared<OnceBody>,
+    key: u64,
+}
+
+/// How a [`Once`] is created or opened.
+#[derive(Clone, Debug, Default)]
+pub struct OnceOptions {
+    place: Placement,
+    settings: (),
+}
+
+procession_shm::object_builders!([] OnceOptions => Once);
+
+impl Object for Once {
+    type Body = OnceBody;
+    type Settings = ();
+
+    fn shape((): &()) -> Shape {
+        let body_len = size_of::<OnceBody>() as u64;
+        let parameters = [Parameter::default(); 4];
+        Shape { kind: Kind::ONCE, body_len, parameters, element: None, codec: 0 }
+    }
+
+    fn initialise(_: &OnceBody, (): &()) {}
+
+    fn forget_owners(body: &OnceBody) {
+        body.runner.forget_owner();
+    }
+
+    fn attach(body: Shared<OnceBody>) -> Result<Self, OpenError> {
+        let key = body.segment().header().instance.low();
+        Ok(Self { body, key })
+    }
+}
+
+/// Why it is not known to be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OnceError {
+    /// Somebody was doing it all the time (`run_timeout`).
+    #[error("somebody else was still doing it at the timeout")]
+    TimedOut,
+    /// This very thread is doing it, and would wait for itself.
+    #[error("this thread is already doing it and would wait for itself for ever")]
+    Deadlock,
+    /// The object itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] SyncFault),
+}
+
+/// What an initialiser is told about its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OnceRun {
+    /// Whether somebody began before and did not finish: what it did may be half there.
+    pub is_again: bool,
+}
+
+impl Once {
+    /// Does it unless it is done, or waits until the one who is doing it has done it; whether it was done here.
+    ///
+    /// # Errors
+    /// [`OnceError::Deadlock`] when called by the initialiser itself; [`OnceError::Fault`].
+    ///
+    /// # Panics
+    /// When `f` does; then it is not done, and the next one does it again.
+    pub fn run(&self, f: impl FnOnce(OnceRun)) -> Result<bool, OnceError> {
+        self.run_until(f, Deadline::NEVER)
+    }
+
+    /// As [`run`](Self::run), but waits at most `timeout` for somebody else.
+    ///
+    /// # Errors
+    /// [`OnceError::TimedOut`]; otherwise as [`run`](Self::run).
+    pub fn run_timeout(&self, f: impl FnOnce(OnceRun), timeout: Duration) -> Result<bool, OnceError> {
+        self.run_until(f, Deadline::after(timeout))
+    }
+
+    /// As [`run`](Self::run), for something that can fail: then it is not done, and the next one does it again.
+    ///
+    /// # Errors
+    /// Inside, the error of `f`; otherwise as [`run`](Self::run).
+    pub fn try_run<E>(&self, f: impl FnOnce(OnceRun) -> Result<(), E>) -> Result<Result<bool, E>, OnceError> {
+        self.attempt(f, Deadline::NEVER)
+    }
+
+    /// Whether it was done to the end.
+    #[inline]
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        // SYNC: once.done.
+        self.body.done.load(Ordering::Acquire) != 0
+    }
+
+    fn run_until(&self, f: impl FnOnce(OnceRun), deadline: Deadline) -> Result<bool, OnceError> {
+        let always = |run| {
+            f(run);
+            Ok::<(), std::convert::Infallible>(())
+        };
+        self.attempt(always, deadline).map(|outcome| outcome.unwrap_or_else(|never| match never {}))
+    }
+
+    fn attempt<E>(
+        &self,
+        f: impl FnOnce(OnceRun) -> Result<(), E>,
+        deadline: Deadline,
+    ) -> Result<Result<bool, E>, OnceError> {
+        if self.is_done() {
+            return Ok(Ok(false));
+        }
+        let mut running = self.begin(deadline)?;
+        if self.is_done() {
+            running.is_whole = true;
+            return Ok(Ok(false));
+        }
+        let run = OnceRun { is_again: self.body.runner.is_inconsistent() };
+        let outcome = f(run);
+        if !running.is_ours() {
+            // A fork inside `f`: the parent does it.
+            return Ok(outcome.map(|()| false));
+        }
+        if outcome.is_ok() {
+            // SYNC: once.done.
+            self.body.done.store(1, Ordering::Release);
+            crash_point("once.done");
+            running.is_whole = true;
+        }
+        Ok(outcome.map(|()| true))
+    }
+
+    /// Waits until nobody else is doing it.
+    fn begin(&self, deadline: Deadline) -> Result<Running<'_>, OnceError> {
+        let (segment, runner) = (self.body.segment(), &self.body.runner);
+        let me = segment.registration().owner().map_err(SyncFault::Unregistered)?;
+        let me = Hold::of_this_thread(me);
+        if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
+            return Err(OnceError::Deadlock);
+        }
+        let me = runner.acquire(segment, Claim::Recover, deadline).map_err(|error| match error {
+            AcquireError::TimedOut => OnceError::TimedOut,
+            AcquireError::Orphaned => SyncFault::orphaned(segment).into(),
+            AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why).into(),
+            AcquireError::Unregistered(error) => SyncFault::Unregistered(error).into(),
+            AcquireError::OwnerDied { .. } => SyncFault::corrupt(segment, "a lock that was not taken").into(),
+        })?;
+        if !me.names_the_thread() {
+            thread_tag::note(self.key);
+        }
+        crash_point("once.running");
+        Ok(Running { once: self, me, is_whole: false })
+    }
+}
+
+/// The run, until it is dropped: then the next one may come.
+struct Running<'a> {
+    once: &'a Once,
+    me: Hold,
+    is_whole: bool,
+}
+
+impl Running<'_> {
+    fn is_ours(&self) -> bool {
+        self.once.body.segment().registration().current_owner() == Some(self.me.owner())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        // A forked child is another owner: it does nothing.
+        if self.is_ours() {
+            if !self.me.names_the_thread() {
+                thread_tag::forget(self.once.key);
+            }
+            if self.is_whole {
+                self.once.body.runner.make_consistent();
+            }
+            self.once.body.runner.release(self.me, self.is_whole);
+        }
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segment = self.body.segment();
+        let runner = self.body.runner.owner().map(|owner| crate::lock::Holder::of(segment, owner));
+        f.debug_struct("Once")
+            .field("name", &segment.name())
+            .field("done", &self.is_done())
+            .field("runner", &runner)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Once, OnceError};
+    use procession_shm::Namespace;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn once() -> Once {
+        Once::options().namespace(&Namespace::private()).anonymous().unwrap()
+    }
+
+    #[test]
+    fn of_many_threads_one_does_it() {
+        for _ in 0..50 {
+            let (once, times) = (once(), AtomicU32::new(0));
+            std::thread::scope(|scope| {
+                let run = || {
+                    let first = once.run(|run| {
+                        assert!(!run.is_again);
+                        times.fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert_eq!(times.load(Ordering::Relaxed), 1);
+                    u32::from(first.unwrap())
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+                assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn who_fails_or_panics_leaves_it_to_the_next() {
+        let once = once();
+        assert_eq!(once.try_run(|_| Err("no")).unwrap(), Err("no"));
+        let panics = || once.run(|run| panic!("{run:?}"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        assert!(!once.is_done());
+        assert!(once.run(|run| assert!(run.is_again)).unwrap());
+        assert!(once.is_done() && !once.body.runner.is_inconsistent());
+        assert!(!once.run(|_| unreachable!()).unwrap());
+    }
+
+    #[test]
+    fn the_initialiser_does_not_wait_for_itself() {
+        let once = once();
+        once.run(|_| assert!(matches!(once.run(|_| ()), Err(OnceError::Deadlock)))).unwrap();
+    }
+}

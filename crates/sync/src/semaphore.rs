@@ -1,0 +1,555 @@
+//! Permits that come back when their holder dies.
+//!
+//! The protocol, its state table and what survives a death at each step are in `permit_cells.rs`; here are the types
+//! that people use: options, permits, errors.
+//!
+//! # If a process dies
+//! Its permits come back: whoever finds too few looks for the dead. Permits that were
+//! [forgotten](Permit::forget) belong to nobody, and only a release brings them back.
+
+use crate::fault::SyncFault;
+use crate::lock::Holder;
+use crate::patience::{Nap, Patience};
+use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
+use procession_shm::{
+    Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
+};
+use procession_sys::cpu::Spin;
+use procession_sys::{Deadline, Mapping};
+use std::fmt;
+use std::time::Duration;
+
+/// The most permits unless said otherwise.
+const DEFAULT_MAX: u32 = 1024;
+/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
+const SPIN_NS: u64 = 20_000;
+const SPIN_CAP: u32 = 64;
+
+/// A number of permits between processes.
+///
+/// `acquire` takes one, and waits while there is none; dropping the [`Permit`] gives it back, and so does the death of
+/// the process that has it. [`release`](Self::release) adds permits that nobody acquired, up to a maximum: together
+/// with [`Permit::forget`] the semaphore is then a signal. Handles are cheap to clone, may be used by any number of
+/// threads, and can be sent to other processes.
+///
+/// ```
+/// use procession_sync::{Semaphore, SemaphoreError};
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let slots = Semaphore::options().namespace(&namespace).permits(2).create("slots")?;
+/// let one = slots.acquire()?;
+/// let two = slots.acquire()?;
+/// assert!(matches!(slots.try_acquire(), Err(SemaphoreError::WouldBlock)));
+/// drop(one);
+/// assert_eq!(slots.available(), 1);
+/// two.forget();
+/// slots.release(2)?;
+/// assert_eq!(slots.available(), 3);
+/// # slots.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Semaphore {
+    body: Shared<SemaphoreBody>,
+    cells: PermitCells,
+    myself: Myself,
+}
+
+/// How a [`Semaphore`] is created or opened.
+#[derive(Clone, Debug, Default)]
+pub struct SemaphoreOptions {
+    place: Placement,
+    settings: SemaphoreSettings,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SemaphoreSettings {
+    permits: Option<u32>,
+    max: Option<u32>,
+}
+
+impl SemaphoreSettings {
+    fn permits(&self) -> u32 {
+        self.permits.unwrap_or(1)
+    }
+
+    fn max(&self) -> u32 {
+        self.max.unwrap_or_else(|| self.permits().max(DEFAULT_MAX))
+    }
+
+    fn shape(&self, kind: Kind, max: u32) -> Shape {
+        let permits =
+            Parameter { name: "permits", value: self.permits().into(), asked: self.permits.is_some() };
+        let max_parameter = Parameter { name: "max", value: max.into(), asked: self.max.is_some() };
+        let parameters = [permits, max_parameter, Parameter::default(), Parameter::default()];
+        let body_len = size_of::<SemaphoreBody>() as u64 + permit_cells::cells_len(max);
+        Shape { kind, body_len, parameters, element: None, codec: 0 }
+    }
+
+    fn check(&self, max: u32) -> Result<(), &'static str> {
+        if max == 0 {
+            return Err("a semaphore that can never have a permit");
+        }
+        if max > MOST {
+            return Err("a semaphore can have at most 65536 permits");
+        }
+        if self.permits() > max { Err("more permits than the maximum") } else { Ok(()) }
+    }
+}
+
+impl SemaphoreOptions {
+    /// How many permits there are at first; 1 unless said, 0 for a semaphore that others release into.
+    #[must_use]
+    pub fn permits(mut self, permits: u32) -> Self {
+        self.settings.permits = Some(permits);
+        self
+    }
+
+    /// How many permits there can ever be, at most 65,536; unless said, 1024 or the permits at first if they are more.
+    #[must_use]
+    pub fn max(mut self, max: u32) -> Self {
+        self.settings.max = Some(max);
+        self
+    }
+}
+
+procession_shm::object_builders!([] SemaphoreOptions => Semaphore);
+
+impl Object for Semaphore {
+    type Body = SemaphoreBody;
+    type Settings = SemaphoreSettings;
+
+    fn check(settings: &SemaphoreSettings) -> Result<(), &'static str> {
+        settings.check(settings.max())
+    }
+
+    fn shape(settings: &SemaphoreSettings) -> Shape {
+        settings.shape(Kind::SEMAPHORE, settings.max())
+    }
+
+    fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
+
+    fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
+        permit_cells::initialise(body, mapping, settings.permits());
+    }
+
+    fn forget_owners(_: &SemaphoreBody) {}
+
+    fn forget_owners_of_all(mapping: &Mapping) {
+        permit_cells::forget_owners(mapping);
+    }
+
+    fn attach(body: Shared<SemaphoreBody>) -> Result<Self, OpenError> {
+        let segment = body.segment();
+        let [permits, max, ..] = segment.header().parameters;
+        let fits = (1..=u64::from(MOST)).contains(&max)
+            && permits <= max
+            && segment.header().size
+                == (procession_shm::HEADER_LEN + size_of::<SemaphoreBody>()) as u64 + max * 8;
+        let max = u32::try_from(max).ok().filter(|_| fits);
+        let max = max.ok_or_else(|| segment.corrupt("an impossible number of permits"))?;
+        let myself = segment.registration().myself();
+        let slot = myself.owner().map_or(0, OwnerId::slot);
+        // Each process begins at a cell of its own, if there are enough.
+        let start = slot.checked_rem(u32::try_from(permits).unwrap_or(max)).unwrap_or(0);
+        let cells = PermitCells { body: body.clone(), max, start };
+        Ok(Self { body, cells, myself })
+    }
+}
+
+/// Why no permit was acquired.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SemaphoreError {
+    /// There are too few (`try_acquire`).
+    #[error("there are not enough permits")]
+    WouldBlock,
+    /// There were too few all the time (`acquire_timeout`).
+    #[error("there were not enough permits until the timeout")]
+    TimedOut,
+    /// There can never be so many.
+    #[error("{asked} permits were asked for, of a semaphore that can have {max}")]
+    TooMany {
+        /// How many were asked for.
+        asked: u32,
+        /// How many there can be.
+        max: u32,
+    },
+    /// The semaphore itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] SyncFault),
+}
+
+/// Why nothing was released.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// It would be more than the maximum: a permit that is held by somebody comes back only from there.
+    #[error(
+        "released too often: the semaphore can have {max} permits, and they are all there or held by somebody"
+    )]
+    Full {
+        /// How many there can be.
+        max: u32,
+    },
+    /// The semaphore itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] SyncFault),
+}
+
+impl Semaphore {
+    /// An anonymous semaphore of `permits` permits, to be handed on as an argument or in a message.
+    ///
+    /// # Errors
+    /// As [`SemaphoreOptions::anonymous`].
+    pub fn new(permits: u32) -> Result<Self, OpenError> {
+        Self::options().permits(permits).anonymous()
+    }
+
+    /// Waits until there is a permit, and takes it.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::Fault`].
+    #[inline]
+    pub fn acquire(&self) -> Result<Permit<'_>, SemaphoreError> {
+        self.acquire_until(1, Deadline::NEVER)
+    }
+
+    /// Takes a permit if there is one. One whose holder is found dead counts, so that a try never fails for ever.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::WouldBlock`]; otherwise as [`acquire`](Self::acquire).
+    #[inline]
+    pub fn try_acquire(&self) -> Result<Permit<'_>, SemaphoreError> {
+        self.acquire_until(1, Deadline::PASSED).map_err(would_block)
+    }
+
+    /// Waits at most `timeout` until there is a permit.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, SemaphoreError> {
+        self.acquire_until(1, Deadline::after(timeout))
+    }
+
+    /// Waits until there are `count` permits, and takes all of them; while it waits it has none.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::TooMany`]; otherwise as [`acquire`](Self::acquire).
+    pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>, SemaphoreError> {
+        self.acquire_until(count, Deadline::NEVER)
+    }
+
+    /// Takes `count` permits if there are so many.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::WouldBlock`]; otherwise as [`acquire_many`](Self::acquire_many).
+    pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>, SemaphoreError> {
+        self.acquire_until(count, Deadline::PASSED).map_err(would_block)
+    }
+
+    /// Waits at most `timeout` until there are `count` permits.
+    ///
+    /// # Errors
+    /// [`SemaphoreError::TimedOut`]; otherwise as [`acquire_many`](Self::acquire_many).
+    pub fn acquire_many_timeout(&self, count: u32, timeout: Duration) -> Result<Permit<'_>, SemaphoreError> {
+        self.acquire_until(count, Deadline::after(timeout))
+    }
+
+    /// Adds `count` permits, whoever calls it: first those that were forgotten, then new ones up to the maximum.
+    ///
+    /// All or none, unless this process is killed in the middle: then any number of them may have been added.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Full`] when that would be too many; then none was added.
+    pub fn release(&self, count: u32) -> Result<(), ReleaseError> {
+        let release = |me| match count {
+            0 => true,
+            1 => self.cells.try_release(),
+            _ => self.cells.try_release_many(me, count),
+        };
+        let me = self.me()?;
+        // What a dead process was about to release is in the way.
+        if release(me) || self.cells.recover()? > 0 && release(me) {
+            return Ok(());
+        }
+        Err(ReleaseError::Full { max: self.cells.max })
+    }
+
+    /// How many permits nobody has: by the time you look it may be another number.
+    #[must_use]
+    pub fn available(&self) -> u32 {
+        // What the dead have is available to whoever wants it. If nobody can be asked about, all are alive.
+        drop(self.cells.recover());
+        self.cells.count_free()
+    }
+
+    /// How many permits there can ever be.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.cells.max
+    }
+
+    /// Who holds permits now, and how many, for people to read.
+    #[must_use]
+    pub fn holders(&self) -> Vec<(Holder, u32)> {
+        let segment = self.body.segment();
+        let holders = self.cells.holders().into_iter();
+        holders.map(|(owner, count)| (Holder::of(segment, owner), count)).collect()
+    }
+
+    fn me(&self) -> Result<OwnerId, SyncFault> {
+        match self.myself.owner() {
+            Some(me) => Ok(me),
+            None => self.body.segment().registration().owner().map_err(SyncFault::Unregistered),
+        }
+    }
+
+    #[inline]
+    fn acquire_until(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
+        if count == 1
+            && let Some(me) = self.myself.owner()
+            && let Some(first) = self.cells.try_take(me)
+        {
+            return Ok(Permit { semaphore: self, me, first: Some(first), rest: Vec::new() });
+        }
+        self.acquire_contended(count, deadline)
+    }
+
+    fn try_take(&self, me: OwnerId, count: u32) -> Option<Permit<'_>> {
+        let (first, rest) = match count {
+            0 => (None, Vec::new()),
+            1 => (Some(self.cells.try_take(me)?), Vec::new()),
+            _ => (None, self.cells.try_take_many(me, count)?),
+        };
+        Some(Permit { semaphore: self, me, first, rest })
+    }
+
+    #[cold]
+    fn acquire_contended(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
+        let (cells, segment, me) = (&self.cells, self.body.segment(), self.me()?);
+        if count > cells.max {
+            return Err(SemaphoreError::TooMany { asked: count, max: cells.max });
+        }
+        let mut spin = Spin::for_ns(SPIN_NS);
+        let mut patience = Patience::new(deadline);
+        let mut nap = Nap::Woken;
+        let mut has_slept = false;
+        let outcome = loop {
+            if let Some(permit) = self.try_take(me, count) {
+                break Ok(permit);
+            }
+            let is_over = nap == Nap::TimedOut || deadline.has_passed();
+            // The last question is free of waiting: a try finds dead holders too.
+            if is_over || matches!(nap, Nap::Ask { .. }) {
+                match cells.recover() {
+                    Ok(0) if is_over => break Err(SemaphoreError::TimedOut),
+                    Ok(0) => {}
+                    Ok(_) => continue,
+                    Err(fault) => break Err(fault.into()),
+                }
+            }
+            if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
+                break Err(SyncFault::orphaned(segment).into());
+            }
+            if !has_slept && spin.pause(SPIN_CAP) {
+                continue;
+            }
+            let listened = cells.listen(count);
+            if cells.count_free() >= count {
+                nap = Nap::Changed;
+                continue;
+            }
+            nap = self.body.freed.sleep(listened, &mut patience);
+            has_slept = true;
+            cells.arrive();
+        };
+        if has_slept {
+            cells.pass_on();
+        }
+        outcome
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("name", &self.body.segment().name())
+            .field("available", &self.cells.count_free())
+            .field("max", &self.cells.max)
+            .field("holders", &self.holders())
+            .finish()
+    }
+}
+
+/// Permits, held; dropping it gives them back, and so does the death of this process.
+///
+/// It may be dropped by another thread. In a forked child the copy of a permit does nothing: the parent has it.
+#[must_use = "dropping the permit gives it back at once"]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    me: OwnerId,
+    /// The cell, when it is one.
+    first: Option<u32>,
+    /// The cells, when they are several.
+    rest: Vec<u32>,
+}
+
+impl Permit<'_> {
+    /// How many permits it is.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::from(self.first.is_some()) + u32::try_from(self.rest.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the permits out of the semaphore: from now on nobody holds them, and only
+    /// [`release`](Semaphore::release) brings as many back, by whomever.
+    pub fn forget(mut self) {
+        if self.is_ours() {
+            for index in self.first.take().into_iter().chain(std::mem::take(&mut self.rest)) {
+                self.semaphore.cells.set_handed(index, self.me);
+            }
+        }
+    }
+
+    fn is_ours(&self) -> bool {
+        // A forked child is another owner, or none yet: its copy of the permit is inert.
+        self.semaphore.myself.owner() == Some(self.me)
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
+        if let Some(index) = self.first {
+            self.semaphore.cells.set_free(index, self.me);
+        } else if self.rest.is_empty() {
+            return;
+        }
+        for &index in &self.rest {
+            self.semaphore.cells.set_free(index, self.me);
+        }
+        self.semaphore.cells.notify();
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("semaphore", &self.semaphore.body.segment().name())
+            .field("count", &self.count())
+            .finish()
+    }
+}
+
+/// A semaphore that never has more permits than at first: a release too many is an error, exactly.
+///
+/// In everything else it is a [`Semaphore`], which it can be used as.
+///
+/// ```
+/// use procession_sync::{BoundedSemaphore, ReleaseError};
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let slots = BoundedSemaphore::options().namespace(&namespace).permits(2).create("slots")?;
+/// slots.acquire()?.forget();
+/// slots.release(1)?;
+/// assert!(matches!(slots.release(1), Err(ReleaseError::Full { max: 2 })));
+/// # slots.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct BoundedSemaphore {
+    body: Semaphore,
+}
+
+/// How a [`BoundedSemaphore`] is created or opened.
+#[derive(Clone, Debug, Default)]
+pub struct BoundedSemaphoreOptions {
+    place: Placement,
+    settings: SemaphoreSettings,
+}
+
+impl BoundedSemaphoreOptions {
+    /// How many permits there are, at first and at most; 1 unless said.
+    #[must_use]
+    pub fn permits(mut self, permits: u32) -> Self {
+        self.settings.permits = Some(permits);
+        self
+    }
+}
+
+procession_shm::object_builders!([] BoundedSemaphoreOptions => BoundedSemaphore);
+
+impl Semaphore {
+    /// Where the builders of both kinds find it.
+    fn segment(&self) -> &Segment {
+        self.body.segment()
+    }
+}
+
+impl Object for BoundedSemaphore {
+    type Body = SemaphoreBody;
+    type Settings = SemaphoreSettings;
+
+    fn check(settings: &SemaphoreSettings) -> Result<(), &'static str> {
+        settings.check(settings.permits())
+    }
+
+    fn shape(settings: &SemaphoreSettings) -> Shape {
+        settings.shape(Kind::BOUNDED_SEMAPHORE, settings.permits())
+    }
+
+    fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
+
+    fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
+        permit_cells::initialise(body, mapping, settings.permits());
+    }
+
+    fn forget_owners(_: &SemaphoreBody) {}
+
+    fn forget_owners_of_all(mapping: &Mapping) {
+        permit_cells::forget_owners(mapping);
+    }
+
+    fn attach(body: Shared<SemaphoreBody>) -> Result<Self, OpenError> {
+        Ok(Self { body: Semaphore::attach(body)? })
+    }
+}
+
+impl BoundedSemaphore {
+    /// An anonymous semaphore of `permits` permits, to be handed on as an argument or in a message.
+    ///
+    /// # Errors
+    /// As [`BoundedSemaphoreOptions::anonymous`].
+    pub fn new(permits: u32) -> Result<Self, OpenError> {
+        Self::options().permits(permits).anonymous()
+    }
+}
+
+impl std::ops::Deref for BoundedSemaphore {
+    type Target = Semaphore;
+
+    fn deref(&self) -> &Semaphore {
+        &self.body
+    }
+}
+
+impl fmt::Debug for BoundedSemaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.body.fmt(f)
+    }
+}
+
+fn would_block(error: SemaphoreError) -> SemaphoreError {
+    match error {
+        SemaphoreError::TimedOut => SemaphoreError::WouldBlock,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

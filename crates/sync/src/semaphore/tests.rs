@@ -1,0 +1,125 @@
+use super::{BoundedSemaphore, ReleaseError, Semaphore, SemaphoreError};
+use procession_shm::{Namespace, OpenError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+fn semaphore(permits: u32, max: u32) -> Semaphore {
+    let options = Semaphore::options().namespace(&Namespace::private());
+    options.permits(permits).max(max).anonymous().unwrap()
+}
+
+#[test]
+fn permits_are_taken_and_come_back() {
+    let semaphore = semaphore(2, 4);
+    let one = semaphore.acquire().unwrap();
+    let two = semaphore.acquire_timeout(Duration::from_secs(9)).unwrap();
+    assert_eq!(semaphore.available(), 0);
+    assert!(matches!(semaphore.try_acquire(), Err(SemaphoreError::WouldBlock)));
+    let short = Duration::from_millis(2);
+    assert!(matches!(semaphore.acquire_timeout(short), Err(SemaphoreError::TimedOut)));
+    let holders = semaphore.holders();
+    assert_eq!((holders.len(), holders[0].0.pid, holders[0].1), (1, std::process::id(), 2));
+    drop(one);
+    assert_eq!(semaphore.available(), 1);
+    drop(two);
+    assert_eq!(semaphore.available(), 2);
+}
+
+#[test]
+fn many_are_taken_together_or_not_at_all() {
+    let semaphore = semaphore(3, 4);
+    let two = semaphore.acquire_many(2).unwrap();
+    assert_eq!((two.count(), semaphore.available()), (2, 1));
+    assert!(matches!(semaphore.try_acquire_many(2), Err(SemaphoreError::WouldBlock)));
+    assert_eq!(semaphore.available(), 1);
+    assert!(matches!(semaphore.try_acquire_many(5), Err(SemaphoreError::TooMany { asked: 5, max: 4 })));
+    assert_eq!(semaphore.acquire_many(0).unwrap().count(), 0);
+    drop(two);
+    assert_eq!(semaphore.try_acquire_many(3).unwrap().count(), 3);
+    assert_eq!(semaphore.available(), 3);
+}
+
+#[test]
+fn what_is_forgotten_only_a_release_brings_back() {
+    let semaphore = semaphore(1, 3);
+    semaphore.acquire().unwrap().forget();
+    assert_eq!(semaphore.available(), 0);
+    semaphore.release(2).unwrap();
+    assert_eq!(semaphore.available(), 2);
+    let held = semaphore.acquire().unwrap();
+    // A held permit is not released by another: there is room for one more.
+    assert!(matches!(semaphore.release(2), Err(ReleaseError::Full { max: 3 })));
+    assert_eq!(semaphore.available(), 1);
+    semaphore.release(1).unwrap();
+    assert!(matches!(semaphore.release(1), Err(ReleaseError::Full { max: 3 })));
+    semaphore.release(0).unwrap();
+    drop(held);
+    assert_eq!(semaphore.available(), 3);
+}
+
+#[test]
+fn a_bounded_semaphore_is_never_above_its_bound() {
+    let semaphore =
+        BoundedSemaphore::options().namespace(&Namespace::private()).permits(2).anonymous().unwrap();
+    assert!(matches!(semaphore.release(1), Err(ReleaseError::Full { max: 2 })));
+    for _ in 0..100 {
+        semaphore.acquire_many(2).unwrap().forget();
+        let release = || u32::from(semaphore.release(1).is_ok());
+        let done = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(release)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
+        });
+        assert_eq!((done, semaphore.available()), (2, 2));
+    }
+}
+
+#[test]
+fn threads_never_have_more_than_there_are_and_all_get_on() {
+    const PERMITS: i64 = 3;
+    let semaphore = semaphore(3, 3);
+    let inside = AtomicI64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..6_u32 {
+            let (semaphore, inside) = (&semaphore, &inside);
+            scope.spawn(move || {
+                for round in 0..300 {
+                    let count = if thread < 2 { 2 } else { 1 };
+                    let permit = semaphore.acquire_many(count).unwrap();
+                    let now = inside.fetch_add(count.into(), Ordering::Relaxed) + i64::from(count);
+                    assert!(now <= PERMITS);
+                    if round % 16 == 0 {
+                        std::thread::yield_now();
+                    }
+                    inside.fetch_sub(count.into(), Ordering::Relaxed);
+                    drop(permit);
+                }
+            });
+        }
+    });
+    assert_eq!(semaphore.available(), 3);
+}
+
+#[test]
+fn impossible_numbers_are_refused() {
+    let refused = |made: Result<Semaphore, OpenError>| matches!(made, Err(OpenError::Impossible { .. }));
+    let options = || Semaphore::options().namespace(&Namespace::private());
+    assert!(refused(options().permits(0).max(0).anonymous()));
+    assert!(refused(options().permits(5).max(4).anonymous()));
+    assert!(refused(options().permits(u32::MAX).anonymous()));
+    assert!(refused(options().max(u32::MAX).create("x")));
+    let none = options().permits(0).anonymous().unwrap();
+    assert_eq!((none.available(), none.max()), (0, 1024));
+    assert_eq!(options().permits(2000).anonymous().unwrap().max(), 2000);
+}
+
+#[test]
+fn nonsense_in_the_cells_is_an_error() {
+    let semaphore = semaphore(2, 8);
+    let mapping = semaphore.body.segment().mapping();
+    for offset in (4096..mapping.len()).step_by(8) {
+        mapping.at::<std::sync::atomic::AtomicU64>(offset).unwrap().store(u64::MAX << 17, Ordering::Relaxed);
+    }
+    assert!(matches!(semaphore.try_acquire(), Err(SemaphoreError::Fault(_))));
+    assert!(semaphore.release(1).is_err() && semaphore.release(3).is_err());
+    assert_eq!(semaphore.available(), 0);
+}

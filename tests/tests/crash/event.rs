@@ -1,0 +1,104 @@
+//! A setter or a waiter of an event dies: everybody who waited at the set is released, and nobody else.
+
+use crate::crash_points;
+use procession_tests::{Actor, Scratch};
+
+crash_points! {
+    waiting_for_it at "event.waiting": waiting;
+    slept at "event.slept": waiting;
+    slept_and_woken at "event.slept": being_woken;
+    released_by_set at "event.released": setting;
+    released_by_pulse at "event.released": pulsing;
+    cleared at "event.cleared": clearing;
+}
+
+/// Three processes that have the event `e` open.
+fn cast(scratch: &Scratch) -> (Actor, Actor, Actor) {
+    let [mut victim, mut one, mut two] = std::array::from_fn(|_| Actor::start(scratch));
+    one.does("create event e");
+    victim.does("open event e");
+    two.does("open event e");
+    (victim, one, two)
+}
+
+/// The event, which is not set now, works as on its first day.
+fn all_is_well(one: &mut Actor, two: &mut Actor) {
+    one.fails("wait_timeout e 10", "TimedOut");
+    for release in ["set_and_clear e", "pulse e"] {
+        one.waits("wait e");
+        two.does(release);
+        one.did();
+    }
+    one.waits("wait_timeout e 60000");
+    two.does("set e");
+    one.did();
+    one.does("wait e");
+    two.does("clear e");
+    assert_eq!(one.does("is_set e"), "false");
+    one.does("unlink e");
+}
+
+fn waiting(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.waits("wait e");
+    victim.dies_at(label, "wait e");
+    let mut second = Actor::start(&scratch);
+    second.does("open event e");
+    second.dies_at(label, "wait_timeout e 1000");
+    two.does("set_and_clear e");
+    one.did();
+    all_is_well(&mut one, &mut two);
+}
+
+fn being_woken(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    victim.does(&format!("arm {label} 1 kill"));
+    victim.tell("wait e");
+    one.waits("wait e");
+    two.does("pulse e");
+    one.did();
+    victim.dies();
+    all_is_well(&mut one, &mut two);
+}
+
+fn setting(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.waits("wait e");
+    two.waits("wait e");
+    victim.dies_at(label, "set e");
+    one.did();
+    two.did();
+    assert_eq!(one.does("is_set e"), "true");
+    two.does("clear e");
+    all_is_well(&mut one, &mut two);
+}
+
+fn pulsing(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.waits("wait e");
+    two.waits("wait e");
+    victim.dies_at(label, "pulse e");
+    one.did();
+    two.did();
+    // The first of two steps is enough.
+    let mut second = Actor::start(&scratch);
+    second.does("open event e");
+    one.waits("wait e");
+    second.dies_at(label, "set_and_clear e");
+    one.did();
+    two.does("clear e");
+    all_is_well(&mut one, &mut two);
+}
+
+fn clearing(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.does("set e");
+    victim.dies_at(label, "clear e");
+    assert_eq!(two.does("is_set e"), "false");
+    all_is_well(&mut one, &mut two);
+}

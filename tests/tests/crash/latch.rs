@@ -1,0 +1,51 @@
+//! Who arrives at a latch or waits for it dies: an arrival counts once or not at all, and nobody sleeps on.
+
+use crate::crash_points;
+use procession_tests::{Actor, Scratch};
+
+crash_points! {
+    arrived at "latch.arrived": arriving;
+    arrived_last at "latch.arrived": opening;
+    waiting_for_it at "latch.waiting": waiting;
+    slept at "latch.slept": waiting;
+}
+
+/// Three processes, and the latch `l` for two arrivals.
+fn cast(scratch: &Scratch) -> (Actor, Actor, Actor) {
+    let [victim, mut one, two] = std::array::from_fn(|_| Actor::start(scratch));
+    one.does("create latch l 2");
+    (victim, one, two)
+}
+
+fn arriving(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    two.waits("pass l");
+    victim.dies_at(label, "arrive l");
+    assert_eq!(one.does("arrive l"), "1");
+    two.did();
+    one.does("unlink l");
+}
+
+fn opening(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    assert_eq!(one.does("arrive l"), "0");
+    one.waits("pass l");
+    two.waits("pass_timeout l 60000");
+    victim.dies_at(label, "arrive l");
+    one.did();
+    two.did();
+    one.does("unlink l");
+}
+
+fn waiting(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.waits("pass l");
+    victim.dies_at(label, "pass l");
+    two.does("arrive l");
+    two.does("arrive l");
+    one.did();
+    two.does("unlink l");
+}
