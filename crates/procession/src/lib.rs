@@ -1,5 +1,6 @@
 //! Separate processes coordinate through named shared memory, and survive `kill -9`.
 
+pub use bytemuck;
 pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
@@ -10,7 +11,10 @@ pub use procession_process::{
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
-pub use procession_sync::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+pub use procession_sync::{
+    Holder, Integer, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath, RLock, RLockGuard, RLockOptions,
+    Value, ValueGuard, ValueOptions,
+};
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

@@ -58,6 +58,16 @@ impl Kind {
     pub const QUEUE: Self = Self(3);
     /// The two rings between a pool and one of its workers.
     pub const POOL_WORKER: Self = Self(4);
+    /// `procession::RLock`.
+    pub const RLOCK: Self = Self(16);
+    /// `procession::RwLock`.
+    pub const RWLOCK: Self = Self(17);
+    /// `procession::Condition`.
+    pub const CONDITION: Self = Self(18);
+    /// `procession::Value`.
+    pub const VALUE: Self = Self(19);
+    /// `procession::Array`.
+    pub const ARRAY: Self = Self(20);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -67,6 +77,11 @@ impl Kind {
             Self::LOCK => "lock",
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
+            Self::RLOCK => "rlock",
+            Self::RWLOCK => "rwlock",
+            Self::CONDITION => "condition",
+            Self::VALUE => "value",
+            Self::ARRAY => "array",
             _ => "unknown",
         }
     }

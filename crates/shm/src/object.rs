@@ -29,6 +29,10 @@ pub trait Object: Sized {
     fn shape(settings: &Self::Settings) -> Shape;
     /// Fills a zeroed body before anybody else can see it.
     fn initialise(body: &Self::Body, settings: &Self::Settings);
+    /// Fills what lies behind the body, likewise: for objects whose size their settings decide.
+    fn initialise_rest(mapping: &Mapping, settings: &Self::Settings) {
+        let _: (&Mapping, &Self::Settings) = (mapping, settings);
+    }
     /// Clears what the dead of another registry held: called when nobody else is attached.
     fn forget_owners(body: &Self::Body);
     /// The object over an attached segment.
@@ -121,6 +125,7 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
             if let Some(body) = body::<O::Body>(mapping) {
                 O::initialise(body, settings);
             }
+            O::initialise_rest(mapping, settings);
         })?;
     finish(attachment, registration, name)
 }

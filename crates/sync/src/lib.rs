@@ -5,10 +5,14 @@
 //! gone, the next process that waits finds out and puts things right.
 
 mod eventcount;
+mod holder;
+mod keeper;
 mod lock;
 mod lock_word;
 mod patience;
+mod rlock;
 mod thread_tag;
+mod value;
 
 #[doc(hidden)]
 pub use eventcount::EventCount;
@@ -17,3 +21,5 @@ pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
+pub use rlock::{RLock, RLockGuard, RLockOptions};
+pub use value::{Integer, Value, ValueGuard, ValueOptions};

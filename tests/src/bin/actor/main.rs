@@ -10,6 +10,8 @@ mod locks;
 mod objects;
 mod processes;
 mod queues;
+mod rlocks;
+mod values;
 
 use procession::{Lock, Namespace, Queue};
 use std::cell::RefCell;
@@ -58,6 +60,8 @@ fn session(world: &World) -> Next {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let next = objects::follow(world, &words)
+            .or_else(|| rlocks::follow(world, &words))
+            .or_else(|| values::follow(world, &words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
