@@ -1,5 +1,6 @@
 //! Separate processes coordinate through named shared memory, and survive `kill -9`.
 
+pub use bytemuck;
 pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
@@ -12,9 +13,10 @@ pub use procession_shm::{
 };
 pub use procession_sync::{
     Barrier, BarrierError, BarrierOptions, BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Event,
-    EventError, EventOptions, Holder, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard,
-    LockOptions, Member, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, ReleaseError,
-    Semaphore, SemaphoreError, SemaphoreOptions, SyncFault,
+    EventError, EventOptions, Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard,
+    LockOptions, Member, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, RLock, RLockGuard,
+    RLockOptions, ReleaseError, Semaphore, SemaphoreError, SemaphoreOptions, SyncFault, Value, ValueGuard,
+    ValueOptions,
 };
 
 /// The example of the README, compiled and run.

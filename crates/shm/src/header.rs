@@ -70,6 +70,10 @@ impl Kind {
     pub const ONCE: Self = Self(20);
     /// `procession::Barrier`.
     pub const BARRIER: Self = Self(21);
+    /// `procession::RLock`.
+    pub const RLOCK: Self = Self(22);
+    /// `procession::Value`.
+    pub const VALUE: Self = Self(23);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -85,6 +89,8 @@ impl Kind {
             Self::LATCH => "latch",
             Self::ONCE => "once",
             Self::BARRIER => "barrier",
+            Self::RLOCK => "rlock",
+            Self::VALUE => "value",
             _ => "unknown",
         }
     }

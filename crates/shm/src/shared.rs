@@ -31,6 +31,13 @@ impl<T: ShmSafe> Shared<T> {
         &self.segment
     }
 
+    /// The `count` values of `U` in the body from `offset` on, or `None` if they would reach past its end.
+    #[inline]
+    #[must_use]
+    pub fn slice<U: ShmSafe>(&self, offset: usize, count: usize) -> Option<&[U]> {
+        self.segment.mapping().slice(HEADER_LEN.saturating_add(offset), count)
+    }
+
     /// Copies bytes out of the body; `false` if they would reach past its end.
     #[inline]
     #[must_use]

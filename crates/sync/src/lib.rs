@@ -8,14 +8,18 @@ mod barrier;
 mod event;
 mod eventcount;
 mod fault;
+mod holder;
+mod keeper;
 mod latch;
 mod lock;
 mod lock_word;
 mod once;
 mod patience;
 mod permit_cells;
+mod rlock;
 mod semaphore;
 mod thread_tag;
+mod value;
 
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member};
 pub use event::{Event, EventError, EventOptions};
@@ -29,7 +33,9 @@ pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
+pub use rlock::{RLock, RLockGuard, RLockOptions};
 pub use semaphore::{
     BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
     SemaphoreOptions,
 };
+pub use value::{Integer, Value, ValueGuard, ValueOptions};

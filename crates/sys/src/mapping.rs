@@ -91,6 +91,20 @@ impl Mapping {
         self.pointer(offset).map(|pointer| unsafe { pointer.as_ref() })
     }
 
+    /// The `count` values of `T` from `offset` on, or `None` if they would be misaligned or reach past the end.
+    #[must_use]
+    pub fn slice<T: ShmSafe>(&self, offset: usize, count: usize) -> Option<&[T]> {
+        let end = size_of::<T>().checked_mul(count)?.checked_add(offset)?;
+        if end > self.len() || !offset.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: `offset` lies inside the mapping or at its end, checked above.
+        let first = unsafe { self.0.as_ptr().add(offset) }.cast::<T>();
+        // SAFETY: all of it lies inside the mapping, aligned, and lives as long as `self`; `ShmSafe` makes any bytes
+        // valid and changeable under a shared reference.
+        Some(unsafe { std::slice::from_raw_parts(first, count) })
+    }
+
     /// Copies bytes out; `false`, and nothing copied, if they would reach past the end.
     #[inline]
     #[must_use]
@@ -187,6 +201,9 @@ mod tests {
         one.at::<AtomicU64>(8).unwrap().store(5, Ordering::Relaxed);
         assert_eq!(two.at::<AtomicU64>(8).unwrap().load(Ordering::Relaxed), 5);
         assert!(one.at::<AtomicU64>(4092).is_none());
+        assert_eq!(two.slice::<AtomicU64>(0, 512).map(|words| words[1].load(Ordering::Relaxed)), Some(5));
+        assert!(one.slice::<AtomicU64>(0, 513).is_none() && one.slice::<AtomicU64>(4, 1).is_none());
+        assert!(one.slice::<AtomicU64>(8, usize::MAX).is_none());
         assert!(one.at::<AtomicU32>(2).is_none());
         assert!(one.at::<AtomicU32>(usize::MAX - 3).is_none());
         assert!(one.copy_in(4090, b"abcdef") && !one.copy_in(4091, b"abcdef"));

@@ -195,3 +195,39 @@ fn trap_32_a_registry_stays_while_a_forked_child_is_registered_in_it() {
         assert_eq!(last.does("participants"), last.pid().to_string());
     }
 }
+
+#[test]
+fn trap_19_guards_of_recursive_locks_and_values_inherited_by_fork_are_inert() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        actor.does("create rlock r");
+        actor.does("create wide v");
+        other.does("open rlock r");
+        other.does("open wide v");
+        actor.does("enter r");
+        actor.does("enter r");
+        actor.does("keep v 7");
+        actor.does(way);
+        // The child drops its copies of all three guards, and is another owner.
+        for _ in 0..3 {
+            actor.does("release");
+        }
+        actor.fails("try_enter r", "WouldBlock");
+        actor.fails("try_set v 1", "WouldBlock");
+        assert_eq!(other.does("get v"), "0");
+        other.fails("try_enter r", "WouldBlock");
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        // The parent holds all of it still.
+        other.fails("try_set v 1", "WouldBlock");
+        actor.does("release");
+        assert_eq!(other.does("get v"), "7");
+        actor.does("release");
+        other.fails("try_enter r", "WouldBlock");
+        actor.does("release");
+        assert_eq!(other.does("enter r"), "1");
+        other.does("release");
+        actor.does("unlink r");
+        actor.does("unlink v");
+    }
+}

@@ -12,7 +12,9 @@ mod locks;
 mod objects;
 mod processes;
 mod queues;
+mod rlocks;
 mod semaphores;
+mod values;
 
 use procession::{Barrier, Event, Lock, Namespace, Queue};
 use std::cell::RefCell;
@@ -71,6 +73,8 @@ fn session(world: &World) -> Next {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let next = objects::follow(world, &words)
+            .or_else(|| rlocks::follow(world, &words))
+            .or_else(|| values::follow(world, &words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| gates::follow(world, &words))

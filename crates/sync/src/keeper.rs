@@ -1,0 +1,111 @@
+//! What every object with a lock word inside does to claim it for a thread: asks whether the thread would wait for
+//! itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
+
+use crate::LockError;
+use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::thread_tag;
+use procession_shm::{Myself, Segment, Unknowable};
+use procession_sys::Deadline;
+
+/// Claims one lock word of one segment for the threads of this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeper {
+    myself: Myself,
+    /// Which lock it is, for the list of threads without a tag.
+    key: u64,
+}
+
+impl Keeper {
+    pub(crate) fn new(segment: &Segment) -> Self {
+        Self { myself: segment.registration().myself(), key: segment.header().instance.low() }
+    }
+
+    /// What this thread's hold looks like; `None` in a forked child that has done nothing yet.
+    #[inline]
+    pub(crate) fn hold(self) -> Option<Hold> {
+        self.myself.owner().map(Hold::of_this_thread)
+    }
+
+    /// Whether this very thread, whose hold is `me`, holds `word`.
+    pub(crate) fn holds(self, word: &LockWord, me: Hold) -> bool {
+        if me.names_the_thread() { word.is_held_by(me) } else { thread_tag::holds(self.key) }
+    }
+
+    /// Whether a guard made for `me` belongs to this process, and is not the copy in a forked child.
+    #[inline]
+    pub(crate) fn is_mine(self, me: Hold) -> bool {
+        self.myself.owner() == Some(me.owner())
+    }
+
+    /// Acquires `word` before `deadline`.
+    #[inline]
+    pub(crate) fn claim(
+        self,
+        word: &LockWord,
+        segment: &Segment,
+        claim: Claim,
+        deadline: Deadline,
+    ) -> Result<Hold, LockError> {
+        let me = match self.hold() {
+            Some(me) if word.try_acquire_clean(me) => me,
+            me => self.claim_contended(me, word, segment, claim, deadline)?,
+        };
+        if !me.names_the_thread() {
+            thread_tag::note(self.key);
+        }
+        Ok(me)
+    }
+
+    #[cold]
+    fn claim_contended(
+        self,
+        me: Option<Hold>,
+        word: &LockWord,
+        segment: &Segment,
+        claim: Claim,
+        deadline: Deadline,
+    ) -> Result<Hold, LockError> {
+        if me.is_some_and(|me| self.holds(word, me)) {
+            return Err(LockError::Deadlock);
+        }
+        word.acquire(segment, claim, deadline).map_err(|error| explain(error, segment))
+    }
+
+    /// Releases `word`, which `me` holds; `consistent` says whether what it guards is whole.
+    #[inline]
+    pub(crate) fn release(self, word: &LockWord, me: Hold, consistent: bool) {
+        if !me.names_the_thread() {
+            thread_tag::forget(self.key);
+        }
+        word.release(me, consistent);
+    }
+}
+
+/// The failure for people, with the object's name.
+pub(crate) fn explain(error: AcquireError, segment: &Segment) -> LockError {
+    let lock = || segment.display_name();
+    match error {
+        AcquireError::TimedOut => LockError::TimedOut,
+        AcquireError::OwnerDied { pid } => LockError::OwnerDied { pid },
+        AcquireError::Orphaned => LockError::Orphaned { lock: lock() },
+        AcquireError::Unknowable(error) => unknowable(error, segment),
+        AcquireError::Unregistered(error) => LockError::Unregistered(error),
+    }
+}
+
+/// The failure to ask about an owner, for people.
+pub(crate) fn unknowable(error: Unknowable, segment: &Segment) -> LockError {
+    let lock = segment.display_name();
+    match error {
+        Unknowable::NoSuchSlot => LockError::Corrupt { lock },
+        _ => LockError::RegistryChanged { lock },
+    }
+}
+
+/// What a try answers instead of having waited.
+pub(crate) fn would_block(error: LockError) -> LockError {
+    match error {
+        LockError::TimedOut | LockError::Deadlock => LockError::WouldBlock,
+        other => other,
+    }
+}

@@ -1,0 +1,332 @@
+//! A lock that its holder may acquire again, and that outlives whoever is killed holding it.
+//!
+//! | word | written by | meaning |
+//! |---|---|---|
+//! | `lock` | see `lock_word.rs` | who holds it: a process, and in it a thread |
+//! | `depth` | the thread that holds `lock` | how many guards of it that thread has; of no meaning while `lock` is free |
+//!
+//! # Who may change what
+//! `depth` belongs to the thread in `lock`: the first acquire stores 1, each further one adds 1, each drop subtracts 1,
+//! and the drop at 1 releases `lock`. Guards are not `Send`, so no other thread can release.
+//!
+//! # Orderings
+//! Edge `lock.handover` of the lock word also hands over `depth`, which is therefore Relaxed.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | after acquiring `lock`, before `depth` is stored | a dead owner, an old `depth` | as for a lock; the next owner stores 1 |
+//! | anywhere inside, at any depth | a dead owner, some `depth` | the same |
+//! | after the last release | nothing | – |
+
+use crate::keeper::{Keeper, would_block};
+use crate::lock_word::{Claim, Hold, LockWord};
+use crate::{Holder, LockError, OnOwnerDeath, holder};
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::{Deadline, crash_point, shm_struct};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct RLockBody {
+        lock: LockWord,
+        depth: AtomicU32,
+        reserved: AtomicU32,
+        /// To the end of the cache line.
+        spare: [AtomicU64; 4],
+    }
+}
+
+/// A recursive lock between processes: one thread at a time has guards of it, as many as it likes.
+///
+/// It is free again when the thread has dropped all of its guards. Another thread, of the same process or another,
+/// waits. If the holder is killed, at whatever depth, the lock is free and inconsistent, as a [`Lock`](crate::Lock) is.
+///
+/// ```
+/// use procession_sync::RLock;
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let lock = RLock::options().namespace(&namespace).open_or_create("tree")?;
+/// let outer = lock.acquire()?;
+/// {
+///     let inner = lock.acquire()?;
+///     assert_eq!(inner.depth(), 2);
+/// }
+/// assert_eq!(outer.depth(), 1);
+/// # drop(outer);
+/// # lock.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A guard stays with its thread:
+/// ```compile_fail
+/// # let lock = procession_sync::RLock::anonymous().unwrap();
+/// let guard = lock.acquire().unwrap();
+/// std::thread::scope(|scope| scope.spawn(|| drop(guard)));
+/// ```
+#[derive(Clone)]
+pub struct RLock {
+    body: Shared<RLockBody>,
+    keeper: Keeper,
+    claim: Claim,
+}
+
+/// How an [`RLock`] is created or opened.
+#[derive(Clone, Debug, Default)]
+pub struct RLockOptions {
+    place: Placement,
+    settings: RLockSettings,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RLockSettings {
+    on_owner_death: Option<OnOwnerDeath>,
+}
+
+impl RLockOptions {
+    /// What becomes of the lock when its holder is killed; [`OnOwnerDeath::Report`] unless said.
+    #[must_use]
+    pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
+        self.settings.on_owner_death = Some(policy);
+        self
+    }
+}
+
+procession_shm::object_builders!([] RLockOptions => RLock);
+
+impl Object for RLock {
+    type Body = RLockBody;
+    type Settings = RLockSettings;
+
+    fn shape(settings: &RLockSettings) -> Shape {
+        let policy = holder::policy_parameter(settings.on_owner_death);
+        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let body_len = size_of::<RLockBody>() as u64;
+        Shape { kind: Kind::RLOCK, body_len, parameters, element: None, codec: 0 }
+    }
+
+    fn initialise(_: &RLockBody, _: &RLockSettings) {}
+
+    fn forget_owners(body: &RLockBody) {
+        body.lock.forget_owner();
+    }
+
+    fn attach(body: Shared<RLockBody>) -> Result<Self, OpenError> {
+        let claim = holder::claim_of(body.segment());
+        Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
+    }
+}
+
+impl RLock {
+    /// Waits until the lock is this thread's; at once if it is already.
+    ///
+    /// # Errors
+    /// [`LockError::OwnerDied`] when a holder was killed and nobody has recovered the lock since; `Orphaned`,
+    /// `RegistryChanged`, `Corrupt` when the files beneath it were tampered with; `Unregistered` in a forked child.
+    #[inline]
+    pub fn acquire(&self) -> Result<RLockGuard<'_>, LockError> {
+        self.enter(self.claim, Deadline::NEVER)
+    }
+
+    /// Takes the lock if no other thread holds it. A holder that is found dead counts as nobody.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`acquire`](Self::acquire).
+    #[inline]
+    pub fn try_acquire(&self) -> Result<RLockGuard<'_>, LockError> {
+        self.enter(self.claim, Deadline::PASSED).map_err(would_block)
+    }
+
+    /// Waits at most `timeout` until the lock is this thread's.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
+        self.enter(self.claim, Deadline::after(timeout))
+    }
+
+    /// Waits until the lock is this thread's, also if its last holder died: for those who can put right what it guards.
+    ///
+    /// Dropping the last guard makes the lock consistent again; dropping it in a panic, or being killed, does not.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire), but for `OwnerDied`.
+    pub fn recover(&self) -> Result<RLockGuard<'_>, LockError> {
+        self.enter(holder::recovering(self.claim), Deadline::NEVER)
+    }
+
+    /// As [`recover`](Self::recover), for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
+    pub fn recover_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
+        self.enter(holder::recovering(self.claim), Deadline::after(timeout))
+    }
+
+    /// Who holds it now, for people to read: by the time you look it may be another.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        holder::of_word(&self.body.lock, self.body.segment())
+    }
+
+    /// Whether a holder died and nobody has recovered the lock.
+    #[must_use]
+    pub fn is_inconsistent(&self) -> bool {
+        self.body.lock.is_inconsistent()
+    }
+
+    #[inline]
+    fn enter(&self, claim: Claim, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
+        let (lock, segment) = (&self.body.lock, self.body.segment());
+        if let Some(me) = self.keeper.hold().filter(|&me| self.keeper.holds(lock, me)) {
+            let deeper = self.body.depth.load(Ordering::Relaxed).checked_add(1);
+            let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
+            self.body.depth.store(deeper, Ordering::Relaxed);
+            crash_point("rlock.deeper");
+            return Ok(self.guard(me));
+        }
+        let me = self.keeper.claim(lock, segment, claim, deadline)?;
+        self.body.depth.store(1, Ordering::Relaxed);
+        crash_point("rlock.entered");
+        Ok(self.guard(me))
+    }
+
+    fn guard(&self, me: Hold) -> RLockGuard<'_> {
+        RLockGuard { lock: self, me, not_send: PhantomData }
+    }
+
+    /// Gives up one guard of `me`, or `all` of them; how many there were.
+    fn leave(&self, me: Hold, all: bool) -> u32 {
+        let lock = &self.body.lock;
+        // A forked child's copy is inert; so is a guard whose lock was lost in a wait that failed.
+        if !self.keeper.is_mine(me) || !self.keeper.holds(lock, me) {
+            return 0;
+        }
+        let depth = self.body.depth.load(Ordering::Relaxed);
+        if depth > 1 && !all {
+            self.body.depth.store(depth - 1, Ordering::Relaxed);
+            crash_point("rlock.shallower");
+        } else {
+            let repaired = !(lock.is_inconsistent() && std::thread::panicking());
+            self.keeper.release(lock, me, repaired);
+        }
+        depth
+    }
+}
+
+impl fmt::Debug for RLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let holder = self.holder();
+        let depth = holder.as_ref().map_or(0, |_| self.body.depth.load(Ordering::Relaxed));
+        f.debug_struct("RLock")
+            .field("name", &self.body.segment().name())
+            .field("holder", &holder)
+            .field("depth", &depth)
+            .field("inconsistent", &self.is_inconsistent())
+            .finish()
+    }
+}
+
+/// The recursive lock, held once more; dropping the last of a thread's guards releases the lock.
+///
+/// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent holds
+/// the lock.
+#[must_use = "dropping the guard releases the lock at once"]
+pub struct RLockGuard<'a> {
+    lock: &'a RLock,
+    me: Hold,
+    not_send: PhantomData<*const ()>,
+}
+
+impl RLockGuard<'_> {
+    /// How many guards of the lock this thread has; 0 in a forked child.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        let lock = self.lock;
+        let held = lock.keeper.is_mine(self.me) && lock.keeper.holds(&lock.body.lock, self.me);
+        if held { lock.body.depth.load(Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Whether the lock was inconsistent when this thread acquired it: its previous holder died.
+    #[must_use]
+    pub fn recovers(&self) -> bool {
+        self.depth() > 0 && self.lock.is_inconsistent()
+    }
+}
+
+impl Drop for RLockGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.leave(self.me, false);
+    }
+}
+
+impl fmt::Debug for RLockGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RLockGuard")
+            .field("lock", &self.lock.body.segment().name())
+            .field("depth", &self.depth())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RLock;
+    use crate::LockError;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    fn lock() -> RLock {
+        RLock::options().namespace(&procession_shm::Namespace::private()).anonymous().unwrap()
+    }
+
+    /// What another thread meets.
+    fn from_outside(lock: &RLock) -> Result<(), LockError> {
+        std::thread::scope(|scope| scope.spawn(|| lock.try_acquire().map(drop)).join()).unwrap()
+    }
+
+    #[test]
+    fn the_last_guard_releases_in_whatever_order_they_go() {
+        let lock = lock();
+        let (one, two) = (lock.acquire().unwrap(), lock.try_acquire().unwrap());
+        let three = lock.acquire_timeout(Duration::ZERO).unwrap();
+        assert_eq!((three.depth(), lock.holder().unwrap().pid), (3, std::process::id()));
+        drop(one);
+        assert_eq!(three.depth(), 2);
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        drop(three);
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        drop(two);
+        from_outside(&lock).unwrap();
+        assert!(lock.holder().is_none() && !lock.is_inconsistent());
+    }
+
+    #[test]
+    fn a_depth_that_cannot_be_is_corrupt_and_still_released() {
+        let lock = lock();
+        let guard = lock.acquire().unwrap();
+        lock.body.depth.store(u32::MAX, Ordering::Relaxed);
+        assert!(matches!(lock.acquire(), Err(LockError::Corrupt { .. })));
+        lock.body.depth.store(0, Ordering::Relaxed);
+        drop(guard);
+        from_outside(&lock).unwrap();
+    }
+
+    #[test]
+    fn a_wait_gives_up_all_levels() {
+        let lock = lock();
+        let (outer, inner) = (lock.acquire().unwrap(), lock.acquire().unwrap());
+        assert_eq!(lock.leave(inner.me, true), 2);
+        from_outside(&lock).unwrap();
+        // Neither guard can do anything now.
+        assert_eq!((outer.depth(), inner.depth()), (0, 0));
+        drop(inner);
+        drop(outer);
+        from_outside(&lock).unwrap();
+    }
+}

@@ -1,0 +1,549 @@
+//! A small piece of plain data between processes, that is never half-written.
+//!
+//! A value of at most 8 bytes is one word (`word`), and everything commits by one CAS of it. A larger one has two
+//! copies behind the body:
+//!
+//! | word | written by | meaning |
+//! |---|---|---|
+//! | `lock` | see `lock_word.rs` | one at a time builds a new value |
+//! | `version` | holder of `lock` | how many commits there were; its lowest bit says which copy is the value. **Its store commits** |
+//! | copy `version & 1` | nobody | the value |
+//! | the other copy | holder of `lock` | what the next commit will make the value |
+//! | `word` | CAS: holder of `lock`, and `fetch_*` of anybody | a value of at most 8 bytes |
+//!
+//! # Orderings
+//! Edge `value.commit`: the Release store of `version` meets the Acquire load of a reader, so that the copy is whole.
+//! Edge `value.reuse`: the Release fence before the spare copy is touched meets the reader's Acquire fence after its
+//! copying: a reader that saw one word of a later build sees that `version` has moved, and tries again. The copies
+//! are read and written word by word, Relaxed. `word` is AcqRel.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | holding `lock`, building | half a value in the spare copy | nothing: the next writer builds it anew |
+//! | after the commit, before the release | the new value; a dead owner of `lock` | any waiter, as for every lock |
+//!
+//! The lock is taken over from the dead without a word, because at every instant the value is whole. Readers do not
+//! look at the lock, and so never wait for a dead writer; only a reader that lost to 64 commits in a row takes it.
+
+mod integer;
+#[cfg(test)]
+mod tests;
+
+pub use integer::Integer;
+
+use crate::keeper::{Keeper, would_block};
+use crate::lock_word::{Claim, Hold, LockWord};
+use crate::{Holder, LockError, holder};
+use bytemuck::Pod;
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+/// The largest value, in bytes.
+const MAX_BYTES: usize = 4096;
+/// How often a reader tries before it keeps the writers out.
+const TRIES: u32 = 64;
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct ValueBody {
+        lock: LockWord,
+        version: AtomicU64,
+        word: AtomicU64,
+        /// To the end of the cache line.
+        spare: [AtomicU64; 3],
+    }
+}
+
+const COPIES: usize = size_of::<ValueBody>();
+
+/// A value between processes: plain data of at most 4 KiB, of which everybody sees all of an update or nothing.
+///
+/// `T` is any [`bytemuck::Pod`] type: integers, floats, arrays and `repr(C)` structs of them. Reading takes no lock.
+/// Writing takes the value's own lock; when a writer is killed, what it had not committed never happened, and nobody
+/// is told: there is nothing to put right. Integers can also be changed without the lock, by
+/// [`fetch_add`](Self::fetch_add) and its friends.
+///
+/// ```
+/// use procession_sync::Value;
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let range: Value<[f64; 2]> = Value::options().namespace(&namespace).initial([0.0, 1.0]).create("range")?;
+/// range.update(|[low, high]| (*low, *high) = (*low - 1.0, *high + 1.0))?;
+/// assert_eq!(range.get()?, [-1.0, 2.0]);
+///
+/// let hits: Value<u64> = Value::options().namespace(&namespace).create("hits")?;
+/// hits.fetch_add(5);
+/// {
+///     let mut guard = hits.acquire()?;
+///     *guard *= 2;
+///     assert_eq!(hits.get()?, 5, "not yet committed");
+/// }
+/// assert_eq!(hits.get()?, 10);
+/// # range.unlink()?;
+/// # hits.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Value<T> {
+    body: Shared<ValueBody>,
+    keeper: Keeper,
+    values: PhantomData<fn(T) -> T>,
+}
+
+/// How a [`Value`] is created or opened.
+pub struct ValueOptions<T> {
+    place: Placement,
+    settings: ValueSettings<T>,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct ValueSettings<T> {
+    initial: Option<T>,
+    type_tag: Option<String>,
+}
+
+impl<T> Default for ValueOptions<T> {
+    fn default() -> Self {
+        Self { place: Placement::default(), settings: ValueSettings { initial: None, type_tag: None } }
+    }
+}
+
+impl<T> ValueOptions<T> {
+    /// What the value is when it is created, instead of all zero; of no meaning to those who open it.
+    #[must_use]
+    pub fn initial(mut self, value: T) -> Self {
+        self.settings.initial = Some(value);
+        self
+    }
+
+    /// Says what the value is called, instead of the name of `T`: so that programs in which the type has another path
+    /// can share it. The size is compared all the same.
+    #[must_use]
+    pub fn type_tag(mut self, tag: &str) -> Self {
+        self.settings.type_tag = Some(tag.to_owned());
+        self
+    }
+}
+
+impl<T: Clone> Clone for ValueOptions<T> {
+    fn clone(&self) -> Self {
+        Self { place: self.place.clone(), settings: self.settings.clone() }
+    }
+}
+
+impl<T> fmt::Debug for ValueOptions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueOptions").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+procession_shm::object_builders!([T: Pod] ValueOptions<T> => Value<T>);
+
+impl<T: Pod> Object for Value<T> {
+    type Body = ValueBody;
+    type Settings = ValueSettings<T>;
+
+    fn shape(settings: &ValueSettings<T>) -> Shape {
+        let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
+        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
+        Shape {
+            kind: Kind::VALUE,
+            body_len: (COPIES + 2 * 8 * Self::WORDS) as u64,
+            parameters: [size, Parameter::default(), Parameter::default(), Parameter::default()],
+            element: Some(tag),
+            codec: 0,
+        }
+    }
+
+    fn initialise(body: &ValueBody, settings: &ValueSettings<T>) {
+        if let (true, Some(value)) = (Self::IS_WORD, &settings.initial) {
+            body.word.store(to_word(value), Ordering::Relaxed);
+        }
+    }
+
+    fn initialise_all(_: &Self::Body, mapping: &Mapping, settings: &ValueSettings<T>) {
+        if let (Some(value), Some(words)) =
+            (&settings.initial, mapping.slice(HEADER_LEN + COPIES, Self::WORDS))
+        {
+            store(words, bytemuck::bytes_of(value));
+        }
+    }
+
+    fn forget_owners(body: &ValueBody) {
+        body.lock.forget_owner();
+    }
+
+    fn attach(body: Shared<ValueBody>) -> Result<Self, OpenError> {
+        let segment = body.segment();
+        if body.slice::<AtomicU64>(COPIES, 2 * Self::WORDS).is_none() {
+            return Err(segment.corrupt("the body is too small for its value"));
+        }
+        Ok(Self { keeper: Keeper::new(segment), body, values: PhantomData })
+    }
+}
+
+impl<T: Pod> Value<T> {
+    /// Whether it is one word, and has no copies.
+    const IS_WORD: bool = size_of::<T>() <= 8;
+    /// How many words a copy takes.
+    const WORDS: usize = {
+        assert!(size_of::<T>() <= MAX_BYTES, "a Value holds at most 4 KiB: use an Array, or SharedMemory");
+        if Self::IS_WORD { 0 } else { size_of::<T>().div_ceil(8) }
+    };
+
+    /// The value. No writer, alive or dead, is waited for, unless 64 commits in a row came in between.
+    ///
+    /// # Errors
+    /// Those of [`update`](Self::update), and only in that last case.
+    #[inline]
+    pub fn get(&self) -> Result<T, LockError> {
+        for _ in 0..TRIES {
+            if let Some((value, _)) = self.read() {
+                return Ok(value);
+            }
+        }
+        self.get_locked()
+    }
+
+    #[cold]
+    fn get_locked(&self) -> Result<T, LockError> {
+        let held = self.hold(Deadline::NEVER)?;
+        let (value, _) = self.current();
+        drop(held);
+        Ok(value)
+    }
+
+    /// Makes it `value`.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn set(&self, value: T) -> Result<(), LockError> {
+        self.update(|current| *current = value)
+    }
+
+    /// Makes it `value` if nobody is changing it now.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
+    pub fn try_set(&self, value: T) -> Result<(), LockError> {
+        self.try_update(|current| *current = value)
+    }
+
+    /// Makes it `value`, waiting at most `timeout` for those who are changing it.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
+    pub fn set_timeout(&self, value: T, timeout: Duration) -> Result<(), LockError> {
+        self.update_timeout(|current| *current = value, timeout)
+    }
+
+    /// Changes the value: all of what `change` does to its copy is committed at once when it returns; nothing of it if
+    /// it panics, or if the process is killed before.
+    ///
+    /// `change` runs again when a [`fetch_add`](Self::fetch_add) or the like came in between.
+    ///
+    /// # Errors
+    /// [`LockError::Deadlock`] when this thread is changing the value already; `Orphaned`, `RegistryChanged`,
+    /// `Corrupt` when the files beneath it were tampered with; `Unregistered` in a forked child.
+    #[inline]
+    pub fn update<R>(&self, change: impl FnMut(&mut T) -> R) -> Result<R, LockError> {
+        self.update_until(change, Deadline::NEVER)
+    }
+
+    /// As [`update`](Self::update), if nobody is changing the value now.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
+    pub fn try_update<R>(&self, change: impl FnMut(&mut T) -> R) -> Result<R, LockError> {
+        self.update_until(change, Deadline::PASSED).map_err(would_block)
+    }
+
+    /// As [`update`](Self::update), waiting at most `timeout` for those who are changing the value.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
+    pub fn update_timeout<R>(
+        &self,
+        change: impl FnMut(&mut T) -> R,
+        timeout: Duration,
+    ) -> Result<R, LockError> {
+        self.update_until(change, Deadline::after(timeout))
+    }
+
+    /// Waits until nobody else is changing the value: for several operations that are to be seen as one.
+    ///
+    /// The guard has a copy of the value, and commits it when it is dropped.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn acquire(&self) -> Result<ValueGuard<'_, T>, LockError> {
+        self.guard(Deadline::NEVER)
+    }
+
+    /// As [`acquire`](Self::acquire), if nobody is changing the value now.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
+    pub fn try_acquire(&self) -> Result<ValueGuard<'_, T>, LockError> {
+        self.guard(Deadline::PASSED).map_err(would_block)
+    }
+
+    /// As [`acquire`](Self::acquire), waiting at most `timeout`.
+    ///
+    /// # Errors
+    /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<ValueGuard<'_, T>, LockError> {
+        self.guard(Deadline::after(timeout))
+    }
+
+    /// Who is changing it now, for people to read: by the time you look it may be another.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        holder::of_word(&self.body.lock, self.body.segment())
+    }
+
+    #[inline]
+    fn update_until<R>(
+        &self,
+        mut change: impl FnMut(&mut T) -> R,
+        deadline: Deadline,
+    ) -> Result<R, LockError> {
+        let held = self.hold(deadline)?;
+        loop {
+            let (mut value, start) = self.current();
+            let result = change(&mut value);
+            // The child of a fork inside `change` returns from here too, and must not commit.
+            if !self.keeper.is_mine(held.me) || self.commit(&value, start) {
+                return Ok(result);
+            }
+        }
+    }
+
+    fn guard(&self, deadline: Deadline) -> Result<ValueGuard<'_, T>, LockError> {
+        let held = self.hold(deadline)?;
+        let (copy, start) = self.current();
+        let panicking = std::thread::panicking();
+        Ok(ValueGuard { copy, start, changed: false, panicking, held })
+    }
+
+    #[inline]
+    fn hold(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
+        let me = self.keeper.claim(&self.body.lock, self.body.segment(), Claim::Ignore, deadline)?;
+        Ok(Held { value: self, me, not_send: PhantomData })
+    }
+
+    /// The value and its version (or word), unless a commit came in between.
+    #[inline]
+    fn read(&self) -> Option<(T, u64)> {
+        if Self::IS_WORD {
+            let word = self.body.word.load(Ordering::Acquire);
+            return Some((from_word(word), word));
+        }
+        // SYNC: value.commit.
+        let version = self.body.version.load(Ordering::Acquire);
+        let mut value = T::zeroed();
+        load(self.copy(version), bytemuck::bytes_of_mut(&mut value));
+        // SYNC: value.reuse.
+        fence(Ordering::Acquire);
+        (self.body.version.load(Ordering::Relaxed) == version).then_some((value, version))
+    }
+
+    /// The value and its version (or word), for the holder of the lock: nobody commits meanwhile.
+    #[inline]
+    fn current(&self) -> (T, u64) {
+        loop {
+            if let Some(found) = self.read() {
+                return found;
+            }
+        }
+    }
+
+    /// Makes `value` the value, for the holder of the lock; `false` if it is not `start` any more.
+    #[inline]
+    fn commit(&self, value: &T, start: u64) -> bool {
+        if Self::IS_WORD {
+            let (word, new) = (&self.body.word, to_word(value));
+            let won = word.compare_exchange(start, new, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            crash_point("value.word");
+            return won;
+        }
+        let next = start.wrapping_add(1);
+        // SYNC: value.reuse.
+        fence(Ordering::Release);
+        store(self.copy(next), bytemuck::bytes_of(value));
+        crash_point("value.built");
+        // SYNC: value.commit.
+        self.body.version.store(next, Ordering::Release);
+        crash_point("value.committed");
+        true
+    }
+
+    /// Adds what a guard has changed to what `fetch_*` did meanwhile, in one word.
+    fn merge(&self, value: &T, start: u64) {
+        let difference = to_word(value).wrapping_sub(start);
+        self.change_word(|word| word.wrapping_add(difference));
+    }
+
+    /// Changes the word that the value is; what it was.
+    #[inline]
+    fn change_word(&self, change: impl Fn(u64) -> u64) -> u64 {
+        let mask = if size_of::<T>() == 8 { u64::MAX } else { !(u64::MAX << (8 * size_of::<T>())) };
+        let mut word = self.body.word.load(Ordering::Relaxed);
+        loop {
+            let new = change(word) & mask;
+            match self.body.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
+        crash_point("value.fetched");
+        word
+    }
+
+    /// The copy that is the value at `version`.
+    #[inline]
+    fn copy(&self, version: u64) -> &[AtomicU64] {
+        let offset = COPIES + (version & 1) as usize * Self::WORDS * 8;
+        // There always is one: `attach` has looked.
+        self.body.slice(offset, Self::WORDS).unwrap_or_default()
+    }
+}
+
+/// The bytes of a value of at most 8, as a word.
+#[inline]
+fn to_word<T: Pod>(value: &T) -> u64 {
+    let bytes = bytemuck::bytes_of(value);
+    let mut word = [0; 8];
+    if let Some(low) = word.get_mut(..bytes.len()) {
+        low.copy_from_slice(bytes);
+    }
+    u64::from_le_bytes(word)
+}
+
+/// The value of at most 8 bytes that a word is.
+#[inline]
+fn from_word<T: Pod>(word: u64) -> T {
+    let mut value = T::zeroed();
+    if let Some(low) = word.to_le_bytes().get(..size_of::<T>()) {
+        bytemuck::bytes_of_mut(&mut value).copy_from_slice(low);
+    }
+    value
+}
+
+/// Copies words out, each of them whole.
+#[inline]
+fn load(words: &[AtomicU64], to: &mut [u8]) {
+    for (word, bytes) in words.iter().zip(to.chunks_mut(8)) {
+        let word = word.load(Ordering::Relaxed).to_le_bytes();
+        bytes.copy_from_slice(&word[..bytes.len()]);
+    }
+}
+
+/// Copies words in, each of them whole.
+#[inline]
+fn store(words: &[AtomicU64], from: &[u8]) {
+    for (word, bytes) in words.iter().zip(from.chunks(8)) {
+        let mut whole = [0; 8];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        word.store(u64::from_le_bytes(whole), Ordering::Relaxed);
+        crash_point("value.building");
+    }
+}
+
+impl<T> Clone for Value<T> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), keeper: self.keeper, values: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Value<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Value")
+            .field("name", &self.body.segment().name())
+            .field("holder", &holder::of_word(&self.body.lock, self.body.segment()))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value's lock, held.
+struct Held<'a, T> {
+    value: &'a Value<T>,
+    me: Hold,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T> Drop for Held<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // A forked child's copy is inert.
+        if self.value.keeper.is_mine(self.me) {
+            self.value.keeper.release(&self.value.body.lock, self.me, true);
+        }
+    }
+}
+
+/// A value that nobody else changes meanwhile, as a copy: dropping the guard commits what was changed, all at once.
+///
+/// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it. In a
+/// forked child the copy of a guard commits nothing.
+#[must_use = "dropping the guard releases the value at once"]
+pub struct ValueGuard<'a, T: Pod> {
+    copy: T,
+    /// The version, or the word, that the copy was made of.
+    start: u64,
+    changed: bool,
+    /// Whether a panic was under way when it was made: then that panic is none of its business.
+    panicking: bool,
+    /// Last, because fields are dropped in order: the lock is released after the commit.
+    held: Held<'a, T>,
+}
+
+impl<T: Pod> ValueGuard<'_, T> {
+    /// Gives the value up without committing anything.
+    pub fn discard(mut self) {
+        self.changed = false;
+    }
+}
+
+impl<T: Pod> Deref for ValueGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.copy
+    }
+}
+
+impl<T: Pod> DerefMut for ValueGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        &mut self.copy
+    }
+}
+
+impl<T: Pod> Drop for ValueGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let Held { value, me, .. } = self.held;
+        let discards = std::thread::panicking() && !self.panicking;
+        if self.changed && !discards && value.keeper.is_mine(me) && !value.commit(&self.copy, self.start) {
+            value.merge(&self.copy, self.start);
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueGuard")
+            .field("value", &self.held.value.body.segment().name())
+            .field("copy", &self.copy)
+            .finish()
+    }
+}
