@@ -12,9 +12,9 @@ pub(super) type Failed = Box<dyn Error + Send + Sync>;
 pub enum BreakCause {
     /// One of those who waited had waited for as long as it wanted.
     TimedOut,
-    /// Somebody called [`Barrier::abort`].
+    /// Somebody called [`Barrier::abort`](super::Barrier::abort).
     Aborted,
-    /// Somebody called [`Barrier::reset`] while this thread waited.
+    /// Somebody called [`Barrier::reset`](super::Barrier::reset) while this thread waited.
     Reset,
     /// The action failed or panicked.
     ActionFailed,
