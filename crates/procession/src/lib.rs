@@ -12,8 +12,9 @@ pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
 pub use procession_sync::{
-    Holder, Integer, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath, RLock, RLockGuard, RLockOptions,
-    Value, ValueGuard, ValueOptions,
+    Array, ArrayError, ArrayOptions, Holder, Integer, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath,
+    RLock, RLockGuard, RLockOptions, ReadGuard, RwLock, RwLockOptions, Value, ValueGuard, ValueOptions,
+    WriteGuard,
 };
 
 /// The example of the README, compiled and run.

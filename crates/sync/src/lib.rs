@@ -4,6 +4,7 @@
 //! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
 //! gone, the next process that waits finds out and puts things right.
 
+mod array;
 mod eventcount;
 mod holder;
 mod keeper;
@@ -11,9 +12,11 @@ mod lock;
 mod lock_word;
 mod patience;
 mod rlock;
+mod rwlock;
 mod thread_tag;
 mod value;
 
+pub use array::{Array, ArrayError, ArrayOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
@@ -22,4 +25,5 @@ pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
 pub use rlock::{RLock, RLockGuard, RLockOptions};
+pub use rwlock::{READERS, ReadGuard, RwLock, RwLockOptions, WriteGuard};
 pub use value::{Integer, Value, ValueGuard, ValueOptions};

@@ -5,6 +5,7 @@
 #![cfg(procession_chaos)]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
+mod array;
 mod eventcount;
 mod lane;
 mod lock;
@@ -12,6 +13,7 @@ mod lock_recovery;
 mod queue;
 mod registry;
 mod rlock;
+mod rwlock;
 mod segment;
 mod stopped;
 mod value;
@@ -37,6 +39,7 @@ pub(crate) use crash_points;
 #[test]
 fn every_label_in_the_sources_has_a_scene() {
     let tables = [
+        array::COVERED,
         eventcount::COVERED,
         lane::COVERED,
         lock::COVERED,
@@ -44,6 +47,7 @@ fn every_label_in_the_sources_has_a_scene() {
         queue::COVERED,
         registry::COVERED,
         rlock::COVERED,
+        rwlock::COVERED,
         segment::COVERED,
         value::COVERED,
     ];

@@ -11,6 +11,7 @@ mod objects;
 mod processes;
 mod queues;
 mod rlocks;
+mod rwlocks;
 mod values;
 
 use procession::{Lock, Namespace, Queue};
@@ -62,6 +63,7 @@ fn session(world: &World) -> Next {
         let next = objects::follow(world, &words)
             .or_else(|| rlocks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
+            .or_else(|| rwlocks::follow(world, &words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
