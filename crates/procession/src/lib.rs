@@ -12,11 +12,12 @@ pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
 pub use procession_sync::{
-    Barrier, BarrierError, BarrierOptions, BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Event,
-    EventError, EventOptions, Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard,
-    LockOptions, Member, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, RLock, RLockGuard,
-    RLockOptions, ReleaseError, Semaphore, SemaphoreError, SemaphoreOptions, SyncFault, Value, ValueGuard,
-    ValueOptions,
+    Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BoundedSemaphore,
+    BoundedSemaphoreOptions, BreakCause, Event, EventError, EventOptions, Holder, Integer, Latch, LatchError,
+    LatchOptions, Lock, LockError, LockGuard, LockOptions, Member, OnOwnerDeath, Once, OnceError,
+    OnceOptions, OnceRun, Permit, RLock, RLockGuard, RLockOptions, ReadGuard, ReleaseError, RwLock,
+    RwLockOptions, Semaphore, SemaphoreError, SemaphoreOptions, SyncFault, Value, ValueGuard, ValueOptions,
+    WriteGuard,
 };
 
 /// The example of the README, compiled and run.

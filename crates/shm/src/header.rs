@@ -74,6 +74,10 @@ impl Kind {
     pub const RLOCK: Self = Self(22);
     /// `procession::Value`.
     pub const VALUE: Self = Self(23);
+    /// `procession::Array`.
+    pub const ARRAY: Self = Self(24);
+    /// `procession::RwLock`.
+    pub const RWLOCK: Self = Self(25);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -91,6 +95,8 @@ impl Kind {
             Self::BARRIER => "barrier",
             Self::RLOCK => "rlock",
             Self::VALUE => "value",
+            Self::ARRAY => "array",
+            Self::RWLOCK => "rwlock",
             _ => "unknown",
         }
     }

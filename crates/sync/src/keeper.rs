@@ -20,6 +20,11 @@ impl Keeper {
         Self { myself: segment.registration().myself(), key: segment.header().instance.low() }
     }
 
+    /// What the list of threads without a tag calls the `index`-th cell of the object.
+    pub(crate) fn key_of(self, index: usize) -> u64 {
+        self.key ^ (index as u64 + 1) << 40
+    }
+
     /// What this thread's hold looks like; `None` in a forked child that has done nothing yet.
     #[inline]
     pub(crate) fn hold(self) -> Option<Hold> {

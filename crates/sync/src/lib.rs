@@ -4,6 +4,7 @@
 //! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
 //! gone, the next process that waits finds out and puts things right.
 
+mod array;
 mod barrier;
 mod event;
 mod eventcount;
@@ -17,10 +18,12 @@ mod once;
 mod patience;
 mod permit_cells;
 mod rlock;
+mod rwlock;
 mod semaphore;
 mod thread_tag;
 mod value;
 
+pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member};
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
@@ -34,6 +37,7 @@ pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
 pub use rlock::{RLock, RLockGuard, RLockOptions};
+pub use rwlock::{READERS, ReadGuard, RwLock, RwLockOptions, WriteGuard};
 pub use semaphore::{
     BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
     SemaphoreOptions,

@@ -129,6 +129,13 @@ impl Hold {
         OwnerId::from_bits(self.0)
     }
 
+    /// The hold's bits, as they stand in a word.
+    #[inline]
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
     /// Whether the word alone tells this thread from the others of its process.
     #[inline]
     #[must_use]
@@ -225,6 +232,14 @@ impl LockWord {
         let trusted = self.trusted.load(Ordering::Relaxed).wrapping_add(1);
         self.trusted.store(trusted, Ordering::Relaxed);
         trusted.is_multiple_of(TRUST)
+    }
+
+    /// Whether somebody holds it now.
+    #[inline]
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        // SYNC: lock.handover.
+        self.word.load(Ordering::Acquire) & OWNED != 0
     }
 
     /// Who holds it now.

@@ -417,7 +417,7 @@ impl<T: Pod> Value<T> {
 
 /// The bytes of a value of at most 8, as a word.
 #[inline]
-fn to_word<T: Pod>(value: &T) -> u64 {
+pub(crate) fn to_word<T: Pod>(value: &T) -> u64 {
     let bytes = bytemuck::bytes_of(value);
     let mut word = [0; 8];
     if let Some(low) = word.get_mut(..bytes.len()) {
@@ -428,7 +428,7 @@ fn to_word<T: Pod>(value: &T) -> u64 {
 
 /// The value of at most 8 bytes that a word is.
 #[inline]
-fn from_word<T: Pod>(word: u64) -> T {
+pub(crate) fn from_word<T: Pod>(word: u64) -> T {
     let mut value = T::zeroed();
     if let Some(low) = word.to_le_bytes().get(..size_of::<T>()) {
         bytemuck::bytes_of_mut(&mut value).copy_from_slice(low);

@@ -5,6 +5,7 @@
 #![cfg(procession_chaos)]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
+mod array;
 mod barrier;
 mod event;
 mod eventcount;
@@ -16,6 +17,7 @@ mod once;
 mod queue;
 mod registry;
 mod rlock;
+mod rwlock;
 mod segment;
 mod semaphore;
 mod stopped;
@@ -44,6 +46,7 @@ fn every_label_in_the_sources_has_a_scene() {
     let tables = [
         barrier::COVERED,
         event::COVERED,
+        array::COVERED,
         eventcount::COVERED,
         lane::COVERED,
         latch::COVERED,
@@ -53,6 +56,7 @@ fn every_label_in_the_sources_has_a_scene() {
         queue::COVERED,
         registry::COVERED,
         rlock::COVERED,
+        rwlock::COVERED,
         segment::COVERED,
         semaphore::COVERED,
         value::COVERED,

@@ -13,6 +13,7 @@ mod objects;
 mod processes;
 mod queues;
 mod rlocks;
+mod rwlocks;
 mod semaphores;
 mod values;
 
@@ -75,6 +76,7 @@ fn session(world: &World) -> Next {
         let next = objects::follow(world, &words)
             .or_else(|| rlocks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
+            .or_else(|| rwlocks::follow(world, &words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| gates::follow(world, &words))

@@ -2,7 +2,7 @@
 
 use crate::locks::millis;
 use crate::{Next, World, done, number, report, say, session};
-use procession::{LockError, Value, ValueGuard};
+use procession::{Array, LockError, Value, ValueGuard};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ type Wide = [u64; 8];
 
 thread_local! {
     static WIDE: RefCell<HashMap<String, Rc<Value<Wide>>>> = RefCell::default();
+    static ARRAYS: RefCell<HashMap<String, Rc<Array<u32>>>> = RefCell::default();
     static COUNTS: RefCell<HashMap<String, Rc<Value<u64>>>> = RefCell::default();
 }
 
@@ -20,11 +21,18 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["open", "wide", name] => return Some(keep_wide(name, Value::open(name))),
         ["create", "count", name] => return Some(keep_count(name, Value::create(name))),
         ["open", "count", name] => return Some(keep_count(name, Value::open(name))),
+        ["create", "array", name, len] => {
+            return Some(keep_array(name, Array::options().len(number(len)).create(name)));
+        }
+        ["open", "array", name] => return Some(keep_array(name, Array::open(name))),
         _ => {}
     }
     let name = *words.get(1)?;
     if let Some(value) = WIDE.with_borrow(|all| all.get(name).map(Rc::clone)) {
         return wide(world, &value, words);
+    }
+    if let Some(array) = ARRAYS.with_borrow(|all| all.get(name).map(Rc::clone)) {
+        return ranging(&array, words);
     }
     let count = COUNTS.with_borrow(|all| all.get(name).map(Rc::clone))?;
     counting(&count, words)
@@ -99,6 +107,29 @@ fn counting(value: &Value<u64>, words: &[&str]) -> Option<Next> {
         ["add", _, n] => Some(report(&value.update(|count| *count += number::<u64>(n)).map(|()| ""))),
         ["fetch_add", _, n] => done(value.fetch_add(number(n))),
         ["exchange", _, old, new] => done(value.compare_exchange(number(old), number(new))),
+        _ => None,
+    }
+}
+
+fn keep_array(name: &str, opened: Result<Array<u32>, procession::OpenError>) -> Next {
+    report(&opened.map(|array| {
+        ARRAYS.with_borrow_mut(|all| all.insert(name.to_owned(), Rc::new(array)));
+        ""
+    }))
+}
+
+fn ranging(array: &Array<u32>, words: &[&str]) -> Option<Next> {
+    match *words {
+        ["get_each", _] => {
+            let each: Result<Vec<u32>, _> = (0..array.len()).map(|index| array.get(index)).collect();
+            Some(report(&each.map(|all| format!("{all:?}"))))
+        }
+        ["read", _] => Some(report(&array.read(0..array.len()).map(|all| format!("{all:?}")))),
+        ["fill", _, from, to, n] => {
+            let filled = array.update(number(from)..number(to), |part| part.fill(number(n)));
+            Some(report(&filled.map(|()| "")))
+        }
+        ["fetch_add", _, index, n] => Some(report(&array.fetch_add(number(index), number(n)))),
         _ => None,
     }
 }
