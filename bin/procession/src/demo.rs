@@ -3,6 +3,8 @@
 mod pool_map;
 mod process;
 mod queue;
+mod rlock;
+mod value_lock;
 mod word_count;
 
 use crate::args::Cli;
@@ -17,6 +19,9 @@ pub(crate) enum Demo {
     Queue(queue::Args),
     PoolMap(pool_map::Args),
     WordCount(word_count::Args),
+    #[command(name = "rlock")]
+    RLock(rlock::Args),
+    ValueLock(value_lock::Args),
 }
 
 /// Prints the demos, one line each.
@@ -42,6 +47,8 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::Queue(args) => queue::run(args),
         Demo::PoolMap(args) => pool_map::run(args),
         Demo::WordCount(args) => word_count::run(args),
+        Demo::RLock(args) => rlock::run(args),
+        Demo::ValueLock(args) => value_lock::run(args),
     }
 }
 
