@@ -12,9 +12,9 @@ pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
 pub use procession_sync::{
-    Array, ArrayError, ArrayOptions, Holder, Integer, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath,
-    RLock, RLockGuard, RLockOptions, ReadGuard, RwLock, RwLockOptions, Value, ValueGuard, ValueOptions,
-    WriteGuard,
+    Array, ArrayError, ArrayOptions, Condition, ConditionOptions, Holder, Integer, Lock, LockError,
+    LockGuard, LockOptions, Monitor, OnOwnerDeath, RLock, RLockGuard, RLockOptions, ReadGuard, RwLock,
+    RwLockOptions, Value, ValueGuard, ValueOptions, WriteGuard,
 };
 
 /// The example of the README, compiled and run.

@@ -5,6 +5,7 @@
 //! gone, the next process that waits finds out and puts things right.
 
 mod array;
+mod condition;
 mod eventcount;
 mod holder;
 mod keeper;
@@ -17,6 +18,7 @@ mod thread_tag;
 mod value;
 
 pub use array::{Array, ArrayError, ArrayOptions};
+pub use condition::{Condition, ConditionOptions, Monitor};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};

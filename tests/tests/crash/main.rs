@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 mod array;
+mod condition;
 mod eventcount;
 mod lane;
 mod lock;
@@ -40,6 +41,7 @@ pub(crate) use crash_points;
 fn every_label_in_the_sources_has_a_scene() {
     let tables = [
         array::COVERED,
+        condition::COVERED,
         eventcount::COVERED,
         lane::COVERED,
         lock::COVERED,

@@ -5,6 +5,7 @@
 //! blocks. At the end of its input it lets everything go and returns from `main`.
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
+mod conditions;
 mod lanes;
 mod locks;
 mod objects;
@@ -64,6 +65,7 @@ fn session(world: &World) -> Next {
             .or_else(|| rlocks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
             .or_else(|| rwlocks::follow(world, &words))
+            .or_else(|| conditions::follow(&words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| lanes::follow(world, &words))
