@@ -51,6 +51,22 @@ fn event_states_are_as_they_must_be() {
 }
 
 #[test]
+fn rlock_goes_down_and_up() {
+    let said = run(["demo", "rlock", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    let depths: Vec<_> = said.stdout.lines().take(6).map(str::trim).collect();
+    assert_eq!(depths, ["down to 1", "down to 2", "down to 3", "up from 3", "up from 2", "up from 1"]);
+    assert!(said.stdout.contains("acquired twice: refused"), "{said:?}");
+}
+
+#[test]
+fn value_lock_ends_at_exactly_500_under_a_lock() {
+    let said = run(["demo", "value-lock", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.stdout.contains("with a guard: 500\nwith update: 500\n"), "{said:?}");
+}
+
+#[test]
 fn pool_map_equals_the_serial_sums() {
     for (workers, shown) in [("1", "for 1 worker\n"), ("3", "for 3 workers\n")] {
         let said = run(["demo", "pool-map", "--quick", "--workers", workers]);

@@ -4,7 +4,9 @@ mod event_states;
 mod pool_map;
 mod process;
 mod queue;
+mod rlock;
 mod semaphore_value;
+mod value_lock;
 mod word_count;
 
 use crate::args::Cli;
@@ -21,6 +23,9 @@ pub(crate) enum Demo {
     WordCount(word_count::Args),
     SemaphoreValue(semaphore_value::Args),
     EventStates(event_states::Args),
+    #[command(name = "rlock")]
+    RLock(rlock::Args),
+    ValueLock(value_lock::Args),
 }
 
 /// Prints the demos, one line each.
@@ -48,6 +53,8 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::WordCount(args) => word_count::run(args),
         Demo::SemaphoreValue(args) => semaphore_value::run(args),
         Demo::EventStates(args) => event_states::run(args),
+        Demo::RLock(args) => rlock::run(args),
+        Demo::ValueLock(args) => value_lock::run(args),
     }
 }
 

@@ -78,6 +78,8 @@ impl Kind {
     pub const ARRAY: Self = Self(24);
     /// `procession::RwLock`.
     pub const RWLOCK: Self = Self(25);
+    /// `procession::Condition`.
+    pub const CONDITION: Self = Self(26);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -97,6 +99,7 @@ impl Kind {
             Self::VALUE => "value",
             Self::ARRAY => "array",
             Self::RWLOCK => "rwlock",
+            Self::CONDITION => "condition",
             _ => "unknown",
         }
     }

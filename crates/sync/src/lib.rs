@@ -6,6 +6,7 @@
 
 mod array;
 mod barrier;
+mod condition;
 mod event;
 mod eventcount;
 mod fault;
@@ -25,6 +26,7 @@ mod value;
 
 pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member};
+pub use condition::{Condition, ConditionOptions, Monitor};
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;

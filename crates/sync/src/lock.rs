@@ -308,7 +308,12 @@ pub struct LockGuard<'a> {
     not_send: PhantomData<*const ()>,
 }
 
-impl LockGuard<'_> {
+impl<'a> LockGuard<'a> {
+    /// The lock it is a guard of.
+    pub(crate) fn lock(&self) -> &'a Lock {
+        self.lock
+    }
+
     /// Whether the lock was inconsistent when it was acquired: its previous holder died.
     #[must_use]
     pub fn recovers(&self) -> bool {

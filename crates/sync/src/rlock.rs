@@ -195,6 +195,14 @@ impl RLock {
         Ok(self.guard(me))
     }
 
+    /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`].
+    pub(crate) fn acquire_again(&self, depth: u32) -> Result<RLockGuard<'_>, LockError> {
+        let guard = self.acquire()?;
+        self.body.depth.store(depth.max(1), Ordering::Relaxed);
+        crash_point("rlock.restored");
+        Ok(guard)
+    }
+
     fn guard(&self, me: Hold) -> RLockGuard<'_> {
         RLockGuard { lock: self, me, not_send: PhantomData }
     }
@@ -242,7 +250,13 @@ pub struct RLockGuard<'a> {
     not_send: PhantomData<*const ()>,
 }
 
-impl RLockGuard<'_> {
+impl<'a> RLockGuard<'a> {
+    /// Releases the lock over all levels; the lock, and how many there were.
+    pub(crate) fn leave_all(self) -> (&'a RLock, u32) {
+        // Dropping the guard then finds nothing to release.
+        (self.lock, self.lock.leave(self.me, true))
+    }
+
     /// How many guards of the lock this thread has; 0 in a forked child.
     #[must_use]
     pub fn depth(&self) -> u32 {

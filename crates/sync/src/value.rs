@@ -504,7 +504,12 @@ pub struct ValueGuard<'a, T: Pod> {
     held: Held<'a, T>,
 }
 
-impl<T: Pod> ValueGuard<'_, T> {
+impl<'a, T: Pod> ValueGuard<'a, T> {
+    /// The value it is a guard of.
+    pub(crate) fn value(&self) -> &'a Value<T> {
+        self.held.value
+    }
+
     /// Gives the value up without committing anything.
     pub fn discard(mut self) {
         self.changed = false;

@@ -7,6 +7,7 @@
 
 mod array;
 mod barrier;
+mod condition;
 mod event;
 mod eventcount;
 mod lane;
@@ -47,6 +48,7 @@ fn every_label_in_the_sources_has_a_scene() {
         barrier::COVERED,
         event::COVERED,
         array::COVERED,
+        condition::COVERED,
         eventcount::COVERED,
         lane::COVERED,
         latch::COVERED,

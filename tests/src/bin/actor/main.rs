@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
 mod barriers;
+mod conditions;
 mod gates;
 mod lanes;
 mod locks;
@@ -77,6 +78,7 @@ fn session(world: &World) -> Next {
             .or_else(|| rlocks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
             .or_else(|| rwlocks::follow(world, &words))
+            .or_else(|| conditions::follow(&words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| gates::follow(world, &words))

@@ -11,6 +11,11 @@ thread_local! {
     static RLOCKS: RefCell<HashMap<String, Rc<RLock>>> = RefCell::default();
 }
 
+/// The recursive lock that is open under a name.
+pub(crate) fn rlock(name: &str) -> Option<Rc<RLock>> {
+    RLOCKS.with_borrow(|all| all.get(name).map(Rc::clone))
+}
+
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     if let [way, "rlock", name, ref options @ ..] = *words {
         let policy = if options == ["ignore"] { OnOwnerDeath::Ignore } else { OnOwnerDeath::Report };

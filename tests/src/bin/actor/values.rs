@@ -38,6 +38,11 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     counting(&count, words)
 }
 
+/// The count that is open under a name.
+pub(crate) fn count(name: &str) -> Option<Rc<Value<u64>>> {
+    COUNTS.with_borrow(|all| all.get(name).map(Rc::clone))
+}
+
 fn keep_wide(name: &str, opened: Result<Value<Wide>, procession::OpenError>) -> Next {
     report(&opened.map(|value| {
         WIDE.with_borrow_mut(|all| all.insert(name.to_owned(), Rc::new(value)));

@@ -1,0 +1,527 @@
+//! A place to wait, with a lock let go, until another process says that something has changed.
+//!
+//! | state of a cell | meaning |
+//! |---|---|
+//! | 0 | free |
+//! | `CLAIMED` + owner | a waiter is writing its ticket |
+//! | `WAITING` + owner | it waits; the lowest ticket has waited longest |
+//! | `SIGNALED` + owner | it was told, and has not taken that up yet |
+//!
+//! A waiter claims a cell while it holds the lock, lets the lock go, sleeps on its own cell, acquires the lock again, and
+//! only then frees the cell: until then its signal can be passed on. A waiter that finds no free cell sleeps on the
+//! eventcount `overflow`, which every notify wakes: it may return without having been meant.
+//!
+//! # Who may change what
+//! Free → claimed → waiting: the waiter. Waiting → signaled: anybody. Waiting → free (timeout) and signaled → free (taken
+//! up): the waiter. Anything of a dead owner → free: anybody, by CAS from the exact value; a signal is first passed on.
+//!
+//! # Orderings
+//! Edge `condition.signal`: the Release of the notifier's CAS meets the Acquire of the waiter. What people have changed is
+//! handed over by the lock they hold, so tickets are Relaxed.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | waiting, not signaled | a cell of a dead owner | the notifier that chooses it, or a waiter whose slice ends: freed, skipped |
+//! | signaled, before it has taken that up | a signal of a dead owner | a waiter whose slice ends makes the signal its own, then frees the cell |
+//! | passing a signal on, in between | two signals for one | nobody: the second is a spurious return |
+//! | notifying, before its wake | a signaled sleeper | the end of its slice |
+//!
+//! # Not promised
+//! That there was a reason to return: look at what you wait for again, or use [`Condition::wait_for`].
+
+use crate::keeper::unknowable;
+use crate::lock_word::AcquireError;
+use crate::patience::{Nap, Patience};
+use crate::{EventCount, LockError, LockGuard, RLockGuard, ValueGuard, keeper};
+use bytemuck::Pod;
+use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+/// How many waiters have a cell.
+const CELLS: usize = 64;
+const CLAIMED: u64 = 1 << 28;
+const WAITING: u64 = 1 << 29;
+const SIGNALED: u64 = 1 << 30;
+
+shm_struct! {
+    struct Cell {
+        word: AtomicU64,
+        ticket: AtomicU64,
+        spare: [AtomicU64; 6],
+    }
+}
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct ConditionBody {
+        tickets: AtomicU64,
+        /// When a waiter last asked about the others: see [`Patience`].
+        asked: AtomicU32,
+        reserved: AtomicU32,
+        overflow: EventCount,
+        spare: [AtomicU64; 4],
+        cells: [Cell; CELLS],
+    }
+}
+
+/// Waits, with a lock let go, for a change that another process announces.
+///
+/// The lock is a [`Lock`](crate::Lock), an [`RLock`](crate::RLock) (let go over all levels) or a
+/// [`Value`](crate::Value) (its changes are committed first). All who wait together should use the same one. Those who
+/// notify need not hold it, and never wait for the notified. When a notified process is killed before it could go on,
+/// another that waits is notified instead.
+///
+/// ```
+/// use procession_sync::{Condition, Value};
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let stock: Value<u32> = Value::options().namespace(&namespace).create("stock")?;
+/// let changed = Condition::options().namespace(&namespace).create("changed")?;
+/// std::thread::scope(|scope| {
+///     let buyer = scope.spawn(|| -> Result<u32, procession_sync::LockError> {
+///         let mut left = changed.wait_for(stock.acquire()?, |stock| **stock > 0)?;
+///         *left -= 1;
+///         Ok(*left)
+///     });
+///     stock.set(3).unwrap();
+///     changed.notify(1);
+///     assert_eq!(buyer.join().unwrap().unwrap(), 2);
+/// });
+/// # stock.unlink()?;
+/// # changed.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Condition {
+    body: Shared<ConditionBody>,
+}
+
+/// How a [`Condition`] is created or opened.
+#[derive(Clone, Debug, Default)]
+pub struct ConditionOptions {
+    place: Placement,
+    settings: ConditionSettings,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConditionSettings {}
+
+procession_shm::object_builders!([] ConditionOptions => Condition);
+
+impl Object for Condition {
+    type Body = ConditionBody;
+    type Settings = ConditionSettings;
+
+    fn shape(_: &ConditionSettings) -> Shape {
+        let parameters = [Parameter::default(); 4];
+        let body_len = size_of::<ConditionBody>() as u64;
+        Shape { kind: Kind::CONDITION, body_len, parameters, element: None, codec: 0 }
+    }
+
+    fn initialise(_: &ConditionBody, _: &ConditionSettings) {}
+
+    fn forget_owners(body: &ConditionBody) {
+        body.cells.iter().for_each(|cell| cell.word.store(0, Ordering::Relaxed));
+    }
+
+    fn attach(body: Shared<ConditionBody>) -> Result<Self, OpenError> {
+        Ok(Self { body })
+    }
+}
+
+/// A guard that a [`Condition`] can let go and get back.
+pub trait Monitor: sealed::Monitor {}
+
+mod sealed {
+    use crate::LockError;
+
+    pub trait Monitor: Sized {
+        /// What is needed to get the guard back.
+        type Left;
+
+        fn leave(self) -> Self::Left;
+        fn enter(left: Self::Left) -> Result<Self, LockError>;
+    }
+}
+
+impl Monitor for LockGuard<'_> {}
+impl<'a> sealed::Monitor for LockGuard<'a> {
+    type Left = &'a crate::Lock;
+
+    fn leave(self) -> Self::Left {
+        self.lock()
+    }
+
+    fn enter(lock: Self::Left) -> Result<Self, LockError> {
+        lock.acquire()
+    }
+}
+
+impl Monitor for RLockGuard<'_> {}
+impl<'a> sealed::Monitor for RLockGuard<'a> {
+    type Left = (&'a crate::RLock, u32);
+
+    fn leave(self) -> Self::Left {
+        self.leave_all()
+    }
+
+    fn enter((lock, depth): Self::Left) -> Result<Self, LockError> {
+        lock.acquire_again(depth)
+    }
+}
+
+impl<T: Pod> Monitor for ValueGuard<'_, T> {}
+impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
+    type Left = &'a crate::Value<T>;
+
+    fn leave(self) -> Self::Left {
+        self.value()
+    }
+
+    fn enter(value: Self::Left) -> Result<Self, LockError> {
+        value.acquire()
+    }
+}
+
+impl Condition {
+    /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a reason.
+    ///
+    /// # Errors
+    /// Those of acquiring the lock again, above all [`LockError::OwnerDied`]; then the lock is not held, and other guards
+    /// of a recursive lock do nothing any more. `Orphaned` and `Corrupt` also about the condition.
+    pub fn wait<G: Monitor>(&self, guard: G) -> Result<G, LockError> {
+        self.wait_until(guard, Deadline::NEVER).map(|(guard, _)| guard)
+    }
+
+    /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes; whether it was notified.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_timeout<G: Monitor>(&self, guard: G, timeout: Duration) -> Result<(G, bool), LockError> {
+        self.wait_until(guard, Deadline::after(timeout))
+    }
+
+    /// Waits until `holds` says so, asking with the lock held: now, and after each notification.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_for<G: Monitor>(
+        &self,
+        mut guard: G,
+        mut holds: impl FnMut(&mut G) -> bool,
+    ) -> Result<G, LockError> {
+        while !holds(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait_for`](Self::wait_for), for at most `timeout`; what `holds` said last.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn wait_for_timeout<G: Monitor>(
+        &self,
+        mut guard: G,
+        timeout: Duration,
+        mut holds: impl FnMut(&mut G) -> bool,
+    ) -> Result<(G, bool), LockError> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            if holds(&mut guard) {
+                return Ok((guard, true));
+            }
+            if deadline.has_passed() {
+                return Ok((guard, false));
+            }
+            (guard, _) = self.wait_until(guard, deadline)?;
+        }
+    }
+
+    /// Notifies the `n` that have waited longest, or all if there are fewer. Waits for nobody.
+    pub fn notify(&self, n: usize) {
+        let limit = self.body.tickets.load(Ordering::Acquire);
+        for _ in 0..n.min(CELLS) {
+            if !self.signal_oldest(limit) {
+                break;
+            }
+        }
+        fence(Ordering::SeqCst);
+        self.body.overflow.notify_all();
+    }
+
+    /// Notifies all that wait. Waits for nobody.
+    pub fn notify_all(&self) {
+        self.notify(usize::MAX);
+    }
+
+    /// How many wait, or were notified and have not gone on yet; for people to read.
+    #[must_use]
+    pub fn waiters(&self) -> usize {
+        self.body.cells.iter().filter(|cell| cell.word.load(Ordering::Relaxed) != 0).count()
+    }
+
+    fn wait_until<G: Monitor>(&self, guard: G, deadline: Deadline) -> Result<(G, bool), LockError> {
+        let segment = self.body.segment();
+        let me = segment.registration().owner();
+        let me = me.map_err(|error| keeper::explain(AcquireError::Unregistered(error), segment))?;
+        let Some(cell) = self.claim_cell(me) else {
+            return self.wait_without_a_cell(guard, deadline);
+        };
+        let left = guard.leave();
+        crash_point("condition.left");
+        let waiting = me.to_bits() | WAITING;
+        let signaled = self.sleep_in(cell, waiting, deadline);
+        if !matches!(signaled, Ok(true)) {
+            return Ok((G::enter(left)?, signaled?));
+        }
+        let guard = G::enter(left);
+        crash_point("condition.entered");
+        // Only now: if this process dies before, another gets the signal.
+        cell.word.store(0, Ordering::Release);
+        crash_point("condition.taken_up");
+        Ok((guard?, true))
+    }
+
+    /// A cell in which `me` waits, unless all are taken.
+    fn claim_cell(&self, me: OwnerId) -> Option<&Cell> {
+        let claimed = me.to_bits() | CLAIMED;
+        let free = |cell: &&Cell| {
+            cell.word.load(Ordering::Relaxed) == 0
+                && cell.word.compare_exchange(0, claimed, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        };
+        let cell = self.body.cells.iter().find(free)?;
+        crash_point("condition.claimed");
+        let ticket = self.body.tickets.fetch_add(1, Ordering::Relaxed);
+        cell.ticket.store(ticket, Ordering::Relaxed);
+        cell.word.store(me.to_bits() | WAITING, Ordering::Release);
+        crash_point("condition.waiting");
+        Some(cell)
+    }
+
+    /// Sleeps until the cell is signaled, or gives it back; whether it was signaled.
+    fn sleep_in(&self, cell: &Cell, waiting: u64, deadline: Deadline) -> Result<bool, LockError> {
+        let segment = self.body.segment();
+        let corrupt = || LockError::Corrupt { lock: segment.display_name() };
+        let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let mut patience = Patience::new(deadline);
+        loop {
+            // SYNC: condition.signal.
+            let word = cell.word.load(Ordering::Acquire);
+            if word == waiting & !WAITING | SIGNALED {
+                return Ok(true);
+            }
+            if word != waiting {
+                return Err(corrupt());
+            }
+            if deadline.has_passed() {
+                if give_up() {
+                    crash_point("condition.gave_up");
+                    return Ok(false);
+                }
+                continue;
+            }
+            let nap = patience.sleep(futex::low_half(&cell.word), word as u32, &self.body.asked);
+            crash_point("condition.slept");
+            let Nap::Ask { survey } = nap else { continue };
+            let outcome = if survey && segment.is_orphaned() {
+                Err(LockError::Orphaned { lock: segment.display_name() })
+            } else {
+                self.inherit(cell, waiting)
+            };
+            if let Err(error) = outcome
+                && give_up()
+            {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Frees the cells of the dead; a signal that one of them had becomes this waiter's.
+    fn inherit(&self, mine: &Cell, waiting: u64) -> Result<(), LockError> {
+        let segment = self.body.segment();
+        for cell in &self.body.cells {
+            let word = cell.word.load(Ordering::Acquire);
+            let owner = OwnerId::from_bits(word);
+            if word == 0 || owner == OwnerId::from_bits(waiting) {
+                continue;
+            }
+            let dead = segment.registration().is_dead(owner);
+            if !dead.map_err(|error| unknowable(error, segment))? {
+                continue;
+            }
+            if word & SIGNALED != 0 {
+                let signaled = waiting & !WAITING | SIGNALED;
+                let inherited =
+                    mine.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
+                crash_point("condition.inherited");
+                if inherited.is_err() {
+                    return Ok(()); // Signaled already: this one is for somebody else.
+                }
+            }
+            // From the exact dead value. A failure means that another was quicker.
+            let _: Result<u64, u64> =
+                cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
+            crash_point("condition.buried");
+        }
+        Ok(())
+    }
+
+    /// Signals the one that has waited longest of those with a ticket before `limit`; whether there was one.
+    fn signal_oldest(&self, limit: u64) -> bool {
+        let registration = self.body.segment().registration();
+        // A cell whose owner turned out to be dead: freed when its signal has gone to another.
+        let mut dead: Option<(&Cell, u64)> = None;
+        loop {
+            let waits = |cell: &&Cell| cell.word.load(Ordering::Acquire) & WAITING != 0;
+            let age = |cell: &&Cell| limit.wrapping_sub(cell.ticket.load(Ordering::Relaxed)).cast_signed();
+            let waiters = self.body.cells.iter().filter(waits).filter(|cell| age(cell) > 0);
+            let Some(cell) = waiters.max_by_key(age) else {
+                skip(dead);
+                return false;
+            };
+            let word = cell.word.load(Ordering::Relaxed);
+            let signaled = word & !WAITING | SIGNALED;
+            // SYNC: condition.signal.
+            if word & WAITING == 0
+                || cell.word.compare_exchange(word, signaled, Ordering::AcqRel, Ordering::Relaxed).is_err()
+            {
+                continue;
+            }
+            crash_point("condition.signaled");
+            skip(dead.take());
+            if futex::wake(futex::low_half(&cell.word), 1) > 0
+                || registration.is_dead(OwnerId::from_bits(word)) != Ok(true)
+            {
+                crash_point("condition.notified");
+                return true;
+            }
+            dead = Some((cell, signaled));
+        }
+    }
+
+    /// Frees the cells of the dead.
+    fn bury_waiters(&self) {
+        let registration = self.body.segment().registration();
+        for cell in &self.body.cells {
+            let word = cell.word.load(Ordering::Acquire);
+            if word != 0 && registration.is_dead(OwnerId::from_bits(word)) == Ok(true) {
+                // From the exact dead value. A failure means that another was quicker.
+                let _: Result<u64, u64> =
+                    cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
+                crash_point("condition.buried");
+            }
+        }
+    }
+
+    /// All cells are taken: waits for any notification at all.
+    #[cold]
+    fn wait_without_a_cell<G: Monitor>(&self, guard: G, deadline: Deadline) -> Result<(G, bool), LockError> {
+        let segment = self.body.segment();
+        let listened = self.body.overflow.listen();
+        let left = guard.leave();
+        let mut patience = Patience::new(deadline);
+        let notified = match self.body.overflow.sleep(listened, &mut patience) {
+            Nap::TimedOut => false,
+            Nap::Ask { survey: true } if segment.is_orphaned() => {
+                return Err(LockError::Orphaned { lock: segment.display_name() });
+            }
+            Nap::Ask { .. } => {
+                // Perhaps a cell has become free, or only the dead have them: look again. A signal of theirs is ours,
+                // because this is a return.
+                self.bury_waiters();
+                true
+            }
+            Nap::Changed | Nap::Woken => true,
+        };
+        self.body.overflow.arrive();
+        Ok((G::enter(left)?, notified))
+    }
+}
+
+/// Frees the cell of a dead waiter, unless another was quicker, and has inherited the signal.
+fn skip(dead: Option<(&Cell, u64)>) {
+    if let Some((cell, signaled)) = dead {
+        let _: Result<u64, u64> =
+            cell.word.compare_exchange(signaled, 0, Ordering::AcqRel, Ordering::Relaxed);
+        crash_point("condition.skipped");
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condition")
+            .field("name", &self.body.segment().name())
+            .field("waiters", &self.waiters())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CELLS, Condition};
+    use crate::{Lock, RLock, Value};
+    use procession_shm::Namespace;
+    use std::time::Duration;
+
+    fn condition() -> Condition {
+        Condition::options().namespace(&Namespace::private()).anonymous().unwrap()
+    }
+
+    #[test]
+    fn more_waiters_than_cells_all_go_on() {
+        let condition = condition();
+        let value: Value<u32> = Value::options().namespace(&Namespace::private()).anonymous().unwrap();
+        std::thread::scope(|scope| {
+            let wait = || condition.wait_for(value.acquire().unwrap(), |go| **go == 1).map(drop).unwrap();
+            let threads: Vec<_> = (0..CELLS + 6).map(|_| scope.spawn(wait)).collect();
+            while condition.waiters() < CELLS {
+                std::thread::yield_now();
+            }
+            value.set(1).unwrap();
+            condition.notify_all();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        });
+        assert_eq!(condition.waiters(), 0);
+    }
+
+    #[test]
+    fn a_recursive_lock_comes_back_as_deep_as_it_was() {
+        let condition = condition();
+        let lock = RLock::options().namespace(&Namespace::private()).anonymous().unwrap();
+        let outer = lock.acquire().unwrap();
+        let inner = lock.acquire().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let guard = lock.acquire().unwrap();
+                while condition.waiters() == 0 {
+                    std::thread::yield_now();
+                }
+                condition.notify(1);
+                drop(guard);
+            });
+            let inner = condition.wait(inner).unwrap();
+            assert_eq!((inner.depth(), outer.depth()), (2, 2));
+            drop(inner);
+        });
+        assert_eq!(outer.depth(), 1);
+    }
+
+    #[test]
+    fn nobody_notifies_and_the_time_is_over() {
+        let condition = condition();
+        let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
+        condition.notify(3);
+        let (guard, notified) =
+            condition.wait_timeout(lock.acquire().unwrap(), Duration::from_millis(5)).unwrap();
+        assert!(!notified && condition.waiters() == 0 && lock.holder().is_some());
+        let (guard, held) = condition.wait_for_timeout(guard, Duration::from_millis(5), |_| false).unwrap();
+        assert!(!held);
+        drop(guard);
+    }
+}
