@@ -9,6 +9,7 @@
 //! it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is created with
 //! [`OnOwnerDeath::Ignore`] and is simply free again.
 
+use crate::holder;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::thread_tag;
 use procession_shm::{
@@ -95,9 +96,7 @@ impl Object for Lock {
     type Settings = LockSettings;
 
     fn shape(settings: &LockSettings) -> Shape {
-        let ignores = settings.on_owner_death == Some(OnOwnerDeath::Ignore);
-        let asked = settings.on_owner_death.is_some();
-        let policy = Parameter { name: "on_owner_death", value: u64::from(ignores), asked };
+        let policy = holder::policy_parameter(settings.on_owner_death);
         let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
         let body_len = size_of::<LockBody>() as u64;
         Shape { kind: Kind::LOCK, body_len, parameters, element: None, codec: 0 }
@@ -112,7 +111,7 @@ impl Object for Lock {
     fn attach(body: Shared<LockBody>) -> Result<Self, OpenError> {
         let header = body.segment().header();
         let key = header.instance.low();
-        let claim = if header.parameters[0] == 0 { Claim::Report } else { Claim::Ignore };
+        let claim = holder::claim_of(body.segment());
         let myself = body.segment().registration().myself();
         Ok(Self { body, myself, claim, key })
     }
@@ -198,7 +197,7 @@ impl Lock {
     /// # Errors
     /// As [`acquire`](Self::acquire), but for `OwnerDied`.
     pub fn recover(&self) -> Result<LockGuard<'_>, LockError> {
-        self.claim(self.recovering(), Deadline::NEVER)
+        self.claim(holder::recovering(self.claim), Deadline::NEVER)
     }
 
     /// As [`recover`](Self::recover), for at most `timeout`.
@@ -206,23 +205,19 @@ impl Lock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
-        self.claim(self.recovering(), Deadline::after(timeout))
+        self.claim(holder::recovering(self.claim), Deadline::after(timeout))
     }
 
     /// Who holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        self.body.lock.owner().map(|owner| Holder::of(self.body.segment(), owner))
+        holder::of_word(&self.body.lock, self.body.segment())
     }
 
     /// Whether a holder died and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
         self.body.lock.is_inconsistent()
-    }
-
-    fn recovering(&self) -> Claim {
-        if self.claim == Claim::Ignore { Claim::Ignore } else { Claim::Recover }
     }
 
     #[inline]
