@@ -6,8 +6,9 @@
 //! | `WOKEN` 1 | a woken waiter is on its way: no second one is woken until it has arrived |
 //! | 2.. | changes with every wake, so that a waiter about to sleep notices one |
 //!
-//! A waiter: `listen`, then look at the something again, then `sleep`, look again, …, `arrive` when it goes on. A
-//! notifier: change the something, then a full fence, then `notify`.
+//! A waiter: `listen`, then look at the something again, then `sleep`, `arrive`, look again. A notifier: change the
+//! something, then a full fence, then `notify`. While one woken waiter is on its way nobody wakes a second; so whoever
+//! has slept, and leaves something behind for another, notifies.
 //!
 //! # Orderings
 //! Edge `eventcount.dekker`: the waiter sets `WAITERS`, fences, looks at the something; the notifier changes the
@@ -21,8 +22,8 @@
 //! | notifier, before its wake | a sleeper that missed something | the end of that sleeper's slice |
 
 use crate::patience::{Nap, Patience};
+use procession_sys::atomic::{AtomicU32, Ordering, fence};
 use procession_sys::{crash_point, futex, shm_struct};
-use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 const WAITERS: u32 = 1;
 const WOKEN: u32 = 2;
@@ -104,10 +105,12 @@ impl EventCount {
         };
         crash_point("eventcount.called");
         if futex::wake(&self.word, 1) == 0 {
-            // Nobody sleeps. Failure means that somebody came, whose bits these are now.
+            // Nobody sleeps. Failure means that another notified, and these are its bits.
             let quiet = called & !(WAITERS | WOKEN);
-            let _: Result<u32, u32> =
-                self.word.compare_exchange(called, quiet, Ordering::Relaxed, Ordering::Relaxed);
+            if self.word.compare_exchange(called, quiet, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                // Who listened since the call may have gone to sleep on the bits that were just taken away.
+                futex::wake_all(&self.word);
+            }
         }
         crash_point("eventcount.woke");
     }

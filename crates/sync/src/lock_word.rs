@@ -38,9 +38,9 @@ use crate::deadlock;
 use crate::patience::{Nap, Patience};
 use crate::thread_tag;
 use procession_shm::{OpenError, OwnerId, Segment, Unknowable};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 const WAITERS: u64 = 1 << 31;
@@ -224,13 +224,23 @@ impl LockWord {
         }
     }
 
-    /// Wakes one sleeper of a free lock; if there was none, takes the hints back.
-    fn wake_one(&self, seen: u64) {
-        if futex::wake(futex::low_half(&self.word), 1) == 0 {
-            let quiet = seen & !(WAITERS | WOKEN | STARVED);
-            // Failure means that somebody came, whose bits these are now.
-            let _: Result<u64, u64> =
-                self.word.compare_exchange(seen, quiet, Ordering::Relaxed, Ordering::Relaxed);
+    /// Wakes one sleeper of a lock that was free when it was `seen`; if there was none, takes the hints back.
+    fn wake_one(&self, mut seen: u64) {
+        while futex::wake(futex::low_half(&self.word), 1) == 0 {
+            crash_point("lock.woke_nobody");
+            // Free, nobody sleeps, so nobody is owed a wake; owned, nobody is on the way, so its owner owes one.
+            let hints = if seen & OWNED == 0 { WAITERS | WOKEN | STARVED } else { WOKEN };
+            match self.word.compare_exchange(seen, seen & !hints, Ordering::Relaxed, Ordering::Relaxed) {
+                // The lock may have been taken and released in between, and somebody gone to sleep meanwhile.
+                Ok(_) if hints != WOKEN => drop(futex::wake_all(futex::low_half(&self.word))),
+                Ok(_) => {}
+                Err(now) if now & WOKEN != 0 => {
+                    seen = now;
+                    continue;
+                }
+                Err(_) => {}
+            }
+            break;
         }
         crash_point("lock.woke");
     }
@@ -306,7 +316,7 @@ impl Contender<'_> {
                 if word & STARVED != 0 && self.slept_since_ns == 0 && courtesies > 0 && !deadline.has_passed()
                 {
                     courtesies -= 1;
-                    std::thread::sleep(COURTESY);
+                    clock::nap(COURTESY);
                 } else if self.take(word) {
                     return Ok(());
                 }

@@ -15,6 +15,11 @@ pub fn wall_ns() -> u64 {
     read(libc::CLOCK_REALTIME)
 }
 
+/// Lets others go first for a while.
+pub fn nap(time: Duration) {
+    std::thread::sleep(time);
+}
+
 fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec for the whole call; both clocks always exist.

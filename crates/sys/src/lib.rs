@@ -6,6 +6,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("procession needs 64-bit little-endian Linux: the futex is the low half of a 64-bit word");
 
+pub mod atomic;
 pub mod clock;
 pub mod cpu;
 pub mod crash;

@@ -13,6 +13,7 @@ crash_points! {
     released_contended_recovered at "lock.released_contended": releasing_a_recovered_lock;
     woke_one at "lock.woke": releasing_with_sleepers;
     woke_a_dead_waiter at "lock.woke": waking_a_dead_waiter;
+    woke_nobody at "lock.woke_nobody": waking_a_dead_waiter;
     acquired_contended at "lock.acquired_contended": taking_over_alone;
     acquired_contended_before_others at "lock.acquired_contended": taking_over_before_others;
     waiting at "lock.waiting": waiting_while_held;

@@ -1,0 +1,187 @@
+//! The kernel of a model: futexes, the passing of time, and death.
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use loom::sync::{Condvar, Mutex};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+loom::lazy_static! {
+    static ref KERNEL: Kernel = Kernel { state: Mutex::new(State::default()), changed: Condvar::new() };
+}
+
+loom::thread_local! {
+    /// The label at which this thread is to die.
+    static DOOMED: Cell<Option<&'static str>> = Cell::new(None);
+}
+
+struct Kernel {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Who sleeps on which word, in the order in which they came.
+    asleep: Vec<(usize, u64)>,
+    tickets: u64,
+    dead: Vec<u32>,
+    expired: bool,
+}
+
+/// As `procession_sys::futex::Waited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// Woken.
+    Woken,
+    /// The word had changed.
+    Changed,
+    /// The deadline passed.
+    TimedOut,
+}
+
+/// As `procession_sys::Deadline`; every deadline that is not `NEVER` or `PASSED` passes when the model says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline(u8);
+
+impl Deadline {
+    /// Already over.
+    pub const PASSED: Self = Self(0);
+    /// Over at some time.
+    pub const SOME_TIME: Self = Self(1);
+    /// No limit.
+    pub const NEVER: Self = Self(2);
+
+    /// Whether it is over.
+    pub fn has_passed(self) -> bool {
+        self == Self::PASSED || (self == Self::SOME_TIME && lock().expired)
+    }
+}
+
+fn lock() -> loom::sync::MutexGuard<'static, State> {
+    KERNEL.state.lock().unwrap_or_else(|_| panic!("the kernel never panics"))
+}
+
+/// Lets every deadline pass.
+pub fn expire() {
+    lock().expired = true;
+    KERNEL.changed.notify_all();
+}
+
+/// Whether the process in this slot is dead.
+pub fn is_dead(slot: u32) -> bool {
+    lock().dead.contains(&slot)
+}
+
+/// Runs `act` as the process in `slot`, which dies when it comes to the crash point `label`: from there on it does
+/// nothing, and then it is known to be dead. Whether it died.
+pub fn until_killed(slot: u32, label: &'static str, act: impl FnOnce()) -> bool {
+    DOOMED.with(|doomed| doomed.set(Some(label)));
+    let died = catch_unwind(AssertUnwindSafe(act)).is_err_and(|why| match why.downcast::<Killed>() {
+        Ok(_) => true,
+        Err(other) => resume_unwind(other),
+    });
+    DOOMED.with(|doomed| doomed.set(None));
+    if died {
+        lock().dead.push(slot);
+        KERNEL.changed.notify_all();
+    }
+    died
+}
+
+struct Killed;
+
+/// As `procession_sys::crash_point`.
+pub fn crash_point(label: &'static str) {
+    if DOOMED.with(Cell::get) == Some(label) {
+        resume_unwind(Box::new(Killed));
+    }
+}
+
+/// What a futex can be.
+pub trait Word {
+    /// Where it lies.
+    fn address(&self) -> usize;
+    /// What the kernel finds there.
+    fn value(&self) -> u32;
+}
+
+impl Word for &AtomicU32 {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(*self).addr()
+    }
+
+    fn value(&self) -> u32 {
+        self.load(Ordering::Relaxed)
+    }
+}
+
+/// The low half of a 64-bit word.
+#[derive(Clone, Copy, Debug)]
+pub struct LowHalf<'a>(&'a AtomicU64);
+
+/// As `procession_sys::futex::low_half`.
+pub fn low_half(word: &AtomicU64) -> LowHalf<'_> {
+    LowHalf(word)
+}
+
+impl Word for LowHalf<'_> {
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self.0).addr()
+    }
+
+    fn value(&self) -> u32 {
+        self.0.load(Ordering::Relaxed) as u32
+    }
+}
+
+/// Sleeps while `word` holds `expected`, until woken, until `deadline`, or until somebody dies beyond the `deaths` that
+/// are known: that is the end of a slice, and `None`.
+pub fn sleep(word: impl Word, expected: u32, deadline: Deadline, deaths: &mut usize) -> Option<Waited> {
+    let mut state = lock();
+    if word.value() != expected {
+        return Some(Waited::Changed);
+    }
+    state.tickets += 1;
+    let me = (word.address(), state.tickets);
+    state.asleep.push(me);
+    let outcome = loop {
+        if !state.asleep.contains(&me) {
+            return Some(Waited::Woken);
+        }
+        if state.dead.len() > *deaths {
+            *deaths = state.dead.len();
+            break None;
+        }
+        if deadline == Deadline::SOME_TIME && state.expired {
+            break Some(Waited::TimedOut);
+        }
+        state = KERNEL.changed.wait(state).unwrap_or_else(|_| panic!("the kernel never panics"));
+    };
+    state.asleep.retain(|other| *other != me);
+    outcome
+}
+
+/// As `procession_sys::futex::wait`.
+pub fn wait(word: impl Word, expected: u32, deadline: Deadline) -> Waited {
+    sleep(word, expected, deadline, &mut 0).unwrap_or(Waited::TimedOut)
+}
+
+/// As `procession_sys::futex::wake`.
+pub fn wake(word: impl Word, count: u32) -> u32 {
+    let mut state = lock();
+    let before = state.asleep.len();
+    let mut left = count;
+    state.asleep.retain(|&(address, _)| {
+        let stays = address != word.address() || left == 0;
+        left -= u32::from(!stays);
+        stays
+    });
+    let woken = before - state.asleep.len();
+    KERNEL.changed.notify_all();
+    woken as u32
+}
+
+/// As `procession_sys::futex::wake_all`.
+pub fn wake_all(word: impl Word) -> u32 {
+    wake(word, u32::MAX)
+}

@@ -1,0 +1,148 @@
+//! The lock word: exclusion, nobody sleeps for ever, and a death at any step is survived.
+
+mod exploring;
+
+use exploring::{explore, found_out};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use procession_models::kernel::{expire, until_killed};
+use procession_models::{Deadline, Segment, Zeroed};
+
+/// The models of one implementation, which is a mutant's in the tests below.
+macro_rules! models {
+    ($lock_word:path) => {
+        use super::*;
+        use $lock_word::{AcquireError, Claim, LockWord};
+
+        /// A lock, and what it guards: loom reports an access that is not ordered by it.
+        struct Shared {
+            lock: LockWord,
+            guarded: UnsafeCell<u32>,
+        }
+
+        fn shared() -> Arc<Shared> {
+            Arc::new(Shared { lock: LockWord::zeroed(), guarded: UnsafeCell::new(0) })
+        }
+
+        /// One critical section of the process in `slot`.
+        fn pass(shared: &Shared, slot: u32, claim: Claim, deadline: Deadline) -> Result<(), AcquireError> {
+            let held = shared.lock.acquire(&Segment::of_process(slot), claim, deadline)?;
+            shared.guarded.with_mut(|_| ());
+            shared.lock.release(held, true);
+            Ok(())
+        }
+
+        pub(super) fn two_exclude_each_other() {
+            let shared = shared();
+            let other = Arc::clone(&shared);
+            let one = thread::spawn(move || pass(&other, 1, Claim::Report, Deadline::NEVER).unwrap());
+            pass(&shared, 2, Claim::Report, Deadline::NEVER).unwrap();
+            one.join().unwrap();
+        }
+
+        pub(super) fn three_exclude_each_other() {
+            let shared = shared();
+            let threads: Vec<_> = (1..3)
+                .map(|slot| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || pass(&shared, slot, Claim::Report, Deadline::NEVER).unwrap())
+                })
+                .collect();
+            pass(&shared, 3, Claim::Report, Deadline::NEVER).unwrap();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+
+        /// One holds, one gives up at some time, one waits without a limit: a wake that came to the one who gave up
+        /// is passed on.
+        pub(super) fn one_gives_up() {
+            let shared = shared();
+            let held = shared.lock.acquire(&Segment::of_process(3), Claim::Report, Deadline::NEVER).unwrap();
+            let [first, second] = [Arc::clone(&shared), Arc::clone(&shared)];
+            let hasty = thread::spawn(move || match pass(&first, 1, Claim::Report, Deadline::SOME_TIME) {
+                Ok(()) | Err(AcquireError::TimedOut) => {}
+                Err(error) => panic!("{error:?}"),
+            });
+            let patient = thread::spawn(move || pass(&second, 2, Claim::Report, Deadline::NEVER).unwrap());
+            shared.lock.release(held, true);
+            expire();
+            pass(&shared, 3, Claim::Report, Deadline::NEVER).unwrap();
+            hasty.join().unwrap();
+            patient.join().unwrap();
+        }
+
+        /// One is killed at `label` in its critical section's acquire or release; the other two take the lock over.
+        pub(super) fn one_dies_at(label: &'static str, survivors: u32) {
+            let shared = shared();
+            let threads: Vec<_> = (2..2 + survivors)
+                .map(|slot| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || pass(&shared, slot, Claim::Recover, Deadline::NEVER).unwrap())
+                })
+                .collect();
+            until_killed(1, label, || pass(&shared, 1, Claim::Recover, Deadline::NEVER).unwrap());
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            // Whether it died holding or not, the next one gets it.
+            pass(&shared, 9, Claim::Recover, Deadline::NEVER).unwrap();
+            assert!(!shared.lock.is_owned() && !shared.lock.is_inconsistent());
+        }
+    };
+}
+
+mod the_lock_word {
+    models!(procession_models::lock_word);
+}
+
+#[test]
+fn two_processes_exclude_each_other() {
+    explore(4, the_lock_word::two_exclude_each_other);
+}
+
+#[test]
+fn three_processes_exclude_each_other() {
+    explore(4, the_lock_word::three_exclude_each_other);
+}
+
+#[test]
+fn a_wake_for_one_who_gives_up_is_passed_on() {
+    explore(3, the_lock_word::one_gives_up);
+}
+
+/// Every crash point that a process with one critical section can come to.
+const LABELS: [&str; 11] = [
+    "lock.acquired",
+    "lock.released",
+    "lock.released_contended",
+    "lock.woke",
+    "lock.acquired_contended",
+    "lock.waiting",
+    "lock.slept",
+    "lock.owner_found_dead",
+    "lock.buried",
+    "lock.gave_up",
+    "never: it lives",
+];
+
+#[test]
+fn a_death_at_any_step_is_survived_by_one() {
+    for label in LABELS {
+        explore(3, move || the_lock_word::one_dies_at(label, 1));
+    }
+}
+
+#[test]
+fn a_death_at_any_step_is_survived_by_two() {
+    for label in LABELS {
+        explore(2, move || the_lock_word::one_dies_at(label, 2));
+    }
+}
+
+found_out! {
+    lock_word_that_drops_the_waiters by three_exclude_each_other up to 2: "deadlock";
+    lock_word_that_releases_relaxed by two_exclude_each_other up to 4: "Causality violation";
+    lock_word_that_acquires_relaxed by two_exclude_each_other up to 4: "Causality violation";
+    lock_word_that_buries_the_wrong_owner by one_dies_at("lock.acquired", 2) up to 2: "Concurrent";
+    lock_word_that_quiets_a_sleeper by three_exclude_each_other up to 2: "deadlock";
+    lock_word_that_leaves_a_wake_on_its_way by three_exclude_each_other up to 4: "deadlock";
+    lock_word_that_keeps_a_wake_to_itself by one_gives_up up to 2: "deadlock";
+}
