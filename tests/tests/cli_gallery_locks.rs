@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::ChildStdin;
+use std::thread;
 
 const DEMOS: [&str; 11] = [
     "downloads",
@@ -216,33 +217,34 @@ impl Started {
     }
 }
 
+/// One kill after the other takes long, since each demo waits for the aftermath.
+fn kill_each(arguments: &[&str], line: &str, workers: usize) {
+    thread::scope(|scope| {
+        for victim in 0..workers.min(3) {
+            scope.spawn(move || {
+                let started = Started::new(arguments, line, workers);
+                let worker = *started.workers.iter().nth(victim).unwrap();
+                started.kill(worker);
+            });
+        }
+    });
+}
+
 #[test]
 fn a_demo_says_which_of_its_workers_was_killed() {
     for (arguments, line, workers) in LONG {
-        for victim in 0..workers.min(3) {
-            let started = Started::new(arguments, line, workers);
-            let worker = *started.workers.iter().nth(victim).unwrap();
-            started.kill(worker);
-        }
+        kill_each(arguments, line, workers);
     }
 }
 
 #[test]
 fn a_component_that_is_killed_while_all_process_does_not_stop_the_demo() {
-    for victim in 0..3 {
-        let started = Started::new(&["orchestrator"], "system: Processing", 3);
-        let worker = *started.workers.iter().nth(victim).unwrap();
-        started.kill(worker);
-    }
+    kill_each(&["orchestrator"], "system: Processing", 3);
 }
 
 #[test]
 fn whoever_is_killed_while_booking_under_the_lock_is_named() {
-    for victim in 0..2 {
-        let started = Started::new(&["deposits", "--times", "2000000"], "without a lock: ", 2);
-        let worker = *started.workers.iter().nth(victim).unwrap();
-        started.kill(worker);
-    }
+    kill_each(&["deposits", "--times", "2000000"], "without a lock: ", 2);
 }
 
 /// Kills the first worker of the demo that shows; `None` if all was over before one was seen.

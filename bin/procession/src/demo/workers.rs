@@ -31,7 +31,7 @@ pub(super) type Done<T> = Result<T, Stopped>;
 /// How long a worker is waited for before the next is looked at.
 const SLICE: Duration = Duration::from_millis(5);
 /// When one worker has failed: how long the others may take to fail of it, so that their reasons are told as well.
-const AFTERMATH: Duration = Duration::from_millis(200);
+const AFTERMATH: Duration = Duration::from_secs(2);
 /// What has not happened for so long does not happen any more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
