@@ -15,6 +15,7 @@ mod owner;
 mod registry;
 mod segment;
 mod shared;
+mod waits;
 
 pub use carry::{Carried, carry, carrying};
 pub use error::OpenError;
@@ -28,3 +29,4 @@ pub use registry::{
     set_process_name,
 };
 pub use shared::Shared;
+pub use waits::{ShownWait, WaitNote, Waiting, show_wait};

@@ -383,7 +383,7 @@ impl Barrier {
             AcquireError::Orphaned => SyncFault::orphaned(segment).into(),
             AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why).into(),
             AcquireError::Unregistered(error) => SyncFault::Unregistered(error).into(),
-            AcquireError::TimedOut => BarrierError::TimedOut,
+            AcquireError::TimedOut | AcquireError::Deadlock => BarrierError::TimedOut,
             AcquireError::OwnerDied { .. } => SyncFault::corrupt(segment, "a lock not taken").into(),
         })?;
         let full = word + ARRIVAL;
