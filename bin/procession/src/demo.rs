@@ -1,19 +1,35 @@
 //! The demos: one file each, written against what any program can use.
 
+mod ask_user;
+mod bounded_semaphore;
+mod chained_semaphores;
+mod deposits;
+mod downloads;
 mod event_states;
+mod lock_order;
+mod mutex_vs_semaphore;
+mod orchestrator;
 mod pool_map;
 mod process;
 mod queue;
+mod race_counter;
+mod race_start;
+mod relay;
 mod rlock;
 mod semaphore_value;
 mod value_lock;
 mod word_count;
+mod workers;
 
 use crate::args::Cli;
 use crate::exit::Failure;
 use crate::{interrupt, output};
 use clap::{CommandFactory, Subcommand};
 use procession::Namespace;
+use std::time::Duration;
+
+/// How long the workers of a demo that failed may take to end.
+const GRACE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Demo {
@@ -26,6 +42,17 @@ pub(crate) enum Demo {
     #[command(name = "rlock")]
     RLock(rlock::Args),
     ValueLock(value_lock::Args),
+    Downloads(downloads::Args),
+    BoundedSemaphore(bounded_semaphore::Args),
+    MutexVsSemaphore(mutex_vs_semaphore::Args),
+    ChainedSemaphores(chained_semaphores::Args),
+    LockOrder(lock_order::Args),
+    RaceStart(race_start::Args),
+    Relay(relay::Args),
+    AskUser(ask_user::Args),
+    Orchestrator(orchestrator::Args),
+    RaceCounter(race_counter::Args),
+    Deposits(deposits::Args),
 }
 
 /// Prints the demos, one line each.
@@ -46,7 +73,7 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         return Err(Failure::Wrong("this process already uses another namespace".to_owned()));
     }
     interrupt::watch(namespace)?;
-    match demo {
+    let outcome = match demo {
         Demo::Process(args) => process::run(args),
         Demo::Queue(args) => queue::run(args),
         Demo::PoolMap(args) => pool_map::run(args),
@@ -55,7 +82,23 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::EventStates(args) => event_states::run(args),
         Demo::RLock(args) => rlock::run(args),
         Demo::ValueLock(args) => value_lock::run(args),
+        Demo::Downloads(args) => downloads::run(args),
+        Demo::BoundedSemaphore(args) => bounded_semaphore::run(args),
+        Demo::MutexVsSemaphore(args) => mutex_vs_semaphore::run(args),
+        Demo::ChainedSemaphores(args) => chained_semaphores::run(args),
+        Demo::LockOrder(args) => lock_order::run(args),
+        Demo::RaceStart(args) => race_start::run(args),
+        Demo::Relay(args) => relay::run(args),
+        Demo::AskUser(args) => ask_user::run(args),
+        Demo::Orchestrator(args) => orchestrator::run(args),
+        Demo::RaceCounter(args) => race_counter::run(args),
+        Demo::Deposits(args) => deposits::run(args),
+    };
+    if outcome.is_err() {
+        // Those that still run may be waiting for what will not happen any more.
+        procession::end_children(GRACE);
     }
+    outcome
 }
 
 /// The check at the end of a demo.

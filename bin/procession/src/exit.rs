@@ -91,7 +91,7 @@ fn code_of_object(error: &OpenError) -> u8 {
 }
 
 /// The error and what caused it, in one line.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
     // A transparent error says the same as its cause.

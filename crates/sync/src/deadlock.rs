@@ -223,8 +223,7 @@ mod tests {
         let cross = |first: &Lock, second: &Lock| {
             let _held = first.acquire().unwrap();
             both.wait();
-            let outcome = second.acquire().map(drop);
-            outcome
+            second.acquire().map(drop)
         };
         let outcomes = std::thread::scope(|scope| {
             let one = scope.spawn(|| cross(&east, &west));
