@@ -13,7 +13,7 @@ crash_points! {
     released_contended_recovered at "lock.released_contended": releasing_a_recovered_lock;
     woke_one at "lock.woke": releasing_with_sleepers;
     woke_a_dead_waiter at "lock.woke": waking_a_dead_waiter;
-    woke_nobody at "lock.woke_nobody": waking_a_dead_waiter;
+    woke_nobody at "lock.woke_nobody": waking_nobody;
     acquired_contended at "lock.acquired_contended": taking_over_alone;
     acquired_contended_before_others at "lock.acquired_contended": taking_over_before_others;
     waiting at "lock.waiting": waiting_while_held;
@@ -151,6 +151,18 @@ fn waking_a_dead_waiter(label: &str) {
     victim.dies_at(label, "release");
     waiter.kill();
     assert_eq!([one.did(), two.did()], ["", ""]);
+    all_is_well(&scratch, &mut one, &mut two, None);
+}
+
+fn waking_nobody(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    victim.does("acquire l");
+    let mut waiter = Actor::start(&scratch);
+    waiter.does("open lock l");
+    waiter.waits("acquire l");
+    waiter.kill();
+    victim.dies_at(label, "release");
     all_is_well(&scratch, &mut one, &mut two, None);
 }
 
