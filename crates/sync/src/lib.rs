@@ -10,6 +10,7 @@ mod condition;
 mod event;
 mod eventcount;
 mod fault;
+mod gate;
 mod holder;
 mod keeper;
 mod latch;

@@ -23,7 +23,7 @@
 //! That an initialiser which was killed has had no effect: it ran to some point, and runs again from the beginning.
 
 use crate::fault::SyncFault;
-use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::lock_word::{Claim, Hold, LockWord};
 use crate::thread_tag;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -199,12 +199,9 @@ impl Once {
         if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
             return Err(OnceError::Deadlock);
         }
-        let me = runner.acquire(segment, Claim::Recover, deadline).map_err(|error| match error {
-            AcquireError::TimedOut => OnceError::TimedOut,
-            AcquireError::Orphaned => SyncFault::orphaned(segment).into(),
-            AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why).into(),
-            AcquireError::Unregistered(error) => SyncFault::Unregistered(error).into(),
-            AcquireError::OwnerDied { .. } => SyncFault::corrupt(segment, "a lock that was not taken").into(),
+        let acquired = runner.acquire(segment, Claim::Recover, deadline);
+        let me = acquired.map_err(|error| {
+            SyncFault::of_acquiring(segment, error).map_or(OnceError::TimedOut, OnceError::Fault)
         })?;
         if !me.names_the_thread() {
             thread_tag::note(self.key);

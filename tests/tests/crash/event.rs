@@ -4,12 +4,12 @@ use crate::crash_points;
 use procession_tests::{Actor, Scratch};
 
 crash_points! {
-    waiting_for_it at "event.waiting": waiting;
-    slept at "event.slept": waiting;
-    slept_and_woken at "event.slept": being_woken;
-    released_by_set at "event.released": setting;
-    released_by_pulse at "event.released": pulsing;
-    cleared at "event.cleared": clearing;
+    waiting_for_it at "gate.waiting": waiting;
+    slept at "gate.slept": waiting;
+    slept_and_woken at "gate.slept": being_woken;
+    released_by_set at "gate.changed": setting;
+    released_by_pulse at "gate.changed": pulsing;
+    cleared at "gate.changed": clearing;
 }
 
 /// Three processes that have the event `e` open.

@@ -4,10 +4,10 @@ use crate::crash_points;
 use procession_tests::{Actor, Scratch};
 
 crash_points! {
-    arrived at "latch.arrived": arriving;
-    arrived_last at "latch.arrived": opening;
-    waiting_for_it at "latch.waiting": waiting;
-    slept at "latch.slept": waiting;
+    arrived at "gate.changed": arriving;
+    arrived_last at "gate.changed": opening;
+    waiting_for_it at "gate.waiting": waiting;
+    slept at "gate.slept": waiting;
 }
 
 /// Three processes, and the latch `l` for two arrivals.
