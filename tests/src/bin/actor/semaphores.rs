@@ -52,6 +52,12 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             permit.forget();
             ""
         }))),
+        ["take_many_and_forget", _, count] => {
+            Some(report(&semaphore.acquire_many(number(count)).map(|permit| {
+                permit.forget();
+                ""
+            })))
+        }
         ["give", _, count] => Some(report(&semaphore.release(number(count)).map(|()| ""))),
         ["available", _] => done(semaphore.available()),
         ["holders", _] => done(semaphore.holders()),
