@@ -24,8 +24,9 @@
 //! back to what it was: the holder of `several`, which also stores `decided`. So `several` is what owns the releasing cells: if
 //! its holder dies, the next one first finishes what was decided, or undoes what was not.
 //!
-//! Several are claimed one after the other, and given back if there are too few: then somebody else had them in the
-//! meantime. Nobody claims one for a bundle unless it has just counted enough for all of it.
+//! Several are claimed in the order of the cells, once so many were seen free, and given back at the first that somebody
+//! else was faster to take. That one gets on, or is stopped by a cell further up: so two that want several never stop each
+//! other for ever.
 //!
 //! That there is no room for a release is said only by who holds `several`, so that nothing is undecided, and has looked at
 //! all cells while `forgotten` did not change: nothing else makes room.
@@ -189,23 +190,23 @@ impl PermitCells {
 
     /// Takes `count` cells, or none.
     pub(crate) fn try_take_many(&self, me: OwnerId, count: u32) -> Option<Vec<&AtomicU64>> {
-        let count = count as usize;
-        let mut taken = Vec::new();
-        while self.count_free() as usize >= count {
-            taken.reserve(count);
-            taken.extend(self.used().filter(|cell| take(cell, me)).take(count));
-            if taken.len() == count {
-                return Some(taken);
+        loop {
+            let is_free = |cell: &&AtomicU64| cell.load(Ordering::Relaxed) == FREE;
+            let chosen: Vec<_> = self.used().filter(is_free).take(count as usize).collect();
+            if chosen.len() < count as usize {
+                return None;
             }
-            // Others came between. One of us gets enough; here it is found out who.
-            for cell in taken.drain(..) {
+            let taken = chosen.iter().take_while(|cell| take(cell, me)).count();
+            if taken == chosen.len() {
+                return Some(chosen);
+            }
+            for cell in &chosen[..taken] {
                 free(cell, me);
             }
             crash_point("semaphore.gave_back");
             self.notify();
             std::thread::yield_now();
         }
-        None
     }
 
     /// Takes a cell that `me` holds out for good: only a release brings it back.
@@ -339,6 +340,8 @@ impl PermitCells {
         crash_point("semaphore.turn");
         if turn.has_recovered {
             turn.settle();
+        } else if self.body.decided.load(Ordering::Relaxed) != 0 {
+            return Err(SyncFault::corrupt(segment, "a release that nobody began"));
         }
         Ok(Some(turn))
     }
@@ -389,6 +392,12 @@ impl PermitCells {
             self.notify();
         }
         Ok(recovered)
+    }
+
+    /// As a damaged file might say.
+    #[cfg(test)]
+    pub(crate) fn decide_at_random(&self) {
+        self.body.decided.store(7, Ordering::Relaxed);
     }
 
     /// Who holds permits now, and how many.

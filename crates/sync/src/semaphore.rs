@@ -225,6 +225,8 @@ impl Semaphore {
 
     /// Waits until there are `count` permits, and takes all of them; while it waits it has none.
     ///
+    /// Nothing is put by for it: those that want fewer can overtake it again and again.
+    ///
     /// # Errors
     /// [`SemaphoreError::TooMany`]; otherwise as [`acquire`](Self::acquire).
     pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>, SemaphoreError> {

@@ -1,4 +1,5 @@
 use super::{BoundedSemaphore, ReleaseError, Semaphore, SemaphoreError};
+use crate::SyncFault;
 use procession_shm::{Namespace, OpenError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -149,6 +150,18 @@ fn impossible_numbers_are_refused() {
     let none = options().permits(0).anonymous().unwrap();
     assert_eq!((none.available(), none.max()), (0, 1024));
     assert_eq!(options().permits(2000).anonymous().unwrap().max(), 2000);
+}
+
+#[test]
+fn a_decision_that_nobody_made_is_an_error() {
+    let semaphore = semaphore(1, 8);
+    semaphore.release(2).unwrap();
+    semaphore.cells.decide_at_random();
+    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(SyncFault::Corrupt { .. }))));
+    // Other things go on.
+    semaphore.release(1).unwrap();
+    assert_eq!(semaphore.available(), 4);
+    assert_eq!(semaphore.acquire_many(4).unwrap().count(), 4);
 }
 
 #[test]
