@@ -115,5 +115,6 @@ fn an_event_is_used_in_a_signal_handler_that_interrupts_its_own_use() {
     two.waits("wait e");
     one.does("set_in_signals e 2000");
     two.did();
+    assert_eq!(one.does("wait_for_signals e 500"), "500");
     one.does("unlink e");
 }

@@ -85,6 +85,53 @@ fn a_bounded_semaphore_is_exact_under_races() {
 }
 
 #[test]
+fn whoever_is_killed_over_releases_and_bundles_no_permit_is_lost_or_there_twice() {
+    let scratch = Scratch::new();
+    let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
+    one.does("create bounded s 6");
+    two.does("open bounded s");
+    for round in 0..40 {
+        let mut workers: Vec<Actor> = (0..4).map(|_| Actor::start(&scratch)).collect();
+        for (index, worker) in workers.iter_mut().enumerate() {
+            worker.does("open bounded s");
+            let way =
+                ["cycle_many s 3", "give_and_take_many s 2", "give_and_take_many s 3", "cycle_many s 1"];
+            worker.tell(&format!("{} 1000000000000", way[index]));
+        }
+        // Those that get on meanwhile let the others be killed somewhere else in each round.
+        one.does(&format!("cycle_many s 2 {}", 100 * round));
+        workers.into_iter().for_each(Actor::kill);
+        let available: u32 = one.does("available s").parse().expect("a number");
+        if available < 6 {
+            two.does(&format!("give s {}", 6 - available));
+        }
+        two.fails("give s 1", "Full");
+        one.does("take_many s 6");
+        one.does("release");
+        if round % 2 == 0 {
+            two.does("take_many_and_forget s 4");
+        }
+    }
+    two.does("unlink s");
+}
+
+#[test]
+fn those_who_want_all_at_once_get_on_beside_each_other() {
+    let scratch = Scratch::new();
+    let (mut one, mut two) = two(&scratch, "2 2");
+    let mut third = Actor::start(&scratch);
+    third.does("open semaphore s");
+    for actor in [&mut one, &mut two, &mut third] {
+        actor.tell("cycle_waiting s 2 3000");
+    }
+    for actor in [&mut one, &mut two, &mut third] {
+        actor.did();
+    }
+    assert_eq!(one.does("available s"), "2");
+    one.does("unlink s");
+}
+
+#[test]
 fn a_permit_inherited_by_fork_does_nothing() {
     for way in ["fork", "raw_fork"] {
         let scratch = Scratch::new();

@@ -1,59 +1,37 @@
-//! A manual-reset event in one shared word.
+//! A manual-reset event: a [`Gate`] that is set, or that has been set since a waiter came.
 //!
 //! | bits of the word | meaning |
 //! |---|---|
-//! | `SET` 0 | the event is set: nobody waits |
-//! | `WAITERS` 1 | somebody may sleep: whoever sets it owes a wake |
+//! | `WAITERS` 0 | somebody may sleep: whoever sets it owes a wake |
+//! | `SET` 1 | the event is set: nobody waits |
 //! | 2.. | generation: how often it was set or pulsed. A waiter is released when it has moved on |
 //!
 //! # Who may change what
-//! Anybody, everything, by one CAS or atomic operation. `set`: generation + 1, `SET`, without `WAITERS`. `pulse`: the
-//! same without `SET`. `clear`: `SET` off, the generation stays, so that whoever waited at the set is released however
-//! soon it is cleared. A waiter: `WAITERS` on, in a word that is not set and whose generation is the one it found.
-//!
-//! # Orderings
-//! Edge `event.set`: the Release in `set` and `pulse` meets the Acquire in `wait` and `is_set`, so what the setter
-//! wrote is visible to the released. `clear` is AcqRel: it keeps the edge, and what is read after it is not older than
-//! the set that it cleared. `WAITERS` is Relaxed: it is in the word that the kernel compares before a waiter sleeps.
+//! Anybody, everything, by one CAS. `set`: generation + 1, `SET`, without `WAITERS`. `pulse`: the same without `SET`.
+//! `clear`: `SET` off, the generation stays, so that whoever waited at the set is released however soon it is cleared.
 //!
 //! # If a process dies
-//! | killed | left behind | put right by |
-//! |---|---|---|
-//! | waiting, asleep or woken | maybe `WAITERS` | the next set: one useless wake |
-//! | after the CAS of a set or pulse, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
-//!
-//! Nothing is ever held. `set`, `clear`, `pulse` and `is_set` are a few atomic operations and at most one `FUTEX_WAKE`:
-//! they may be called in a signal handler, also in one that interrupts any of them.
+//! Nothing is ever held, and what a death leaves at each step is said in `gate.rs`. `set`, `clear`, `pulse` and `is_set`
+//! may be called in a signal handler, also in one that interrupts any of them, or a wait.
 //!
 //! # Not promised
-//! Which of a `set` and a `clear` that happen at the same time comes last.
+//! Which of a `set` and a `clear` that happen at the same time comes last. A `wait` that begins while a `pulse` happens
+//! may come after it.
 
 use crate::fault::SyncFault;
-use crate::patience::{Nap, Patience};
+use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
-use procession_sys::cpu::Spin;
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, shm_struct};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-const SET: u64 = 1;
-const WAITERS: u64 = 2;
+const SET: u64 = 2;
 const GENERATION: u64 = 4;
-
-/// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 16;
 
 shm_struct! {
     #[doc(hidden)]
     pub struct EventBody {
-        word: AtomicU64,
-        /// When a waiter last asked: see [`Patience`].
-        asked: AtomicU32,
-        reserved: AtomicU32,
-        /// To the end of the cache line.
-        spare: [AtomicU64; 6],
+        gate: Gate,
     }
 }
 
@@ -127,28 +105,24 @@ impl Event {
     ///
     /// What this thread wrote before is visible to everybody who is released.
     pub fn set(&self) {
-        // A set event is written again all the same: a reader of it is then after this set too.
-        self.release_all(|word| if word & SET != 0 { word } else { next_generation(word) | SET });
+        self.body.gate.change(|word| if word & SET != 0 { word } else { next_generation(word) | SET });
     }
 
     /// Releases everybody who waits now, and leaves the event cleared: `set` and `clear` in one step.
     pub fn pulse(&self) {
-        self.release_all(next_generation);
+        self.body.gate.change(next_generation);
     }
 
     /// Clears it: from now on, whoever waits has to wait. Those who were released stay released.
     pub fn clear(&self) {
-        // SYNC: event.set.
-        self.body.word.fetch_and(!SET, Ordering::AcqRel);
-        crash_point("event.cleared");
+        self.body.gate.change(|word| word & !SET);
     }
 
     /// Whether it is set at this moment.
     #[inline]
     #[must_use]
     pub fn is_set(&self) -> bool {
-        // SYNC: event.set.
-        self.body.word.load(Ordering::Acquire) & SET != 0
+        self.body.gate.word() & SET != 0
     }
 
     /// Waits until it is set, or pulsed; not at all if it is set.
@@ -168,69 +142,17 @@ impl Event {
         self.wait_until(Deadline::after(timeout))
     }
 
-    fn release_all(&self, change: impl Fn(u64) -> u64) {
-        let mut word = self.body.word.load(Ordering::Relaxed);
-        loop {
-            let changed = change(word);
-            // SYNC: event.set.
-            match self.body.word.compare_exchange_weak(word, changed, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) if word & WAITERS != 0 && changed & WAITERS == 0 => break,
-                Ok(_) => return,
-                Err(now) => word = now,
-            }
-        }
-        crash_point("event.released");
-        futex::wake_all(futex::low_half(&self.body.word));
-    }
-
     #[inline]
     fn wait_until(&self, deadline: Deadline) -> Result<(), EventError> {
-        // SYNC: event.set.
-        let found = self.body.word.load(Ordering::Acquire);
-        if found & SET != 0 { Ok(()) } else { self.wait_past(found, deadline) }
-    }
-
-    /// Waits until the event is set or its generation is no longer that of `found`.
-    #[cold]
-    fn wait_past(&self, found: u64, deadline: Deadline) -> Result<(), EventError> {
-        let mut patience = Patience::new(deadline);
-        let mut spin = Spin::for_ns(SPIN_NS);
-        let mut nap = Nap::Woken;
-        loop {
-            // SYNC: event.set.
-            let word = self.body.word.load(Ordering::Acquire);
-            if word & SET != 0 || word / GENERATION != found / GENERATION {
-                if matches!(nap, Nap::Ask { .. }) {
-                    // Nobody woke this one: the setter may have died before it woke anybody.
-                    futex::wake_all(futex::low_half(&self.body.word));
-                }
-                return Ok(());
-            }
-            if nap == Nap::TimedOut || deadline.has_passed() {
-                return Err(EventError::TimedOut);
-            }
-            let segment = self.body.segment();
-            if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-                return Err(SyncFault::orphaned(segment).into());
-            }
-            if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
-                continue;
-            }
-            nap = self.sleep(word, &mut patience);
+        let found = self.body.gate.word();
+        if found & SET != 0 {
+            return Ok(());
         }
-    }
-
-    /// Announces a sleeper, and sleeps one slice.
-    fn sleep(&self, word: u64, patience: &mut Patience) -> Nap {
-        let announced = word | WAITERS;
-        let taken = self.body.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
-        if taken.is_err() {
-            return Nap::Changed;
-        }
-        crash_point("event.waiting");
-        let nap = patience.sleep(futex::low_half(&self.body.word), announced as u32, &self.body.asked);
-        crash_point("event.slept");
-        nap
+        let passes = |word| word & SET != 0 || word / GENERATION != found / GENERATION;
+        self.body.gate.wait(self.body.segment(), deadline, passes).map_err(|shut| match shut {
+            Shut::TimedOut(_) => EventError::TimedOut,
+            Shut::Fault(fault) => fault.into(),
+        })
     }
 }
 
@@ -250,9 +172,8 @@ impl fmt::Debug for Event {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, EventError, WAITERS};
+    use super::{Event, EventError, SET, WAITERS};
     use procession_shm::Namespace;
-    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     fn event() -> Event {
@@ -261,7 +182,7 @@ mod tests {
 
     /// Returns once somebody sleeps, or is about to.
     fn somebody_waits(event: &Event) {
-        while event.body.word.load(Ordering::Relaxed) & WAITERS == 0 {
+        while event.body.gate.word() & WAITERS == 0 {
             std::thread::yield_now();
         }
     }
@@ -308,8 +229,8 @@ mod tests {
     fn any_word_is_an_event() {
         let event = event();
         for word in [u64::MAX, u64::MAX - 1, 1 << 63, 0x5555_5555_5555_5555, 2, 3] {
-            event.body.word.store(word, Ordering::Relaxed);
-            assert_eq!(event.wait_timeout(Duration::ZERO).is_ok(), word & 1 != 0);
+            event.body.gate.damage(word);
+            assert_eq!(event.wait_timeout(Duration::ZERO).is_ok(), word & SET != 0);
             event.set();
             assert!(event.wait().is_ok());
             event.clear();

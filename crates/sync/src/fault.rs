@@ -1,5 +1,6 @@
 //! What is wrong with an object itself, whatever was wanted of it.
 
+use crate::lock_word::AcquireError;
 use procession_shm::{OpenError, Segment, Unknowable};
 
 /// What makes an object unusable.
@@ -35,6 +36,18 @@ impl SyncFault {
     /// The file has no name any more, and nobody said that it was to be removed.
     pub(crate) fn orphaned(segment: &Segment) -> Self {
         Self::Orphaned { object: segment.display_name() }
+    }
+
+    /// A lock inside the object was not acquired; `None` when it was merely too late.
+    pub(crate) fn of_acquiring(segment: &Segment, error: AcquireError) -> Option<Self> {
+        match error {
+            // None of these objects asks for deadlocks to be detected.
+            AcquireError::TimedOut | AcquireError::Deadlock => None,
+            AcquireError::Orphaned => Some(Self::orphaned(segment)),
+            AcquireError::Unknowable(why) => Some(Self::unknowable(segment, why)),
+            AcquireError::Unregistered(error) => Some(Self::Unregistered(error)),
+            AcquireError::OwnerDied { .. } => Some(Self::corrupt(segment, "a lock that was not taken")),
+        }
     }
 
     /// An owner cannot be asked about.

@@ -1,4 +1,4 @@
-//! A latch: closed until so many have arrived, open ever after.
+//! A latch: a [`Gate`] that is closed until so many have arrived, and open ever after.
 //!
 //! | bits of the word | meaning |
 //! |---|---|
@@ -6,47 +6,28 @@
 //! | 1.. | how many have arrived; the latch is open when they are enough |
 //!
 //! # Who may change what
-//! Anybody, by one CAS. Arriving: the count + 1, and without `WAITERS` if that opens it. A waiter: `WAITERS` on, while
-//! the latch is closed. The count never falls.
-//!
-//! # Orderings
-//! Edge `latch.arrived`: the AcqRel of each arrival continues those before it, and meets the Acquire in `wait`: what was
-//! written before any of the arrivals that opened it is visible behind it. `WAITERS` is Relaxed: it is in the word that
-//! the kernel compares before a waiter sleeps.
+//! Anybody, by one CAS. Arriving: the count + 1, and without `WAITERS` if that opens it. The count never falls.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
 //! |---|---|---|
 //! | before it arrives | a latch that is one short | nobody: who was to come is unknown here; others can arrive instead |
 //! | after it arrived | its arrival, which counts | – |
-//! | after opening it, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
-//! | waiting | maybe `WAITERS` | the arrival that opens it: one useless wake |
+//! | after opening it before the wake, or waiting | as `gate.rs` says | the end of a sleeper's slice |
 
 use crate::fault::SyncFault;
-use crate::patience::{Nap, Patience};
+use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
-use procession_sys::cpu::Spin;
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, shm_struct};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-const WAITERS: u64 = 1;
 const ONE: u64 = 2;
-
-/// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 16;
 
 shm_struct! {
     #[doc(hidden)]
     pub struct LatchBody {
-        word: AtomicU64,
-        /// When a waiter last asked: see [`Patience`].
-        asked: AtomicU32,
-        reserved: AtomicU32,
-        /// To the end of the cache line.
-        spare: [AtomicU64; 6],
+        gate: Gate,
     }
 }
 
@@ -152,22 +133,11 @@ impl Latch {
     /// What this thread wrote before is visible to everybody whom the latch lets through.
     #[expect(clippy::must_use_candidate, reason = "the arrival is what it is for")]
     pub fn arrive(&self) -> u64 {
-        let word = &self.body.word;
-        let mut before = word.load(Ordering::Relaxed);
-        let after = loop {
-            let counted = before.saturating_add(ONE);
-            let after = if self.opens(counted) { counted & !WAITERS } else { counted };
-            // SYNC: latch.arrived.
-            match word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break after,
-                Err(now) => before = now,
-            }
+        let arrive = |word: u64| {
+            let counted = word.saturating_add(ONE);
+            if self.opens(counted) { counted & !WAITERS } else { counted }
         };
-        crash_point("latch.arrived");
-        if before & WAITERS != 0 && after & WAITERS == 0 {
-            futex::wake_all(futex::low_half(word));
-        }
-        before / ONE
+        self.body.gate.change(arrive) / ONE
     }
 
     /// Waits until enough have arrived; not at all if they have.
@@ -191,14 +161,13 @@ impl Latch {
     #[inline]
     #[must_use]
     pub fn is_open(&self) -> bool {
-        // SYNC: latch.arrived.
-        self.opens(self.body.word.load(Ordering::Acquire))
+        self.opens(self.body.gate.word())
     }
 
     /// How many have arrived, also after it opened.
     #[must_use]
     pub fn arrived(&self) -> u64 {
-        self.body.word.load(Ordering::Acquire) / ONE
+        self.body.gate.word() / ONE
     }
 
     /// How many have to arrive.
@@ -212,49 +181,14 @@ impl Latch {
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<(), LatchError> {
-        if self.is_open() { Ok(()) } else { self.wait_closed(deadline) }
-    }
-
-    #[cold]
-    fn wait_closed(&self, deadline: Deadline) -> Result<(), LatchError> {
-        let mut patience = Patience::new(deadline);
-        let mut spin = Spin::for_ns(SPIN_NS);
-        let mut nap = Nap::Woken;
-        loop {
-            // SYNC: latch.arrived.
-            let word = self.body.word.load(Ordering::Acquire);
-            if self.opens(word) {
-                if matches!(nap, Nap::Ask { .. }) {
-                    // Nobody woke this one: who opened it may have died before it woke anybody.
-                    futex::wake_all(futex::low_half(&self.body.word));
-                }
-                return Ok(());
-            }
-            if nap == Nap::TimedOut || deadline.has_passed() {
-                return Err(LatchError::TimedOut { arrived: word / ONE, count: self.count });
-            }
-            let segment = self.body.segment();
-            if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-                return Err(SyncFault::orphaned(segment).into());
-            }
-            if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
-                continue;
-            }
-            nap = self.sleep(word, &mut patience);
+        if self.is_open() {
+            return Ok(());
         }
-    }
-
-    /// Announces a sleeper, and sleeps one slice.
-    fn sleep(&self, word: u64, patience: &mut Patience) -> Nap {
-        let announced = word | WAITERS;
-        let taken = self.body.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
-        if taken.is_err() {
-            return Nap::Changed;
-        }
-        crash_point("latch.waiting");
-        let nap = patience.sleep(futex::low_half(&self.body.word), announced as u32, &self.body.asked);
-        crash_point("latch.slept");
-        nap
+        let opens = |word| self.opens(word);
+        self.body.gate.wait(self.body.segment(), deadline, opens).map_err(|shut| match shut {
+            Shut::TimedOut(word) => LatchError::TimedOut { arrived: word / ONE, count: self.count },
+            Shut::Fault(fault) => fault.into(),
+        })
     }
 }
 
@@ -272,7 +206,6 @@ impl fmt::Debug for Latch {
 mod tests {
     use super::{Latch, LatchError};
     use procession_shm::Namespace;
-    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     fn latch(count: u32) -> Latch {
@@ -300,7 +233,7 @@ mod tests {
         assert!(latch(0).wait().is_ok());
         let latch = latch(7);
         for word in [u64::MAX, 1, 13, 14, 1 << 63] {
-            latch.body.word.store(word, Ordering::Relaxed);
+            latch.body.gate.damage(word);
             assert_eq!(latch.wait_timeout(Duration::ZERO).is_ok(), word / 2 >= 7);
             latch.arrive();
             assert!(latch.arrived() >= word / 2);

@@ -11,6 +11,7 @@ mod deadlock;
 mod event;
 mod eventcount;
 mod fault;
+mod gate;
 mod holder;
 mod keeper;
 mod latch;

@@ -16,7 +16,8 @@
 //! | killed | left behind | put right by |
 //! |---|---|---|
 //! | running, before `done` | a dead runner | the next who comes, or a waiter: it runs the initialiser again, and is told |
-//! | after `done`, before the release | a dead runner of what is done | nobody needs to: whoever looks sees `done` first |
+//! | after `done`, before the release | a dead runner of what is done | newcomers see `done` first; a waiter, at the end of its slice |
+//! | *stopped* after `done`, before the release | a lock held by the living | nobody needs to: waiters look at `done` every second |
 //! | waiting | maybe a waiter's hint | the lock's own protocol |
 //!
 //! # Not promised
@@ -30,6 +31,9 @@ use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+
+/// How often those who wait for `runner` look whether it is done: whoever did it may be stopped before it releases.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 shm_struct! {
     #[doc(hidden)]
@@ -171,7 +175,7 @@ impl Once {
         if self.is_done() {
             return Ok(Ok(false));
         }
-        let mut running = self.begin(deadline)?;
+        let Some(mut running) = self.begin(deadline)? else { return Ok(Ok(false)) };
         if self.is_done() {
             running.is_whole = true;
             return Ok(Ok(false));
@@ -191,26 +195,36 @@ impl Once {
         Ok(outcome.map(|()| true))
     }
 
-    /// Waits until nobody else is doing it.
-    fn begin(&self, deadline: Deadline) -> Result<Running<'_>, OnceError> {
+    /// Waits until nobody else is doing it; `None` when it is done while somebody still holds `runner`.
+    fn begin(&self, deadline: Deadline) -> Result<Option<Running<'_>>, OnceError> {
         let (segment, runner) = (self.body.segment(), &self.body.runner);
         let me = segment.registration().owner().map_err(SyncFault::Unregistered)?;
         let me = Hold::of_this_thread(me);
         if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
             return Err(OnceError::Deadlock);
         }
-        let me = runner.acquire(segment, Claim::Recover, deadline).map_err(|error| match error {
-            AcquireError::TimedOut | AcquireError::Deadlock => OnceError::TimedOut,
-            AcquireError::Orphaned => SyncFault::orphaned(segment).into(),
-            AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why).into(),
-            AcquireError::Unregistered(error) => SyncFault::Unregistered(error).into(),
-            AcquireError::OwnerDied { .. } => SyncFault::corrupt(segment, "a lock that was not taken").into(),
-        })?;
+        let me = loop {
+            let look = Deadline::after(LOOK_AGAIN).min(deadline);
+            match runner.acquire(segment, Claim::Recover, look) {
+                Ok(me) => break me,
+                Err(AcquireError::TimedOut) if self.is_done() => return Ok(None),
+                Err(AcquireError::TimedOut) if !deadline.has_passed() => {
+                    // The lock's own survey does not come to it in this time.
+                    if segment.is_orphaned() {
+                        return Err(SyncFault::orphaned(segment).into());
+                    }
+                }
+                Err(error) => {
+                    let fault = SyncFault::of_acquiring(segment, error);
+                    return Err(fault.map_or(OnceError::TimedOut, OnceError::Fault));
+                }
+            }
+        };
         if !me.names_the_thread() {
             thread_tag::note(self.key);
         }
         crash_point("once.running");
-        Ok(Running { once: self, me, is_whole: false })
+        Ok(Some(Running { once: self, me, is_whole: false }))
     }
 }
 

@@ -6,25 +6,34 @@
 //! | `FREE` | free for anybody |
 //! | `HELD` + owner | held by a process |
 //! | `HANDED` | taken out and forgotten: death does not free it, only a release |
-//! | `RELEASING` + owner | was absent; part of a release of several that is being decided |
-//! | `RELEASING_HANDED` + owner | was handed; the same |
+//! | `RELEASING` | was absent; part of a release of several |
+//! | `RELEASING_HANDED` | was handed; the same |
 //!
 //! | other word | meaning |
 //! |---|---|
+//! | `several` | a [`LockWord`]: who releases several now, or wants to know exactly that there is no room |
+//! | `decided` | 1: what is being released is released. **Its store is the commit of a release of several** |
 //! | `high` | cells from here on are absent. Only grows, and before a cell beyond it ceases to be absent |
+//! | `forgotten` | changes after a held cell became a handed one: room that a look at the cells may have missed |
 //! | `freed` | eventcount on which those sleep who found too little |
 //! | `gathering` | hint: somebody sleeps for several at once, so that everybody is to be woken, not one |
 //!
 //! # Who may change what
-//! Free → held: anybody, by CAS. Held → free or handed: its owner. Handed → free, absent → free: anybody (`release`).
-//! Absent or handed → releasing: anybody; back, or to free: its owner. Out of held or releasing when the owner is dead:
-//! anybody, by CAS from the exact value: held → free, releasing → what it was.
+//! Free → held: anybody, by CAS. Held → free or handed: its owner; held → free when the owner is dead: anybody, by CAS from
+//! the exact value. Handed → free, absent → free: anybody (`release`). Absent or handed → releasing, and on to free or
+//! back to what it was: the holder of `several`, which also stores `decided`. So `several` is what owns the releasing cells: if
+//! its holder dies, the next one first finishes what was decided, or undoes what was not.
 //!
-//! Several are claimed one after the other, and given back if there are too few: then somebody else had them in the
-//! meantime. Nobody claims one for a bundle unless it has just counted enough for all of it.
+//! Several are claimed in the order of the cells, once so many were seen free, and given back at the first that somebody
+//! else was faster to take. That one gets on, or is stopped by a cell further up: so two that want several never stop each
+//! other for ever.
+//!
+//! That there is no room for a release is said only by who holds `several`, so that nothing is undecided, and has looked at
+//! all cells while `forgotten` did not change: nothing else makes room.
 //!
 //! # Orderings
-//! Edge `semaphore.handover`: the Release of whoever frees a cell meets the Acquire of whoever takes it. Edge
+//! Edge `semaphore.handover`: the Release of whoever frees a cell meets the Acquire of whoever takes it; what a dead
+//! process decided reaches the taker through `decided`, from the Release of its store to the Acquire of who finishes it. Edge
 //! `eventcount.dekker`: between freeing a cell and the look at the waiters lies a full fence. A cell is loaded with
 //! Acquire before its owner is asked about, so that the answer is about this owner.
 //!
@@ -32,19 +41,24 @@
 //! | killed | left behind | put right by |
 //! |---|---|---|
 //! | holding permits, or with some of several | cells of a dead owner | whoever finds too few: CAS to free |
+//! | giving several back, in the middle | some free, the others as above | the same: all come back |
+//! | forgetting several, in the middle | some handed, the others as above | the same: those come back, and a release brings the handed |
+//! | forgetting, before `forgotten` | a handed cell | nothing is wrong: a `Full` of that very moment was said before it |
 //! | after freeing a cell, before its wake | a sleeper that missed it | the end of the sleeper's slice |
-//! | releasing several, before the first is free | cells of a dead owner | whoever finds too few: what they were |
-//! | releasing several, in the middle | some are free, the others as above | the same: a part was released |
-//! | recovering | fewer cells of the dead | the next one who finds too few |
+//! | releasing several, before `decided` | a dead holder of `several`, releasing cells | whoever finds too few or no room: what they were |
+//! | releasing several, after `decided` | the same | the same: all are free |
+//! | recovering | fewer cells of the dead; or a dead holder of `several` | the next one who finds too few |
 //!
 //! # Not promised
-//! Order among waiters: one that waits for many can be overtaken for ever by those that want one.
+//! Order among waiters: one that waits for many can be overtaken for ever by those that want one. A process that is stopped
+//! within a release of several holds up other releases of several, and those of one that find no room; nobody else.
 
 use crate::eventcount::EventCount;
 use crate::fault::SyncFault;
+use crate::lock_word::{Claim, Hold, LockWord};
 use procession_shm::{HEADER_LEN, OwnerId, Shared};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Mapping, crash_point, shm_struct};
+use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 const ABSENT: u64 = 0;
@@ -62,10 +76,13 @@ shm_struct! {
     #[doc(hidden)]
     pub struct SemaphoreBody {
         pub(crate) freed: EventCount,
+        several: LockWord,
+        decided: AtomicU32,
         high: AtomicU32,
         gathering: AtomicU32,
+        forgotten: AtomicU32,
         /// To the end of the cache line.
-        spare: [AtomicU64; 5],
+        spare: AtomicU64,
     }
 }
 
@@ -84,24 +101,28 @@ pub(crate) fn initialise(body: &SemaphoreBody, mapping: &Mapping, permits: u32) 
     }
 }
 
+/// Leaves a release of several by somebody of another registry to be settled: nobody else is attached.
+pub(crate) fn forget_release(body: &SemaphoreBody) {
+    body.several.forget_owner();
+}
+
 /// Frees all cells from owners of another registry: nobody else is attached.
 pub(crate) fn forget_owners(mapping: &Mapping) {
     for cell in (0..MOST).map_while(|index| cell(mapping, index)) {
-        let word = cell.load(Ordering::Relaxed);
-        if let Some(freed) = without_owner(word) {
-            cell.store(freed, Ordering::Relaxed);
+        if cell.load(Ordering::Relaxed) & STATE == HELD {
+            cell.store(FREE, Ordering::Relaxed);
         }
     }
 }
 
+#[inline]
 fn cell(mapping: &Mapping, index: u32) -> Option<&AtomicU64> {
     mapping.at(CELLS_OFFSET + index as usize * 8)
 }
 
-/// What becomes of a cell when its owner is dead; `None` for a cell without an owner.
-fn without_owner(word: u64) -> Option<u64> {
-    match word & STATE {
-        HELD => Some(FREE),
+/// What a cell was before somebody began to release it; `None` for one that nobody releases.
+fn before_release(word: u64) -> Option<u64> {
+    match word {
         RELEASING => Some(ABSENT),
         RELEASING_HANDED => Some(HANDED),
         _ => None,
@@ -130,76 +151,73 @@ impl PermitCells {
         self.body.high.load(Ordering::Relaxed).min(self.max)
     }
 
-    /// The cells that may not be absent, with their numbers.
-    fn used(&self) -> impl Iterator<Item = (u32, &AtomicU64)> {
-        (0..self.high()).filter_map(|index| Some((index, self.cell(index)?)))
+    /// The cells that may not be absent.
+    fn used(&self) -> impl Iterator<Item = &AtomicU64> {
+        (0..self.high()).filter_map(|index| self.cell(index))
     }
 
-    fn count(&self, matches: impl Fn(u64) -> bool) -> u32 {
-        // Relaxed: the count is old as soon as it is known.
-        let matching = self.used().filter(|(_, cell)| matches(cell.load(Ordering::Relaxed)));
-        matching.fold(0, |count, _| count + 1)
-    }
-
-    /// How many are free at some instants during the call.
+    /// How many are free, each cell looked at once.
     pub(crate) fn count_free(&self) -> u32 {
-        self.count(|word| word == FREE)
+        // Relaxed: the count is old as soon as it is known.
+        self.used().fold(0, |count, cell| count + u32::from(cell.load(Ordering::Relaxed) == FREE))
+    }
+
+    /// How many could be released, each cell looked at once: too few only if one was forgotten meanwhile.
+    fn room(&self) -> u32 {
+        // Once: those that it does not cover are absent now, and count, whatever becomes of them.
+        let high = self.high();
+        let cells = (0..high).filter_map(|index| self.cell(index));
+        // Acquire: who sees what was made of a forgotten permit sees that `forgotten` has changed.
+        let has_room = |cell: &AtomicU64| matches!(cell.load(Ordering::Acquire), HANDED | ABSENT);
+        cells.fold(self.max - high, |room, cell| room + u32::from(has_room(cell)))
     }
 
     /// Takes one cell if any is free.
     #[inline]
-    pub(crate) fn try_take(&self, me: OwnerId) -> Option<u32> {
+    pub(crate) fn try_take(&self, me: OwnerId) -> Option<&AtomicU64> {
+        match self.cell(self.start) {
+            Some(cell) if take(cell, me) => Some(cell),
+            _ => self.try_take_around(me),
+        }
+    }
+
+    fn try_take_around(&self, me: OwnerId) -> Option<&AtomicU64> {
         let high = self.high();
-        let start = if self.start < high { self.start } else { 0 };
+        let start = self.start.min(high);
         let around = (start..high).chain(0..start);
-        let mut taken = around.filter(|&index| self.cell(index).is_some_and(|cell| take(cell, me)));
-        taken.next()
+        around.filter_map(|index| self.cell(index)).find(|cell| take(cell, me))
     }
 
     /// Takes `count` cells, or none.
-    pub(crate) fn try_take_many(&self, me: OwnerId, count: u32) -> Option<Vec<u32>> {
-        while self.count_free() >= count {
-            let mut taken = Vec::with_capacity(count as usize);
-            for (index, cell) in self.used() {
-                if taken.len() == count as usize {
-                    break;
-                }
-                if take(cell, me) {
-                    taken.push(index);
-                }
+    pub(crate) fn try_take_many(&self, me: OwnerId, count: u32) -> Option<Vec<&AtomicU64>> {
+        loop {
+            let is_free = |cell: &&AtomicU64| cell.load(Ordering::Relaxed) == FREE;
+            let chosen: Vec<_> = self.used().filter(is_free).take(count as usize).collect();
+            if chosen.len() < count as usize {
+                return None;
             }
-            if taken.len() == count as usize {
-                return Some(taken);
+            let taken = chosen.iter().take_while(|cell| take(cell, me)).count();
+            if taken == chosen.len() {
+                return Some(chosen);
             }
-            // Others came between. One of us gets enough; here it is found out who.
-            for index in taken {
-                self.set_free(index, me);
+            for cell in &chosen[..taken] {
+                free(cell, me);
             }
             crash_point("semaphore.gave_back");
             self.notify();
             std::thread::yield_now();
         }
-        None
-    }
-
-    /// Frees a cell that `me` holds; the caller notifies.
-    #[inline]
-    pub(crate) fn set_free(&self, index: u32, me: OwnerId) {
-        let held = me.to_bits() | HELD;
-        // SYNC: semaphore.handover. Failure means that the word is not ours any more: nothing that may be freed.
-        let _: Option<Result<u64, u64>> = self
-            .cell(index)
-            .map(|cell| cell.compare_exchange(held, FREE, Ordering::Release, Ordering::Relaxed));
-        crash_point("semaphore.released");
     }
 
     /// Takes a cell that `me` holds out for good: only a release brings it back.
-    pub(crate) fn set_handed(&self, index: u32, me: OwnerId) {
+    pub(crate) fn set_handed(&self, cell: &AtomicU64, me: OwnerId) {
+        // Failure means that the word is not ours any more.
         let held = me.to_bits() | HELD;
-        let _: Option<Result<u64, u64>> = self
-            .cell(index)
-            .map(|cell| cell.compare_exchange(held, HANDED, Ordering::Relaxed, Ordering::Relaxed));
+        let _: Result<u64, u64> = cell.compare_exchange(held, HANDED, Ordering::Release, Ordering::Relaxed);
         crash_point("semaphore.handed");
+        // Release: who sees it sees the cell.
+        self.body.forgotten.fetch_add(1, Ordering::Release);
+        crash_point("semaphore.forgotten");
     }
 
     /// Wakes who can go on because cells were freed by this thread.
@@ -249,18 +267,11 @@ impl PermitCells {
         listened
     }
 
-    /// Releases one permit into the semaphore: one that was handed out, else one that was never there.
+    /// Releases one permit into the semaphore: one that was handed out, else one that was never there. Without either there
+    /// may still be room, of which only [`release`](Self::release) can be sure.
     pub(crate) fn try_release(&self) -> bool {
-        // SYNC: semaphore.handover.
-        let from = |cell: &AtomicU64, state| {
-            cell.load(Ordering::Relaxed) == state
-                && cell.compare_exchange(state, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
-        };
-        let released = self.used().any(|(_, cell)| from(cell, HANDED))
-            || (0..self.max).any(|index| {
-                let absent = self.cell(index).filter(|cell| cell.load(Ordering::Relaxed) == ABSENT);
-                absent.is_some_and(|cell| self.raise(index) && from(cell, ABSENT))
-            });
+        let released = self.used().any(|cell| exchange(cell, HANDED, FREE))
+            || (0..self.max).any(|index| self.claim_absent(index, FREE).is_some());
         crash_point("semaphore.signalled");
         if released {
             self.notify();
@@ -268,75 +279,100 @@ impl PermitCells {
         released
     }
 
-    /// Releases `count` permits, or none.
-    pub(crate) fn try_release_many(&self, me: OwnerId, count: u32) -> bool {
-        while self.releasable() >= count {
-            let mut claimed = Vec::with_capacity(count as usize);
-            for (state, claim) in [(HANDED, RELEASING_HANDED), (ABSENT, RELEASING)] {
-                for index in 0..self.max {
-                    if claimed.len() == count as usize {
-                        break;
-                    }
-                    let Some(cell) = self.cell(index).filter(|cell| cell.load(Ordering::Relaxed) == state)
-                    else {
-                        continue;
-                    };
-                    let claim = me.to_bits() | claim;
-                    if self.raise(index)
-                        && cell.compare_exchange(state, claim, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-                    {
-                        crash_point("semaphore.releasing");
-                        claimed.push((cell, claim, state));
-                    }
+    /// Releases `count` permits, all or none; whether there was room.
+    ///
+    /// # Errors
+    /// [`SyncFault`], while somebody else releases several.
+    pub(crate) fn release(&self, count: u32, me: OwnerId) -> Result<bool, SyncFault> {
+        // At no deadline it is never too late.
+        let Some(turn) = self.take_turn(me, Deadline::NEVER)? else { return Ok(false) };
+        loop {
+            let forgotten = self.body.forgotten.load(Ordering::Acquire);
+            if self.room() < count {
+                if self.body.forgotten.load(Ordering::Acquire) == forgotten {
+                    return Ok(false);
                 }
+                continue;
             }
-            let is_enough = claimed.len() == count as usize;
-            for (cell, claim, state) in claimed {
-                let to = if is_enough { FREE } else { state };
-                // SYNC: semaphore.handover.
-                let _: Result<u64, u64> =
-                    cell.compare_exchange(claim, to, Ordering::Release, Ordering::Relaxed);
-                crash_point("semaphore.released_of_many");
+            if self.claim_for_release(count) {
+                self.body.decided.store(1, Ordering::Release);
+                crash_point("semaphore.decided");
+                turn.settle();
+                return Ok(true);
             }
-            if is_enough {
-                self.notify();
-                return true;
-            }
-            std::thread::yield_now();
+            // Others released one at a time, and were faster.
+            turn.settle();
         }
-        false
     }
 
-    fn releasable(&self) -> u32 {
-        self.count(|word| word == HANDED || word == ABSENT) + (self.max - self.high())
+    /// Marks `count` cells as being released, or as many as there are; whether there were enough. In turn only.
+    fn claim_for_release(&self, count: u32) -> bool {
+        let handed = self.used().filter(|cell| exchange(cell, HANDED, RELEASING_HANDED));
+        let absent = (0..self.max).filter_map(|index| self.claim_absent(index, RELEASING));
+        let claimed = handed.chain(absent).inspect(|_| crash_point("semaphore.releasing"));
+        claimed.take(count as usize).count() == count as usize
     }
 
-    /// Sees to it that everybody looks at the cell; always true.
-    fn raise(&self, index: u32) -> bool {
+    /// Makes something of an absent cell, having seen to it that everybody looks at it.
+    fn claim_absent(&self, index: u32, to: u64) -> Option<&AtomicU64> {
+        let cell = self.cell(index)?;
+        if cell.load(Ordering::Relaxed) != ABSENT {
+            return None;
+        }
         if self.body.high.load(Ordering::Relaxed) <= index {
             self.body.high.fetch_max(index + 1, Ordering::Relaxed);
+            crash_point("semaphore.raised");
         }
-        true
+        exchange(cell, ABSENT, to).then_some(cell)
     }
 
-    /// Takes back what dead processes have; how many cells that were.
+    /// Waits for the turn to release several; `None` at the deadline. What a dead one left is settled then.
+    fn take_turn(&self, me: OwnerId, deadline: Deadline) -> Result<Option<Turn<'_>>, SyncFault> {
+        let (segment, several) = (self.body.segment(), &self.body.several);
+        if several.is_held_by(Hold::of_this_thread(me)) {
+            return Err(SyncFault::corrupt(segment, "a release that this thread did not begin"));
+        }
+        let me = match several.acquire(segment, Claim::Recover, deadline) {
+            Ok(me) => me,
+            Err(error) => return SyncFault::of_acquiring(segment, error).map_or(Ok(None), Err),
+        };
+        let turn = Turn { cells: self, me, has_recovered: several.is_inconsistent() };
+        crash_point("semaphore.turn");
+        if turn.has_recovered {
+            turn.settle();
+        } else if self.body.decided.load(Ordering::Relaxed) != 0 {
+            return Err(SyncFault::corrupt(segment, "a release that nobody began"));
+        }
+        Ok(Some(turn))
+    }
+
+    /// Settles what a dead process was releasing; whether one was.
+    fn recover_release(&self, me: OwnerId) -> Result<bool, SyncFault> {
+        if !self.body.several.is_owned() && !self.body.several.is_inconsistent() {
+            return Ok(false);
+        }
+        // Without a turn, somebody is alive who does it.
+        Ok(self.take_turn(me, Deadline::PASSED)?.is_some_and(|turn| turn.has_recovered))
+    }
+
+    /// Takes back what dead processes have; whether there was anything.
     ///
     /// # Errors
     /// [`SyncFault::RegistryChanged`] when it cannot be found out who is dead, [`SyncFault::Corrupt`].
-    pub(crate) fn recover(&self) -> Result<u32, SyncFault> {
+    pub(crate) fn recover(&self, me: OwnerId) -> Result<bool, SyncFault> {
         let segment = self.body.segment();
         let registration = segment.registration();
-        let mut recovered = 0;
+        let mut recovered = self.recover_release(me)?;
         let mut alive = Vec::new();
-        for (_, cell) in self.used() {
+        for cell in self.used() {
             // Acquire: see the orderings.
             let word = cell.load(Ordering::Acquire);
-            let Some(freed) = without_owner(word) else {
-                if matches!(word, ABSENT | FREE | HANDED) {
+            if word & STATE != HELD {
+                if matches!(word, ABSENT | FREE | HANDED) || before_release(word).is_some() {
                     continue;
                 }
                 return Err(SyncFault::corrupt(segment, "a permit in an impossible state"));
-            };
+            }
             let owner = OwnerId::from_bits(word);
             if alive.contains(&owner) {
                 continue;
@@ -347,21 +383,27 @@ impl PermitCells {
             }
             crash_point("semaphore.owner_found_dead");
             // From the exact dead value: a second one who recovers, or one who was killed here, does no harm.
-            if cell.compare_exchange(word, freed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            if cell.compare_exchange(word, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 crash_point("semaphore.recovered");
-                recovered += 1;
+                recovered = true;
             }
         }
-        if recovered > 0 {
+        if recovered {
             self.notify();
         }
         Ok(recovered)
     }
 
+    /// As a damaged file might say.
+    #[cfg(test)]
+    pub(crate) fn decide_at_random(&self) {
+        self.body.decided.store(7, Ordering::Relaxed);
+    }
+
     /// Who holds permits now, and how many.
     pub(crate) fn holders(&self) -> Vec<(OwnerId, u32)> {
         let mut holders: Vec<(OwnerId, u32)> = Vec::new();
-        for (_, cell) in self.used() {
+        for cell in self.used() {
             let word = cell.load(Ordering::Acquire);
             if word & STATE == HELD {
                 let owner = OwnerId::from_bits(word);
@@ -372,6 +414,41 @@ impl PermitCells {
             }
         }
         holders
+    }
+}
+
+/// The turn to release several, until it is dropped.
+struct Turn<'a> {
+    cells: &'a PermitCells,
+    me: Hold,
+    /// Whether the one before died in its turn.
+    has_recovered: bool,
+}
+
+impl Turn<'_> {
+    /// Releases what was decided, or makes what was not what it was before. Until it is done, whoever comes next does it
+    /// all again.
+    fn settle(&self) {
+        let body = &self.cells.body;
+        let is_decided = body.decided.load(Ordering::Acquire) != 0;
+        for cell in self.cells.used() {
+            let word = cell.load(Ordering::Relaxed);
+            if let Some(before) = before_release(word) {
+                exchange(cell, word, if is_decided { FREE } else { before });
+                crash_point("semaphore.settling");
+            }
+        }
+        body.decided.store(0, Ordering::Release);
+        crash_point("semaphore.settled");
+        if is_decided {
+            self.cells.notify();
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.cells.body.several.release(self.me, true);
     }
 }
 
@@ -386,4 +463,20 @@ fn take(cell: &AtomicU64, me: OwnerId) -> bool {
         cell.compare_exchange(FREE, me.to_bits() | HELD, Ordering::Acquire, Ordering::Relaxed).is_ok();
     crash_point("semaphore.taken");
     taken
+}
+
+/// Frees a cell that `me` holds; the caller notifies.
+#[inline]
+pub(crate) fn free(cell: &AtomicU64, me: OwnerId) {
+    // SYNC: semaphore.handover. Failure means that the word is not ours any more: nothing that may be freed.
+    let _: Result<u64, u64> =
+        cell.compare_exchange(me.to_bits() | HELD, FREE, Ordering::Release, Ordering::Relaxed);
+    crash_point("semaphore.released");
+}
+
+/// Changes a cell that is `from`; whether it was.
+fn exchange(cell: &AtomicU64, from: u64, to: u64) -> bool {
+    // SYNC: semaphore.handover.
+    cell.load(Ordering::Relaxed) == from
+        && cell.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
 }

@@ -7,10 +7,20 @@
 //! Its permits come back: whoever finds too few looks for the dead. Permits that were
 //! [forgotten](Permit::forget) belong to nobody, and only a release brings them back.
 
+mod bounded;
+mod error;
+mod permit;
+
+pub use bounded::{BoundedSemaphore, BoundedSemaphoreOptions};
+pub use error::{ReleaseError, SemaphoreError};
+pub use permit::Permit;
+
 use crate::fault::SyncFault;
 use crate::lock::Holder;
 use crate::patience::{Nap, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
+use error::would_block;
+use permit::Cells;
 use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
 };
@@ -116,31 +126,48 @@ impl SemaphoreOptions {
 
 procession_shm::object_builders!([] SemaphoreOptions => Semaphore);
 
-impl Object for Semaphore {
-    type Body = SemaphoreBody;
-    type Settings = SemaphoreSettings;
+/// What both kinds of semaphore are to the layer below: they differ in their kind, and in what their maximum is.
+macro_rules! semaphore_object {
+    ($Semaphore:ident, $kind:expr, $max:expr, $attach:expr) => {
+        impl Object for $Semaphore {
+            type Body = SemaphoreBody;
+            type Settings = SemaphoreSettings;
 
-    fn check(settings: &SemaphoreSettings) -> Result<(), &'static str> {
-        settings.check(settings.max())
-    }
+            fn check(settings: &SemaphoreSettings) -> Result<(), &'static str> {
+                settings.check($max(settings))
+            }
 
-    fn shape(settings: &SemaphoreSettings) -> Shape {
-        settings.shape(Kind::SEMAPHORE, settings.max())
-    }
+            fn shape(settings: &SemaphoreSettings) -> Shape {
+                settings.shape($kind, $max(settings))
+            }
 
-    fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
+            fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
 
-    fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
-        permit_cells::initialise(body, mapping, settings.permits());
-    }
+            fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
+                $crate::permit_cells::initialise(body, mapping, settings.permits());
+            }
 
-    fn forget_owners(_: &SemaphoreBody) {}
+            fn forget_owners(body: &SemaphoreBody) {
+                $crate::permit_cells::forget_release(body);
+            }
 
-    fn forget_owners_of_all(mapping: &Mapping) {
-        permit_cells::forget_owners(mapping);
-    }
+            fn forget_owners_of_all(mapping: &Mapping) {
+                $crate::permit_cells::forget_owners(mapping);
+            }
 
-    fn attach(body: Shared<SemaphoreBody>) -> Result<Self, OpenError> {
+            fn attach(body: Shared<SemaphoreBody>) -> Result<Self, OpenError> {
+                $attach(body)
+            }
+        }
+    };
+}
+use semaphore_object;
+
+semaphore_object!(Semaphore, Kind::SEMAPHORE, SemaphoreSettings::max, Semaphore::over);
+
+impl Semaphore {
+    /// The semaphore in an attached segment, of either kind.
+    fn over(body: Shared<SemaphoreBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
         let [permits, max, ..] = segment.header().parameters;
         let fits = (1..=u64::from(MOST)).contains(&max)
@@ -156,49 +183,12 @@ impl Object for Semaphore {
         let cells = PermitCells { body: body.clone(), max, start };
         Ok(Self { body, cells, myself })
     }
-}
 
-/// Why no permit was acquired.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SemaphoreError {
-    /// There are too few (`try_acquire`).
-    #[error("there are not enough permits")]
-    WouldBlock,
-    /// There were too few all the time (`acquire_timeout`).
-    #[error("there were not enough permits until the timeout")]
-    TimedOut,
-    /// There can never be so many.
-    #[error("{asked} permits were asked for, of a semaphore that can have {max}")]
-    TooMany {
-        /// How many were asked for.
-        asked: u32,
-        /// How many there can be.
-        max: u32,
-    },
-    /// The semaphore itself is unusable.
-    #[error(transparent)]
-    Fault(#[from] SyncFault),
-}
+    /// Where the builders of both kinds find it.
+    fn segment(&self) -> &Segment {
+        self.body.segment()
+    }
 
-/// Why nothing was released.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReleaseError {
-    /// It would be more than the maximum: a permit that is held by somebody comes back only from there.
-    #[error(
-        "released too often: the semaphore can have {max} permits, and they are all there or held by somebody"
-    )]
-    Full {
-        /// How many there can be.
-        max: u32,
-    },
-    /// The semaphore itself is unusable.
-    #[error(transparent)]
-    Fault(#[from] SyncFault),
-}
-
-impl Semaphore {
     /// An anonymous semaphore of `permits` permits, to be handed on as an argument or in a message.
     ///
     /// # Errors
@@ -219,7 +209,7 @@ impl Semaphore {
     /// Takes a permit if there is one. One whose holder is found dead counts, so that a try never fails for ever.
     ///
     /// # Errors
-    /// [`SemaphoreError::WouldBlock`]; otherwise as [`acquire`](Self::acquire).
+    /// [`SemaphoreError::WouldBlock`] when none was found: one that changed hands meanwhile may have been missed. Otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, SemaphoreError> {
         self.acquire_until(1, Deadline::PASSED).map_err(would_block)
@@ -234,6 +224,8 @@ impl Semaphore {
     }
 
     /// Waits until there are `count` permits, and takes all of them; while it waits it has none.
+    ///
+    /// Nothing is put by for it: those that want fewer can overtake it again and again.
     ///
     /// # Errors
     /// [`SemaphoreError::TooMany`]; otherwise as [`acquire`](Self::acquire).
@@ -259,29 +251,31 @@ impl Semaphore {
 
     /// Adds `count` permits, whoever calls it: first those that were forgotten, then new ones up to the maximum.
     ///
-    /// All or none, unless this process is killed in the middle: then any number of them may have been added.
+    /// All or none, also when this process is killed in the middle. Several at a time (and one, when there seems to be no
+    /// room) are released one caller after the other: they wait for one that is stopped in the middle of it.
     ///
     /// # Errors
-    /// [`ReleaseError::Full`] when that would be too many; then none was added.
+    /// [`ReleaseError::Full`] when that would be too many: at some instant during the call there was not so much room.
+    /// Then none was added.
     pub fn release(&self, count: u32) -> Result<(), ReleaseError> {
-        let release = |me| match count {
-            0 => true,
-            1 => self.cells.try_release(),
-            _ => self.cells.try_release_many(me, count),
-        };
-        let me = self.me()?;
-        // What a dead process was about to release is in the way.
-        if release(me) || self.cells.recover()? > 0 && release(me) {
+        if count == 0 || count == 1 && self.cells.try_release() {
             return Ok(());
         }
-        Err(ReleaseError::Full { max: self.cells.max })
+        let max = self.cells.max;
+        if count <= max && self.cells.release(count, self.me()?)? {
+            return Ok(());
+        }
+        Err(ReleaseError::Full { max })
     }
 
-    /// How many permits nobody has: by the time you look it may be another number.
+    /// How many permits nobody has, those of the dead included.
+    ///
+    /// Exact while nobody acquires or releases. Otherwise each permit was looked at once during the call: one that changed
+    /// hands meanwhile may have been seen twice or not at all, and by the time you look it may be another number.
     #[must_use]
     pub fn available(&self) -> u32 {
         // What the dead have is available to whoever wants it. If nobody can be asked about, all are alive.
-        drop(self.cells.recover());
+        drop(self.me().and_then(|me| self.cells.recover(me)));
         self.cells.count_free()
     }
 
@@ -310,20 +304,20 @@ impl Semaphore {
     fn acquire_until(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
         if count == 1
             && let Some(me) = self.myself.owner()
-            && let Some(first) = self.cells.try_take(me)
+            && let Some(cell) = self.cells.try_take(me)
         {
-            return Ok(Permit { semaphore: self, me, first: Some(first), rest: Vec::new() });
+            return Ok(Permit { semaphore: self, me, cells: Cells::One(cell) });
         }
         self.acquire_contended(count, deadline)
     }
 
     fn try_take(&self, me: OwnerId, count: u32) -> Option<Permit<'_>> {
-        let (first, rest) = match count {
-            0 => (None, Vec::new()),
-            1 => (Some(self.cells.try_take(me)?), Vec::new()),
-            _ => (None, self.cells.try_take_many(me, count)?),
+        let cells = match count {
+            0 => Cells::Several(Vec::new()),
+            1 => Cells::One(self.cells.try_take(me)?),
+            _ => Cells::Several(self.cells.try_take_many(me, count)?),
         };
-        Some(Permit { semaphore: self, me, first, rest })
+        Some(Permit { semaphore: self, me, cells })
     }
 
     #[cold]
@@ -343,10 +337,10 @@ impl Semaphore {
             let is_over = nap == Nap::TimedOut || deadline.has_passed();
             // The last question is free of waiting: a try finds dead holders too.
             if is_over || matches!(nap, Nap::Ask { .. }) {
-                match cells.recover() {
-                    Ok(0) if is_over => break Err(SemaphoreError::TimedOut),
-                    Ok(0) => {}
-                    Ok(_) => continue,
+                match cells.recover(me) {
+                    Ok(false) if is_over => break Err(SemaphoreError::TimedOut),
+                    Ok(false) => {}
+                    Ok(true) => continue,
                     Err(fault) => break Err(fault.into()),
                 }
             }
@@ -380,174 +374,6 @@ impl fmt::Debug for Semaphore {
             .field("max", &self.cells.max)
             .field("holders", &self.holders())
             .finish()
-    }
-}
-
-/// Permits, held; dropping it gives them back, and so does the death of this process.
-///
-/// It may be dropped by another thread. In a forked child the copy of a permit does nothing: the parent has it.
-#[must_use = "dropping the permit gives it back at once"]
-pub struct Permit<'a> {
-    semaphore: &'a Semaphore,
-    me: OwnerId,
-    /// The cell, when it is one.
-    first: Option<u32>,
-    /// The cells, when they are several.
-    rest: Vec<u32>,
-}
-
-impl Permit<'_> {
-    /// How many permits it is.
-    #[must_use]
-    pub fn count(&self) -> u32 {
-        u32::from(self.first.is_some()) + u32::try_from(self.rest.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Takes the permits out of the semaphore: from now on nobody holds them, and only
-    /// [`release`](Semaphore::release) brings as many back, by whomever.
-    pub fn forget(mut self) {
-        if self.is_ours() {
-            for index in self.first.take().into_iter().chain(std::mem::take(&mut self.rest)) {
-                self.semaphore.cells.set_handed(index, self.me);
-            }
-        }
-    }
-
-    fn is_ours(&self) -> bool {
-        // A forked child is another owner, or none yet: its copy of the permit is inert.
-        self.semaphore.myself.owner() == Some(self.me)
-    }
-}
-
-impl Drop for Permit<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.is_ours() {
-            return;
-        }
-        if let Some(index) = self.first {
-            self.semaphore.cells.set_free(index, self.me);
-        } else if self.rest.is_empty() {
-            return;
-        }
-        for &index in &self.rest {
-            self.semaphore.cells.set_free(index, self.me);
-        }
-        self.semaphore.cells.notify();
-    }
-}
-
-impl fmt::Debug for Permit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit")
-            .field("semaphore", &self.semaphore.body.segment().name())
-            .field("count", &self.count())
-            .finish()
-    }
-}
-
-/// A semaphore that never has more permits than at first: a release too many is an error, exactly.
-///
-/// In everything else it is a [`Semaphore`], which it can be used as.
-///
-/// ```
-/// use procession_sync::{BoundedSemaphore, ReleaseError};
-///
-/// # let namespace = procession_shm::Namespace::private();
-/// let slots = BoundedSemaphore::options().namespace(&namespace).permits(2).create("slots")?;
-/// slots.acquire()?.forget();
-/// slots.release(1)?;
-/// assert!(matches!(slots.release(1), Err(ReleaseError::Full { max: 2 })));
-/// # slots.unlink()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct BoundedSemaphore {
-    body: Semaphore,
-}
-
-/// How a [`BoundedSemaphore`] is created or opened.
-#[derive(Clone, Debug, Default)]
-pub struct BoundedSemaphoreOptions {
-    place: Placement,
-    settings: SemaphoreSettings,
-}
-
-impl BoundedSemaphoreOptions {
-    /// How many permits there are, at first and at most; 1 unless said.
-    #[must_use]
-    pub fn permits(mut self, permits: u32) -> Self {
-        self.settings.permits = Some(permits);
-        self
-    }
-}
-
-procession_shm::object_builders!([] BoundedSemaphoreOptions => BoundedSemaphore);
-
-impl Semaphore {
-    /// Where the builders of both kinds find it.
-    fn segment(&self) -> &Segment {
-        self.body.segment()
-    }
-}
-
-impl Object for BoundedSemaphore {
-    type Body = SemaphoreBody;
-    type Settings = SemaphoreSettings;
-
-    fn check(settings: &SemaphoreSettings) -> Result<(), &'static str> {
-        settings.check(settings.permits())
-    }
-
-    fn shape(settings: &SemaphoreSettings) -> Shape {
-        settings.shape(Kind::BOUNDED_SEMAPHORE, settings.permits())
-    }
-
-    fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
-
-    fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
-        permit_cells::initialise(body, mapping, settings.permits());
-    }
-
-    fn forget_owners(_: &SemaphoreBody) {}
-
-    fn forget_owners_of_all(mapping: &Mapping) {
-        permit_cells::forget_owners(mapping);
-    }
-
-    fn attach(body: Shared<SemaphoreBody>) -> Result<Self, OpenError> {
-        Ok(Self { body: Semaphore::attach(body)? })
-    }
-}
-
-impl BoundedSemaphore {
-    /// An anonymous semaphore of `permits` permits, to be handed on as an argument or in a message.
-    ///
-    /// # Errors
-    /// As [`BoundedSemaphoreOptions::anonymous`].
-    pub fn new(permits: u32) -> Result<Self, OpenError> {
-        Self::options().permits(permits).anonymous()
-    }
-}
-
-impl std::ops::Deref for BoundedSemaphore {
-    type Target = Semaphore;
-
-    fn deref(&self) -> &Semaphore {
-        &self.body
-    }
-}
-
-impl fmt::Debug for BoundedSemaphore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.body.fmt(f)
-    }
-}
-
-fn would_block(error: SemaphoreError) -> SemaphoreError {
-    match error {
-        SemaphoreError::TimedOut => SemaphoreError::WouldBlock,
-        other => other,
     }
 }
 

@@ -15,13 +15,14 @@ pub fn crash_point(label: &'static str) {
 }
 
 #[cfg(procession_chaos)]
-pub use armed::{Action, arm};
+pub use armed::{Action, arm, arm_next};
 
 #[cfg(procession_chaos)]
 mod armed {
     #![expect(unsafe_code, reason = "raising a signal")]
 
-    use std::sync::{Mutex, Once, PoisonError};
+    use std::collections::VecDeque;
+    use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
     /// What an armed process does at its label.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,32 +40,42 @@ mod armed {
         action: Action,
     }
 
-    static PLAN: Mutex<Option<Plan>> = Mutex::new(None);
+    /// What is to happen, one after the other.
+    static PLANS: Mutex<VecDeque<Plan>> = Mutex::new(VecDeque::new());
     static FROM_ENVIRONMENT: Once = Once::new();
 
-    /// Arms this process: at the `nth` (from 1) passing of `label` from now on, `action`.
+    fn plans() -> MutexGuard<'static, VecDeque<Plan>> {
+        PLANS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Arms this process: at the `nth` (from 1) passing of `label` from now on, `action`, and nothing else.
     pub fn arm(label: &str, nth: u32, action: Action) {
         FROM_ENVIRONMENT.call_once(|| {});
-        *PLAN.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Plan { label: label.to_owned(), left: nth.max(1), action });
+        plans().clear();
+        arm_next(label, nth, action);
+    }
+
+    /// Arms this process for what is to happen after that: at the `nth` passing of `label` after the place where it stops.
+    pub fn arm_next(label: &str, nth: u32, action: Action) {
+        plans().push_back(Plan { label: label.to_owned(), left: nth.max(1), action });
     }
 
     pub(super) fn pass(label: &'static str) {
         FROM_ENVIRONMENT.call_once(|| {
             if let Some(plan) = std::env::var("PROCESSION_CRASH").ok().as_deref().and_then(parse) {
-                *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+                plans().push_back(plan);
             }
         });
-        let mut plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(armed) = plan.as_mut().filter(|armed| armed.label == label) else { return };
+        let mut plans = plans();
+        let Some(armed) = plans.front_mut().filter(|armed| armed.label == label) else { return };
         armed.left -= 1;
         if armed.left == 0 {
             let signal = match armed.action {
                 Action::Kill => libc::SIGKILL,
                 Action::Stop => libc::SIGSTOP,
             };
-            *plan = None;
-            drop(plan);
+            plans.pop_front();
+            drop(plans);
             // SAFETY: sends a signal to this process; no memory is involved.
             unsafe { libc::kill(std::process::id().cast_signed(), signal) };
             if signal == libc::SIGKILL {

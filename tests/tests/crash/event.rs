@@ -4,12 +4,13 @@ use crate::crash_points;
 use procession_tests::{Actor, Scratch};
 
 crash_points! {
-    waiting_for_it at "event.waiting": waiting;
-    slept at "event.slept": waiting;
-    slept_and_woken at "event.slept": being_woken;
-    released_by_set at "event.released": setting;
-    released_by_pulse at "event.released": pulsing;
-    cleared at "event.cleared": clearing;
+    waiting_for_it at "gate.waiting": waiting;
+    slept at "gate.slept": waiting;
+    slept_and_woken at "gate.slept": being_woken;
+    released_by_set at "gate.changed": setting;
+    released_by_pulse at "gate.changed": pulsing;
+    cleared at "gate.changed": clearing;
+    slept_until_the_timeout at "gate.slept": being_too_late_and_in_time;
 }
 
 /// Three processes that have the event `e` open.
@@ -100,5 +101,56 @@ fn clearing(label: &str) {
     one.does("set e");
     victim.dies_at(label, "clear e");
     assert_eq!(two.does("is_set e"), "false");
+    all_is_well(&mut one, &mut two);
+}
+
+/// A waiter's time is over, and before it looks again the event was set: it was released.
+fn being_too_late_and_in_time(label: &str) {
+    for release in ["set_and_clear e", "pulse e"] {
+        let scratch = Scratch::new();
+        let (mut victim, mut one, mut two) = cast(&scratch);
+        let mut doomed = Actor::start(&scratch);
+        doomed.does("open event e");
+        doomed.stops_at(label, "wait_timeout e 5");
+        victim.stops_at(label, "wait_timeout e 5");
+        one.waits("wait e");
+        two.does(release);
+        one.did();
+        victim.go_on();
+        victim.did();
+        doomed.kill();
+        all_is_well(&mut one, &mut two);
+    }
+}
+
+#[test]
+fn who_is_stopped_before_it_wakes_anybody_has_released_them() {
+    for release in ["set e", "pulse e"] {
+        let scratch = Scratch::new();
+        let (mut stopped, mut one, mut two) = cast(&scratch);
+        one.waits("wait e");
+        two.waits("wait e");
+        stopped.stops_at("gate.changed", release);
+        one.did();
+        two.did();
+        stopped.go_on();
+        stopped.did();
+        two.does("clear e");
+        all_is_well(&mut one, &mut two);
+    }
+}
+
+#[test]
+fn who_is_stopped_before_it_sleeps_is_released_all_the_same() {
+    let scratch = Scratch::new();
+    let (mut stopped, mut one, mut two) = cast(&scratch);
+    stopped.stops_at("gate.waiting", "wait e");
+    one.does("set_and_clear e");
+    // As others wait again.
+    one.waits("wait e");
+    stopped.go_on();
+    stopped.did();
+    two.does("pulse e");
+    one.did();
     all_is_well(&mut one, &mut two);
 }

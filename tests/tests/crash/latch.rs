@@ -4,10 +4,11 @@ use crate::crash_points;
 use procession_tests::{Actor, Scratch};
 
 crash_points! {
-    arrived at "latch.arrived": arriving;
-    arrived_last at "latch.arrived": opening;
-    waiting_for_it at "latch.waiting": waiting;
-    slept at "latch.slept": waiting;
+    arrived at "gate.changed": arriving;
+    arrived_last at "gate.changed": opening;
+    waiting_for_it at "gate.waiting": waiting;
+    slept at "gate.slept": waiting;
+    slept_until_the_timeout at "gate.slept": being_too_late_and_in_time;
 }
 
 /// Three processes, and the latch `l` for two arrivals.
@@ -48,4 +49,25 @@ fn waiting(label: &str) {
     two.does("arrive l");
     one.did();
     two.does("unlink l");
+}
+
+/// A waiter's time is over, and before it looks again the latch was opened: it passes.
+fn being_too_late_and_in_time(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    let mut doomed = Actor::start(&scratch);
+    doomed.stops_at(label, "pass_timeout l 5");
+    victim.stops_at(label, "pass_timeout l 5");
+    one.does("arrive l");
+    one.waits("pass l");
+    // Who opens it is stopped before it wakes anybody.
+    two.stops_at("gate.changed", "arrive l");
+    one.did();
+    victim.go_on();
+    victim.did();
+    doomed.kill();
+    two.go_on();
+    assert_eq!(two.did(), "1");
+    two.does("pass l");
+    one.does("unlink l");
 }

@@ -1,4 +1,5 @@
 use super::{BoundedSemaphore, ReleaseError, Semaphore, SemaphoreError};
+use crate::SyncFault;
 use procession_shm::{Namespace, OpenError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -59,8 +60,7 @@ fn what_is_forgotten_only_a_release_brings_back() {
 
 #[test]
 fn a_bounded_semaphore_is_never_above_its_bound() {
-    let semaphore =
-        BoundedSemaphore::options().namespace(&Namespace::private()).permits(2).anonymous().unwrap();
+    let semaphore = bounded(2);
     assert!(matches!(semaphore.release(1), Err(ReleaseError::Full { max: 2 })));
     for _ in 0..100 {
         semaphore.acquire_many(2).unwrap().forget();
@@ -70,6 +70,46 @@ fn a_bounded_semaphore_is_never_above_its_bound() {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
         });
         assert_eq!((done, semaphore.available()), (2, 2));
+    }
+}
+
+fn bounded(permits: u32) -> BoundedSemaphore {
+    BoundedSemaphore::options().namespace(&Namespace::private()).permits(permits).anonymous().unwrap()
+}
+
+#[test]
+fn a_release_for_which_there_is_room_all_the_time_is_never_refused() {
+    const THREADS: u32 = 4;
+    let semaphore = bounded(THREADS);
+    semaphore.acquire_many(THREADS).unwrap().forget();
+    // Each thread fills one place, and makes one before it comes again.
+    let cycle = || {
+        for _ in 0..20_000 {
+            semaphore.release(1).unwrap();
+            semaphore.acquire().unwrap().forget();
+        }
+    };
+    std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(cycle))));
+    assert_eq!(semaphore.available(), 0);
+    semaphore.release(THREADS).unwrap();
+}
+
+#[test]
+fn of_two_that_release_two_into_room_for_three_one_succeeds_and_who_releases_one_always_does() {
+    let semaphore = bounded(3);
+    for _ in 0..1000 {
+        semaphore.acquire_many(3).unwrap().forget();
+        let start = std::sync::Barrier::new(3);
+        let release = &|count| {
+            start.wait();
+            semaphore.release(count).is_ok()
+        };
+        let done = std::thread::scope(|scope| {
+            let threads = [2, 2, 1].map(|count| scope.spawn(move || release(count)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert!(done[2] && done[0] != done[1], "{done:?}");
+        assert_eq!(semaphore.available(), 3);
     }
 }
 
@@ -110,6 +150,18 @@ fn impossible_numbers_are_refused() {
     let none = options().permits(0).anonymous().unwrap();
     assert_eq!((none.available(), none.max()), (0, 1024));
     assert_eq!(options().permits(2000).anonymous().unwrap().max(), 2000);
+}
+
+#[test]
+fn a_decision_that_nobody_made_is_an_error() {
+    let semaphore = semaphore(1, 8);
+    semaphore.release(2).unwrap();
+    semaphore.cells.decide_at_random();
+    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(SyncFault::Corrupt { .. }))));
+    // Other things go on.
+    semaphore.release(1).unwrap();
+    assert_eq!(semaphore.available(), 4);
+    assert_eq!(semaphore.acquire_many(4).unwrap().count(), 4);
 }
 
 #[test]

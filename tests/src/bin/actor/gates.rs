@@ -8,6 +8,7 @@ use std::io::Write;
 use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     match *words {
@@ -28,7 +29,10 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         }
         ["create", "once", name] => return Some(report(&Once::create(name).map(|_| ""))),
         ["once", name, file] => {
-            return Some(with(Once::open(name), |once| report(&append_once(&once, file))));
+            return Some(with(Once::open(name), |once| report(&append_once(&once, file, Duration::MAX))));
+        }
+        ["once_timeout", name, file, ms] => {
+            return Some(with(Once::open(name), |once| report(&append_once(&once, file, millis(ms)))));
         }
         ["is_done", name] => {
             return Some(with(Once::open(name), |once| report(&Ok::<_, OpenError>(once.is_done()))));
@@ -47,6 +51,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["is_set", _] => done(event.is_set()),
         ["wait", _] => Some(report(&event.wait().map(|()| ""))),
         ["wait_timeout", _, ms] => Some(report(&event.wait_timeout(millis(ms)).map(|()| ""))),
+        ["wait_for_signals", _, count] => done(wait_for_signals(&event, number(count))),
         ["set_in_signals", _, count] => done(set_in_signals(&event, number(count))),
         _ => None,
     }
@@ -60,13 +65,14 @@ fn with<T>(opened: Result<T, OpenError>, act: impl FnOnce(T) -> Next) -> Next {
 }
 
 /// Once: appends a line to a file. Whether it was done here, and whether somebody began before.
-fn append_once(once: &Once, file: &str) -> Result<String, procession::OnceError> {
+fn append_once(once: &Once, file: &str, timeout: Duration) -> Result<String, procession::OnceError> {
     let mut is_again = false;
-    let done = once.run(|run| {
+    let append = |run: procession::OnceRun| {
         is_again = run.is_again;
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).expect("a file");
         file.write_all(b"done\n").expect("room for a line");
-    })?;
+    };
+    let done = once.run_timeout(append, timeout)?;
     Ok(format!("{done} {is_again}"))
 }
 
@@ -94,16 +100,21 @@ extern "C" fn set_it(_: libc::c_int) {
     SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Uses the event without a pause while a signal handler does so too, until that has happened `count` times.
-fn set_in_signals(event: &Event, count: u32) -> u32 {
+/// Lets a signal come every so many microseconds, or never again, whose handler uses the event.
+fn signal_every(event: &Event, micros: libc::suseconds_t) {
     EVENT.get_or_init(|| event.clone());
     let handler: extern "C" fn(libc::c_int) = set_it;
     // SAFETY: the handler only touches atomics and makes system calls.
     unsafe { libc::signal(libc::SIGALRM, handler as libc::sighandler_t) };
-    let every = libc::timeval { tv_sec: 0, tv_usec: 50 };
+    let every = libc::timeval { tv_sec: 0, tv_usec: micros };
     let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: the timer is read only; the old one is not asked for.
     unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+}
+
+/// Uses the event without a pause while a signal handler does so too, until that has happened `count` times.
+fn set_in_signals(event: &Event, count: u32) -> u32 {
+    signal_every(event, 50);
     while SIGNALS.load(Ordering::Relaxed) < count {
         event.set();
         event.clear();
@@ -112,9 +123,14 @@ fn set_in_signals(event: &Event, count: u32) -> u32 {
             say("error Wait");
         }
     }
-    let never = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    let timer = libc::itimerval { it_interval: never, it_value: never };
-    // SAFETY: as above.
-    unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    signal_every(event, 0);
     SIGNALS.load(Ordering::Relaxed)
+}
+
+/// Waits so many times for what only a handler that interrupts this very thread does.
+fn wait_for_signals(event: &Event, count: u32) -> u32 {
+    signal_every(event, 200);
+    let released = (0..count).filter(|_| event.wait().is_ok()).count();
+    signal_every(event, 0);
+    u32::try_from(released).unwrap_or(0)
 }

@@ -39,7 +39,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             std::mem::forget(eaten);
             done(())
         }
-        ["arm", label, nth, action] => Some(arm(label, number(nth), action)),
+        ["arm", ref plans @ ..] => Some(arm(plans)),
         ["exit", code] => std::process::exit(number(code)),
         _ => None,
     }
@@ -132,17 +132,22 @@ fn fork_while_registering(world: &World, count: u32) -> Next {
     Next::Command
 }
 
+/// What is to happen, one after the other: label, how often it is passed, `kill` or `stop`.
 #[cfg(procession_chaos)]
-fn arm(label: &str, nth: u32, action: &str) -> Next {
+fn arm(plans: &[&str]) -> Next {
     use procession_sys::crash::{self, Action};
-    let action = if action == "stop" { Action::Stop } else { Action::Kill };
-    crash::arm(label, nth, action);
+    for (place, plan) in plans.chunks(3).enumerate() {
+        let &[label, nth, action] = plan else { panic!("half a plan: {plans:?}") };
+        let action = if action == "stop" { Action::Stop } else { Action::Kill };
+        let arm = if place == 0 { crash::arm } else { crash::arm_next };
+        arm(label, number(nth), action);
+    }
     say("ok");
     Next::Command
 }
 
 #[cfg(not(procession_chaos))]
-fn arm(_: &str, _: u32, _: &str) -> Next {
+fn arm(_: &[&str]) -> Next {
     say("error NotBuiltForChaos");
     Next::Command
 }

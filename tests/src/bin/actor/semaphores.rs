@@ -52,11 +52,21 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             permit.forget();
             ""
         }))),
+        ["take_many_and_forget", _, count] => {
+            Some(report(&semaphore.acquire_many(number(count)).map(|permit| {
+                permit.forget();
+                ""
+            })))
+        }
         ["give", _, count] => Some(report(&semaphore.release(number(count)).map(|()| ""))),
         ["available", _] => done(semaphore.available()),
         ["holders", _] => done(semaphore.holders()),
         ["cycle_many", _, count, rounds] => {
             Some(report(&cycle(&semaphore, number(count), number(rounds)).map(|()| "")))
+        }
+        ["cycle_waiting", _, count, rounds] => {
+            let take = |_| semaphore.acquire_many(number(count)).map(drop);
+            Some(report(&(0..number::<u64>(rounds)).try_for_each(take).map(|()| "")))
         }
         ["give_and_take_many", _, count, rounds] => {
             Some(report(&give_and_take(&semaphore, number(count), number(rounds)).map(|()| "")))

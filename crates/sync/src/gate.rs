@@ -1,0 +1,142 @@
+//! A word that many wait on until it says that they may pass: what events and latches are made of.
+//!
+//! | bits of the word | meaning |
+//! |---|---|
+//! | `WAITERS` 0 | somebody may sleep: whoever lets them pass takes it off, and owes a wake |
+//! | 1.. | what the object says |
+//!
+//! # Who may change what
+//! Anybody, by one CAS. A waiter: `WAITERS` on, in a word that does not let it pass.
+//!
+//! # Orderings
+//! Edge `gate.passed`: the AcqRel of each change continues those before it, and meets the Acquire of whoever looks: what
+//! was written before any of the changes that let it pass is visible to it. `WAITERS` is Relaxed: it is in the word that
+//! the kernel compares before a waiter sleeps.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | waiting, asleep or woken | maybe `WAITERS` | the next change that takes it off: one useless wake |
+//! | after the CAS of a change, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
+//!
+//! Nothing is ever held. A change is a few atomic operations and at most one `FUTEX_WAKE`: it may be made in a signal
+//! handler, also in one that interrupts any of this.
+
+use crate::fault::SyncFault;
+use crate::patience::{Nap, Patience};
+use procession_shm::Segment;
+use procession_sys::cpu::Spin;
+use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Somebody may sleep.
+pub(crate) const WAITERS: u64 = 1;
+
+/// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
+const SPIN_NS: u64 = 20_000;
+const SPIN_CAP: u32 = 16;
+
+shm_struct! {
+    /// A gate in shared memory; which words let whom pass is the object's affair.
+    pub(crate) struct Gate {
+        word: AtomicU64,
+        /// When a waiter last asked: see [`Patience`].
+        asked: AtomicU32,
+        reserved: AtomicU32,
+        /// To the end of the cache line.
+        spare: [AtomicU64; 6],
+    }
+}
+
+/// Why a wait ended.
+pub(crate) enum Shut {
+    /// At the deadline, when this was the word.
+    TimedOut(u64),
+    /// The object is unusable.
+    Fault(SyncFault),
+}
+
+impl Gate {
+    /// What it says now.
+    #[inline]
+    pub(crate) fn word(&self) -> u64 {
+        // SYNC: gate.passed.
+        self.word.load(Ordering::Acquire)
+    }
+
+    /// Changes the word in one step, and wakes everybody if that took `WAITERS` off; the word before.
+    #[inline]
+    pub(crate) fn change(&self, change: impl Fn(u64) -> u64) -> u64 {
+        let mut before = self.word.load(Ordering::Relaxed);
+        let after = loop {
+            let after = change(before);
+            // SYNC: gate.passed. Also when nothing changes: who looks at it is then after this call too.
+            match self.word.compare_exchange_weak(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break after,
+                Err(now) => before = now,
+            }
+        };
+        crash_point("gate.changed");
+        if before & !after & WAITERS != 0 {
+            self.wake_all();
+        }
+        before
+    }
+
+    #[cold]
+    fn wake_all(&self) {
+        futex::wake_all(futex::low_half(&self.word));
+    }
+
+    /// Waits until `passes` says so of the word.
+    #[cold]
+    pub(crate) fn wait(
+        &self,
+        segment: &Segment,
+        deadline: Deadline,
+        passes: impl Fn(u64) -> bool,
+    ) -> Result<(), Shut> {
+        let mut patience = Patience::new(deadline);
+        let mut spin = Spin::for_ns(SPIN_NS);
+        let mut nap = Nap::Woken;
+        loop {
+            let word = self.word();
+            if passes(word) {
+                if matches!(nap, Nap::Ask { .. }) {
+                    // Nobody woke this one: who let it pass may have died before it woke anybody.
+                    self.wake_all();
+                }
+                return Ok(());
+            }
+            if nap == Nap::TimedOut || deadline.has_passed() {
+                return Err(Shut::TimedOut(word));
+            }
+            if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
+                return Err(Shut::Fault(SyncFault::orphaned(segment)));
+            }
+            if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
+                continue;
+            }
+            nap = self.sleep(word, &mut patience);
+        }
+    }
+
+    /// Announces a sleeper, and sleeps one slice.
+    fn sleep(&self, word: u64, patience: &mut Patience) -> Nap {
+        let announced = word | WAITERS;
+        let taken = self.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
+        if taken.is_err() {
+            return Nap::Changed;
+        }
+        crash_point("gate.waiting");
+        let nap = patience.sleep(futex::low_half(&self.word), announced as u32, &self.asked);
+        crash_point("gate.slept");
+        nap
+    }
+
+    /// Any word, as a damaged file might hold it.
+    #[cfg(test)]
+    pub(crate) fn damage(&self, word: u64) {
+        self.word.store(word, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,90 @@
+//! Permits in somebody's hands.
+
+use super::Semaphore;
+use crate::permit_cells;
+use procession_shm::OwnerId;
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+/// Permits, held; dropping it gives them back, and so does the death of this process.
+///
+/// It may be dropped by another thread. In a forked child the copy of a permit does nothing: the parent has it.
+#[must_use = "dropping the permit gives it back at once"]
+pub struct Permit<'a> {
+    pub(super) semaphore: &'a Semaphore,
+    pub(super) me: OwnerId,
+    pub(super) cells: Cells<'a>,
+}
+
+/// The cells of a permit.
+pub(super) enum Cells<'a> {
+    /// Almost always: no more is written for it than a pointer.
+    One(&'a AtomicU64),
+    Several(Vec<&'a AtomicU64>),
+}
+
+impl Cells<'_> {
+    fn as_slice(&self) -> &[&AtomicU64] {
+        match self {
+            Self::One(cell) => std::slice::from_ref(cell),
+            Self::Several(cells) => cells,
+        }
+    }
+}
+
+impl Permit<'_> {
+    /// How many permits it is.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.cells.as_slice().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the permits out of the semaphore: from now on nobody holds them, and only
+    /// [`release`](Semaphore::release) brings as many back, by whomever.
+    ///
+    /// If this process is killed in the middle of forgetting several, those that it had not come to come back by themselves.
+    pub fn forget(mut self) {
+        let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
+        if self.is_ours() {
+            for cell in cells.as_slice() {
+                self.semaphore.cells.set_handed(cell, self.me);
+            }
+        }
+    }
+
+    #[inline]
+    fn is_ours(&self) -> bool {
+        // A forked child is another owner, or none yet: its copy of the permit is inert.
+        self.semaphore.myself.owner() == Some(self.me)
+    }
+}
+
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
+        match &self.cells {
+            Cells::One(cell) => permit_cells::free(cell, self.me),
+            Cells::Several(cells) => free_several(cells, self.me),
+        }
+        self.semaphore.cells.notify();
+    }
+}
+
+#[cold]
+fn free_several(cells: &[&AtomicU64], me: OwnerId) {
+    for cell in cells {
+        permit_cells::free(cell, me);
+    }
+}
+
+impl fmt::Debug for Permit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("semaphore", &self.semaphore.body.segment().name())
+            .field("count", &self.count())
+            .finish()
+    }
+}
