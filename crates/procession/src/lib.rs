@@ -15,9 +15,10 @@ pub use procession_sync::{
     Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BoundedSemaphore,
     BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Event, EventError, EventOptions,
     Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard, LockOptions, Member,
-    Monitor, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, RLock, RLockGuard, RLockOptions,
-    RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions,
-    Semaphore, SemaphoreError, SemaphoreOptions, SyncFault, Value, ValueGuard, ValueOptions, WriteGuard,
+    MemoryError, Monitor, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, PlainMemory, RLock,
+    RLockGuard, RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError,
+    RwLock, RwLockOptions, Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions,
+    SyncFault, Value, ValueGuard, ValueOptions, WriteGuard,
 };
 
 /// The example of the README, compiled and run.

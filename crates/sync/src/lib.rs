@@ -25,6 +25,7 @@ mod raw_value;
 mod rlock;
 mod rwlock;
 mod semaphore;
+mod shared_memory;
 mod thread_tag;
 mod value;
 
@@ -51,4 +52,5 @@ pub use semaphore::{
     BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
     SemaphoreOptions,
 };
+pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
 pub use value::{Value, ValueGuard, ValueOptions};
