@@ -1,7 +1,6 @@
 //! Bytes that other programs share with us, both ways: Python's `multiprocessing.shared_memory`, and the `shared_memory`
 //! crate. Nobody who only attached removes anything, and who does so all the same is noticed.
-#![expect(unsafe_code, reason = "the shared_memory crate has only raw pointers")]
-#![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
+#![expect(unsafe_code, reason = "the shared_memory crate cannot know who else writes")]
 
 use procession::{Namespace, OpenError, PlainMemory, SharedMemory};
 use procession_tests::{Actor, Scratch, python, raw, run, until};
@@ -137,10 +136,10 @@ fn the_shared_memory_crate_opens_ours() {
     for (name, start) in [(ours.file_name(), SharedMemory::OFFSET), (flat.name().to_owned(), 0)] {
         ours.write_at(3, b"crabs").unwrap();
         flat.write_at(3, b"crabs").unwrap();
-        let theirs = ShmemConf::new().os_id(&name).open().unwrap();
+        let mut theirs = ShmemConf::new().os_id(&name).open().unwrap();
         assert_eq!(theirs.len(), start + 100);
-        // SAFETY: inside the mapping; nobody else touches the bytes meanwhile.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(theirs.as_ptr().add(start), 100) };
+        // SAFETY: nobody else touches the bytes meanwhile.
+        let bytes = &mut unsafe { theirs.as_slice_mut() }[start..];
         assert_eq!(&bytes[3..8], b"crabs");
         bytes[8..12].copy_from_slice(b"crew");
         drop(theirs);
@@ -161,9 +160,9 @@ fn what_the_shared_memory_crate_makes_is_opened() {
     let opened = PlainMemory::open(&plain.0).unwrap();
     assert!(opened.size() >= 5000);
     opened.write_at(4990, b"crabs").unwrap();
-    // SAFETY: inside the mapping; nobody else touches the bytes meanwhile.
-    let seen = unsafe { std::slice::from_raw_parts(theirs.as_ptr().add(4990), 5) };
-    assert_eq!(seen, b"crabs");
+    // SAFETY: nobody else touches the bytes meanwhile.
+    let seen = unsafe { theirs.as_slice() };
+    assert_eq!(&seen[4990..4995], b"crabs");
     drop(theirs);
     assert!(opened.is_orphaned());
     assert_eq!(opened.read(4990..4995).unwrap(), b"crabs");

@@ -228,7 +228,8 @@ impl PlainMemory {
         PlainFile::create(name, size, 0o600).map(|file| Self(Arc::new(file)))
     }
 
-    /// Opens the file `/dev/shm/<name>`, if it is this user's, and nobody else's to open.
+    /// Opens the file `/dev/shm/<name>`, if it is this user's, and nobody else's to open. All its pages are reserved, so
+    /// that a full `/dev/shm` is an error now and not a SIGBUS later: also those that its creator never touched.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is empty.

@@ -35,20 +35,23 @@
 //! The lock is taken over from the dead without a word, because at every instant the value is whole. Readers do not
 //! look at the lock, and so never wait for a dead writer; only a reader that lost to 64 commits in a row takes it.
 
+mod guard;
 #[cfg(test)]
 mod tests;
 
+pub use guard::ValueGuard;
+
+use self::guard::Held;
 use crate::cells::{from_word, load_words, store_words, to_word};
 use crate::integer::integer_operations;
 use crate::keeper::{Keeper, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -341,18 +344,13 @@ impl<T: Pod> Value<T> {
 
     #[inline]
     fn guard(&self, deadline: Deadline) -> Result<ValueGuard<'_, T>, LockError> {
-        let held = self.hold(deadline)?;
-        let panicking = std::thread::panicking();
-        // Filled where it lies: moving what was just written word by word costs more than writing it.
-        let mut guard = ValueGuard { copy: T::zeroed(), changed: false, panicking, held };
-        self.take(&mut guard.copy);
-        Ok(guard)
+        Ok(ValueGuard::new(self.hold(deadline)?))
     }
 
     #[inline]
     fn hold(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
         let me = self.keeper.claim(&self.body.lock, self.body.segment(), Claim::Ignore, deadline)?;
-        Ok(Held { value: self, me, not_send: PhantomData })
+        Ok(Held::new(self, me))
     }
 
     /// The value, unless a commit came in between.
@@ -507,92 +505,5 @@ impl<T> fmt::Debug for Value<T> {
             .field("name", &self.body.segment().name())
             .field("holder", &holder::of_word(&self.body.lock, self.body.segment()))
             .finish_non_exhaustive()
-    }
-}
-
-/// The value's lock, held.
-struct Held<'a, T> {
-    value: &'a Value<T>,
-    me: Hold,
-    not_send: PhantomData<*const ()>,
-}
-
-impl<T> Drop for Held<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        // A forked child's copy is inert.
-        if self.value.keeper.is_mine(self.me) {
-            self.value.keeper.release(&self.value.body.lock, self.me, true);
-        }
-    }
-}
-
-/// A value that nobody else changes meanwhile, as a copy: dropping the guard commits what was changed, all at once.
-///
-/// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it. In a
-/// forked child the copy of a guard commits nothing.
-#[must_use = "dropping the guard releases the value at once"]
-pub struct ValueGuard<'a, T: Pod> {
-    copy: T,
-    changed: bool,
-    /// Whether a panic was under way when it was made: then that panic is none of its business.
-    panicking: bool,
-    /// Last, because fields are dropped in order: the lock is released after the commit.
-    held: Held<'a, T>,
-}
-
-impl<'a, T: Pod> ValueGuard<'a, T> {
-    /// The value it is a guard of.
-    pub(crate) fn value(&self) -> &'a Value<T> {
-        self.held.value
-    }
-
-    /// Gives the value up without committing anything.
-    pub fn discard(mut self) {
-        self.changed = false;
-    }
-}
-
-impl<T: Pod> Deref for ValueGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.copy
-    }
-}
-
-impl<T: Pod> DerefMut for ValueGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        self.changed = true;
-        &mut self.copy
-    }
-}
-
-impl<T: Pod> Drop for ValueGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        let Held { value, me, .. } = self.held;
-        if !value.keeper.is_mine(me) {
-            return;
-        }
-        let discards = std::thread::panicking() && !self.panicking;
-        if self.changed && !discards {
-            value.put(&self.copy);
-        } else if Value::<T>::IS_WORD {
-            let mut unchanged = T::zeroed();
-            value.copy_kept(&mut unchanged);
-            value.put(&unchanged);
-        }
-    }
-}
-
-impl<T: Pod + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValueGuard")
-            .field("value", &self.held.value.body.segment().name())
-            .field("copy", &self.copy)
-            .finish()
     }
 }

@@ -231,3 +231,30 @@ fn it_is_opened_as_what_it_was_created() {
     assert!(matches!(tagged, Err(OpenError::Parameter { parameter: "size", .. })));
     made.unlink().unwrap();
 }
+
+#[test]
+fn any_bytes_are_a_value_or_an_error() {
+    fn check<T: Integer>(value: &Value<T>, one: T) {
+        drop(value.get());
+        drop(value.fetch_add(one));
+        drop(value.set(one));
+        drop(value.update(|now| *now = one));
+    }
+    let mut seed = 7_u64;
+    for round in 0..40 {
+        let (small, word, wide) = (value(1_u16), value(1_u64), value([1_u64; 4]));
+        for body in [&small.body, &word.body, &wide.body] {
+            for field in body.slice::<std::sync::atomic::AtomicU64>(0, 10).unwrap() {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                field.store(seed ^ (seed >> 29), Ordering::Relaxed);
+            }
+            if round % 2 == 0 {
+                body.word.store(ASIDE, Ordering::Relaxed);
+            }
+        }
+        check(&small, 1);
+        check(&word, 1);
+        drop(wide.get());
+        drop(wide.update(|all| all[0] = 1));
+    }
+}

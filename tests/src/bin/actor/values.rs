@@ -41,7 +41,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         return wide(world, &value, words);
     }
     if let Some(array) = ARRAYS.with_borrow(|all| all.get(name).map(Rc::clone)) {
-        return ranging(&array, words);
+        return ranging(world, &array, words);
     }
     if let Some(count) = RAW_COUNTS.with_borrow(|all| all.get(name).map(Rc::clone)) {
         return raw_counting(&count, words);
@@ -165,7 +165,7 @@ fn raw_ranging(array: &RawArray<u32>, words: &[&str]) -> Option<Next> {
     }
 }
 
-fn ranging(array: &Array<u32>, words: &[&str]) -> Option<Next> {
+fn ranging(world: &World, array: &Array<u32>, words: &[&str]) -> Option<Next> {
     match *words {
         ["get_each", _] => {
             let each: Result<Vec<u32>, _> = (0..array.len()).map(|index| array.get(index)).collect();
@@ -175,6 +175,18 @@ fn ranging(array: &Array<u32>, words: &[&str]) -> Option<Next> {
         ["fill", _, from, to, n] => {
             let filled = array.update(number(from)..number(to), |part| part.fill(number(n)));
             Some(report(&filled.map(|()| "")))
+        }
+        ["keep", _, from, to, n] => {
+            let filled = array.update(number(from)..number(to), |part| {
+                part.fill(number(n));
+                say("ok");
+                session(world)
+            });
+            Some(match filled {
+                Ok(Next::Release) => done(()).unwrap_or(Next::Command),
+                Ok(next) => next,
+                Err(error) => report::<&str, _>(&Err(error)),
+            })
         }
         ["set", _, index, n] => Some(report(&array.set(number(index), number(n)).map(|()| ""))),
         ["fill_timeout", _, from, to, n, ms] => {
