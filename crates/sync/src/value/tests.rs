@@ -170,30 +170,30 @@ fn the_number_that_means_aside_is_a_number_like_any_other() {
 fn nothing_is_lost_between_guards_updates_and_integer_operations() {
     // Around the number that means aside, so that every way of writing takes its turn.
     let value = value(ASIDE - 4000);
+    let add = || {
+        value.fetch_add(1).unwrap();
+    };
+    let exchange = || {
+        let mut seen = value.get().unwrap();
+        while let Err(now) = value.compare_exchange(seen, seen + 1).unwrap() {
+            seen = now;
+        }
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..2000).for_each(|_| *value.acquire().unwrap() += 1));
-        scope.spawn(|| (0..2000).for_each(|_| value.update(|n| *n += 1).unwrap()));
-        scope.spawn(|| {
-            for _ in 0..2000 {
-                value.fetch_add(1).unwrap();
-            }
-        });
-        scope.spawn(|| {
-            for _ in 0..2000 {
-                let mut seen = value.get().unwrap();
-                while let Err(now) = value.compare_exchange(seen, seen + 1).unwrap() {
-                    assert!(now > seen);
-                    seen = now;
-                }
-            }
-        });
+        let writers = [
+            scope.spawn(|| (0..2000).for_each(|_| *value.acquire().unwrap() += 1)),
+            scope.spawn(|| (0..2000).for_each(|_| value.update(|n| *n += 1).unwrap())),
+            scope.spawn(|| (0..2000).for_each(|_| add())),
+            scope.spawn(|| (0..2000).for_each(|_| exchange())),
+        ];
         let mut last = 0;
-        while last != ASIDE + 4000 {
+        while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
             let now = value.get().unwrap();
             assert!(now >= last && (ASIDE - 4000..=ASIDE + 4000).contains(&now), "{now:x} after {last:x}");
             last = now;
         }
     });
+    assert_eq!(value.get().unwrap(), ASIDE + 4000);
 }
 
 #[test]
