@@ -18,5 +18,5 @@ pub mod witness;
 
 pub use actor::{Actor, program, signal_of};
 pub use scratch::Scratch;
-pub use shell::{can_unshare, in_own_shm, note, run};
+pub use shell::{can_unshare, in_own_shm, note, python, run};
 pub use watchdog::{Watchdog, until};

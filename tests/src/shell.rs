@@ -17,6 +17,20 @@ pub fn run(command: &mut Command) -> String {
     out.into_owned()
 }
 
+/// Python, whose `multiprocessing` shares memory with us.
+///
+/// # Panics
+/// When there is none: these tests are not to be skipped unnoticed.
+#[must_use]
+pub fn python() -> Command {
+    let found = Command::new("python3").arg("--version").output();
+    assert!(
+        found.is_ok_and(|output| output.status.success()),
+        "this test needs python3 on the PATH: install it (for example `apt-get install python3`)"
+    );
+    Command::new("python3")
+}
+
 /// Whether this user may make kernel namespaces; says so if not, and the test is to be skipped.
 #[must_use]
 pub fn can_unshare(options: &[&str]) -> bool {

@@ -5,8 +5,8 @@
 mod cli;
 
 use cli::{is_empty, run};
-use procession::{Latch, Lock, Namespace, Process, Queue, gc};
-use serde_json::Value;
+use procession::{Latch, Lock, Namespace, Process, Queue, SharedMemory, gc};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
 
@@ -60,6 +60,18 @@ fn an_empty_namespace_has_a_heading_and_no_rows() {
     let said = place.run(&["ls"]);
     assert_eq!((said.code(), said.stdout.lines().count()), (Some(0), 1), "{said:?}");
     assert!(place.json().is_empty());
+}
+
+#[test]
+fn shared_memory_is_listed_and_removed_as_what_it_is() {
+    let place = Place::new("memory");
+    let options = SharedMemory::options().namespace(&place.0).size(1000);
+    let memory = options.create("frames").unwrap();
+    let records = place.json();
+    assert_eq!((&records[0]["kind"], &records[0]["name"]), (&json!("shared-memory"), &json!("frames")));
+    assert_eq!(records[0]["bytes"], 4096 + 1000);
+    assert_eq!(place.run(&["rm", "frames"]).code(), Some(0));
+    assert!(place.json().is_empty() && !memory.is_orphaned());
 }
 
 #[test]

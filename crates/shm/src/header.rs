@@ -80,6 +80,12 @@ impl Kind {
     pub const RWLOCK: Self = Self(25);
     /// `procession::Condition`.
     pub const CONDITION: Self = Self(26);
+    /// `procession::RawValue`.
+    pub const RAW_VALUE: Self = Self(27);
+    /// `procession::RawArray`.
+    pub const RAW_ARRAY: Self = Self(28);
+    /// `procession::SharedMemory`.
+    pub const SHARED_MEMORY: Self = Self(29);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -100,6 +106,9 @@ impl Kind {
             Self::ARRAY => "array",
             Self::RWLOCK => "rwlock",
             Self::CONDITION => "condition",
+            Self::RAW_VALUE => "raw-value",
+            Self::RAW_ARRAY => "raw-array",
+            Self::SHARED_MEMORY => "shared-memory",
             _ => "unknown",
         }
     }

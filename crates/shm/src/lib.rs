@@ -12,6 +12,7 @@ mod inventory;
 mod namespace;
 pub mod object;
 mod owner;
+mod plain;
 mod registry;
 mod segment;
 mod shared;
@@ -24,6 +25,7 @@ pub use inventory::{Entry, list_all};
 pub use namespace::Namespace;
 pub use object::{Handle, Object, Placement, Segment};
 pub use owner::OwnerId;
+pub use plain::PlainFile;
 pub use registry::{
     DEFAULT_SLOTS, Myself, Participant, Registration, Unknowable, leave, register, register_with_slots,
     set_process_name,

@@ -32,6 +32,13 @@ pub trait Object: Sized {
     fn check(_: &Self::Settings) -> Result<(), &'static str> {
         Ok(())
     }
+    /// What is impossible about them for an object that does not exist yet: those who open one need not say everything.
+    ///
+    /// # Errors
+    /// In words.
+    fn check_new(_: &Self::Settings) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// The header it is created with, and that an opener compares.
     fn shape(settings: &Self::Settings) -> Shape;
     /// Fills a zeroed body before anybody else can see it.
@@ -132,6 +139,7 @@ pub fn open_or_create<O: Object>(
 }
 
 fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
+    O::check_new(settings).map_err(|what| OpenError::Impossible { object: name.to_owned(), what })?;
     let namespace = place.namespace()?;
     let registration = registry::register(&namespace)?;
     let object = ObjectName { namespace: &namespace, name };

@@ -5,12 +5,16 @@
 //! | `lock` | see `lock_word.rs` | one at a time writes |
 //! | `log` | holder of `lock` | number of updates · 2, + 1 while the log holds an update to be applied. **Its store commits** |
 //! | `log_start`, `log_len` | holder of `lock`, while nothing is pending | the range that the log is about |
-//! | elements | holder of `lock`; atomically by anybody (`fetch_add`) | a word each |
-//! | logged words | holder of `lock`, while nothing is pending | the new elements of the range |
+//! | elements | holder of `lock` | an atomic each, as wide as the element. **Storing a single one commits** |
+//! | logged elements | holder of `lock`, while nothing is pending | the new elements of the range |
 //!
-//! An update is written to the log, committed, copied from the log to the elements, and then the log is empty again.
-//! Whoever acquires the lock finishes what it finds pending. A reader that finds an update pending reads the log where
-//! the log speaks of its element: so everybody sees the update from its commit on, also when its writer is dead.
+//! A change of one element is one store. An update of several is written to the log, committed, copied from the log to the
+//! elements, and then the log is empty again. Whoever acquires the lock finishes what it finds pending. A reader that
+//! finds an update pending reads the log where the log speaks of its element: so everybody sees the update from its
+//! commit on, also when its writer is dead.
+//!
+//! All who write hold the lock, `fetch_add` too: an addition that went past an update under way would be written over when
+//! that is applied, and there is no bit in an element to keep it out by.
 //!
 //! # Orderings
 //! Edge `array.commit`: the Release store of `log` meets the Acquire load of a reader. Edge `array.reuse`: a Release
@@ -20,22 +24,27 @@
 //! # If a process dies
 //! | killed | left behind | put right by |
 //! |---|---|---|
+//! | having stored a single element | the change | nothing: it is whole |
 //! | writing the log | garbage in the log, nothing pending | nothing: the next update writes over it |
 //! | after the commit, before all is applied | an update pending | readers read the log; the next holder of `lock` applies it |
 //! | after it is applied, before the log is emptied | the same | the same: applying twice is applying once |
 //! | finishing the update of another | the same | the same |
 
+#[cfg(test)]
+mod tests;
+
+use crate::cells::{Cells, from_word, stride, to_word};
+use crate::integer::integer_operations;
 use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
-use crate::value::{Integer, from_word, to_word};
-use crate::{Holder, LockError, holder};
+use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 shm_struct! {
@@ -53,12 +62,20 @@ shm_struct! {
 const ELEMENTS: usize = size_of::<ArrayBody>();
 /// In `log`: an update is to be applied.
 const PENDING: u64 = 1;
+/// How often a reader tries before it keeps the writers out.
+const TRIES: u32 = 64;
+/// More than an address space has.
+const MOST_BYTES: u64 = 1 << 47;
 
 /// A fixed number of elements between processes, of at most 8 bytes each.
 ///
-/// Every element is whole at every instant, and reading one waits for nobody. [`update`](Self::update) changes a range
-/// as one: all of it from one instant on, or, if the process is killed before, nothing. Each element takes 16 bytes of
-/// shared memory; an operation costs by the range it is about, not by the array.
+/// Every element is whole at every instant, and reading one takes no lock. All that writes takes the array's lock: a
+/// change of one element is one step, and [`update`](Self::update) changes a range as one: all of it from one instant on,
+/// or, if the process is killed before, nothing. An operation costs by the range it is about, not by the array.
+///
+/// An element takes twice its own size of shared memory: the second half is for the update that is being committed.
+/// Integers that are to be counted without a lock, and without updates of ranges, belong into a
+/// [`RawArray`](crate::RawArray).
 ///
 /// ```
 /// use procession_sync::Array;
@@ -101,7 +118,7 @@ impl<T> Default for ArrayOptions<T> {
 }
 
 impl<T> ArrayOptions<T> {
-    /// How many elements it has, all zero at first; none unless said. Those who open it need not say.
+    /// How many elements it has, all zero at first, and at least one. Those who open it need not say.
     #[must_use]
     pub fn len(mut self, elements: usize) -> Self {
         self.settings.len = Some(elements as u64);
@@ -122,15 +139,22 @@ impl<T: Pod> Object for Array<T> {
     type Body = ArrayBody;
     type Settings = ArraySettings;
 
+    fn check(settings: &ArraySettings) -> Result<(), &'static str> {
+        check_len(settings.len, 2 * stride(size_of::<T>()))
+    }
+
+    fn check_new(settings: &ArraySettings) -> Result<(), &'static str> {
+        check_new_len(settings.len)
+    }
+
     fn shape(settings: &ArraySettings) -> Shape {
-        const { assert!(size_of::<T>() <= 8, "an element of an Array has at most 8 bytes") };
+        const { assert!(size_of::<T>() <= 8, "an element of an Array has at most 8 bytes: use a RawArray") };
         let len = Parameter { name: "len", value: settings.len.unwrap_or(0), asked: settings.len.is_some() };
         let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
         let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
-        // More than any memory is the kernel's to refuse.
-        let body_len = len.value.saturating_mul(16).saturating_add(ELEMENTS as u64).min(1 << 60);
+        let bytes = usize::try_from(len.value).ok().and_then(Self::body_len).unwrap_or(usize::MAX);
         let parameters = [len, size, Parameter::default(), Parameter::default()];
-        Shape { kind: Kind::ARRAY, body_len, parameters, element: Some(tag), codec: 0 }
+        Shape { kind: Kind::ARRAY, body_len: bytes as u64, parameters, element: Some(tag), codec: 0 }
     }
 
     fn initialise(_: &ArrayBody, _: &ArraySettings) {}
@@ -142,13 +166,27 @@ impl<T: Pod> Object for Array<T> {
     fn attach(body: Shared<ArrayBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
         let len = usize::try_from(segment.header().parameters[0]).ok();
-        let fits = |len: &usize| {
-            len.checked_mul(2).is_some_and(|words| body.slice::<AtomicU64>(ELEMENTS, words).is_some())
+        let has_room = |&len: &usize| {
+            Self::body_len(len).is_some_and(|bytes| body.slice::<AtomicU8>(0, bytes).is_some())
         };
         let len =
-            len.filter(fits).ok_or_else(|| segment.corrupt("the body is too small for its elements"))?;
+            len.filter(has_room).ok_or_else(|| segment.corrupt("the body is too small for its elements"))?;
         Ok(Self { keeper: Keeper::new(segment), len, body, elements: PhantomData })
     }
+}
+
+/// What is impossible about a number of elements of which each takes `each` bytes.
+pub(crate) fn check_len(len: Option<u64>, each: usize) -> Result<(), &'static str> {
+    match len {
+        Some(0) => Err("an array without elements"),
+        Some(len) if len > MOST_BYTES / each as u64 => Err("an array larger than any memory"),
+        _ => Ok(()),
+    }
+}
+
+/// The same for an array that does not exist yet.
+pub(crate) fn check_new_len(len: Option<u64>) -> Result<(), &'static str> {
+    if len.is_some() { Ok(()) } else { Err("an array without elements: say how many by `.len()`") }
 }
 
 /// Why an operation on an array failed; then it has changed nothing.
@@ -177,37 +215,36 @@ impl<T: Pod> Array<T> {
         self.len
     }
 
-    /// Whether it has no elements.
+    /// Whether it has no elements: never, but a slice would ask.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// An element. Nobody is waited for.
+    /// An element. No writer, alive or dead, is waited for, unless 64 updates in a row came in between.
     ///
     /// # Errors
-    /// [`ArrayError::OutOfRange`].
+    /// [`ArrayError::OutOfRange`]; [`ArrayError::Lock`] only in that last case.
+    #[inline]
     pub fn get(&self, index: usize) -> Result<T, ArrayError> {
-        let [element, logged] = self.words();
-        let element =
-            element.get(index).ok_or_else(|| self.out_of_range(&(index..index.saturating_add(1))))?;
-        loop {
+        let elements = self.elements();
+        for _ in 0..TRIES {
             // SYNC: array.commit.
             let log = self.body.log.load(Ordering::Acquire);
+            let element = elements.load(index, Ordering::Acquire).ok_or_else(|| self.no_such(index))?;
             if log & PENDING == 0 {
-                return Ok(from_word(element.load(Ordering::Acquire)));
+                return Ok(from_word(element));
             }
             let (start, len) = self.pending();
-            let word = match index.checked_sub(start).filter(|&at| at < len).and_then(|at| logged.get(at)) {
-                Some(word) => word.load(Ordering::Relaxed),
-                None => element.load(Ordering::Acquire),
-            };
+            let logged = index.checked_sub(start).filter(|&at| at < len);
+            let newer = logged.and_then(|at| self.logged().load(at, Ordering::Relaxed));
             // SYNC: array.reuse.
             fence(Ordering::Acquire);
             if self.body.log.load(Ordering::Relaxed) == log {
-                return Ok(from_word(word));
+                return Ok(from_word(newer.unwrap_or(element)));
             }
         }
+        self.change(index, |_| None)
     }
 
     /// Makes an element `value`.
@@ -215,7 +252,7 @@ impl<T: Pod> Array<T> {
     /// # Errors
     /// As [`update`](Self::update).
     pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError> {
-        self.write(index, &[value])
+        self.change(index, |_| Some(value)).map(drop)
     }
 
     /// A range of elements, as it was at one instant: writers are kept out meanwhile.
@@ -224,11 +261,21 @@ impl<T: Pod> Array<T> {
     /// As [`update`](Self::update).
     pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ArrayError> {
         self.check(&range)?;
+        let mut part = vec![T::zeroed(); range.len()];
+        self.read_into(range.start, &mut part)?;
+        Ok(part)
+    }
+
+    /// As many elements as `part` has room for, from `start` on, as they were at one instant.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn read_into(&self, start: usize, part: &mut [T]) -> Result<(), ArrayError> {
+        self.check(&(start..start.saturating_add(part.len())))?;
         let held = self.hold(Deadline::NEVER)?;
-        let elements = self.elements(&range).iter().map(|word| from_word(word.load(Ordering::Acquire)));
-        let elements = elements.collect();
+        self.copy_out(start, part);
         drop(held);
-        Ok(elements)
+        Ok(())
     }
 
     /// Makes the elements from `start` on `values`, all at once.
@@ -236,7 +283,11 @@ impl<T: Pod> Array<T> {
     /// # Errors
     /// As [`update`](Self::update).
     pub fn write(&self, start: usize, values: &[T]) -> Result<(), ArrayError> {
-        self.update(start..start.saturating_add(values.len()), |part| part.copy_from_slice(values))
+        self.check(&(start..start.saturating_add(values.len())))?;
+        let held = self.hold(Deadline::NEVER)?;
+        self.commit(start, values);
+        drop(held);
+        Ok(())
     }
 
     /// Changes a range: all of what `change` does to its copy is committed at once when it returns; nothing of it if it
@@ -294,8 +345,8 @@ impl<T: Pod> Array<T> {
     ) -> Result<R, ArrayError> {
         self.check(&range)?;
         let held = self.hold(deadline)?;
-        let elements = self.elements(&range).iter();
-        let mut part: Vec<T> = elements.map(|word| from_word(word.load(Ordering::Acquire))).collect();
+        let mut part = vec![T::zeroed(); range.len()];
+        self.copy_out(range.start, &mut part);
         let result = change(&mut part);
         // The child of a fork inside `change` returns from here too, and must not commit.
         if self.keeper.is_mine(held.me) {
@@ -304,16 +355,48 @@ impl<T: Pod> Array<T> {
         Ok(result)
     }
 
-    /// Writes the log, commits it and applies it, for the holder of the lock.
+    /// Changes one element, unless `change` says `None`; what it was.
+    fn change(&self, index: usize, change: impl Fn(T) -> Option<T>) -> Result<T, ArrayError> {
+        self.check(&(index..index.saturating_add(1)))?;
+        let held = self.hold(Deadline::NEVER)?;
+        let word = self.elements().load(index, Ordering::Relaxed).ok_or_else(|| self.no_such(index))?;
+        let old = from_word(word);
+        if let Some(new) = change(old) {
+            self.commit(index, &[new]);
+        }
+        drop(held);
+        Ok(old)
+    }
+
+    /// Copies elements out, for the holder of the lock: nobody writes them.
+    fn copy_out(&self, start: usize, part: &mut [T]) {
+        // As they lie there, if they lie close.
+        let close = size_of::<T>() == stride(size_of::<T>());
+        let offset = ELEMENTS + start * stride(size_of::<T>());
+        if close && self.body.copy_out(offset, bytemuck::cast_slice_mut(part)) {
+            return;
+        }
+        let elements = self.elements();
+        for (index, element) in part.iter_mut().enumerate() {
+            *element = from_word(elements.load(start + index, Ordering::Relaxed).unwrap_or_default());
+        }
+    }
+
+    /// Makes the elements from `start` on `part`, for the holder of the lock: through the log, if they are several.
     fn commit(&self, start: usize, part: &[T]) {
-        let [_, logged] = self.words();
+        if let [single] = part {
+            self.elements().store(start, to_word(single), Ordering::Release);
+            crash_point("array.stored");
+            return;
+        }
         let next = (self.body.log.load(Ordering::Relaxed) & !PENDING).wrapping_add(2);
         // SYNC: array.reuse.
         fence(Ordering::Release);
         self.body.log_start.store(start as u64, Ordering::Relaxed);
         self.body.log_len.store(part.len() as u64, Ordering::Relaxed);
-        for (word, value) in logged.iter().zip(part) {
-            word.store(to_word(value), Ordering::Relaxed);
+        let logged = self.logged();
+        for (index, value) in part.iter().enumerate() {
+            logged.store(index, to_word(value), Ordering::Relaxed);
             crash_point("array.logging");
         }
         // SYNC: array.commit.
@@ -329,11 +412,10 @@ impl<T: Pod> Array<T> {
             return;
         }
         let (start, len) = self.pending();
-        let [elements, logged] = self.words();
+        let (elements, logged) = (self.elements(), self.logged());
         // A range that cannot be is cut where the array ends.
-        let range = elements.get(start..).unwrap_or_default();
-        for (element, word) in range.iter().zip(logged).take(len) {
-            element.store(word.load(Ordering::Relaxed), Ordering::Release);
+        for (index, at) in (start..self.len).zip(0..len) {
+            elements.store(index, logged.load(at, Ordering::Relaxed).unwrap_or_default(), Ordering::Release);
             crash_point("array.applying");
         }
         self.body.log.store(log & !PENDING, Ordering::Release);
@@ -355,16 +437,30 @@ impl<T: Pod> Array<T> {
         Ok(held)
     }
 
-    /// The elements, and the words of the log.
-    fn words(&self) -> [&[AtomicU64]; 2] {
-        // There always are so many: `attach` has looked.
-        let all: &[AtomicU64] = self.body.slice(ELEMENTS, 2 * self.len).unwrap_or_default();
-        let (elements, logged) = all.split_at(self.len.min(all.len()));
-        [elements, logged]
+    /// How many bytes the body of an array of `len` elements has.
+    fn body_len(len: usize) -> Option<usize> {
+        Self::log_offset(len)?.checked_add(len.checked_mul(stride(size_of::<T>()))?)
     }
 
-    fn elements(&self, range: &Range<usize>) -> &[AtomicU64] {
-        self.words()[0].get(range.clone()).unwrap_or_default()
+    /// Where the log of an array of `len` elements begins: on a cache line of its own.
+    fn log_offset(len: usize) -> Option<usize> {
+        len.checked_mul(stride(size_of::<T>()))?.checked_next_multiple_of(64)?.checked_add(ELEMENTS)
+    }
+
+    #[inline]
+    fn elements(&self) -> Cells<'_> {
+        // There always are so many: `attach` has looked.
+        Cells::of(&self.body, ELEMENTS, size_of::<T>(), self.len).unwrap_or_default()
+    }
+
+    #[inline]
+    fn logged(&self) -> Cells<'_> {
+        let offset = Self::log_offset(self.len).unwrap_or(usize::MAX);
+        Cells::of(&self.body, offset, size_of::<T>(), self.len).unwrap_or_default()
+    }
+
+    fn no_such(&self, index: usize) -> ArrayError {
+        self.out_of_range(&(index..index.saturating_add(1)))
     }
 
     fn check(&self, range: &Range<usize>) -> Result<(), ArrayError> {
@@ -378,29 +474,22 @@ impl<T: Pod> Array<T> {
 }
 
 impl<T: Integer> Array<T> {
-    /// Adds to an element, wrapping around, without the lock; what it was before. Not for elements that somebody
-    /// updates at the same time: the update would not see it.
+    /// Makes an element `new` if it is `current`; otherwise the inner error says what it is instead.
     ///
     /// # Errors
-    /// [`ArrayError::OutOfRange`]; [`ArrayError::Lock`] only when a dead holder's update must be finished first.
-    pub fn fetch_add(&self, index: usize, n: T) -> Result<T, ArrayError> {
-        let range = index..index.saturating_add(1);
-        self.check(&range)?;
-        if self.body.log.load(Ordering::Acquire) & PENDING != 0 {
-            drop(self.hold(Deadline::NEVER)?);
-        }
-        let element = self.elements(&range).first().ok_or_else(|| self.out_of_range(&range))?;
-        let (n, mut word) = (to_word(&n), element.load(Ordering::Relaxed));
-        loop {
-            let sum: T = from_word(word.wrapping_add(n));
-            match element.compare_exchange_weak(word, to_word(&sum), Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => word = now,
-            }
-        }
-        crash_point("array.fetched");
-        Ok(from_word(word))
+    /// As [`update`](Self::update).
+    pub fn compare_exchange(&self, index: usize, current: T, new: T) -> Result<Result<T, T>, ArrayError> {
+        let was = self.change(index, |old| (old == current).then_some(new))?;
+        Ok(if was == current { Ok(was) } else { Err(was) })
     }
+}
+
+integer_operations! {
+    /// In one step, under the array's lock.
+    Array(index) -> Result<T, ArrayError>;
+    ///
+    /// # Errors
+    /// As [`update`](Array::update).
 }
 
 impl<T> Clone for Array<T> {
@@ -431,75 +520,6 @@ impl<T> Drop for Held<'_, T> {
         // A forked child's copy is inert.
         if self.array.keeper.is_mine(self.me) {
             self.array.keeper.release(&self.array.body.lock, self.me, true);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Array, ArrayError, PENDING};
-    use crate::LockError;
-    use procession_shm::Namespace;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::Ordering;
-
-    fn array(len: usize) -> Array<u32> {
-        Array::options().namespace(&Namespace::private()).len(len).anonymous().unwrap()
-    }
-
-    #[test]
-    fn elements_and_ranges_come_back_as_they_went_in() {
-        let array = array(10);
-        array.write(2, &[1, 2, 3]).unwrap();
-        array.set(9, u32::MAX).unwrap();
-        assert_eq!((array.fetch_add(9, 2).unwrap(), array.get(9).unwrap()), (u32::MAX, 1));
-        assert_eq!(array.read(0..10).unwrap(), [0, 0, 1, 2, 3, 0, 0, 0, 0, 1]);
-        assert_eq!(array.update(3..5, |part| part.iter().sum::<u32>()).unwrap(), 5);
-        assert_eq!(array.read(4..4).unwrap(), []);
-        let nested = array.update(0..1, |_| {
-            matches!(array.try_update(1..2, |_| ()), Err(ArrayError::Lock(LockError::WouldBlock)))
-        });
-        assert!(nested.unwrap());
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        let array = array(3);
-        let backwards = std::ops::Range { start: 2, end: 1 };
-        for range in [0..4, 4..4, backwards, 0..usize::MAX] {
-            assert!(matches!(array.read(range), Err(ArrayError::OutOfRange { len: 3, .. })));
-        }
-        assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { start: 3, end: 4, len: 3 })));
-        assert!(matches!(array.set(usize::MAX, 1), Err(ArrayError::OutOfRange { .. })));
-        assert!(self::array(0).is_empty());
-        let huge = Array::<u64>::options().namespace(&Namespace::private()).len(usize::MAX).anonymous();
-        assert!(huge.is_err());
-    }
-
-    #[test]
-    fn a_panic_changes_nothing() {
-        let array = array(4);
-        let panicked = catch_unwind(AssertUnwindSafe(|| {
-            array.update(0..4, |part| {
-                part.fill(7);
-                panic!("changing it");
-            })
-        }));
-        assert!(panicked.is_err());
-        assert_eq!(array.read(0..4).unwrap(), [0; 4]);
-    }
-
-    #[test]
-    fn a_pending_log_of_any_range_is_read_and_applied_within_bounds() {
-        for (start, len) in [(1, 2), (3, u64::MAX), (u64::MAX, 5), (4, 1)] {
-            let array = array(4);
-            array.words()[1].iter().for_each(|word| word.store(9, Ordering::Relaxed));
-            array.body.log_start.store(start, Ordering::Relaxed);
-            array.body.log_len.store(len, Ordering::Relaxed);
-            array.body.log.store(6 | PENDING, Ordering::Relaxed);
-            let seen: Vec<u32> = (0..4).map(|index| array.get(index).unwrap()).collect();
-            assert_eq!(array.read(0..4).unwrap(), seen);
-            assert_eq!(array.body.log.load(Ordering::Relaxed), 6);
         }
     }
 }

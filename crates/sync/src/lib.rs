@@ -6,6 +6,7 @@
 
 mod array;
 mod barrier;
+mod cells;
 mod condition;
 mod deadlock;
 mod event;
@@ -13,6 +14,7 @@ mod eventcount;
 mod fault;
 mod gate;
 mod holder;
+mod integer;
 mod keeper;
 mod latch;
 mod lock;
@@ -20,9 +22,12 @@ mod lock_word;
 mod once;
 mod patience;
 mod permit_cells;
+mod raw_array;
+mod raw_value;
 mod rlock;
 mod rwlock;
 mod semaphore;
+mod shared_memory;
 mod thread_tag;
 mod value;
 
@@ -34,6 +39,7 @@ pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use fault::SyncFault;
+pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
@@ -41,10 +47,13 @@ pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
 pub use patience::{Nap, Patience};
+pub use raw_array::{RawArray, RawArrayOptions};
+pub use raw_value::{RawValue, RawValueOptions};
 pub use rlock::{RLock, RLockGuard, RLockOptions};
 pub use rwlock::{READERS, ReadGuard, RwLock, RwLockOptions, WriteGuard};
 pub use semaphore::{
     BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
     SemaphoreOptions,
 };
-pub use value::{Integer, Value, ValueGuard, ValueOptions};
+pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
+pub use value::{Value, ValueGuard, ValueOptions};

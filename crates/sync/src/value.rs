@@ -1,7 +1,7 @@
 //! A small piece of plain data between processes, that is never half-written.
 //!
-//! A value of at most 8 bytes is one word (`word`), and everything commits by one CAS of it. A larger one has two
-//! copies behind the body:
+//! Two copies lie behind the body, and `version` says which of them is the value. A value of at most 8 bytes has also a
+//! word of its own, `word`, which is the value unless it says `ASIDE`: then the copies are looked at.
 //!
 //! | word | written by | meaning |
 //! |---|---|---|
@@ -9,38 +9,49 @@
 //! | `version` | holder of `lock` | how many commits there were; its lowest bit says which copy is the value. **Its store commits** |
 //! | copy `version & 1` | nobody | the value |
 //! | the other copy | holder of `lock` | what the next commit will make the value |
-//! | `word` | CAS: holder of `lock`, and `fetch_*` of anybody | a value of at most 8 bytes |
+//! | `word`, if not `ASIDE` | CAS, by anybody | a value of at most 8 bytes. **The CAS commits** |
+//! | `word` = `ASIDE` | holder of `lock` | the value is aside, in the copies: a guard or an update has taken it, or it happens to be the number that `ASIDE` is. **Storing the new value commits** |
+//!
+//! So `fetch_add` and the like are one CAS and take no lock; and while somebody holds the value, they find `ASIDE`, a CAS
+//! that was on its way fails, and they wait for the lock like everybody who writes. That is all that keeps the two kinds
+//! of change apart.
 //!
 //! # Orderings
 //! Edge `value.commit`: the Release store of `version` meets the Acquire load of a reader, so that the copy is whole.
 //! Edge `value.reuse`: the Release fence before the spare copy is touched meets the reader's Acquire fence after its
 //! copying: a reader that saw one word of a later build sees that `version` has moved, and tries again. The copies
-//! are read and written word by word, Relaxed. `word` is AcqRel.
+//! are read and written word by word, Relaxed. Edge `value.aside`: who reads `ASIDE` (Acquire) sees the copy that was
+//! committed before it was written (Release). A reader of the copies looks at `word` once more before it looks at
+//! `version` again: at that instant the value was aside, and it was this copy.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
 //! |---|---|---|
 //! | holding `lock`, building | half a value in the spare copy | nothing: the next writer builds it anew |
 //! | after the commit, before the release | the new value; a dead owner of `lock` | any waiter, as for every lock |
+//! | putting the value aside, before `ASIDE` is written | a copy of it that nobody looks at | nothing |
+//! | having put it aside, before the commit | the old value in the copies; `ASIDE`; a dead owner of `lock` | readers read the copy; the next who writes takes the lock over, and puts the value back into `word` |
 //!
 //! The lock is taken over from the dead without a word, because at every instant the value is whole. Readers do not
 //! look at the lock, and so never wait for a dead writer; only a reader that lost to 64 commits in a row takes it.
 
-mod integer;
+mod guard;
 #[cfg(test)]
 mod tests;
 
-pub use integer::Integer;
+pub use guard::ValueGuard;
 
+use self::guard::Held;
+use crate::cells::{from_word, load_words, store_words, to_word};
+use crate::integer::integer_operations;
 use crate::keeper::{Keeper, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
-use crate::{Holder, LockError, holder};
+use crate::lock_word::{Claim, LockWord};
+use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -48,6 +59,9 @@ use std::time::Duration;
 const MAX_BYTES: usize = 4096;
 /// How often a reader tries before it keeps the writers out.
 const TRIES: u32 = 64;
+/// In `word`: the value is in the copies. Any number would do that few values are; this one is no number as a float, and
+/// nothing that has less than 8 bytes.
+const ASIDE: u64 = 0xfff5_3a1e_d0c3_7b69;
 
 shm_struct! {
     #[doc(hidden)]
@@ -65,9 +79,12 @@ const COPIES: usize = size_of::<ValueBody>();
 /// A value between processes: plain data of at most 4 KiB, of which everybody sees all of an update or nothing.
 ///
 /// `T` is any [`bytemuck::Pod`] type: integers, floats, arrays and `repr(C)` structs of them. Reading takes no lock.
-/// Writing takes the value's own lock; when a writer is killed, what it had not committed never happened, and nobody
-/// is told: there is nothing to put right. Integers can also be changed without the lock, by
-/// [`fetch_add`](Self::fetch_add) and its friends.
+/// Changing it under a guard or by [`update`](Self::update) takes the value's own lock; when a writer is killed, what it
+/// had not committed never happened, and nobody is told: there is nothing to put right.
+///
+/// What has at most 8 bytes is [set](Self::set) without the lock, and integers are changed without it by
+/// [`fetch_add`](Self::fetch_add) and its friends. They wait only while somebody has a guard, or is inside `update`:
+/// every change is made to what the one before it left.
 ///
 /// ```
 /// use procession_sync::Value;
@@ -78,7 +95,7 @@ const COPIES: usize = size_of::<ValueBody>();
 /// assert_eq!(range.get()?, [-1.0, 2.0]);
 ///
 /// let hits: Value<u64> = Value::options().namespace(&namespace).create("hits")?;
-/// hits.fetch_add(5);
+/// hits.fetch_add(5)?;
 /// {
 ///     let mut guard = hits.acquire()?;
 ///     *guard *= 2;
@@ -163,6 +180,7 @@ impl<T: Pod> Object for Value<T> {
 
     fn initialise(body: &ValueBody, settings: &ValueSettings<T>) {
         if let (true, Some(value)) = (Self::IS_WORD, &settings.initial) {
+            // If that happens to be `ASIDE`, it is: in the first copy, like every initial value.
             body.word.store(to_word(value), Ordering::Relaxed);
         }
     }
@@ -171,7 +189,7 @@ impl<T: Pod> Object for Value<T> {
         if let (Some(value), Some(words)) =
             (&settings.initial, mapping.slice(HEADER_LEN + COPIES, Self::WORDS))
         {
-            store(words, bytemuck::bytes_of(value));
+            store_words(words, bytemuck::bytes_of(value), || ());
         }
     }
 
@@ -189,12 +207,12 @@ impl<T: Pod> Object for Value<T> {
 }
 
 impl<T: Pod> Value<T> {
-    /// Whether it is one word, and has no copies.
+    /// Whether it has a word of its own.
     const IS_WORD: bool = size_of::<T>() <= 8;
     /// How many words a copy takes.
     const WORDS: usize = {
         assert!(size_of::<T>() <= MAX_BYTES, "a Value holds at most 4 KiB: use an Array, or SharedMemory");
-        if Self::IS_WORD { 0 } else { size_of::<T>().div_ceil(8) }
+        if Self::IS_WORD { 1 } else { size_of::<T>().div_ceil(8) }
     };
 
     /// The value. No writer, alive or dead, is waited for, unless 64 commits in a row came in between.
@@ -204,7 +222,7 @@ impl<T: Pod> Value<T> {
     #[inline]
     pub fn get(&self) -> Result<T, LockError> {
         for _ in 0..TRIES {
-            if let Some((value, _)) = self.read() {
+            if let Some(value) = self.read() {
                 return Ok(value);
             }
         }
@@ -213,18 +231,23 @@ impl<T: Pod> Value<T> {
 
     #[cold]
     fn get_locked(&self) -> Result<T, LockError> {
-        let held = self.hold(Deadline::NEVER)?;
-        let (value, _) = self.current();
-        drop(held);
-        Ok(value)
+        let _held = self.hold(Deadline::NEVER)?;
+        Ok(match self.body.word.load(Ordering::Acquire) {
+            word if Self::IS_WORD && word != ASIDE => from_word(word),
+            _ => {
+                let mut value = T::zeroed();
+                self.copy_kept(&mut value);
+                value
+            }
+        })
     }
 
-    /// Makes it `value`.
+    /// Makes it `value`; without the lock if that has at most 8 bytes and nobody has a guard or is in an update.
     ///
     /// # Errors
     /// As [`update`](Self::update).
     pub fn set(&self, value: T) -> Result<(), LockError> {
-        self.update(|current| *current = value)
+        self.set_until(value, Deadline::NEVER)
     }
 
     /// Makes it `value` if nobody is changing it now.
@@ -232,7 +255,7 @@ impl<T: Pod> Value<T> {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
     pub fn try_set(&self, value: T) -> Result<(), LockError> {
-        self.try_update(|current| *current = value)
+        self.set_until(value, Deadline::PASSED).map_err(would_block)
     }
 
     /// Makes it `value`, waiting at most `timeout` for those who are changing it.
@@ -240,19 +263,17 @@ impl<T: Pod> Value<T> {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
     pub fn set_timeout(&self, value: T, timeout: Duration) -> Result<(), LockError> {
-        self.update_timeout(|current| *current = value, timeout)
+        self.set_until(value, Deadline::after(timeout))
     }
 
     /// Changes the value: all of what `change` does to its copy is committed at once when it returns; nothing of it if
     /// it panics, or if the process is killed before.
     ///
-    /// `change` runs again when a [`fetch_add`](Self::fetch_add) or the like came in between.
-    ///
     /// # Errors
     /// [`LockError::Deadlock`] when this thread is changing the value already; `Orphaned`, `RegistryChanged`,
     /// `Corrupt` when the files beneath it were tampered with; `Unregistered` in a forked child.
     #[inline]
-    pub fn update<R>(&self, change: impl FnMut(&mut T) -> R) -> Result<R, LockError> {
+    pub fn update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {
         self.update_until(change, Deadline::NEVER)
     }
 
@@ -260,7 +281,7 @@ impl<T: Pod> Value<T> {
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
-    pub fn try_update<R>(&self, change: impl FnMut(&mut T) -> R) -> Result<R, LockError> {
+    pub fn try_update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {
         self.update_until(change, Deadline::PASSED).map_err(would_block)
     }
 
@@ -270,7 +291,7 @@ impl<T: Pod> Value<T> {
     /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
     pub fn update_timeout<R>(
         &self,
-        change: impl FnMut(&mut T) -> R,
+        change: impl FnOnce(&mut T) -> R,
         timeout: Duration,
     ) -> Result<R, LockError> {
         self.update_until(change, Deadline::after(timeout))
@@ -308,102 +329,132 @@ impl<T: Pod> Value<T> {
         holder::of_word(&self.body.lock, self.body.segment())
     }
 
-    #[inline]
-    fn update_until<R>(
-        &self,
-        mut change: impl FnMut(&mut T) -> R,
-        deadline: Deadline,
-    ) -> Result<R, LockError> {
-        let held = self.hold(deadline)?;
-        loop {
-            let (mut value, start) = self.current();
-            let result = change(&mut value);
-            // The child of a fork inside `change` returns from here too, and must not commit.
-            if !self.keeper.is_mine(held.me) || self.commit(&value, start) {
-                return Ok(result);
-            }
+    fn set_until(&self, value: T, deadline: Deadline) -> Result<(), LockError> {
+        if Self::IS_WORD {
+            return self.change_until(|_| Some(value), deadline).map(drop);
         }
+        self.update_until(|current| *current = value, deadline)
     }
 
+    #[inline]
+    fn update_until<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, LockError> {
+        let mut guard = self.guard(deadline)?;
+        Ok(change(&mut guard))
+    }
+
+    #[inline]
     fn guard(&self, deadline: Deadline) -> Result<ValueGuard<'_, T>, LockError> {
-        let held = self.hold(deadline)?;
-        let (copy, start) = self.current();
-        let panicking = std::thread::panicking();
-        Ok(ValueGuard { copy, start, changed: false, panicking, held })
+        Ok(ValueGuard::new(self.hold(deadline)?))
     }
 
     #[inline]
     fn hold(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
         let me = self.keeper.claim(&self.body.lock, self.body.segment(), Claim::Ignore, deadline)?;
-        Ok(Held { value: self, me, not_send: PhantomData })
+        Ok(Held::new(self, me))
     }
 
-    /// The value and its version (or word), unless a commit came in between.
+    /// The value, unless a commit came in between.
     #[inline]
-    fn read(&self) -> Option<(T, u64)> {
+    fn read(&self) -> Option<T> {
         if Self::IS_WORD {
+            // SYNC: value.aside.
             let word = self.body.word.load(Ordering::Acquire);
-            return Some((from_word(word), word));
+            if word != ASIDE {
+                return Some(from_word(word));
+            }
         }
         // SYNC: value.commit.
         let version = self.body.version.load(Ordering::Acquire);
         let mut value = T::zeroed();
-        load(self.copy(version), bytemuck::bytes_of_mut(&mut value));
+        load_words(self.copy(version), bytemuck::bytes_of_mut(&mut value));
         // SYNC: value.reuse.
         fence(Ordering::Acquire);
-        (self.body.version.load(Ordering::Relaxed) == version).then_some((value, version))
+        if Self::IS_WORD && self.body.word.load(Ordering::Acquire) != ASIDE {
+            return None;
+        }
+        (self.body.version.load(Ordering::Relaxed) == version).then_some(value)
     }
 
-    /// The value and its version (or word), for the holder of the lock: nobody commits meanwhile.
+    /// Copies the copy that is the value, for the holder of the lock: nobody else commits one.
     #[inline]
-    fn current(&self) -> (T, u64) {
-        loop {
-            if let Some(found) = self.read() {
-                return found;
+    fn copy_kept(&self, to: &mut T) {
+        load_words(self.copy(self.body.version.load(Ordering::Acquire)), bytemuck::bytes_of_mut(to));
+    }
+
+    /// Copies the value, for the holder of the lock, who from now on is the only one to change it, and must
+    /// [`put`](Self::put) it back.
+    #[inline]
+    fn take(&self, to: &mut T) {
+        if Self::IS_WORD {
+            let mut word = self.body.word.load(Ordering::Acquire);
+            while word != ASIDE {
+                self.keep(&from_word(word));
+                // SYNC: value.aside.
+                let outcome =
+                    self.body.word.compare_exchange(word, ASIDE, Ordering::AcqRel, Ordering::Acquire);
+                crash_point("value.taken");
+                match outcome {
+                    Ok(_) => break,
+                    Err(now) => word = now,
+                }
             }
         }
+        self.copy_kept(to);
     }
 
-    /// Makes `value` the value, for the holder of the lock; `false` if it is not `start` any more.
+    /// Makes `value` the value, for the holder of the lock.
     #[inline]
-    fn commit(&self, value: &T, start: u64) -> bool {
-        if Self::IS_WORD {
-            let (word, new) = (&self.body.word, to_word(value));
-            let won = word.compare_exchange(start, new, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-            crash_point("value.word");
-            return won;
+    fn put(&self, value: &T) {
+        let word = if Self::IS_WORD { to_word(value) } else { ASIDE };
+        if word == ASIDE {
+            self.keep(value);
+        } else {
+            self.body.word.store(word, Ordering::Release);
+            crash_point("value.put");
         }
-        let next = start.wrapping_add(1);
+    }
+
+    /// Makes `value` the copy that counts, for the holder of the lock.
+    #[inline]
+    fn keep(&self, value: &T) {
+        let next = self.body.version.load(Ordering::Relaxed).wrapping_add(1);
         // SYNC: value.reuse.
         fence(Ordering::Release);
-        store(self.copy(next), bytemuck::bytes_of(value));
+        store_words(self.copy(next), bytemuck::bytes_of(value), || crash_point("value.building"));
         crash_point("value.built");
         // SYNC: value.commit.
         self.body.version.store(next, Ordering::Release);
         crash_point("value.committed");
-        true
     }
 
-    /// Adds what a guard has changed to what `fetch_*` did meanwhile, in one word.
-    fn merge(&self, value: &T, start: u64) {
-        let difference = to_word(value).wrapping_sub(start);
-        self.change_word(|word| word.wrapping_add(difference));
-    }
-
-    /// Changes the word that the value is; what it was.
+    /// Changes a value of at most 8 bytes, unless `change` says `None`; what it was.
     #[inline]
-    fn change_word(&self, change: impl Fn(u64) -> u64) -> u64 {
-        let mask = if size_of::<T>() == 8 { u64::MAX } else { !(u64::MAX << (8 * size_of::<T>())) };
-        let mut word = self.body.word.load(Ordering::Relaxed);
-        loop {
-            let new = change(word) & mask;
-            match self.body.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
+    fn change_until(&self, change: impl Fn(T) -> Option<T>, deadline: Deadline) -> Result<T, LockError> {
+        let mut word = self.body.word.load(Ordering::Acquire);
+        while word != ASIDE {
+            let old = from_word(word);
+            let Some(new) = change(old).as_ref().map(to_word) else { return Ok(old) };
+            if new == ASIDE {
+                break;
+            }
+            match self.body.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    crash_point("value.changed");
+                    return Ok(old);
+                }
                 Err(now) => word = now,
             }
         }
-        crash_point("value.fetched");
-        word
+        self.change_aside(change, deadline)
+    }
+
+    #[cold]
+    fn change_aside(&self, change: impl Fn(T) -> Option<T>, deadline: Deadline) -> Result<T, LockError> {
+        let _held = self.hold(deadline)?;
+        let mut old = T::zeroed();
+        self.take(&mut old);
+        self.put(&change(old).unwrap_or(old));
+        Ok(old)
     }
 
     /// The copy that is the value at `version`.
@@ -415,45 +466,31 @@ impl<T: Pod> Value<T> {
     }
 }
 
-/// The bytes of a value of at most 8, as a word.
-#[inline]
-pub(crate) fn to_word<T: Pod>(value: &T) -> u64 {
-    let bytes = bytemuck::bytes_of(value);
-    let mut word = [0; 8];
-    if let Some(low) = word.get_mut(..bytes.len()) {
-        low.copy_from_slice(bytes);
+impl<T: Integer> Value<T> {
+    /// Makes it `new` if it is `current`; otherwise the inner error says what it is instead.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update), and only while somebody has a guard or is in an update.
+    #[inline]
+    pub fn compare_exchange(&self, current: T, new: T) -> Result<Result<T, T>, LockError> {
+        let was = self.change(|old| (old == current).then_some(new))?;
+        Ok(if was == current { Ok(was) } else { Err(was) })
     }
-    u64::from_le_bytes(word)
-}
 
-/// The value of at most 8 bytes that a word is.
-#[inline]
-pub(crate) fn from_word<T: Pod>(word: u64) -> T {
-    let mut value = T::zeroed();
-    if let Some(low) = word.to_le_bytes().get(..size_of::<T>()) {
-        bytemuck::bytes_of_mut(&mut value).copy_from_slice(low);
-    }
-    value
-}
-
-/// Copies words out, each of them whole.
-#[inline]
-fn load(words: &[AtomicU64], to: &mut [u8]) {
-    for (word, bytes) in words.iter().zip(to.chunks_mut(8)) {
-        let word = word.load(Ordering::Relaxed).to_le_bytes();
-        bytes.copy_from_slice(&word[..bytes.len()]);
+    #[inline]
+    fn change(&self, change: impl Fn(T) -> Option<T>) -> Result<T, LockError> {
+        self.change_until(change, Deadline::NEVER)
     }
 }
 
-/// Copies words in, each of them whole.
-#[inline]
-fn store(words: &[AtomicU64], from: &[u8]) {
-    for (word, bytes) in words.iter().zip(from.chunks(8)) {
-        let mut whole = [0; 8];
-        whole[..bytes.len()].copy_from_slice(bytes);
-        word.store(u64::from_le_bytes(whole), Ordering::Relaxed);
-        crash_point("value.building");
-    }
+integer_operations! {
+    /// Without the lock, in one step. Only while somebody has a guard, or is inside `update`, they wait until that is
+    /// over.
+    Value() -> Result<T, LockError>;
+    ///
+    /// # Errors
+    /// As [`update`](Value::update), and only while somebody has a guard or is in an update: above all
+    /// [`LockError::Deadlock`] if that is this thread.
 }
 
 impl<T> Clone for Value<T> {
@@ -468,87 +505,5 @@ impl<T> fmt::Debug for Value<T> {
             .field("name", &self.body.segment().name())
             .field("holder", &holder::of_word(&self.body.lock, self.body.segment()))
             .finish_non_exhaustive()
-    }
-}
-
-/// The value's lock, held.
-struct Held<'a, T> {
-    value: &'a Value<T>,
-    me: Hold,
-    not_send: PhantomData<*const ()>,
-}
-
-impl<T> Drop for Held<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        // A forked child's copy is inert.
-        if self.value.keeper.is_mine(self.me) {
-            self.value.keeper.release(&self.value.body.lock, self.me, true);
-        }
-    }
-}
-
-/// A value that nobody else changes meanwhile, as a copy: dropping the guard commits what was changed, all at once.
-///
-/// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it. In a
-/// forked child the copy of a guard commits nothing.
-#[must_use = "dropping the guard releases the value at once"]
-pub struct ValueGuard<'a, T: Pod> {
-    copy: T,
-    /// The version, or the word, that the copy was made of.
-    start: u64,
-    changed: bool,
-    /// Whether a panic was under way when it was made: then that panic is none of its business.
-    panicking: bool,
-    /// Last, because fields are dropped in order: the lock is released after the commit.
-    held: Held<'a, T>,
-}
-
-impl<'a, T: Pod> ValueGuard<'a, T> {
-    /// The value it is a guard of.
-    pub(crate) fn value(&self) -> &'a Value<T> {
-        self.held.value
-    }
-
-    /// Gives the value up without committing anything.
-    pub fn discard(mut self) {
-        self.changed = false;
-    }
-}
-
-impl<T: Pod> Deref for ValueGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.copy
-    }
-}
-
-impl<T: Pod> DerefMut for ValueGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        self.changed = true;
-        &mut self.copy
-    }
-}
-
-impl<T: Pod> Drop for ValueGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        let Held { value, me, .. } = self.held;
-        let discards = std::thread::panicking() && !self.panicking;
-        if self.changed && !discards && value.keeper.is_mine(me) && !value.commit(&self.copy, self.start) {
-            value.merge(&self.copy, self.start);
-        }
-    }
-}
-
-impl<T: Pod + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValueGuard")
-            .field("value", &self.held.value.body.segment().name())
-            .field("copy", &self.copy)
-            .finish()
     }
 }

@@ -15,6 +15,7 @@ mod latch;
 mod lock;
 mod lock_recovery;
 mod once;
+mod plain;
 mod queue;
 mod registry;
 mod rlock;
@@ -56,6 +57,7 @@ fn every_label_in_the_sources_has_a_scene() {
         lock::COVERED,
         lock_recovery::COVERED,
         once::COVERED,
+        plain::COVERED,
         queue::COVERED,
         registry::COVERED,
         rlock::COVERED,

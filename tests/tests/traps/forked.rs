@@ -231,3 +231,34 @@ fn trap_19_guards_of_recursive_locks_and_values_inherited_by_fork_are_inert() {
         actor.does("unlink v");
     }
 }
+
+#[test]
+fn trap_19_a_value_of_one_word_and_an_update_under_way_inherited_by_fork_are_inert() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        actor.does("create count c");
+        actor.does("create array a 4");
+        other.does("open count c");
+        other.does("open array a");
+        actor.does("keep c 7");
+        actor.does("keep a 0 2 7");
+        actor.does(way);
+        // The child leaves the update and drops the guard, and is another owner.
+        actor.does("release");
+        actor.does("release");
+        actor.fails("set_timeout c 1 50", "TimedOut");
+        actor.fails("fill_timeout a 0 1 1 50", "Lock(TimedOut)");
+        assert_eq!((other.does("get c"), other.does("get_each a")), ("0".into(), "[0, 0, 0, 0]".into()));
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        // The parent holds both still.
+        other.fails("set_timeout c 1 50", "TimedOut");
+        other.fails("fill_timeout a 0 1 1 50", "Lock(TimedOut)");
+        actor.does("release");
+        assert_eq!(other.does("get_each a"), "[7, 7, 0, 0]");
+        actor.does("release");
+        assert_eq!((other.does("fetch_add c 1"), other.does("get c")), ("7".into(), "8".into()));
+        actor.does("unlink c");
+        actor.does("unlink a");
+    }
+}

@@ -41,7 +41,7 @@ fn bring((water, kind, count): (Water, u8, u32)) -> Done<()> {
     let places = if kind == b'H' { &water.places_for_hydrogen } else { &water.places_for_oxygen };
     for _ in 0..count {
         places.acquire()?.forget();
-        let at = usize::try_from(water.logged.fetch_add(1))?;
+        let at = usize::try_from(water.logged.fetch_add(1)?)?;
         water.log.set(at, kind)?;
         water.atoms.release(1)?;
     }

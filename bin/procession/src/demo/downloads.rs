@@ -28,11 +28,11 @@ type Line = (Semaphore, Value<u32>, Value<u32>);
 /// Runs in a process of its own.
 fn download((number, (permits, inside, most), time): (u32, Line, Duration)) -> Done<()> {
     let permit = permits.acquire()?;
-    let now = inside.fetch_add(1) + 1;
-    most.fetch_max(now);
+    let now = inside.fetch_add(1)? + 1;
+    most.fetch_max(now)?;
     say(format_args!("download {number} begins, {now} inside"));
     std::thread::sleep(time);
-    inside.fetch_sub(1);
+    inside.fetch_sub(1)?;
     drop(permit);
     say(format_args!("download {number} is done"));
     Ok(())

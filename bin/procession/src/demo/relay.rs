@@ -38,11 +38,11 @@ type Span = (u64, u64);
 
 /// Runs in a process of its own.
 fn fetch(relay: Relay) -> Done<Span> {
-    let begin = relay.counter.fetch_add(1);
+    let begin = relay.counter.fetch_add(1)?;
     std::thread::sleep(relay.step);
     relay.data.set(FETCHED)?;
     say(format_args!("A fetched {FETCHED}"));
-    let end = relay.counter.fetch_add(1);
+    let end = relay.counter.fetch_add(1)?;
     relay.has_fetched.set();
     Ok((begin, end))
 }
@@ -50,12 +50,12 @@ fn fetch(relay: Relay) -> Done<Span> {
 /// Runs in a process of its own.
 fn process(relay: Relay) -> Done<Span> {
     relay.has_fetched.wait()?;
-    let begin = relay.counter.fetch_add(1);
+    let begin = relay.counter.fetch_add(1)?;
     std::thread::sleep(relay.step);
     let result = relay.data.get()? * 2;
     relay.result.set(result)?;
     say(format_args!("B made {result} of it"));
-    let end = relay.counter.fetch_add(1);
+    let end = relay.counter.fetch_add(1)?;
     relay.has_processed.set();
     Ok((begin, end))
 }
@@ -63,12 +63,12 @@ fn process(relay: Relay) -> Done<Span> {
 /// Runs in a process of its own.
 fn save(relay: Relay) -> Done<Span> {
     relay.has_processed.wait()?;
-    let begin = relay.counter.fetch_add(1);
+    let begin = relay.counter.fetch_add(1)?;
     std::thread::sleep(relay.step);
     let result = relay.result.get()?;
     relay.saved.set(result)?;
     say(format_args!("C saved {result}"));
-    Ok((begin, relay.counter.fetch_add(1)))
+    Ok((begin, relay.counter.fetch_add(1)?))
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {

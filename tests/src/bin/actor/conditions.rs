@@ -34,9 +34,9 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
             Some(report(&waited.map(|(_, notified)| notified)))
         }
         ["give", _, name, n] => {
-            count(name)?.fetch_add(number(n));
+            let added = count(name)?.fetch_add(number(n));
             condition.notify(number(n));
-            done(())
+            Some(report(&added.map(|_| "")))
         }
         ["notify", _, n] => {
             condition.notify(number(n));

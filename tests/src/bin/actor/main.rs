@@ -10,6 +10,7 @@ mod conditions;
 mod gates;
 mod lanes;
 mod locks;
+mod memories;
 mod objects;
 mod processes;
 mod queues;
@@ -77,6 +78,7 @@ fn session(world: &World) -> Next {
         let next = objects::follow(world, &words)
             .or_else(|| rlocks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
+            .or_else(|| memories::follow(&words))
             .or_else(|| rwlocks::follow(world, &words))
             .or_else(|| conditions::follow(&words))
             .or_else(|| locks::follow(world, &words))

@@ -1,0 +1,179 @@
+//! Shared-memory files of other programs, or for them: bytes and nothing else, neither header nor attach byte.
+//!
+//! Created as segments are, by `O_TMPFILE`, `fallocate` and `linkat`: the name appears when all of it is there. A death
+//! leaves the file whole or without a name; a name stays until somebody removes it, as everywhere in POSIX.
+
+use crate::OpenError;
+use procession_sys::shm_file::{self, FileId};
+use procession_sys::{Mapping, crash_point};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+/// The longest name of a file.
+const MAX_NAME: usize = 255;
+/// What the names of our own objects begin with.
+const OURS: &str = "procession.";
+
+/// A mapped file of `/dev/shm` without a header.
+#[derive(Debug)]
+pub struct PlainFile {
+    mapping: Mapping,
+    name: String,
+    file: FileId,
+}
+
+impl PlainFile {
+    /// Creates the file called `name`, of `size` bytes, all zero.
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidName`], `Impossible` for no bytes, `AlreadyExists`, `NoSpace`.
+    pub fn create(name: &str, size: usize, mode: u32) -> Result<Self, OpenError> {
+        let name = check_name(name)?;
+        if name.starts_with(OURS) {
+            let reason = "names that begin with `procession.` are those of objects";
+            return Err(OpenError::InvalidName { name: name.to_owned(), reason });
+        }
+        if size == 0 {
+            return Err(OpenError::Impossible { object: name.to_owned(), what: "shared memory of no bytes" });
+        }
+        let failed = |operation| move |source| error(operation, name, size as u64, source);
+        let handle = shm_file::create_unnamed(mode & 0o777).map_err(failed("create"))?;
+        shm_file::reserve(&handle, size as u64).map_err(failed("reserve"))?;
+        let file = shm_file::identity(&handle).map_err(failed("look at"))?;
+        let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
+        crash_point("plain.create.mapped");
+        shm_file::publish(&handle, name).map_err(failed("publish"))?;
+        crash_point("plain.create.published");
+        Ok(Self { mapping, name: name.to_owned(), file })
+    }
+
+    /// Opens the file called `name`, if it is this user's and allows others no more than `mode` does.
+    ///
+    /// Its pages are reserved, so that a full `/dev/shm` is an error now, and no SIGBUS later.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is empty.
+    pub fn open(name: &str, mode: u32) -> Result<Self, OpenError> {
+        let name = check_name(name)?;
+        let object = || name.to_owned();
+        let failed = |operation| move |source| error(operation, name, 0, source);
+        let handle = shm_file::open(name).map_err(failed("open"))?;
+        let meta = handle.metadata().map_err(failed("look at"))?;
+        if !meta.is_file() {
+            return Err(OpenError::NotRegularFile { object: object() });
+        }
+        let (owner, ours) = (meta.uid(), shm_file::effective_uid());
+        if owner != ours {
+            return Err(OpenError::WrongOwner { object: object(), owner, ours });
+        }
+        let found = meta.mode() & 0o777;
+        if found & 0o077 & !mode != 0 {
+            return Err(OpenError::WrongMode { object: object(), found, asked: mode });
+        }
+        let size = usize::try_from(meta.len()).ok().filter(|&size| size != 0);
+        let what = "the file is empty: who creates it has not given it a size yet";
+        let size = size.ok_or_else(|| OpenError::Corrupt { object: object(), what })?;
+        shm_file::reserve(&handle, size as u64)
+            .map_err(|source| error("reserve", name, size as u64, source))?;
+        let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
+        let file = FileId { device: meta.dev(), inode: meta.ino() };
+        Ok(Self { mapping, name: name.to_owned(), file })
+    }
+
+    /// All of its bytes.
+    #[must_use]
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// The name in `/dev/shm`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the name does not mean this file any more: it was removed, and maybe replaced.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        shm_file::identity_of_name(&self.name).is_ok_and(|found| found != Some(self.file))
+    }
+
+    /// Removes the name, if it still means this file; who has the file goes on with it.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`].
+    pub fn unlink(&self) -> Result<(), OpenError> {
+        // Other programs know no name lock: what they do between these two steps cannot be helped.
+        if self.is_orphaned() {
+            return Err(OpenError::NotFound { object: self.name.clone() });
+        }
+        shm_file::unlink(&self.name).map_err(|source| error("open", &self.name, 0, source))
+    }
+}
+
+/// The name without the slash that it has in POSIX.
+fn check_name(name: &str) -> Result<&str, OpenError> {
+    let short = name.strip_prefix('/').unwrap_or(name);
+    let reason = match short {
+        "" => "it is empty",
+        "." | ".." => "it is a directory",
+        _ if short.len() > MAX_NAME => "it is longer than 255 bytes",
+        _ if short.contains(['/', '\0']) => "a name in /dev/shm has no slash and no NUL",
+        _ => return Ok(short),
+    };
+    Err(OpenError::InvalidName { name: name.to_owned(), reason })
+}
+
+fn error(operation: &'static str, name: &str, bytes: u64, source: io::Error) -> OpenError {
+    let object = name.to_owned();
+    match (operation, source.kind()) {
+        ("open", io::ErrorKind::NotFound) => OpenError::NotFound { object },
+        ("publish", io::ErrorKind::AlreadyExists) => OpenError::AlreadyExists { object },
+        (_, io::ErrorKind::StorageFull) => OpenError::NoSpace { object, bytes },
+        ("open", _) if matches!(source.raw_os_error(), Some(ELOOP | EISDIR | ENXIO)) => {
+            OpenError::NotRegularFile { object }
+        }
+        _ => OpenError::Os { operation, object, source },
+    }
+}
+
+// Linux's numbers: a symbolic link, a directory, a socket.
+const ELOOP: i32 = 40;
+const EISDIR: i32 = 21;
+const ENXIO: i32 = 6;
+
+#[cfg(test)]
+mod tests {
+    use super::PlainFile;
+    use crate::{Namespace, OpenError};
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        for bad in ["", "/", ".", "..", "a/b", "//a", "a\0b", &"x".repeat(256)] {
+            assert!(matches!(PlainFile::open(bad, 0o600), Err(OpenError::InvalidName { .. })), "{bad:?}");
+            assert!(
+                matches!(PlainFile::create(bad, 1, 0o600), Err(OpenError::InvalidName { .. })),
+                "{bad:?}"
+            );
+        }
+        let ours = Namespace::private().file_name("a");
+        assert!(matches!(PlainFile::create(&ours, 1, 0o600), Err(OpenError::InvalidName { .. })));
+        assert!(matches!(PlainFile::open(&ours, 0o600), Err(OpenError::NotFound { .. })));
+    }
+
+    #[test]
+    fn a_name_is_taken_once_and_removed_once() {
+        let name = Namespace::private().name().to_owned();
+        assert!(matches!(PlainFile::create(&name, 0, 0o600), Err(OpenError::Impossible { .. })));
+        let made = PlainFile::create(&format!("/{name}"), 5, 0o644).unwrap();
+        assert!(matches!(PlainFile::create(&name, 5, 0o600), Err(OpenError::AlreadyExists { .. })));
+        assert!(matches!(PlainFile::open(&name, 0o600), Err(OpenError::WrongMode { found: 0o644, .. })));
+        let opened = PlainFile::open(&name, 0o644).unwrap();
+        assert!(made.mapping().copy_in(0, b"hello"));
+        let mut bytes = [0; 5];
+        assert!(opened.mapping().copy_out(0, &mut bytes));
+        assert_eq!((&bytes, opened.name(), opened.is_orphaned()), (b"hello", &*name, false));
+        opened.unlink().unwrap();
+        assert!(made.is_orphaned() && matches!(made.unlink(), Err(OpenError::NotFound { .. })));
+    }
+}

@@ -1,0 +1,332 @@
+//! Many elements between processes as bare memory: no lock, no log, nothing to recover.
+//!
+//! The body is the elements, in atomics as `cells.rs` says. A store is the commit, of one element of at most 8 bytes;
+//! Release and Acquire.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | writing one element of at most 8 bytes | the old one or the new one | nothing |
+//! | writing several, or larger ones | some new, some old | nobody: that is what [`Array`](crate::Array) is for |
+
+use crate::array::{check_len, check_new_len};
+use crate::cells::{Cells, from_word, load_words, store_words, stride, to_word};
+use crate::{ArrayError, Integer, integer::integer_operations};
+use bytemuck::Pod;
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::crash_point;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A fixed number of elements between processes without a lock: each of at most 8 bytes is always whole, **larger ones,
+/// and ranges, may be torn**.
+///
+/// A reader may see some of one write and some of another, and a writer that is killed leaves what it has written so far.
+/// Where that matters, use an [`Array`](crate::Array). Nothing here ever waits, and integers are atomic counters.
+///
+/// ```
+/// use procession_sync::RawArray;
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let seen: RawArray<u32> = RawArray::options().namespace(&namespace).len(256).create("seen")?;
+/// for byte in b"banana" {
+///     seen.fetch_add(usize::from(*byte), 1)?;
+/// }
+/// assert_eq!(seen.read(usize::from(b'a')..usize::from(b'c'))?, [3, 1]);
+/// # seen.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RawArray<T> {
+    body: Shared<[AtomicU8; 0]>,
+    len: usize,
+    elements: PhantomData<fn(T) -> T>,
+}
+
+/// How a [`RawArray`] is created or opened.
+#[derive(Clone, Debug)]
+pub struct RawArrayOptions<T> {
+    place: Placement,
+    settings: RawArraySettings,
+    elements: PhantomData<fn(T) -> T>,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Debug, Default)]
+pub struct RawArraySettings {
+    len: Option<u64>,
+    type_tag: Option<String>,
+}
+
+impl<T> Default for RawArrayOptions<T> {
+    fn default() -> Self {
+        Self { place: Placement::default(), settings: RawArraySettings::default(), elements: PhantomData }
+    }
+}
+
+impl<T> RawArrayOptions<T> {
+    /// How many elements it has, all zero at first, and at least one. Those who open it need not say.
+    #[must_use]
+    pub fn len(mut self, elements: usize) -> Self {
+        self.settings.len = Some(elements as u64);
+        self
+    }
+
+    /// Says what the elements are called, instead of the name of `T`.
+    #[must_use]
+    pub fn type_tag(mut self, tag: &str) -> Self {
+        self.settings.type_tag = Some(tag.to_owned());
+        self
+    }
+}
+
+procession_shm::object_builders!([T: Pod] RawArrayOptions<T> => RawArray<T>);
+
+impl<T: Pod> Object for RawArray<T> {
+    type Body = [AtomicU8; 0];
+    type Settings = RawArraySettings;
+
+    fn check(settings: &RawArraySettings) -> Result<(), &'static str> {
+        check_len(settings.len, stride(size_of::<T>()))
+    }
+
+    fn check_new(settings: &RawArraySettings) -> Result<(), &'static str> {
+        check_new_len(settings.len)
+    }
+
+    fn shape(settings: &RawArraySettings) -> Shape {
+        let len = Parameter { name: "len", value: settings.len.unwrap_or(0), asked: settings.len.is_some() };
+        let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
+        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
+        let body_len = len.value.saturating_mul(stride(size_of::<T>()) as u64);
+        let parameters = [len, size, Parameter::default(), Parameter::default()];
+        Shape { kind: Kind::RAW_ARRAY, body_len, parameters, element: Some(tag), codec: 0 }
+    }
+
+    fn initialise(_: &Self::Body, _: &RawArraySettings) {}
+
+    fn forget_owners(_: &Self::Body) {}
+
+    fn attach(body: Shared<Self::Body>) -> Result<Self, OpenError> {
+        let segment = body.segment();
+        let len = usize::try_from(segment.header().parameters[0]).ok();
+        let has_room = |&len: &usize| Cells::of(&body, 0, size_of::<T>(), len).is_some();
+        let len =
+            len.filter(has_room).ok_or_else(|| segment.corrupt("the body is too small for its elements"))?;
+        Ok(Self { len, body, elements: PhantomData })
+    }
+}
+
+impl<T: Pod> RawArray<T> {
+    /// How many elements it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it has no elements: never, but a slice would ask.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// An element; of more than 8 bytes, maybe half of one and half of another.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+    #[inline]
+    pub fn get(&self, index: usize) -> Result<T, ArrayError> {
+        load(self.cells(), index).ok_or_else(|| self.out_of_range(index, 1))
+    }
+
+    /// Makes an element `value`; of more than 8 bytes, word by word.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+    #[inline]
+    pub fn set(&self, index: usize, value: T) -> Result<(), ArrayError> {
+        self.write(index, &[value])
+    }
+
+    /// A range of elements, one after the other.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+    pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ArrayError> {
+        if range.start > range.end || range.end > self.len {
+            return Err(ArrayError::OutOfRange { start: range.start, end: range.end, len: self.len });
+        }
+        let cells = self.cells();
+        Ok(range.filter_map(|index| load(cells, index)).collect())
+    }
+
+    /// As many elements as `part` has room for, from `start` on, one after the other.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+    pub fn read_into(&self, start: usize, part: &mut [T]) -> Result<(), ArrayError> {
+        self.check(start, part.len())?;
+        let cells = self.cells();
+        for (index, element) in (start..).zip(part) {
+            *element = load(cells, index).unwrap_or_else(T::zeroed);
+        }
+        Ok(())
+    }
+
+    /// Makes the elements from `start` on `values`, one after the other.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+    #[inline]
+    pub fn write(&self, start: usize, values: &[T]) -> Result<(), ArrayError> {
+        self.check(start, values.len())?;
+        let cells = self.cells();
+        for (index, value) in (start..).zip(values) {
+            match cells.words(index, size_of::<T>()) {
+                Some(words) if size_of::<T>() > 8 => store_words(words, bytemuck::bytes_of(value), || ()),
+                _ => cells.store(index, to_word(value), Ordering::Release),
+            }
+            crash_point("raw_array.written");
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn cells(&self) -> Cells<'_> {
+        // There always are so many: `attach` has looked.
+        Cells::of(&self.body, 0, size_of::<T>(), self.len).unwrap_or_default()
+    }
+
+    fn check(&self, start: usize, count: usize) -> Result<(), ArrayError> {
+        let fits = start.checked_add(count).is_some_and(|end| end <= self.len);
+        if fits { Ok(()) } else { Err(self.out_of_range(start, count)) }
+    }
+
+    #[cold]
+    fn out_of_range(&self, start: usize, count: usize) -> ArrayError {
+        ArrayError::OutOfRange { start, end: start.saturating_add(count), len: self.len }
+    }
+}
+
+/// The element at `index`, if there is one.
+#[inline]
+fn load<T: Pod>(cells: Cells<'_>, index: usize) -> Option<T> {
+    if size_of::<T>() <= 8 {
+        return cells.load(index, Ordering::Acquire).map(from_word);
+    }
+    let mut value = T::zeroed();
+    load_words(cells.words(index, size_of::<T>())?, bytemuck::bytes_of_mut(&mut value));
+    Some(value)
+}
+
+impl<T: Integer> RawArray<T> {
+    /// Makes an element `new` if it is `current`; otherwise the inner error says what it is instead.
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+    #[inline]
+    pub fn compare_exchange(&self, index: usize, current: T, new: T) -> Result<Result<T, T>, ArrayError> {
+        let was = self.change(index, |old| (old == current).then_some(new))?;
+        Ok(if was == current { Ok(was) } else { Err(was) })
+    }
+
+    #[inline]
+    fn change(&self, index: usize, change: impl Fn(T) -> Option<T>) -> Result<T, ArrayError> {
+        let was = self.cells().change(index, |word| change(from_word(word)).as_ref().map(to_word));
+        crash_point("raw_array.changed");
+        was.map(from_word).ok_or_else(|| self.out_of_range(index, 1))
+    }
+}
+
+integer_operations! {
+    /// In one step, without waiting for anybody.
+    RawArray(index) -> Result<T, ArrayError>;
+    ///
+    /// # Errors
+    /// [`ArrayError::OutOfRange`].
+}
+
+impl<T> Clone for RawArray<T> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), len: self.len, elements: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for RawArray<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawArray")
+            .field("name", &self.body.segment().name())
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RawArray;
+    use crate::ArrayError;
+    use bytemuck::Pod;
+    use procession_shm::{Namespace, OpenError};
+
+    fn array<T: Pod>(len: usize) -> RawArray<T> {
+        RawArray::options().namespace(&Namespace::private()).len(len).anonymous().unwrap()
+    }
+
+    #[test]
+    fn elements_of_every_size_keep_to_themselves() {
+        fn check<const N: usize>()
+        where
+            [u8; N]: Pod,
+        {
+            let array: RawArray<[u8; N]> = array(5);
+            let ones = [[1; N], [2; N], [3; N]];
+            array.write(1, &ones).unwrap();
+            array.set(3, [9; N]).unwrap();
+            assert_eq!(array.read(0..5).unwrap(), [[0; N], [1; N], [2; N], [9; N], [0; N]]);
+            let mut last = [[5; N]; 2];
+            array.read_into(3, &mut last).unwrap();
+            assert_eq!((last, array.get(2).unwrap()), ([[9; N], [0; N]], [2; N]));
+        }
+        check::<1>();
+        check::<3>();
+        check::<6>();
+        check::<8>();
+        check::<12>();
+        check::<100>();
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let array: RawArray<u16> = array(3);
+        let backwards = std::ops::Range { start: 2, end: 1 };
+        for range in [0..4, 4..4, backwards, 0..usize::MAX] {
+            assert!(matches!(array.read(range), Err(ArrayError::OutOfRange { len: 3, .. })));
+        }
+        assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { start: 3, end: 4, len: 3 })));
+        assert!(matches!(array.write(2, &[1, 2]), Err(ArrayError::OutOfRange { start: 2, end: 4, .. })));
+        assert!(matches!(array.fetch_add(usize::MAX, 1), Err(ArrayError::OutOfRange { .. })));
+        let options = || RawArray::<[u64; 3]>::options().namespace(&Namespace::private());
+        for impossible in [options(), options().len(0), options().len(1 << 43), options().len(usize::MAX)] {
+            assert!(matches!(impossible.anonymous(), Err(OpenError::Impossible { .. })), "{impossible:?}");
+        }
+    }
+
+    #[test]
+    fn neighbours_are_counted_apart() {
+        let array: RawArray<u8> = array(4);
+        std::thread::scope(|scope| {
+            for index in 0..4 {
+                let array = &array;
+                scope.spawn(move || {
+                    for _ in 0..10_000 {
+                        array.fetch_add(index, 1).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(array.read(0..4).unwrap(), [10_000_u64 as u8; 4]);
+        assert_eq!(array.compare_exchange(1, 16, 5).unwrap(), Ok(16));
+        assert_eq!(array.compare_exchange(1, 16, 6).unwrap(), Err(5));
+    }
+}

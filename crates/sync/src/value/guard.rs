@@ -1,0 +1,110 @@
+//! A value that a thread holds.
+
+use super::Value;
+use crate::lock_word::Hold;
+use bytemuck::Pod;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// The value's lock, held.
+pub(super) struct Held<'a, T> {
+    value: &'a Value<T>,
+    me: Hold,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a, T> Held<'a, T> {
+    pub(super) fn new(value: &'a Value<T>, me: Hold) -> Self {
+        Self { value, me, not_send: PhantomData }
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // A forked child's copy is inert.
+        if self.value.keeper.is_mine(self.me) {
+            self.value.keeper.release(&self.value.body.lock, self.me, true);
+        }
+    }
+}
+
+/// A value that nobody else changes meanwhile, as a copy: dropping the guard commits what was changed, all at once.
+///
+/// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it. In a
+/// forked child the copy of a guard commits nothing.
+#[must_use = "dropping the guard releases the value at once"]
+pub struct ValueGuard<'a, T: Pod> {
+    copy: T,
+    changed: bool,
+    /// Whether a panic was under way when it was made: then that panic is none of its business.
+    panicking: bool,
+    /// Last, because fields are dropped in order: the lock is released after the commit.
+    held: Held<'a, T>,
+}
+
+impl<'a, T: Pod> ValueGuard<'a, T> {
+    #[inline]
+    pub(super) fn new(held: Held<'a, T>) -> Self {
+        let panicking = std::thread::panicking();
+        // Filled where it lies: moving what was just written word by word costs more than writing it.
+        let mut guard = Self { copy: T::zeroed(), changed: false, panicking, held };
+        guard.held.value.take(&mut guard.copy);
+        guard
+    }
+
+    /// The value it is a guard of.
+    pub(crate) fn value(&self) -> &'a Value<T> {
+        self.held.value
+    }
+
+    /// Gives the value up without committing anything.
+    pub fn discard(mut self) {
+        self.changed = false;
+    }
+}
+
+impl<T: Pod> Deref for ValueGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.copy
+    }
+}
+
+impl<T: Pod> DerefMut for ValueGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.changed = true;
+        &mut self.copy
+    }
+}
+
+impl<T: Pod> Drop for ValueGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        let Held { value, me, .. } = self.held;
+        if !value.keeper.is_mine(me) {
+            return;
+        }
+        let discards = std::thread::panicking() && !self.panicking;
+        if self.changed && !discards {
+            value.put(&self.copy);
+        } else if Value::<T>::IS_WORD {
+            let mut unchanged = T::zeroed();
+            value.copy_kept(&mut unchanged);
+            value.put(&unchanged);
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueGuard")
+            .field("value", &self.held.value.body.segment().name())
+            .field("copy", &self.copy)
+            .finish()
+    }
+}
