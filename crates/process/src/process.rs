@@ -95,6 +95,28 @@ impl<R> Process<R> {
 
     /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
     ///
+    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's before the child
+    /// exists: whenever it dies, the others are told.
+    ///
+    /// ```
+    /// use procession_process::Process;
+    /// use procession_sync::{Barrier, Member};
+    ///
+    /// fn work(mut place: Member) -> bool {
+    ///     place.wait().is_ok()
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession_process::init();
+    ///     let barrier = Barrier::new(2)?;
+    ///     let child = Process::spawn(work, barrier.join()?)?;
+    ///     // If the child is killed before it comes, this says so.
+    ///     barrier.wait()?;
+    ///     assert!(child.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
     pub fn spawn<F, A>(f: F, arguments: A) -> Result<Self, SpawnError>

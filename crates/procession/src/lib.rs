@@ -15,9 +15,9 @@ pub use procession_sync::{
     Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BoundedSemaphore,
     BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Event, EventError, EventOptions,
     Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard, LockOptions, Member,
-    Monitor, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, RLock, RLockGuard, RLockOptions,
-    ReadGuard, ReleaseError, RwLock, RwLockOptions, Semaphore, SemaphoreError, SemaphoreOptions, SyncFault,
-    Value, ValueGuard, ValueOptions, WriteGuard,
+    MemberDeath, Monitor, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, RLock, RLockGuard,
+    RLockOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions, Semaphore, SemaphoreError,
+    SemaphoreOptions, SyncFault, Value, ValueGuard, ValueOptions, WriteGuard,
 };
 
 /// The example of the README, compiled and run.
