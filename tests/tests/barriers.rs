@@ -1,5 +1,6 @@
 //! Barriers across processes.
 
+use procession::{Barrier, codec};
 use procession_tests::{Actor, Scratch};
 
 /// So many processes that have the barrier `b` of three parties open.
@@ -288,4 +289,14 @@ fn a_parent_killed_before_its_child_has_the_place_is_told_to_the_others() {
     parent.kill();
     other.failed(&format!("Broken {{ cause: PeerDied {{ pid: {pid} }} }}"));
     other.does("unlink b");
+}
+
+#[test]
+fn a_member_crosses_in_no_other_way_and_stays_where_it_is() {
+    let scratch = Scratch::new();
+    let barrier = Barrier::options().namespace(&scratch).parties(1).anonymous().unwrap();
+    let mut member = barrier.join().unwrap();
+    let refused = codec::encode(&member, &mut Vec::new()).unwrap_err();
+    assert!(refused.to_string().contains("only as an argument of Process::spawn"), "{refused}");
+    assert_eq!(member.wait().unwrap(), 0);
 }

@@ -61,6 +61,11 @@
 //! | resetting | `RESETTING` | whoever arrives, joins or resets next; those who waited are told already |
 //! | after a trip, break or reset, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
 //! | after a member's place was made a child's that never comes | a dead owner in it | as a dead member: see `registry/starting.rs` in `shm` |
+//!
+//! # Not promised
+//! That a barrier whose member is stopped goes on: it is alive. That the arrivals of a run whose processes are all dead are
+//! forgotten by the next run on the same name: they count, until a reset. That an abort and a reset at the same time end in
+//! this or that order.
 
 mod error;
 mod member;

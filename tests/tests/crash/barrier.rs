@@ -28,6 +28,8 @@ crash_points! {
     slept_elastic at "barrier.slept": arriving_elastic;
     arrived_last_elastic at "barrier.arrived": tripping_elastic;
     tripping_elastic_lock at "barrier.tripping": tripping_elastic;
+    stopped_tripping_while_another_joins at "barrier.tripping": joining_during_a_trip;
+    stopped_tripping_while_others_wait at "barrier.tripping": waiting_during_a_trip;
     tripped_elastic at "barrier.ended": tripping_elastic;
     began_to_act_elastic at "barrier.acting": acting_elastic;
     left_elastic at "barrier.left": leaving_elastic;
@@ -338,4 +340,43 @@ fn taking_over(label: &str) {
     one.fails("wait b", &format!("Broken {{ cause: PeerDied {{ pid: {pid} }} }}"));
     parent.fails("child_said", "Killed { signal: 9 }");
     all_is_well(&mut one, &mut two);
+}
+
+/// Who joins while another is about to end a generation joins after it, or the generation waits for it: here, after.
+fn joining_during_a_trip(label: &str) {
+    let scratch = Scratch::new();
+    let (mut late, mut one, mut two) = elastic_cast(&scratch);
+    one.waits("wait b");
+    two.stops_at(label, "wait b");
+    late.waits("join b");
+    two.go_on();
+    assert_eq!((two.did(), one.did()), ("1".into(), "0".into()));
+    late.did();
+    one.waits("wait b");
+    two.waits("wait b");
+    assert_eq!((late.does("wait b"), one.did(), two.did()), ("2".into(), "0".into(), "1".into()));
+    late.does("unlink b");
+}
+
+/// Who is stopped just before it ends a generation keeps nobody beyond a timeout or an abort.
+fn waiting_during_a_trip(label: &str) {
+    for aborts in [false, true] {
+        let scratch = Scratch::new();
+        let (mut late, mut one, mut two) = elastic_cast(&scratch);
+        one.tell(if aborts { "wait b" } else { "wait_timeout b 200" });
+        one.falls_asleep();
+        two.stops_at(label, "wait b");
+        let cause = if aborts {
+            late.does("abort b");
+            one.failed("Broken { cause: Aborted }");
+            "Aborted"
+        } else {
+            one.failed("TimedOut");
+            "TimedOut"
+        };
+        two.go_on();
+        two.failed(&format!("Broken {{ cause: {cause} }}"));
+        one.does("reset b");
+        elastic_is_well(&mut one, &mut two, &scratch);
+    }
 }
