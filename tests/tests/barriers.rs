@@ -300,3 +300,41 @@ fn a_member_crosses_in_no_other_way_and_stays_where_it_is() {
     assert!(refused.to_string().contains("only as an argument of Process::spawn"), "{refused}");
     assert_eq!(member.wait().unwrap(), 0);
 }
+
+#[test]
+fn whoever_is_killed_in_the_middle_of_many_rounds_the_others_finish_them_or_are_told() {
+    let scratch = Scratch::new();
+    for (round, policy) in ["remove", "break", "remove", "break", "remove"].into_iter().enumerate() {
+        let [mut one, mut two, mut three] = elastic_cast(&scratch, policy);
+        let mut four = Actor::start(&scratch);
+        four.does("open barrier b");
+        four.does("join b");
+        for actor in [&mut one, &mut two, &mut three, &mut four] {
+            actor.tell("rounds b 5000");
+        }
+        // Spread over what they do, by how far they have come when this gets to it.
+        for _ in 0..round * 50 {
+            std::thread::yield_now();
+        }
+        let pid = three.pid();
+        three.kill();
+        if policy == "remove" {
+            four.kill();
+            one.did();
+            two.did();
+            one.tell("wait b");
+            two.does("wait b");
+            one.did();
+            assert_eq!((one.does("parties b"), one.does("n_waiting b")), ("2".into(), "0".into()));
+        } else {
+            let told = format!("Broken {{ cause: PeerDied {{ pid: {pid} }} }}");
+            for actor in [&mut one, &mut two, &mut four] {
+                // It may have done all of them before the kill.
+                let answer = actor.answer();
+                assert!(answer == "ok" || answer.starts_with(&format!("error {told}")), "{answer}");
+                actor.fails("wait b", &told);
+            }
+        }
+        one.does("unlink b");
+    }
+}

@@ -497,7 +497,8 @@ impl Barrier {
         }
     }
 
-    /// How many wait for each other; how many members there are now if it is elastic.
+    /// How many wait for each other; how many members there are now if it is elastic. A member that died is
+    /// counted until somebody who waits, joins or resets it notices.
     #[must_use]
     pub fn parties(&self) -> u32 {
         if self.rules.elastic {

@@ -46,6 +46,11 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             Some(member) => member.wait_timeout(millis(ms)),
             None => barrier.wait_timeout(millis(ms)),
         })),
+        ["rounds", name, count] => {
+            let mut members = world.members.borrow_mut();
+            let member = members.get_mut(name).expect("it has joined");
+            Some(report(&(0..number(count)).try_for_each(|_: u32| member.wait().map(drop)).map(|()| "")))
+        }
         ["act", name] => act(world, name, &barrier),
         ["join", name] => Some(join(world, name, &barrier)),
         ["spawn_member", _, how] => Some(spawn(&barrier, how, None)),
