@@ -5,7 +5,7 @@
 mod cli;
 
 use cli::{is_empty, run};
-use procession::{Lock, Namespace, Process, Queue, gc};
+use procession::{Latch, Lock, Namespace, Process, Queue, gc};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -149,4 +149,44 @@ fn an_object_in_use_is_not_collected() {
     assert_eq!(place.run(&["gc", "--unused"]).stdout, "");
     drop(lock);
     assert_eq!(gc::collect(Some(&place.0), gc::Options { dry_run: true, unused: true }).unwrap().len(), 1);
+}
+
+#[test]
+fn a_deadlock_is_shown_with_its_processes_and_locks_and_makes_the_exit_code_1() {
+    let place = Place::new("deadlock");
+    let said = place.run(&["deadlocks"]);
+    assert_eq!((said.code(), said.stdout.as_str(), said.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!(place.run(&["deadlocks", "--json"]).stdout, "[]\n");
+
+    let take_both = |(namespace, first, second): (String, String, String)| {
+        let namespace = Namespace::new(&namespace).unwrap();
+        let open = |name: &str| Lock::options().namespace(&namespace).open_or_create(name).unwrap();
+        let (first, second) = (open(&first), open(&second));
+        let _one = first.acquire().unwrap();
+        let both = Latch::options().count(2).namespace(&namespace).open_or_create("both").unwrap();
+        both.arrive();
+        both.wait().unwrap();
+        let _other = second.acquire();
+    };
+    let start = |name: &str, first: &str, second: &str| {
+        let arguments = (place.0.name().to_owned(), first.to_owned(), second.to_owned());
+        Process::builder().name(name).spawn(take_both, arguments).unwrap()
+    };
+    let (one, two) = (start("left", "east", "west"), start("right", "west", "east"));
+    procession_tests::until("the deadlock is found", || place.run(&["deadlocks"]).code() == Some(1));
+    let said = place.run(&["deadlocks"]);
+    for expected in ["deadlock of 2 threads", "left", "right", "lock east", "lock west", "held by"] {
+        assert!(said.stdout.contains(expected), "{said:?}");
+    }
+    assert!(said.stderr.contains("1 deadlock in namespace"), "{said:?}");
+    let json: Value = serde_json::from_str(&place.run(&["deadlocks", "--json"]).stdout).unwrap();
+    let threads = json[0]["threads"].as_array().unwrap();
+    assert_eq!((json.as_array().unwrap().len(), threads.len()), (1, 2));
+    assert_eq!(threads[0]["held_by"], threads[1]["pid"]);
+    let waits = place.run(&["deadlocks", "--waits"]);
+    assert_eq!((waits.code(), waits.stdout.lines().count()), (Some(0), 3));
+    one.kill().unwrap();
+    assert!(one.join().is_err());
+    two.join().unwrap();
+    assert_eq!(place.run(&["deadlocks"]).code(), Some(0));
 }

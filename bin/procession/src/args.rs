@@ -2,6 +2,7 @@
 
 use crate::broom::BroomArgs;
 use crate::collect::CollectArgs;
+use crate::deadlocks::DeadlocksArgs;
 use crate::demo::Demo;
 use crate::list::ListArgs;
 use crate::remove::RemoveArgs;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Ls(ListArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),
+    Deadlocks(DeadlocksArgs),
     #[command(name = "__worker", hide = true)]
     Worker(WorkerArgs),
     #[command(name = "__broom", hide = true)]
@@ -50,6 +52,7 @@ Examples:
   procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
   procession ls --all                        every object of yours, in every namespace
   procession gc --all                        remove what dead processes left behind
+  procession deadlocks                       who waits for whom in a circle
 
 Exit codes:
   0 done   1 a result is wrong or incomplete   2 wrong usage   66 no such object

@@ -7,6 +7,7 @@
 mod args;
 mod broom;
 mod collect;
+mod deadlocks;
 mod demo;
 mod exit;
 mod interrupt;
@@ -52,6 +53,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => list::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
+        Command::Deadlocks(args) => deadlocks::run(&args),
         Command::Worker(args) => run::become_worker(&args),
         Command::Broom(args) => broom::run(&args),
     }

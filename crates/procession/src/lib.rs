@@ -11,14 +11,21 @@ pub use procession_process::{
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
-pub use procession_sync::{
-    Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BoundedSemaphore,
-    BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Event, EventError, EventOptions,
-    Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError, LockGuard, LockOptions, Member,
-    MemberDeath, Monitor, OnOwnerDeath, Once, OnceError, OnceOptions, OnceRun, Permit, RLock, RLockGuard,
-    RLockOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions, Semaphore, SemaphoreError,
-    SemaphoreOptions, SyncFault, Value, ValueGuard, ValueOptions, WriteGuard,
-};
+pub use sync::*;
+
+/// What processes share to keep out of each other's way, to wait for each other, and to see each other's changes; all
+/// of it is also at the root.
+pub mod sync {
+    pub use procession_sync::{
+        Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BlockedThread,
+        BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Deadlock, Event,
+        EventError, EventOptions, Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError,
+        LockGuard, LockOptions, Member, MemberDeath, Monitor, OnOwnerDeath, Once, OnceError, OnceOptions,
+        OnceRun, Permit, RLock, RLockGuard, RLockOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions,
+        Semaphore, SemaphoreError, SemaphoreOptions, SyncFault, Value, ValueGuard, ValueOptions, WriteGuard,
+        blocked_in, deadlocks, deadlocks_in,
+    };
+}
 
 /// The example of the README, compiled and run.
 #[cfg(doctest)]

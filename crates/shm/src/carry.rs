@@ -88,8 +88,8 @@ pub fn carry(handle: Arc<dyn Any + Send + Sync>) {
     });
 }
 
-/// Called while something that is claimed by one process serializes itself: the id that the process which gets the message
-/// will have. `None` outside [`carrying_to_child`].
+/// Called while something that is claimed by one process serializes itself: the id that the process which gets the
+/// message will have. `None` outside [`carrying_to_child`].
 pub fn owner_of_child(registration: &'static Registration) -> Option<Result<OwnerId, OpenError>> {
     COLLECTING.with_borrow_mut(|levels| {
         let places = levels.last_mut()?.child.as_mut()?;

@@ -127,6 +127,14 @@ impl InstanceId {
     pub fn low(self) -> u64 {
         self.0[0]
     }
+
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        self.0
+    }
+
+    pub(crate) fn from_words(words: [u64; 2]) -> Self {
+        Self(words)
+    }
 }
 
 /// One parameter of an object: what it is created with, and whether an opener insists on it.

@@ -15,6 +15,7 @@ mod owner;
 mod registry;
 mod segment;
 mod shared;
+mod waits;
 
 pub use carry::{Carried, carry, carrying, carrying_to_child, owner_of_child};
 pub use error::OpenError;
@@ -28,3 +29,4 @@ pub use registry::{
     register_with_slots, set_process_name, take_over,
 };
 pub use shared::Shared;
+pub use waits::{ShownWait, WaitNote, Waiting, show_wait};

@@ -26,10 +26,11 @@ use crate::error::{ObjectName, OpenError};
 use crate::header::{HEADER_LEN, Kind, Parameter, Shape};
 use crate::namespace::{Namespace, REGISTRY};
 use crate::segment::{self, ATTACH_BYTE, Attachment, File};
+use crate::waits;
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
 use procession_sys::shm_file::{self, FileId};
-use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, clock, crash_point, fork, shm_struct};
+use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, clock, crash_point, fork, shm_struct};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
@@ -287,6 +288,15 @@ impl Registration {
         (index < self.slots).then(|| self.map.at(SLOTS_OFFSET + index as usize * SLOT_LEN)).flatten()
     }
 
+    pub(crate) fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// What stands at `offset` of the table of waits.
+    pub(crate) fn waits_at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
+        self.map.at(SLOTS_OFFSET + self.slots as usize * SLOT_LEN + offset)
+    }
+
     /// Asks the kernel for the slot's lifeline, through a descriptor that surely is this registry.
     fn is_slot_locked(&self, index: u32) -> Result<bool, Unknowable> {
         let byte = LIFELINES + u64::from(index);
@@ -319,7 +329,7 @@ impl Registration {
             OpenError::os("register with", &ObjectName { namespace, name: REGISTRY }, source)
         })?;
         let slots = slots.clamp(1, OwnerId::MAX_SLOTS - 1);
-        let body_len = (SLOTS_OFFSET - HEADER_LEN + slots as usize * SLOT_LEN) as u64;
+        let body_len = (registry_len(slots) - HEADER_LEN) as u64;
         let slots = Parameter { name: "slots", value: u64::from(slots), asked: false };
         let parameters = [slots, Parameter::default(), Parameter::default(), Parameter::default()];
         let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
@@ -328,7 +338,7 @@ impl Registration {
             segment::open_or_create_file(&object, &shape, segment::Access::new(0o600, false), 0, |_| ())?;
         let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "the number of slots" };
         let slots = u32::try_from(header.parameters[0]).map_err(|_| corrupt())?;
-        if slots == 0 || mapping.len() < SLOTS_OFFSET + slots as usize * SLOT_LEN {
+        if slots == 0 || mapping.len() < registry_len(slots) {
             return Err(corrupt());
         }
         let File { handle, id } = file;
@@ -483,6 +493,10 @@ impl std::fmt::Debug for Registration {
             .field("owner", &self.current_owner())
             .finish_non_exhaustive()
     }
+}
+
+fn registry_len(slots: u32) -> usize {
+    SLOTS_OFFSET + slots as usize * SLOT_LEN + waits::table_len(slots)
 }
 
 /// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.

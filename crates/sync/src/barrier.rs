@@ -18,32 +18,34 @@
 //! The second word of a place is a generation and how it goes: `COMING`, `ARRIVED` (elastic), or failed and why.
 //!
 //! # Who may change what
-//! Arriving, breaking, resetting: anybody, by one CAS of the word. An arrival and the trip that it causes are one CAS.
-//! Where there is an action, the last to arrive first takes `runner`, then arrives (`ACTING`), and trips after the action.
+//! Arriving, breaking, resetting: anybody, by one CAS of the word. An arrival and the trip that it causes are one
+//! CAS. Where there is an action, the last to arrive first takes `runner`, then arrives (`ACTING`), and trips after
+//! the action.
 //!
-//! At an *elastic* barrier the places are the truth: an arrival is `COMING`, the word's count for the order, `ARRIVED`.
-//! Whoever arrives, and everybody who waits whenever it looks, ends the generation if all members have arrived. It looks
-//! and changes the word holding `joining`, and nobody joins without: so a generation waits for all who joined before its
-//! end. Leaving needs no lock; the one that leaves wakes the others, who look again.
+//! At an *elastic* barrier the places are the truth: an arrival is `COMING`, the word's count for the order,
+//! `ARRIVED`. Whoever arrives, and everybody who waits whenever it looks, ends the generation if all members have
+//! arrived. It looks and changes the word holding `joining`, and nobody joins without: so a generation waits for all
+//! who joined before its end. Leaving needs no lock; the one that leaves wakes the others, who look again.
 //!
-//! A place: free → owner by anybody for itself; back by its owner, or by anybody once the owner is dead; a member's to its
-//! child-to-be, by itself. Its second word: by its owner; from `COMING` or `ARRIVED` to failed by anybody, for a generation
-//! that is `RESETTING`.
+//! A place: free → owner by anybody for itself; back by its owner, or by anybody once the owner is dead; a member's
+//! to its child-to-be, by itself. Its second word: by its owner; from `COMING` or `ARRIVED` to failed by anybody, for
+//! a generation that is `RESETTING`.
 //!
 //! # How a waiter learns what became of its generation, however late
-//! Its place says which it waits for before the word counts it. While the word shows that generation: from the state. Later:
-//! it has passed, unless its place says failed. Only a reset lets a generation end that did not trip, and in three steps:
-//! `RESETTING`, which forbids the trip; failed in every place of that generation; the next generation. Nothing that happens
-//! after that changes what the place says, and it is free for others only when the waiter has left, or is dead. If all places are
-//! taken by the living, the next to arrive waits until one has left. (The generation has 43 bits: one trip per microsecond
-//! wraps it in a hundred days, and then a waiter is misled only if it looks in that very generation.)
+//! Its place says which it waits for before the word counts it. While the word shows that generation: from the state.
+//! Later: it has passed, unless its place says failed. Only a reset lets a generation end that did not trip, and in
+//! three steps: `RESETTING`, which forbids the trip; failed in every place of that generation; the next generation.
+//! Nothing that happens after that changes what the place says, and it is free for others only when the waiter has
+//! left, or is dead. If all places are taken by the living, the next to arrive waits until one has left. (The
+//! generation has 43 bits: one trip per microsecond wraps it in a hundred days, and then a waiter is misled only if
+//! it looks in that very generation.)
 //!
 //! # Orderings
 //! Edge `barrier.trip`: the AcqRel of each arrival continues those before it, and meets the Acquire of everybody who
-//! leaves: what was written before any arrival, and in the action, is visible behind the barrier. At an elastic barrier, the
-//! AcqRel of `ARRIVED` meets the Acquire of who looks at all of them, whose AcqRel meets those who leave.
-//! Edge `barrier.fewer`: who leaves frees its place, fences, looks at `WAITERS`; who waits sets `WAITERS`, fences, looks
-//! at the places. One of the two sees the other; so of two who arrive last.
+//! leaves: what was written before any arrival, and in the action, is visible behind the barrier. At an elastic
+//! barrier, the AcqRel of `ARRIVED` meets the Acquire of who looks at all of them, whose AcqRel meets those who
+//! leave. Edge `barrier.fewer`: who leaves frees its place, fences, looks at `WAITERS`; who waits sets `WAITERS`,
+//! fences, looks at the places. One of the two sees the other; so of two who arrive last.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -63,10 +65,11 @@
 //! | after a member's place was made a child's that never comes | a dead owner in it | as a dead member: see `registry/starting.rs` in `shm` |
 //!
 //! # Not promised
-//! That a barrier whose member is stopped goes on: it is alive. That the arrivals of a run whose processes are all dead are
-//! forgotten by the next run on the same name: they count, until a reset. That an abort and a reset at the same time end in
-//! this or that order.
+//! That a barrier whose member is stopped goes on: it is alive. That the arrivals of a run whose processes are all
+//! dead are forgotten by the next run on the same name: they count, until a reset. That an abort and a reset at the
+//! same time end in this or that order.
 
+mod action;
 mod error;
 mod member;
 mod place;
@@ -79,13 +82,13 @@ use self::error::Failed;
 pub use self::error::{BarrierError, BreakCause};
 pub use self::member::Member;
 use self::place::{Place, SPARE};
-use self::waiter::{Trip, Waiter};
+use self::waiter::Waiter;
 use self::word::{
-    ABORTED, ACTING, ACTION_FAILED, PEER_DIED, RESET, RESETTING, WAITERS, arrived, cause, ended, generation,
-    is_whole, state, with_state,
+    ABORTED, ACTING, RESET, RESETTING, WAITERS, arrived, cause, ended, generation, is_whole, state,
+    with_state,
 };
 use crate::fault::SyncFault;
-use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::lock_word::{Claim, LockWord};
 use procession_shm::{
     HEADER_LEN, Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
 };
@@ -97,8 +100,6 @@ use std::time::Duration;
 
 /// The most parties a barrier can have.
 const MOST: u32 = 1 << 15;
-/// How long a waiter waits for one of the inner locks before it looks at the word again: somebody may have broken it.
-const BRIEFLY: Duration = Duration::from_millis(1);
 /// How many members an elastic barrier can have unless said.
 const ELASTIC: u32 = 256;
 
@@ -131,14 +132,16 @@ pub enum MemberDeath {
 
 /// A barrier between processes: `wait` waits until all parties do, then lets them all go on, again and again.
 ///
-/// If one of the parties does not come in time, or says that it will not, the barrier is broken for everybody, until it
-/// is [`reset`](Self::reset). A plain `wait` is anonymous: that one of the parties is dead shows only by a timeout, and if it
-/// died after it had arrived, its arrival counts. A process that has [joined](Self::join) is known: if it dies, arrived or not, the others
-/// are told. At an [elastic](Self::elastic) barrier all are members, and there are as many parties as members.
+/// If one of the parties does not come in time, or says that it will not, the barrier is broken for everybody, until
+/// it is [`reset`](Self::reset). A plain `wait` is anonymous: that one of the parties is dead shows only by a
+/// timeout, and if it died after it had arrived, its arrival counts. A process that has [joined](Self::join) is
+/// known: if it dies, arrived or not, the others are told. At an [elastic](Self::elastic) barrier all are members,
+/// and there are as many parties as members.
 ///
 /// Somebody who was stopped for however long while the others went on, or broke and reset the barrier, is told what
-/// became of the generation it waited for, and of no other. (One thing is undecided for those who have not returned from `wait` yet: if the
-/// barrier is [aborted](Self::abort) before anybody has arrived again, they are told that it is broken, as in Python.)
+/// became of the generation it waited for, and of no other. (One thing is undecided for those who have not returned
+/// from `wait` yet: if the barrier is [aborted](Self::abort) before anybody has arrived again, they are told that it
+/// is broken, as in Python.)
 ///
 /// ```
 /// use procession_sync::Barrier;
@@ -212,8 +215,8 @@ impl BarrierSettings {
 }
 
 impl BarrierOptions {
-    /// How many wait for each other, at most 32,768; 1 unless said. For an elastic barrier: how many members it can have,
-    /// 256 unless said.
+    /// How many wait for each other, at most 32,768; 1 unless said. For an elastic barrier: how many members it can
+    /// have, 256 unless said.
     #[must_use]
     pub fn parties(mut self, parties: u32) -> Self {
         self.settings.parties = Some(parties);
@@ -321,9 +324,9 @@ impl Barrier {
 
     /// An anonymous barrier with as many parties as it has members: none at first.
     ///
-    /// A member that [joins](Self::join) is waited for from then on; one that leaves, by being dropped, is not, and if all the
-    /// others have arrived they go on. A member that is killed breaks it, or is removed if it was created with
-    /// [`MemberDeath::Remove`].
+    /// A member that [joins](Self::join) is waited for from then on; one that leaves, by being dropped, is not, and
+    /// if all the others have arrived they go on. A member that is killed breaks it, or is removed if it was created
+    /// with [`MemberDeath::Remove`].
     ///
     /// ```
     /// use procession_sync::{Barrier, BarrierError, MemberDeath};
@@ -353,11 +356,11 @@ impl Barrier {
 
     /// With something to be done by the last to arrive, in its process, before anybody goes on.
     ///
-    /// The action belongs to this handle, to its clones, and to the members that join by them; it is code, and does not
-    /// travel to other processes. The last to arrive does that of the handle by which it arrived, if that has one. So, for what is to be
-    /// done in each generation, whoever comes last, give it to the handle of every process: exactly one of them does it. At an
-    /// elastic barrier the last to arrive is whichever member finds that all are there: when one has left or died, one that
-    /// waited.
+    /// The action belongs to this handle, to its clones, and to the members that join by them; it is code, and does
+    /// not travel to other processes. The last to arrive does that of the handle by which it arrived, if that has
+    /// one. So, for what is to be done in each generation, whoever comes last, give it to the handle of every
+    /// process: exactly one of them does it. At an elastic barrier the last to arrive is whichever member finds that
+    /// all are there: when one has left or died, one that waited.
     ///
     /// If it fails, panics, or its process dies, the barrier is broken. It must not wait at the barrier itself
     /// ([`BarrierError::InAction`]). Timeouts of the others go on while it runs.
@@ -389,8 +392,8 @@ impl Barrier {
     /// Waits until all parties have arrived, or for as long as the barrier was created with; the order of this
     /// arrival, from 0: exactly one of the parties gets 0, and the last one the number of parties less one.
     ///
-    /// More threads may use it than it has parties. While 64 and as many as it has parties have arrived and not left yet, because
-    /// they are stopped, the next one waits for them.
+    /// More threads may use it than it has parties. While 64 and as many as it has parties have arrived and not left
+    /// yet, because they are stopped, the next one waits for them.
     ///
     /// # Errors
     /// [`BarrierError::Broken`], [`BarrierError::TimedOut`], [`BarrierError::Action`], [`BarrierError::InAction`],
@@ -417,8 +420,8 @@ impl Barrier {
         self.rules.timeout.map_or(Deadline::NEVER, Deadline::after)
     }
 
-    /// Takes one of the places in the name of this process: if it dies, the others are told. At an elastic barrier there is
-    /// then one party more, and no generation ends without it; while an action runs, this waits for its end.
+    /// Takes one of the places in the name of this process: if it dies, the others are told. At an elastic barrier
+    /// there is then one party more, and no generation ends without it; while an action runs, this waits for its end.
     ///
     /// # Errors
     /// [`BarrierError::NoPlace`], [`BarrierError::InAction`], [`BarrierError::Fault`].
@@ -483,8 +486,8 @@ impl Barrier {
         self.change(|word| is_same(word).then(|| ended(word)));
     }
 
-    /// Breaks it, for everybody and until it is reset. Those who were let go just now and have not returned from `wait` are told
-    /// so too, if nobody has arrived since.
+    /// Breaks it, for everybody and until it is reset. Those who were let go just now and have not returned from
+    /// `wait` are told so too, if nobody has arrived since.
     pub fn abort(&self) {
         loop {
             self.change(|word| is_whole(word).then(|| with_state(word, ABORTED)));
@@ -555,96 +558,6 @@ impl Barrier {
             futex::wake_all(futex::low_half(&self.body.word));
         }
         Ok(())
-    }
-
-    /// Takes one of the inner locks for a moment; `None` if somebody has it for longer.
-    fn lock(&self, lock: &LockWord, deadline: Deadline) -> Result<Option<Hold>, BarrierError> {
-        let soon = Deadline::after(BRIEFLY).min(deadline);
-        match lock.acquire(self.body.segment(), Claim::Ignore, soon) {
-            Ok(hold) => Ok(Some(hold)),
-            Err(AcquireError::TimedOut) => Ok(None),
-            Err(error) => Err(self.lock_fault(error)),
-        }
-    }
-
-    /// Runs the action, between `begin`, which makes the word `ACTING` and says in which generation, and the trip.
-    fn act(
-        &self,
-        action: &Action,
-        deadline: Deadline,
-        begin: impl FnOnce() -> Result<Option<u64>, BarrierError>,
-    ) -> Result<Trip, BarrierError> {
-        let Some(hold) = self.lock(&self.body.runner, deadline)? else { return Ok(Trip::Busy) };
-        let mut runner = Runner { barrier: self, hold, generation: None };
-        let Some(mine) = begin()? else { return Ok(Trip::NotYet) };
-        crash_point("barrier.acting");
-        runner.generation = Some(mine);
-        action().map_err(BarrierError::Action)?;
-        let tripped = self.change(|word| is_acting(word, mine).then(|| ended(word)));
-        runner.generation = None;
-        if tripped {
-            return Ok(Trip::Tripped);
-        }
-        let word = self.body.word.load(Ordering::Acquire);
-        Err(self.broken_by(if generation(word) == mine { state(word) } else { RESET }))
-    }
-
-    /// Whether this thread runs the action now.
-    fn must_not_be_in_action(&self, me: OwnerId) -> Result<(), BarrierError> {
-        let is_in_action = self.body.runner.is_held_by(Hold::of_this_thread(me));
-        if is_in_action { Err(BarrierError::InAction) } else { Ok(()) }
-    }
-
-    /// Why one of the inner locks could not be taken.
-    fn lock_fault(&self, error: AcquireError) -> BarrierError {
-        let segment = self.body.segment();
-        let fault = match error {
-            AcquireError::Orphaned => SyncFault::orphaned(segment),
-            AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why),
-            AcquireError::Unregistered(error) => SyncFault::Unregistered(error),
-            AcquireError::TimedOut | AcquireError::OwnerDied { .. } => {
-                SyncFault::corrupt(segment, "a lock not taken")
-            }
-        };
-        fault.into()
-    }
-
-    /// Breaks the barrier if its action was being run by a process that is dead.
-    fn find_dead_runner(&self, word: u64) -> Result<(), SyncFault> {
-        if let Some(owner) = self.body.runner.owner() {
-            if !self.is_dead(owner)? {
-                return Ok(());
-            }
-            self.note_dead(owner);
-        }
-        // From the word that was seen before the owner: a runner that has ended meanwhile has changed it.
-        let _: Result<(), u64> = self.change_from(word, with_state(word, PEER_DIED));
-        Ok(())
-    }
-}
-
-fn is_acting(word: u64, mine: u64) -> bool {
-    generation(word) == mine && is_whole(word) && state(word) == ACTING
-}
-
-/// The one that runs the action, until it is dropped.
-struct Runner<'a> {
-    barrier: &'a Barrier,
-    hold: Hold,
-    /// The generation that is broken if this is dropped before it has ended.
-    generation: Option<u64>,
-}
-
-impl Drop for Runner<'_> {
-    fn drop(&mut self) {
-        // A forked child is another owner: it does nothing.
-        if self.barrier.myself.owner() != Some(self.hold.owner()) {
-            return;
-        }
-        if let Some(mine) = self.generation {
-            self.barrier.change(|word| is_acting(word, mine).then(|| with_state(word, ACTION_FAILED)));
-        }
-        self.barrier.body.runner.release(self.hold, true);
     }
 }
 

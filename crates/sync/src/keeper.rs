@@ -92,6 +92,7 @@ pub(crate) fn explain(error: AcquireError, segment: &Segment) -> LockError {
     match error {
         AcquireError::TimedOut => LockError::TimedOut,
         AcquireError::OwnerDied { pid } => LockError::OwnerDied { pid },
+        AcquireError::Deadlock => LockError::Deadlock,
         AcquireError::Orphaned => LockError::Orphaned { lock: lock() },
         AcquireError::Unknowable(error) => unknowable(error, segment),
         AcquireError::Unregistered(error) => LockError::Unregistered(error),

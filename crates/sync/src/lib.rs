@@ -7,6 +7,7 @@
 mod array;
 mod barrier;
 mod condition;
+mod deadlock;
 mod event;
 mod eventcount;
 mod fault;
@@ -27,6 +28,7 @@ mod value;
 pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member, MemberDeath};
 pub use condition::{Condition, ConditionOptions, Monitor};
+pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in};
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;

@@ -9,11 +9,12 @@
 //! it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is created with
 //! [`OnOwnerDeath::Ignore`] and is simply free again.
 
-use crate::holder;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::thread_tag;
+use crate::{deadlock, holder};
 use procession_shm::{
-    Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared, Unknowable,
+    Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Registration, Segment, Shape, Shared,
+    Unknowable,
 };
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
@@ -78,6 +79,7 @@ pub struct LockOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LockSettings {
     on_owner_death: Option<OnOwnerDeath>,
+    detect_deadlock: Option<bool>,
 }
 
 impl LockOptions {
@@ -85,6 +87,15 @@ impl LockOptions {
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
+        self
+    }
+
+    /// Whether a thread that waits for the lock, and finds that it is in a deadlock, is told
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
+    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    #[must_use]
+    pub fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.settings.detect_deadlock = Some(detect);
         self
     }
 }
@@ -97,7 +108,8 @@ impl Object for Lock {
 
     fn shape(settings: &LockSettings) -> Shape {
         let policy = holder::policy_parameter(settings.on_owner_death);
-        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let detect = deadlock::parameter(settings.detect_deadlock);
+        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<LockBody>() as u64;
         Shape { kind: Kind::LOCK, body_len, parameters, element: None, codec: 0 }
     }
@@ -133,8 +145,11 @@ pub enum LockError {
         /// Who died, in its own pid namespace; 0 if nobody remembers.
         pid: u32,
     },
-    /// This thread holds it already, and would wait for itself.
-    #[error("this thread already holds the lock and would wait for itself for ever")]
+    /// This thread holds it already, and would wait for itself; or, with [`LockOptions::detect_deadlock`], its holder
+    /// waits for what this thread holds.
+    #[error(
+        "waiting for the lock would never end: this thread holds it already, or its holder waits for this thread"
+    )]
     Deadlock,
     /// The lock's file was removed while this thread waited: nobody new can come, and maybe nobody is left.
     #[error("the file of lock {lock} was removed from /dev/shm while this process waited for it")]
@@ -247,6 +262,7 @@ impl Lock {
         self.body.lock.acquire(segment, claim, deadline).map_err(|error| match error {
             AcquireError::TimedOut => LockError::TimedOut,
             AcquireError::OwnerDied { pid } => LockError::OwnerDied { pid },
+            AcquireError::Deadlock => LockError::Deadlock,
             AcquireError::Orphaned => LockError::Orphaned { lock: lock() },
             AcquireError::Unknowable(Unknowable::NoSuchSlot) => LockError::Corrupt { lock: lock() },
             AcquireError::Unknowable(_) => LockError::RegistryChanged { lock: lock() },
@@ -280,13 +296,27 @@ pub struct Holder {
 impl Holder {
     /// What is known of an owner in the segment's namespace.
     pub(crate) fn of(segment: &Segment, owner: OwnerId) -> Self {
-        let registration = segment.registration();
+        Self::in_registry(segment.registration(), owner)
+    }
+
+    /// What is known of an owner in a namespace.
+    pub(crate) fn in_registry(registration: &Registration, owner: OwnerId) -> Self {
         let (pid, name) = registration
             .participant(owner)
             .map(|found| (found.pid, found.name))
             .unwrap_or_else(|| (registration.pid_of(owner).unwrap_or(0), String::new()));
         let is_dead = registration.is_dead(owner) == Ok(true);
         Self { pid, name, is_dead }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            0 => f.write_str("a process that nobody remembers"),
+            pid if self.name.is_empty() => write!(f, "pid {pid}"),
+            pid => write!(f, "{} (pid {pid})", self.name),
+        }
     }
 }
 

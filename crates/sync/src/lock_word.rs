@@ -34,6 +34,7 @@
 //! # Not promised
 //! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
 
+use crate::deadlock;
 use crate::patience::{Nap, Patience};
 use crate::thread_tag;
 use procession_shm::{OpenError, OwnerId, Segment, Unknowable};
@@ -100,6 +101,8 @@ pub enum AcquireError {
         /// Its pid, 0 if nobody knows any more.
         pid: u32,
     },
+    /// The owner waits, directly or through others, for what this thread holds.
+    Deadlock,
     /// The segment's file was removed by somebody else.
     Orphaned,
     /// The owner cannot be asked about.
@@ -127,6 +130,11 @@ impl Hold {
     #[must_use]
     pub fn owner(self) -> OwnerId {
         OwnerId::from_bits(self.0)
+    }
+
+    /// How this thread is named in the table of waits.
+    pub(crate) fn as_waiter(self) -> u64 {
+        self.0 & (OwnerId::MASK | THREAD)
     }
 
     /// The hold's bits, as they stand in a word.
@@ -268,6 +276,11 @@ impl LockWord {
     }
 }
 
+/// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
+fn holder_in(word: u64) -> u64 {
+    if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }
+}
+
 /// One thread that did not get the lock at once.
 struct Contender<'a> {
     lock: &'a LockWord,
@@ -354,6 +367,12 @@ impl Contender<'_> {
         crash_point("lock.slept");
         if nap != Nap::Changed && self.slept_since_ns == 0 {
             self.slept_since_ns = clock::now_ns().max(1);
+        }
+        if let Some(wait) = patience.show(self.segment) {
+            wait.sees(|| holder_in(lock.word.load(Ordering::Acquire)));
+            if deadlock::is_ours_to_break(self.segment, wait) {
+                return Err(AcquireError::Deadlock);
+            }
         }
         let Nap::Ask { survey } = nap else { return Ok(()) };
         if survey && self.segment.is_orphaned() {

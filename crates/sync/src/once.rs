@@ -200,7 +200,7 @@ impl Once {
             return Err(OnceError::Deadlock);
         }
         let me = runner.acquire(segment, Claim::Recover, deadline).map_err(|error| match error {
-            AcquireError::TimedOut => OnceError::TimedOut,
+            AcquireError::TimedOut | AcquireError::Deadlock => OnceError::TimedOut,
             AcquireError::Orphaned => SyncFault::orphaned(segment).into(),
             AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why).into(),
             AcquireError::Unregistered(error) => SyncFault::Unregistered(error).into(),

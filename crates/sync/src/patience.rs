@@ -6,7 +6,13 @@
 //! in the last millisecond: then it leaves the question to them and lets its slices grow to a second. So a crowd
 //! on one word asks about once a millisecond together, however large it is, and no count of waiters has to be
 //! kept that a killed one would spoil.
+//!
+//! A wait that outlasts a slice is shown in the namespace's table of waits, for people and for the search
+//! for deadlocks (`deadlock.rs`).
 
+use crate::deadlock;
+use crate::lock_word::Hold;
+use procession_shm::{Segment, ShownWait, WaitNote, show_wait};
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, clock};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,13 +46,33 @@ pub struct Patience {
     deadline: Deadline,
     slice_ns: u64,
     next_survey_ns: u64,
+    /// When the first slice began that was slept to its end, 0 if none was.
+    long_since_ns: u64,
+    shown: Option<ShownWait>,
 }
 
 impl Patience {
     /// Until `deadline`, at most.
     #[must_use]
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, slice_ns: FIRST_NS, next_survey_ns: 0 }
+        Self { deadline, slice_ns: FIRST_NS, next_survey_ns: 0, long_since_ns: 0, shown: None }
+    }
+
+    /// Shows that this thread waits for the segment's object, if the wait has outlasted a slice.
+    pub fn show(&mut self, segment: &Segment) -> Option<&ShownWait> {
+        if self.long_since_ns != 0 && self.shown.is_none() {
+            self.shown = self.begin_showing(segment);
+        }
+        self.shown.as_ref()
+    }
+
+    #[cold]
+    fn begin_showing(&self, segment: &Segment) -> Option<ShownWait> {
+        let me = Hold::of_this_thread(segment.registration().current_owner()?);
+        let is_timed = self.deadline != Deadline::NEVER;
+        let note =
+            WaitNote { is_timed, backs_out: deadlock::is_asked_for(segment), since_ns: self.long_since_ns };
+        if me.names_the_thread() { show_wait(segment, me.as_waiter(), note) } else { None }
     }
 
     /// Sleeps on `word` while it holds `expected`. `asked` is the shared note of when somebody last asked.
@@ -61,6 +87,9 @@ impl Patience {
             Waited::Changed => return Nap::Changed,
             Waited::Woken => return Nap::Woken,
             Waited::TimedOut => {}
+        }
+        if self.long_since_ns == 0 {
+            self.long_since_ns = start;
         }
         if slice_end > self.deadline {
             return Nap::TimedOut;

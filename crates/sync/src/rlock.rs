@@ -21,7 +21,7 @@
 
 use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
-use crate::{Holder, LockError, OnOwnerDeath, holder};
+use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
@@ -85,6 +85,7 @@ pub struct RLockOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RLockSettings {
     on_owner_death: Option<OnOwnerDeath>,
+    detect_deadlock: Option<bool>,
 }
 
 impl RLockOptions {
@@ -92,6 +93,15 @@ impl RLockOptions {
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
+        self
+    }
+
+    /// Whether a thread that waits for the lock, and finds that it is in a deadlock, is told
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
+    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    #[must_use]
+    pub fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.settings.detect_deadlock = Some(detect);
         self
     }
 }
@@ -104,7 +114,8 @@ impl Object for RLock {
 
     fn shape(settings: &RLockSettings) -> Shape {
         let policy = holder::policy_parameter(settings.on_owner_death);
-        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let detect = deadlock::parameter(settings.detect_deadlock);
+        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RLockBody>() as u64;
         Shape { kind: Kind::RLOCK, body_len, parameters, element: None, codec: 0 }
     }

@@ -22,9 +22,11 @@ pub mod pidfd;
 pub mod random;
 pub mod shm_file;
 pub mod start;
+mod thread;
 
 pub use clock::Deadline;
 pub use crash::crash_point;
 pub use exit::at_exit;
 pub use loose_fd::LooseFd;
 pub use mapping::{Lifeline, Mapping, ShmSafe};
+pub use thread::thread_id;

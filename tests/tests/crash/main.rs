@@ -23,6 +23,7 @@ mod segment;
 mod semaphore;
 mod stopped;
 mod value;
+mod waits;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,6 +63,7 @@ fn every_label_in_the_sources_has_a_scene() {
         segment::COVERED,
         semaphore::COVERED,
         value::COVERED,
+        waits::COVERED,
     ];
     let covered: BTreeSet<String> = tables.concat().iter().map(|&label| label.to_owned()).collect();
     let mut labels = BTreeSet::new();

@@ -9,8 +9,8 @@
 //! | the parent closes its descriptor | the child | the child, also while it is still loading: its id is dead |
 //! | the child maps the lifeline and closes the descriptor | the child | as every registered process |
 //!
-//! The parent's other children, forked without `exec` between the first step and the fourth, keep the lock too as long as
-//! they live: then the death of the child is noticed late, never falsely.
+//! The parent's other children, forked without `exec` between the first step and the fourth, keep the lock too as
+//! long as they live: then the death of the child is noticed late, never falsely.
 
 use super::{Registration, append, describe, fill, find, leave_at_exit, process_name};
 use crate::{Namespace, OpenError, OwnerId};
@@ -65,8 +65,8 @@ impl Registration {
     }
 }
 
-/// Registers this process with what its parent prepared: the namespace and the id that [`StartingProcess::describe`] told,
-/// and the descriptor that it inherited. Nothing of the namespace may have been used before.
+/// Registers this process with what its parent prepared: the namespace and the id that [`StartingProcess::describe`]
+/// told, and the descriptor that it inherited. Nothing of the namespace may have been used before.
 ///
 /// # Errors
 /// [`OpenError::RegistryChanged`] when the registry is another one, or this process is registered already; otherwise as

@@ -24,6 +24,10 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["cycle", _, count] => Some(report(&cycle(&lock, number(count)).map(|()| ""))),
         ["mend", _, count] => Some(report(&mend(&lock, number(count)))),
         ["hog", _] => hog(&lock),
+        ["take_turns", _, other, count] => {
+            let other = world.locks.borrow().get(other).map(Rc::clone)?;
+            Some(report(&take_turns(&lock, &other, number(count)).map(|()| "")))
+        }
         ["in_a_thread", _, ms] => Some(in_a_thread(&lock, millis(ms))),
         ["in_threads", _, count] => Some(in_threads(&lock, number(count))),
         _ => None,
@@ -87,6 +91,17 @@ fn recover_in_panic(lock: &Lock) -> Next {
     drop(std::panic::take_hook());
     say(if caught.is_err() { "ok" } else { "error NoPanic" });
     Next::Command
+}
+
+/// Holds one lock, then the other, never both; so long that others wait for more than a slice.
+fn take_turns(one: &Lock, other: &Lock, count: u32) -> Result<(), LockError> {
+    for _ in 0..count {
+        for lock in [one, other] {
+            let _guard = lock.acquire()?;
+            std::thread::sleep(Duration::from_millis(7));
+        }
+    }
+    Ok(())
 }
 
 /// Takes the lock again and again, a millisecond each time, until it is killed; a byte on stderr at the end.

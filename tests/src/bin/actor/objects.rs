@@ -67,6 +67,7 @@ fn lock(way: Way, name: &str, words: &[&str]) -> Result<Lock, OpenError> {
             ("ephemeral", _) => options.ephemeral(),
             ("ignore", _) => options.on_owner_death(OnOwnerDeath::Ignore),
             ("report", _) => options.on_owner_death(OnOwnerDeath::Report),
+            ("detecting", _) => options.detect_deadlock(true),
             ("mode", mode) => options.mode(octal(mode)),
             _ => options,
         };

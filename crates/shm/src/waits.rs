@@ -1,0 +1,272 @@
+//! Who waits for what: a table behind the registry's slots, in which every thread that has waited for longer than a
+//! slice shows itself. What is in it helps people, and the search for deadlocks; no protocol depends on it.
+//!
+//! A cell is `FREE` (`waiter` 0), `CLAIMED` (`waiter` set, `began` 0) or `SHOWN` (both set). Its waiter alone writes
+//! it: claims it by CAS, fills it, shows it by storing `began`, renews `holder` and `seen`, and clears it at the end of
+//! the wait. A cell whose waiter died is freed by whoever looks for a free one, by CAS from the dead value.
+//!
+//! # Ticks
+//! `began` and `seen` are drawn from one counter by read-modify-write, `seen` **before** the holder is read. So if A
+//! saw at `seen` that B held something, and B `began` earlier than that and still waits, then B held it while it
+//! waited, and still does: a thread that sleeps releases nothing. A circle of such sights is a deadlock for sure,
+//! whatever was stale elsewhere in the table.
+//!
+//! # If a process dies
+//! Its cells stay `CLAIMED` or `SHOWN` with a dead owner. Readers leave them out; a thread that finds no free cell
+//! among those it may take asks about their owners and takes one.
+//!
+//! # Not promised
+//! A cell for everybody: a thread that finds none waits unseen.
+
+use crate::header::InstanceId;
+use crate::registry::Registration;
+use crate::{OwnerId, Segment};
+use procession_sys::{clock, crash_point, shm_struct};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+/// Of how many cells a thread may take one.
+const REACH: usize = 32;
+/// Of `what`: whether the wait has a deadline, and whether the waiter backs out of a deadlock.
+const TIMED: u32 = 1;
+const BACKS_OUT: u32 = 2;
+
+shm_struct! {
+    /// What stands before the cells.
+    struct Head {
+        tick: AtomicU64,
+        spare: [AtomicU64; 7],
+    }
+}
+
+shm_struct! {
+    /// One thread that waits.
+    struct Cell {
+        /// Its process and thread, as they stand in a lock word.
+        waiter: AtomicU64,
+        /// When the wait was shown, in ticks; 0 while the cell is not whole.
+        began: AtomicU64,
+        object: [AtomicU64; 2],
+        /// Who was seen to hold the object, as in a lock word; 0 if that is not known.
+        holder: AtomicU64,
+        seen: AtomicU64,
+        /// When the wait began, monotonic, for people.
+        since_ns: AtomicU64,
+        tid: AtomicU32,
+        what: AtomicU32,
+    }
+}
+
+/// How many cells the table of a registry with so many slots has.
+const fn cells(slots: u32) -> usize {
+    let wanted = (slots as usize * 4).next_power_of_two();
+    if wanted < REACH { REACH } else { wanted }
+}
+
+/// How many bytes the table takes behind the slots.
+pub(crate) const fn table_len(slots: u32) -> usize {
+    size_of::<Head>() + cells(slots) * size_of::<Cell>()
+}
+
+/// A thread that has waited for a while, as it shows itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its process and its thread, as they stand in a lock word.
+    pub waiter: u64,
+    /// Which object it waits for.
+    pub object: InstanceId,
+    /// Who was last seen to hold that, as in a lock word; 0 if nobody does, or it is not known.
+    pub holder: u64,
+    /// Its thread's number in the kernel, in its own pid namespace.
+    pub tid: u32,
+    /// Whether it gives up by itself some time.
+    pub is_timed: bool,
+    /// Whether it gives up when it finds itself in a deadlock.
+    pub backs_out: bool,
+    /// For how long it has waited.
+    pub since: Duration,
+    /// Orders the waits of a namespace by when they were shown.
+    pub began: u64,
+    seen: u64,
+}
+
+impl Waiting {
+    /// Whether `next` is the thread that this one waits for, and was in its present wait when it was seen holding.
+    #[must_use]
+    pub fn waits_for(&self, next: &Self) -> bool {
+        self.holder == next.waiter && self.seen > next.began
+    }
+}
+
+/// What a waiter says of its wait, besides who it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WaitNote {
+    /// Whether it gives up by itself some time.
+    pub is_timed: bool,
+    /// Whether it gives up when it finds itself in a deadlock.
+    pub backs_out: bool,
+    /// When the wait began, monotonic.
+    pub since_ns: u64,
+}
+
+/// This thread's wait, shown until this is dropped.
+pub struct ShownWait {
+    registration: &'static Registration,
+    index: usize,
+    waiter: u64,
+}
+
+impl ShownWait {
+    /// Notes who is seen to hold the object now; `look` reads it, as it stands in a lock word.
+    pub fn sees(&self, look: impl FnOnce() -> u64) {
+        let Some((head, cell)) = self.registration.wait_cell(self.index) else { return };
+        // Drawn first: see "Ticks".
+        let seen = next_tick(head);
+        let holder = look();
+        cell.seen.store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        cell.holder.store(holder, Ordering::Relaxed);
+        cell.seen.store(seen, Ordering::Release);
+        crash_point("waits.saw");
+    }
+
+    /// The wait as the others see it; `None` when it is not to be seen.
+    #[must_use]
+    pub fn as_seen(&self) -> Option<Waiting> {
+        read(self.registration.wait_cell(self.index)?.1).filter(|seen| seen.waiter == self.waiter)
+    }
+}
+
+impl Drop for ShownWait {
+    fn drop(&mut self) {
+        // A copy in a forked child shows nothing.
+        let is_mine = self.registration.current_owner() == Some(OwnerId::from_bits(self.waiter));
+        if let (true, Some((_, cell))) = (is_mine, self.registration.wait_cell(self.index)) {
+            cell.began.store(0, Ordering::Release);
+            cell.waiter.store(0, Ordering::Release);
+            crash_point("waits.ended");
+        }
+    }
+}
+
+impl std::fmt::Debug for ShownWait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ShownWait").field(&self.as_seen()).finish()
+    }
+}
+
+/// Shows that `waiter`, a thread of this process as it stands in a lock word, waits for the segment's object; `None` if
+/// there is no room.
+#[must_use]
+pub fn show_wait(segment: &Segment, waiter: u64, note: WaitNote) -> Option<ShownWait> {
+    let registration = segment.registration();
+    let index = registration.claim_wait_cell(waiter)?;
+    crash_point("waits.claimed");
+    let (head, cell) = registration.wait_cell(index)?;
+    fence(Ordering::Release);
+    let object = segment.header().instance.to_words();
+    cell.object[0].store(object[0], Ordering::Relaxed);
+    cell.object[1].store(object[1], Ordering::Relaxed);
+    cell.holder.store(0, Ordering::Relaxed);
+    cell.seen.store(0, Ordering::Relaxed);
+    cell.since_ns.store(note.since_ns, Ordering::Relaxed);
+    cell.tid.store(procession_sys::thread_id(), Ordering::Relaxed);
+    let timed = if note.is_timed { TIMED } else { 0 };
+    let backs_out = if note.backs_out { BACKS_OUT } else { 0 };
+    cell.what.store(timed | backs_out, Ordering::Relaxed);
+    cell.began.store(next_tick(head), Ordering::Release);
+    crash_point("waits.shown");
+    Some(ShownWait { registration, index, waiter })
+}
+
+impl Registration {
+    /// Every wait that is shown now by a process that is alive.
+    #[must_use]
+    pub fn waits(&self) -> Vec<Waiting> {
+        let shown = (0..self.wait_cells()).filter_map(|index| read(self.wait_cell(index)?.1));
+        shown.filter(|wait| self.is_dead(OwnerId::from_bits(wait.waiter)) == Ok(false)).collect()
+    }
+
+    /// What the thread waits for that stands in a lock word as `waiter`.
+    #[must_use]
+    pub fn wait_of(&self, waiter: u64) -> Option<Waiting> {
+        self.reach_of(waiter)
+            .filter_map(|index| self.wait_cell(index))
+            .filter(|(_, cell)| cell.waiter.load(Ordering::Relaxed) == waiter)
+            .find_map(|(_, cell)| read(cell))
+    }
+
+    fn wait_cells(&self) -> usize {
+        cells(self.slots())
+    }
+
+    fn wait_cell(&self, index: usize) -> Option<(&Head, &Cell)> {
+        let head = self.waits_at::<Head>(0)?;
+        let offset = size_of::<Head>() + index * size_of::<Cell>();
+        Some((head, self.waits_at::<Cell>(offset)?))
+    }
+
+    /// The cells that `waiter` may take.
+    fn reach_of(&self, waiter: u64) -> impl Iterator<Item = usize> {
+        let mask = self.wait_cells() - 1;
+        // Fibonacci hashing: the threads of one process, and the processes of one namespace, fall apart.
+        let start = (waiter.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize;
+        (0..REACH).map(move |step| (start + step) & mask)
+    }
+
+    fn claim_wait_cell(&self, waiter: u64) -> Option<usize> {
+        let claim = |index: usize, from: u64| {
+            let (_, cell) = self.wait_cell(index)?;
+            let won = cell.waiter.compare_exchange(from, waiter, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            won.then_some(index)
+        };
+        self.reach_of(waiter).find_map(|index| claim(index, 0)).or_else(|| {
+            self.reach_of(waiter).find_map(|index| {
+                let (_, cell) = self.wait_cell(index)?;
+                let other = cell.waiter.load(Ordering::Acquire);
+                let is_dead = self.is_dead(OwnerId::from_bits(other)) == Ok(true);
+                // First hidden, by CAS from the dead's own tick: nobody may read half of each.
+                let began = cell.began.load(Ordering::Acquire);
+                let hide = || cell.began.compare_exchange(began, 0, Ordering::AcqRel, Ordering::Relaxed);
+                if is_dead && hide().is_ok() { claim(index, other) } else { None }
+            })
+        })
+    }
+}
+
+fn next_tick(head: &Head) -> u64 {
+    // AcqRel: a chain through the counter, so that who draws later sees what earlier ones did before they drew.
+    head.tick.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
+}
+
+/// A copy of a cell that was whole and stayed the same while it was read.
+fn read(cell: &Cell) -> Option<Waiting> {
+    for _ in 0..8 {
+        let began = cell.began.load(Ordering::Acquire);
+        if began == 0 {
+            return None;
+        }
+        let seen = cell.seen.load(Ordering::Acquire);
+        let object = [cell.object[0].load(Ordering::Relaxed), cell.object[1].load(Ordering::Relaxed)];
+        let what = cell.what.load(Ordering::Relaxed);
+        let waiting = Waiting {
+            waiter: cell.waiter.load(Ordering::Relaxed),
+            object: InstanceId::from_words(object),
+            // While it is renewed, nothing is known of the holder.
+            holder: if seen == 0 { 0 } else { cell.holder.load(Ordering::Relaxed) },
+            tid: cell.tid.load(Ordering::Relaxed),
+            is_timed: what & TIMED != 0,
+            backs_out: what & BACKS_OUT != 0,
+            since: Duration::from_nanos(
+                clock::now_ns().saturating_sub(cell.since_ns.load(Ordering::Relaxed)),
+            ),
+            began,
+            seen,
+        };
+        fence(Ordering::Acquire);
+        if cell.seen.load(Ordering::Relaxed) == seen && cell.began.load(Ordering::Relaxed) == began {
+            return (waiting.waiter != 0).then_some(waiting);
+        }
+    }
+    None
+}
