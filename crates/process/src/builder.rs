@@ -10,7 +10,7 @@ use crate::process::Process;
 use crate::report::Report;
 use crate::task::{self, Header};
 use procession_channel::codec;
-use procession_shm::{Carried, Namespace, carrying};
+use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
 use procession_sys::image::Image;
 use procession_sys::memfd::duplicate_above_stdio;
 use procession_sys::start::{Start, same_program};
@@ -127,12 +127,18 @@ impl ProcessBuilder {
         let function: ProcessEntry = child::entry::<F, A, R>;
         let entry = EntryRef::new(function as *const (), type_hash::<F, A, R>())?;
         let mut bytes = Vec::new();
-        let (encoded, carried) = carrying(|| codec::encode(&arguments, &mut bytes));
+        let (encoded, carried, places) = carrying_to_child(|| codec::encode(&arguments, &mut bytes));
         encoded?;
-        self.start(entry, &bytes, carried).map(Process::new)
+        self.start(entry, &bytes, carried, places).map(Process::new)
     }
 
-    fn start(self, entry: EntryRef, arguments: &[u8], carried: Carried) -> Result<Arc<Child>, SpawnError> {
+    fn start(
+        self,
+        entry: EntryRef,
+        arguments: &[u8],
+        carried: Carried,
+        places: Vec<StartingProcess>,
+    ) -> Result<Arc<Child>, SpawnError> {
         // Whoever starts children forever must not collect zombies forever.
         drop(children::running());
         let starting = children::starting()?;
@@ -155,6 +161,7 @@ impl ProcessBuilder {
             parent_pid: std::process::id(),
             parent_name: myself().name.clone(),
             namespace: self.namespace_of_child(),
+            places: places.iter().map(StartingProcess::describe).collect(),
         };
         let mut bytes = Vec::new();
         codec::encode(&header, &mut bytes)?;
@@ -164,6 +171,7 @@ impl ProcessBuilder {
         let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), report.file().as_fd(), this.as_fd()]
             .into_iter()
             .chain(stdout.as_ref().map(AsFd::as_fd))
+            .chain(places.iter().map(AsFd::as_fd))
             .chain(self.inherit.iter().map(|fd| fd.as_fd()))
             .collect();
         let start = Start {
@@ -173,6 +181,8 @@ impl ProcessBuilder {
             mute_stdout: stdout.is_some(),
         };
         let pid = same_program(&start).map_err(kernel("posix_spawn"))?;
+        // From here on the child alone holds its places in the registries.
+        places.into_iter().for_each(|place| place.started(pid));
         let plan = Plan { name: name.clone(), daemon, detached: self.detached, report, carried };
         let adopted = children::adopt(Child::new(pid, plan)?);
         drop(starting);

@@ -81,6 +81,7 @@ fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()
     if header.restore_stdout {
         start::restore_stdout(inherited.next().ok_or(io::ErrorKind::InvalidData)?)?;
     }
+    let places: Vec<OwnedFd> = inherited.by_ref().take(header.places.len()).collect();
     *INHERITED.lock().unwrap_or_else(PoisonError::into_inner) = inherited.map(Some).collect();
     let myself = become_child(Myself {
         name: header.name.clone(),
@@ -97,6 +98,9 @@ fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()
     if let Some(namespace) = header.namespace.as_deref().and_then(|name| Namespace::new(name).ok()) {
         // Nothing before this has used one.
         let _: bool = namespace.enter();
+    }
+    for ((namespace, owner), lifeline) in header.places.iter().zip(places) {
+        procession_shm::take_over(namespace, *owner, lifeline).map_err(io::Error::other)?;
     }
     match &myself.parent {
         Some(parent) if !header.detached => die_with(parent),

@@ -24,8 +24,8 @@ const SIGTERM: i32 = 15;
 ///
 /// # If a process dies
 /// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is killed, the
-/// child is killed too, unless it was started [`detached`](ProcessBuilder::detached). When only the thread that started it
-/// ends, nothing happens to it.
+/// child is killed too, unless it was started [`detached`](ProcessBuilder::detached). When only the thread that
+/// started it ends, nothing happens to it.
 ///
 /// ```
 /// use procession_process::Process;
@@ -94,6 +94,28 @@ impl<R> Process<R> {
     }
 
     /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
+    ///
+    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's before the
+    /// child exists: whenever it dies, the others are told.
+    ///
+    /// ```
+    /// use procession_process::Process;
+    /// use procession_sync::{Barrier, Member};
+    ///
+    /// fn work(mut place: Member) -> bool {
+    ///     place.wait().is_ok()
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession_process::init();
+    ///     let barrier = Barrier::new(2)?;
+    ///     let child = Process::spawn(work, barrier.join()?)?;
+    ///     // If the child is killed before it comes, this says so.
+    ///     barrier.wait()?;
+    ///     assert!(child.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].

@@ -39,6 +39,8 @@ pub(crate) struct Header {
     pub(crate) parent_name: String,
     /// The parent's namespace, if it has a valid one.
     pub(crate) namespace: Option<String>,
+    /// The child's places in registries: the next inherited descriptors are their lifelines.
+    pub(crate) places: Vec<(String, u64)>,
 }
 
 /// A task as the child reads it.
@@ -124,6 +126,7 @@ mod tests {
             parent_pid: 4,
             parent_name: "p".into(),
             namespace: None,
+            places: Vec::new(),
         };
         let mut bytes = Vec::new();
         codec::encode(&header, &mut bytes).unwrap();

@@ -18,7 +18,7 @@ mod segment;
 mod shared;
 mod waits;
 
-pub use carry::{Carried, carry, carrying};
+pub use carry::{Carried, carry, carrying, carrying_to_child, owner_of_child};
 pub use error::OpenError;
 pub use header::{FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, element_tag, fnv};
 pub use inventory::{Entry, list_all};
@@ -27,8 +27,8 @@ pub use object::{Handle, Object, Placement, Segment};
 pub use owner::OwnerId;
 pub use plain::PlainFile;
 pub use registry::{
-    DEFAULT_SLOTS, Myself, Participant, Registration, Unknowable, leave, register, register_with_slots,
-    set_process_name,
+    DEFAULT_SLOTS, Myself, Participant, Registration, StartingProcess, Unknowable, leave, register,
+    register_with_slots, set_process_name, take_over,
 };
 pub use shared::Shared;
 pub use waits::{ShownWait, WaitNote, Waiting, show_wait};

@@ -34,6 +34,10 @@ use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, clock, crash
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
+mod starting;
+
+pub use starting::{StartingProcess, take_over};
+
 /// The first byte of the lifelines in the registry's lock space.
 const LIFELINES: u64 = 1 << 40;
 /// How many processes a namespace holds unless its first process asked for another number.
@@ -367,41 +371,65 @@ impl Registration {
     }
 
     fn occupy(&self) -> Result<OwnerId, OpenError> {
-        let object = ObjectName { namespace: &self.namespace, name: REGISTRY };
-        let failed = |operation| move |source| OpenError::os(operation, &object, source);
-        let changed = || OpenError::RegistryChanged {
-            object: object.to_string(),
-            namespace: self.namespace.name().to_owned(),
-        };
-        let line =
-            shm_file::open(&self.namespace.file_name(REGISTRY)).map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => changed(),
-                _ => failed("open the registry of")(source),
-            })?;
-        if shm_file::identity(&line).map_err(failed("look at"))? != self.file {
-            return Err(changed());
-        }
+        let line = self.open_line()?;
         if self.identity.asks_itself.load(Ordering::Relaxed) == 0 {
             // INVARIANT 5: attached before it is registered, so that its parent's end finds it there.
-            self.attach_forked().ok_or_else(changed)?;
+            self.attach_forked().ok_or_else(|| self.changed())?;
         }
-        let index = self.lock_free_slot(&line).map_err(failed("take a slot of"))?.ok_or_else(|| {
-            OpenError::RegistryFull { namespace: self.namespace.name().to_owned(), slots: self.slots }
-        })?;
+        let index = self.take_free_slot(&line)?;
         crash_point("registry.slot_locked");
-        let lifeline = Lifeline::of_file(&line).map_err(failed("map the lifeline of"))?;
+        let lifeline = Lifeline::of_file(&line).map_err(self.failed("map the lifeline of"))?;
         crash_point("registry.lifeline_mapped");
         drop(line);
         crash_point("registry.descriptor_closed");
-        let unsupported = || OpenError::LifelineUnsupported { namespace: self.namespace.name().to_owned() };
-        let slot = self.slot(index).ok_or_else(unsupported)?;
-        let owner = fill(slot, index);
-        if !matches!(self.is_slot_locked(index), Ok(true)) {
-            lifeline.release();
-            return Err(unsupported());
-        }
+        let slot = self.slot(index).ok_or_else(|| self.unsupported())?;
+        let owner = fill(slot, index, std::process::id(), &process_name());
+        self.verify(index, lifeline)?;
         crash_point("registry.verified");
         Ok(owner)
+    }
+
+    fn failed(&self, operation: &'static str) -> impl Fn(std::io::Error) -> OpenError {
+        move |source| {
+            OpenError::os(operation, &ObjectName { namespace: &self.namespace, name: REGISTRY }, source)
+        }
+    }
+
+    fn changed(&self) -> OpenError {
+        let object = ObjectName { namespace: &self.namespace, name: REGISTRY }.to_string();
+        OpenError::RegistryChanged { object, namespace: self.namespace.name().to_owned() }
+    }
+
+    fn unsupported(&self) -> OpenError {
+        OpenError::LifelineUnsupported { namespace: self.namespace.name().to_owned() }
+    }
+
+    /// A descriptor for a lifeline: INVARIANT 1.
+    fn open_line(&self) -> Result<std::fs::File, OpenError> {
+        let opened = shm_file::open(&self.namespace.file_name(REGISTRY));
+        let line = opened.map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => self.changed(),
+            _ => self.failed("open the registry of")(source),
+        })?;
+        let is_ours = shm_file::identity(&line).map_err(self.failed("look at"))? == self.file;
+        if is_ours { Ok(line) } else { Err(self.changed()) }
+    }
+
+    fn take_free_slot(&self, line: &std::fs::File) -> Result<u32, OpenError> {
+        let found = self.lock_free_slot(line).map_err(self.failed("take a slot of"))?;
+        found.ok_or_else(|| OpenError::RegistryFull {
+            namespace: self.namespace.name().to_owned(),
+            slots: self.slots,
+        })
+    }
+
+    /// Makes sure that others see the slot locked; otherwise lets it go.
+    fn verify(&self, index: u32, lifeline: Lifeline) -> Result<(), OpenError> {
+        if matches!(self.is_slot_locked(index), Ok(true)) {
+            return Ok(());
+        }
+        lifeline.release();
+        Err(self.unsupported())
     }
 
     /// Gives a forked child a query description of its own. With its parent's it would take itself for the last one
@@ -476,8 +504,8 @@ fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
     slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation()).cast_signed() > 0
 }
 
-/// Makes a freshly locked slot ours.
-fn fill(slot: &Slot, index: u32) -> OwnerId {
+/// Gives a freshly locked slot its next occupant.
+fn fill(slot: &Slot, index: u32, pid: u32, name: &str) -> OwnerId {
     // INVARIANT 2: we hold the lifeline, so nobody else writes the slot.
     slot.previous_pid.store(slot.pid.load(Ordering::Relaxed), Ordering::Relaxed);
     let mut generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
@@ -487,17 +515,21 @@ fn fill(slot: &Slot, index: u32) -> OwnerId {
     }
     slot.generation.store(generation, Ordering::SeqCst);
     crash_point("registry.generation_bumped");
-    slot.pid.store(std::process::id(), Ordering::Relaxed);
+    describe(slot, pid, name);
+    crash_point("registry.filled");
+    OwnerId::new(index, generation)
+}
+
+/// What people see of a slot.
+fn describe(slot: &Slot, pid: u32, name: &str) {
+    slot.pid.store(pid, Ordering::Relaxed);
     slot.registered_ns.store(clock::wall_ns(), Ordering::Relaxed);
-    let name = process_name();
     let cut = name.floor_char_boundary(NAME_LEN);
     slot.name_len.store(0, Ordering::Release);
     for (cell, &byte) in slot.name.iter().zip(&name.as_bytes()[..cut]) {
         cell.store(byte, Ordering::Relaxed);
     }
     slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
-    crash_point("registry.filled");
-    OwnerId::new(index, generation)
 }
 
 fn participant(slot: &Slot, index: u32) -> Option<Participant> {

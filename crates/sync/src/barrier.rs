@@ -3,46 +3,92 @@
 //! | bits of the word | meaning |
 //! |---|---|
 //! | `WAITERS` 0 | somebody may sleep: whoever ends the generation or breaks the barrier owes a wake |
-//! | 1..4 | why the barrier is broken; 0 while it is whole |
-//! | 4..32 | generation: how often it tripped or was reset |
-//! | 32..48 | how many have arrived in this generation; as many as the parties while the action runs |
-//! | 48..64 | the last 16 generations, the latest in the lowest bit: 1 if it was reset, 0 if it tripped |
+//! | `RESETTING` 1 | the generation will never trip; whoever sees this finishes the reset |
+//! | 2..5 | state: 0 whole, why it is broken, or `ACTING`: all have arrived and the action runs |
+//! | 5..32, 48..64 | generation: how often it tripped or was reset |
+//! | 32..48 | how many have arrived in this generation; at an elastic barrier only their order |
 //!
 //! | other | meaning |
 //! |---|---|
 //! | `runner` | the lock of the one that runs the action |
-//! | member cells | `MEMBER` + owner: a place that a process has taken, so that its death is noticed |
+//! | `joining` | the lock of those who join an elastic barrier or end its generation |
+//! | places, one per party | owner `MEMBER` + a process: a place it has taken, so that its death is noticed |
+//! | places, 64 and one per party | owner `WAITER` + a process: one of its threads waits, or has not left yet |
+//!
+//! The second word of a place is a generation and how it goes: `COMING`, `ARRIVED` (elastic), or failed and why.
 //!
 //! # Who may change what
-//! Arriving, breaking, resetting: anybody, by one CAS of the word. An arrival and the trip that it causes are one CAS.
-//! Where there is an action, the last to arrive first takes `runner`, then arrives, and trips after the action. A
-//! member cell: free → owner by anybody for itself, back by its owner, or by anybody once the owner is dead and the
-//! barrier is broken or reset.
+//! Arriving, breaking, resetting: anybody, by one CAS of the word. An arrival and the trip that it causes are one
+//! CAS. Where there is an action, the last to arrive first takes `runner`, then arrives (`ACTING`), and trips after
+//! the action.
+//!
+//! At an *elastic* barrier the places are the truth: an arrival is `COMING`, the word's count for the order,
+//! `ARRIVED`. Whoever arrives, and everybody who waits whenever it looks, ends the generation if all members have
+//! arrived. It looks and changes the word holding `joining`, and nobody joins without: so a generation waits for all
+//! who joined before its end. Leaving needs no lock; the one that leaves wakes the others, who look again.
+//!
+//! A place: free → owner by anybody for itself; back by its owner, or by anybody once the owner is dead; a member's
+//! to its child-to-be, by itself. Its second word: by its owner; from `COMING` or `ARRIVED` to failed by anybody, for
+//! a generation that is `RESETTING`.
+//!
+//! # How a waiter learns what became of its generation, however late
+//! Its place says which it waits for before the word counts it. While the word shows that generation: from the state.
+//! Later: it has passed, unless its place says failed. Only a reset lets a generation end that did not trip, and in
+//! three steps: `RESETTING`, which forbids the trip; failed in every place of that generation; the next generation.
+//! Nothing that happens after that changes what the place says, and it is free for others only when the waiter has
+//! left, or is dead. If all places are taken by the living, the next to arrive waits until one has left. (The
+//! generation has 43 bits: one trip per microsecond wraps it in a hundred days, and then a waiter is misled only if
+//! it looks in that very generation.)
 //!
 //! # Orderings
 //! Edge `barrier.trip`: the AcqRel of each arrival continues those before it, and meets the Acquire of everybody who
-//! leaves: what was written before any arrival, and in the action, is visible behind the barrier.
+//! leaves: what was written before any arrival, and in the action, is visible behind the barrier. At an elastic
+//! barrier, the AcqRel of `ARRIVED` meets the Acquire of who looks at all of them, whose AcqRel meets those who
+//! leave. Edge `barrier.fewer`: who leaves frees its place, fences, looks at `WAITERS`; who waits sets `WAITERS`,
+//! fences, looks at the places. One of the two sees the other; so of two who arrive last.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
 //! |---|---|---|
 //! | before it arrives, not a member | an absentee | nobody can tell: the others' timeout |
-//! | after it arrived | its arrival, which counts | – |
-//! | a member, anywhere | a dead owner in its cell | a waiter at the end of its slice: broken, `PeerDied`; then the cell is freed |
-//! | after breaking for a dead member, before freeing the cell | the cell | `reset`, or who wants a place |
-//! | in the action | a full generation whose runner is dead | a waiter: broken, `PeerDied` |
+//! | after it took a place to wait at, before it arrived | the same, and the place | who finds all places taken |
+//! | after it arrived, not a member | its arrival, which counts, and the place | – ; as above |
+//! | a member, anywhere | a dead owner in its place | a waiter at the end of its slice: broken, `PeerDied`, then the place is freed; or, if the policy is `Remove`, only freed, and the others are enough |
+//! | a member of an elastic barrier, counted but not `ARRIVED` | a number that nobody gets | – |
+//! | joining, holding `joining` | a dead owner of the lock and maybe of a place | who wants the lock next; a waiter |
+//! | all have arrived at an elastic barrier, before the trip | a full generation | any waiter, at the end of its slice |
+//! | after breaking for a dead member, before freeing the place | the place | `reset`, or who wants a place |
+//! | in the action | `ACTING`, and a dead runner | a waiter: broken, `PeerDied`, whatever the policy |
+//! | after leaving an elastic barrier, before the wake | sleepers who could go on | the end of a sleeper's slice |
+//! | resetting | `RESETTING` | whoever arrives, joins or resets next; those who waited are told already |
 //! | after a trip, break or reset, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
+//! | after a member's place was made a child's that never comes | a dead owner in it | as a dead member: see `registry/starting.rs` in `shm` |
+//!
+//! # Not promised
+//! That a barrier whose member is stopped goes on: it is alive. That the arrivals of a run whose processes are all
+//! dead are forgotten by the next run on the same name: they count, until a reset. That an abort and a reset at the
+//! same time end in this or that order.
 
+mod action;
 mod error;
+mod member;
+mod place;
 #[cfg(test)]
 mod tests;
 mod waiter;
+mod word;
 
 use self::error::Failed;
 pub use self::error::{BarrierError, BreakCause};
+pub use self::member::Member;
+use self::place::{Place, SPARE};
 use self::waiter::Waiter;
+use self::word::{
+    ABORTED, ACTING, RESET, RESETTING, WAITERS, arrived, cause, ended, generation, is_whole, state,
+    with_state,
+};
 use crate::fault::SyncFault;
-use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::lock_word::{Claim, LockWord};
 use procession_shm::{
     HEADER_LEN, Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
 };
@@ -52,23 +98,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-const WAITERS: u64 = 1;
-const CAUSE: u64 = 0b1110;
-const TIMED_OUT: u64 = 1 << 1;
-const ABORTED: u64 = 2 << 1;
-const ACTION_FAILED: u64 = 3 << 1;
-const PEER_DIED: u64 = 4 << 1;
-const GENERATION: u64 = 1 << 4;
-const GENERATIONS: u64 = (1 << 28) - 1;
-const ARRIVAL: u64 = 1 << 32;
-const ARRIVALS: u64 = 0xffff;
-const HISTORY_SHIFT: u32 = 48;
-const REMEMBERED: u64 = 16;
-
-/// In a member cell, beside the owner.
-const MEMBER: u64 = 1 << 16;
 /// The most parties a barrier can have.
 const MOST: u32 = 1 << 15;
+/// How many members an elastic barrier can have unless said.
+const ELASTIC: u32 = 256;
 
 shm_struct! {
     #[doc(hidden)]
@@ -79,20 +112,36 @@ shm_struct! {
         /// The pid of the last member that died, for people.
         died: AtomicU32,
         runner: LockWord,
-        /// To the end of the cache line.
-        spare: [AtomicU64; 3],
+        joining: LockWord,
     }
 }
 
-const CELLS_OFFSET: usize = HEADER_LEN + size_of::<BarrierBody>();
+const PLACES_OFFSET: usize = HEADER_LEN + size_of::<BarrierBody>();
 
 type Action = Arc<dyn Fn() -> Result<(), Failed> + Send + Sync>;
 
+/// What becomes of a barrier one of whose members dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MemberDeath {
+    /// It is broken for everybody, with [`BreakCause::PeerDied`], whether the member had arrived or not.
+    #[default]
+    Break,
+    /// The member is removed, as if it had left: the others wait only for each other. Elastic barriers only.
+    Remove,
+}
+
 /// A barrier between processes: `wait` waits until all parties do, then lets them all go on, again and again.
 ///
-/// If one of the parties does not come in time, or says that it will not, the barrier is broken for everybody, until it
-/// is [`reset`](Self::reset). A plain `wait` is anonymous: that one of the parties is dead shows only by a timeout. A
-/// process that has [joined](Self::join) is known: if it dies, arrived or not, the others are told.
+/// If one of the parties does not come in time, or says that it will not, the barrier is broken for everybody, until
+/// it is [`reset`](Self::reset). A plain `wait` is anonymous: that one of the parties is dead shows only by a
+/// timeout, and if it died after it had arrived, its arrival counts. A process that has [joined](Self::join) is
+/// known: if it dies, arrived or not, the others are told. At an [elastic](Self::elastic) barrier all are members,
+/// and there are as many parties as members.
+///
+/// Somebody who was stopped for however long while the others went on, or broke and reset the barrier, is told what
+/// became of the generation it waited for, and of no other. (One thing is undecided for those who have not returned
+/// from `wait` yet: if the barrier is [aborted](Self::abort) before anybody has arrived again, they are told that it
+/// is broken, as in Python.)
 ///
 /// ```
 /// use procession_sync::Barrier;
@@ -111,9 +160,31 @@ type Action = Arc<dyn Fn() -> Result<(), Failed> + Send + Sync>;
 pub struct Barrier {
     body: Shared<BarrierBody>,
     myself: Myself,
+    rules: Rules,
+    action: Option<Action>,
+}
+
+/// What a barrier was created with.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    /// How many parties; how many members at most if it is elastic.
     parties: u32,
     timeout: Option<Duration>,
-    action: Option<Action>,
+    elastic: bool,
+    /// Whether dead members are removed.
+    removes: bool,
+}
+
+impl Rules {
+    /// How many places there are. At an elastic barrier nobody waits who is no member.
+    fn places(self) -> usize {
+        let parties = self.parties as usize;
+        if self.elastic { parties } else { parties + parties + SPARE }
+    }
+
+    fn body_len(self) -> u64 {
+        (size_of::<BarrierBody>() + self.places() * size_of::<Place>()) as u64
+    }
 }
 
 /// How a [`Barrier`] is created or opened.
@@ -128,10 +199,24 @@ pub struct BarrierOptions {
 pub struct BarrierSettings {
     parties: Option<u32>,
     timeout: Option<Duration>,
+    elastic: bool,
+    on_member_death: Option<MemberDeath>,
+}
+
+impl BarrierSettings {
+    fn rules(&self) -> Rules {
+        Rules {
+            parties: self.parties.unwrap_or(if self.elastic { ELASTIC } else { 1 }),
+            timeout: self.timeout,
+            elastic: self.elastic,
+            removes: self.on_member_death == Some(MemberDeath::Remove),
+        }
+    }
 }
 
 impl BarrierOptions {
-    /// How many wait for each other, at most 32,768; 1 unless said.
+    /// How many wait for each other, at most 32,768; 1 unless said. For an elastic barrier: how many members it can
+    /// have, 256 unless said.
     #[must_use]
     pub fn parties(mut self, parties: u32) -> Self {
         self.settings.parties = Some(parties);
@@ -144,6 +229,20 @@ impl BarrierOptions {
         self.settings.timeout = Some(timeout);
         self
     }
+
+    /// As many parties as there are members at the time: see [`Barrier::elastic`].
+    #[must_use]
+    pub fn elastic(mut self) -> Self {
+        self.settings.elastic = true;
+        self
+    }
+
+    /// What becomes of it when a member dies; [`MemberDeath::Break`] unless said.
+    #[must_use]
+    pub fn on_member_death(mut self, policy: MemberDeath) -> Self {
+        self.settings.on_member_death = Some(policy);
+        self
+    }
 }
 
 procession_shm::object_builders!([] BarrierOptions => Barrier);
@@ -153,66 +252,65 @@ impl Object for Barrier {
     type Settings = BarrierSettings;
 
     fn check(settings: &BarrierSettings) -> Result<(), &'static str> {
-        match settings.parties {
-            Some(0) => Err("a barrier without parties"),
-            Some(parties) if parties > MOST => Err("a barrier can have at most 32768 parties"),
+        match settings.rules() {
+            Rules { parties: 0, .. } => Err("a barrier without parties"),
+            Rules { parties, .. } if parties > MOST => Err("a barrier can have at most 32768 parties"),
+            Rules { removes: true, elastic: false, .. } => {
+                Err("only an elastic barrier can go on without a member that died")
+            }
             _ => Ok(()),
         }
     }
 
     fn shape(settings: &BarrierSettings) -> Shape {
-        let value = u64::from(settings.parties.unwrap_or(1));
-        let parties = Parameter { name: "parties", value, asked: settings.parties.is_some() };
+        let rules = settings.rules();
         let ns = |timeout: Duration| u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let asked = settings.timeout.is_some();
-        let timeout = Parameter { name: "timeout_ns", value: settings.timeout.map_or(0, ns), asked };
-        let parameters = [parties, timeout, Parameter::default(), Parameter::default()];
-        let body_len = size_of::<BarrierBody>() as u64 + value * 8;
-        Shape { kind: Kind::BARRIER, body_len, parameters, element: None, codec: 0 }
+        let parameter = |name, value, asked| Parameter { name, value, asked };
+        let parameters = [
+            parameter("parties", u64::from(rules.parties), settings.parties.is_some()),
+            parameter("timeout_ns", rules.timeout.map_or(0, ns), rules.timeout.is_some()),
+            parameter("elastic", u64::from(rules.elastic), rules.elastic),
+            parameter("on_member_death", u64::from(rules.removes), settings.on_member_death.is_some()),
+        ];
+        Shape { kind: Kind::BARRIER, body_len: rules.body_len(), parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &BarrierBody, _: &BarrierSettings) {}
 
     fn forget_owners(body: &BarrierBody) {
         body.runner.forget_owner();
+        body.joining.forget_owner();
+        // Nobody is attached, so nobody waits: those who had arrived are gone.
+        let word = body.word.load(Ordering::Relaxed);
+        if is_whole(word) {
+            body.word.store(ended(word), Ordering::Relaxed);
+        }
     }
 
     fn forget_owners_of_all(mapping: &Mapping) {
-        for cell in (0..MOST).map_while(|index| cell(mapping, index)) {
-            cell.store(0, Ordering::Relaxed);
+        let place = |index| mapping.at::<Place>(PLACES_OFFSET + index * size_of::<Place>());
+        for place in (0..).map_while(place) {
+            place.owner.store(0, Ordering::Relaxed);
         }
     }
 
     fn attach(body: Shared<BarrierBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
-        let [parties, timeout, ..] = segment.header().parameters;
-        let fits = (1..=u64::from(MOST)).contains(&parties)
-            && segment.header().size == CELLS_OFFSET as u64 + parties * 8;
-        let parties = u32::try_from(parties).ok().filter(|_| fits);
-        let parties = parties.ok_or_else(|| segment.corrupt("an impossible number of parties"))?;
-        let timeout = (timeout != 0).then(|| Duration::from_nanos(timeout));
+        let [parties, timeout, elastic, removes] = segment.header().parameters;
+        let corrupt = || segment.corrupt("an impossible number of parties");
+        let parties = u32::try_from(parties).ok().filter(|parties| (1..=MOST).contains(parties));
+        let rules = Rules {
+            parties: parties.ok_or_else(corrupt)?,
+            timeout: (timeout != 0).then(|| Duration::from_nanos(timeout)),
+            elastic: elastic != 0,
+            removes: removes != 0,
+        };
+        if segment.header().size != HEADER_LEN as u64 + rules.body_len() {
+            return Err(corrupt());
+        }
         let myself = segment.registration().myself();
-        Ok(Self { body, myself, parties, timeout, action: None })
+        Ok(Self { body, myself, rules, action: None })
     }
-}
-
-fn cell(mapping: &Mapping, index: u32) -> Option<&AtomicU64> {
-    mapping.at(CELLS_OFFSET + index as usize * 8)
-}
-
-fn generation(word: u64) -> u64 {
-    (word / GENERATION) & GENERATIONS
-}
-
-fn arrived(word: u64) -> u64 {
-    (word / ARRIVAL) & ARRIVALS
-}
-
-/// The word when the generation has ended: nobody has arrived, nobody waits.
-fn ended(word: u64, by_reset: bool) -> u64 {
-    let history = word >> HISTORY_SHIFT << (HISTORY_SHIFT + 1);
-    let generation = ((generation(word) + 1) & GENERATIONS) * GENERATION;
-    history | (u64::from(by_reset) << HISTORY_SHIFT) | generation
 }
 
 impl Barrier {
@@ -224,9 +322,67 @@ impl Barrier {
         Self::options().parties(parties).anonymous()
     }
 
+    /// An anonymous barrier with as many parties as it has members: none at first.
+    ///
+    /// A member that [joins](Self::join) is waited for from then on; one that leaves, by being dropped, is not, and
+    /// if all the others have arrived they go on. A member that is killed breaks it, or is removed if it was created
+    /// with [`MemberDeath::Remove`].
+    ///
+    /// ```
+    /// use procession_sync::{Barrier, BarrierError, MemberDeath};
+    ///
+    /// # let namespace = procession_shm::Namespace::private();
+    /// let options = Barrier::options().elastic().on_member_death(MemberDeath::Remove);
+    /// let phase = options.namespace(&namespace).create("phase")?;
+    /// assert!(matches!(phase.wait(), Err(BarrierError::NotAMember)));
+    /// let mut one = phase.join()?;
+    /// one.wait()?;
+    /// let mut two = phase.join()?;
+    /// let thread = std::thread::spawn(move || two.wait());
+    /// one.wait()?;
+    /// // The other has left: its thread has ended.
+    /// thread.join().unwrap()?;
+    /// one.wait()?;
+    /// assert_eq!(phase.parties(), 1);
+    /// # phase.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`BarrierOptions::anonymous`].
+    pub fn elastic() -> Result<Self, OpenError> {
+        Self::options().elastic().anonymous()
+    }
+
     /// With something to be done by the last to arrive, in its process, before anybody goes on.
     ///
-    /// It is done only if the last to arrive has a handle made by this: it does not travel to other processes.
+    /// The action belongs to this handle, to its clones, and to the members that join by them; it is code, and does
+    /// not travel to other processes. The last to arrive does that of the handle by which it arrived, if that has
+    /// one. So, for what is to be done in each generation, whoever comes last, give it to the handle of every
+    /// process: exactly one of them does it. At an elastic barrier the last to arrive is whichever member finds that
+    /// all are there: when one has left or died, one that waited.
+    ///
+    /// If it fails, panics, or its process dies, the barrier is broken. It must not wait at the barrier itself
+    /// ([`BarrierError::InAction`]). Timeouts of the others go on while it runs.
+    ///
+    /// ```
+    /// use procession_sync::Barrier;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// # let namespace = procession_shm::Namespace::private();
+    /// let barrier = Barrier::options().namespace(&namespace).parties(1).anonymous()?;
+    /// let rounds = Arc::new(AtomicU32::new(0));
+    /// let counted = Arc::clone(&rounds);
+    /// let counting = barrier.clone().with_action(move || {
+    ///     counted.fetch_add(1, Ordering::Relaxed);
+    ///     Ok(())
+    /// });
+    /// counting.wait()?;
+    /// barrier.wait()?;
+    /// assert_eq!(rounds.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_action(mut self, action: impl Fn() -> Result<(), Failed> + Send + Sync + 'static) -> Self {
         self.action = Some(Arc::new(action));
@@ -236,14 +392,17 @@ impl Barrier {
     /// Waits until all parties have arrived, or for as long as the barrier was created with; the order of this
     /// arrival, from 0: exactly one of the parties gets 0, and the last one the number of parties less one.
     ///
+    /// More threads may use it than it has parties. While 64 and as many as it has parties have arrived and not left
+    /// yet, because they are stopped, the next one waits for them.
+    ///
     /// # Errors
-    /// [`BarrierError::Broken`], [`BarrierError::TimedOut`], [`BarrierError::Action`], [`BarrierError::Fault`]. One that
-    /// sleeps while the barrier trips or is reset 16 times more, by others, is told that it is broken.
+    /// [`BarrierError::Broken`], [`BarrierError::TimedOut`], [`BarrierError::Action`], [`BarrierError::InAction`],
+    /// [`BarrierError::Fault`]; [`BarrierError::NotAMember`] if it is elastic.
     ///
     /// # Panics
     /// When the action does; the barrier is then broken.
     pub fn wait(&self) -> Result<u32, BarrierError> {
-        self.wait_until(self.timeout.map_or(Deadline::NEVER, Deadline::after))
+        Waiter::new(self, None, self.usual_deadline())?.pass()
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`; when that is over the barrier is broken for everybody.
@@ -254,21 +413,48 @@ impl Barrier {
     /// # Panics
     /// As [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<u32, BarrierError> {
-        self.wait_until(Deadline::after(timeout))
+        Waiter::new(self, None, Deadline::after(timeout))?.pass()
     }
 
-    /// Takes one of the places in the name of this process: if it dies, the others are told.
+    fn usual_deadline(&self) -> Deadline {
+        self.rules.timeout.map_or(Deadline::NEVER, Deadline::after)
+    }
+
+    /// Takes one of the places in the name of this process: if it dies, the others are told. At an elastic barrier
+    /// there is then one party more, and no generation ends without it; while an action runs, this waits for its end.
     ///
     /// # Errors
-    /// [`BarrierError::NoPlace`], [`BarrierError::Fault`].
-    pub fn join(&self) -> Result<Member<'_>, BarrierError> {
+    /// [`BarrierError::NoPlace`], [`BarrierError::InAction`], [`BarrierError::Fault`].
+    pub fn join(&self) -> Result<Member, BarrierError> {
         let me = self.body.segment().registration().owner().map_err(SyncFault::Unregistered)?;
-        let found = match self.take_place(me) {
-            None if self.find_dead_member()? => self.take_place(me),
+        let take = || if self.rules.elastic { self.take_place_elastic(me) } else { Ok(self.take_place(me)) };
+        let found = match take()? {
+            None if self.bury_dead_members()? => take()?,
             found => found,
         };
-        let index = found.ok_or(BarrierError::NoPlace { parties: self.parties })?;
-        Ok(Member { barrier: self, me, index })
+        crash_point("barrier.joined");
+        let index = found.ok_or(BarrierError::NoPlace { parties: self.rules.parties })?;
+        Ok(Member::new(self.clone(), me, index))
+    }
+
+    /// Takes a place, so that no generation ends without it from now on.
+    fn take_place_elastic(&self, me: OwnerId) -> Result<Option<usize>, BarrierError> {
+        let (segment, lock) = (self.body.segment(), &self.body.joining);
+        let mut waiter = Waiter::new(self, None, Deadline::NEVER)?;
+        self.must_not_be_in_action(me)?;
+        loop {
+            let hold = lock
+                .acquire(segment, Claim::Ignore, Deadline::NEVER)
+                .map_err(|error| self.lock_fault(error))?;
+            let word = self.body.word.load(Ordering::Acquire);
+            let found = (state(word) != ACTING).then(|| self.take_place(me));
+            lock.release(hold, true);
+            match found {
+                Some(found) => return Ok(found),
+                // That generation ends without it: not before it has.
+                None => waiter.sleep(word)?,
+            }
+        }
     }
 
     /// Makes it whole again: those who wait now are told that it is broken. Nothing happens if it is whole and nobody
@@ -277,44 +463,78 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Fault`] when it cannot be found out which members are dead.
     pub fn reset(&self) -> Result<(), BarrierError> {
-        self.free_dead_members()?;
-        self.change(|word| (word & CAUSE != 0 || arrived(word) > 0).then(|| ended(word, true)));
+        self.free_dead(self.member_places())?;
+        let mut word = self.body.word.load(Ordering::Acquire);
+        while !is_whole(word) || arrived(word) > 0 {
+            let why = if is_whole(word) { RESET } else { state(word) };
+            let resetting = with_state(word, why) | RESETTING;
+            if word & RESETTING != 0 || self.change_from(word, resetting).is_ok() {
+                crash_point("barrier.resetting");
+                self.finish_reset(resetting);
+                break;
+            }
+            word = self.body.word.load(Ordering::Acquire);
+        }
         crash_point("barrier.reset");
         Ok(())
     }
 
-    /// Breaks it, for everybody and until it is reset.
-    pub fn abort(&self) {
-        self.change(|word| (word & CAUSE == 0).then_some(word | ABORTED));
+    /// The second and third step of a reset.
+    fn finish_reset(&self, resetting: u64) {
+        self.fail_places(resetting);
+        let is_same = |word| generation(word) == generation(resetting) && word & RESETTING != 0;
+        self.change(|word| is_same(word).then(|| ended(word)));
     }
 
-    /// How many wait for each other.
+    /// Breaks it, for everybody and until it is reset. Those who were let go just now and have not returned from
+    /// `wait` are told so too, if nobody has arrived since.
+    pub fn abort(&self) {
+        loop {
+            self.change(|word| is_whole(word).then(|| with_state(word, ABORTED)));
+            let word = self.body.word.load(Ordering::Acquire);
+            if word & RESETTING == 0 {
+                return;
+            }
+            // Who began that may be dead: unfinished, it would undo this.
+            self.finish_reset(word);
+        }
+    }
+
+    /// How many wait for each other; how many members there are now if it is elastic. A member that died is
+    /// counted until somebody who waits, joins or resets it notices.
     #[must_use]
     pub fn parties(&self) -> u32 {
-        self.parties
+        if self.rules.elastic {
+            return u32::try_from(self.count_members()).unwrap_or(self.rules.parties);
+        }
+        self.rules.parties
     }
 
     /// How many have arrived and wait for the others; 0 while it is broken.
     #[must_use]
     pub fn n_waiting(&self) -> u32 {
         let word = self.body.word.load(Ordering::Acquire);
-        if word & CAUSE == 0 { u32::try_from(arrived(word)).unwrap_or(0).min(self.parties) } else { 0 }
+        if !is_whole(word) {
+            return 0;
+        }
+        let count = match self.rules.elastic {
+            true => self.count_arrived(generation(word)) as u64,
+            false => arrived(word),
+        };
+        u32::try_from(count).unwrap_or(u32::MAX).min(self.rules.parties)
     }
 
     /// Whether it is broken, and why.
     #[must_use]
     pub fn broken(&self) -> Option<BreakCause> {
         let word = self.body.word.load(Ordering::Acquire);
-        (word & CAUSE != 0).then(|| self.cause(word))
+        // While it is being reset, whoever comes next makes it whole.
+        let is_broken = !is_whole(word) && word & RESETTING == 0;
+        is_broken.then(|| cause(state(word), self.body.died.load(Ordering::Relaxed)))
     }
 
-    fn cause(&self, word: u64) -> BreakCause {
-        match word & CAUSE {
-            TIMED_OUT => BreakCause::TimedOut,
-            ACTION_FAILED => BreakCause::ActionFailed,
-            PEER_DIED => BreakCause::PeerDied { pid: self.body.died.load(Ordering::Relaxed) },
-            _ => BreakCause::Aborted,
-        }
+    fn broken_by(&self, state: u64) -> BarrierError {
+        BarrierError::Broken { cause: cause(state, self.body.died.load(Ordering::Relaxed)) }
     }
 
     /// Changes the word unless `to` says that there is nothing to do, and wakes those who wait; whether it did.
@@ -339,244 +559,18 @@ impl Barrier {
         }
         Ok(())
     }
-
-    fn wait_until(&self, deadline: Deadline) -> Result<u32, BarrierError> {
-        let parties = u64::from(self.parties);
-        let mut waiter = Waiter::new(self, deadline);
-        loop {
-            // SYNC: barrier.trip.
-            let word = self.body.word.load(Ordering::Acquire);
-            if word & CAUSE != 0 {
-                return Err(BarrierError::Broken { cause: self.cause(word) });
-            }
-            let index = arrived(word);
-            if index > parties {
-                return Err(SyncFault::corrupt(self.body.segment(), "more arrivals than parties").into());
-            }
-            if index == parties {
-                // The action of this generation is running: ours begins when it has ended.
-                waiter.sleep(word)?;
-            } else if index + 1 == parties {
-                let tripped = match &self.action {
-                    None => self.change_from(word, ended(word, false)).is_ok(),
-                    Some(action) => self.trip_with(action, word, deadline)?,
-                };
-                if tripped {
-                    return Ok(self.parties - 1);
-                }
-            } else {
-                let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
-                // SYNC: barrier.trip.
-                if self.body.word.compare_exchange(word, word + ARRIVAL, done, otherwise).is_ok() {
-                    crash_point("barrier.arrived");
-                    waiter.wait_for_end(generation(word))?;
-                    return Ok(u32::try_from(index).unwrap_or(0));
-                }
-            }
-        }
-    }
-
-    /// Arrives as the last one, runs the action, and trips; `false` if somebody came between before that.
-    fn trip_with(&self, action: &Action, word: u64, deadline: Deadline) -> Result<bool, BarrierError> {
-        let (segment, lock) = (self.body.segment(), &self.body.runner);
-        let hold = lock.acquire(segment, Claim::Ignore, deadline).map_err(|error| match error {
-            AcquireError::Orphaned => SyncFault::orphaned(segment).into(),
-            AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why).into(),
-            AcquireError::Unregistered(error) => SyncFault::Unregistered(error).into(),
-            AcquireError::TimedOut | AcquireError::Deadlock => BarrierError::TimedOut,
-            AcquireError::OwnerDied { .. } => SyncFault::corrupt(segment, "a lock not taken").into(),
-        })?;
-        let full = word + ARRIVAL;
-        let mut runner = Runner { barrier: self, hold, generation: None };
-        // SYNC: barrier.trip.
-        if self.body.word.compare_exchange(word, full, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-            return Ok(false);
-        }
-        crash_point("barrier.acting");
-        runner.generation = Some(generation(full));
-        action().map_err(BarrierError::Action)?;
-        let is_mine = |word| generation(word) == generation(full) && word & CAUSE == 0;
-        let tripped = self.change(|word| is_mine(word).then(|| ended(word, false)));
-        runner.generation = None;
-        if tripped {
-            return Ok(true);
-        }
-        let word = self.body.word.load(Ordering::Acquire);
-        let is_same = generation(word) == generation(full);
-        Err(BarrierError::Broken { cause: if is_same { self.cause(word) } else { BreakCause::Reset } })
-    }
-
-    fn cells(&self) -> impl Iterator<Item = (u32, &AtomicU64)> {
-        let mapping = self.body.segment().mapping();
-        (0..self.parties).filter_map(|index| Some((index, cell(mapping, index)?)))
-    }
-
-    fn take_place(&self, me: OwnerId) -> Option<u32> {
-        let mine = me.to_bits() | MEMBER;
-        let take =
-            |cell: &AtomicU64| cell.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        let found = self.cells().find(|(_, cell)| take(cell)).map(|(index, _)| index);
-        crash_point("barrier.joined");
-        found
-    }
-
-    fn is_dead(&self, owner: OwnerId) -> Result<bool, SyncFault> {
-        let segment = self.body.segment();
-        segment.registration().is_dead(owner).map_err(|why| SyncFault::unknowable(segment, why))
-    }
-
-    /// Breaks the barrier if a member is dead, and frees its place; whether there was one.
-    fn find_dead_member(&self) -> Result<bool, SyncFault> {
-        loop {
-            if let Some(found) = self.try_find_dead_member()? {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// The same; `None` if somebody arrived or reset it meanwhile.
-    fn try_find_dead_member(&self) -> Result<Option<bool>, SyncFault> {
-        // Before the cells: if it is reset meanwhile, the break fails.
-        let word = self.body.word.load(Ordering::Acquire);
-        for (_, cell) in self.cells() {
-            let member = cell.load(Ordering::Acquire);
-            if member == 0 || !self.is_dead(OwnerId::from_bits(member))? {
-                continue;
-            }
-            crash_point("barrier.member_found_dead");
-            self.note_dead(OwnerId::from_bits(member));
-            if word & CAUSE == 0 && self.change_from(word, word | PEER_DIED).is_err() {
-                return Ok(None);
-            }
-            crash_point("barrier.broken_for_the_dead");
-            let _: Result<u64, u64> = cell.compare_exchange(member, 0, Ordering::AcqRel, Ordering::Relaxed);
-            return Ok(Some(true));
-        }
-        Ok(Some(false))
-    }
-
-    fn free_dead_members(&self) -> Result<(), SyncFault> {
-        for (_, cell) in self.cells() {
-            let member = cell.load(Ordering::Acquire);
-            if member != 0 && self.is_dead(OwnerId::from_bits(member))? {
-                let _: Result<u64, u64> =
-                    cell.compare_exchange(member, 0, Ordering::AcqRel, Ordering::Relaxed);
-                crash_point("barrier.place_freed");
-            }
-        }
-        Ok(())
-    }
-
-    /// Breaks the barrier if its action was being run by a process that is dead.
-    fn find_dead_runner(&self, word: u64) -> Result<(), SyncFault> {
-        let owner = self.body.runner.owner();
-        if let Some(owner) = owner {
-            if !self.is_dead(owner)? {
-                return Ok(());
-            }
-            self.note_dead(owner);
-        }
-        // From the word that was seen before the owner: a runner that has ended meanwhile has changed it.
-        let _: Result<(), u64> = self.change_from(word, word | PEER_DIED);
-        Ok(())
-    }
-
-    fn note_dead(&self, owner: OwnerId) {
-        let pid = self.body.segment().registration().pid_of(owner).unwrap_or(0);
-        self.body.died.store(pid, Ordering::Relaxed);
-    }
-}
-
-/// The one that runs the action, until it is dropped.
-struct Runner<'a> {
-    barrier: &'a Barrier,
-    hold: Hold,
-    /// The generation that is broken if this is dropped before it has ended.
-    generation: Option<u64>,
-}
-
-impl Drop for Runner<'_> {
-    fn drop(&mut self) {
-        // A forked child is another owner: it does nothing.
-        if self.barrier.myself.owner() != Some(self.hold.owner()) {
-            return;
-        }
-        if let Some(mine) = self.generation {
-            let is_mine = |word| generation(word) == mine && word & CAUSE == 0;
-            self.barrier.change(|word| is_mine(word).then_some(word | ACTION_FAILED));
-        }
-        self.barrier.body.runner.release(self.hold, true);
-    }
 }
 
 impl fmt::Debug for Barrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owners = self.cells().map(|(_, cell)| cell.load(Ordering::Acquire)).filter(|&word| word != 0);
-        let segment = self.body.segment();
-        let members: Vec<_> =
-            owners.map(|word| crate::lock::Holder::of(segment, OwnerId::from_bits(word))).collect();
+        let now = generation(self.body.word.load(Ordering::Acquire));
         f.debug_struct("Barrier")
-            .field("name", &segment.name())
-            .field("parties", &self.parties)
+            .field("name", &self.body.segment().name())
+            .field("parties", &self.parties())
             .field("n_waiting", &self.n_waiting())
             .field("broken", &self.broken())
-            .field("members", &members)
-            .finish()
-    }
-}
-
-/// A place at a barrier; dropping it leaves the place to others, and dying breaks the barrier for them.
-///
-/// In a forked child the copy of it does nothing: the parent has the place.
-#[must_use = "dropping the member leaves its place at once"]
-pub struct Member<'a> {
-    barrier: &'a Barrier,
-    me: OwnerId,
-    index: u32,
-}
-
-impl Member<'_> {
-    /// As [`Barrier::wait`].
-    ///
-    /// # Errors
-    /// As [`Barrier::wait`].
-    ///
-    /// # Panics
-    /// As [`Barrier::wait`].
-    pub fn wait(&self) -> Result<u32, BarrierError> {
-        self.barrier.wait()
-    }
-
-    /// As [`Barrier::wait_timeout`].
-    ///
-    /// # Errors
-    /// As [`Barrier::wait`].
-    ///
-    /// # Panics
-    /// As [`Barrier::wait`].
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<u32, BarrierError> {
-        self.barrier.wait_timeout(timeout)
-    }
-}
-
-impl Drop for Member<'_> {
-    fn drop(&mut self) {
-        if self.barrier.myself.owner() != Some(self.me) {
-            return;
-        }
-        if let Some(cell) = cell(self.barrier.body.segment().mapping(), self.index) {
-            let mine = self.me.to_bits() | MEMBER;
-            let _: Result<u64, u64> = cell.compare_exchange(mine, 0, Ordering::AcqRel, Ordering::Relaxed);
-        }
-        crash_point("barrier.left");
-    }
-}
-
-impl fmt::Debug for Member<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member")
-            .field("barrier", &self.barrier.body.segment().name())
-            .field("place", &self.index)
+            .field("members", &self.owners(self.member_places(), |_| true))
+            .field("waiting", &self.owners(self.places(), |place| place.waits_for(now)))
             .finish()
     }
 }

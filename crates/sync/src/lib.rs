@@ -32,7 +32,7 @@ mod thread_tag;
 mod value;
 
 pub use array::{Array, ArrayError, ArrayOptions};
-pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member};
+pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member, MemberDeath};
 pub use condition::{Condition, ConditionOptions, Monitor};
 pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in};
 pub use event::{Event, EventError, EventOptions};

@@ -47,6 +47,12 @@ pub enum BarrierError {
         /// How many there are.
         parties: u32,
     },
+    /// Only members wait at an elastic barrier; or this member is in a forked child, or was handed to another process.
+    #[error("this has no place at the barrier: only a member that is here can wait")]
+    NotAMember,
+    /// This thread is running the barrier's action: it would wait for itself for ever.
+    #[error("this thread is running the barrier's action and would wait for itself for ever")]
+    InAction,
     /// The barrier itself is unusable.
     #[error(transparent)]
     Fault(#[from] SyncFault),

@@ -1,22 +1,39 @@
 //! How one thread waits at a barrier; the protocol is described in `barrier.rs`.
 
-use super::{
-    ABORTED, Barrier, BarrierError, BreakCause, CAUSE, GENERATIONS, HISTORY_SHIFT, REMEMBERED, TIMED_OUT,
-    WAITERS, arrived, generation,
+use super::place::{Place, WAITER};
+use super::word::{
+    ABORTED, ACTING, ARRIVAL, ARRIVED, COMING, RESETTING, TIMED_OUT, WAITERS, arrived, ended, failure,
+    following, generation, is_whole, state, waiting, with_arrival, with_state,
 };
+use super::{Barrier, BarrierError};
 use crate::fault::SyncFault;
 use crate::patience::{Nap, Patience};
+use procession_shm::OwnerId;
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, crash_point, futex};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 /// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
 const SPIN_NS: u64 = 20_000;
 const SPIN_CAP: u32 = 16;
 
+/// Whether somebody who could end a generation did.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trip {
+    Tripped,
+    /// Somebody came between, or not all are there: look again.
+    NotYet,
+    /// Another thread does it now.
+    Busy,
+}
+
 /// One thread that waits.
 pub(super) struct Waiter<'a> {
     barrier: &'a Barrier,
+    me: OwnerId,
+    /// A member's own; or, if `is_seated`, one for as long as this waits.
+    place: Option<&'a Place>,
+    is_seated: bool,
     deadline: Deadline,
     patience: Patience,
     spin: Spin,
@@ -24,44 +41,185 @@ pub(super) struct Waiter<'a> {
 }
 
 impl<'a> Waiter<'a> {
-    pub(super) fn new(barrier: &'a Barrier, deadline: Deadline) -> Self {
+    pub(super) fn new(
+        barrier: &'a Barrier,
+        place: Option<&'a Place>,
+        deadline: Deadline,
+    ) -> Result<Self, SyncFault> {
+        let registration = barrier.body.segment().registration();
+        let me = registration.owner().map_err(SyncFault::Unregistered)?;
         let (patience, spin) = (Patience::new(deadline), Spin::for_ns(SPIN_NS));
-        Self { barrier, deadline, patience, spin, nap: Nap::Woken }
+        Ok(Self { barrier, me, place, is_seated: false, deadline, patience, spin, nap: Nap::Woken })
     }
 
-    /// Waits until the generation, in which this thread has arrived, has ended.
-    pub(super) fn wait_for_end(&mut self, mine: u64) -> Result<(), BarrierError> {
+    /// Arrives, and waits until all have; the order of the arrival.
+    pub(super) fn pass(&mut self) -> Result<u32, BarrierError> {
+        self.barrier.must_not_be_in_action(self.me)?;
         loop {
             // SYNC: barrier.trip.
             let word = self.barrier.body.word.load(Ordering::Acquire);
-            let broken = |cause| Err(BarrierError::Broken { cause });
-            let behind = generation(word).wrapping_sub(mine) & GENERATIONS;
-            if (behind != 0 || word & CAUSE != 0) && matches!(self.nap, Nap::Ask { .. }) {
-                // Nobody woke this one: who ended it may have died before it woke anybody.
-                futex::wake_all(futex::low_half(&self.barrier.body.word));
+            if let Some(index) = self.arrive_when_possible(word)? {
+                return Ok(u32::try_from(index).unwrap_or(0));
             }
-            if behind == 0 && word & CAUSE != 0 {
-                return broken(self.barrier.cause(word));
+        }
+    }
+
+    fn arrive_when_possible(&mut self, word: u64) -> Result<Option<u64>, BarrierError> {
+        if word & RESETTING != 0 {
+            self.barrier.finish_reset(word);
+            return Ok(None);
+        }
+        match state(word) {
+            0 if self.barrier.rules.elastic => self.arrive_elastic(word),
+            0 => self.arrive(word),
+            // This one's generation begins when that has ended.
+            ACTING => self.sleep(word).map(|()| None),
+            _ => Err(self.barrier.broken_by(state(word))),
+        }
+    }
+
+    /// Arrives at a barrier of so many parties: the arrival, and the trip that it causes, are one CAS of the word.
+    fn arrive(&mut self, word: u64) -> Result<Option<u64>, BarrierError> {
+        let (barrier, index) = (self.barrier, arrived(word));
+        let parties = u64::from(barrier.rules.parties);
+        if index >= parties {
+            return Err(SyncFault::corrupt(barrier.body.segment(), "more arrivals than parties").into());
+        }
+        if index + 1 == parties {
+            return match self.trip(word)? {
+                Trip::Tripped => Ok(Some(index)),
+                Trip::NotYet => Ok(None),
+                Trip::Busy => self.sleep(word).map(|()| None),
+            };
+        }
+        let Some(place) = self.seat(index)? else {
+            self.sleep(word)?;
+            return Ok(None);
+        };
+        place.wait.store(waiting(generation(word), COMING), Ordering::Release);
+        // SYNC: barrier.trip.
+        let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
+        if barrier.body.word.compare_exchange(word, word + ARRIVAL, done, otherwise).is_err() {
+            return Ok(None);
+        }
+        crash_point("barrier.arrived");
+        self.wait_for_end(generation(word), place)?;
+        Ok(Some(index))
+    }
+
+    /// Arrives at an elastic barrier: the word gives the order, the member's own place is the arrival.
+    fn arrive_elastic(&mut self, word: u64) -> Result<Option<u64>, BarrierError> {
+        let Some(place) = self.place else { return Err(BarrierError::NotAMember) };
+        let (body, mine) = (&self.barrier.body, generation(word));
+        let coming = waiting(mine, COMING);
+        place.wait.store(coming, Ordering::Release);
+        // SYNC: barrier.trip.
+        let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
+        if body.word.compare_exchange(word, with_arrival(word), done, otherwise).is_err() {
+            return Ok(None);
+        }
+        crash_point("barrier.counted");
+        // SYNC: barrier.trip. Failure means that the generation has failed, as the wait below finds.
+        let _: Result<u64, u64> =
+            place.wait.compare_exchange(coming, waiting(mine, ARRIVED), done, otherwise);
+        crash_point("barrier.arrived");
+        // SYNC: barrier.fewer. Of two that arrive last, one sees the other.
+        fence(Ordering::SeqCst);
+        self.wait_for_end(mine, place)?;
+        Ok(Some(arrived(word)))
+    }
+
+    /// Where this thread waits; `None` while all places are taken.
+    fn seat(&mut self, hint: u64) -> Result<Option<&'a Place>, SyncFault> {
+        if self.place.is_none() {
+            self.place = self.barrier.take_seat(self.me, hint)?;
+            self.is_seated = self.place.is_some();
+        }
+        Ok(self.place)
+    }
+
+    /// Ends the generation of `word`, whose last arrival this is.
+    fn trip(&self, word: u64) -> Result<Trip, BarrierError> {
+        let Some(action) = &self.barrier.action else {
+            let tripped = self.barrier.change_from(word, ended(word)).is_ok();
+            return Ok(if tripped { Trip::Tripped } else { Trip::NotYet });
+        };
+        self.barrier.act(action, self.deadline, || {
+            let acting = with_state(word + ARRIVAL, ACTING);
+            // SYNC: barrier.trip.
+            let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
+            let begun = self.barrier.body.word.compare_exchange(word, acting, done, otherwise);
+            Ok(begun.is_ok().then_some(generation(word)))
+        })
+    }
+
+    /// Ends the generation of an elastic barrier, if all members have arrived.
+    fn trip_elastic(&self, mine: u64) -> Result<Trip, BarrierError> {
+        let barrier = self.barrier;
+        if !barrier.have_all_arrived(mine) {
+            return Ok(Trip::NotYet);
+        }
+        // Holding the lock: nobody joins between the look and the change.
+        let change = |to: &dyn Fn(u64) -> u64| {
+            let lock = &barrier.body.joining;
+            let Some(hold) = barrier.lock(lock, self.deadline)? else { return Ok(Trip::Busy) };
+            crash_point("barrier.tripping");
+            let is_due = |word| generation(word) == mine && is_whole(word) && state(word) == 0;
+            let is_due = |word| is_due(word) && barrier.have_all_arrived(mine);
+            let tripped = barrier.change(|word| is_due(word).then(|| to(word)));
+            lock.release(hold, true);
+            Ok(if tripped { Trip::Tripped } else { Trip::NotYet })
+        };
+        let Some(action) = &barrier.action else { return change(&ended) };
+        barrier.act(action, self.deadline, || {
+            Ok((change(&|word| with_state(word, ACTING))? == Trip::Tripped).then_some(mine))
+        })
+    }
+
+    /// Waits until the generation, in which this thread has arrived at `place`, has ended.
+    fn wait_for_end(&mut self, mine: u64, place: &Place) -> Result<(), BarrierError> {
+        loop {
+            // SYNC: barrier.trip.
+            let word = self.barrier.body.word.load(Ordering::Acquire);
+            if let Some(outcome) = self.outcome(word, mine, place) {
+                if matches!(self.nap, Nap::Ask { .. }) {
+                    // Nobody woke this one: who ended it may have died before it woke anybody.
+                    futex::wake_all(futex::low_half(&self.barrier.body.word));
+                }
+                return outcome;
             }
-            if behind > 0 {
-                if behind > REMEMBERED || (word >> HISTORY_SHIFT >> (behind - 1)) & 1 != 0 {
-                    return broken(BreakCause::Reset);
-                }
-                if behind == 1 && arrived(word) == 0 && word & CAUSE == ABORTED {
-                    // Aborted before all had left.
-                    return broken(BreakCause::Aborted);
-                }
+            if self.barrier.rules.elastic && state(word) == 0 && self.trip_elastic(mine)? == Trip::Tripped {
                 return Ok(());
             }
             self.sleep(word)?;
         }
     }
 
+    /// How the generation `mine` ended; `None` while it goes on.
+    fn outcome(&self, word: u64, mine: u64, place: &Place) -> Option<Result<(), BarrierError>> {
+        if generation(word) == mine {
+            return (!is_whole(word)).then(|| Err(self.barrier.broken_by(state(word))));
+        }
+        // After the word: a reset says so in every place before it changes the generation.
+        if let Some(why) = failure(place.wait.load(Ordering::Acquire)) {
+            return Some(Err(self.barrier.broken_by(why)));
+        }
+        if word & RESETTING == 0
+            && state(word) == ABORTED
+            && arrived(word) == 0
+            && generation(word) == following(mine)
+        {
+            // Aborted before all had left.
+            return Some(Err(self.barrier.broken_by(ABORTED)));
+        }
+        Some(Ok(()))
+    }
+
     /// Sleeps for a slice, unless the deadline has passed: then the barrier is broken.
     pub(super) fn sleep(&mut self, word: u64) -> Result<(), BarrierError> {
         let (barrier, body) = (self.barrier, &self.barrier.body);
         if self.nap == Nap::TimedOut || self.deadline.has_passed() {
-            return match barrier.change_from(word, word | TIMED_OUT) {
+            return match barrier.change_from(word, with_state(word, TIMED_OUT)) {
                 Ok(()) => Err(BarrierError::TimedOut),
                 Err(_) => Ok(()),
             };
@@ -71,21 +229,38 @@ impl<'a> Waiter<'a> {
             if survey && body.segment().is_orphaned() {
                 return Err(SyncFault::orphaned(body.segment()).into());
             }
-            if arrived(word) == u64::from(barrier.parties) {
+            if state(word) == ACTING {
                 barrier.find_dead_runner(word)?;
             }
-            barrier.find_dead_member()?;
+            barrier.bury_dead_members()?;
             return Ok(());
         }
-        if word & WAITERS == 0 && self.spin.pause(SPIN_CAP) {
-            return Ok(());
-        }
-        let announced = word | WAITERS;
-        if body.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if word & WAITERS == 0 {
+            if self.spin.pause(SPIN_CAP) {
+                return Ok(());
+            }
+            let announced = word | WAITERS;
+            if body.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+                return Ok(());
+            }
             crash_point("barrier.waiting");
-            self.nap = self.patience.sleep(futex::low_half(&body.word), announced as u32, &body.asked);
-            crash_point("barrier.slept");
+            if barrier.rules.elastic {
+                // SYNC: barrier.fewer. Who left before this was announced is not waited for: look again.
+                fence(Ordering::SeqCst);
+                return Ok(());
+            }
         }
+        self.nap = self.patience.sleep(futex::low_half(&body.word), (word | WAITERS) as u32, &body.asked);
+        crash_point("barrier.slept");
         Ok(())
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.filter(|_| self.is_seated) {
+            place.free(self.me.to_bits() | WAITER);
+            crash_point("barrier.seat_left");
+        }
     }
 }

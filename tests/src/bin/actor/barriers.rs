@@ -1,9 +1,21 @@
-//! Commands about barriers. A place is held until `release`, as a lock is.
+//! Commands about barriers. A place is held until `release`, as a lock is, and who has one waits as a member.
 
 use crate::locks::millis;
 use crate::{Next, World, done, number, report, say, session};
-use procession::{Barrier, BarrierError, OpenError};
+use procession::{Barrier, BarrierError, Member, MemberDeath, OpenError, Process};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+thread_local! {
+    /// Started by `spawn_member`.
+    static CHILD: RefCell<Option<Process<String>>> = const { RefCell::new(None) };
+}
+
+/// How often this process has run a barrier's action.
+static ACTED: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     match *words {
@@ -11,25 +23,47 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             let options = Barrier::options().parties(number(parties));
             return Some(keep(world, name, options.create(name)));
         }
+        ["create", "elastic", name, policy] => {
+            let policy = if policy == "remove" { MemberDeath::Remove } else { MemberDeath::Break };
+            let options = Barrier::options().elastic().on_member_death(policy);
+            return Some(keep(world, name, options.create(name)));
+        }
         ["open", "barrier", name] => return Some(keep(world, name, Barrier::open(name))),
+        ["acted"] => return done(ACTED.load(Ordering::Relaxed)),
+        ["child_said"] => {
+            let child = CHILD.take().expect("a child was started");
+            return Some(report(&child.join()));
+        }
         _ => {}
     }
     let barrier = world.barriers.borrow().get(*words.get(1)?).map(Rc::clone)?;
     match *words {
-        ["wait", _] => Some(report(&barrier.wait())),
-        ["wait_timeout", _, ms] => Some(report(&barrier.wait_timeout(millis(ms)))),
-        ["wait_acting", _] => {
-            let acting = Barrier::clone(&barrier).with_action(|| Ok(()));
-            Some(report(&acting.wait()))
+        ["wait", name] => Some(report(&match world.members.borrow_mut().get_mut(name) {
+            Some(member) => member.wait(),
+            None => barrier.wait(),
+        })),
+        ["wait_timeout", name, ms] => Some(report(&match world.members.borrow_mut().get_mut(name) {
+            Some(member) => member.wait_timeout(millis(ms)),
+            None => barrier.wait_timeout(millis(ms)),
+        })),
+        ["rounds", name, count] => {
+            let mut members = world.members.borrow_mut();
+            let member = members.get_mut(name).expect("it has joined");
+            Some(report(&(0..number(count)).try_for_each(|_: u32| member.wait().map(drop)).map(|()| "")))
         }
-        ["join", _] => Some(join(world, &barrier)),
+        ["act", name] => act(world, name, &barrier),
+        ["join", name] => Some(join(world, name, &barrier)),
+        ["spawn_member", _, how] => Some(spawn(&barrier, how, None)),
+        ["spawn_member", _, how, label] => Some(spawn(&barrier, how, Some(label))),
         ["reset", _] => Some(report(&barrier.reset().map(|()| ""))),
         ["abort", _] => {
             barrier.abort();
             done("")
         }
+        ["parties", _] => done(barrier.parties()),
         ["n_waiting", _] => done(barrier.n_waiting()),
         ["broken", _] => done(barrier.broken()),
+        ["show", _] => done(&*barrier),
         _ => None,
     }
 }
@@ -39,18 +73,87 @@ fn keep(world: &World, name: &str, opened: Result<Barrier, OpenError>) -> Next {
     report(&kept.map(|_| ""))
 }
 
+/// From now on this process has an action, which counts.
+fn act(world: &World, name: &str, barrier: &Barrier) -> Option<Next> {
+    let acting = barrier.clone().with_action(|| {
+        ACTED.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    world.barriers.borrow_mut().insert(name.to_owned(), Rc::new(acting));
+    done("")
+}
+
 /// Keeps a place, if there is one, while it follows further commands.
-fn join(world: &World, barrier: &Barrier) -> Next {
+fn join(world: &World, name: &str, barrier: &Barrier) -> Next {
     let member = match barrier.join() {
         Ok(member) => member,
         Err(error) => return report::<&str, BarrierError>(&Err(error)),
     };
+    world.members.borrow_mut().insert(name.to_owned(), member);
     say("ok");
     let next = session(world);
-    drop(member);
+    world.members.borrow_mut().remove(name);
     if next == Next::Release {
         say("ok");
         return Next::Command;
     }
     next
+}
+
+/// Starts a child that has a place, and does with it as it is told; its pid.
+fn spawn(barrier: &Barrier, how: &str, label: Option<&str>) -> Next {
+    let mut builder = Process::builder();
+    if let Some(label) = label {
+        builder = builder.env("PROCESSION_CRASH", format!("{label}:kill"));
+    }
+    let member = match barrier.join() {
+        Ok(member) => member,
+        Err(error) => return report::<&str, BarrierError>(&Err(error)),
+    };
+    let started = builder.spawn(live, (On(how.to_owned()), member));
+    report(&started.map(|child| {
+        let pid = child.pid();
+        CHILD.set(Some(child));
+        pid
+    }))
+}
+
+fn live((On(how), mut member): (On, Member)) -> String {
+    match how.as_str() {
+        "dies" => kill_self(),
+        "waits" => format!("{:?}", member.wait().map_err(|error| error.to_string())),
+        "waits_twice" => {
+            let waits = [member.wait(), member.wait()];
+            format!("{:?}", waits.map(|waited| waited.map_err(|error| error.to_string())))
+        }
+        // Dropped: it leaves.
+        _ => "left".to_owned(),
+    }
+}
+
+fn kill_self() -> ! {
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).expect("a signal to oneself");
+    unreachable!("it was killed")
+}
+
+/// What the child is to do; two things it does while it decodes it, before it has the place that comes after it.
+struct On(String);
+
+impl Serialize for On {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for On {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let how = String::deserialize(deserializer)?;
+        match how.as_str() {
+            "dies_decoding" => kill_self(),
+            "hangs_decoding" => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
+            _ => Ok(Self(how)),
+        }
+    }
 }

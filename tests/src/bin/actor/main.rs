@@ -19,7 +19,7 @@ mod rwlocks;
 mod semaphores;
 mod values;
 
-use procession::{Barrier, Event, Lock, Namespace, Queue};
+use procession::{Barrier, Event, Lock, Member, Namespace, Queue};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -36,6 +36,7 @@ struct World {
     events: RefCell<HashMap<String, Rc<Event>>>,
     semaphores: RefCell<HashMap<String, Rc<semaphores::AnySemaphore>>>,
     barriers: RefCell<HashMap<String, Rc<Barrier>>>,
+    members: RefCell<HashMap<String, Member>>,
     queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
 }
 
@@ -49,6 +50,7 @@ enum Next {
 }
 
 fn main() {
+    procession::init();
     processes::die_with_the_test();
     let namespace = Namespace::current().expect("PROCESSION_NAMESPACE is a namespace");
     let world = World {
@@ -57,6 +59,7 @@ fn main() {
         events: RefCell::default(),
         semaphores: RefCell::default(),
         barriers: RefCell::default(),
+        members: RefCell::default(),
         queues: RefCell::default(),
     };
     say("ready");
