@@ -8,7 +8,7 @@ use super::random::{below, work};
 use super::workers::{Done, introduce, join_all, say, until};
 use crate::exit::Failure;
 use crate::output;
-use procession::{Array, Barrier, Event, Latch, Lock, Process, Value};
+use procession::{Array, Barrier, Event, Latch, Lock, OnOwnerDeath, Process, Value};
 use std::time::Duration;
 
 /// Four players, five rounds: a lock, a barrier and two events.
@@ -75,10 +75,12 @@ fn announcer(game: Game) -> Done<Vec<u32>> {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let count = PLAYERS.len() as u32;
+    // A player killed at the table leaves a score that is the old one or the new one: there is nothing to repair.
+    let table = Lock::options().on_owner_death(OnOwnerDeath::Ignore).anonymous()?;
     let game = Game {
         seated: Latch::new(count)?,
         start: Event::anonymous()?,
-        table: Lock::anonymous()?,
+        table,
         scores: Array::options().len(PLAYERS.len()).anonymous()?,
         round_ends: Barrier::new(count)?,
         rounds: Value::anonymous()?,
