@@ -68,9 +68,9 @@ impl ByHand {
 fn worker((me, barrier, rounds, longest): (usize, ByHand, Array<u32>, Duration)) -> Done<u32> {
     let mut in_step = 0;
     for round in 1..=ROUNDS {
-        work(longest);
         rounds.set(me, round)?;
         barrier.arrive()?;
+        work(longest);
         // Between the phases: all have begun this round, and nobody can have begun the next.
         let all = rounds.read(0..WORKERS as usize)?;
         say(format_args!("worker {}, round {round}: the rounds of all are {all:?}", me + 1));
