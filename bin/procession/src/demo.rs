@@ -1,24 +1,37 @@
 //! The demos: one file each, written against what any program can use.
 
 mod ask_user;
+mod barrier;
+mod barrier_by_hand;
+mod barrier_states;
+mod barrier_timeout;
+mod bounded_buffer;
 mod bounded_semaphore;
 mod chained_semaphores;
+mod clinic;
 mod deposits;
 mod downloads;
 mod event_states;
+mod game;
+mod group_photo;
 mod lock_order;
+mod mismatched_parties;
 mod mutex_vs_semaphore;
 mod orchestrator;
+mod phases;
 mod pool_map;
 mod process;
 mod queue;
 mod race_counter;
 mod race_start;
+mod random;
 mod relay;
 mod rlock;
 mod semaphore_value;
+mod topics;
 mod value_lock;
 mod word_count;
+mod work_and_shutdown;
 mod workers;
 
 use crate::args::Cli;
@@ -53,6 +66,18 @@ pub(crate) enum Demo {
     Orchestrator(orchestrator::Args),
     RaceCounter(race_counter::Args),
     Deposits(deposits::Args),
+    Clinic(clinic::Args),
+    BoundedBuffer(bounded_buffer::Args),
+    Topics(topics::Args),
+    WorkAndShutdown(work_and_shutdown::Args),
+    Barrier(barrier::Args),
+    GroupPhoto(group_photo::Args),
+    BarrierTimeout(barrier_timeout::Args),
+    BarrierStates(barrier_states::Args),
+    MismatchedParties(mismatched_parties::Args),
+    BarrierByHand(barrier_by_hand::Args),
+    Phases(phases::Args),
+    Game(game::Args),
 }
 
 /// Prints the demos, one line each.
@@ -93,6 +118,18 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::Orchestrator(args) => orchestrator::run(args),
         Demo::RaceCounter(args) => race_counter::run(args),
         Demo::Deposits(args) => deposits::run(args),
+        Demo::Clinic(args) => clinic::run(args),
+        Demo::BoundedBuffer(args) => bounded_buffer::run(args),
+        Demo::Topics(args) => topics::run(args),
+        Demo::WorkAndShutdown(args) => work_and_shutdown::run(args),
+        Demo::Barrier(args) => barrier::run(args),
+        Demo::GroupPhoto(args) => group_photo::run(args),
+        Demo::BarrierTimeout(args) => barrier_timeout::run(args),
+        Demo::BarrierStates(args) => barrier_states::run(args),
+        Demo::MismatchedParties(args) => mismatched_parties::run(args),
+        Demo::BarrierByHand(args) => barrier_by_hand::run(args),
+        Demo::Phases(args) => phases::run(args),
+        Demo::Game(args) => game::run(args),
     };
     if outcome.is_err() {
         // Those that still run may be waiting for what will not happen any more.

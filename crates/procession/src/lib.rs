@@ -1,5 +1,25 @@
 //! Separate processes coordinate through named shared memory, and survive `kill -9`.
 
+/// What makes a type plain data, fit for a [`Value`] or an [`Array`]. A program that does not depend on bytemuck itself
+/// tells the derives where it is:
+///
+/// ```
+/// use procession::Value;
+/// use procession::bytemuck::{Pod, Zeroable};
+///
+/// #[derive(Clone, Copy, Pod, Zeroable)]
+/// #[bytemuck(crate = "procession::bytemuck")]
+/// #[repr(C)]
+/// struct Score {
+///     points: u32,
+///     rounds: u32,
+/// }
+///
+/// let score = Value::<Score>::anonymous()?;
+/// score.update(|score| score.points += 3)?;
+/// assert_eq!(score.get()?.points, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub use bytemuck;
 pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
 pub use procession_process::{
