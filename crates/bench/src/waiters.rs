@@ -1,7 +1,8 @@
 //! A crowd asleep on one lock whose holder lives: what it costs that they look whether it still does.
 //!
-//! A thousand waiters are ten threads each in a hundred processes: to the lock and to the kernel a waiter is a thread,
-//! whichever its process, and a thousand processes would not fit in a small machine. The figure is the CPU time that
+//! A thousand waiters are ten threads each in a hundred processes: to the lock a waiter is a thread, and so they are
+//! there in a moment. (With a thousand processes each question about the holder would cost the kernel more: it walks
+//! the list of all lifelines.) The figure is the CPU time that
 //! all of their threads used, in the kernel and out of it, from the clocks of their processes, over the time that passed.
 
 use crate::actor::{Actor, Control};
@@ -29,17 +30,24 @@ pub(crate) fn crowd<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     let name = lock.address();
     let mut holder = Actor::role(plan.session, "ours/hold", &[ours::recovery::Locked::NAME, &name])?;
     let [_pid] = holder.numbers("held")?;
-    let crowd = || Actor::role(plan.session, "ours/crowd", &[&name]);
-    let mut crowd = (0..PROCESSES).map(|_| crowd()).collect::<Result<Vec<_>>>()?;
+    let actor = |_| Actor::role(plan.session, "ours/crowd", &[&name]);
+    let actors = (0..PROCESSES).map(actor).collect::<Result<Vec<_>>>()?;
+    let mut crowd = Crowd { actors, _holder: holder, _lock: lock };
     std::thread::sleep(SETTLED);
     Ok(Box::new(move || {
-        let _keep = (&lock, &holder);
-        let (before, started) = (used(&crowd)?, Instant::now());
+        let (before, started) = (used(&crowd.actors)?, Instant::now());
         std::thread::sleep(plan.round_time * ROUNDS);
-        let (took, used) = (started.elapsed(), used(&crowd)?.saturating_sub(before));
-        check("threads that wait", waiting(&mut crowd)?, PROCESSES * THREADS)?;
+        let (took, used) = (started.elapsed(), used(&crowd.actors)?.saturating_sub(before));
+        check("threads that wait", waiting(&mut crowd.actors)?, PROCESSES * THREADS)?;
         Ok(vec![100.0 * used.as_secs_f64() / took.as_secs_f64()])
     }))
+}
+
+/// Dropped in this order: the crowd ends in the middle of its wait, and the last handle of the lock is the bench's.
+struct Crowd {
+    actors: Vec<Actor>,
+    _holder: Actor,
+    _lock: Lock,
 }
 
 fn used(crowd: &[Actor]) -> Result<Duration> {
