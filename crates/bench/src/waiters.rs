@@ -35,10 +35,10 @@ pub(crate) fn crowd<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     let mut crowd = Crowd { actors, _holder: holder, _lock: lock };
     std::thread::sleep(SETTLED);
     Ok(Box::new(move || {
-        let (before, started) = (used(&crowd.actors)?, Instant::now());
+        let (before, started) = (crowd.used()?, Instant::now());
         std::thread::sleep(plan.round_time * ROUNDS);
-        let (took, used) = (started.elapsed(), used(&crowd.actors)?.saturating_sub(before));
-        check("threads that wait", waiting(&mut crowd.actors)?, PROCESSES * THREADS)?;
+        let (took, used) = (started.elapsed(), crowd.used()?.saturating_sub(before));
+        check("threads that wait", crowd.waiting()?, PROCESSES * THREADS)?;
         Ok(vec![100.0 * used.as_secs_f64() / took.as_secs_f64()])
     }))
 }
@@ -50,18 +50,20 @@ struct Crowd {
     _lock: Lock,
 }
 
-fn used(crowd: &[Actor]) -> Result<Duration> {
-    crowd.iter().map(|actor| clock::cpu_time(actor.pid())).sum()
-}
-
-fn waiting(crowd: &mut [Actor]) -> Result<u64> {
-    let mut sum = 0;
-    for actor in crowd {
-        actor.tell("count")?;
-        let [waiting] = actor.numbers("waiting")?;
-        sum += waiting;
+impl Crowd {
+    fn used(&self) -> Result<Duration> {
+        self.actors.iter().map(|actor| clock::cpu_time(actor.pid())).sum()
     }
-    Ok(sum)
+
+    fn waiting(&mut self) -> Result<u64> {
+        let mut sum = 0;
+        for actor in &mut self.actors {
+            actor.tell("count")?;
+            let [waiting] = actor.numbers("waiting")?;
+            sum += waiting;
+        }
+        Ok(sum)
+    }
 }
 
 /// The role of one process: its threads wait for ever, and it says how many of them do.
