@@ -50,6 +50,10 @@ impl Actor {
         Ok(Actor { name: name.to_owned(), child, orders: Some(orders), answers: BufReader::new(answers) })
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn tell(&mut self, order: &str) -> Result<()> {
         let Some(orders) = &mut self.orders else {
             return Err(BenchError::Failed(format!("{} takes no orders any more", self.name)));
@@ -131,14 +135,22 @@ impl Control {
 
     /// The next order's numbers after `word`; none when the bench has no more.
     pub(crate) fn order<const N: usize>(&mut self, word: &str) -> Result<Option<[u64; N]>> {
+        Ok(self.any_order(&[word])?.map(|(_, numbers)| numbers))
+    }
+
+    /// Which of `words` the next order is, and its numbers; none when the bench has no more.
+    pub(crate) fn any_order<'w, const N: usize>(
+        &mut self,
+        words: &[&'w str],
+    ) -> Result<Option<(&'w str, [u64; N])>> {
         let mut line = String::new();
         if io::stdin().read_line(&mut line).context("reading an order")? == 0 {
             return Ok(None);
         }
-        let Some(rest) = line.strip_prefix(word) else {
-            return Err(BenchError::Failed(format!("ordered {line:?}, able to {word}")));
-        };
-        numbers(rest).map(Some)
+        match words.iter().find_map(|word| Some((*word, line.strip_prefix(word)?))) {
+            Some((word, rest)) => Ok(Some((word, numbers(rest)?))),
+            None => Err(BenchError::Failed(format!("ordered {line:?}, able to {}", words.join(" or ")))),
+        }
     }
 
     pub(crate) fn answer(&mut self, line: &str) -> Result<()> {

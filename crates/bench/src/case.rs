@@ -3,6 +3,7 @@
 use crate::error::{BenchError, Result};
 use crate::ours::Session;
 use crate::sample::Summary;
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// One side of a case, set up and warm. Each call is one round and returns its samples, in the case's unit.
@@ -30,6 +31,7 @@ pub(crate) enum Unit {
     Micros,
     Millis,
     MessagesPerSecond,
+    PercentOfACore,
 }
 
 impl Unit {
@@ -40,14 +42,15 @@ impl Unit {
             Unit::Micros => "us",
             Unit::Millis => "ms",
             Unit::MessagesPerSecond => "msg/s",
+            Unit::PercentOfACore => "% core",
         }
     }
 
     /// More than 1 means that `ours` is better, whichever direction the unit goes.
     fn times_better(self, ours: f64, rival: f64) -> f64 {
         match self {
-            Unit::NanosEach | Unit::Nanos | Unit::Micros | Unit::Millis => rival / ours,
             Unit::MessagesPerSecond => ours / rival,
+            _ => rival / ours,
         }
     }
 }
@@ -56,13 +59,22 @@ impl Unit {
 pub(crate) struct Plan<'a> {
     pub(crate) rounds: usize,
     pub(crate) round_time: Duration,
+    /// How many holders are killed in one run of a case.
+    pub(crate) kills: usize,
     pub(crate) session: &'a Session,
+    remarks: RefCell<Vec<String>>,
 }
 
 impl<'a> Plan<'a> {
     pub(crate) fn new(quick: bool, session: &'a Session) -> Self {
-        let (rounds, round_ms) = if quick { (5, 60) } else { (11, 300) };
-        Plan { rounds, round_time: Duration::from_millis(round_ms), session }
+        let (rounds, round_ms, kills) = if quick { (5, 60, 40) } else { (11, 300, 200) };
+        let remarks = RefCell::default();
+        Plan { rounds, round_time: Duration::from_millis(round_ms), kills, session, remarks }
+    }
+
+    /// Has a line printed below the row of the case that is being run.
+    pub(crate) fn remark(&self, remark: String) {
+        self.remarks.borrow_mut().push(remark);
     }
 
     /// How long new processes run before they are measured.
@@ -76,6 +88,8 @@ pub(crate) struct Row {
     pub(crate) case: &'static Case,
     pub(crate) ours: Result<f64>,
     pub(crate) rival: Result<f64>,
+    /// What there is to say besides.
+    pub(crate) remarks: Vec<String>,
 }
 
 impl Row {
@@ -115,7 +129,7 @@ pub(crate) fn run<'a>(case: &'static Case, plan: &'a Plan<'a>) -> Row {
         sides.iter_mut().for_each(Turns::play);
     }
     let [ours, rival] = sides.map(|side| side.figure(case.summary));
-    Row { case, ours, rival }
+    Row { case, ours, rival, remarks: plan.remarks.take() }
 }
 
 /// A side with what it has measured so far.

@@ -1,18 +1,26 @@
 //! Every case, with the target that it has to meet.
 
-use crate::case::Unit::{MessagesPerSecond, Micros, Millis, Nanos, NanosEach};
-use crate::case::{Case, constant};
+use crate::case::Unit::{MessagesPerSecond, Micros, Millis, Nanos, NanosEach, PercentOfACore};
+use crate::case::{Case, Setup, constant};
 use crate::lock::{ProcessLock, contended, uncontended};
+use crate::meeting::{asleep, round_trip};
+use crate::ours::barrier::Barrier;
+use crate::ours::event::Events;
+use crate::ours::recovery as scenes;
+use crate::ours::rwlock::Reading;
+use crate::ours::semaphore::Semaphore;
 use crate::recovery::recovery;
+use crate::rival::futex::RawFutex;
+use crate::rival::posix_semaphore::PosixSemaphore;
 use crate::rival::pthread::RobustMutex;
 use crate::rival::std_mutex::StdMutex;
-use crate::rival::{ipc_channel, python::Python};
-use crate::sample::Summary::{Median, P99};
-use crate::{ours, pool, queue};
+use crate::rival::std_rwlock::StdReading;
+use crate::rival::{ipc_channel, python, python::Python};
+use crate::sample::Summary::{Max, Median, P99};
+use crate::{fairness, ours, pool, queue, waiters};
 
 const ROBUST: &str = "pthread robust mutex";
-/// A waiter that sleeps at most 100 ms at a time, and a machine that is not idle.
-const RECOVERY_BOUND_MS: f64 = 120.0;
+const FUTEX: &str = "raw futex";
 
 pub(crate) static ALL: &[Case] = &[
     Case {
@@ -61,14 +69,122 @@ pub(crate) static ALL: &[Case] = &[
         at_least: 1.0,
     },
     Case {
-        name: "lock/recovery-p99-ms",
+        name: "lock/fairness-max-wait-ms",
         unit: Millis,
-        summary: P99,
-        ours: |plan| recovery::<ours::lock::Lock>(plan),
-        rival_name: "bound of 120 ms",
-        rival: |_| Ok(constant(RECOVERY_BOUND_MS)),
+        summary: Max,
+        ours: |plan| fairness::beside_a_hog::<ours::lock::Lock>(plan, "ours/hog"),
+        rival_name: "bound of 100 ms",
+        rival: |_| Ok(constant(100.0)),
         at_least: 1.0,
     },
+    Case {
+        name: "waiters/1000-on-one-word",
+        unit: PercentOfACore,
+        summary: Median,
+        ours: |plan| waiters::crowd(plan),
+        rival_name: "bound of 5 %",
+        rival: |_| Ok(constant(5.0)),
+        at_least: 1.0,
+    },
+    Case {
+        name: "rwlock/read-uncontended",
+        unit: NanosEach,
+        summary: Median,
+        ours: |plan| uncontended(plan, Reading::create(plan.session, "read-uncontended")?),
+        rival_name: "std::sync::RwLock",
+        rival: |plan| uncontended(plan, StdReading::default()),
+        at_least: 0.7,
+    },
+    Case {
+        name: "rwlock/read-2",
+        unit: NanosEach,
+        summary: Median,
+        ours: |plan| contended::<Reading>(plan, 2),
+        rival_name: "one reading process",
+        rival: |plan| contended::<Reading>(plan, 1),
+        at_least: 1.6,
+    },
+    Case {
+        name: "semaphore/uncontended",
+        unit: NanosEach,
+        summary: Median,
+        ours: |plan| uncontended(plan, Semaphore::create(plan.session)?),
+        rival_name: "POSIX semaphore",
+        rival: |plan| uncontended(plan, PosixSemaphore::create()?),
+        at_least: 0.7,
+    },
+    Case {
+        name: "event/is_set",
+        unit: NanosEach,
+        summary: Median,
+        ours: |plan| ours::event::is_set(plan),
+        rival_name: "bound of 10 ns",
+        rival: |_| Ok(constant(10.0)),
+        at_least: 1.0,
+    },
+    Case {
+        name: "event/round-trip",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| round_trip::<Events>(plan),
+        rival_name: "Python Event",
+        rival: |plan| python::round_trip(plan, "event"),
+        at_least: 10.0,
+    },
+    Case {
+        name: "event/round-trip-asleep",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| asleep::<Events>(plan),
+        rival_name: FUTEX,
+        rival: |plan| asleep::<RawFutex>(plan),
+        at_least: 0.8,
+    },
+    Case {
+        name: "barrier/two",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| round_trip::<Barrier>(plan),
+        rival_name: "Python Barrier",
+        rival: |plan| python::round_trip(plan, "barrier"),
+        at_least: 10.0,
+    },
+    Case {
+        name: "barrier/two-asleep",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| asleep::<Barrier>(plan),
+        rival_name: FUTEX,
+        rival: |plan| asleep::<RawFutex>(plan),
+        at_least: 0.8,
+    },
+    Case {
+        name: "value/get-64B",
+        unit: NanosEach,
+        summary: Median,
+        ours: |plan| ours::value::get(plan),
+        rival_name: "bound of 10 ns",
+        rival: |_| Ok(constant(10.0)),
+        at_least: 1.0,
+    },
+    Case {
+        name: "value/update-64B",
+        unit: NanosEach,
+        summary: Median,
+        ours: |plan| ours::value::update(plan),
+        rival_name: "our Lock",
+        rival: |plan| uncontended(plan, ours::lock::Lock::create(plan.session, "update")?),
+        at_least: 0.33,
+    },
+    recovered("lock/recovery-p99-ms", |plan| recovery::<scenes::Locked>(plan)),
+    recovered("rlock/recovery-p99-ms", |plan| recovery::<scenes::LockedTwice>(plan)),
+    recovered("rwlock-write/recovery-p99-ms", |plan| recovery::<scenes::Written>(plan)),
+    recovered("rwlock-read/recovery-p99-ms", |plan| recovery::<scenes::Read>(plan)),
+    recovered("semaphore/recovery-p99-ms", |plan| recovery::<scenes::Permitted>(plan)),
+    recovered("condition/recovery-p99-ms", |plan| recovery::<scenes::Signaled>(plan)),
+    recovered("barrier/recovery-p99-ms", |plan| recovery::<scenes::Joined>(plan)),
+    recovered("value/recovery-p99-ms", |plan| recovery::<scenes::Building>(plan)),
+    recovered("array/recovery-p99-ms", |plan| recovery::<scenes::Logging>(plan)),
     Case {
         name: "queue/u64-1-1",
         unit: MessagesPerSecond,
@@ -102,7 +218,7 @@ pub(crate) static ALL: &[Case] = &[
         summary: Median,
         ours: |plan| pool::map(ours::pool::start(plan.session)?),
         rival_name: "Python Pool.map",
-        rival: |_| pool::map(Python::start()?),
+        rival: |_| pool::map(Python::pool()?),
         at_least: 2.0,
     },
     Case {
@@ -111,7 +227,22 @@ pub(crate) static ALL: &[Case] = &[
         summary: Median,
         ours: |plan| pool::apply(plan, ours::pool::start(plan.session)?),
         rival_name: "Python Pool.apply",
-        rival: |plan| pool::apply(plan, Python::start()?),
+        rival: |plan| pool::apply(plan, Python::pool()?),
         at_least: 10.0,
     },
 ];
+
+/// A waiter sleeps at most 100 ms at a time, and the machine is not idle.
+const RECOVERY_BOUND_MS: f64 = 120.0;
+
+const fn recovered(name: &'static str, ours: Setup) -> Case {
+    Case {
+        name,
+        unit: Millis,
+        summary: P99,
+        ours,
+        rival_name: "bound of 120 ms",
+        rival: |_| Ok(constant(RECOVERY_BOUND_MS)),
+        at_least: 1.0,
+    }
+}

@@ -4,7 +4,7 @@ use crate::actor::{Actor, Control};
 use crate::case::{Plan, Side};
 use crate::error::{Result, check};
 use crate::ours::Session;
-use crate::rival::pthread::Page;
+use crate::page::Page;
 use crate::roles;
 use crate::sample::{calibrated, nanos_each};
 use std::hint::black_box;
@@ -13,22 +13,24 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Something to acquire and release.
-pub(crate) trait Exclusive {
+pub(crate) trait Acquire {
     /// Acquires, runs `work`, releases.
     fn locked<R>(&self, work: impl FnOnce() -> R) -> Result<R>;
 }
 
 /// A lock that other processes open by its address.
-pub(crate) trait ProcessLock: Exclusive + Sized {
+pub(crate) trait ProcessLock: Acquire + Sized {
     /// The role that hammers this lock.
     const HAMMER: &'static str;
+    /// Whether several can have it at once; then nothing that it guards is changed.
+    const SHARED: bool = false;
     fn create(session: &Session, name: &str) -> Result<Self>;
     fn address(&self) -> String;
     fn open(address: &str) -> Result<Self>;
 }
 
 /// One thread acquires and releases; ns per pair.
-pub(crate) fn uncontended<'a>(plan: &Plan<'_>, lock: impl Exclusive + 'a) -> Result<Side<'a>> {
+pub(crate) fn uncontended<'a>(plan: &Plan<'_>, lock: impl Acquire + 'a) -> Result<Side<'a>> {
     let mut run = move |count| {
         let (mut passed, started) = (0, Instant::now());
         for _ in 0..count {
@@ -92,15 +94,16 @@ impl<L: ProcessLock> Crew<L> {
             let [passed] = actor.numbers("passed")?;
             passes += passed;
         }
-        check("the counter behind the lock", self.page.witness().load(Relaxed) - before, passes)?;
+        let counted = if L::SHARED { 0 } else { passes };
+        check("the counter behind the lock", self.page.witness().load(Relaxed) - before, counted)?;
         Ok(nanos_each(took, passes))
     }
 }
 
-/// The gate that starts and stops the whole crew at once.
-const SHUT: u64 = 0;
-const OPEN: u64 = 1;
-const DONE: u64 = 2;
+/// What the [`Page::gate`] says, that starts and stops a whole crew at once.
+pub(crate) const SHUT: u64 = 0;
+pub(crate) const OPEN: u64 = 1;
+pub(crate) const DONE: u64 = 2;
 
 /// The role behind [`contended`].
 pub(crate) fn hammer<L: ProcessLock>(control: &mut Control, rest: &[String]) -> Result<()> {
@@ -114,7 +117,11 @@ pub(crate) fn hammer<L: ProcessLock>(control: &mut Control, rest: &[String]) -> 
         }
         let mut passed = 0_u64;
         while page.gate().load(Relaxed) == OPEN {
-            lock.locked(|| count(page.witness()))?;
+            lock.locked(|| {
+                if !L::SHARED {
+                    count(page.witness())
+                }
+            })?;
             passed += 1;
         }
         control.answer(&format!("passed {passed}"))?;

@@ -4,18 +4,23 @@
 //! cargo run --release -p procession-bench -- [--quick] [case prefix]
 //! ```
 //!
-//! A case ([`case::Case`]) has two sides, ours and the rival's, built from the same workload ([`lock`],
-//! [`queue`], [`pool`], [`recovery`]). What differs between the sides is in [`ours`] and [`rival`] only.
+//! A case ([`case::Case`]) has two sides, ours and the rival's, built from the same workload ([`alone`],
+//! [`lock`], [`fairness`], [`meeting`], [`waiters`], [`queue`], [`pool`], [`recovery`]), which says what is measured. What differs between the sides is in [`ours`] and [`rival`] only.
 //! Workloads that need other processes start this executable again in a role ([`roles`]) and talk to it line
 //! by line ([`actor`]).
 
 mod actor;
+mod alone;
 mod args;
 mod case;
 mod cases;
+mod clock;
 mod error;
+mod fairness;
 mod lock;
+mod meeting;
 mod ours;
+mod page;
 mod pool;
 mod queue;
 mod recovery;
@@ -23,6 +28,7 @@ mod report;
 mod rival;
 mod roles;
 mod sample;
+mod waiters;
 
 use args::Args;
 use case::Plan;

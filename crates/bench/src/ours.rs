@@ -1,8 +1,27 @@
 //! Our side: everything that calls `procession`.
 
+/// Makes an ephemeral object of a session, with settings if there are any.
+macro_rules! create {
+    ($object:ty, $session:expr, $name:expr $(, $setting:ident($value:expr))*) => {
+        <$object>::options()
+            .namespace($session.namespace())
+            .ephemeral()
+            $(.$setting($value))*
+            .create($name)
+            .context("create")
+    };
+}
+
+pub(crate) mod barrier;
+pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod pool;
 pub(crate) mod queue;
+pub(crate) mod recovery;
+pub(crate) mod rwlock;
+pub(crate) mod semaphore;
+pub(crate) mod sizes;
+pub(crate) mod value;
 
 use crate::error::{BenchError, Context, Result};
 use procession::Namespace;

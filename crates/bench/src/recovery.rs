@@ -1,61 +1,78 @@
 //! Recovery: how long a waiter waits for a holder that was killed.
+//!
+//! One waiter an object, which is the worst case: of several, the first to look finds out for all. As many objects as
+//! there are [`LANES`] go through it together, each with a holder and a waiter of its own. All of these processes
+//! sleep; the holders are killed one after the other, at intervals, so that no waiter's way back is in another's way.
 
 use crate::actor::{Actor, Control};
 use crate::case::{Plan, Side};
-use crate::error::{BenchError, Context, Result, check};
-use crate::lock::ProcessLock;
-use crate::roles;
-use nix::time::{ClockId, clock_gettime};
+use crate::clock::now_ns;
+use crate::error::{BenchError, Result, check};
+use crate::ours::Session;
 use std::time::Duration;
 
-/// Kills in one run of the case.
-const KILLS: usize = 200;
-/// Locks with a holder and a waiter each, all at once: they sleep nearly all the time.
+/// Objects with a holder and a waiter each, all at once: they sleep nearly all the time.
 const LANES: usize = 20;
 /// How long the waiters have been asleep when the first holder dies: past every short first slice.
 const ASLEEP: Duration = Duration::from_millis(250);
 /// Between two kills. No divisor of a sleeping slice, so that the kills fall anywhere in it.
 const BETWEEN: Duration = Duration::from_micros(7_300);
 
-/// A lock that tells the next one that its owner died.
-pub(crate) trait RobustLock: ProcessLock {
-    /// The roles that hold this lock and wait for it.
-    const HOLD: &'static str;
-    const WAIT: &'static str;
-    /// Acquires, and returns the pid of the owner that died; anything else is an error.
-    fn await_death(&self) -> Result<u32>;
-    /// Makes the lock usable again and releases it.
-    fn recover(&self) -> Result<()>;
+/// A holder that is killed, a waiter that goes on, and what is between them.
+pub(crate) trait Scene {
+    /// What the roles of holders and waiters call it.
+    const NAME: &'static str;
+    type Object;
+    fn create(session: &Session, name: &str) -> Result<Self::Object>;
+    fn open(name: &str) -> Result<Self::Object>;
+    /// Takes what its death is to leave behind, says so, and keeps it.
+    fn hold(object: &Self::Object, victim: &mut Victim<'_>) -> Result<()>;
+    /// Waits behind the holder, until it is dead; the pid of the dead, where waiters are told. Anything but the
+    /// answer that its death should give is an error.
+    fn wait(object: &Self::Object) -> Result<Option<u64>>;
+    /// Makes the object usable again after a wait.
+    fn mend(_object: &Self::Object) -> Result<()> {
+        Ok(())
+    }
+    /// Calls `kill`, when the holder is where it is to die.
+    fn kill<R>(_object: &Self::Object, kill: impl FnOnce() -> Result<R>) -> Result<R> {
+        kill()
+    }
 }
 
 /// Each sample is the time in ms from `kill` to the waiter's return.
-pub(crate) fn recovery<'a, L: RobustLock + 'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
-    let mut lanes = (0..LANES).map(|lane| Lane::<L>::start(plan, lane)).collect::<Result<Vec<_>>>()?;
-    let batches = KILLS.div_ceil(plan.rounds * LANES);
+pub(crate) fn recovery<'a, S: Scene + 'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
+    let mut lanes = (0..LANES).map(|lane| Lane::<S>::start(plan, lane)).collect::<Result<Vec<_>>>()?;
+    let mut left = plan.kills;
     Ok(Box::new(move || {
         let mut samples = Vec::new();
-        for _ in 0..batches {
-            samples.extend(batch(plan, &mut lanes)?);
+        // The rival is a number, so all kills can be in the first round.
+        while left > 0 {
+            let victims = left.min(LANES);
+            samples.extend(batch(plan, &mut lanes[..victims])?);
+            left -= victims;
         }
         Ok(samples)
     }))
 }
 
-struct Lane<L> {
-    lock: L,
+struct Lane<S: Scene> {
+    object: S::Object,
+    name: String,
     waiter: Actor,
 }
 
-impl<L: RobustLock> Lane<L> {
+impl<S: Scene> Lane<S> {
     fn start(plan: &Plan<'_>, lane: usize) -> Result<Self> {
-        let lock = L::create(plan.session, &format!("recovery-{lane}"))?;
-        let waiter = Actor::role(plan.session, L::WAIT, &[&lock.address()])?;
-        Ok(Lane { lock, waiter })
+        let name = plan.session.fresh_name(&format!("recovery-{lane}"));
+        let object = S::create(plan.session, &name)?;
+        let waiter = Actor::role(plan.session, "ours/wait", &[S::NAME, &name])?;
+        Ok(Lane { object, name, waiter })
     }
 
-    /// A holder that holds, and the waiter on its way into `acquire`.
+    /// A holder that holds, and the waiter on its way to wait behind it.
     fn engage(&mut self, plan: &Plan<'_>) -> Result<Holder> {
-        let mut actor = Actor::role(plan.session, L::HOLD, &[&self.lock.address()])?;
+        let mut actor = Actor::role(plan.session, "ours/hold", &[S::NAME, &self.name])?;
         let [pid] = actor.numbers("held")?;
         self.waiter.tell("wait")?;
         self.waiter.numbers::<0>("waiting")?;
@@ -68,19 +85,21 @@ struct Holder {
     pid: u64,
 }
 
-fn batch<L: RobustLock>(plan: &Plan<'_>, lanes: &mut [Lane<L>]) -> Result<Vec<f64>> {
+fn batch<S: Scene>(plan: &Plan<'_>, lanes: &mut [Lane<S>]) -> Result<Vec<f64>> {
     let mut holders = lanes.iter_mut().map(|lane| lane.engage(plan)).collect::<Result<Vec<_>>>()?;
     std::thread::sleep(ASLEEP);
     let mut killed = Vec::new();
-    for holder in &mut holders {
-        killed.push(now_ns()?);
-        holder.actor.kill()?;
+    for (lane, holder) in lanes.iter().zip(&mut holders) {
+        killed.push(S::kill(&lane.object, || {
+            let killed = now_ns()?;
+            holder.actor.kill().map(|()| killed)
+        })?);
         std::thread::sleep(BETWEEN);
     }
     let mut samples = Vec::new();
     for ((lane, holder), killed) in lanes.iter_mut().zip(holders).zip(killed) {
         let [returned, pid] = lane.waiter.numbers("died")?;
-        check("the pid of the owner that died", pid, holder.pid)?;
+        check("the pid of the owner that died", pid, if pid == NOBODY { NOBODY } else { holder.pid })?;
         let waited = Duration::from_nanos(after(killed, returned)?);
         samples.push(waited.as_secs_f64() * 1e3);
     }
@@ -92,32 +111,48 @@ fn after(killed: u64, returned: u64) -> Result<u64> {
     returned.checked_sub(killed).ok_or_else(early)
 }
 
-/// The role that holds the lock until it is killed.
-pub(crate) fn hold<L: RobustLock>(control: &mut Control, rest: &[String]) -> Result<()> {
-    let [address] = roles::rest(rest)?;
-    L::open(address)?.locked(|| {
-        control.answer(&format!("held {}", std::process::id()))?;
-        // No such order comes: this is where the holder is killed.
-        control.order::<0>("release").map(drop)
-    })?
+/// The pid that a waiter answers when it is not told one.
+const NOBODY: u64 = 0;
+
+/// What a process of a scene is.
+pub(crate) enum Part {
+    Holder,
+    Waiter,
 }
 
-/// The role that waits for the lock, again and again.
-pub(crate) fn wait<L: RobustLock>(control: &mut Control, rest: &[String]) -> Result<()> {
-    let [address] = roles::rest(rest)?;
-    let lock = L::open(address)?;
+/// The role of either process.
+pub(crate) fn play<S: Scene>(control: &mut Control, name: &str, part: Part) -> Result<()> {
+    let object = S::open(name)?;
+    match part {
+        Part::Holder => S::hold(&object, &mut Victim(control)),
+        Part::Waiter => wait::<S>(control, &object),
+    }
+}
+
+fn wait<S: Scene>(control: &mut Control, object: &S::Object) -> Result<()> {
     while let Some([]) = control.order("wait")? {
         control.answer("waiting")?;
-        let pid = lock.await_death()?;
+        let pid = S::wait(object)?;
         let returned = now_ns()?;
-        lock.recover()?;
-        control.answer(&format!("died {returned} {pid}"))?;
+        S::mend(object)?;
+        control.answer(&format!("died {returned} {}", pid.unwrap_or(NOBODY)))?;
     }
     Ok(())
 }
 
-/// The monotonic clock, which all processes share. [`std::time::Instant`] cannot cross to another process.
-fn now_ns() -> Result<u64> {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).context("clock_gettime")?;
-    u64::try_from(Duration::from(now).as_nanos()).context("the monotonic clock")
+/// The holder's own end.
+pub(crate) struct Victim<'a>(&'a mut Control);
+
+impl Victim<'_> {
+    /// Tells the bench that the waiter can come.
+    pub(crate) fn holds(&mut self) -> Result<()> {
+        self.0.answer(&format!("held {}", std::process::id()))
+    }
+
+    /// The same, and then nothing any more.
+    pub(crate) fn holds_until_killed(&mut self) -> Result<()> {
+        self.holds()?;
+        // No such order comes: this is where the holder is killed.
+        self.0.order::<0>("release").map(drop)
+    }
 }

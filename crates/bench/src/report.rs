@@ -26,17 +26,17 @@ pub(crate) fn row(row: &Row) {
         &figure(row.rival.as_ref().ok()),
         row.case.unit.name(),
         &row.times_better().map_or("-".to_owned(), |times| format!("{times:.2}")),
-        &format!("{:.1}", row.case.at_least),
+        &format!("{:.2}", row.case.at_least),
         met,
     ]);
-    if let Some(note) = row.note() {
-        println!("    {note}");
+    for line in row.note().iter().chain(&row.remarks) {
+        println!("    {line}");
     }
 }
 
 fn line([case, ours, rival, rival_value, unit, times, at_least, met]: [&str; 8]) {
     println!(
-        "{case:<24}{ours:>12}  {rival:<22}{rival_value:>12}  {unit:<6}{times:>13}{at_least:>10}  {met:<3}"
+        "{case:<29}{ours:>12}  {rival:<22}{rival_value:>12}  {unit:<6}{times:>13}{at_least:>10}  {met:<3}"
     );
 }
 
@@ -73,6 +73,8 @@ struct Entry {
     times_better: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<String>,
 }
 
 impl From<&Row> for Entry {
@@ -85,6 +87,7 @@ impl From<&Row> for Entry {
             unit: row.case.unit.name(),
             times_better: row.times_better(),
             note: row.note(),
+            remarks: row.remarks.clone(),
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use crate::actor::Control;
 use crate::error::{BenchError, Result};
-use crate::{lock, ours, recovery, rival};
+use crate::meeting::Meeting;
+use crate::ours::barrier::Barrier;
+use crate::ours::event::Events;
+use crate::rival::futex::RawFutex;
+use crate::{fairness, lock, meeting, ours, rival, waiters};
 
 /// Plays the role `name` until the bench has no more orders.
 pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
@@ -10,8 +14,14 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
     match name {
         "ours/hammer" => lock::hammer::<ours::lock::Lock>(control, rest),
         "pthread/hammer" => lock::hammer::<rival::pthread::RobustMutex>(control, rest),
-        "ours/hold" => recovery::hold::<ours::lock::Lock>(control, rest),
-        "ours/wait" => recovery::wait::<ours::lock::Lock>(control, rest),
+        "ours/read" => lock::hammer::<ours::rwlock::Reading>(control, rest),
+        "ours/hog" => fairness::hog::<ours::lock::Lock>(control, rest),
+        "ours/crowd" => waiters::wait(control, rest),
+        "ours/hold" => ours::recovery::hold(control, rest),
+        "ours/wait" => ours::recovery::wait(control, rest),
+        Events::ROLE => meeting::meet::<Events>(control, rest),
+        Barrier::ROLE => meeting::meet::<Barrier>(control, rest),
+        RawFutex::ROLE => meeting::meet::<RawFutex>(control, rest),
         "ours/produce" => ours::queue::produce(control, rest),
         "ours/consume" => ours::queue::consume(control, rest),
         "ours/ping" => ours::queue::ping(control, rest),

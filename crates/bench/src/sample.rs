@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(crate) enum Summary {
     Median,
     P99,
+    Max,
 }
 
 impl Summary {
@@ -19,6 +20,7 @@ impl Summary {
         Ok(match self {
             Summary::Median => (samples[(samples.len() - 1) / 2] + samples[samples.len() / 2]) / 2.0,
             Summary::P99 => samples[(samples.len() * 99).div_ceil(100) - 1],
+            Summary::Max => samples[samples.len() - 1],
         })
     }
 }

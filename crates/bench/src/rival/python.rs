@@ -1,22 +1,28 @@
-//! Python's `multiprocessing.Pool`, driven through `pool.py`.
+//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py` and `meeting.py`.
 
 use crate::actor::Actor;
+use crate::case::{Plan, Side};
 use crate::error::Result;
+use crate::meeting::{self, Meets};
 use crate::pool::{self, Pool};
 use std::process::Command;
 use std::time::Duration;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/pool.py");
-
 pub(crate) struct Python(Actor);
 
 impl Python {
-    pub(crate) fn start() -> Result<Self> {
+    fn start(script: &str, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new("python3");
-        command.arg(SCRIPT).arg(pool::workers().to_string());
+        command.arg("-B").arg(script).args(arguments);
         let mut actor = Actor::start("python3", command)?;
         actor.numbers::<0>("ready")?;
         Ok(Python(actor))
+    }
+
+    /// A `Pool`.
+    pub(crate) fn pool() -> Result<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/pool.py");
+        Python::start(script, &[&pool::workers().to_string()])
     }
 
     fn ask(&mut self, order: &str) -> Result<(Duration, u64)> {
@@ -34,4 +40,16 @@ impl Pool for Python {
     fn apply(&mut self, calls: u64) -> Result<(Duration, u64)> {
         self.ask(&format!("apply {calls}"))
     }
+}
+
+impl Meets for Python {
+    fn meet(&mut self, count: u64) -> Result<Duration> {
+        self.ask(&count.to_string()).map(|(took, _)| took)
+    }
+}
+
+/// Two processes that meet by `what`: `event` or `barrier`.
+pub(crate) fn round_trip<'a>(plan: &'a Plan<'a>, what: &'static str) -> Result<Side<'a>> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/meeting.py");
+    meeting::each_round(plan, || Python::start(script, &[what]))
 }

@@ -1,0 +1,19 @@
+//! One thread and one operation, again and again.
+
+use crate::case::{Plan, Side};
+use crate::error::Result;
+use crate::sample::{calibrated, nanos_each};
+use std::time::Instant;
+
+/// ns per call of `operation`; it is for the operation to see that the compiler leaves it alone.
+pub(crate) fn alone<'a>(plan: &Plan<'_>, mut operation: impl FnMut() -> Result<()> + 'a) -> Result<Side<'a>> {
+    let mut run = move |count| {
+        let started = Instant::now();
+        for _ in 0..count {
+            operation()?;
+        }
+        Ok(started.elapsed())
+    };
+    let count = calibrated(plan.round_time, &mut run)?;
+    Ok(Box::new(move || Ok(vec![nanos_each(run(count)?, count)])))
+}
