@@ -24,7 +24,7 @@ const ROUNDS: usize = 2;
 
 /// Runs in a process of its own; how many had arrived when it passed, in each round.
 fn worker((me, barrier, arrived, longest): (u32, Barrier, Array<u32>, Duration)) -> Done<Vec<u32>> {
-    let member = barrier.join()?;
+    let mut member = barrier.join()?;
     let mut seen = Vec::new();
     for round in 0..ROUNDS {
         say(format_args!("worker {me} works"));

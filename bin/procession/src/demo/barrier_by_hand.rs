@@ -43,7 +43,7 @@ impl ByHand {
     /// The first phase: waits until all have arrived.
     fn arrive(&self) -> Done<()> {
         let permit = self.mutex.acquire()?;
-        if self.count.fetch_add(1) + 1 == WORKERS {
+        if self.count.fetch_add(1)? + 1 == WORKERS {
             self.arrived.release(WORKERS)?;
         }
         drop(permit);
@@ -55,7 +55,7 @@ impl ByHand {
     /// The second phase: waits until all have left the first.
     fn leave(&self) -> Done<()> {
         let permit = self.mutex.acquire()?;
-        if self.count.fetch_sub(1) == 1 {
+        if self.count.fetch_sub(1)? == 1 {
             self.left.release(WORKERS)?;
         }
         drop(permit);

@@ -37,7 +37,7 @@ struct Game {
 
 /// Runs in a process of its own; what the player rolled.
 fn player((me, game): (usize, Game)) -> Done<Vec<u32>> {
-    let member = game.round_ends.join()?;
+    let mut member = game.round_ends.join()?;
     game.seated.arrive();
     game.start.wait()?;
     let mut rolls = Vec::new();
@@ -52,7 +52,7 @@ fn player((me, game): (usize, Game)) -> Done<Vec<u32>> {
         rolls.push(roll);
         // Exactly one gets 0.
         if member.wait()? == 0 {
-            game.rounds.fetch_add(1);
+            game.rounds.fetch_add(1)?;
         }
     }
     // After this one, all have counted.

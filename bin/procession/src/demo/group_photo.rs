@@ -23,14 +23,14 @@ const WORKERS: u32 = 4;
 
 /// Runs in a process of its own; its index, and how many cameras it has seen.
 fn worker((me, barrier, cameras, longest): (u32, Barrier, Value<u32>, Duration)) -> Done<(u32, u32)> {
-    let member = barrier.join()?;
+    let mut member = barrier.join()?;
     work(longest);
     say(format_args!("worker {me} is there"));
     let index = member.wait()?;
     say(format_args!("worker {me} has index {index}"));
     if index == 0 {
         say(format_args!("worker {me} sets up the camera"));
-        cameras.fetch_add(1);
+        cameras.fetch_add(1)?;
     }
     member.wait()?;
     let cameras = cameras.get()?;

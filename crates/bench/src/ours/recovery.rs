@@ -233,7 +233,7 @@ impl Scene for Joined {
     }
 
     fn wait(barrier: &Barrier) -> Result<Option<u64>> {
-        let member = barrier.join().context("join")?;
+        let mut member = barrier.join().context("join")?;
         match member.wait() {
             Err(BarrierError::Broken { cause: BreakCause::PeerDied { pid } }) => Ok(Some(pid.into())),
             other => Err(BenchError::Failed(format!("wait: {other:?}"))),
