@@ -220,6 +220,18 @@ impl Actor {
         assert_eq!(signal_of(status), libc::SIGKILL);
     }
 
+    /// The answer to the command before; `None` when it was killed by SIGKILL instead.
+    #[must_use]
+    pub fn answers_or_dies(&mut self) -> Option<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            assert_eq!(signal_of(self.wait()), libc::SIGKILL);
+            return None;
+        }
+        Some(line.trim_end().to_owned())
+    }
+
     /// Arms it (see `procession_sys::crash`), sends the command at which it must die, and waits for that.
     pub fn dies_at(mut self, label: &str, command: &str) {
         self.does(&format!("arm {label} 1 kill"));

@@ -8,12 +8,14 @@
 //! | `SIGNALED` + owner | it was told, and has not taken that up yet |
 //!
 //! A waiter claims a cell while it holds the lock, lets the lock go, sleeps on its own cell, acquires the lock again, and
-//! only then frees the cell: until then its signal can be passed on. A waiter that finds no free cell sleeps on the
-//! eventcount `overflow`, which every notify wakes: it may return without having been meant.
+//! only then frees the cell: until then its signal can be passed on. It passes it on itself if it cannot get the lock
+//! back. A waiter that finds no free cell sleeps on the eventcount `overflow`, which every notify wakes, and every signal
+//! that is passed on: it may return without having been meant.
 //!
 //! # Who may change what
 //! Free → claimed → waiting: the waiter. Waiting → signaled: anybody. Waiting → free (timeout) and signaled → free (taken
-//! up): the waiter. Anything of a dead owner → free: anybody, by CAS from the exact value; a signal is first passed on.
+//! up): the waiter. Anything of a dead owner → free: anybody, by CAS from the exact value; a signal is first passed on, to
+//! the one that has waited longest.
 //!
 //! # Orderings
 //! Edge `condition.signal`: the Release of the notifier's CAS meets the Acquire of the waiter. What people have changed is
@@ -23,8 +25,9 @@
 //! | killed | left behind | put right by |
 //! |---|---|---|
 //! | waiting, not signaled | a cell of a dead owner | the notifier that chooses it, or a waiter whose slice ends: freed, skipped |
-//! | signaled, before it has taken that up | a signal of a dead owner | a waiter whose slice ends makes the signal its own, then frees the cell |
+//! | signaled, before it has taken that up | a signal of a dead owner | a waiter whose slice ends signals another, perhaps itself, then frees the cell |
 //! | passing a signal on, in between | two signals for one | nobody: the second is a spurious return |
+//! | after the signal was passed on to it | a signal of a dead owner | the same again |
 //! | notifying, before its wake | a signaled sleeper | the end of its slice |
 //!
 //! # Not promised
@@ -164,14 +167,14 @@ impl<'a> sealed::Monitor for LockGuard<'a> {
 
 impl Monitor for RLockGuard<'_> {}
 impl<'a> sealed::Monitor for RLockGuard<'a> {
-    type Left = (&'a crate::RLock, u32);
+    type Left = (&'a crate::RLock, u32, u64);
 
     fn leave(self) -> Self::Left {
         self.leave_all()
     }
 
-    fn enter((lock, depth): Self::Left) -> Result<Self, LockError> {
-        lock.acquire_again(depth)
+    fn enter((lock, depth, entry): Self::Left) -> Result<Self, LockError> {
+        lock.acquire_again(depth, entry)
     }
 }
 
@@ -191,14 +194,20 @@ impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
 impl Condition {
     /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a reason.
     ///
+    /// The lock goes as it does when the guard is dropped: a lock that was being recovered is consistent from then on, and
+    /// a value is committed.
+    ///
     /// # Errors
-    /// Those of acquiring the lock again, above all [`LockError::OwnerDied`]; then the lock is not held, and other guards
-    /// of a recursive lock do nothing any more. `Orphaned` and `Corrupt` also about the condition.
+    /// Those of acquiring the lock again, above all [`LockError::OwnerDied`]. Then the lock is not held, other guards of
+    /// a recursive lock do nothing any more, and another that waits is notified instead. `Orphaned`, `RegistryChanged`
+    /// and `Corrupt` also about the condition, `Unregistered` in a forked child.
     pub fn wait<G: Monitor>(&self, guard: G) -> Result<G, LockError> {
         self.wait_until(guard, Deadline::NEVER).map(|(guard, _)| guard)
     }
 
     /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes; whether it was notified.
+    ///
+    /// A notification that comes while the time runs out is not lost: either this waiter has it, and says so, or another.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -251,8 +260,10 @@ impl Condition {
                 break;
             }
         }
-        fence(Ordering::SeqCst);
-        self.body.overflow.notify_all();
+        if n > 0 {
+            fence(Ordering::SeqCst);
+            self.body.overflow.notify_all();
+        }
     }
 
     /// Notifies all that wait. Waits for nobody.
@@ -260,7 +271,8 @@ impl Condition {
         self.notify(usize::MAX);
     }
 
-    /// How many wait, or were notified and have not gone on yet; for people to read.
+    /// How many wait, or were notified and have not gone on yet, up to the 64 that have a place of their own; for people
+    /// to read.
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.body.cells.iter().filter(|cell| cell.word.load(Ordering::Relaxed) != 0).count()
@@ -275,17 +287,19 @@ impl Condition {
         };
         let left = guard.leave();
         crash_point("condition.left");
-        let waiting = me.to_bits() | WAITING;
-        let signaled = self.sleep_in(cell, waiting, deadline);
-        if !matches!(signaled, Ok(true)) {
-            return Ok((G::enter(left)?, signaled?));
-        }
+        let signaled = self.sleep_in(cell, me.to_bits() | WAITING, deadline);
         let guard = G::enter(left);
-        crash_point("condition.entered");
-        // Only now: if this process dies before, another gets the signal.
-        cell.word.store(0, Ordering::Release);
-        crash_point("condition.taken_up");
-        Ok((guard?, true))
+        if matches!(signaled, Ok(true)) {
+            crash_point("condition.entered");
+            if guard.is_err() {
+                // It cannot act on the signal.
+                self.notify(1);
+            }
+            // Only now: if this process dies before, another gets the signal.
+            cell.word.store(0, Ordering::Release);
+            crash_point("condition.taken_up");
+        }
+        Ok((guard?, signaled?))
     }
 
     /// A cell in which `me` waits, unless all are taken.
@@ -328,13 +342,8 @@ impl Condition {
             }
             let nap = patience.sleep(futex::low_half(&cell.word), word as u32, &self.body.asked);
             crash_point("condition.slept");
-            let Nap::Ask { survey } = nap else { continue };
-            let outcome = if survey && segment.is_orphaned() {
-                Err(LockError::Orphaned { lock: segment.display_name() })
-            } else {
-                self.inherit(cell, waiting)
-            };
-            if let Err(error) = outcome
+            if let Nap::Ask { survey } = nap
+                && let Err(error) = self.look_around(survey)
                 && give_up()
             {
                 return Err(error);
@@ -342,27 +351,24 @@ impl Condition {
         }
     }
 
-    /// Frees the cells of the dead; a signal that one of them had becomes this waiter's.
-    fn inherit(&self, mine: &Cell, waiting: u64) -> Result<(), LockError> {
+    /// What a waiter does when its slice has ended: passes on what the dead have of signals, and frees their cells.
+    fn look_around(&self, survey: bool) -> Result<(), LockError> {
         let segment = self.body.segment();
+        if survey && segment.is_orphaned() {
+            return Err(LockError::Orphaned { lock: segment.display_name() });
+        }
         for cell in &self.body.cells {
             let word = cell.word.load(Ordering::Acquire);
-            let owner = OwnerId::from_bits(word);
-            if word == 0 || owner == OwnerId::from_bits(waiting) {
+            if word == 0 {
                 continue;
             }
-            let dead = segment.registration().is_dead(owner);
+            let dead = segment.registration().is_dead(OwnerId::from_bits(word));
             if !dead.map_err(|error| unknowable(error, segment))? {
                 continue;
             }
             if word & SIGNALED != 0 {
-                let signaled = waiting & !WAITING | SIGNALED;
-                let inherited =
-                    mine.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
-                crash_point("condition.inherited");
-                if inherited.is_err() {
-                    return Ok(()); // Signaled already: this one is for somebody else.
-                }
+                self.notify(1);
+                crash_point("condition.passed_on");
             }
             // From the exact dead value. A failure means that another was quicker.
             let _: Result<u64, u64> =
@@ -378,19 +384,18 @@ impl Condition {
         // A cell whose owner turned out to be dead: freed when its signal has gone to another.
         let mut dead: Option<(&Cell, u64)> = None;
         loop {
-            let waits = |cell: &&Cell| cell.word.load(Ordering::Acquire) & WAITING != 0;
-            let age = |cell: &&Cell| limit.wrapping_sub(cell.ticket.load(Ordering::Relaxed)).cast_signed();
-            let waiters = self.body.cells.iter().filter(waits).filter(|cell| age(cell) > 0);
-            let Some(cell) = waiters.max_by_key(age) else {
+            let waiters = self.body.cells.iter().filter_map(|cell| {
+                let word = cell.word.load(Ordering::Acquire);
+                let age = limit.wrapping_sub(cell.ticket.load(Ordering::Relaxed)).cast_signed();
+                (word & WAITING != 0 && age > 0).then_some((age, cell, word))
+            });
+            let Some((_, cell, word)) = waiters.max_by_key(|&(age, ..)| age) else {
                 skip(dead);
                 return false;
             };
-            let word = cell.word.load(Ordering::Relaxed);
             let signaled = word & !WAITING | SIGNALED;
             // SYNC: condition.signal.
-            if word & WAITING == 0
-                || cell.word.compare_exchange(word, signaled, Ordering::AcqRel, Ordering::Relaxed).is_err()
-            {
+            if cell.word.compare_exchange(word, signaled, Ordering::AcqRel, Ordering::Relaxed).is_err() {
                 continue;
             }
             crash_point("condition.signaled");
@@ -405,42 +410,26 @@ impl Condition {
         }
     }
 
-    /// Frees the cells of the dead.
-    fn bury_waiters(&self) {
-        let registration = self.body.segment().registration();
-        for cell in &self.body.cells {
-            let word = cell.word.load(Ordering::Acquire);
-            if word != 0 && registration.is_dead(OwnerId::from_bits(word)) == Ok(true) {
-                // From the exact dead value. A failure means that another was quicker.
-                let _: Result<u64, u64> =
-                    cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
-                crash_point("condition.buried");
-            }
-        }
-    }
-
     /// All cells are taken: waits for any notification at all.
     #[cold]
     fn wait_without_a_cell<G: Monitor>(&self, guard: G, deadline: Deadline) -> Result<(G, bool), LockError> {
-        let segment = self.body.segment();
         let listened = self.body.overflow.listen();
         let left = guard.leave();
         let mut patience = Patience::new(deadline);
-        let notified = match self.body.overflow.sleep(listened, &mut patience) {
-            Nap::TimedOut => false,
-            Nap::Ask { survey: true } if segment.is_orphaned() => {
-                return Err(LockError::Orphaned { lock: segment.display_name() });
+        let notified = loop {
+            match self.body.overflow.sleep(listened, &mut patience) {
+                Nap::TimedOut => break Ok(false),
+                // Nobody but a notifier changes the word.
+                Nap::Changed => break Ok(true),
+                Nap::Woken => {}
+                Nap::Ask { survey } => {
+                    if let Err(error) = self.look_around(survey) {
+                        break Err(error);
+                    }
+                }
             }
-            Nap::Ask { .. } => {
-                // Perhaps a cell has become free, or only the dead have them: look again. A signal of theirs is ours,
-                // because this is a return.
-                self.bury_waiters();
-                true
-            }
-            Nap::Changed | Nap::Woken => true,
         };
-        self.body.overflow.arrive();
-        Ok((G::enter(left)?, notified))
+        Ok((G::enter(left)?, notified?))
     }
 }
 
@@ -463,65 +452,4 @@ impl fmt::Debug for Condition {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{CELLS, Condition};
-    use crate::{Lock, RLock, Value};
-    use procession_shm::Namespace;
-    use std::time::Duration;
-
-    fn condition() -> Condition {
-        Condition::options().namespace(&Namespace::private()).anonymous().unwrap()
-    }
-
-    #[test]
-    fn more_waiters_than_cells_all_go_on() {
-        let condition = condition();
-        let value: Value<u32> = Value::options().namespace(&Namespace::private()).anonymous().unwrap();
-        std::thread::scope(|scope| {
-            let wait = || condition.wait_for(value.acquire().unwrap(), |go| **go == 1).map(drop).unwrap();
-            let threads: Vec<_> = (0..CELLS + 6).map(|_| scope.spawn(wait)).collect();
-            while condition.waiters() < CELLS {
-                std::thread::yield_now();
-            }
-            value.set(1).unwrap();
-            condition.notify_all();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-        });
-        assert_eq!(condition.waiters(), 0);
-    }
-
-    #[test]
-    fn a_recursive_lock_comes_back_as_deep_as_it_was() {
-        let condition = condition();
-        let lock = RLock::options().namespace(&Namespace::private()).anonymous().unwrap();
-        let outer = lock.acquire().unwrap();
-        let inner = lock.acquire().unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let guard = lock.acquire().unwrap();
-                while condition.waiters() == 0 {
-                    std::thread::yield_now();
-                }
-                condition.notify(1);
-                drop(guard);
-            });
-            let inner = condition.wait(inner).unwrap();
-            assert_eq!((inner.depth(), outer.depth()), (2, 2));
-            drop(inner);
-        });
-        assert_eq!(outer.depth(), 1);
-    }
-
-    #[test]
-    fn nobody_notifies_and_the_time_is_over() {
-        let condition = condition();
-        let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
-        condition.notify(3);
-        let (guard, notified) =
-            condition.wait_timeout(lock.acquire().unwrap(), Duration::from_millis(5)).unwrap();
-        assert!(!notified && condition.waiters() == 0 && lock.holder().is_some());
-        let (guard, held) = condition.wait_for_timeout(guard, Duration::from_millis(5), |_| false).unwrap();
-        assert!(!held);
-        drop(guard);
-    }
-}
+mod tests;

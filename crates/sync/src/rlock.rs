@@ -4,19 +4,24 @@
 //! |---|---|---|
 //! | `lock` | see `lock_word.rs` | who holds it: a process, and in it a thread |
 //! | `depth` | the thread that holds `lock` | how many guards of it that thread has; of no meaning while `lock` is free |
+//! | `entries` | the thread that holds `lock` | how often the lock was entered; only grows |
+//! | `entry` | the thread that holds `lock` | which of them the present one is: guards of another entry are inert |
 //!
 //! # Who may change what
 //! `depth` belongs to the thread in `lock`: the first acquire stores 1, each further one adds 1, each drop subtracts 1,
 //! and the drop at 1 releases `lock`. Guards are not `Send`, so no other thread can release.
 //!
+//! A thread can have guards and not hold `lock`: those that were left when a wait on a condition gave all levels up and
+//! could not get the lock back. Should the thread enter again, they are of an earlier `entry`, and do nothing.
+//!
 //! # Orderings
-//! Edge `lock.handover` of the lock word also hands over `depth`, which is therefore Relaxed.
+//! Edge `lock.handover` of the lock word also hands over the other words, which are therefore Relaxed.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
 //! |---|---|---|
-//! | after acquiring `lock`, before `depth` is stored | a dead owner, an old `depth` | as for a lock; the next owner stores 1 |
-//! | anywhere inside, at any depth | a dead owner, some `depth` | the same |
+//! | after acquiring `lock`, before the others are stored | a dead owner, old values | as for a lock; the next owner stores its own |
+//! | anywhere inside, at any depth | a dead owner, some values | the same |
 //! | after the last release | nothing | – |
 
 use crate::keeper::{Keeper, would_block};
@@ -35,8 +40,10 @@ shm_struct! {
         lock: LockWord,
         depth: AtomicU32,
         reserved: AtomicU32,
+        entries: AtomicU64,
+        entry: AtomicU64,
         /// To the end of the cache line.
-        spare: [AtomicU64; 4],
+        spare: [AtomicU64; 2],
     }
 }
 
@@ -201,28 +208,34 @@ impl RLock {
             return Ok(self.guard(me));
         }
         let me = self.keeper.claim(lock, segment, claim, deadline)?;
+        let entry = self.body.entries.load(Ordering::Relaxed).wrapping_add(1);
+        self.body.entries.store(entry, Ordering::Relaxed);
+        self.body.entry.store(entry, Ordering::Relaxed);
         self.body.depth.store(1, Ordering::Relaxed);
         crash_point("rlock.entered");
         Ok(self.guard(me))
     }
 
-    /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`].
-    pub(crate) fn acquire_again(&self, depth: u32) -> Result<RLockGuard<'_>, LockError> {
-        let guard = self.acquire()?;
-        self.body.depth.store(depth.max(1), Ordering::Relaxed);
-        crash_point("rlock.restored");
+    /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`]: the guards of that entry count again.
+    pub(crate) fn acquire_again(&self, depth: u32, entry: u64) -> Result<RLockGuard<'_>, LockError> {
+        let mut guard = self.acquire()?;
+        if depth > 0 {
+            guard.entry = entry;
+            self.body.entry.store(entry, Ordering::Relaxed);
+            self.body.depth.store(depth, Ordering::Relaxed);
+            crash_point("rlock.restored");
+        }
         Ok(guard)
     }
 
     fn guard(&self, me: Hold) -> RLockGuard<'_> {
-        RLockGuard { lock: self, me, not_send: PhantomData }
+        RLockGuard { lock: self, me, entry: self.body.entry.load(Ordering::Relaxed), not_send: PhantomData }
     }
 
     /// Gives up one guard of `me`, or `all` of them; how many there were.
-    fn leave(&self, me: Hold, all: bool) -> u32 {
+    fn leave(&self, me: Hold, entry: u64, all: bool) -> u32 {
         let lock = &self.body.lock;
-        // A forked child's copy is inert; so is a guard whose lock was lost in a wait that failed.
-        if !self.keeper.is_mine(me) || !self.keeper.holds(lock, me) {
+        if !self.counts(me, entry) {
             return 0;
         }
         let depth = self.body.depth.load(Ordering::Relaxed);
@@ -234,6 +247,15 @@ impl RLock {
             self.keeper.release(lock, me, repaired);
         }
         depth
+    }
+
+    /// Whether a guard of this thread is one of those that hold the lock. A forked child's copy is not, nor is one whose
+    /// lock was lost in a wait that failed.
+    #[inline]
+    fn counts(&self, me: Hold, entry: u64) -> bool {
+        self.keeper.is_mine(me)
+            && self.keeper.holds(&self.body.lock, me)
+            && self.body.entry.load(Ordering::Relaxed) == entry
     }
 }
 
@@ -258,22 +280,23 @@ impl fmt::Debug for RLock {
 pub struct RLockGuard<'a> {
     lock: &'a RLock,
     me: Hold,
+    entry: u64,
     not_send: PhantomData<*const ()>,
 }
 
 impl<'a> RLockGuard<'a> {
-    /// Releases the lock over all levels; the lock, and how many there were.
-    pub(crate) fn leave_all(self) -> (&'a RLock, u32) {
+    /// Releases the lock over all levels; the lock, how many there were, and of which entry.
+    pub(crate) fn leave_all(self) -> (&'a RLock, u32, u64) {
         // Dropping the guard then finds nothing to release.
-        (self.lock, self.lock.leave(self.me, true))
+        (self.lock, self.lock.leave(self.me, self.entry, true), self.entry)
     }
 
-    /// How many guards of the lock this thread has; 0 in a forked child.
+    /// How many guards hold the lock together with this one; 0 in a forked child, and when a wait on a
+    /// [`Condition`](crate::Condition) has lost the lock: then it holds nothing.
     #[must_use]
     pub fn depth(&self) -> u32 {
         let lock = self.lock;
-        let held = lock.keeper.is_mine(self.me) && lock.keeper.holds(&lock.body.lock, self.me);
-        if held { lock.body.depth.load(Ordering::Relaxed) } else { 0 }
+        if lock.counts(self.me, self.entry) { lock.body.depth.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Whether the lock was inconsistent when this thread acquired it: its previous holder died.
@@ -286,7 +309,7 @@ impl<'a> RLockGuard<'a> {
 impl Drop for RLockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.leave(self.me, false);
+        self.lock.leave(self.me, self.entry, false);
     }
 }
 
@@ -346,12 +369,36 @@ mod tests {
     fn a_wait_gives_up_all_levels() {
         let lock = lock();
         let (outer, inner) = (lock.acquire().unwrap(), lock.acquire().unwrap());
-        assert_eq!(lock.leave(inner.me, true), 2);
+        assert_eq!(lock.leave(inner.me, inner.entry, true), 2);
         from_outside(&lock).unwrap();
-        // Neither guard can do anything now.
+        // Neither guard can do anything now, nor if the lock is acquired anew.
         assert_eq!((outer.depth(), inner.depth()), (0, 0));
         drop(inner);
+        let anew = lock.acquire().unwrap();
+        assert_eq!((outer.depth(), anew.depth()), (0, 1));
         drop(outer);
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        drop(anew);
+        from_outside(&lock).unwrap();
+    }
+
+    #[test]
+    fn guards_from_before_a_wait_count_again_after_it() {
+        let lock = lock();
+        let (outer, inner) = (lock.acquire().unwrap(), lock.acquire().unwrap());
+        let (_, depth, entry) = inner.leave_all();
+        for _ in 0..3 {
+            from_outside(&lock).unwrap();
+        }
+        let inner = lock.acquire_again(depth, entry).unwrap();
+        assert_eq!((outer.depth(), inner.depth()), (2, 2));
+        drop(outer);
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        drop(inner);
+        // An entry that was restored is not given out again.
+        let (one, entries) = (lock.acquire().unwrap(), lock.body.entries.load(Ordering::Relaxed));
+        assert_eq!(one.entry, entries);
+        drop(one);
         from_outside(&lock).unwrap();
     }
 }

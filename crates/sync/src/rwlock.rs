@@ -5,21 +5,24 @@
 //! | `writer` | a lock word (`lock_word.rs`): a writer that drains, writes or leaves; or a reader that had to queue |
 //! | `writing` | owner of the writer that is inside, or died inside and has not been recovered; 0 for none |
 //! | cell | a thread that reads: its hold, as in a lock word; 0 free. `WAITERS`: a writer may sleep on the cell |
-//! | cell's `depth` | how many read guards that thread has from this cell; the thread's own business |
+//! | cell's `deeper` | how many further read guards that thread has from this cell; the thread's own business |
+//! | `used` | a bit for each cell that was ever claimed: a writer looks at no others |
 //! | `space` | eventcount: readers that found no free cell |
 //!
 //! A reader claims a cell, and is inside if it then finds `writer` free and `writing` 0. Otherwise it gives the cell
 //! back, queues for `writer` like everybody, claims a cell while it has it, and lets `writer` go. A writer acquires
 //! `writer`, waits for every cell to be seen free, stores `writing`, and is inside. So a writer that waits keeps new
-//! readers out, and does not starve. A thread that reads already goes deeper in its own cell and asks nobody.
+//! readers out, and does not starve; nor do readers, because `writer` passes over no sleeper for long. A thread that reads
+//! already goes deeper in its own cell when it cannot come in otherwise, and asks nobody.
 //!
 //! # Who may change what
 //! Cell free → claimed: anybody, by CAS. Claimed → free: its thread; or anybody, by CAS from the exact value, once its
-//! owner is dead. `writing`: the holder of `writer`.
+//! owner is dead. `writing`: the holder of `writer`. A bit of `used` is set before the cell is claimed, and never cleared:
+//! so it is right whoever dies, and costs a writer one look at each cell that was ever in use.
 //!
 //! # Orderings
 //! Edge `rwlock.dekker`: the reader claims its cell, fences, looks at `writer`; the writer acquires `writer`, fences,
-//! looks at the cells. One of the two sees the other. Edge `rwlock.read`: the Release that frees a cell meets the
+//! looks at `used` and the cells. One of the two sees the other. Edge `rwlock.read`: the Release that frees a cell meets the
 //! Acquire of the writer that sees it free. Edge `lock.handover` covers the rest, `writing` included.
 //!
 //! # If a process dies
@@ -33,7 +36,12 @@
 //! | a reader, after it freed its cell, before its wake | a writer asleep | the end of the writer's slice |
 //!
 //! # Not promised
-//! Room for more than [`READERS`] threads at a time: further readers wait until one leaves.
+//! Room for more than [`READERS`] readers at a time: further ones wait until one leaves. That a try succeeds while others
+//! come and go: a reader that finds a writer has its cell for an instant, and one that queued has `writer`.
+
+mod guard;
+
+pub use guard::{ReadGuard, WriteGuard};
 
 use crate::keeper::{Keeper, unknowable, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
@@ -43,11 +51,10 @@ use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Sha
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-/// How many threads, of all processes, can read at a time.
+/// How many guards for reading can exist at a time, in all processes, but for those of threads that have one already.
 pub const READERS: usize = 128;
 /// In a cell: a writer may sleep on it.
 const WAITERS: u64 = 1 << 31;
@@ -56,7 +63,7 @@ shm_struct! {
     /// A thread that reads, on a cache line of its own.
     struct Cell {
         word: AtomicU64,
-        depth: AtomicU32,
+        deeper: AtomicU32,
         reserved: AtomicU32,
         spare: [AtomicU64; 6],
     }
@@ -70,7 +77,8 @@ shm_struct! {
         /// When a writer last asked about readers: see [`Patience`].
         asked: AtomicU32,
         reserved: AtomicU32,
-        spare: [AtomicU64; 3],
+        used: [AtomicU64; READERS / 64],
+        spare: AtomicU64,
         space: EventCount,
         space_spare: [AtomicU64; 6],
         cells: [Cell; READERS],
@@ -79,12 +87,12 @@ shm_struct! {
 
 /// A lock between processes that many may hold to read, or one to write.
 ///
-/// Readers do not share a cache line, and so do not slow each other down. A writer that waits keeps new readers out; a
-/// thread that reads already may read once more. A reader that is killed is as if it had left. A writer that is killed
+/// Readers do not share a cache line, and so do not slow each other down; a writer looks at one line for each of them. A
+/// writer that waits keeps new readers out; a thread that reads already may read once more. A reader that is killed is as if it had left. A writer that is killed
 /// leaves the lock inconsistent: `read` and `write` say [`LockError::OwnerDied`] until somebody calls
 /// [`recover`](Self::recover).
 ///
-/// At most 128 threads can read at a time; further ones wait until one leaves.
+/// At most [`READERS`] can read at a time; further ones wait until one leaves, but never a thread that reads already.
 ///
 /// ```
 /// use procession_sync::{LockError, RwLock};
@@ -154,6 +162,7 @@ impl Object for RwLock {
             body.writing.store(nobody.to_bits(), Ordering::Relaxed);
         }
         body.cells.iter().for_each(|cell| cell.word.store(0, Ordering::Relaxed));
+        body.used.iter().for_each(|cells| cells.store(0, Ordering::Relaxed));
     }
 
     fn attach(body: Shared<RwLockBody>) -> Result<Self, OpenError> {
@@ -174,8 +183,8 @@ impl RwLock {
         self.read_until(Deadline::NEVER)
     }
 
-    /// Reads if nobody writes or waits to write. A writer that is found dead counts as nobody. A reader that has just
-    /// waited for a writer may be in the way for an instant.
+    /// Reads if nobody writes or waits to write, and there is room. A writer that is found dead counts as nobody. A reader
+    /// that has just waited for a writer may be in the way for an instant.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`read`](Self::read).
@@ -201,7 +210,8 @@ impl RwLock {
         self.write_until(self.claim, Deadline::NEVER)
     }
 
-    /// Writes if nobody else reads or writes.
+    /// Writes if nobody else reads or writes. Those who are found dead count as nobody. A reader that is finding out that
+    /// somebody writes, or has just waited for that, may be in the way for an instant.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`write`](Self::write).
@@ -245,7 +255,7 @@ impl RwLock {
     /// Who reads, once for each thread, for people to read.
     #[must_use]
     pub fn readers(&self) -> Vec<Holder> {
-        let words = self.body.cells.iter().map(|cell| cell.word.load(Ordering::Acquire));
+        let words = self.cells_in_use().map(|index| self.body.cells[index].word.load(Ordering::Acquire));
         let owners = words.filter(|&word| word != 0).map(OwnerId::from_bits);
         owners.map(|owner| Holder::of(self.body.segment(), owner)).collect()
     }
@@ -253,8 +263,13 @@ impl RwLock {
     /// Whether a writer died, and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
-        let writing = self.body.writing.load(Ordering::Acquire);
-        writing != 0 && self.body.writer.owner().map(OwnerId::to_bits) != Some(writing)
+        let writing = || self.body.writing.load(Ordering::Acquire);
+        let found = writing();
+        found != 0
+            && self.claim != Claim::Ignore
+            && self.body.writer.owner().map(OwnerId::to_bits) != Some(found)
+            // Otherwise that writer has left in between.
+            && writing() == found
     }
 
     #[inline]
@@ -276,55 +291,72 @@ impl RwLock {
         let me = segment.registration().owner().map_err(LockError::Unregistered)?;
         let me = Hold::of_this_thread(me);
         if let Some(cell) = self.cell_of(me) {
-            let deeper = self.body.cells[cell].depth.load(Ordering::Relaxed).checked_add(1);
+            let deeper = self.body.cells[cell].deeper.load(Ordering::Relaxed).checked_add(1);
             let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
-            self.body.cells[cell].depth.store(deeper, Ordering::Relaxed);
+            self.body.cells[cell].deeper.store(deeper, Ordering::Relaxed);
             crash_point("rwlock.deeper");
-            return Ok(ReadGuard { lock: self, me, cell, not_send: PhantomData });
+            return Ok(ReadGuard::new(self, me, cell));
         }
         let mut patience = Patience::new(deadline);
+        let mut listened = None;
+        let mut has_slept = false;
         loop {
-            let listened = self.body.space.listen();
             let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
             crash_point("rwlock.queued");
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
             self.keeper.release(&self.body.writer, me, true);
             if let Some(cell) = cell? {
+                if has_slept {
+                    // Several may have left, and woken but one.
+                    self.body.space.notify_one();
+                }
                 return Ok(self.reads(me, cell));
             }
-            let found = self.bury_readers()?;
-            if found {
+            // Not with `writer` held: those who read now must be able to leave, and to come back.
+            let Some(heard) = listened.take() else {
+                listened = Some(self.body.space.listen());
+                continue;
+            };
+            if self.bury_readers()? {
                 continue;
             }
-            // Not with `writer` held: those who read now must be able to leave, and to come back.
-            match self.body.space.sleep(listened, &mut patience) {
+            match self.body.space.sleep(heard, &mut patience) {
                 Nap::TimedOut => return Err(LockError::TimedOut),
                 Nap::Ask { survey: true } if segment.is_orphaned() => {
                     return Err(LockError::Orphaned { lock: segment.display_name() });
                 }
                 _ => self.body.space.arrive(),
             }
+            has_slept = true;
         }
     }
 
+    #[inline]
     fn reads(&self, me: Hold, cell: usize) -> ReadGuard<'_> {
         if !me.names_the_thread() {
             thread_tag::note(self.keeper.key_of(cell));
         }
-        self.body.cells[cell].depth.store(1, Ordering::Relaxed);
+        // Almost always it is 0, and then there is no store that the release would have to wait for.
+        let deeper = &self.body.cells[cell].deeper;
+        if deeper.load(Ordering::Relaxed) != 0 {
+            deeper.store(0, Ordering::Relaxed);
+        }
         crash_point("rwlock.reading");
-        ReadGuard { lock: self, me, cell, not_send: PhantomData }
+        ReadGuard::new(self, me, cell)
     }
 
     /// Claims a free cell for `me`, from where this thread usually finds one.
     #[inline]
     fn claim_cell(&self, me: Hold) -> Option<usize> {
         let bits = me.to_bits();
-        let start = ((bits >> 16 & 0x7ff) + bits.wrapping_mul(5)) as usize;
+        // Far apart for the processes, and not side by side for the threads: neighbouring lines travel together.
+        let start = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize;
         let cell = (0..READERS).map(|step| (start + step) % READERS).find(|&index| {
             let word = &self.body.cells[index].word;
-            word.load(Ordering::Relaxed) == 0
-                && word.compare_exchange(0, bits, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            word.load(Ordering::Relaxed) == 0 && {
+                self.use_cell(index);
+                word.compare_exchange(0, bits, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            }
         })?;
         // SYNC: rwlock.dekker.
         fence_after_rmw();
@@ -332,9 +364,32 @@ impl RwLock {
         Some(cell)
     }
 
+    /// Sees to it that writers look at the cell from now on.
+    #[inline]
+    fn use_cell(&self, index: usize) {
+        let (cells, bit) = (&self.body.used[index / 64], 1 << (index % 64));
+        // SYNC: rwlock.dekker. A bit that is seen here is seen by a writer that the cell's claim does not see.
+        if cells.load(Ordering::Relaxed) & bit == 0 {
+            cells.fetch_or(bit, Ordering::Relaxed);
+            crash_point("rwlock.used");
+        }
+    }
+
+    /// The cells that were ever claimed.
+    fn cells_in_use(&self) -> impl Iterator<Item = usize> {
+        self.body.used.iter().zip([0, 64]).flat_map(|(cells, first)| {
+            let mut left = cells.load(Ordering::Relaxed);
+            std::iter::from_fn(move || {
+                let index = left.trailing_zeros() as usize;
+                left &= left.wrapping_sub(1);
+                (index < 64).then_some(first + index)
+            })
+        })
+    }
+
     /// The cell in which this very thread, whose hold is `me`, reads.
     fn cell_of(&self, me: Hold) -> Option<usize> {
-        (0..READERS).find(|&index| {
+        self.cells_in_use().find(|&index| {
             self.body.cells[index].word.load(Ordering::Relaxed) & !WAITERS == me.to_bits()
                 && (me.names_the_thread() || thread_tag::holds(self.keeper.key_of(index)))
         })
@@ -374,18 +429,24 @@ impl RwLock {
             self.body.writing.store(me.owner().to_bits(), Ordering::Relaxed);
         }
         crash_point("rwlock.writing");
-        Ok(WriteGuard { lock: self, me, recovers, not_send: PhantomData })
+        Ok(WriteGuard::new(self, me, recovers))
     }
 
     /// For the holder of `writer`: whether a writer died inside.
     fn must_be_consistent(&self) -> Result<(), LockError> {
         let segment = self.body.segment();
         match self.body.writing.load(Ordering::Relaxed) {
-            dead if dead != 0 && self.claim != Claim::Ignore => {
+            0 => Ok(()),
+            _ if self.claim == Claim::Ignore => {
+                // Or else every reader would have to queue until somebody writes.
+                self.body.writing.store(0, Ordering::Relaxed);
+                crash_point("rwlock.ignored");
+                Ok(())
+            }
+            dead => {
                 let pid = segment.registration().pid_of(OwnerId::from_bits(dead));
                 Err(LockError::OwnerDied { pid: pid.unwrap_or(0) })
             }
-            _ => Ok(()),
         }
     }
 
@@ -394,7 +455,7 @@ impl RwLock {
         // SYNC: rwlock.dekker.
         fence(Ordering::SeqCst);
         let mut patience = Patience::new(deadline);
-        self.body.cells.iter().try_for_each(|cell| {
+        self.cells_in_use().map(|index| &self.body.cells[index]).try_for_each(|cell| {
             // SYNC: rwlock.read.
             while cell.word.load(Ordering::Acquire) != 0 {
                 self.wait_for(cell, deadline, &mut patience)?;
@@ -425,7 +486,8 @@ impl RwLock {
             if survey && segment.is_orphaned() {
                 return Err(LockError::Orphaned { lock: segment.display_name() });
             }
-            self.bury_reader(cell)?;
+            // All of the dead at once: one slice for each would be long.
+            self.bury_readers()?;
         }
         Ok(())
     }
@@ -456,8 +518,8 @@ impl RwLock {
     /// Frees the cells of the dead; whether there was one.
     fn bury_readers(&self) -> Result<bool, LockError> {
         let mut any = false;
-        for cell in &self.body.cells {
-            any |= self.bury_reader(cell)?;
+        for index in self.cells_in_use() {
+            any |= self.bury_reader(&self.body.cells[index])?;
         }
         Ok(any)
     }
@@ -470,105 +532,6 @@ impl fmt::Debug for RwLock {
             .field("writer", &self.writer())
             .field("readers", &self.readers())
             .field("inconsistent", &self.is_inconsistent())
-            .finish()
-    }
-}
-
-/// The lock, held to read. It stays with its thread; in a forked child its copy does nothing.
-#[must_use = "dropping the guard releases the lock at once"]
-pub struct ReadGuard<'a> {
-    lock: &'a RwLock,
-    me: Hold,
-    cell: usize,
-    not_send: PhantomData<*const ()>,
-}
-
-impl Drop for ReadGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        let cell = &self.lock.body.cells[self.cell];
-        let mine = cell.word.load(Ordering::Relaxed) & !WAITERS == self.me.to_bits();
-        if !self.lock.keeper.is_mine(self.me) || !mine {
-            return;
-        }
-        let depth = cell.depth.load(Ordering::Relaxed);
-        if depth > 1 {
-            cell.depth.store(depth - 1, Ordering::Relaxed);
-            crash_point("rwlock.shallower");
-            return;
-        }
-        if !self.me.names_the_thread() {
-            thread_tag::forget(self.lock.keeper.key_of(self.cell));
-        }
-        self.lock.free_cell(self.cell);
-    }
-}
-
-impl fmt::Debug for ReadGuard<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadGuard").field("lock", &self.lock.body.segment().name()).finish_non_exhaustive()
-    }
-}
-
-/// The lock, held to write. It stays with its thread; in a forked child its copy does nothing.
-#[must_use = "dropping the guard releases the lock at once"]
-pub struct WriteGuard<'a> {
-    lock: &'a RwLock,
-    me: Hold,
-    /// Whether it was taken inconsistent, to be put right.
-    recovers: bool,
-    not_send: PhantomData<*const ()>,
-}
-
-impl<'a> WriteGuard<'a> {
-    /// Whether the lock was inconsistent when it was acquired: a writer died.
-    #[must_use]
-    pub fn recovers(&self) -> bool {
-        self.recovers
-    }
-
-    /// Goes on reading: no other writer comes in between, and other readers may read from now on.
-    ///
-    /// # Errors
-    /// [`LockError::RegistryChanged`], `Corrupt`: then the lock is released. In a forked child, `Deadlock`: the guard
-    /// is the parent's.
-    pub fn downgrade(self) -> Result<ReadGuard<'a>, LockError> {
-        let lock = self.lock;
-        if !lock.keeper.is_mine(self.me) {
-            return Err(LockError::Deadlock);
-        }
-        loop {
-            // Those in the cells came in vain, and are about to leave, or dead.
-            if let Some(cell) = lock.claim_cell(self.me) {
-                let reading = lock.reads(self.me, cell);
-                drop(self);
-                return Ok(reading);
-            }
-            lock.bury_readers()?;
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for WriteGuard<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.lock.keeper.is_mine(self.me) {
-            return;
-        }
-        if !self.recovers || !std::thread::panicking() {
-            self.lock.body.writing.store(0, Ordering::Relaxed);
-            crash_point("rwlock.written");
-        }
-        self.lock.keeper.release(&self.lock.body.writer, self.me, true);
-    }
-}
-
-impl fmt::Debug for WriteGuard<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WriteGuard")
-            .field("lock", &self.lock.body.segment().name())
-            .field("recovers", &self.recovers)
             .finish()
     }
 }

@@ -12,19 +12,27 @@ crash_points! {
     slept_and_signaled at "condition.slept": being_signaled;
     entered at "condition.entered": being_signaled;
     taken_up at "condition.taken_up": being_signaled;
-    inherited at "condition.inherited": inheriting;
-    buried at "condition.buried": inheriting;
+    entered_twice at "condition.entered": being_signaled_twice;
+    entered_without_the_lock at "condition.entered": failing_to_enter;
+    taken_up_without_the_lock at "condition.taken_up": failing_to_enter;
+    slept_in_time_and_signaled at "condition.slept": being_signaled_as_the_time_runs_out;
+    gave_up_before_a_signal at "condition.gave_up": giving_up_before_a_signal;
+    passed_on at "condition.passed_on": passing_on;
+    buried at "condition.buried": passing_on;
+    passed_on_twice at "condition.passed_on": passing_on_twice;
+    buried_twice at "condition.buried": passing_on_twice;
     signaled at "condition.signaled": notifying;
     notified at "condition.notified": notifying;
     skipped at "condition.skipped": notifying_the_dead;
     restored at "rlock.restored": coming_back_deep;
 }
 
-/// Somebody with the condition `c` and the count `v` open.
+/// Somebody with the condition `c`, the count `v` and the lock `l` open.
 fn newcomer(scratch: &Scratch) -> Actor {
     let mut actor = Actor::start(scratch);
     actor.does("open condition c");
     actor.does("open count v");
+    actor.does("open lock l");
     actor
 }
 
@@ -32,6 +40,7 @@ fn cast(scratch: &Scratch) -> (Actor, Actor, Actor) {
     let mut one = Actor::start(scratch);
     one.does("create condition c");
     one.does("create count v");
+    one.does("create lock l");
     (newcomer(scratch), one, newcomer(scratch))
 }
 
@@ -47,6 +56,7 @@ fn all_is_well(one: &mut Actor, two: &mut Actor) {
     }
     one.does("unlink c");
     one.does("unlink v");
+    one.does("unlink l");
 }
 
 fn waiting_in_time(label: &str) {
@@ -77,22 +87,93 @@ fn being_signaled(label: &str) {
     all_is_well(&mut one, &mut two);
 }
 
-fn inheriting(label: &str) {
+/// The signal goes to the second when the first has died, and to the third when the second has.
+fn being_signaled_twice(label: &str) {
     let scratch = Scratch::new();
     let (mut first, mut one, mut two) = cast(&scratch);
-    first.waits("take c v");
-    first.stop();
-    let mut heir = newcomer(&scratch);
-    heir.does(&format!("arm {label} 1 kill"));
-    heir.waits("take c v");
+    let mut second = newcomer(&scratch);
+    for (victim, waiters) in [(&mut first, "1"), (&mut second, "2")] {
+        victim.does(&format!("arm {label} 1 kill"));
+        victim.tell("take c v");
+        until("it waits", || two.does("waiters c") == waiters);
+    }
+    one.waits("take c v");
     two.does("give c v 1");
-    first.kill();
-    heir.dies();
-    one.does("waiters c");
-    // Only an heir of the heir is left to go on, if it waits at all.
-    one.tell("take c v");
+    first.dies();
+    second.dies();
     assert_eq!(one.did(), "0");
     all_is_well(&mut one, &mut two);
+}
+
+/// The signaled cannot get the lock back, because its holder has died, and dies itself.
+fn failing_to_enter(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    let mut holder = newcomer(&scratch);
+    let died = format!("OwnerDied {{ pid: {} }}", holder.pid());
+    victim.does(&format!("arm {label} 1 kill"));
+    victim.tell("wait c l");
+    until("the victim waits", || two.does("waiters c") == "1");
+    one.waits("wait c l");
+    holder.does("acquire l");
+    two.does("notify c 1");
+    holder.kill();
+    victim.dies();
+    one.failed(&died);
+    two.does("recover l");
+    two.does("release");
+    all_is_well(&mut one, &mut two);
+}
+
+/// Its time is over, and before it can say so it is signaled: then it was notified, or, dead, passes that on.
+fn being_signaled_as_the_time_runs_out(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    victim.stops_at(label, "take_timeout c v 5");
+    two.does("notify c 1");
+    victim.go_on();
+    assert_eq!(victim.did(), "true");
+    victim.stops_at(label, "take_timeout c v 5");
+    one.waits("wait c l");
+    two.does("notify c 1");
+    victim.kill();
+    one.did();
+    all_is_well(&mut one, &mut two);
+}
+
+fn giving_up_before_a_signal(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    victim.stops_at(label, "take_timeout c v 5");
+    one.waits("wait c l");
+    two.does("notify c 1");
+    one.did();
+    victim.go_on();
+    assert_eq!(victim.did(), "false");
+    all_is_well(&mut one, &mut two);
+}
+
+/// One is signaled and dies; then those die, one after the other, who pass its signal on.
+fn passing_on_by(heirs: u32, label: &str) {
+    let scratch = Scratch::new();
+    let (mut first, mut one, mut two) = cast(&scratch);
+    first.waits("wait c l");
+    first.stop();
+    two.does("notify c 1");
+    first.kill();
+    for _ in 0..heirs {
+        newcomer(&scratch).dies_at(label, "wait c l");
+    }
+    one.does("wait c l");
+    all_is_well(&mut one, &mut two);
+}
+
+fn passing_on(label: &str) {
+    passing_on_by(1, label);
+}
+
+fn passing_on_twice(label: &str) {
+    passing_on_by(2, label);
 }
 
 fn notifying(label: &str) {

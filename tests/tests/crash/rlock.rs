@@ -9,6 +9,12 @@ crash_points! {
     deeper at "rlock.deeper": going_deeper;
     deeper_with_a_sleeper at "rlock.deeper": going_deeper_while_another_waits;
     shallower at "rlock.shallower": coming_back;
+    owner_found_dead_deep at "lock.owner_found_dead": recovering;
+    buried_deep at "lock.buried": recovering;
+    acquired_to_recover at "lock.acquired_contended": recovering;
+    entered_to_recover at "rlock.entered": recovering;
+    deeper_while_recovering at "rlock.deeper": recovering;
+    shallower_while_recovering at "rlock.shallower": recovering;
 }
 
 /// Three processes that have the recursive lock `r` open.
@@ -83,5 +89,42 @@ fn coming_back(label: &str) {
     one.waits("enter r");
     victim.dies_at(label, "release");
     one.failed(&format!("OwnerDied {{ pid: {pid} }}"));
+    all_is_well(&mut one, &mut two, pid);
+}
+
+/// Two in a row: who recovers from a death at depth 2 dies on the way, and so does the next.
+fn recovering(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "");
+    let mut pid = victim.pid();
+    victim.does("enter r");
+    victim.does("enter r");
+    victim.kill();
+    for _ in 0..2 {
+        let mut heir = Actor::start(&scratch);
+        heir.does("open rlock r");
+        let heirs_pid = heir.pid();
+        match label {
+            "rlock.deeper" | "rlock.shallower" => {
+                assert_eq!(heir.does("recover r"), "1 recovers");
+                if label == "rlock.shallower" {
+                    heir.does("enter r");
+                }
+                heir.dies_at(label, if label == "rlock.deeper" { "enter r" } else { "release" });
+            }
+            _ => {
+                heir.does(&format!("arm {label} 1 kill"));
+                heir.tell("recover r");
+                if heir.answers_or_dies().is_some() {
+                    // Only the first of them found a dead owner to bury; this one holds the lock.
+                    assert_eq!(label, "lock.buried");
+                    pid = heirs_pid;
+                }
+            }
+        }
+        if !matches!(label, "lock.owner_found_dead" | "lock.buried") {
+            pid = heirs_pid;
+        }
+    }
     all_is_well(&mut one, &mut two, pid);
 }

@@ -262,3 +262,70 @@ fn trap_19_a_value_of_one_word_and_an_update_under_way_inherited_by_fork_are_ine
         actor.does("unlink a");
     }
 }
+
+#[test]
+fn trap_19_guards_of_readers_and_writers_inherited_by_fork_are_inert() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        for name in ["read", "written"] {
+            actor.does(&format!("create rwlock {name}"));
+            other.does(&format!("open rwlock {name}"));
+        }
+        actor.does("read read");
+        actor.does("write written");
+        actor.does(way);
+        actor.does("release");
+        actor.does("release");
+        // The child is another owner, and no reader.
+        actor.fails("try_write read", "WouldBlock");
+        actor.fails("read_timeout written 10", "TimedOut");
+        actor.does("read read");
+        assert_eq!(actor.does("readers read"), "2");
+        actor.does("release");
+        assert_eq!(actor.ask("exit 0"), "ok exit 0");
+        // The parent holds both still.
+        other.fails("try_write read", "WouldBlock");
+        other.fails("try_read written", "WouldBlock");
+        actor.does("release");
+        actor.does("release");
+        other.does("try_write read");
+        other.does("try_write written");
+        other.does("release");
+        other.does("release");
+        actor.does("unlink read");
+        actor.does("unlink written");
+    }
+}
+
+#[test]
+fn trap_19_a_forked_child_waits_on_a_condition_as_itself() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        for object in ["condition c", "lock l", "count v"] {
+            actor.does(&format!("create {object}"));
+            other.does(&format!("open {object}"));
+        }
+        actor.does("acquire l");
+        let child = actor.does(way);
+        let child: i32 = child.strip_prefix("child ").unwrap().parse().unwrap();
+        // With a guard of its own it waits, is notified, and goes on.
+        actor.tell("take c v");
+        until("the child waits", || other.does("waiters c") == "1");
+        other.does("give c v 1");
+        assert_eq!(actor.did(), "0");
+        // It dies waiting, and its parent lives: the next signal is not for it.
+        actor.tell("take c v");
+        until("the child waits", || other.does("waiters c") == "1");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::SIGKILL).unwrap();
+        assert_eq!(actor.did(), "signal 9");
+        other.waits("take c v");
+        actor.does("give c v 1");
+        assert_eq!(other.did(), "0");
+        actor.does("release");
+        for name in ["c", "l", "v"] {
+            actor.does(&format!("unlink {name}"));
+        }
+    }
+}

@@ -60,6 +60,13 @@ fn one_reader_too_many_waits_for_a_place() {
     let lock = lock();
     let mut guards: Vec<_> = (0..READERS).map(|_| lock.read().unwrap()).collect();
     assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock)));
+    // A writer sees each of them.
+    while let Some(guard) = guards.pop() {
+        assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock)));
+        drop(guard);
+    }
+    drop(lock.try_write().unwrap());
+    guards.extend((0..READERS).map(|_| lock.read().unwrap()));
     // Whoever reads needs no further place.
     guards.push(lock.read().unwrap());
     std::thread::scope(|scope| {

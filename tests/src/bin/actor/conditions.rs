@@ -1,9 +1,9 @@
-//! Commands about conditions, with a count or a recursive lock as the monitor.
+//! Commands about conditions, with a count, a lock or a recursive lock as the monitor.
 
 use crate::locks::millis;
-use crate::rlocks::rlock;
+use crate::other_locks::rlock;
 use crate::values::count;
-use crate::{Next, done, number, report};
+use crate::{Next, World, done, number, report};
 use procession::{Condition, LockError, RLock, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ thread_local! {
     static CONDITIONS: RefCell<HashMap<String, Rc<Condition>>> = RefCell::default();
 }
 
-pub(crate) fn follow(words: &[&str]) -> Option<Next> {
+pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     if let [way, "condition", name] = *words {
         let opened = match way {
             "create" => Condition::create(name),
@@ -33,6 +33,9 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
             let waited = value.acquire().and_then(|guard| condition.wait_timeout(guard, millis(ms)));
             Some(report(&waited.map(|(_, notified)| notified)))
         }
+        ["take_in_threads", _, name, n] => {
+            Some(report(&take_in_threads(&condition, &*count(name)?, number(n))))
+        }
         ["give", _, name, n] => {
             let added = count(name)?.fetch_add(number(n));
             condition.notify(number(n));
@@ -41,6 +44,11 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
         ["notify", _, n] => {
             condition.notify(number(n));
             done(())
+        }
+        ["wait", _, name] => {
+            let lock = world.locks.borrow().get(name).map(Rc::clone)?;
+            let waited = lock.acquire().and_then(|guard| condition.wait(guard));
+            Some(report(&waited.map(|_| "")))
         }
         ["wait_deep", _, name] => Some(report(&wait_deep(&condition, &*rlock(name)?))),
         ["waiters", _] => done(condition.waiters()),
@@ -55,9 +63,26 @@ fn take(condition: &Condition, value: &Value<u64>) -> Result<u64, LockError> {
     Ok(*left)
 }
 
-/// Waits once with a recursive lock held twice; how deep it is held afterwards.
+/// So many threads take one each.
+fn take_in_threads(condition: &Condition, value: &Value<u64>, n: usize) -> Result<&'static str, LockError> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n).map(|_| scope.spawn(|| take(condition, value))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic").map(drop))
+    })?;
+    Ok("")
+}
+
+/// Waits once with a recursive lock held twice; how deep it is held afterwards. A lock that could not be got back is
+/// recovered, and the guards from before must not count any more.
 fn wait_deep(condition: &Condition, lock: &RLock) -> Result<u32, LockError> {
-    let _outer = lock.acquire()?;
-    let inner = condition.wait(lock.acquire()?)?;
-    Ok(inner.depth())
+    let outer = lock.acquire()?;
+    match condition.wait(lock.acquire()?) {
+        Ok(inner) => Ok(inner.depth()),
+        Err(LockError::OwnerDied { .. }) => {
+            let recovered = lock.recover()?;
+            drop(outer);
+            Ok(10 * recovered.depth())
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -12,10 +12,9 @@ mod lanes;
 mod locks;
 mod memories;
 mod objects;
+mod other_locks;
 mod processes;
 mod queues;
-mod rlocks;
-mod rwlocks;
 mod semaphores;
 mod values;
 
@@ -79,11 +78,10 @@ fn session(world: &World) -> Next {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         let next = objects::follow(world, &words)
-            .or_else(|| rlocks::follow(world, &words))
+            .or_else(|| other_locks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
             .or_else(|| memories::follow(&words))
-            .or_else(|| rwlocks::follow(world, &words))
-            .or_else(|| conditions::follow(&words))
+            .or_else(|| conditions::follow(world, &words))
             .or_else(|| locks::follow(world, &words))
             .or_else(|| queues::follow(world, &words))
             .or_else(|| gates::follow(world, &words))

@@ -1,0 +1,60 @@
+use super::{CELLS, Condition};
+use crate::{Lock, RLock, Value};
+use procession_shm::Namespace;
+use std::time::Duration;
+
+fn condition() -> Condition {
+    Condition::options().namespace(&Namespace::private()).anonymous().unwrap()
+}
+
+#[test]
+fn more_waiters_than_cells_all_go_on() {
+    let condition = condition();
+    let value: Value<u32> = Value::options().namespace(&Namespace::private()).anonymous().unwrap();
+    std::thread::scope(|scope| {
+        let wait = || condition.wait_for(value.acquire().unwrap(), |go| **go == 1).map(drop).unwrap();
+        let threads: Vec<_> = (0..CELLS + 6).map(|_| scope.spawn(wait)).collect();
+        while condition.waiters() < CELLS {
+            std::thread::yield_now();
+        }
+        value.set(1).unwrap();
+        condition.notify_all();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    assert_eq!(condition.waiters(), 0);
+}
+
+#[test]
+fn a_recursive_lock_comes_back_as_deep_as_it_was() {
+    let condition = condition();
+    let lock = RLock::options().namespace(&Namespace::private()).anonymous().unwrap();
+    let outer = lock.acquire().unwrap();
+    let inner = lock.acquire().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let guard = lock.acquire().unwrap();
+            while condition.waiters() == 0 {
+                std::thread::yield_now();
+            }
+            condition.notify(1);
+            drop(guard);
+        });
+        let inner = condition.wait(inner).unwrap();
+        assert_eq!((inner.depth(), outer.depth()), (2, 2));
+        drop(inner);
+    });
+    assert_eq!(outer.depth(), 1);
+}
+
+#[test]
+fn nobody_notifies_and_the_time_is_over() {
+    let condition = condition();
+    let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
+    condition.notify(3);
+    let (guard, notified) =
+        condition.wait_timeout(lock.acquire().unwrap(), Duration::from_millis(5)).unwrap();
+    assert!(!notified && condition.waiters() == 0 && lock.holder().is_some());
+    let (guard, held) = condition.wait_for_timeout(guard, Duration::from_millis(5), |_| false).unwrap();
+    assert!(!held);
+    drop(guard);
+}

@@ -1,0 +1,120 @@
+//! What readers and writers hold: the ends of the protocol in `rwlock.rs`.
+
+use super::{RwLock, WAITERS};
+use crate::LockError;
+use crate::lock_word::Hold;
+use crate::thread_tag;
+use procession_sys::crash_point;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+
+/// The lock, held to read. It stays with its thread; in a forked child its copy does nothing.
+#[must_use = "dropping the guard releases the lock at once"]
+pub struct ReadGuard<'a> {
+    lock: &'a RwLock,
+    me: Hold,
+    cell: usize,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a> ReadGuard<'a> {
+    #[inline]
+    pub(super) fn new(lock: &'a RwLock, me: Hold, cell: usize) -> Self {
+        Self { lock, me, cell, not_send: PhantomData }
+    }
+}
+
+impl Drop for ReadGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let cell = &self.lock.body.cells[self.cell];
+        let mine = cell.word.load(Ordering::Relaxed) & !WAITERS == self.me.to_bits();
+        if !self.lock.keeper.is_mine(self.me) || !mine {
+            return;
+        }
+        let deeper = cell.deeper.load(Ordering::Relaxed);
+        if deeper > 0 {
+            cell.deeper.store(deeper - 1, Ordering::Relaxed);
+            crash_point("rwlock.shallower");
+            return;
+        }
+        if !self.me.names_the_thread() {
+            thread_tag::forget(self.lock.keeper.key_of(self.cell));
+        }
+        self.lock.free_cell(self.cell);
+    }
+}
+
+impl fmt::Debug for ReadGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadGuard").field("lock", &self.lock.body.segment().name()).finish_non_exhaustive()
+    }
+}
+
+/// The lock, held to write. It stays with its thread; in a forked child its copy does nothing.
+#[must_use = "dropping the guard releases the lock at once"]
+pub struct WriteGuard<'a> {
+    lock: &'a RwLock,
+    me: Hold,
+    /// Whether it was taken inconsistent, to be put right.
+    recovers: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<'a> WriteGuard<'a> {
+    pub(super) fn new(lock: &'a RwLock, me: Hold, recovers: bool) -> Self {
+        Self { lock, me, recovers, not_send: PhantomData }
+    }
+
+    /// Whether the lock was inconsistent when it was acquired: a writer died.
+    #[must_use]
+    pub fn recovers(&self) -> bool {
+        self.recovers
+    }
+
+    /// Goes on reading: no other writer comes in between, and other readers may read from now on.
+    ///
+    /// # Errors
+    /// [`LockError::RegistryChanged`], `Corrupt`: then the lock is released. In a forked child, `Deadlock`: the guard
+    /// is the parent's.
+    pub fn downgrade(self) -> Result<ReadGuard<'a>, LockError> {
+        let lock = self.lock;
+        if !lock.keeper.is_mine(self.me) {
+            return Err(LockError::Deadlock);
+        }
+        loop {
+            // Those in the cells came in vain, and are about to leave, or dead.
+            if let Some(cell) = lock.claim_cell(self.me) {
+                let reading = lock.reads(self.me, cell);
+                drop(self);
+                return Ok(reading);
+            }
+            lock.bury_readers()?;
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for WriteGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.lock.keeper.is_mine(self.me) {
+            return;
+        }
+        if !self.recovers || !std::thread::panicking() {
+            self.lock.body.writing.store(0, Ordering::Relaxed);
+            crash_point("rwlock.written");
+        }
+        self.lock.keeper.release(&self.lock.body.writer, self.me, true);
+    }
+}
+
+impl fmt::Debug for WriteGuard<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteGuard")
+            .field("lock", &self.lock.body.segment().name())
+            .field("recovers", &self.recovers)
+            .finish()
+    }
+}
