@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint doc bench soak check chaos toolchain
+.PHONY: help build demo test lint doc bench soak check chaos step toolchain
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -36,20 +36,28 @@ demo: toolchain ## a pool of processes at work: sums, then the words of real fil
 
 ifdef have_nextest
 run_tests = $(CARGO) nextest run $(nextest_jobs)
+# There are no such tests on machines other than x86-64.
+no_tests = --no-tests=pass
 else
 run_tests = $(CARGO) test $(cargo_jobs) --all-targets
 endif
 
-test: toolchain ## all tests: units, processes, the command, documentation, kills at every crash point
+test: toolchain ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	$(run_tests) --workspace
 	$(CARGO) test $(cargo_jobs) --workspace --doc
 	@$(MAKE) --no-print-directory chaos
+	@$(MAKE) --no-print-directory step
 
 chaos: toolchain ## the tests that need crash points compiled in
 	$(chaos_env) $(run_tests) -p procession-tests
 
-soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), a thousand processes
+# Of interest is what the release build executes; the package is small, so that little is built twice.
+step: toolchain ## kills at instructions of each operation (PROCESSION_EVERY_INSTRUCTION=1: at all of them)
+	$(run_tests) $(no_tests) --release -p procession-step
+
+soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), kills at every instruction, a thousand processes
 	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
+	PROCESSION_EVERY_INSTRUCTION=1 $(run_tests) $(no_tests) $(if $(have_nextest),--profile soak) --release -p procession-step
 	$(CARGO) run $(cargo_jobs) --release -p procession-cli -- demo process --count 1000
 
 lint: toolchain ## formatting, clippy with and without crash points, documentation, dependencies

@@ -30,7 +30,7 @@ const DEMOS: [&str; 11] = [
 
 /// Demos that take a while; a line that is printed when all of the workers are there; and how many they are.
 const LONG: [(&[&str], &str, usize); 7] = [
-    (&["downloads"], "here are download-1 ", 10),
+    (&["downloads"], "here are download-1 ", 3),
     (&["deposits", "--times", "1000000000"], "here are add_profit ", 2),
     (&["race-counter", "--times", "1000000000"], "here are counter-1 ", 2),
     (&["lock-order"], "here are left-first ", 2),

@@ -96,15 +96,15 @@ fn trap_22_a_waiter_whose_time_is_over_hands_its_wake_on() {
     let (mut holder, mut late) = (Actor::start(&scratch), Actor::start(&scratch));
     holder.does("create lock l");
     late.does("open lock l");
-    for _ in 0..10 {
+    for _ in 0..6 {
         holder.does("acquire l");
-        late.waits("acquire_timeout l 60");
+        late.waits("acquire_timeout l 400");
         let mut other = Actor::start(&scratch);
         other.does("open lock l");
         other.waits("acquire l");
         late.stop();
         // Its time passes while it is stopped, and the wake may be given to it.
-        holder.fails("in_a_thread l 80", "TimedOut");
+        holder.fails("in_a_thread l 450", "TimedOut");
         holder.does("release");
         late.go_on();
         until("somebody has an answer", || late.has_answered() || other.has_answered());

@@ -1,0 +1,25 @@
+//! What is played: for each object its operations, alone and with another process asleep on it.
+
+mod barriers;
+mod conditions;
+mod gates;
+mod locks;
+mod permits;
+mod queues;
+mod values;
+
+use crate::run::Scene;
+
+/// All scenes.
+pub(crate) fn all() -> impl Iterator<Item = Scene> {
+    let objects = [
+        locks::SCENES,
+        permits::SCENES,
+        gates::SCENES,
+        barriers::SCENES,
+        conditions::SCENES,
+        values::SCENES,
+        queues::SCENES,
+    ];
+    objects.into_iter().flatten().copied()
+}

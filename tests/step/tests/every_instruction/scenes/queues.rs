@@ -1,0 +1,179 @@
+//! Queue: a message is there whole or not at all, once.
+
+use crate::run::Scene;
+use crate::stage::{Stage, stepped};
+use procession_channel::Queue;
+
+pub(super) const SCENES: &[Scene] = &[
+    Scene { name: "queue/put", whole: 1, play: put },
+    Scene { name: "queue/put/sleeper", whole: 1, play: put_with_sleeper },
+    Scene { name: "queue/put-full/sleeper", whole: 1, play: put_when_full },
+    Scene { name: "queue/get", whole: 1, play: get },
+    Scene { name: "queue/get/sleeper", whole: 1, play: get_with_sleeper },
+    Scene { name: "queue/get-empty/sleeper", whole: 1, play: get_when_empty },
+    Scene { name: "queue/close/sleeper", whole: 1, play: close },
+];
+
+/// A number, and bytes that are all equal to it.
+type Message = (u8, Vec<u8>);
+
+fn queue() -> Queue<Message> {
+    Queue::options().capacity(1).bytes(256).anonymous().unwrap()
+}
+
+fn message(n: u8) -> Message {
+    (n, vec![n; 13])
+}
+
+/// The number of the next message, which must be whole.
+fn next(queue: &Queue<Message>) -> u8 {
+    let found = queue.get().unwrap();
+    assert_eq!(found, message(found.0), "torn");
+    found.0
+}
+
+/// Messages can be put and gotten, by others who waited, too.
+fn works(stage: &mut Stage<'_>, queue: &Queue<Message>) {
+    assert!(queue.is_empty());
+    stage.sleeper(|| next(queue));
+    queue.put(&message(50)).unwrap();
+    assert_eq!(stage.ends(), 50);
+    queue.put(&message(51)).unwrap();
+    stage.sleeper(|| {
+        queue.put(&message(52)).unwrap();
+        0
+    });
+    assert_eq!([next(queue), stage.ends(), next(queue)], [51, 0, 52]);
+}
+
+/// Progress: 1 when the message is there.
+fn put(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    stage.victim(|| stepped(|| queue.put(&message(1)).unwrap()));
+    stage.kill(|_| ());
+    let len = queue.len();
+    if len > 0 {
+        assert_eq!(next(&queue), 1);
+    }
+    works(stage, &queue);
+    len as u32
+}
+
+/// Progress: 1 when the sleeper got the victim's message.
+fn put_with_sleeper(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    stage.victim(|| stepped(|| queue.put(&message(1)).unwrap()));
+    stage.sleeper(|| next(&queue));
+    stage.kill(|_| ());
+    // Waits for nobody: the sleeper takes what is there.
+    queue.put(&message(2)).unwrap();
+    let got = stage.ends();
+    if got == 1 {
+        assert_eq!(next(&queue), 2);
+    }
+    works(stage, &queue);
+    u32::from(got == 1)
+}
+
+/// Progress: 1 when the victim's message was there behind the sleeper's or before it.
+fn put_when_full(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    queue.put(&message(1)).unwrap();
+    stage.sleeper(|| {
+        queue.put(&message(2)).unwrap();
+        0
+    });
+    stage.victim(|| stepped(|| queue.put(&message(3)).unwrap()));
+    let mut got = Vec::new();
+    // Both sleep for room, and one message makes room for one of them.
+    stage.kill(|_| {
+        got.push(next(&queue));
+        got.push(next(&queue));
+    });
+    while !got.contains(&2) {
+        got.push(next(&queue));
+    }
+    assert_eq!(stage.ends(), 0);
+    if !queue.is_empty() {
+        got.push(next(&queue));
+    }
+    let put = got.contains(&3);
+    got.sort_unstable();
+    assert_eq!(got, if put { vec![1, 2, 3] } else { vec![1, 2] });
+    works(stage, &queue);
+    put.into()
+}
+
+/// Progress: 1 when the message was taken.
+fn get(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    queue.put(&message(1)).unwrap();
+    stage.victim(|| stepped(|| queue.get().unwrap()));
+    stage.kill(|_| ());
+    let len = queue.len();
+    if len > 0 {
+        assert_eq!(next(&queue), 1);
+    }
+    works(stage, &queue);
+    1 - len as u32
+}
+
+fn get_with_sleeper(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    queue.put(&message(1)).unwrap();
+    stage.victim(|| stepped(|| queue.get().unwrap()));
+    stage.sleeper(|| {
+        queue.put(&message(2)).unwrap();
+        0
+    });
+    stage.kill(|_| ());
+    let first = next(&queue);
+    if first == 1 {
+        assert_eq!(next(&queue), 2);
+    }
+    assert_eq!(stage.ends(), 0);
+    works(stage, &queue);
+    u32::from(first == 2)
+}
+
+/// Progress: 1 when the victim has taken one.
+fn get_when_empty(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    stage.sleeper(|| next(&queue));
+    stage.victim(|| stepped(|| queue.get().unwrap()));
+    let mut put = 0;
+    stage.kill(|_| {
+        queue.put(&message(1)).unwrap();
+        queue.put(&message(2)).unwrap();
+        put = 2;
+    });
+    for n in put + 1..=2 {
+        queue.put(&message(n)).unwrap();
+    }
+    let mut got = vec![stage.ends()];
+    let len = queue.len();
+    if len > 0 {
+        got.push(next(&queue));
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    }
+    works(stage, &queue);
+    1 - len as u32
+}
+
+/// Progress: 1 when it is closed.
+fn close(stage: &mut Stage<'_>) -> u32 {
+    let queue = queue();
+    stage.victim(|| stepped(|| queue.close().unwrap()));
+    stage.sleeper(|| {
+        assert!(queue.get().is_err());
+        0
+    });
+    stage.kill(|_| ());
+    let is_closed = queue.is_closed();
+    if !is_closed {
+        queue.close().unwrap();
+    }
+    assert_eq!(stage.ends(), 0);
+    is_closed.into()
+}
