@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 const EACH: i64 = 1000;
 const ACCOUNTS: usize = 4;
-const WIDE: usize = 32;
-const CELLS: usize = 64;
+const WIDE: usize = 512;
+const CELLS: usize = 2048;
 /// Values of one word are kept in another way around this number, and the ledger soon passes it.
 const ASIDE: u64 = 0xfff5_3a1e_d0c3_7b69;
 const START: u64 = ASIDE - 5000;
