@@ -34,6 +34,8 @@ const WAITING: [&str; 6] =
     ["waiting", "acquiring", "storing", "fetching", "getting", "inside a lock, forking"];
 
 struct Chaos {
+    // First, so that they are dead before what they use is removed.
+    running: Vec<Running>,
     place: Place,
     directory: PathBuf,
     scratch: Scratch,
@@ -41,7 +43,6 @@ struct Chaos {
     diaries: Table<Diary>,
     room: usize,
     dice: Dice,
-    running: Vec<Running>,
     born: usize,
     tally: Tally,
 }
@@ -227,6 +228,9 @@ impl Chaos {
         }
         for me in own {
             let diary = &self.diaries[me];
+            if diary.since_ns.load(Relaxed) == 0 && diary.pid.load(SeqCst) == 0 {
+                continue;
+            }
             if diary.is_dead.load(SeqCst) == 0 {
                 let pid = diary.pid.load(SeqCst);
                 if pid != 0 {
@@ -304,6 +308,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

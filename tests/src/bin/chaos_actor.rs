@@ -5,7 +5,6 @@
 //! diaries; `forks` and `execs` do that while they hold a lock, and each child or next program has the next diary.
 #![expect(unsafe_code, reason = "fork is a C function")]
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
-#![expect(clippy::disallowed_methods, reason = "what a fork inherits is what this tests")]
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid};

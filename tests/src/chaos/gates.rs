@@ -43,6 +43,9 @@ shm_struct! {
     }
 }
 
+/// The objects of a round, and which it is.
+type Objects = (usize, Latch, Once);
+
 pub(super) struct Gates {
     namespace: Namespace,
     event: Event,
@@ -51,7 +54,7 @@ pub(super) struct Gates {
     words: Table<Words>,
     rounds: Table<Round>,
     /// The test's: how often it was asked, and the objects of the rounds that are not over.
-    tended: Mutex<(u64, Vec<(usize, Latch, Once)>)>,
+    tended: Mutex<(u64, Vec<Objects>)>,
 }
 
 impl Gates {
@@ -185,7 +188,7 @@ impl Gates {
     }
 
     /// Removes the objects of a round.
-    fn end_round(&self, (number, latch, once): &(usize, Latch, Once)) {
+    fn end_round(&self, (number, latch, once): &Objects) {
         let round = &self.rounds[*number];
         round.is_over.store(1, SeqCst);
         let least = round.arrived.load(SeqCst);

@@ -11,7 +11,7 @@ const PERMITS: u32 = 5;
 const BOUNDED: u32 = 3;
 const TOKENS: u32 = 64;
 /// How long the test may take to say that somebody is dead.
-const PATIENCE_NS: u64 = 20_000_000_000;
+const PATIENCE_NS: u64 = 10_000_000_000;
 
 pub(super) struct Permits {
     semaphore: Semaphore,
