@@ -235,6 +235,11 @@ impl Lock {
         self.body.lock.is_inconsistent()
     }
 
+    /// The word that it is.
+    pub(crate) fn word(&self) -> (&LockWord, &Segment) {
+        (&self.body.lock, self.body.segment())
+    }
+
     #[inline]
     fn claim(&self, claim: Claim, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
         let lock = &self.body.lock;

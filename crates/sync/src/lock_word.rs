@@ -28,6 +28,7 @@
 //! | after the acquiring CAS, before the release | a dead owner | any waiter: CAS to free and inconsistent, or to itself |
 //! | after the release, before its wake | free, `WAITERS` and `WOKEN` set, sleepers | the end of a sleeper's slice; the next acquirer's release |
 //! | woken, before acquiring | `WOKEN` set, nobody on the way | a sleeper's slice ends and it clears `WOKEN`; every 64th release wakes all the same |
+//! | burying a dead owner, before the CAS | a death counted in `burials`, the dead owner | the next burier, who counts it again |
 //! | after burying a dead owner | free and inconsistent | whoever recovers, as after any death |
 //! | while recovering | a dead owner, `INCONSISTENT` kept | the same again |
 //!
@@ -75,7 +76,8 @@ shm_struct! {
         died: AtomicU32,
         /// Releases that trusted `WOKEN`; written by the owner.
         trusted: AtomicU32,
-        reserved: AtomicU32,
+        /// How often an owner was found dead: counted before the lock is freed from it, and so maybe twice.
+        burials: AtomicU32,
     }
 }
 
@@ -273,6 +275,12 @@ impl LockWord {
         self.word.load(Ordering::Acquire) & INCONSISTENT != 0
     }
 
+    /// How many owners have died, at least; what a holder reads covers all that died before it.
+    #[must_use]
+    pub fn burials(&self) -> u32 {
+        self.burials.load(Ordering::Relaxed)
+    }
+
     /// Declares it consistent; called by the owner while it recovers.
     pub fn make_consistent(&self) {
         self.word.fetch_and(!INCONSISTENT, Ordering::Relaxed);
@@ -404,6 +412,10 @@ impl Contender<'_> {
         }
         crash_point("lock.owner_found_dead");
         self.lock.died.store(registration.pid_of(owner).unwrap_or(0), Ordering::Relaxed);
+        // Before the lock is free: whoever holds it next knows of this death, and whoever let it go before this owner
+        // took it sees that the count has moved. The CAS below publishes it.
+        self.lock.burials.fetch_add(1, Ordering::Relaxed);
+        crash_point("lock.burial_counted");
         let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
         let freed = (word & (WAITERS | STARVED)) | kept;
         // From the exact dead value: a second burier, or one that was killed here, does no harm. AcqRel: what the
