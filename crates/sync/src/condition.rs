@@ -434,6 +434,7 @@ impl Condition {
                 }
                 continue;
             }
+            patience.show(segment);
             let nap = patience.sleep(futex::low_half(&cell.word), word as u32, &self.body.asked);
             crash_point("condition.slept");
             if watched.has_lost_a_holder(matches!(nap, Nap::Ask { .. })) {
@@ -520,6 +521,7 @@ impl Condition {
         let watched = Watched::new::<G>(&left, burials);
         let mut patience = Patience::new(deadline);
         let notified = loop {
+            patience.show(self.body.segment());
             let nap = self.body.overflow.sleep(listened, &mut patience);
             if watched.has_lost_a_holder(matches!(nap, Nap::Ask { .. })) {
                 break Ok(true);

@@ -185,7 +185,35 @@ impl LockWord {
         if self.try_acquire_clean(me) {
             return Ok(me);
         }
-        Contender { lock: self, segment, me, claim, slept_since_ns: 0 }.acquire(deadline).map(|()| me)
+        self.contend(segment, me, claim, deadline, &mut Patience::new(deadline)).map(|()| me)
+    }
+
+    /// As [`acquire`](Self::acquire) before `until`, in one of several attempts that make one wait with `patience`.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); `TimedOut` may come later than `until` by a slice.
+    pub fn acquire_within(
+        &self,
+        segment: &Segment,
+        claim: Claim,
+        until: Deadline,
+        patience: &mut Patience,
+    ) -> Result<Hold, AcquireError> {
+        let me = segment.registration().owner().map_err(AcquireError::Unregistered)?;
+        let me = Hold::of_this_thread(me);
+        self.contend(segment, me, claim, until, patience).map(|()| me)
+    }
+
+    #[cold]
+    fn contend(
+        &self,
+        segment: &Segment,
+        me: Hold,
+        claim: Claim,
+        until: Deadline,
+        patience: &mut Patience,
+    ) -> Result<(), AcquireError> {
+        Contender { lock: self, segment, me, claim, slept_since_ns: 0 }.acquire(until, patience)
     }
 
     /// Releases the lock that `me` holds; `consistent` says whether what it guards is whole.
@@ -295,7 +323,8 @@ impl LockWord {
 }
 
 /// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
-fn holder_in(word: u64) -> u64 {
+#[must_use]
+pub fn holder_in(word: u64) -> u64 {
     if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }
 }
 
@@ -310,10 +339,8 @@ struct Contender<'a> {
 }
 
 impl Contender<'_> {
-    #[cold]
-    fn acquire(&mut self, deadline: Deadline) -> Result<(), AcquireError> {
+    fn acquire(&mut self, deadline: Deadline, patience: &mut Patience) -> Result<(), AcquireError> {
         let mut spin = Spin::for_ns(SPIN_NS).starting_with(SPIN_START);
-        let mut patience = Patience::new(deadline);
         let mut courtesies = COURTESIES;
         let outcome = loop {
             let word = self.lock.word.load(Ordering::Acquire);
@@ -341,7 +368,7 @@ impl Contender<'_> {
             if self.slept_since_ns == 0 && word & WAITERS == 0 && spin.pause(SPIN_CAP) {
                 continue;
             }
-            if let Err(error) = self.sleep(word, &mut patience) {
+            if let Err(error) = self.sleep(word, patience) {
                 break Err(error);
             }
         };

@@ -9,7 +9,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "condition/wait/sleeper", whole: 1, play: wait_before_sleeper },
     Scene { name: "condition/notify", whole: 0, play: notify },
     Scene { name: "condition/notify/sleeper", whole: 0, play: notify_sleeper },
-    Scene { name: "condition/notify-held/sleeper", whole: 0, play: notify_held },
+    Scene { name: "condition/notify-held/sleeper", whole: 1, play: notify_held },
     Scene { name: "condition/notify_all/sleeper", whole: 0, play: notify_all },
 ];
 
