@@ -680,7 +680,10 @@ impl<'a> Waiter<'a> {
         }
         let deadline = self.deadline;
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
+        patience.show(segment);
         let nap = self.bell.sleep(listened, patience);
+        // The queue's locks may be waited for next.
+        patience.hide();
         if nap != Nap::Changed {
             self.slept = true;
             self.bell.arrive();
