@@ -23,7 +23,7 @@ conforms!(
 #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable, serde::Serialize, serde::Deserialize)]
 #[bytemuck(crate = "procession::bytemuck")]
 #[repr(C)]
-struct Foo {
+struct Pair {
     x: i64,
     y: f64,
 }
@@ -63,7 +63,7 @@ fn what_a_child_writes_is_seen_in_every_type(ground: &Ground) {
     crosses(ground, -232_i16, 234);
     crosses(ground, 1_i64 << 33, 1 << 34);
     crosses(ground, b'x', b'y');
-    crosses(ground, Foo { x: 3, y: 1.5 }, Foo { x: -1, y: 2.25 });
+    crosses(ground, Pair { x: 3, y: 1.5 }, Pair { x: -1, y: 2.25 });
     assert_eq!(ground.make(Value::<u64>::options()).get().unwrap(), 0);
 }
 
@@ -74,7 +74,7 @@ fn without_a_lock_it_is_seen_too(ground: &Ground) {
     crosses_raw(ground, -232_i16, 234);
     crosses_raw(ground, 1_i64 << 33, 1 << 34);
     crosses_raw(ground, b'x', b'y');
-    crosses_raw(ground, Foo { x: 3, y: 1.5 }, Foo { x: -1, y: 2.25 });
+    crosses_raw(ground, Pair { x: 3, y: 1.5 }, Pair { x: -1, y: 2.25 });
 }
 
 // test_getobj_getlock: `get_lock()` is `acquire()`. Readers do not wait for its holder, other than in Python.
@@ -113,41 +113,42 @@ fn adding_from_several_processes_loses_nothing(ground: &Ground) {
 fn a_child_doubles_a_number_and_a_struct(ground: &Ground) {
     let x = ground.make(Value::<i32>::options().initial(7));
     let y = ground.make(Value::<f64>::options().initial(1.0 / 4.0));
-    let foo = ground.make(Value::options().initial(Foo { x: 3, y: 2.0 }));
-    let double = |(x, y, foo): (Sent<Value<i32>>, Sent<Value<f64>>, Sent<Value<Foo>>)| {
+    let pair = ground.make(Value::options().initial(Pair { x: 3, y: 2.0 }));
+    type Doubled = (Sent<Value<i32>>, Sent<Value<f64>>, Sent<Value<Pair>>);
+    let double = |(x, y, pair): Doubled| {
         x.update(|x| *x *= 2).unwrap();
         y.update(|y| *y *= 2.0).unwrap();
-        foo.update(|foo| *foo = Foo { x: foo.x * 2, y: foo.y * 2.0 }).unwrap();
+        pair.update(|pair| *pair = Pair { x: pair.x * 2, y: pair.y * 2.0 }).unwrap();
     };
-    elsewhere(double, (x.send(), y.send(), foo.send()));
+    elsewhere(double, (x.send(), y.send(), pair.send()));
     assert_eq!((x.get().unwrap(), y.get().unwrap()), (14, 0.5));
-    assert_eq!(foo.get().unwrap(), Foo { x: 6, y: 4.0 });
+    assert_eq!(pair.get().unwrap(), Pair { x: 6, y: 4.0 });
 }
 
 // test_copy
 fn a_copy_is_independent(ground: &Ground) {
-    let foo = ground.make(Value::options().initial(Foo { x: 2, y: 5.0 }));
-    let copy = foo.get().unwrap();
-    elsewhere(|foo: Sent<Value<Foo>>| foo.set(Foo { x: 0, y: 0.0 }).unwrap(), foo.send());
-    assert_eq!((copy, foo.get().unwrap()), (Foo { x: 2, y: 5.0 }, Foo { x: 0, y: 0.0 }));
+    let pair = ground.make(Value::options().initial(Pair { x: 2, y: 5.0 }));
+    let copy = pair.get().unwrap();
+    elsewhere(|pair: Sent<Value<Pair>>| pair.set(Pair { x: 0, y: 0.0 }).unwrap(), pair.send());
+    assert_eq!((copy, pair.get().unwrap()), (Pair { x: 2, y: 5.0 }, Pair { x: 0, y: 0.0 }));
 }
 
 // None: in Python the lock stays held, and half of the struct may be new.
 fn a_writer_that_is_killed_leaves_the_value_as_it_was(ground: &Ground) {
-    let (foo, half) =
-        (ground.make(Value::options().initial(Foo { x: 1, y: 1.0 })), ground.make(Event::options()));
-    let die = |(foo, half): (Sent<Value<Foo>>, Sent<Event>)| {
-        drop(foo.update(|foo| {
-            foo.x = 2;
+    let (pair, half) =
+        (ground.make(Value::options().initial(Pair { x: 1, y: 1.0 })), ground.make(Event::options()));
+    let die = |(pair, half): (Sent<Value<Pair>>, Sent<Event>)| {
+        drop(pair.update(|pair| {
+            pair.x = 2;
             half.set();
             for_ever();
         }));
     };
-    let victim = child(die, (foo.send(), half.send()));
+    let victim = child(die, (pair.send(), half.send()));
     half.wait().unwrap();
-    assert_eq!(foo.get().unwrap(), Foo { x: 1, y: 1.0 });
+    assert_eq!(pair.get().unwrap(), Pair { x: 1, y: 1.0 });
     kill(&victim);
     // Nobody has to recover anything.
-    foo.update(|foo| foo.y = 3.0).unwrap();
-    assert_eq!(foo.get().unwrap(), Foo { x: 1, y: 3.0 });
+    pair.update(|pair| pair.y = 3.0).unwrap();
+    assert_eq!(pair.get().unwrap(), Pair { x: 1, y: 3.0 });
 }
