@@ -415,6 +415,11 @@ impl<T> Queue<T> {
         self.body.closed.load(Ordering::Acquire) != 0
     }
 
+    /// Where consumers sleep.
+    pub(crate) fn items(&self) -> &EventCount {
+        &self.body.items
+    }
+
     /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
     /// [`GetError::Closed`]. Closing twice is the same as once.
     ///

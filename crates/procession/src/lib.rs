@@ -21,7 +21,14 @@
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub use bytemuck;
-pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
+pub use channel::*;
+
+/// Messages between processes, and waiting for whichever of several things comes first; all of it is also at the root.
+pub mod channel {
+    pub use procession_channel::{
+        GetError, PutError, Queue, QueueFault, QueueOptions, Readiness, Waitable, codec, readiness, wait,
+    };
+}
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
     ParentProcess, Pool, PoolBuilder, PoolError, Process, ProcessBuilder, ProcessError, SpawnError,

@@ -272,21 +272,36 @@ impl RwLock {
             && writing() == found
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_until(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
-        if let Some(me) = self.keeper.hold()
-            && let Some(cell) = self.claim_cell(me)
-        {
-            if !self.body.writer.is_owned() && self.body.writing.load(Ordering::Relaxed) == 0 {
-                return Ok(self.reads(me, cell));
-            }
-            self.free_cell(cell);
+        let (me, cell) = match self.keeper.hold().and_then(|me| Some((me, self.try_read_cell(me)?))) {
+            Some(reading) => reading,
+            None => self.read_contended(deadline)?,
+        };
+        // Here, and not on each of the two ways: a guard that is built on one and copied on the other goes through
+        // memory, and the release's locked instruction waits for that.
+        Ok(ReadGuard::new(self, me, cell))
+    }
+
+    /// The cell in which `me` reads, if nobody writes or wants to.
+    #[inline]
+    fn try_read_cell(&self, me: Hold) -> Option<usize> {
+        let cell = self.claim_cell(me)?;
+        if !self.body.writer.is_owned() && self.body.writing.load(Ordering::Relaxed) == 0 {
+            self.reads(me, cell);
+            return Some(cell);
         }
-        self.read_contended(deadline)
+        self.retreat(cell);
+        None
     }
 
     #[cold]
-    fn read_contended(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
+    fn retreat(&self, cell: usize) {
+        self.free_cell(cell);
+    }
+
+    #[cold]
+    fn read_contended(&self, deadline: Deadline) -> Result<(Hold, usize), LockError> {
         let segment = self.body.segment();
         let me = segment.registration().owner().map_err(LockError::Unregistered)?;
         let me = Hold::of_this_thread(me);
@@ -295,7 +310,7 @@ impl RwLock {
             let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
             self.body.cells[cell].deeper.store(deeper, Ordering::Relaxed);
             crash_point("rwlock.deeper");
-            return Ok(ReadGuard::new(self, me, cell));
+            return Ok((me, cell));
         }
         let mut patience = Patience::new(deadline);
         let mut listened = None;
@@ -310,7 +325,8 @@ impl RwLock {
                     // Several may have left, and woken but one.
                     self.body.space.notify_one();
                 }
-                return Ok(self.reads(me, cell));
+                self.reads(me, cell);
+                return Ok((me, cell));
             }
             // Not with `writer` held: those who read now must be able to leave, and to come back.
             let Some(heard) = listened.take() else {
@@ -332,7 +348,7 @@ impl RwLock {
     }
 
     #[inline]
-    fn reads(&self, me: Hold, cell: usize) -> ReadGuard<'_> {
+    fn reads(&self, me: Hold, cell: usize) {
         if !me.names_the_thread() {
             thread_tag::note(self.keeper.key_of(cell));
         }
@@ -342,7 +358,6 @@ impl RwLock {
             deeper.store(0, Ordering::Relaxed);
         }
         crash_point("rwlock.reading");
-        ReadGuard::new(self, me, cell)
     }
 
     /// Claims a free cell for `me`, from where this thread usually finds one.
@@ -350,18 +365,26 @@ impl RwLock {
     fn claim_cell(&self, me: Hold) -> Option<usize> {
         let bits = me.to_bits();
         // Far apart for the processes, and not side by side for the threads: neighbouring lines travel together.
-        let start = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize;
-        let cell = (0..READERS).map(|step| (start + step) % READERS).find(|&index| {
-            let word = &self.body.cells[index].word;
-            word.load(Ordering::Relaxed) == 0 && {
-                self.use_cell(index);
-                word.compare_exchange(0, bits, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            }
-        })?;
+        let first = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize % READERS;
+        let cell = if self.claims(first, me) { first } else { self.claim_cell_behind(first, me)? };
         // SYNC: rwlock.dekker.
         fence_after_rmw();
         crash_point("rwlock.claimed");
         Some(cell)
+    }
+
+    #[cold]
+    fn claim_cell_behind(&self, first: usize, me: Hold) -> Option<usize> {
+        (1..READERS).map(|step| (first + step) % READERS).find(|&index| self.claims(index, me))
+    }
+
+    #[inline]
+    fn claims(&self, index: usize, me: Hold) -> bool {
+        let word = &self.body.cells[index].word;
+        word.load(Ordering::Relaxed) == 0 && {
+            self.use_cell(index);
+            word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        }
     }
 
     /// Sees to it that writers look at the cell from now on.
@@ -404,7 +427,7 @@ impl RwLock {
         fence_after_rmw();
         crash_point("rwlock.left");
         if before & WAITERS != 0 {
-            futex::wake_all(futex::low_half(word));
+            wake_writer(word);
         }
         self.body.space.notify_one();
     }
@@ -524,6 +547,11 @@ impl RwLock {
         }
         Ok(any)
     }
+}
+
+#[cold]
+fn wake_writer(cell: &AtomicU64) {
+    futex::wake_all(futex::low_half(cell));
 }
 
 impl fmt::Debug for RwLock {
