@@ -113,6 +113,12 @@ impl LaneWriter {
         self.waiting.is_empty()
     }
 
+    /// Whether the reader's word says that it has read what was never written: then there never is room again.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.tail.since(self.head_seen).words > self.bytes.words()
+    }
+
     /// Writes as much of what waits as there is room for; whether anything was written.
     pub fn pump<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         let part = self.bytes.words() as usize * 8 / 4;
