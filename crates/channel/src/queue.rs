@@ -476,7 +476,7 @@ impl<T> Queue<T> {
 
 /// Runs `work` with a buffer of this thread that is used again and again. A nested call (a message that puts another
 /// message while it is serialized) gets a buffer of its own.
-fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }

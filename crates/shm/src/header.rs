@@ -86,6 +86,8 @@ impl Kind {
     pub const RAW_ARRAY: Self = Self(28);
     /// `procession::SharedMemory`.
     pub const SHARED_MEMORY: Self = Self(29);
+    /// `procession::Sender` and `Receiver`, or two `Connection`s.
+    pub const PIPE: Self = Self(34);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -109,6 +111,7 @@ impl Kind {
             Self::RAW_VALUE => "raw-value",
             Self::RAW_ARRAY => "raw-array",
             Self::SHARED_MEMORY => "shared-memory",
+            Self::PIPE => "pipe",
             _ => "unknown",
         }
     }
