@@ -21,7 +21,10 @@
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub use bytemuck;
-pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
+pub use procession_channel::{
+    AckError, DeadLetter, GetError, JoinableQueue, JoinableQueueOptions, Lease, Leases, PutError, Queue,
+    QueueFault, QueueOptions, codec,
+};
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
     ParentProcess, Pool, PoolBuilder, PoolError, Process, ProcessBuilder, ProcessError, SpawnError,
