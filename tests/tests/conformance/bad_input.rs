@@ -6,8 +6,9 @@
 use crate::ground::{Ground, Opened, Options, SHORT};
 use procession::{
     Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, BreakCause, Condition, Event, EventError,
-    Latch, LatchError, Lock, LockError, MemberDeath, MemoryError, Namespace, OnOwnerDeath, Once, OpenError,
-    Queue, RLock, RawArray, RawValue, ReleaseError, RwLock, Semaphore, SemaphoreError, SharedMemory, Value,
+    GetError, Latch, LatchError, Lock, LockError, MemberDeath, MemoryError, Namespace, OnOwnerDeath, Once,
+    OpenError, PutError, Queue, RLock, RawArray, RawValue, ReleaseError, RwLock, Semaphore, SemaphoreError,
+    SharedMemory, Value,
 };
 use procession_tests::Scratch;
 use std::time::Duration;
@@ -89,6 +90,19 @@ fn lengths_are_more_than_none_and_less_than_any_memory() {
     assert!(impossible(RawArray::<[u64; 9]>::options().len(usize::MAX)).contains("larger than any memory"));
     assert!(impossible(SharedMemory::options().size(0)).contains("no bytes"));
     assert!(impossible(SharedMemory::options().size(usize::MAX)).contains("larger than any memory"));
+}
+
+#[test]
+fn a_queue_of_no_capacity_has_no_limit_but_its_bytes() {
+    let scratch = Scratch::new();
+    for capacity in [0, u32::MAX] {
+        let options = Queue::<Vec<u8>>::options().namespace(&scratch).capacity(capacity).bytes(0);
+        let queue = options.anonymous().unwrap();
+        assert!(matches!(queue.try_put(&vec![0; 1000]), Err(PutError::TooLarge { .. })));
+        queue.put_timeout(&vec![1], Duration::MAX).unwrap();
+        assert_eq!(queue.get_timeout(Duration::MAX).unwrap(), [1]);
+        assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
+    }
 }
 
 #[test]
