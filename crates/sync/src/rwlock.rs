@@ -44,12 +44,12 @@ mod guard;
 pub use guard::{ReadGuard, WriteGuard};
 
 use crate::keeper::{Keeper, unknowable, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::lock_word::{Claim, Hold, LockWord, holder_in};
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, Holder, LockError, OnOwnerDeath, holder, thread_tag};
-use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
+use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared, ShownWait};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -128,6 +128,7 @@ pub struct RwLockOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RwLockSettings {
     on_owner_death: Option<OnOwnerDeath>,
+    detect_deadlock: Option<bool>,
 }
 
 impl RwLockOptions {
@@ -135,6 +136,15 @@ impl RwLockOptions {
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
+        self
+    }
+
+    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is told
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
+    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    #[must_use]
+    pub fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.settings.detect_deadlock = Some(detect);
         self
     }
 }
@@ -147,7 +157,8 @@ impl Object for RwLock {
 
     fn shape(settings: &RwLockSettings) -> Shape {
         let policy = holder::policy_parameter(settings.on_owner_death);
-        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let detect = deadlock::parameter(settings.detect_deadlock);
+        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RwLockBody>() as u64;
         Shape { kind: Kind::RWLOCK, body_len, parameters, element: None, codec: 0 }
     }
@@ -176,7 +187,7 @@ impl RwLock {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] when a writer was killed and nobody has recovered the lock since;
-    /// [`LockError::Deadlock`] when this thread writes; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
+    /// [`LockError::Deadlock`] when this thread writes, and as [`RwLockOptions::detect_deadlock`] says; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
     /// it were tampered with; `Unregistered` in a forked child.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_>, LockError> {
@@ -204,7 +215,8 @@ impl RwLock {
     /// Waits until nobody else reads or writes; then writes. New readers are kept out meanwhile.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads.
+    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads: whoever wants to write what it has
+    /// read lets go of it first, and looks again.
     #[inline]
     pub fn write(&self) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(self.claim, Deadline::NEVER)
@@ -272,21 +284,36 @@ impl RwLock {
             && writing() == found
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_until(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
-        if let Some(me) = self.keeper.hold()
-            && let Some(cell) = self.claim_cell(me)
-        {
-            if !self.body.writer.is_owned() && self.body.writing.load(Ordering::Relaxed) == 0 {
-                return Ok(self.reads(me, cell));
-            }
-            self.free_cell(cell);
+        let (me, cell) = match self.keeper.hold().and_then(|me| Some((me, self.try_read_cell(me)?))) {
+            Some(reading) => reading,
+            None => self.read_contended(deadline)?,
+        };
+        // Here, and not on each of the two ways: a guard that is built on one and copied on the other goes through
+        // memory, and the release's locked instruction waits for that.
+        Ok(ReadGuard::new(self, me, cell))
+    }
+
+    /// The cell in which `me` reads, if nobody writes or wants to.
+    #[inline]
+    fn try_read_cell(&self, me: Hold) -> Option<usize> {
+        let cell = self.claim_cell(me)?;
+        if !self.body.writer.is_owned() && self.body.writing.load(Ordering::Relaxed) == 0 {
+            self.reads(me, cell);
+            return Some(cell);
         }
-        self.read_contended(deadline)
+        self.retreat(cell);
+        None
     }
 
     #[cold]
-    fn read_contended(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
+    fn retreat(&self, cell: usize) {
+        self.free_cell(cell);
+    }
+
+    #[cold]
+    fn read_contended(&self, deadline: Deadline) -> Result<(Hold, usize), LockError> {
         let segment = self.body.segment();
         let me = segment.registration().owner().map_err(LockError::Unregistered)?;
         let me = Hold::of_this_thread(me);
@@ -295,12 +322,13 @@ impl RwLock {
             let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
             self.body.cells[cell].deeper.store(deeper, Ordering::Relaxed);
             crash_point("rwlock.deeper");
-            return Ok(ReadGuard::new(self, me, cell));
+            return Ok((me, cell));
         }
         let mut patience = Patience::new(deadline);
         let mut listened = None;
         let mut has_slept = false;
         loop {
+            patience.hide();
             let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
             crash_point("rwlock.queued");
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
@@ -310,7 +338,8 @@ impl RwLock {
                     // Several may have left, and woken but one.
                     self.body.space.notify_one();
                 }
-                return Ok(self.reads(me, cell));
+                self.reads(me, cell);
+                return Ok((me, cell));
             }
             // Not with `writer` held: those who read now must be able to leave, and to come back.
             let Some(heard) = listened.take() else {
@@ -320,6 +349,7 @@ impl RwLock {
             if self.bury_readers()? {
                 continue;
             }
+            patience.show(segment);
             match self.body.space.sleep(heard, &mut patience) {
                 Nap::TimedOut => return Err(LockError::TimedOut),
                 Nap::Ask { survey: true } if segment.is_orphaned() => {
@@ -332,7 +362,7 @@ impl RwLock {
     }
 
     #[inline]
-    fn reads(&self, me: Hold, cell: usize) -> ReadGuard<'_> {
+    fn reads(&self, me: Hold, cell: usize) {
         if !me.names_the_thread() {
             thread_tag::note(self.keeper.key_of(cell));
         }
@@ -342,7 +372,6 @@ impl RwLock {
             deeper.store(0, Ordering::Relaxed);
         }
         crash_point("rwlock.reading");
-        ReadGuard::new(self, me, cell)
     }
 
     /// Claims a free cell for `me`, from where this thread usually finds one.
@@ -350,18 +379,26 @@ impl RwLock {
     fn claim_cell(&self, me: Hold) -> Option<usize> {
         let bits = me.to_bits();
         // Far apart for the processes, and not side by side for the threads: neighbouring lines travel together.
-        let start = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize;
-        let cell = (0..READERS).map(|step| (start + step) % READERS).find(|&index| {
-            let word = &self.body.cells[index].word;
-            word.load(Ordering::Relaxed) == 0 && {
-                self.use_cell(index);
-                word.compare_exchange(0, bits, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            }
-        })?;
+        let first = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize % READERS;
+        let cell = if self.claims(first, me) { first } else { self.claim_cell_behind(first, me)? };
         // SYNC: rwlock.dekker.
         fence_after_rmw();
         crash_point("rwlock.claimed");
         Some(cell)
+    }
+
+    #[cold]
+    fn claim_cell_behind(&self, first: usize, me: Hold) -> Option<usize> {
+        (1..READERS).map(|step| (first + step) % READERS).find(|&index| self.claims(index, me))
+    }
+
+    #[inline]
+    fn claims(&self, index: usize, me: Hold) -> bool {
+        let word = &self.body.cells[index].word;
+        word.load(Ordering::Relaxed) == 0 && {
+            self.use_cell(index);
+            word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        }
     }
 
     /// Sees to it that writers look at the cell from now on.
@@ -404,7 +441,7 @@ impl RwLock {
         fence_after_rmw();
         crash_point("rwlock.left");
         if before & WAITERS != 0 {
-            futex::wake_all(futex::low_half(word));
+            wake_writer(word);
         }
         self.body.space.notify_one();
     }
@@ -482,6 +519,13 @@ impl RwLock {
         }
         crash_point("rwlock.announced");
         let nap = patience.sleep(futex::low_half(&cell.word), announced as u32, &self.body.asked);
+        if let Some(wait) = patience.show(segment) {
+            let reader = self.reader_to_show(wait);
+            wait.sees(|| reader.map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire))));
+            if deadlock::is_ours_to_break(segment, wait) {
+                return Err(LockError::Deadlock);
+            }
+        }
         if let Nap::Ask { survey } = nap {
             if survey && segment.is_orphaned() {
                 return Err(LockError::Orphaned { lock: segment.display_name() });
@@ -490,6 +534,17 @@ impl RwLock {
             self.bury_readers()?;
         }
         Ok(())
+    }
+
+    /// Of those who read, the one that a writer names as the one it waits for: see `deadlock.rs`.
+    fn reader_to_show(&self, wait: &ShownWait) -> Option<&Cell> {
+        let reader = |cell: &Cell| holder_in(cell.word.load(Ordering::Acquire));
+        let mut cells: Vec<&Cell> = self.cells_in_use().map(|index| &self.body.cells[index]).collect();
+        cells.retain(|cell| reader(cell) != 0);
+        // Of those who stand alike, each time another.
+        let turn = clock::now_ns() as usize % cells.len().max(1);
+        cells.rotate_left(turn);
+        cells.into_iter().max_by_key(|cell| deadlock::standing(self.body.segment(), reader(cell), wait))
     }
 
     /// Frees a cell if its owner is dead; whether it is free or changed now.
@@ -515,14 +570,20 @@ impl RwLock {
         Ok(true)
     }
 
-    /// Frees the cells of the dead; whether there was one.
+    /// Frees the cells of the dead, wherever they are: who finds none free finds those too that `used` leaves out in a
+    /// damaged file. Whether one is free.
     fn bury_readers(&self) -> Result<bool, LockError> {
         let mut any = false;
-        for index in self.cells_in_use() {
-            any |= self.bury_reader(&self.body.cells[index])?;
+        for cell in &self.body.cells {
+            any |= self.bury_reader(cell)?;
         }
         Ok(any)
     }
+}
+
+#[cold]
+fn wake_writer(cell: &AtomicU64) {
+    futex::wake_all(futex::low_half(cell));
 }
 
 impl fmt::Debug for RwLock {
