@@ -1,4 +1,4 @@
-//! The demos of queues and pipes, and the big ones: what must hold, from what they print.
+//! The demos of queues: what must hold, from what they print, and what becomes of them when a worker is killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
@@ -8,64 +8,6 @@ use cli::{Running, Said, children_of, is_empty, namespace_of, procession, runs, 
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 
-/// What the demo prints when all goes well, and nothing is left behind.
-fn plays(arguments: &[&str]) -> Vec<String> {
-    let demo = Running::start(&mut procession([&["demo"], arguments].concat()));
-    let pid = demo.pid();
-    let said = demo.end();
-    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
-    assert!(said.stdout.ends_with(": all right\n"), "{said:?}");
-    assert_eq!(namespace_of(&[pid].into()), None, "something is left behind: {said:?}");
-    said.stdout.lines().map(str::to_owned).collect()
-}
-
-/// The numbers in a line.
-fn numbers(line: &str) -> Vec<u64> {
-    let line = line.replace(',', "");
-    line.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
-}
-
-#[test]
-fn every_order_of_the_restaurant_is_complete_and_in_order() {
-    let lines = plays(&["restaurant", "--quick"]);
-    let whole: Vec<u64> = lines
-        .iter()
-        .filter(|line| line.ends_with("pasta, sauce and salad"))
-        .map(|line| numbers(line)[0])
-        .collect();
-    assert_eq!(whole, [1, 2, 3, 4, 5, 6]);
-    // Sent out once each, and in order too.
-    let sent: Vec<u64> =
-        lines.iter().filter(|line| line.contains("was first")).map(|line| numbers(line)[0]).collect();
-    assert_eq!(sent, [1, 2, 3, 4, 5, 6]);
-    assert!(lines.iter().any(|line| line == "the drinks are served"));
-}
-
-#[test]
-fn a_killed_chef_is_named_and_the_restaurant_closes() {
-    let mut demo = Running::start(&mut procession(["demo", "restaurant"]));
-    demo.line("order 1: table");
-    let salma = until("the chefs", || cli::children_of(demo.pid()).into_iter().nth(1));
-    send(salma, Signal::SIGKILL);
-    let said = demo.end();
-    assert_eq!(said.code(), Some(1), "{said:?}");
-    assert!(said.stderr.contains(&format!("(pid {salma}): signal 9 killed the process")), "{said:?}");
-}
-
-#[test]
-fn what_the_unkillable_say_adds_up() {
-    let lines = plays(&["unkillable", "--quick"]);
-    let last = lines.iter().rfind(|line| line.contains(" killed, ")).unwrap();
-    // Seconds and tenths, kills, transfers, rounds, messages, repairs.
-    let [_, _, kills, transfers, rounds, messages, _] = numbers(last).try_into().unwrap();
-    assert!(kills > 3 && rounds > 0, "{last}");
-    // A worker killed between the two has counted a transfer without sending, at most once each.
-    assert!(messages <= transfers && transfers <= messages + kills, "{last}");
-    let sum = lines.iter().find(|line| line.contains("it adds up")).unwrap();
-    assert_eq!(numbers(sum)[..3], [8000, 8, 2]);
-}
-
-/// Demos whose workers are killed, and that are interrupted.
 const DEMOS: [&str; 3] = ["producer-consumer", "blocking-queue", "batch"];
 
 /// The demo at its own pace.
@@ -81,8 +23,21 @@ fn end(demo: Running) -> Said {
     said
 }
 
+/// What the demo prints when all goes well.
+fn plays(demo: &str) -> Vec<String> {
+    let said = end(Running::start(&mut procession(["demo", demo, "--quick"])));
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.stdout.ends_with(": all right\n"), "{said:?}");
+    said.stdout.lines().map(str::to_owned).collect()
+}
+
+/// The numbers in a line.
+fn numbers(line: &str) -> Vec<u32> {
+    line.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
 /// The items that lines tell of between these words.
-fn items(lines: &[String], who: &str, does: &str) -> Vec<u64> {
+fn items(lines: &[String], who: &str, does: &str) -> Vec<u32> {
     let told = lines.iter().filter(|line| line.starts_with(who) && line.contains(does));
     told.map(|line| numbers(line)[1]).collect()
 }
@@ -90,16 +45,16 @@ fn items(lines: &[String], who: &str, does: &str) -> Vec<u64> {
 /// The pid of the worker that a line introduces.
 fn pid_of(demo: &mut Running, worker: &str) -> u32 {
     let line = demo.line(&format!("here are {worker} "));
-    numbers(&line)[1] as u32
+    numbers(&line)[1]
 }
 
 #[test]
 fn producer_consumer_finishes_when_every_item_is_done() {
-    let lines = plays(&["producer-consumer", "--quick"]);
+    let lines = plays("producer-consumer");
     let mut taken = items(&lines, "consumer ", ": takes ");
     taken.sort_unstable();
     assert!(taken.into_iter().eq(0..60), "{lines:?}");
-    for producer in 1..=3_u64 {
+    for producer in 1..=3_u32 {
         let put = items(&lines, &format!("producer {producer}:"), "puts");
         assert!(put.into_iter().eq((producer - 1) * 20..producer * 20), "{lines:?}");
     }
@@ -120,7 +75,7 @@ fn a_consumer_killed_half_way_loses_no_item() {
     assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
     assert!(said.stdout.contains(&format!("consumer-1 (pid {pid}): killed by signal 9")), "{said:?}");
     let lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
-    let taken: BTreeSet<u64> = items(&lines, "consumer ", ": takes ").into_iter().collect();
+    let taken: BTreeSet<u32> = items(&lines, "consumer ", ": takes ").into_iter().collect();
     assert!(taken.into_iter().eq(0..60), "{said:?}");
     // What it had, somebody got again; by the time of the kill that may have been the next item.
     let again: Vec<&String> = lines.iter().filter(|line| line.ends_with(", attempt 2")).collect();
@@ -136,8 +91,8 @@ fn both_consumers_killed_lose_no_item() {
     let line = demo.line("here are consumer-1 ");
     demo.line("consumer 2: takes");
     let [_, one, _, two] = numbers(&line)[..] else { panic!("{line}") };
-    send(one as u32, Signal::SIGKILL);
-    send(two as u32, Signal::SIGKILL);
+    send(one, Signal::SIGKILL);
+    send(two, Signal::SIGKILL);
     let said = end(demo);
     assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
     assert!(said.stdout.contains("\nFinished\n60 items done, "), "{said:?}");
@@ -159,7 +114,7 @@ fn a_killed_producer_is_named() {
 
 #[test]
 fn blocking_queue_by_hand_answers_as_the_built_in_one() {
-    let lines = plays(&["blocking-queue", "--quick"]);
+    let lines = plays("blocking-queue");
     let of = |who: &str| -> Vec<String> {
         lines
             .iter()
@@ -179,11 +134,11 @@ fn blocking_queue_by_hand_answers_as_the_built_in_one() {
 
 #[test]
 fn batch_waits_for_three_quarters_and_loses_nobody() {
-    let lines = plays(&["batch", "--quick"]);
-    let went: BTreeSet<u64> =
+    let lines = plays("batch");
+    let went: BTreeSet<u32> =
         lines.iter().filter(|line| line.ends_with(" goes")).map(|line| numbers(line)[0]).collect();
     assert!(went.into_iter().eq(1..=8), "{lines:?}");
-    let late: BTreeSet<u64> =
+    let late: BTreeSet<u32> =
         lines.iter().filter(|line| line.ends_with(" arrives late")).map(|line| numbers(line)[0]).collect();
     assert_eq!(late, [7, 8].into(), "{lines:?}");
     assert_eq!(lines.last().unwrap(), "6 of 8 were waited for, and 2 came later: all right");

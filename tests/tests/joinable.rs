@@ -3,7 +3,7 @@
 
 use procession::JoinableQueue;
 use procession_sys::clock;
-use procession_tests::witness::Dice;
+use procession_tests::Dice;
 use procession_tests::{Actor, Scratch, note, raw};
 use std::collections::BTreeMap;
 use std::fs;
