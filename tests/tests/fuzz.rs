@@ -89,6 +89,7 @@ targets! {
     shared_memory of "shared-memory": [];
     queue of "queue": [];
     queue_bounded of "queue-bounded": [];
+    joinable_queue of "joinable-queue": [];
     lane of "lane": [];
     registry of "registry": [];
     registration of "registration": [];

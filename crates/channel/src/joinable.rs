@@ -25,6 +25,9 @@
 //! worked on for an hour keeps nobody's room but its own. There are as many cells as blocks, so that blocks are all that can run
 //! out.
 //!
+//! A dead letter stays in its cell: that is one store. Moving it to another queue would be two, with a moment between them in
+//! which it is in both, or in none.
+//!
 //! # Who may change what
 //! Everything but the eventcounts and `surveyed_ms`: the holder of `lock`. Ready → leased: who gets. Leased → done: who leased it, in
 //! that attempt. Leased → ready, or dead after the last attempt: who leased it, by dropping the lease; anybody, once the

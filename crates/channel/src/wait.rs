@@ -9,7 +9,7 @@
 //! before, the end of that one's slice finds what there is. Those who die without telling anybody (the holder of a
 //! permit, the other end of a pipe) are asked about at the end of each slice, at most 100 ms long.
 
-use crate::Queue;
+use crate::{JoinableQueue, Queue};
 use procession_sync::{BoundedSemaphore, Event, Semaphore};
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, eventfd};
@@ -224,6 +224,30 @@ impl<T> Waitable for Queue<T> {
         let bell = self.items();
         bell.arrive();
         if Waitable::is_ready(self) {
+            bell.notify_one();
+        }
+    }
+}
+
+impl<T> Waitable for JoinableQueue<T> {
+    fn is_ready(&self) -> bool {
+        self.has_answer()
+    }
+
+    fn is_ready_after_all(&self) -> bool {
+        self.has_answer_after_all()
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        let bell = self.items();
+        let expected = bell.listen();
+        Watch::Futex(bell.word(), expected)
+    }
+
+    fn unwatch(&self) {
+        let bell = self.items();
+        bell.arrive();
+        if self.has_answer() {
             bell.notify_one();
         }
     }

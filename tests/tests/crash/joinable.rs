@@ -227,7 +227,7 @@ fn surveying(label: &str) {
     let mut dead = another(&scratch);
     assert_eq!((dead.does("get j"), dead.does("get j")), ("1:1".to_owned(), "2:1".to_owned()));
     dead.kill();
-    dies_surveying(victim, label, "get j");
+    dies_after_a_look(victim, label, "get j");
     let mut got = [two.does("get_timeout j 30000"), two.does("get_timeout j 30000")];
     got.sort();
     assert!(got[0].starts_with("1:") && got[1].starts_with("2:"), "{got:?}");
@@ -237,7 +237,7 @@ fn surveying(label: &str) {
 }
 
 /// The first time that the lock is released may be that of the look before.
-fn dies_surveying(mut victim: Actor, label: &str, command: &str) {
+fn dies_after_a_look(mut victim: Actor, label: &str, command: &str) {
     let nth = if label == "joinable.released" { 2 } else { 1 };
     victim.does(&format!("arm {label} {nth} kill"));
     victim.tell(command);
@@ -251,7 +251,7 @@ fn surveying_for_a_joiner(label: &str) {
     let mut dead = another(&scratch);
     dead.does("get j");
     dead.kill();
-    dies_surveying(another(&scratch), label, "join j");
+    dies_after_a_look(another(&scratch), label, "join j");
     // Who joins gives the item back, and does not do the work.
     one.fails("join_timeout j 50", "TimedOut");
     assert_eq!((one.does("len j"), one.does("unfinished j")), ("1".to_owned(), "1".to_owned()));
@@ -292,7 +292,7 @@ fn deciding(command: &'static str) -> impl Fn(&str) {
         one.does("give_back");
         one.does("give_back");
         assert_eq!(two.does("dead_letters j"), "1:1 2:1");
-        victim.dies_at(label, &format!("{command} j"));
+        dies_after_a_look(victim, label, &format!("{command} j"));
         assert_eq!(two.does("dead_letters j"), "2:1");
         if command == "retry" {
             does_all(&mut two, &["1:1"]);

@@ -156,6 +156,8 @@ fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Result<Vec<St
         nobody_was_killed(std::slice::from_ref(&producer))?;
         most = most.max(queue.size()?);
         got.extend(queue.dequeue(short)?);
+        // Slower than the producer, so that the queue fills.
+        std::thread::sleep(short / 10);
     }
     join_all(vec![producer])?;
     must_hold(most <= ROOM, "more was stored than there is room for")?;

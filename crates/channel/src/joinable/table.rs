@@ -217,7 +217,10 @@ impl<'a> Table<'a> {
         now_ns: u64,
         into: &mut Vec<u8>,
     ) -> Result<Option<Ticket>, Nonsense> {
-        let Some(cell) = self.first_ready() else { return Ok(None) };
+        let Some(cell) = self.first_ready() else {
+            let are_counted = Counts::load(self.body).ready != 0;
+            return if are_counted { Err("items are counted that are not there") } else { Ok(None) };
+        };
         let (seq, word) = (cell.seq.load(Ordering::Relaxed), cell.word.load(Ordering::Relaxed));
         self.read(cell, into)?;
         cell.since_ns.store(now_ns, Ordering::Relaxed);

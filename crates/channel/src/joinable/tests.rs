@@ -217,6 +217,23 @@ fn a_closed_queue_ends_when_everything_is_done() {
 }
 
 #[test]
+fn it_can_be_waited_for_among_others() {
+    let (one, other) = (queue::<u32>(1024), queue::<u32>(1024));
+    let all: [&dyn crate::Waitable; 2] = [&one, &other];
+    assert_eq!(crate::wait(&all, Some(SHORT)).unwrap(), []);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| crate::wait(&all, None).unwrap());
+        other.put(&1).unwrap();
+        assert_eq!(waiting.join().unwrap(), [1]);
+    });
+    let held = other.get().unwrap();
+    other.close().unwrap();
+    assert_eq!(crate::wait(&all, Some(SHORT)).unwrap(), []);
+    held.task_done().unwrap();
+    assert_eq!(crate::wait(&all, None).unwrap(), [1]);
+}
+
+#[test]
 fn a_full_queue_is_left_by_who_waits_when_it_is_closed() {
     let queue = options::<u32>().capacity(1).anonymous().unwrap();
     queue.put(&1).unwrap();

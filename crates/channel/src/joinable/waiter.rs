@@ -41,7 +41,11 @@ impl<'a> Waiter<'a> {
             return Ok(());
         }
         let deadline = self.deadline;
-        let nap = self.bell.sleep(listened, self.patience.get_or_insert_with(|| Patience::new(deadline)));
+        let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
+        patience.show(segment);
+        let nap = self.bell.sleep(listened, patience);
+        // The queue's lock may be waited for next.
+        patience.hide();
         if nap != Nap::Changed {
             self.slept = true;
             self.bell.arrive();

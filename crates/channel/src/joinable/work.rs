@@ -4,7 +4,7 @@ use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Ticket, blocks_of};
 use super::waiter::Waiter;
 use super::{GetError, JoinableQueue, PutError, QueueFault};
 use procession_shm::{OwnerId, Unknowable};
-use procession_sync::{AcquireError, Claim, Hold};
+use procession_sync::{AcquireError, Claim, EventCount, Hold};
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, clock, crash_point};
 use std::sync::atomic::Ordering;
@@ -96,11 +96,7 @@ impl<T> JoinableQueue<T> {
                     if waiter.takes_turn() && self.survey(deadline)? {
                         continue;
                     }
-                    let may_go_on = || {
-                        let counts = Counts::load(body);
-                        counts.ready != 0 || self.is_closed() && counts.unfinished() == 0
-                    };
-                    waiter.wait(self.body.segment(), may_go_on)?;
+                    waiter.wait(self.body.segment(), || self.has_answer())?;
                 }
                 Outcome::Closed => return Err(GetError::Closed),
             }
@@ -123,6 +119,26 @@ impl<T> JoinableQueue<T> {
             (unfinished, times) = self.locked(deadline, look)?;
         }
         Ok(())
+    }
+
+    /// Where those sleep who get.
+    pub(crate) fn items(&self) -> &EventCount {
+        &self.body.items
+    }
+
+    /// Whether a get would not wait, as far as can be seen without the lock.
+    pub(crate) fn has_answer(&self) -> bool {
+        let counts = Counts::load(&self.body);
+        counts.ready != 0 || self.is_closed() && counts.unfinished() == 0
+    }
+
+    /// The same, and looks for lost leases.
+    pub(crate) fn has_answer_after_all(&self) -> bool {
+        if !self.has_answer() && Counts::load(&self.body).leased != 0 {
+            // What is wrong with the queue, the next get says.
+            drop(self.survey(Deadline::PASSED));
+        }
+        self.counts().ready != 0 || self.has_answer()
     }
 
     /// Whether it is time to look for lost leases although there is enough to get.

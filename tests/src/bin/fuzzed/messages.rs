@@ -2,7 +2,7 @@
 
 use crate::hand::{Hand, heard, tried, used};
 use crate::targets::Subject;
-use procession::{Kind, Namespace, OpenError, Queue};
+use procession::{JoinableQueue, Kind, Namespace, OpenError, Queue};
 use procession_channel::{Lane, LaneReader, LaneWriter};
 use procession_shm::{Object, Parameter, Placement, Shape, Shared, object};
 use serde::Serialize;
@@ -50,6 +50,41 @@ impl<T: Message + 'static> Subject for Queue<T> {
             _ => hand.look(self),
         }
         black_box((self.len(), self.is_empty(), self.is_full(), self.is_closed(), self.capacity()));
+    }
+
+    fn unlink(&self) {
+        self.unlink().unwrap();
+    }
+}
+
+impl<T: Message + 'static> Subject for JoinableQueue<T> {
+    fn operate(&self, hand: &mut Hand<'_>) {
+        let (what, time, item) = (hand.pick(10), hand.time(), T::of_len(hand.pick(600) as usize));
+        hand.now("a joinable queue");
+        match what {
+            0 | 1 => tried(self.try_put(&item)),
+            2 => tried(self.put_timeout(&item, time)),
+            3 | 4 => {
+                if let Some(lease) = heard(self.try_get()) {
+                    tried(lease.task_done());
+                }
+            }
+            // The lease is dropped.
+            5 => tried(self.get_timeout(time)),
+            6 => {
+                hand.plain("close");
+                tried(self.close());
+            }
+            7 => tried(self.join_timeout(time)),
+            8 => {
+                for letter in heard(self.dead_letters()).unwrap_or_default() {
+                    let is_odd = letter.attempts % 2 == 1;
+                    tried(if is_odd { self.discard(&letter) } else { self.retry(&letter) });
+                }
+            }
+            _ => hand.look(self),
+        }
+        black_box((self.len(), self.unfinished(), self.is_full(), self.is_closed(), self.capacity()));
     }
 
     fn unlink(&self) {

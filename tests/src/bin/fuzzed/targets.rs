@@ -4,8 +4,8 @@ use crate::hand::Hand;
 use crate::messages::LaneObject;
 use crate::registries::{Fresh, Registry};
 use procession::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, Latch, Lock, MemberDeath, Namespace, OnOwnerDeath,
-    Once, OpenError, Queue, RLock, RawArray, RawValue, RwLock, Semaphore, SharedMemory, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Latch, Lock, MemberDeath, Namespace,
+    OnOwnerDeath, Once, OpenError, Queue, RLock, RawArray, RawValue, RwLock, Semaphore, SharedMemory, Value,
 };
 
 /// An object, as it is used.
@@ -70,6 +70,10 @@ pub(crate) const ALL: &[Target] = &[
     named!("shared-memory", SharedMemory::options().size(1000)),
     named!("queue", Queue::<(u64, Vec<u8>)>::options().bytes(512)),
     named!("queue-bounded", Queue::<String>::options().bytes(1024).capacity(4)),
+    named!(
+        "joinable-queue",
+        JoinableQueue::<(u64, Vec<u8>)>::options().bytes(1024).capacity(5).max_attempts(2)
+    ),
     Target {
         name: "lane",
         file: "x",
