@@ -10,11 +10,11 @@
 )]
 
 mod actor;
+pub mod chaos;
 pub mod raw;
 mod scratch;
 mod shell;
 mod watchdog;
-pub mod witness;
 
 pub use actor::{Actor, program, signal_of};
 pub use scratch::Scratch;

@@ -26,9 +26,11 @@ mod race_counter;
 mod race_start;
 mod random;
 mod relay;
+mod restaurant;
 mod rlock;
 mod semaphore_value;
 mod topics;
+mod unkillable;
 mod value_lock;
 mod word_count;
 mod work_and_shutdown;
@@ -78,6 +80,8 @@ pub(crate) enum Demo {
     BarrierByHand(barrier_by_hand::Args),
     Phases(phases::Args),
     Game(game::Args),
+    Restaurant(restaurant::Args),
+    Unkillable(unkillable::Args),
 }
 
 /// Prints the demos, one line each.
@@ -130,6 +134,8 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::BarrierByHand(args) => barrier_by_hand::run(args),
         Demo::Phases(args) => phases::run(args),
         Demo::Game(args) => game::run(args),
+        Demo::Restaurant(args) => restaurant::run(args),
+        Demo::Unkillable(args) => unkillable::run(args),
     };
     if outcome.is_err() {
         // Those that still run may be waiting for what will not happen any more.

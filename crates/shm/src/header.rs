@@ -86,6 +86,8 @@ impl Kind {
     pub const RAW_ARRAY: Self = Self(28);
     /// `procession::SharedMemory`.
     pub const SHARED_MEMORY: Self = Self(29);
+    /// `procession::Sender` and `Receiver`, or two `Connection`s.
+    pub const PIPE: Self = Self(34);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -109,6 +111,7 @@ impl Kind {
             Self::RAW_VALUE => "raw-value",
             Self::RAW_ARRAY => "raw-array",
             Self::SHARED_MEMORY => "shared-memory",
+            Self::PIPE => "pipe",
             _ => "unknown",
         }
     }
@@ -242,6 +245,7 @@ pub(crate) fn compose(shape: &Shape, ephemeral: bool, mode: u32, registry: u64) 
 /// [`OpenError::NotAnObject`], `Version`, `Layout`, `Truncated`, `Corrupt`.
 pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Result<Header, OpenError> {
     let name = || object.to_string();
+    let corrupt = |what| OpenError::Corrupt { object: name(), what };
     if u64_at(page, 0) != MAGIC {
         return Err(OpenError::NotAnObject { object: name() });
     }
@@ -254,17 +258,24 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
         return Err(OpenError::Layout { object: name(), found: layout, ours: FINGERPRINT });
     }
     if checksum(page) != u64_at(page, CHECKSUM_OFFSET) {
-        return Err(OpenError::Corrupt { object: name(), what: "the header's checksum is wrong" });
+        return Err(corrupt("the header's checksum is wrong"));
     }
     let size = u64_at(page, 32);
     if size != file_size {
         return Err(OpenError::Truncated { object: name(), expected: size, found: file_size });
     }
-    let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]])).min(TAG_MAX);
+    let flags = u32_at(page, 20);
+    if flags & !EPHEMERAL != 0 {
+        return Err(corrupt("flags that there are not"));
+    }
+    let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]]));
+    if tag_len > TAG_MAX {
+        return Err(corrupt("the tag of its elements is longer than the header"));
+    }
     let element = String::from_utf8_lossy(&page[TAG_OFFSET..TAG_OFFSET + tag_len]).into_owned();
     Ok(Header {
         kind: Kind(u32_at(page, 16)),
-        ephemeral: u32_at(page, 20) & EPHEMERAL != 0,
+        ephemeral: flags & EPHEMERAL != 0,
         codec: u32_at(page, 28),
         size,
         instance: InstanceId([u64_at(page, 40), u64_at(page, 48)]),

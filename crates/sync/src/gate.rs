@@ -135,6 +135,20 @@ impl Gate {
         nap
     }
 
+    /// Announces a waiter, unless it `passes`: the futex on which to sleep, while it says this.
+    pub(crate) fn watch(&self, passes: impl Fn(u64) -> bool) -> (&AtomicU32, u32) {
+        let word = loop {
+            let word = self.word();
+            let announced = word | WAITERS;
+            let announce =
+                || self.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
+            if passes(word) || announce().is_ok() {
+                break announced;
+            }
+        };
+        (futex::low_half(&self.word), word as u32)
+    }
+
     /// Any word, as a damaged file might hold it.
     #[cfg(test)]
     pub(crate) fn damage(&self, word: u64) {

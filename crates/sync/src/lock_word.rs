@@ -323,6 +323,7 @@ impl LockWord {
 }
 
 /// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
+#[must_use]
 pub(crate) fn holder_in(word: u64) -> u64 {
     if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }
 }

@@ -93,11 +93,12 @@ impl RwLock {
         Ok(true)
     }
 
-    /// Frees the cells of the dead; whether there was one.
+    /// Frees the cells of the dead, wherever they are: who finds none free finds those too that `used` leaves out in a
+    /// damaged file. Whether one is free.
     pub(super) fn bury_readers(&self) -> Result<bool, LockError> {
         let mut any = false;
-        for index in self.cells_in_use() {
-            any |= self.bury_reader(&self.body.cells[index])?;
+        for cell in &self.body.cells {
+            any |= self.bury_reader(cell)?;
         }
         Ok(any)
     }
