@@ -5,6 +5,8 @@ mod barrier;
 mod barrier_by_hand;
 mod barrier_states;
 mod barrier_timeout;
+mod batch;
+mod blocking_queue;
 mod bounded_buffer;
 mod bounded_semaphore;
 mod chained_semaphores;
@@ -21,6 +23,7 @@ mod orchestrator;
 mod phases;
 mod pool_map;
 mod process;
+mod producer_consumer;
 mod queue;
 mod race_counter;
 mod race_start;
@@ -70,7 +73,9 @@ pub(crate) enum Demo {
     Deposits(deposits::Args),
     Clinic(clinic::Args),
     BoundedBuffer(bounded_buffer::Args),
+    BlockingQueue(blocking_queue::Args),
     Topics(topics::Args),
+    ProducerConsumer(producer_consumer::Args),
     WorkAndShutdown(work_and_shutdown::Args),
     Barrier(barrier::Args),
     GroupPhoto(group_photo::Args),
@@ -78,6 +83,7 @@ pub(crate) enum Demo {
     BarrierStates(barrier_states::Args),
     MismatchedParties(mismatched_parties::Args),
     BarrierByHand(barrier_by_hand::Args),
+    Batch(batch::Args),
     Phases(phases::Args),
     Game(game::Args),
     Restaurant(restaurant::Args),
@@ -124,7 +130,9 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::Deposits(args) => deposits::run(args),
         Demo::Clinic(args) => clinic::run(args),
         Demo::BoundedBuffer(args) => bounded_buffer::run(args),
+        Demo::BlockingQueue(args) => blocking_queue::run(args),
         Demo::Topics(args) => topics::run(args),
+        Demo::ProducerConsumer(args) => producer_consumer::run(args),
         Demo::WorkAndShutdown(args) => work_and_shutdown::run(args),
         Demo::Barrier(args) => barrier::run(args),
         Demo::GroupPhoto(args) => group_photo::run(args),
@@ -132,6 +140,7 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::BarrierStates(args) => barrier_states::run(args),
         Demo::MismatchedParties(args) => mismatched_parties::run(args),
         Demo::BarrierByHand(args) => barrier_by_hand::run(args),
+        Demo::Batch(args) => batch::run(args),
         Demo::Phases(args) => phases::run(args),
         Demo::Game(args) => game::run(args),
         Demo::Restaurant(args) => restaurant::run(args),

@@ -244,12 +244,6 @@ impl LaneWriter {
         there_is
     }
 
-    /// Whether the reader has read more than was written.
-    #[must_use]
-    pub fn is_corrupt(&self) -> bool {
-        self.tail.since(self.head_seen).words > self.bytes.words()
-    }
-
     /// Whether there is room for what of a message of `len` bytes is to be written next.
     pub fn has_room_for(&mut self, lane: &Lane, len: usize) -> bool {
         let next = match self.begun {

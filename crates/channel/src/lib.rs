@@ -1,6 +1,7 @@
 //! Queues and pipes between processes that lose nothing acknowledged.
 
 pub mod codec;
+mod joinable;
 mod lane;
 mod pipe;
 mod queue;
@@ -8,6 +9,7 @@ mod readiness;
 mod ring;
 mod wait;
 
+pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease, Leases};
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use pipe::{

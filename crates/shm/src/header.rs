@@ -58,6 +58,8 @@ impl Kind {
     pub const QUEUE: Self = Self(3);
     /// The two rings between a pool and one of its workers.
     pub const POOL_WORKER: Self = Self(4);
+    /// `procession::JoinableQueue`.
+    pub const JOINABLE_QUEUE: Self = Self(5);
     /// `procession::Event`.
     pub const EVENT: Self = Self(16);
     /// `procession::Semaphore`.
@@ -97,6 +99,7 @@ impl Kind {
             Self::LOCK => "lock",
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
+            Self::JOINABLE_QUEUE => "joinable-queue",
             Self::EVENT => "event",
             Self::SEMAPHORE => "semaphore",
             Self::BOUNDED_SEMAPHORE => "bounded-semaphore",

@@ -10,7 +10,8 @@
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid};
 use procession::Namespace;
-use procession_tests::chaos::{Diary, Dice, Laws, Participant, Place, Table};
+use procession_tests::Dice;
+use procession_tests::chaos::{Diary, Laws, Participant, Place, Table};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;

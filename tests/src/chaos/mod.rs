@@ -14,7 +14,7 @@ mod money;
 mod monitor;
 mod permits;
 
-pub use diary::{Account, DOING, Diary, Dice, End, Participant, Table};
+pub use diary::{Account, DOING, Diary, End, Participant, Table};
 pub use exclusion::Exclusion;
 
 use procession::Namespace;

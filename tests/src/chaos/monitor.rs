@@ -27,7 +27,7 @@ impl Buffer {
 
     fn is_whole(&self) -> bool {
         let items = (self.fetched..self.stored).map(|index| self.items[index as usize % ROOM]);
-        self.len() <= ROOM as u64 && self.sum_stored.wrapping_sub(self.sum_fetched) == items.sum()
+        self.len() <= ROOM as u64 && self.sum_stored.wrapping_sub(self.sum_fetched) == items.sum::<u64>()
     }
 
     fn can(&self, stores: bool) -> bool {
