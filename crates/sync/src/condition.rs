@@ -45,12 +45,16 @@
 //! That there was a reason to return: look at what you wait for again, or use [`Condition::wait_for`]. That a change is
 //! noticed which was made and notified without the lock: it can fall between a waiter's look and the claim of its cell.
 
+mod monitor;
+
+pub use self::monitor::Monitor;
+
+use self::monitor::Watched;
 use crate::keeper::unknowable;
-use crate::lock_word::{AcquireError, LockWord};
+use crate::lock_word::AcquireError;
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, LockError, LockGuard, RLockGuard, ValueGuard, keeper};
-use bytemuck::Pod;
-use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared};
+use crate::{EventCount, LockError, keeper};
+use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -157,113 +161,6 @@ impl Object for Condition {
 
     fn attach(body: Shared<ConditionBody>) -> Result<Self, OpenError> {
         Ok(Self { body })
-    }
-}
-
-/// A guard that a [`Condition`] can let go and get back.
-pub trait Monitor: sealed::Monitor {}
-
-mod sealed {
-    use crate::LockError;
-    use crate::lock_word::LockWord;
-    use procession_shm::Segment;
-
-    pub trait Monitor: Sized {
-        /// What is needed to get the guard back.
-        type Left;
-
-        /// How many holders of the lock have died; asked while it is held.
-        fn burials(&self) -> u32;
-        fn leave(self) -> Self::Left;
-        fn word(left: &Self::Left) -> (&LockWord, &Segment);
-        fn enter(left: Self::Left) -> Result<Self, LockError>;
-    }
-}
-
-impl Monitor for LockGuard<'_> {}
-impl<'a> sealed::Monitor for LockGuard<'a> {
-    type Left = &'a crate::Lock;
-
-    fn burials(&self) -> u32 {
-        self.lock().word().0.burials()
-    }
-
-    fn word(lock: &Self::Left) -> (&LockWord, &Segment) {
-        lock.word()
-    }
-
-    fn leave(self) -> Self::Left {
-        self.lock()
-    }
-
-    fn enter(lock: Self::Left) -> Result<Self, LockError> {
-        lock.acquire()
-    }
-}
-
-impl Monitor for RLockGuard<'_> {}
-impl<'a> sealed::Monitor for RLockGuard<'a> {
-    type Left = (&'a crate::RLock, u32, u64);
-
-    fn burials(&self) -> u32 {
-        self.lock().word().0.burials()
-    }
-
-    fn word((lock, ..): &Self::Left) -> (&LockWord, &Segment) {
-        lock.word()
-    }
-
-    fn leave(self) -> Self::Left {
-        self.leave_all()
-    }
-
-    fn enter((lock, depth, entry): Self::Left) -> Result<Self, LockError> {
-        lock.acquire_again(depth, entry)
-    }
-}
-
-impl<T: Pod> Monitor for ValueGuard<'_, T> {}
-impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
-    type Left = &'a crate::Value<T>;
-
-    fn burials(&self) -> u32 {
-        self.value().lock_word().0.burials()
-    }
-
-    fn word(value: &Self::Left) -> (&LockWord, &Segment) {
-        value.lock_word()
-    }
-
-    fn leave(self) -> Self::Left {
-        self.value()
-    }
-
-    fn enter(value: Self::Left) -> Result<Self, LockError> {
-        value.acquire()
-    }
-}
-
-/// The lock that a waiter has let go.
-struct Watched<'a> {
-    lock: &'a LockWord,
-    segment: &'a Segment,
-    /// How many of its holders had died when it was let go.
-    burials: u32,
-}
-
-impl<'a> Watched<'a> {
-    fn new<G: Monitor>(left: &'a G::Left, burials: u32) -> Self {
-        let (lock, segment) = G::word(left);
-        Self { lock, segment, burials }
-    }
-
-    /// Whether a holder has died since: what it was about to do, somebody who waits may have to do instead. `asks`
-    /// whether the present one lives.
-    fn has_lost_a_holder(&self, asks: bool) -> bool {
-        // First the owner: if it is another than the dead one already, the burial was counted before. Whoever cannot be
-        // asked about is left to the acquire, which reports it.
-        let is_dead = |owner| self.segment.registration().is_dead(owner) != Ok(false);
-        asks && self.lock.owner().is_some_and(is_dead) || self.lock.burials() != self.burials
     }
 }
 
