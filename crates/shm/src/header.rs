@@ -58,6 +58,8 @@ impl Kind {
     pub const QUEUE: Self = Self(3);
     /// The two rings between a pool and one of its workers.
     pub const POOL_WORKER: Self = Self(4);
+    /// `procession::JoinableQueue`.
+    pub const JOINABLE_QUEUE: Self = Self(5);
     /// `procession::Event`.
     pub const EVENT: Self = Self(16);
     /// `procession::Semaphore`.
@@ -86,6 +88,8 @@ impl Kind {
     pub const RAW_ARRAY: Self = Self(28);
     /// `procession::SharedMemory`.
     pub const SHARED_MEMORY: Self = Self(29);
+    /// `procession::Sender` and `Receiver`, or two `Connection`s.
+    pub const PIPE: Self = Self(34);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -95,6 +99,7 @@ impl Kind {
             Self::LOCK => "lock",
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
+            Self::JOINABLE_QUEUE => "joinable-queue",
             Self::EVENT => "event",
             Self::SEMAPHORE => "semaphore",
             Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
@@ -109,6 +114,7 @@ impl Kind {
             Self::RAW_VALUE => "raw-value",
             Self::RAW_ARRAY => "raw-array",
             Self::SHARED_MEMORY => "shared-memory",
+            Self::PIPE => "pipe",
             _ => "unknown",
         }
     }

@@ -117,6 +117,7 @@ impl Gate {
             if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
                 continue;
             }
+            patience.show(segment);
             nap = self.sleep(word, &mut patience);
         }
     }

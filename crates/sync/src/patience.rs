@@ -77,6 +77,12 @@ impl Patience {
         self.shown.as_ref()
     }
 
+    /// Shows the wait no longer, until [`show`](Self::show) is called again: the thread does something else now, and may
+    /// wait for that.
+    pub fn hide(&mut self) {
+        self.shown = None;
+    }
+
     #[cold]
     fn begin_showing(&self, segment: &Segment) -> Option<ShownWait> {
         let me = Hold::of_this_thread(segment.registration().current_owner()?);

@@ -44,12 +44,12 @@ mod guard;
 pub use guard::{ReadGuard, WriteGuard};
 
 use crate::keeper::{Keeper, unknowable, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::lock_word::{Claim, Hold, LockWord, holder_in};
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, Holder, LockError, OnOwnerDeath, holder, thread_tag};
-use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
+use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared, ShownWait};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
@@ -128,6 +128,7 @@ pub struct RwLockOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RwLockSettings {
     on_owner_death: Option<OnOwnerDeath>,
+    detect_deadlock: Option<bool>,
 }
 
 impl RwLockOptions {
@@ -135,6 +136,15 @@ impl RwLockOptions {
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
+        self
+    }
+
+    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is told
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
+    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    #[must_use]
+    pub fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.settings.detect_deadlock = Some(detect);
         self
     }
 }
@@ -147,7 +157,8 @@ impl Object for RwLock {
 
     fn shape(settings: &RwLockSettings) -> Shape {
         let policy = holder::policy_parameter(settings.on_owner_death);
-        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let detect = deadlock::parameter(settings.detect_deadlock);
+        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RwLockBody>() as u64;
         Shape { kind: Kind::RWLOCK, body_len, parameters, element: None, codec: 0 }
     }
@@ -176,7 +187,7 @@ impl RwLock {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] when a writer was killed and nobody has recovered the lock since;
-    /// [`LockError::Deadlock`] when this thread writes; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
+    /// [`LockError::Deadlock`] when this thread writes, and as [`RwLockOptions::detect_deadlock`] says; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
     /// it were tampered with; `Unregistered` in a forked child.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_>, LockError> {
@@ -204,7 +215,8 @@ impl RwLock {
     /// Waits until nobody else reads or writes; then writes. New readers are kept out meanwhile.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads.
+    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads: whoever wants to write what it has
+    /// read lets go of it first, and looks again.
     #[inline]
     pub fn write(&self) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(self.claim, Deadline::NEVER)
@@ -316,6 +328,7 @@ impl RwLock {
         let mut listened = None;
         let mut has_slept = false;
         loop {
+            patience.hide();
             let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
             crash_point("rwlock.queued");
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
@@ -336,6 +349,7 @@ impl RwLock {
             if self.bury_readers()? {
                 continue;
             }
+            patience.show(segment);
             match self.body.space.sleep(heard, &mut patience) {
                 Nap::TimedOut => return Err(LockError::TimedOut),
                 Nap::Ask { survey: true } if segment.is_orphaned() => {
@@ -505,6 +519,13 @@ impl RwLock {
         }
         crash_point("rwlock.announced");
         let nap = patience.sleep(futex::low_half(&cell.word), announced as u32, &self.body.asked);
+        if let Some(wait) = patience.show(segment) {
+            let reader = self.reader_to_show(wait);
+            wait.sees(|| reader.map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire))));
+            if deadlock::is_ours_to_break(segment, wait) {
+                return Err(LockError::Deadlock);
+            }
+        }
         if let Nap::Ask { survey } = nap {
             if survey && segment.is_orphaned() {
                 return Err(LockError::Orphaned { lock: segment.display_name() });
@@ -513,6 +534,17 @@ impl RwLock {
             self.bury_readers()?;
         }
         Ok(())
+    }
+
+    /// Of those who read, the one that a writer names as the one it waits for: see `deadlock.rs`.
+    fn reader_to_show(&self, wait: &ShownWait) -> Option<&Cell> {
+        let reader = |cell: &Cell| holder_in(cell.word.load(Ordering::Acquire));
+        let mut cells: Vec<&Cell> = self.cells_in_use().map(|index| &self.body.cells[index]).collect();
+        cells.retain(|cell| reader(cell) != 0);
+        // Of those who stand alike, each time another.
+        let turn = clock::now_ns() as usize % cells.len().max(1);
+        cells.rotate_left(turn);
+        cells.into_iter().max_by_key(|cell| deadlock::standing(self.body.segment(), reader(cell), wait))
     }
 
     /// Frees a cell if its owner is dead; whether it is free or changed now.

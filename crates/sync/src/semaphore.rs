@@ -378,6 +378,7 @@ impl Semaphore {
                 nap = Nap::Changed;
                 continue;
             }
+            patience.show(segment);
             nap = self.body.freed.sleep(listened, &mut patience);
             has_slept = true;
             cells.arrive();

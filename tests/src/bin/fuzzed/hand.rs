@@ -4,7 +4,7 @@ use crate::give_up;
 use crate::spoil::Bytes;
 use procession::Namespace;
 use procession_sys::clock;
-use procession_tests::witness::Dice;
+use procession_tests::Dice;
 use std::error::Error;
 use std::fmt::Debug;
 use std::hint::black_box;

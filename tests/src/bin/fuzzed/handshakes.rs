@@ -8,7 +8,7 @@ use procession_channel::codec;
 use procession_sys::image::Image;
 use procession_sys::start::{Start, same_program};
 use procession_sys::{memfd, pidfd};
-use procession_tests::witness::Dice;
+use procession_tests::Dice;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -7,8 +7,8 @@ use crate::targets::Target;
 use crate::{SEED, say};
 use procession::Namespace;
 use procession_shm::fnv;
+use procession_tests::Dice;
 use procession_tests::raw;
-use procession_tests::witness::Dice;
 use std::sync::atomic::Ordering;
 
 /// A field, how many bytes it has, and whether an object cannot be used when it is another.

@@ -19,8 +19,8 @@ mod targets;
 
 use hand::{Hand, Post, keep_watch};
 use procession::{Namespace, register_with_slots};
+use procession_tests::Dice;
 use procession_tests::raw;
-use procession_tests::witness::Dice;
 use spoil::Bytes;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};

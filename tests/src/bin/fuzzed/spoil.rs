@@ -2,8 +2,8 @@
 
 use procession::Namespace;
 use procession_shm::OwnerId;
+use procession_tests::Dice;
 use procession_tests::raw;
-use procession_tests::witness::Dice;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 
