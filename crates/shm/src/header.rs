@@ -9,7 +9,7 @@
 //! | 8 | 4 | format version |
 //! | 12 | 4 | layout fingerprint: constants and struct sizes folded into one number |
 //! | 16 | 4 | kind |
-//! | 20 | 4 | flags: 1 ephemeral |
+//! | 20 | 4 | flags: 1 ephemeral; no others |
 //! | 24 | 4 | **state**: 0 live, 1 retired (being removed; whoever finds it finishes that) |
 //! | 28 | 4 | codec of messages, 0 for none |
 //! | 32 | 8 | size of the file |
@@ -21,7 +21,7 @@
 //! | 104 | 8 | creation time, ns since the epoch |
 //! | 112 | 16 | boot id |
 //! | 128 | 8 | hash of the element type's tag |
-//! | 136 | 2 | length of the tag that follows |
+//! | 136 | 2 | length of the tag that follows, at most 246 |
 //! | 138 | 246 | the tag, cut at 246 bytes |
 //! | 4088 | 8 | checksum over all of it but the two words |
 
