@@ -357,7 +357,7 @@ fn nonsense_in_the_body_is_answered() {
         for _ in 0..=round % 8 {
             // Behind the lock, whose own nonsense is its own tests' business.
             let at = 24 + next() as usize % (length - 32);
-            let bytes = if next() % 2 == 0 { next() } else { next() % 5 << (next() % 64) };
+            let bytes = if next() % 2 == 0 { next() } else { (next() % 5) << (next() % 64) };
             assert!(queue.body.copy_in(at, &bytes.to_le_bytes()));
         }
         // As after a death: everything is looked at.
