@@ -118,6 +118,20 @@ fn the_death_of_the_writer_is_told_when_all_it_sent_was_received() {
 }
 
 #[test]
+fn who_waits_briefly_again_and_again_is_told_of_a_death() {
+    for command in
+        ["pipe_recv_timeout p.receiver 1", "pipe_recv_timeout p.receiver 0", "pipe_try_recv p.receiver"]
+    {
+        let scratch = Scratch::new();
+        let (mut one, two) = two(&scratch, "pipe", "p.sender");
+        assert_eq!(one.does("pipe_poll p.receiver 0"), "false");
+        let died = format!("error PeerDied {{ pid: {} }}", two.pid());
+        two.kill();
+        procession_tests::until("the death is told", || one.ask(command).starts_with(&died));
+    }
+}
+
+#[test]
 fn a_sleeping_reader_is_told_of_the_writers_death_and_of_its_end() {
     for end in ["kill", "finish", "close"] {
         let scratch = Scratch::new();
