@@ -1,5 +1,6 @@
 //! Pipes between processes: whose an end is, and what the other side learns of its death. The cases of CPython's
 //! `_TestConnection`, `_TestPoll` and `_TestPicklingConnections` have their names.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession_tests::{Actor, Scratch};
 use std::time::Instant;
@@ -115,6 +116,20 @@ fn the_death_of_the_writer_is_told_when_all_it_sent_was_received() {
     one.fails("pipe_recv p.receiver", &died);
     assert_eq!(one.does("pipe_poll p.receiver 0"), "true");
     one.does("pipe_close p.receiver");
+}
+
+#[test]
+fn who_waits_briefly_again_and_again_is_told_of_a_death() {
+    for command in
+        ["pipe_recv_timeout p.receiver 1", "pipe_recv_timeout p.receiver 0", "pipe_try_recv p.receiver"]
+    {
+        let scratch = Scratch::new();
+        let (mut one, two) = two(&scratch, "pipe", "p.sender");
+        assert_eq!(one.does("pipe_poll p.receiver 0"), "false");
+        let died = format!("error PeerDied {{ pid: {} }}", two.pid());
+        two.kill();
+        procession_tests::until("the death is told", || one.ask(command).starts_with(&died));
+    }
 }
 
 #[test]

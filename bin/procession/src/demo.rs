@@ -21,6 +21,7 @@ mod mismatched_parties;
 mod mutex_vs_semaphore;
 mod orchestrator;
 mod phases;
+mod pipe;
 mod pool_map;
 mod process;
 mod producer_consumer;
@@ -52,6 +53,7 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Demo {
     Process(process::Args),
+    Pipe(pipe::Args),
     Queue(queue::Args),
     PoolMap(pool_map::Args),
     WordCount(word_count::Args),
@@ -110,6 +112,7 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
     interrupt::watch(namespace)?;
     let outcome = match demo {
         Demo::Process(args) => process::run(args),
+        Demo::Pipe(args) => pipe::run(args),
         Demo::Queue(args) => queue::run(args),
         Demo::PoolMap(args) => pool_map::run(args),
         Demo::WordCount(args) => word_count::run(args),

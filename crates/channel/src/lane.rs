@@ -105,12 +105,6 @@ impl LaneWriter {
         }
     }
 
-    /// How many records were committed since the beginning, modulo 2^32.
-    #[must_use]
-    pub fn committed(&self) -> u32 {
-        self.tail.items
-    }
-
     /// The longest message that can be written as one record, in bytes.
     #[must_use]
     pub fn most(&self) -> usize {

@@ -231,6 +231,7 @@ impl PipeOptions {
     ///
     /// # Errors
     /// As [`pipe`].
+    #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
     pub fn duplex<A, B>(&self) -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
         let [first, second] = Pipe::create(self, true, procession_shm::element_tag::<(A, B)>())?;
         Ok((Connection::new(first), Connection::new(second)))
@@ -267,6 +268,7 @@ pub fn pipe<T>() -> Result<(Receiver<T>, Sender<T>), OpenError> {
 ///
 /// # Errors
 /// As [`pipe`].
+#[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
 pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
     PipeOptions::new().duplex()
 }

@@ -16,6 +16,7 @@ mod latch;
 mod lock;
 mod lock_recovery;
 mod once;
+mod pipe;
 mod plain;
 mod queue;
 mod registry;
@@ -59,6 +60,7 @@ fn every_label_in_the_sources_has_a_scene() {
         lock::COVERED,
         lock_recovery::COVERED,
         once::COVERED,
+        pipe::COVERED,
         plain::COVERED,
         queue::COVERED,
         registry::COVERED,

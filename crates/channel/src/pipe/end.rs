@@ -172,25 +172,31 @@ impl End {
     /// Closes the end, if it is this handle's to close. `quiesce` keeps other threads from writing until what it
     /// returns is dropped; they have been told.
     pub(super) fn close<R>(&self, quiesce: impl FnOnce(&Self) -> R) {
-        if !self.is_here() {
-            return;
-        }
         let word = self.cell().word.load(Ordering::Acquire);
-        // What was sent off, and not used since, is not this handle's any more.
-        let is_carried = self.whereabouts.load(Ordering::Relaxed) == HERE;
-        if word != self.mine && (word != self.me.to_bits() | CARRIED || !is_carried) {
+        if !self.is_here() || !self.may_close(word) {
             return;
         }
         self.closing.store(true, Ordering::Release);
         self.call_everybody();
         let quiet = quiesce(self);
         let closed = self.mine & !STATE | CLOSED;
-        // SYNC: pipe.close. Failure means that another thread closed it.
-        let _: Result<u64, u64> =
-            self.cell().word.compare_exchange(word, closed, Ordering::AcqRel, Ordering::Relaxed);
+        // SYNC: pipe.close. Another thread may have claimed it, or closed it.
+        let mut word = self.cell().word.load(Ordering::Acquire);
+        while self.may_close(word) {
+            match self.cell().word.compare_exchange(word, closed, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
         crash_point("pipe.closed");
         drop(quiet);
         self.call_everybody();
+    }
+
+    /// Whether the end is this handle's: it uses it, or has carried it here and not sent it off.
+    fn may_close(&self, word: u64) -> bool {
+        let is_carried = word == self.me.to_bits() | CARRIED;
+        word == self.mine || is_carried && self.whereabouts.load(Ordering::Relaxed) == HERE
     }
 
     /// Wakes whoever sleeps at the pipe, here and there: an end has closed.

@@ -224,7 +224,7 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
             let word = match next() % 5 {
                 0 => next(),
                 1 => next() % 64,
-                2 => 1 << 63 | next() % 64,
+                2 => (1 << 63) | (next() % 64),
                 3 => 1 << 63 | 8,
                 _ => u64::MAX,
             };

@@ -197,6 +197,10 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             with(name, &|end| Some(report(&end.send(number(len), Some(number(ms))))))
         }
         ["pipe_recv", name] => with(name, &|end| Some(report(&end.recv(None)))),
+        ["pipe_try_recv", name] => with(name, &|end| {
+            let End::Receiver(end) = end else { panic!("no receiver") };
+            Some(report(&end.try_recv_bytes().map(|message| checked(&message))))
+        }),
         ["pipe_recv_timeout", name, ms] => with(name, &|end| Some(report(&end.recv(Some(number(ms)))))),
         ["pipe_recv_into", name, len] => with(name, &|end| Some(report(&end.recv_into(number(len))))),
         ["pipe_poll", name, ms] => with(name, &|end| Some(report(&end.poll(number(ms))))),
