@@ -42,7 +42,7 @@ else
 run_tests = $(CARGO) test $(cargo_jobs) --all-targets
 endif
 
-test: toolchain ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
+test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	$(run_tests) --workspace
 	$(CARGO) test $(cargo_jobs) --workspace --doc
 	@$(MAKE) --no-print-directory chaos
@@ -86,3 +86,10 @@ toolchain:
 	@for component in rustfmt clippy; do \
 		$(CARGO) $${component/rust/} --version >/dev/null 2>&1 || { ! command -v rustup >/dev/null || rustup component add $$component; }; \
 	done
+
+# The other program in the tests of what we share with other programs.
+python:
+	@command -v python3 >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
+		else echo "the tests share memory with python3: install it"; exit 1; fi; }
