@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint doc bench soak check chaos step toolchain
+.PHONY: help build demo test lint doc bench soak check chaos step toolchain python
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
