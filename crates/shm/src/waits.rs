@@ -83,8 +83,10 @@ pub struct Waiting {
     pub is_timed: bool,
     /// Whether it gives up when it finds itself in a deadlock.
     pub backs_out: bool,
-    /// For how long it has waited.
+    /// For how long it had waited when it was looked at.
     pub since: Duration,
+    /// When the wait began, monotonic: orders waits that were looked at one after the other.
+    pub since_ns: u64,
     /// Orders the waits of a namespace by when they were shown.
     pub began: u64,
     seen: u64,
@@ -249,6 +251,7 @@ fn read(cell: &Cell) -> Option<Waiting> {
         let seen = cell.seen.load(Ordering::Acquire);
         let object = [cell.object[0].load(Ordering::Relaxed), cell.object[1].load(Ordering::Relaxed)];
         let what = cell.what.load(Ordering::Relaxed);
+        let since_ns = cell.since_ns.load(Ordering::Relaxed);
         let waiting = Waiting {
             waiter: cell.waiter.load(Ordering::Relaxed),
             object: InstanceId::from_words(object),
@@ -257,9 +260,8 @@ fn read(cell: &Cell) -> Option<Waiting> {
             tid: cell.tid.load(Ordering::Relaxed),
             is_timed: what & TIMED != 0,
             backs_out: what & BACKS_OUT != 0,
-            since: Duration::from_nanos(
-                clock::now_ns().saturating_sub(cell.since_ns.load(Ordering::Relaxed)),
-            ),
+            since: Duration::from_nanos(clock::now_ns().saturating_sub(since_ns)),
+            since_ns,
             began,
             seen,
         };

@@ -118,7 +118,7 @@ pub fn deadlocks_in(namespace: &Namespace) -> Result<Vec<Deadlock>, OpenError> {
 pub fn blocked_in(namespace: &Namespace) -> Result<Vec<BlockedThread>, OpenError> {
     let Some((registration, entries)) = look_at(namespace)? else { return Ok(Vec::new()) };
     let mut waits = registration.waits();
-    waits.sort_by_key(|wait| std::cmp::Reverse(wait.since));
+    waits.sort_by_key(|wait| wait.since_ns);
     Ok(waits.iter().map(|wait| describe(registration, &entries, wait)).collect())
 }
 
@@ -171,7 +171,8 @@ fn circles(waits: &[Waiting]) -> Vec<Vec<Waiting>> {
 }
 
 fn from_the_oldest(mut circle: Vec<Waiting>) -> Vec<Waiting> {
-    let oldest = circle.iter().enumerate().max_by_key(|(_, wait)| wait.since).map_or(0, |(index, _)| index);
+    let oldest =
+        circle.iter().enumerate().min_by_key(|(_, wait)| wait.since_ns).map_or(0, |(index, _)| index);
     circle.rotate_left(oldest);
     circle
 }
