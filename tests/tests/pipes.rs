@@ -276,10 +276,19 @@ fn nothing_is_left_when_both_sides_are_dead() {
     assert_eq!(scratch.objects(), Vec::<String>::new());
 }
 
+/// Returns once a process that is no actor has ended, and is attached to nothing any more.
+fn ends(pid: &str) {
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next())
+    };
+    procession_tests::until("a child has ended", || matches!(state(), None | Some('Z')));
+}
+
 /// Kills a process that is no actor.
 fn kill(pid: &str) {
-    let pid = nix::unistd::Pid::from_raw(pid.parse().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid.parse().expect("a pid"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is there");
 }
 
 /// `_TestConnection.test_spawn_close`: what the child has closed by its end is at its end for the parent, which has
@@ -289,11 +298,12 @@ fn spawn_close() {
     let scratch = Scratch::new();
     let mut one = Actor::start(&scratch);
     one.does("create pipe p");
-    one.does("pipe_child p.sender returns");
+    let pid = one.does("pipe_child p.sender returns");
     for len in ["1", "2", "3"] {
         assert_eq!(one.does("pipe_recv p.receiver"), len);
     }
     one.fails("pipe_recv p.receiver", "Eof");
+    ends(&pid);
 }
 
 #[test]
@@ -311,6 +321,7 @@ fn an_end_given_to_a_child_is_the_childs_from_before_it_starts() {
         one.falls_asleep();
         kill(&pid);
         one.failed(&format!("PeerDied {{ pid: {pid} }}"));
+        ends(&pid);
     }
     // At whatever moment of its start it dies.
     for _ in 0..20 {
@@ -318,6 +329,7 @@ fn an_end_given_to_a_child_is_the_childs_from_before_it_starts() {
         let pid = one.does("pipe_child p.sender unused");
         kill(&pid);
         one.fails("pipe_recv p.receiver", &format!("PeerDied {{ pid: {pid} }}"));
+        ends(&pid);
     }
 }
 
@@ -335,4 +347,5 @@ fn the_parents_copy_of_an_end_given_to_a_child_does_nothing() {
     }
     kill(&pid);
     one.fails("pipe_recv p.receiver", &format!("PeerDied {{ pid: {pid} }}"));
+    ends(&pid);
 }

@@ -155,6 +155,8 @@ impl LaneWriter {
                 return false;
             }
             written = end;
+            // The reader can begin with this part while the next is written.
+            lane.notify_data();
         }
         self.begun = None;
         true
@@ -286,18 +288,33 @@ impl LaneReader {
         into: &mut Vec<u8>,
     ) -> Result<bool, LaneCorrupt> {
         match self.next_len(body, lane, &mut [])? {
-            None => return Ok(false),
-            Some(_) if self.begun.take().is_some() => *into = std::mem::take(&mut self.kept),
-            Some(len) => {
-                into.clear();
-                into.resize(len, 0);
-                self.read_record(body, lane, into)?;
-            }
+            None => Ok(false),
+            Some(len) => self.read(body, lane, len, into).map(|()| true),
         }
-        Ok(true)
     }
 
-    /// As [`try_read`](Self::try_read), into `into`, which has to be long enough.
+    /// Reads the message of `len` bytes that [`next_len`](Self::next_len) has just found.
+    ///
+    /// # Errors
+    /// [`LaneCorrupt`].
+    #[inline]
+    pub fn read<T: ShmSafe>(
+        &mut self,
+        body: &Shared<T>,
+        lane: &Lane,
+        len: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), LaneCorrupt> {
+        if self.begun.take().is_some() {
+            *into = std::mem::take(&mut self.kept);
+            return Ok(());
+        }
+        into.clear();
+        into.resize(len, 0);
+        self.read_record(body, lane, into)
+    }
+
+    /// As [`read`](Self::read), into `into`, which is as long as the message.
     ///
     /// # Errors
     /// [`LaneCorrupt`].
@@ -385,6 +402,10 @@ impl LaneReader {
                         self.kept = kept;
                     }
                     self.begun = Some(Begun { total, read: end });
+                    // The writer can use the room while the next part is read.
+                    // SYNC: eventcount.dekker.
+                    fence(Ordering::SeqCst);
+                    lane.room.notify_one();
                 }
             }
         }

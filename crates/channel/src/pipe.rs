@@ -659,8 +659,8 @@ impl Taker for Take<'_> {
     type Taken = ();
 
     #[inline]
-    fn take(&mut self, end: &End, reader: &mut LaneReader, _: usize) -> Result<(), RecvError> {
-        reader.try_read(&end.body, end.incoming(), self.0).map(|_| ()).map_err(|error| corrupt(end, error))
+    fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<(), RecvError> {
+        reader.read(&end.body, end.incoming(), len, self.0).map_err(|error| corrupt(end, error))
     }
 }
 
