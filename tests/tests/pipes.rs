@@ -1,6 +1,6 @@
 //! Pipes between processes: whose an end is, and what the other side learns of its death. The cases of CPython's
 //! `_TestConnection`, `_TestPoll` and `_TestPicklingConnections` have their names.
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(clippy::expect_used, reason = "what fails here fails a test")]
 
 use procession_tests::{Actor, Scratch};
 use std::time::Instant;

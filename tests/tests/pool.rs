@@ -212,6 +212,15 @@ fn idle_workers_may_be_killed_at_any_time() {
     }
 }
 
+/// Says at its end that something is over.
+struct Over<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn workers_killed_at_random_cost_at_most_one_item_each_time() {
     isolate();
@@ -219,20 +228,25 @@ fn workers_killed_at_random_cost_at_most_one_item_each_time() {
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (pool, done) = (&pool, &done);
+        // Also when this test fails.
+        let over = Over(done);
         let killer = scope.spawn(move || {
-            let mut killed = 0;
+            let (mut killed, mut known) = (0, Vec::new());
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                if let Some(&pid) = pool.workers().first() {
+                let workers = pool.workers();
+                // One that was there before: a pool whose workers all die before they are ready is broken, rightly.
+                if let Some(&pid) = workers.iter().find(|pid| known.contains(*pid)) {
                     kill(pid);
                     killed += 1;
                 }
-                std::thread::sleep(Duration::from_millis(15));
+                known = workers;
+                std::thread::sleep(Duration::from_millis(40));
             }
             killed
         });
         let work = |n: u64| (0..n % 2000 * 20).fold(n, |sum, i| sum.wrapping_add(std::hint::black_box(i)));
         let results = pool.map(work, 0..20_000_u64).unwrap();
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(over);
         assert!(killer.join().unwrap() > 3);
         assert!(results.into_iter().eq((0..20_000_u64).map(work)));
     });
