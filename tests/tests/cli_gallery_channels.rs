@@ -165,9 +165,15 @@ fn no_demo_hangs_when_one_of_its_workers_is_killed() {
 
 #[test]
 fn an_interrupted_demo_leaves_nothing_and_no_orphan() {
-    for demo in DEMOS {
-        let running = start(demo);
-        let workers = until("a worker", || Some(children_of(running.pid())).filter(|all| !all.is_empty()));
+    // Lines that are printed when all workers are there, and how many those are.
+    for (demo, line, count) in [
+        ("producer-consumer", "here are consumer-1 ", 5),
+        ("blocking-queue", "by-hand: enqueued 1", 1),
+        ("batch", "here are party-1 ", 1),
+    ] {
+        let mut running = start(demo);
+        running.line(line);
+        let workers = until("workers", || Some(children_of(running.pid())).filter(|all| all.len() >= count));
         let everybody = workers.iter().copied().chain([running.pid()]).collect();
         let namespace = namespace_of(&everybody);
         running.signal(Signal::SIGINT);
