@@ -36,6 +36,7 @@ use crate::codec::{self, CODEC_ID, DecodeError, EncodeError};
 use crate::ring::{Bytes, Head, Mark, record_words};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared, Unknowable};
 use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord, Nap, Patience};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::{Spin, fence_after_rmw};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use serde::Serialize;
@@ -43,7 +44,6 @@ use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many bytes of messages a queue holds unless said otherwise.
