@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint doc bench soak check chaos step toolchain
+.PHONY: help build demo test lint doc bench soak check chaos step toolchain python
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -42,7 +42,7 @@ else
 run_tests = $(CARGO) test $(cargo_jobs) --all-targets
 endif
 
-test: toolchain ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
+test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	$(run_tests) --workspace
 	$(CARGO) test $(cargo_jobs) --workspace --doc
 	@$(MAKE) --no-print-directory chaos
@@ -55,8 +55,8 @@ chaos: toolchain ## the tests that need crash points compiled in
 step: toolchain ## kills at instructions of each operation (PROCESSION_EVERY_INSTRUCTION=1: at all of them)
 	$(run_tests) $(no_tests) --release -p procession-step
 
-soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), deeper models, kills at every instruction, a thousand processes
-	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
+soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), nonsense in every kind of object (PROCESSION_FUZZ_SECONDS: 30), deeper models, kills at every instruction, a thousand processes
+	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} PROCESSION_FUZZ_SECONDS=$${PROCESSION_FUZZ_SECONDS:-30} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
 	PROCESSION_DEEP_MODELS=1 $(run_tests) $(if $(have_nextest),--profile soak) -p procession-models
 	PROCESSION_EVERY_INSTRUCTION=1 $(run_tests) $(no_tests) $(if $(have_nextest),--profile soak) --release -p procession-step
 	$(CARGO) run $(cargo_jobs) --release -p procession-cli -- demo process --count 1000
@@ -87,3 +87,10 @@ toolchain:
 	@for component in rustfmt clippy; do \
 		$(CARGO) $${component/rust/} --version >/dev/null 2>&1 || { ! command -v rustup >/dev/null || rustup component add $$component; }; \
 	done
+
+# The other program in the tests of what we share with other programs.
+python:
+	@command -v python3 >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
+		else echo "the tests share memory with python3: install it"; exit 1; fi; }

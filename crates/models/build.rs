@@ -32,8 +32,15 @@ const PROTOCOLS: &[Protocol] = &[
             ("[AtomicU64; READERS / 64]", "[AtomicU64; 1]"),
         ],
     },
-    whole("sync/src/gate.rs"),
-    whole("sync/src/event.rs"),
+    // The low half of a word of loom's is no atomic of its own.
+    Protocol {
+        file: "sync/src/gate.rs",
+        scaled: &[("-> (&AtomicU32, u32)", "-> (crate::kernel::LowHalf<'_>, u32)")],
+    },
+    Protocol {
+        file: "sync/src/event.rs",
+        scaled: &[("-> (&AtomicU32, u32)", "-> (crate::kernel::LowHalf<'_>, u32)")],
+    },
     whole("sync/src/latch.rs"),
     whole("sync/src/permit_cells.rs"),
     whole("sync/src/semaphore.rs"),

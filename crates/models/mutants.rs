@@ -85,8 +85,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "gate_that_does_not_announce",
         protocol: "gate",
         used_by: &["event", "latch"],
-        from: "let announced = word | WAITERS;",
-        to: "let announced = word;",
+        from: "        let announced = word | WAITERS;\n        let taken",
+        to: "        let announced = word;\n        let taken",
     },
     Mutant {
         name: "gate_that_drops_the_waiters",

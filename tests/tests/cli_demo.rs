@@ -35,6 +35,32 @@ fn queue_drains_ten_powers_in_order() {
 }
 
 #[test]
+fn pipe_counts_and_adds_up_what_was_sent() {
+    let said = run(["demo", "pipe", "--quick"]);
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    let lines: Vec<_> = said.stdout.lines().collect();
+    for (line, (count, sum)) in lines.iter().zip([(100, 4950), (1000, 499_500), (10_000, 49_995_000_u64)]) {
+        assert!(line.starts_with(&format!("{count} integers in ")), "{said:?}");
+        assert!(line.ends_with(&format!("; sum {sum}")), "{said:?}");
+    }
+    assert_eq!(lines[3..], ["count and sum of the reader agree: all right"]);
+}
+
+#[test]
+fn pipe_says_who_was_killed_and_leaves_nothing() {
+    let demo = Running::start(&mut procession(["demo", "pipe"]));
+    let pid = demo.pid();
+    let reader = until("a reader", || children_of(pid).into_iter().next());
+    send(reader, Signal::SIGKILL);
+    let said = demo.end();
+    // It may have been done before.
+    if said.code() != Some(0) {
+        assert!(said.stderr.contains(&reader.to_string()), "{said:?}");
+    }
+    assert_eq!(namespace_of(&[pid].into()), None, "something is left behind: {said:?}");
+}
+
+#[test]
 fn semaphore_value_goes_down_to_0_and_up_again() {
     let said = run(["demo", "semaphore-value", "--quick"]);
     assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));

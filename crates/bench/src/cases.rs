@@ -6,6 +6,7 @@ use crate::lock::{ProcessLock, contended, uncontended};
 use crate::meeting::{asleep, round_trip};
 use crate::ours::barrier::Barrier;
 use crate::ours::event::Events;
+use crate::ours::pipe::Pipes;
 use crate::ours::recovery as scenes;
 use crate::ours::rwlock::Reading;
 use crate::ours::semaphore::Semaphore;
@@ -15,7 +16,7 @@ use crate::rival::posix_semaphore::PosixSemaphore;
 use crate::rival::pthread::RobustMutex;
 use crate::rival::std_mutex::StdMutex;
 use crate::rival::std_rwlock::StdReading;
-use crate::rival::{ipc_channel, python, python::Python};
+use crate::rival::{cache_line, crossbeam, ipc_channel, memcpy, python, python::Python};
 use crate::sample::Summary::{Max, Median, P99};
 use crate::{fairness, ours, pool, queue, waiters};
 
@@ -211,6 +212,65 @@ pub(crate) static ALL: &[Case] = &[
         rival_name: "ipc-channel",
         rival: |plan| queue::round_trip(plan, &ipc_channel::IPC_CHANNEL),
         at_least: 3.0,
+    },
+    Case {
+        name: "pipe/u64-one-way",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours: |plan| queue::throughput(plan, &ours::pipe::NUMBERS, 1, 1),
+        rival_name: "crossbeam threads",
+        rival: |plan| crossbeam::one_way(plan),
+        at_least: 0.33,
+    },
+    Case {
+        name: "pipe/round-trip-awake",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| queue::round_trip(plan, &ours::pipe::BOTH_WAYS),
+        rival_name: "bare cache lines",
+        rival: |plan| queue::round_trip(plan, &cache_line::CACHE_LINE),
+        at_least: 0.4,
+    },
+    Case {
+        name: "pipe/round-trip-asleep",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| asleep::<Pipes>(plan),
+        rival_name: FUTEX,
+        rival: |plan| asleep::<RawFutex>(plan),
+        at_least: 0.8,
+    },
+    Case {
+        name: "pipe/bytes-1MiB",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours: |plan| queue::throughput(plan, &ours::pipe::BYTES, 1, 1),
+        rival_name: "ipc-channel bytes",
+        rival: |plan| queue::throughput(plan, &ipc_channel::BYTES, 1, 1),
+        at_least: 3.0,
+    },
+    Case {
+        name: "pipe/bytes-1MiB-memcpy",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours: |plan| {
+            let mut vecs = queue::throughput(plan, &ours::pipe::VECS, 1, 1)?;
+            let vecs = Median.of(&mut vecs()?)?;
+            plan.remark(format!("the same as a Vec<u8> through serde: {vecs:.0} msg/s"));
+            queue::throughput(plan, &ours::pipe::BYTES, 1, 1)
+        },
+        rival_name: "memcpy",
+        rival: |plan| memcpy::mebibytes(plan),
+        at_least: 0.5,
+    },
+    Case {
+        name: "demo/pipe-1e6",
+        unit: Millis,
+        summary: Median,
+        ours: |plan| ours::pipe::demo(plan, 1_000_000),
+        rival_name: "Python Pipe",
+        rival: |_| python::pipe(1_000_000),
+        at_least: 40.0,
     },
     Case {
         name: "pool/map-1e6-trivial",

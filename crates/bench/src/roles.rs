@@ -5,6 +5,7 @@ use crate::error::{BenchError, Result};
 use crate::meeting::Meeting;
 use crate::ours::barrier::Barrier;
 use crate::ours::event::Events;
+use crate::ours::pipe::Pipes;
 use crate::rival::futex::RawFutex;
 use crate::{fairness, lock, meeting, ours, rival, waiters};
 
@@ -22,12 +23,25 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
         Events::ROLE => meeting::meet::<Events>(control, rest),
         Barrier::ROLE => meeting::meet::<Barrier>(control, rest),
         RawFutex::ROLE => meeting::meet::<RawFutex>(control, rest),
+        Pipes::ROLE => meeting::meet::<Pipes>(control, rest),
+        "pipe/produce" => ours::pipe::produce(control, rest),
+        "pipe/consume" => ours::pipe::consume(control, rest),
+        "pipe/produce-bytes" => ours::pipe::produce_bytes(control, rest),
+        "pipe/consume-bytes" => ours::pipe::consume_bytes(control, rest),
+        "pipe/produce-vecs" => ours::pipe::produce_vecs(control, rest),
+        "pipe/consume-vecs" => ours::pipe::consume_vecs(control, rest),
+        "pipe/ping" => ours::pipe::ping(control, rest),
+        "pipe/pong" => ours::pipe::pong(control, rest),
+        "cache-line/ping" => rival::cache_line::ping(control, rest),
+        "cache-line/pong" => rival::cache_line::pong(control, rest),
         "ours/produce" => ours::queue::produce(control, rest),
         "ours/consume" => ours::queue::consume(control, rest),
         "ours/ping" => ours::queue::ping(control, rest),
         "ours/pong" => ours::queue::pong(control, rest),
         "ipc-channel/produce" => rival::ipc_channel::produce(control, rest),
         "ipc-channel/consume" => rival::ipc_channel::consume(control),
+        "ipc-channel/produce-bytes" => rival::ipc_channel::produce_bytes(control, rest),
+        "ipc-channel/consume-bytes" => rival::ipc_channel::consume_bytes(control),
         "ipc-channel/ping" => rival::ipc_channel::ping(control, rest),
         "ipc-channel/pong" => rival::ipc_channel::pong(control),
         _ => Err(BenchError::Failed("no such role".to_owned())),

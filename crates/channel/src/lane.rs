@@ -6,9 +6,10 @@
 //! | `head` | the reader | words and records read; **its store gives their place back** |
 //! | `data`, `room` | both | eventcounts: the reader sleeps on the first, the writer on the second |
 //!
-//! Messages longer than a part of the ring are cut into records that [continue](crate::ring); the reader has a
-//! message when it has its last record. There is one writer and one reader because their owner makes it so: the
-//! ends are not `Clone`.
+//! Messages longer than a part of the ring are cut into records that [continue](crate::ring): the first of them
+//! announces the length of the message, the others are its parts, and the last one does not continue. A continuing
+//! record without bytes retracts what was begun. The reader has a message when it has its last part. There is one
+//! writer and one reader because their owner makes it so: the ends are not `Clone`.
 //!
 //! # Orderings
 //! Edges `lane.data` and `lane.room`: the Release store of `tail` (`head`) meets the other side's Acquire load.
@@ -17,10 +18,10 @@
 //! | killed | left behind |
 //! |---|---|
 //! | the writer, before the store of `tail` | nothing that anybody sees |
-//! | the writer, in the middle of a long message | records whose message never ends; who knows of the death drops them |
+//! | the writer, in the middle of a long message | parts of a message that never ends; who knows of the death drops them |
 //! | the reader, before the store of `head` | the record is still there |
 
-use crate::ring::{Bytes, Mark, record_words};
+use crate::ring::{Bytes, Head, Mark, record_words};
 use procession_shm::Shared;
 use procession_sync::{EventCount, Nap, Patience};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
@@ -30,6 +31,8 @@ use std::collections::VecDeque;
 
 const SPIN_NS: u64 = 20_000;
 const SPIN_CAP: u32 = 16;
+/// A message is cut into parts when it is longer than the ring divided by this.
+const PARTS: usize = 4;
 
 shm_struct! {
     /// The words of a lane; its bytes lie elsewhere in the same body.
@@ -56,9 +59,12 @@ pub struct LaneWriter {
     bytes: Bytes,
     tail: Mark,
     head_seen: Mark,
-    /// Messages that did not fit yet, the first of them from `sent` on.
+    /// Messages that did not fit yet; some parts of the first may have been written.
     waiting: VecDeque<Vec<u8>>,
-    sent: usize,
+    /// How many bytes of a long message that was announced have been written.
+    begun: Option<usize>,
+    /// Whether a message was begun that will never end.
+    retracts: bool,
     patience: Patience,
 }
 
@@ -68,11 +74,19 @@ pub struct LaneReader {
     bytes: Bytes,
     head: Mark,
     tail_seen: Mark,
-    /// The beginning of a message whose end has not come.
-    begun: Vec<u8>,
+    begun: Option<Begun>,
+    /// What has been read of the message that was begun, unless it lies with whoever reads it.
+    kept: Vec<u8>,
     /// Whether the writer has not been told of room yet.
     took: bool,
     patience: Patience,
+}
+
+/// A long message that was announced.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    total: usize,
+    read: usize,
 }
 
 impl LaneWriter {
@@ -85,21 +99,76 @@ impl LaneWriter {
             tail,
             head_seen: Mark::from_bits(lane.head.load(Ordering::Acquire)),
             waiting: VecDeque::new(),
-            sent: 0,
+            begun: None,
+            retracts: false,
             patience: Patience::new(Deadline::NEVER),
         }
     }
 
-    /// How many records were committed since the beginning, modulo 2^32.
+    /// The longest message that can be written as one record, in bytes.
     #[must_use]
-    pub fn committed(&self) -> u32 {
-        self.tail.items
+    pub fn most(&self) -> usize {
+        (self.bytes.words() as usize - 1) * 8
+    }
+
+    /// Messages up to this length are written as one record, unless whoever writes one cannot wait.
+    #[inline]
+    #[must_use]
+    pub fn part(&self) -> usize {
+        self.bytes.words() as usize * 8 / PARTS
     }
 
     /// Writes `message` if there is room for all of it in one record, and nothing waits before it.
     #[inline]
     pub fn try_write<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
-        self.waiting.is_empty() && self.write_record(body, lane, message, false)
+        self.waiting.is_empty()
+            && (!self.retracts || self.retract(body, lane))
+            && self.write_record(body, lane, message, false)
+    }
+
+    /// Writes as much of `message` as there is room for, a long one in parts; whether it is written wholly. To be called
+    /// with the same message until it is, or until [`abandon`](Self::abandon).
+    #[inline]
+    pub fn write_some<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
+        if message.len() <= self.part() {
+            return self.try_write(body, lane, message);
+        }
+        self.write_parts(body, lane, message)
+    }
+
+    #[inline(never)]
+    fn write_parts<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
+        if self.retracts && !self.retract(body, lane) {
+            return false;
+        }
+        if self.begun.is_none() {
+            if !self.write_record(body, lane, &(message.len() as u64).to_le_bytes(), true) {
+                return false;
+            }
+            self.begun = Some(0);
+        }
+        let mut written = self.begun.unwrap_or(0);
+        while written < message.len() {
+            self.begun = Some(written);
+            let end = message.len().min(written + self.part());
+            if !self.write_record(body, lane, &message[written..end], end < message.len()) {
+                return false;
+            }
+            written = end;
+        }
+        self.begun = None;
+        true
+    }
+
+    /// The message that was begun, if one was, will never end: the reader will be told to forget it.
+    pub fn abandon(&mut self) {
+        self.retracts |= self.begun.take().is_some();
+    }
+
+    #[cold]
+    fn retract<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
+        self.retracts = !self.write_record(body, lane, &[], true);
+        !self.retracts
     }
 
     /// Lets `message` wait its turn; [`pump`](Self::pump) writes what waits.
@@ -113,28 +182,27 @@ impl LaneWriter {
         self.waiting.is_empty()
     }
 
+    /// Whether the reader's word says that it has read what was never written: then there never is room again.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.tail.since(self.head_seen).words > self.bytes.words()
+    }
+
     /// Writes as much of what waits as there is room for; whether anything was written.
     pub fn pump<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
-        let part = self.bytes.words() as usize * 8 / 4;
-        let mut wrote = false;
+        let before = self.tail;
         while let Some(message) = self.waiting.pop_front() {
-            let end = message.len().min(self.sent + part);
-            let continues = end < message.len();
-            let written = self.write_record(body, lane, &message[self.sent..end], continues);
-            wrote |= written;
-            if written && !continues {
-                self.sent = 0;
-                continue;
-            }
-            if written {
-                self.sent = end;
-            }
-            self.waiting.push_front(message);
+            let written = if message.len() <= self.part() {
+                self.write_record(body, lane, &message, false)
+            } else {
+                self.write_parts(body, lane, &message)
+            };
             if !written {
+                self.waiting.push_front(message);
                 break;
             }
         }
-        wrote
+        self.tail != before
     }
 
     #[inline]
@@ -170,13 +238,22 @@ impl LaneWriter {
         there_is
     }
 
+    /// Whether there is room for what of a message of `len` bytes is to be written next.
+    pub fn has_room_for(&mut self, lane: &Lane, len: usize) -> bool {
+        let next = match self.begun {
+            _ if self.retracts => 0,
+            Some(written) => len - written,
+            None if len > self.part() => size_of::<u64>(),
+            None => len,
+        };
+        self.has_room(lane, record_words(next.min(self.part())).unwrap_or(1))
+    }
+
     /// Waits until some of what waits can be written: spins, then sleeps one slice at most.
     pub fn await_room(&mut self, lane: &Lane) {
-        let next = self.waiting.front().map_or(0, |message| message.len() - self.sent);
-        let part = self.bytes.words() as usize * 8 / 4;
-        let words = record_words(next.min(part)).unwrap_or(1);
+        let len = self.waiting.front().map_or(0, Vec::len);
         let mut patience = std::mem::replace(&mut self.patience, Patience::new(Deadline::NEVER));
-        await_change(&lane.room, &mut patience, || self.has_room(lane, words));
+        await_change(&lane.room, &mut patience, || self.has_room_for(lane, len));
         self.patience = patience;
     }
 }
@@ -190,7 +267,8 @@ impl LaneReader {
             bytes: Bytes::new(offset, len / 8),
             head,
             tail_seen: Mark::from_bits(lane.tail.load(Ordering::Acquire)),
-            begun: Vec::new(),
+            begun: None,
+            kept: Vec::new(),
             took: false,
             patience: Patience::new(Deadline::NEVER),
         }
@@ -207,35 +285,162 @@ impl LaneReader {
         lane: &Lane,
         into: &mut Vec<u8>,
     ) -> Result<bool, LaneCorrupt> {
-        loop {
-            if !self.has_data(lane) {
-                return Ok(false);
+        match self.next_len(body, lane, &mut [])? {
+            None => return Ok(false),
+            Some(_) if self.begun.take().is_some() => *into = std::mem::take(&mut self.kept),
+            Some(len) => {
+                into.clear();
+                into.resize(len, 0);
+                self.read_record(body, lane, into)?;
             }
-            let available = self.tail_seen.since(self.head).words;
-            if available > self.bytes.words() {
-                return Err(LaneCorrupt);
-            }
-            let record = self.bytes.head(body, self.head, available).ok_or(LaneCorrupt)?;
-            let in_parts = record.continues || !self.begun.is_empty();
-            let target = if in_parts { &mut self.begun } else { &mut *into };
-            let start = if in_parts { target.len() } else { 0 };
-            target.resize(start + record.len, 0);
-            if !self.bytes.read(body, self.head, &mut target[start..]) {
-                return Err(LaneCorrupt);
-            }
-            self.head = self.head.after_record(record.words);
-            // SYNC: lane.room.
-            lane.head.store(self.head.to_bits(), Ordering::Release);
-            self.took = true;
-            crash_point("lane.read");
-            if record.continues {
-                continue;
-            }
-            if in_parts {
-                *into = std::mem::take(&mut self.begun);
-            }
-            return Ok(true);
         }
+        Ok(true)
+    }
+
+    /// As [`try_read`](Self::try_read), into `into`, which has to be long enough.
+    ///
+    /// # Errors
+    /// [`LaneCorrupt`].
+    pub fn read_into<T: ShmSafe>(
+        &mut self,
+        body: &Shared<T>,
+        lane: &Lane,
+        into: &mut [u8],
+    ) -> Result<(), LaneCorrupt> {
+        if self.begun.take().is_none() {
+            return self.read_record(body, lane, into);
+        }
+        if let Some(place) = into.get_mut(..self.kept.len()) {
+            place.copy_from_slice(&self.kept);
+            self.kept = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// How long the next message is, if there is a whole one. What has come of a long message is read meanwhile: into
+    /// `place` if it is long enough, and then the same must be given again, or else [`keep`](Self::keep) be called.
+    ///
+    /// # Errors
+    /// [`LaneCorrupt`].
+    #[inline]
+    pub fn next_len<T: ShmSafe>(
+        &mut self,
+        body: &Shared<T>,
+        lane: &Lane,
+        place: &mut [u8],
+    ) -> Result<Option<usize>, LaneCorrupt> {
+        if self.begun.is_some() {
+            return self.assemble(body, lane, place);
+        }
+        match self.record(body, lane)? {
+            Some(head) if head.continues => self.assemble(body, lane, place),
+            head => Ok(head.map(|head| head.len)),
+        }
+    }
+
+    /// What was read into a `place` that will not be given again.
+    pub fn keep(&mut self, place: &[u8]) {
+        if let Some(begun) = self.begun.filter(|begun| begun.read > self.kept.len()) {
+            self.kept = place.get(..begun.read).unwrap_or_default().to_vec();
+        }
+    }
+
+    /// Forgets what was begun: its end will never come.
+    pub fn forget(&mut self) {
+        self.begun = None;
+        self.kept = Vec::new();
+    }
+
+    /// Reads parts of a long message as they come.
+    #[inline(never)]
+    fn assemble<T: ShmSafe>(
+        &mut self,
+        body: &Shared<T>,
+        lane: &Lane,
+        place: &mut [u8],
+    ) -> Result<Option<usize>, LaneCorrupt> {
+        loop {
+            if let Some(begun) = self.begun.filter(|begun| begun.read == begun.total) {
+                return Ok(Some(begun.total));
+            }
+            let Some(head) = self.record(body, lane)? else { return Ok(None) };
+            match self.begun {
+                None if !head.continues => return Ok(Some(head.len)),
+                None => self.announced(body, lane, head.len)?,
+                Some(_) if head.continues && head.len == 0 => {
+                    self.read_record(body, lane, &mut [])?;
+                    self.forget();
+                }
+                Some(Begun { total, read }) => {
+                    let end = read + head.len;
+                    if end > total || head.continues == (end == total) {
+                        return Err(LaneCorrupt);
+                    }
+                    if self.kept.is_empty() && place.len() >= total {
+                        self.read_record(body, lane, &mut place[read..end])?;
+                    } else {
+                        let mut kept = std::mem::take(&mut self.kept);
+                        kept.resize(end, 0);
+                        self.read_record(body, lane, &mut kept[read..])?;
+                        self.kept = kept;
+                    }
+                    self.begun = Some(Begun { total, read: end });
+                }
+            }
+        }
+    }
+
+    /// Reads the announcement of a long message.
+    fn announced<T: ShmSafe>(
+        &mut self,
+        body: &Shared<T>,
+        lane: &Lane,
+        len: usize,
+    ) -> Result<(), LaneCorrupt> {
+        let mut total = [0; 8];
+        if len != total.len() {
+            return Err(LaneCorrupt);
+        }
+        self.read_record(body, lane, &mut total)?;
+        let total = usize::try_from(u64::from_le_bytes(total)).map_err(|_| LaneCorrupt)?;
+        if total == 0 {
+            return Err(LaneCorrupt);
+        }
+        self.begun = Some(Begun { total, read: 0 });
+        Ok(())
+    }
+
+    /// The record at the head, if there is one.
+    #[inline]
+    fn record<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> Result<Option<Head>, LaneCorrupt> {
+        if !self.has_data(lane) {
+            return Ok(None);
+        }
+        let available = self.tail_seen.since(self.head).words;
+        if available > self.bytes.words() {
+            return Err(LaneCorrupt);
+        }
+        self.bytes.head(body, self.head, available).map(Some).ok_or(LaneCorrupt)
+    }
+
+    /// Takes the record at the head, whose payload is as long as `into`.
+    #[inline]
+    fn read_record<T: ShmSafe>(
+        &mut self,
+        body: &Shared<T>,
+        lane: &Lane,
+        into: &mut [u8],
+    ) -> Result<(), LaneCorrupt> {
+        let words = record_words(into.len()).ok_or(LaneCorrupt)?;
+        if !self.bytes.read(body, self.head, into) {
+            return Err(LaneCorrupt);
+        }
+        self.head = self.head.after_record(words);
+        // SYNC: lane.room.
+        lane.head.store(self.head.to_bits(), Ordering::Release);
+        self.took = true;
+        crash_point("lane.read");
+        Ok(())
     }
 
     /// Wakes the writer, if it sleeps, when anything was read since the last call; whether that was so. A part of a
@@ -250,8 +455,9 @@ impl LaneReader {
         took
     }
 
+    /// Whether there is something to read that has not been looked at.
     #[inline]
-    fn has_data(&mut self, lane: &Lane) -> bool {
+    pub fn has_data(&mut self, lane: &Lane) -> bool {
         if self.tail_seen != self.head {
             return true;
         }
@@ -271,8 +477,19 @@ impl LaneReader {
 impl Lane {
     /// Wakes the reader, if it sleeps, after something was written.
     pub fn notify_data(&self) {
+        // SYNC: eventcount.dekker.
         fence(Ordering::SeqCst);
         self.data.notify_one();
+    }
+
+    /// What the reader sleeps on.
+    pub(crate) fn data(&self) -> &EventCount {
+        &self.data
+    }
+
+    /// What the writer sleeps on.
+    pub(crate) fn room(&self) -> &EventCount {
+        &self.room
     }
 }
 

@@ -87,7 +87,11 @@ pub mod cpu {
 
 /// As `procession_sync`'s module: nobody backs out.
 mod deadlock {
-    use crate::{Parameter, Segment};
+    use crate::{Parameter, Segment, ShownWait};
+
+    pub(crate) fn standing(_: &Segment, _: u64, _: &ShownWait) -> u64 {
+        0
+    }
 
     pub(crate) fn parameter(_: Option<bool>) -> Parameter {
         Parameter::default()
@@ -129,7 +133,7 @@ pub use latch::Latch;
 pub use lock::{Holder, Lock, LockError, LockGuard, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 pub use once::Once;
-pub use patience::{Nap, Patience};
+pub use patience::{Nap, Patience, Shown as ShownWait};
 pub use queue::Queue;
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{READERS, RwLock};

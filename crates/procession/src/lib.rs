@@ -21,7 +21,7 @@
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub use bytemuck;
-pub use procession_channel::{GetError, PutError, Queue, QueueFault, QueueOptions, codec};
+pub use channel::*;
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
     ParentProcess, Pool, PoolBuilder, PoolError, Process, ProcessBuilder, ProcessError, SpawnError,
@@ -32,6 +32,15 @@ pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
 };
 pub use sync::*;
+
+/// Messages between processes: queues for many, pipes for two; all of it is also at the root.
+pub mod channel {
+    pub use procession_channel::{
+        AckError, Connection, DeadLetter, GetError, JoinableQueue, JoinableQueueOptions, Lease, Leases,
+        Messages, PipeFault, PipeOptions, PutError, Queue, QueueFault, QueueOptions, Readiness, Receiver,
+        RecvError, SendError, Sender, Waitable, codec, duplex, pipe, readiness, wait,
+    };
+}
 
 /// What processes share to keep out of each other's way, to wait for each other, and to see each other's changes; all
 /// of it is also at the root.

@@ -77,6 +77,12 @@ impl Patience {
         self.shown.as_ref()
     }
 
+    /// Shows the wait no longer, until [`show`](Self::show) is called again: the thread does something else now, and may
+    /// wait for that.
+    pub fn hide(&mut self) {
+        self.shown = None;
+    }
+
     #[cold]
     fn begin_showing(&self, segment: &Segment) -> Option<ShownWait> {
         let me = Hold::of_this_thread(segment.registration().current_owner()?);
@@ -109,9 +115,7 @@ impl Patience {
         let now_ms = (now / 1_000_000) as u32;
         // Relaxed: a hint that spares work; a wrong value costs a question or a slice.
         let unasked_ms = now_ms.wrapping_sub(asked.load(Ordering::Relaxed));
-        self.unasked_ns = (self.unasked_ns + (u64::from(unasked_ms) * 1_000_000).min(CAP_NS)) / 2;
-        let cap = if self.unasked_ns < CROWD_NS { CROWD_CAP_NS } else { CAP_NS };
-        self.slice_ns = (self.slice_ns * 2).min(cap);
+        self.lengthen(unasked_ms);
         if unasked_ms < 1 {
             return Nap::Woken;
         }
@@ -122,11 +126,18 @@ impl Patience {
         }
         Nap::Ask { survey }
     }
+
+    /// The next slice, after one at whose end nobody had asked for so long.
+    fn lengthen(&mut self, unasked_ms: u32) {
+        self.unasked_ns = (self.unasked_ns + (u64::from(unasked_ms) * 1_000_000).min(CAP_NS)) / 2;
+        let cap = if self.unasked_ns < CROWD_NS { CROWD_CAP_NS } else { CAP_NS };
+        self.slice_ns = (self.slice_ns * 2).min(cap);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CAP_NS, Nap, Patience};
+    use super::{CAP_NS, CROWD_CAP_NS, Nap, Patience};
     use procession_sys::{Deadline, clock};
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
@@ -145,29 +156,17 @@ mod tests {
 
     #[test]
     fn slices_grow_beyond_the_cap_in_a_crowd_alone() {
-        let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
-        let mut alone = Patience::new(Deadline::NEVER);
-        let mut crowded = Patience { unasked_ns: 0, slice_ns: CAP_NS, ..Patience::new(Deadline::NEVER) };
-        for _ in 0..5 {
-            assert_eq!(alone.sleep(&word, 0, &asked), Nap::Ask { survey: false });
-        }
-        assert_eq!(alone.slice_ns, CAP_NS);
-        // The others ask all the time, until the crowded one is back.
-        let done = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while done.load(Ordering::Relaxed) == 0 {
-                    asked.store((clock::now_ns() / 1_000_000) as u32, Ordering::Relaxed);
-                }
-            });
-            let _ = crowded.sleep(&word, 0, &asked);
-            done.store(1, Ordering::Relaxed);
-        });
-        assert!(crowded.slice_ns > CAP_NS);
-        // They are gone: after one more long slice it is alone again.
-        asked.store(0, Ordering::Relaxed);
-        assert_eq!(crowded.sleep(&word, 0, &asked), Nap::Ask { survey: false });
-        assert_eq!(crowded.slice_ns, CAP_NS);
+        let mut patience = Patience::new(Deadline::NEVER);
+        let mut slices = |unasked_ms: u32| {
+            (0..12).for_each(|_| patience.lengthen(unasked_ms));
+            patience.slice_ns
+        };
+        assert_eq!(slices(100), CAP_NS);
+        assert_eq!(slices(50), CAP_NS);
+        assert_eq!(slices(1), CROWD_CAP_NS);
+        // The others are gone.
+        assert_eq!(slices(u32::MAX), CAP_NS);
+        assert_eq!(slices(0), CROWD_CAP_NS);
     }
 
     #[test]

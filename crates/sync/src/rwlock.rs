@@ -39,18 +39,20 @@
 //! Room for more than [`READERS`] readers at a time: further ones wait until one leaves. That a try succeeds while others
 //! come and go: a reader that finds a writer has its cell for an instant, and one that queued has `writer`.
 
+mod drain;
 mod guard;
 
 pub use guard::{ReadGuard, WriteGuard};
 
-use crate::keeper::{Keeper, unknowable, would_block};
+use self::drain::wake_writer;
+use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, Holder, LockError, OnOwnerDeath, holder, thread_tag};
+use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
-use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::time::Duration;
 
@@ -128,6 +130,7 @@ pub struct RwLockOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RwLockSettings {
     on_owner_death: Option<OnOwnerDeath>,
+    detect_deadlock: Option<bool>,
 }
 
 impl RwLockOptions {
@@ -135,6 +138,15 @@ impl RwLockOptions {
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
+        self
+    }
+
+    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is told
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
+    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    #[must_use]
+    pub fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.settings.detect_deadlock = Some(detect);
         self
     }
 }
@@ -147,7 +159,8 @@ impl Object for RwLock {
 
     fn shape(settings: &RwLockSettings) -> Shape {
         let policy = holder::policy_parameter(settings.on_owner_death);
-        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let detect = deadlock::parameter(settings.detect_deadlock);
+        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RwLockBody>() as u64;
         Shape { kind: Kind::RWLOCK, body_len, parameters, element: None, codec: 0 }
     }
@@ -176,7 +189,7 @@ impl RwLock {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] when a writer was killed and nobody has recovered the lock since;
-    /// [`LockError::Deadlock`] when this thread writes; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
+    /// [`LockError::Deadlock`] when this thread writes, and as [`RwLockOptions::detect_deadlock`] says; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
     /// it were tampered with; `Unregistered` in a forked child.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_>, LockError> {
@@ -204,7 +217,8 @@ impl RwLock {
     /// Waits until nobody else reads or writes; then writes. New readers are kept out meanwhile.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads.
+    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads: whoever wants to write what it has
+    /// read lets go of it first, and looks again.
     #[inline]
     pub fn write(&self) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(self.claim, Deadline::NEVER)
@@ -316,6 +330,7 @@ impl RwLock {
         let mut listened = None;
         let mut has_slept = false;
         loop {
+            patience.hide();
             let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
             crash_point("rwlock.queued");
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
@@ -336,6 +351,7 @@ impl RwLock {
             if self.bury_readers()? {
                 continue;
             }
+            patience.show(segment);
             match self.body.space.sleep(heard, &mut patience) {
                 Nap::TimedOut => return Err(LockError::TimedOut),
                 Nap::Ask { survey: true } if segment.is_orphaned() => {
@@ -472,85 +488,6 @@ impl RwLock {
             }
         }
     }
-
-    /// For the holder of `writer`: waits until every cell has been seen free.
-    fn drain(&self, deadline: Deadline) -> Result<(), LockError> {
-        // SYNC: rwlock.dekker.
-        fence(Ordering::SeqCst);
-        let mut patience = Patience::new(deadline);
-        self.cells_in_use().map(|index| &self.body.cells[index]).try_for_each(|cell| {
-            // SYNC: rwlock.read.
-            while cell.word.load(Ordering::Acquire) != 0 {
-                self.wait_for(cell, deadline, &mut patience)?;
-            }
-            Ok(())
-        })
-    }
-
-    #[cold]
-    fn wait_for(&self, cell: &Cell, deadline: Deadline, patience: &mut Patience) -> Result<(), LockError> {
-        let segment = self.body.segment();
-        let word = cell.word.load(Ordering::Acquire);
-        if word == 0 {
-            return Ok(());
-        }
-        if deadline.has_passed() {
-            return if self.bury_reader(cell)? { Ok(()) } else { Err(LockError::TimedOut) };
-        }
-        let announced = word | WAITERS;
-        if word != announced
-            && cell.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            return Ok(());
-        }
-        crash_point("rwlock.announced");
-        let nap = patience.sleep(futex::low_half(&cell.word), announced as u32, &self.body.asked);
-        if let Nap::Ask { survey } = nap {
-            if survey && segment.is_orphaned() {
-                return Err(LockError::Orphaned { lock: segment.display_name() });
-            }
-            // All of the dead at once: one slice for each would be long.
-            self.bury_readers()?;
-        }
-        Ok(())
-    }
-
-    /// Frees a cell if its owner is dead; whether it is free or changed now.
-    fn bury_reader(&self, cell: &Cell) -> Result<bool, LockError> {
-        let segment = self.body.segment();
-        let word = cell.word.load(Ordering::Acquire);
-        if word == 0 {
-            return Ok(true);
-        }
-        let dead = segment.registration().is_dead(OwnerId::from_bits(word));
-        if !dead.map_err(|error| unknowable(error, segment))? {
-            return Ok(false);
-        }
-        crash_point("rwlock.reader_found_dead");
-        // From the exact dead value. A failure means that another was quicker.
-        let buried = cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
-        if buried.is_ok() {
-            crash_point("rwlock.buried");
-            if word & WAITERS != 0 {
-                futex::wake_all(futex::low_half(&cell.word));
-            }
-        }
-        Ok(true)
-    }
-
-    /// Frees the cells of the dead; whether there was one.
-    fn bury_readers(&self) -> Result<bool, LockError> {
-        let mut any = false;
-        for index in self.cells_in_use() {
-            any |= self.bury_reader(&self.body.cells[index])?;
-        }
-        Ok(any)
-    }
-}
-
-#[cold]
-fn wake_writer(cell: &AtomicU64) {
-    futex::wake_all(futex::low_half(cell));
 }
 
 impl fmt::Debug for RwLock {

@@ -24,6 +24,7 @@ pub mod random;
 pub mod shm_file;
 pub mod start;
 mod thread;
+mod turn;
 
 pub use clock::Deadline;
 pub use crash::crash_point;
@@ -31,3 +32,4 @@ pub use exit::at_exit;
 pub use loose_fd::LooseFd;
 pub use mapping::{Lifeline, Mapping, ShmSafe};
 pub use thread::thread_id;
+pub use turn::{Turn, TurnGuard};

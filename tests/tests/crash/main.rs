@@ -10,11 +10,13 @@ mod barrier;
 mod condition;
 mod event;
 mod eventcount;
+mod joinable;
 mod lane;
 mod latch;
 mod lock;
 mod lock_recovery;
 mod once;
+mod pipe;
 mod plain;
 mod queue;
 mod registry;
@@ -52,11 +54,13 @@ fn every_label_in_the_sources_has_a_scene() {
         array::COVERED,
         condition::COVERED,
         eventcount::COVERED,
+        joinable::COVERED,
         lane::COVERED,
         latch::COVERED,
         lock::COVERED,
         lock_recovery::COVERED,
         once::COVERED,
+        pipe::COVERED,
         plain::COVERED,
         queue::COVERED,
         registry::COVERED,

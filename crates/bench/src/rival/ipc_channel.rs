@@ -2,9 +2,10 @@
 
 use crate::actor::Control;
 use crate::error::{Context, Result};
+use crate::ours::pipe::{MEBIBYTE, number};
 use crate::queue::{self, Kind, nothing_to_make};
 use crate::roles;
-use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
+use ipc_channel::ipc::{self, IpcBytesReceiver, IpcOneShotServer, IpcReceiver, IpcSender};
 use serde::Serialize;
 
 pub(crate) const IPC_CHANNEL: Kind = Kind {
@@ -31,6 +32,28 @@ pub(crate) fn consume(control: &mut Control) -> Result<()> {
     control.answer(&format!("ready {address}"))?;
     let (_, numbers) = server.accept().context("accept")?;
     queue::consume(control, || numbers.recv().context("recv"))
+}
+
+/// Each message is a mebibyte of bytes.
+pub(crate) const BYTES: Kind =
+    Kind { produce: "ipc-channel/produce-bytes", consume: "ipc-channel/consume-bytes", ..IPC_CHANNEL };
+
+pub(crate) fn produce_bytes(control: &mut Control, rest: &[String]) -> Result<()> {
+    let [address] = roles::rest(rest)?;
+    let (sender, receiver) = ipc::bytes_channel().context("channel")?;
+    connect::<IpcBytesReceiver>(address, receiver)?;
+    let mut bytes = vec![1; MEBIBYTE];
+    queue::produce(control, |message| {
+        bytes[..8].copy_from_slice(&message.to_le_bytes());
+        sender.send(&bytes).context("send")
+    })
+}
+
+pub(crate) fn consume_bytes(control: &mut Control) -> Result<()> {
+    let (server, address) = IpcOneShotServer::<IpcBytesReceiver>::new().context("one-shot server")?;
+    control.answer(&format!("ready {address}"))?;
+    let (_, bytes) = server.accept().context("accept")?;
+    queue::consume(control, || number(&bytes.recv().context("recv")?))
 }
 
 pub(crate) fn ping(control: &mut Control, rest: &[String]) -> Result<()> {

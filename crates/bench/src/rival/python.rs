@@ -2,7 +2,7 @@
 
 use crate::actor::Actor;
 use crate::case::{Plan, Side};
-use crate::error::Result;
+use crate::error::{Result, check};
 use crate::meeting::{self, Meets};
 use crate::pool::{self, Pool};
 use std::process::Command;
@@ -46,6 +46,17 @@ impl Meets for Python {
     fn meet(&mut self, count: u64) -> Result<Duration> {
         self.ask(&count.to_string()).map(|(took, _)| took)
     }
+}
+
+/// The demo `pipe` in Python: so many integers one way, then the sum back; ms.
+pub(crate) fn pipe<'a>(count: u64) -> Result<Side<'a>> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/pipe.py");
+    let mut python = Python::start(script, &[])?;
+    Ok(Box::new(move || {
+        let (took, sum) = python.ask(&count.to_string())?;
+        check("the sum of all integers", sum, count * (count - 1) / 2)?;
+        Ok(vec![took.as_secs_f64() * 1e3])
+    }))
 }
 
 /// Two processes that meet by `what`: `event` or `barrier`.

@@ -8,11 +8,13 @@
 mod barriers;
 mod conditions;
 mod gates;
+mod joinables;
 mod lanes;
 mod locks;
 mod memories;
 mod objects;
 mod other_locks;
+mod pipes;
 mod processes;
 mod queues;
 mod semaphores;
@@ -37,6 +39,7 @@ struct World {
     barriers: RefCell<HashMap<String, Rc<Barrier>>>,
     members: RefCell<HashMap<String, Member>>,
     queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
+    ends: pipes::Ends,
 }
 
 /// What follows after a command.
@@ -60,6 +63,7 @@ fn main() {
         barriers: RefCell::default(),
         members: RefCell::default(),
         queues: RefCell::default(),
+        ends: RefCell::default(),
     };
     say("ready");
     while session(&world) == Next::Release {
@@ -77,7 +81,8 @@ fn session(world: &World) -> Next {
             return Next::End;
         }
         let words: Vec<&str> = line.split_whitespace().collect();
-        let next = objects::follow(world, &words)
+        let next = pipes::follow(world, &words)
+            .or_else(|| objects::follow(world, &words))
             .or_else(|| other_locks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
             .or_else(|| memories::follow(&words))
@@ -87,6 +92,7 @@ fn session(world: &World) -> Next {
             .or_else(|| gates::follow(world, &words))
             .or_else(|| semaphores::follow(world, &words))
             .or_else(|| barriers::follow(world, &words))
+            .or_else(|| joinables::follow(&words))
             .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {

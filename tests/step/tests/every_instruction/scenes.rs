@@ -5,6 +5,7 @@ mod conditions;
 mod gates;
 mod locks;
 mod permits;
+mod pipes;
 mod queues;
 mod values;
 
@@ -20,6 +21,7 @@ pub(crate) fn all() -> impl Iterator<Item = Scene> {
         conditions::SCENES,
         values::SCENES,
         queues::SCENES,
+        pipes::SCENES,
     ];
     objects.into_iter().flatten().copied()
 }

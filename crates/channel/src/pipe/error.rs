@@ -1,0 +1,119 @@
+//! What can go wrong with a pipe.
+
+use crate::codec::{DecodeError, EncodeError};
+
+/// Why an end of a pipe cannot be used by whoever wanted to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipeFault {
+    /// This end was closed, by this handle or another of this end.
+    #[error("this end of the pipe is closed")]
+    Closed,
+    /// An end belongs to the first process that uses it, or was given to a child before. Both are this process if it has
+    /// two handles of one end.
+    #[error("this end of the pipe belongs to process {by}: process {here} cannot use it too")]
+    InUse {
+        /// The process that has the end; 0 if that is not known, or it has not started yet.
+        by: u32,
+        /// This process.
+        here: u32,
+    },
+    /// The end died with the process that carried it: the one that sent it, or the child that it was given to.
+    #[error("this end of the pipe was lost with process {pid}, which carried it")]
+    Lost {
+        /// The process that died; 0 if that is not known.
+        pid: u32,
+    },
+    /// This process was forked and has a copy of an end of its parent's.
+    #[error("this end of the pipe belongs to the process from which this one was forked")]
+    Inherited,
+    /// The registry of the pipe's namespace was removed: whether the peer lives cannot be found out.
+    #[error("the registry of the namespace of pipe {pipe} was removed or replaced while in use")]
+    RegistryChanged {
+        /// Name and namespace.
+        pipe: String,
+    },
+    /// The pipe's words or bytes say something impossible.
+    #[error("pipe {pipe} is corrupt: {what}")]
+    Corrupt {
+        /// Name and namespace.
+        pipe: String,
+        /// What is impossible.
+        what: &'static str,
+    },
+}
+
+/// Why a message was not sent; then the peer never sees any of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no room now (`try_send`).
+    #[error("the pipe is full")]
+    Full,
+    /// There was no room for all of it until the timeout (`send_timeout`).
+    #[error("the pipe was full until the timeout")]
+    TimedOut,
+    /// The peer has closed its end: nobody will read the message.
+    #[error("the other end of the pipe is closed")]
+    PeerClosed,
+    /// The peer died without closing its end.
+    #[error("process {pid} died, which had the other end of the pipe")]
+    PeerDied {
+        /// Its pid; 0 if it is not known any more, or the peer never started.
+        pid: u32,
+    },
+    /// It can only be sent in parts, by who waits (`try_send`).
+    #[error("a message of {len} bytes can be sent only by one who waits: at once go at most {most}")]
+    TooLarge {
+        /// How long the message is, in bytes.
+        len: usize,
+        /// How long a message of `try_send` may be.
+        most: usize,
+    },
+    /// The message cannot be turned into bytes.
+    #[error("the message cannot be encoded")]
+    Encode(#[from] EncodeError),
+    /// This end cannot be used here.
+    #[error(transparent)]
+    Fault(#[from] PipeFault),
+}
+
+/// Why no message was received.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// There is no message now (`try_recv`).
+    #[error("the pipe is empty")]
+    Empty,
+    /// There was no message until the timeout (`recv_timeout`).
+    #[error("the pipe was empty until the timeout")]
+    TimedOut,
+    /// The peer has closed its end, and everything that it sent has been received.
+    #[error("the other end of the pipe is closed, and everything was received")]
+    Eof,
+    /// The peer died without closing its end, and everything that it had sent has been received.
+    #[error("process {pid} died, which had the other end of the pipe; everything it had sent was received")]
+    PeerDied {
+        /// Its pid; 0 if it is not known any more, or the peer never started.
+        pid: u32,
+    },
+    /// The next message is longer than the buffer (`recv_bytes_into`); it is still to be received.
+    #[error("the next message has {needed} bytes, the buffer {len}")]
+    BufferTooShort {
+        /// How long the message is, in bytes.
+        needed: usize,
+        /// How long the buffer is, in bytes.
+        len: usize,
+    },
+    /// A message was received, but it is no `T`; here it is.
+    #[error("a message of {} bytes is not of the pipe's type", bytes.len())]
+    Decode {
+        /// The message, which is not in the pipe any more.
+        bytes: Vec<u8>,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// This end cannot be used here.
+    #[error(transparent)]
+    Fault(#[from] PipeFault),
+}

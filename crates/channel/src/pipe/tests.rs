@@ -1,0 +1,251 @@
+use super::{PipeFault, PipeOptions, RecvError, SendError};
+use procession_shm::Namespace;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_millis(20);
+
+fn options() -> PipeOptions {
+    PipeOptions::new().namespace(&Namespace::private())
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|n| (n * 7 + n / 251) as u8).collect()
+}
+
+#[test]
+fn messages_of_all_sizes_come_whole_and_in_order_through_a_small_ring() {
+    let (receiver, sender) = options().capacity(64).pipe::<()>().unwrap();
+    let sizes = [0, 1, 8, 9, 16, 17, 0, 48, 56, 57, 64, 100, 1000, 0, 65536, 3];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for size in sizes {
+                sender.send_bytes(&pattern(size)).unwrap();
+            }
+        });
+        for (n, size) in sizes.into_iter().enumerate() {
+            if n % 2 == 0 {
+                assert_eq!(receiver.recv_bytes().unwrap(), pattern(size));
+            } else {
+                let mut buffer = vec![0; size + n];
+                assert_eq!(receiver.recv_bytes_into(&mut buffer).unwrap(), size);
+                assert_eq!(buffer[..size], pattern(size));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_buffer_that_is_too_short_leaves_the_message_where_it_is() {
+    let (receiver, sender) = options().capacity(1024).pipe::<()>().unwrap();
+    for size in [100, 900] {
+        sender.send_bytes(&pattern(size)).unwrap();
+        let mut short = [0; 99];
+        for _ in 0..2 {
+            let refused = receiver.recv_bytes_into(&mut short);
+            assert!(matches!(refused, Err(RecvError::BufferTooShort { needed, len: 99 }) if needed == size));
+        }
+        assert!(receiver.poll(Duration::ZERO).unwrap());
+        let mut long = [0; 1000];
+        assert_eq!(receiver.recv_bytes_into(&mut long).unwrap(), size);
+        assert_eq!(long[..size], pattern(size));
+    }
+}
+
+#[test]
+fn a_message_that_timed_out_in_the_middle_is_never_received() {
+    let (receiver, sender) = options().capacity(256).pipe::<()>().unwrap();
+    assert!(matches!(sender.send_bytes_timeout(&pattern(5000), SOON), Err(SendError::TimedOut)));
+    let mut buffer = [0; 6000];
+    assert!(matches!(receiver.recv_bytes_into_timeout(&mut buffer, SOON), Err(RecvError::TimedOut)));
+    assert!(matches!(sender.send_bytes_timeout(&pattern(4000), SOON), Err(SendError::TimedOut)));
+    assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::Empty)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            sender.send_bytes(&pattern(3000)).unwrap();
+            sender.send_bytes(b"after").unwrap();
+        });
+        // Part of it goes into a buffer that is given once, and the rest elsewhere.
+        while matches!(
+            receiver.recv_bytes_into_timeout(&mut buffer[..3000], Duration::from_nanos(1)),
+            Err(RecvError::TimedOut)
+        ) {}
+        assert_eq!(buffer[..3000], pattern(3000));
+        assert_eq!(receiver.recv_bytes().unwrap(), b"after");
+    });
+    assert!(matches!(sender.send_bytes_timeout(&pattern(4000), SOON), Err(SendError::TimedOut)));
+    drop(sender);
+    assert!(receiver.poll(SOON).unwrap());
+    assert!(matches!(receiver.recv_bytes(), Err(RecvError::Eof)));
+}
+
+#[test]
+fn tries_say_full_empty_and_too_large_at_once() {
+    let (receiver, sender) = options().capacity(64).pipe::<()>().unwrap();
+    assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::Empty)));
+    assert!(matches!(sender.try_send_bytes(&[0; 57]), Err(SendError::TooLarge { len: 57, most: 56 })));
+    sender.try_send_bytes(&[1; 56]).unwrap();
+    assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::Full)));
+    assert!(matches!(sender.send_bytes_timeout(&[], SOON), Err(SendError::TimedOut)));
+    assert_eq!(receiver.try_recv_bytes().unwrap(), [1; 56]);
+    sender.try_send_bytes(&[]).unwrap();
+    assert_eq!(receiver.try_recv_bytes().unwrap(), []);
+}
+
+#[test]
+fn what_was_sent_before_the_end_was_closed_is_received_and_then_the_end() {
+    let (receiver, sender) = options().pipe::<u64>().unwrap();
+    (0..3).for_each(|n| sender.send(&n).unwrap());
+    sender.close();
+    sender.close();
+    assert!(matches!(sender.send(&3), Err(SendError::Fault(PipeFault::Closed))));
+    assert_eq!(receiver.iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
+    assert!(receiver.poll(Duration::ZERO).unwrap());
+    let (receiver, sender) = options().pipe::<u64>().unwrap();
+    drop(receiver);
+    assert!(matches!(sender.send(&1), Err(SendError::PeerClosed)));
+}
+
+#[test]
+fn both_ways_are_independent_and_close_together() {
+    let (one, two) = options().duplex::<String, u64>().unwrap();
+    one.send(&"hello".to_owned()).unwrap();
+    two.send(&7).unwrap();
+    assert_eq!((two.recv().unwrap().as_str(), one.recv().unwrap()), ("hello", 7));
+    two.send(&8).unwrap();
+    drop(two);
+    assert!(matches!(one.send(&String::new()), Err(SendError::PeerClosed)));
+    assert_eq!(one.recv().unwrap(), 8);
+    assert!(matches!(one.recv(), Err(RecvError::Eof)));
+}
+
+#[test]
+fn threads_take_turns_and_messages_stay_whole() {
+    let (receiver, sender) = options().capacity(256).pipe::<(u64, Vec<u8>)>().unwrap();
+    let mut got = std::thread::scope(|scope| {
+        for who in 0..4 {
+            let sender = &sender;
+            scope.spawn(move || {
+                for n in 0..200 {
+                    let number = who * 1000 + n;
+                    sender.send(&(number, vec![number as u8; (n * 3) as usize])).unwrap();
+                }
+            });
+        }
+        let readers: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| (0..400).map(|_| receiver.recv().unwrap()).collect::<Vec<_>>()))
+            .collect();
+        readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect::<Vec<_>>()
+    });
+    got.sort_unstable();
+    assert_eq!(got.len(), 800);
+    for (place, (number, bytes)) in got.iter().enumerate() {
+        assert_eq!(*number, (place as u64 / 200) * 1000 + place as u64 % 200);
+        assert_eq!(*bytes, vec![*number as u8; (number % 1000 * 3) as usize]);
+    }
+}
+
+#[test]
+fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper() {
+    let (receiver, sender) = options().capacity(64).pipe::<()>().unwrap();
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| receiver.recv_bytes());
+        while !sender.end.outgoing().data().has_waiters() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::Empty)));
+        assert!(matches!(receiver.recv_bytes_timeout(SOON), Err(RecvError::TimedOut)));
+        assert!(!receiver.poll(SOON).unwrap());
+        receiver.close();
+        assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Fault(PipeFault::Closed))));
+    });
+    let (_receiver, sender) = options().capacity(64).pipe::<()>().unwrap();
+    std::thread::scope(|scope| {
+        let sleeper = scope.spawn(|| sender.send_bytes(&[0; 1000]));
+        while !sender.end.outgoing().room().has_waiters() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::Full)));
+        sender.close();
+        assert!(matches!(sleeper.join().unwrap(), Err(SendError::Fault(PipeFault::Closed))));
+    });
+}
+
+#[test]
+fn two_handles_of_one_end_in_one_process_are_told_apart() {
+    let (receiver, sender) = options().pipe::<u64>().unwrap();
+    let mut bytes = Vec::new();
+    crate::codec::encode(&sender, &mut bytes).unwrap();
+    let arrived: super::Sender<u64> = crate::codec::decode(&bytes).unwrap();
+    arrived.send(&1).unwrap();
+    let here = std::process::id();
+    let refused = sender.send(&2);
+    assert!(
+        matches!(refused, Err(SendError::Fault(PipeFault::InUse { by, here: also })) if by == here && also == here)
+    );
+    drop(sender);
+    assert_eq!(receiver.recv().unwrap(), 1);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(crate::codec::encode(&arrived, &mut bytes).is_err(), "a used end stays");
+    drop(arrived);
+    assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
+    let wrong = crate::codec::decode::<super::Receiver<u64>>(&bytes);
+    assert!(wrong.unwrap_err().to_string().contains("another end of a pipe than a Receiver"));
+}
+
+#[test]
+fn what_is_no_message_of_the_type_comes_as_bytes() {
+    let (receiver, sender) = options().pipe::<String>().unwrap();
+    sender.send_bytes(&[200, 1, 2]).unwrap();
+    assert!(matches!(receiver.recv(), Err(RecvError::Decode { bytes, .. }) if bytes == [200, 1, 2]));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+}
+
+/// Any words and bytes in the segment end in messages or typed errors.
+#[test]
+fn hostile_rings_are_corrupt_and_nothing_worse() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let namespace = Namespace::private();
+    let mut corrupt = 0;
+    for round in 0..400 {
+        let (receiver, sender) =
+            PipeOptions::new().namespace(&namespace).capacity(256).pipe::<(u8, String)>().unwrap();
+        for n in 0..5 {
+            sender.try_send(&(n, "some text".to_owned())).unwrap();
+        }
+        for _ in 0..1 + next() % 3 {
+            let word = match next() % 5 {
+                0 => next(),
+                1 => next() % 64,
+                2 => (1 << 63) | (next() % 64),
+                3 => 1 << 63 | 8,
+                _ => u64::MAX,
+            };
+            let place = super::RING_OFFSET + (next() % 32) as usize * 8;
+            assert!(receiver.end.body.copy_in(place, &word.to_le_bytes()));
+        }
+        if round % 4 == 0 {
+            // `tail` is the first word, `head` the first of the next cache line.
+            assert!(receiver.end.body.copy_in((round / 4 % 2) * 64, &next().to_le_bytes()));
+        }
+        let mut buffer = [0; 300];
+        for n in 0..8 {
+            let outcome = match n % 3 {
+                0 => receiver.try_recv().map(|_| ()),
+                1 => receiver.try_recv_bytes_into(&mut buffer).map(|_| ()),
+                _ => receiver.poll(Duration::ZERO).map(|_| ()),
+            };
+            corrupt += u32::from(matches!(outcome, Err(RecvError::Fault(PipeFault::Corrupt { .. }))));
+            // Full, or corrupt.
+            drop(sender.try_send_bytes(&[1; 100]));
+        }
+    }
+    assert!(corrupt > 100, "{corrupt}");
+}

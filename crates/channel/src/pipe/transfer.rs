@@ -1,0 +1,274 @@
+//! Sending and receiving bytes through one end. The protocol is described in `pipe.rs`.
+
+use super::end::{End, Peer};
+use super::error::{PipeFault, RecvError, SendError};
+use crate::lane::{LaneCorrupt, LaneReader, LaneWriter};
+use procession_sync::{EventCount, Nap, Patience};
+use procession_sys::cpu::{self, Spin, fence_after_rmw};
+use procession_sys::{Deadline, Turn, TurnGuard};
+
+/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
+const SPIN_NS: u64 = 20_000;
+const SPIN_CAP: u32 = 4;
+/// How often it looks before it begins to count the time.
+const LOOKS: u32 = 40;
+
+/// Why waiting ended without a reason to look again.
+enum Blocked {
+    TimedOut,
+    Fault(PipeFault),
+}
+
+/// One thread's waits during one operation.
+struct Waiter<'a> {
+    end: &'a End,
+    bell: &'a EventCount,
+    deadline: Deadline,
+    patience: Option<Patience>,
+}
+
+impl<'a> Waiter<'a> {
+    #[inline]
+    fn new(end: &'a End, bell: &'a EventCount, deadline: Deadline) -> Self {
+        Self { end, bell, deadline, patience: None }
+    }
+
+    /// Returns when it is worth looking again.
+    #[cold]
+    fn wait<T>(
+        &mut self,
+        turn: &mut TurnGuard<'_, T>,
+        is_ready: impl Fn(&mut T) -> bool,
+    ) -> Result<(), Blocked> {
+        let end = self.end;
+        if end.is_closing() {
+            return Err(Blocked::Fault(PipeFault::Closed));
+        }
+        if self.deadline.has_passed() {
+            // Whoever waits again and again for less than a slice would otherwise never learn of a death.
+            end.ask_seldom().map_err(Blocked::Fault)?;
+            return if end.peer() == Peer::Open { Err(Blocked::TimedOut) } else { Ok(()) };
+        }
+        let is_ready = |turn: &mut T| is_ready(turn) || end.peer() != Peer::Open || end.is_closing();
+        // An answer that is on its way comes sooner than a clock can be read a few times.
+        let looks = if cpu::available() > 1 { LOOKS } else { 0 };
+        for _ in 0..looks {
+            if is_ready(turn) {
+                return Ok(());
+            }
+            std::hint::spin_loop();
+        }
+        let mut spin = Spin::for_ns(SPIN_NS);
+        loop {
+            if is_ready(turn) {
+                return Ok(());
+            }
+            if !spin.pause(SPIN_CAP) {
+                break;
+            }
+        }
+        turn.rest(true);
+        let outcome = self.sleep(&mut || is_ready(turn));
+        turn.rest(false);
+        outcome
+    }
+
+    fn sleep(&mut self, is_ready: &mut dyn FnMut() -> bool) -> Result<(), Blocked> {
+        let listened = self.bell.listen();
+        if is_ready() {
+            return Ok(());
+        }
+        let deadline = self.deadline;
+        let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
+        let nap = self.bell.sleep(listened, patience);
+        if nap != Nap::Changed {
+            self.bell.arrive();
+        }
+        if let Nap::Ask { .. } = nap {
+            self.end.ask_about_peer().map_err(Blocked::Fault)?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends one message; all of it or nothing.
+#[inline]
+pub(super) fn send(
+    end: &End,
+    writer: &Turn<LaneWriter>,
+    message: &[u8],
+    deadline: Deadline,
+) -> Result<(), SendError> {
+    end.claim()?;
+    let mut turn = writer.lock_until(deadline).ok_or(SendError::TimedOut)?;
+    let sent = write(end, &mut turn, message, deadline);
+    drop(turn);
+    // SYNC: eventcount.dekker. The end of the turn was a read-modify-write.
+    fence_after_rmw();
+    end.outgoing().data().notify_one();
+    sent
+}
+
+#[inline]
+fn write(
+    end: &End,
+    turn: &mut TurnGuard<'_, LaneWriter>,
+    message: &[u8],
+    deadline: Deadline,
+) -> Result<(), SendError> {
+    // After the beginning of the turn: whoever closes the end waits for the turn, and nothing is written after that.
+    if end.is_closing() {
+        return Err(PipeFault::Closed.into());
+    }
+    must_be_open(end)?;
+    if message.len() <= turn.part() && turn.try_write(&end.body, end.outgoing(), message) {
+        return Ok(());
+    }
+    if deadline == Deadline::PASSED {
+        return write_at_once(end, turn, message);
+    }
+    let sent = write_waiting(end, turn, message, deadline);
+    if sent.is_err() {
+        turn.abandon();
+    }
+    sent
+}
+
+#[inline]
+fn must_be_open(end: &End) -> Result<(), SendError> {
+    match end.peer() {
+        Peer::Open => Ok(()),
+        Peer::Closed => Err(SendError::PeerClosed),
+        Peer::Died { pid } => Err(SendError::PeerDied { pid }),
+    }
+}
+
+#[cold]
+fn write_at_once(end: &End, turn: &mut TurnGuard<'_, LaneWriter>, message: &[u8]) -> Result<(), SendError> {
+    if message.len() > turn.most() {
+        return Err(SendError::TooLarge { len: message.len(), most: turn.most() });
+    }
+    if turn.try_write(&end.body, end.outgoing(), message) {
+        return Ok(());
+    }
+    // It would be full for ever if nobody ever asked.
+    end.ask_seldom()?;
+    must_be_open(end)?;
+    Err(if turn.is_corrupt() { end.corrupt(IMPOSSIBLE).into() } else { SendError::TimedOut })
+}
+
+fn write_waiting(
+    end: &End,
+    turn: &mut TurnGuard<'_, LaneWriter>,
+    message: &[u8],
+    deadline: Deadline,
+) -> Result<(), SendError> {
+    let lane = end.outgoing();
+    let mut waiter = Waiter::new(end, lane.room(), deadline);
+    while !turn.write_some(&end.body, lane, message) {
+        if turn.is_corrupt() {
+            return Err(end.corrupt(IMPOSSIBLE).into());
+        }
+        // The reader may sleep, and has to make room.
+        lane.notify_data();
+        waiter.wait(turn, |writer| writer.has_room_for(lane, message.len())).map_err(
+            |blocked| match blocked {
+                Blocked::TimedOut => SendError::TimedOut,
+                Blocked::Fault(fault) => SendError::Fault(fault),
+            },
+        )?;
+        must_be_open(end)?;
+    }
+    Ok(())
+}
+
+const IMPOSSIBLE: &str = "more in the ring than it can hold";
+
+/// What is to be done with a message that is there.
+pub(super) trait Taker {
+    type Taken;
+    /// Where parts of a long message may go at once.
+    fn place(&mut self) -> &mut [u8] {
+        &mut []
+    }
+    /// The next message has `len` bytes; `reader` has it.
+    fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<Self::Taken, RecvError>;
+}
+
+/// Receives one message, or looks at it.
+#[inline]
+pub(super) fn receive<K: Taker>(
+    end: &End,
+    reader: &Turn<LaneReader>,
+    taker: &mut K,
+    deadline: Deadline,
+) -> Result<K::Taken, RecvError> {
+    end.claim()?;
+    let mut turn = reader.lock_until(deadline).ok_or(RecvError::TimedOut)?;
+    let taken = read(end, &mut turn, taker, deadline);
+    turn.keep(taker.place());
+    drop(turn);
+    // SYNC: eventcount.dekker. The end of the turn was a read-modify-write.
+    fence_after_rmw();
+    end.incoming().room().notify_one();
+    taken
+}
+
+#[inline]
+fn read<K: Taker>(
+    end: &End,
+    turn: &mut TurnGuard<'_, LaneReader>,
+    taker: &mut K,
+    deadline: Deadline,
+) -> Result<K::Taken, RecvError> {
+    if let Some(len) = next_len(end, turn, taker)? {
+        return taker.take(end, turn, len);
+    }
+    read_waiting(end, turn, taker, deadline)
+}
+
+#[inline]
+fn next_len<K: Taker>(end: &End, reader: &mut LaneReader, taker: &mut K) -> Result<Option<usize>, RecvError> {
+    reader.next_len(&end.body, end.incoming(), taker.place()).map_err(|error| corrupt(end, error))
+}
+
+#[cold]
+pub(super) fn corrupt(end: &End, _: LaneCorrupt) -> RecvError {
+    end.corrupt("a message that cannot lie in the ring").into()
+}
+
+#[inline(never)]
+fn read_waiting<K: Taker>(
+    end: &End,
+    turn: &mut TurnGuard<'_, LaneReader>,
+    taker: &mut K,
+    deadline: Deadline,
+) -> Result<K::Taken, RecvError> {
+    let lane = end.incoming();
+    let mut waiter = Waiter::new(end, lane.data(), deadline);
+    loop {
+        // Before the ring: what the peer sent before it closed or died is seen by whoever sees that.
+        let peer = end.peer();
+        if let Some(len) = next_len(end, turn, taker)? {
+            return taker.take(end, turn, len);
+        }
+        match peer {
+            Peer::Open => {}
+            // What was begun will never end; there is nobody who could go on with it.
+            Peer::Closed => {
+                turn.forget();
+                return Err(RecvError::Eof);
+            }
+            Peer::Died { pid } => {
+                turn.forget();
+                return Err(RecvError::PeerDied { pid });
+            }
+        }
+        // Parts of a long message were read: the writer may sleep for their room.
+        turn.give_room(lane);
+        waiter.wait(turn, |reader| reader.has_data(lane)).map_err(|blocked| match blocked {
+            Blocked::TimedOut => RecvError::TimedOut,
+            Blocked::Fault(fault) => RecvError::Fault(fault),
+        })?;
+    }
+}

@@ -1,0 +1,147 @@
+//! A mutex for the threads of one process, whose waiters have deadlines.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | 0 | free |
+//! | 1 | taken |
+//! | 2 | taken, and somebody may sleep on the word |
+//!
+//! It is private memory: a process takes its threads with it when it dies. In a forked child a taken turn stays
+//! taken for ever, so whoever keeps one asks first whether it is its own.
+#![expect(unsafe_code, reason = "whose turn it is has the value to itself")]
+
+use crate::{Deadline, futex};
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+const WANTED: u32 = 2;
+/// How long one who only tries waits for a holder that is in the middle of something short.
+const TRY_PATIENCE: Duration = Duration::from_millis(20);
+
+/// A value that the threads of this process use in turns.
+#[derive(Debug)]
+pub struct Turn<T> {
+    word: AtomicU32,
+    /// Whether the holder waits for something that may never come.
+    resting: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: `lock_until` gives the value to one thread at a time, which is all that `T: Send` asks for.
+unsafe impl<T: Send> Sync for Turn<T> {}
+
+/// Somebody's turn; dropping it is a read-modify-write, and so on x86-64 a full fence.
+#[derive(Debug)]
+#[must_use = "dropping it ends the turn at once"]
+pub struct TurnGuard<'a, T>(&'a Turn<T>);
+
+impl<T> Turn<T> {
+    /// Nobody's turn yet.
+    pub const fn new(value: T) -> Self {
+        Self { word: AtomicU32::new(FREE), resting: AtomicBool::new(false), value: UnsafeCell::new(value) }
+    }
+
+    /// Waits for a turn until `deadline`. With [`Deadline::PASSED`] it gives up at once if the holder
+    /// [rests](TurnGuard::rest), and otherwise waits for the moment that the holder needs.
+    #[inline]
+    pub fn lock_until(&self, deadline: Deadline) -> Option<TurnGuard<'_, T>> {
+        if self.take() || self.wait(deadline) { Some(TurnGuard(self)) } else { None }
+    }
+
+    #[inline]
+    fn take(&self) -> bool {
+        self.word.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn wait(&self, deadline: Deadline) -> bool {
+        if deadline == Deadline::PASSED {
+            let patience = Deadline::after(TRY_PATIENCE);
+            while !self.resting.load(Ordering::Acquire) && !patience.has_passed() {
+                if self.take() {
+                    return true;
+                }
+                std::thread::yield_now();
+            }
+            return false;
+        }
+        while self.word.swap(WANTED, Ordering::Acquire) != FREE {
+            if futex::wait(&self.word, WANTED, deadline) == futex::Waited::TimedOut {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl<T> TurnGuard<'_, T> {
+    /// Says whether the holder is about to wait for something that may never come.
+    pub fn rest(&self, rests: bool) {
+        self.0.resting.store(rests, Ordering::Release);
+    }
+}
+
+impl<T> Deref for TurnGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: while the guard lives no other is made, and it gives out references as it is borrowed itself.
+        unsafe { &*self.0.value.get() }
+    }
+}
+
+impl<T> DerefMut for TurnGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above.
+        unsafe { &mut *self.0.value.get() }
+    }
+}
+
+impl<T> Drop for TurnGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.word.swap(FREE, Ordering::Release) == WANTED {
+            futex::wake(&self.0.word, 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Turn;
+    use crate::Deadline;
+    use std::time::Duration;
+
+    #[test]
+    fn threads_take_turns() {
+        let turn = Turn::new(0_u64);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        *turn.lock_until(Deadline::NEVER).unwrap() += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*turn.lock_until(Deadline::PASSED).unwrap(), 40_000);
+    }
+
+    #[test]
+    fn a_waiter_gives_up_at_its_deadline_and_one_who_tries_does_not_wait_for_one_who_rests() {
+        let turn = Turn::new(());
+        let guard = turn.lock_until(Deadline::NEVER).unwrap();
+        guard.rest(true);
+        assert!(turn.lock_until(Deadline::PASSED).is_none());
+        assert!(turn.lock_until(Deadline::after(Duration::from_millis(2))).is_none());
+        guard.rest(false);
+        drop(guard);
+        assert!(turn.lock_until(Deadline::PASSED).is_some());
+    }
+}

@@ -1,0 +1,182 @@
+//! Pipe: a message is received whole or not at all, and then the other side is told of the death, or of the end.
+
+use crate::run::Scene;
+use crate::stage::{Stage, stepped};
+use procession_channel::{PipeOptions, Receiver, RecvError, SendError, Sender, codec};
+
+pub(super) const SCENES: &[Scene] = &[
+    Scene { name: "pipe/send", whole: 2, play: send },
+    Scene { name: "pipe/send/sleeper", whole: 2, play: send_with_sleeper },
+    Scene { name: "pipe/send-parts/sleeper", whole: 1, play: send_parts },
+    Scene { name: "pipe/recv", whole: 1, play: recv },
+    Scene { name: "pipe/recv/sleeper", whole: 1, play: recv_with_sleeper },
+    Scene { name: "pipe/recv-empty", whole: 1, play: recv_when_empty },
+    Scene { name: "pipe/close/sleeper", whole: 1, play: close },
+];
+
+/// A number, and bytes that are all equal to it.
+type Message = (u8, Vec<u8>);
+
+fn pipe() -> (Receiver<Message>, Sender<Message>) {
+    PipeOptions::new().capacity(64).pipe().unwrap()
+}
+
+fn message(n: u8) -> Message {
+    (n, vec![n; 13])
+}
+
+/// The end as another process gets it, from the message that it was sent in.
+fn arrived<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> impl Fn() -> E + use<E> {
+    let mut bytes = Vec::new();
+    codec::encode(end, &mut bytes).unwrap();
+    move || codec::decode(&bytes).unwrap()
+}
+
+/// The number of the next message, which must be whole; `None` when the writer is dead.
+fn next(receiver: &Receiver<Message>) -> Option<u8> {
+    match receiver.recv() {
+        Ok(found) => {
+            assert!(found.1.iter().all(|&byte| byte == found.0), "torn");
+            Some(found.0)
+        }
+        Err(RecvError::PeerDied { .. }) => None,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+/// What came, until the writer was found dead.
+fn all(receiver: &Receiver<Message>) -> u32 {
+    let mut count = 0;
+    while let Some(n) = next(receiver) {
+        count += 1;
+        assert_eq!(u32::from(n), count);
+    }
+    assert!(matches!(receiver.recv(), Err(RecvError::PeerDied { .. })));
+    count
+}
+
+/// Progress: how many messages came.
+fn send(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let end = arrived(&sender);
+    stage.victim(|| {
+        let sender = end();
+        stepped(|| {
+            sender.send(&message(1)).unwrap();
+            sender.send(&message(2)).unwrap();
+        });
+    });
+    stage.kill(|_| ());
+    all(&receiver)
+}
+
+/// Progress: how many messages came to the sleeper.
+fn send_with_sleeper(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
+    stage.victim(|| {
+        let sender = to_write();
+        stepped(|| {
+            sender.send(&message(1)).unwrap();
+            sender.send(&message(2)).unwrap();
+        });
+    });
+    stage.sleeper(|| all(&to_read()) as u8);
+    stage.kill(|_| ());
+    stage.ends().into()
+}
+
+/// Progress: 1 when the whole message, longer than the pipe, came to the sleeper.
+fn send_parts(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
+    stage.victim(|| {
+        let sender = to_write();
+        stepped(|| sender.send(&(1, vec![1; 100])).unwrap());
+    });
+    stage.sleeper(|| all(&to_read()) as u8);
+    stage.kill(|_| ());
+    stage.ends().into()
+}
+
+/// The reader is dead, and the writer is told at its next wait at the latest. Progress: 1 when there was room for
+/// another message.
+fn is_full_and_told(sender: &Sender<Message>) -> u32 {
+    let mut sent = 0;
+    loop {
+        match sender.send(&message(1)) {
+            Ok(()) => sent += 1,
+            Err(SendError::PeerDied { .. }) => return sent,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// Progress: 1 when the message was taken.
+fn recv(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let end = arrived(&receiver);
+    sender.send(&message(1)).unwrap();
+    sender.send(&message(2)).unwrap();
+    stage.victim(|| {
+        let receiver = end();
+        stepped(|| receiver.recv().unwrap());
+    });
+    stage.kill(|_| ());
+    is_full_and_told(&sender)
+}
+
+/// Progress: 1 when the sleeper found room.
+fn recv_with_sleeper(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
+    stage.sleeper(|| {
+        let sender = to_write();
+        is_full_and_told(&sender) as u8
+    });
+    stage.victim(|| {
+        let receiver = to_read();
+        stepped(|| receiver.recv().unwrap());
+    });
+    stage.kill(|_| ());
+    // Two were there before.
+    u32::from(stage.ends()) - 2
+}
+
+/// Progress: 1 when the message was taken.
+fn recv_when_empty(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let end = arrived(&receiver);
+    stage.victim(|| {
+        let receiver = end();
+        stepped(|| receiver.recv().unwrap());
+    });
+    let mut sent = 0;
+    stage.kill(|_| {
+        sender.send(&message(1)).unwrap();
+        sent = 1;
+    });
+    is_full_and_told(&sender) + sent - 2
+}
+
+/// Progress: 1 when it is closed, and not dead.
+fn close(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
+    stage.victim(|| {
+        let sender = to_write();
+        sender.send(&message(1)).unwrap();
+        stepped(|| sender.close());
+    });
+    stage.sleeper(|| {
+        let receiver = to_read();
+        assert_eq!(next(&receiver), Some(1));
+        match receiver.recv() {
+            Err(RecvError::Eof) => 1,
+            Err(RecvError::PeerDied { .. }) => 0,
+            other => panic!("{other:?}"),
+        }
+    });
+    stage.kill(|_| ());
+    stage.ends().into()
+}
