@@ -1,92 +1,155 @@
-//! Makes the mutants: copies of the protocols with one line made wrong, which the models must find out.
+//! Takes the protocols from `crates/sync` and `crates/channel`, scaled down, and makes the mutants: copies with one line
+//! made wrong, which the models must find out.
 
-use std::path::Path;
+mod mutants;
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// One mistake: the file in `crates/sync/src`, the mutant's name, what stands there, and what is put in its place.
-struct Mutant {
+/// A file that is compiled here too, and what there is less of in a model: each word costs time in every interleaving.
+struct Protocol {
     file: &'static str,
-    name: &'static str,
-    from: &'static str,
-    to: &'static str,
+    scaled: &'static [(&'static str, &'static str)],
 }
 
-const MUTANTS: &[Mutant] = &[
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_drops_the_waiters",
-        from: "let mut freed = word & (WAITERS | WOKEN | STARVED);",
-        to: "let mut freed = word & (WOKEN | STARVED);",
+const fn whole(file: &'static str) -> Protocol {
+    Protocol { file, scaled: &[] }
+}
+
+const PROTOCOLS: &[Protocol] = &[
+    whole("sync/src/lock_word.rs"),
+    whole("sync/src/eventcount.rs"),
+    whole("sync/src/fault.rs"),
+    whole("sync/src/keeper.rs"),
+    whole("sync/src/holder.rs"),
+    whole("sync/src/lock.rs"),
+    whole("sync/src/rlock.rs"),
+    Protocol {
+        file: "sync/src/rwlock.rs",
+        scaled: &[
+            ("pub const READERS: usize = 128;", "pub const READERS: usize = 2;"),
+            ("[AtomicU64; READERS / 64]", "[AtomicU64; 1]"),
+        ],
     },
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_releases_relaxed",
-        from: "self.word.compare_exchange(me.0, 0, Ordering::Release, Ordering::Relaxed)",
-        to: "self.word.compare_exchange(me.0, 0, Ordering::Relaxed, Ordering::Relaxed)",
+    // The low half of a word of loom's is no atomic of its own.
+    Protocol {
+        file: "sync/src/gate.rs",
+        scaled: &[("-> (&AtomicU32, u32)", "-> (crate::kernel::LowHalf<'_>, u32)")],
     },
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_acquires_relaxed",
-        from: "self.word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed)",
-        to: "self.word.compare_exchange(0, me.0, Ordering::Relaxed, Ordering::Relaxed)",
+    Protocol {
+        file: "sync/src/event.rs",
+        scaled: &[("-> (&AtomicU32, u32)", "-> (crate::kernel::LowHalf<'_>, u32)")],
     },
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_buries_the_wrong_owner",
-        from: "if self.lock.word.compare_exchange(word, freed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {",
-        to: "if self.lock.word.swap(freed, Ordering::AcqRel) != 1 {",
+    whole("sync/src/latch.rs"),
+    whole("sync/src/permit_cells.rs"),
+    whole("sync/src/semaphore.rs"),
+    whole("sync/src/once.rs"),
+    Protocol {
+        file: "sync/src/condition.rs",
+        scaled: &[("const CELLS: usize = 64;", "const CELLS: usize = 2;")],
     },
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_keeps_a_wake_to_itself",
-        from: "if word & OWNED == 0 && word & WAITERS != 0 {\n            self.lock.wake_one(word);",
-        to: "if false {\n            self.lock.wake_one(word);",
+    Protocol {
+        file: "sync/src/barrier.rs",
+        scaled: &[("pub(super) const SPARE: usize = 64;", "pub(super) const SPARE: usize = 1;")],
     },
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_quiets_a_sleeper",
-        from: "Ok(_) if hints != WOKEN => drop(futex::wake_all(futex::low_half(&self.word))),",
-        to: "",
-    },
-    Mutant {
-        file: "lock_word.rs",
-        name: "lock_word_that_leaves_a_wake_on_its_way",
-        from: "Err(now) if now & WOKEN != 0 => {",
-        to: "Err(now) if false => {",
-    },
-    Mutant {
-        file: "eventcount.rs",
-        name: "eventcount_that_quiets_a_sleeper",
-        from: "                futex::wake_all(&self.word);\n            }\n        }\n        crash_point(\"eventcount.woke\");",
-        to: "            }\n        }\n        crash_point(\"eventcount.woke\");",
-    },
-    Mutant {
-        file: "eventcount.rs",
-        name: "eventcount_without_a_fence",
-        from: "        // SYNC: eventcount.dekker.\n        fence(Ordering::SeqCst);",
-        to: "",
-    },
-    Mutant {
-        file: "eventcount.rs",
-        name: "eventcount_that_drops_a_waiter",
-        from: "let before = self.word.fetch_or(WAITERS, Ordering::Relaxed);",
-        to: "let before = self.word.load(Ordering::Relaxed);",
-    },
+    whole("sync/src/integer.rs"),
+    whole("sync/src/cells.rs"),
+    Protocol { file: "sync/src/value.rs", scaled: &[("const TRIES: u32 = 64;", "const TRIES: u32 = 2;")] },
+    Protocol { file: "sync/src/array.rs", scaled: &[("const TRIES: u32 = 64;", "const TRIES: u32 = 2;")] },
+    whole("channel/src/ring.rs"),
+    whole("channel/src/codec.rs"),
+    whole("channel/src/lane.rs"),
+    whole("channel/src/queue.rs"),
 ];
 
 fn main() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sync/src");
-    let made = env::var("OUT_DIR").expect("cargo says where");
     println!("cargo::rerun-if-changed=build.rs");
-    for mutant in MUTANTS {
-        let path = sources.join(mutant.file);
-        println!("cargo::rerun-if-changed={}", path.display());
-        let text = fs::read_to_string(&path).expect("the protocol can be read");
-        let places = text.matches(mutant.from).count();
-        assert!(places == 1, "{}: {places} places for the mistake of {}", mutant.file, mutant.name);
-        // An included file has no documentation of its own.
-        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("//!")).collect();
-        let text = text.join("\n").replace(mutant.from, mutant.to);
-        fs::write(Path::new(&made).join(format!("{}.rs", mutant.name)), text).expect("it can be written");
+    println!("cargo::rerun-if-changed=mutants.rs");
+    let made = PathBuf::from(env::var("OUT_DIR").expect("cargo says where"));
+    let protocols: Vec<(&str, String)> =
+        PROTOCOLS.iter().map(|protocol| (protocol.name(), protocol.text())).collect();
+    let mut modules = String::new();
+    for (name, text) in &protocols {
+        write!(modules, "pub mod {name} {{\n{text}\n}}\n").expect("a string has room");
     }
+    fs::write(made.join("protocols.rs"), modules).expect("it can be written");
+
+    let mut modules = String::new();
+    for mutant in mutants::MUTANTS {
+        write!(modules, "pub mod {} {{\n{}\n}}\n", mutant.name, mutant.text(&protocols))
+            .expect("a string has room");
+    }
+    fs::write(made.join("mutants.rs"), modules).expect("it can be written");
+}
+
+impl Protocol {
+    fn name(&self) -> &'static str {
+        Path::new(self.file).file_stem().and_then(|stem| stem.to_str()).expect("a file with a name")
+    }
+
+    /// The file with its sub-modules inside.
+    fn text(&self) -> String {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut text = read(&crates.join(self.file));
+        for (from, to) in self.scaled {
+            text = replace_once(&text, from, to, self.file);
+        }
+        text
+    }
+}
+
+impl mutants::Mutant {
+    /// The protocol with the mistake, copies of those that are to use it, and all the others as they are.
+    fn text(&self, protocols: &[(&str, String)]) -> String {
+        let mut text = String::new();
+        for (name, right) in protocols {
+            if *name != self.protocol && !self.used_by.contains(name) {
+                writeln!(text, "pub use crate::{name};").expect("a string has room");
+                continue;
+            }
+            let mut copy = right.clone();
+            if *name == self.protocol {
+                copy = replace_once(&copy, self.from, self.to, self.name);
+            }
+            for other in std::iter::once(&self.protocol).chain(self.used_by) {
+                for end in ["::", ";"] {
+                    let copied = format!("crate::mutants::{}::{other}{end}", self.name);
+                    copy = copy.replace(&format!("crate::{other}{end}"), &copied);
+                }
+            }
+            write!(text, "pub mod {name} {{\n{copy}\n}}\n").expect("a string has room");
+        }
+        text
+    }
+}
+
+fn replace_once(text: &str, from: &str, to: &str, what: &str) -> String {
+    let places = text.matches(from).count();
+    assert!(places == 1, "{what}: {places} places for {from}");
+    text.replace(from, to)
+}
+
+/// A file without its tests and its own documentation, and with its sub-modules inside.
+fn read(path: &Path) -> String {
+    println!("cargo::rerun-if-changed={}", path.display());
+    let text = fs::read_to_string(path).expect("the protocol can be read");
+    let mut kept = String::new();
+    let mut lines = text.lines().filter(|line| !line.starts_with("//!")).peekable();
+    while let Some(line) = lines.next() {
+        let next = lines.peek().copied().unwrap_or_default();
+        if line == "#[cfg(test)]" && next == "mod tests;" {
+            lines.next();
+        } else if line == "#[cfg(test)]" && next == "mod tests {" {
+            lines.find(|line| *line == "}");
+        } else if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+            let inner = read(&path.with_extension("").join(format!("{name}.rs")));
+            write!(kept, "mod {name} {{\n{inner}\n}}\n").expect("a string has room");
+        } else {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    // To the explorer, std's is nothing that lets others go on.
+    kept.replace("std::thread::yield_now", "loom::thread::yield_now")
 }

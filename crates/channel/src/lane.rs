@@ -24,10 +24,10 @@
 use crate::ring::{Bytes, Head, Mark, record_words};
 use procession_shm::Shared;
 use procession_sync::{EventCount, Nap, Patience};
+use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, ShmSafe, crash_point, shm_struct};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 const SPIN_NS: u64 = 20_000;
 const SPIN_CAP: u32 = 16;

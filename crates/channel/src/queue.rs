@@ -42,6 +42,7 @@ use error::Blocked;
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
 use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared, Unknowable};
 use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point, shm_struct};
 use serde::Serialize;
@@ -49,7 +50,6 @@ use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use waiter::Waiter;
 

@@ -4,6 +4,7 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use loom::sync::{Condvar, Mutex};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
 loom::lazy_static! {
     static ref KERNEL: Kernel = Kernel { state: Mutex::new(State::default()), changed: Condvar::new() };
@@ -51,6 +52,11 @@ impl Deadline {
     /// No limit.
     pub const NEVER: Self = Self(2);
 
+    /// Over at some time, however long it is.
+    pub fn after(_: Duration) -> Self {
+        Self::SOME_TIME
+    }
+
     /// Whether it is over.
     pub fn has_passed(self) -> bool {
         self == Self::PASSED || (self == Self::SOME_TIME && lock().expired)
@@ -67,9 +73,14 @@ pub fn expire() {
     KERNEL.changed.notify_all();
 }
 
+/// How many sleep now.
+pub fn asleep() -> usize {
+    lock().asleep.len()
+}
+
 /// Whether the process in this slot is dead.
 pub fn is_dead(slot: u32) -> bool {
-    lock().dead.contains(&slot)
+    !std::thread::panicking() && lock().dead.contains(&slot)
 }
 
 /// Runs `act` as the process in `slot`, which dies when it comes to the crash point `label`: from there on it does
@@ -92,7 +103,7 @@ struct Killed;
 
 /// As `procession_sys::crash_point`.
 pub fn crash_point(label: &'static str) {
-    if DOOMED.with(Cell::get) == Some(label) {
+    if !std::thread::panicking() && DOOMED.with(Cell::get) == Some(label) {
         resume_unwind(Box::new(Killed));
     }
 }
@@ -168,6 +179,9 @@ pub fn wait(word: impl Word, expected: u32, deadline: Deadline) -> Waited {
 
 /// As `procession_sys::futex::wake`.
 pub fn wake(word: impl Word, count: u32) -> u32 {
+    if std::thread::panicking() {
+        return 1;
+    }
     let mut state = lock();
     let before = state.asleep.len();
     let mut left = count;

@@ -1,32 +1,40 @@
-//! The word protocols of `procession-sync`, compiled from their own files against loom's atomics and a modelled kernel.
+//! The word protocols of `procession-sync` and `procession-channel`, compiled from their own files against loom's atomics
+//! and a modelled kernel.
 //!
 //! loom runs a model through every interleaving and every order of loads that the memory model allows (up to a bound on
 //! preemptions). This crate stands in for `procession-sys` and `procession-shm`: under their names it offers what the
-//! protocols use, so that the very files of `crates/sync/src` are tried, and no copy can go stale. `build.rs` also makes
-//! copies with one line made wrong; the models must notice each of them.
+//! protocols use, so that the very files of `crates/sync/src` and `crates/channel/src` are tried, and no copy can go
+//! stale. `build.rs` brings them in, with fewer cells where a model has no use for so many. It also makes copies with one
+//! line made wrong; the models must notice each of them.
 //!
 //! # What is modelled
 //! * A futex: a queue per word behind a lock, as in the kernel. A wake takes sleepers from the queue.
 //! * Time: slices never end by themselves, so that a lost wake is a deadlock, which loom reports. Timeouts end when the
 //!   model [lets them](kernel::expire).
-//! * Death: a thread that is [killed at a crash point](kernel::until_killed) does nothing any more. Then every sleeper's
-//!   slice ends once, as it would within 100 ms.
+//! * Death: a thread that is [killed at a crash point](kernel::until_killed) does nothing any more: what its guards do
+//!   while it unwinds has [no effect](atomic). Then every sleeper's slice ends once, as it would within 100 ms.
+//! * Bytes that are copied (the rings): loom reports a copy that is not ordered after another's.
+//!
+//! # What is not
+//! loom takes the order of sequentially consistent accesses for acquire and release only; the protocols use fences,
+//! which it has right. A weak compare-and-exchange never fails without a reason. Each process has one thread.
 
 extern crate self as procession_shm;
+extern crate self as procession_sync;
 extern crate self as procession_sys;
 
+pub mod atomic;
 pub mod kernel;
 mod liveness;
+pub mod memory;
 pub mod patience;
 
 pub use kernel::{Deadline, crash_point};
-pub use liveness::{OpenError, OwnerId, Registration, Segment, Unknowable};
-
-/// As `procession_sys::atomic`.
-pub mod atomic {
-    pub use loom::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence};
-    pub use std::sync::atomic::Ordering;
-}
+pub use liveness::{Myself, OpenError, OwnerId, Participant, Registration, Unknowable};
+pub use memory::{
+    HEADER_LEN, Handle, Header, InstanceId, Kind, Mapping, Object, Parameter, Placement, Segment, Shape,
+    Shared, Zeroed, Zeroed as ShmSafe, element_tag, owner_of_child,
+};
 
 /// As `procession_sys::futex`.
 pub mod futex {
@@ -73,13 +81,21 @@ pub mod cpu {
 
     /// A locked instruction is a fence on x86-64 alone; modelled as on the others.
     pub fn fence_after_rmw() {
-        loom::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        crate::atomic::fence(std::sync::atomic::Ordering::SeqCst);
     }
 }
 
 /// As `procession_sync`'s module: nobody backs out.
 mod deadlock {
-    use crate::Segment;
+    use crate::{Parameter, Segment, ShownWait};
+
+    pub(crate) fn standing(_: &Segment, _: u64, _: &ShownWait) -> u64 {
+        0
+    }
+
+    pub(crate) fn parameter(_: Option<bool>) -> Parameter {
+        Parameter::default()
+    }
 
     pub(crate) fn is_ours_to_break<W>(_: &Segment, _: &W) -> bool {
         false
@@ -93,72 +109,38 @@ mod thread_tag {
     pub(crate) fn current() -> u32 {
         1 << 16
     }
-}
 
-/// A word of shared memory that begins as zero.
-pub trait Zeroed {
-    /// All zero.
-    fn zeroed() -> Self;
-}
-
-macro_rules! zeroed {
-    ($($atomic:ident),*) => {$(
-        impl Zeroed for atomic::$atomic {
-            fn zeroed() -> Self {
-                Self::new(0)
-            }
-        }
-    )*};
-}
-zeroed!(AtomicU8, AtomicU16, AtomicU32, AtomicU64);
-
-impl<T: Zeroed, const N: usize> Zeroed for [T; N] {
-    fn zeroed() -> Self {
-        std::array::from_fn(|_| T::zeroed())
+    pub(crate) fn holds(_: u64) -> bool {
+        false
     }
+
+    pub(crate) fn note(_: u64) {}
+
+    pub(crate) fn forget(_: u64) {}
 }
 
-/// As `procession_sys::shm_struct`, for memory of the model.
-#[macro_export]
-macro_rules! shm_struct {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident {
-        $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
-    }) => {
-        $(#[$meta])*
-        $vis struct $name { $($(#[$doc])* $fvis $field: $type,)* }
+include!(concat!(env!("OUT_DIR"), "/protocols.rs"));
 
-        impl $crate::Zeroed for $name {
-            fn zeroed() -> Self {
-                Self { $($field: $crate::Zeroed::zeroed(),)* }
-            }
-        }
-    };
-}
+// As the roots of `procession-sync` and `procession-channel`.
+pub use array::{Array, ArrayError};
+pub use barrier::{Barrier, BarrierError, BreakCause, MemberDeath};
+pub use condition::Condition;
+pub use event::Event;
+pub use eventcount::EventCount;
+pub use fault::SyncFault;
+pub use integer::Integer;
+pub use latch::Latch;
+pub use lock::{Holder, Lock, LockError, LockGuard, OnOwnerDeath};
+pub use lock_word::{AcquireError, Claim, Hold, LockWord};
+pub use once::Once;
+pub use patience::{Nap, Patience, Shown as ShownWait};
+pub use queue::Queue;
+pub use rlock::{RLock, RLockGuard};
+pub use rwlock::{READERS, RwLock};
+pub use semaphore::Semaphore;
+pub use value::{Value, ValueGuard};
 
-#[path = "../../sync/src/eventcount.rs"]
-pub mod eventcount;
-#[path = "../../sync/src/lock_word.rs"]
-pub mod lock_word;
-
-/// The protocols, each with one mistake.
+/// The protocols, each with one mistake, and those that use them.
 pub mod mutants {
-    macro_rules! mutants {
-        ($($name:ident)*) => {$(
-            pub mod $name {
-                include!(concat!(env!("OUT_DIR"), "/", stringify!($name), ".rs"));
-            }
-        )*};
-    }
-    mutants! {
-        eventcount_that_drops_a_waiter
-        eventcount_that_quiets_a_sleeper
-        eventcount_without_a_fence
-        lock_word_that_acquires_relaxed
-        lock_word_that_buries_the_wrong_owner
-        lock_word_that_drops_the_waiters
-        lock_word_that_keeps_a_wake_to_itself
-        lock_word_that_leaves_a_wake_on_its_way
-        lock_word_that_quiets_a_sleeper
-        lock_word_that_releases_relaxed
-    }
+    include!(concat!(env!("OUT_DIR"), "/mutants.rs"));
 }

@@ -9,10 +9,17 @@ pub struct OwnerId(u64);
 impl OwnerId {
     /// As there.
     pub const MASK: u64 = 0xffff_ffff_0000_ffff;
+    /// As there.
+    pub const MAX_SLOTS: u32 = 1 << 16;
+
+    /// As there.
+    pub const fn new(slot: u32, generation: u32) -> Self {
+        Self(slot as u64 | (generation as u64) << 32)
+    }
 
     /// The first occupant of a slot.
     pub const fn of_slot(slot: u32) -> Self {
-        Self(slot as u64 | 1 << 32)
+        Self::new(slot, 1)
     }
 
     /// As there.
@@ -33,31 +40,37 @@ impl OwnerId {
 
 /// As `procession_shm::Unknowable`; never happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknowable {}
+pub enum Unknowable {
+    NoSuchSlot,
+    RegistryChanged,
+}
 
-/// As `procession_shm::OpenError`; never happens.
-#[derive(Debug)]
-pub enum OpenError {}
-
-/// A process of a model, as what it has attached.
-#[derive(Clone, Copy, Debug)]
-pub struct Segment(Registration);
-
-impl Segment {
-    /// Of the process in `slot`.
-    pub const fn of_process(slot: u32) -> Self {
-        Self(Registration { slot })
-    }
-
+/// As `procession_shm::OpenError`.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
     /// As there.
-    pub fn registration(&self) -> &Registration {
-        &self.0
-    }
+    #[error("{0}")]
+    Corrupt(&'static str),
+}
 
-    /// Never.
-    pub fn is_orphaned(&self) -> bool {
-        false
+/// As `procession_shm::Myself`.
+#[derive(Clone, Copy, Debug)]
+pub struct Myself {
+    slot: u32,
+}
+
+impl Myself {
+    /// As there.
+    pub fn owner(self) -> Option<OwnerId> {
+        Some(OwnerId::of_slot(self.slot))
     }
+}
+
+/// As `procession_shm::Participant`.
+#[derive(Clone, Debug)]
+pub struct Participant {
+    pub pid: u32,
+    pub name: String,
 }
 
 /// As `procession_shm::Registration`.
@@ -67,6 +80,16 @@ pub struct Registration {
 }
 
 impl Registration {
+    /// Of the process in `slot`.
+    pub const fn of(slot: u32) -> Self {
+        Self { slot }
+    }
+
+    /// As there.
+    pub fn myself(&self) -> Myself {
+        Myself { slot: self.slot }
+    }
+
     /// As there.
     pub fn current_owner(&self) -> Option<OwnerId> {
         Some(OwnerId::of_slot(self.slot))
@@ -85,5 +108,10 @@ impl Registration {
     /// The slot, for want of pids.
     pub fn pid_of(&self, owner: OwnerId) -> Option<u32> {
         Some(owner.slot())
+    }
+
+    /// Nobody has a name.
+    pub fn participant(&self, _: OwnerId) -> Option<Participant> {
+        None
     }
 }

@@ -47,6 +47,9 @@ impl Patience {
         None
     }
 
+    /// Nobody shows a wait.
+    pub fn hide(&mut self) {}
+
     /// As there.
     pub fn sleep(&mut self, word: impl Word, expected: u32, _: &AtomicU32) -> Nap {
         match kernel::sleep(word, expected, self.deadline, &mut self.deaths) {

@@ -40,11 +40,11 @@ use crate::lock_word::{Claim, Hold, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 shm_struct! {

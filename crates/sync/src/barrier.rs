@@ -92,10 +92,10 @@ use crate::lock_word::{Claim, LockWord};
 use procession_shm::{
     HEADER_LEN, Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
 };
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, Mapping, crash_point, futex, shm_struct};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The most parties a barrier can have.

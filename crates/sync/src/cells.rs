@@ -8,7 +8,7 @@
 use bytemuck::Pod;
 use procession_shm::Shared;
 use procession_sys::ShmSafe;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use procession_sys::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// How many bytes one of many takes.
 pub(crate) const fn stride(size: usize) -> usize {

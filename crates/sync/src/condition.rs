@@ -55,9 +55,9 @@ use crate::lock_word::AcquireError;
 use crate::patience::{Nap, Patience};
 use crate::{EventCount, LockError, keeper};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 /// How many waiters have a cell.

@@ -21,9 +21,9 @@
 use crate::fault::SyncFault;
 use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::AtomicU32;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 const SET: u64 = 2;

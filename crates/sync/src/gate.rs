@@ -25,9 +25,9 @@
 use crate::fault::SyncFault;
 use crate::patience::{Nap, Patience};
 use procession_shm::Segment;
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Somebody may sleep.
 pub(crate) const WAITERS: u64 = 1;

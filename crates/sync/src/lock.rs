@@ -16,10 +16,10 @@ use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Registration, Segment, Shape, Shared,
     Unknowable,
 };
+use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 shm_struct! {

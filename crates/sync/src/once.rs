@@ -28,9 +28,9 @@ use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::patience::Patience;
 use crate::thread_tag;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often those who wait for `runner` look whether it is done: whoever did it may be stopped before it releases.

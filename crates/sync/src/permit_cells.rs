@@ -57,9 +57,9 @@ use crate::eventcount::EventCount;
 use crate::fault::SyncFault;
 use crate::lock_word::{Claim, Hold, LockWord};
 use procession_shm::{HEADER_LEN, OwnerId, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 const ABSENT: u64 = 0;
 const FREE: u64 = 1 << 16;

@@ -28,10 +28,10 @@ use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
 use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 shm_struct! {

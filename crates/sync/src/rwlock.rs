@@ -50,10 +50,10 @@ use crate::lock_word::{Claim, Hold, LockWord};
 use crate::patience::{Nap, Patience};
 use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many guards for reading can exist at a time, in all processes, but for those of threads that have one already.

@@ -24,10 +24,10 @@ use permit::Cells;
 use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
 };
+use procession_sys::atomic::AtomicU32;
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, Mapping};
 use std::fmt;
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// The most permits unless said otherwise.

@@ -49,10 +49,10 @@ use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 /// The largest value, in bytes.

@@ -1,10 +1,42 @@
 //! How models are run, and how mutants are shown to fail them.
 
-/// Every interleaving with at most so many preemptions.
+#![allow(unused, reason = "not every model needs all of it")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Every interleaving with at most so many preemptions, or one more with `PROCESSION_DEEP_MODELS`.
 pub fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let deeper = usize::from(std::env::var_os("PROCESSION_DEEP_MODELS").is_some());
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(model);
+    builder.preemption_bound = Some(preemptions + deeper);
+    builder.max_branches = 3000;
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    // For those who look with --nocapture.
+    println!("{} interleavings", runs.load(Ordering::Relaxed));
+}
+
+/// The same for a model in which somebody dies, once for each label; there must be an interleaving that comes to it.
+pub fn explore_deaths(
+    preemptions: usize,
+    labels: &[&'static str],
+    model: impl Fn(&'static str) -> bool + Sync + Send + Copy + 'static,
+) {
+    for &label in labels {
+        let died = Arc::new(AtomicBool::new(false));
+        let once = Arc::clone(&died);
+        explore(preemptions, move || {
+            if model(label) {
+                once.store(true, Ordering::Relaxed);
+            }
+        });
+        assert!(died.load(Ordering::Relaxed), "nobody came to {label}");
+    }
 }
 
 /// A mutant must be found out by one of the models: in a process of its own, which loom's deadlocks abort.
@@ -16,7 +48,9 @@ macro_rules! found_out {
             #[test]
             fn is_found_out() {
                 crate::exploring::fails(concat!(stringify!($mutant), "::is_found_out"), $why, || {
-                    crate::exploring::explore($bound, || $model($($($argument),*)?));
+                    crate::exploring::explore($bound, || {
+                        let _ = $model($($($argument),*)?);
+                    });
                 });
             }
         }

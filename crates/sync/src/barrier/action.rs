@@ -6,8 +6,8 @@ use super::{Action, Barrier, BarrierError};
 use crate::fault::SyncFault;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use procession_shm::OwnerId;
+use procession_sys::atomic::Ordering;
 use procession_sys::{Deadline, crash_point};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a waiter waits for one of the inner locks before it looks at the word again: somebody may have broken it.

@@ -4,8 +4,8 @@ use super::word::{ARRIVED, COMING, PEER_DIED, WAITERS, failed, generation, is_wh
 use super::{Barrier, BarrierBody};
 use crate::fault::SyncFault;
 use procession_shm::OwnerId;
+use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{crash_point, shm_struct};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Beside the owner: a member.
 pub(super) const MEMBER: u64 = 1 << 16;

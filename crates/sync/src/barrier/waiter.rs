@@ -9,9 +9,9 @@ use super::{Barrier, BarrierError};
 use crate::fault::SyncFault;
 use crate::patience::{Nap, Patience};
 use procession_shm::OwnerId;
+use procession_sys::atomic::{Ordering, fence};
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, crash_point, futex};
-use std::sync::atomic::{Ordering, fence};
 
 /// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
 const SPIN_NS: u64 = 20_000;

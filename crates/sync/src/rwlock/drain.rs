@@ -6,8 +6,8 @@ use crate::lock_word::holder_in;
 use crate::patience::{Nap, Patience};
 use crate::{LockError, deadlock};
 use procession_shm::{OwnerId, ShownWait};
+use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, clock, crash_point, futex};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 impl RwLock {
     /// For the holder of `writer`: waits until every cell has been seen free.

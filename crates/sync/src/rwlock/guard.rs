@@ -4,10 +4,10 @@ use super::{RwLock, WAITERS};
 use crate::LockError;
 use crate::lock_word::Hold;
 use crate::thread_tag;
+use procession_sys::atomic::Ordering;
 use procession_sys::crash_point;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
 
 /// The lock, held to read. It stays with its thread; in a forked child its copy does nothing.
 #[must_use = "dropping the guard releases the lock at once"]

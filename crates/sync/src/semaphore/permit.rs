@@ -3,8 +3,8 @@
 use super::Semaphore;
 use crate::permit_cells;
 use procession_shm::OwnerId;
+use procession_sys::atomic::AtomicU64;
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 
 /// Permits, held; dropping it gives them back, and so does the death of this process.
 ///

@@ -1,0 +1,427 @@
+//! As `procession_shm`: segments and the objects in them, in memory of the model.
+
+use crate::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use crate::liveness::{OpenError, OwnerId, Registration};
+use loom::cell::UnsafeCell;
+use serde::{Deserialize, Serialize};
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// As `procession_sys::ShmSafe`: something that lies in shared memory, and begins as zero.
+pub trait Zeroed: Any + Send + Sync {
+    /// How many bytes it is, as offsets count them.
+    const WIDTH: usize;
+    /// All zero.
+    fn zeroed() -> Self;
+}
+
+macro_rules! zeroed {
+    ($($atomic:ident $width:literal),*) => {$(
+        impl Zeroed for $atomic {
+            const WIDTH: usize = $width;
+
+            fn zeroed() -> Self {
+                Self::new(0)
+            }
+        }
+    )*};
+}
+zeroed!(AtomicU8 1, AtomicU16 2, AtomicU32 4, AtomicU64 8);
+
+/// What is only there to fill a cache line.
+impl Zeroed for () {
+    const WIDTH: usize = 0;
+
+    fn zeroed() -> Self {}
+}
+
+impl<T: Zeroed, const N: usize> Zeroed for [T; N] {
+    const WIDTH: usize = T::WIDTH * N;
+
+    fn zeroed() -> Self {
+        std::array::from_fn(|_| T::zeroed())
+    }
+}
+
+/// As `procession_sys::shm_struct`.
+#[macro_export]
+macro_rules! shm_struct {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$doc:meta])* $fvis:vis $field:ident: $type:ty,)*
+    }) => {
+        $(#[$meta])*
+        $vis struct $name { $($(#[$doc])* $fvis $field: $crate::shm_field!($field $type),)* }
+
+        impl $crate::Zeroed for $name {
+            const WIDTH: usize = size_of::<Self>();
+
+            fn zeroed() -> Self {
+                Self { $($field: $crate::Zeroed::zeroed(),)* }
+            }
+        }
+    };
+}
+
+/// The type of a field: nothing for those that nobody uses, because each atomic costs time in every interleaving.
+#[macro_export]
+macro_rules! shm_field {
+    (spare $type:ty) => {
+        ()
+    };
+    (reserved $type:ty) => {
+        ()
+    };
+    (put_spare $type:ty) => {
+        ()
+    };
+    (tail_spare $type:ty) => {
+        ()
+    };
+    (get_spare $type:ty) => {
+        ()
+    };
+    (head_spare $type:ty) => {
+        ()
+    };
+    (items_spare $type:ty) => {
+        ()
+    };
+    (space_spare $type:ty) => {
+        ()
+    };
+    (closed_spare $type:ty) => {
+        ()
+    };
+    (data_spare $type:ty) => {
+        ()
+    };
+    (room_spare $type:ty) => {
+        ()
+    };
+    ($field:ident $type:ty) => {
+        $type
+    };
+}
+
+/// As there; nothing comes before the body.
+pub const HEADER_LEN: usize = 0;
+
+/// The body of a segment, and what lies behind it.
+pub struct Mapping {
+    len: usize,
+    body: Box<dyn Any + Send + Sync>,
+    regions: [OnceLock<Region>; 2],
+    /// Words of bytes: whose copies must be ordered by the protocol, as loom checks.
+    bytes: Mutex<BTreeMap<usize, Arc<(UnsafeCell<()>, Mutex<[u8; 8]>)>>>,
+}
+
+/// Words of one type behind the body, to its end.
+struct Region {
+    start: usize,
+    words: Box<dyn Any + Send + Sync>,
+}
+
+impl Mapping {
+    fn new(len: usize, body: Box<dyn Any + Send + Sync>) -> Self {
+        Self { len, body, regions: Default::default(), bytes: Mutex::default() }
+    }
+
+    /// As there. The first to ask for a type, before there are other threads, says where words of it begin.
+    pub fn slice<U: Zeroed>(&self, offset: usize, count: usize) -> Option<&[U]> {
+        if offset.checked_add(count.checked_mul(U::WIDTH)?)? > self.len {
+            return None;
+        }
+        if TypeId::of::<U>() == TypeId::of::<AtomicU8>() {
+            return Some(&[]); // Whether they are there is all that anybody wants to know.
+        }
+        let words = self.regions.iter().find_map(|region| {
+            let region = region.get_or_init(|| {
+                let words = (0..(self.len - offset) / U::WIDTH).map(|_| U::zeroed()).collect::<Vec<_>>();
+                Region { start: offset, words: Box::new(words) }
+            });
+            let words = region.words.downcast_ref::<Vec<U>>()?;
+            words.get((offset.checked_sub(region.start)? / U::WIDTH)..)
+        });
+        words.expect("a region")[..count].into()
+    }
+
+    /// As there.
+    pub fn at<U: Zeroed>(&self, offset: usize) -> Option<&U> {
+        self.slice(offset, 1)?.first()
+    }
+
+    fn word(&self, offset: usize) -> Arc<(UnsafeCell<()>, Mutex<[u8; 8]>)> {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new((UnsafeCell::new(()), Mutex::new([0; 8])));
+        Arc::clone(bytes.entry(offset / 8).or_insert_with(fresh))
+    }
+
+    fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        for (index, part) in from.chunks(8).enumerate() {
+            let word = self.word(offset + index * 8);
+            word.0.with_mut(|_| {
+                word.1.lock().unwrap_or_else(PoisonError::into_inner)[..part.len()].copy_from_slice(part)
+            });
+        }
+        true
+    }
+
+    fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
+        if self.regions[0].get().is_some() {
+            return false; // These are words.
+        }
+        for (index, part) in to.chunks_mut(8).enumerate() {
+            let word = self.word(offset + index * 8);
+            let len = part.len();
+            word.0.with(|_| {
+                part.copy_from_slice(&word.1.lock().unwrap_or_else(PoisonError::into_inner)[..len])
+            });
+        }
+        true
+    }
+}
+
+/// As there.
+#[derive(Clone, Debug, Default)]
+pub struct Header {
+    /// The size of the file.
+    pub size: u64,
+    /// By kind.
+    pub parameters: [u64; 4],
+    /// Which object it is.
+    pub instance: InstanceId,
+}
+
+/// As there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InstanceId;
+
+impl InstanceId {
+    /// As there.
+    pub fn low(self) -> u64 {
+        0
+    }
+}
+
+/// An object, attached by the process of a model.
+#[derive(Clone)]
+pub struct Segment {
+    registration: Registration,
+    header: Arc<Header>,
+    mapping: Arc<Mapping>,
+}
+
+impl Segment {
+    /// Nothing, attached by the process in `slot`.
+    pub fn of_process(slot: u32) -> Self {
+        Self::new(slot, Header::default(), Mapping::new(0, Box::new(())))
+    }
+
+    fn new(slot: u32, header: Header, mapping: Mapping) -> Self {
+        Self { registration: Registration::of(slot), header: Arc::new(header), mapping: Arc::new(mapping) }
+    }
+
+    /// As there.
+    pub fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    /// As there.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// As there.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    /// Never.
+    pub fn is_orphaned(&self) -> bool {
+        false
+    }
+
+    /// As there.
+    pub fn name(&self) -> &'static str {
+        "of a model"
+    }
+
+    /// As there.
+    pub fn display_name(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// As there.
+    pub fn corrupt(&self, what: &'static str) -> OpenError {
+        OpenError::Corrupt(what)
+    }
+
+    /// As there.
+    pub fn handle(&self) -> Handle {
+        Handle
+    }
+}
+
+/// As there.
+pub struct Shared<T> {
+    segment: Segment,
+    body: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Zeroed> Shared<T> {
+    /// As there.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// As there.
+    pub fn slice<U: Zeroed>(&self, offset: usize, count: usize) -> Option<&[U]> {
+        self.segment.mapping.slice(offset, count)
+    }
+
+    /// As there, but for words: those are left to be copied one by one.
+    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
+        self.segment.mapping.copy_out(offset, to)
+    }
+
+    /// As there.
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        std::thread::panicking() || self.segment.mapping.copy_in(offset, from)
+    }
+}
+
+impl<T: Zeroed> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.segment.mapping.body.downcast_ref().expect("the object's body")
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { segment: self.segment.clone(), body: PhantomData }
+    }
+}
+
+/// As there.
+pub trait Object: Sized {
+    type Body: Zeroed;
+    type Settings;
+
+    fn check(_: &Self::Settings) -> Result<(), &'static str> {
+        Ok(())
+    }
+    fn check_new(_: &Self::Settings) -> Result<(), &'static str> {
+        Ok(())
+    }
+    fn shape(settings: &Self::Settings) -> Shape;
+    fn initialise(body: &Self::Body, settings: &Self::Settings);
+    fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
+    fn forget_owners(body: &Self::Body);
+    fn forget_owners_of_all(_: &Mapping) {}
+    fn attach(body: Shared<Self::Body>) -> Result<Self, OpenError>;
+}
+
+/// A new object, attached by the process in slot 0.
+pub fn create<O: Object>(settings: &O::Settings) -> Result<O, OpenError> {
+    let shape = O::shape(settings);
+    let header = Header {
+        size: shape.body_len,
+        parameters: shape.parameters.map(|parameter| parameter.value),
+        instance: InstanceId,
+    };
+    let mapping = Mapping::new(shape.body_len as usize, Box::new(O::Body::zeroed()));
+    let body = Shared { segment: Segment::new(0, header, mapping), body: PhantomData };
+    // Changes nothing, and makes what lies behind the body before there are other threads.
+    O::forget_owners_of_all(body.segment.mapping());
+    O::initialise(&body, settings);
+    O::initialise_all(&body, body.segment.mapping(), settings);
+    O::attach(body)
+}
+
+/// The same object, attached by the process in `slot`.
+pub fn attach<O: Object>(segment: &Segment, slot: u32) -> O {
+    let segment = Segment { registration: Registration::of(slot), ..segment.clone() };
+    O::attach(Shared { segment, body: PhantomData }).expect("a whole object")
+}
+
+/// As there: without names.
+#[macro_export]
+macro_rules! object_builders {
+    ([$($generics:tt)*] $Options:ty => $Object:ty) => {
+        impl<$($generics)*> $Options {
+            /// A new object, attached by the process in slot 0.
+            pub fn anonymous(&self) -> Result<$Object, $crate::OpenError> {
+                $crate::memory::create(&self.settings)
+            }
+        }
+
+        impl<$($generics)*> $Object {
+            /// As there.
+            pub fn options() -> $Options {
+                Default::default()
+            }
+
+            /// The same object, attached by the process in `slot`.
+            pub fn of_process(&self, slot: u32) -> Self {
+                $crate::memory::attach(self.body.segment(), slot)
+            }
+        }
+    };
+}
+
+/// As there: objects have no names.
+#[derive(Clone, Debug, Default)]
+pub struct Placement;
+
+/// As there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub value: u64,
+    pub asked: bool,
+}
+
+/// As there.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub kind: Kind,
+    pub body_len: u64,
+    pub parameters: [Parameter; 4],
+    pub element: Option<String>,
+    pub codec: u32,
+}
+
+/// As there; all the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind;
+
+macro_rules! kinds {
+    ($($kind:ident)*) => { impl Kind { $(pub const $kind: Self = Self;)* } };
+}
+kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE);
+
+/// As there.
+pub fn element_tag<T>() -> String {
+    String::new()
+}
+
+/// As there; nothing crosses.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Handle;
+
+impl Handle {
+    /// Never.
+    pub fn open<O: Object>(&self, _: &O::Settings) -> Result<O, OpenError> {
+        Err(OpenError::Corrupt("nothing crosses"))
+    }
+}
+
+/// As there: nobody has children.
+pub fn owner_of_child(_: &Registration) -> Option<Result<OwnerId, OpenError>> {
+    None
+}
