@@ -55,8 +55,8 @@ chaos: toolchain ## the tests that need crash points compiled in
 step: toolchain ## kills at instructions of each operation (PROCESSION_EVERY_INSTRUCTION=1: at all of them)
 	$(run_tests) $(no_tests) --release -p procession-step
 
-soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), kills at every instruction, a thousand processes
-	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
+soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), nonsense in every kind of object (PROCESSION_FUZZ_SECONDS: 30), kills at every instruction, a thousand processes
+	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} PROCESSION_FUZZ_SECONDS=$${PROCESSION_FUZZ_SECONDS:-30} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
 	PROCESSION_EVERY_INSTRUCTION=1 $(run_tests) $(no_tests) $(if $(have_nextest),--profile soak) --release -p procession-step
 	$(CARGO) run $(cargo_jobs) --release -p procession-cli -- demo process --count 1000
 

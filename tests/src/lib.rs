@@ -10,13 +10,15 @@
 )]
 
 mod actor;
+pub mod chaos;
+mod dice;
 pub mod raw;
 mod scratch;
 mod shell;
 mod watchdog;
-pub mod witness;
 
 pub use actor::{Actor, program, signal_of};
+pub use dice::Dice;
 pub use scratch::Scratch;
 pub use shell::{can_unshare, in_own_shm, note, python, run};
 pub use watchdog::{Watchdog, until};

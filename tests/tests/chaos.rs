@@ -1,49 +1,77 @@
-//! Many processes do random things to shared locks and queues, and are killed at random instants; the laws hold.
+//! Many processes do random things to shared objects of every kind, and are killed, stopped and replaced at random
+//! instants, one of them with 32 threads; some fork and some execute another program while they hold a lock. The laws hold:
+//! each is one file of `procession_tests::chaos`.
 //!
 //! `PROCESSION_CHAOS_SECONDS` (20) says for how long, `PROCESSION_CHAOS_SEED` repeats the choices of an earlier run
 //! (not the instants: those are the kernel's), `PROCESSION_CHAOS_ACTORS` says how many at a time.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use procession::{GetError, Lock, LockError, Namespace, Queue};
+use procession::{blocked_in, register};
 use procession_sys::clock;
-use procession_tests::witness::{BROKEN, DOING, Diary, Dice, Pair, Table, padding, unpack};
+use procession_tests::Dice;
+use procession_tests::chaos::{DOING, Diary, End, Laws, Place, Table};
 use procession_tests::{Scratch, note, program};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering::Relaxed;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
-/// Most processes that there are one after the other, for each second: several times more than die.
-const PER_SECOND: u64 = 500;
+/// Most participants that there are one after the other, for each second: several times more than die.
+const PER_SECOND: u64 = 1500;
+/// How long those who are left may take to end.
+const PATIENCE: Duration = Duration::from_secs(45);
 
-type Message = (u64, Vec<u8>);
+/// What a process is, and how many participants it can become.
+const ROLES: [(&str, usize); 4] = [("crowd", 32), ("one", 1), ("forks", 9), ("execs", 5)];
+const CROWD: usize = 0;
+/// What takes long because one waits meanwhile begins with these words.
+const WAITING: [&str; 6] =
+    ["waiting", "acquiring", "storing", "fetching", "getting", "inside a lock, forking"];
 
 struct Chaos {
+    // First, so that they are dead before what they use is removed.
+    running: Vec<Running>,
+    place: Place,
+    directory: PathBuf,
+    scratch: Scratch,
+    laws: Laws,
     diaries: Table<Diary>,
-    pairs: Table<Pair>,
-    files: [PathBuf; 2],
-    namespace: Namespace,
+    room: usize,
     dice: Dice,
-    running: Vec<(usize, Child)>,
     born: usize,
     tally: Tally,
 }
 
+struct Running {
+    child: Child,
+    role: usize,
+    first: usize,
+    /// How many more are killed before it goes on; 0 if it is not stopped.
+    stopped: u64,
+}
+
 #[derive(Debug, Default)]
 struct Tally {
+    processes: u64,
     kills: u64,
-    stopped_first: u64,
-    /// By what the victim was doing.
-    while_doing: BTreeMap<&'static str, u64>,
+    kills_of_crowds: u64,
+    killed_while_stopped: u64,
+    stops: u64,
+    /// By what the victim was doing, a thread each.
+    killed_while: BTreeMap<&'static str, u64>,
     /// Killed before it had begun: registering, opening.
     at_birth: u64,
+    forked: u64,
+    executed: u64,
     operations: u64,
     recoveries: u64,
-    worst_ns: u64,
+    longest_ms: BTreeMap<&'static str, f64>,
 }
 
 fn number_from_environment(name: &str, default: impl FnOnce() -> u64) -> u64 {
@@ -59,188 +87,241 @@ fn random_kills_break_no_law() {
     let count = number_from_environment("PROCESSION_CHAOS_ACTORS", || 2 * cpus + dice.below(6 * cpus + 1));
     note(&format!("chaos: PROCESSION_CHAOS_SEED={seed} PROCESSION_CHAOS_ACTORS={count}, {seconds} s"));
 
-    let incarnations = (count + 2 + seconds * PER_SECOND) as usize;
-    let scratch = Scratch::for_seconds(seconds + 60);
-    let place = tempfile::tempdir().unwrap();
-    let files = [place.path().join("diaries"), place.path().join("pairs")];
-    let locks = ["l0", "l1"].map(|name| Lock::options().namespace(&scratch).create(name).unwrap());
-    let queue =
-        |bytes, capacity| Queue::<Message>::options().namespace(&scratch).bytes(bytes).capacity(capacity);
-    let queues = [queue(2048, 0).create("q0").unwrap(), queue(65536, 9).create("q1").unwrap()];
+    // Children of the killed become ours.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let scratch = Scratch::for_seconds(seconds + 100);
+    let directory = tempfile::tempdir().unwrap();
+    let place = Place::new(directory.path(), &scratch);
+    let room = ((count + 2 + seconds) * PER_SECOND) as usize;
     let mut chaos = Chaos {
-        diaries: Table::map(&files[0], incarnations),
-        pairs: Table::map(&files[1], 3),
-        files,
-        namespace: scratch.clone(),
+        laws: Laws::new(&place),
+        diaries: place.table("diaries", room),
+        place,
+        directory: directory.path().to_owned(),
+        scratch,
+        room,
         dice,
         running: Vec::new(),
         born: 0,
         tally: Tally::default(),
     };
-    for _ in 0..count {
-        chaos.give_birth();
+    chaos.laws.all().for_each(|law| law.tend());
+    chaos.give_birth(CROWD);
+    while (chaos.running.len() as u64) < count.max(2) {
+        chaos.give_birth_to_any();
     }
     let end = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < end && chaos.born < incarnations {
-        chaos.kill_somebody();
+    while Instant::now() < end {
+        chaos.laws.all().for_each(|law| law.tend());
+        chaos.wake_the_stopped();
+        chaos.strike();
     }
     chaos.let_them_finish();
-    chaos.check_locks(&locks);
-    chaos.check_queues(&queues);
-    note(&format!("chaos: {} processes, {:#?}", chaos.born, chaos.tally));
-    assert!(seconds < 5 || (chaos.tally.kills > 100 && chaos.tally.recoveries > 0), "too little happened");
-    locks.iter().for_each(|lock| lock.unlink().unwrap());
-    queues.iter().for_each(|queue| queue.unlink().unwrap());
+    chaos.check();
+    chaos.laws.all().for_each(|law| law.unlink());
+    let tally = &chaos.tally;
+    assert!(seconds < 5 || (tally.kills > 100 && tally.recoveries > 0), "too little happened");
 }
 
 impl Chaos {
-    fn give_birth(&mut self) {
-        let me = self.born;
-        self.born += 1;
-        let mut command = Command::new(program("chaos_actor"));
-        command.args(&self.files).arg(me.to_string()).arg(self.dice.below(u64::MAX).to_string());
-        command.env("PROCESSION_NAMESPACE", self.namespace.name());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        self.running.push((me, command.spawn().unwrap()));
+    fn give_birth_to_any(&mut self) {
+        // Mostly of one thread; never a second crowd.
+        let role = [1, 1, 1, 1, 2, 3][self.dice.below(6) as usize];
+        self.give_birth(role);
     }
 
-    /// After a while between 1 µs and 100 ms, most of them short.
-    fn kill_somebody(&mut self) {
+    fn give_birth(&mut self, role: usize) {
+        let (name, own) = ROLES[role];
+        let first = self.born;
+        self.born += own;
+        assert!(self.born <= self.room, "more are born than anybody thought");
+        let mut command = Command::new(program("chaos_actor"));
+        command.arg(&self.directory).args([self.room, first, own, 0].map(|number| number.to_string()));
+        command.arg(name).arg(self.dice.below(u64::MAX).to_string());
+        command.env("PROCESSION_NAMESPACE", self.scratch.name());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        self.running.push(Running { child: command.spawn().unwrap(), role, first, stopped: 0 });
+        self.tally.processes += 1;
+    }
+
+    /// After a while between 1 µs and 100 ms, most of them short: kills somebody, or stops somebody.
+    fn strike(&mut self) {
         let exponent = self.dice.below(1000) as f64 / 1000.0 * 5.0;
         wait(Duration::from_nanos((1000.0 * 10_f64.powf(exponent)) as u64));
-        // Now and then the youngest, who may still be registering.
-        let youngest = self.running.len() - 1;
-        let index = if self.dice.below(6) == 0 {
-            youngest
+        let index = self.choose();
+        // A crowd takes long to get going.
+        let is_spared = self.running[index].role == CROWD && self.dice.below(4) != 0;
+        let chance = self.dice.below(8);
+        if is_spared || chance == 0 {
+            let stopped = 1 + self.dice.below(8);
+            let victim = &mut self.running[index];
+            victim.signal(Signal::SIGSTOP);
+            victim.stopped = stopped;
+            self.tally.stops += 1;
+            return;
+        }
+        let victim = self.running.remove(index);
+        if chance == 1 {
+            // As close to each other as can be.
+            victim.signal(Signal::SIGSTOP);
+            wait(Duration::from_micros(self.dice.below(5000)));
+            victim.signal(Signal::SIGCONT);
+            wait(Duration::from_micros(self.dice.below(100)));
+        }
+        victim.signal(Signal::SIGKILL);
+        self.tally.killed_while_stopped += u64::from(victim.stopped > 0);
+        self.bury(victim);
+    }
+
+    /// Now and then the youngest, who may still be registering; often one that does not just wait.
+    fn choose(&mut self) -> usize {
+        let count = self.running.len() as u64;
+        if self.dice.below(6) == 0 {
+            return self.running.len() - 1;
+        }
+        let mut index = self.dice.below(count) as usize;
+        for _ in 0..self.dice.below(8) {
+            if self.is_busy(&self.running[index]) {
+                break;
+            }
+            index = self.dice.below(count) as usize;
+        }
+        index
+    }
+
+    fn is_busy(&self, one: &Running) -> bool {
+        let own = one.first..one.first + ROLES[one.role].1;
+        let mut doing = own.map(|me| self.diaries[me].doing());
+        doing.any(|doing| doing != "between" && !WAITING.iter().any(|waiting| doing.starts_with(waiting)))
+    }
+
+    fn wake_the_stopped(&mut self) {
+        for one in self.running.iter_mut().filter(|one| one.stopped > 0) {
+            one.stopped -= 1;
+            if one.stopped == 0 {
+                one.signal(Signal::SIGCONT);
+            }
+        }
+    }
+
+    /// Waits for the end of a process, reads its diaries, and starts another.
+    fn bury(&mut self, mut one: Running) {
+        let status = one.child.wait().unwrap();
+        self.read_diaries(&one, status);
+        if one.role == CROWD {
+            self.tally.kills_of_crowds += 1;
+            self.give_birth(CROWD);
         } else {
-            self.dice.below(self.running.len() as u64) as usize
-        };
-        let (me, mut victim) = self.running.remove(index);
-        let pid = Pid::from_raw(victim.id().cast_signed());
-        match self.dice.below(8) {
-            0 => {
-                kill(pid, Signal::SIGSTOP).unwrap();
-                wait(Duration::from_micros(self.dice.below(5000)));
-                self.tally.stopped_first += 1;
-            }
-            1 => {
-                kill(pid, Signal::SIGSTOP).unwrap();
-                wait(Duration::from_micros(self.dice.below(20_000)));
-                kill(pid, Signal::SIGCONT).unwrap();
-                wait(Duration::from_micros(self.dice.below(100)));
-                self.tally.stopped_first += 1;
-            }
+            self.give_birth_to_any();
+        }
+    }
+
+    fn read_diaries(&mut self, one: &Running, status: ExitStatus) {
+        let was_killed = status.signal() == Some(libc::SIGKILL);
+        let own = one.first..one.first + ROLES[one.role].1;
+        let used = own.clone().filter(|&me| self.diaries[me].since_ns.load(Relaxed) != 0).count();
+        self.tally.kills += u64::from(was_killed);
+        self.tally.at_birth += u64::from(was_killed && used == 0);
+        match ROLES[one.role].0 {
+            "forks" => self.tally.forked += used.saturating_sub(1) as u64,
+            "execs" => self.tally.executed += used.saturating_sub(1) as u64,
             _ => {}
         }
-        kill(pid, Signal::SIGKILL).unwrap();
-        let status = victim.wait().unwrap();
-        self.bury(me, status.signal() == Some(libc::SIGKILL));
-        assert!(status.success() || status.signal() == Some(libc::SIGKILL), "{me}: {status:?}");
-        self.give_birth();
-    }
-
-    /// Reads the diary of the dead.
-    fn bury(&mut self, me: usize, was_killed: bool) {
-        let diary = &self.diaries[me];
-        let broken = diary.broken.load(Relaxed) as usize;
-        assert_eq!(broken, 0, "process {me} saw a law broken: {}", BROKEN[broken]);
-        if was_killed {
-            self.tally.kills += 1;
-            let doing = DOING[diary.doing.load(Relaxed) as usize];
-            *self.tally.while_doing.entry(doing).or_default() += 1;
-            if diary.since_ns.load(Relaxed) == 0 {
-                self.tally.at_birth += 1;
-            }
-        }
-        self.tally.operations += u64::from(diary.done.load(Relaxed));
-        self.tally.recoveries += diary.recovered.load(Relaxed);
-        self.tally.worst_ns = self.tally.worst_ns.max(diary.worst_ns.load(Relaxed));
-    }
-
-    /// Those who are left end by themselves; whoever is stuck meets the watchdog.
-    fn let_them_finish(&mut self) {
-        self.pairs[2].first.store(1, Relaxed);
-        for (me, mut child) in std::mem::take(&mut self.running) {
-            let status = child.wait().unwrap();
-            assert!(status.success(), "{me}: {status:?}");
-            self.bury(me, false);
-            assert_eq!(self.diaries[me].ended.load(Relaxed), 1);
-        }
-    }
-
-    fn check_locks(&self, locks: &[Lock; 2]) {
-        for (lock, which) in locks.iter().zip(0..) {
-            let died = match lock.acquire() {
-                Ok(_) => false,
-                Err(LockError::OwnerDied { .. }) => lock.recover().unwrap().recovers(),
-                Err(error) => panic!("{error}"),
-            };
-            let pair = &self.pairs[which];
-            let same = pair.first.load(Relaxed) == pair.second.load(Relaxed);
-            assert!(same || died, "the words of lock {which} differ, and nobody died holding it");
-            assert!(lock.try_acquire().is_ok());
-        }
-    }
-
-    fn check_queues(&self, queues: &[Queue<Message>; 2]) {
-        let mut found: [BTreeMap<usize, BTreeSet<u64>>; 2] = Default::default();
-        for me in 0..self.born {
+        for me in own {
             let diary = &self.diaries[me];
-            let mut last: BTreeMap<(usize, usize), u64> = BTreeMap::new();
-            for index in 0..diary.got.load(Relaxed) as usize {
-                let (queue, producer, number) = unpack(diary.log[index].load(Relaxed));
-                let before = last.insert((queue, producer), number);
-                assert!(before.is_none_or(|before| before < number), "{me} got {number} of {producer} late");
-                let fresh = found[queue].entry(producer).or_default().insert(number);
-                assert!(fresh, "message {number} of {producer} was got twice");
+            if diary.since_ns.load(Relaxed) == 0 && diary.pid.load(SeqCst) == 0 {
+                continue;
+            }
+            if diary.is_dead.load(SeqCst) == 0 {
+                let pid = diary.pid.load(SeqCst);
+                if pid != 0 {
+                    // The child of one that was killed dies with it, and has become ours, unless it had ended before.
+                    let reaped = waitpid(Pid::from_raw(pid.cast_signed()), None);
+                    assert!(matches!(reaped, Ok(_) | Err(Errno::ECHILD)), "{me}: {reaped:?}");
+                }
+                diary.is_dead.store(1, SeqCst);
+                if was_killed && diary.since_ns.load(Relaxed) != 0 && diary.has_ended.load(Relaxed) == 0 {
+                    *self.tally.killed_while.entry(diary.doing()).or_default() += 1;
+                }
+            }
+            self.tally.add(diary);
+            if let Some(law) = diary.broken() {
+                panic!("participant {me}, {}: {law}", ROLES[one.role].0);
             }
         }
-        let mut lost = 0;
-        for (queue, which) in queues.iter().zip(0..) {
-            drain(queue, which, &mut found[which]);
-            lost += self.missing(which, &found[which]);
-        }
-        let taken_along = self.tally.while_doing.get("getting").copied().unwrap_or(0);
-        assert!(lost <= taken_along, "{lost} messages are lost, and {taken_along} were killed while getting");
-        note(&format!("chaos: {lost} messages went with their consumers"));
+        assert!(status.success() || was_killed, "{} {}: {status:?}", ROLES[one.role].0, one.first);
     }
 
-    /// How many acknowledged messages nobody got.
-    fn missing(&self, which: usize, found: &BTreeMap<usize, BTreeSet<u64>>) -> u64 {
-        let nothing = BTreeSet::new();
-        let missing = |producer: usize| {
-            let acknowledged = self.diaries[producer].put[which].load(Relaxed);
-            let got = found.get(&producer).unwrap_or(&nothing);
-            // One more may be there: put, and its producer killed before it could say so.
-            assert!(got.iter().all(|&number| number <= acknowledged), "{producer} never put this");
-            (0..acknowledged).filter(|number| !got.contains(number)).count() as u64
-        };
-        (0..self.born).map(missing).sum()
+    /// Those who are left end by themselves.
+    fn let_them_finish(&mut self) {
+        self.place.end();
+        self.running.iter().filter(|one| one.stopped > 0).for_each(|one| one.signal(Signal::SIGCONT));
+        let give_up = Instant::now() + PATIENCE;
+        while !self.running.is_empty() {
+            self.laws.all().for_each(|law| law.release());
+            std::thread::sleep(Duration::from_millis(1));
+            for index in (0..self.running.len()).rev() {
+                if let Some(status) = self.running[index].child.try_wait().unwrap() {
+                    let one = self.running.swap_remove(index);
+                    self.read_diaries(&one, status);
+                }
+            }
+            assert!(Instant::now() < give_up, "these do not end:\n{}", self.describe_the_running());
+        }
+        // Forked children that had not begun when their parents were killed.
+        while waitpid(None, None).is_ok() {}
+    }
+
+    fn describe_the_running(&self) -> String {
+        let mut text = String::new();
+        for one in &self.running {
+            for me in one.first..one.first + ROLES[one.role].1 {
+                let diary = &self.diaries[me];
+                let since = clock::now_ns().saturating_sub(diary.since_ns.load(Relaxed)) / 1_000_000;
+                if diary.since_ns.load(Relaxed) != 0 && diary.has_ended.load(Relaxed) == 0 {
+                    let (role, pid) = (ROLES[one.role].0, one.child.id());
+                    text += &format!("{me} ({role}, pid {pid}) for {since} ms: {}\n", diary.doing());
+                }
+            }
+        }
+        text + &format!("{:#?}", blocked_in(&self.scratch))
+    }
+
+    fn check(&self) {
+        let killed_getting = self.tally.killed_while.get("getting").copied().unwrap_or(0);
+        let end = End { diaries: &self.diaries, count: self.born, killed_getting };
+        self.laws.all().for_each(|law| law.check(&end));
+        // Nobody is registered but this test, and nobody waits.
+        let alive = register(&self.scratch).unwrap().participants();
+        assert!(alive.iter().all(|one| one.pid == std::process::id()), "{alive:?}");
+        let blocked = blocked_in(&self.scratch).unwrap();
+        assert!(blocked.is_empty(), "{blocked:?}");
+        note(&format!("chaos: {} participants, {:#.1?}", self.born, self.tally));
     }
 }
 
-/// What is still in the queue comes after everything that was got, and in order.
-fn drain(queue: &Queue<Message>, which: usize, found: &mut BTreeMap<usize, BTreeSet<u64>>) {
-    let mut left = queue.len();
-    loop {
-        match queue.try_get() {
-            Ok((word, bytes)) => {
-                assert_eq!(bytes, padding(word));
-                let (queue, producer, number) = unpack(word);
-                assert_eq!(queue, which);
-                let got = found.entry(producer).or_default();
-                assert!(
-                    got.last().is_none_or(|&last| last < number),
-                    "{number} of {producer} is left behind"
-                );
-                got.insert(number);
-                left -= 1;
-            }
-            Err(GetError::Empty) => break,
-            Err(error) => panic!("{error}"),
+impl Running {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Tally {
+    fn add(&mut self, diary: &Diary) {
+        self.operations += u64::from(diary.done.load(Relaxed));
+        self.recoveries += diary.recovered.load(Relaxed);
+        for (what, worst) in DOING.iter().zip(&diary.worst_ns) {
+            let longest = self.longest_ms.entry(what).or_default();
+            *longest = longest.max(worst.load(Relaxed) as f64 / 1e6);
         }
     }
-    assert_eq!(left, 0, "len() was wrong");
 }
 
 /// Sleeping is too coarse for the shortest.

@@ -155,3 +155,67 @@ fn the_signal_of_two_that_die_asleep_goes_to_the_third() {
     assert_eq!(two.does("waiters c"), "0");
     unlink(&mut one);
 }
+
+#[test]
+fn what_a_notified_waiter_could_not_take_before_it_died_another_takes() {
+    let scratch = Scratch::new();
+    let [mut one, mut two, mut first] = cast(&scratch);
+    first.waits("take_and_keep c v");
+    one.waits("take c v");
+    two.does("give c v 1");
+    first.did();
+    first.kill();
+    assert_eq!(one.did(), "0");
+    assert_eq!(two.does("waiters c"), "0");
+    unlink(&mut two);
+}
+
+#[test]
+fn a_death_with_the_value_is_noticed_also_when_another_has_buried_the_dead() {
+    let scratch = Scratch::new();
+    let [mut one, mut two, mut holder] = cast(&scratch);
+    one.waits("take c v");
+    one.stop();
+    holder.does("keep v 7");
+    holder.kill();
+    // It is not told that somebody died, and notifies nobody.
+    two.does("guard_add v 1");
+    one.go_on();
+    assert_eq!(one.did(), "0");
+    unlink(&mut two);
+}
+
+#[test]
+fn all_who_wait_are_told_that_a_holder_died_before_it_notified() {
+    let scratch = Scratch::new();
+    let [mut one, mut two, mut three, mut holder] = cast(&scratch);
+    let died = format!("OwnerDied {{ pid: {} }}", holder.pid());
+    one.waits("wait c l");
+    two.waits("wait c l");
+    three.waits("wait_deep c r");
+    holder.does("acquire l");
+    holder.does("enter r");
+    holder.kill();
+    one.failed(&died);
+    two.failed(&died);
+    // It had to recover the recursive lock.
+    assert_eq!(three.did(), "10");
+    assert_eq!(two.does("waiters c"), "0");
+    unlink(&mut two);
+}
+
+#[test]
+fn a_waiter_without_a_cell_is_told_too_that_a_holder_died() {
+    let scratch = Scratch::new();
+    let [mut one, mut two, mut crowd, mut holder] = cast(&scratch);
+    let died = format!("OwnerDied {{ pid: {} }}", holder.pid());
+    fills_the_cells(&mut crowd, &mut one);
+    two.waits("wait c l");
+    holder.does("acquire l");
+    holder.kill();
+    two.failed(&died);
+    assert_eq!(one.does("waiters c"), CELLS.to_string());
+    one.does(&format!("give c v {CELLS}"));
+    crowd.did();
+    unlink(&mut one);
+}

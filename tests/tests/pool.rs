@@ -1,7 +1,8 @@
 //! Pools: results, errors, and workers that are killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
-use procession::{Pool, PoolError, Queue, TaskError};
+use procession::{Kind, Namespace, Pool, PoolError, Queue, TaskError};
+use procession_tests::{Watchdog, raw};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ fn square(n: u64) -> u64 {
 /// Puts this test program into a namespace of its own; its children follow.
 fn isolate() {
     static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| procession::Namespace::private().enter()));
+    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
 }
 
 fn pool(workers: usize) -> Pool {
@@ -409,4 +410,42 @@ fn a_worker_that_closes_every_descriptor_still_answers() {
     // Asleep on both sides.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(pool.apply(close_all, 7).unwrap(), 7);
+}
+
+/// Returns much, and sees to it that its worker finds nonsense where the pool says how much of that it has read.
+fn spoil_the_outbox(n: u32) -> Vec<u8> {
+    if n == 3 {
+        let namespace = Namespace::current().unwrap();
+        let is_link = |entry: &procession::Entry| {
+            entry.header.as_ref().is_ok_and(|header| header.kind == Kind::POOL_WORKER)
+        };
+        let links = namespace.list().unwrap().into_iter().filter(is_link).collect::<Vec<_>>();
+        std::thread::spawn(move || {
+            loop {
+                for link in &links {
+                    // Behind the inbox's four lines and the outbox's first; the name goes with the pool.
+                    let path = raw::path(&link.namespace, &link.name);
+                    let Ok(file) = std::fs::OpenOptions::new().write(true).open(path) else { return };
+                    let head = raw::BODY + 5 * 64;
+                    std::os::unix::fs::FileExt::write_all_at(&file, &[0x55; 8], head).unwrap();
+                }
+            }
+        });
+    }
+    vec![n as u8; 60_000]
+}
+
+#[test]
+fn a_worker_that_never_finds_room_again_gives_up_and_is_replaced() {
+    let _watchdog = Watchdog::start();
+    let pool = pool(1);
+    // Some of it may come through: the pool writes there, too.
+    match pool.map(spoil_the_outbox, 0..200) {
+        Ok(answers) => assert!(answers.iter().all(|answer| answer.len() == 60_000)),
+        Err(error) => assert!(
+            matches!(error, TaskError::WorkerDied { .. } | TaskError::WorkerExited { .. }),
+            "{error:?}"
+        ),
+    }
+    assert_eq!(pool.map(|n: u32| n + 1, 0..10).unwrap(), (1..=10).collect::<Vec<_>>());
 }

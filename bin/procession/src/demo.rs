@@ -5,6 +5,8 @@ mod barrier;
 mod barrier_by_hand;
 mod barrier_states;
 mod barrier_timeout;
+mod batch;
+mod blocking_queue;
 mod bounded_buffer;
 mod bounded_semaphore;
 mod chained_semaphores;
@@ -22,14 +24,17 @@ mod phases;
 mod pipe;
 mod pool_map;
 mod process;
+mod producer_consumer;
 mod queue;
 mod race_counter;
 mod race_start;
 mod random;
 mod relay;
+mod restaurant;
 mod rlock;
 mod semaphore_value;
 mod topics;
+mod unkillable;
 mod value_lock;
 mod word_count;
 mod work_and_shutdown;
@@ -70,7 +75,9 @@ pub(crate) enum Demo {
     Deposits(deposits::Args),
     Clinic(clinic::Args),
     BoundedBuffer(bounded_buffer::Args),
+    BlockingQueue(blocking_queue::Args),
     Topics(topics::Args),
+    ProducerConsumer(producer_consumer::Args),
     WorkAndShutdown(work_and_shutdown::Args),
     Barrier(barrier::Args),
     GroupPhoto(group_photo::Args),
@@ -78,8 +85,11 @@ pub(crate) enum Demo {
     BarrierStates(barrier_states::Args),
     MismatchedParties(mismatched_parties::Args),
     BarrierByHand(barrier_by_hand::Args),
+    Batch(batch::Args),
     Phases(phases::Args),
     Game(game::Args),
+    Restaurant(restaurant::Args),
+    Unkillable(unkillable::Args),
 }
 
 /// Prints the demos, one line each.
@@ -123,7 +133,9 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::Deposits(args) => deposits::run(args),
         Demo::Clinic(args) => clinic::run(args),
         Demo::BoundedBuffer(args) => bounded_buffer::run(args),
+        Demo::BlockingQueue(args) => blocking_queue::run(args),
         Demo::Topics(args) => topics::run(args),
+        Demo::ProducerConsumer(args) => producer_consumer::run(args),
         Demo::WorkAndShutdown(args) => work_and_shutdown::run(args),
         Demo::Barrier(args) => barrier::run(args),
         Demo::GroupPhoto(args) => group_photo::run(args),
@@ -131,8 +143,11 @@ pub(crate) fn run(demo: &Demo) -> Result<(), Failure> {
         Demo::BarrierStates(args) => barrier_states::run(args),
         Demo::MismatchedParties(args) => mismatched_parties::run(args),
         Demo::BarrierByHand(args) => barrier_by_hand::run(args),
+        Demo::Batch(args) => batch::run(args),
         Demo::Phases(args) => phases::run(args),
         Demo::Game(args) => game::run(args),
+        Demo::Restaurant(args) => restaurant::run(args),
+        Demo::Unkillable(args) => unkillable::run(args),
     };
     if outcome.is_err() {
         // Those that still run may be waiting for what will not happen any more.

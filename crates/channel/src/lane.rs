@@ -184,6 +184,12 @@ impl LaneWriter {
         self.waiting.is_empty()
     }
 
+    /// Whether the reader's word says that it has read what was never written: then there never is room again.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.tail.since(self.head_seen).words > self.bytes.words()
+    }
+
     /// Writes as much of what waits as there is room for; whether anything was written.
     pub fn pump<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         let before = self.tail;
@@ -232,12 +238,6 @@ impl LaneWriter {
         let there_is = fits(self.tail.since(head));
         self.head_seen = head;
         there_is
-    }
-
-    /// Whether the reader has read more than was written.
-    #[must_use]
-    pub fn is_corrupt(&self) -> bool {
-        self.tail.since(self.head_seen).words > self.bytes.words()
     }
 
     /// Whether there is room for what of a message of `len` bytes is to be written next.

@@ -1,14 +1,20 @@
 //! Queues and pipes between processes that lose nothing acknowledged.
 
 pub mod codec;
+mod joinable;
 mod lane;
 mod pipe;
 mod queue;
+mod readiness;
 mod ring;
+mod wait;
 
+pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease, Leases};
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use pipe::{
     Connection, Messages, PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe,
 };
 pub use queue::{GetError, PutError, Queue, QueueFault, QueueOptions};
+pub use readiness::{Readiness, readiness};
+pub use wait::{Waitable, Watch, wait};

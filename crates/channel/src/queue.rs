@@ -32,11 +32,17 @@
 //!
 //! The locks are taken over from the dead without a word: at every instant the ring is whole.
 
-use crate::codec::{self, CODEC_ID, DecodeError, EncodeError};
+mod error;
+mod options;
+mod waiter;
+
+use crate::codec::{self, CODEC_ID};
 use crate::ring::{Bytes, Head, Mark, record_words};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared, Unknowable};
-use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord, Nap, Patience};
-use procession_sys::cpu::{Spin, fence_after_rmw};
+use error::Blocked;
+use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
+use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared, Unknowable};
+use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord};
+use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point, shm_struct};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,14 +51,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use waiter::Waiter;
+
+pub use error::{GetError, PutError, QueueFault};
+pub use options::QueueOptions;
 
 /// How many bytes of messages a queue holds unless said otherwise.
 const DEFAULT_BYTES: u64 = 1 << 20;
-const MIN_BYTES: u64 = 64;
-const MAX_BYTES: u64 = 8 << 31;
-/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 2;
 /// How long `try_put` and `try_get` wait for an inner lock, which is held for the time of one copy.
 const LOCK_PATIENCE: Duration = Duration::from_millis(20);
 /// A scratch buffer that grew beyond this is given back.
@@ -113,64 +118,6 @@ pub struct Queue<T> {
     messages: PhantomData<fn(T) -> T>,
 }
 
-/// How a [`Queue`] is created or opened.
-pub struct QueueOptions<T> {
-    place: Placement,
-    settings: QueueSettings,
-    messages: PhantomData<fn(T) -> T>,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub struct QueueSettings {
-    capacity: Option<u64>,
-    bytes: Option<u64>,
-    type_tag: Option<String>,
-}
-
-impl<T> Default for QueueOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: QueueSettings::default(), messages: PhantomData }
-    }
-}
-
-impl<T> QueueOptions<T> {
-    /// Holds at most so many messages; 0, the default, for as many as the bytes allow.
-    #[must_use]
-    pub fn capacity(mut self, items: u32) -> Self {
-        self.settings.capacity = Some(items.into());
-        self
-    }
-
-    /// Holds at most so many bytes of messages (each takes 8 more, and whole multiples of 8): 1 MiB unless said,
-    /// rounded up to a power of two between 64 bytes and 16 GiB. No message can be larger than that.
-    #[must_use]
-    pub fn bytes(mut self, bytes: u64) -> Self {
-        self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
-        self
-    }
-
-    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has another
-    /// path can share the queue.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-impl<T> Clone for QueueOptions<T> {
-    fn clone(&self) -> Self {
-        Self { place: self.place.clone(), settings: self.settings.clone(), messages: PhantomData }
-    }
-}
-
-impl<T> fmt::Debug for QueueOptions<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueOptions").field("place", &self.place).field("settings", &self.settings).finish()
-    }
-}
-
 procession_shm::object_builders!([T: Serialize + DeserializeOwned] QueueOptions<T> => Queue<T>);
 
 impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
@@ -214,95 +161,6 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
         let capacity = if capacity == 0 { u32::MAX } else { capacity };
         Ok(Self { ring: Bytes::new(RING_OFFSET, words), capacity, body, messages: PhantomData })
     }
-}
-
-/// What is wrong with a queue, rather than with one message.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum QueueFault {
-    /// The queue's file was removed while this thread waited.
-    #[error("the file of queue {queue} was removed from /dev/shm while this process waited for it")]
-    Orphaned {
-        /// Name and namespace.
-        queue: String,
-    },
-    /// The registry of the queue's namespace was removed: whether the holder of an inner lock lives cannot be found
-    /// out.
-    #[error("the registry of the namespace of queue {queue} was removed or replaced while in use")]
-    RegistryChanged {
-        /// Name and namespace.
-        queue: String,
-    },
-    /// The queue's words say something impossible.
-    #[error("queue {queue} is corrupt: {what}")]
-    Corrupt {
-        /// Name and namespace.
-        queue: String,
-        /// What is impossible.
-        what: &'static str,
-    },
-    /// This process was forked, and could not register under its own name.
-    #[error("this forked process could not register in the queue's namespace")]
-    Unregistered(#[source] OpenError),
-}
-
-/// Why a message was not put; then it is not in the queue.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PutError {
-    /// There is no room (`try_put`).
-    #[error("the queue is full")]
-    Full,
-    /// There was no room until the timeout (`put_timeout`).
-    #[error("the queue was full until the timeout")]
-    TimedOut,
-    /// The queue was closed.
-    #[error("the queue is closed: nothing can be put any more")]
-    Closed,
-    /// The message would never fit.
-    #[error(
-        "a message of {len} bytes can never fit into a queue of {most}: create the queue with .bytes({needed})"
-    )]
-    TooLarge {
-        /// How long the encoded message is, in bytes.
-        len: usize,
-        /// How long a message may be.
-        most: usize,
-        /// What the queue would have to be created with.
-        needed: u64,
-    },
-    /// The message cannot be turned into bytes.
-    #[error("the message cannot be encoded")]
-    Encode(#[from] EncodeError),
-    /// The queue itself is unusable.
-    #[error(transparent)]
-    Fault(#[from] QueueFault),
-}
-
-/// Why no message was got.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum GetError {
-    /// There is no message (`try_get`).
-    #[error("the queue is empty")]
-    Empty,
-    /// There was no message until the timeout (`get_timeout`).
-    #[error("the queue was empty until the timeout")]
-    TimedOut,
-    /// The queue was closed, and everything in it has been got.
-    #[error("the queue is closed and drained")]
-    Closed,
-    /// A message was taken out, but it is no `T`; here it is.
-    #[error("a message of {} bytes is not of the queue's type", bytes.len())]
-    Decode {
-        /// The message, which is not in the queue any more.
-        bytes: Vec<u8>,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
-    /// The queue itself is unusable.
-    #[error(transparent)]
-    Fault(#[from] QueueFault),
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
@@ -413,6 +271,11 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.body.closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Where consumers sleep.
+    pub(crate) fn items(&self) -> &EventCount {
+        &self.body.items
     }
 
     /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
@@ -608,83 +471,6 @@ impl<T> Queue<T> {
     #[cold]
     fn corrupt(&self, what: &'static str) -> QueueFault {
         QueueFault::Corrupt { queue: self.body.segment().display_name(), what }
-    }
-}
-
-/// Why a thread could not go on.
-enum Blocked {
-    TimedOut,
-    Fault(QueueFault),
-}
-
-impl From<Blocked> for PutError {
-    fn from(blocked: Blocked) -> Self {
-        match blocked {
-            Blocked::TimedOut => Self::TimedOut,
-            Blocked::Fault(fault) => Self::Fault(fault),
-        }
-    }
-}
-
-impl From<Blocked> for GetError {
-    fn from(blocked: Blocked) -> Self {
-        match blocked {
-            Blocked::TimedOut => Self::TimedOut,
-            Blocked::Fault(fault) => Self::Fault(fault),
-        }
-    }
-}
-
-/// One thread that found the queue empty or full.
-struct Waiter<'a> {
-    bell: &'a EventCount,
-    deadline: Deadline,
-    patience: Option<Patience>,
-    slept: bool,
-}
-
-impl<'a> Waiter<'a> {
-    #[inline]
-    fn new(bell: &'a EventCount, deadline: Deadline) -> Self {
-        Self { bell, deadline, patience: None, slept: false }
-    }
-
-    #[inline]
-    fn has_slept(&self) -> bool {
-        self.slept
-    }
-
-    /// Returns when it is worth looking again.
-    #[cold]
-    fn wait(&mut self, segment: &Segment, is_ready: impl Fn() -> bool) -> Result<(), Blocked> {
-        if self.deadline.has_passed() {
-            return Err(Blocked::TimedOut);
-        }
-        // Nobody spins while others sleep: there are more waiters than processors then.
-        if !self.bell.has_waiters() {
-            let mut spin = Spin::for_ns(SPIN_NS);
-            while spin.pause(SPIN_CAP) {
-                if is_ready() {
-                    return Ok(());
-                }
-            }
-        }
-        let listened = self.bell.listen();
-        if is_ready() {
-            return Ok(());
-        }
-        let deadline = self.deadline;
-        let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
-        let nap = self.bell.sleep(listened, patience);
-        if nap != Nap::Changed {
-            self.slept = true;
-            self.bell.arrive();
-        }
-        if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-            let queue = segment.display_name();
-            return Err(Blocked::Fault(QueueFault::Orphaned { queue }));
-        }
-        Ok(())
     }
 }
 

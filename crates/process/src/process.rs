@@ -5,6 +5,7 @@ use crate::children::Child;
 use crate::error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
 use crate::report::Stage;
 use crate::status::ExitStatus;
+use procession_channel::{Waitable, Watch};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -254,6 +255,19 @@ impl<R> AsFd for Process<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.child.pidfd.as_fd()
     }
+}
+
+/// Ready once the process has ended.
+impl<R> Waitable for Process<R> {
+    fn is_ready(&self) -> bool {
+        !self.is_alive()
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch::File(self.as_fd())
+    }
+
+    fn unwatch(&self) {}
 }
 
 impl<R> fmt::Debug for Process<R> {

@@ -225,4 +225,33 @@ mod tests {
         report.file.write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
         assert!(matches!(report.read::<u8>(), Some(Err(ProcessError::Encode(_)))));
     }
+
+    #[test]
+    fn any_bytes_are_a_report_or_none() {
+        let report = Report::create().unwrap();
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let (mut whole, mut failed) = (0, 0);
+        for _ in 0..5_000 {
+            let content = 1 + next() % 40;
+            let bytes: Vec<u8> = (0..16 + content).map(|_| (next() >> 32) as u8).collect();
+            report.file.set_len(0).unwrap();
+            report.file.write_all_at(&bytes, 0).unwrap();
+            if next() % 4 != 0 {
+                // A stage and a kind that there are, or nearly; a length that fits, or nearly.
+                report.file.write_all_at(&[(next() % 5) as u8, (next() % 6) as u8], 0).unwrap();
+                report.file.write_all_at(&(content + next() % 3 - 1).to_le_bytes(), 8).unwrap();
+            }
+            match report.read::<(String, Vec<Option<u64>>)>() {
+                Some(Err(error)) => failed += usize::from(!error.to_string().is_empty()),
+                Some(Ok(_)) | None => whole += 1,
+            }
+        }
+        assert!(whole > 100 && failed > 100, "{whole} {failed}");
+    }
 }

@@ -36,8 +36,9 @@ pub use sync::*;
 /// Messages between processes: queues for many, pipes for two; all of it is also at the root.
 pub mod channel {
     pub use procession_channel::{
-        Connection, GetError, Messages, PipeFault, PipeOptions, PutError, Queue, QueueFault, QueueOptions,
-        Receiver, RecvError, SendError, Sender, codec, duplex, pipe,
+        AckError, Connection, DeadLetter, GetError, JoinableQueue, JoinableQueueOptions, Lease, Leases,
+        Messages, PipeFault, PipeOptions, PutError, Queue, QueueFault, QueueOptions, Readiness, Receiver,
+        RecvError, SendError, Sender, Waitable, codec, duplex, pipe, readiness, wait,
     };
 }
 

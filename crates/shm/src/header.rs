@@ -9,7 +9,7 @@
 //! | 8 | 4 | format version |
 //! | 12 | 4 | layout fingerprint: constants and struct sizes folded into one number |
 //! | 16 | 4 | kind |
-//! | 20 | 4 | flags: 1 ephemeral |
+//! | 20 | 4 | flags: 1 ephemeral; no others |
 //! | 24 | 4 | **state**: 0 live, 1 retired (being removed; whoever finds it finishes that) |
 //! | 28 | 4 | codec of messages, 0 for none |
 //! | 32 | 8 | size of the file |
@@ -21,7 +21,7 @@
 //! | 104 | 8 | creation time, ns since the epoch |
 //! | 112 | 16 | boot id |
 //! | 128 | 8 | hash of the element type's tag |
-//! | 136 | 2 | length of the tag that follows |
+//! | 136 | 2 | length of the tag that follows, at most 246 |
 //! | 138 | 246 | the tag, cut at 246 bytes |
 //! | 4088 | 8 | checksum over all of it but the two words |
 
@@ -58,6 +58,8 @@ impl Kind {
     pub const QUEUE: Self = Self(3);
     /// The two rings between a pool and one of its workers.
     pub const POOL_WORKER: Self = Self(4);
+    /// `procession::JoinableQueue`.
+    pub const JOINABLE_QUEUE: Self = Self(5);
     /// `procession::Event`.
     pub const EVENT: Self = Self(16);
     /// `procession::Semaphore`.
@@ -97,6 +99,7 @@ impl Kind {
             Self::LOCK => "lock",
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
+            Self::JOINABLE_QUEUE => "joinable-queue",
             Self::EVENT => "event",
             Self::SEMAPHORE => "semaphore",
             Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
@@ -245,6 +248,7 @@ pub(crate) fn compose(shape: &Shape, ephemeral: bool, mode: u32, registry: u64) 
 /// [`OpenError::NotAnObject`], `Version`, `Layout`, `Truncated`, `Corrupt`.
 pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Result<Header, OpenError> {
     let name = || object.to_string();
+    let corrupt = |what| OpenError::Corrupt { object: name(), what };
     if u64_at(page, 0) != MAGIC {
         return Err(OpenError::NotAnObject { object: name() });
     }
@@ -257,17 +261,24 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
         return Err(OpenError::Layout { object: name(), found: layout, ours: FINGERPRINT });
     }
     if checksum(page) != u64_at(page, CHECKSUM_OFFSET) {
-        return Err(OpenError::Corrupt { object: name(), what: "the header's checksum is wrong" });
+        return Err(corrupt("the header's checksum is wrong"));
     }
     let size = u64_at(page, 32);
     if size != file_size {
         return Err(OpenError::Truncated { object: name(), expected: size, found: file_size });
     }
-    let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]])).min(TAG_MAX);
+    let flags = u32_at(page, 20);
+    if flags & !EPHEMERAL != 0 {
+        return Err(corrupt("flags that there are not"));
+    }
+    let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]]));
+    if tag_len > TAG_MAX {
+        return Err(corrupt("the tag of its elements is longer than the header"));
+    }
     let element = String::from_utf8_lossy(&page[TAG_OFFSET..TAG_OFFSET + tag_len]).into_owned();
     Ok(Header {
         kind: Kind(u32_at(page, 16)),
-        ephemeral: u32_at(page, 20) & EPHEMERAL != 0,
+        ephemeral: flags & EPHEMERAL != 0,
         codec: u32_at(page, 28),
         size,
         instance: InstanceId([u64_at(page, 40), u64_at(page, 48)]),

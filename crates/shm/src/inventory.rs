@@ -68,13 +68,14 @@ impl Namespace {
     /// [`OpenError::NotFound`], [`OpenError::InvalidName`].
     pub fn unlink(&self, name: &str) -> Result<(), OpenError> {
         namespace::check_object_name(name)?;
-        segment::unlink(&self.file_name(name), &ObjectName { namespace: self, name })
+        segment::unlink(&self.file_name(name), &ObjectName { namespace: self, name }, None)
     }
 
     #[doc(hidden)]
     pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
         let name = segment.name();
-        segment::unlink(&self.file_name(name), &ObjectName { namespace: self, name })
+        let object = ObjectName { namespace: self, name };
+        segment::unlink(&self.file_name(name), &object, Some(segment.file()))
     }
 }
 

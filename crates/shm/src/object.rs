@@ -297,6 +297,11 @@ impl Segment {
         OpenError::Corrupt { object: self.display_name(), what }
     }
 
+    /// Which file it is, whatever its name means by now.
+    pub(crate) fn file(&self) -> FileId {
+        self.0.file
+    }
+
     /// Whether somebody outside this library removed the file: whoever waits here waits for nobody.
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
@@ -473,7 +478,8 @@ macro_rules! object_builders {
             /// Removes its name: nobody finds it any more, and those who have it go on with it.
             ///
             /// # Errors
-            /// [`NotFound`](procession_shm::OpenError::NotFound) when it has no name any more.
+            /// [`NotFound`](procession_shm::OpenError::NotFound) when it has no name any more; also when another
+            /// object has that name now.
             pub fn unlink(&self) -> Result<(), $crate::OpenError> {
                 let segment = AsRef::<$crate::Segment>::as_ref(self);
                 segment.namespace().unlink_segment(segment)

@@ -302,10 +302,14 @@ impl Drop for Alone {
     }
 }
 
-/// Removes the name whoever is attached: they go on with the object, and nobody finds it any more.
-pub(crate) fn unlink(name: &str, object: &ObjectName<'_>) -> Result<(), OpenError> {
+/// Removes the name whoever is attached: they go on with the object, and nobody finds it any more. If a file is `meant`,
+/// and the name belongs to another one by now, it stays.
+pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>) -> Result<(), OpenError> {
     let handle = shm_file::open(name).map_err(|source| OpenError::os("open", object, source))?;
     let id = shm_file::identity(&handle).map_err(|source| OpenError::os("look at", object, source))?;
+    if meant.is_some_and(|meant| meant != id) {
+        return Err(OpenError::NotFound { object: object.to_string() });
+    }
     let size = handle.metadata().map_or(0, |meta| meta.len());
     // Even what is corrupt can be removed; but only what is ours can be told that it is being removed.
     if read_page(&handle, size, object).and_then(|page| header::parse(&page, size, object)).is_ok() {

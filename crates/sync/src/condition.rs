@@ -17,9 +17,17 @@
 //! up): the waiter. Anything of a dead owner → free: anybody, by CAS from the exact value; a signal is first passed on, to
 //! the one that has waited longest.
 //!
+//! # Who dies with the lock
+//! A signal that was taken up is spent, and whoever took it up may be killed before it has acted on it; so may somebody
+//! who has changed what others wait for, before it has notified them. Both hold the lock then. So a waiter notes how often
+//! holders of the lock have died (`burials` in `lock_word.rs`) before it lets it go; sees after each sleep whether that
+//! has changed; and asks at the end of a slice whether the present holder is dead. If so, it signals itself, and so
+//! goes on as if it had been notified: everyone who waits looks again after every death of a holder.
+//!
 //! # Orderings
 //! Edge `condition.signal`: the Release of the notifier's CAS meets the Acquire of the waiter. What people have changed is
-//! handed over by the lock they hold, so tickets are Relaxed.
+//! handed over by the lock they hold, so tickets are Relaxed. Edge `lock.handover` covers `burials`: a waiter reads it as
+//! the holder, so deaths before that are in it, and those of later holders are not.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -29,15 +37,23 @@
 //! | passing a signal on, in between | two signals for one | nobody: the second is a spurious return |
 //! | after the signal was passed on to it | a signal of a dead owner | the same again |
 //! | notifying, before its wake | a signaled sleeper | the end of its slice |
+//! | holding the lock: about to wait; with a signal taken up; about to notify, or in the middle of it | a dead holder of the lock, or, once somebody has buried it, one burial more | each waiter whose slice ends: it signals itself |
+//! | having signaled itself | a signal of a dead owner | as above: passed on, a spurious return |
+//! | *without the lock*, between a change and its notify | sleepers that were not told | nobody, until the next notify: see [`Condition::notify`] |
 //!
 //! # Not promised
-//! That there was a reason to return: look at what you wait for again, or use [`Condition::wait_for`].
+//! That there was a reason to return: look at what you wait for again, or use [`Condition::wait_for`]. That a change is
+//! noticed which was made and notified without the lock: it can fall between a waiter's look and the claim of its cell.
 
+mod monitor;
+
+pub use self::monitor::Monitor;
+
+use self::monitor::Watched;
 use crate::keeper::unknowable;
 use crate::lock_word::AcquireError;
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, LockError, LockGuard, RLockGuard, ValueGuard, keeper};
-use bytemuck::Pod;
+use crate::{EventCount, LockError, keeper};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
 use std::fmt;
@@ -75,8 +91,17 @@ shm_struct! {
 ///
 /// The lock is a [`Lock`](crate::Lock), an [`RLock`](crate::RLock) (let go over all levels) or a
 /// [`Value`](crate::Value) (its changes are committed first). All who wait together should use the same one. Those who
-/// notify need not hold it, and never wait for the notified. When a notified process is killed before it could go on,
-/// another that waits is notified instead.
+/// notify never wait for the notified.
+///
+/// **Change what others wait for, and notify, while you hold that lock: drop the guard last.** Then nobody sleeps through
+/// a change, whoever is killed when:
+/// - a process that is killed while it holds the lock, before its change, after it, or having been notified itself, makes
+///   everyone who waits return and look again, within a tenth of a second (in a crowd, a second);
+/// - one that is notified and killed before it holds the lock is replaced by another that waits.
+///
+/// With a [`Lock`](crate::Lock) or an [`RLock`](crate::RLock), those who return are told
+/// [`OwnerDied`](LockError::OwnerDied) until somebody has recovered it. With a `Value` they see the change whole or not
+/// at all. Those who notify without the lock are told at [`notify`](Self::notify) what they give up.
 ///
 /// ```
 /// use procession_sync::{Condition, Value};
@@ -90,8 +115,10 @@ shm_struct! {
 ///         *left -= 1;
 ///         Ok(*left)
 ///     });
-///     stock.set(3).unwrap();
+///     let mut stock = stock.acquire().unwrap();
+///     *stock = 3;
 ///     changed.notify(1);
+///     drop(stock); // Commits.
 ///     assert_eq!(buyer.join().unwrap().unwrap(), 2);
 /// });
 /// # stock.unlink()?;
@@ -137,62 +164,9 @@ impl Object for Condition {
     }
 }
 
-/// A guard that a [`Condition`] can let go and get back.
-pub trait Monitor: sealed::Monitor {}
-
-mod sealed {
-    use crate::LockError;
-
-    pub trait Monitor: Sized {
-        /// What is needed to get the guard back.
-        type Left;
-
-        fn leave(self) -> Self::Left;
-        fn enter(left: Self::Left) -> Result<Self, LockError>;
-    }
-}
-
-impl Monitor for LockGuard<'_> {}
-impl<'a> sealed::Monitor for LockGuard<'a> {
-    type Left = &'a crate::Lock;
-
-    fn leave(self) -> Self::Left {
-        self.lock()
-    }
-
-    fn enter(lock: Self::Left) -> Result<Self, LockError> {
-        lock.acquire()
-    }
-}
-
-impl Monitor for RLockGuard<'_> {}
-impl<'a> sealed::Monitor for RLockGuard<'a> {
-    type Left = (&'a crate::RLock, u32, u64);
-
-    fn leave(self) -> Self::Left {
-        self.leave_all()
-    }
-
-    fn enter((lock, depth, entry): Self::Left) -> Result<Self, LockError> {
-        lock.acquire_again(depth, entry)
-    }
-}
-
-impl<T: Pod> Monitor for ValueGuard<'_, T> {}
-impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
-    type Left = &'a crate::Value<T>;
-
-    fn leave(self) -> Self::Left {
-        self.value()
-    }
-
-    fn enter(value: Self::Left) -> Result<Self, LockError> {
-        value.acquire()
-    }
-}
-
 impl Condition {
-    /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a reason.
+    /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a reason, and does
+    /// when a holder of the lock has died.
     ///
     /// The lock goes as it does when the guard is dropped: a lock that was being recovered is consistent from then on, and
     /// a value is committed.
@@ -253,6 +227,13 @@ impl Condition {
     }
 
     /// Notifies the `n` that have waited longest, or all if there are fewer. Waits for nobody.
+    ///
+    /// Call it while you hold the lock that they use, after the change that they wait for, and before you drop the guard.
+    /// It may be called without the lock, at the price of two promises. A process that is killed between the change and
+    /// this call leaves those who wait asleep until somebody notifies again. And a change that is no change of what
+    /// the lock guards (as in `event.set()`, then `notify_all()`) can fall between the look of somebody who is about to
+    /// wait and its sleep: that one sleeps through it. (`fetch_add` and `set` of the `Value` that they wait with cannot:
+    /// they wait while somebody has its guard.) Who cannot hold the lock lets those who wait use a timeout.
     pub fn notify(&self, n: usize) {
         let limit = self.body.tickets.load(Ordering::Acquire);
         for _ in 0..n.min(CELLS) {
@@ -266,7 +247,7 @@ impl Condition {
         }
     }
 
-    /// Notifies all that wait. Waits for nobody.
+    /// Notifies all that wait. Waits for nobody. As [`notify`](Self::notify), best called with the lock held.
     pub fn notify_all(&self) {
         self.notify(usize::MAX);
     }
@@ -285,9 +266,11 @@ impl Condition {
         let Some(cell) = self.claim_cell(me) else {
             return self.wait_without_a_cell(guard, deadline);
         };
+        let burials = guard.burials();
         let left = guard.leave();
         crash_point("condition.left");
-        let signaled = self.sleep_in(cell, me.to_bits() | WAITING, deadline);
+        let watched = Watched::new::<G>(&left, burials);
+        let signaled = self.sleep_in(cell, me.to_bits() | WAITING, &watched, deadline);
         let guard = G::enter(left);
         if matches!(signaled, Ok(true)) {
             crash_point("condition.entered");
@@ -295,7 +278,8 @@ impl Condition {
                 // It cannot act on the signal.
                 self.notify(1);
             }
-            // Only now: if this process dies before, another gets the signal.
+            // Only now: if this process dies before, another gets the signal. If it dies later, it holds the lock, and
+            // so all others look.
             cell.word.store(0, Ordering::Release);
             crash_point("condition.taken_up");
         }
@@ -319,15 +303,22 @@ impl Condition {
     }
 
     /// Sleeps until the cell is signaled, or gives it back; whether it was signaled.
-    fn sleep_in(&self, cell: &Cell, waiting: u64, deadline: Deadline) -> Result<bool, LockError> {
+    fn sleep_in(
+        &self,
+        cell: &Cell,
+        waiting: u64,
+        watched: &Watched<'_>,
+        deadline: Deadline,
+    ) -> Result<bool, LockError> {
         let segment = self.body.segment();
+        let signaled = waiting & !WAITING | SIGNALED;
         let corrupt = || LockError::Corrupt { lock: segment.display_name() };
         let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let mut patience = Patience::new(deadline);
         loop {
             // SYNC: condition.signal.
             let word = cell.word.load(Ordering::Acquire);
-            if word == waiting & !WAITING | SIGNALED {
+            if word == signaled {
                 return Ok(true);
             }
             if word != waiting {
@@ -340,8 +331,16 @@ impl Condition {
                 }
                 continue;
             }
+            patience.show(segment);
             let nap = patience.sleep(futex::low_half(&cell.word), word as u32, &self.body.asked);
             crash_point("condition.slept");
+            if watched.has_lost_a_holder(matches!(nap, Nap::Ask { .. })) {
+                // By the cell, so that this signal is not lost either. A failure means that another was quicker.
+                let _: Result<u64, u64> =
+                    cell.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
+                crash_point("condition.signaled_itself");
+                continue;
+            }
             if let Nap::Ask { survey } = nap
                 && let Err(error) = self.look_around(survey)
                 && give_up()
@@ -414,10 +413,17 @@ impl Condition {
     #[cold]
     fn wait_without_a_cell<G: Monitor>(&self, guard: G, deadline: Deadline) -> Result<(G, bool), LockError> {
         let listened = self.body.overflow.listen();
+        let burials = guard.burials();
         let left = guard.leave();
+        let watched = Watched::new::<G>(&left, burials);
         let mut patience = Patience::new(deadline);
         let notified = loop {
-            match self.body.overflow.sleep(listened, &mut patience) {
+            patience.show(self.body.segment());
+            let nap = self.body.overflow.sleep(listened, &mut patience);
+            if watched.has_lost_a_holder(matches!(nap, Nap::Ask { .. })) {
+                break Ok(true);
+            }
+            match nap {
                 Nap::TimedOut => break Ok(false),
                 // Nobody but a notifier changes the word.
                 Nap::Changed => break Ok(true),

@@ -7,13 +7,19 @@
 //! An object created with `.detect_deadlock(true)` lets a thread that waits for it back out: of those in a circle that
 //! may, the one whose wait was shown last does, so that one circle costs one wait.
 //!
+//! A writer of an [`RwLock`](crate::RwLock) waits for all who read, and is in a deadlock if it is in a circle with any of
+//! them; but it shows one at a time. It shows one that waits for it, if there is one; otherwise one of those that wait, each
+//! time another, so that two writers in one circle find each other.
+//!
 //! # If a process dies
 //! Its waits are left out, and so a circle through it is none: those who wait for the dead are told that it died.
 //!
 //! # Not promised
-//! Circles through permits, barriers, events or messages: nobody knows which thread would release, arrive or send.
-//! Threads beyond the 2,047th of their process, and waits that found the table full, are not seen. A circle is found
-//! when each of its waits was looked at once more after the last began: after 0.1 s, in a crowd after a second.
+//! Circles through permits, conditions, barriers, events, latches or messages: nobody knows which thread would release,
+//! notify, arrive, set or send; nor through a reader's wait for one of the 128 places of an `RwLock`. Threads beyond the 2,047th of their process, and waits that found the table full, are not seen. A circle is found
+//! when each of its waits was looked at once more after the last began: after 0.1 s, in a crowd after a second. A circle
+//! through several writers of `RwLock`s, each of which waits for several readers that wait, is found when all of them
+//! happen to show those in the circle: after some such times.
 
 use crate::Holder;
 use procession_shm::{
@@ -47,7 +53,7 @@ pub struct BlockedThread {
     pub object: Option<String>,
     /// What kind of object that is, as `procession ls` shows it.
     pub kind: &'static str,
-    /// Who holds that object, if it is one that a thread holds.
+    /// Who holds that object, if it is one that a thread holds; one of several readers.
     pub holder: Option<Holder>,
     /// For how long it has waited.
     pub since: Duration,
@@ -75,9 +81,19 @@ pub fn deadlocks() -> Result<Vec<Deadlock>, OpenError> {
     deadlocks_in(&Namespace::current()?)
 }
 
-/// The deadlocks in `namespace`: circles of threads that wait for each other's [`Lock`](crate::Lock),
-/// [`RLock`](crate::RLock), [`RwLock`](crate::RwLock), [`Value`](crate::Value) or [`Array`](crate::Array). Each that is
+/// The deadlocks in `namespace`: circles of threads that wait for what another thread holds. Each that is
 /// named exists while this is called; if one of its waits has a timeout, it will end by itself.
+///
+/// | waits for | are covered |
+/// |---|---|
+/// | a [`Lock`](crate::Lock), [`RLock`](crate::RLock), [`Value`](crate::Value), [`Array`](crate::Array) | yes |
+/// | an [`RwLock`](crate::RwLock), to read or to write, while others write or read | yes |
+/// | an `RwLock` that has no room for more readers | no |
+/// | a [`Once`](crate::Once) that another thread is running | yes |
+/// | a [`Condition`](crate::Condition) | no; but its lock, while it is acquired again, is |
+/// | [`Semaphore`](crate::Semaphore), [`BoundedSemaphore`](crate::BoundedSemaphore), [`Event`](crate::Event), [`Latch`](crate::Latch), [`Barrier`](crate::Barrier), queues, pipes, children | no: nobody knows who would end the wait |
+///
+/// [`blocked_in`] lists waits of both sorts, but for pipes and children.
 ///
 /// ```
 /// let namespace = procession_shm::Namespace::private();
@@ -155,7 +171,7 @@ fn circles(waits: &[Waiting]) -> Vec<Vec<Waiting>> {
 }
 
 fn from_the_oldest(mut circle: Vec<Waiting>) -> Vec<Waiting> {
-    let oldest = circle.iter().enumerate().min_by_key(|(_, wait)| wait.began).map_or(0, |(index, _)| index);
+    let oldest = circle.iter().enumerate().max_by_key(|(_, wait)| wait.since).map_or(0, |(index, _)| index);
     circle.rotate_left(oldest);
     circle
 }
@@ -167,21 +183,51 @@ fn still_stands(registration: &Registration, circle: &[Waiting]) -> bool {
 
 /// The circle that this thread's wait is part of.
 fn circle_of(registration: &Registration, wait: &ShownWait) -> Option<Vec<Waiting>> {
-    let mut circle = vec![wait.as_seen()?];
-    let mut met = HashSet::new();
-    loop {
-        let last = circle.last()?;
-        let next = registration.wait_of(last.holder).filter(|next| last.waits_for(next))?;
-        if next.waiter == circle[0].waiter {
-            break;
-        }
-        if !met.insert(next.waiter) {
-            return None; // A circle, but this thread only waits for somebody in it.
-        }
-        circle.push(next);
-    }
+    let mine = wait.as_seen()?;
+    let circle = chain(registration, mine, mine.waiter)?;
     let is_alive = |wait: &Waiting| registration.is_dead(OwnerId::from_bits(wait.waiter)) == Ok(false);
     (circle.iter().all(is_alive) && still_stands(registration, &circle)).then_some(circle)
+}
+
+/// The waits from `first` on, each for what the next one's thread holds, up to the one for what the thread `last` holds
+/// while it waits; `None` if they lead elsewhere.
+fn chain(registration: &Registration, first: Waiting, last: u64) -> Option<Vec<Waiting>> {
+    let mut chain = vec![first];
+    let mut met = HashSet::new();
+    loop {
+        let here = chain.last()?;
+        let next = registration.wait_of(here.holder).filter(|next| here.waits_for(next))?;
+        if next.waiter == last {
+            return Some(chain);
+        }
+        if !met.insert(next.waiter) {
+            return None; // A circle, but of others.
+        }
+        chain.push(next);
+    }
+}
+
+/// How a thread that holds something, together with others, stands to a thread that waits for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// It waits for nothing.
+    Runs,
+    /// It waits, for all that is known not for the other.
+    Waits,
+    /// It waits for the other, directly or through more.
+    WaitsForIt,
+}
+
+/// How `holder`, as it stands in a lock word, stands to this thread, whose wait is shown.
+pub(crate) fn standing(segment: &Segment, holder: u64, wait: &ShownWait) -> Standing {
+    let registration = segment.registration();
+    let (Some(theirs), Some(mine)) = (registration.wait_of(holder), wait.as_seen()) else {
+        return Standing::Runs;
+    };
+    match chain(registration, theirs, mine.waiter) {
+        Some(_) => Standing::WaitsForIt,
+        None => Standing::Waits,
+    }
 }
 
 /// Whether this thread, whose wait is shown, is in a deadlock and is the one to back out of it.

@@ -23,6 +23,7 @@ use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 const SET: u64 = 2;
@@ -116,6 +117,13 @@ impl Event {
     /// Clears it: from now on, whoever waits has to wait. Those who were released stay released.
     pub fn clear(&self) {
         self.body.gate.change(|word| word & !SET);
+    }
+
+    /// Announces a waiter: the futex on which to sleep, while it says this.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn watch(&self) -> (&AtomicU32, u32) {
+        self.body.gate.watch(|word| word & SET != 0)
     }
 
     /// Whether it is set at this moment.

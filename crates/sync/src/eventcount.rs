@@ -54,6 +54,12 @@ impl EventCount {
         before | WAITERS
     }
 
+    /// The futex on which [`sleep`](Self::sleep) sleeps while it says what [`listen`](Self::listen) said.
+    #[must_use]
+    pub fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+
     /// Sleeps until notified since [`listen`](Self::listen), or for one slice.
     pub fn sleep(&self, listened: u32, patience: &mut Patience) -> Nap {
         let nap = patience.sleep(&self.word, listened, &self.asked);

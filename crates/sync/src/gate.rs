@@ -117,6 +117,7 @@ impl Gate {
             if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
                 continue;
             }
+            patience.show(segment);
             nap = self.sleep(word, &mut patience);
         }
     }
@@ -132,6 +133,20 @@ impl Gate {
         let nap = patience.sleep(futex::low_half(&self.word), announced as u32, &self.asked);
         crash_point("gate.slept");
         nap
+    }
+
+    /// Announces a waiter, unless it `passes`: the futex on which to sleep, while it says this.
+    pub(crate) fn watch(&self, passes: impl Fn(u64) -> bool) -> (&AtomicU32, u32) {
+        let word = loop {
+            let word = self.word();
+            let announced = word | WAITERS;
+            let announce =
+                || self.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
+            if passes(word) || announce().is_ok() {
+                break announced;
+            }
+        };
+        (futex::low_half(&self.word), word as u32)
     }
 
     /// Any word, as a damaged file might hold it.

@@ -145,8 +145,10 @@ pub enum LockError {
         /// Who died, in its own pid namespace; 0 if nobody remembers.
         pid: u32,
     },
-    /// This thread holds it already, and would wait for itself; or, with [`LockOptions::detect_deadlock`], its holder
-    /// waits for what this thread holds.
+    /// This thread holds it already, and would wait for itself, at once and with every kind of lock; or it was created with
+    /// `detect_deadlock` ([`Lock`], [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or
+    /// through others, for what this thread holds: then of the threads in that circle one is told, after a tenth of a
+    /// second or so. [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
     #[error(
         "waiting for the lock would never end: this thread holds it already, or its holder waits for this thread"
     )]
@@ -233,6 +235,11 @@ impl Lock {
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
         self.body.lock.is_inconsistent()
+    }
+
+    /// The word that it is.
+    pub(crate) fn word(&self) -> (&LockWord, &Segment) {
+        (&self.body.lock, self.body.segment())
     }
 
     #[inline]

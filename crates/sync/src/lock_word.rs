@@ -28,6 +28,7 @@
 //! | after the acquiring CAS, before the release | a dead owner | any waiter: CAS to free and inconsistent, or to itself |
 //! | after the release, before its wake | free, `WAITERS` and `WOKEN` set, sleepers | the end of a sleeper's slice; the next acquirer's release |
 //! | woken, before acquiring | `WOKEN` set, nobody on the way | a sleeper's slice ends and it clears `WOKEN`; every 64th release wakes all the same |
+//! | burying a dead owner, before the CAS | a death counted in `burials`, the dead owner | the next burier, who counts it again |
 //! | after burying a dead owner | free and inconsistent | whoever recovers, as after any death |
 //! | while recovering | a dead owner, `INCONSISTENT` kept | the same again |
 //!
@@ -75,7 +76,8 @@ shm_struct! {
         died: AtomicU32,
         /// Releases that trusted `WOKEN`; written by the owner.
         trusted: AtomicU32,
-        reserved: AtomicU32,
+        /// How often an owner was found dead: counted before the lock is freed from it, and so maybe twice.
+        burials: AtomicU32,
     }
 }
 
@@ -183,7 +185,35 @@ impl LockWord {
         if self.try_acquire_clean(me) {
             return Ok(me);
         }
-        Contender { lock: self, segment, me, claim, slept_since_ns: 0 }.acquire(deadline).map(|()| me)
+        self.contend(segment, me, claim, deadline, &mut Patience::new(deadline)).map(|()| me)
+    }
+
+    /// As [`acquire`](Self::acquire) before `until`, in one of several attempts that make one wait with `patience`.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire); `TimedOut` may come later than `until` by a slice.
+    pub fn acquire_within(
+        &self,
+        segment: &Segment,
+        claim: Claim,
+        until: Deadline,
+        patience: &mut Patience,
+    ) -> Result<Hold, AcquireError> {
+        let me = segment.registration().owner().map_err(AcquireError::Unregistered)?;
+        let me = Hold::of_this_thread(me);
+        self.contend(segment, me, claim, until, patience).map(|()| me)
+    }
+
+    #[cold]
+    fn contend(
+        &self,
+        segment: &Segment,
+        me: Hold,
+        claim: Claim,
+        until: Deadline,
+        patience: &mut Patience,
+    ) -> Result<(), AcquireError> {
+        Contender { lock: self, segment, me, claim, slept_since_ns: 0 }.acquire(until, patience)
     }
 
     /// Releases the lock that `me` holds; `consistent` says whether what it guards is whole.
@@ -273,6 +303,12 @@ impl LockWord {
         self.word.load(Ordering::Acquire) & INCONSISTENT != 0
     }
 
+    /// How many owners have died, at least; what a holder reads covers all that died before it.
+    #[must_use]
+    pub fn burials(&self) -> u32 {
+        self.burials.load(Ordering::Relaxed)
+    }
+
     /// Declares it consistent; called by the owner while it recovers.
     pub fn make_consistent(&self) {
         self.word.fetch_and(!INCONSISTENT, Ordering::Relaxed);
@@ -287,7 +323,8 @@ impl LockWord {
 }
 
 /// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
-fn holder_in(word: u64) -> u64 {
+#[must_use]
+pub(crate) fn holder_in(word: u64) -> u64 {
     if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }
 }
 
@@ -302,10 +339,8 @@ struct Contender<'a> {
 }
 
 impl Contender<'_> {
-    #[cold]
-    fn acquire(&mut self, deadline: Deadline) -> Result<(), AcquireError> {
+    fn acquire(&mut self, deadline: Deadline, patience: &mut Patience) -> Result<(), AcquireError> {
         let mut spin = Spin::for_ns(SPIN_NS).starting_with(SPIN_START);
-        let mut patience = Patience::new(deadline);
         let mut courtesies = COURTESIES;
         let outcome = loop {
             let word = self.lock.word.load(Ordering::Acquire);
@@ -333,7 +368,7 @@ impl Contender<'_> {
             if self.slept_since_ns == 0 && word & WAITERS == 0 && spin.pause(SPIN_CAP) {
                 continue;
             }
-            if let Err(error) = self.sleep(word, &mut patience) {
+            if let Err(error) = self.sleep(word, patience) {
                 break Err(error);
             }
         };
@@ -404,6 +439,10 @@ impl Contender<'_> {
         }
         crash_point("lock.owner_found_dead");
         self.lock.died.store(registration.pid_of(owner).unwrap_or(0), Ordering::Relaxed);
+        // Before the lock is free: whoever holds it next knows of this death, and whoever let it go before this owner
+        // took it sees that the count has moved. The CAS below publishes it.
+        self.lock.burials.fetch_add(1, Ordering::Relaxed);
+        crash_point("lock.burial_counted");
         let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
         let freed = (word & (WAITERS | STARVED)) | kept;
         // From the exact dead value: a second burier, or one that was killed here, does no harm. AcqRel: what the

@@ -25,6 +25,7 @@
 
 use crate::fault::SyncFault;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::patience::Patience;
 use crate::thread_tag;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -203,17 +204,13 @@ impl Once {
         if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
             return Err(OnceError::Deadlock);
         }
+        let mut patience = Patience::new(deadline);
         let me = loop {
             let look = Deadline::after(LOOK_AGAIN).min(deadline);
-            match runner.acquire(segment, Claim::Recover, look) {
+            match runner.acquire_within(segment, Claim::Recover, look, &mut patience) {
                 Ok(me) => break me,
                 Err(AcquireError::TimedOut) if self.is_done() => return Ok(None),
-                Err(AcquireError::TimedOut) if !deadline.has_passed() => {
-                    // The lock's own survey does not come to it in this time.
-                    if segment.is_orphaned() {
-                        return Err(SyncFault::orphaned(segment).into());
-                    }
-                }
+                Err(AcquireError::TimedOut) if !deadline.has_passed() => {}
                 Err(error) => {
                     let fault = SyncFault::of_acquiring(segment, error);
                     return Err(fault.map_or(OnceError::TimedOut, OnceError::Fault));

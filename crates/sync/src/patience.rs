@@ -3,9 +3,9 @@
 //!
 //! A slice is 10 ms, doubling to 100 ms, shortened by up to a quarter so that waiters do not march in step. At the
 //! end of each slice that timed out the waiter asks about the holder, unless another waiter on the same word did so
-//! in the last millisecond: then it leaves the question to them and lets its slices grow to a second. So a crowd
-//! on one word asks about once a millisecond together, however large it is, and no count of waiters has to be
-//! kept that a killed one would spoil.
+//! in the last millisecond. A waiter that finds again and again that somebody asked a moment ago is in a crowd, and lets
+//! its slices grow to a second: the crowd still asks every other millisecond together, however large it is, and no
+//! count of waiters has to be kept that a killed one would spoil.
 //!
 //! A wait that outlasts a slice is shown in the namespace's table of waits, for people and for the search
 //! for deadlocks (`deadlock.rs`).
@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST_NS: u64 = 10_000_000;
 const CAP_NS: u64 = 100_000_000;
 const CROWD_CAP_NS: u64 = 1_000_000_000;
+/// How long ago somebody asked, on average, is a crowd's doing when it is less than this.
+const CROWD_NS: u64 = 3_000_000;
 /// How often a long wait is told to make the checks that cost more.
 const SURVEY_NS: u64 = 1_000_000_000;
 
@@ -45,6 +47,8 @@ pub enum Nap {
 pub struct Patience {
     deadline: Deadline,
     slice_ns: u64,
+    /// How long ago somebody had asked, on average over the last slices.
+    unasked_ns: u64,
     next_survey_ns: u64,
     /// When the first slice began that was slept to its end, 0 if none was.
     long_since_ns: u64,
@@ -55,7 +59,14 @@ impl Patience {
     /// Until `deadline`, at most.
     #[must_use]
     pub fn new(deadline: Deadline) -> Self {
-        Self { deadline, slice_ns: FIRST_NS, next_survey_ns: 0, long_since_ns: 0, shown: None }
+        Self {
+            deadline,
+            slice_ns: FIRST_NS,
+            unasked_ns: CAP_NS,
+            next_survey_ns: 0,
+            long_since_ns: 0,
+            shown: None,
+        }
     }
 
     /// Shows that this thread waits for the segment's object, if the wait has outlasted a slice.
@@ -64,6 +75,12 @@ impl Patience {
             self.shown = self.begin_showing(segment);
         }
         self.shown.as_ref()
+    }
+
+    /// Shows the wait no longer, until [`show`](Self::show) is called again: the thread does something else now, and may
+    /// wait for that.
+    pub fn hide(&mut self) {
+        self.shown = None;
     }
 
     #[cold]
@@ -97,25 +114,32 @@ impl Patience {
         let now = clock::now_ns();
         let now_ms = (now / 1_000_000) as u32;
         // Relaxed: a hint that spares work; a wrong value costs a question or a slice.
-        if now_ms.wrapping_sub(asked.load(Ordering::Relaxed)) < 1 {
-            self.slice_ns = (self.slice_ns * 2).min(CROWD_CAP_NS);
+        let unasked_ms = now_ms.wrapping_sub(asked.load(Ordering::Relaxed));
+        self.lengthen(unasked_ms);
+        if unasked_ms < 1 {
             return Nap::Woken;
         }
         asked.store(now_ms, Ordering::Relaxed);
-        self.slice_ns = (self.slice_ns * 2).min(CAP_NS);
         let survey = now >= self.next_survey_ns;
         if survey {
             self.next_survey_ns = now + SURVEY_NS;
         }
         Nap::Ask { survey }
     }
+
+    /// The next slice, after one at whose end nobody had asked for so long.
+    fn lengthen(&mut self, unasked_ms: u32) {
+        self.unasked_ns = (self.unasked_ns + (u64::from(unasked_ms) * 1_000_000).min(CAP_NS)) / 2;
+        let cap = if self.unasked_ns < CROWD_NS { CROWD_CAP_NS } else { CAP_NS };
+        self.slice_ns = (self.slice_ns * 2).min(cap);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Nap, Patience};
+    use super::{CAP_NS, CROWD_CAP_NS, Nap, Patience};
     use procession_sys::{Deadline, clock};
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     #[test]
@@ -126,8 +150,23 @@ mod tests {
         assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
         // As if others asked all the time.
         let ahead = ((clock::now_ns() / 1_000_000) as u32).wrapping_add(60_000);
-        asked.store(ahead, std::sync::atomic::Ordering::Relaxed);
+        asked.store(ahead, Ordering::Relaxed);
         assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
+    }
+
+    #[test]
+    fn slices_grow_beyond_the_cap_in_a_crowd_alone() {
+        let mut patience = Patience::new(Deadline::NEVER);
+        let mut slices = |unasked_ms: u32| {
+            (0..12).for_each(|_| patience.lengthen(unasked_ms));
+            patience.slice_ns
+        };
+        assert_eq!(slices(100), CAP_NS);
+        assert_eq!(slices(50), CAP_NS);
+        assert_eq!(slices(1), CROWD_CAP_NS);
+        // The others are gone.
+        assert_eq!(slices(u32::MAX), CAP_NS);
+        assert_eq!(slices(0), CROWD_CAP_NS);
     }
 
     #[test]

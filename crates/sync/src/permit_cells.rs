@@ -300,8 +300,9 @@ impl PermitCells {
                 turn.settle();
                 return Ok(true);
             }
-            // Others released one at a time, and were faster.
+            // Others released one at a time, and were faster; or there is no such room.
             turn.settle();
+            self.must_be_absent_beyond_high()?;
         }
     }
 
@@ -311,6 +312,18 @@ impl PermitCells {
         let absent = (0..self.max).filter_map(|index| self.claim_absent(index, RELEASING));
         let claimed = handed.chain(absent).inspect(|_| crash_point("semaphore.releasing"));
         claimed.take(count as usize).count() == count as usize
+    }
+
+    /// What `high` does not cover is counted as room, unseen.
+    fn must_be_absent_beyond_high(&self) -> Result<(), SyncFault> {
+        for index in self.high()..self.max {
+            // Acquire: who sees a cell that is not absent any more sees `high` raised before.
+            let is_absent = self.cell(index).is_some_and(|cell| cell.load(Ordering::Acquire) == ABSENT);
+            if !is_absent && self.high() <= index {
+                return Err(SyncFault::corrupt(self.body.segment(), "a permit beyond all that there are"));
+            }
+        }
+        Ok(())
     }
 
     /// Makes something of an absent cell, having seen to it that everybody looks at it.

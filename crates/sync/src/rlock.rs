@@ -27,7 +27,7 @@
 use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
 use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
@@ -191,6 +191,11 @@ impl RLock {
         holder::of_word(&self.body.lock, self.body.segment())
     }
 
+    /// The word that says who holds it.
+    pub(crate) fn word(&self) -> (&LockWord, &Segment) {
+        (&self.body.lock, self.body.segment())
+    }
+
     /// Whether a holder died and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
@@ -285,6 +290,11 @@ pub struct RLockGuard<'a> {
 }
 
 impl<'a> RLockGuard<'a> {
+    /// The lock it is a guard of.
+    pub(crate) fn lock(&self) -> &'a RLock {
+        self.lock
+    }
+
     /// Releases the lock over all levels; the lock, how many there were, and of which entry.
     pub(crate) fn leave_all(self) -> (&'a RLock, u32, u64) {
         // Dropping the guard then finds nothing to release.

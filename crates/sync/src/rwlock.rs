@@ -39,19 +39,21 @@
 //! Room for more than [`READERS`] readers at a time: further ones wait until one leaves. That a try succeeds while others
 //! come and go: a reader that finds a writer has its cell for an instant, and one that queued has `writer`.
 
+mod drain;
 mod guard;
 
 pub use guard::{ReadGuard, WriteGuard};
 
-use crate::keeper::{Keeper, unknowable, would_block};
+use self::drain::wake_writer;
+use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, Holder, LockError, OnOwnerDeath, holder, thread_tag};
+use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many guards for reading can exist at a time, in all processes, but for those of threads that have one already.
@@ -128,6 +130,7 @@ pub struct RwLockOptions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RwLockSettings {
     on_owner_death: Option<OnOwnerDeath>,
+    detect_deadlock: Option<bool>,
 }
 
 impl RwLockOptions {
@@ -135,6 +138,15 @@ impl RwLockOptions {
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
+        self
+    }
+
+    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is told
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
+    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    #[must_use]
+    pub fn detect_deadlock(mut self, detect: bool) -> Self {
+        self.settings.detect_deadlock = Some(detect);
         self
     }
 }
@@ -147,7 +159,8 @@ impl Object for RwLock {
 
     fn shape(settings: &RwLockSettings) -> Shape {
         let policy = holder::policy_parameter(settings.on_owner_death);
-        let parameters = [policy, Parameter::default(), Parameter::default(), Parameter::default()];
+        let detect = deadlock::parameter(settings.detect_deadlock);
+        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RwLockBody>() as u64;
         Shape { kind: Kind::RWLOCK, body_len, parameters, element: None, codec: 0 }
     }
@@ -176,7 +189,7 @@ impl RwLock {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] when a writer was killed and nobody has recovered the lock since;
-    /// [`LockError::Deadlock`] when this thread writes; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
+    /// [`LockError::Deadlock`] when this thread writes, and as [`RwLockOptions::detect_deadlock`] says; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
     /// it were tampered with; `Unregistered` in a forked child.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_>, LockError> {
@@ -204,7 +217,8 @@ impl RwLock {
     /// Waits until nobody else reads or writes; then writes. New readers are kept out meanwhile.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads.
+    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads: whoever wants to write what it has
+    /// read lets go of it first, and looks again.
     #[inline]
     pub fn write(&self) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(self.claim, Deadline::NEVER)
@@ -272,21 +286,36 @@ impl RwLock {
             && writing() == found
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_until(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
-        if let Some(me) = self.keeper.hold()
-            && let Some(cell) = self.claim_cell(me)
-        {
-            if !self.body.writer.is_owned() && self.body.writing.load(Ordering::Relaxed) == 0 {
-                return Ok(self.reads(me, cell));
-            }
-            self.free_cell(cell);
+        let (me, cell) = match self.keeper.hold().and_then(|me| Some((me, self.try_read_cell(me)?))) {
+            Some(reading) => reading,
+            None => self.read_contended(deadline)?,
+        };
+        // Here, and not on each of the two ways: a guard that is built on one and copied on the other goes through
+        // memory, and the release's locked instruction waits for that.
+        Ok(ReadGuard::new(self, me, cell))
+    }
+
+    /// The cell in which `me` reads, if nobody writes or wants to.
+    #[inline]
+    fn try_read_cell(&self, me: Hold) -> Option<usize> {
+        let cell = self.claim_cell(me)?;
+        if !self.body.writer.is_owned() && self.body.writing.load(Ordering::Relaxed) == 0 {
+            self.reads(me, cell);
+            return Some(cell);
         }
-        self.read_contended(deadline)
+        self.retreat(cell);
+        None
     }
 
     #[cold]
-    fn read_contended(&self, deadline: Deadline) -> Result<ReadGuard<'_>, LockError> {
+    fn retreat(&self, cell: usize) {
+        self.free_cell(cell);
+    }
+
+    #[cold]
+    fn read_contended(&self, deadline: Deadline) -> Result<(Hold, usize), LockError> {
         let segment = self.body.segment();
         let me = segment.registration().owner().map_err(LockError::Unregistered)?;
         let me = Hold::of_this_thread(me);
@@ -295,12 +324,13 @@ impl RwLock {
             let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
             self.body.cells[cell].deeper.store(deeper, Ordering::Relaxed);
             crash_point("rwlock.deeper");
-            return Ok(ReadGuard::new(self, me, cell));
+            return Ok((me, cell));
         }
         let mut patience = Patience::new(deadline);
         let mut listened = None;
         let mut has_slept = false;
         loop {
+            patience.hide();
             let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
             crash_point("rwlock.queued");
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
@@ -310,7 +340,8 @@ impl RwLock {
                     // Several may have left, and woken but one.
                     self.body.space.notify_one();
                 }
-                return Ok(self.reads(me, cell));
+                self.reads(me, cell);
+                return Ok((me, cell));
             }
             // Not with `writer` held: those who read now must be able to leave, and to come back.
             let Some(heard) = listened.take() else {
@@ -320,6 +351,7 @@ impl RwLock {
             if self.bury_readers()? {
                 continue;
             }
+            patience.show(segment);
             match self.body.space.sleep(heard, &mut patience) {
                 Nap::TimedOut => return Err(LockError::TimedOut),
                 Nap::Ask { survey: true } if segment.is_orphaned() => {
@@ -332,7 +364,7 @@ impl RwLock {
     }
 
     #[inline]
-    fn reads(&self, me: Hold, cell: usize) -> ReadGuard<'_> {
+    fn reads(&self, me: Hold, cell: usize) {
         if !me.names_the_thread() {
             thread_tag::note(self.keeper.key_of(cell));
         }
@@ -342,7 +374,6 @@ impl RwLock {
             deeper.store(0, Ordering::Relaxed);
         }
         crash_point("rwlock.reading");
-        ReadGuard::new(self, me, cell)
     }
 
     /// Claims a free cell for `me`, from where this thread usually finds one.
@@ -350,18 +381,26 @@ impl RwLock {
     fn claim_cell(&self, me: Hold) -> Option<usize> {
         let bits = me.to_bits();
         // Far apart for the processes, and not side by side for the threads: neighbouring lines travel together.
-        let start = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize;
-        let cell = (0..READERS).map(|step| (start + step) % READERS).find(|&index| {
-            let word = &self.body.cells[index].word;
-            word.load(Ordering::Relaxed) == 0 && {
-                self.use_cell(index);
-                word.compare_exchange(0, bits, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            }
-        })?;
+        let first = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize % READERS;
+        let cell = if self.claims(first, me) { first } else { self.claim_cell_behind(first, me)? };
         // SYNC: rwlock.dekker.
         fence_after_rmw();
         crash_point("rwlock.claimed");
         Some(cell)
+    }
+
+    #[cold]
+    fn claim_cell_behind(&self, first: usize, me: Hold) -> Option<usize> {
+        (1..READERS).map(|step| (first + step) % READERS).find(|&index| self.claims(index, me))
+    }
+
+    #[inline]
+    fn claims(&self, index: usize, me: Hold) -> bool {
+        let word = &self.body.cells[index].word;
+        word.load(Ordering::Relaxed) == 0 && {
+            self.use_cell(index);
+            word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        }
     }
 
     /// Sees to it that writers look at the cell from now on.
@@ -404,7 +443,7 @@ impl RwLock {
         fence_after_rmw();
         crash_point("rwlock.left");
         if before & WAITERS != 0 {
-            futex::wake_all(futex::low_half(word));
+            wake_writer(word);
         }
         self.body.space.notify_one();
     }
@@ -448,80 +487,6 @@ impl RwLock {
                 Err(LockError::OwnerDied { pid: pid.unwrap_or(0) })
             }
         }
-    }
-
-    /// For the holder of `writer`: waits until every cell has been seen free.
-    fn drain(&self, deadline: Deadline) -> Result<(), LockError> {
-        // SYNC: rwlock.dekker.
-        fence(Ordering::SeqCst);
-        let mut patience = Patience::new(deadline);
-        self.cells_in_use().map(|index| &self.body.cells[index]).try_for_each(|cell| {
-            // SYNC: rwlock.read.
-            while cell.word.load(Ordering::Acquire) != 0 {
-                self.wait_for(cell, deadline, &mut patience)?;
-            }
-            Ok(())
-        })
-    }
-
-    #[cold]
-    fn wait_for(&self, cell: &Cell, deadline: Deadline, patience: &mut Patience) -> Result<(), LockError> {
-        let segment = self.body.segment();
-        let word = cell.word.load(Ordering::Acquire);
-        if word == 0 {
-            return Ok(());
-        }
-        if deadline.has_passed() {
-            return if self.bury_reader(cell)? { Ok(()) } else { Err(LockError::TimedOut) };
-        }
-        let announced = word | WAITERS;
-        if word != announced
-            && cell.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err()
-        {
-            return Ok(());
-        }
-        crash_point("rwlock.announced");
-        let nap = patience.sleep(futex::low_half(&cell.word), announced as u32, &self.body.asked);
-        if let Nap::Ask { survey } = nap {
-            if survey && segment.is_orphaned() {
-                return Err(LockError::Orphaned { lock: segment.display_name() });
-            }
-            // All of the dead at once: one slice for each would be long.
-            self.bury_readers()?;
-        }
-        Ok(())
-    }
-
-    /// Frees a cell if its owner is dead; whether it is free or changed now.
-    fn bury_reader(&self, cell: &Cell) -> Result<bool, LockError> {
-        let segment = self.body.segment();
-        let word = cell.word.load(Ordering::Acquire);
-        if word == 0 {
-            return Ok(true);
-        }
-        let dead = segment.registration().is_dead(OwnerId::from_bits(word));
-        if !dead.map_err(|error| unknowable(error, segment))? {
-            return Ok(false);
-        }
-        crash_point("rwlock.reader_found_dead");
-        // From the exact dead value. A failure means that another was quicker.
-        let buried = cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
-        if buried.is_ok() {
-            crash_point("rwlock.buried");
-            if word & WAITERS != 0 {
-                futex::wake_all(futex::low_half(&cell.word));
-            }
-        }
-        Ok(true)
-    }
-
-    /// Frees the cells of the dead; whether there was one.
-    fn bury_readers(&self) -> Result<bool, LockError> {
-        let mut any = false;
-        for index in self.cells_in_use() {
-            any |= self.bury_reader(&self.body.cells[index])?;
-        }
-        Ok(any)
     }
 }
 

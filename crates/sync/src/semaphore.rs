@@ -27,6 +27,7 @@ use procession_shm::{
 use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, Mapping};
 use std::fmt;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// The most permits unless said otherwise.
@@ -279,6 +280,28 @@ impl Semaphore {
         self.cells.count_free()
     }
 
+    /// Whether there are permits that nobody has, those of the dead not included.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn has_permits(&self) -> bool {
+        self.cells.count_free() > 0
+    }
+
+    /// Announces a waiter: the futex on which to sleep, while it says this.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn watch(&self) -> (&AtomicU32, u32) {
+        let listened = self.cells.listen(1);
+        (self.body.freed.word(), listened)
+    }
+
+    /// The waiter has slept, and leaves what it was told of to the next.
+    #[doc(hidden)]
+    pub fn unwatch(&self) {
+        self.cells.arrive();
+        self.cells.pass_on();
+    }
+
     /// How many permits there can ever be.
     #[must_use]
     pub fn max(&self) -> u32 {
@@ -355,6 +378,7 @@ impl Semaphore {
                 nap = Nap::Changed;
                 continue;
             }
+            patience.show(segment);
             nap = self.body.freed.sleep(listened, &mut patience);
             has_slept = true;
             cells.arrive();

@@ -48,7 +48,7 @@ use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
-use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
@@ -327,6 +327,11 @@ impl<T: Pod> Value<T> {
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
         holder::of_word(&self.body.lock, self.body.segment())
+    }
+
+    /// Its lock.
+    pub(crate) fn lock_word(&self) -> (&LockWord, &Segment) {
+        (&self.body.lock, self.body.segment())
     }
 
     fn set_until(&self, value: T, deadline: Deadline) -> Result<(), LockError> {

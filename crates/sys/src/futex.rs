@@ -9,6 +9,7 @@
 use crate::Deadline;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 /// Why a wait returned. All are hints: the caller looks at its memory again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,67 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
     }
 }
 
+/// How many words [`wait_any`] can sleep on.
+pub const MAX_WORDS: usize = 128;
+
+/// What the kernel takes for one word of [`wait_any`].
+#[repr(C)]
+struct WaitVector {
+    expected: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// `FUTEX2_SIZE_U32`, and shared.
+const SHARED_U32: u32 = 2;
+
+/// Sleeps while each of `words` (at most [`MAX_WORDS`]) holds what is said beside it, until any of them is woken or
+/// until `deadline`. Wakes of several are all consumed: look at everything again.
+///
+/// Kernels before 5.16, and sandboxes that do not know the call, sleep on the first word for a millisecond.
+pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Deadline) -> Waited {
+    let vectors: Vec<WaitVector> = words
+        .iter()
+        .take(MAX_WORDS)
+        .map(|&(word, expected)| WaitVector {
+            expected: expected.into(),
+            address: word.as_ptr().addr() as u64,
+            flags: SHARED_U32,
+            reserved: 0,
+        })
+        .collect();
+    let timeout = deadline.to_timespec();
+    let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
+    // SAFETY: the vectors name live, aligned words and outlive the call, as does `timeout`, which is null or an absolute
+    // CLOCK_MONOTONIC time.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            vectors.as_ptr(),
+            vectors.len(),
+            0,
+            timeout,
+            libc::CLOCK_MONOTONIC,
+        )
+    };
+    if result >= 0 {
+        return Waited::Woken;
+    }
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(libc::ETIMEDOUT) => Waited::TimedOut,
+        Some(libc::EINTR) => Waited::Woken,
+        Some(libc::EAGAIN) => Waited::Changed,
+        _ => {
+            let soon = Deadline::after(Duration::from_millis(1)).min(deadline);
+            match words.first() {
+                Some((word, expected)) => wait(word, *expected, soon),
+                None => Waited::TimedOut,
+            }
+        }
+    }
+}
+
 /// Wakes at most `count` sleepers of `word`; how many were woken.
 pub fn wake(word: &AtomicU32, count: u32) -> u32 {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
@@ -72,7 +134,7 @@ pub fn low_half(word: &AtomicU64) -> &AtomicU32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Waited, low_half, wait, wake};
+    use super::{MAX_WORDS, Waited, low_half, wait, wait_any, wake};
     use crate::Deadline;
     use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;
@@ -82,6 +144,24 @@ mod tests {
         let word = AtomicU32::new(1);
         assert_eq!(wait(&word, 0, Deadline::NEVER), Waited::Changed);
         assert_eq!(wait(&word, 1, Deadline::after(Duration::from_millis(2))), Waited::TimedOut);
+    }
+
+    #[test]
+    fn a_sleeper_on_many_words_is_woken_by_each() {
+        let words: Vec<AtomicU32> = (0..MAX_WORDS).map(|_| AtomicU32::new(1)).collect();
+        let each: Vec<(&AtomicU32, u32)> = words.iter().map(|word| (word, 1)).collect();
+        assert_eq!(wait_any(&each, Deadline::after(Duration::from_millis(2))), Waited::TimedOut);
+        for word in [&words[0], &words[MAX_WORDS - 1]] {
+            std::thread::scope(|scope| {
+                let sleeper = scope.spawn(|| wait_any(&each, Deadline::NEVER));
+                while !sleeper.is_finished() {
+                    wake(word, 1);
+                }
+                assert_eq!(sleeper.join().unwrap(), Waited::Woken);
+            });
+        }
+        words[5].store(2, Ordering::Relaxed);
+        assert_eq!(wait_any(&each, Deadline::NEVER), Waited::Changed);
     }
 
     #[test]

@@ -1,170 +1,160 @@
-//! One process of the chaos test: random operations on shared locks and queues until it is killed or told to stop,
-//! written down as they are done where they outlive it.
+//! One process of the chaos test: random steps until it is killed or told to stop.
 //!
-//! Arguments: the file of diaries, the file of pairs, its incarnation, its seed.
+//! Arguments: the directory of witnesses, how many diaries there are, the first of its own, how many are its own, how
+//! many of these are used already, its role, its seed. Roles: `one` thread; a `crowd` of as many threads as it has
+//! diaries; `forks` and `execs` do that while they hold a lock, and each child or next program has the next diary.
+#![expect(unsafe_code, reason = "fork is a C function")]
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
-use procession::{GetError, Lock, LockError, LockGuard, PutError, Queue};
-use procession_sys::clock;
-use procession_tests::witness::{Diary, Dice, Pair, Table, pack, padding};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Pid, getppid};
+use procession::Namespace;
+use procession_tests::Dice;
+use procession_tests::chaos::{Diary, Laws, Participant, Place, Table};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::process::Command;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-/// How long an operation with a limit waits.
-const LIMIT: Duration = Duration::from_millis(20);
+/// One step in so many forks, or executes.
+const SELDOM: u64 = 60;
+/// How many steps a forked child does at most.
+const STEPS_OF_A_CHILD: u64 = 10;
 
-struct Actor<'a> {
-    diary: &'a Diary,
-    pairs: &'a Table<Pair>,
-    me: usize,
-    locks: [Lock; 2],
-    queues: [Queue<(u64, Vec<u8>)>; 2],
-    dice: Dice,
+struct Actor {
+    arguments: Vec<String>,
+    place: Place,
+    laws: Laws,
+    diaries: Table<Diary>,
+    /// Its first diary, how many there are, and how many are used.
+    first: usize,
+    own: usize,
+    used: AtomicUsize,
+    seed: u64,
 }
 
 fn main() {
-    // It never outlives the test.
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("a property of this process");
+    die_with_the_parent();
     let arguments: Vec<String> = std::env::args().collect();
-    let me: usize = arguments[3].parse().expect("an incarnation");
-    let seed: u64 = arguments[4].parse().expect("a seed");
-    let diaries = Table::<Diary>::map(Path::new(&arguments[1]), me + 1);
-    let pairs = Table::<Pair>::map(Path::new(&arguments[2]), 3);
-    let lock = |name| Lock::open(name).expect("the locks are there");
-    let queue = |name| Queue::open(name).expect("the queues are there");
-    let mut actor = Actor {
-        diary: &diaries[me],
-        pairs: &pairs,
-        me,
-        locks: [lock("l0"), lock("l1")],
-        queues: [queue("q0"), queue("q1")],
-        dice: Dice::new(seed),
-    };
-    // The third pair says when to stop.
-    while pairs[2].first.load(Relaxed) == 0
-        && (actor.diary.got.load(Relaxed) as usize) < actor.diary.log.len()
-    {
-        actor.step();
+    let number = |index: usize| arguments[index].parse::<usize>().expect("a number");
+    let place =
+        Place::new(Path::new(&arguments[1]), &Namespace::current().expect("a namespace in the environment"));
+    let diaries = place.table::<Diary>("diaries", number(2));
+    let (first, own, used) = (number(3), number(4), number(5));
+    // Who this was before it executed this program.
+    (first..first + used).for_each(|before| diaries[before].is_dead.store(1, SeqCst));
+    let seed = arguments[7].parse().expect("a seed");
+    let role = arguments[6].clone();
+    let laws = Laws::new(&place);
+    let actor = Actor { arguments, place, laws, diaries, first, own, used: used.into(), seed };
+    match role.as_str() {
+        "crowd" => actor.crowd(),
+        "forks" => actor.one(Actor::fork),
+        "execs" => actor.one(Actor::execute),
+        _ => actor.one(|_, _| {}),
     }
-    actor.diary.ended.store(1, Relaxed);
 }
 
-impl Actor<'_> {
-    fn step(&mut self) {
-        let which = self.dice.below(2) as usize;
-        match self.dice.below(10) {
-            0..6 => self.use_lock(which),
-            6..8 => self.put(which),
-            _ => self.get(which),
-        }
-        self.does(0);
-    }
+/// No process outlives the test, nor a forked child its parent.
+fn die_with_the_parent() {
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("a property of this process");
+}
 
-    /// Notes what it is doing, and how long it did what it did before.
-    fn does(&self, what: u32) {
-        let now = clock::now_ns();
-        if self.diary.doing.load(Relaxed) != 0 {
-            let took = now.saturating_sub(self.diary.since_ns.load(Relaxed));
-            self.diary.worst_ns.fetch_max(took, Relaxed);
-            self.diary.done.fetch_add(1, Relaxed);
-        }
-        self.diary.since_ns.store(now, Relaxed);
-        self.diary.doing.store(what, Relaxed);
-    }
-
-    fn breaks(&self, law: u32) {
-        self.diary.broken.store(law, Relaxed);
-    }
-
-    fn use_lock(&mut self, which: usize) {
-        self.does(1);
-        let way = self.dice.below(4);
-        let lock = self.locks[which].clone();
-        let outcome = match way {
-            0 => lock.try_acquire(),
-            1 => lock.acquire_timeout(LIMIT),
-            _ => lock.acquire(),
-        };
-        match outcome {
-            Ok(guard) => self.inside(which, guard),
-            Err(LockError::OwnerDied { .. }) => {
-                self.does(3);
-                match lock.recover() {
-                    Ok(guard) => self.inside(which, guard),
-                    Err(_) => self.breaks(4),
-                }
+impl Actor {
+    fn crowd(&self) {
+        std::thread::scope(|scope| {
+            for me in self.first..self.first + self.own {
+                scope.spawn(move || {
+                    let mut who = self.participant(me);
+                    while self.goes_on(&who) {
+                        self.laws.step(&mut who);
+                    }
+                    who.diary().has_ended.store(1, Relaxed);
+                });
             }
-            Err(LockError::TimedOut | LockError::WouldBlock) => {}
-            Err(_) => self.breaks(4),
-        }
+        });
     }
 
-    fn inside(&mut self, which: usize, guard: LockGuard<'_>) {
-        let pair = &self.pairs[which];
-        let before = pair.inside.swap(self.me as u64 + 1, Relaxed);
-        let first = pair.first.load(Relaxed);
-        if guard.recovers() {
-            pair.second.store(first, Relaxed);
-            self.diary.recovered.fetch_add(1, Relaxed);
-        } else {
-            self.does(2);
-            if before != 0 {
-                self.breaks(2);
+    fn one(&self, seldom: impl Fn(&Self, &mut Participant<'_>)) {
+        let me = self.first + self.used.fetch_add(1, Relaxed);
+        let mut who = self.participant(me);
+        while self.goes_on(&who) {
+            self.laws.step(&mut who);
+            if who.dice.below(SELDOM) == 0 && self.next().is_some() {
+                seldom(self, &mut who);
+                who.does("between");
             }
         }
-        if pair.second.load(Relaxed) != first {
-            self.breaks(1);
-        }
-        pair.first.store(first + 1, Relaxed);
-        for _ in 0..self.dice.below(1000) {
-            std::hint::spin_loop();
-        }
-        if self.dice.below(50) == 0 {
-            std::thread::yield_now();
-        }
-        if pair.first.load(Relaxed) != first + 1 || pair.inside.load(Relaxed) != self.me as u64 + 1 {
-            self.breaks(2);
-        }
-        pair.second.store(first + 1, Relaxed);
-        pair.inside.store(0, Relaxed);
-        drop(guard);
+        who.diary().has_ended.store(1, Relaxed);
     }
 
-    fn put(&mut self, which: usize) {
-        self.does(4);
-        let number = self.diary.put[which].load(Relaxed);
-        let word = pack(which, self.me, number);
-        let message = (word, padding(word));
-        let outcome = match self.dice.below(3) {
-            0 => self.queues[which].try_put(&message),
-            _ => self.queues[which].put_timeout(&message, LIMIT),
-        };
-        match outcome {
-            // From here on it is acknowledged.
-            Ok(()) => self.diary.put[which].store(number + 1, Relaxed),
-            Err(PutError::Full | PutError::TimedOut) => {}
-            Err(_) => self.breaks(3),
-        }
+    fn participant(&self, me: usize) -> Participant<'_> {
+        let who = Participant { me, diaries: &self.diaries, dice: Dice::new(self.seed ^ (me as u64) << 32) };
+        who.does("between");
+        who
     }
 
-    fn get(&mut self, which: usize) {
-        self.does(5);
-        let outcome = match self.dice.below(3) {
-            0 => self.queues[which].try_get(),
-            _ => self.queues[which].get_timeout(LIMIT),
-        };
-        match outcome {
-            Ok((word, bytes)) => {
-                let got = self.diary.got.load(Relaxed);
-                self.diary.log[got as usize].store(word, Relaxed);
-                self.diary.got.store(got + 1, Relaxed);
-                if bytes != padding(word) {
-                    self.breaks(5);
-                }
+    fn goes_on(&self, who: &Participant<'_>) -> bool {
+        let diary = who.diary();
+        !self.place.is_over() && (diary.got.load(Relaxed) as usize) < diary.log.len()
+    }
+
+    /// The next of its own diaries that nobody has used.
+    fn next(&self) -> Option<usize> {
+        let used = self.used.load(Relaxed);
+        (used < self.own).then_some(self.first + used)
+    }
+
+    fn fork(&self, who: &mut Participant<'_>) {
+        let Some(next) = self.next() else { return };
+        let (parent, me) = (Pid::this(), who.me);
+        let diaries = &self.diaries;
+        let fork = || {
+            // SAFETY: this is the only thread, so nobody else holds a lock of the C library or the allocator.
+            let child = unsafe { libc::syscall(libc::SYS_fork) } as i32;
+            assert!(child >= 0, "fork");
+            self.used.fetch_add(1, Relaxed);
+            if child != 0 {
+                diaries[next].pid.store(child.cast_unsigned(), SeqCst);
+                let status = waitpid(Pid::from_raw(child), None).expect("the status of a child");
+                diaries[next].is_dead.store(1, SeqCst);
+                assert!(matches!(status, WaitStatus::Exited(_, 0)), "the child of {me}: {status:?}");
+                return false;
             }
-            Err(GetError::Empty | GetError::TimedOut) => {}
-            Err(_) => self.breaks(3),
+            die_with_the_parent();
+            diaries[next].pid.store(std::process::id(), SeqCst);
+            if getppid() != parent {
+                end_here();
+            }
+            true
+        };
+        if self.laws.exclusion.fork_inside(who, fork, || getppid() != parent) {
+            let mut who = self.participant(next);
+            for _ in 0..who.dice.below(STEPS_OF_A_CHILD) {
+                self.laws.step_elsewhere(&mut who);
+            }
+            who.diary().has_ended.store(1, Relaxed);
+            end_here();
         }
     }
+
+    fn execute(&self, who: &mut Participant<'_>) {
+        let seed = who.dice.below(u64::MAX);
+        self.laws.exclusion.execute_inside(who, || {
+            let mut again = Command::new("/proc/self/exe");
+            again
+                .args(&self.arguments[1..5])
+                .arg(self.used.load(Relaxed).to_string())
+                .arg("execs")
+                .arg(seed.to_string());
+            panic!("exec: {}", again.exec());
+        });
+    }
+}
+
+/// Ends this process without running anything of its parent's.
+fn end_here() -> ! {
+    // SAFETY: it does nothing but end the process.
+    unsafe { libc::_exit(0) }
 }

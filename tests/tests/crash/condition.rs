@@ -12,6 +12,9 @@ crash_points! {
     slept_and_signaled at "condition.slept": being_signaled;
     entered at "condition.entered": being_signaled;
     taken_up at "condition.taken_up": being_signaled;
+    took_up_and_signaled at "value.building": having_taken_up;
+    took_up_and_took at "value.put": having_taken_up;
+    taken_up_the_lock at "condition.taken_up": having_taken_up_the_lock;
     entered_twice at "condition.entered": being_signaled_twice;
     entered_without_the_lock at "condition.entered": failing_to_enter;
     taken_up_without_the_lock at "condition.taken_up": failing_to_enter;
@@ -24,6 +27,11 @@ crash_points! {
     signaled at "condition.signaled": notifying;
     notified at "condition.notified": notifying;
     skipped at "condition.skipped": notifying_the_dead;
+    about_to_change at "value.taken": notifying_with_the_lock;
+    signaled_with_the_lock at "condition.signaled": notifying_with_the_lock;
+    notified_with_the_lock at "condition.notified": notifying_with_the_lock;
+    changed_with_the_lock at "value.put": notifying_with_the_lock;
+    signaled_itself at "condition.signaled_itself": going_on_after_a_death;
     restored at "rlock.restored": coming_back_deep;
 }
 
@@ -79,11 +87,44 @@ fn being_signaled(label: &str) {
     one.waits("take c v");
     two.does("give c v 1");
     victim.dies();
-    if label == "condition.taken_up" {
-        // It had its signal, and what it was told of is still there.
-        two.does("notify c 1");
+    assert_eq!(one.did(), "0");
+    all_is_well(&mut one, &mut two);
+}
+
+/// It has its signal, and holds what it was told of: at the second time, after the wait, either it has not committed
+/// that it took it, or it has.
+fn having_taken_up(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    victim.does(&format!("arm {label} 2 kill"));
+    victim.waits("take c v");
+    one.waits("take c v");
+    two.does("give c v 1");
+    victim.dies();
+    if label == "value.put" {
+        assert_eq!(two.does("get v"), "0");
+        two.does("give c v 1");
     }
     assert_eq!(one.did(), "0");
+    all_is_well(&mut one, &mut two);
+}
+
+/// Nobody is signaled any more, and all who wait are told that the lock's holder died.
+fn having_taken_up_the_lock(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    let mut three = newcomer(&scratch);
+    let died = format!("OwnerDied {{ pid: {} }}", victim.pid());
+    victim.does(&format!("arm {label} 1 kill"));
+    victim.waits("wait_and_keep c l");
+    one.waits("wait c l");
+    three.waits("wait c l");
+    two.does("notify c 1");
+    victim.dies();
+    one.failed(&died);
+    three.failed(&died);
+    two.does("recover l");
+    two.does("release");
     all_is_well(&mut one, &mut two);
 }
 
@@ -181,6 +222,38 @@ fn notifying(label: &str) {
     let (victim, mut one, mut two) = cast(&scratch);
     one.waits("take c v");
     victim.dies_at(label, "give c v 1");
+    assert_eq!(one.did(), "0");
+    all_is_well(&mut one, &mut two);
+}
+
+/// It changes what they wait for, and notifies, with the lock held: what it has changed they find without further ado,
+/// and what it has not, another changes.
+fn notifying_with_the_lock(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.waits("take c v");
+    victim.dies_at(label, "give_held c v 1");
+    if label != "value.put" {
+        two.does("give_held c v 1");
+    }
+    assert_eq!(one.did(), "0");
+    all_is_well(&mut one, &mut two);
+}
+
+/// The holder of the lock dies, so those who wait look again, one of them in vain for ever.
+fn going_on_after_a_death(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch);
+    let mut holder = newcomer(&scratch);
+    victim.does(&format!("arm {label} 1 kill"));
+    victim.waits("take c v");
+    one.waits("take c v");
+    holder.does("keep v 1");
+    holder.kill();
+    victim.dies();
+    assert_eq!(two.does("get v"), "0");
+    assert!(!one.has_answered());
+    two.does("give c v 1");
     assert_eq!(one.did(), "0");
     all_is_well(&mut one, &mut two);
 }

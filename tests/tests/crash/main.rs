@@ -10,6 +10,7 @@ mod barrier;
 mod condition;
 mod event;
 mod eventcount;
+mod joinable;
 mod lane;
 mod latch;
 mod lock;
@@ -53,6 +54,7 @@ fn every_label_in_the_sources_has_a_scene() {
         array::COVERED,
         condition::COVERED,
         eventcount::COVERED,
+        joinable::COVERED,
         lane::COVERED,
         latch::COVERED,
         lock::COVERED,

@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stopped(String);
 
+impl Stopped {
+    pub(super) fn because(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
 impl<E: Error + 'static> From<E> for Stopped {
     fn from(error: E) -> Self {
         Self(with_causes(&error))

@@ -229,6 +229,9 @@ impl Crew {
         if worker.writer.pump(&worker.link.body, &worker.link.body.inbox) {
             worker.link.body.inbox.notify_data();
         }
+        if !worker.writer.is_idle() && worker.writer.is_corrupt() {
+            drop(worker.process.kill());
+        }
         finished
     }
 

@@ -171,10 +171,15 @@ impl Worker<'_> {
                 self.prepare(&chunk);
                 if self.link.take(chunk.lease) {
                     crash_point("pool.chunk_taken");
-                    Items(items).for_each(|item| self.run(item));
+                    for item in Items(items) {
+                        if self.outbox.is_corrupt() {
+                            return false;
+                        }
+                        self.run(item);
+                    }
                     self.tell();
                 }
-                true
+                !self.outbox.is_corrupt()
             }
             Ok(Order::Leave) | Err(_) => false,
         }
@@ -221,7 +226,7 @@ impl Worker<'_> {
         crash_point("pool.item_committed");
     }
 
-    /// Writes the record, waiting for room if the pool is slow.
+    /// Writes the record, waiting for room if the pool is slow, and not if there never will be any.
     fn commit(&mut self) {
         let lane = &self.link.body.outbox;
         if self.outbox.try_write(&self.link.body, lane, &self.record) {
@@ -231,7 +236,7 @@ impl Worker<'_> {
         loop {
             self.outbox.pump(&self.link.body, lane);
             self.tell();
-            if self.outbox.is_idle() {
+            if self.outbox.is_idle() || self.outbox.is_corrupt() {
                 return;
             }
             self.outbox.await_room(lane);

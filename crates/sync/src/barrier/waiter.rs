@@ -139,7 +139,9 @@ impl<'a> Waiter<'a> {
     }
 
     /// Ends the generation of `word`, whose last arrival this is.
-    fn trip(&self, word: u64) -> Result<Trip, BarrierError> {
+    fn trip(&mut self, word: u64) -> Result<Trip, BarrierError> {
+        // The action may wait for something else.
+        self.patience.hide();
         let Some(action) = &self.barrier.action else {
             let tripped = self.barrier.change_from(word, ended(word)).is_ok();
             return Ok(if tripped { Trip::Tripped } else { Trip::NotYet });
@@ -154,11 +156,13 @@ impl<'a> Waiter<'a> {
     }
 
     /// Ends the generation of an elastic barrier, if all members have arrived.
-    fn trip_elastic(&self, mine: u64) -> Result<Trip, BarrierError> {
+    fn trip_elastic(&mut self, mine: u64) -> Result<Trip, BarrierError> {
         let barrier = self.barrier;
         if !barrier.have_all_arrived(mine) {
             return Ok(Trip::NotYet);
         }
+        // The action may wait for something else.
+        self.patience.hide();
         // Holding the lock: nobody joins between the look and the change.
         let change = |to: &dyn Fn(u64) -> u64| {
             let lock = &barrier.body.joining;
@@ -250,6 +254,7 @@ impl<'a> Waiter<'a> {
                 return Ok(());
             }
         }
+        self.patience.show(body.segment());
         self.nap = self.patience.sleep(futex::low_half(&body.word), (word | WAITERS) as u32, &body.asked);
         crash_point("barrier.slept");
         Ok(())

@@ -33,16 +33,29 @@ impl Drop for ReadGuard<'_> {
         if !self.lock.keeper.is_mine(self.me) || !mine {
             return;
         }
-        let deeper = cell.deeper.load(Ordering::Relaxed);
-        if deeper > 0 {
-            cell.deeper.store(deeper - 1, Ordering::Relaxed);
-            crash_point("rwlock.shallower");
-            return;
+        let is_plain = self.me.names_the_thread() && cell.deeper.load(Ordering::Relaxed) == 0;
+        if is_plain || self.was_the_last() {
+            self.lock.free_cell(self.cell);
         }
-        if !self.me.names_the_thread() {
-            thread_tag::forget(self.lock.keeper.key_of(self.cell));
+    }
+}
+
+impl ReadGuard<'_> {
+    /// Whether this was the thread's only way in; if it had gone deeper, it is now one less deep.
+    #[cold]
+    fn was_the_last(&self) -> bool {
+        let deeper = &self.lock.body.cells[self.cell].deeper;
+        match deeper.load(Ordering::Relaxed) {
+            0 => {
+                thread_tag::forget(self.lock.keeper.key_of(self.cell));
+                true
+            }
+            more => {
+                deeper.store(more - 1, Ordering::Relaxed);
+                crash_point("rwlock.shallower");
+                false
+            }
         }
-        self.lock.free_cell(self.cell);
     }
 }
 
@@ -86,9 +99,10 @@ impl<'a> WriteGuard<'a> {
         loop {
             // Those in the cells came in vain, and are about to leave, or dead.
             if let Some(cell) = lock.claim_cell(self.me) {
-                let reading = lock.reads(self.me, cell);
+                lock.reads(self.me, cell);
+                let me = self.me;
                 drop(self);
-                return Ok(reading);
+                return Ok(ReadGuard::new(lock, me, cell));
             }
             lock.bury_readers()?;
             std::thread::yield_now();

@@ -108,3 +108,15 @@ fn readers_and_writers_exclude_each_other() {
     });
     assert!(lock.readers().is_empty() && lock.writer().is_none());
 }
+
+#[test]
+fn the_dead_in_cells_that_a_damaged_file_says_are_unused_keep_nobody_out() {
+    let lock = lock();
+    let nobody = procession_shm::OwnerId::new(7, 1).to_bits();
+    lock.body.cells.iter().for_each(|cell| cell.word.store(nobody, Ordering::Relaxed));
+    lock.body.used.iter().for_each(|cells| cells.store(0, Ordering::Relaxed));
+    let writing = lock.write().unwrap();
+    drop(writing.downgrade().unwrap());
+    assert!(lock.readers().is_empty());
+    assert!(lock.try_read().is_ok());
+}

@@ -175,3 +175,15 @@ fn nonsense_in_the_cells_is_an_error() {
     assert!(semaphore.release(1).is_err() && semaphore.release(3).is_err());
     assert_eq!(semaphore.available(), 0);
 }
+
+#[test]
+fn permits_beyond_all_that_there_are_are_an_error_and_no_room() {
+    let semaphore = semaphore(1, 4);
+    let mapping = semaphore.body.segment().mapping();
+    for index in 1..4 {
+        let cell = mapping.at::<std::sync::atomic::AtomicU64>(mapping.len() - 8 * index);
+        cell.unwrap().store(u64::MAX << 17, Ordering::Relaxed);
+    }
+    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(SyncFault::Corrupt { .. }))));
+    assert_eq!(semaphore.available(), 1);
+}

@@ -1,8 +1,8 @@
 //! Commands about conditions, with a count, a lock or a recursive lock as the monitor.
 
-use crate::locks::millis;
+use crate::locks::{self, millis};
 use crate::other_locks::rlock;
-use crate::values::count;
+use crate::values::{self, count};
 use crate::{Next, World, done, number, report};
 use procession::{Condition, LockError, RLock, Value};
 use std::cell::RefCell;
@@ -28,6 +28,11 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     let condition = CONDITIONS.with_borrow(|all| all.get(*words.get(1)?).map(Rc::clone))?;
     match *words {
         ["take", _, name] => Some(report(&take(&condition, &*count(name)?))),
+        ["take_and_keep", _, name] => {
+            let value = count(name)?;
+            let waited = value.acquire().and_then(|guard| condition.wait_for(guard, |left| **left > 0));
+            Some(values::hold(world, waited, |left| **left -= 1))
+        }
         ["take_timeout", _, name, ms] => {
             let value = count(name)?;
             let waited = value.acquire().and_then(|guard| condition.wait_timeout(guard, millis(ms)));
@@ -41,6 +46,11 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             condition.notify(number(n));
             Some(report(&added.map(|_| "")))
         }
+        ["give_held", _, name, n] => Some(report(&count(name)?.acquire().map(|mut guard| {
+            *guard += number::<u64>(n);
+            condition.notify(number(n));
+            ""
+        }))),
         ["notify", _, n] => {
             condition.notify(number(n));
             done(())
@@ -49,6 +59,11 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             let lock = world.locks.borrow().get(name).map(Rc::clone)?;
             let waited = lock.acquire().and_then(|guard| condition.wait(guard));
             Some(report(&waited.map(|_| "")))
+        }
+        ["wait_and_keep", _, name] => {
+            let lock = world.locks.borrow().get(name).map(Rc::clone)?;
+            let waited = lock.acquire().and_then(|guard| condition.wait(guard));
+            Some(locks::hold(world, waited))
         }
         ["wait_deep", _, name] => Some(report(&wait_deep(&condition, &*rlock(name)?))),
         ["waiters", _] => done(condition.waiters()),

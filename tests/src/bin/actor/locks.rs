@@ -39,7 +39,7 @@ pub(crate) fn millis(word: &str) -> Duration {
 }
 
 /// Holds the guard, if there is one, while it follows further commands.
-fn hold(world: &World, outcome: Result<LockGuard<'_>, LockError>) -> Next {
+pub(crate) fn hold(world: &World, outcome: Result<LockGuard<'_>, LockError>) -> Next {
     let guard = match outcome {
         Ok(guard) => guard,
         Err(error) => return report::<&str, _>(&Err(error)),

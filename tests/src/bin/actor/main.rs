@@ -8,6 +8,7 @@
 mod barriers;
 mod conditions;
 mod gates;
+mod joinables;
 mod lanes;
 mod locks;
 mod memories;
@@ -91,6 +92,7 @@ fn session(world: &World) -> Next {
             .or_else(|| gates::follow(world, &words))
             .or_else(|| semaphores::follow(world, &words))
             .or_else(|| barriers::follow(world, &words))
+            .or_else(|| joinables::follow(&words))
             .or_else(|| lanes::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {

@@ -2,12 +2,13 @@
 //! until `release`, as `acquire` does.
 
 use crate::locks::millis;
-use crate::{Next, World, describe, done, report, say, session};
-use procession::{LockError, OnOwnerDeath, OpenError, RLock, RLockGuard, RwLock, WriteGuard};
+use crate::{Next, World, describe, done, number, report, say, session};
+use procession::{Lock, LockError, OnOwnerDeath, OpenError, RLock, RLockGuard, RwLock, WriteGuard};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::thread::{self, LocalKey};
+use std::time::Duration;
 
 /// As many holds as a lock has places for.
 const READERS: usize = 128;
@@ -26,6 +27,7 @@ pub(crate) fn rlock(name: &str) -> Option<Rc<RLock>> {
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     if let [way, kind, name, ref options @ ..] = *words {
+        let detects = options == ["detecting"];
         let policy = if options == ["ignore"] { OnOwnerDeath::Ignore } else { OnOwnerDeath::Report };
         match (way, kind) {
             ("create", "rlock") => {
@@ -33,7 +35,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             }
             ("open", "rlock") => return keep(&RLOCKS, name, RLock::open(name)),
             ("create", "rwlock") => {
-                return keep(&RWLOCKS, name, RwLock::options().on_owner_death(policy).create(name));
+                let options = RwLock::options().on_owner_death(policy).detect_deadlock(detects);
+                return keep(&RWLOCKS, name, options.create(name));
             }
             ("open", "rwlock") => return keep(&RWLOCKS, name, RwLock::open(name)),
             _ => {}
@@ -84,6 +87,10 @@ fn shared(world: &World, lock: &RwLock, words: &[&str]) -> Option<Next> {
             return Some(hold(world, all, |_| String::new()));
         }
         ["hog", _, how] => hog(lock, how == "reading"),
+        ["mix", _, other, count] => {
+            let other = world.locks.borrow().get(other).map(Rc::clone)?;
+            return Some(report(&mix(lock, &other, number(count)).map(|()| "")));
+        }
         ["readers", _] => return done(lock.readers().len()),
         ["inconsistent", _] => return done(lock.is_inconsistent()),
         ["write", _] => lock.write(),
@@ -102,12 +109,26 @@ fn mark(recovers: bool) -> &'static str {
 /// Reads or writes again and again, a millisecond each time, until it is killed.
 fn hog(lock: &RwLock, reading: bool) -> ! {
     say("ok");
-    let nap = || thread::sleep(std::time::Duration::from_millis(1));
+    let nap = || thread::sleep(Duration::from_millis(1));
     loop {
         let outcome =
             if reading { lock.read().map(|_guard| nap()) } else { lock.write().map(|_guard| nap()) };
         outcome.expect("nobody dies writing");
     }
+}
+
+/// Reads and writes, alone or inside of another lock, so long that others wait for more than a slice.
+fn mix(lock: &RwLock, outer: &Lock, count: u32) -> Result<(), LockError> {
+    let nap = || thread::sleep(Duration::from_millis(7));
+    for round in std::process::id()..std::process::id() + count {
+        let _outer = if round % 4 < 2 { Some(outer.acquire()?) } else { None };
+        if round.is_multiple_of(2) {
+            lock.read().map(|_guard| nap())?
+        } else {
+            lock.write().map(|_guard| nap())?
+        }
+    }
+    Ok(())
 }
 
 /// Holds the guard, if there is one, while it follows further commands; says `what` about it.

@@ -103,7 +103,7 @@ fn guard_add(guard: Result<ValueGuard<'_, Wide>, LockError>, n: u64) -> Result<&
 }
 
 /// Changes it, and commits only after further commands.
-fn hold<T: procession::bytemuck::Pod>(
+pub(crate) fn hold<T: procession::bytemuck::Pod>(
     world: &World,
     guard: Result<ValueGuard<'_, T>, LockError>,
     change: impl FnOnce(&mut ValueGuard<'_, T>),

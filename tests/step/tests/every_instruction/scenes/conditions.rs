@@ -9,6 +9,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "condition/wait/sleeper", whole: 1, play: wait_before_sleeper },
     Scene { name: "condition/notify", whole: 0, play: notify },
     Scene { name: "condition/notify/sleeper", whole: 0, play: notify_sleeper },
+    Scene { name: "condition/notify-held/sleeper", whole: 1, play: notify_held },
     Scene { name: "condition/notify_all/sleeper", whole: 0, play: notify_all },
 ];
 
@@ -83,11 +84,8 @@ fn wait_before_sleeper(stage: &mut Stage<'_>) -> u32 {
     if stock.count.get().unwrap() == 0 {
         taken_by_victim = 1;
         stock.give();
-    } else if stock.some.waiters() == 1 {
-        // The victim's wait had returned, so the signal had arrived; it died holding the count, before it took one.
-        stock.some.notify(1);
     }
-    // Otherwise the sleeper gets the victim's signal.
+    // Otherwise the sleeper gets the victim's signal, or sees that it died with the count.
     assert_eq!(stage.ends(), 0);
     if stock.count.get().unwrap() > 0 {
         // It was the sleeper that had taken it.
@@ -117,6 +115,32 @@ fn notify_sleeper(stage: &mut Stage<'_>) -> u32 {
     assert_eq!(stage.ends(), 0);
     stock.works(stage);
     0
+}
+
+/// What the victim changed, and said while it held the lock, is seen without further ado; what it did not change, this
+/// process changes. Progress: how much the victim gave.
+fn notify_held(stage: &mut Stage<'_>) -> u32 {
+    let given_and_taken: Value<[u64; 2]> = Value::anonymous().unwrap();
+    let some = Condition::anonymous().unwrap();
+    let give = || {
+        let mut stock = given_and_taken.acquire().unwrap();
+        stock[0] += 1;
+        some.notify(1);
+    };
+    stage.victim(|| stepped(give));
+    stage.sleeper(|| {
+        let stock = given_and_taken.acquire().unwrap();
+        some.wait_for(stock, |stock| stock[0] > stock[1]).unwrap()[1] += 1;
+        0
+    });
+    stage.kill(|_| ());
+    let [given, _] = given_and_taken.get().unwrap();
+    if given == 0 {
+        give();
+    }
+    assert_eq!(stage.ends(), 0);
+    assert_eq!(given_and_taken.get().unwrap(), [1, 1]);
+    given as u32
 }
 
 fn notify_all(stage: &mut Stage<'_>) -> u32 {

@@ -79,23 +79,24 @@ fn set(stage: &mut Stage<'_>) -> u32 {
 
 fn fetch_add(stage: &mut Stage<'_>) -> u32 {
     let value: Value<u64> = Value::anonymous().unwrap();
-    stage.victim(|| stepped(|| value.fetch_add(1)));
+    stage.victim(|| stepped(|| value.fetch_add(1).unwrap()));
     stage.kill(|_| ());
     value.update(|n| *n += 10).unwrap();
     value.get().unwrap() as u32 - 10
 }
 
-/// This process holds the value, a sleeper waits for it, and the victim waits for nobody.
+/// This process holds the value, a sleeper waits for it, and so does the victim.
 fn fetch_add_contended(stage: &mut Stage<'_>) -> u32 {
     let value: Value<u64> = Value::anonymous().unwrap();
-    let mut held = value.acquire().unwrap();
-    *held += 100;
+    let mut guard = value.acquire().unwrap();
+    *guard += 100;
+    let mut held = Some(guard);
     stage.sleeper(|| {
         value.update(|n| *n += 10).unwrap();
         0
     });
-    stage.victim(|| stepped(|| value.fetch_add(1)));
-    stage.kill(|_| panic!("it waits"));
+    stage.victim(|| stepped(|| value.fetch_add(1).unwrap()));
+    stage.kill(|_| drop(held.take()));
     drop(held);
     assert_eq!(stage.ends(), 0);
     value.get().unwrap() as u32 - 110

@@ -1,0 +1,398 @@
+//! A queue whose items are done when somebody says so, not when somebody takes them.
+//!
+//! | cell (bits 28..32 of its word) | meaning |
+//! |---|---|
+//! | 0 | free: there is no item, or it is done |
+//! | `READY` + attempts so far | there to be got |
+//! | `LEASED` + owner + attempt | got, and not done yet |
+//! | `DEAD` + attempts | a dead letter: got so many times, and never done |
+//!
+//! | other word | meaning |
+//! |---|---|
+//! | `lock` | a [`LockWord`]: who puts, gets, or decides about an item. Held for one copy; nobody sleeps holding it |
+//! | `next_seq` | the number of the next item; its cell is that number modulo the cells, or the next one that is free |
+//! | `next_block` | hint: where to look for a free block |
+//! | `first_ready` | no item with a lower number is ready |
+//! | `unfinished`, `others` | how many cells are ready, leased, dead; how many blocks are taken |
+//! | `times_finished` | changes when the last unfinished item is done or dead |
+//! | `uncounted` | 1: the four words before are to be made from the cells |
+//! | `closed` | 1: no put commits any more |
+//! | `surveyed_ms` | hint: when somebody last asked about the holders of leases |
+//! | `items`, `space`, `finished` | eventcounts: of those who get, put and join |
+//!
+//! A message lies in a chain of blocks of 128 bytes, each marked with the item's number. A block is free when no cell has that
+//! item: so the one store that makes an item done frees its cell and its blocks too, in any order, and an item that is
+//! worked on for an hour keeps nobody's room but its own. There are as many cells as blocks, so that blocks are all that can run
+//! out.
+//!
+//! A dead letter stays in its cell: that is one store. Moving it to another queue would be two, with a moment between them in
+//! which it is in both, or in none.
+//!
+//! # Who may change what
+//! Everything but the eventcounts and `surveyed_ms`: the holder of `lock`. Ready → leased: who gets. Leased → done: who leased it, in
+//! that attempt. Leased → ready, or dead after the last attempt: who leased it, by dropping the lease; anybody, once the
+//! holder is dead or, if leases have a timeout, over time. Dead → done or ready: anybody. Whoever decides about a lease compares the
+//! item's number, the whole word and the time first: an old acknowledgement never meets a new item, or a new attempt.
+//!
+//! # Orderings
+//! Edge `lock.handover` carries everything that only holders touch. Edge `joinable.cell`: the Release store of a cell meets
+//! the Acquire load of who looks for dead holders without the lock, before the owner is asked about. Edge
+//! `eventcount.dekker`: between a change and the look at the waiters lies the lock's release, and a full fence.
+//!
+//! # If a process dies
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | putting, before the store of the cell | a number that nobody has, marked blocks of no item | nothing: they are free |
+//! | after the store of a cell, before the counts | counts that are one behind, a dead holder of `lock` | the next holder counts anew |
+//! | after the counts, before its wake | a sleeper that missed something | the end of the sleeper's slice |
+//! | holding a lease | a cell of a dead owner | the next that gets; a sleeper's slice: ready again, or dead |
+//! | having found a dead holder, before it is in the cell | the same | the same again |
+//! | counting anew | the same, `INCONSISTENT` or `uncounted` kept | the next holder |
+//! | closing, after the store of `closed` | sleepers who were not told | the ends of their slices |
+//!
+//! # Not promised
+//! Order, once an item came back: it is got before younger ones, but those may have been done meanwhile. Exactly once: an item
+//! whose holder was killed after its work and before its acknowledgement is worked on again.
+
+mod lease;
+mod options;
+mod table;
+#[cfg(test)]
+mod tests;
+mod waiter;
+mod work;
+
+pub use lease::{AckError, DeadLetter, Lease, Leases};
+pub use options::JoinableQueueOptions;
+
+use crate::codec;
+use crate::{GetError, PutError, QueueFault};
+use lease::Held;
+use procession_shm::Shared;
+use procession_sync::{EventCount, LockWord};
+use procession_sys::{Deadline, crash_point, shm_struct};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+use table::{Fate, Ticket};
+use work::Blocked;
+
+shm_struct! {
+    #[doc(hidden)]
+    pub struct JoinableBody {
+        lock: LockWord,
+        next_seq: AtomicU64,
+        first_ready: AtomicU64,
+        unfinished: AtomicU64,
+        others: AtomicU64,
+        times_finished: AtomicU64,
+        next_block: AtomicU32,
+        uncounted: AtomicU32,
+        closed: AtomicU32,
+        surveyed_ms: AtomicU32,
+        spare: [AtomicU64; 6],
+        items: EventCount,
+        space: EventCount,
+        finished: EventCount,
+        last_spare: [AtomicU64; 2],
+    }
+}
+
+/// A queue between processes whose items are leased, and done when they are acknowledged.
+///
+/// [`get`](Self::get) answers a [`Lease`]: the item, which nobody else gets meanwhile. [`Lease::task_done`] says that it is
+/// done, and only then is it gone. If the lease is dropped instead, or its process is killed, the item is there again for the next
+/// that gets, ahead of younger ones: **at least once**. What works on items must bear to begin one twice; after
+/// [`max_attempts`](JoinableQueueOptions::max_attempts) an item becomes a [dead letter](Self::dead_letters) instead.
+///
+/// [`join`](Self::join) waits until everything that was put is done. Otherwise it is as a [`Queue`](crate::Queue): bounded, of any
+/// serde type, for any number of processes and threads; what `put` returned for survives every process.
+///
+/// The death of a holder is noticed by those who get, and by those who join: at once when there is nothing else to get, else within
+/// about a tenth of a second.
+///
+/// ```
+/// use procession_channel::{GetError, JoinableQueue};
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let jobs: JoinableQueue<String> = JoinableQueue::options().namespace(&namespace).create("jobs")?;
+/// jobs.put(&"wash".to_owned())?;
+/// let lease = jobs.get()?;
+/// assert_eq!((lease.as_str(), lease.attempt()), ("wash", 1));
+/// drop(lease); // not done: as if this process had been killed here
+/// let lease = jobs.get()?;
+/// assert_eq!((lease.as_str(), lease.attempt(), jobs.unfinished()), ("wash", 2, 1));
+/// lease.task_done()?;
+/// jobs.join()?;
+/// # jobs.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JoinableQueue<T> {
+    body: Shared<JoinableBody>,
+    /// Most items that are there to be got; `u32::MAX` for no limit.
+    capacity: u32,
+    /// How many cells and blocks there are: a power of two.
+    count: u32,
+    /// 0 for any number.
+    max_attempts: u32,
+    /// 0 for none.
+    lease_timeout_ns: u64,
+    items: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
+    /// Puts an item at the end, waiting for room. When it returns, the item survives every process.
+    ///
+    /// # Errors
+    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Fault`].
+    ///
+    /// # Panics
+    /// When `T`'s `Serialize` does; the queue is untouched.
+    pub fn put(&self, item: &T) -> Result<(), PutError> {
+        self.put_until(item, Deadline::NEVER)
+    }
+
+    /// Puts an item at the end if there is room now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    pub fn try_put(&self, item: &T) -> Result<(), PutError> {
+        self.put_until(item, Deadline::PASSED).map_err(|error| match error {
+            PutError::TimedOut => PutError::Full,
+            other => other,
+        })
+    }
+
+    /// Puts an item at the end, waiting for room at most `timeout`: for everything, the inner lock included.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
+    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<(), PutError> {
+        self.put_until(item, Deadline::after(timeout))
+    }
+
+    /// Leases the first item that is there, waiting for one.
+    ///
+    /// While the queue is closed and others still hold leases, it waits for those to be done, or to come back. So a thread that
+    /// holds the last lease itself should acknowledge it before it gets another.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] once the queue is closed and everything is done, [`GetError::Decode`] (the item then counts as done),
+    /// [`GetError::Fault`].
+    ///
+    /// # Panics
+    /// When `T`'s `Deserialize` does; the item is then there again.
+    pub fn get(&self) -> Result<Lease<T>, GetError> {
+        self.get_until(Deadline::NEVER)
+    }
+
+    /// Leases the first item that is there, if there is one now. It finds items whose holders have died, too.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    pub fn try_get(&self) -> Result<Lease<T>, GetError> {
+        self.get_until(Deadline::PASSED).map_err(|error| match error {
+            GetError::TimedOut => GetError::Empty,
+            other => other,
+        })
+    }
+
+    /// Leases the first item that is there, waiting for one at most `timeout`: for everything, the inner lock included.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Lease<T>, GetError> {
+        self.get_until(Deadline::after(timeout))
+    }
+
+    /// Leases one item after the other, until the queue is closed and everything is done.
+    ///
+    /// ```
+    /// # use procession_channel::JoinableQueue;
+    /// # let namespace = procession_shm::Namespace::private();
+    /// # let jobs: JoinableQueue<u32> = JoinableQueue::options().namespace(&namespace).anonymous()?;
+    /// jobs.put(&1)?;
+    /// jobs.put(&2)?;
+    /// jobs.close()?;
+    /// let mut sum = 0;
+    /// for lease in &jobs {
+    ///     let lease = lease?;
+    ///     sum += *lease;
+    ///     lease.task_done()?;
+    /// }
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn iter(&self) -> Leases<'_, T> {
+        Leases::new(self)
+    }
+
+    /// The items that were got as often as [`max_attempts`](JoinableQueueOptions::max_attempts) allows and never done, the oldest
+    /// first. They survive every process, count as finished for [`join`](Self::join), and take room until they are
+    /// [discarded](Self::discard) or [tried again](Self::retry).
+    ///
+    /// ```
+    /// # use procession_channel::JoinableQueue;
+    /// # let namespace = procession_shm::Namespace::private();
+    /// let jobs = JoinableQueue::options().namespace(&namespace).max_attempts(1).anonymous()?;
+    /// jobs.put(&"explodes".to_owned())?;
+    /// drop(jobs.get()?);
+    /// jobs.join()?;
+    /// for letter in jobs.dead_letters()? {
+    ///     assert_eq!((letter.item.as_str(), letter.attempts), ("explodes", 1));
+    ///     assert!(jobs.discard(&letter)?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::Decode`] if one of them is no `T`, [`GetError::Fault`].
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
+        let raw = self.locked(Deadline::NEVER, |table, _| table.dead_letters())?;
+        let letter = |(ticket, bytes): (Ticket, Vec<u8>)| match codec::decode(&bytes) {
+            Ok(item) => Ok(DeadLetter::new(item, ticket)),
+            Err(source) => Err(GetError::Decode { bytes, source }),
+        };
+        raw.into_iter().map(letter).collect()
+    }
+
+    fn put_until(&self, item: &T, deadline: Deadline) -> Result<(), PutError> {
+        let mut payload = Vec::new();
+        codec::encode(item, &mut payload)?;
+        self.put_payload(&payload, deadline)
+    }
+
+    fn get_until(&self, deadline: Deadline) -> Result<Lease<T>, GetError> {
+        let mut payload = Vec::new();
+        let held = Held::new(self, self.claim(&mut payload, deadline)?);
+        match codec::decode(&payload) {
+            Ok(item) => Ok(Lease::new(held, item)),
+            Err(source) => {
+                // Whoever gets it learns what it is; nobody else could do more with it.
+                drop(held.task_done());
+                Err(GetError::Decode { bytes: payload, source })
+            }
+        }
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// Waits until every item that was put is done, or a dead letter: until there was an instant with none unfinished, even if
+    /// more were put since.
+    ///
+    /// If the holder of a lease dies, its item is there to be got again. `join` sees to that too; it does not do the work: when
+    /// nobody gets any more, it waits.
+    ///
+    /// # Errors
+    /// [`GetError::Fault`].
+    pub fn join(&self) -> Result<(), GetError> {
+        self.join_until(Deadline::NEVER)
+    }
+
+    /// Waits at most `timeout` until every item that was put is done, or a dead letter.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`], [`GetError::Fault`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), GetError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    /// How many items are there to be got: exact at one instant during the call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.counts().ready as usize
+    }
+
+    /// Whether there was nothing to get at one instant during the call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there was no room for even the smallest item at one instant during the call.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.has_room(self.counts(), 1)
+    }
+
+    /// How many items are there to be got, or leased, at one instant during the call: those that `join` waits for.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        self.counts().unfinished() as usize
+    }
+
+    /// Most items that are there to be got, if that was limited when the queue was created.
+    #[must_use]
+    pub fn capacity(&self) -> Option<u32> {
+        (self.capacity != u32::MAX).then_some(self.capacity)
+    }
+
+    /// Whether [`close`](Self::close) was called, by any process.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.body.closed.load(Ordering::Acquire) != 0
+    }
+
+    /// Closes the queue for everybody: nothing can be put any more. What is in it can be got, and comes back if it is not
+    /// done; once everything is, `get` answers [`GetError::Closed`]. Closing twice is the same as once.
+    ///
+    /// # Errors
+    /// [`QueueFault`].
+    pub fn close(&self) -> Result<(), QueueFault> {
+        let closed = self.locked(Deadline::NEVER, |_, _| {
+            self.body.closed.store(1, Ordering::Release);
+            crash_point("joinable.closed");
+            Ok(())
+        });
+        self.body.items.notify_all();
+        self.body.space.notify_all();
+        closed.or_else(Blocked::only_fault)
+    }
+
+    /// Removes a dead letter; `false` if somebody else has decided about it.
+    ///
+    /// # Errors
+    /// [`QueueFault`].
+    pub fn discard(&self, letter: &DeadLetter<T>) -> Result<bool, QueueFault> {
+        self.settle(letter.ticket(), Fate::Done)
+    }
+
+    /// Puts a dead letter back among the items, with no attempt made; `false` if somebody else has decided about it.
+    ///
+    /// # Errors
+    /// [`QueueFault`].
+    pub fn retry(&self, letter: &DeadLetter<T>) -> Result<bool, QueueFault> {
+        self.settle(letter.ticket(), Fate::Fresh)
+    }
+}
+
+impl<'a, T: Serialize + DeserializeOwned> IntoIterator for &'a JoinableQueue<T> {
+    type Item = Result<Lease<T>, GetError>;
+    type IntoIter = Leases<'a, T>;
+
+    fn into_iter(self) -> Leases<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T> Clone for JoinableQueue<T> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), items: PhantomData, ..*self }
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinableQueue")
+            .field("name", &self.body.segment().name())
+            .field("len", &self.len())
+            .field("unfinished", &self.unfinished())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

@@ -1,0 +1,153 @@
+//! An item in somebody's hands, and one that nobody could finish.
+
+use super::table::{Fate, Ticket};
+use super::{GetError, JoinableQueue, QueueFault};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::ops::Deref;
+
+/// An item of a [`JoinableQueue`], got and not done yet: nobody else gets it meanwhile.
+///
+/// [`task_done`](Self::task_done) acknowledges it. Dropped without that, also by a panic, it is there again for the next that gets,
+/// and so it is when this process is killed. It may be sent to other threads. In a forked child the copy of a lease
+/// does nothing: the parent has it.
+#[must_use = "dropping the lease gives the item back, to be got again"]
+pub struct Lease<T> {
+    held: Held<T>,
+    item: T,
+}
+
+/// The hold on an item, whatever is in it.
+pub(super) struct Held<T> {
+    queue: JoinableQueue<T>,
+    /// `None` when it was acknowledged.
+    ticket: Option<Ticket>,
+}
+
+/// Why an acknowledgement was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The lease was taken away, because it was older than the queue's lease timeout, or was inherited through a fork.
+    /// The item is somebody else's, or done by somebody else.
+    #[error("the lease of an item of queue {queue}, in attempt {attempt}, is not valid any more")]
+    StaleLease {
+        /// Name and namespace.
+        queue: String,
+        /// Which attempt it was.
+        attempt: u32,
+    },
+    /// The queue itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] QueueFault),
+}
+
+impl<T> Lease<T> {
+    pub(super) fn new(held: Held<T>, item: T) -> Self {
+        Self { held, item }
+    }
+
+    /// Says that the item is done: when it returns `Ok`, nobody gets it any more.
+    ///
+    /// # Errors
+    /// [`AckError::StaleLease`] when the lease is not valid any more, [`AckError::Fault`].
+    pub fn task_done(self) -> Result<(), AckError> {
+        self.held.task_done()
+    }
+
+    /// The how manieth time this item was got, from 1 on. It stays at 4095.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.held.ticket.map_or(0, Ticket::attempts)
+    }
+}
+
+impl<T> Held<T> {
+    pub(super) fn new(queue: &JoinableQueue<T>, ticket: Ticket) -> Self {
+        Self { queue: queue.clone(), ticket: Some(ticket) }
+    }
+
+    pub(super) fn task_done(mut self) -> Result<(), AckError> {
+        let Some(ticket) = self.ticket.take() else { return Ok(()) };
+        if self.is_ours(ticket) && self.queue.settle(ticket, Fate::Done)? {
+            return Ok(());
+        }
+        let queue = self.queue.body.segment().display_name();
+        Err(AckError::StaleLease { queue, attempt: ticket.attempts() })
+    }
+
+    fn is_ours(&self, ticket: Ticket) -> bool {
+        // A forked child is another owner, or none yet: its copy of the lease is inert.
+        self.queue.body.segment().registration().current_owner() == Some(ticket.owner())
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.filter(|&ticket| self.is_ours(ticket)) else { return };
+        // If it fails, the death of this process gives the item back.
+        drop(self.queue.settle(ticket, self.queue.fate(ticket)));
+    }
+}
+
+impl<T> Deref for Lease<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lease<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("item", &self.item).field("attempt", &self.attempt()).finish()
+    }
+}
+
+/// An item that was got as often as its queue allows, and never done; see [`JoinableQueue::dead_letters`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadLetter<T> {
+    /// What it is.
+    pub item: T,
+    /// How often it was got.
+    pub attempts: u32,
+    ticket: Ticket,
+}
+
+impl<T> DeadLetter<T> {
+    pub(super) fn new(item: T, ticket: Ticket) -> Self {
+        Self { item, attempts: ticket.attempts(), ticket }
+    }
+
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+}
+
+/// The items of a queue, one lease after the other; see [`JoinableQueue::iter`].
+pub struct Leases<'a, T>(&'a JoinableQueue<T>);
+
+impl<'a, T> Leases<'a, T> {
+    pub(super) fn new(queue: &'a JoinableQueue<T>) -> Self {
+        Self(queue)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Iterator for Leases<'_, T> {
+    type Item = Result<Lease<T>, GetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.0.get() {
+            Err(GetError::Closed) => None,
+            other => Some(other),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Leases<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leases").field(self.0).finish()
+    }
+}

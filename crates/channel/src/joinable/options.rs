@@ -1,0 +1,163 @@
+//! How a joinable queue is created or opened.
+
+use super::table::{self, BLOCK, Cell, MOST_ATTEMPTS, Table};
+use super::{JoinableBody, JoinableQueue};
+use crate::codec::CODEC_ID;
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::Mapping;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How many bytes of items a queue holds unless said otherwise.
+const DEFAULT_BYTES: u64 = 1 << 20;
+const MIN_BYTES: u64 = 2 * BLOCK as u64;
+const MAX_BYTES: u64 = 1 << 31;
+
+/// How a [`JoinableQueue`] is created or opened.
+pub struct JoinableQueueOptions<T> {
+    place: Placement,
+    settings: JoinableSettings,
+    items: PhantomData<fn(T) -> T>,
+}
+
+#[doc(hidden)]
+#[derive(Clone, Debug, Default)]
+pub struct JoinableSettings {
+    capacity: Option<u64>,
+    bytes: Option<u64>,
+    max_attempts: Option<u64>,
+    lease_timeout_ns: Option<u64>,
+    type_tag: Option<String>,
+}
+
+impl<T> Default for JoinableQueueOptions<T> {
+    fn default() -> Self {
+        Self { place: Placement::default(), settings: JoinableSettings::default(), items: PhantomData }
+    }
+}
+
+impl<T> JoinableQueueOptions<T> {
+    /// Puts wait while so many items are there to be got; 0, the default, for as many as the bytes allow. Items that are
+    /// leased do not count (as in Python), and one that comes back finds room in any case.
+    #[must_use]
+    pub fn capacity(mut self, items: u32) -> Self {
+        self.settings.capacity = Some(items.into());
+        self
+    }
+
+    /// Holds at most so many bytes of items, counting those that are leased and dead letters; each takes a multiple of 128. 1 MiB
+    /// unless said, rounded up to a power of two between 256 bytes and 2 GiB. No item can be larger than that.
+    #[must_use]
+    pub fn bytes(mut self, bytes: u64) -> Self {
+        self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
+        self
+    }
+
+    /// After so many attempts, an item that is not done becomes a dead letter instead of being got again; 0, the default,
+    /// for never. At most 4095.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.settings.max_attempts = Some(attempts.into());
+        self
+    }
+
+    /// Takes a lease away when it is older than `timeout`, although its holder lives: the item is got again, and the late
+    /// acknowledgement is refused. Zero, the default, for never. Those who get look for such leases about ten times a second.
+    #[must_use]
+    pub fn lease_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.lease_timeout_ns = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Says what the items are called, instead of the name of `T`: so that programs in which the type has another path can
+    /// share the queue.
+    #[must_use]
+    pub fn type_tag(mut self, tag: &str) -> Self {
+        self.settings.type_tag = Some(tag.to_owned());
+        self
+    }
+}
+
+impl<T> Clone for JoinableQueueOptions<T> {
+    fn clone(&self) -> Self {
+        Self { place: self.place.clone(), settings: self.settings.clone(), items: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueueOptions<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = "JoinableQueueOptions";
+        f.debug_struct(name).field("place", &self.place).field("settings", &self.settings).finish()
+    }
+}
+
+procession_shm::object_builders!(
+    [T: Serialize + DeserializeOwned] JoinableQueueOptions<T> => JoinableQueue<T>
+);
+
+impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
+    type Body = JoinableBody;
+    type Settings = JoinableSettings;
+
+    fn check(settings: &JoinableSettings) -> Result<(), &'static str> {
+        let is_possible = settings.max_attempts.is_none_or(|most| most <= u64::from(MOST_ATTEMPTS));
+        if is_possible { Ok(()) } else { Err("more attempts than 4095") }
+    }
+
+    fn shape(settings: &JoinableSettings) -> Shape {
+        let parameter = |name, said: Option<u64>, default| Parameter {
+            name,
+            value: said.unwrap_or(default),
+            asked: said.is_some(),
+        };
+        let capacity = parameter("capacity", settings.capacity, 0);
+        let bytes = parameter("bytes", settings.bytes, DEFAULT_BYTES);
+        let max_attempts = parameter("max_attempts", settings.max_attempts, 0);
+        let lease_timeout = parameter("lease_timeout", settings.lease_timeout_ns, 0);
+        Shape {
+            kind: Kind::JOINABLE_QUEUE,
+            body_len: table::body_len(bytes.value / BLOCK as u64),
+            parameters: [capacity, bytes, max_attempts, lease_timeout],
+            element: Some(settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>)),
+            codec: CODEC_ID,
+        }
+    }
+
+    fn initialise(body: &JoinableBody, _: &JoinableSettings) {
+        // No item has the number 0, which stands in every block that was never used.
+        body.next_seq.store(1, Ordering::Relaxed);
+        body.first_ready.store(1, Ordering::Relaxed);
+    }
+
+    fn forget_owners(body: &JoinableBody) {
+        // Before the leases are forgotten: from then on the counts are wrong.
+        body.uncounted.store(1, Ordering::Relaxed);
+        body.lock.forget_owner();
+    }
+
+    fn forget_owners_of_all(mapping: &Mapping) {
+        let behind = mapping.len().saturating_sub(HEADER_LEN) as u64;
+        let count = behind.saturating_sub(table::body_len(0)) / (table::body_len(1) - table::body_len(0));
+        let cells = mapping.slice::<Cell>(HEADER_LEN + table::body_len(0) as usize, count as usize);
+        Table::forget_leases(cells.unwrap_or_default());
+    }
+
+    fn attach(body: Shared<JoinableBody>) -> Result<Self, OpenError> {
+        let segment = body.segment();
+        let [capacity, bytes, max_attempts, lease_timeout_ns] = segment.header().parameters;
+        let capacity = u32::try_from(capacity).map_err(|_| segment.corrupt("an impossible capacity"))?;
+        let max_attempts = u32::try_from(max_attempts).ok().filter(|&most| most <= MOST_ATTEMPTS);
+        let max_attempts = max_attempts.ok_or_else(|| segment.corrupt("an impossible number of attempts"))?;
+        let fits = bytes.is_power_of_two()
+            && (MIN_BYTES..=MAX_BYTES).contains(&bytes)
+            && table::body_len(bytes / BLOCK as u64) + HEADER_LEN as u64 == segment.header().size;
+        let count = u32::try_from(bytes / BLOCK as u64).ok().filter(|_| fits);
+        let count = count.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
+        let capacity = if capacity == 0 { u32::MAX } else { capacity };
+        Ok(Self { body, capacity, count, max_attempts, lease_timeout_ns, items: PhantomData })
+    }
+}

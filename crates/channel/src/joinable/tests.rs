@@ -1,0 +1,418 @@
+//! One process, several threads: the cells and blocks, and the answers of a queue.
+
+use super::JoinableQueue;
+use crate::{AckError, GetError, PutError, QueueFault};
+use procession_shm::{Namespace, OpenError};
+use procession_sys::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+const SHORT: Duration = Duration::from_millis(5);
+
+fn options<T: Serialize + DeserializeOwned>() -> super::JoinableQueueOptions<T> {
+    JoinableQueue::options().namespace(&Namespace::private())
+}
+
+fn queue<T: Serialize + DeserializeOwned>(bytes: u64) -> JoinableQueue<T> {
+    options().bytes(bytes).anonymous().unwrap()
+}
+
+#[test]
+fn messages_of_every_length_come_out_whole() {
+    let queue = queue::<Vec<u8>>(2048);
+    // The length takes three of the 2048 bytes.
+    for len in 0..=2045_usize {
+        let message: Vec<u8> = (0..len).map(|index| (index * 7 + len) as u8).collect();
+        queue.try_put(&message).unwrap();
+        let lease = queue.try_get().unwrap();
+        assert_eq!(*lease, message);
+        lease.task_done().unwrap();
+    }
+    assert_eq!((queue.unfinished(), queue.is_full()), (0, false));
+}
+
+#[test]
+fn a_lease_of_long_ago_keeps_nobodys_room_but_its_own() {
+    let queue = queue::<u32>(1024);
+    queue.put(&7).unwrap();
+    let old = queue.get().unwrap();
+    for n in 0..1000 {
+        queue.try_put(&n).unwrap();
+        queue.try_put(&n).unwrap();
+        queue.try_get().unwrap().task_done().unwrap();
+        queue.try_get().unwrap().task_done().unwrap();
+    }
+    queue.put(&8).unwrap();
+    drop(old);
+    // It came back, and is the oldest.
+    let (first, second) = (queue.get().unwrap(), queue.get().unwrap());
+    assert_eq!((*first, first.attempt(), *second, second.attempt()), (7, 2, 8, 1));
+    second.task_done().unwrap();
+    first.task_done().unwrap();
+    queue.join().unwrap();
+}
+
+#[test]
+fn messages_in_scattered_blocks_come_out_whole() {
+    let queue = queue::<Vec<u8>>(4096);
+    let mut held = Vec::new();
+    for n in 0..32_u8 {
+        queue.try_put(&vec![n; 100]).unwrap();
+        held.push(queue.try_get().unwrap());
+    }
+    assert!(matches!(queue.try_put(&vec![0; 1]), Err(PutError::Full)));
+    // Every second block is free now.
+    let (done, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|lease| lease[0] % 2 == 0);
+    done.into_iter().for_each(|lease| lease.task_done().unwrap());
+    let large: Vec<u8> = (0..2000).map(|index| index as u8).collect();
+    queue.try_put(&large).unwrap();
+    assert!(queue.is_full());
+    let lease = queue.try_get().unwrap();
+    assert_eq!(*lease, large);
+    lease.task_done().unwrap();
+    drop(held);
+    assert_eq!(queue.len(), 16);
+    for n in (1..32_u8).step_by(2) {
+        let lease = queue.try_get().unwrap();
+        assert_eq!((lease[0], lease.len(), lease.attempt()), (n, 100, 2));
+        lease.task_done().unwrap();
+    }
+}
+
+#[test]
+fn six_fit_into_six_and_leased_ones_make_room() {
+    let queue = options::<u32>().capacity(6).anonymous().unwrap();
+    for n in 1..=6 {
+        assert!(!queue.is_full());
+        queue.put(&n).unwrap();
+        assert_eq!(queue.len(), n as usize);
+    }
+    assert!(queue.is_full());
+    assert!(matches!(queue.try_put(&7), Err(PutError::Full)));
+    assert!(matches!(queue.put_timeout(&7, SHORT), Err(PutError::TimedOut)));
+    let leases: Vec<_> = (1..=6).map(|_| queue.get().unwrap()).collect();
+    assert!(leases.iter().map(|lease| **lease).eq(1..=6));
+    assert!(queue.is_empty() && !queue.is_full());
+    assert_eq!(queue.unfinished(), 6);
+    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut)));
+    assert!(matches!(queue.join_timeout(SHORT), Err(GetError::TimedOut)));
+    leases.into_iter().for_each(|lease| lease.task_done().unwrap());
+    queue.join_timeout(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn what_is_too_large_is_refused_at_once_and_what_fits_exactly_is_not() {
+    let queue = queue::<Vec<u8>>(256);
+    queue.put(&vec![7; 253]).unwrap();
+    assert!(queue.is_full());
+    assert_eq!(*queue.get().unwrap(), vec![7; 253]);
+    let refused = queue.put(&vec![7; 254]);
+    assert!(matches!(refused, Err(PutError::TooLarge { len: 257, most: 256, needed: 512 })), "{refused:?}");
+}
+
+#[test]
+fn what_cannot_be_encoded_takes_no_room() {
+    #[derive(serde::Deserialize)]
+    struct Never(#[expect(dead_code, reason = "it is never read")] u8);
+    impl Serialize for Never {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("never"))
+        }
+    }
+    let queue = options::<Result<u32, Never>>().capacity(1).anonymous().unwrap();
+    assert!(matches!(queue.put(&Err(Never(1))), Err(PutError::Encode(_))));
+    queue.try_put(&Ok(5)).unwrap();
+    assert!(matches!(*queue.get().unwrap(), Ok(5)));
+}
+
+#[test]
+fn a_lease_over_time_is_taken_away_and_its_acknowledgement_refused() {
+    let queue = options::<u32>().lease_timeout(Duration::from_millis(2)).anonymous().unwrap();
+    queue.put(&1).unwrap();
+    let old = queue.get().unwrap();
+    let new = queue.get_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!((*new, new.attempt()), (1, 2));
+    assert!(matches!(old.task_done(), Err(AckError::StaleLease { attempt: 1, .. })));
+    new.task_done().unwrap();
+    queue.join().unwrap();
+    // Dropping a stale lease is nothing, also if the item is leased again.
+    queue.put(&2).unwrap();
+    let old = queue.get().unwrap();
+    let new = queue.get().unwrap();
+    drop(old);
+    assert_eq!((queue.len(), queue.unfinished(), new.attempt()), (0, 1, 2));
+    new.task_done().unwrap();
+}
+
+#[test]
+fn an_old_acknowledgement_never_meets_a_new_item_in_the_same_cell() {
+    let queue = options::<u32>().bytes(256).lease_timeout(Duration::from_millis(2)).anonymous().unwrap();
+    queue.put(&1).unwrap();
+    let old = queue.get().unwrap();
+    queue.get().unwrap().task_done().unwrap();
+    for n in 0..8 {
+        queue.put(&n).unwrap();
+        let lease = queue.get().unwrap();
+        if n == 7 {
+            assert!(matches!(old.task_done(), Err(AckError::StaleLease { .. })));
+            assert_eq!(queue.unfinished(), 1);
+            lease.task_done().unwrap();
+            break;
+        }
+        lease.task_done().unwrap();
+    }
+    assert_eq!(queue.unfinished(), 0);
+}
+
+#[test]
+fn after_its_attempts_an_item_is_a_dead_letter() {
+    let queue = options::<String>().max_attempts(3).anonymous().unwrap();
+    queue.put(&"bad".to_owned()).unwrap();
+    queue.put(&"good".to_owned()).unwrap();
+    for attempt in 1..=3 {
+        assert_eq!(queue.get().unwrap().attempt(), attempt);
+    }
+    let good = queue.get().unwrap();
+    assert_eq!(*good, "good");
+    good.task_done().unwrap();
+    queue.join().unwrap();
+    let [letter] = &queue.dead_letters().unwrap()[..] else { panic!("one dead letter") };
+    assert_eq!((letter.item.as_str(), letter.attempts), ("bad", 3));
+    assert!(queue.retry(letter).unwrap());
+    assert!(!queue.retry(letter).unwrap() && !queue.discard(letter).unwrap());
+    assert_eq!(queue.get().unwrap().attempt(), 1);
+    drop(queue.get().unwrap());
+    assert_eq!(queue.get().unwrap().attempt(), 3);
+    let letters = queue.dead_letters().unwrap();
+    assert!(queue.discard(&letters[0]).unwrap());
+    assert!(queue.dead_letters().unwrap().is_empty());
+    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+}
+
+#[test]
+fn a_closed_queue_ends_when_everything_is_done() {
+    let queue = options::<u32>().capacity(2).anonymous().unwrap();
+    queue.put(&1).unwrap();
+    queue.put(&2).unwrap();
+    let held = queue.get().unwrap();
+    queue.close().unwrap();
+    queue.close().unwrap();
+    assert!(matches!(queue.put(&3), Err(PutError::Closed)));
+    std::thread::scope(|scope| {
+        // The other thread waits for what is still held here: it may come back, and does.
+        let consumer = scope.spawn(|| {
+            queue.iter().map(|lease| lease.map(|lease| (*lease, lease.task_done().unwrap()).0)).collect()
+        });
+        while queue.unfinished() != 1 || !queue.body.items.has_waiters() {
+            std::thread::yield_now();
+        }
+        drop(held);
+        let got: Result<Vec<u32>, GetError> = consumer.join().unwrap();
+        assert_eq!(got.unwrap(), [2, 1]);
+    });
+    assert!(matches!(queue.get(), Err(GetError::Closed)));
+}
+
+#[test]
+fn it_can_be_waited_for_among_others() {
+    let (one, other) = (queue::<u32>(1024), queue::<u32>(1024));
+    let all: [&dyn crate::Waitable; 2] = [&one, &other];
+    assert_eq!(crate::wait(&all, Some(SHORT)).unwrap(), []);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| crate::wait(&all, None).unwrap());
+        other.put(&1).unwrap();
+        assert_eq!(waiting.join().unwrap(), [1]);
+    });
+    let held = other.get().unwrap();
+    other.close().unwrap();
+    assert_eq!(crate::wait(&all, Some(SHORT)).unwrap(), []);
+    held.task_done().unwrap();
+    assert_eq!(crate::wait(&all, None).unwrap(), [1]);
+}
+
+#[test]
+fn a_full_queue_is_left_by_who_waits_when_it_is_closed() {
+    let queue = options::<u32>().capacity(1).anonymous().unwrap();
+    queue.put(&1).unwrap();
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(|| queue.put(&2));
+        while !queue.body.space.has_waiters() {
+            std::thread::yield_now();
+        }
+        queue.close().unwrap();
+        assert!(matches!(producer.join().unwrap(), Err(PutError::Closed)));
+    });
+}
+
+#[test]
+fn many_threads_do_everything_once_and_join_waits_for_it() {
+    const EACH: u64 = 5_000;
+    let queue = queue::<(u64, u64)>(8192);
+    let mut got: Vec<(u64, u64)> = std::thread::scope(|scope| {
+        let consumers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut mine = Vec::new();
+                    for lease in &queue {
+                        let lease = lease.unwrap();
+                        // Every seventh item is first given back.
+                        if lease.1 % 7 != 0 || lease.attempt() > 1 {
+                            mine.push(*lease);
+                            lease.task_done().unwrap();
+                        }
+                    }
+                    mine
+                })
+            })
+            .collect();
+        let producers: Vec<_> = (0..3)
+            .map(|id| {
+                let queue = &queue;
+                scope.spawn(move || (0..EACH).for_each(|n| queue.put(&(id, n)).unwrap()))
+            })
+            .collect();
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+        queue.join().unwrap();
+        assert_eq!(queue.unfinished(), 0);
+        queue.close().unwrap();
+        consumers.into_iter().flat_map(|consumer| consumer.join().unwrap()).collect()
+    });
+    got.sort_unstable();
+    assert!(got.into_iter().eq((0..3).flat_map(|id| (0..EACH).map(move |n| (id, n)))));
+}
+
+#[test]
+fn join_returns_after_an_instant_without_work_even_if_there_is_more_since() {
+    let queue = queue::<u32>(1024);
+    queue.put(&1).unwrap();
+    let lease = queue.get().unwrap();
+    std::thread::scope(|scope| {
+        let joiner = scope.spawn(|| queue.join());
+        while !queue.body.finished.has_waiters() {
+            std::thread::yield_now();
+        }
+        lease.task_done().unwrap();
+        queue.put(&2).unwrap();
+        joiner.join().unwrap().unwrap();
+    });
+    assert_eq!(queue.unfinished(), 1);
+}
+
+#[test]
+fn what_is_not_the_type_comes_back_as_bytes_and_is_done() {
+    let namespace = Namespace::private();
+    let numbers = JoinableQueue::<u64>::options().namespace(&namespace).type_tag("n").create("q").unwrap();
+    let words = JoinableQueue::<String>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
+    numbers.put(&200).unwrap();
+    assert!(matches!(words.get(), Err(GetError::Decode { bytes, .. }) if bytes == [200]));
+    assert_eq!(numbers.unfinished(), 0);
+    numbers.unlink().unwrap();
+}
+
+#[test]
+fn other_parameters_are_refused_by_name() {
+    let namespace = Namespace::private();
+    let options = JoinableQueue::<u64>::options().namespace(&namespace);
+    let queue = options.clone().capacity(5).bytes(4096).max_attempts(3).create("q").unwrap();
+    assert!(options.open("q").is_ok() && options.clone().capacity(5).max_attempts(3).open("q").is_ok());
+    for (name, asked) in [
+        ("capacity", options.clone().capacity(6)),
+        ("bytes", options.clone().bytes(8192)),
+        ("max_attempts", options.clone().max_attempts(4)),
+        ("lease_timeout", options.clone().lease_timeout(SHORT)),
+    ] {
+        let opened = asked.open("q");
+        assert!(
+            matches!(opened, Err(OpenError::Parameter { parameter, .. }) if parameter == name),
+            "{opened:?}"
+        );
+    }
+    assert!(matches!(options.clone().max_attempts(5000).create("r"), Err(OpenError::Impossible { .. })));
+    let other = JoinableQueue::<i64>::options().namespace(&namespace).open("q");
+    assert!(matches!(other, Err(OpenError::ElementType { .. })));
+    queue.unlink().unwrap();
+}
+
+/// Random bytes over random parts of the body: every operation answers, and nothing panics.
+#[test]
+fn nonsense_in_the_body_is_answered() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut corrupt = 0;
+    for round in 0..3000 {
+        let queue = options::<Vec<u8>>().bytes(1024).max_attempts(2).anonymous().unwrap();
+        for len in [1, 200, 30] {
+            queue.put(&vec![len; len.into()]).unwrap();
+        }
+        let held = queue.get().unwrap();
+        let length = super::table::body_len(8) as usize;
+        for _ in 0..=round % 8 {
+            // Behind the lock, whose own nonsense is its own tests' business.
+            let at = 24 + next() as usize % (length - 32);
+            let bytes = if next() % 2 == 0 { next() } else { (next() % 5) << (next() % 64) };
+            assert!(queue.body.copy_in(at, &bytes.to_le_bytes()));
+        }
+        // As after a death: everything is looked at.
+        queue.body.uncounted.store(1, Ordering::Relaxed);
+        let mut see = |fault: Option<QueueFault>| match fault {
+            Some(QueueFault::Corrupt { .. }) => corrupt += 1,
+            Some(other) => panic!("{other:?}"),
+            None => {}
+        };
+        for _ in 0..4 {
+            match queue.try_put(&vec![1; 150]) {
+                Err(PutError::Fault(fault)) => see(Some(fault)),
+                Ok(()) | Err(PutError::Full | PutError::Closed) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            match queue.try_get() {
+                Err(GetError::Fault(fault)) => see(Some(fault)),
+                Ok(_) | Err(GetError::Empty | GetError::Closed | GetError::Decode { .. }) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        match queue.dead_letters() {
+            Err(GetError::Fault(fault)) => see(Some(fault)),
+            Ok(_) | Err(GetError::Decode { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(queue.unfinished() <= 2 * u32::MAX as usize);
+        match held.task_done() {
+            Err(AckError::Fault(fault)) => see(Some(fault)),
+            Ok(()) | Err(AckError::StaleLease { .. }) => {}
+        }
+    }
+    assert!(corrupt > 100, "nonsense was hardly ever noticed: {corrupt}");
+}
+
+#[test]
+fn counts_are_made_from_the_cells() {
+    let queue = queue::<u32>(1024);
+    for n in 0..4 {
+        queue.put(&n).unwrap();
+    }
+    let held = queue.get().unwrap();
+    for word in [&queue.body.unfinished, &queue.body.others, &queue.body.first_ready] {
+        word.store(3, Ordering::Relaxed);
+    }
+    queue.body.uncounted.store(1, Ordering::Relaxed);
+    assert_eq!((queue.len(), queue.unfinished()), (3, 4));
+    assert_eq!(super::table::Counts::load(&queue.body).blocks, 4);
+    assert_eq!(*queue.claim_now(), 1);
+    drop(held);
+    assert_eq!(*queue.claim_now(), 0);
+}
+
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
+    fn claim_now(&self) -> super::Lease<T> {
+        self.get_until(Deadline::PASSED).unwrap()
+    }
+}

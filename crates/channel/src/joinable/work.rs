@@ -1,0 +1,332 @@
+//! What the operations of a joinable queue do, each a look under the lock, and between looks a wait.
+
+use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Ticket, blocks_of};
+use super::waiter::Waiter;
+use super::{GetError, JoinableQueue, PutError, QueueFault};
+use procession_shm::{OwnerId, Unknowable};
+use procession_sync::{AcquireError, Claim, EventCount, Hold};
+use procession_sys::cpu::fence_after_rmw;
+use procession_sys::{Deadline, clock, crash_point};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long what need not wait waits for the inner lock, which is held for the time of one copy.
+const LOCK_PATIENCE: Duration = Duration::from_millis(20);
+/// How often those who get look for leases that are lost, although there is something to get.
+const SURVEY_MS: u32 = 100;
+
+impl<T> JoinableQueue<T> {
+    pub(super) fn has_room(&self, counts: Counts, blocks: usize) -> bool {
+        counts.ready < self.capacity && (counts.blocks as usize).saturating_add(blocks) <= self.count as usize
+    }
+
+    /// The counts, made whole if somebody died over them.
+    pub(super) fn counts(&self) -> Counts {
+        let lock = &self.body.lock;
+        if lock.is_owned() || lock.is_inconsistent() || self.body.uncounted.load(Ordering::Relaxed) != 0 {
+            // Whoever holds it may be dead. If it is alive and stands still, its change is as good as not begun.
+            drop(self.locked(Deadline::PASSED, |_, _| Ok(())));
+        }
+        Counts::load(&self.body)
+    }
+
+    pub(super) fn put_payload(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
+        let blocks = blocks_of(payload.len());
+        if blocks > self.count as usize {
+            let most = self.count as usize * BLOCK;
+            let needed = (payload.len() as u64).next_power_of_two();
+            return Err(PutError::TooLarge { len: payload.len(), most, needed });
+        }
+        let body = &*self.body;
+        let mut waiter = Waiter::new(&body.space, deadline);
+        loop {
+            let outcome = self.locked(deadline, |table, _| {
+                if body.closed.load(Ordering::Relaxed) != 0 {
+                    return Ok(Outcome::Closed);
+                }
+                if !self.has_room(Counts::load(body), blocks) {
+                    return Ok(Outcome::Later);
+                }
+                table.put(payload).map(Outcome::Now)
+            })?;
+            match outcome {
+                Outcome::Now(()) => {
+                    body.items.notify_one();
+                    if waiter.has_slept() && self.has_room(Counts::load(body), 1) {
+                        // There may be room for the next sleeper too, and its wake was held back for us.
+                        body.space.notify_one();
+                    }
+                    return Ok(());
+                }
+                Outcome::Later => {
+                    let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
+                    waiter.wait(self.body.segment(), may_go_on)?;
+                }
+                Outcome::Closed => return Err(PutError::Closed),
+            }
+        }
+    }
+
+    /// Leases the first item that is there; its payload.
+    pub(super) fn claim(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Ticket, GetError> {
+        let body = &*self.body;
+        let mut waiter = Waiter::new(&body.items, deadline);
+        if Counts::load(body).leased != 0 && self.is_survey_due() {
+            self.survey(deadline)?;
+        }
+        loop {
+            let outcome = self.locked(deadline, |table, me| {
+                let ticket = table.claim(me, clock::now_ns(), into)?;
+                Ok(match ticket {
+                    Some(ticket) => Outcome::Now(ticket),
+                    None if self.is_closed() && Counts::load(body).unfinished() == 0 => Outcome::Closed,
+                    None => Outcome::Later,
+                })
+            })?;
+            match outcome {
+                Outcome::Now(ticket) => {
+                    body.space.notify_one();
+                    if waiter.has_slept() && Counts::load(body).ready != 0 {
+                        // There is something for the next sleeper too, and its wake was held back for us.
+                        body.items.notify_one();
+                    }
+                    return Ok(ticket);
+                }
+                Outcome::Later => {
+                    if waiter.takes_turn() && self.survey(deadline)? {
+                        continue;
+                    }
+                    waiter.wait(self.body.segment(), || self.has_answer())?;
+                }
+                Outcome::Closed => return Err(GetError::Closed),
+            }
+        }
+    }
+
+    pub(super) fn join_until(&self, deadline: Deadline) -> Result<(), GetError> {
+        let body = &*self.body;
+        let look = |_: &Table<'_>, _| {
+            Ok((Counts::load(body).unfinished(), body.times_finished.load(Ordering::Relaxed)))
+        };
+        let mut waiter = Waiter::new(&body.finished, deadline);
+        let (mut unfinished, first) = self.locked(deadline, look)?;
+        let mut times = first;
+        while unfinished != 0 && times == first {
+            if !waiter.takes_turn() || !self.survey(deadline)? {
+                let may_go_on = || body.times_finished.load(Ordering::Acquire) != first;
+                waiter.wait(self.body.segment(), may_go_on)?;
+            }
+            (unfinished, times) = self.locked(deadline, look)?;
+        }
+        Ok(())
+    }
+
+    /// Where those sleep who get.
+    pub(crate) fn items(&self) -> &EventCount {
+        &self.body.items
+    }
+
+    /// Whether a get would not wait, as far as can be seen without the lock.
+    pub(crate) fn has_answer(&self) -> bool {
+        let counts = Counts::load(&self.body);
+        counts.ready != 0 || self.is_closed() && counts.unfinished() == 0
+    }
+
+    /// The same, and looks for lost leases.
+    pub(crate) fn has_answer_after_all(&self) -> bool {
+        if !self.has_answer() && Counts::load(&self.body).leased != 0 {
+            // What is wrong with the queue, the next get says.
+            drop(self.survey(Deadline::PASSED));
+        }
+        self.counts().ready != 0 || self.has_answer()
+    }
+
+    /// Whether it is time to look for lost leases although there is enough to get.
+    fn is_survey_due(&self) -> bool {
+        let now_ms = (clock::now_ns() / 1_000_000) as u32;
+        now_ms.wrapping_sub(self.body.surveyed_ms.load(Ordering::Relaxed)) >= SURVEY_MS
+    }
+
+    /// Gives back the leases of the dead, and those that are over time; whether there were any.
+    fn survey(&self, deadline: Deadline) -> Result<bool, Blocked> {
+        let now_ns = clock::now_ns();
+        self.body.surveyed_ms.store((now_ns / 1_000_000) as u32, Ordering::Relaxed);
+        let mut asked: Vec<(OwnerId, bool)> = Vec::new();
+        let mut lost = Vec::new();
+        for ticket in self.table()?.leases() {
+            let is_over = self.lease_timeout_ns != 0
+                && now_ns.saturating_sub(ticket.since_ns()) >= self.lease_timeout_ns;
+            if is_over || self.is_dead(ticket.owner(), &mut asked)? {
+                lost.push(ticket);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(false);
+        }
+        crash_point("joinable.found_lost");
+        let given_back = |table: &Table<'_>, _| {
+            Ok(lost.iter().filter(|&&ticket| table.settle(ticket, self.fate(ticket))).count())
+        };
+        let count = self.locked(deadline, given_back)?;
+        self.tell_all();
+        Ok(count != 0)
+    }
+
+    /// Whether the owner is dead; each is asked about once.
+    fn is_dead(&self, owner: OwnerId, asked: &mut Vec<(OwnerId, bool)>) -> Result<bool, Blocked> {
+        if let Some((_, is_dead)) = asked.iter().find(|(known, _)| *known == owner) {
+            return Ok(*is_dead);
+        }
+        let is_dead = self.body.segment().registration().is_dead(owner);
+        let is_dead = is_dead.map_err(|error| self.unknowable(error, "a lease names no possible owner"))?;
+        asked.push((owner, is_dead));
+        Ok(is_dead)
+    }
+
+    /// What becomes of an item whose lease was given up.
+    pub(super) fn fate(&self, ticket: Ticket) -> Fate {
+        let is_last = self.max_attempts != 0 && ticket.attempts() >= self.max_attempts;
+        if is_last { Fate::Dead } else { Fate::Ready }
+    }
+
+    /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
+    pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> Result<bool, QueueFault> {
+        match self.locked(Deadline::NEVER, |table, _| Ok(table.settle(ticket, fate))) {
+            Ok(false) => Ok(false),
+            Ok(true) => {
+                self.tell_one();
+                Ok(true)
+            }
+            Err(blocked) => blocked.into_fault().map_or(Ok(false), Err),
+        }
+    }
+
+    /// Wakes those whom one change may concern.
+    fn tell_one(&self) {
+        let counts = Counts::load(&self.body);
+        if counts.ready != 0 {
+            self.body.items.notify_one();
+        }
+        self.body.space.notify_one();
+        self.tell_if_finished(counts);
+    }
+
+    /// Wakes those whom several changes may concern.
+    fn tell_all(&self) {
+        self.body.items.notify_all();
+        self.body.space.notify_all();
+        self.tell_if_finished(Counts::load(&self.body));
+    }
+
+    fn tell_if_finished(&self, counts: Counts) {
+        if counts.unfinished() == 0 {
+            self.body.finished.notify_all();
+            if self.is_closed() {
+                self.body.items.notify_all();
+            }
+        }
+    }
+
+    fn table(&self) -> Result<Table<'_>, Blocked> {
+        Table::new(&self.body, self.count).ok_or_else(|| self.corrupt("the cells reach past the segment"))
+    }
+
+    /// Does something under the lock; the fence that lies between it and the look at the waiters follows.
+    pub(super) fn locked<R>(
+        &self,
+        deadline: Deadline,
+        work: impl FnOnce(&Table<'_>, OwnerId) -> Result<R, Nonsense>,
+    ) -> Result<R, Blocked> {
+        let table = self.table()?;
+        let hold = self.acquire(deadline)?;
+        let outcome = self.count_if_needed(&table).and_then(|()| work(&table, hold.owner()));
+        // Inconsistent: whoever comes next looks at the cells, and finds the same nonsense.
+        self.body.lock.release(hold, outcome.is_ok());
+        crash_point("joinable.released");
+        // SYNC: eventcount.dekker. The release was a read-modify-write.
+        fence_after_rmw();
+        outcome.map_err(|what| self.corrupt(what))
+    }
+
+    fn acquire(&self, deadline: Deadline) -> Result<Hold, Blocked> {
+        // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes it give up.
+        let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
+        let acquired = self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline);
+        acquired.map_err(|error| match error {
+            AcquireError::Orphaned => {
+                Blocked::Fault(QueueFault::Orphaned { queue: self.body.segment().display_name() })
+            }
+            AcquireError::Unregistered(error) => Blocked::Fault(QueueFault::Unregistered(error)),
+            AcquireError::Unknowable(error) => self.unknowable(error, "a lock names no possible owner"),
+            _ => Blocked::TimedOut,
+        })
+    }
+
+    /// After a death: the counts from the cells.
+    fn count_if_needed(&self, table: &Table<'_>) -> Result<(), Nonsense> {
+        let body = &*self.body;
+        if !body.lock.is_inconsistent() && body.uncounted.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        table.recount()?;
+        body.uncounted.store(0, Ordering::Relaxed);
+        body.lock.make_consistent();
+        // The dead may not have come to tell them.
+        self.tell_all();
+        Ok(())
+    }
+
+    #[cold]
+    fn unknowable(&self, error: Unknowable, what: &'static str) -> Blocked {
+        match error {
+            Unknowable::RegistryChanged => {
+                Blocked::Fault(QueueFault::RegistryChanged { queue: self.body.segment().display_name() })
+            }
+            _ => self.corrupt(what),
+        }
+    }
+
+    #[cold]
+    fn corrupt(&self, what: Nonsense) -> Blocked {
+        Blocked::Fault(QueueFault::Corrupt { queue: self.body.segment().display_name(), what })
+    }
+}
+
+/// What came of a look under the lock.
+enum Outcome<R> {
+    Now(R),
+    Later,
+    Closed,
+}
+
+/// Why a thread could not go on.
+pub(super) enum Blocked {
+    TimedOut,
+    Fault(QueueFault),
+}
+
+impl Blocked {
+    /// For what waits without a deadline.
+    pub(super) fn into_fault(self) -> Option<QueueFault> {
+        match self {
+            Self::TimedOut => None,
+            Self::Fault(fault) => Some(fault),
+        }
+    }
+
+    pub(super) fn only_fault(self) -> Result<(), QueueFault> {
+        self.into_fault().map_or(Ok(()), Err)
+    }
+}
+
+impl From<Blocked> for PutError {
+    fn from(blocked: Blocked) -> Self {
+        blocked.into_fault().map_or(Self::TimedOut, Self::Fault)
+    }
+}
+
+impl From<Blocked> for GetError {
+    fn from(blocked: Blocked) -> Self {
+        blocked.into_fault().map_or(Self::TimedOut, Self::Fault)
+    }
+}

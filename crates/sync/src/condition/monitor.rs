@@ -1,0 +1,113 @@
+//! The locks that a waiter can let go, and what it sees of one while it waits.
+
+use crate::lock_word::LockWord;
+use crate::{LockError, LockGuard, RLockGuard, ValueGuard};
+use bytemuck::Pod;
+use procession_shm::Segment;
+
+/// A guard that a [`Condition`](crate::Condition) can let go and get back.
+pub trait Monitor: sealed::Monitor {}
+
+pub(super) mod sealed {
+    use crate::LockError;
+    use crate::lock_word::LockWord;
+    use procession_shm::Segment;
+
+    pub trait Monitor: Sized {
+        /// What is needed to get the guard back.
+        type Left;
+
+        /// How many holders of the lock have died; asked while it is held.
+        fn burials(&self) -> u32;
+        fn leave(self) -> Self::Left;
+        fn word(left: &Self::Left) -> (&LockWord, &Segment);
+        fn enter(left: Self::Left) -> Result<Self, LockError>;
+    }
+}
+
+impl Monitor for LockGuard<'_> {}
+impl<'a> sealed::Monitor for LockGuard<'a> {
+    type Left = &'a crate::Lock;
+
+    fn burials(&self) -> u32 {
+        self.lock().word().0.burials()
+    }
+
+    fn word(lock: &Self::Left) -> (&LockWord, &Segment) {
+        lock.word()
+    }
+
+    fn leave(self) -> Self::Left {
+        self.lock()
+    }
+
+    fn enter(lock: Self::Left) -> Result<Self, LockError> {
+        lock.acquire()
+    }
+}
+
+impl Monitor for RLockGuard<'_> {}
+impl<'a> sealed::Monitor for RLockGuard<'a> {
+    type Left = (&'a crate::RLock, u32, u64);
+
+    fn burials(&self) -> u32 {
+        self.lock().word().0.burials()
+    }
+
+    fn word((lock, ..): &Self::Left) -> (&LockWord, &Segment) {
+        lock.word()
+    }
+
+    fn leave(self) -> Self::Left {
+        self.leave_all()
+    }
+
+    fn enter((lock, depth, entry): Self::Left) -> Result<Self, LockError> {
+        lock.acquire_again(depth, entry)
+    }
+}
+
+impl<T: Pod> Monitor for ValueGuard<'_, T> {}
+impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
+    type Left = &'a crate::Value<T>;
+
+    fn burials(&self) -> u32 {
+        self.value().lock_word().0.burials()
+    }
+
+    fn word(value: &Self::Left) -> (&LockWord, &Segment) {
+        value.lock_word()
+    }
+
+    fn leave(self) -> Self::Left {
+        self.value()
+    }
+
+    fn enter(value: Self::Left) -> Result<Self, LockError> {
+        value.acquire()
+    }
+}
+
+/// The lock that a waiter has let go.
+pub(super) struct Watched<'a> {
+    lock: &'a LockWord,
+    segment: &'a Segment,
+    /// How many of its holders had died when it was let go.
+    burials: u32,
+}
+
+impl<'a> Watched<'a> {
+    pub(super) fn new<G: Monitor>(left: &'a G::Left, burials: u32) -> Self {
+        let (lock, segment) = G::word(left);
+        Self { lock, segment, burials }
+    }
+
+    /// Whether a holder has died since: what it was about to do, somebody who waits may have to do instead. `asks`
+    /// whether the present one lives.
+    pub(super) fn has_lost_a_holder(&self, asks: bool) -> bool {
+        // First the owner: if it is another than the dead one already, the burial was counted before. Whoever cannot be
+        // asked about is left to the acquire, which reports it.
+        let is_dead = |owner| self.segment.registration().is_dead(owner) != Ok(false);
+        asks && self.lock.owner().is_some_and(is_dead) || self.lock.burials() != self.burials
+    }
+}

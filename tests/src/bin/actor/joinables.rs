@@ -1,0 +1,139 @@
+//! Commands about joinable queues. Leases are kept until they are acknowledged or given back, the oldest first.
+
+use crate::locks::millis;
+use crate::{Message, Next, done, number, report};
+use procession::{AckError, DeadLetter, GetError, JoinableQueue, Lease, OpenError, PutError, QueueFault};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+type Jobs = JoinableQueue<Message>;
+
+thread_local! {
+    static QUEUES: RefCell<HashMap<String, Jobs>> = RefCell::default();
+    static LEASES: RefCell<VecDeque<Lease<Message>>> = RefCell::default();
+}
+
+pub(crate) fn follow(words: &[&str]) -> Option<Next> {
+    match *words {
+        ["create", "joinable", name, ref options @ ..] => return Some(keep(name, create(name, options))),
+        ["open", "joinable", name] => return Some(keep(name, Jobs::open(name))),
+        ["task_done"] => return Some(report(&oldest().task_done().map(|()| ""))),
+        ["give_back"] => {
+            drop(oldest());
+            return done("");
+        }
+        ["leases"] => return done(LEASES.with_borrow(VecDeque::len)),
+        _ => {}
+    }
+    let queue = QUEUES.with_borrow(|all| all.get(*words.get(1)?).cloned())?;
+    match *words {
+        ["put", _, n] => Some(put(queue.put(&message(n)))),
+        ["try_put", _, n] => Some(put(queue.try_put(&message(n)))),
+        ["put_timeout", _, n, ms] => Some(put(queue.put_timeout(&message(n), millis(ms)))),
+        ["put_many", _, first, count] => Some(put(put_many(&queue, number(first), number(count)))),
+        ["get", _] => Some(got(queue.get())),
+        ["try_get", _] => Some(got(queue.try_get())),
+        ["get_timeout", _, ms] => Some(got(queue.get_timeout(millis(ms)))),
+        ["join", _] => Some(report(&queue.join().map(|()| ""))),
+        ["join_timeout", _, ms] => Some(report(&queue.join_timeout(millis(ms)).map(|()| ""))),
+        ["close", _] => Some(report(&queue.close().map(|()| ""))),
+        ["len", _] => done(queue.len()),
+        ["unfinished", _] => done(queue.unfinished()),
+        ["is_full", _] => done(queue.is_full()),
+        ["dead_letters", _] => Some(report(&queue.dead_letters().map(|letters| shown(&letters)))),
+        ["discard", _] => Some(report(&decide(&queue, Jobs::discard))),
+        ["retry", _] => Some(report(&decide(&queue, Jobs::retry))),
+        ["work", _, diary] => Some(report(&work(&queue, diary))),
+        _ => None,
+    }
+}
+
+fn create(name: &str, words: &[&str]) -> Result<Jobs, OpenError> {
+    let mut options = Jobs::options();
+    for word in words {
+        options = match word.split_once('=').unwrap_or((word, "")) {
+            ("capacity", items) => options.capacity(number(items)),
+            ("bytes", bytes) => options.bytes(number(bytes)),
+            ("max_attempts", attempts) => options.max_attempts(number(attempts)),
+            ("lease_timeout", ms) => options.lease_timeout(millis(ms)),
+            _ => options,
+        };
+    }
+    options.create(name)
+}
+
+fn keep(name: &str, opened: Result<Jobs, OpenError>) -> Next {
+    let kept = opened.map(|queue| QUEUES.with_borrow_mut(|all| all.insert(name.to_owned(), queue)));
+    report(&kept.map(|_| ""))
+}
+
+fn oldest() -> Lease<Message> {
+    LEASES.with_borrow_mut(VecDeque::pop_front).expect("a lease is held")
+}
+
+/// The number, and bytes that take one block or several.
+fn message(n: &str) -> Message {
+    let n: u64 = number(n);
+    (n, (0..n % 4 * 150).map(|index| (n + index) as u8).collect())
+}
+
+/// The number of an item that is whole, and its attempt.
+fn shown_one((n, bytes): &Message, attempt: u32) -> String {
+    if message(&n.to_string()).1 == *bytes { format!("{n}:{attempt}") } else { format!("{n} TORN") }
+}
+
+fn put(outcome: Result<(), PutError>) -> Next {
+    report(&outcome.map(|()| ""))
+}
+
+fn put_many(queue: &Jobs, first: u64, count: u64) -> Result<(), PutError> {
+    (first..first + count).try_for_each(|n| queue.put(&message(&n.to_string())))
+}
+
+fn got(outcome: Result<Lease<Message>, GetError>) -> Next {
+    report(&outcome.map(|lease| {
+        let text = shown_one(&lease, lease.attempt());
+        LEASES.with_borrow_mut(|all| all.push_back(lease));
+        text
+    }))
+}
+
+fn shown(letters: &[DeadLetter<Message>]) -> String {
+    letters.iter().map(|letter| shown_one(&letter.item, letter.attempts)).collect::<Vec<_>>().join(" ")
+}
+
+/// Decides about the oldest dead letter.
+fn decide(
+    queue: &Jobs,
+    decision: impl FnOnce(&Jobs, &DeadLetter<Message>) -> Result<bool, QueueFault>,
+) -> Result<bool, GetError> {
+    let letters = queue.dead_letters()?;
+    Ok(decision(queue, letters.first().expect("there is a dead letter"))?)
+}
+
+/// Works until the queue is closed and everything is done. Before an item is acknowledged, `begin` with its number and attempt is in
+/// the diary, and after it `done`.
+fn work(queue: &Jobs, diary: &str) -> Result<u32, GetError> {
+    let mut diary =
+        OpenOptions::new().append(true).create(true).open(diary).expect("the diary can be opened");
+    let mut count = 0;
+    for lease in queue {
+        let lease = lease?;
+        let text = shown_one(&lease, lease.attempt());
+        note(&mut diary, "begin", &text);
+        match lease.task_done() {
+            Ok(()) => note(&mut diary, "done", &text),
+            Err(AckError::StaleLease { .. }) => note(&mut diary, "stale", &text),
+            Err(error) => panic!("{error}"),
+        }
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn note(diary: &mut File, what: &str, item: &str) {
+    // One write, which is whole or not at all.
+    diary.write_all(format!("{what} {item}\n").as_bytes()).expect("the diary can be written");
+}
