@@ -257,10 +257,10 @@ fn a_message_whose_writer_died_in_the_middle_is_not_received() {
     let (mut one, mut two) = two(&scratch, "pipe", "p.sender");
     two.does("pipe_send p.sender 9");
     two.waits("pipe_send p.sender 10000000");
-    // Some of it is read.
-    assert_eq!(one.does("pipe_recv p.receiver"), "9");
-    assert_eq!(one.does("pipe_poll p.receiver 0"), "false");
     two.stop();
+    assert_eq!(one.does("pipe_recv p.receiver"), "9");
+    // Some of it is read.
+    assert_eq!(one.does("pipe_poll p.receiver 0"), "false");
     two.begin_to_die();
     one.fails("pipe_recv p.receiver", "PeerDied");
 }

@@ -56,6 +56,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod waitable;
 
 use self::end::{End, EndCell, Passage};
 pub use self::error::{PipeFault, RecvError, SendError};

@@ -202,6 +202,29 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
     assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
 }
 
+#[test]
+fn ends_are_waited_for_among_others() {
+    let (one, sender) = options().capacity(64).pipe::<u64>().unwrap();
+    let (two, far) = options().duplex::<u64, u64>().unwrap();
+    assert_eq!(crate::wait(&[&one, &two], Some(SOON)).unwrap(), []);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !far.end.outgoing().data().has_waiters() {
+                std::thread::yield_now();
+            }
+            far.send(&1).unwrap();
+        });
+        assert_eq!(crate::wait(&[&one, &two], None).unwrap(), [1]);
+        // What is longer than the pipe is ready when all of it is there.
+        scope.spawn(|| sender.send_bytes(&[7; 1000]).unwrap());
+        assert_eq!(two.recv().unwrap(), 1);
+        assert_eq!(crate::wait(&[&one, &two], None).unwrap(), [0]);
+        assert_eq!(one.recv_bytes().unwrap(), [7; 1000]);
+    });
+    drop((sender, far));
+    assert_eq!(crate::wait(&[&one, &two], None).unwrap(), [0, 1]);
+}
+
 /// Any words and bytes in the segment end in messages or typed errors.
 #[test]
 fn hostile_rings_are_corrupt_and_nothing_worse() {
@@ -225,7 +248,7 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
                 0 => next(),
                 1 => next() % 64,
                 2 => (1 << 63) | (next() % 64),
-                3 => 1 << 63 | 8,
+                3 => (1 << 63) | 8,
                 _ => u64::MAX,
             };
             let place = super::RING_OFFSET + (next() % 32) as usize * 8;
