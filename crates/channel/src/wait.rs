@@ -80,8 +80,8 @@ pub enum Watch<'a> {
 /// ```
 ///
 /// # Errors
-/// When there are processes among more than [`Event`]s and the like, or more than 127 objects: the process has too many
-/// open files, or too many threads.
+/// Only when there are processes among the objects, or more than 127 of them: this process has too many open files, or
+/// cannot start a thread.
 pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
     let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
     let mut ready = indices(objects, |object| object.is_ready());

@@ -458,7 +458,7 @@ impl Barrier {
     }
 
     /// Makes it whole again: those who wait now are told that it is broken. Nothing happens if it is whole and nobody
-    /// waits.
+    /// waits. An action that runs is not stopped, and may end when others wait again.
     ///
     /// # Errors
     /// [`BarrierError::Fault`] when it cannot be found out which members are dead.

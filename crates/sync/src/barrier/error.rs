@@ -35,7 +35,8 @@ pub enum BarrierError {
         /// Why.
         cause: BreakCause,
     },
-    /// The others did not come before the timeout; now the barrier is broken.
+    /// The others did not come before the timeout, or their action was not over; now the barrier is broken. An action that
+    /// runs is not stopped by that: it may end after a [`reset`](super::Barrier::reset).
     #[error("the others did not come before the timeout, and the barrier is broken")]
     TimedOut,
     /// The action failed, here; the others are told that the barrier is broken.
