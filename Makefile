@@ -44,7 +44,8 @@ endif
 
 test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	$(run_tests) --workspace
-	$(CARGO) test $(cargo_jobs) --workspace --doc
+	# The models are made of the files of others, whose examples are run there.
+	$(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
 	@$(MAKE) --no-print-directory chaos
 	@$(MAKE) --no-print-directory step
 
