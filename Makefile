@@ -42,9 +42,9 @@ else
 run_tests = $(CARGO) test $(cargo_jobs) --all-targets
 endif
 
+# The models are made of the files of others, whose examples are run there.
 test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	$(run_tests) --workspace
-	# The models are made of the files of others, whose examples are run there.
 	$(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
 	@$(MAKE) --no-print-directory chaos
 	@$(MAKE) --no-print-directory step
