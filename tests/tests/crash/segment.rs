@@ -145,7 +145,7 @@ fn unlinking(label: &str) {
 }
 
 fn adopting(label: &str) {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let mut old = Actor::start(&scratch);
     old.does("create lock x");
     old.does("acquire x");
