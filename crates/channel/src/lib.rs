@@ -7,6 +7,7 @@ mod pipe;
 mod queue;
 mod readiness;
 mod ring;
+mod simple;
 mod wait;
 
 pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease, Leases};
@@ -15,6 +16,9 @@ pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use pipe::{
     Connection, Messages, PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe,
 };
-pub use queue::{GetError, PutError, Queue, QueueFault, QueueOptions};
+pub use queue::{
+    GetError, GetManyError, PutError, PutManyError, Queue, QueueFault, QueueOptions, ReadSlot, WriteSlot,
+};
 pub use readiness::{Readiness, readiness};
+pub use simple::SimpleQueue;
 pub use wait::{Waitable, Watch, wait};

@@ -32,34 +32,37 @@
 //!
 //! The locks are taken over from the dead without a word: at every instant the ring is whole.
 
+mod batch;
+mod bytes;
+mod core;
 mod error;
+mod head;
 mod options;
+mod slot;
+mod spill;
+mod tail;
 mod waiter;
 
+use self::core::Core;
 use crate::codec::{self, CODEC_ID};
-use crate::ring::{Bytes, Head, Mark, record_words};
-use error::Blocked;
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
-use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared, Unknowable};
-use procession_sync::{AcquireError, Claim, EventCount, Hold, LockWord};
-use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point, shm_struct};
+use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared};
+use procession_sync::{EventCount, LockWord};
+use procession_sys::atomic::{AtomicU32, AtomicU64};
+use procession_sys::{Deadline, shm_struct};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
-use waiter::Waiter;
 
-pub use error::{GetError, PutError, QueueFault};
+pub use error::{GetError, GetManyError, PutError, PutManyError, QueueFault};
 pub use options::QueueOptions;
+pub use slot::{ReadSlot, WriteSlot};
 
 /// How many bytes of messages a queue holds unless said otherwise.
 const DEFAULT_BYTES: u64 = 1 << 20;
-/// How long `try_put` and `try_get` wait for an inner lock, which is held for the time of one copy.
-const LOCK_PATIENCE: Duration = Duration::from_millis(20);
 /// A scratch buffer that grew beyond this is given back.
 const KEEP_SCRATCH: usize = 1 << 20;
 
@@ -111,10 +114,7 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Queue<T> {
-    body: Shared<QueueBody>,
-    ring: Bytes,
-    /// Most messages at a time; `u32::MAX` for no limit.
-    capacity: u32,
+    body: Core,
     messages: PhantomData<fn(T) -> T>,
 }
 
@@ -158,8 +158,7 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
             && RING_OFFSET as u64 + bytes + procession_shm::HEADER_LEN as u64 == segment.header().size;
         let words = u32::try_from(bytes / 8).ok().filter(|_| fits);
         let words = words.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
-        let capacity = if capacity == 0 { u32::MAX } else { capacity };
-        Ok(Self { ring: Bytes::new(RING_OFFSET, words), capacity, body, messages: PhantomData })
+        Ok(Self { body: Core::new(body, capacity, words), messages: PhantomData })
     }
 }
 
@@ -180,10 +179,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Errors
     /// [`PutError::Full`]; otherwise as [`put`](Self::put).
     pub fn try_put(&self, message: &T) -> Result<(), PutError> {
-        self.put_until(message, Deadline::PASSED).map_err(|error| match error {
-            PutError::TimedOut => PutError::Full,
-            other => other,
-        })
+        self.put_until(message, Deadline::PASSED).map_err(PutError::at_once)
     }
 
     /// Puts a message at the end, waiting for room at most `timeout`: for everything, inner locks included.
@@ -210,10 +206,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # Errors
     /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
     pub fn try_get(&self) -> Result<T, GetError> {
-        self.get_until(Deadline::PASSED).map_err(|error| match error {
-            GetError::TimedOut => GetError::Empty,
-            other => other,
-        })
+        self.get_until(Deadline::PASSED).map_err(GetError::at_once)
     }
 
     /// Takes the first message out, waiting for one at most `timeout`: for everything, inner locks included.
@@ -224,58 +217,89 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.get_until(Deadline::after(timeout))
     }
 
+    /// A copy of the first message, which stays. It never waits.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    ///
+    /// # Panics
+    /// When `T`'s `Deserialize` does.
+    pub fn peek(&self) -> Result<T, GetError> {
+        with_scratch(|scratch| {
+            self.body.peek(scratch).map_err(GetError::at_once)?;
+            decode(scratch)
+        })
+    }
+
+    /// Takes message after message out, waiting for each, until the queue is closed and drained. After a
+    /// [`Fault`](GetError::Fault) it ends too; other errors are about one message, and it goes on.
+    ///
+    /// ```
+    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession_channel::Queue;
+    /// let numbers: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
+    /// numbers.put_many(&[1, 2, 3])?;
+    /// numbers.close()?;
+    /// assert_eq!(numbers.iter().sum::<Result<u32, _>>()?, 6);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = Result<T, GetError>> {
+        let mut goes_on = true;
+        std::iter::from_fn(move || {
+            let got = goes_on.then(|| self.get())?;
+            goes_on = !matches!(got, Err(GetError::Closed | GetError::Fault(_)));
+            (!matches!(got, Err(GetError::Closed))).then_some(got)
+        })
+    }
+
     fn put_until(&self, message: &T, deadline: Deadline) -> Result<(), PutError> {
         with_scratch(|scratch| {
             codec::encode(message, scratch)?;
-            self.put_record(scratch, deadline)
+            self.body.put(scratch, deadline)
         })
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<T, GetError> {
         with_scratch(|scratch| {
-            self.get_record(scratch, deadline)?;
-            codec::decode(scratch)
-                .map_err(|source| GetError::Decode { bytes: std::mem::take(scratch), source })
+            self.body.get(scratch, deadline)?;
+            decode(scratch)
         })
     }
+}
+
+fn decode<T: DeserializeOwned>(message: &mut Vec<u8>) -> Result<T, GetError> {
+    codec::decode(message).map_err(|source| GetError::Decode { bytes: std::mem::take(message), source })
 }
 
 impl<T> Queue<T> {
     /// How many messages are in the queue: exact at one instant during the call.
     #[must_use]
     pub fn len(&self) -> usize {
-        let used = self.used();
-        (used.items as usize).min(used.words as usize)
+        self.body.len()
     }
 
     /// Whether there was no message at one instant during the call.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.body.is_empty()
     }
 
     /// Whether there was no room for even the smallest message at one instant during the call.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        let used = self.used();
-        used.items >= self.capacity || self.ring.words().saturating_sub(used.words) < 2
+        self.body.is_full()
     }
 
     /// Most messages at a time, if that was limited when the queue was created.
     #[must_use]
     pub fn capacity(&self) -> Option<u32> {
-        (self.capacity != u32::MAX).then_some(self.capacity)
+        (self.body.capacity != u32::MAX).then_some(self.body.capacity)
     }
 
     /// Whether [`close`](Self::close) was called, by any process.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.body.closed.load(Ordering::Acquire) != 0
-    }
-
-    /// Where consumers sleep.
-    pub(crate) fn items(&self) -> &EventCount {
-        &self.body.items
+        self.body.is_closed()
     }
 
     /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
@@ -284,193 +308,34 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`QueueFault`].
     pub fn close(&self) -> Result<(), QueueFault> {
-        let hold = match self.lock(&self.body.put_lock, Deadline::NEVER) {
-            Ok(hold) => hold,
-            Err(Blocked::TimedOut) => return Ok(()),
-            Err(Blocked::Fault(fault)) => return Err(fault),
-        };
-        self.body.closed.store(1, Ordering::Release);
-        crash_point("queue.close.stored");
-        self.body.put_lock.release(hold, true);
-        crash_point("queue.close.released");
-        fence_after_rmw();
-        self.body.items.notify_all();
-        self.body.space.notify_all();
-        Ok(())
+        self.body.close()
     }
 
-    /// The difference of the two marks, taken at one instant: `head` did not move while `tail` was read.
-    fn used(&self) -> Mark {
-        let mut head = self.body.head.load(Ordering::Acquire);
-        loop {
-            let tail = self.body.tail.load(Ordering::Acquire);
-            let again = self.body.head.load(Ordering::Acquire);
-            if again == head {
-                return Mark::from_bits(tail).since(Mark::from_bits(head));
-            }
-            head = again;
-        }
+    /// [Closes](Self::close) the queue; at once if `immediate`, and then what is in it is thrown away. How many messages
+    /// that were.
+    ///
+    /// If the process is killed in the middle, the queue may be closed, and all messages still in it.
+    ///
+    /// ```
+    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession_channel::{GetError, Queue};
+    /// let jobs: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
+    /// jobs.put_many(&[1, 2, 3])?;
+    /// assert_eq!(jobs.shutdown(true)?, 3);
+    /// assert!(matches!(jobs.get(), Err(GetError::Closed)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`QueueFault`].
+    pub fn shutdown(&self, immediate: bool) -> Result<usize, QueueFault> {
+        self.body.close()?;
+        if immediate { self.body.discard() } else { Ok(0) }
     }
 
-    fn put_record(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        let words = record_words(payload.len()).filter(|&words| words <= self.ring.words());
-        let words = words.ok_or_else(|| PutError::TooLarge {
-            len: payload.len(),
-            most: (self.ring.words() as usize - 1) * 8,
-            needed: (payload.len() as u64 + 8).next_power_of_two(),
-        })?;
-        let mut waiter = Waiter::new(&self.body.space, deadline);
-        loop {
-            let hold = self.lock(&self.body.put_lock, deadline)?;
-            let done = self.write_at_tail(words, payload);
-            self.body.put_lock.release(hold, true);
-            crash_point("queue.put.released");
-            // SYNC: eventcount.dekker. The release was a read-modify-write.
-            fence_after_rmw();
-            match done {
-                Ok(true) => {
-                    self.body.items.notify_one();
-                    if waiter.has_slept() && self.has_room(words) {
-                        // There may be room for the next sleeper too, and its wake was held back for us.
-                        self.body.space.notify_one();
-                    }
-                    return Ok(());
-                }
-                Ok(false) => waiter.wait(self.body.segment(), || self.has_room(words) || self.is_closed())?,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Under the put lock: writes and commits the record if there is room.
-    #[inline]
-    fn write_at_tail(&self, words: u32, payload: &[u8]) -> Result<bool, PutError> {
-        let body = &*self.body;
-        if body.closed.load(Ordering::Relaxed) != 0 {
-            return Err(PutError::Closed);
-        }
-        // Relaxed: only holders of the lock write these two.
-        let tail = Mark::from_bits(body.tail.load(Ordering::Relaxed));
-        let head = Mark::from_bits(body.head_seen.load(Ordering::Relaxed));
-        if !self.fits(tail.since(head), words) {
-            // SYNC: queue.get.
-            let head = body.head.load(Ordering::Acquire);
-            body.head_seen.store(head, Ordering::Relaxed);
-            let used = tail.since(Mark::from_bits(head));
-            if used.words > self.ring.words() || used.items > used.words {
-                return Err(self.corrupt("more in the ring than it can hold").into());
-            }
-            if !self.fits(used, words) {
-                return Ok(false);
-            }
-        }
-        if !self.ring.write(&self.body, tail, payload, false) {
-            return Err(self.corrupt("the ring reaches past the segment").into());
-        }
-        crash_point("queue.put.written");
-        // SYNC: queue.put.
-        body.tail.store(tail.after_record(words).to_bits(), Ordering::Release);
-        crash_point("queue.put.committed");
-        Ok(true)
-    }
-
-    #[inline]
-    fn fits(&self, used: Mark, words: u32) -> bool {
-        used.items < self.capacity
-            && used.words <= self.ring.words()
-            && self.ring.words() - used.words >= words
-    }
-
-    fn has_room(&self, words: u32) -> bool {
-        self.fits(self.used(), words)
-    }
-
-    fn get_record(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), GetError> {
-        let mut waiter = Waiter::new(&self.body.items, deadline);
-        loop {
-            let hold = self.lock(&self.body.get_lock, deadline)?;
-            let done = self.read_at_head(into);
-            self.body.get_lock.release(hold, true);
-            crash_point("queue.get.released");
-            // SYNC: eventcount.dekker. The release was a read-modify-write.
-            fence_after_rmw();
-            match done {
-                Ok(true) => {
-                    self.body.space.notify_one();
-                    if waiter.has_slept() && !self.is_empty() {
-                        // There is something for the next sleeper too, and its wake was held back for us.
-                        self.body.items.notify_one();
-                    }
-                    return Ok(());
-                }
-                Ok(false) => waiter.wait(self.body.segment(), || !self.is_empty() || self.is_closed())?,
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Under the get lock: copies the first record out and commits, if there is one.
-    #[inline]
-    fn read_at_head(&self, into: &mut Vec<u8>) -> Result<bool, GetError> {
-        let body = &*self.body;
-        // Relaxed: only holders of the lock write these two.
-        let head = Mark::from_bits(body.head.load(Ordering::Relaxed));
-        let mut used = Mark::from_bits(body.tail_seen.load(Ordering::Relaxed)).since(head);
-        if used.words == 0 || used.words > self.ring.words() {
-            // Before the tail: what was put before the queue was closed is seen by whoever sees it closed.
-            let closed = self.is_closed();
-            // SYNC: queue.put.
-            let tail = body.tail.load(Ordering::Acquire);
-            body.tail_seen.store(tail, Ordering::Relaxed);
-            used = Mark::from_bits(tail).since(head);
-            if used.words == 0 {
-                return if closed { Err(GetError::Closed) } else { Ok(false) };
-            }
-            if used.words > self.ring.words() {
-                return Err(self.corrupt("more in the ring than it can hold").into());
-            }
-        }
-        let record = self.ring.head(&self.body, head, used.words).filter(|record| !record.continues);
-        let Some(Head { len, words, .. }) = record else {
-            return Err(self.corrupt("a message longer than what is in the ring").into());
-        };
-        into.clear();
-        into.resize(len, 0);
-        if !self.ring.read(&self.body, head, into) {
-            return Err(self.corrupt("the ring reaches past the segment").into());
-        }
-        crash_point("queue.get.copied");
-        // SYNC: queue.get.
-        body.head.store(head.after_record(words).to_bits(), Ordering::Release);
-        crash_point("queue.get.committed");
-        Ok(true)
-    }
-
-    #[inline]
-    fn lock(&self, lock: &LockWord, deadline: Deadline) -> Result<Hold, Blocked> {
-        // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is
-        // not; a holder that is stopped makes it give up all the same.
-        let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
-        lock.acquire(self.body.segment(), Claim::Ignore, deadline).map_err(|error| self.blocked(error))
-    }
-
-    #[cold]
-    fn blocked(&self, error: AcquireError) -> Blocked {
-        let queue = || self.body.segment().display_name();
-        Blocked::Fault(match error {
-            AcquireError::Orphaned => QueueFault::Orphaned { queue: queue() },
-            AcquireError::Unknowable(Unknowable::RegistryChanged) => {
-                QueueFault::RegistryChanged { queue: queue() }
-            }
-            AcquireError::Unregistered(error) => QueueFault::Unregistered(error),
-            AcquireError::Unknowable(_) => self.corrupt("a lock names no possible owner"),
-            _ => return Blocked::TimedOut,
-        })
-    }
-
-    #[cold]
-    fn corrupt(&self, what: &'static str) -> QueueFault {
-        QueueFault::Corrupt { queue: self.body.segment().display_name(), what }
+    /// Where consumers sleep.
+    pub(crate) fn items(&self) -> &EventCount {
+        &self.body.words.items
     }
 }
 
@@ -492,7 +357,7 @@ pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self { body: self.body.clone(), ring: self.ring, capacity: self.capacity, messages: PhantomData }
+        Self { body: self.body.clone(), messages: PhantomData }
     }
 }
 

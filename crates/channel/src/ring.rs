@@ -1,8 +1,8 @@
 //! Positions and records of a byte ring: pure arithmetic, and copies that wrap.
 //!
-//! A record is a word with the payload's length (and the mark [`CONTINUES`]), then the payload, padded to whole words. There is no marker where
-//! the ring wraps: the length word never straddles the end, because everything is a whole number of words, and the
-//! payload simply continues at the beginning.
+//! A record is a word with the payload's length (and the marks [`CONTINUES`] and [`SPILLED`]), then the payload, padded to
+//! whole words. There is no marker where the ring wraps: the length word never straddles the end, because everything is a
+//! whole number of words, and the payload simply continues at the beginning.
 
 use procession_shm::Shared;
 use procession_sys::ShmSafe;
@@ -10,6 +10,8 @@ use procession_sys::ShmSafe;
 const WORD: usize = 8;
 /// In a record's first word: the message goes on in the next record.
 const CONTINUES: u64 = 1 << 63;
+/// In a record's first word: the payload begins with a reference to a spill, where the message is.
+const SPILLED: u64 = 1 << 62;
 
 /// What a record's first word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,24 @@ pub(crate) struct Head {
     pub(crate) words: u32,
     /// Whether the message goes on in the next record.
     pub(crate) continues: bool,
+    /// Whether the message lies elsewhere.
+    pub(crate) spilled: bool,
+}
+
+impl Head {
+    /// What the first word of a record says, if the record can lie in `available` words.
+    #[inline]
+    pub(crate) fn of(word: u64, available: u32) -> Option<Self> {
+        let len = usize::try_from(word & !(CONTINUES | SPILLED)).ok()?;
+        let words = record_words(len).filter(|&words| words <= available)?;
+        Some(Self { len, words, continues: word & CONTINUES != 0, spilled: word & SPILLED != 0 })
+    }
+
+    /// The first word of a record in a ring of queues whose payload is `len` bytes.
+    #[inline]
+    pub(crate) const fn word(len: usize) -> u64 {
+        len as u64
+    }
 }
 
 /// How far a side of the ring has come: how many words, and how many records. Both wrap at 2^32; what counts is the
@@ -44,7 +64,13 @@ impl Mark {
     /// One record of `words` further.
     #[inline]
     pub(crate) const fn after_record(self, words: u32) -> Self {
-        Self { words: self.words.wrapping_add(words), items: self.items.wrapping_add(1) }
+        self.plus(Self { words, items: 1 })
+    }
+
+    /// So many words and records further.
+    #[inline]
+    pub(crate) const fn plus(self, more: Self) -> Self {
+        Self { words: self.words.wrapping_add(more.words), items: self.items.wrapping_add(more.items) }
     }
 
     /// What lies between `head` and `self`.
@@ -89,10 +115,37 @@ impl Bytes {
         continues: bool,
     ) -> bool {
         let head = payload.len() as u64 | if continues { CONTINUES } else { 0 };
+        self.write_head(body, at, head) && self.write_at(body, at, WORD, payload)
+    }
+
+    /// Writes a record of `words` words at `at` that begins with a reference to a spill; what follows that stays as it is.
+    pub(crate) fn write_spilled<T: ShmSafe>(
+        self,
+        body: &Shared<T>,
+        at: Mark,
+        reference: &[u8],
+        words: u32,
+    ) -> bool {
+        let len = u64::from(words.saturating_sub(1)) * WORD as u64;
+        self.write_head(body, at, len | SPILLED) && self.write_at(body, at, WORD, reference)
+    }
+
+    /// Writes the first word of the record at `at`.
+    #[inline]
+    pub(crate) fn write_head<T: ShmSafe>(self, body: &Shared<T>, at: Mark, head: u64) -> bool {
         body.copy_in(self.place(at.words), &head.to_le_bytes())
-            && self.split(at.words.wrapping_add(1), payload.len(), |place, from, to| {
-                body.copy_in(place, &payload[from..to])
-            })
+    }
+
+    /// Writes what comes `offset` bytes behind `at`.
+    #[inline]
+    pub(crate) fn write_at<T: ShmSafe>(
+        self,
+        body: &Shared<T>,
+        at: Mark,
+        offset: usize,
+        bytes: &[u8],
+    ) -> bool {
+        self.split(at, offset, bytes.len(), |place, from, to| body.copy_in(place, &bytes[from..to]))
     }
 
     /// The first word of the record at `at`, if the record can lie in `available` words.
@@ -102,18 +155,38 @@ impl Bytes {
         if !body.copy_out(self.place(at.words), &mut bytes) {
             return None;
         }
-        let word = u64::from_le_bytes(bytes);
-        let len = usize::try_from(word & !CONTINUES).ok()?;
-        let words = record_words(len).filter(|&words| words <= available)?;
-        Some(Head { len, words, continues: word & CONTINUES != 0 })
+        Head::of(u64::from_le_bytes(bytes), available)
     }
 
     /// Copies the payload of the record at `at` out, as long as `to` is.
     #[inline]
     pub(crate) fn read<T: ShmSafe>(self, body: &Shared<T>, at: Mark, to: &mut [u8]) -> bool {
-        self.split(at.words.wrapping_add(1), to.len(), |place, from, end| {
-            body.copy_out(place, &mut to[from..end])
-        })
+        self.read_at(body, at, WORD, to)
+    }
+
+    /// Copies out what comes `offset` bytes behind `at`.
+    #[inline]
+    pub(crate) fn read_at<T: ShmSafe>(
+        self,
+        body: &Shared<T>,
+        at: Mark,
+        offset: usize,
+        to: &mut [u8],
+    ) -> bool {
+        self.split(at, offset, to.len(), |place, from, end| body.copy_out(place, &mut to[from..end]))
+    }
+
+    /// Where in the body the one or two stretches lie, and how long they are, that `len` bytes take which come `offset`
+    /// bytes behind `at`.
+    pub(crate) fn stretches(self, at: Mark, offset: usize, len: usize) -> [(usize, usize); 2] {
+        let mut found = [(self.offset, 0); 2];
+        let mut next = 0;
+        self.split(at, offset, len, |place, from, to| {
+            found[next] = (place, to - from);
+            next += 1;
+            true
+        });
+        found
     }
 
     /// Where the word at `position` lies in the body.
@@ -124,11 +197,22 @@ impl Bytes {
         self.offset + (position & (self.words - 1)) as usize * WORD
     }
 
-    /// Calls `copy(place, from, to)` for the one or two stretches that `len` bytes from `position` on take.
+    /// Calls `copy(place, from, to)` for the one or two stretches that `len` bytes take which come `offset` bytes, less
+    /// than the ring has, behind `at`.
     #[inline]
-    fn split(self, position: u32, len: usize, mut copy: impl FnMut(usize, usize, usize) -> bool) -> bool {
-        let start = self.place(position);
-        let to_end = self.offset + self.words as usize * WORD - start;
+    fn split(
+        self,
+        at: Mark,
+        offset: usize,
+        len: usize,
+        mut copy: impl FnMut(usize, usize, usize) -> bool,
+    ) -> bool {
+        let end = self.offset + self.words as usize * WORD;
+        let mut start = self.place(at.words) + offset;
+        if start >= end {
+            start -= self.words as usize * WORD;
+        }
+        let to_end = end - start;
         if len <= to_end {
             copy(start, 0, len)
         } else {

@@ -36,9 +36,10 @@ pub use sync::*;
 /// Messages between processes: queues for many, pipes for two; all of it is also at the root.
 pub mod channel {
     pub use procession_channel::{
-        AckError, Connection, DeadLetter, GetError, JoinableQueue, JoinableQueueOptions, Lease, Leases,
-        Messages, PipeFault, PipeOptions, PutError, Queue, QueueFault, QueueOptions, Readiness, Receiver,
-        RecvError, SendError, Sender, Waitable, codec, duplex, pipe, readiness, wait,
+        AckError, Connection, DeadLetter, GetError, GetManyError, JoinableQueue, JoinableQueueOptions, Lease,
+        Leases, Messages, PipeFault, PipeOptions, PutError, PutManyError, Queue, QueueFault, QueueOptions,
+        ReadSlot, Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec,
+        duplex, pipe, readiness, wait,
     };
 }
 

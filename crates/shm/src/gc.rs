@@ -1,11 +1,13 @@
 //! Removing what the dead left behind.
 //!
-//! Garbage is: an ephemeral or anonymous object that nobody is attached to; in a private namespace whose registry
-//! nobody is attached to, everything; and a registry that nobody is attached to, once it is alone. A named
-//! object is never garbage by itself: what was put into it is there for the next process.
+//! Garbage is: an ephemeral or anonymous object that nobody is attached to; the same of an unlinked one that was in use;
+//! a [spill](crate::spill) that is in no object; in a private namespace whose registry nobody is attached to, everything;
+//! and a registry that nobody is attached to, once it is alone. A named object is never garbage by itself: what was put
+//! into it is there for the next process.
 
 use crate::error::OpenError;
-use crate::inventory::{Entry, entry, list_all};
+use crate::header::InstanceId;
+use crate::inventory::{self, Entry, entry, list_all};
 use crate::namespace::{self, Namespace, REGISTRY};
 use crate::segment;
 use procession_sys::shm_file;
@@ -38,12 +40,12 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
         .map(|entry| entry.namespace.name().to_owned())
         .collect();
     let is_garbage = |entry: &Entry| {
-        let abandoned = !in_use.contains(entry.namespace.name());
-        !entry.attached
-            && !entry.is_registry()
-            && (entry.is_garbage() || options.unused || (abandoned && entry.namespace.is_private()))
+        let abandoned = || !in_use.contains(entry.namespace.name()) && entry.namespace.is_private();
+        // A spill that is no garbage yet goes with its object.
+        let unused = || !entry.attached && !entry.is_registry() && !entry.is_spill();
+        entry.is_garbage() || (unused() && (options.unused || abandoned()))
     };
-    let (garbage, kept): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_garbage);
+    let (garbage, mut kept): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_garbage);
     // While they are removed nobody can join an abandoned namespace: its registry's attach byte is held alone.
     let registries = kept.iter().filter(|entry| entry.is_registry() && !entry.attached);
     let held: Vec<segment::Alone> = registries.filter_map(|entry| entry.hold_alone()).collect();
@@ -54,6 +56,12 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
     let goes = |entry: &Entry| may_go(entry) && (options.dry_run || remove(entry));
     let mut removed: Vec<Entry> = garbage.into_iter().filter(goes).collect();
     drop(held);
+    let spilled = |entry: &Entry| removed.iter().any(|home| entry.is_spill_of(home));
+    let orphans: Vec<Entry> = kept.iter().filter(|&entry| spilled(entry)).cloned().collect();
+    for orphan in orphans.into_iter().filter(|entry| options.dry_run || remove(entry)) {
+        kept.retain(|entry| entry.file != orphan.file);
+        removed.push(orphan);
+    }
     // Registries last: only one that stands alone is of no use to anybody.
     for registry in kept.iter().filter(|entry| entry.is_registry() && !entry.attached) {
         let is_alone = kept.iter().filter(|other| other.namespace == registry.namespace).count() == 1;
@@ -80,7 +88,7 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace) {
     let Ok(files) = shm_file::names(&namespace::user_prefix()) else { return };
     let is_candidate = |file: &&String| {
         Namespace::parse_file_name(file).is_some_and(|(other, name)| {
-            let leftover = other == *namespace && namespace::is_anonymous(name);
+            let leftover = other == *namespace && namespace::may_be_garbage(name);
             leftover || (other != *namespace && other.is_private() && name == REGISTRY)
         })
     };
@@ -99,8 +107,22 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace) {
 
 /// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace.
 pub(crate) fn sweep_abandoned(namespace: &Namespace) {
-    for found in namespace.list().unwrap_or_default() {
-        if !found.attached && (found.is_garbage() || (namespace.is_private() && !found.is_registry())) {
+    // Spills again, after the objects that they belong to.
+    for prefix in [namespace.prefix(), namespace.file_name(namespace::SPILL)] {
+        for found in inventory::list(&prefix).unwrap_or_default() {
+            let unused =
+                namespace.is_private() && !found.attached && !found.is_registry() && !found.is_spill();
+            if unused || found.is_garbage() {
+                let _: bool = remove(&found);
+            }
+        }
+    }
+}
+
+/// Run by whoever has removed the object `home`, or was the last to use it: what it had spilled.
+pub(crate) fn sweep_spills(namespace: &Namespace, home: InstanceId) {
+    for found in inventory::list(&namespace.file_name(&namespace::spills_of(home))).unwrap_or_default() {
+        if found.is_garbage() {
             let _: bool = remove(&found);
         }
     }

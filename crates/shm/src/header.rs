@@ -60,6 +60,8 @@ impl Kind {
     pub const POOL_WORKER: Self = Self(4);
     /// `procession::JoinableQueue`.
     pub const JOINABLE_QUEUE: Self = Self(5);
+    /// A message of a queue that is larger than the queue.
+    pub const SPILL: Self = Self(6);
     /// `procession::Event`.
     pub const EVENT: Self = Self(16);
     /// `procession::Semaphore`.
@@ -100,6 +102,7 @@ impl Kind {
             Self::QUEUE => "queue",
             Self::POOL_WORKER => "pool-worker",
             Self::JOINABLE_QUEUE => "joinable-queue",
+            Self::SPILL => "spill",
             Self::EVENT => "event",
             Self::SEMAPHORE => "semaphore",
             Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
@@ -117,6 +120,11 @@ impl Kind {
             Self::PIPE => "pipe",
             _ => "unknown",
         }
+    }
+
+    /// Whether objects of this kind may have messages in segments of their own.
+    pub(crate) fn spills(self) -> bool {
+        self == Self::QUEUE
     }
 }
 

@@ -2,9 +2,10 @@
 
 use crate::Segment;
 use crate::error::{ObjectName, OpenError};
-use crate::header::{self, Header};
+use crate::header::{self, Header, Kind};
 use crate::namespace::{self, Namespace, REGISTRY};
 use crate::segment::{self, ATTACH_BYTE};
+use crate::spill;
 use procession_sys::file_lock;
 use procession_sys::shm_file::{self, FileId};
 
@@ -23,6 +24,8 @@ pub struct Entry {
     pub header: Result<Header, String>,
     /// Which file was looked at, if it could be opened: only this one is removed as garbage.
     pub(crate) file: Option<FileId>,
+    /// Whether its life was tied to processes or objects, which are gone if nobody is attached.
+    goes: bool,
 }
 
 impl Entry {
@@ -37,10 +40,24 @@ impl Entry {
         segment::Alone::hold(&self.namespace, &self.name, self.file?)
     }
 
-    /// Whether nobody can use it again: its life was tied to processes that are gone.
+    /// Whether nobody can use it again: its life was tied to processes, or to an object, that are gone.
     #[must_use]
     pub fn is_garbage(&self) -> bool {
-        !self.attached && !self.is_registry() && self.header.as_ref().is_ok_and(|header| header.ephemeral)
+        !self.attached && !self.is_registry() && self.goes
+    }
+
+    /// Whether it is a message of an object that is larger than the object.
+    #[must_use]
+    pub fn is_spill(&self) -> bool {
+        self.header.as_ref().is_ok_and(|header| header.kind == Kind::SPILL)
+    }
+
+    /// Whether it is such a message of this object.
+    pub(crate) fn is_spill_of(&self, home: &Self) -> bool {
+        let headers = self.header.as_ref().ok().zip(home.header.as_ref().ok());
+        self.is_spill()
+            && self.namespace == home.namespace
+            && headers.is_some_and(|(own, other)| spill::is_home(own, &home.name, other))
     }
 }
 
@@ -79,7 +96,7 @@ impl Namespace {
     }
 }
 
-fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
+pub(crate) fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
     let names = shm_file::names(prefix).map_err(|source| {
         let (operation, object) = ("list", shm_file::DIRECTORY.to_owned());
         OpenError::Os { operation, object, source }
@@ -91,18 +108,23 @@ fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
 pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     let (namespace, name) = Namespace::parse_file_name(file_name)?;
     let object = ObjectName { namespace: &namespace, name };
-    let (bytes, attached, header, file) = match shm_file::open_read_only(file_name) {
+    let (bytes, attached, header, file, goes) = match shm_file::open_read_only(file_name) {
         Ok(file) => {
             let bytes = file.metadata().map_or(0, |meta| meta.len());
             let header = segment::read_page(&file, bytes, &object)
                 .and_then(|page| header::parse(&page, bytes, &object))
                 .map_err(|error| error.to_string());
             let attached = file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true);
-            (bytes, attached, header, shm_file::identity(&file).ok())
+            let goes = |header: &Header| match header.kind {
+                Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file),
+                _ => header.ephemeral || namespace::is_unlinked(name),
+            };
+            let goes = header.as_ref().is_ok_and(goes);
+            (bytes, attached, header, shm_file::identity(&file).ok(), goes)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => (0, true, Err(error.to_string()), None),
+        Err(error) => (0, true, Err(error.to_string()), None, false),
     };
     let name = name.to_owned();
-    Some(Entry { namespace, name, bytes, attached, header, file })
+    Some(Entry { namespace, name, bytes, attached, header, file, goes })
 }

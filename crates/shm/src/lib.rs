@@ -16,6 +16,7 @@ mod plain;
 mod registry;
 mod segment;
 mod shared;
+mod spill;
 mod waits;
 
 pub use carry::{Carried, carry, carrying, carrying_to_child, owner_of_child};
@@ -31,4 +32,6 @@ pub use registry::{
     register_with_slots, set_process_name, take_over,
 };
 pub use shared::Shared;
+#[doc(hidden)]
+pub use spill::{Marks, Reference, Spill};
 pub use waits::{ShownWait, WaitNote, Waiting, show_wait};

@@ -1,9 +1,10 @@
 //! Namespaces: objects that share one registry, and the names of their files.
 //!
 //! The file of an object is `/dev/shm/procession.<uid>.<namespace>.<name>`. A namespace has no dot in it, so
-//! the parts are found again. Names that begin with a dot are the library's own: `.registry`, `.anonymous-…`.
+//! the parts are found again. Names that begin with a dot are the library's own: `.registry`, `.anonymous-…`, `.spill-…`,
+//! `.unlinked-…`.
 
-use crate::OpenError;
+use crate::{InstanceId, OpenError};
 use procession_sys::{random, shm_file};
 use std::sync::{Arc, OnceLock};
 
@@ -11,6 +12,8 @@ const MAX_NAME: usize = 100;
 const MAX_NAMESPACE: usize = 64;
 pub(crate) const REGISTRY: &str = ".registry";
 const ANONYMOUS: &str = ".anonymous-";
+pub(crate) const SPILL: &str = ".spill-";
+const UNLINKED: &str = ".unlinked-";
 const PRIVATE: &str = "private-";
 const VARIABLE: &str = "PROCESSION_NAMESPACE";
 
@@ -127,6 +130,31 @@ pub(crate) fn anonymous_name() -> String {
 pub(crate) fn is_anonymous(name: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     name.strip_prefix(ANONYMOUS).is_some_and(|number| number.len() == 16 && number.bytes().all(is_digit))
+}
+
+/// What the names of all spills of an object begin with.
+pub(crate) fn spills_of(home: InstanceId) -> String {
+    format!("{SPILL}{:016x}-", home.low())
+}
+
+/// The name of one.
+pub(crate) fn spill_name(home: InstanceId, number: u64) -> String {
+    format!("{}{number:016x}", spills_of(home))
+}
+
+/// The name by which an unlinked object is found by the collector, and by nobody else.
+pub(crate) fn unlinked_name(object: InstanceId) -> String {
+    format!("{UNLINKED}{:016x}", object.low())
+}
+
+/// Whether the object of this name was unlinked.
+pub(crate) fn is_unlinked(name: &str) -> bool {
+    name.starts_with(UNLINKED)
+}
+
+/// Whether the name is one that the library gives to what may be garbage by itself.
+pub(crate) fn may_be_garbage(name: &str) -> bool {
+    is_anonymous(name) || is_unlinked(name) || name.starts_with(SPILL)
 }
 
 fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool) -> Result<(), OpenError> {

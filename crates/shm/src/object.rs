@@ -2,7 +2,7 @@
 
 use crate::carry::carry;
 use crate::error::{ObjectName, OpenError};
-use crate::header::{Header, InstanceId, Shape};
+use crate::header::{self, Header, InstanceId, Shape};
 use crate::namespace::{self, Namespace};
 use crate::registry::{self, Registration};
 use crate::segment::{self, ATTACH_BYTE, Access, Attachment};
@@ -203,10 +203,16 @@ fn finish<O: Object>(
 ) -> Result<O, OpenError> {
     let Attachment { file, mapping, header } = attachment;
     let file_name = registration.namespace().file_name(name);
-    let (ephemeral, cookie) = (header.ephemeral, fork::cookie());
-    let removal = Removal { registration, file_name, file: file.id, ephemeral, cookie };
-    let inner =
-        Inner { mapping, header, registration, name: name.to_owned(), file: file.id, _removal: removal };
+    let removal = Removal {
+        registration,
+        file_name,
+        file: file.id,
+        ephemeral: header.ephemeral,
+        unlinked: false,
+        spills: header.kind.spills().then_some(header.instance),
+        cookie: fork::cookie(),
+    };
+    let inner = Inner { mapping, header, registration, name: name.to_owned(), file: file.id, removal };
     // The descriptor closes here; the mapping keeps the attach byte.
     drop(file.handle);
     let segment = Segment(Arc::new(inner));
@@ -230,24 +236,40 @@ struct Inner {
     name: String,
     file: FileId,
     /// After the mapping, because fields are dropped in order: only then is this process not attached any more.
-    _removal: Removal,
+    removal: Removal,
 }
 
-/// Removes an ephemeral object when its last user has let it go.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
+    }
+}
+
+/// Removes what goes with its last user, when that has let it go: an ephemeral object, and what an unlinked one left.
 struct Removal {
     registration: &'static Registration,
     file_name: String,
     file: FileId,
     ephemeral: bool,
+    unlinked: bool,
+    /// Which object it is, if it may have spills.
+    spills: Option<InstanceId>,
     cookie: u64,
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
         // A forked child only inherited the segment: it never removes what its parent uses.
-        if self.ephemeral && self.cookie == fork::cookie() {
-            // Failure leaves it to the next process that looks.
-            drop(segment::collect(&self.file_name, self.file, self.registration.namespace()));
+        if !(self.ephemeral || self.unlinked) || self.cookie != fork::cookie() {
+            return;
+        }
+        let namespace = self.registration.namespace();
+        // Failure leaves all of it to the next process that looks.
+        let collect = |name: &str| segment::collect(name, self.file, namespace).unwrap_or(false);
+        let gone = self.ephemeral && collect(&self.file_name);
+        let Some(instance) = self.spills else { return };
+        if gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance))) {
+            crate::gc::sweep_spills(namespace, instance);
         }
     }
 }
@@ -308,7 +330,7 @@ impl Segment {
         let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
         // A removal by `unlink` is said in the header, and then its users may go on with it.
         named.is_ok_and(|id| id != Some(self.0.file))
-            && segment::state(self.mapping()).load(Ordering::Acquire) == crate::header::LIVE
+            && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
     }
 
     /// What is sent in its place: it is opened again from this by the receiver.

@@ -14,13 +14,20 @@
 //! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing, and then retries |
 //! | name lock; the name still means this file; `unlink` | nothing, or as above |
 //!
+//! | step of unlinking what others may still use | killed here leaves |
+//! |---|---|
+//! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing |
+//! | if it is a queue: a second name, `.unlinked-…` | as above; the second name is garbage once nobody is attached |
+//! | name lock, `unlink` of the first name | the second name, as above: nobody opens it, but whether the queue's [spills](crate::spill) are still wanted can be found out |
+//! | removal of the second name, if nobody is attached | nothing |
+//!
 //! # Invariants
 //! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean it.
 //! 2. Whoever uses a segment holds its attach byte shared, by the mapping: it is dropped with the mapping.
 
 use crate::error::{ObjectName, OpenError};
 use crate::header::{self, HEADER_LEN, Header, Page, Shape};
-use crate::namespace::Namespace;
+use crate::namespace::{self, Namespace};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Deadline, Mapping, crash_point};
@@ -202,7 +209,7 @@ fn finish_removal(
 ) -> Result<bool, OpenError> {
     if header::is_retired(page) {
         // False means that somebody else did it.
-        let _: bool = remove_name(name, id, object.namespace);
+        let _: bool = remove_retired(handle, name, id, header, object.namespace);
         return Ok(true);
     }
     let failed = |source| OpenError::os("look at", object, source);
@@ -236,7 +243,7 @@ fn attach(
     let mapping = map(&file.handle, size, object)?;
     crash_point("segment.open.attached");
     if state(&mapping).load(Ordering::Acquire) != header::LIVE {
-        remove_name(name, file.id, object.namespace);
+        remove_retired(&file.handle, name, file.id, &header, object.namespace);
         return Ok(None);
     }
     if shm_file::identity_of_name(name).map_err(failed("look at"))? != Some(file.id) {
@@ -311,16 +318,40 @@ pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>)
         return Err(OpenError::NotFound { object: object.to_string() });
     }
     let size = handle.metadata().map_or(0, |meta| meta.len());
-    // Even what is corrupt can be removed; but only what is ours can be told that it is being removed.
-    if read_page(&handle, size, object).and_then(|page| header::parse(&page, size, object)).is_ok() {
-        drop(handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64));
-        crash_point("segment.unlink.retired");
+    let removed = match read_page(&handle, size, object).and_then(|page| header::parse(&page, size, object)) {
+        Ok(header) => {
+            drop(handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64));
+            crash_point("segment.unlink.retired");
+            remove_retired(&handle, name, id, &header, object.namespace)
+        }
+        // Even what is corrupt can be removed; but only what is ours can be told that it is being removed.
+        Err(_) => remove_name(name, id, object.namespace),
+    };
+    if removed { Ok(()) } else { Err(OpenError::NotFound { object: object.to_string() }) }
+}
+
+/// Removes the name of a retired object that others may use; whether it did.
+fn remove_retired(
+    handle: &std::fs::File,
+    name: &str,
+    id: FileId,
+    header: &Header,
+    namespace: &Namespace,
+) -> bool {
+    if !header.kind.spills() {
+        return remove_name(name, id, namespace);
     }
-    if remove_name(name, id, object.namespace) {
-        Ok(())
-    } else {
-        Err(OpenError::NotFound { object: object.to_string() })
+    let second = namespace.file_name(&namespace::unlinked_name(header.instance));
+    // Somebody else may have been faster. If there is no room for a name, the object goes all the same.
+    drop(shm_file::publish(handle, &second));
+    crash_point("segment.unlink.second_name");
+    let removed = remove_name(name, id, namespace);
+    crash_point("segment.unlink.first_gone");
+    if !file_lock::is_locked(handle, ATTACH_BYTE).unwrap_or(true) {
+        drop(collect(&second, id, namespace));
+        crate::gc::sweep_spills(namespace, header.instance);
     }
+    removed
 }
 
 /// Marks a mapped segment as being removed.

@@ -2,6 +2,7 @@
 
 use crate::codec::{DecodeError, EncodeError};
 use procession_shm::OpenError;
+use std::fmt;
 
 /// What is wrong with a queue, rather than with one message.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,18 @@ pub enum QueueFault {
         /// What is impossible.
         what: &'static str,
     },
+    /// This thread holds a slot of the queue, and would wait for itself.
+    #[error("this thread holds a slot of queue {queue}: commit or drop it before it uses that end again")]
+    SlotHeld {
+        /// Name and namespace.
+        queue: String,
+    },
+    /// The slot belongs to the process that this one was forked from.
+    #[error("the slot of queue {queue} belongs to the process that this one was forked from")]
+    Inherited {
+        /// Name and namespace.
+        queue: String,
+    },
     /// This process was forked, and could not register under its own name.
     #[error("this forked process could not register in the queue's namespace")]
     Unregistered(#[source] OpenError),
@@ -46,7 +59,7 @@ pub enum PutError {
     /// The queue was closed.
     #[error("the queue is closed: nothing can be put any more")]
     Closed,
-    /// The message would never fit.
+    /// The message would never fit into the [`JoinableQueue`](crate::JoinableQueue).
     #[error(
         "a message of {len} bytes can never fit into a queue of {most}: create the queue with .bytes({needed})"
     )]
@@ -57,6 +70,14 @@ pub enum PutError {
         most: usize,
         /// What the queue would have to be created with.
         needed: u64,
+    },
+    /// The message is larger than the whole queue, and the file for it alone could not be made.
+    #[error("a message of {len} bytes is larger than the queue, and a file of its own could not be made")]
+    Spill {
+        /// How long the encoded message is, in bytes.
+        len: usize,
+        /// Why: [`OpenError::NoSpace`], for instance.
+        source: OpenError,
     },
     /// The message cannot be turned into bytes.
     #[error("the message cannot be encoded")]
@@ -79,6 +100,27 @@ pub enum GetError {
     /// The queue was closed, and everything in it has been got.
     #[error("the queue is closed and drained")]
     Closed,
+    /// The message does not fit into the buffer (`get_bytes_into`); it is still in the queue.
+    #[error("a message of {needed} bytes does not fit into a buffer of {len}")]
+    BufferTooShort {
+        /// How long the message is, in bytes.
+        needed: usize,
+        /// How long the buffer is.
+        len: usize,
+    },
+    /// The message is larger than the whole queue, and the file in which it lies cannot be opened now; it is still in the
+    /// queue.
+    #[error("the message lies in a file of its own, which cannot be opened now")]
+    Spill {
+        /// Why: too many open files, for instance.
+        source: OpenError,
+    },
+    /// The message was larger than the whole queue, and somebody outside this library removed the file in which it lay.
+    #[error("a message is lost: its file, {file}, was removed from /dev/shm")]
+    Lost {
+        /// What the file was called.
+        file: String,
+    },
     /// A message was taken out, but it is no `T`; here it is.
     #[error("a message of {} bytes is not of the queue's type", bytes.len())]
     Decode {
@@ -90,6 +132,74 @@ pub enum GetError {
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] QueueFault),
+}
+
+impl PutError {
+    /// What a try answers instead of having waited.
+    pub(crate) fn at_once(self) -> Self {
+        match self {
+            Self::TimedOut => Self::Full,
+            other => other,
+        }
+    }
+}
+
+impl GetError {
+    /// What a try answers instead of having waited.
+    pub(crate) fn at_once(self) -> Self {
+        match self {
+            Self::TimedOut => Self::Empty,
+            other => other,
+        }
+    }
+}
+
+/// Why not all messages were put.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}, after {put} messages were put")]
+#[non_exhaustive]
+pub struct PutManyError {
+    /// How many were put: the first ones.
+    pub put: usize,
+    /// Why no more.
+    #[source]
+    pub error: PutError,
+}
+
+/// Why there are no messages, or not all that were taken out are messages.
+#[derive(thiserror::Error)]
+#[error("{error}")]
+#[non_exhaustive]
+pub struct GetManyError<T> {
+    /// The messages that were taken out before the one that is wrong.
+    pub got: Vec<T>,
+    /// What is wrong.
+    #[source]
+    pub error: GetError,
+    /// What was taken out behind it, not decoded.
+    pub rest: Vec<Vec<u8>>,
+}
+
+impl<T> fmt::Debug for GetManyError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GetManyError")
+            .field("got", &self.got.len())
+            .field("error", &self.error)
+            .field("rest", &self.rest.len())
+            .finish()
+    }
+}
+
+impl<T> From<GetError> for GetManyError<T> {
+    fn from(error: GetError) -> Self {
+        Self { got: Vec::new(), error, rest: Vec::new() }
+    }
+}
+
+impl<T> From<QueueFault> for GetManyError<T> {
+    fn from(fault: QueueFault) -> Self {
+        GetError::from(fault).into()
+    }
 }
 
 /// Why a thread could not go on.

@@ -1,7 +1,9 @@
 //! One process, several threads: the arithmetic of the ring and the answers of a queue.
 
-use super::{GetError, PutError, Queue};
+use super::{GetError, GetManyError, PutError, PutManyError, Queue, QueueFault};
+use crate::ring::Mark;
 use procession_shm::{Namespace, OpenError};
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -26,8 +28,13 @@ fn messages_of_every_length_come_out_whole_while_the_ring_wraps() {
 #[test]
 fn the_positions_may_wrap_around_two_to_the_thirty_two() {
     let queue = queue::<u64>(64, 0);
-    let start = super::Mark { words: u32::MAX - 7, items: u32::MAX - 2 }.to_bits();
-    for word in [&queue.body.head, &queue.body.tail, &queue.body.head_seen, &queue.body.tail_seen] {
+    let start = Mark { words: u32::MAX - 7, items: u32::MAX - 2 }.to_bits();
+    for word in [
+        &queue.body.words.head,
+        &queue.body.words.tail,
+        &queue.body.words.head_seen,
+        &queue.body.words.tail_seen,
+    ] {
         word.store(start, Ordering::Relaxed);
     }
     for n in 0..20 {
@@ -54,14 +61,342 @@ fn full_and_empty_are_exact() {
     assert!(matches!(queue.get_timeout(short), Err(GetError::TimedOut)));
 }
 
+/// The names of all spills in the queue's namespace.
+fn spills<T: serde::Serialize + serde::de::DeserializeOwned>(queue: &Queue<T>) -> Vec<String> {
+    let segment: &procession_shm::Segment = queue.as_ref();
+    let all = segment.namespace().list().unwrap();
+    all.into_iter().filter(|entry| entry.is_spill()).map(|entry| entry.name).collect()
+}
+
 #[test]
-fn a_message_that_never_fits_is_refused_at_once_and_one_that_fits_exactly_is_not() {
+fn a_message_that_fits_exactly_lies_in_the_ring_and_a_larger_one_elsewhere() {
     let queue = queue::<Vec<u8>>(128, 0);
     // One word for the record's length, one byte for the vector's.
     queue.put(&vec![7; 119]).unwrap();
+    assert!(queue.is_full() && spills(&queue).is_empty());
     assert_eq!(queue.get().unwrap(), vec![7; 119]);
-    let refused = queue.put(&vec![7; 120]);
-    assert!(matches!(refused, Err(PutError::TooLarge { len: 121, most: 120, needed: 256 })), "{refused:?}");
+    for len in [120, 121, 4096, 1 << 20] {
+        let message: Vec<u8> = (0..len).map(|n| n as u8).collect();
+        queue.put(&message).unwrap();
+        assert_eq!((queue.len(), spills(&queue).len()), (1, 1));
+        assert_eq!(queue.peek().unwrap(), message);
+        assert_eq!(queue.get().unwrap(), message);
+        assert!(spills(&queue).is_empty() && queue.is_empty());
+    }
+}
+
+#[test]
+fn spilled_messages_keep_their_place_among_others_and_are_bounded() {
+    let queue = queue::<Vec<u8>>(256, 0);
+    let message = |n: u8| vec![n; if n.is_multiple_of(2) { 1000 } else { 3 }];
+    for n in 0..6 {
+        queue.try_put(&message(n)).unwrap();
+    }
+    assert!(matches!(queue.try_put(&message(6)), Err(PutError::Full)));
+    assert_eq!(spills(&queue).len(), 3);
+    for n in 0..2 {
+        assert_eq!(queue.get().unwrap(), message(n));
+    }
+    queue.try_put(&message(6)).unwrap();
+    assert_eq!(queue.drain().unwrap(), (2..7).map(message).collect::<Vec<_>>());
+    assert!(spills(&queue).is_empty());
+}
+
+#[test]
+fn the_spills_of_a_queue_go_with_it_and_stay_with_an_unlinked_one() {
+    let namespace = Namespace::private();
+    let options = Queue::<Vec<u8>>::options().namespace(&namespace).bytes(128);
+    let names = || namespace.list().unwrap().into_iter().filter(|entry| !entry.is_registry()).count();
+    let anonymous = options.anonymous().unwrap();
+    anonymous.put(&vec![1; 200]).unwrap();
+    assert_eq!(names(), 2);
+    drop(anonymous);
+    assert_eq!(names(), 0);
+
+    let named = options.create("q").unwrap();
+    named.put(&vec![2; 200]).unwrap();
+    named.unlink().unwrap();
+    named.put(&vec![3; 200]).unwrap();
+    let found = procession_shm::gc::collect(Some(&namespace), Default::default()).unwrap();
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!((named.get().unwrap(), names()), (vec![2; 200], 2));
+    drop(named);
+    assert_eq!(names(), 0);
+
+    // Unlinked when nobody uses it.
+    let named = options.create("q").unwrap();
+    named.put(&vec![2; 200]).unwrap();
+    drop(named);
+    assert_eq!(names(), 2);
+    let unused = |unused| procession_shm::gc::Options { unused, ..Default::default() };
+    assert!(procession_shm::gc::collect(Some(&namespace), unused(false)).unwrap().is_empty());
+    assert_eq!(procession_shm::gc::collect(Some(&namespace), unused(true)).unwrap().len(), 2);
+    assert_eq!(names(), 0);
+    let named = options.create("q").unwrap();
+    named.put(&vec![2; 200]).unwrap();
+    drop(named);
+    namespace.unlink("q").unwrap();
+    assert_eq!(names(), 0);
+}
+
+#[test]
+fn what_is_unused_but_spilled_by_a_queue_in_use_stays() {
+    let namespace = Namespace::private();
+    let queue = Queue::<Vec<u8>>::options().namespace(&namespace).bytes(64).create("q").unwrap();
+    queue.put(&vec![2; 100]).unwrap();
+    let unused = procession_shm::gc::Options { unused: true, ..Default::default() };
+    assert!(procession_shm::gc::collect(Some(&namespace), unused).unwrap().is_empty());
+    assert_eq!(queue.get().unwrap(), vec![2; 100]);
+    queue.unlink().unwrap();
+}
+
+#[test]
+fn a_spill_that_somebody_removed_is_lost_and_said_to_be() {
+    let queue = queue::<Vec<u8>>(64, 0);
+    let segment: &procession_shm::Segment = queue.as_ref();
+    let remove = || {
+        let file = segment.namespace().file_name(&spills(&queue)[0]);
+        std::fs::remove_file(std::path::Path::new("/dev/shm").join(file)).unwrap();
+    };
+    queue.put(&vec![1; 100]).unwrap();
+    remove();
+    queue.put(&vec![2; 2]).unwrap();
+    assert!(matches!(queue.get(), Err(GetError::Lost { .. })));
+    assert_eq!(queue.get().unwrap(), [2; 2]);
+    queue.put(&vec![1; 100]).unwrap();
+    remove();
+    let lost = queue.get_many(5);
+    assert!(matches!(lost, Err(GetManyError { error: GetError::Lost { .. }, .. })), "{lost:?}");
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn batches_of_every_length_come_out_whole_and_in_order() {
+    let queue = queue::<Vec<u8>>(256, 0);
+    let mut next = 0_u32;
+    let mut message = || {
+        next += 1;
+        vec![next as u8; (next * 7 % 90) as usize]
+    };
+    for count in 0..40 {
+        let batch: Vec<_> = (0..count).map(|_| message()).collect();
+        let mut got = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| queue.put_many(&batch).unwrap());
+            while got.len() < batch.len() {
+                got.extend(queue.get_many(1 + got.len() % 5).unwrap());
+            }
+        });
+        assert_eq!(got, batch);
+    }
+    assert!(queue.drain().unwrap().is_empty());
+}
+
+#[test]
+fn a_batch_that_fits_becomes_visible_at_once() {
+    // Room for three of them, and for no part of a fourth.
+    let queue = queue::<u64>(1024, 21);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..5000 {
+                queue.put_many(&[round; 7]).unwrap();
+            }
+            queue.close().unwrap();
+        });
+        let mut last = 0;
+        loop {
+            match queue.try_get_many(usize::MAX) {
+                Ok(got) => {
+                    assert!(got.len().is_multiple_of(7) && got.is_sorted(), "{got:?}");
+                    last = got[got.len() - 1];
+                }
+                Err(GetManyError { error: GetError::Empty, .. }) => std::thread::yield_now(),
+                Err(failed) => {
+                    assert!(matches!(failed.error, GetError::Closed), "{failed:?}");
+                    break;
+                }
+            }
+        }
+        assert_eq!(last, 4999);
+    });
+}
+
+#[test]
+fn a_batch_says_how_much_of_it_was_put() {
+    let queue = queue::<u8>(1024, 3);
+    let failed = queue.try_put_many(&[1, 2, 3, 4, 5]);
+    assert!(matches!(failed, Err(PutManyError { put: 3, error: PutError::Full })), "{failed:?}");
+    let failed = queue.put_many_timeout(&[6], Duration::from_millis(5));
+    assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::TimedOut })), "{failed:?}");
+    assert!(queue.get_many(0).unwrap().is_empty());
+    assert_eq!(queue.get_many(2).unwrap(), [1, 2]);
+    queue.put_many(&[]).unwrap();
+    assert_eq!(queue.drain().unwrap(), [3]);
+    queue.close().unwrap();
+    assert!(queue.drain().unwrap().is_empty());
+    let failed = queue.put_many(&[7]);
+    assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::Closed })), "{failed:?}");
+}
+
+/// What cannot be encoded when it is odd.
+#[derive(Debug, PartialEq)]
+struct Even(u8);
+
+impl serde::Serialize for Even {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 % 2 {
+            0 => serializer.serialize_u8(self.0),
+            _ => Err(serde::ser::Error::custom("odd")),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Even {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u8::deserialize(deserializer)?;
+        if number < 200 { Ok(Self(number)) } else { Err(serde::de::Error::custom("large")) }
+    }
+}
+
+#[test]
+fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
+    let queue = queue::<Even>(1024, 0);
+    let failed = queue.put_many(&[Even(2), Even(4), Even(5), Even(6)]);
+    assert!(matches!(failed, Err(PutManyError { put: 2, error: PutError::Encode(_) })), "{failed:?}");
+    queue.put_many(&[Even(202), Even(8)]).unwrap();
+    queue.put_bytes(&vec![9; 5000]).unwrap();
+    let Err(GetManyError { got, error: GetError::Decode { bytes, .. }, rest }) = queue.get_many(9) else {
+        panic!("decoded")
+    };
+    assert_eq!((got, bytes, rest), (vec![Even(2), Even(4)], vec![202], vec![vec![8], vec![9; 5000]]));
+    assert!(queue.is_empty() && spills(&queue).is_empty());
+}
+
+#[test]
+fn bytes_are_got_as_they_were_put_and_a_short_buffer_takes_nothing() {
+    let queue = queue::<u8>(256, 0);
+    for len in [0, 1, 8, 9, 200, 249, 5000] {
+        let message: Vec<u8> = (0..len).map(|n| n as u8).collect();
+        queue.put_bytes(&message).unwrap();
+        let mut buffer = vec![0; len.max(1) - 1];
+        if len > 0 {
+            let failed = queue.get_bytes_into(&mut buffer);
+            assert!(matches!(failed, Err(GetError::BufferTooShort { needed, .. }) if needed == len));
+        }
+        buffer.resize(len + 3, 0);
+        assert_eq!(queue.get_bytes_into(&mut buffer).unwrap(), len);
+        assert_eq!(buffer[..len], message);
+        queue.put_bytes(&message).unwrap();
+        assert_eq!(queue.get_bytes().unwrap(), message);
+    }
+    assert!(matches!(queue.try_get_bytes(), Err(GetError::Empty)));
+    assert!(matches!(queue.try_get_bytes_into(&mut []), Err(GetError::Empty)));
+    queue.put(&7).unwrap();
+    assert_eq!(queue.get_bytes().unwrap(), [7]);
+}
+
+#[test]
+fn a_slot_is_put_or_taken_when_it_is_committed_and_never_was_otherwise() {
+    let queue = queue::<()>(256, 0);
+    for len in [0, 1, 100, 248, 5000] {
+        let message: Vec<u8> = (0..len).map(|n| n as u8).collect();
+        queue.reserve(len).unwrap().write_all(&message).unwrap();
+        assert!(queue.is_empty() && spills(&queue).is_empty());
+        let mut slot = queue.reserve(len + 3).unwrap();
+        slot.write_all(&message).unwrap();
+        assert_eq!((slot.len(), slot.capacity()), (len, len + 3));
+        slot.commit().unwrap();
+
+        for taken in [false, true] {
+            assert_eq!(queue.len(), 1);
+            let mut slot = queue.read().unwrap();
+            let mut read = Vec::new();
+            slot.read_to_end(&mut read).unwrap();
+            assert_eq!((slot.len(), &read), (len, &message));
+            if taken {
+                slot.commit().unwrap();
+            }
+        }
+        assert!(queue.is_empty() && spills(&queue).is_empty());
+    }
+    let mut slot = queue.reserve(3).unwrap();
+    assert!(slot.write_all(b"four").is_err());
+    assert_eq!(slot.len(), 3);
+}
+
+#[test]
+#[expect(unsafe_code, reason = "the slices of slots are tried")]
+fn the_bytes_of_a_slot_can_be_used_where_they_lie() {
+    let queue = queue::<()>(256, 0);
+    for round in 0..40_u8 {
+        for len in [0, 7, 61, 1000] {
+            let mut slot = queue.reserve(len + 2).unwrap();
+            slot.write_all(&[round]).unwrap();
+            // SAFETY: nobody else has the queue.
+            let [first, second] = unsafe { slot.as_mut_slices() };
+            assert_eq!(first.len() + second.len(), len + 1);
+            first.iter_mut().chain(second).enumerate().for_each(|(at, byte)| *byte = round ^ at as u8);
+            slot.advance(len);
+            slot.commit().unwrap();
+            let slot = queue.read().unwrap();
+            // SAFETY: the same.
+            let [first, second] = unsafe { slot.as_slices() };
+            let expected = [round].into_iter().chain((0..len).map(|at| round ^ at as u8));
+            assert!(first.iter().chain(second).copied().eq(expected));
+            slot.commit().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
+    let queue = queue::<u8>(256, 0);
+    queue.put(&1).unwrap();
+    let held = |fault: &QueueFault| matches!(fault, QueueFault::SlotHeld { .. });
+    let slot = queue.reserve(8).unwrap();
+    assert!(matches!(queue.put(&2), Err(PutError::Fault(fault)) if held(&fault)));
+    assert!(queue.close().is_err_and(|fault| held(&fault)));
+    assert_eq!(queue.get().unwrap(), 1);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| queue.try_put(&2));
+        assert!(matches!(other.join().unwrap(), Err(PutError::Full)));
+    });
+    drop(slot);
+    queue.put(&3).unwrap();
+    let slot = queue.read().unwrap();
+    assert!(matches!(queue.get(), Err(GetError::Fault(fault)) if held(&fault)));
+    queue.put(&4).unwrap();
+    drop(slot);
+    assert_eq!(queue.drain().unwrap(), [3, 4]);
+}
+
+#[test]
+fn peeking_takes_nothing() {
+    let queue = queue::<u8>(256, 0);
+    assert!(matches!(queue.peek(), Err(GetError::Empty)));
+    queue.put_many(&[1, 2]).unwrap();
+    assert_eq!((queue.peek().unwrap(), queue.peek().unwrap(), queue.len()), (1, 1, 2));
+    queue.close().unwrap();
+    assert_eq!(queue.drain().unwrap(), [1, 2]);
+    assert!(matches!(queue.peek(), Err(GetError::Closed)));
+}
+
+#[test]
+fn a_shutdown_at_once_throws_away_what_is_there() {
+    let queue = queue::<Vec<u8>>(256, 0);
+    queue.put_many(&[vec![1; 3], vec![2; 3000], vec![3; 3]]).unwrap();
+    std::thread::scope(|scope| {
+        let producer = scope.spawn(|| queue.put_many(vec![&vec![4; 3000]; 9]));
+        while !queue.body.words.space.has_waiters() {
+            std::thread::yield_now();
+        }
+        assert!(queue.shutdown(true).unwrap() >= 3);
+        let failed = producer.join().unwrap();
+        assert!(matches!(failed, Err(PutManyError { error: PutError::Closed, .. })), "{failed:?}");
+    });
+    assert!(queue.is_empty() && spills(&queue).is_empty());
+    assert!(matches!(queue.get(), Err(GetError::Closed)));
+    assert_eq!(queue.shutdown(true).unwrap(), 0);
 }
 
 #[test]
@@ -70,7 +405,7 @@ fn a_closed_queue_is_drained_and_then_says_so_and_wakes_everybody() {
     std::thread::scope(|scope| {
         queue.put(&1).unwrap();
         let producer = scope.spawn(|| queue.put(&2));
-        while !queue.body.space.has_waiters() {
+        while !queue.body.words.space.has_waiters() {
             std::thread::yield_now();
         }
         queue.close().unwrap();
@@ -147,11 +482,11 @@ fn nonsense_in_the_ring_is_corrupt_and_nothing_worse() {
     for n in 0..3 {
         queue.put(&n).unwrap();
     }
-    assert!(queue.body.copy_in(super::RING_OFFSET, &u64::MAX.to_le_bytes()));
-    assert!(matches!(queue.get(), Err(GetError::Fault(super::QueueFault::Corrupt { .. }))));
-    queue.body.tail.store(super::Mark { words: 1000, items: 1 }.to_bits(), Ordering::Relaxed);
-    queue.body.tail_seen.store(0, Ordering::Relaxed);
-    queue.body.head_seen.store(0, Ordering::Relaxed);
-    assert!(matches!(queue.get(), Err(GetError::Fault(super::QueueFault::Corrupt { .. }))));
-    assert!(matches!(queue.try_put(&1), Err(PutError::Fault(super::QueueFault::Corrupt { .. }))));
+    assert!(queue.body.words.copy_in(super::RING_OFFSET, &u64::MAX.to_le_bytes()));
+    assert!(matches!(queue.get(), Err(GetError::Fault(QueueFault::Corrupt { .. }))));
+    queue.body.words.tail.store(Mark { words: 1000, items: 1 }.to_bits(), Ordering::Relaxed);
+    queue.body.words.tail_seen.store(0, Ordering::Relaxed);
+    queue.body.words.head_seen.store(0, Ordering::Relaxed);
+    assert!(matches!(queue.get(), Err(GetError::Fault(QueueFault::Corrupt { .. }))));
+    assert!(matches!(queue.try_put(&1), Err(PutError::Fault(QueueFault::Corrupt { .. }))));
 }

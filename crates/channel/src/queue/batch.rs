@@ -1,0 +1,321 @@
+//! Many messages by one lock and one commit.
+//!
+//! A batch is encoded before the lock is taken, record after record as they are to lie in the ring, so that one copy
+//! brings in as many as there is room for, and one store commits them: nobody sees a part of those. Getting is the same the
+//! other way round.
+//!
+//! # If a process dies
+//! | killed | left behind |
+//! |---|---|
+//! | putting | what was committed, all of it from the batch's beginning; the rest never was |
+//! | getting, before the store of `head` | all of the messages |
+//! | after it | they went with their consumer |
+
+use super::core::Core;
+use super::error::{GetError, GetManyError, PutError, PutManyError};
+use super::head::First;
+use super::{Queue, with_scratch};
+use crate::codec;
+use crate::ring::{Head, Mark};
+use procession_shm::Spill;
+use procession_sys::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+const WORD: usize = 8;
+
+impl<T: Serialize + DeserializeOwned> Queue<T> {
+    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once.
+    ///
+    /// ```
+    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession_channel::Queue;
+    /// let numbers: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
+    /// numbers.put_many(&[1, 2, 3, 4])?;
+    /// assert_eq!(numbers.get_many(3)?, [1, 2, 3]);
+    /// assert_eq!(numbers.drain()?, [4]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); the error says how many were put. Those are the first ones.
+    ///
+    /// # Panics
+    /// When `T`'s `Serialize` or the iterator does; some of the messages before may be put then.
+    pub fn put_many<'a>(&self, messages: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
+    where
+        T: 'a,
+    {
+        self.put_many_until(messages, Deadline::NEVER)
+    }
+
+    /// Puts as many of the messages as there is room for now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`] when that is not all of them; otherwise as [`put_many`](Self::put_many).
+    ///
+    /// # Panics
+    /// As [`put_many`](Self::put_many).
+    pub fn try_put_many<'a>(&self, messages: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
+    where
+        T: 'a,
+    {
+        self.put_many_until(messages, Deadline::PASSED)
+            .map_err(|failed| PutManyError { error: failed.error.at_once(), ..failed })
+    }
+
+    /// Puts messages at the end, waiting for room at most `timeout` in all.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`]; otherwise as [`put_many`](Self::put_many).
+    ///
+    /// # Panics
+    /// As [`put_many`](Self::put_many).
+    pub fn put_many_timeout<'a>(
+        &self,
+        messages: impl IntoIterator<Item = &'a T>,
+        timeout: Duration,
+    ) -> Result<(), PutManyError>
+    where
+        T: 'a,
+    {
+        self.put_many_until(messages, Deadline::after(timeout))
+    }
+
+    /// Takes the first messages out, at most `most` of those that are there, waiting until there is one.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Decode`] and [`GetError::Lost`] with the
+    /// messages that were taken out too, [`GetError::Spill`], [`GetError::Fault`].
+    ///
+    /// # Panics
+    /// When `T`'s `Deserialize` does; the messages are then gone.
+    pub fn get_many(&self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_many_until(most, Deadline::NEVER)
+    }
+
+    /// Takes the first messages out, at most `most`, if there are any now.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; otherwise as [`get_many`](Self::get_many).
+    ///
+    /// # Panics
+    /// As [`get_many`](Self::get_many).
+    pub fn try_get_many(&self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_many_until(most, Deadline::PASSED)
+            .map_err(|failed| GetManyError { error: failed.error.at_once(), ..failed })
+    }
+
+    /// Takes the first messages out, at most `most`, waiting until there is one at most `timeout`.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`]; otherwise as [`get_many`](Self::get_many).
+    ///
+    /// # Panics
+    /// As [`get_many`](Self::get_many).
+    pub fn get_many_timeout(&self, most: usize, timeout: Duration) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_many_until(most, Deadline::after(timeout))
+    }
+
+    /// Takes all messages out that are there now, which may be none. It never waits.
+    ///
+    /// # Errors
+    /// As [`get_many`](Self::get_many), but an empty queue is none, closed or not.
+    ///
+    /// # Panics
+    /// As [`get_many`](Self::get_many).
+    pub fn drain(&self) -> Result<Vec<T>, GetManyError<T>> {
+        match self.try_get_many(usize::MAX) {
+            Err(GetManyError { error: GetError::Empty | GetError::Closed, .. }) => Ok(Vec::new()),
+            drained => drained,
+        }
+    }
+
+    fn put_many_until<'a>(
+        &self,
+        messages: impl IntoIterator<Item = &'a T>,
+        deadline: Deadline,
+    ) -> Result<(), PutManyError>
+    where
+        T: 'a,
+    {
+        let mut put = 0;
+        let done = with_scratch(|records| {
+            for message in messages {
+                let start = records.len();
+                let appended = append(records, message);
+                let fits = appended.as_ref().is_ok_and(|&len| self.body.words_for(len).is_some());
+                if fits && records.len() / WORD <= self.body.ring.words() as usize {
+                    continue;
+                }
+                // Those before it first: the ring has no room for more at a time, or this one is special.
+                let rest = records.split_off(start);
+                self.body.put_records(records, &mut put, deadline)?;
+                *records = rest;
+                let len = appended?;
+                if !fits {
+                    self.body.put_spilled(records.get(WORD..WORD + len).unwrap_or_default(), deadline)?;
+                    put += 1;
+                    records.clear();
+                }
+            }
+            self.body.put_records(records, &mut put, deadline)
+        });
+        done.map_err(|error| PutManyError { put, error })
+    }
+
+    fn get_many_until(&self, most: usize, deadline: Deadline) -> Result<Vec<T>, GetManyError<T>> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        with_scratch(|records| {
+            let mut spills = self.body.get_records(most, records, deadline)?.into_iter();
+            let mut messages = Vec::new();
+            let mut left = &records[..];
+            let mut buffer = Vec::new();
+            while let Some((payload, spilled)) = next_record(&mut left) {
+                let fetched = if spilled { self.body.fetch(spills.next(), &mut buffer) } else { Ok(payload) };
+                let decoded = fetched.and_then(|payload| {
+                    codec::decode(payload)
+                        .map_err(|source| GetError::Decode { bytes: payload.to_vec(), source })
+                });
+                match decoded {
+                    Ok(message) => messages.push(message),
+                    Err(error) => {
+                        let rest = self.body.rest(left, &mut spills);
+                        return Err(GetManyError { got: messages, error, rest });
+                    }
+                }
+            }
+            Ok(messages)
+        })
+    }
+}
+
+impl Core {
+    /// Puts whole records, as many at a time as there is room for; counts what was `put`.
+    fn put_records(&self, mut records: &[u8], put: &mut usize, deadline: Deadline) -> Result<(), PutError> {
+        while let Some(first) = prefix(records, Mark { words: u32::MAX, items: 1 }) {
+            let mut tail = self.at_tail(first.words, deadline)?;
+            let mut fitting = prefix(records, tail.room());
+            if fitting.is_none_or(|fitting| (fitting.words as usize) * WORD < records.len()) {
+                tail.look()?;
+                fitting = prefix(records, tail.room());
+            }
+            let fitting = fitting.unwrap_or(first);
+            let (now, later) = records.split_at(fitting.words as usize * WORD);
+            tail.write_records(now)?;
+            tail.commit(fitting);
+            *put += fitting.items as usize;
+            records = later;
+        }
+        Ok(())
+    }
+
+    /// Takes at most `most` records out as they lie in the ring, and the spills they refer to.
+    fn get_records(
+        &self,
+        most: usize,
+        records: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<Vec<Spill>, GetError> {
+        let mut head = self.at_head(deadline)?;
+        if (head.there.items as usize) < most {
+            head.look()?;
+        }
+        let mut spills = Vec::new();
+        let mut taken = Mark::default();
+        while (taken.items as usize) < most && taken.words < head.there.words {
+            let record = match head.record(taken) {
+                Ok(record) => record,
+                Err(fault) if taken == Mark::default() => return Err(fault.into()),
+                // The next call will say so; what is before it is whole.
+                Err(_) => break,
+            };
+            if record.spilled {
+                match head.open_spill(taken) {
+                    Ok(spill) => spills.push(spill),
+                    Err(_) if taken != Mark::default() => break,
+                    // Once more, to say what is wrong with it.
+                    Err(_) => match head.first()? {
+                        First::Spilled(spill, _) => spills.push(spill),
+                        First::Here(_) => break,
+                    },
+                }
+            }
+            taken = taken.after_record(record.words);
+        }
+        records.clear();
+        records.resize(taken.words as usize * WORD, 0);
+        head.read_at(0, records)?;
+        head.commit(taken.words, taken.items);
+        drop(head);
+        spills.iter_mut().for_each(Spill::go);
+        Ok(spills)
+    }
+
+    /// The message in a spill.
+    fn fetch<'a>(&self, spill: Option<Spill>, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], GetError> {
+        let spill = spill.ok_or_else(|| self.too_small())?;
+        buffer.clear();
+        buffer.resize(spill.len(), 0);
+        self.read_spill(&spill, buffer)?;
+        Ok(buffer)
+    }
+
+    /// What was taken out behind a message that could not be decoded.
+    fn rest(&self, mut left: &[u8], spills: &mut impl Iterator<Item = Spill>) -> Vec<Vec<u8>> {
+        let mut rest = Vec::new();
+        while let Some((payload, spilled)) = next_record(&mut left) {
+            let mut buffer = Vec::new();
+            if !spilled {
+                rest.push(payload.to_vec());
+            } else if self.fetch(spills.next(), &mut buffer).is_ok() {
+                rest.push(buffer);
+            }
+        }
+        rest
+    }
+}
+
+/// Appends a message as a record, padded to whole words; how long its payload is.
+fn append<T: Serialize>(records: &mut Vec<u8>, message: &T) -> Result<usize, PutError> {
+    let start = records.len();
+    records.extend_from_slice(&[0; WORD]);
+    if let Err(error) = codec::encode(message, records) {
+        records.truncate(start);
+        return Err(error.into());
+    }
+    let len = records.len() - start - WORD;
+    records[start..start + WORD].copy_from_slice(&Head::word(len).to_le_bytes());
+    records.resize(records.len().next_multiple_of(WORD), 0);
+    Ok(len)
+}
+
+/// How many words and records of these fit into `room`, from the first on; `None` for none.
+fn prefix(records: &[u8], room: Mark) -> Option<Mark> {
+    let mut fitting = Mark::default();
+    while fitting.items < room.items
+        && let Some(record) = head_at(records, fitting.words)
+        && fitting.words + record.words <= room.words
+    {
+        fitting = fitting.after_record(record.words);
+    }
+    (fitting.items > 0).then_some(fitting)
+}
+
+/// The payload of the first record, and whether it is a reference to a spill; it is cut off.
+fn next_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
+    let record = head_at(records, 0)?;
+    let (first, rest) = records.split_at_checked(record.words as usize * WORD)?;
+    *records = rest;
+    Some((first.get(WORD..WORD + record.len)?, record.spilled))
+}
+
+/// The first word of the record that lies so many words behind the beginning.
+fn head_at(records: &[u8], words: u32) -> Option<Head> {
+    let records = records.get(words as usize * WORD..)?;
+    let (head, _) = records.split_first_chunk::<WORD>()?;
+    Head::of(u64::from_le_bytes(*head), u32::try_from(records.len() / WORD).unwrap_or(u32::MAX))
+}

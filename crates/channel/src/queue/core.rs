@@ -1,0 +1,160 @@
+//! What a queue is beneath its messages: two ends of a ring, each under its lock, and who waits at them.
+
+use super::error::{Blocked, QueueFault};
+use super::slot;
+use super::{QueueBody, RING_OFFSET};
+use crate::ring::{Bytes, Mark};
+use procession_shm::{Segment, Shared, Unknowable};
+use procession_sync::{AcquireError, Claim, Hold, LockWord};
+use procession_sys::atomic::Ordering;
+use procession_sys::cpu::fence_after_rmw;
+use procession_sys::{Deadline, crash_point};
+use std::time::Duration;
+
+/// How long a `try_` waits for an inner lock, which is held for the time of one copy.
+const LOCK_PATIENCE: Duration = Duration::from_millis(20);
+
+/// A queue of bytes.
+#[derive(Clone)]
+pub(crate) struct Core {
+    pub(super) words: Shared<QueueBody>,
+    pub(super) ring: Bytes,
+    /// Most messages at a time; `u32::MAX` for no limit.
+    pub(super) capacity: u32,
+}
+
+/// One of the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Tail,
+    Head,
+}
+
+impl Core {
+    /// The queue in an attached segment whose ring has `len` words, for at most so many messages at a time; 0 for no limit.
+    pub(super) fn new(words: Shared<QueueBody>, capacity: u32, len: u32) -> Self {
+        let capacity = if capacity == 0 { u32::MAX } else { capacity };
+        Self { words, ring: Bytes::new(RING_OFFSET, len), capacity }
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        self.words.segment()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let used = self.used();
+        (used.items as usize).min(used.words as usize)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        // The smallest message is one byte.
+        !self.fits(self.used(), 2)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.words.closed.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn close(&self) -> Result<(), QueueFault> {
+        let hold = match self.lock(End::Tail, Deadline::NEVER) {
+            Ok(hold) => hold,
+            Err(Blocked::TimedOut) => return Ok(()),
+            Err(Blocked::Fault(fault)) => return Err(fault),
+        };
+        self.words.closed.store(1, Ordering::Release);
+        crash_point("queue.close.stored");
+        self.words.put_lock.release(hold, true);
+        crash_point("queue.close.released");
+        fence_after_rmw();
+        self.words.items.notify_all();
+        self.words.space.notify_all();
+        Ok(())
+    }
+
+    /// The difference of the two marks, taken at one instant: `head` did not move while `tail` was read.
+    fn used(&self) -> Mark {
+        let mut head = self.words.head.load(Ordering::Acquire);
+        loop {
+            let tail = self.words.tail.load(Ordering::Acquire);
+            let again = self.words.head.load(Ordering::Acquire);
+            if again == head {
+                return Mark::from_bits(tail).since(Mark::from_bits(head));
+            }
+            head = again;
+        }
+    }
+
+    /// Whether a record of `words` words fits in beside what is `used`.
+    #[inline]
+    pub(super) fn fits(&self, used: Mark, words: u32) -> bool {
+        used.items < self.capacity
+            && used.words <= self.ring.words()
+            && self.ring.words() - used.words >= words
+    }
+
+    pub(super) fn has_room(&self, words: u32) -> bool {
+        self.fits(self.used(), words)
+    }
+
+    pub(super) fn lock_of(&self, end: End) -> &LockWord {
+        match end {
+            End::Tail => &self.words.put_lock,
+            End::Head => &self.words.get_lock,
+        }
+    }
+
+    /// Holds one end. Who dies holding it left the ring whole: see there.
+    #[inline]
+    pub(super) fn lock(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
+        let me = self.segment().registration().current_owner().map(Hold::of_this_thread);
+        match me {
+            Some(me) if self.lock_of(end).try_acquire_clean(me) => Ok(me),
+            _ => self.lock_contended(end, deadline),
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
+        if slot::is_held(self, end) {
+            return Err(Blocked::Fault(QueueFault::SlotHeld { queue: self.segment().display_name() }));
+        }
+        // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is
+        // not; a holder that is stopped makes it give up all the same.
+        let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
+        self.lock_of(end)
+            .acquire(self.segment(), Claim::Ignore, deadline)
+            .map_err(|error| self.blocked(error))
+    }
+
+    fn blocked(&self, error: AcquireError) -> Blocked {
+        let queue = || self.segment().display_name();
+        Blocked::Fault(match error {
+            AcquireError::Orphaned => QueueFault::Orphaned { queue: queue() },
+            AcquireError::Unknowable(Unknowable::RegistryChanged) => {
+                QueueFault::RegistryChanged { queue: queue() }
+            }
+            AcquireError::Unregistered(error) => QueueFault::Unregistered(error),
+            AcquireError::Unknowable(_) => self.corrupt("a lock names no possible owner"),
+            _ => return Blocked::TimedOut,
+        })
+    }
+
+    /// Whether this process, not one that it was forked from, has `hold`.
+    pub(super) fn is_ours(&self, hold: Hold) -> bool {
+        self.segment().registration().current_owner() == Some(hold.owner())
+    }
+
+    #[cold]
+    pub(super) fn corrupt(&self, what: &'static str) -> QueueFault {
+        QueueFault::Corrupt { queue: self.segment().display_name(), what }
+    }
+
+    #[cold]
+    pub(super) fn too_small(&self) -> QueueFault {
+        self.corrupt("the ring reaches past the segment")
+    }
+}

@@ -1,0 +1,234 @@
+//! The end at which consumers get: held by one at a time, who copies out what is at `head` and then moves it.
+
+use super::core::{Core, End};
+use super::error::{Blocked, GetError, QueueFault};
+use super::waiter::Waiter;
+use crate::ring::{Head, Mark};
+use procession_shm::Spill;
+use procession_sync::Hold;
+use procession_sys::atomic::Ordering;
+use procession_sys::cpu::fence_after_rmw;
+use procession_sys::{Deadline, crash_point};
+use std::marker::PhantomData;
+
+/// The head, held; dropping it lets go, and wakes who waits for the room that was made.
+pub(super) struct AtHead<'q> {
+    pub(super) core: &'q Core,
+    pub(super) hold: Hold,
+    pub(super) head: Mark,
+    /// How much there is from the head on, at least.
+    pub(super) there: Mark,
+    slept: bool,
+    committed: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+/// The message at the head: how long it is, and where it lies.
+pub(super) enum First {
+    /// In the ring, in this record.
+    Here(Head),
+    /// In a segment of its own; how many words its record takes.
+    Spilled(Spill, u32),
+}
+
+impl Core {
+    /// Takes the first message out.
+    #[inline]
+    pub(super) fn get(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), GetError> {
+        let mut head = self.at_head(deadline)?;
+        match head.first()? {
+            First::Here(record) => {
+                into.clear();
+                into.resize(record.len, 0);
+                head.read(into)?;
+                head.commit(record.words, 1);
+                Ok(())
+            }
+            First::Spilled(spill, words) => {
+                let spill = head.take(spill, words);
+                drop(head);
+                into.clear();
+                into.resize(spill.len(), 0);
+                self.read_spill(&spill, into)
+            }
+        }
+    }
+
+    /// Copies the first message out, and leaves it there.
+    pub(super) fn peek(&self, into: &mut Vec<u8>) -> Result<(), GetError> {
+        let mut head = self.at_head(Deadline::PASSED)?;
+        into.clear();
+        match head.first()? {
+            First::Here(record) => {
+                into.resize(record.len, 0);
+                head.read(into)?;
+                Ok(())
+            }
+            First::Spilled(spill, _) => {
+                // Who is attached keeps it, whoever takes it meanwhile.
+                drop(head);
+                into.resize(spill.len(), 0);
+                self.read_spill(&spill, into)
+            }
+        }
+    }
+
+    /// Takes the first message out into a buffer that may be too short; then it stays.
+    pub(super) fn get_into(&self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
+        let mut head = self.at_head(deadline)?;
+        let first = head.first()?;
+        let (needed, len) = (first.len(), into.len());
+        let into = into.get_mut(..needed).ok_or(GetError::BufferTooShort { needed, len })?;
+        match first {
+            First::Here(record) => {
+                head.read(into)?;
+                head.commit(record.words, 1);
+            }
+            First::Spilled(spill, words) => {
+                let spill = head.take(spill, words);
+                drop(head);
+                self.read_spill(&spill, into)?;
+            }
+        }
+        Ok(needed)
+    }
+
+    /// Throws away all that is there; how many messages that were.
+    pub(super) fn discard(&self) -> Result<usize, QueueFault> {
+        let mut head = match AtHead::lock(self, Deadline::NEVER, false) {
+            Ok(head) => head,
+            Err(Blocked::TimedOut) => return Ok(0),
+            Err(Blocked::Fault(fault)) => return Err(fault),
+        };
+        head.look()?;
+        let there = head.there;
+        let spills = head.spills();
+        head.commit(there.words, there.items);
+        drop(head);
+        crash_point("queue.shutdown.discarded");
+        spills.into_iter().for_each(|mut spill| spill.go());
+        Ok(there.items as usize)
+    }
+
+    /// Holds the head, with a message there, before `deadline`.
+    #[inline]
+    pub(super) fn at_head(&self, deadline: Deadline) -> Result<AtHead<'_>, GetError> {
+        let mut waiter = Waiter::new(&self.words.items, deadline);
+        loop {
+            let mut head = AtHead::lock(self, deadline, waiter.has_slept())?;
+            if head.has_message()? {
+                return Ok(head);
+            }
+            drop(head);
+            waiter.wait(self.segment(), || !self.is_empty() || self.is_closed())?;
+        }
+    }
+}
+
+impl First {
+    /// How long the message is.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Here(record) => record.len,
+            Self::Spilled(spill, _) => spill.len(),
+        }
+    }
+}
+
+impl<'q> AtHead<'q> {
+    #[inline]
+    fn lock(core: &'q Core, deadline: Deadline, slept: bool) -> Result<Self, Blocked> {
+        let hold = core.lock(End::Head, deadline)?;
+        // Relaxed: only holders of the lock write these two.
+        let head = Mark::from_bits(core.words.head.load(Ordering::Relaxed));
+        let there = Mark::from_bits(core.words.tail_seen.load(Ordering::Relaxed)).since(head);
+        Ok(Self { core, hold, head, there, slept, committed: false, not_send: PhantomData })
+    }
+
+    /// Whether there is a message; [`GetError::Closed`] if there never will be.
+    #[inline]
+    fn has_message(&mut self) -> Result<bool, GetError> {
+        if self.there.words == 0 || self.there.words > self.core.ring.words() {
+            // Before the tail: what was put before the queue was closed is seen by whoever sees it closed.
+            let closed = self.core.is_closed();
+            self.look()?;
+            if self.there.words == 0 {
+                return if closed { Err(GetError::Closed) } else { Ok(false) };
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks how much producers have put.
+    pub(super) fn look(&mut self) -> Result<(), QueueFault> {
+        let shared = &*self.core.words;
+        // SYNC: queue.put.
+        let tail = shared.tail.load(Ordering::Acquire);
+        shared.tail_seen.store(tail, Ordering::Relaxed);
+        self.there = Mark::from_bits(tail).since(self.head);
+        if self.there.words > self.core.ring.words() {
+            return Err(self.core.corrupt("more in the ring than it can hold"));
+        }
+        Ok(())
+    }
+
+    /// The record that comes `skipped` behind the head.
+    #[inline]
+    pub(super) fn record(&self, skipped: Mark) -> Result<Head, QueueFault> {
+        let available = self.there.words.wrapping_sub(skipped.words);
+        self.core
+            .ring
+            .head(&self.core.words, self.head.plus(skipped), available)
+            .filter(|record| !record.continues)
+            .ok_or_else(|| self.core.corrupt("a message longer than what is in the ring"))
+    }
+
+    /// The first message. If it was spilled and its file is gone, its record is taken out: it is lost.
+    #[inline]
+    pub(super) fn first(&mut self) -> Result<First, GetError> {
+        let record = self.record(Mark::default())?;
+        if record.spilled { self.first_spilled(record) } else { Ok(First::Here(record)) }
+    }
+
+    /// Copies the payload of the record at the head out, as long as `into` is.
+    #[inline]
+    fn read(&self, into: &mut [u8]) -> Result<(), QueueFault> {
+        self.read_at(8, into)
+    }
+
+    /// Copies out what comes `offset` bytes behind the head.
+    #[inline]
+    pub(super) fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), QueueFault> {
+        let read = self.core.ring.read_at(&self.core.words, self.head, offset, into);
+        if read { Ok(()) } else { Err(self.core.too_small()) }
+    }
+
+    /// Takes so many words and records out.
+    #[inline]
+    pub(super) fn commit(&mut self, words: u32, items: u32) {
+        crash_point("queue.get.copied");
+        // SYNC: queue.get.
+        let head = self.head.plus(Mark { words, items });
+        self.core.words.head.store(head.to_bits(), Ordering::Release);
+        crash_point("queue.get.committed");
+        self.committed = true;
+    }
+}
+
+impl Drop for AtHead<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let shared = &*self.core.words;
+        shared.get_lock.release(self.hold, true);
+        crash_point("queue.get.released");
+        // SYNC: eventcount.dekker. The release was a read-modify-write.
+        fence_after_rmw();
+        if self.committed {
+            shared.space.notify_one();
+        }
+        if self.slept && !self.core.is_empty() {
+            // There is something for the next sleeper too, and its wake was held back for us.
+            shared.items.notify_one();
+        }
+    }
+}

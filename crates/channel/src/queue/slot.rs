@@ -1,0 +1,401 @@
+//! Messages written and read where they lie, without a copy in between.
+//!
+//! A slot holds its end of the queue: while one process writes into a slot, nobody else puts; while it reads, nobody else
+//! gets. So a slot is for those who have the bytes at hand. If its process dies, the end is free again, and the slot never
+//! happened; in a forked child the copy of a slot is inert.
+#![expect(unsafe_code, reason = "a slot's bytes as slices, for those who can vouch for the other processes")]
+
+use super::Queue;
+use super::core::{Core, End};
+use super::error::{GetError, PutError, QueueFault};
+use super::head::{AtHead, First};
+use super::tail::AtTail;
+use crate::ring::{Head, Mark, record_words};
+use procession_shm::Spill;
+use procession_sys::Deadline;
+use procession_sys::atomic::AtomicU8;
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+thread_local! {
+    /// The ends that this thread holds by slots: it would wait for itself.
+    static HELD: RefCell<Vec<(u64, End)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether this thread holds that end of the queue by a slot.
+pub(super) fn is_held(core: &Core, end: End) -> bool {
+    HELD.try_with(|held| held.borrow().contains(&(key(core), end))).unwrap_or(false)
+}
+
+fn key(core: &Core) -> u64 {
+    core.segment().header().instance.low()
+}
+
+/// Notes that this thread holds an end; dropping it takes that back.
+struct Held(u64, End);
+
+impl Held {
+    fn note(core: &Core, end: End) -> Self {
+        HELD.with_borrow_mut(|held| held.push((key(core), end)));
+        Self(key(core), end)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let forget = |held: &RefCell<Vec<_>>| held.borrow_mut().retain(|noted| *noted != (self.0, self.1));
+        // While the thread ends there is nothing left to forget.
+        let _: Result<(), _> = HELD.try_with(forget);
+    }
+}
+
+impl<T> Queue<T> {
+    /// A slot at the end of the queue for a message of at most `len` bytes, waiting for room. What is written into it is
+    /// in the queue after [`commit`](WriteSlot::commit), and never was if it is dropped before, or its process dies.
+    ///
+    /// Until then nobody else can put, nor close the queue.
+    ///
+    /// ```
+    /// use procession_channel::Queue;
+    /// use std::io::Write;
+    ///
+    /// # let namespace = procession_shm::Namespace::private();
+    /// let log: Queue<()> = Queue::options().namespace(&namespace).anonymous()?;
+    /// let mut slot = log.reserve(100)?;
+    /// write!(slot, "{} + {} = {}", 1, 2, 1 + 2)?;
+    /// slot.commit()?;
+    /// assert_eq!(log.get_bytes()?, b"1 + 2 = 3");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`PutError::Closed`], [`PutError::Spill`], [`PutError::Fault`].
+    pub fn reserve(&self, len: usize) -> Result<WriteSlot<'_>, PutError> {
+        WriteSlot::new(&self.body, len, Deadline::NEVER)
+    }
+
+    /// A slot at the end of the queue, if there is room now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`]; otherwise as [`reserve`](Self::reserve).
+    pub fn try_reserve(&self, len: usize) -> Result<WriteSlot<'_>, PutError> {
+        WriteSlot::new(&self.body, len, Deadline::PASSED).map_err(PutError::at_once)
+    }
+
+    /// A slot at the end of the queue, waiting for room at most `timeout`.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`]; otherwise as [`reserve`](Self::reserve).
+    pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<WriteSlot<'_>, PutError> {
+        WriteSlot::new(&self.body, len, Deadline::after(timeout))
+    }
+
+    /// The first message where it lies, waiting for one. It is taken out by [`commit`](ReadSlot::commit), and stays if the
+    /// slot is dropped before, or its process dies.
+    ///
+    /// Until then nobody else can get.
+    ///
+    /// ```
+    /// use procession_channel::Queue;
+    /// use std::io::Read;
+    ///
+    /// # let namespace = procession_shm::Namespace::private();
+    /// let texts: Queue<()> = Queue::options().namespace(&namespace).anonymous()?;
+    /// texts.put_bytes(b"to be read")?;
+    /// let mut slot = texts.read()?;
+    /// let mut text = String::new();
+    /// slot.read_to_string(&mut text)?;
+    /// slot.commit()?;
+    /// assert_eq!((text.as_str(), texts.is_empty()), ("to be read", true));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Spill`], [`GetError::Lost`],
+    /// [`GetError::Fault`].
+    pub fn read(&self) -> Result<ReadSlot<'_>, GetError> {
+        ReadSlot::new(&self.body, Deadline::NEVER)
+    }
+
+    /// The first message where it lies, if there is one now.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; otherwise as [`read`](Self::read).
+    pub fn try_read(&self) -> Result<ReadSlot<'_>, GetError> {
+        ReadSlot::new(&self.body, Deadline::PASSED).map_err(GetError::at_once)
+    }
+
+    /// The first message where it lies, waiting for one at most `timeout`.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`]; otherwise as [`read`](Self::read).
+    pub fn read_timeout(&self, timeout: Duration) -> Result<ReadSlot<'_>, GetError> {
+        ReadSlot::new(&self.body, Deadline::after(timeout))
+    }
+}
+
+/// Room for a message at the end of a queue: see [`Queue::reserve`].
+///
+/// It is written front to back, by [`io::Write`], and the message is what was written when it is committed. It stays with
+/// its thread.
+#[must_use = "what is not committed never was in the queue"]
+pub struct WriteSlot<'q> {
+    /// `None` once it was let go.
+    tail: Option<AtTail<'q>>,
+    /// Where the bytes are, if they do not fit into the ring.
+    spill: Option<Spill>,
+    written: usize,
+    capacity: usize,
+    _held: Held,
+}
+
+impl<'q> WriteSlot<'q> {
+    fn new(core: &'q Core, capacity: usize, deadline: Deadline) -> Result<Self, PutError> {
+        let (words, spilled) = match core.words_for(capacity) {
+            Some(words) => (words, false),
+            None => (core.spill_words(), true),
+        };
+        let tail = core.at_tail(words, deadline)?;
+        let spill = if spilled { Some(core.spill(capacity)?) } else { None };
+        Ok(Self { tail: Some(tail), spill, written: 0, capacity, _held: Held::note(core, End::Tail) })
+    }
+
+    /// How many bytes were written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.written
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.written == 0
+    }
+
+    /// How many bytes can be written in all.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Puts what was written. It does not wait.
+    ///
+    /// # Errors
+    /// [`PutError::Fault`]: [`QueueFault::Inherited`] in a forked child.
+    pub fn commit(mut self) -> Result<(), PutError> {
+        let mut tail = self.ours()?;
+        match self.spill.take() {
+            Some(mut spill) => {
+                spill.truncate(self.written);
+                tail.commit_spill(spill)
+            }
+            None => {
+                let core = tail.core;
+                if !core.ring.write_head(&core.words, tail.tail, Head::word(self.written)) {
+                    return Err(core.too_small().into());
+                }
+                let words = record_words(self.written).unwrap_or(u32::MAX);
+                tail.commit(Mark { words, items: 1 });
+                Ok(())
+            }
+        }
+    }
+
+    /// The bytes that can still be written, as one or two slices. What is in them is arbitrary. Say with
+    /// [`advance`](Self::advance) how many were written.
+    ///
+    /// # Safety
+    /// No process but this one may touch these bytes while the slices live. Those that use this library do not, as long
+    /// as the slot is held by the process that reserved it, and not by a forked child.
+    pub unsafe fn as_mut_slices(&mut self) -> [&mut [u8]; 2] {
+        let left = self.capacity - self.written;
+        let stretches = match (&self.spill, &self.tail) {
+            (Some(spill), _) => [spill.bytes(self.capacity).and_then(|all| all.get(self.written..)), None],
+            (None, Some(tail)) => stretches(tail.core, tail.tail, 8 + self.written, left),
+            (None, None) => [None; 2],
+        };
+        stretches.map(|bytes| {
+            let bytes = bytes.unwrap_or_default();
+            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the caller's
+            // promise nobody else touches it, the two do not overlap, and atomics may be written through their pointer.
+            unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr().cast_mut().cast(), bytes.len()) }
+        })
+    }
+
+    /// Counts `count` bytes as written, which were written into [`as_mut_slices`](Self::as_mut_slices).
+    ///
+    /// # Panics
+    /// When there were not so many left.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.capacity - self.written, "{count} bytes are more than the slot has left");
+        self.written += count;
+    }
+
+    /// What holds the queue's end, if that is this process.
+    fn ours(&mut self) -> Result<AtTail<'q>, QueueFault> {
+        match self.tail.take() {
+            Some(tail) if tail.core.is_ours(tail.hold) => Ok(tail),
+            Some(tail) => {
+                let queue = tail.core.segment().display_name();
+                // The parent holds the lock.
+                std::mem::forget(tail);
+                Err(QueueFault::Inherited { queue })
+            }
+            None => Err(QueueFault::Inherited { queue: String::new() }),
+        }
+    }
+}
+
+impl io::Write for WriteSlot<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tail) = &self.tail else { return Ok(0) };
+        if !tail.core.is_ours(tail.hold) {
+            let queue = tail.core.segment().display_name();
+            return Err(io::Error::other(QueueFault::Inherited { queue }));
+        }
+        let count = bytes.len().min(self.capacity - self.written);
+        let bytes = &bytes[..count];
+        let is_written = match &self.spill {
+            Some(spill) => spill.copy_in(self.written, bytes),
+            None => tail.core.ring.write_at(&tail.core.words, tail.tail, 8 + self.written, bytes),
+        };
+        if !is_written {
+            return Err(io::Error::other(tail.core.too_small()));
+        }
+        self.written += count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for WriteSlot<'_> {
+    fn drop(&mut self) {
+        drop(self.ours());
+    }
+}
+
+impl fmt::Debug for WriteSlot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteSlot").field("written", &self.written).field("capacity", &self.capacity).finish()
+    }
+}
+
+/// The first message of a queue, where it lies: see [`Queue::read`].
+///
+/// It is read front to back, by [`io::Read`]. It stays with its thread.
+#[must_use = "what is not committed stays in the queue"]
+pub struct ReadSlot<'q> {
+    /// `None` once it was let go.
+    head: Option<AtHead<'q>>,
+    first: First,
+    read: usize,
+    _held: Held,
+}
+
+impl<'q> ReadSlot<'q> {
+    fn new(core: &'q Core, deadline: Deadline) -> Result<Self, GetError> {
+        let mut head = core.at_head(deadline)?;
+        let first = head.first()?;
+        Ok(Self { head: Some(head), first, read: 0, _held: Held::note(core, End::Head) })
+    }
+
+    /// How long the message is, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the message out. It does not wait.
+    ///
+    /// # Errors
+    /// [`GetError::Fault`]: [`QueueFault::Inherited`] in a forked child.
+    pub fn commit(mut self) -> Result<(), GetError> {
+        let mut head = self.ours()?;
+        match &mut self.first {
+            First::Here(record) => head.commit(record.words, 1),
+            First::Spilled(spill, words) => {
+                head.commit(*words, 1);
+                spill.go();
+            }
+        }
+        Ok(())
+    }
+
+    /// All bytes of the message, as one or two slices.
+    ///
+    /// # Safety
+    /// No process may write these bytes while the slices live. Those that use this library do not, as long as the slot is
+    /// held by the process that read it, and not by a forked child.
+    pub unsafe fn as_slices(&self) -> [&[u8]; 2] {
+        let stretches = match (&self.first, &self.head) {
+            (First::Spilled(spill, _), _) => [spill.bytes(spill.len()), None],
+            (First::Here(record), Some(head)) => stretches(head.core, head.head, 8, record.len),
+            (First::Here(_), None) => [None; 2],
+        };
+        stretches.map(|bytes| {
+            let bytes = bytes.unwrap_or_default();
+            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the caller's
+            // promise nobody writes it.
+            unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+        })
+    }
+
+    /// What holds the queue's end, if that is this process.
+    fn ours(&mut self) -> Result<AtHead<'q>, QueueFault> {
+        match self.head.take() {
+            Some(head) if head.core.is_ours(head.hold) => Ok(head),
+            Some(head) => {
+                let queue = head.core.segment().display_name();
+                // The parent holds the lock.
+                std::mem::forget(head);
+                Err(QueueFault::Inherited { queue })
+            }
+            None => Err(QueueFault::Inherited { queue: String::new() }),
+        }
+    }
+}
+
+impl io::Read for ReadSlot<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(head) = &self.head else { return Ok(0) };
+        let count = into.len().min(self.first.len() - self.read);
+        let into = &mut into[..count];
+        let is_read = match &self.first {
+            First::Here(_) => head.read_at(8 + self.read, into).is_ok(),
+            First::Spilled(spill, _) => spill.copy_out(self.read, into),
+        };
+        if !is_read {
+            return Err(io::Error::other(head.core.too_small()));
+        }
+        self.read += count;
+        Ok(count)
+    }
+}
+
+impl Drop for ReadSlot<'_> {
+    fn drop(&mut self) {
+        drop(self.ours());
+    }
+}
+
+impl fmt::Debug for ReadSlot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadSlot").field("len", &self.len()).field("read", &self.read).finish()
+    }
+}
+
+/// The one or two stretches of the ring that `len` bytes take which come `offset` bytes behind `at`.
+fn stretches(core: &Core, at: Mark, offset: usize, len: usize) -> [Option<&[AtomicU8]>; 2] {
+    core.ring.stretches(at, offset, len).map(|(place, len)| core.words.slice(place, len))
+}

@@ -1,0 +1,121 @@
+//! Messages that are larger than the ring: each lies in a [`Spill`], a segment of its own, and its record in the ring
+//! refers to it.
+//!
+//! The record takes a quarter of the ring, most of it unused: so a queue holds four such messages at the most, and whoever
+//! puts them faster than they are got waits, as with smaller ones.
+//!
+//! # If a process dies
+//! | killed | left behind |
+//! |---|---|
+//! | putting, before the store of `tail` | a spill that is in no queue: garbage |
+//! | after the store of `tail` | the message |
+//! | getting, before the store of `head` | the message |
+//! | after the store of `head` | the message went with its consumer; its spill is garbage |
+
+use super::QueueBody;
+use super::core::Core;
+use super::error::{GetError, PutError};
+use super::head::{AtHead, First};
+use super::tail::AtTail;
+use crate::ring::{Head, Mark, record_words};
+use procession_shm::{Marks, OpenError, Reference, Spill};
+use procession_sys::{Deadline, crash_point};
+use std::mem::offset_of;
+
+/// A spilled message's record takes the ring divided by this.
+const PARTS: u32 = 4;
+
+const MARKS: Marks =
+    Marks { head: offset_of!(QueueBody, head) as u32, tail: offset_of!(QueueBody, tail) as u32 };
+
+impl Core {
+    /// Puts a message that is larger than the ring.
+    #[cold]
+    pub(super) fn put_spilled(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
+        // Those who wait for room have made no files yet.
+        drop(self.at_tail(self.spill_words(), deadline)?);
+        let spill = self.spill(payload.len())?;
+        if !spill.copy_in(0, payload) {
+            return Err(self.too_small().into());
+        }
+        crash_point("queue.spill.made");
+        self.at_tail(self.spill_words(), deadline)?.commit_spill(spill)
+    }
+
+    /// How many words the record of a spilled message takes.
+    pub(super) fn spill_words(&self) -> u32 {
+        record_words(Reference::LEN).unwrap_or(0).max(self.ring.words() / PARTS)
+    }
+
+    /// A segment for a message of so many bytes.
+    pub(super) fn spill(&self, len: usize) -> Result<Spill, PutError> {
+        Spill::create(self.segment(), MARKS, len).map_err(|source| PutError::Spill { len, source })
+    }
+
+    /// Copies a message out of its spill.
+    pub(super) fn read_spill(&self, spill: &Spill, into: &mut [u8]) -> Result<(), GetError> {
+        if spill.copy_out(0, into) { Ok(()) } else { Err(self.too_small().into()) }
+    }
+}
+
+impl AtTail<'_> {
+    /// Puts the reference to a message that was written.
+    pub(super) fn commit_spill(mut self, mut spill: Spill) -> Result<(), PutError> {
+        let words = self.core.spill_words();
+        spill.place(self.tail.words);
+        let reference = spill.reference().to_bytes();
+        if !self.core.ring.write_spilled(&self.core.words, self.tail, &reference, words) {
+            return Err(self.core.too_small().into());
+        }
+        self.commit(Mark { words, items: 1 });
+        spill.stay();
+        Ok(())
+    }
+}
+
+impl AtHead<'_> {
+    /// Opens the first message, which was spilled. If somebody has removed its file, its record is taken out.
+    #[cold]
+    pub(super) fn first_spilled(&mut self, record: Head) -> Result<First, GetError> {
+        match self.open_spill(Mark::default()) {
+            Ok(spill) => Ok(First::Spilled(spill, record.words)),
+            Err(OpenError::Gone { object }) => {
+                self.commit(record.words, 1);
+                Err(GetError::Lost { file: object })
+            }
+            Err(source) => Err(GetError::Spill { source }),
+        }
+    }
+
+    /// Opens the spill of the record that comes `skipped` behind the head.
+    pub(super) fn open_spill(&self, skipped: Mark) -> Result<Spill, OpenError> {
+        let corrupt = |_| self.core.segment().corrupt("the ring reaches past the segment");
+        let mut reference = [0; Reference::LEN];
+        self.read_at(8 * (1 + skipped.words as usize), &mut reference).map_err(corrupt)?;
+        let spill = Spill::open(self.core.segment(), Reference::from_bytes(reference))?;
+        crash_point("queue.spill.opened");
+        Ok(spill)
+    }
+
+    /// Takes the first message out, which was spilled: the spill goes when it is dropped.
+    pub(super) fn take(&mut self, mut spill: Spill, words: u32) -> Spill {
+        self.commit(words, 1);
+        spill.go();
+        spill
+    }
+
+    /// All spills that can be opened.
+    pub(super) fn spills(&self) -> Vec<Spill> {
+        let mut found = Vec::new();
+        let mut skipped = Mark::default();
+        while skipped.words < self.there.words
+            && let Ok(record) = self.record(skipped)
+        {
+            if record.spilled {
+                found.extend(self.open_spill(skipped).ok());
+            }
+            skipped = skipped.after_record(record.words);
+        }
+        found
+    }
+}

@@ -1,0 +1,147 @@
+//! The end at which producers put: held by one at a time, who writes beyond `tail` and then moves it.
+
+use super::core::{Core, End};
+use super::error::{PutError, QueueFault};
+use super::waiter::Waiter;
+use crate::ring::{Mark, record_words};
+use procession_sync::Hold;
+use procession_sys::atomic::Ordering;
+use procession_sys::cpu::fence_after_rmw;
+use procession_sys::{Deadline, crash_point};
+use std::marker::PhantomData;
+
+/// The tail, held; dropping it lets go, and wakes who waits for what was put.
+pub(super) struct AtTail<'q> {
+    pub(super) core: &'q Core,
+    pub(super) hold: Hold,
+    pub(super) tail: Mark,
+    /// How much of the ring is used, at most.
+    used: Mark,
+    slept: bool,
+    committed: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Core {
+    /// Puts one record.
+    #[inline]
+    pub(super) fn put(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
+        match self.words_for(payload.len()) {
+            Some(words) => {
+                let mut tail = self.at_tail(words, deadline)?;
+                tail.write(payload)?;
+                tail.commit(Mark { words, items: 1 });
+                Ok(())
+            }
+            None => self.put_spilled(payload, deadline),
+        }
+    }
+
+    /// How many words a record with so much payload takes; `None` if it must be spilled.
+    #[inline]
+    pub(super) fn words_for(&self, payload: usize) -> Option<u32> {
+        record_words(payload).filter(|&words| words <= self.ring.words())
+    }
+
+    /// Holds the tail, with room for a record of `words` words, before `deadline`.
+    #[inline]
+    pub(super) fn at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
+        let mut waiter = Waiter::new(&self.words.space, deadline);
+        loop {
+            let hold = self.lock(End::Tail, deadline)?;
+            let mut tail = AtTail {
+                core: self,
+                hold,
+                tail: Mark::default(),
+                used: Mark::default(),
+                slept: waiter.has_slept(),
+                committed: false,
+                not_send: PhantomData,
+            };
+            if tail.has_room(words)? {
+                return Ok(tail);
+            }
+            drop(tail);
+            waiter.wait(self.segment(), || self.has_room(words) || self.is_closed())?;
+        }
+    }
+}
+
+impl AtTail<'_> {
+    #[inline]
+    fn has_room(&mut self, words: u32) -> Result<bool, PutError> {
+        let shared = &*self.core.words;
+        if shared.closed.load(Ordering::Relaxed) != 0 {
+            return Err(PutError::Closed);
+        }
+        // Relaxed: only holders of the lock write these two.
+        self.tail = Mark::from_bits(shared.tail.load(Ordering::Relaxed));
+        self.used = self.tail.since(Mark::from_bits(shared.head_seen.load(Ordering::Relaxed)));
+        if !self.core.fits(self.used, words) {
+            self.look()?;
+        }
+        Ok(self.core.fits(self.used, words))
+    }
+
+    /// Looks how much consumers have taken.
+    pub(super) fn look(&mut self) -> Result<(), QueueFault> {
+        let shared = &*self.core.words;
+        // SYNC: queue.get.
+        let head = shared.head.load(Ordering::Acquire);
+        shared.head_seen.store(head, Ordering::Relaxed);
+        self.used = self.tail.since(Mark::from_bits(head));
+        if self.used.words > self.core.ring.words() || self.used.items > self.used.words {
+            return Err(self.core.corrupt("more in the ring than it can hold"));
+        }
+        Ok(())
+    }
+
+    /// How many words and records there is room for.
+    pub(super) fn room(&self) -> Mark {
+        Mark {
+            words: self.core.ring.words().saturating_sub(self.used.words),
+            items: self.core.capacity.saturating_sub(self.used.items),
+        }
+    }
+
+    /// Writes a record beyond the tail.
+    #[inline]
+    pub(super) fn write(&mut self, payload: &[u8]) -> Result<(), QueueFault> {
+        let written = self.core.ring.write(&self.core.words, self.tail, payload, false);
+        if written { Ok(()) } else { Err(self.core.too_small()) }
+    }
+
+    /// Writes whole records beyond the tail.
+    pub(super) fn write_records(&mut self, records: &[u8]) -> Result<(), QueueFault> {
+        let written = self.core.ring.write_at(&self.core.words, self.tail, 0, records);
+        if written { Ok(()) } else { Err(self.core.too_small()) }
+    }
+
+    /// Puts what was written: so many words and records.
+    #[inline]
+    pub(super) fn commit(&mut self, written: Mark) {
+        crash_point("queue.put.written");
+        // SYNC: queue.put.
+        self.core.words.tail.store(self.tail.plus(written).to_bits(), Ordering::Release);
+        crash_point("queue.put.committed");
+        self.committed = true;
+    }
+}
+
+impl Drop for AtTail<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let shared = &*self.core.words;
+        shared.put_lock.release(self.hold, true);
+        crash_point("queue.put.released");
+        // SYNC: eventcount.dekker. The release was a read-modify-write.
+        fence_after_rmw();
+        if self.committed {
+            shared.items.notify_one();
+        }
+        if self.slept && !self.core.is_full() {
+            // There is room for the next sleeper too, and its wake was held back for us.
+            shared.space.notify_one();
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Spills: messages too large for the ring of their object, each in a segment of its own.
+//!
+//! In the ring lies a reference to the spill; in the spill's header stands to which object, its home, it belongs, and
+//! where in that object's body the two marks are between which references count.
+//!
+//! | the spill is | because | and goes |
+//! |---|---|---|
+//! | being made | its maker is attached, `place` is 0 | with its maker, or garbage if that dies |
+//! | in its home | `place` says at which word of the ring the reference lies, and that is between the marks | – |
+//! | taken | the home's `head` has passed its place | by whoever moved `head`, who is attached; garbage if that one dies |
+//! | lost | its home is removed, and nobody has that any more | garbage |
+//!
+//! Nobody is attached to what is in its home: it needs nobody alive. Garbage is what nobody is attached to and is not in
+//! its home ([`is_lost`]); that can never change again, so the verdict may be late, and never wrong.
+//!
+//! A home that is unlinked while it is in use keeps a name that nobody opens, so that it can be asked about its marks: see
+//! [`segment`](crate::segment).
+//!
+//! # If a process dies
+//! | killed | left behind |
+//! |---|---|
+//! | making it, before its name | nothing |
+//! | with its name, before the reference is committed | garbage |
+//! | after that | the message |
+//! | opening it | the message |
+//! | after `head` has passed it | garbage: the message went with its taker |
+
+use crate::error::{ObjectName, OpenError};
+use crate::header::{self, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape};
+use crate::namespace::{self, Namespace};
+use crate::object::Segment;
+use crate::segment::{self, Access, Attachment};
+use procession_sys::shm_file::{self, FileId};
+use procession_sys::{Mapping, crash_point, fork, random};
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// Where the bytes begin, behind `place`.
+const DATA_OFFSET: usize = HEADER_LEN + 64;
+/// In `place`: the spill has one.
+const PLACED: u64 = 1 << 63;
+
+/// Where in an object's body its two marks are: words whose low halves say at which word of the ring the references
+/// begin that count, and where they end.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    /// Where they begin.
+    pub head: u32,
+    /// Where they end.
+    pub tail: u32,
+}
+
+/// What lies in the ring instead of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    number: u64,
+    instance: InstanceId,
+    /// How long the message is.
+    pub len: u64,
+}
+
+impl Reference {
+    /// How many bytes it takes.
+    pub const LEN: usize = 32;
+
+    /// As it lies in the ring.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        let [low, high] = self.instance.to_words();
+        let mut bytes = [0; Self::LEN];
+        for (place, word) in bytes.chunks_exact_mut(8).zip([self.number, low, high, self.len]) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) made.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        let mut words = [0; 4];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = chunk.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        }
+        let [number, low, high, len] = words;
+        Self { number, instance: InstanceId::from_words([low, high]), len }
+    }
+}
+
+/// A message in a segment of its own, attached.
+///
+/// One that was made is removed when it is dropped, until [`stay`](Self::stay); one that was opened stays, until
+/// [`go`](Self::go).
+#[derive(Debug)]
+pub struct Spill {
+    mapping: Mapping,
+    reference: Reference,
+    removal: Removal,
+}
+
+/// After the mapping: removes the file, unless it stays.
+#[derive(Debug)]
+struct Removal {
+    namespace: Namespace,
+    name: String,
+    file: FileId,
+    goes: bool,
+    cookie: u64,
+}
+
+impl Spill {
+    /// Makes one of `len` bytes for a message of `home`.
+    ///
+    /// # Errors
+    /// [`OpenError::NoSpace`], and whatever else creating a file can meet.
+    pub fn create(home: &Segment, marks: Marks, len: usize) -> Result<Self, OpenError> {
+        let number = random::nonzero_u64();
+        let name = namespace::spill_name(home.header().instance, number);
+        let object = ObjectName { namespace: home.namespace(), name: &name };
+        let [low, high] = home.header().instance.to_words();
+        let marks = u64::from(marks.head) | u64::from(marks.tail) << 32;
+        let parameter = |value| Parameter { value, ..Parameter::default() };
+        let shape = Shape {
+            kind: Kind::SPILL,
+            body_len: (DATA_OFFSET - HEADER_LEN) as u64 + len as u64,
+            parameters: [low, high, marks, 0].map(parameter),
+            element: Some(home.name().to_owned()),
+            codec: home.header().codec,
+        };
+        let access = Access::new(home.header().mode, false);
+        let registry = home.registration().instance();
+        let made = segment::create_file(&object, &shape, access, registry, |_| ())?;
+        Ok(Self::attached(made, number, len as u64, home, name, true))
+    }
+
+    /// Opens the one that a reference in the ring of `home` is to.
+    ///
+    /// # Errors
+    /// [`OpenError::Gone`] when somebody removed it, `Corrupt` when it is another than it should be, and whatever else
+    /// opening a file can meet.
+    pub fn open(home: &Segment, reference: Reference) -> Result<Self, OpenError> {
+        let name = namespace::spill_name(home.header().instance, reference.number);
+        let object = ObjectName { namespace: home.namespace(), name: &name };
+        let gone = || OpenError::Gone { object: object.to_string() };
+        let shape = Shape {
+            kind: Kind::SPILL,
+            body_len: 0,
+            parameters: [Parameter::default(); 4],
+            element: None,
+            codec: home.header().codec,
+        };
+        let found = match segment::open_file(&object, &shape, Access::new(0o777, false)) {
+            Err(OpenError::NotFound { .. }) => return Err(gone()),
+            found => found?,
+        };
+        let room = found.header.size.saturating_sub(DATA_OFFSET as u64);
+        if found.header.instance != reference.instance {
+            return Err(gone());
+        }
+        if room < reference.len || home_of(&found.header) != home.header().instance {
+            return Err(OpenError::Corrupt { object: object.to_string(), what: "another message's bytes" });
+        }
+        Ok(Self::attached(found, reference.number, reference.len, home, name, false))
+    }
+
+    fn attached(
+        attachment: Attachment,
+        number: u64,
+        len: u64,
+        home: &Segment,
+        name: String,
+        goes: bool,
+    ) -> Self {
+        let Attachment { file, mapping, header } = attachment;
+        let reference = Reference { number, instance: header.instance, len };
+        let namespace = home.namespace().clone();
+        let removal = Removal { namespace, name, file: file.id, goes, cookie: fork::cookie() };
+        Self { mapping, reference, removal }
+    }
+
+    /// What is to lie in the ring.
+    #[must_use]
+    pub fn reference(&self) -> Reference {
+        self.reference
+    }
+
+    /// How long the message is.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.reference.len).unwrap_or(usize::MAX)
+    }
+
+    /// Whether the message is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reference.len == 0
+    }
+
+    /// Makes the message shorter.
+    pub fn truncate(&mut self, len: usize) {
+        self.reference.len = self.reference.len.min(len as u64);
+    }
+
+    /// Says at which word of the home's ring the reference is about to lie. From then on it is in its home if the marks
+    /// say so.
+    pub fn place(&self, word: u32) {
+        if let Some(place) = place(&self.mapping) {
+            // Before the home's mark moves past it, which publishes this.
+            place.store(PLACED | u64::from(word), Ordering::Release);
+        }
+        crash_point("spill.placed");
+    }
+
+    /// Lets it stay when it is dropped: the reference is committed.
+    pub fn stay(&mut self) {
+        self.removal.goes = false;
+    }
+
+    /// Lets it go when it is dropped: the reference was taken.
+    pub fn go(&mut self) {
+        self.removal.goes = true;
+    }
+
+    /// Copies bytes into the message, `offset` bytes from its beginning; `false` if they would reach past its end.
+    #[must_use]
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+        self.mapping.copy_in(DATA_OFFSET.saturating_add(offset), from)
+    }
+
+    /// Copies bytes out of the message, `offset` bytes from its beginning; `false` if they would reach past its end.
+    #[must_use]
+    pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
+        self.mapping.copy_out(DATA_OFFSET.saturating_add(offset), to)
+    }
+
+    /// The first `len` bytes of it, or `None` if there are not so many.
+    #[must_use]
+    pub fn bytes(&self, len: usize) -> Option<&[AtomicU8]> {
+        self.mapping.slice(DATA_OFFSET, len)
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // A forked child only inherited it.
+        if self.goes && self.cookie == fork::cookie() {
+            // Others may look at it still. Failure leaves it to the next process that looks.
+            let _: bool =
+                segment::remove_name(&self.namespace.file_name(&self.name), self.file, &self.namespace);
+        }
+    }
+}
+
+/// Which object a spill belongs to.
+fn home_of(header: &Header) -> InstanceId {
+    InstanceId::from_words([header.parameters[0], header.parameters[1]])
+}
+
+/// Whether a spill of this header belongs to an object called `name` of that header.
+pub(crate) fn is_home(spill: &Header, name: &str, home: &Header) -> bool {
+    home_of(spill) == home.instance && (spill.element == name || namespace::is_unlinked(name))
+}
+
+fn place(mapping: &Mapping) -> Option<&AtomicU64> {
+    mapping.at(HEADER_LEN)
+}
+
+/// Whether a spill that nobody is attached to is in no object any more: its file is open, and this is its header.
+pub(crate) fn is_lost(namespace: &Namespace, spill: &Header, file: &std::fs::File) -> bool {
+    let mut place = [0; 8];
+    if file.read_exact_at(&mut place, HEADER_LEN as u64).is_err() {
+        return false;
+    }
+    // Its maker is gone: this is what it said last, if it said anything.
+    let place = u64::from_le_bytes(place);
+    let home = home_of(spill);
+    for name in [spill.element.clone(), namespace::unlinked_name(home)] {
+        match marks_of(namespace, &name, home, spill.parameters[2]) {
+            Home::Elsewhere => {}
+            Home::Unknown => return false,
+            Home::Here { head, tail } => {
+                let at = (place as u32).wrapping_sub(head);
+                return place & PLACED == 0 || at >= tail.wrapping_sub(head);
+            }
+        }
+    }
+    true
+}
+
+enum Home {
+    /// Not under this name.
+    Elsewhere,
+    /// It cannot be looked at.
+    Unknown,
+    /// Here, and this is what its marks say.
+    Here { head: u32, tail: u32 },
+}
+
+fn marks_of(namespace: &Namespace, name: &str, home: InstanceId, marks: u64) -> Home {
+    let handle = match shm_file::open(&namespace.file_name(name)) {
+        Ok(handle) => handle,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Home::Elsewhere,
+        Err(_) => return Home::Unknown,
+    };
+    let object = ObjectName { namespace, name };
+    let Ok(size) = handle.metadata().map(|meta| meta.len()) else { return Home::Unknown };
+    let page = segment::read_page(&handle, size, &object);
+    match page.and_then(|page| header::parse(&page, size, &object)) {
+        Err(OpenError::Os { .. }) => return Home::Unknown,
+        // Replaced by what is no object at all, or by another one.
+        Err(_) => return Home::Elsewhere,
+        Ok(found) if found.instance != home => return Home::Elsewhere,
+        Ok(_) => {}
+    }
+    let len = usize::try_from(size).unwrap_or(usize::MAX);
+    let Ok(mapping) = Mapping::of_file(&handle, len) else { return Home::Unknown };
+    let mark = |offset: u32| {
+        mapping.at::<AtomicU64>(HEADER_LEN + offset as usize).map(|mark| mark.load(Ordering::Acquire) as u32)
+    };
+    // The head first: a tail that is older than the head would make the stretch between them too long.
+    match (mark(marks as u32), mark((marks >> 32) as u32)) {
+        (Some(head), Some(tail)) => Home::Here { head, tail },
+        _ => Home::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reference;
+    use crate::header::InstanceId;
+
+    #[test]
+    fn a_reference_comes_back_from_its_bytes() {
+        let reference =
+            Reference { number: 7, instance: InstanceId::from_words([1, u64::MAX]), len: 1 << 40 };
+        assert_eq!(Reference::from_bytes(reference.to_bytes()), reference);
+    }
+}
