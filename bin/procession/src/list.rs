@@ -109,6 +109,8 @@ fn note(entry: &Entry) -> String {
     match &entry.header {
         Err(error) => output::printable(error),
         Ok(_) if entry.is_garbage() => "left by the dead: `procession gc` removes it".to_owned(),
+        Ok(_) if entry.is_unlinked() => "unlinked, and still in use".to_owned(),
+        Ok(header) if entry.is_spill() => format!("a message of {}", output::printable(&header.element)),
         Ok(header) if header.ephemeral => "ephemeral".to_owned(),
         Ok(_) => String::new(),
     }

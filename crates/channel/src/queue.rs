@@ -12,7 +12,11 @@
 //! | `items`, `space` | anybody | eventcounts: consumers sleep on the first, producers on the second |
 //!
 //! Nobody sleeps holding a lock: who finds the ring empty or full lets go, sleeps on the eventcount, and begins
-//! again. Serialization runs before the put lock is taken, and deserialization after the get lock is released.
+//! again. Serialization runs before the put lock is taken, and deserialization after the get lock is released. Only a
+//! [slot](slot) keeps an end for as long as its user likes, who said so.
+//!
+//! A commit may be of many messages ([`batch`]). A message that is larger than the ring lies elsewhere, and the ring has a
+//! reference to it ([`spill`]). The two ends are in [`tail`] and [`head`], what they have in common in [`core`](self::core).
 //!
 //! # Orderings
 //! Edge `queue.put`: the Release store of `tail` meets the Acquire load in a consumer, so that the record is there.
@@ -29,6 +33,7 @@
 //! | after the store of `head` | the message went with its consumer (at most once) | – |
 //! | before its wake | a sleeper that missed something | the end of the sleeper's slice |
 //! | closing, after the store of `closed` | sleepers who were not told | the ends of their slices |
+//! | shutting down at once, before the store of `head` | a closed queue, all messages still in it | whoever gets them, or shuts down again |
 //!
 //! The locks are taken over from the dead without a word: at every instant the ring is whole.
 
@@ -92,9 +97,18 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 
 /// A queue between processes: what was put is got once, in the order it was put, by whoever comes first.
 ///
-/// It holds any serde type, and is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages.
+/// It holds any serde type, and is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A message
+/// that is larger than that gets a file of its own; there are four such messages in the queue at the most.
 /// Handles are cheap to clone, may be used by any number of threads, and can be sent to other processes. A named queue
 /// keeps its messages until they are got or the queue is unlinked, also when every process has ended.
+///
+/// | | one message | many | bytes | bytes where they lie |
+/// |---|---|---|---|---|
+/// | put | [`put`](Self::put) | [`put_many`](Self::put_many) | [`put_bytes`](Self::put_bytes) | [`reserve`](Self::reserve) |
+/// | get | [`get`](Self::get), [`iter`](Self::iter) | [`get_many`](Self::get_many), [`drain`](Self::drain) | [`get_bytes`](Self::get_bytes), [`get_bytes_into`](Self::get_bytes_into) | [`read`](Self::read) |
+///
+/// Each waits; beside it are one that begins with `try_` and one that ends with `_timeout`, whose time is for everything it
+/// does.
 ///
 /// A message is in the queue when `put` has returned, whatever happens to its producer then. A message is the
 /// consumer's when `get` has taken it out: if the consumer is killed after that, the message is lost with it (at most
@@ -166,7 +180,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts a message at the end, waiting for room. When it returns, the message survives every process.
     ///
     /// # Errors
-    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Fault`].
+    /// [`PutError::Closed`], [`PutError::Encode`], [`PutError::Spill`], [`PutError::Fault`].
     ///
     /// # Panics
     /// When `T`'s `Serialize` does; the queue is untouched.
@@ -193,7 +207,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Takes the first message out, waiting for one.
     ///
     /// # Errors
-    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Decode`], [`GetError::Fault`].
+    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Decode`], [`GetError::Spill`],
+    /// [`GetError::Lost`], [`GetError::Fault`].
     ///
     /// # Panics
     /// When `T`'s `Deserialize` does; the message is then gone.

@@ -32,8 +32,8 @@ pub mod patience;
 pub use kernel::{Deadline, crash_point};
 pub use liveness::{Myself, OpenError, OwnerId, Participant, Registration, Unknowable};
 pub use memory::{
-    HEADER_LEN, Handle, Header, InstanceId, Kind, Mapping, Object, Parameter, Placement, Segment, Shape,
-    Shared, Zeroed, Zeroed as ShmSafe, element_tag, owner_of_child,
+    HEADER_LEN, Handle, Header, InstanceId, Kind, Mapping, Marks, Object, Parameter, Placement, Reference,
+    Segment, Shape, Shared, Spill, Zeroed, Zeroed as ShmSafe, element_tag, owner_of_child,
 };
 
 /// As `procession_sys::futex`.

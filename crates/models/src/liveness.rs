@@ -51,6 +51,8 @@ pub enum OpenError {
     /// As there.
     #[error("{0}")]
     Corrupt(&'static str),
+    #[error("{object} is gone")]
+    Gone { object: String },
 }
 
 /// As `procession_shm::Myself`.

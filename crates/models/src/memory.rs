@@ -421,6 +421,85 @@ impl Handle {
     }
 }
 
+/// As there: where two words of a body are.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks {
+    pub head: u32,
+    pub tail: u32,
+}
+
+/// As there: to nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference;
+
+impl Reference {
+    /// As there.
+    pub const LEN: usize = 32;
+
+    /// Zero.
+    pub fn to_bytes(self) -> [u8; Self::LEN] {
+        [0; Self::LEN]
+    }
+
+    /// As there.
+    pub fn from_bytes(_: [u8; Self::LEN]) -> Self {
+        Self
+    }
+}
+
+/// As there, but there are none: nothing is larger than a ring in a model.
+#[derive(Debug)]
+pub enum Spill {}
+
+impl Spill {
+    /// Never.
+    pub fn create(_: &Segment, _: Marks, _: usize) -> Result<Self, OpenError> {
+        Err(OpenError::Corrupt("nothing is spilled"))
+    }
+
+    /// Never.
+    pub fn open(_: &Segment, _: Reference) -> Result<Self, OpenError> {
+        Err(OpenError::Corrupt("nothing is spilled"))
+    }
+
+    /// As there.
+    pub fn reference(&self) -> Reference {
+        match *self {}
+    }
+
+    /// As there.
+    pub fn len(&self) -> usize {
+        match *self {}
+    }
+
+    /// As there.
+    pub fn truncate(&mut self, _: usize) {}
+
+    /// As there.
+    pub fn place(&self, _: u32) {}
+
+    /// As there.
+    pub fn stay(&mut self) {}
+
+    /// As there.
+    pub fn go(&mut self) {}
+
+    /// As there.
+    pub fn copy_in(&self, _: usize, _: &[u8]) -> bool {
+        match *self {}
+    }
+
+    /// As there.
+    pub fn copy_out(&self, _: usize, _: &mut [u8]) -> bool {
+        match *self {}
+    }
+
+    /// As there.
+    pub fn bytes(&self, _: usize) -> Option<&[AtomicU8]> {
+        match *self {}
+    }
+}
+
 /// As there: nobody has children.
 pub fn owner_of_child(_: &Registration) -> Option<Result<OwnerId, OpenError>> {
     None

@@ -46,6 +46,12 @@ impl Entry {
         !self.attached && !self.is_registry() && self.goes
     }
 
+    /// Whether it was unlinked, and is kept by those who use it: nobody else finds it.
+    #[must_use]
+    pub fn is_unlinked(&self) -> bool {
+        namespace::is_unlinked(&self.name)
+    }
+
     /// Whether it is a message of an object that is larger than the object.
     #[must_use]
     pub fn is_spill(&self) -> bool {

@@ -24,6 +24,7 @@ mod rlock;
 mod rwlock;
 mod segment;
 mod semaphore;
+mod spill;
 mod stopped;
 mod value;
 mod waits;
@@ -68,6 +69,7 @@ fn every_label_in_the_sources_has_a_scene() {
         rwlock::COVERED,
         segment::COVERED,
         semaphore::COVERED,
+        spill::COVERED,
         value::COVERED,
         waits::COVERED,
     ];

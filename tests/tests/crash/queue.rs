@@ -16,6 +16,22 @@ crash_points! {
     get_copied_from_a_full_queue at "queue.get.copied": getting_for_a_sleeper;
     get_committed_from_a_full_queue at "queue.get.committed": getting_for_a_sleeper;
     get_released_from_a_full_queue at "queue.get.released": getting_for_a_sleeper;
+    batch_written at "queue.put.written": putting_many;
+    batch_committed at "queue.put.committed": putting_many;
+    batch_released at "queue.put.released": putting_many;
+    batch_copied at "queue.get.copied": getting_many;
+    batch_got at "queue.get.committed": getting_many;
+    batch_let_go at "queue.get.released": getting_many;
+    slot_written at "queue.put.written": putting_by_slot;
+    slot_committed at "queue.put.committed": putting_by_slot;
+    slot_released at "queue.put.released": putting_by_slot;
+    slot_copied at "queue.get.copied": getting_by_slot;
+    slot_got at "queue.get.committed": getting_by_slot;
+    slot_let_go at "queue.get.released": getting_by_slot;
+    shutdown_closed at "queue.close.released": shutting_down;
+    shutdown_not_discarded at "queue.get.copied": shutting_down;
+    shutdown_committed at "queue.get.committed": shutting_down;
+    shutdown_discarded at "queue.shutdown.discarded": shutting_down;
     close_stored at "queue.close.stored": closing;
     close_released at "queue.close.released": closing;
 }
@@ -108,6 +124,98 @@ fn getting_for_a_sleeper(label: &str) {
     two.did();
     assert_eq!(one.does("get q"), "2");
     all_is_well(&mut one, &mut two);
+}
+
+fn putting_many(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "");
+    one.waits("get q");
+    victim.dies_at(label, "batch q 1 5 30");
+    if !is_put(label) {
+        two.does("batch q 1 5 30");
+    }
+    // All or none of them, and the sleeper gets the first.
+    assert_eq!(one.did(), "1");
+    assert_eq!(two.does("get_batch q 9"), "2 3 4 5");
+    all_is_well(&mut one, &mut two);
+}
+
+fn getting_many(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "capacity=5");
+    one.does("batch q 1 5 30");
+    two.waits("put q 6");
+    victim.dies_at(label, "get_batch q 4");
+    if !is_got(label) {
+        assert_eq!(one.does("get_batch q 4"), "1 2 3 4");
+    }
+    two.did();
+    assert_eq!(one.does("get_batch q 9"), "5 6");
+    one.does("unlink q");
+}
+
+fn putting_by_slot(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "");
+    two.waits("get q");
+    victim.dies_at(label, "slot q 1 50");
+    if !is_put(label) {
+        one.does("slot q 1 50");
+    }
+    assert_eq!(two.did(), "1");
+    all_is_well(&mut one, &mut two);
+}
+
+fn getting_by_slot(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "capacity=1");
+    one.does("put q 1");
+    two.waits("put q 2");
+    victim.dies_at(label, "read q");
+    if !is_got(label) {
+        assert_eq!(one.does("read q"), "1");
+    }
+    two.did();
+    assert_eq!(one.does("read q"), "2");
+    all_is_well(&mut one, &mut two);
+}
+
+/// Who holds a slot is killed, stopped, or just has it: the slot never was, and meanwhile the other end goes on.
+#[test]
+fn a_slot_whose_process_dies_never_was() {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "");
+    victim.does("reserve q 100");
+    one.fails("try_put q 1", "Full");
+    two.waits("put q 2");
+    victim.kill();
+    two.did();
+    assert_eq!(one.does("len q"), "1");
+    let mut victim = Actor::start(&scratch);
+    victim.does("open queue q");
+    victim.does("hold q");
+    one.fails("try_get q", "Empty");
+    one.does("put q 3");
+    two.waits("get_batch q 5");
+    victim.kill();
+    assert_eq!(two.did(), "2 3");
+    all_is_well(&mut one, &mut two);
+}
+
+fn shutting_down(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "capacity=3");
+    one.does("batch q 1 3 30");
+    two.waits("put q 4");
+    victim.dies_at(label, "shutdown q");
+    two.failed("Closed");
+    if matches!(label, "queue.close.released" | "queue.get.copied") {
+        assert_eq!(one.does("get q"), "1");
+        assert_eq!(two.does("shutdown q"), "2");
+    }
+    one.fails("get q", "Closed");
+    assert_eq!(one.does("shutdown q"), "0");
+    one.does("unlink q");
 }
 
 fn closing(label: &str) {

@@ -108,6 +108,7 @@ fn collecting(label: &str) {
                 other.does(after);
                 assert!(!raw::is_retired(&scratch, "x"));
                 other.does("unlink x");
+                other.does("drop x");
             }
         }
         assert_eq!(scratch.objects(), [""; 0], "{after}");
@@ -135,6 +136,7 @@ fn unlinking(label: &str) {
                 other.does(after);
                 assert!(!raw::is_retired(&scratch, "x"));
                 other.does("unlink x");
+                other.does("drop x");
             }
         }
         assert_eq!(scratch.objects(), [""; 0], "{after}");

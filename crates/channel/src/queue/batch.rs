@@ -265,7 +265,7 @@ impl Core {
     }
 
     /// What was taken out behind a message that could not be decoded.
-    fn rest(&self, mut left: &[u8], spills: &mut impl Iterator<Item = Spill>) -> Vec<Vec<u8>> {
+    fn rest(&self, mut left: &[u8], spills: &mut impl Iterator<Item = Spill>) -> Box<[Vec<u8>]> {
         let mut rest = Vec::new();
         while let Some((payload, spilled)) = next_record(&mut left) {
             let mut buffer = Vec::new();
@@ -275,7 +275,7 @@ impl Core {
                 rest.push(buffer);
             }
         }
-        rest
+        rest.into_boxed_slice()
     }
 }
 

@@ -177,7 +177,7 @@ pub struct GetManyError<T> {
     #[source]
     pub error: GetError,
     /// What was taken out behind it, not decoded.
-    pub rest: Vec<Vec<u8>>,
+    pub rest: Box<[Vec<u8>]>,
 }
 
 impl<T> fmt::Debug for GetManyError<T> {
@@ -192,7 +192,7 @@ impl<T> fmt::Debug for GetManyError<T> {
 
 impl<T> From<GetError> for GetManyError<T> {
     fn from(error: GetError) -> Self {
-        Self { got: Vec::new(), error, rest: Vec::new() }
+        Self { got: Vec::new(), error, rest: Box::default() }
     }
 }
 

@@ -37,7 +37,8 @@ impl<T> QueueOptions<T> {
     }
 
     /// Holds at most so many bytes of messages (each takes 8 more, and whole multiples of 8): 1 MiB unless said,
-    /// rounded up to a power of two between 64 bytes and 16 GiB. No message can be larger than that.
+    /// rounded up to a power of two between 64 bytes and 16 GiB. A larger message gets a file of its own, and is then much
+    /// slower; it takes a quarter of this, so that there are four of them at the most.
     #[must_use]
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());

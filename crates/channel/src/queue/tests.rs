@@ -268,7 +268,8 @@ fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
     let Err(GetManyError { got, error: GetError::Decode { bytes, .. }, rest }) = queue.get_many(9) else {
         panic!("decoded")
     };
-    assert_eq!((got, bytes, rest), (vec![Even(2), Even(4)], vec![202], vec![vec![8], vec![9; 5000]]));
+    assert_eq!((got, bytes), (vec![Even(2), Even(4)], vec![202]));
+    assert_eq!(*rest, [vec![8], vec![9; 5000]]);
     assert!(queue.is_empty() && spills(&queue).is_empty());
 }
 

@@ -1,8 +1,9 @@
 //! Commands about queues.
 
 use crate::locks::millis;
-use crate::{Message, Next, World, done, number, report};
-use procession::{GetError, PutError, Queue};
+use crate::{Message, Next, World, done, number, report, say, session};
+use procession::{GetError, GetManyError, PutError, Queue, codec};
+use std::io::{Read, Write};
 use std::rc::Rc;
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
@@ -18,6 +19,18 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["get_timeout", _, ms] => got(queue.get_timeout(millis(ms))),
         ["close", _] => Some(report(&queue.close().map(|()| ""))),
         ["len", _] => done(queue.len()),
+        ["peek", _] => got(queue.peek()),
+        ["shutdown", _] => Some(report(&queue.shutdown(true))),
+        ["batch", _, first, count, len] => {
+            let (first, count): (u64, u64) = (number(first), number(count));
+            let messages: Vec<_> = (first..first + count).map(|n| message(&n.to_string(), len)).collect();
+            Some(report(&queue.put_many(&messages).map(|()| "")))
+        }
+        ["get_batch", _, most] => Some(report(&get_batch(&queue, number(most)))),
+        ["slot", _, n, len] => put(put_by_slot(&queue, &message(n, len))),
+        ["read", _] => got(get_by_slot(&queue)),
+        ["reserve", _, len] => Some(hold(world, queue.reserve(number(len)))),
+        ["hold", _] => Some(hold(world, queue.read())),
         ["put_many", _, first, count] => put(put_many(&queue, number(first), number(count))),
         ["get_to_the_end", _] => Some(report(&get_to_the_end(&queue))),
         _ => None,
@@ -45,6 +58,41 @@ fn got(outcome: Result<Message, GetError>) -> Option<Next> {
 fn check((n, bytes): &Message) -> String {
     let whole = bytes.iter().enumerate().all(|(index, &byte)| byte == padding(*n, index));
     if whole { n.to_string() } else { format!("{n} TORN") }
+}
+
+/// Holds a slot until it is to be released.
+fn hold<S, E: std::error::Error>(world: &World, slot: Result<S, E>) -> Next {
+    let Ok(slot) = slot else { return report(&slot.map(|_| "")) };
+    say("ok");
+    let next = session(world);
+    drop(slot);
+    if next == Next::Release {
+        say("ok");
+        return Next::Command;
+    }
+    next
+}
+
+fn put_by_slot(queue: &Queue<Message>, message: &Message) -> Result<(), PutError> {
+    let mut bytes = Vec::new();
+    codec::encode(message, &mut bytes)?;
+    let mut slot = queue.reserve(bytes.len() + 10)?;
+    slot.write_all(&bytes).expect("room was reserved");
+    slot.commit()
+}
+
+fn get_by_slot(queue: &Queue<Message>) -> Result<Message, GetError> {
+    let mut slot = queue.read()?;
+    let mut bytes = Vec::new();
+    slot.read_to_end(&mut bytes).expect("the message is there");
+    slot.commit()?;
+    codec::decode(&bytes).map_err(|source| GetError::Decode { bytes, source })
+}
+
+/// Gets several at once; the numbers of all.
+fn get_batch(queue: &Queue<Message>, most: usize) -> Result<String, GetManyError<Message>> {
+    let messages = queue.get_many(most)?;
+    Ok(messages.iter().map(check).collect::<Vec<_>>().join(" "))
 }
 
 /// Puts messages of many lengths.
