@@ -43,18 +43,19 @@ impl Scratch {
         self.list().unwrap().into_iter().map(|entry| entry.name).collect()
     }
 
-    /// The names of its objects, without the registry.
+    /// The names of its objects that somebody can find: without the registry, and what is unlinked and in use.
     #[must_use]
     pub fn objects(&self) -> Vec<String> {
-        let entries = self.list().unwrap();
-        entries.into_iter().filter(|entry| !entry.is_registry()).map(|entry| entry.name).collect()
+        let entries = self.list().unwrap().into_iter();
+        let can_be_found = |entry: &Entry| !entry.is_registry() && !entry.is_unlinked();
+        entries.filter(can_be_found).map(|entry| entry.name).collect()
     }
 
     /// What should not be there now, in words.
     fn leftovers(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for entry in self.list().unwrap_or_default() {
-            if !entry.is_registry() && !entry.is_garbage() {
+            if !entry.is_registry() && !entry.is_unlinked() && !entry.is_garbage() {
                 wrong.push(format!("not unlinked: {entry:?}"));
             }
         }
@@ -72,12 +73,14 @@ impl Scratch {
         wrong
     }
 
-    /// What garbage collection has left, but for this test program's own registration, which ends with the program.
+    /// What garbage collection has left, but for what ends with this test program: its own registration, and what it has
+    /// unlinked and not dropped yet.
     fn uncollected(&self) -> Vec<String> {
         let entries = self.list().unwrap_or_default().into_iter();
-        let is_wrong =
-            |entry: &Entry| !(entry.is_registry() && entry.attached && crate::raw::has_mapped(entry));
-        entries.filter(is_wrong).map(|entry| format!("not collected: {entry:?}")).collect()
+        let is_ours = |entry: &Entry| {
+            (entry.is_registry() || entry.is_unlinked()) && entry.attached && crate::raw::has_mapped(entry)
+        };
+        entries.filter(|entry| !is_ours(entry)).map(|entry| format!("not collected: {entry:?}")).collect()
     }
 }
 

@@ -63,7 +63,7 @@ impl Entry {
         let headers = self.header.as_ref().ok().zip(home.header.as_ref().ok());
         self.is_spill()
             && self.namespace == home.namespace
-            && headers.is_some_and(|(own, other)| spill::is_home(own, &home.name, other))
+            && headers.is_some_and(|(own, other)| spill::is_home(own, other))
     }
 }
 

@@ -255,9 +255,9 @@ fn home_of(header: &Header) -> InstanceId {
     InstanceId::from_words([header.parameters[0], header.parameters[1]])
 }
 
-/// Whether a spill of this header belongs to an object called `name` of that header.
-pub(crate) fn is_home(spill: &Header, name: &str, home: &Header) -> bool {
-    home_of(spill) == home.instance && (spill.element == name || namespace::is_unlinked(name))
+/// Whether a spill of this header belongs to an object of that one.
+pub(crate) fn is_home(spill: &Header, home: &Header) -> bool {
+    home_of(spill) == home.instance
 }
 
 fn place(mapping: &Mapping) -> Option<&AtomicU64> {

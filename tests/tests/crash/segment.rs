@@ -108,7 +108,6 @@ fn collecting(label: &str) {
                 other.does(after);
                 assert!(!raw::is_retired(&scratch, "x"));
                 other.does("unlink x");
-                other.does("drop x");
             }
         }
         assert_eq!(scratch.objects(), [""; 0], "{after}");
@@ -136,7 +135,6 @@ fn unlinking(label: &str) {
                 other.does(after);
                 assert!(!raw::is_retired(&scratch, "x"));
                 other.does("unlink x");
-                other.does("drop x");
             }
         }
         assert_eq!(scratch.objects(), [""; 0], "{after}");

@@ -8,6 +8,7 @@ use procession_shm::{Object, Parameter, Placement, Shape, Shared, object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::hint::black_box;
+use std::io::{Read, Write};
 
 /// What a queue of this type is given.
 pub(crate) trait Message: Serialize + DeserializeOwned {
@@ -28,7 +29,8 @@ impl Message for String {
 
 impl<T: Message + 'static> Subject for Queue<T> {
     fn operate(&self, hand: &mut Hand<'_>) {
-        let (what, time, message) = (hand.pick(9), hand.time(), T::of_len(hand.pick(600) as usize));
+        let (what, time, len) = (hand.pick(18), hand.time(), hand.pick(1500) as usize);
+        let message = T::of_len(len);
         hand.now("a queue");
         match what {
             0 | 1 => tried(self.try_put(&message)),
@@ -46,6 +48,33 @@ impl<T: Message + 'static> Subject for Queue<T> {
                         break;
                     }
                 }
+            }
+            8 => tried(self.try_put_many([&message, &T::of_len(3), &message])),
+            9 => tried(self.put_many_timeout(vec![&T::of_len(len / 8); 6], time)),
+            10 => tried(self.get_many_timeout(1 + len % 7, time)),
+            11 => tried(self.drain()),
+            12 => tried(self.peek()),
+            13 => tried(self.get_bytes_into_timeout(&mut vec![0; len], time)),
+            14 => {
+                if let Some(mut slot) = heard(self.reserve_timeout(len, time)) {
+                    hand.meddle();
+                    tried(slot.write_all(&vec![1; len - len / 8]));
+                    tried(slot.commit());
+                }
+            }
+            15 => {
+                if let Some(mut slot) = heard(self.read_timeout(time)) {
+                    hand.meddle();
+                    tried(slot.read_to_end(&mut Vec::new()));
+                    // It is dropped when it is odd.
+                    if len.is_multiple_of(2) {
+                        tried(slot.commit());
+                    }
+                }
+            }
+            16 => {
+                hand.plain("shutdown");
+                tried(self.shutdown(true));
             }
             _ => hand.look(self),
         }
