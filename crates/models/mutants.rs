@@ -61,6 +61,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "Err(now) if false => {",
     },
     Mutant {
+        name: "lock_word_that_buries_only_once",
+        protocol: "lock_word",
+        used_by: &[],
+        from: "if word & OWNED == 0 || !self.bury_if_dead(word)? {",
+        to: "if word & OWNED == 0 || self.bury_if_dead(word)? || true {",
+    },
+    Mutant {
         name: "eventcount_that_quiets_a_sleeper",
         protocol: "eventcount",
         used_by: &[],

@@ -2,7 +2,7 @@
 
 mod exploring;
 
-use exploring::{explore, found_out};
+use exploring::{explore, explore_deaths, found_out};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
@@ -87,6 +87,19 @@ macro_rules! models {
             pass(&shared, 9, Claim::Recover, Deadline::NEVER).unwrap();
             assert!(!shared.lock.is_owned() && !shared.lock.is_inconsistent());
         }
+
+        /// One is killed with the lock while who had it before has not called anybody yet.
+        pub(super) fn one_dies_beside_others_at(label: &'static str) -> bool {
+            let shared = shared();
+            let [first, second] = [Arc::clone(&shared), Arc::clone(&shared)];
+            let other = thread::spawn(move || pass(&first, 1, Claim::Recover, Deadline::NEVER).unwrap());
+            let victim = thread::spawn(move || {
+                until_killed(2, label, || pass(&second, 2, Claim::Recover, Deadline::NEVER).unwrap())
+            });
+            pass(&shared, 3, Claim::Recover, Deadline::NEVER).unwrap();
+            other.join().unwrap();
+            victim.join().unwrap()
+        }
     };
 }
 
@@ -138,7 +151,13 @@ fn a_death_at_any_step_is_survived_by_two() {
     }
 }
 
+#[test]
+fn a_death_between_a_release_and_its_wake_is_survived() {
+    explore_deaths(3, &["lock.acquired_contended"], the_lock_word::one_dies_beside_others_at);
+}
+
 found_out! {
+    lock_word_that_buries_only_once by one_dies_beside_others_at("lock.acquired_contended") up to 3: "deadlock";
     lock_word_that_drops_the_waiters by three_exclude_each_other up to 2: "deadlock";
     lock_word_that_releases_relaxed by two_exclude_each_other up to 4: "Causality violation";
     lock_word_that_acquires_relaxed by two_exclude_each_other up to 4: "Causality violation";

@@ -423,11 +423,13 @@ impl Contender<'_> {
         if survey && self.segment.is_orphaned() {
             return Err(AcquireError::Orphaned);
         }
-        let word = lock.word.load(Ordering::Acquire);
-        if word & OWNED != 0 {
-            self.bury_if_dead(word)?;
+        loop {
+            let word = lock.word.load(Ordering::Acquire);
+            // Again if it has changed meanwhile: perhaps by hints alone, and a dead owner would stay for another slice.
+            if word & OWNED == 0 || !self.bury_if_dead(word)? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Frees the lock from a dead owner; whether the word has changed, by us or by another.
