@@ -285,6 +285,9 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// the process that has it is killed, or ends without dropping it, that is [`RecvError::PeerDied`], also if it has never
 /// used it; a message that it was sending then is not received at all. So a message is received whole or not.
 ///
+/// A pipe of which nobody has an end is gone, also if both are on their way in messages: who sends one keeps the other
+/// until it has arrived.
+///
 /// `send` returns when the message is in the pipe: what becomes of the reader is another matter. To a reader that was
 /// killed one can send until the pipe is full, or until somebody here has noticed.
 ///

@@ -322,3 +322,21 @@ fn closing(label: &str) {
     two.fails("get j", "Closed");
     two.does("unlink j");
 }
+
+/// Who does not wait finds the item of a dead holder also if another has been faster to give it back.
+#[test]
+fn a_lost_item_that_another_has_given_back_is_there_for_who_tries() {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "");
+    one.does("put j 1");
+    let mut dead = victim;
+    dead.does("get j");
+    dead.kill();
+    two.stops_at("joinable.found_lost", "try_get j");
+    one.fails("join_timeout j 0", "TimedOut");
+    assert_eq!(one.does("len j"), "1");
+    two.go_on();
+    assert_eq!(two.did(), "1:2");
+    two.does("task_done");
+    all_is_well(&mut one, &mut two);
+}

@@ -75,8 +75,10 @@ impl<T> JoinableQueue<T> {
             self.survey(deadline)?;
         }
         loop {
+            let mut others_hold = false;
             let outcome = self.locked(deadline, |table, me| {
                 let ticket = table.claim(me, clock::now_ns(), into)?;
+                others_hold = Counts::load(body).leased != 0;
                 Ok(match ticket {
                     Some(ticket) => Outcome::Now(ticket),
                     None if self.is_closed() && Counts::load(body).unfinished() == 0 => Outcome::Closed,
@@ -93,7 +95,8 @@ impl<T> JoinableQueue<T> {
                     return Ok(ticket);
                 }
                 Outcome::Later => {
-                    if waiter.takes_turn() && self.survey(deadline)? {
+                    // What a survey does not find any more, another may have given back since the look.
+                    if waiter.takes_turn() && (self.survey(deadline)? || others_hold) {
                         continue;
                     }
                     waiter.wait(self.body.segment(), || self.has_answer())?;
