@@ -6,9 +6,9 @@
 use crate::ground::{Ground, Opened, Options, SHORT};
 use procession::{
     Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, BreakCause, Condition, Event, EventError,
-    GetError, Latch, LatchError, Lock, LockError, MemberDeath, MemoryError, Namespace, OnOwnerDeath, Once,
-    OpenError, PutError, Queue, RLock, RawArray, RawValue, ReleaseError, RwLock, Semaphore, SemaphoreError,
-    SharedMemory, Value,
+    GetError, JoinableQueue, Latch, LatchError, Lock, LockError, MemberDeath, MemoryError, Namespace,
+    OnOwnerDeath, Once, OpenError, PipeOptions, PutError, Queue, RLock, RawArray, RawValue, RecvError,
+    ReleaseError, RwLock, Semaphore, SemaphoreError, SendError, SharedMemory, Value,
 };
 use procession_tests::Scratch;
 use std::time::Duration;
@@ -106,6 +106,39 @@ fn a_queue_of_no_capacity_has_no_limit_but_its_bytes() {
         assert_eq!(queue.get_timeout(Duration::MAX).unwrap(), [1]);
         assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
     }
+}
+
+#[test]
+fn a_joinable_queue_has_at_most_4095_attempts_and_no_limits_of_zero() {
+    let jobs = JoinableQueue::<Vec<u8>>::options;
+    for attempts in [4096, u32::MAX] {
+        assert_eq!(impossible(jobs().max_attempts(attempts)), "more attempts than 4095");
+    }
+    let ground = Ground::anonymous();
+    let unlimited = jobs().capacity(0).max_attempts(0).lease_timeout(Duration::ZERO).bytes(0);
+    let queue = ground.make(unlimited);
+    assert!(matches!(queue.try_put(&vec![0; 1000]), Err(PutError::TooLarge { most: 256, .. })));
+    queue.put_timeout(&vec![1], Duration::MAX).unwrap();
+    for attempt in 1..=3 {
+        assert_eq!(queue.get_timeout(Duration::MAX).unwrap().attempt(), attempt);
+    }
+    let lease = queue.get().unwrap();
+    std::thread::sleep(SHORT);
+    assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
+    lease.task_done().unwrap();
+    ground.make(jobs().max_attempts(4095).capacity(u32::MAX).lease_timeout(Duration::MAX));
+}
+
+#[test]
+fn a_pipe_of_no_capacity_holds_a_little_and_sends_everything() {
+    let (receiver, sender) = PipeOptions::new().capacity(0).pipe::<Vec<u8>>().unwrap();
+    assert!(matches!(sender.try_send(&vec![0; 57]), Err(SendError::TooLarge { most: 56, .. })));
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.send_timeout(&vec![7; 1000], Duration::MAX).unwrap());
+        assert_eq!(receiver.recv_timeout(Duration::MAX).unwrap(), [7; 1000]);
+    });
+    assert!(matches!(receiver.recv_timeout(Duration::ZERO), Err(RecvError::TimedOut)));
+    assert!(!receiver.poll(Duration::ZERO).unwrap());
 }
 
 #[test]
@@ -235,7 +268,7 @@ fn no_kind_of_object_is_opened_as_another() {
     let namespace = ground.namespace();
     let queue: Queue<u8> = Queue::options().namespace(namespace).create("queue").unwrap();
     let rwlock = RwLock::options().namespace(namespace).create("rwlock").unwrap();
-    let kinds: [(&str, OpenAs); 14] = [
+    let kinds: [(&str, OpenAs); 15] = [
         ("lock", open::<Lock>),
         ("rlock", open::<RLock>),
         ("rwlock", |namespace, name| RwLock::options().namespace(namespace).open(name).map(drop)),
@@ -249,7 +282,8 @@ fn no_kind_of_object_is_opened_as_another() {
         ("value", open::<Value<u8>>),
         ("array", open::<Array<u8>>),
         ("memory", open::<SharedMemory>),
-        ("queue", |namespace, name| Queue::<u8>::options().namespace(namespace).open(name).map(drop)),
+        ("queue", open::<Queue<u8>>),
+        ("jobs", open::<JoinableQueue<u8>>),
     ];
     let create = |options: &dyn Fn(&str) -> Result<(), OpenError>, name| options(name).unwrap();
     fn make<O: Options>(ground: &Ground, options: O) -> impl Fn(&str) -> Result<(), OpenError> {
@@ -268,6 +302,7 @@ fn no_kind_of_object_is_opened_as_another() {
     create(&make(&ground, Value::<u8>::options()), "value");
     create(&make(&ground, Array::<u8>::options().len(1)), "array");
     create(&make(&ground, SharedMemory::options().size(1)), "memory");
+    create(&make(&ground, JoinableQueue::<u8>::options()), "jobs");
     for (name, as_itself) in kinds {
         as_itself(namespace, name).unwrap();
         for (other, as_other) in kinds.into_iter().filter(|(other, _)| *other != name) {
@@ -332,6 +367,13 @@ fn what_was_made_with_other_parameters_is_not_opened() {
     assert_eq!(disagrees(opens_as!(RLock::options(), detecting)), ("detect_deadlock", 0, 1));
     let queue = |capacity| Queue::<u8>::options().capacity(capacity);
     assert_eq!(disagrees(opens_as!(queue(4), queue(5))), ("capacity", 4, 5));
+    let large = |bytes| Queue::<u8>::options().bytes(bytes);
+    assert_eq!(disagrees(opens_as!(large(64), large(65))), ("bytes", 64, 128));
+    let jobs = JoinableQueue::<u8>::options;
+    assert_eq!(disagrees(opens_as!(jobs().capacity(4), jobs().capacity(5))), ("capacity", 4, 5));
+    assert_eq!(disagrees(opens_as!(jobs().bytes(256), jobs().bytes(257))), ("bytes", 256, 512));
+    assert_eq!(disagrees(opens_as!(jobs(), jobs().max_attempts(3))), ("max_attempts", 0, 3));
+    assert_eq!(disagrees(opens_as!(jobs(), jobs().lease_timeout(SHORT))), ("lease_timeout", 0, 20_000_000));
     // What an opener does not say, it does not ask for.
     opens_as!(semaphore(), Semaphore::options()).unwrap();
     opens_as!(barrier(), Barrier::options()).unwrap();
@@ -353,6 +395,10 @@ fn what_holds_another_type_is_not_opened() {
     is_other(opens_as!(RawValue::<u8>::options(), RawValue::<i8>::options()), "u8", "i8");
     is_other(opens_as!(Array::<u64>::options().len(1), Array::<f64>::options()), "u64", "f64");
     is_other(opens_as!(Queue::<u64>::options(), Queue::<String>::options()), "u64", "str");
+    let jobs = JoinableQueue::<u64>::options;
+    is_other(opens_as!(jobs(), JoinableQueue::<String>::options()), "u64", "str");
+    is_other(opens_as!(jobs().type_tag("job.v1"), jobs().type_tag("job.v2")), "job.v1", "job.v2");
+    is_other(opens_as!(jobs().type_tag("job.v1"), jobs()), "job.v1", "u64");
     let tagged = |tag| Value::<u32>::options().type_tag(tag);
     is_other(opens_as!(tagged("score.v1"), tagged("score.v2")), "score.v1", "score.v2");
     let other_size = opens_as!(tagged("score"), Value::<u64>::options().type_tag("score"));

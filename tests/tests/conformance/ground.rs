@@ -3,9 +3,10 @@
 use procession::bytemuck::Pod;
 use procession::{
     Array, ArrayOptions, Barrier, BarrierOptions, BoundedSemaphore, BoundedSemaphoreOptions, Condition,
-    ConditionOptions, Event, EventOptions, Latch, LatchOptions, Lock, LockOptions, Namespace, Once,
-    OnceOptions, OpenError, Process, RLock, RLockOptions, RawArray, RawArrayOptions, RawValue,
-    RawValueOptions, Semaphore, SemaphoreOptions, SharedMemory, SharedMemoryOptions, Value, ValueOptions,
+    ConditionOptions, Event, EventOptions, JoinableQueue, JoinableQueueOptions, Latch, LatchOptions, Lock,
+    LockOptions, Namespace, Once, OnceOptions, OpenError, PipeOptions, Process, Queue, QueueOptions, RLock,
+    RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, Semaphore, SemaphoreOptions,
+    SharedMemory, SharedMemoryOptions, Value, ValueOptions,
 };
 use procession_tests::{Scratch, until};
 use serde::de::{DeserializeOwned, Error};
@@ -34,8 +35,8 @@ pub(crate) trait Opened: Sized + Clone + Serialize + DeserializeOwned + 'static 
 }
 
 macro_rules! objects {
-    ($([$($T:ident)?] $Object:ty, $Options:ty;)*) => { $(
-        impl$(<$T: Pod>)? Options for $Options {
+    ($([$($T:ident: $($Bound:path),+)?] $Object:ty, $Options:ty;)*) => { $(
+        impl$(<$T: $($Bound +)+ 'static>)? Options for $Options {
             type Object = $Object;
 
             fn put_into(self, namespace: &Namespace) -> Self {
@@ -51,7 +52,7 @@ macro_rules! objects {
             }
         }
 
-        impl$(<$T: Pod>)? Opened for $Object {
+        impl$(<$T: $($Bound +)+ 'static>)? Opened for $Object {
             fn open_in(namespace: &Namespace, name: &str) -> Result<Self, OpenError> {
                 <$Object>::options().namespace(namespace).open(name)
             }
@@ -74,10 +75,12 @@ objects! {
     [] Latch, LatchOptions;
     [] Once, OnceOptions;
     [] SharedMemory, SharedMemoryOptions;
-    [T] Value<T>, ValueOptions<T>;
-    [T] RawValue<T>, RawValueOptions<T>;
-    [T] Array<T>, ArrayOptions<T>;
-    [T] RawArray<T>, RawArrayOptions<T>;
+    [T: Pod] Value<T>, ValueOptions<T>;
+    [T: Pod] RawValue<T>, RawValueOptions<T>;
+    [T: Pod] Array<T>, ArrayOptions<T>;
+    [T: Pod] RawArray<T>, RawArrayOptions<T>;
+    [T: Serialize, DeserializeOwned] Queue<T>, QueueOptions<T>;
+    [T: Serialize, DeserializeOwned] JoinableQueue<T>, JoinableQueueOptions<T>;
 }
 
 /// A namespace of the case's own, and whether its objects have names.
@@ -106,14 +109,33 @@ impl Ground {
 
     /// Makes an object, which is removed when this handle is dropped.
     pub(crate) fn make<O: Options>(&self, options: O) -> Made<O::Object> {
+        Made(self.create(options))
+    }
+
+    fn create<O: Options>(&self, options: O) -> Sent<O::Object> {
         let options = options.put_into(&self.scratch);
         if !self.named {
-            return Made { object: options.create_anonymous().unwrap(), address: None };
+            return Sent { object: options.create_anonymous().unwrap(), address: None };
         }
         self.made.set(self.made.get() + 1);
         let name = format!("object-{}", self.made.get());
         let object = options.create_named(&name).unwrap();
-        Made { object, address: Some((self.scratch.name().to_owned(), name)) }
+        Sent { object, address: Some((self.scratch.name().to_owned(), name)) }
+    }
+
+    /// How a pipe of the case is made.
+    pub(crate) fn pipes(&self) -> PipeOptions {
+        PipeOptions::new().namespace(&self.scratch)
+    }
+
+    /// An end of a pipe for a child. Pipes have no names: where objects have, it goes through a queue that has one.
+    pub(crate) fn hand<E: Serialize + DeserializeOwned + 'static>(&self, end: E) -> Handed<E> {
+        if !self.named {
+            return Handed { end: Some(end), queue: None };
+        }
+        let queue = self.create(Queue::options());
+        queue.put(&end).unwrap();
+        Handed { end: None, queue: Some(queue) }
     }
 
     /// Something by which one thread of a child says that it waits from now on.
@@ -123,15 +145,12 @@ impl Ground {
 }
 
 /// An object that a case has made.
-pub(crate) struct Made<O: Opened> {
-    object: O,
-    address: Option<(String, String)>,
-}
+pub(crate) struct Made<O: Opened>(Sent<O>);
 
 impl<O: Opened> Made<O> {
     /// The object for a child: by its name, or as it is.
     pub(crate) fn send(&self) -> Sent<O> {
-        Sent { object: self.object.clone(), address: self.address.clone() }
+        self.0.clone()
     }
 }
 
@@ -139,15 +158,15 @@ impl<O: Opened> Deref for Made<O> {
     type Target = O;
 
     fn deref(&self) -> &O {
-        &self.object
+        &self.0
     }
 }
 
 impl<O: Opened> Drop for Made<O> {
     fn drop(&mut self) {
-        if self.address.is_some() {
+        if self.0.address.is_some() {
             // The case may have done so itself.
-            drop(self.object.unlink_it());
+            drop(self.0.unlink_it());
         }
     }
 }
@@ -190,6 +209,36 @@ impl<'de, O: Opened> Deserialize<'de> for Sent<O> {
     }
 }
 
+/// An end of a pipe on its way to a child, and in it.
+pub(crate) struct Handed<E> {
+    end: Option<E>,
+    /// Where the child finds the end, if it is no argument.
+    queue: Option<Sent<Queue<E>>>,
+}
+
+impl<E> Handed<E> {
+    /// The end, in the child.
+    pub(crate) fn take(self) -> E {
+        self.end.unwrap()
+    }
+}
+
+impl<E: Serialize + DeserializeOwned + 'static> Serialize for Handed<E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.end, &self.queue).serialize(serializer)
+    }
+}
+
+impl<'de, E: Serialize + DeserializeOwned + 'static> Deserialize<'de> for Handed<E> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (end, queue): (Option<E>, Option<Sent<Queue<E>>>) = Deserialize::deserialize(deserializer)?;
+        let Some(queue) = queue else { return Ok(Self { end, queue: None }) };
+        let end = queue.try_get().map_err(Error::custom)?;
+        queue.unlink_it().map_err(Error::custom)?;
+        Ok(Self { end: Some(end), queue: None })
+    }
+}
+
 /// The number of a thread that says when it waits.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Line(RawValue<i32>);
@@ -200,13 +249,15 @@ impl Line {
         self.0.set(nix::unistd::gettid().as_raw());
     }
 
-    /// Returns once the thread sleeps on a futex, having said that it waits.
+    /// Returns once the thread sleeps on a futex, or on several, having said that it waits.
     pub(crate) fn falls_asleep<R>(&self, child: &Process<R>) {
         until("a child sleeps on a futex", || {
             assert!(child.is_alive(), "a child that was to wait has ended");
             let (pid, tid) = (child.pid(), self.0.get());
             let call = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap_or_default();
-            tid != 0 && call.split(' ').next() == Some(&libc::SYS_futex.to_string())
+            let number = call.split(' ').next().and_then(|number| number.parse().ok());
+            tid != 0
+                && number.is_some_and(|number| [libc::SYS_futex, libc::SYS_futex_waitv].contains(&number))
         });
     }
 }
