@@ -8,7 +8,9 @@
 //! Pipes have no names. Where objects have, a child gets its end as a message of a queue that has one.
 
 use crate::ground::{Ground, Handed, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
-use procession::{Connection, Event, PipeFault, Process, Receiver, RecvError, SendError, Sender, codec};
+use procession::{
+    Connection, Event, PipeFault, Process, Queue, Receiver, RecvError, SendError, Sender, codec,
+};
 use serde::{Deserialize, Serialize, Serializer};
 use std::time::{Duration, Instant};
 
@@ -400,4 +402,32 @@ fn nobody_receives_what_a_dead_process_never_received(ground: &Ground) {
     // It is not looked for as long as there is room: at the next wait at the latest.
     let told = std::iter::repeat_with(|| writer.send(&4)).find_map(Result::err).unwrap();
     assert!(matches!(told, SendError::PeerDied { pid } if pid == dead), "{told}");
+}
+
+#[test]
+fn what_was_sent_and_closed_before_a_child_has_its_end_is_received() {
+    let ground = Ground::anonymous();
+    let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
+    let receive = |end: Receiver<u32>| end.recv().unwrap() == 7 && matches!(end.recv(), Err(RecvError::Eof));
+    writer.send(&7).unwrap();
+    let other = child(receive, reader);
+    drop(writer);
+    assert!(other.join().unwrap());
+}
+
+/// In Python, an end that is on its way keeps the pipe, as long as the process lives that has sent it.
+#[test]
+fn a_pipe_of_which_nobody_has_an_end_is_gone() {
+    let ground = Ground::anonymous();
+    let queue = ground.make(Queue::<Receiver<u32>>::options());
+    let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
+    queue.put(&reader).unwrap();
+    drop(reader);
+    writer.send(&7).unwrap();
+    drop(writer);
+    match elsewhere(|queue: Sent<Queue<Receiver<u32>>>| format!("{:?}", queue.get().map(drop)), queue.send())
+    {
+        told if told.starts_with("Err(Decode") => assert!(told.contains("is gone"), "{told}"),
+        other => panic!("{other}"),
+    }
 }
