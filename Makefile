@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint doc bench soak check chaos step toolchain python
+.PHONY: help build demo test lint doc bench soak check chaos step toolchain python rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -73,8 +73,8 @@ lint: toolchain ## formatting, clippy with and without crash points, documentati
 doc: toolchain ## the documentation, without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(cargo_jobs) --workspace --no-deps
 
-bench: toolchain ## us and our rivals, side by side
-	$(CARGO) run $(cargo_jobs) --release -p procession-bench
+bench: toolchain rivals ## us and our rivals, side by side
+	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2
 
 check: lint test ## what must pass before anything is merged
 
@@ -95,3 +95,14 @@ python:
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
 		else echo "the tests share memory with python3: install it"; exit 1; fi; }
+
+# Rivals that cargo does not bring. One that is missing is a line of the table.
+rivals:
+	@missing=; command -v python3 >/dev/null || missing+=" python3"; \
+	command -v g++ >/dev/null || missing+=" g++"; \
+	[ -e /usr/include/boost/interprocess/ipc/message_queue.hpp ] || missing+=" libboost-dev"; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing \
+				|| echo "rivals that could not be installed:$$missing"; \
+		else echo "rivals that are not installed:$$missing"; fi; fi

@@ -16,7 +16,7 @@ use crate::rival::posix_semaphore::PosixSemaphore;
 use crate::rival::pthread::RobustMutex;
 use crate::rival::std_mutex::StdMutex;
 use crate::rival::std_rwlock::StdReading;
-use crate::rival::{cache_line, crossbeam, ipc_channel, memcpy, python, python::Python};
+use crate::rival::{boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, python, python::Python};
 use crate::sample::Summary::{Max, Median, P99};
 use crate::{fairness, ours, pool, queue, waiters};
 
@@ -186,15 +186,10 @@ pub(crate) static ALL: &[Case] = &[
     recovered("barrier/recovery-p99-ms", |plan| recovery::<scenes::Joined>(plan)),
     recovered("value/recovery-p99-ms", |plan| recovery::<scenes::Building>(plan)),
     recovered("array/recovery-p99-ms", |plan| recovery::<scenes::Logging>(plan)),
-    Case {
-        name: "queue/u64-1-1",
-        unit: MessagesPerSecond,
-        summary: Median,
-        ours: |plan| queue::throughput(plan, &ours::queue::OURS, 1, 1),
-        rival_name: "ipc-channel",
-        rival: |plan| queue::throughput(plan, &ipc_channel::IPC_CHANNEL, 1, 1),
-        at_least: 8.0,
-    },
+    one_to_one("Boost message_queue", |plan| queue::throughput(plan, &boost::BOOST, 1, 1), 2.0),
+    one_to_one("ipc-channel", |plan| queue::throughput(plan, &ipc_channel::IPC_CHANNEL, 1, 1), 8.0),
+    one_to_one("iceoryx2", |plan| queue::throughput(plan, &iceoryx2::ICEORYX2, 1, 1), 5.0),
+    one_to_one("Python Queue", |plan| python::queue(plan), 30.0),
     Case {
         name: "queue/u64-4-4",
         unit: MessagesPerSecond,
@@ -250,7 +245,7 @@ pub(crate) static ALL: &[Case] = &[
         at_least: 3.0,
     },
     Case {
-        name: "pipe/bytes-1MiB-memcpy",
+        name: "pipe/bytes-1MiB",
         unit: MessagesPerSecond,
         summary: Median,
         ours: |plan| {
@@ -304,5 +299,18 @@ const fn recovered(name: &'static str, ours: Setup) -> Case {
         rival_name: "bound of 120 ms",
         rival: |_| Ok(constant(RECOVERY_BOUND_MS)),
         at_least: 1.0,
+    }
+}
+
+/// One producer and one consumer of numbers, against somebody.
+const fn one_to_one(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
+    Case {
+        name: "queue/u64-1-1",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours: |plan| queue::throughput(plan, &ours::queue::OURS, 1, 1),
+        rival_name,
+        rival,
+        at_least,
     }
 }

@@ -1,10 +1,11 @@
-//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py` and `meeting.py`.
+//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py`, `meeting.py`, `pipe.py` and `put_get.py`.
 
 use crate::actor::Actor;
 use crate::case::{Plan, Side};
 use crate::error::{Result, check};
 use crate::meeting::{self, Meets};
 use crate::pool::{self, Pool};
+use crate::sample::{calibrated, per_second};
 use std::process::Command;
 use std::time::Duration;
 
@@ -56,6 +57,26 @@ pub(crate) fn pipe<'a>(count: u64) -> Result<Side<'a>> {
         let (took, sum) = python.ask(&count.to_string())?;
         check("the sum of all integers", sum, count * (count - 1) / 2)?;
         Ok(vec![took.as_secs_f64() * 1e3])
+    }))
+}
+
+/// A `Queue`: one process puts integers, another gets them; messages per second.
+///
+/// Every round has new processes, as in [`crate::lock::contended`].
+pub(crate) fn queue<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
+    let start = || Python::start(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/put_get.py"), &[]);
+    let carry = |python: &mut Python, count: u64| {
+        let (took, sum) = python.ask(&count.to_string())?;
+        check("the sum of all integers", sum, count * (count - 1) / 2)?;
+        Ok(took)
+    };
+    let mut python = start()?;
+    let count = calibrated(plan.round_time, |count| carry(&mut python, count))?;
+    drop(python);
+    Ok(Box::new(move || {
+        let mut python = start()?;
+        carry(&mut python, count / 10)?;
+        Ok(vec![per_second(carry(&mut python, count)?, count)])
     }))
 }
 
