@@ -190,15 +190,8 @@ pub(crate) static ALL: &[Case] = &[
     one_to_one("ipc-channel", |plan| queue::throughput(plan, &ipc_channel::IPC_CHANNEL, 1, 1), 8.0),
     one_to_one("iceoryx2", |plan| queue::throughput(plan, &iceoryx2::ICEORYX2, 1, 1), 5.0),
     one_to_one("Python Queue", |plan| python::queue(plan), 30.0),
-    Case {
-        name: "queue/u64-4-4",
-        unit: MessagesPerSecond,
-        summary: Median,
-        ours: |plan| queue::throughput(plan, &ours::queue::OURS, 4, 4),
-        rival_name: "ours, 1 to 1",
-        rival: |plan| queue::throughput(plan, &ours::queue::OURS, 1, 1),
-        at_least: 0.5,
-    },
+    crowded("queue/u64-4-4", |plan| queue::throughput(plan, &ours::queue::OURS, 4, 4)),
+    crowded("queue/u64-16-16", |plan| queue::throughput(plan, &ours::queue::OURS, 16, 16)),
     Case {
         name: "queue/round-trip",
         unit: Nanos,
@@ -312,5 +305,18 @@ const fn one_to_one(rival_name: &'static str, rival: Setup, at_least: f64) -> Ca
         rival_name,
         rival,
         at_least,
+    }
+}
+
+/// More producers and consumers than processors, against one of each.
+const fn crowded(name: &'static str, ours: Setup) -> Case {
+    Case {
+        name,
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours,
+        rival_name: "ours, 1 to 1",
+        rival: |plan| queue::throughput(plan, &ours::queue::OURS, 1, 1),
+        at_least: 0.5,
     }
 }
