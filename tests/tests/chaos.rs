@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const ROLES: [(&str, usize); 4] = [("crowd", 32), ("one", 1), ("forks", 9), ("execs", 5)];
 const CROWD: usize = 0;
 /// What takes long because one waits meanwhile begins with these words.
-const WAITING: [&str; 6] =
-    ["waiting", "acquiring", "storing", "fetching", "getting", "inside a lock, forking"];
+const WAITING: [&str; 7] =
+    ["waiting", "acquiring", "storing", "fetching", "getting", "receiving", "inside a lock, forking"];
 
 struct Chaos {
     // First, so that they are dead before what they use is removed.

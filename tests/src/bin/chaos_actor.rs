@@ -96,8 +96,7 @@ impl Actor {
     }
 
     fn goes_on(&self, who: &Participant<'_>) -> bool {
-        let diary = who.diary();
-        !self.place.is_over() && (diary.got.load(Relaxed) as usize) < diary.log.len()
+        !self.place.is_over() && who.diary().has_room()
     }
 
     /// The next of its own diaries that nobody has used.

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 33] = [
+pub const DOING: [&str; 42] = [
     "between",
     "acquiring a lock",
     "inside a lock",
@@ -46,7 +46,19 @@ pub const DOING: [&str; 33] = [
     "waiting at a barrier",
     "putting",
     "getting",
+    "putting a job",
+    "getting a job",
+    "doing a job",
+    "finishing a job",
+    "making a pipe",
+    "getting a pipe",
+    "waiting for a pipe to be taken",
+    "sending",
+    "receiving",
 ];
+
+/// How many entries one step makes in a log at most.
+const MOST_ENTRIES: usize = 16;
 
 /// What is counted twice: what was begun, before, and what was acknowledged, after. The truth is in between.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +67,10 @@ pub enum Account {
     PutSmall,
     /// Messages put into the second.
     PutLarge,
+    /// Items put into the joinable queue.
+    PutJob,
+    /// Items put into the one whose leases have a timeout.
+    PutTimedJob,
     /// The amount counted in the ledger.
     Ledger,
     /// Tokens given to a semaphore.
@@ -77,7 +93,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 33],
+        pub worst_ns: [AtomicU64; 42],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.
@@ -90,14 +106,18 @@ shm_struct! {
         is_broken: AtomicU32,
         /// Which, in words.
         broken: [AtomicU64; 32],
-        begun: [AtomicU64; 7],
-        acknowledged: [AtomicU64; 7],
+        begun: [AtomicU64; 9],
+        acknowledged: [AtomicU64; 9],
         /// The largest number seen in the ledger.
         pub ledger: AtomicU64,
         /// How many entries of the log are valid.
         pub got: AtomicU64,
         /// The messages it got.
         pub log: [AtomicU64; 4008],
+        /// How many entries of the next log are valid.
+        pub job_count: AtomicU64,
+        /// What it did with jobs.
+        pub jobs: [AtomicU64; 4072],
     }
 }
 
@@ -107,6 +127,13 @@ impl Diary {
     pub fn account(&self, account: Account) -> (u64, u64) {
         let index = account as usize;
         (self.acknowledged[index].load(Relaxed), self.begun[index].load(Relaxed))
+    }
+
+    /// Whether all that one step may have to say finds room.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let used = [&self.got, &self.job_count].map(|count| count.load(Relaxed) as usize);
+        used[0] + MOST_ENTRIES < self.log.len() && used[1] + MOST_ENTRIES < self.jobs.len()
     }
 
     /// The first law it saw broken.
@@ -136,6 +163,13 @@ pub struct End<'a> {
 }
 
 impl End<'_> {
+    /// Whether it has begun, and not ended by itself.
+    #[must_use]
+    pub fn was_killed(&self, me: usize) -> bool {
+        let diary = &self.diaries[me];
+        diary.since_ns.load(Relaxed) != 0 && diary.has_ended.load(Relaxed) == 0
+    }
+
     /// What was acknowledged by all together, and at most what was begun.
     #[must_use]
     pub fn sum(&self, account: Account) -> (u64, u64) {

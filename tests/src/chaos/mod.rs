@@ -8,11 +8,13 @@
 mod diary;
 mod exclusion;
 mod gates;
+mod jobs;
 mod meeting;
 mod messages;
 mod money;
 mod monitor;
 mod permits;
+mod pipes;
 
 pub use diary::{Account, DOING, Diary, End, Participant, Table};
 pub use exclusion::Exclusion;
@@ -95,11 +97,13 @@ impl Laws {
     pub fn new(place: &Place) -> Self {
         let others: Vec<Box<dyn Law>> = vec![
             Box::new(gates::Gates::new(place)),
+            Box::new(jobs::Jobs::new(place)),
             Box::new(meeting::Meeting::new(place)),
             Box::new(messages::Messages::new(place)),
             Box::new(money::Money::new(place)),
             Box::new(monitor::Monitor::new(place)),
             Box::new(permits::Permits::new(place)),
+            Box::new(pipes::Pipes::new(place)),
         ];
         Self { exclusion: Exclusion::new(place), others }
     }
