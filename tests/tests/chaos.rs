@@ -288,8 +288,9 @@ impl Chaos {
     }
 
     fn check(&self) {
-        let killed_getting = self.tally.killed_while.get("getting").copied().unwrap_or(0);
-        let end = End { diaries: &self.diaries, count: self.born, killed_getting };
+        let killed = |what| self.tally.killed_while.get(what).copied().unwrap_or(0);
+        let in_dead_hands = killed("getting") + SEVERAL as u64 * killed("getting several");
+        let end = End { diaries: &self.diaries, count: self.born, in_dead_hands };
         self.laws.all().for_each(|law| law.check(&end));
         // Nobody is registered but this test, and nobody waits.
         let alive = register(&self.scratch).unwrap().participants();

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 42] = [
+pub const DOING: [&str; 43] = [
     "between",
     "acquiring a lock",
     "inside a lock",
@@ -46,6 +46,7 @@ pub const DOING: [&str; 42] = [
     "waiting at a barrier",
     "putting",
     "getting",
+    "getting several",
     "putting a job",
     "getting a job",
     "doing a job",
@@ -93,7 +94,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 42],
+        pub worst_ns: [AtomicU64; 43],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.
@@ -158,8 +159,8 @@ pub struct End<'a> {
     pub diaries: &'a Table<Diary>,
     /// How many have been used.
     pub count: usize,
-    /// How many were killed while getting a message.
-    pub killed_getting: u64,
+    /// How many messages those can have had in hand who were killed while getting some.
+    pub in_dead_hands: u64,
 }
 
 impl End<'_> {

@@ -1,15 +1,24 @@
 //! Messages: what was acknowledged is got once, by one, in the order of its producer, or is still there. Only a consumer
-//! that is killed while getting can take one along.
+//! that is killed while getting can take along what it gets. They are put and got one by one, several at once, and where
+//! they lie; some are larger than their queue.
 
 use super::{Account, End, LIMIT, Law, Participant, Place};
-use procession::{GetError, PutError, Queue};
+use procession::{GetError, GetManyError, PutError, PutManyError, Queue, codec};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
 const ACCOUNTS: [Account; 2] = [Account::PutSmall, Account::PutLarge];
 
+/// How many are put or got at once.
+pub const SEVERAL: usize = 3;
+
 /// A message, as a word, and bytes that follow from it.
 type Message = (u64, Vec<u8>);
+/// How many bytes each of the two queues has for messages.
+const BYTES: [u64; 2] = [2048, 65536];
+/// What is larger than that.
+const LARGER: [usize; 2] = [3000, 70_000];
 /// By queue and producer, the numbers found.
 type Found = [BTreeMap<usize, BTreeSet<u64>>; 2];
 
@@ -23,45 +32,99 @@ impl Messages {
             let options = Queue::options().namespace(&place.namespace).bytes(bytes).capacity(capacity);
             options.open_or_create(name).unwrap()
         };
-        Self { queues: [queue(2048, 0, "small"), queue(65536, 9, "large")] }
+        Self { queues: [queue(BYTES[0], 0, "small"), queue(BYTES[1], 9, "large")] }
     }
 
     fn put(&self, who: &mut Participant<'_>, which: usize) {
         who.does("putting");
-        let account = ACCOUNTS[which];
-        let number = who.diary().account(account).0;
-        let word = pack(which, who.me, number);
-        let message = (word, padding(word));
-        who.begins(account, 1);
-        let outcome = match who.dice.below(3) {
-            0 => self.queues[which].try_put(&message),
-            _ => self.queues[which].put_timeout(&message, LIMIT),
+        let (queue, account) = (&self.queues[which], ACCOUNTS[which]);
+        let first = who.diary().account(account).0;
+        let way = who.dice.below(7);
+        let count = if way < 2 { SEVERAL } else { 1 };
+        let messages: Vec<Message> = (first..first + count as u64)
+            .map(|number| pack(which, who.me, number))
+            .map(|word| (word, padding(word)))
+            .collect();
+        who.begins(account, count as u64);
+        let one = |outcome: Result<(), PutError>| outcome.map_err(|error| (0, error));
+        let several =
+            |outcome: Result<(), PutManyError>| outcome.map_err(|failed| (failed.put, failed.error));
+        let outcome = match way {
+            0 => several(queue.try_put_many(&messages)),
+            1 => several(queue.put_many_timeout(&messages, LIMIT)),
+            2 | 3 => one(queue.try_put(&messages[0])),
+            4 => one(put_by_slot(queue, &messages[0])),
+            _ => one(queue.put_timeout(&messages[0], LIMIT)),
         };
         match outcome {
-            Ok(()) => who.acknowledges(account, 1),
-            Err(PutError::Full | PutError::TimedOut) => who.gives_up(account, 1),
-            Err(error) => who.breaks(&format!("putting: {error}")),
+            Ok(()) => who.acknowledges(account, count as u64),
+            Err((put, PutError::Full | PutError::TimedOut)) => {
+                who.acknowledges(account, put as u64);
+                who.gives_up(account, (count - put) as u64);
+            }
+            Err((_, error)) => who.breaks(&format!("putting: {error}")),
         }
     }
 
     fn get(&self, who: &mut Participant<'_>, which: usize) {
-        who.does("getting");
-        let outcome = match who.dice.below(3) {
-            0 => self.queues[which].try_get(),
-            _ => self.queues[which].get_timeout(LIMIT),
+        let queue = &self.queues[which];
+        let way = who.dice.below(8);
+        who.does(if way < 2 { "getting several" } else { "getting" });
+        let one = |outcome: Result<Message, GetError>| outcome.map(|message| vec![message]);
+        let several =
+            |outcome: Result<Vec<Message>, GetManyError<Message>>| outcome.map_err(|failed| failed.error);
+        let outcome = match way {
+            0 => several(queue.try_get_many(SEVERAL)),
+            1 => several(queue.get_many_timeout(SEVERAL, LIMIT)),
+            2 | 3 => one(queue.try_get()),
+            4 => one(get_by_slot(queue)),
+            5 => look(who, queue).map(|()| Vec::new()),
+            _ => one(queue.get_timeout(LIMIT)),
         };
         match outcome {
-            Ok((word, bytes)) => {
-                let diary = who.diary();
-                let got = diary.got.load(Relaxed);
-                diary.log[got as usize].store(word, Relaxed);
-                diary.got.store(got + 1, Relaxed);
-                who.expects(bytes == padding(word), || format!("{word:x} came out other than it was put"));
-            }
+            Ok(messages) => messages.into_iter().for_each(|message| note_got(who, &message)),
             Err(GetError::Empty | GetError::TimedOut) => {}
             Err(error) => who.breaks(&format!("getting: {error}")),
         }
     }
+}
+
+fn note_got(who: &Participant<'_>, message: &Message) {
+    let diary = who.diary();
+    let got = diary.got.load(Relaxed);
+    diary.log[got as usize].store(message.0, Relaxed);
+    diary.got.store(got + 1, Relaxed);
+    expect_whole(who, message);
+}
+
+fn expect_whole(who: &Participant<'_>, (word, bytes): &Message) {
+    who.expects(*bytes == padding(*word), || format!("{word:x} came out other than it was put"));
+}
+
+fn put_by_slot(queue: &Queue<Message>, message: &Message) -> Result<(), PutError> {
+    let mut bytes = Vec::new();
+    codec::encode(message, &mut bytes)?;
+    let mut slot = queue.reserve_timeout(bytes.len(), LIMIT)?;
+    slot.write_all(&bytes).unwrap();
+    slot.commit()
+}
+
+fn get_by_slot(queue: &Queue<Message>) -> Result<Message, GetError> {
+    let mut slot = queue.read_timeout(LIMIT)?;
+    let mut bytes = Vec::new();
+    slot.read_to_end(&mut bytes).unwrap();
+    let message =
+        codec::decode(&bytes).map_err(|source| GetError::Decode { bytes: bytes.clone(), source })?;
+    slot.commit()?;
+    Ok(message)
+}
+
+/// Looks at the first message, and leaves it.
+fn look(who: &Participant<'_>, queue: &Queue<Message>) -> Result<(), GetError> {
+    expect_whole(who, &queue.peek()?);
+    let mut bytes = Vec::new();
+    queue.try_read()?.read_to_end(&mut bytes).unwrap();
+    Ok(())
 }
 
 fn pack(queue: usize, producer: usize, number: u64) -> u64 {
@@ -74,7 +137,12 @@ fn unpack(word: u64) -> (usize, usize, u64) {
 }
 
 fn padding(word: u64) -> Vec<u8> {
-    vec![word as u8; (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize]
+    let mixed = word.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let len = match (mixed >> 54) % 16 {
+        0 => LARGER[unpack(word).0],
+        _ => (mixed >> 58) as usize,
+    };
+    vec![word as u8; len]
 }
 
 /// What was got, by everybody.
@@ -141,9 +209,9 @@ impl Law for Messages {
             drain(queue, which, &mut found[which]);
             lost += missing(end, ACCOUNTS[which], &found[which]);
         }
-        let along = end.killed_getting;
-        assert!(lost <= along, "{lost} messages are lost, and {along} were killed while getting");
-        crate::note(&format!("chaos: {lost} messages went with {along} killed while getting"));
+        let along = end.in_dead_hands;
+        assert!(lost <= along, "{lost} messages are lost, and the killed had {along} in hand at most");
+        crate::note(&format!("chaos: {lost} messages went with the killed, who had {along} in hand at most"));
     }
 
     fn unlink(&self) {

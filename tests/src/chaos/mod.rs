@@ -18,6 +18,7 @@ mod pipes;
 
 pub use diary::{Account, DOING, Diary, End, Participant, Table};
 pub use exclusion::Exclusion;
+pub use messages::SEVERAL;
 
 use procession::Namespace;
 use procession_sys::ShmSafe;
