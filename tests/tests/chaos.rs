@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use procession::{blocked_in, register};
 use procession_sys::clock;
 use procession_tests::Dice;
-use procession_tests::chaos::{DOING, Diary, End, Laws, Place, Table};
+use procession_tests::chaos::{DOING, Diary, End, Laws, Place, SEVERAL, Table};
 use procession_tests::{Scratch, note, program};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;

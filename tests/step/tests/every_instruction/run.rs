@@ -12,6 +12,10 @@ use std::time::Duration;
 const SLICE: usize = 40;
 /// Set to play a scene for all deaths.
 const ALL: &str = "PROCESSION_EVERY_INSTRUCTION";
+/// Longer operations, which make files and remove them, would take hours in all their deaths, for each is played from the
+/// beginning: they are played for so many of them.
+const LONG: usize = 12_000;
+const MOST: usize = 2_000;
 /// In how many of its sleeps a victim dies: the later ones are slices of one wait.
 const SLEEPS: usize = 3;
 
@@ -49,7 +53,12 @@ pub(crate) fn run(scene: Scene) -> Result<(), String> {
 /// All deaths in the course of an operation, or some.
 fn deaths(whole: &Trace) -> Vec<Death> {
     let len = whole.path.len();
-    let every = if std::env::var_os(ALL).is_some() { 1 } else { len.div_ceil(SLICE).max(1) };
+    let count = match std::env::var_os(ALL) {
+        None => SLICE,
+        Some(_) if len > LONG => MOST,
+        Some(_) => len,
+    };
+    let every = len.div_ceil(count.max(1)).max(1);
     // Other ones each time: the report says which step fails, so it need not be the same again.
     let first = procession_sys::random::nonzero_u64() as usize % every;
     let steps = (first..len).step_by(every).map(Death::After);
