@@ -70,6 +70,7 @@ pub enum DecodeError {
 /// assert_eq!(back, (7, "seven".to_owned()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[inline]
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
     let writer = Bounded { out, end: start.saturating_add(LIMIT) };
@@ -86,6 +87,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
 ///
 /// # Errors
 /// Every way in which `bytes` are not exactly one value of `T`; see [`DecodeError`].
+#[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     // The limit counts bytes in memory, and a one-byte varint may stand for a u128. A message of honest length
     // therefore always fits 16 times its own length, and a lying length inside it never gets much more.
@@ -103,6 +105,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
 }
 
+#[inline]
 fn decode_within<T: DeserializeOwned, const MEMORY: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
     let config = config::standard().with_limit::<MEMORY>();
     let (value, used) = bincode::serde::decode_from_slice(bytes, config).map_err(|error| match error {
@@ -122,6 +125,7 @@ struct Bounded<'a> {
 }
 
 impl Writer for Bounded<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncodeError> {
         if bytes.len() > self.end - self.out.len() {
             return Err(BincodeEncodeError::UnexpectedEnd);

@@ -310,8 +310,12 @@ impl LaneReader {
             return Ok(());
         }
         into.clear();
-        into.resize(len, 0);
-        self.read_record(body, lane, into)
+        let words = record_words(len).ok_or(LaneCorrupt)?;
+        if !self.bytes.append(body, self.head, len, into) {
+            return Err(LaneCorrupt);
+        }
+        self.pass(lane, words);
+        Ok(())
     }
 
     /// As [`read`](Self::read), into `into`, which is as long as the message.
@@ -356,6 +360,7 @@ impl LaneReader {
     }
 
     /// What was read into a `place` that will not be given again.
+    #[inline]
     pub fn keep(&mut self, place: &[u8]) {
         if let Some(begun) = self.begun.filter(|begun| begun.read > self.kept.len()) {
             self.kept = place.get(..begun.read).unwrap_or_default().to_vec();
@@ -456,12 +461,18 @@ impl LaneReader {
         if !self.bytes.read(body, self.head, into) {
             return Err(LaneCorrupt);
         }
+        self.pass(lane, words);
+        Ok(())
+    }
+
+    /// Gives back the place of the record at the head, which has `words`.
+    #[inline]
+    fn pass(&mut self, lane: &Lane, words: u32) {
         self.head = self.head.after_record(words);
         // SYNC: lane.room.
         lane.head.store(self.head.to_bits(), Ordering::Release);
         self.took = true;
         crash_point("lane.read");
-        Ok(())
     }
 
     /// Wakes the writer, if it sleeps, when anything was read since the last call; whether that was so. A part of a

@@ -8,6 +8,8 @@ use procession_shm::Shared;
 use procession_sys::ShmSafe;
 
 const WORD: usize = 8;
+/// Payloads up to this length are copied word by word: calling `memcpy` for a length that is not known takes longer.
+const SHORT: usize = 4 * WORD;
 /// In a record's first word: the message goes on in the next record.
 const CONTINUES: u64 = 1 << 63;
 /// In a record's first word: the payload begins with a reference to a spill, where the message is.
@@ -115,7 +117,13 @@ impl Bytes {
         continues: bool,
     ) -> bool {
         let head = payload.len() as u64 | if continues { CONTINUES } else { 0 };
-        self.write_head(body, at, head) && self.write_at(body, at, WORD, payload)
+        if payload.len() > SHORT {
+            return self.write_head(body, at, head) && self.write_at(body, at, WORD, payload);
+        }
+        let mut words = payload.chunks(WORD).zip(1..);
+        self.write_head(body, at, head)
+            && words
+                .all(|(part, index)| body.copy_in(self.place(at.words.wrapping_add(index)), &padded(part)))
     }
 
     /// Writes a record of `words` words at `at` that begins with a reference to a spill; what follows that stays as it is.
@@ -189,6 +197,27 @@ impl Bytes {
         found
     }
 
+    /// Copies the payload of the record at `at`, `len` bytes, to the end of `to`.
+    #[inline]
+    pub(crate) fn append<T: ShmSafe>(self, body: &Shared<T>, at: Mark, len: usize, to: &mut Vec<u8>) -> bool {
+        let end = to.len() + len;
+        if len > SHORT {
+            to.resize(end, 0);
+            return self.read(body, at, &mut to[end - len..]);
+        }
+        let mut position = at.words;
+        while to.len() < end {
+            position = position.wrapping_add(1);
+            let mut word = [0; WORD];
+            if !body.copy_out(self.place(position), &mut word) {
+                return false;
+            }
+            to.extend_from_slice(&word);
+        }
+        to.truncate(end);
+        true
+    }
+
     /// Where the word at `position` lies in the body.
     #[inline]
     fn place(self, position: u32) -> usize {
@@ -218,6 +247,15 @@ impl Bytes {
         } else {
             copy(start, 0, to_end) && copy(self.offset, to_end, len)
         }
+    }
+}
+
+/// A word of payload, of which there are fewer bytes at the end.
+#[inline]
+fn padded(part: &[u8]) -> [u8; WORD] {
+    match part.first_chunk() {
+        Some(word) => *word,
+        None => part.iter().rev().fold(0, |word: u64, &byte| word << 8 | u64::from(byte)).to_le_bytes(),
     }
 }
 

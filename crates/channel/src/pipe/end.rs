@@ -165,6 +165,7 @@ impl End {
     }
 
     /// Whether a thread is closing this end, or has.
+    #[inline]
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }

@@ -15,14 +15,16 @@ fn pattern(len: usize) -> Vec<u8> {
 #[test]
 fn messages_of_all_sizes_come_whole_and_in_order_through_a_small_ring() {
     let (receiver, sender) = options().capacity(64).pipe::<()>().unwrap();
-    let sizes = [0, 1, 8, 9, 16, 17, 0, 48, 56, 57, 64, 100, 1000, 0, 65536, 3];
+    let mut sizes = vec![0, 1, 8, 9, 16, 17, 0, 48, 56, 57, 64, 100, 1000, 0, 65536, 3];
+    // Each size both ways of receiving, at different places of the ring.
+    sizes.extend((0..=56).chain(0..=56));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for size in sizes {
+            for &size in &sizes {
                 sender.send_bytes(&pattern(size)).unwrap();
             }
         });
-        for (n, size) in sizes.into_iter().enumerate() {
+        for (n, &size) in sizes.iter().enumerate() {
             if n % 2 == 0 {
                 assert_eq!(receiver.recv_bytes().unwrap(), pattern(size));
             } else {

@@ -39,8 +39,9 @@ impl Core {
         match head.first()? {
             First::Here(record) => {
                 into.clear();
-                into.resize(record.len, 0);
-                head.read(into)?;
+                if !self.ring.append(&self.words, head.head, record.len, into) {
+                    return Err(self.too_small().into());
+                }
                 head.commit(record.words, 1);
                 Ok(())
             }
