@@ -25,7 +25,7 @@ use crate::ring::{Bytes, Head, Mark, record_words};
 use procession_shm::Shared;
 use procession_sync::{EventCount, Nap, Patience};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
-use procession_sys::cpu::Spin;
+use procession_sys::cpu::{self, Spin};
 use procession_sys::{Deadline, ShmSafe, crash_point, shm_struct};
 use std::collections::VecDeque;
 
@@ -116,6 +116,13 @@ impl LaneWriter {
     #[must_use]
     pub fn part(&self) -> usize {
         self.bytes.words() as usize * 8 / PARTS
+    }
+
+    /// A message will be written soon: fetches what the reader has had since the last one, both lines at once.
+    #[inline]
+    pub fn prepare<T: ShmSafe>(&self, body: &Shared<T>, lane: &Lane) {
+        self.bytes.will_write(body, self.tail);
+        cpu::will_write(&lane.tail);
     }
 
     /// Writes `message` if there is room for all of it in one record, and nothing waits before it.
@@ -496,6 +503,13 @@ impl LaneReader {
         // SYNC: lane.data.
         self.tail_seen = Mark::from_bits(lane.tail.load(Ordering::Acquire));
         self.tail_seen != self.head
+    }
+
+    /// As [`has_data`](Self::has_data), for who looks again and again: fetches the next record together with `tail`.
+    #[inline]
+    pub fn has_data_soon<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
+        self.bytes.will_read(body, self.head);
+        self.has_data(lane)
     }
 
     /// Waits until there is something to read: spins, then sleeps one slice at most.

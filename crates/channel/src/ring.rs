@@ -218,6 +218,18 @@ impl Bytes {
         true
     }
 
+    /// The record that begins at `at` will be written soon.
+    #[inline]
+    pub(crate) fn will_write<T: ShmSafe>(self, body: &Shared<T>, at: Mark) {
+        body.will_write(self.place(at.words));
+    }
+
+    /// The record that begins at `at` will be read soon.
+    #[inline]
+    pub(crate) fn will_read<T: ShmSafe>(self, body: &Shared<T>, at: Mark) {
+        body.will_read(self.place(at.words));
+    }
+
     /// Where the word at `position` lies in the body.
     #[inline]
     fn place(self, position: u32) -> usize {

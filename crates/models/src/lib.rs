@@ -58,6 +58,9 @@ pub mod clock {
 
 /// As `procession_sys::cpu`: nobody spins.
 pub mod cpu {
+    /// As there: a hint.
+    pub fn will_write<T>(_: &T) {}
+
     /// Gives up at once.
     #[derive(Debug)]
     pub struct Spin;

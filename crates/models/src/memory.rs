@@ -282,6 +282,12 @@ impl<T: Zeroed> Shared<T> {
         self.segment.mapping.slice(offset, count)
     }
 
+    /// As there: a hint.
+    pub fn will_write(&self, _: usize) {}
+
+    /// As there: a hint.
+    pub fn will_read(&self, _: usize) {}
+
     /// As there, but for words: those are left to be copied one by one.
     pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
         self.segment.mapping.copy_out(offset, to)

@@ -2,10 +2,11 @@
 #![expect(unsafe_code, reason = "a reference into the mapping that the segment keeps alive")]
 
 use crate::{HEADER_LEN, Segment};
-use procession_sys::ShmSafe;
+use procession_sys::{ShmSafe, cpu};
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// A segment whose body begins with a `T`.
 ///
@@ -36,6 +37,20 @@ impl<T: ShmSafe> Shared<T> {
     #[must_use]
     pub fn slice<U: ShmSafe>(&self, offset: usize, count: usize) -> Option<&[U]> {
         self.segment.mapping().slice(HEADER_LEN.saturating_add(offset), count)
+    }
+
+    /// Asks for the cache line at `offset` in the body, to write there soon: a hint.
+    #[inline]
+    pub fn will_write(&self, offset: usize) {
+        let word = self.segment.mapping().at::<AtomicU64>(HEADER_LEN.saturating_add(offset));
+        word.into_iter().for_each(cpu::will_write);
+    }
+
+    /// Asks for the cache line at `offset` in the body, to read there soon: a hint.
+    #[inline]
+    pub fn will_read(&self, offset: usize) {
+        let word = self.segment.mapping().at::<AtomicU64>(HEADER_LEN.saturating_add(offset));
+        word.into_iter().for_each(cpu::will_read);
     }
 
     /// Copies bytes out of the body; `false` if they would reach past its end.

@@ -1,4 +1,5 @@
-//! How many processors we may use, and how to wait on one of them for a moment.
+//! How many processors we may use, how to wait on one of them for a moment, and how to tell it what comes next.
+#![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "instructions that ask for a cache line"))]
 
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 
@@ -61,4 +62,28 @@ pub fn fence_after_rmw() {
     } else {
         fence(Ordering::SeqCst);
     }
+}
+
+/// Asks for the cache line of `place`, which will be written soon: other processors lose it. A hint; nothing is read.
+#[inline]
+pub fn will_write<T>(place: &T) {
+    // SAFETY: the instruction changes nothing that a program can see, and never faults.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
+/// Asks for the cache line of `place`, which will be read soon. A hint; nothing is read.
+#[inline]
+pub fn will_read<T>(place: &T) {
+    // SAFETY: as above.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }

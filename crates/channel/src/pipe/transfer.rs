@@ -101,6 +101,7 @@ pub(super) fn send(
 ) -> Result<(), SendError> {
     end.claim()?;
     let mut turn = writer.lock_until(deadline).ok_or(SendError::TimedOut)?;
+    turn.prepare(&end.body, end.outgoing());
     let sent = write(end, &mut turn, message, deadline);
     drop(turn);
     // SYNC: eventcount.dekker. The end of the turn was a read-modify-write.
@@ -266,9 +267,11 @@ fn read_waiting<K: Taker>(
         }
         // Parts of a long message were read: the writer may sleep for their room.
         turn.give_room(lane);
-        waiter.wait(turn, |reader| reader.has_data(lane)).map_err(|blocked| match blocked {
-            Blocked::TimedOut => RecvError::TimedOut,
-            Blocked::Fault(fault) => RecvError::Fault(fault),
-        })?;
+        waiter.wait(turn, |reader| reader.has_data_soon(&end.body, lane)).map_err(
+            |blocked| match blocked {
+                Blocked::TimedOut => RecvError::TimedOut,
+                Blocked::Fault(fault) => RecvError::Fault(fault),
+            },
+        )?;
     }
 }
