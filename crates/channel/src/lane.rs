@@ -202,7 +202,7 @@ impl LaneWriter {
         let before = self.tail;
         while let Some(message) = self.waiting.pop_front() {
             let written = if message.len() <= self.part() {
-                self.write_record(body, lane, &message, false)
+                (!self.retracts || self.retract(body, lane)) && self.write_record(body, lane, &message, false)
             } else {
                 self.write_parts(body, lane, &message)
             };
