@@ -19,6 +19,7 @@ conforms!(
     bytes_come_back_at_any_length,
     a_buffer_takes_a_message_of_its_length_or_less_and_a_shorter_one_leaves_it,
     nothing_there_and_no_room_are_said_at_once_or_in_time,
+    a_message_that_timed_out_in_the_middle_is_never_received,
     each_end_of_a_pipe_has_one_direction,
     what_a_child_has_closed_by_its_end_is_at_its_end,
     an_end_that_is_closed_is_of_no_use,
@@ -170,6 +171,26 @@ fn nothing_there_and_no_room_are_said_at_once_or_in_time(ground: &Ground) {
 /// Whether the messages are there that found room, and none of those that timed out.
 fn holds_what_was_sent(end: &Connection<(), ()>) -> bool {
     (0..4).all(|_| end.recv_bytes().unwrap() == [1; 20])
+}
+
+// None: there, sending has no timeout.
+fn a_message_that_timed_out_in_the_middle_is_never_received(ground: &Ground) {
+    let go_on = ground.make(Event::options());
+    let (reader, writer) = ground.pipes().capacity(128).pipe::<Bytes>().unwrap();
+    let receive = |(end, go_on): (Handed<Receiver<Bytes>>, Sent<Event>)| {
+        let end = end.take();
+        go_on.wait().unwrap();
+        end.iter().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let other = child(receive, (ground.hand(reader), go_on.send()));
+    writer.send(&pattern(3)).unwrap();
+    for len in [2000, 200] {
+        assert!(matches!(writer.send_timeout(&pattern(len), SHORT), Err(SendError::TimedOut)));
+    }
+    go_on.set();
+    writer.send(&pattern(1000)).unwrap();
+    drop(writer);
+    assert_eq!(other.join().unwrap(), [pattern(3), pattern(1000)]);
 }
 
 // test_duplex_false. There, who uses the wrong direction is told so.
