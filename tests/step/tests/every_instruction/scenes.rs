@@ -3,6 +3,7 @@
 mod barriers;
 mod conditions;
 mod gates;
+mod joinables;
 mod locks;
 mod permits;
 mod pipes;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> impl Iterator<Item = Scene> {
         conditions::SCENES,
         values::SCENES,
         queues::SCENES,
+        joinables::SCENES,
         pipes::SCENES,
     ];
     objects.into_iter().flatten().copied()

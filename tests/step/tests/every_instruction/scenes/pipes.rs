@@ -11,6 +11,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "pipe/recv", whole: 1, play: recv },
     Scene { name: "pipe/recv/sleeper", whole: 1, play: recv_with_sleeper },
     Scene { name: "pipe/recv-empty", whole: 1, play: recv_when_empty },
+    Scene { name: "pipe/recv-parts/sleeper", whole: 0, play: recv_parts },
     Scene { name: "pipe/close/sleeper", whole: 1, play: close },
 ];
 
@@ -157,6 +158,28 @@ fn recv_when_empty(stage: &mut Stage<'_>) -> u32 {
         sent = 1;
     });
     is_full_and_told(&sender) + sent - 2
+}
+
+/// The writer of a message longer than the pipe is told when its reader is dead, or has written all of it.
+fn recv_parts(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = pipe();
+    let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
+    stage.sleeper(|| {
+        let sender = to_write();
+        match sender.send(&(1, vec![1; 100])) {
+            // What is read of it makes room for others.
+            Ok(()) => is_full_and_told(&sender) as u8,
+            Err(SendError::PeerDied { .. }) => 0,
+            Err(error) => panic!("{error:?}"),
+        }
+    });
+    stage.victim(|| {
+        let receiver = to_read();
+        stepped(|| assert_eq!(receiver.recv().unwrap(), (1, vec![1; 100])));
+    });
+    stage.kill(|_| ());
+    assert!(stage.ends() <= 2);
+    0
 }
 
 /// Progress: 1 when it is closed, and not dead.
