@@ -100,10 +100,12 @@ impl Jobs {
         let count = 1 + who.dice.below(HANDFUL);
         let leases: Vec<_> = (0..count).filter_map(|_| self.get(who, which)).collect();
         who.does("doing a job");
-        who.dawdle();
-        if which == TIMED && who.dice.below(8) == 0 {
-            // Longer than the lease lasts.
-            std::thread::sleep(LIMIT);
+        match who.dice.below(8) {
+            // Longer than a lease with a timeout lasts.
+            0 if which == TIMED => std::thread::sleep(LIMIT),
+            // For so long that it is killed meanwhile now and then.
+            1..4 => std::thread::sleep(LIMIT / 20),
+            _ => who.dawdle(),
         }
         leases.into_iter().for_each(|lease| self.finish(who, which, lease));
     }

@@ -31,6 +31,8 @@ shm_struct! {
         received: AtomicU64,
         /// 1 once the sender is about to close its end, having sent all.
         is_over: AtomicU64,
+        /// 1 once it has.
+        is_closed: AtomicU64,
         /// 1 once somebody has taken the end that was put into the queue.
         is_taken: AtomicU64,
         /// 1 once its maker did not wait for that any more: the pipe may be gone.
@@ -183,6 +185,7 @@ impl Pipes {
         // Half of them are closed by being dropped.
         if who.dice.below(2) == 0 {
             sender.close();
+            pipe.is_closed.store(1, SeqCst);
         }
     }
 
@@ -224,6 +227,8 @@ impl Pipes {
                     who.expects((sent..=begun).contains(&received), || {
                         format!("pipe {id} died after {received} of {sent} to {begun} messages")
                     });
+                    let is_closed = pipe.is_closed.load(SeqCst);
+                    who.expects(is_closed == 0, || format!("pipe {id} was closed, and is said to have died"));
                     self.words().deaths.fetch_add(1, SeqCst);
                     return;
                 }
