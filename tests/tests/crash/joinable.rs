@@ -323,16 +323,15 @@ fn closing(label: &str) {
     two.does("unlink j");
 }
 
-/// Who does not wait finds the item of a dead holder also if another has been faster to give it back.
+/// Who does not wait finds the item of a dead holder also if another gives it back between its look and its survey.
 #[test]
 fn a_lost_item_that_another_has_given_back_is_there_for_who_tries() {
     let scratch = Scratch::new();
-    let (victim, mut one, mut two) = cast(&scratch, "");
+    let (mut holder, mut one, mut two) = cast(&scratch, "");
     one.does("put j 1");
-    let mut dead = victim;
-    dead.does("get j");
-    dead.kill();
-    two.stops_at("joinable.found_lost", "try_get j");
+    holder.does("get j");
+    two.stops_at("joinable.released", "try_get j");
+    holder.kill();
     one.fails("join_timeout j 0", "TimedOut");
     assert_eq!(one.does("len j"), "1");
     two.go_on();
