@@ -47,6 +47,8 @@ impl Core {
     #[inline]
     pub(super) fn at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
         let mut waiter = Waiter::new(&self.words.space, deadline);
+        // Where the head was when this thread last passed a wake on that it could not use.
+        let mut passed_on_at = None;
         loop {
             let hold = self.lock(End::Tail, deadline)?;
             let mut tail = AtTail {
@@ -60,6 +62,12 @@ impl Core {
             };
             if tail.has_room(words)? {
                 return Ok(tail);
+            }
+            if tail.slept {
+                // There may be room for the smaller record of another. But only once for the same room: two whose
+                // records are too large would wake each other for ever.
+                let head = tail.tail.since(tail.used);
+                tail.slept = passed_on_at.replace(head) != Some(head);
             }
             drop(tail);
             waiter.wait(self.segment(), || self.has_room(words) || self.is_closed())?;

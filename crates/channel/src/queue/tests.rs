@@ -400,6 +400,30 @@ fn a_shutdown_at_once_throws_away_what_is_there() {
     assert_eq!(queue.shutdown(true).unwrap(), 0);
 }
 
+/// How often somebody was called who waits for room.
+fn calls(queue: &Queue<Vec<u8>>) -> u32 {
+    queue.body.words.space.word().load(Ordering::Relaxed) >> 2
+}
+
+#[test]
+fn producers_whose_messages_do_not_fit_do_not_wake_each_other_again_and_again() {
+    let queue = queue::<Vec<u8>>(256, 0);
+    queue.put_many(vec![&vec![1; 1000]; 3]).unwrap();
+    queue.put(&vec![2; 8]).unwrap();
+    assert!(!queue.is_full());
+    let before = calls(&queue);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let failed = queue.put_timeout(&vec![3; 1000], Duration::from_millis(300));
+                assert!(matches!(failed, Err(PutError::TimedOut)), "{failed:?}");
+            });
+        }
+    });
+    // Some at the end of each slice.
+    assert!(calls(&queue) - before < 1000, "{} calls for nothing", calls(&queue) - before);
+}
+
 #[test]
 fn a_closed_queue_is_drained_and_then_says_so_and_wakes_everybody() {
     let queue = queue::<u8>(1024, 1);
