@@ -299,7 +299,7 @@ impl<T> Queue<T> {
         self.body.is_empty()
     }
 
-    /// Whether there was no room for even the smallest message at one instant during the call.
+    /// Whether there was no room for even an empty message at one instant during the call.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.body.is_full()

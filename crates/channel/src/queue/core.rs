@@ -51,8 +51,8 @@ impl Core {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        // The smallest message is one byte.
-        !self.fits(self.used(), 2)
+        // The smallest message has no bytes.
+        !self.fits(self.used(), 1)
     }
 
     pub(super) fn is_closed(&self) -> bool {

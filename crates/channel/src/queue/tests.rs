@@ -61,6 +61,16 @@ fn full_and_empty_are_exact() {
     assert!(matches!(queue.get_timeout(short), Err(GetError::TimedOut)));
 }
 
+#[test]
+fn a_queue_with_room_for_an_empty_message_is_not_full() {
+    let queue = queue::<()>(64, 0);
+    for n in 0..8 {
+        assert!(!queue.is_full(), "after {n}");
+        queue.try_put(&()).unwrap();
+    }
+    assert!(queue.is_full() && matches!(queue.try_put(&()), Err(PutError::Full)));
+}
+
 /// The names of all spills in the queue's namespace.
 fn spills<T: serde::Serialize + serde::de::DeserializeOwned>(queue: &Queue<T>) -> Vec<String> {
     let segment: &procession_shm::Segment = queue.as_ref();
