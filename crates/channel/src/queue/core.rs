@@ -127,7 +127,19 @@ impl Core {
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
         self.lock_of(end)
             .acquire(self.segment(), Claim::Ignore, deadline)
+            .inspect_err(|_| self.pass_on(end))
             .map_err(|error| self.blocked(error))
+    }
+
+    /// Calls another sleeper: who is about to leave may have been called for what is there, and others rely on that.
+    fn pass_on(&self, end: End) {
+        let (is_there, bell) = match end {
+            End::Tail => (!self.is_full(), &self.words.space),
+            End::Head => (!self.is_empty(), &self.words.items),
+        };
+        if is_there {
+            bell.notify_one();
+        }
     }
 
     fn blocked(&self, error: AcquireError) -> Blocked {

@@ -435,6 +435,35 @@ fn producers_whose_messages_do_not_fit_do_not_wake_each_other_again_and_again() 
 }
 
 #[test]
+fn who_may_have_been_called_and_does_not_get_in_in_time_calls_another() {
+    let queue = queue::<u8>(64, 2);
+    let words = &queue.body.words;
+    let soon = Duration::from_millis(5);
+    let calls_another = |bell: &procession_sync::EventCount, tries: &(dyn Fn() + Sync)| {
+        // As one who sleeps already.
+        let listened = bell.listen();
+        std::thread::scope(|scope| drop(scope.spawn(tries)));
+        listened >> 2 != bell.word().load(Ordering::Relaxed) >> 2
+    };
+    let gets = || assert!(matches!(queue.get_timeout(soon), Err(GetError::TimedOut)));
+    let puts = || assert!(matches!(queue.put_timeout(&2, soon), Err(PutError::TimedOut)));
+
+    let slot = queue.reserve(1).unwrap();
+    assert!(calls_another(&words.space, &puts));
+    drop(slot);
+    queue.put(&1).unwrap();
+    let slot = queue.read().unwrap();
+    assert!(calls_another(&words.items, &gets));
+    drop(slot);
+
+    // There is nothing to be called for.
+    queue.put(&2).unwrap();
+    assert!(!calls_another(&words.space, &puts));
+    assert_eq!(queue.drain().unwrap(), [1, 2]);
+    assert!(!calls_another(&words.items, &gets));
+}
+
+#[test]
 fn a_closed_queue_is_drained_and_then_says_so_and_wakes_everybody() {
     let queue = queue::<u8>(1024, 1);
     std::thread::scope(|scope| {
