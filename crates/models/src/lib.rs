@@ -56,6 +56,14 @@ pub mod clock {
     }
 }
 
+/// As `procession_sys::fork`: nobody forks.
+pub mod fork {
+    /// Always the same.
+    pub fn cookie() -> u64 {
+        1
+    }
+}
+
 /// As `procession_sys::cpu`: nobody spins.
 pub mod cpu {
     /// As there: a hint.

@@ -299,6 +299,39 @@ fn trap_19_guards_of_readers_and_writers_inherited_by_fork_are_inert() {
 }
 
 #[test]
+fn trap_19_slots_of_queues_inherited_by_fork_are_inert() {
+    for way in WAYS {
+        for len in ["20", "5000"] {
+            let scratch = Scratch::new();
+            let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+            actor.does("create queue q bytes=256");
+            other.does("open queue q");
+            actor.does(&format!("put q 1 {len}"));
+            actor.does("hold q");
+            actor.does(&format!("reserve q {len}"));
+            actor.does(way);
+            // The child has them as anything else that its parent holds: it waits.
+            actor.fails("put_timeout q 2 50", "TimedOut");
+            actor.fails("get_timeout q 50", "TimedOut");
+            // It can neither use its copies, nor let go by them what its parent holds.
+            for _ in 0..2 {
+                assert!(actor.ask("release").contains("Inherited"));
+            }
+            actor.fails("get_timeout q 50", "TimedOut");
+            other.fails("put_timeout q 3 50", "TimedOut");
+            other.fails("get_timeout q 50", "TimedOut");
+            assert_eq!(actor.ask("exit 0"), "ok exit 0");
+            actor.does("release");
+            other.does("put q 4");
+            other.fails("get_timeout q 50", "TimedOut");
+            actor.does("release");
+            assert_eq!((other.does("get q"), other.does("get q")), ("1".into(), "4".into()));
+            actor.does("unlink q");
+        }
+    }
+}
+
+#[test]
 fn trap_19_a_forked_child_waits_on_a_condition_as_itself() {
     for way in WAYS {
         let scratch = Scratch::new();

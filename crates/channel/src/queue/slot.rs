@@ -12,8 +12,8 @@ use super::head::{AtHead, First};
 use super::tail::AtTail;
 use crate::ring::{Head, Mark, record_words};
 use procession_shm::Spill;
-use procession_sys::Deadline;
 use procession_sys::atomic::AtomicU8;
+use procession_sys::{Deadline, fork};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -21,33 +21,44 @@ use std::time::Duration;
 
 thread_local! {
     /// The ends that this thread holds by slots: it would wait for itself.
-    static HELD: RefCell<Vec<(u64, End)>> = const { RefCell::new(Vec::new()) };
+    static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Whether this thread holds that end of the queue by a slot.
 pub(super) fn is_held(core: &Core, end: End) -> bool {
-    HELD.try_with(|held| held.borrow().contains(&(key(core), end))).unwrap_or(false)
+    HELD.try_with(|held| held.borrow().contains(&Held::of(core, end))).unwrap_or(false)
 }
 
-fn key(core: &Core) -> u64 {
-    core.segment().header().instance.low()
+/// An end of a queue that a thread holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Held {
+    queue: u64,
+    end: End,
+    /// A forked child has a copy of what its parent noted, and holds none of it.
+    cookie: u64,
 }
-
-/// Notes that this thread holds an end; dropping it takes that back.
-struct Held(u64, End);
 
 impl Held {
-    fn note(core: &Core, end: End) -> Self {
-        HELD.with_borrow_mut(|held| held.push((key(core), end)));
-        Self(key(core), end)
+    fn of(core: &Core, end: End) -> Self {
+        Self { queue: core.segment().header().instance.low(), end, cookie: fork::cookie() }
     }
 }
 
-impl Drop for Held {
+/// Notes that this thread holds an end; dropping it takes that back.
+struct Note(Held);
+
+impl Note {
+    fn of(core: &Core, end: End) -> Self {
+        let held = Held::of(core, end);
+        // While the thread ends there is nowhere to note it.
+        let _: Result<(), _> = HELD.try_with(|all| all.borrow_mut().push(held));
+        Self(held)
+    }
+}
+
+impl Drop for Note {
     fn drop(&mut self) {
-        let forget = |held: &RefCell<Vec<_>>| held.borrow_mut().retain(|noted| *noted != (self.0, self.1));
-        // While the thread ends there is nothing left to forget.
-        let _: Result<(), _> = HELD.try_with(forget);
+        let _: Result<(), _> = HELD.try_with(|all| all.borrow_mut().retain(|held| *held != self.0));
     }
 }
 
@@ -148,7 +159,7 @@ pub struct WriteSlot<'q> {
     spill: Option<Spill>,
     written: usize,
     capacity: usize,
-    _held: Held,
+    _note: Note,
 }
 
 impl<'q> WriteSlot<'q> {
@@ -159,7 +170,7 @@ impl<'q> WriteSlot<'q> {
         };
         let tail = core.at_tail(words, deadline)?;
         let spill = if spilled { Some(core.spill(capacity)?) } else { None };
-        Ok(Self { tail: Some(tail), spill, written: 0, capacity, _held: Held::note(core, End::Tail) })
+        Ok(Self { tail: Some(tail), spill, written: 0, capacity, _note: Note::of(core, End::Tail) })
     }
 
     /// How many bytes were written.
@@ -294,14 +305,14 @@ pub struct ReadSlot<'q> {
     head: Option<AtHead<'q>>,
     first: First,
     read: usize,
-    _held: Held,
+    _note: Note,
 }
 
 impl<'q> ReadSlot<'q> {
     fn new(core: &'q Core, deadline: Deadline) -> Result<Self, GetError> {
         let mut head = core.at_head(deadline)?;
         let first = head.first()?;
-        Ok(Self { head: Some(head), first, read: 0, _held: Held::note(core, End::Head) })
+        Ok(Self { head: Some(head), first, read: 0, _note: Note::of(core, End::Head) })
     }
 
     /// How long the message is, in bytes.
@@ -369,6 +380,10 @@ impl<'q> ReadSlot<'q> {
 impl io::Read for ReadSlot<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let Some(head) = &self.head else { return Ok(0) };
+        if !head.core.is_ours(head.hold) {
+            let queue = head.core.segment().display_name();
+            return Err(io::Error::other(QueueFault::Inherited { queue }));
+        }
         let count = into.len().min(self.first.len() - self.read);
         let into = &mut into[..count];
         let is_read = match &self.first {

@@ -29,8 +29,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["get_batch", _, most] => Some(report(&get_batch(&queue, number(most)))),
         ["slot", _, n, len] => put(put_by_slot(&queue, &message(n, len))),
         ["read", _] => got(get_by_slot(&queue)),
-        ["reserve", _, len] => Some(hold(world, queue.reserve(number(len)))),
-        ["hold", _] => Some(hold(world, queue.read())),
+        ["reserve", _, len] => Some(hold(world, queue.reserve(number(len)), |mut slot| slot.write(&[7]))),
+        ["hold", _] => Some(hold(world, queue.read(), |mut slot| slot.read(&mut [0]))),
         ["put_many", _, first, count] => put(put_many(&queue, number(first), number(count))),
         ["get_to_the_end", _] => Some(report(&get_to_the_end(&queue))),
         _ => None,
@@ -60,17 +60,19 @@ fn check((n, bytes): &Message) -> String {
     if whole { n.to_string() } else { format!("{n} TORN") }
 }
 
-/// Holds a slot until it is to be released.
-fn hold<S, E: std::error::Error>(world: &World, slot: Result<S, E>) -> Next {
-    let Ok(slot) = slot else { return report(&slot.map(|_| "")) };
+/// Holds a slot until it is to be released, and then tries to use it before it drops it.
+fn hold<S, E: std::error::Error>(
+    world: &World,
+    slot: Result<S, E>,
+    used: impl FnOnce(S) -> std::io::Result<usize>,
+) -> Next {
+    let slot = match slot {
+        Ok(slot) => slot,
+        Err(error) => return report(&Err::<&str, _>(error)),
+    };
     say("ok");
     let next = session(world);
-    drop(slot);
-    if next == Next::Release {
-        say("ok");
-        return Next::Command;
-    }
-    next
+    if next == Next::Release { report(&used(slot)) } else { next }
 }
 
 fn put_by_slot(queue: &Queue<Message>, message: &Message) -> Result<(), PutError> {
