@@ -35,24 +35,22 @@ impl Core {
     /// Takes the first message out.
     #[inline]
     pub(super) fn get(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), GetError> {
-        let mut head = self.at_head(deadline)?;
-        match head.first()? {
-            First::Here(record) => {
-                into.clear();
-                if !self.ring.append(&self.words, head.head, record.len, into) {
-                    return Err(self.too_small().into());
-                }
-                head.commit(record.words, 1);
-                Ok(())
-            }
-            First::Spilled(spill, words) => {
-                let spill = head.take(spill, words);
-                drop(head);
-                into.clear();
-                into.resize(spill.len(), 0);
-                self.read_spill(&spill, into)
-            }
+        // Not by `at_head`: see `put`.
+        let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, false);
+        if !head.has_message()? {
+            drop(head);
+            head = self.wait_at_head(deadline)?;
         }
+        let record = head.record(Mark::default())?;
+        into.clear();
+        if record.spilled {
+            return head.get_spilled(record, into);
+        }
+        if !self.ring.append(&self.words, head.head, record.len, into) {
+            return Err(self.too_small().into());
+        }
+        head.commit(record.words, 1);
+        Ok(())
     }
 
     /// Copies the first message out, and leaves it there.
@@ -96,8 +94,8 @@ impl Core {
 
     /// Throws away all that is there; how many messages that were.
     pub(super) fn discard(&self) -> Result<usize, QueueFault> {
-        let mut head = match AtHead::lock(self, Deadline::NEVER, false) {
-            Ok(head) => head,
+        let mut head = match self.lock(End::Head, Deadline::NEVER) {
+            Ok(hold) => AtHead::new(self, hold, false),
             Err(Blocked::TimedOut) => return Ok(0),
             Err(Blocked::Fault(fault)) => return Err(fault),
         };
@@ -114,15 +112,38 @@ impl Core {
     /// Holds the head, with a message there, before `deadline`.
     #[inline]
     pub(super) fn at_head(&self, deadline: Deadline) -> Result<AtHead<'_>, GetError> {
+        let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, false);
+        if head.has_message()? {
+            return Ok(head);
+        }
+        drop(head);
+        self.wait_at_head(deadline)
+    }
+
+    /// The same, after a look that found no message.
+    #[cold]
+    fn wait_at_head(&self, deadline: Deadline) -> Result<AtHead<'_>, GetError> {
         let mut waiter = Waiter::new(&self.words.items, deadline);
         loop {
-            let mut head = AtHead::lock(self, deadline, waiter.has_slept())?;
+            waiter.wait(self.segment(), || !self.is_empty() || self.is_closed())?;
+            let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, waiter.has_slept());
             if head.has_message()? {
                 return Ok(head);
             }
-            drop(head);
-            waiter.wait(self.segment(), || !self.is_empty() || self.is_closed())?;
         }
+    }
+
+    /// Looks how much producers have put; how much there is if this is the head.
+    #[inline(never)]
+    fn there_from(&self, head: Mark) -> Result<Mark, QueueFault> {
+        // SYNC: queue.put.
+        let tail = self.words.tail.load(Ordering::Acquire);
+        self.words.tail_seen.store(tail, Ordering::Relaxed);
+        let there = Mark::from_bits(tail).since(head);
+        if there.words > self.ring.words() {
+            return Err(self.corrupt("more in the ring than it can hold"));
+        }
+        Ok(there)
     }
 }
 
@@ -137,13 +158,13 @@ impl First {
 }
 
 impl<'q> AtHead<'q> {
+    /// Of somebody who has just taken the lock.
     #[inline]
-    fn lock(core: &'q Core, deadline: Deadline, slept: bool) -> Result<Self, Blocked> {
-        let hold = core.lock(End::Head, deadline)?;
+    fn new(core: &'q Core, hold: Hold, slept: bool) -> Self {
         // Relaxed: only holders of the lock write these two.
         let head = Mark::from_bits(core.words.head.load(Ordering::Relaxed));
         let there = Mark::from_bits(core.words.tail_seen.load(Ordering::Relaxed)).since(head);
-        Ok(Self { core, hold, head, there, slept, committed: false, not_send: PhantomData })
+        Self { core, hold, head, there, slept, committed: false, not_send: PhantomData }
     }
 
     /// Whether there is a message; [`GetError::Closed`] if there never will be.
@@ -161,15 +182,10 @@ impl<'q> AtHead<'q> {
     }
 
     /// Looks how much producers have put.
+    #[inline]
     pub(super) fn look(&mut self) -> Result<(), QueueFault> {
-        let shared = &*self.core.words;
-        // SYNC: queue.put.
-        let tail = shared.tail.load(Ordering::Acquire);
-        shared.tail_seen.store(tail, Ordering::Relaxed);
-        self.there = Mark::from_bits(tail).since(self.head);
-        if self.there.words > self.core.ring.words() {
-            return Err(self.core.corrupt("more in the ring than it can hold"));
-        }
+        // The call gets no reference to `self`, which stays in registers.
+        self.there = self.core.there_from(self.head)?;
         Ok(())
     }
 
@@ -188,7 +204,10 @@ impl<'q> AtHead<'q> {
     #[inline]
     pub(super) fn first(&mut self) -> Result<First, GetError> {
         let record = self.record(Mark::default())?;
-        if record.spilled { self.first_spilled(record) } else { Ok(First::Here(record)) }
+        if record.spilled {
+            return Ok(First::Spilled(self.first_spilled(record)?, record.words));
+        }
+        Ok(First::Here(record))
     }
 
     /// Copies the payload of the record at the head out, as long as `into` is.

@@ -15,7 +15,7 @@
 use super::QueueBody;
 use super::core::Core;
 use super::error::{GetError, PutError};
-use super::head::{AtHead, First};
+use super::head::AtHead;
 use super::tail::AtTail;
 use crate::ring::{Head, Mark, record_words};
 use procession_shm::{Marks, OpenError, Reference, Spill};
@@ -74,11 +74,21 @@ impl AtTail<'_> {
 }
 
 impl AtHead<'_> {
+    /// Takes the first message out, which was spilled.
+    #[cold]
+    pub(super) fn get_spilled(mut self, record: Head, into: &mut Vec<u8>) -> Result<(), GetError> {
+        let spill = self.first_spilled(record)?;
+        let (core, spill) = (self.core, self.take(spill, record.words));
+        drop(self);
+        into.resize(spill.len(), 0);
+        core.read_spill(&spill, into)
+    }
+
     /// Opens the first message, which was spilled. If somebody has removed its file, its record is taken out.
     #[cold]
-    pub(super) fn first_spilled(&mut self, record: Head) -> Result<First, GetError> {
+    pub(super) fn first_spilled(&mut self, record: Head) -> Result<Spill, GetError> {
         match self.open_spill(Mark::default()) {
-            Ok(spill) => Ok(First::Spilled(spill, record.words)),
+            Ok(spill) => Ok(spill),
             Err(OpenError::Gone { object }) => {
                 self.commit(record.words, 1);
                 Err(GetError::Lost { file: object })

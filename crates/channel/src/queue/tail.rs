@@ -28,7 +28,12 @@ impl Core {
     pub(super) fn put(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
         match self.words_for(payload.len()) {
             Some(words) => {
-                let mut tail = self.at_tail(words, deadline)?;
+                // Not by `at_tail`: to move what is so young from one place to another stalls for as long as all else takes.
+                let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, false);
+                if !tail.has_room(words)? {
+                    drop(tail);
+                    tail = self.wait_at_tail(words, deadline)?;
+                }
                 tail.write(payload)?;
                 tail.commit(Mark { words, items: 1 });
                 Ok(())
@@ -46,20 +51,23 @@ impl Core {
     /// Holds the tail, with room for a record of `words` words, before `deadline`.
     #[inline]
     pub(super) fn at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
+        let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, false);
+        if tail.has_room(words)? {
+            return Ok(tail);
+        }
+        drop(tail);
+        self.wait_at_tail(words, deadline)
+    }
+
+    /// The same, after a look that found no room.
+    #[cold]
+    fn wait_at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
         let mut waiter = Waiter::new(&self.words.space, deadline);
         // Where the head was when this thread last passed a wake on that it could not use.
         let mut passed_on_at = None;
         loop {
-            let hold = self.lock(End::Tail, deadline)?;
-            let mut tail = AtTail {
-                core: self,
-                hold,
-                tail: Mark::default(),
-                used: Mark::default(),
-                slept: waiter.has_slept(),
-                committed: false,
-                not_send: PhantomData,
-            };
+            waiter.wait(self.segment(), || self.has_room(words) || self.is_closed())?;
+            let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, waiter.has_slept());
             if tail.has_room(words)? {
                 return Ok(tail);
             }
@@ -69,22 +77,38 @@ impl Core {
                 let head = tail.tail.since(tail.used);
                 tail.slept = passed_on_at.replace(head) != Some(head);
             }
-            drop(tail);
-            waiter.wait(self.segment(), || self.has_room(words) || self.is_closed())?;
         }
+    }
+
+    /// Looks how much consumers have taken; how much of the ring is used if this is the tail.
+    #[inline(never)]
+    fn used_before(&self, tail: Mark) -> Result<Mark, QueueFault> {
+        // SYNC: queue.get.
+        let head = self.words.head.load(Ordering::Acquire);
+        self.words.head_seen.store(head, Ordering::Relaxed);
+        let used = tail.since(Mark::from_bits(head));
+        if used.words > self.ring.words() || used.items > used.words {
+            return Err(self.corrupt("more in the ring than it can hold"));
+        }
+        Ok(used)
     }
 }
 
-impl AtTail<'_> {
+impl<'q> AtTail<'q> {
+    /// Of somebody who has just taken the lock.
+    #[inline]
+    fn new(core: &'q Core, hold: Hold, slept: bool) -> Self {
+        // Relaxed: only holders of the lock write these two.
+        let tail = Mark::from_bits(core.words.tail.load(Ordering::Relaxed));
+        let used = tail.since(Mark::from_bits(core.words.head_seen.load(Ordering::Relaxed)));
+        Self { core, hold, tail, used, slept, committed: false, not_send: PhantomData }
+    }
+
     #[inline]
     fn has_room(&mut self, words: u32) -> Result<bool, PutError> {
-        let shared = &*self.core.words;
-        if shared.closed.load(Ordering::Relaxed) != 0 {
+        if self.core.words.closed.load(Ordering::Relaxed) != 0 {
             return Err(PutError::Closed);
         }
-        // Relaxed: only holders of the lock write these two.
-        self.tail = Mark::from_bits(shared.tail.load(Ordering::Relaxed));
-        self.used = self.tail.since(Mark::from_bits(shared.head_seen.load(Ordering::Relaxed)));
         if !self.core.fits(self.used, words) {
             self.look()?;
         }
@@ -92,15 +116,10 @@ impl AtTail<'_> {
     }
 
     /// Looks how much consumers have taken.
+    #[inline]
     pub(super) fn look(&mut self) -> Result<(), QueueFault> {
-        let shared = &*self.core.words;
-        // SYNC: queue.get.
-        let head = shared.head.load(Ordering::Acquire);
-        shared.head_seen.store(head, Ordering::Relaxed);
-        self.used = self.tail.since(Mark::from_bits(head));
-        if self.used.words > self.core.ring.words() || self.used.items > self.used.words {
-            return Err(self.core.corrupt("more in the ring than it can hold"));
-        }
+        // The call gets no reference to `self`, which stays in registers.
+        self.used = self.core.used_before(self.tail)?;
         Ok(())
     }
 
