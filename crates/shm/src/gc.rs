@@ -1,7 +1,8 @@
 //! Removing what the dead left behind.
 //!
-//! Garbage is: an ephemeral or anonymous object that nobody is attached to; the same of an unlinked one that was in use;
-//! a spill (a message larger than its queue) that is in no object; in a private namespace whose registry nobody is attached to, everything;
+//! Garbage is: an ephemeral or anonymous object that nobody is attached to; the same of an unlinked one that was in use,
+//! or whose removal was begun by somebody who was killed; a spill (a message larger than its queue) that is in no object;
+//! in a private namespace whose registry nobody is attached to, everything;
 //! and a registry that nobody is attached to, once it is alone. A named object is never garbage by itself: what was put
 //! into it is there for the next process.
 

@@ -117,13 +117,16 @@ pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     let (bytes, attached, header, file, goes) = match shm_file::open_read_only(file_name) {
         Ok(file) => {
             let bytes = file.metadata().map_or(0, |meta| meta.len());
-            let header = segment::read_page(&file, bytes, &object)
+            let page = segment::read_page(&file, bytes, &object);
+            // Who retired it was killed before it had removed the name.
+            let retired = page.as_ref().is_ok_and(header::is_retired);
+            let header = page
                 .and_then(|page| header::parse(&page, bytes, &object))
                 .map_err(|error| error.to_string());
             let attached = file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true);
             let goes = |header: &Header| match header.kind {
                 Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file),
-                _ => header.ephemeral || namespace::is_unlinked(name),
+                _ => header.ephemeral || retired || namespace::is_unlinked(name),
             };
             let goes = header.as_ref().is_ok_and(goes);
             (bytes, attached, header, shm_file::identity(&file).ok(), goes)

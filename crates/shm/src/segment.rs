@@ -16,7 +16,7 @@
 //!
 //! | step of unlinking what others may still use | killed here leaves |
 //! |---|---|
-//! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing |
+//! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing, or the collector, once nobody is attached |
 //! | if it is a queue: a second name, `.unlinked-…` | as above; the second name is garbage once nobody is attached |
 //! | name lock, `unlink` of the first name | the second name, as above: nobody opens it, but whether the queue's [spills](crate::spill) are still wanted can be found out |
 //! | removal of the second name, if nobody is attached | nothing |

@@ -33,6 +33,8 @@ crash_points! {
     unlink_removed at "segment.remove.unlinked": unlinking;
     unlink_first_gone at "segment.unlink.first_gone": unlinking;
     unlink_unused_retired at "segment.unlink.retired": unlinking_what_nobody_uses;
+    unlink_unasked_retired at "segment.unlink.retired": unlinking_what_nobody_asks_for;
+    unlink_unasked_second_name at "segment.unlink.second_name": unlinking_what_nobody_asks_for;
     unlink_unused_second_name at "segment.unlink.second_name": unlinking_what_nobody_uses;
     unlink_unused_first_gone at "segment.unlink.first_gone": unlinking_what_nobody_uses;
     unlink_unused_collected at "segment.collect.unlinked": unlinking_what_nobody_uses;
@@ -147,6 +149,21 @@ fn unlinking_what_nobody_uses(label: &str) {
     user.finish();
     victim.dies_at(label, "unlink q");
     other.fails("open queue q", "NotFound");
+    other.does("gc");
+    assert_eq!(scratch.names(), [".registry"]);
+}
+
+/// The collector finishes it, also if nobody ever asks for that name again.
+fn unlinking_what_nobody_asks_for(label: &str) {
+    let scratch = Scratch::new();
+    let mut user = Actor::start(&scratch);
+    user.does("create queue q bytes=256");
+    user.does("put q 1 1000");
+    let [mut victim, mut other] = [Actor::start(&scratch), Actor::start(&scratch)];
+    victim.does("register");
+    other.does("register");
+    user.finish();
+    victim.dies_at(label, "unlink q");
     other.does("gc");
     assert_eq!(scratch.names(), [".registry"]);
 }
