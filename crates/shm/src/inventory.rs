@@ -120,9 +120,8 @@ pub(crate) fn entry(file_name: &str) -> Option<Entry> {
             let page = segment::read_page(&file, bytes, &object);
             // Who retired it was killed before it had removed the name.
             let retired = page.as_ref().is_ok_and(header::is_retired);
-            let header = page
-                .and_then(|page| header::parse(&page, bytes, &object))
-                .map_err(|error| error.to_string());
+            let header =
+                page.and_then(|page| header::parse(&page, bytes, &object)).map_err(|error| error.to_string());
             let attached = file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true);
             let goes = |header: &Header| match header.kind {
                 Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file),
