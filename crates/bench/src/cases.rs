@@ -190,6 +190,15 @@ pub(crate) static ALL: &[Case] = &[
     one_to_one("ipc-channel", |plan| queue::throughput(plan, &ipc_channel::IPC_CHANNEL, 1, 1), 8.0),
     one_to_one("iceoryx2", |plan| queue::throughput(plan, &iceoryx2::ICEORYX2, 1, 1), 5.0),
     one_to_one("Python Queue", |plan| python::queue(plan), 30.0),
+    Case {
+        name: "queue/u64-1-1-batch64",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours: |plan| queue::throughput(plan, &ours::queue::BATCHES, 1, 1),
+        rival_name: "crossbeam threads",
+        rival: |plan| crossbeam::one_way(plan),
+        at_least: 0.7,
+    },
     crowded("queue/u64-4-4", |plan| queue::throughput(plan, &ours::queue::OURS, 4, 4)),
     crowded("queue/u64-16-16", |plan| queue::throughput(plan, &ours::queue::OURS, 16, 16)),
     Case {

@@ -130,6 +130,52 @@ pub(crate) fn consume(control: &mut Control, mut get: impl FnMut() -> Result<u64
     Ok(())
 }
 
+/// How many messages go at a time, where they go in batches.
+const BATCH: usize = 64;
+
+/// As [`produce`], a batch at a time: the side supplies `put_many`.
+pub(crate) fn produce_batches(
+    control: &mut Control,
+    mut put_many: impl FnMut(&[u64]) -> Result<()>,
+) -> Result<()> {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some([first, count]) = control.order("put")? {
+        let mut messages = first..first + count;
+        loop {
+            batch.clear();
+            batch.extend(messages.by_ref().take(BATCH));
+            if batch.is_empty() {
+                break;
+            }
+            put_many(&batch)?;
+        }
+        control.answer("done")?;
+    }
+    Ok(())
+}
+
+/// As [`consume`], at most a batch at a time: the side supplies `get_many(into, most)`, which waits for one message.
+pub(crate) fn consume_batches(
+    control: &mut Control,
+    mut get_many: impl FnMut(&mut Vec<u64>, usize) -> Result<()>,
+) -> Result<()> {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some([count]) = control.order("get")? {
+        let (mut sum, mut disordered, mut last, mut left) = (0_u64, 0_u64, None, count);
+        while left > 0 {
+            batch.clear();
+            get_many(&mut batch, usize::try_from(left).map_or(BATCH, |left| left.min(BATCH)))?;
+            for &message in &batch {
+                sum += message;
+                disordered += u64::from(last.replace(message) >= Some(message));
+            }
+            left -= batch.len() as u64;
+        }
+        control.answer(&format!("got {sum} {disordered}"))?;
+    }
+    Ok(())
+}
+
 /// Two processes send one number to and fro; ns per round trip.
 ///
 /// Every round has new processes, as in [`crate::lock::contended`].

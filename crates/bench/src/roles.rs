@@ -36,6 +36,8 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
         "cache-line/pong" => rival::cache_line::pong(control, rest),
         "ours/produce" => ours::queue::produce(control, rest),
         "ours/consume" => ours::queue::consume(control, rest),
+        "ours/produce-batches" => ours::queue::produce_batches(control, rest),
+        "ours/consume-batches" => ours::queue::consume_batches(control, rest),
         "ours/ping" => ours::queue::ping(control, rest),
         "ours/pong" => ours::queue::pong(control, rest),
         "boost/produce" => rival::boost::become_program(control, "produce", rest),

@@ -10,6 +10,10 @@ use procession::Queue;
 pub(crate) const OURS: Kind =
     Kind { make, produce: "ours/produce", consume: "ours/consume", ping: "ours/ping", pong: "ours/pong" };
 
+/// The same in batches.
+pub(crate) const BATCHES: Kind =
+    Kind { produce: "ours/produce-batches", consume: "ours/consume-batches", ..OURS };
+
 /// Two queues, so that the same pair serves there and back.
 fn make(session: &Session, name: &str) -> Result<Made> {
     let name = session.fresh_name(name);
@@ -30,6 +34,22 @@ pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
     let queue = open(address)?;
     control.answer(&format!("ready {address}"))?;
     queue::consume(control, || queue.get().context("get"))
+}
+
+pub(crate) fn produce_batches(control: &mut Control, rest: &[String]) -> Result<()> {
+    let [address] = roles::rest(rest)?;
+    let queue = open(address)?;
+    queue::produce_batches(control, |messages| queue.put_many(messages).context("put_many"))
+}
+
+pub(crate) fn consume_batches(control: &mut Control, rest: &[String]) -> Result<()> {
+    let [address] = roles::rest(rest)?;
+    let queue = open(address)?;
+    control.answer(&format!("ready {address}"))?;
+    queue::consume_batches(control, |into, most| {
+        *into = queue.get_many(most).context("get_many")?;
+        Ok(())
+    })
 }
 
 pub(crate) fn ping(control: &mut Control, rest: &[String]) -> Result<()> {
