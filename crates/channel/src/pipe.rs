@@ -396,6 +396,7 @@ macro_rules! sends {
             fn send_until(&self, message: &$T, deadline: Deadline) -> Result<(), SendError> {
                 // Before the turn: the user's code runs in no turn.
                 with_scratch(|scratch| {
+                    scratch.clear();
                     codec::encode(message, scratch)?;
                     send(&self.end, &self.writer, scratch, deadline)
                 })

@@ -269,6 +269,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     fn put_until(&self, message: &T, deadline: Deadline) -> Result<(), PutError> {
         with_scratch(|scratch| {
+            scratch.clear();
             codec::encode(message, scratch)?;
             self.body.put(scratch, deadline)
         })
@@ -354,14 +355,13 @@ impl<T> Queue<T> {
     }
 }
 
-/// Runs `work` with a buffer of this thread that is used again and again. A nested call (a message that puts another
+/// Runs `work` with a buffer of this thread that is used again and again; what is in it is arbitrary. A nested call (a message that puts another
 /// message while it is serialized) gets a buffer of its own.
 pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     let mut buffer = SCRATCH.try_with(RefCell::take).unwrap_or_default();
-    buffer.clear();
     let result = work(&mut buffer);
     if buffer.capacity() <= KEEP_SCRATCH {
         // While the thread ends there is nowhere to keep it.

@@ -32,9 +32,15 @@ impl Head {
     /// What the first word of a record says, if the record can lie in `available` words.
     #[inline]
     pub(crate) fn of(word: u64, available: u32) -> Option<Self> {
-        let len = usize::try_from(word & !(CONTINUES | SPILLED)).ok()?;
-        let words = record_words(len).filter(|&words| words <= available)?;
-        Some(Self { len, words, continues: word & CONTINUES != 0, spilled: word & SPILLED != 0 })
+        let len = word & !(CONTINUES | SPILLED);
+        // It is less than 2^62, so nothing overflows; and what is at most `available` is small.
+        let words = len.div_ceil(WORD as u64) + 1;
+        (words <= u64::from(available)).then_some(Self {
+            len: len as usize,
+            words: words as u32,
+            continues: word & CONTINUES != 0,
+            spilled: word & SPILLED != 0,
+        })
     }
 
     /// The first word of a record in a ring of queues whose payload is `len` bytes.
@@ -73,6 +79,12 @@ impl Mark {
     #[inline]
     pub(crate) const fn plus(self, more: Self) -> Self {
         Self { words: self.words.wrapping_add(more.words), items: self.items.wrapping_add(more.items) }
+    }
+
+    /// Whether there is room for `wanted` if this is all the room there is.
+    #[inline]
+    pub(crate) const fn has(self, wanted: Self) -> bool {
+        wanted.words <= self.words && wanted.items <= self.items
     }
 
     /// What lies between `head` and `self`.

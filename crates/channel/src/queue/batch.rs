@@ -142,25 +142,31 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     {
         let mut put = 0;
         let done = with_scratch(|records| {
+            records.clear();
+            let mut all = Mark::default();
             for message in messages {
                 let start = records.len();
                 let appended = append(records, message);
-                let fits = appended.as_ref().is_ok_and(|&len| self.body.words_for(len).is_some());
-                if fits && records.len() / WORD <= self.body.ring.words() as usize {
+                let words = appended.as_ref().ok().and_then(|&len| self.body.words_for(len));
+                if let Some(words) = words
+                    && records.len() / WORD <= self.body.ring.words() as usize
+                {
+                    all = all.after_record(words);
                     continue;
                 }
                 // Those before it first: the ring has no room for more at a time, or this one is special.
                 let rest = records.split_off(start);
-                self.body.put_records(records, &mut put, deadline)?;
+                self.body.put_records(records, all, &mut put, deadline)?;
                 *records = rest;
+                all = Mark::default().after_record(words.unwrap_or(0));
                 let len = appended?;
-                if !fits {
+                if words.is_none() {
                     self.body.put_spilled(records.get(WORD..WORD + len).unwrap_or_default(), deadline)?;
                     put += 1;
-                    records.clear();
+                    (all, *records) = (Mark::default(), Vec::new());
                 }
             }
-            self.body.put_records(records, &mut put, deadline)
+            self.body.put_records(records, all, &mut put, deadline)
         });
         done.map_err(|error| PutManyError { put, error })
     }
@@ -170,21 +176,23 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             return Ok(Vec::new());
         }
         with_scratch(|records| {
-            let mut spills = self.body.get_records(most, records, deadline)?.into_iter();
-            let mut messages = Vec::new();
+            let (count, spills) = self.body.get_records(most, records, deadline)?;
+            let mut spills = spills.into_iter();
+            let mut messages = Vec::with_capacity(count);
             let mut left = &records[..];
             let mut buffer = Vec::new();
-            while let Some((payload, spilled)) = next_record(&mut left) {
-                let fetched = if spilled { self.body.fetch(spills.next(), &mut buffer) } else { Ok(payload) };
-                let decoded = fetched.and_then(|payload| {
-                    codec::decode(payload)
-                        .map_err(|source| GetError::Decode { bytes: payload.to_vec(), source })
-                });
-                match decoded {
+            while let Some((mut payload, spilled)) = next_record(&mut left) {
+                if spilled {
+                    if let Err(error) = self.body.fetch(spills.next(), &mut buffer) {
+                        return Err(self.body.failed(messages, error, left, spills));
+                    }
+                    payload = &buffer;
+                }
+                match codec::decode(payload) {
                     Ok(message) => messages.push(message),
-                    Err(error) => {
-                        let rest = self.body.rest(left, &mut spills);
-                        return Err(GetManyError { got: messages, error, rest });
+                    Err(source) => {
+                        let error = GetError::Decode { bytes: payload.to_vec(), source };
+                        return Err(self.body.failed(messages, error, left, spills));
                     }
                 }
             }
@@ -194,32 +202,36 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 }
 
 impl Core {
-    /// Puts whole records, as many at a time as there is room for; counts what was `put`.
-    fn put_records(&self, mut records: &[u8], put: &mut usize, deadline: Deadline) -> Result<(), PutError> {
-        while let Some(first) = prefix(records, Mark { words: u32::MAX, items: 1 }) {
+    /// Puts whole records, so many as `all` says, as many at a time as there is room for; counts what was `put`.
+    fn put_records(
+        &self,
+        mut records: &[u8],
+        mut all: Mark,
+        put: &mut usize,
+        deadline: Deadline,
+    ) -> Result<(), PutError> {
+        while let Some(first) = head_at(records, 0) {
             let mut tail = self.at_tail(first.words, deadline)?;
-            let mut fitting = prefix(records, tail.room());
-            if fitting.is_none_or(|fitting| (fitting.words as usize) * WORD < records.len()) {
+            if !tail.room().has(all) {
                 tail.look()?;
-                fitting = prefix(records, tail.room());
             }
-            let fitting = fitting.unwrap_or(first);
-            let (now, later) = records.split_at(fitting.words as usize * WORD);
-            tail.write_records(now)?;
-            tail.commit(fitting);
-            *put += fitting.items as usize;
-            records = later;
+            let now = if tail.room().has(all) { all } else { prefix(records, tail.room()) };
+            let (first, later) = records.split_at(now.words as usize * WORD);
+            tail.write_records(first)?;
+            tail.commit(now);
+            *put += now.items as usize;
+            (records, all) = (later, all.since(now));
         }
         Ok(())
     }
 
-    /// Takes at most `most` records out as they lie in the ring, and the spills they refer to.
+    /// Takes at most `most` records out as they lie in the ring; how many, and the spills they refer to.
     fn get_records(
         &self,
         most: usize,
         records: &mut Vec<u8>,
         deadline: Deadline,
-    ) -> Result<Vec<Spill>, GetError> {
+    ) -> Result<(usize, Vec<Spill>), GetError> {
         let mut head = self.at_head(deadline)?;
         if (head.there.items as usize) < most {
             head.look()?;
@@ -227,11 +239,12 @@ impl Core {
         let mut spills = Vec::new();
         let mut taken = Mark::default();
         while (taken.items as usize) < most && taken.words < head.there.words {
-            let record = match head.record(taken) {
-                Ok(record) => record,
-                Err(fault) if taken == Mark::default() => return Err(fault.into()),
-                // The next call will say so; what is before it is whole.
-                Err(_) => break,
+            let Some(record) = head.record_if_whole(taken) else {
+                // What is before it is whole.
+                if taken == Mark::default() {
+                    head.record(taken)?;
+                }
+                break;
             };
             if record.spilled {
                 match head.open_spill(taken) {
@@ -246,26 +259,31 @@ impl Core {
             }
             taken = taken.after_record(record.words);
         }
-        records.clear();
         records.resize(taken.words as usize * WORD, 0);
         head.read_at(0, records)?;
         head.commit(taken.words, taken.items);
         drop(head);
         spills.iter_mut().for_each(Spill::go);
-        Ok(spills)
+        Ok((taken.items as usize, spills))
     }
 
     /// The message in a spill.
-    fn fetch<'a>(&self, spill: Option<Spill>, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], GetError> {
+    #[cold]
+    fn fetch(&self, spill: Option<Spill>, buffer: &mut Vec<u8>) -> Result<(), GetError> {
         let spill = spill.ok_or_else(|| self.too_small())?;
-        buffer.clear();
         buffer.resize(spill.len(), 0);
-        self.read_spill(&spill, buffer)?;
-        Ok(buffer)
+        self.read_spill(&spill, buffer)
     }
 
-    /// What was taken out behind a message that could not be decoded.
-    fn rest(&self, mut left: &[u8], spills: &mut impl Iterator<Item = Spill>) -> Box<[Vec<u8>]> {
+    /// The failure of a batch at one of its messages, with what was taken out behind that.
+    #[cold]
+    fn failed<T>(
+        &self,
+        got: Vec<T>,
+        error: GetError,
+        mut left: &[u8],
+        mut spills: impl Iterator<Item = Spill>,
+    ) -> GetManyError<T> {
         let mut rest = Vec::new();
         while let Some((payload, spilled)) = next_record(&mut left) {
             let mut buffer = Vec::new();
@@ -275,11 +293,12 @@ impl Core {
                 rest.push(buffer);
             }
         }
-        rest.into_boxed_slice()
+        GetManyError { got, error, rest: rest.into_boxed_slice() }
     }
 }
 
 /// Appends a message as a record, padded to whole words; how long its payload is.
+#[inline]
 fn append<T: Serialize>(records: &mut Vec<u8>, message: &T) -> Result<usize, PutError> {
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
@@ -293,8 +312,8 @@ fn append<T: Serialize>(records: &mut Vec<u8>, message: &T) -> Result<usize, Put
     Ok(len)
 }
 
-/// How many words and records of these fit into `room`, from the first on; `None` for none.
-fn prefix(records: &[u8], room: Mark) -> Option<Mark> {
+/// How many words and records of these fit into `room`, from the first on.
+fn prefix(records: &[u8], room: Mark) -> Mark {
     let mut fitting = Mark::default();
     while fitting.items < room.items
         && let Some(record) = head_at(records, fitting.words)
@@ -302,10 +321,11 @@ fn prefix(records: &[u8], room: Mark) -> Option<Mark> {
     {
         fitting = fitting.after_record(record.words);
     }
-    (fitting.items > 0).then_some(fitting)
+    fitting
 }
 
 /// The payload of the first record, and whether it is a reference to a spill; it is cut off.
+#[inline]
 fn next_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
     let record = head_at(records, 0)?;
     let (first, rest) = records.split_at_checked(record.words as usize * WORD)?;
@@ -314,6 +334,7 @@ fn next_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
 }
 
 /// The first word of the record that lies so many words behind the beginning.
+#[inline]
 fn head_at(records: &[u8], words: u32) -> Option<Head> {
     let records = records.get(words as usize * WORD..)?;
     let (head, _) = records.split_first_chunk::<WORD>()?;

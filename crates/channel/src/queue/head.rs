@@ -192,12 +192,16 @@ impl<'q> AtHead<'q> {
     /// The record that comes `skipped` behind the head.
     #[inline]
     pub(super) fn record(&self, skipped: Mark) -> Result<Head, QueueFault> {
-        let available = self.there.words.wrapping_sub(skipped.words);
-        self.core
-            .ring
-            .head(&self.core.words, self.head.plus(skipped), available)
-            .filter(|record| !record.continues)
+        self.record_if_whole(skipped)
             .ok_or_else(|| self.core.corrupt("a message longer than what is in the ring"))
+    }
+
+    /// The same, or `None` if it is no record.
+    #[inline]
+    pub(super) fn record_if_whole(&self, skipped: Mark) -> Option<Head> {
+        let available = self.there.words.wrapping_sub(skipped.words);
+        let record = self.core.ring.head(&self.core.words, self.head.plus(skipped), available);
+        record.filter(|record| !record.continues)
     }
 
     /// The first message. If it was spilled and its file is gone, its record is taken out: it is lost.
