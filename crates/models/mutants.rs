@@ -603,8 +603,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "lane_that_gives_room_before_it_reads",
         protocol: "lane",
         used_by: &[],
-        from: "        if !self.bytes.read(body, self.head, into) {",
-        to: "        lane.head.store(self.head.after_record(words).to_bits(), Ordering::Release);\n        if !self.bytes.read(body, self.head, into) {",
+        from: "        if !self.bytes.append(body, self.head, len, into) {",
+        to: "        lane.head.store(self.head.after_record(words).to_bits(), Ordering::Release);\n        if !self.bytes.append(body, self.head, len, into) {",
     },
     Mutant {
         name: "lane_that_has_too_much_room",

@@ -56,6 +56,7 @@ mod error;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod underway;
 mod waitable;
 
 use self::end::{End, EndCell, Passage};
@@ -285,8 +286,9 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// the process that has it is killed, or ends without dropping it, that is [`RecvError::PeerDied`], also if it has never
 /// used it; a message that it was sending then is not received at all. So a message is received whole or not.
 ///
-/// A pipe of which nobody has an end is gone, also if both are on their way in messages: who sends one keeps the other
-/// until it has arrived.
+/// An end that is on its way in a message is its sender's until it arrives: the pipe, and what was sent through it, is there as
+/// long as the sender lives, even if that has dropped the other end. If the sender dies first, and nobody else has an end, the
+/// pipe is gone, and the message cannot be decoded.
 ///
 /// `send` returns when the message is in the pipe: what becomes of the reader is another matter. To a reader that was
 /// killed one can send until the pipe is full, or until somebody here has noticed.

@@ -436,19 +436,41 @@ fn what_was_sent_and_closed_before_a_child_has_its_end_is_received() {
     assert!(other.join().unwrap());
 }
 
-/// In Python, an end that is on its way keeps the pipe, as long as the process lives that has sent it.
+/// An end that is on its way keeps the pipe, as long as the process lives that has sent it, and no longer.
 #[test]
-fn a_pipe_of_which_nobody_has_an_end_is_gone() {
+fn a_pipe_outlives_its_handles_while_an_end_is_on_its_way() {
     let ground = Ground::anonymous();
     let queue = ground.make(Queue::<Receiver<u32>>::options());
+    let files = || ground.namespace().list().unwrap().len();
+    let before = files();
     let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
     queue.put(&reader).unwrap();
     drop(reader);
     writer.send(&7).unwrap();
     drop(writer);
-    match elsewhere(|queue: Sent<Queue<Receiver<u32>>>| format!("{:?}", queue.get().map(drop)), queue.send())
-    {
-        told if told.starts_with("Err(Decode") => assert!(told.contains("is gone"), "{told}"),
-        other => panic!("{other}"),
-    }
+    let receive = |queue: Sent<Queue<Receiver<u32>>>| {
+        let reader = queue.get().unwrap();
+        format!("{:?} {:?}", reader.recv(), reader.recv())
+    };
+    assert_eq!(elsewhere(receive, queue.send()), "Ok(7) Err(Eof)");
+    // The next end that is dropped finds that it has arrived.
+    drop(ground.pipes().pipe::<u32>().unwrap());
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn a_pipe_whose_only_end_died_on_its_way_is_gone() {
+    let ground = Ground::anonymous();
+    let queue = ground.make(Queue::<Receiver<u32>>::options());
+    let send = |queue: Sent<Queue<Receiver<u32>>>| {
+        let segment: &procession_shm::Segment = (*queue).as_ref();
+        let options = procession::PipeOptions::new().namespace(segment.namespace());
+        let (reader, writer) = options.pipe::<u32>().unwrap();
+        queue.put(&reader).unwrap();
+        drop((reader, writer));
+        String::new()
+    };
+    elsewhere(send, queue.send());
+    let told = format!("{:?}", queue.get().map(drop));
+    assert!(told.starts_with("Err(Decode") && told.contains("is gone"), "{told}");
 }

@@ -1,7 +1,7 @@
 //! Whose an end is, and what became of the other one. The protocol is described in `pipe.rs`.
 
 use super::error::PipeFault;
-use super::{Pipe, PipeBody};
+use super::{Pipe, PipeBody, underway};
 use crate::lane::Lane;
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, owner_of_child};
 use procession_sys::{clock, crash_point, shm_struct};
@@ -175,6 +175,7 @@ impl End {
     pub(super) fn close<R>(&self, quiesce: impl FnOnce(&Self) -> R) {
         let word = self.cell().word.load(Ordering::Acquire);
         if !self.is_here() || !self.may_close(word) {
+            underway::let_go_of_arrived();
             return;
         }
         self.closing.store(true, Ordering::Release);
@@ -192,6 +193,7 @@ impl End {
         crash_point("pipe.closed");
         drop(quiet);
         self.call_everybody();
+        underway::let_go_of_arrived();
     }
 
     /// Whether the end is this handle's: it uses it, or has carried it here and not sent it off.
@@ -278,7 +280,35 @@ impl End {
         })?;
         crash_point("pipe.departed");
         self.whereabouts.store(if child.is_some() { GIVEN } else { SENT }, Ordering::Relaxed);
+        if child.is_none() {
+            underway::keep(self.twin());
+        }
         Ok(Passage { pipe: segment.handle(), side: u8::from(self.side != 0) })
+    }
+
+    /// A handle that neither uses the end nor closes it.
+    fn twin(&self) -> Self {
+        Self {
+            body: self.body.clone(),
+            side: self.side,
+            myself: self.myself,
+            me: self.me,
+            mine: self.mine,
+            closing: AtomicBool::new(true),
+            whereabouts: AtomicU8::new(SENT),
+            asked_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether both are handles of one end in one process.
+    pub(super) fn is_twin_of(&self, other: &Self) -> bool {
+        let pipe = |end: &Self| end.body.segment().header().instance.low();
+        (pipe(self), self.side, self.me) == (pipe(other), other.side, other.me)
+    }
+
+    /// Whether nobody else has taken it yet.
+    pub(super) fn is_underway(&self) -> bool {
+        self.cell().word.load(Ordering::Acquire) == self.me.to_bits() | CARRIED
     }
 
     /// The end that arrived; this process carries it now, unless somebody uses it already.
