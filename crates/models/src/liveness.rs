@@ -53,6 +53,8 @@ pub enum OpenError {
     Corrupt(&'static str),
     #[error("{object} is gone")]
     Gone { object: String },
+    #[error("failed to {operation}")]
+    Os { operation: &'static str },
 }
 
 /// As `procession_shm::Myself`.

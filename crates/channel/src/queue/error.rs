@@ -115,11 +115,12 @@ pub enum GetError {
         /// Why: too many open files, for instance.
         source: OpenError,
     },
-    /// The message was larger than the whole queue, and somebody outside this library removed the file in which it lay.
-    #[error("a message is lost: its file, {file}, was removed from /dev/shm")]
+    /// The message was larger than the whole queue, and somebody outside this library removed or spoilt the file in which it
+    /// lay; it is not in the queue any more.
+    #[error("a message is lost: the file in which it lay was removed or spoilt")]
     Lost {
-        /// What the file was called.
-        file: String,
+        /// What is wrong with the file.
+        source: OpenError,
     },
     /// A message was taken out, but it is no `T`; here it is.
     #[error("a message of {} bytes is not of the queue's type", bytes.len())]

@@ -204,7 +204,7 @@ impl<'q> AtHead<'q> {
         record.filter(|record| !record.continues)
     }
 
-    /// The first message. If it was spilled and its file is gone, its record is taken out: it is lost.
+    /// The first message. If it was spilled and its file is gone or spoilt, its record is taken out: it is lost.
     #[inline]
     pub(super) fn first(&mut self) -> Result<First, GetError> {
         let record = self.record(Mark::default())?;

@@ -84,16 +84,18 @@ impl AtHead<'_> {
         core.read_spill(&spill, into)
     }
 
-    /// Opens the first message, which was spilled. If somebody has removed its file, its record is taken out.
+    /// Opens the first message, which was spilled. If somebody has removed or spoilt its file, its record is taken out:
+    /// nobody could ever get it, nor what is behind it.
     #[cold]
     pub(super) fn first_spilled(&mut self, record: Head) -> Result<Spill, GetError> {
         match self.open_spill(Mark::default()) {
             Ok(spill) => Ok(spill),
-            Err(OpenError::Gone { object }) => {
+            // The kernel may have its reasons now, and none later.
+            Err(source @ OpenError::Os { .. }) => Err(GetError::Spill { source }),
+            Err(source) => {
                 self.commit(record.words, 1);
-                Err(GetError::Lost { file: object })
+                Err(GetError::Lost { source })
             }
-            Err(source) => Err(GetError::Spill { source }),
         }
     }
 

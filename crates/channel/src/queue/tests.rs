@@ -181,6 +181,22 @@ fn a_spill_that_somebody_removed_is_lost_and_said_to_be() {
 }
 
 #[test]
+fn a_spill_that_somebody_damaged_does_not_stop_the_queue() {
+    let queue = queue::<Vec<u8>>(256, 0);
+    let segment: &procession_shm::Segment = queue.as_ref();
+    let file = |name: &str| std::path::Path::new("/dev/shm").join(segment.namespace().file_name(name));
+    for damaged in [&[0; 9000][..], &[7; 10], &[]] {
+        queue.put(&vec![1; 1000]).unwrap();
+        let name = spills(&queue).remove(0);
+        queue.put(&vec![2; 2]).unwrap();
+        std::fs::write(file(&name), damaged).unwrap();
+        assert!(matches!(queue.peek(), Err(GetError::Lost { .. })));
+        assert_eq!(queue.get().unwrap(), [2; 2]);
+        std::fs::remove_file(file(&name)).unwrap();
+    }
+}
+
+#[test]
 fn batches_of_every_length_come_out_whole_and_in_order() {
     let queue = queue::<Vec<u8>>(256, 0);
     let mut next = 0_u32;
