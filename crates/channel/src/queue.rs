@@ -232,7 +232,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.get_until(Deadline::after(timeout))
     }
 
-    /// A copy of the first message, which stays. It never waits.
+    /// A copy of the first message, which stays, unless it is [lost](GetError::Lost). It never waits.
     ///
     /// # Errors
     /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
@@ -319,7 +319,7 @@ impl<T> Queue<T> {
     }
 
     /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
-    /// [`GetError::Closed`]. Closing twice is the same as once.
+    /// [`GetError::Closed`]. Closing twice is the same as once. It waits for whoever holds a slot of [`reserve`](Self::reserve).
     ///
     /// # Errors
     /// [`QueueFault`].
@@ -330,7 +330,8 @@ impl<T> Queue<T> {
     /// [Closes](Self::close) the queue; at once if `immediate`, and then what is in it is thrown away. How many messages
     /// that were.
     ///
-    /// If the process is killed in the middle, the queue may be closed, and all messages still in it.
+    /// If the process is killed in the middle, the queue may be closed, and all messages still in it. It waits for whoever
+    /// holds a slot of [`reserve`](Self::reserve) and, to throw away what is there, of [`read`](Self::read).
     ///
     /// ```
     /// # let namespace = procession_shm::Namespace::private();

@@ -26,7 +26,8 @@ use std::time::Duration;
 const WORD: usize = 8;
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once.
+    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once: it
+    /// takes as many from the iterator as fill the queue before it puts the first.
     ///
     /// ```
     /// # let namespace = procession_shm::Namespace::private();
@@ -118,7 +119,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.get_many_until(most, Deadline::after(timeout))
     }
 
-    /// Takes all messages out that are there now, which may be none. It never waits.
+    /// Takes all messages out that are there now, which may be none. It never waits: while another holds a
+    /// [slot](Self::read), there seem to be none.
     ///
     /// # Errors
     /// As [`get_many`](Self::get_many), but an empty queue is none, closed or not.
