@@ -61,6 +61,7 @@ const PROTOCOLS: &[Protocol] = &[
     whole("channel/src/codec.rs"),
     whole("channel/src/lane.rs"),
     whole("channel/src/queue.rs"),
+    whole("channel/src/pipe.rs"),
 ];
 
 fn main() {

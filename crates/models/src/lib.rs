@@ -28,13 +28,50 @@ pub mod kernel;
 mod liveness;
 pub mod memory;
 pub mod patience;
+pub mod turn;
 
 pub use kernel::{Deadline, crash_point};
 pub use liveness::{Myself, OpenError, OwnerId, Participant, Registration, Unknowable};
 pub use memory::{
-    HEADER_LEN, Handle, Header, InstanceId, Kind, Mapping, Marks, Object, Parameter, Placement, Reference,
-    Segment, Shape, Shared, Spill, Zeroed, Zeroed as ShmSafe, element_tag, owner_of_child,
+    HEADER_LEN, Handle, Header, InstanceId, Kind, Mapping, Marks, Namespace, Object, Parameter, Placement,
+    Reference, Segment, Shape, Shared, Spill, Zeroed, Zeroed as ShmSafe, element_tag, owner_of_child,
 };
+
+/// As `procession_shm::object`.
+pub mod object {
+    use crate::{Object, OpenError, Placement, memory};
+
+    /// A new object, attached by the process in slot 0.
+    pub fn anonymous<O: Object>(settings: &O::Settings, _: &Placement) -> Result<O, OpenError> {
+        memory::create(settings)
+    }
+}
+
+/// As `procession_sys::fork`: what a process keeps for itself does not outlast a model, as if each were asked by a fork.
+pub mod fork {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Another one each time.
+    pub fn cookie() -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// As there: nobody forks.
+    pub struct ForkLock;
+
+    impl ForkLock {
+        /// As there.
+        pub fn registration() -> Self {
+            Self
+        }
+
+        /// Nobody else does.
+        pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
+            work()
+        }
+    }
+}
 
 /// As `procession_sys::futex`.
 pub mod futex {
@@ -90,9 +127,29 @@ pub mod cpu {
         }
     }
 
+    /// One, on which nobody looks again at once.
+    pub fn available() -> usize {
+        1
+    }
+
     /// A locked instruction is a fence on x86-64 alone; modelled as on the others.
     pub fn fence_after_rmw() {
         crate::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// As `procession_channel`'s module: nobody waits for several things.
+mod wait {
+    use crate::atomic::AtomicU32;
+
+    pub trait Waitable {
+        fn is_ready(&self) -> bool;
+        fn watch(&self) -> Watch<'_>;
+        fn unwatch(&self);
+    }
+
+    pub enum Watch<'a> {
+        Futex(&'a AtomicU32, u32),
     }
 }
 
@@ -149,6 +206,7 @@ pub use queue::Queue;
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{READERS, RwLock};
 pub use semaphore::Semaphore;
+pub use turn::{Turn, TurnGuard};
 pub use value::{Value, ValueGuard};
 
 /// The protocols, each with one mistake, and those that use them.

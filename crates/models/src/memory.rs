@@ -3,9 +3,12 @@
 use crate::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 use crate::liveness::{OpenError, OwnerId, Registration};
 use loom::cell::UnsafeCell;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -261,6 +264,7 @@ impl Segment {
 
     /// As there.
     pub fn handle(&self) -> Handle {
+        CROSSING.with_borrow_mut(|(segment, _)| *segment = Some(self.clone()));
         Handle
     }
 }
@@ -310,6 +314,12 @@ impl<T: Zeroed> Deref for Shared<T> {
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Self { segment: self.segment.clone(), body: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for Shared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.segment.name())
     }
 }
 
@@ -382,7 +392,13 @@ macro_rules! object_builders {
 
 /// As there: objects have no names.
 #[derive(Clone, Debug, Default)]
-pub struct Placement;
+pub struct Placement {
+    pub namespace: Option<Namespace>,
+}
+
+/// As there; there is one.
+#[derive(Clone, Debug, Default)]
+pub struct Namespace;
 
 /// As there.
 #[derive(Clone, Copy, Debug, Default)]
@@ -409,21 +425,29 @@ pub struct Kind;
 macro_rules! kinds {
     ($($kind:ident)*) => { impl Kind { $(pub const $kind: Self = Self;)* } };
 }
-kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE);
+kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE);
 
 /// As there.
 pub fn element_tag<T>() -> String {
     String::new()
 }
 
-/// As there; nothing crosses.
+std::thread_local! {
+    /// The object that crosses, and the slot of the process that it reaches. All threads of a model run on one.
+    static CROSSING: RefCell<(Option<Segment>, u32)> = const { RefCell::new((None, 0)) };
+}
+
+/// As there: of the object that crosses.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Handle;
 
 impl Handle {
-    /// Never.
+    /// As there, by the process that it reaches.
     pub fn open<O: Object>(&self, _: &O::Settings) -> Result<O, OpenError> {
-        Err(OpenError::Corrupt("nothing crosses"))
+        CROSSING.with_borrow(|(segment, slot)| match segment {
+            Some(segment) => Ok(attach(segment, *slot)),
+            None => Err(OpenError::Corrupt("nothing crosses")),
+        })
     }
 }
 
@@ -504,6 +528,16 @@ impl Spill {
     pub fn bytes(&self, _: usize) -> Option<&[AtomicU8]> {
         match *self {}
     }
+}
+
+/// Sends something in a message to the process in `slot`. One thing at a time crosses in a model.
+pub fn send<T: Serialize + DeserializeOwned>(thing: &T, slot: u32) -> T {
+    let mut message = Vec::new();
+    crate::codec::encode(thing, &mut message).expect("it can be sent");
+    CROSSING.with_borrow_mut(|(_, to)| *to = slot);
+    let arrived = crate::codec::decode(&message).expect("it arrives");
+    CROSSING.with_borrow_mut(|(segment, _)| *segment = None);
+    arrived
 }
 
 /// As there: nobody has children.

@@ -4,9 +4,10 @@ use super::error::PipeFault;
 use super::{Pipe, PipeBody, underway};
 use crate::lane::Lane;
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, owner_of_child};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{clock, crash_point, shm_struct};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{self, AtomicBool, AtomicU8};
 
 shm_struct! {
     /// Whose an end is.
@@ -56,7 +57,7 @@ pub(super) struct End {
     closing: AtomicBool,
     whereabouts: AtomicU8,
     /// When somebody who would not wait last asked about the peer.
-    asked_ns: AtomicU64,
+    asked_ns: atomic::AtomicU64,
 }
 
 /// An end on its way.
@@ -75,7 +76,7 @@ impl End {
     }
 
     fn new(pipe: &Pipe, side: usize) -> Result<Self, OpenError> {
-        static HANDLES_MADE: AtomicU64 = AtomicU64::new(0);
+        static HANDLES_MADE: atomic::AtomicU64 = atomic::AtomicU64::new(0);
         let registration = pipe.body.segment().registration();
         let me = registration.owner()?;
         let handle = HANDLES_MADE.fetch_add(1, Ordering::Relaxed) % HANDLES;
@@ -87,7 +88,7 @@ impl End {
             mine: me.to_bits() | CLAIMED | handle << HANDLE,
             closing: AtomicBool::new(false),
             whereabouts: AtomicU8::new(HERE),
-            asked_ns: AtomicU64::new(0),
+            asked_ns: atomic::AtomicU64::new(0),
         })
     }
 

@@ -1,0 +1,44 @@
+//! As `procession_sys::Turn`: a process of a model has one thread, so it always is its turn.
+
+use crate::Deadline;
+use std::cell::{RefCell, RefMut};
+use std::ops::{Deref, DerefMut};
+
+/// As there.
+#[derive(Debug)]
+pub struct Turn<T>(RefCell<T>);
+
+/// As there.
+#[derive(Debug)]
+pub struct TurnGuard<'a, T>(RefMut<'a, T>);
+
+impl<T> Turn<T> {
+    /// As there.
+    pub fn new(value: T) -> Self {
+        Self(RefCell::new(value))
+    }
+
+    /// As there.
+    pub fn lock_until(&self, _: Deadline) -> Option<TurnGuard<'_, T>> {
+        self.0.try_borrow_mut().ok().map(TurnGuard)
+    }
+}
+
+impl<T> TurnGuard<'_, T> {
+    /// Nobody wants to know.
+    pub fn rest(&self, _: bool) {}
+}
+
+impl<T> Deref for TurnGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for TurnGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
