@@ -7,7 +7,7 @@ use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, own
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{clock, crash_point, shm_struct};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{self, AtomicBool, AtomicU8};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64 as OwnAtomicU64};
 
 shm_struct! {
     /// Whose an end is.
@@ -57,7 +57,7 @@ pub(super) struct End {
     closing: AtomicBool,
     whereabouts: AtomicU8,
     /// When somebody who would not wait last asked about the peer.
-    asked_ns: atomic::AtomicU64,
+    asked_ns: OwnAtomicU64,
 }
 
 /// An end on its way.
@@ -76,7 +76,7 @@ impl End {
     }
 
     fn new(pipe: &Pipe, side: usize) -> Result<Self, OpenError> {
-        static HANDLES_MADE: atomic::AtomicU64 = atomic::AtomicU64::new(0);
+        static HANDLES_MADE: OwnAtomicU64 = OwnAtomicU64::new(0);
         let registration = pipe.body.segment().registration();
         let me = registration.owner()?;
         let handle = HANDLES_MADE.fetch_add(1, Ordering::Relaxed) % HANDLES;
@@ -88,7 +88,7 @@ impl End {
             mine: me.to_bits() | CLAIMED | handle << HANDLE,
             closing: AtomicBool::new(false),
             whereabouts: AtomicU8::new(HERE),
-            asked_ns: atomic::AtomicU64::new(0),
+            asked_ns: OwnAtomicU64::new(0),
         })
     }
 
