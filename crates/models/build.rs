@@ -62,6 +62,7 @@ const PROTOCOLS: &[Protocol] = &[
     whole("channel/src/lane.rs"),
     whole("channel/src/queue.rs"),
     whole("channel/src/pipe.rs"),
+    whole("channel/src/joinable.rs"),
 ];
 
 fn main() {

@@ -73,6 +73,21 @@ pub fn expire() {
     KERNEL.changed.notify_all();
 }
 
+std::thread_local! {
+    /// What the clock says: to loom it is nothing that changes, so it may only change while there is one thread.
+    static NOW: Cell<u64> = const { Cell::new(1) };
+}
+
+/// What the clock says.
+pub fn now_ns() -> u64 {
+    NOW.get()
+}
+
+/// Sets the clock; a model that does so does it at its beginning, too.
+pub fn set_clock(now_ns: u64) {
+    NOW.set(now_ns);
+}
+
 /// How many sleep now.
 pub fn asleep() -> usize {
     lock().asleep.len()

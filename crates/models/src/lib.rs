@@ -78,14 +78,10 @@ pub mod futex {
     pub use crate::kernel::{Waited, low_half, wait, wake, wake_all};
 }
 
-/// As `procession_sys::clock`: time stands still.
+/// As `procession_sys::clock`: time stands still, unless a model says otherwise.
 pub mod clock {
+    pub use crate::kernel::now_ns;
     use std::time::Duration;
-
-    /// Always the same.
-    pub fn now_ns() -> u64 {
-        1
-    }
 
     /// Lets others go first.
     pub fn nap(_: Duration) {
@@ -202,7 +198,7 @@ pub use lock::{Holder, Lock, LockError, LockGuard, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, Hold, LockWord};
 pub use once::Once;
 pub use patience::{Nap, Patience, Shown as ShownWait};
-pub use queue::Queue;
+pub use queue::{GetError, PutError, Queue, QueueFault};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{READERS, RwLock};
 pub use semaphore::Semaphore;

@@ -104,6 +104,9 @@ macro_rules! shm_field {
     (room_spare $type:ty) => {
         ()
     };
+    (last_spare $type:ty) => {
+        ()
+    };
     ($field:ident $type:ty) => {
         $type
     };
@@ -124,12 +127,19 @@ pub struct Mapping {
 /// Words of one type behind the body, to its end.
 struct Region {
     start: usize,
+    /// Whether they are copied as bytes, one by one, where it is not known what they are.
+    is_plain: bool,
     words: Box<dyn Any + Send + Sync>,
 }
 
 impl Mapping {
     fn new(len: usize, body: Box<dyn Any + Send + Sync>) -> Self {
         Self { len, body, regions: Default::default(), bytes: Mutex::default() }
+    }
+
+    /// As there.
+    pub fn len(&self) -> usize {
+        self.len
     }
 
     /// As there. The first to ask for a type, before there are other threads, says where words of it begin.
@@ -143,7 +153,8 @@ impl Mapping {
         let words = self.regions.iter().find_map(|region| {
             let region = region.get_or_init(|| {
                 let words = (0..(self.len - offset) / U::WIDTH).map(|_| U::zeroed()).collect::<Vec<_>>();
-                Region { start: offset, words: Box::new(words) }
+                let is_plain = TypeId::of::<U>() == TypeId::of::<AtomicU64>();
+                Region { start: offset, is_plain, words: Box::new(words) }
             });
             let words = region.words.downcast_ref::<Vec<U>>()?;
             words.get((offset.checked_sub(region.start)? / U::WIDTH)..)
@@ -173,7 +184,7 @@ impl Mapping {
     }
 
     fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
-        if self.regions[0].get().is_some() {
+        if self.regions[0].get().is_some_and(|region| region.is_plain) {
             return false; // These are words.
         }
         for (index, part) in to.chunks_mut(8).enumerate() {
@@ -425,7 +436,7 @@ pub struct Kind;
 macro_rules! kinds {
     ($($kind:ident)*) => { impl Kind { $(pub const $kind: Self = Self;)* } };
 }
-kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE);
+kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE JOINABLE_QUEUE);
 
 /// As there.
 pub fn element_tag<T>() -> String {

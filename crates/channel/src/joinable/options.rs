@@ -5,11 +5,11 @@ use super::{JoinableBody, JoinableQueue};
 use crate::codec::CODEC_ID;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::Mapping;
+use procession_sys::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How many bytes of items a queue holds unless said otherwise.

@@ -2,8 +2,8 @@
 
 use super::JoinableBody;
 use procession_shm::{OwnerId, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{crash_point, shm_struct};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// How many bytes of a message lie in one block.
 pub(super) const BLOCK: usize = 128;

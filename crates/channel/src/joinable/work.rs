@@ -5,9 +5,9 @@ use super::waiter::Waiter;
 use super::{GetError, JoinableQueue, PutError, QueueFault};
 use procession_shm::{OwnerId, Unknowable};
 use procession_sync::{AcquireError, Claim, EventCount, Hold};
+use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, clock, crash_point};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long what need not wait waits for the inner lock, which is held for the time of one copy.
