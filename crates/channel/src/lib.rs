@@ -8,6 +8,7 @@ mod queue;
 mod readiness;
 mod ring;
 mod simple;
+mod underway;
 mod wait;
 
 pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease, Leases};

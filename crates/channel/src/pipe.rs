@@ -56,10 +56,10 @@ mod error;
 #[cfg(test)]
 mod tests;
 mod transfer;
-mod underway;
 mod waitable;
 
-use self::end::{End, EndCell, Passage};
+pub(crate) use self::end::End;
+use self::end::{EndCell, Passage};
 pub use self::error::{PipeFault, RecvError, SendError};
 use self::transfer::{Taker, corrupt, receive, send};
 use crate::codec::{self, CODEC_ID};

@@ -47,30 +47,11 @@ pub mod object {
     }
 }
 
-/// As `procession_sys::fork`: what a process keeps for itself does not outlast a model, as if each were asked by a fork.
-pub mod fork {
-    use std::sync::atomic::{AtomicU64, Ordering};
+/// As `procession_channel`'s module: what is in a model lives as long as the model.
+mod underway {
+    pub(crate) fn keep<E>(_: E) {}
 
-    /// Another one each time.
-    pub fn cookie() -> u64 {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        LAST.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// As there: nobody forks.
-    pub struct ForkLock;
-
-    impl ForkLock {
-        /// As there.
-        pub fn registration() -> Self {
-            Self
-        }
-
-        /// Nobody else does.
-        pub fn hold<R>(&self, work: impl FnOnce() -> R) -> R {
-            work()
-        }
-    }
+    pub(crate) fn let_go_of_arrived() {}
 }
 
 /// As `procession_sys::futex`.

@@ -1,8 +1,9 @@
 //! Whose an end is, and what became of the other one. The protocol is described in `pipe.rs`.
 
 use super::error::PipeFault;
-use super::{Pipe, PipeBody, underway};
+use super::{Pipe, PipeBody};
 use crate::lane::Lane;
+use crate::underway;
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, owner_of_child};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{clock, crash_point, shm_struct};
@@ -47,7 +48,7 @@ pub(super) enum Peer {
 }
 
 /// A handle of one end.
-pub(super) struct End {
+pub(crate) struct End {
     pub(super) body: Shared<PipeBody>,
     side: usize,
     myself: Myself,
@@ -297,18 +298,18 @@ impl End {
             mine: self.mine,
             closing: AtomicBool::new(true),
             whereabouts: AtomicU8::new(SENT),
-            asked_ns: AtomicU64::new(0),
+            asked_ns: OwnAtomicU64::new(0),
         }
     }
 
     /// Whether both are handles of one end in one process.
-    pub(super) fn is_twin_of(&self, other: &Self) -> bool {
+    pub(crate) fn is_twin_of(&self, other: &Self) -> bool {
         let pipe = |end: &Self| end.body.segment().header().instance.low();
         (pipe(self), self.side, self.me) == (pipe(other), other.side, other.me)
     }
 
     /// Whether nobody else has taken it yet.
-    pub(super) fn is_underway(&self) -> bool {
+    pub(crate) fn is_underway(&self) -> bool {
         self.cell().word.load(Ordering::Acquire) == self.me.to_bits() | CARRIED
     }
 

@@ -1,10 +1,10 @@
-//! Ends that this process has sent off in messages, until somebody has them.
+//! Ends of pipes that this process has sent off in messages, until somebody has them.
 //!
 //! A handle in a message pins nothing, and both handles of a pipe may be gone before the message is received. So the process
 //! that sent an end stays attached to the pipe as long as the end's cell says that this process carries it. If it dies, the
 //! end dies with its carrier.
 
-use super::end::End;
+use crate::pipe::End;
 use procession_sys::fork::{self, ForkLock};
 use std::sync::Mutex;
 
@@ -12,12 +12,12 @@ use std::sync::Mutex;
 static UNDERWAY: Mutex<Vec<(u64, End)>> = Mutex::new(Vec::new());
 
 /// Keeps the pipe of `end`, another handle of which was sent off.
-pub(super) fn keep(end: End) {
+pub(crate) fn keep(end: End) {
     update(Some((fork::cookie(), end)));
 }
 
 /// Lets those pipes go whose ends have arrived, or were closed.
-pub(super) fn let_go_of_arrived() {
+pub(crate) fn let_go_of_arrived() {
     update(None);
 }
 
