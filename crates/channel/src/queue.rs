@@ -5,11 +5,16 @@
 //! | `put_lock` | producers | one at a time writes beyond `tail` |
 //! | `tail` | holder of `put_lock` | words and messages put since the beginning; **its store commits a put** |
 //! | `head_seen` | holder of `put_lock` | a value `head` had: what was free then is free now |
+//! | `starving` | anybody | hint: when a producer last said, in ms, that others always take the room that it needs; 0 for nobody |
 //! | `get_lock` | consumers | one at a time reads at `head` |
 //! | `head` | holder of `get_lock` | words and messages got since the beginning; **its store commits a get** |
 //! | `tail_seen` | holder of `get_lock` | a value `tail` had |
 //! | `closed` | holder of `put_lock` | 1: no put commits any more |
 //! | `items`, `space` | anybody | eventcounts: consumers sleep on the first, producers on the second |
+//!
+//! A large record needs much room at a time, and there never is if small ones take each bit at once. So a producer that has
+//! waited for long says that it starves, and whoever comes meanwhile waits for a millisecond before it puts: consumers are
+//! faster than that. It is a hint, and soon too old to count.
 //!
 //! Nobody sleeps holding a lock: who finds the ring empty or full lets go, sleeps on the eventcount, and begins
 //! again. Serialization runs before the put lock is taken, and deserialization after the get lock is released. Only a
@@ -33,6 +38,7 @@
 //! | after the store of `head` | the message went with its consumer (at most once) | – |
 //! | before its wake | a sleeper that missed something | the end of the sleeper's slice |
 //! | closing, after the store of `closed` | sleepers who were not told | the ends of their slices |
+//! | having said that it starves | a hint that holds others up for a millisecond each | it is a third of a second old |
 //! | shutting down at once, before the store of `head` | a closed queue, all messages still in it | whoever gets them, or shuts down again |
 //!
 //! The locks are taken over from the dead without a word: at every instant the ring is whole.
@@ -76,7 +82,9 @@ shm_struct! {
     pub struct QueueBody {
         put_lock: LockWord,
         head_seen: AtomicU64,
-        put_spare: [AtomicU64; 4],
+        starving: AtomicU32,
+        reserved: AtomicU32,
+        put_spare: [AtomicU64; 3],
         tail: AtomicU64,
         tail_spare: [AtomicU64; 7],
         get_lock: LockWord,
@@ -246,8 +254,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 
-    /// Takes message after message out, waiting for each, until the queue is closed and drained. After a
-    /// [`Fault`](GetError::Fault) it ends too; other errors are about one message, and it goes on.
+    /// Takes message after message out, waiting for each, until the queue is closed and drained. It ends after a
+    /// [`Fault`](GetError::Fault) or [`Spill`](GetError::Spill) too; other errors are about one message, which is taken out.
     ///
     /// ```
     /// # let namespace = procession_shm::Namespace::private();
@@ -262,7 +270,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         let mut goes_on = true;
         std::iter::from_fn(move || {
             let got = goes_on.then(|| self.get())?;
-            goes_on = !matches!(got, Err(GetError::Closed | GetError::Fault(_)));
+            goes_on = !matches!(got, Err(GetError::Closed | GetError::Fault(_) | GetError::Spill { .. }));
             (!matches!(got, Err(GetError::Closed))).then_some(got)
         })
     }

@@ -17,9 +17,8 @@
 //! | step of unlinking what others may still use | killed here leaves |
 //! |---|---|
 //! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing, or the collector, once nobody is attached |
-//! | if it is a queue: a second name, `.unlinked-…` | as above; the second name is garbage once nobody is attached |
-//! | name lock, `unlink` of the first name | the second name, as above: nobody opens it, but whether the queue's [spills](crate::spill) are still wanted can be found out |
-//! | removal of the second name, if nobody is attached | nothing |
+//! | name lock, `unlink`; if it is a queue, `rename` to `.unlinked-…` | nothing; or a name that nobody opens, but by which can be found out whether the queue's [spills](crate::spill) are still wanted |
+//! | removal of that name, if nobody is attached, else by the last user | nothing |
 //!
 //! # Invariants
 //! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean it.
@@ -342,11 +341,7 @@ fn remove_retired(
         return remove_name(name, id, namespace);
     }
     let second = namespace.file_name(&namespace::unlinked_name(header.instance));
-    // Somebody else may have been faster. If there is no room for a name, the object goes all the same.
-    drop(shm_file::publish(handle, &second));
-    crash_point("segment.unlink.second_name");
-    let removed = remove_name(name, id, namespace);
-    crash_point("segment.unlink.first_gone");
+    let removed = take_name(name, id, namespace, || shm_file::rename(name, &second));
     if !file_lock::is_locked(handle, ATTACH_BYTE).unwrap_or(true) {
         drop(collect(&second, id, namespace));
         crate::gc::sweep_spills(namespace, header.instance);
@@ -361,6 +356,11 @@ pub(crate) fn retire(mapping: &Mapping) {
 
 /// Removes the name if it still means the file `id`; whether it did.
 pub(crate) fn remove_name(name: &str, id: FileId, namespace: &Namespace) -> bool {
+    take_name(name, id, namespace, || shm_file::unlink(name))
+}
+
+/// Takes the name away from the file `id`, if it still means that; whether it did.
+fn take_name(name: &str, id: FileId, namespace: &Namespace, take: impl Fn() -> io::Result<()>) -> bool {
     let object = ObjectName { namespace, name };
     let try_remove = || -> Result<bool, OpenError> {
         let failed = |operation| move |source| OpenError::os(operation, &object, source);
@@ -375,7 +375,7 @@ pub(crate) fn remove_name(name: &str, id: FileId, namespace: &Namespace) -> bool
         crash_point("segment.remove.name_locked");
         // INVARIANT 1: under the file's name lock nobody else removes the name, so it cannot change hands now.
         let is_ours = shm_file::identity_of_name(name).map_err(failed("look at"))? == Some(id);
-        let removed = is_ours && shm_file::unlink(name).is_ok();
+        let removed = is_ours && take().is_ok();
         crash_point("segment.remove.unlinked");
         drop(file_lock::unlock(&handle, NAME_BYTE));
         Ok(removed)

@@ -120,6 +120,14 @@ pub fn unlink(name: &str) -> Result<()> {
     std::fs::remove_file(path(name))
 }
 
+/// Gives the file another name instead of the one it has.
+///
+/// # Errors
+/// `ENOENT`, `EPERM` in a sticky directory, …
+pub fn rename(name: &str, to: &str) -> Result<()> {
+    std::fs::rename(path(name), path(to))
+}
+
 /// Which file a descriptor refers to.
 ///
 /// # Errors

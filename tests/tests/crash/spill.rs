@@ -28,15 +28,12 @@ crash_points! {
     discard_committed at "queue.get.committed": shutting_down;
     discarded at "queue.shutdown.discarded": shutting_down;
     unlink_retired at "segment.unlink.retired": unlinking;
-    unlink_second_name at "segment.unlink.second_name": unlinking;
     unlink_name_locked at "segment.remove.name_locked": unlinking;
     unlink_removed at "segment.remove.unlinked": unlinking;
-    unlink_first_gone at "segment.unlink.first_gone": unlinking;
     unlink_unused_retired at "segment.unlink.retired": unlinking_what_nobody_uses;
     unlink_unasked_retired at "segment.unlink.retired": unlinking_what_nobody_asks_for;
-    unlink_unasked_second_name at "segment.unlink.second_name": unlinking_what_nobody_asks_for;
-    unlink_unused_second_name at "segment.unlink.second_name": unlinking_what_nobody_uses;
-    unlink_unused_first_gone at "segment.unlink.first_gone": unlinking_what_nobody_uses;
+    unlink_unused_renamed at "segment.remove.unlinked": unlinking_what_nobody_uses;
+    unlink_unasked_renamed at "segment.remove.unlinked": unlinking_what_nobody_asks_for;
     unlink_unused_collected at "segment.collect.unlinked": unlinking_what_nobody_uses;
 }
 

@@ -157,7 +157,7 @@ impl GetError {
 
 /// Why not all messages were put.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}, after {put} messages were put")]
+#[error("{put} messages were put, and no more")]
 #[non_exhaustive]
 pub struct PutManyError {
     /// How many were put: the first ones.
@@ -169,7 +169,7 @@ pub struct PutManyError {
 
 /// Why there are no messages, or not all that were taken out are messages.
 #[derive(thiserror::Error)]
-#[error("{error}")]
+#[error("{} messages were got, and something is wrong with the next", got.len())]
 #[non_exhaustive]
 pub struct GetManyError<T> {
     /// The messages that were taken out before the one that is wrong.

@@ -69,6 +69,8 @@ impl AtTail<'_> {
         }
         self.commit(Mark { words, items: 1 });
         spill.stay();
+        // Before the spill, which is not unmapped while others wait.
+        drop(self);
         Ok(())
     }
 }

@@ -5,10 +5,18 @@ use super::error::{PutError, QueueFault};
 use super::waiter::Waiter;
 use crate::ring::{Mark, record_words};
 use procession_sync::Hold;
-use procession_sys::atomic::Ordering;
+use procession_sys::atomic::{AtomicU32, Ordering};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point};
+use procession_sys::{Deadline, clock, crash_point};
 use std::marker::PhantomData;
+use std::time::Duration;
+
+/// A producer that has waited for so long starves.
+const STARVED_AFTER_NS: u64 = 10_000_000;
+/// What it said is of no interest after so long: it says it again at the end of each slice.
+const STALE_MS: u32 = 300;
+/// How long others let it go first.
+const COURTESY: Duration = Duration::from_millis(1);
 
 /// The tail, held; dropping it lets go, and wakes who waits for what was put.
 pub(super) struct AtTail<'q> {
@@ -28,6 +36,7 @@ impl Core {
     pub(super) fn put(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
         match self.words_for(payload.len()) {
             Some(words) => {
+                self.let_the_starving_go_first(deadline);
                 // Not by `at_tail`: to move what is so young from one place to another stalls for as long as all else takes.
                 let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, false);
                 if !tail.has_room(words)? {
@@ -51,6 +60,7 @@ impl Core {
     /// Holds the tail, with room for a record of `words` words, before `deadline`.
     #[inline]
     pub(super) fn at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
+        self.let_the_starving_go_first(deadline);
         let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, false);
         if tail.has_room(words)? {
             return Ok(tail);
@@ -63,6 +73,7 @@ impl Core {
     #[cold]
     fn wait_at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
         let mut waiter = Waiter::new(&self.words.space, deadline);
+        let mut hunger = Hunger::new(&self.words.starving);
         // Where the head was when this thread last passed a wake on that it could not use.
         let mut passed_on_at = None;
         loop {
@@ -76,7 +87,30 @@ impl Core {
                 // records are too large would wake each other for ever.
                 let head = tail.tail.since(tail.used);
                 tail.slept = passed_on_at.replace(head) != Some(head);
+                hunger.grows();
             }
+        }
+    }
+
+    /// If a producer says that it starves, gives it the time in which consumers make room, unless there is none.
+    #[inline]
+    fn let_the_starving_go_first(&self, deadline: Deadline) {
+        // Relaxed: a hint.
+        if self.words.starving.load(Ordering::Relaxed) != 0 {
+            self.wait_for_the_starving(deadline);
+        }
+    }
+
+    #[cold]
+    fn wait_for_the_starving(&self, deadline: Deadline) {
+        let starving = &self.words.starving;
+        let said = starving.load(Ordering::Relaxed);
+        if now_ms().wrapping_sub(said) > STALE_MS {
+            // It has gone without a word. Failure means that somebody else starves now.
+            let _: Result<u32, u32> =
+                starving.compare_exchange(said, 0, Ordering::Relaxed, Ordering::Relaxed);
+        } else if Deadline::after(COURTESY) < deadline {
+            clock::nap(COURTESY);
         }
     }
 
@@ -91,6 +125,45 @@ impl Core {
             return Err(self.corrupt("more in the ring than it can hold"));
         }
         Ok(used)
+    }
+}
+
+/// What is in `starving`: never 0.
+fn now_ms() -> u32 {
+    (clock::now_ns() / 1_000_000) as u32 | 1
+}
+
+/// One producer that waits for room.
+struct Hunger<'q> {
+    starving: &'q AtomicU32,
+    /// When it first slept and found no room, 0 if it has not.
+    since_ns: u64,
+    said: bool,
+}
+
+impl<'q> Hunger<'q> {
+    fn new(starving: &'q AtomicU32) -> Self {
+        Self { starving, since_ns: 0, said: false }
+    }
+
+    /// It slept, and there was no room.
+    fn grows(&mut self) {
+        let now_ns = clock::now_ns();
+        if self.since_ns == 0 {
+            self.since_ns = now_ns;
+        } else if now_ns - self.since_ns > STARVED_AFTER_NS {
+            self.starving.store(now_ms(), Ordering::Relaxed);
+            self.said = true;
+        }
+    }
+}
+
+impl Drop for Hunger<'_> {
+    fn drop(&mut self) {
+        if self.said {
+            // Others who starve will say so again.
+            self.starving.store(0, Ordering::Relaxed);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{GetError, GetManyError, PutError, PutManyError, Queue, QueueFault};
 use crate::ring::Mark;
 use procession_shm::{Namespace, OpenError};
 use std::io::{Read, Write};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 fn queue<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: u64, capacity: u32) -> Queue<T> {
@@ -395,6 +395,48 @@ fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
     queue.put(&4).unwrap();
     drop(slot);
     assert_eq!(queue.drain().unwrap(), [3, 4]);
+}
+
+/// Small messages take each bit of room as soon as it is there, and never leave a quarter of the ring.
+#[test]
+fn a_large_message_gets_in_among_small_ones() {
+    let queue = queue::<Vec<u8>>(1 << 16, 0);
+    let is_over = AtomicBool::new(false);
+    let while_it_goes_on = |step: &(dyn Fn() + Sync)| {
+        while !is_over.load(Ordering::Relaxed) {
+            step();
+        }
+    };
+    let short = Duration::from_millis(100);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| while_it_goes_on(&|| drop(queue.put_timeout(&vec![1; 8], short))));
+        }
+        scope.spawn(|| {
+            while_it_goes_on(&|| {
+                drop(queue.get_timeout(short));
+                // Slower than those who put.
+                let begin = std::time::Instant::now();
+                while begin.elapsed() < Duration::from_micros(20) {}
+            });
+        });
+        while queue.len() < 2700 {
+            std::thread::yield_now();
+        }
+        let put = queue.put_timeout(&vec![2; 1 << 17], Duration::from_secs(20));
+        is_over.store(true, Ordering::Relaxed);
+        put.unwrap();
+    });
+    assert_eq!(queue.body.words.starving.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn what_said_that_it_starves_and_died_holds_nobody_up_for_long() {
+    let queue = queue::<u8>(256, 0);
+    let long_ago = (procession_sys::clock::now_ns() / 1_000_000) as u32 - 1000;
+    queue.body.words.starving.store(long_ago | 1, Ordering::Relaxed);
+    queue.put(&1).unwrap();
+    assert_eq!(queue.body.words.starving.load(Ordering::Relaxed), 0);
 }
 
 #[test]
