@@ -46,15 +46,16 @@ fn spills(scratch: &Scratch, one: &mut Actor) -> usize {
 }
 
 fn putting(label: &str) {
-    // The first release follows the question whether there is room.
-    putting_by(label, "put", label == "queue.put.committed");
+    putting_by(label, "put");
 }
 
 fn putting_by_slot(label: &str) {
-    putting_by(label, "slot", matches!(label, "queue.put.committed" | "queue.put.released"));
+    putting_by(label, "slot");
 }
 
-fn putting_by(label: &str, how: &str, is_put: bool) {
+fn putting_by(label: &str, how: &str) {
+    // The first release follows the question whether there is room.
+    let is_put = label == "queue.put.committed";
     // All leave it.
     let scratch = Scratch::unswept();
     let (mut victim, mut one, two) = cast(&scratch, SMALL);

@@ -16,7 +16,9 @@ impl Semaphore {
 impl Acquire for Semaphore {
     #[inline]
     fn locked<R>(&self, work: impl FnOnce() -> R) -> Result<R> {
-        let _permit = self.0.acquire().context("acquire")?;
-        Ok(work())
+        match self.0.acquire() {
+            Ok(_permit) => Ok(work()),
+            Err(error) => Err(error).context("acquire"),
+        }
     }
 }

@@ -164,12 +164,11 @@ pub struct WriteSlot<'q> {
 
 impl<'q> WriteSlot<'q> {
     fn new(core: &'q Core, capacity: usize, deadline: Deadline) -> Result<Self, PutError> {
-        let (words, spilled) = match core.words_for(capacity) {
-            Some(words) => (words, false),
-            None => (core.spill_words(), true),
+        let (words, spill) = match core.words_for(capacity) {
+            Some(words) => (words, None),
+            None => (core.spill_words(), Some(core.spill_when_there_is_room(capacity, deadline)?)),
         };
         let tail = core.at_tail(words, deadline)?;
-        let spill = if spilled { Some(core.spill(capacity)?) } else { None };
         Ok(Self { tail: Some(tail), spill, written: 0, capacity, _note: Note::of(core, End::Tail) })
     }
 

@@ -32,9 +32,7 @@ impl Core {
     /// Puts a message that is larger than the ring.
     #[cold]
     pub(super) fn put_spilled(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        // Those who wait for room have made no files yet.
-        drop(self.at_tail(self.spill_words(), deadline)?);
-        let spill = self.spill(payload.len())?;
+        let spill = self.spill_when_there_is_room(payload.len(), deadline)?;
         if !spill.copy_in(0, payload) {
             return Err(self.too_small().into());
         }
@@ -47,8 +45,10 @@ impl Core {
         record_words(Reference::LEN).unwrap_or(0).max(self.ring.words() / PARTS)
     }
 
-    /// A segment for a message of so many bytes.
-    pub(super) fn spill(&self, len: usize) -> Result<Spill, PutError> {
+    /// A segment for a message of so many bytes, once there is room for its record: those who wait have made no files yet, and
+    /// those who make a file, which takes time, hold nobody up.
+    pub(super) fn spill_when_there_is_room(&self, len: usize, deadline: Deadline) -> Result<Spill, PutError> {
+        drop(self.at_tail(self.spill_words(), deadline)?);
         Spill::create(self.segment(), MARKS, len).map_err(|source| PutError::Spill { len, source })
     }
 
