@@ -7,7 +7,8 @@
 use procession_shm::Shared;
 use procession_sys::ShmSafe;
 
-const WORD: usize = 8;
+/// How many bytes a word has.
+pub(crate) const WORD: usize = 8;
 /// Payloads up to this length are copied word by word: calling `memcpy` for a length that is not known takes longer.
 const SHORT: usize = 4 * WORD;
 /// In a record's first word: the message goes on in the next record.

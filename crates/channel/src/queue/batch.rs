@@ -16,14 +16,12 @@ use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::head::First;
 use super::{Queue, with_scratch};
 use crate::codec;
-use crate::ring::{Head, Mark};
+use crate::ring::{Head, Mark, WORD};
 use procession_shm::Spill;
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
-
-const WORD: usize = 8;
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once: it

@@ -60,11 +60,7 @@ impl Core {
     }
 
     pub(super) fn close(&self) -> Result<(), QueueFault> {
-        let hold = match self.lock(End::Tail, Deadline::NEVER) {
-            Ok(hold) => hold,
-            Err(Blocked::TimedOut) => return Ok(()),
-            Err(Blocked::Fault(fault)) => return Err(fault),
-        };
+        let Some(hold) = self.lock_for_ever(End::Tail)? else { return Ok(()) };
         self.words.closed.store(1, Ordering::Release);
         crash_point("queue.close.stored");
         self.words.put_lock.release(hold, true);
@@ -117,6 +113,15 @@ impl Core {
         }
     }
 
+    /// The same without a deadline; `None` if it passed nevertheless.
+    pub(super) fn lock_for_ever(&self, end: End) -> Result<Option<Hold>, QueueFault> {
+        match self.lock(end, Deadline::NEVER) {
+            Ok(hold) => Ok(Some(hold)),
+            Err(Blocked::TimedOut) => Ok(None),
+            Err(Blocked::Fault(fault)) => Err(fault),
+        }
+    }
+
     #[cold]
     fn lock_contended(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
         if slot::is_held(self, end) {
@@ -158,6 +163,11 @@ impl Core {
     /// Whether this process, not one that it was forked from, has `hold`.
     pub(super) fn is_ours(&self, hold: Hold) -> bool {
         self.segment().registration().current_owner() == Some(hold.owner())
+    }
+
+    #[cold]
+    pub(super) fn inherited(&self) -> QueueFault {
+        QueueFault::Inherited { queue: self.segment().display_name() }
     }
 
     #[cold]

@@ -1,9 +1,9 @@
 //! The end at which consumers get: held by one at a time, who copies out what is at `head` and then moves it.
 
 use super::core::{Core, End};
-use super::error::{Blocked, GetError, QueueFault};
+use super::error::{GetError, QueueFault};
 use super::waiter::Waiter;
-use crate::ring::{Head, Mark};
+use crate::ring::{Head, Mark, WORD};
 use procession_shm::Spill;
 use procession_sync::Hold;
 use procession_sys::atomic::Ordering;
@@ -94,11 +94,8 @@ impl Core {
 
     /// Throws away all that is there; how many messages that were.
     pub(super) fn discard(&self) -> Result<usize, QueueFault> {
-        let mut head = match self.lock(End::Head, Deadline::NEVER) {
-            Ok(hold) => AtHead::new(self, hold, false),
-            Err(Blocked::TimedOut) => return Ok(0),
-            Err(Blocked::Fault(fault)) => return Err(fault),
-        };
+        let Some(hold) = self.lock_for_ever(End::Head)? else { return Ok(0) };
+        let mut head = AtHead::new(self, hold, false);
         head.look()?;
         let there = head.there;
         let spills = head.spills();
@@ -217,7 +214,7 @@ impl<'q> AtHead<'q> {
     /// Copies the payload of the record at the head out, as long as `into` is.
     #[inline]
     fn read(&self, into: &mut [u8]) -> Result<(), QueueFault> {
-        self.read_at(8, into)
+        self.read_at(WORD, into)
     }
 
     /// Copies out what comes `offset` bytes behind the head.

@@ -10,8 +10,9 @@ use super::core::{Core, End};
 use super::error::{GetError, PutError, QueueFault};
 use super::head::{AtHead, First};
 use super::tail::AtTail;
-use crate::ring::{Head, Mark, record_words};
+use crate::ring::{Head, Mark, WORD, record_words};
 use procession_shm::Spill;
+use procession_sync::Hold;
 use procession_sys::atomic::AtomicU8;
 use procession_sys::{Deadline, fork};
 use std::cell::RefCell;
@@ -223,7 +224,7 @@ impl<'q> WriteSlot<'q> {
         let left = self.capacity - self.written;
         let stretches = match (&self.spill, &self.tail) {
             (Some(spill), _) => [spill.bytes(self.capacity).and_then(|all| all.get(self.written..)), None],
-            (None, Some(tail)) => stretches(tail.core, tail.tail, 8 + self.written, left),
+            (None, Some(tail)) => stretches(tail.core, tail.tail, WORD + self.written, left),
             (None, None) => [None; 2],
         };
         stretches.map(|bytes| {
@@ -245,16 +246,7 @@ impl<'q> WriteSlot<'q> {
 
     /// What holds the queue's end, if that is this process.
     fn ours(&mut self) -> Result<AtTail<'q>, QueueFault> {
-        match self.tail.take() {
-            Some(tail) if tail.core.is_ours(tail.hold) => Ok(tail),
-            Some(tail) => {
-                let queue = tail.core.segment().display_name();
-                // The parent holds the lock.
-                std::mem::forget(tail);
-                Err(QueueFault::Inherited { queue })
-            }
-            None => Err(QueueFault::Inherited { queue: String::new() }),
-        }
+        take_ours(&mut self.tail, |tail| (tail.core, tail.hold))
     }
 }
 
@@ -262,14 +254,13 @@ impl io::Write for WriteSlot<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tail) = &self.tail else { return Ok(0) };
         if !tail.core.is_ours(tail.hold) {
-            let queue = tail.core.segment().display_name();
-            return Err(io::Error::other(QueueFault::Inherited { queue }));
+            return Err(io::Error::other(tail.core.inherited()));
         }
         let count = bytes.len().min(self.capacity - self.written);
         let bytes = &bytes[..count];
         let is_written = match &self.spill {
             Some(spill) => spill.copy_in(self.written, bytes),
-            None => tail.core.ring.write_at(&tail.core.words, tail.tail, 8 + self.written, bytes),
+            None => tail.core.ring.write_at(&tail.core.words, tail.tail, WORD + self.written, bytes),
         };
         if !is_written {
             return Err(io::Error::other(tail.core.too_small()));
@@ -350,7 +341,7 @@ impl<'q> ReadSlot<'q> {
     pub unsafe fn as_slices(&self) -> [&[u8]; 2] {
         let stretches = match (&self.first, &self.head) {
             (First::Spilled(spill, _), _) => [spill.bytes(spill.len()), None],
-            (First::Here(record), Some(head)) => stretches(head.core, head.head, 8, record.len),
+            (First::Here(record), Some(head)) => stretches(head.core, head.head, WORD, record.len),
             (First::Here(_), None) => [None; 2],
         };
         stretches.map(|bytes| {
@@ -363,16 +354,7 @@ impl<'q> ReadSlot<'q> {
 
     /// What holds the queue's end, if that is this process.
     fn ours(&mut self) -> Result<AtHead<'q>, QueueFault> {
-        match self.head.take() {
-            Some(head) if head.core.is_ours(head.hold) => Ok(head),
-            Some(head) => {
-                let queue = head.core.segment().display_name();
-                // The parent holds the lock.
-                std::mem::forget(head);
-                Err(QueueFault::Inherited { queue })
-            }
-            None => Err(QueueFault::Inherited { queue: String::new() }),
-        }
+        take_ours(&mut self.head, |head| (head.core, head.hold))
     }
 }
 
@@ -380,13 +362,12 @@ impl io::Read for ReadSlot<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let Some(head) = &self.head else { return Ok(0) };
         if !head.core.is_ours(head.hold) {
-            let queue = head.core.segment().display_name();
-            return Err(io::Error::other(QueueFault::Inherited { queue }));
+            return Err(io::Error::other(head.core.inherited()));
         }
         let count = into.len().min(self.first.len() - self.read);
         let into = &mut into[..count];
         let is_read = match &self.first {
-            First::Here(_) => head.read_at(8 + self.read, into).is_ok(),
+            First::Here(_) => head.read_at(WORD + self.read, into).is_ok(),
             First::Spilled(spill, _) => spill.copy_out(self.read, into),
         };
         if !is_read {
@@ -407,6 +388,18 @@ impl fmt::Debug for ReadSlot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReadSlot").field("len", &self.len()).field("read", &self.read).finish()
     }
+}
+
+/// What holds a queue's end, if that is this process: in a forked child, the parent holds it.
+fn take_ours<E>(held: &mut Option<E>, of: impl Fn(&E) -> (&Core, Hold)) -> Result<E, QueueFault> {
+    let Some(end) = held.take() else { return Err(QueueFault::Inherited { queue: String::new() }) };
+    let (core, hold) = of(&end);
+    if core.is_ours(hold) {
+        return Ok(end);
+    }
+    let fault = core.inherited();
+    std::mem::forget(end);
+    Err(fault)
 }
 
 /// The one or two stretches of the ring that `len` bytes take which come `offset` bytes behind `at`.

@@ -17,7 +17,7 @@ use super::core::Core;
 use super::error::{GetError, PutError};
 use super::head::AtHead;
 use super::tail::AtTail;
-use crate::ring::{Head, Mark, record_words};
+use crate::ring::{Head, Mark, WORD, record_words};
 use procession_shm::{Marks, OpenError, Reference, Spill};
 use procession_sys::{Deadline, crash_point};
 use std::mem::offset_of;
@@ -105,7 +105,7 @@ impl AtHead<'_> {
     pub(super) fn open_spill(&self, skipped: Mark) -> Result<Spill, OpenError> {
         let corrupt = |_| self.core.segment().corrupt("the ring reaches past the segment");
         let mut reference = [0; Reference::LEN];
-        self.read_at(8 * (1 + skipped.words as usize), &mut reference).map_err(corrupt)?;
+        self.read_at(WORD * (1 + skipped.words as usize), &mut reference).map_err(corrupt)?;
         let spill = Spill::open(self.core.segment(), Reference::from_bytes(reference))?;
         crash_point("queue.spill.opened");
         Ok(spill)
