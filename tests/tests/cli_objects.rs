@@ -8,6 +8,7 @@ use cli::{is_empty, run};
 use procession::{Latch, Lock, Namespace, Process, Queue, SharedMemory, gc};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 procession::test_support!();
@@ -69,7 +70,7 @@ fn shared_memory_is_listed_and_removed_as_what_it_is() {
     let memory = options.create("frames").unwrap();
     let records = place.json();
     assert_eq!((&records[0]["kind"], &records[0]["name"]), (&json!("shared-memory"), &json!("frames")));
-    assert_eq!(records[0]["bytes"], 4096 + 1000);
+    assert_eq!(records[0]["bytes"], 2 * 4096, "whole pages");
     assert_eq!(place.run(&["rm", "frames"]).code(), Some(0));
     assert!(place.json().is_empty() && !memory.is_orphaned());
 }
@@ -94,7 +95,7 @@ fn objects_are_listed_with_what_their_headers_say() {
     assert_eq!((&records[1]["name"], &records[1]["kind"]), (&"jobs".into(), &"queue".into()));
     assert_eq!((&records[1]["attached"], &records[1]["element"]), (&false.into(), &"u64".into()));
     assert_eq!(records[1]["namespace"], place.0.name());
-    assert_eq!(records[1]["bytes"], fs::metadata(place.file("jobs")).unwrap().len());
+    assert_eq!(records[1]["bytes"], fs::metadata(place.file("jobs")).unwrap().blocks() * 512);
 
     let all = run(["ls", "--all", "--json"]);
     let all: Value = serde_json::from_str(&all.stdout).unwrap();

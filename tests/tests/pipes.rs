@@ -73,10 +73,10 @@ fn strings_do_not_merge() {
     }
     assert_eq!(one.does("pipe_poll p.receiver 0"), "false");
     // Looking at a long message does not take a part of it away.
-    two.tell("pipe_send p.sender 1000000");
+    two.tell("pipe_send p.sender 10000000");
     while one.does("pipe_poll p.receiver 1") == "false" {}
     two.did();
-    assert_eq!(one.does("pipe_recv p.receiver"), "1000000");
+    assert_eq!(one.does("pipe_recv p.receiver"), "10000000");
 }
 
 /// `_TestPicklingConnections`: ends go through pipes, and their peers notice nothing.
@@ -159,7 +159,7 @@ fn a_sleeping_writer_is_told_of_the_readers_death_and_of_its_end() {
     for end in ["kill", "close"] {
         let scratch = Scratch::new();
         let (mut one, mut two) = two(&scratch, "pipe", "p.receiver");
-        one.waits("pipe_send p.sender 1000000");
+        one.waits("pipe_send p.sender 10000000");
         let pid = two.pid();
         if end == "kill" {
             two.kill();
@@ -241,7 +241,7 @@ fn a_stopped_reader_holds_nobody_who_does_not_need_it() {
     }
     assert_eq!(one.does("pipe_recv p.one"), "1");
     one.fails("pipe_recv_timeout p.one 120", "TimedOut");
-    one.fails("pipe_send_timeout p.one 1000000 120", "TimedOut");
+    one.fails("pipe_send_timeout p.one 10000000 120", "TimedOut");
     one.does("pipe_close p.one");
     two.go_on();
     assert_eq!(two.did(), "10");

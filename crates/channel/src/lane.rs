@@ -11,6 +11,13 @@
 //! record without bytes retracts what was begun. The reader has a message when it has its last part. There is one
 //! writer and one reader because their owner makes it so: the ends are not `Clone`.
 //!
+//! # Two rings
+//! A lane may have a second, larger ring, which takes no memory until a message comes that is longer than a part of the
+//! first. Then the writer reserves it, and announces a message of no bytes: the record after that lies in the larger ring,
+//! and so do all others. `tail` and `head` go on counting. Without memory for it the lane stays where it is. What is
+//! gained is said in `docs/design/0006-two-rings.md`. Each side remembers in which ring it is, so one handle has to be
+//! the writer, and one the reader, from first to last.
+//!
 //! # Orderings
 //! Edges `lane.data` and `lane.room`: the Release store of `tail` (`head`) meets the other side's Acquire load.
 //!
@@ -19,6 +26,8 @@
 //! |---|---|
 //! | the writer, before the store of `tail` | nothing that anybody sees |
 //! | the writer, in the middle of a long message | parts of a message that never ends; who knows of the death drops them |
+//! | the writer, after it reserved the larger ring | its memory, as long as the object |
+//! | the writer, after it announced the larger ring | nothing: no message was begun |
 //! | the reader, before the store of `head` | the record is still there |
 
 use crate::ring::{Bytes, Head, Mark, record_words};
@@ -33,6 +42,8 @@ const SPIN_NS: u64 = 20_000;
 const SPIN_CAP: u32 = 16;
 /// A message is cut into parts when it is longer than the ring divided by this.
 const PARTS: usize = 4;
+/// How many words the record takes that announces a long message, or the larger ring.
+const ANNOUNCEMENT_WORDS: u32 = 2;
 
 shm_struct! {
     /// The words of a lane; its bytes lie elsewhere in the same body.
@@ -57,6 +68,8 @@ pub struct LaneCorrupt;
 #[derive(Debug)]
 pub struct LaneWriter {
     bytes: Bytes,
+    /// The ring to which the lane has not moved yet.
+    larger: Option<Bytes>,
     tail: Mark,
     head_seen: Mark,
     /// Messages that did not fit yet; some parts of the first may have been written.
@@ -72,6 +85,8 @@ pub struct LaneWriter {
 #[derive(Debug)]
 pub struct LaneReader {
     bytes: Bytes,
+    /// The ring to which the lane has not moved yet.
+    larger: Option<Bytes>,
     head: Mark,
     tail_seen: Mark,
     begun: Option<Begun>,
@@ -96,6 +111,7 @@ impl LaneWriter {
         let tail = Mark::from_bits(lane.tail.load(Ordering::Relaxed));
         Self {
             bytes: Bytes::new(offset, len / 8),
+            larger: None,
             tail,
             head_seen: Mark::from_bits(lane.head.load(Ordering::Acquire)),
             waiting: VecDeque::new(),
@@ -105,10 +121,16 @@ impl LaneWriter {
         }
     }
 
+    /// Gives the lane a larger ring, which need not be reserved: where it lies, and how many bytes, a power of two, it has.
+    #[must_use]
+    pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
+        Self { larger: ring.map(|(offset, len)| Bytes::new(offset, len / 8)), ..self }
+    }
+
     /// The longest message that can be written as one record, in bytes.
     #[must_use]
     pub fn most(&self) -> usize {
-        (self.bytes.words() as usize - 1) * 8
+        (self.larger.unwrap_or(self.bytes).words() as usize - 1) * 8
     }
 
     /// Messages up to this length are written as one record, unless whoever writes one cannot wait.
@@ -128,8 +150,14 @@ impl LaneWriter {
     /// Writes `message` if there is room for all of it in one record, and nothing waits before it.
     #[inline]
     pub fn try_write<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
+        self.waiting.is_empty() && self.may_begin(body, lane) && self.write_record(body, lane, message, false)
+    }
+
+    /// As [`try_write`](Self::try_write), for a message longer than a [part](Self::part): the larger ring may have room.
+    pub fn try_write_long<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
         self.waiting.is_empty()
-            && (!self.retracts || self.retract(body, lane))
+            && self.may_begin(body, lane)
+            && self.enlarge(body, lane)
             && self.write_record(body, lane, message, false)
     }
 
@@ -145,10 +173,16 @@ impl LaneWriter {
 
     #[inline(never)]
     fn write_parts<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
-        if self.retracts && !self.retract(body, lane) {
+        if !self.may_begin(body, lane) {
             return false;
         }
         if self.begun.is_none() {
+            if !self.enlarge(body, lane) {
+                return false;
+            }
+            if message.len() <= self.part() {
+                return self.write_record(body, lane, message, false);
+            }
             if !self.write_record(body, lane, &(message.len() as u64).to_le_bytes(), true) {
                 return false;
             }
@@ -174,10 +208,33 @@ impl LaneWriter {
         self.retracts |= self.begun.take().is_some();
     }
 
+    /// Whether a message can begin: what was begun before, and will never end, the reader has been told to forget.
+    #[inline]
+    fn may_begin<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
+        !self.retracts || self.retract(body, lane)
+    }
+
     #[cold]
     fn retract<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         self.retracts = !self.write_record(body, lane, &[], true);
         !self.retracts
+    }
+
+    /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say so. No message
+    /// is begun: before the first long one nothing was.
+    fn enlarge<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
+        let Some(larger) = self.larger.filter(|_| self.has_room(lane, ANNOUNCEMENT_WORDS)) else {
+            return self.larger.is_none();
+        };
+        self.larger = None;
+        if larger.reserve(body) {
+            crash_point("lane.reserved");
+            if !self.write_record(body, lane, &0_u64.to_le_bytes(), true) {
+                return false;
+            }
+            self.bytes = larger;
+        }
+        true
     }
 
     /// Lets `message` wait its turn; [`pump`](Self::pump) writes what waits.
@@ -202,7 +259,7 @@ impl LaneWriter {
         let before = self.tail;
         while let Some(message) = self.waiting.pop_front() {
             let written = if message.len() <= self.part() {
-                (!self.retracts || self.retract(body, lane)) && self.write_record(body, lane, &message, false)
+                self.may_begin(body, lane) && self.write_record(body, lane, &message, false)
             } else {
                 self.write_parts(body, lane, &message)
             };
@@ -274,6 +331,7 @@ impl LaneReader {
         let head = Mark::from_bits(lane.head.load(Ordering::Relaxed));
         Self {
             bytes: Bytes::new(offset, len / 8),
+            larger: None,
             head,
             tail_seen: Mark::from_bits(lane.tail.load(Ordering::Acquire)),
             begun: None,
@@ -281,6 +339,12 @@ impl LaneReader {
             took: false,
             patience: Patience::new(Deadline::NEVER),
         }
+    }
+
+    /// As [`LaneWriter::with_larger`], with the same ring.
+    #[must_use]
+    pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
+        Self { larger: ring.map(|(offset, len)| Bytes::new(offset, len / 8)), ..self }
     }
 
     /// Reads the next message into `into`, which is cleared, if there is a whole one.
@@ -423,7 +487,7 @@ impl LaneReader {
         }
     }
 
-    /// Reads the announcement of a long message.
+    /// Reads the announcement of a long message, or of the larger ring.
     fn announced<T: ShmSafe>(
         &mut self,
         body: &Shared<T>,
@@ -436,10 +500,14 @@ impl LaneReader {
         }
         self.read_record(body, lane, &mut total)?;
         let total = usize::try_from(u64::from_le_bytes(total)).map_err(|_| LaneCorrupt)?;
-        if total == 0 {
-            return Err(LaneCorrupt);
+        match (total, self.larger) {
+            (0, None) => return Err(LaneCorrupt),
+            (0, Some(larger)) => {
+                self.bytes = larger;
+                self.larger = None;
+            }
+            _ => self.begun = Some(Begun { total, read: 0 }),
         }
-        self.begun = Some(Begun { total, read: 0 });
         Ok(())
     }
 
@@ -450,10 +518,12 @@ impl LaneReader {
             return Ok(None);
         }
         let available = self.tail_seen.since(self.head).words;
-        if available > self.bytes.words() {
+        if available > self.larger.unwrap_or(self.bytes).words() {
             return Err(LaneCorrupt);
         }
-        self.bytes.head(body, self.head, available).map(Some).ok_or(LaneCorrupt)
+        // Some of it may lie in the larger ring.
+        let here = available.min(self.bytes.words());
+        self.bytes.head(body, self.head, here).map(Some).ok_or(LaneCorrupt)
     }
 
     /// Takes the record at the head, whose payload is as long as `into`.

@@ -77,6 +77,8 @@ use std::time::Duration;
 
 /// How many bytes a ring holds unless said.
 const DEFAULT_BYTES: u32 = 256 << 10;
+/// And how many the larger one, to which a lane then moves when a long message comes: more than a processor's own caches.
+const LARGER_BYTES: u32 = 4 << 20;
 const MIN_BYTES: u32 = 64;
 const MAX_BYTES: u32 = 1 << 31;
 
@@ -109,27 +111,42 @@ pub(crate) struct PipeSettings {
     messages: String,
 }
 
+impl PipeSettings {
+    /// Who says how much a pipe holds means it.
+    fn larger(&self) -> u32 {
+        if self.bytes.is_some() { 0 } else { LARGER_BYTES }
+    }
+
+    fn lanes(&self) -> u64 {
+        1 + u64::from(self.both_ways)
+    }
+}
+
 impl Object for Pipe {
     type Body = PipeBody;
     type Settings = PipeSettings;
 
     fn shape(settings: &PipeSettings) -> Shape {
         let bytes = settings.bytes.unwrap_or(DEFAULT_BYTES);
+        let larger = settings.larger();
         let parameter = |name, value| Parameter { name, value, asked: false };
         let parameters = [
             parameter("bytes", bytes.into()),
             parameter("both_ways", settings.both_ways.into()),
-            Parameter::default(),
+            parameter("larger", larger.into()),
             Parameter::default(),
         ];
-        let body_len = RING_OFFSET as u64 + u64::from(bytes) * (1 + u64::from(settings.both_ways));
         Shape {
             kind: Kind::PIPE,
-            body_len,
+            body_len: RING_OFFSET as u64 + (u64::from(bytes) + u64::from(larger)) * settings.lanes(),
             parameters,
             element: Some(settings.messages.clone()),
             codec: CODEC_ID,
         }
+    }
+
+    fn later(settings: &PipeSettings) -> u64 {
+        u64::from(settings.larger()) * settings.lanes()
     }
 
     fn initialise(_: &PipeBody, _: &PipeSettings) {}
@@ -140,12 +157,16 @@ impl Object for Pipe {
 
     fn attach(body: Shared<PipeBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
-        let [bytes, both_ways, ..] = segment.header().parameters;
-        let fits = bytes.is_power_of_two()
+        let [bytes, both_ways, larger, _] = segment.header().parameters;
+        let is_ring = |bytes: u64| {
+            bytes.is_power_of_two() && (u64::from(MIN_BYTES)..=u64::from(MAX_BYTES)).contains(&bytes)
+        };
+        let fits = is_ring(bytes)
             && both_ways <= 1
-            && (HEADER_LEN + RING_OFFSET) as u64 + bytes.saturating_mul(1 + both_ways)
+            && (larger == 0 || is_ring(larger) && larger > bytes)
+            && (HEADER_LEN + RING_OFFSET) as u64 + (bytes + larger) * (1 + both_ways)
                 == segment.header().size;
-        if !fits || !(u64::from(MIN_BYTES)..=u64::from(MAX_BYTES)).contains(&bytes) {
+        if !fits {
             return Err(segment.corrupt("an impossible number of bytes"));
         }
         Ok(Self { both_ways: both_ways != 0, body })
@@ -166,20 +187,26 @@ impl Pipe {
     }
 }
 
-/// Where the ring lies that the end `side` writes, and how many bytes it has: checked when the pipe was attached.
-fn ring(end: &End, side: usize) -> (usize, u32) {
-    let bytes = end.body.segment().header().parameters[0] as u32;
-    (RING_OFFSET + side * bytes as usize, bytes)
+/// Where a ring lies, and how many bytes it has.
+type Place = (usize, u32);
+
+/// The ring that the end `side` writes, and the larger one if there is one: checked when the pipe was attached.
+fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
+    let [bytes, both_ways, larger, _] =
+        end.body.segment().header().parameters.map(|parameter| parameter as usize);
+    let first = RING_OFFSET + side * bytes;
+    let second = RING_OFFSET + (1 + both_ways) * bytes + side * larger;
+    ((first, bytes as u32), (larger > 0).then_some((second, larger as u32)))
 }
 
 fn writer_of(end: &End) -> Turn<LaneWriter> {
-    let (offset, bytes) = ring(end, end.side());
-    Turn::new(LaneWriter::new(end.outgoing(), offset, bytes))
+    let ((offset, bytes), larger) = rings(end, end.side());
+    Turn::new(LaneWriter::new(end.outgoing(), offset, bytes).with_larger(larger))
 }
 
 fn reader_of(end: &End) -> Turn<LaneReader> {
-    let (offset, bytes) = ring(end, 1 - end.side());
-    Turn::new(LaneReader::new(end.incoming(), offset, bytes))
+    let ((offset, bytes), larger) = rings(end, 1 - end.side());
+    Turn::new(LaneReader::new(end.incoming(), offset, bytes).with_larger(larger))
 }
 
 /// How a pipe is made.
@@ -212,8 +239,11 @@ impl PipeOptions {
         self
     }
 
-    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256 KiB unless
-    /// said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
+    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8), rounded up to a power
+    /// of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
+    ///
+    /// Unless said, it is 256 KiB, and 4 MiB each way in which a message longer than 64 KiB was sent, from then on and if there
+    /// is so much memory: long messages go several times faster through a ring that is larger than a processor's own caches.
     #[must_use]
     pub fn capacity(mut self, bytes: u32) -> Self {
         self.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());

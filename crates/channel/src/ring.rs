@@ -114,6 +114,11 @@ impl Bytes {
         Self { offset, words }
     }
 
+    /// Takes the memory for it, where its object has left that for later; whether there is enough.
+    pub(crate) fn reserve<T: ShmSafe>(self, body: &Shared<T>) -> bool {
+        body.reserve(self.offset, self.words as usize * WORD).is_ok()
+    }
+
     /// How many words it has.
     #[inline]
     pub(crate) const fn words(self) -> u32 {

@@ -118,6 +118,10 @@ pub const HEADER_LEN: usize = 0;
 /// The body of a segment, and what lies behind it.
 pub struct Mapping {
     len: usize,
+    /// What is left for later begins here.
+    later: usize,
+    /// Where each stretch of it ends that was reserved.
+    reserved: Mutex<BTreeMap<usize, usize>>,
     body: Box<dyn Any + Send + Sync>,
     regions: [OnceLock<Region>; 2],
     /// Words of bytes: whose copies must be ordered by the protocol, as loom checks.
@@ -133,8 +137,26 @@ struct Region {
 }
 
 impl Mapping {
-    fn new(len: usize, body: Box<dyn Any + Send + Sync>) -> Self {
-        Self { len, body, regions: Default::default(), bytes: Mutex::default() }
+    fn new(len: usize, later: usize, body: Box<dyn Any + Send + Sync>) -> Self {
+        let later = len - later;
+        Self {
+            len,
+            later,
+            reserved: Mutex::default(),
+            body,
+            regions: Default::default(),
+            bytes: Mutex::default(),
+        }
+    }
+
+    fn reserve(&self, offset: usize, len: usize) {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner).insert(offset, offset + len);
+    }
+
+    fn must_be_reserved(&self, offset: usize) {
+        let reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_reserved = reserved.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end);
+        assert!(offset < self.later || is_reserved, "no memory at {offset}");
     }
 
     /// As there.
@@ -168,6 +190,7 @@ impl Mapping {
     }
 
     fn word(&self, offset: usize) -> Arc<(UnsafeCell<()>, Mutex<[u8; 8]>)> {
+        self.must_be_reserved(offset);
         let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || Arc::new((UnsafeCell::new(()), Mutex::new([0; 8])));
         Arc::clone(bytes.entry(offset / 8).or_insert_with(fresh))
@@ -231,7 +254,7 @@ pub struct Segment {
 impl Segment {
     /// Nothing, attached by the process in `slot`.
     pub fn of_process(slot: u32) -> Self {
-        Self::new(slot, Header::default(), Mapping::new(0, Box::new(())))
+        Self::new(slot, Header::default(), Mapping::new(0, 0, Box::new(())))
     }
 
     fn new(slot: u32, header: Header, mapping: Mapping) -> Self {
@@ -297,6 +320,12 @@ impl<T: Zeroed> Shared<T> {
         self.segment.mapping.slice(offset, count)
     }
 
+    /// As there; there always is memory.
+    pub fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
+        self.segment.mapping.reserve(offset, len);
+        Ok(())
+    }
+
     /// As there: a hint.
     pub fn will_write(&self, _: usize) {}
 
@@ -346,6 +375,9 @@ pub trait Object: Sized {
         Ok(())
     }
     fn shape(settings: &Self::Settings) -> Shape;
+    fn later(_: &Self::Settings) -> u64 {
+        0
+    }
     fn initialise(body: &Self::Body, settings: &Self::Settings);
     fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
     fn forget_owners(body: &Self::Body);
@@ -361,7 +393,8 @@ pub fn create<O: Object>(settings: &O::Settings) -> Result<O, OpenError> {
         parameters: shape.parameters.map(|parameter| parameter.value),
         instance: InstanceId,
     };
-    let mapping = Mapping::new(shape.body_len as usize, Box::new(O::Body::zeroed()));
+    let later = O::later(settings) as usize;
+    let mapping = Mapping::new(shape.body_len as usize, later, Box::new(O::Body::zeroed()));
     let body = Shared { segment: Segment::new(0, header, mapping), body: PhantomData };
     // Changes nothing, and makes what lies behind the body before there are other threads.
     O::forget_owners_of_all(body.segment.mapping());

@@ -17,32 +17,45 @@ macro_rules! models {
 
         /// So many bytes has the ring: four words, of which a record of up to eight bytes takes two.
         const LEN: u32 = 32;
+        /// And so many the larger one.
+        const LARGER: u32 = 64;
         const WRITER: u32 = 1;
         const READER: u32 = 2;
 
         /// A lane and its bytes, as one process has them.
-        struct Ring(Shared<Lane>);
+        struct Ring(Shared<Lane>, Option<(usize, u32)>);
 
         impl Object for Ring {
             type Body = Lane;
-            type Settings = ();
+            /// Whether there is a larger ring.
+            type Settings = bool;
 
-            fn shape((): &()) -> Shape {
-                let parameters = [Parameter::default(); 4];
-                Shape { kind: Kind::QUEUE, body_len: u64::from(LEN), parameters, element: None, codec: 0 }
+            fn shape(is_double: &bool) -> Shape {
+                let larger = Parameter { value: Self::later(is_double), ..Parameter::default() };
+                let body_len = u64::from(LEN) + larger.value;
+                Shape { kind: Kind::QUEUE, body_len, parameters: [larger; 4], element: None, codec: 0 }
             }
 
-            fn initialise(_: &Lane, (): &()) {}
+            fn later(is_double: &bool) -> u64 {
+                if *is_double { LARGER.into() } else { 0 }
+            }
+
+            fn initialise(_: &Lane, _: &bool) {}
 
             fn forget_owners(_: &Lane) {}
 
             fn attach(body: Shared<Lane>) -> Result<Self, OpenError> {
-                Ok(Self(body))
+                let is_double = body.segment().header().parameters[0] > 0;
+                Ok(Self(body, is_double.then_some((LEN as usize, LARGER))))
             }
         }
 
         fn ring() -> Ring {
-            create(&()).unwrap()
+            create(&false).unwrap()
+        }
+
+        fn two_rings() -> Ring {
+            create(&true).unwrap()
         }
 
         impl Ring {
@@ -52,12 +65,12 @@ macro_rules! models {
 
             fn writer(&self) -> Writer {
                 let ring = self.of_process(WRITER);
-                Writer { end: LaneWriter::new(&ring.0, 0, LEN), ring }
+                Writer { end: LaneWriter::new(&ring.0, 0, LEN).with_larger(ring.1), ring }
             }
 
             fn reader(&self) -> Reader {
                 let ring = self.of_process(READER);
-                Reader { end: LaneReader::new(&ring.0, 0, LEN), ring }
+                Reader { end: LaneReader::new(&ring.0, 0, LEN).with_larger(ring.1), ring }
             }
         }
 
@@ -119,7 +132,14 @@ macro_rules! models {
         }
 
         pub(super) fn in_order(messages: &'static [&'static [u8]]) {
-            let ring = ring();
+            all_come(&ring(), messages);
+        }
+
+        pub(super) fn in_order_in_two_rings(messages: &'static [&'static [u8]]) {
+            all_come(&two_rings(), messages);
+        }
+
+        fn all_come(ring: &Ring, messages: &'static [&'static [u8]]) {
             let mut writer = ring.writer();
             let writer = thread::spawn(move || writer.write_all(messages));
             let mut reader = ring.reader();
@@ -132,17 +152,24 @@ macro_rules! models {
 
         /// A long message is begun and given up; another is written.
         pub(super) fn one_is_abandoned() {
-            let ring = ring();
+            abandoned(&ring(), &[1; 20]);
+        }
+
+        pub(super) fn one_is_abandoned_in_two_rings() {
+            abandoned(&two_rings(), &[1; 70]);
+        }
+
+        fn abandoned(ring: &Ring, long: &'static [u8]) {
             let (mut writer, mut reader) = (ring.writer(), ring.reader());
             let writer = thread::spawn(move || {
                 let body = &writer.ring.0;
-                let is_whole = writer.end.write_some(body, body, &[1; 20]);
+                let is_whole = writer.end.write_some(body, body, long);
                 writer.end.abandon();
                 assert!(writer.write(&[2]));
                 is_whole
             });
             let mut message = reader.read().unwrap();
-            let came_whole = message == [1; 20];
+            let came_whole = message == long;
             if came_whole {
                 message = reader.read().unwrap();
             }
@@ -152,7 +179,14 @@ macro_rules! models {
 
         /// What was committed is read, and nothing else.
         pub(super) fn the_writer_dies_at(label: &'static str, message: &'static [u8]) -> bool {
-            let ring = ring();
+            writer_dies_at(&ring(), label, message)
+        }
+
+        pub(super) fn the_writer_of_two_rings_dies_at(label: &'static str, message: &'static [u8]) -> bool {
+            writer_dies_at(&two_rings(), label, message)
+        }
+
+        fn writer_dies_at(ring: &Ring, label: &'static str, message: &'static [u8]) -> bool {
             let (mut writer, mut reader) = (ring.writer(), ring.reader());
             let writer =
                 thread::spawn(move || until_killed(WRITER, label, || writer.write_all(&[message, &[2]])));
@@ -165,7 +199,7 @@ macro_rules! models {
             );
             let counts = match label {
                 _ if !died => 2..=2,
-                "lane.written" => 0..=0,
+                "lane.written" | "lane.reserved" => 0..=0,
                 "lane.committed" if message.len() > 8 => 0..=0,
                 "lane.committed" => 1..=1,
                 "writer.waits" => 0..=1,
@@ -212,6 +246,10 @@ const SHORT: &[&[u8]] = &[&[1; 8], &[2; 8], &[3; 8]];
 const WRAPPING: &[&[u8]] = &[&[1; 3], &[2], &[3; 5], &[4; 8]];
 /// In parts, which do not all fit at once, and a short one behind it.
 const LONG: &[&[u8]] = &[&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17], &[2]];
+/// The second is in the larger ring, and the last ones wrap there.
+const MOVING: &[&[u8]] = &[&[1], &[2; 12], &[3; 16], &[4; 16]];
+/// There is no room yet to say that the third will be in the larger ring.
+const LATE: &[&[u8]] = &[&[1; 8], &[2; 8], &[3; 9]];
 
 #[test]
 fn what_is_written_is_read_in_order() {
@@ -227,7 +265,17 @@ fn a_long_message_comes_in_parts() {
 }
 
 #[test]
+fn a_lane_moves_to_its_larger_ring() {
+    explore(1, || the_lane::in_order_in_two_rings(MOVING));
+    explore(1, || the_lane::in_order_in_two_rings(LATE));
+    explore(1, || the_lane::in_order_in_two_rings(LONG));
+    explore(1, the_lane::one_is_abandoned_in_two_rings);
+}
+
+#[test]
 fn a_death_of_the_writer_is_survived() {
+    let labels = ["lane.reserved", "lane.written", "lane.committed", "writer.waits"];
+    explore_deaths(1, &labels, |label| the_lane::the_writer_of_two_rings_dies_at(label, &[1; 50]));
     let labels = ["lane.written", "lane.committed", "eventcount.called", "eventcount.woke"];
     explore_deaths(2, &labels, |label| the_lane::the_writer_dies_at(label, &[1]));
     let labels = ["lane.written", "lane.committed", "writer.waits"];
@@ -259,4 +307,8 @@ found_out! {
     lane_that_does_not_retract by one_is_abandoned up to 1: "LaneCorrupt";
     lane_that_pumps_before_it_retracts by one_is_abandoned up to 1: "LaneCorrupt";
     lane_that_keeps_what_was_retracted by one_is_abandoned up to 1: "LaneCorrupt";
+    lane_that_moves_before_it_reserves by in_order_in_two_rings(MOVING) up to 1: "no memory";
+    lane_that_moves_silently by in_order_in_two_rings(MOVING) up to 1: "messages";
+    lane_whose_reader_expects_one_ring by in_order_in_two_rings(MOVING) up to 1: "LaneCorrupt";
+    lane_whose_reader_stays by in_order_in_two_rings(MOVING) up to 1: "messages";
 }

@@ -8,6 +8,10 @@ use crate::segment::{self, ATTACH_BYTE};
 use crate::spill;
 use procession_sys::file_lock;
 use procession_sys::shm_file::{self, FileId};
+use std::os::unix::fs::MetadataExt;
+
+/// What files count their memory in, whatever their system.
+const BLOCK: u64 = 512;
 
 /// One object as `procession ls` shows it.
 #[derive(Clone, Debug)]
@@ -16,7 +20,7 @@ pub struct Entry {
     pub namespace: Namespace,
     /// Its name.
     pub name: String,
-    /// How many bytes its file has.
+    /// How many bytes of memory its file takes: whole pages.
     pub bytes: u64,
     /// Whether any process is attached.
     pub attached: bool,
@@ -116,12 +120,12 @@ pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     let object = ObjectName { namespace: &namespace, name };
     let (bytes, attached, header, file, goes) = match shm_file::open_read_only(file_name) {
         Ok(file) => {
-            let bytes = file.metadata().map_or(0, |meta| meta.len());
-            let page = segment::read_page(&file, bytes, &object);
+            let (size, bytes) = file.metadata().map_or((0, 0), |meta| (meta.len(), meta.blocks() * BLOCK));
+            let page = segment::read_page(&file, size, &object);
             // Who retired it was killed before it had removed the name.
             let retired = page.as_ref().is_ok_and(header::is_retired);
             let header =
-                page.and_then(|page| header::parse(&page, bytes, &object)).map_err(|error| error.to_string());
+                page.and_then(|page| header::parse(&page, size, &object)).map_err(|error| error.to_string());
             let attached = file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true);
             let goes = |header: &Header| match header.kind {
                 Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file),

@@ -41,6 +41,11 @@ pub trait Object: Sized {
     }
     /// The header it is created with, and that an opener compares.
     fn shape(settings: &Self::Settings) -> Shape;
+    /// How many bytes at the end of the body take no memory before they are [reserved](Shared::reserve), and must not be
+    /// touched before.
+    fn later(_: &Self::Settings) -> u64 {
+        0
+    }
     /// Fills a zeroed body before anybody else can see it.
     fn initialise(body: &Self::Body, settings: &Self::Settings);
     /// Fills what of the object lies behind the body, which was filled before.
@@ -144,13 +149,19 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
     let registration = registry::register(&namespace)?;
     let object = ObjectName { namespace: &namespace, name };
     let access = Access::new(place.mode, place.ephemeral);
-    let attachment =
-        segment::create_file(&object, &O::shape(settings), access, registration.instance(), |mapping| {
+    let attachment = segment::create_file(
+        &object,
+        &O::shape(settings),
+        O::later(settings),
+        access,
+        registration.instance(),
+        |mapping| {
             if let Some(body) = body::<O::Body>(mapping) {
                 O::initialise(body, settings);
                 O::initialise_all(body, mapping, settings);
             }
-        })?;
+        },
+    )?;
     finish(attachment, registration, name)
 }
 
@@ -317,6 +328,12 @@ impl Segment {
     #[must_use]
     pub fn corrupt(&self, what: &'static str) -> OpenError {
         OpenError::Corrupt { object: self.display_name(), what }
+    }
+
+    /// As [`Shared::reserve`], from `offset` in the file on.
+    pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
+        let object = ObjectName { namespace: self.namespace(), name: self.name() };
+        segment::reserve_later(&object, self.0.file, offset as u64, len as u64)
     }
 
     /// Which file it is, whatever its name means by now.

@@ -38,7 +38,7 @@ impl PlainFile {
         }
         let failed = |operation| move |source| error(operation, name, size as u64, source);
         let handle = shm_file::create_unnamed(mode & 0o777).map_err(failed("create"))?;
-        shm_file::reserve(&handle, size as u64).map_err(failed("reserve"))?;
+        shm_file::reserve(&handle, 0, size as u64).map_err(failed("reserve"))?;
         let file = shm_file::identity(&handle).map_err(failed("look at"))?;
         let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
         crash_point("plain.create.mapped");
@@ -73,7 +73,7 @@ impl PlainFile {
         let size = usize::try_from(meta.len()).ok().filter(|&size| size != 0);
         let what = "the file is empty: who creates it has not given it a size yet";
         let size = size.ok_or_else(|| OpenError::Corrupt { object: object(), what })?;
-        shm_file::reserve(&handle, size as u64)
+        shm_file::reserve(&handle, 0, size as u64)
             .map_err(|source| error("reserve", name, size as u64, source))?;
         let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
         let file = FileId { device: meta.dev(), inode: meta.ino() };

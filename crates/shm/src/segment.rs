@@ -3,7 +3,7 @@
 //! | step of creating | killed here leaves |
 //! |---|---|
 //! | `O_TMPFILE` in `/dev/shm` | nothing: a file without a name goes with its last descriptor |
-//! | `fallocate` of the whole size | nothing |
+//! | `fallocate` of the whole size, but for what is left for later | nothing |
 //! | attach byte locked shared, and mapped (the mapping keeps the lock) | nothing |
 //! | header and body written | nothing |
 //! | `linkat` the name: **the commit** | a whole object; if ephemeral, garbage that the next to look removes |
@@ -74,6 +74,7 @@ impl Access {
 pub(crate) fn create_file(
     object: &ObjectName<'_>,
     shape: &Shape,
+    later: u64,
     access: Access,
     registry: u64,
     initialise: impl FnOnce(&Mapping),
@@ -86,7 +87,12 @@ pub(crate) fn create_file(
     if !shm_file::is_tmpfs(&handle).map_err(failed("look at"))? {
         return Err(OpenError::LifelineUnsupported { namespace: object.namespace.name().to_owned() });
     }
-    shm_file::reserve(&handle, size).map_err(|source| no_space(object, size, "reserve", source))?;
+    let reserved = size.saturating_sub(later);
+    shm_file::reserve(&handle, 0, reserved)
+        .map_err(|source| no_space(object, reserved, "reserve", source))?;
+    if later > 0 {
+        handle.set_len(size).map_err(failed("lengthen"))?;
+    }
     crash_point("segment.create.reserved");
     let file = File { id: shm_file::identity(&handle).map_err(failed("look at"))?, handle };
     // Before the name exists: a collector that finds the name finds it attached.
@@ -151,11 +157,26 @@ pub(crate) fn open_or_create_file(
             Err(OpenError::NotFound { .. }) => {}
             found => return found,
         }
-        match create_file(object, shape, access, registry, &initialise) {
+        match create_file(object, shape, 0, access, registry, &initialise) {
             Err(OpenError::AlreadyExists { .. }) if !deadline.has_passed() => {}
             made => return made,
         }
     }
+}
+
+/// Takes the memory for `len` bytes from `offset` on that the file `id` left for later.
+pub(crate) fn reserve_later(
+    object: &ObjectName<'_>,
+    id: FileId,
+    offset: u64,
+    len: u64,
+) -> Result<(), OpenError> {
+    let failed = |operation| move |source| OpenError::os(operation, object, source);
+    let handle = shm_file::open(&object.namespace.file_name(object.name)).map_err(failed("open"))?;
+    if shm_file::identity(&handle).map_err(failed("look at"))? != id {
+        return Err(OpenError::Gone { object: object.to_string() });
+    }
+    shm_file::reserve(&handle, offset, len).map_err(|source| no_space(object, len, "reserve", source))
 }
 
 /// Opens the file and checks what can be known before it is mapped.

@@ -1,7 +1,7 @@
 //! A typed view of a segment's body.
 #![expect(unsafe_code, reason = "a reference into the mapping that the segment keeps alive")]
 
-use crate::{HEADER_LEN, Segment};
+use crate::{HEADER_LEN, OpenError, Segment};
 use procession_sys::{ShmSafe, cpu};
 use std::fmt;
 use std::ops::Deref;
@@ -37,6 +37,14 @@ impl<T: ShmSafe> Shared<T> {
     #[must_use]
     pub fn slice<U: ShmSafe>(&self, offset: usize, count: usize) -> Option<&[U]> {
         self.segment.mapping().slice(HEADER_LEN.saturating_add(offset), count)
+    }
+
+    /// Takes the memory for the `len` bytes at `offset` in the body that the object left [for later](crate::Object::later).
+    ///
+    /// # Errors
+    /// [`OpenError::NoSpace`], `Gone` where the file has lost its name, and whatever else opening a file can meet.
+    pub fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
+        self.segment.reserve(HEADER_LEN.saturating_add(offset), len)
     }
 
     /// Asks for the cache line at `offset` in the body, to write there soon: a hint.

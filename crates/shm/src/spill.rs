@@ -128,7 +128,7 @@ impl Spill {
         };
         let access = Access::new(home.header().mode, false);
         let registry = home.registration().instance();
-        let made = segment::create_file(&object, &shape, access, registry, |_| ())?;
+        let made = segment::create_file(&object, &shape, 0, access, registry, |_| ())?;
         Ok(Self::attached(made, number, len as u64, home, name, true))
     }
 

@@ -45,15 +45,17 @@ pub fn create_unnamed(mode: u32) -> Result<File> {
     Ok(file)
 }
 
-/// Reserves every page now, so that a full tmpfs is `ENOSPC` here and not SIGBUS at the first touch.
+/// Reserves every page of `len` bytes from `offset` on now, so that a full tmpfs is `ENOSPC` here and not SIGBUS at the first
+/// touch.
 ///
 /// # Errors
 /// `ENOSPC`, `EFBIG`, …
-pub fn reserve(file: &File, len: u64) -> Result<()> {
-    let len = i64::try_from(len).map_err(|_| Error::from_raw_os_error(libc::EFBIG))?;
+pub fn reserve(file: &File, offset: u64, len: u64) -> Result<()> {
+    let too_big = |_| Error::from_raw_os_error(libc::EFBIG);
+    let (offset, len) = (i64::try_from(offset).map_err(too_big)?, i64::try_from(len).map_err(too_big)?);
     loop {
         // SAFETY: the descriptor is open; fallocate touches no memory of ours.
-        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, len) } == 0 {
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, len) } == 0 {
             return Ok(());
         }
         let error = Error::last_os_error();

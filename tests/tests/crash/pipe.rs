@@ -13,6 +13,11 @@ crash_points! {
     parts_written at "lane.written": sending_parts;
     parts_committed at "lane.committed": sending_parts;
     parts_committed_to_a_sleeper at "lane.committed": sending_parts_to_a_sleeper;
+    larger_ring_reserved at "lane.reserved": moving;
+    larger_ring_written at "lane.written": moving;
+    larger_ring_committed at "lane.committed": moving;
+    larger_ring_reserved_before_a_sleeper at "lane.reserved": moving_before_a_sleeper;
+    larger_ring_committed_before_a_sleeper at "lane.committed": moving_before_a_sleeper;
     read at "lane.read": receiving;
     read_from_a_full_pipe at "lane.read": receiving_before_a_sleeper;
     closed at "pipe.closed": closing;
@@ -120,6 +125,35 @@ fn sending_parts_to_a_sleeper(label: &str) {
     }
 }
 
+/// The larger ring is announced, and then holds the message.
+fn moving(label: &str) {
+    for nth in 1..=(if label == "lane.reserved" { 1 } else { 2 }) {
+        let scratch = Scratch::new();
+        let (mut one, mut victim) = cast(&scratch, "");
+        let pid = victim.pid();
+        victim.does("pipe_send p.sender 1");
+        victim.does(&format!("arm {label} {nth} kill"));
+        victim.tell("pipe_send p.sender 100000");
+        victim.dies();
+        assert_eq!(one.does("pipe_recv p.receiver"), "1");
+        if label == "lane.committed" && nth == 2 {
+            assert_eq!(one.does("pipe_recv p.receiver"), "100000");
+        }
+        is_told(&mut one, pid);
+    }
+}
+
+/// The reader sleeps, and is told, also when it has followed into the larger ring and finds no message there.
+fn moving_before_a_sleeper(label: &str) {
+    let scratch = Scratch::new();
+    let (mut one, victim) = cast(&scratch, "");
+    let pid = victim.pid();
+    one.waits("pipe_recv p.receiver");
+    victim.dies_at(label, "pipe_send p.sender 100000");
+    one.failed(&format!("PeerDied {{ pid: {pid} }}"));
+    is_told(&mut one, pid);
+}
+
 /// The reader dies, whose pipe is not full: the writer is told when it is.
 fn receiving(label: &str) {
     let scratch = Scratch::new();
@@ -163,7 +197,7 @@ fn closing(label: &str) {
     let message = one.does("pipe_hand p.receiver");
     let mut victim = Actor::start(&scratch);
     victim.does(&format!("pipe_take p.receiver {message}"));
-    one.waits("pipe_send p.sender 1000000");
+    one.waits("pipe_send p.sender 10000000");
     victim.dies_at(label, "pipe_drop p.receiver");
     one.failed("PeerClosed");
 }

@@ -128,6 +128,29 @@ fn a_full_dev_shm_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
+fn without_memory_for_its_larger_ring_a_pipe_stays_in_the_first() {
+    if !can_unshare(&["--mount"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let mut outer = Actor::start(&scratch);
+    outer.does("register");
+    let registry = fs::metadata(raw::registry(&scratch)).unwrap().len();
+    let mount = format!("mount -t tmpfs -o size={} none", registry.next_multiple_of(4096) + (1 << 20));
+    let mut inner = Actor::start_as(in_own_shm(&mount, &program("actor")), &scratch);
+    inner.does("create pipe p");
+    inner.does("pipe_send_timeout p.sender 200000 100");
+    inner.fails("pipe_send_timeout p.sender 1000000 100", "TimedOut");
+    assert_eq!(inner.does("pipe_recv p.receiver"), "200000");
+    inner.does("pipe_send_timeout p.sender 250000 100");
+    assert_eq!(inner.does("pipe_recv p.receiver"), "250000");
+    // The memory is there for others.
+    inner.does("create queue q bytes=524288");
+    inner.does("unlink q");
+    inner.finish();
+}
+
+#[test]
 fn a_dev_shm_too_small_for_a_registry_is_an_error() {
     if !can_unshare(&["--mount"]) {
         return;

@@ -37,6 +37,70 @@ fn messages_of_all_sizes_come_whole_and_in_order_through_a_small_ring() {
 }
 
 #[test]
+fn a_long_message_moves_the_pipe_to_its_larger_ring_unless_its_capacity_was_said() {
+    let namespace = Namespace::private();
+    let options = PipeOptions::new().namespace(&namespace);
+    let memory = |name: &str| {
+        let list = namespace.list().unwrap();
+        list.iter().find(|entry| entry.name == name).unwrap().bytes
+    };
+    let (receiver, sender) = options.pipe::<()>().unwrap();
+    let name = sender.end.body.segment().name().to_owned();
+    let before = memory(&name);
+    assert!(before < 300 << 10, "{before}");
+    // They fill the ring nearly, and the reader has not looked at it when the others come.
+    (0..3).for_each(|n| sender.try_send_bytes(&pattern(65_536 - n)).unwrap());
+    assert_eq!(memory(&name), before);
+    let most = (4 << 20) - 8;
+    let long = [65_537, 1 << 20, 2 << 20, 700_000, 0, 3 << 20, 5, most];
+    for &len in &long[..3] {
+        sender.try_send_bytes(&pattern(len)).unwrap();
+    }
+    assert!(memory(&name) > 4 << 20);
+    assert!(matches!(sender.try_send_bytes(&pattern(1 << 20)), Err(SendError::Full)));
+    assert!(matches!(
+        sender.try_send_bytes(&pattern(most + 1)),
+        Err(SendError::TooLarge { len, most: said }) if len == most + 1 && said == most
+    ));
+    (0..3).for_each(|n| assert_eq!(receiver.recv_bytes().unwrap(), pattern(65_536 - n)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for &len in &long[3..] {
+                sender.send_bytes(&pattern(len)).unwrap();
+            }
+        });
+        for len in long {
+            assert_eq!(receiver.recv_bytes().unwrap(), pattern(len));
+        }
+    });
+    let (receiver, sender) = options.capacity(256 << 10).pipe::<()>().unwrap();
+    let name = sender.end.body.segment().name().to_owned();
+    sender.try_send_bytes(&pattern(200_000)).unwrap();
+    let most = (256 << 10) - 8;
+    assert!(matches!(
+        sender.try_send_bytes(&pattern(most + 1)),
+        Err(SendError::TooLarge { most: said, .. }) if said == most
+    ));
+    assert_eq!(receiver.recv_bytes().unwrap(), pattern(200_000));
+    assert_eq!(memory(&name), before);
+}
+
+#[test]
+fn both_ways_move_each_for_itself() {
+    let (one, two) = options().duplex::<(), ()>().unwrap();
+    for len in [10, 3 << 20, 70_000, 20] {
+        one.try_send_bytes(&pattern(len)).unwrap();
+    }
+    two.try_send_bytes(&pattern(100)).unwrap();
+    two.try_send_bytes(&pattern(3 << 20)).unwrap();
+    for len in [10, 3 << 20, 70_000, 20] {
+        assert_eq!(two.recv_bytes().unwrap(), pattern(len));
+    }
+    assert_eq!(one.recv_bytes().unwrap(), pattern(100));
+    assert_eq!(one.recv_bytes().unwrap(), pattern(3 << 20));
+}
+
+#[test]
 fn a_buffer_that_is_too_short_leaves_the_message_where_it_is() {
     let (receiver, sender) = options().capacity(1024).pipe::<()>().unwrap();
     for size in [100, 900] {

@@ -8,6 +8,7 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "pipe/send", whole: 2, play: send },
     Scene { name: "pipe/send/sleeper", whole: 2, play: send_with_sleeper },
     Scene { name: "pipe/send-parts/sleeper", whole: 1, play: send_parts },
+    Scene { name: "pipe/send-moving/sleeper", whole: 2, play: send_moving },
     Scene { name: "pipe/recv", whole: 1, play: recv },
     Scene { name: "pipe/recv/sleeper", whole: 1, play: recv_with_sleeper },
     Scene { name: "pipe/recv-empty", whole: 1, play: recv_when_empty },
@@ -31,6 +32,13 @@ fn arrived<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> impl F
     let mut bytes = Vec::new();
     codec::encode(end, &mut bytes).unwrap();
     move || codec::decode(&bytes).unwrap()
+}
+
+/// Encoded before it is counted how many instructions sending takes.
+fn codec_of(message: &Message) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    codec::encode(message, &mut bytes).unwrap();
+    bytes
 }
 
 /// The number of the next message, which must be whole; `None` when the writer is dead.
@@ -94,6 +102,23 @@ fn send_parts(stage: &mut Stage<'_>) -> u32 {
     stage.victim(|| {
         let sender = to_write();
         stepped(|| sender.send(&(1, vec![1; 100])).unwrap());
+    });
+    stage.sleeper(|| all(&to_read()) as u8);
+    stage.kill(|_| ());
+    stage.ends().into()
+}
+
+/// The second message moves the pipe to its larger ring. Progress: how many messages came to the sleeper.
+fn send_moving(stage: &mut Stage<'_>) -> u32 {
+    let (receiver, sender) = PipeOptions::new().pipe().unwrap();
+    let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
+    stage.victim(|| {
+        let sender = to_write();
+        let long = codec_of(&(2, vec![2; 70_000]));
+        stepped(|| {
+            sender.send(&message(1)).unwrap();
+            sender.send_bytes(&long).unwrap();
+        });
     });
     stage.sleeper(|| all(&to_read()) as u8);
     stage.kill(|_| ());
