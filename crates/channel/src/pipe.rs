@@ -106,17 +106,14 @@ pub(crate) struct Pipe {
 #[doc(hidden)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PipeSettings {
-    bytes: Option<u32>,
+    bytes: u32,
+    /// 0: there is no larger ring.
+    larger: u32,
     both_ways: bool,
     messages: String,
 }
 
 impl PipeSettings {
-    /// Who says how much a pipe holds means it.
-    fn larger(&self) -> u32 {
-        if self.bytes.is_some() { 0 } else { LARGER_BYTES }
-    }
-
     fn lanes(&self) -> u64 {
         1 + u64::from(self.both_ways)
     }
@@ -127,18 +124,17 @@ impl Object for Pipe {
     type Settings = PipeSettings;
 
     fn shape(settings: &PipeSettings) -> Shape {
-        let bytes = settings.bytes.unwrap_or(DEFAULT_BYTES);
-        let larger = settings.larger();
+        let [bytes, larger] = [settings.bytes, settings.larger].map(u64::from);
         let parameter = |name, value| Parameter { name, value, asked: false };
         let parameters = [
-            parameter("bytes", bytes.into()),
+            parameter("bytes", bytes),
             parameter("both_ways", settings.both_ways.into()),
-            parameter("larger", larger.into()),
+            parameter("larger", larger),
             Parameter::default(),
         ];
         Shape {
             kind: Kind::PIPE,
-            body_len: RING_OFFSET as u64 + (u64::from(bytes) + u64::from(larger)) * settings.lanes(),
+            body_len: RING_OFFSET as u64 + (bytes + larger) * settings.lanes(),
             parameters,
             element: Some(settings.messages.clone()),
             codec: CODEC_ID,
@@ -146,7 +142,7 @@ impl Object for Pipe {
     }
 
     fn later(settings: &PipeSettings) -> u64 {
-        u64::from(settings.larger()) * settings.lanes()
+        u64::from(settings.larger) * settings.lanes()
     }
 
     fn initialise(_: &PipeBody, _: &PipeSettings) {}
@@ -181,10 +177,19 @@ impl AsRef<Segment> for Pipe {
 
 impl Pipe {
     fn create(options: &PipeOptions, both_ways: bool, messages: String) -> Result<[End; 2], OpenError> {
-        let settings = PipeSettings { bytes: options.bytes, both_ways, messages };
+        let bytes = options.bytes.unwrap_or(DEFAULT_BYTES);
+        // Who says how much a pipe holds, and no more, means it.
+        let larger = options.larger.unwrap_or(if options.bytes.is_some() { 0 } else { LARGER_BYTES });
+        let larger = if larger > bytes { larger } else { 0 };
+        let settings = PipeSettings { bytes, larger, both_ways, messages };
         let pipe: Self = procession_shm::object::anonymous(&settings, &options.place)?;
         Ok([End::create(&pipe, 0)?, End::create(&pipe, 1)?])
     }
+}
+
+/// The ring that holds so many bytes.
+fn ring_of(bytes: u32) -> u32 {
+    bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two()
 }
 
 /// Where a ring lies, and how many bytes it has.
@@ -223,6 +228,7 @@ fn reader_of(end: &End) -> Turn<LaneReader> {
 pub struct PipeOptions {
     place: Placement,
     bytes: Option<u32>,
+    larger: Option<u32>,
 }
 
 impl PipeOptions {
@@ -239,14 +245,34 @@ impl PipeOptions {
         self
     }
 
-    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8), rounded up to a power
-    /// of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
-    ///
-    /// Unless said, it is 256 KiB, and 4 MiB each way in which a message longer than 64 KiB was sent, from then on and if there
-    /// is so much memory: long messages go several times faster through a ring that is larger than a processor's own caches.
+    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256 KiB unless
+    /// said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
     #[must_use]
     pub fn capacity(mut self, bytes: u32) -> Self {
-        self.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
+        self.bytes = Some(ring_of(bytes));
+        self
+    }
+
+    /// Holds so many bytes instead, each way in which a message longer than a quarter of its capacity has been sent: from then
+    /// on, and only then does it take the memory for them. Without enough memory, or with no more bytes than its capacity,
+    /// it stays as it was.
+    ///
+    /// Unless said it is 4 MiB, or nothing if a capacity was said. Long messages go several times faster through a pipe that
+    /// holds more than a processor's own caches.
+    ///
+    /// ```
+    /// use procession_channel::{PipeOptions, SendError};
+    ///
+    /// let (receiver, sender) = PipeOptions::new().capacity(4096).long_capacity(1 << 20).pipe::<()>()?;
+    /// sender.try_send_bytes(&[7; 100_000])?;
+    /// assert_eq!(receiver.recv_bytes()?, [7; 100_000]);
+    /// let refused = sender.try_send_bytes(&vec![0; 2 << 20]);
+    /// assert!(matches!(refused, Err(SendError::TooLarge { most: 1_048_568, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn long_capacity(mut self, bytes: u32) -> Self {
+        self.larger = Some(ring_of(bytes));
         self
     }
 

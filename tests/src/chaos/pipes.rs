@@ -16,15 +16,15 @@ use std::sync::atomic::Ordering::SeqCst;
 const PIPES: usize = 1 << 20;
 /// Most messages that go through one.
 const MESSAGES: u64 = 30;
-/// 0: as much as a pipe has of itself, which grows with its first long message.
-const ROOM: [u32; 4] = [64, 256, 4096, 0];
+/// How many bytes one holds at first, and once a long message came.
+const ROOM: [[u32; 2]; 4] = [[64, 0], [256, 0], [256, 2048], [4096, 8192]];
 /// How often the one waits for the other at most.
 const PATIENCE: u32 = 5;
 
 shm_struct! {
     /// What both sides of a pipe have to say.
     struct Witness {
-        /// How many bytes it holds; 0: nothing was said.
+        /// How many bytes it holds at first.
         room: AtomicU64,
         /// Messages whose sending began, and those that were acknowledged.
         begun: AtomicU64,
@@ -50,7 +50,7 @@ shm_struct! {
         /// How often a receiver was told of the end, and of the death, of the other side.
         ends: AtomicU64,
         deaths: AtomicU64,
-        /// Messages longer than their pipe, or long enough to move it.
+        /// Messages longer than their pipe.
         long: AtomicU64,
     }
 }
@@ -94,9 +94,9 @@ impl Pipes {
             return;
         }
         let room = ROOM[who.dice.below(ROOM.len() as u64) as usize];
-        self.pipes[id as usize].room.store(room.into(), SeqCst);
-        let options = PipeOptions::new().namespace(&self.namespace);
-        let made = if room == 0 { options.pipe() } else { options.capacity(room).pipe() };
+        self.pipes[id as usize].room.store(room[0].into(), SeqCst);
+        let options = PipeOptions::new().namespace(&self.namespace).capacity(room[0]);
+        let made = options.long_capacity(room[1]).pipe();
         let Some((receiver, sender)) = who.must(made, "making a pipe") else { return };
         if who.dice.below(2) == 0 {
             if self.offer(who, OneEnd::Receives(id, receiver)) {
@@ -154,8 +154,7 @@ impl Pipes {
         for _ in 0..who.dice.below(MESSAGES) {
             who.does("sending");
             let number = pipe.sent.load(SeqCst);
-            let room = pipe.room.load(SeqCst);
-            let message = (id, number, padding(id, number, room));
+            let message = (id, number, padding(id, number));
             // Who does not know yet whether there is another side does not wait for it.
             let waits = !is_maker || pipe.is_taken.load(SeqCst) != 0;
             pipe.begun.fetch_add(1, SeqCst);
@@ -167,7 +166,7 @@ impl Pipes {
             match outcome {
                 Ok(()) => {
                     pipe.sent.fetch_add(1, SeqCst);
-                    if message.2.len() as u64 > if room == 0 { 65_536 } else { room } {
+                    if message.2.len() as u64 > pipe.room.load(SeqCst) {
                         self.words().long.fetch_add(1, SeqCst);
                     }
                     continue;
@@ -210,7 +209,7 @@ impl Pipes {
                     who.expects((of, number) == (id, received), || {
                         format!("message {number} of pipe {of} came as {received} of {id}")
                     });
-                    who.expects(bytes == padding(of, number, pipe.room.load(SeqCst)), || {
+                    who.expects(bytes == padding(of, number), || {
                         format!("message {number} of pipe {of} came out other than it was sent")
                     });
                     received += 1;
@@ -242,11 +241,10 @@ impl Pipes {
     }
 }
 
-/// Some are longer than their pipe.
-fn padding(id: u64, number: u64, room: u64) -> Vec<u8> {
+/// Some are longer than any of the pipes.
+fn padding(id: u64, number: u64) -> Vec<u8> {
     let mixed = (id << 8 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    let longest = if room == 0 { 300_000 } else { 12_000 };
-    let len = [mixed % 40, mixed % 40, mixed % 300, mixed % longest][(mixed >> 20 & 3) as usize];
+    let len = [mixed % 40, mixed % 40, mixed % 300, mixed % 12_000][(mixed >> 20 & 3) as usize];
     (0..len).map(|index| (mixed + index) as u8).collect()
 }
 

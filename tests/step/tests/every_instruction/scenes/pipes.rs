@@ -34,13 +34,6 @@ fn arrived<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> impl F
     move || codec::decode(&bytes).unwrap()
 }
 
-/// Encoded before it is counted how many instructions sending takes.
-fn codec_of(message: &Message) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    codec::encode(message, &mut bytes).unwrap();
-    bytes
-}
-
 /// The number of the next message, which must be whole; `None` when the writer is dead.
 fn next(receiver: &Receiver<Message>) -> Option<u8> {
     match receiver.recv() {
@@ -110,14 +103,13 @@ fn send_parts(stage: &mut Stage<'_>) -> u32 {
 
 /// The second message moves the pipe to its larger ring. Progress: how many messages came to the sleeper.
 fn send_moving(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = PipeOptions::new().pipe().unwrap();
+    let (receiver, sender) = PipeOptions::new().capacity(64).long_capacity(128).pipe().unwrap();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.victim(|| {
         let sender = to_write();
-        let long = codec_of(&(2, vec![2; 70_000]));
         stepped(|| {
             sender.send(&message(1)).unwrap();
-            sender.send_bytes(&long).unwrap();
+            sender.send(&(2, vec![2; 20])).unwrap();
         });
     });
     stage.sleeper(|| all(&to_read()) as u8);
