@@ -303,21 +303,28 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
     };
     let namespace = Namespace::private();
     let mut corrupt = 0;
-    for round in 0..400 {
-        let (receiver, sender) =
-            PipeOptions::new().namespace(&namespace).capacity(256).pipe::<(u8, String)>().unwrap();
+    for round in 0..800 {
+        let options = PipeOptions::new().namespace(&namespace).capacity(256);
+        // Half of them have a larger ring, half of which are in it.
+        let options = if round % 2 == 0 { options.long_capacity(1024) } else { options };
+        let (receiver, sender) = options.pipe::<(u8, String)>().unwrap();
+        let words = if round % 8 < 4 { 32 } else { 128 };
+        if words > 32 && round % 2 == 0 {
+            sender.send_bytes(&[2; 65]).unwrap();
+        }
         for n in 0..5 {
             sender.try_send(&(n, "some text".to_owned())).unwrap();
         }
         for _ in 0..1 + next() % 3 {
-            let word = match next() % 5 {
+            let word = match next() % 6 {
                 0 => next(),
+                5 => 0,
                 1 => next() % 64,
                 2 => (1 << 63) | (next() % 64),
                 3 => (1 << 63) | 8,
                 _ => u64::MAX,
             };
-            let place = super::RING_OFFSET + (next() % 32) as usize * 8;
+            let place = super::RING_OFFSET + (next() % if round % 2 == 0 { words } else { 32 }) as usize * 8;
             assert!(receiver.end.body.copy_in(place, &word.to_le_bytes()));
         }
         if round % 4 == 0 {
