@@ -64,6 +64,11 @@ pub mod clock {
     pub use crate::kernel::now_ns;
     use std::time::Duration;
 
+    /// As there.
+    pub const fn ms_of(now_ns: u64) -> u32 {
+        (now_ns / 1_000_000) as u32
+    }
+
     /// Lets others go first.
     pub fn nap(_: Duration) {
         loom::thread::yield_now();

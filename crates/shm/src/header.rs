@@ -1,7 +1,7 @@
 //! The first page of every segment: what the object is, so that nobody uses it as something else.
 //!
-//! The page is written before the file has a name and never changes afterwards, but for two atomic words:
-//! `state` and `registry`. It is read by copying the page out, checking it, and using the copy.
+//! The page is written before the file has a name and never changes afterwards, but for three atomic words:
+//! `state`, `registry` and `spilled`. It is read by copying the page out, checking it, and using the copy.
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -23,7 +23,8 @@
 //! | 128 | 8 | hash of the element type's tag |
 //! | 136 | 2 | length of the tag that follows, at most 246 |
 //! | 138 | 246 | the tag, cut at 246 bytes |
-//! | 4088 | 8 | checksum over all of it but the two words |
+//! | 384 | 4 | **spilled**: 1 since a spill was first made for it |
+//! | 4088 | 8 | checksum over all of it but the three words |
 
 use crate::error::{ObjectName, OpenError};
 use procession_sys::{clock, random};
@@ -33,6 +34,7 @@ use std::fmt;
 pub const HEADER_LEN: usize = 4096;
 pub(crate) const STATE_OFFSET: usize = 24;
 pub(crate) const REGISTRY_OFFSET: usize = 56;
+pub(crate) const SPILLED_OFFSET: usize = 384;
 pub(crate) const LIVE: u32 = 0;
 pub(crate) const RETIRED: u32 = 1;
 

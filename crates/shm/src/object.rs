@@ -220,6 +220,7 @@ fn finish<O: Object>(
         file: file.id,
         ephemeral: header.ephemeral,
         unlinked: false,
+        has_spilled: false,
         spills: header.kind.spills().then_some(header.instance),
         cookie: fork::cookie(),
     };
@@ -253,6 +254,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
+        self.removal.has_spilled = segment::spilled(&self.mapping).load(Ordering::Acquire) != 0;
     }
 }
 
@@ -263,7 +265,8 @@ struct Removal {
     file: FileId,
     ephemeral: bool,
     unlinked: bool,
-    /// Which object it is, if it may have spills.
+    has_spilled: bool,
+    /// Which object it is, if it is one that may have spills.
     spills: Option<InstanceId>,
     cookie: u64,
 }
@@ -279,7 +282,9 @@ impl Drop for Removal {
         let collect = |name: &str| segment::collect(name, self.file, namespace).unwrap_or(false);
         let gone = self.ephemeral && collect(&self.file_name);
         let Some(instance) = self.spills else { return };
-        if gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance))) {
+        let gone =
+            gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance)));
+        if gone && self.has_spilled {
             crate::gc::sweep_spills(namespace, instance);
         }
     }

@@ -410,6 +410,12 @@ pub(crate) fn state(mapping: &Mapping) -> &AtomicU32 {
     mapping.at(header::STATE_OFFSET).unwrap_or(&NOWHERE)
 }
 
+/// The word that says whether a spill was ever made for the object.
+pub(crate) fn spilled(mapping: &Mapping) -> &AtomicU32 {
+    static NOWHERE: AtomicU32 = AtomicU32::new(1);
+    mapping.at(header::SPILLED_OFFSET).unwrap_or(&NOWHERE)
+}
+
 /// The word that says which registry the body's owner ids belong to.
 pub(crate) fn registry_word(mapping: &Mapping) -> &AtomicU64 {
     static NOWHERE: AtomicU64 = AtomicU64::new(0);

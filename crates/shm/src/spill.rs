@@ -128,6 +128,8 @@ impl Spill {
         };
         let access = Access::new(home.header().mode, false);
         let registry = home.registration().instance();
+        // Before it has a name: who removes the object and finds 0 there has nothing to look for.
+        segment::spilled(home.mapping()).store(1, Ordering::Release);
         let made = segment::create_file(&object, &shape, 0, access, registry, |_| ())?;
         Ok(Self::attached(made, number, len as u64, home, name, true))
     }

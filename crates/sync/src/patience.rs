@@ -112,7 +112,7 @@ impl Patience {
             return Nap::TimedOut;
         }
         let now = clock::now_ns();
-        let now_ms = (now / 1_000_000) as u32;
+        let now_ms = clock::ms_of(now);
         // Relaxed: a hint that spares work; a wrong value costs a question or a slice.
         let unasked_ms = now_ms.wrapping_sub(asked.load(Ordering::Relaxed));
         self.lengthen(unasked_ms);
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(patience.sleep(&word, 1, &asked), Nap::Changed);
         assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
         // As if others asked all the time.
-        let ahead = ((clock::now_ns() / 1_000_000) as u32).wrapping_add(60_000);
+        let ahead = clock::ms_of(clock::now_ns()).wrapping_add(60_000);
         asked.store(ahead, Ordering::Relaxed);
         assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
     }

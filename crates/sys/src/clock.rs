@@ -9,6 +9,12 @@ pub fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// What `now_ns` is in milliseconds, for words of 32 bits: it wraps after 49 days, so only differences mean anything.
+#[must_use]
+pub const fn ms_of(now_ns: u64) -> u32 {
+    (now_ns / 1_000_000) as u32
+}
+
 /// Nanoseconds since the Unix epoch, for people; never compared with a deadline.
 #[must_use]
 pub fn wall_ns() -> u64 {

@@ -146,14 +146,14 @@ impl<T> JoinableQueue<T> {
 
     /// Whether it is time to look for lost leases although there is enough to get.
     fn is_survey_due(&self) -> bool {
-        let now_ms = (clock::now_ns() / 1_000_000) as u32;
+        let now_ms = clock::ms_of(clock::now_ns());
         now_ms.wrapping_sub(self.body.surveyed_ms.load(Ordering::Relaxed)) >= SURVEY_MS
     }
 
     /// Gives back the leases of the dead, and those that are over time; whether there were any.
     fn survey(&self, deadline: Deadline) -> Result<bool, Blocked> {
         let now_ns = clock::now_ns();
-        self.body.surveyed_ms.store((now_ns / 1_000_000) as u32, Ordering::Relaxed);
+        self.body.surveyed_ms.store(clock::ms_of(now_ns), Ordering::Relaxed);
         let mut asked: Vec<(OwnerId, bool)> = Vec::new();
         let mut lost = Vec::new();
         for ticket in self.table()?.leases() {

@@ -130,7 +130,7 @@ impl Core {
 
 /// What is in `starving`: never 0.
 fn now_ms() -> u32 {
-    (clock::now_ns() / 1_000_000) as u32 | 1
+    clock::ms_of(clock::now_ns()) | 1
 }
 
 /// One producer that waits for room.

@@ -3,6 +3,7 @@
 use super::{GetError, GetManyError, PutError, PutManyError, Queue, QueueFault};
 use crate::ring::Mark;
 use procession_shm::{Namespace, OpenError};
+use procession_sys::clock;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -433,7 +434,7 @@ fn a_large_message_gets_in_among_small_ones() {
 #[test]
 fn what_said_that_it_starves_and_died_holds_nobody_up_for_long() {
     let queue = queue::<u8>(256, 0);
-    let long_ago = (procession_sys::clock::now_ns() / 1_000_000) as u32 - 1000;
+    let long_ago = clock::ms_of(clock::now_ns()) - 1000;
     queue.body.words.starving.store(long_ago | 1, Ordering::Relaxed);
     queue.put(&1).unwrap();
     assert_eq!(queue.body.words.starving.load(Ordering::Relaxed), 0);
