@@ -53,6 +53,8 @@
 
 mod end;
 mod error;
+mod options;
+mod taker;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -61,26 +63,20 @@ mod waitable;
 pub(crate) use self::end::End;
 use self::end::{EndCell, Passage};
 pub use self::error::{PipeFault, RecvError, SendError};
-use self::transfer::{Taker, corrupt, receive, send};
+pub use self::options::PipeOptions;
+use self::options::{MAX_BYTES, MIN_BYTES, PipeSettings};
+use self::taker::{Fill, Look, Take};
+use self::transfer::{receive, send};
 use crate::codec::{self, CODEC_ID};
 use crate::lane::{Lane, LaneReader, LaneWriter};
 use crate::queue::with_scratch;
-use procession_shm::{
-    HEADER_LEN, Kind, Namespace, Object, OpenError, Parameter, Placement, Segment, Shape, Shared,
-};
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::{Deadline, Turn, shm_struct};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
-
-/// How many bytes a ring holds unless said.
-const DEFAULT_BYTES: u32 = 256 << 10;
-/// And how many the larger one, to which a lane then moves when a long message comes: more than a processor's own caches.
-const LARGER_BYTES: u32 = 4 << 20;
-const MIN_BYTES: u32 = 64;
-const MAX_BYTES: u32 = 1 << 31;
 
 shm_struct! {
     #[doc(hidden)]
@@ -101,22 +97,6 @@ const RECEIVER: usize = 1;
 pub(crate) struct Pipe {
     body: Shared<PipeBody>,
     both_ways: bool,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PipeSettings {
-    bytes: u32,
-    /// 0: there is no larger ring.
-    larger: u32,
-    both_ways: bool,
-    messages: String,
-}
-
-impl PipeSettings {
-    fn lanes(&self) -> u64 {
-        1 + u64::from(self.both_ways)
-    }
 }
 
 impl Object for Pipe {
@@ -176,20 +156,10 @@ impl AsRef<Segment> for Pipe {
 }
 
 impl Pipe {
-    fn create(options: &PipeOptions, both_ways: bool, messages: String) -> Result<[End; 2], OpenError> {
-        let bytes = options.bytes.unwrap_or(DEFAULT_BYTES);
-        // Who says how much a pipe holds, and no more, means it.
-        let larger = options.larger.unwrap_or(if options.bytes.is_some() { 0 } else { LARGER_BYTES });
-        let larger = if larger > bytes { larger } else { 0 };
-        let settings = PipeSettings { bytes, larger, both_ways, messages };
-        let pipe: Self = procession_shm::object::anonymous(&settings, &options.place)?;
+    fn create(settings: &PipeSettings, place: &Placement) -> Result<[End; 2], OpenError> {
+        let pipe: Self = procession_shm::object::anonymous(settings, place)?;
         Ok([End::create(&pipe, 0)?, End::create(&pipe, 1)?])
     }
-}
-
-/// The ring that holds so many bytes.
-fn ring_of(bytes: u32) -> u32 {
-    bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two()
 }
 
 /// Where a ring lies, and how many bytes it has.
@@ -212,88 +182,6 @@ fn writer_of(end: &End) -> Turn<LaneWriter> {
 fn reader_of(end: &End) -> Turn<LaneReader> {
     let ((offset, bytes), larger) = rings(end, 1 - end.side());
     Turn::new(LaneReader::new(end.incoming(), offset, bytes).with_larger(larger))
-}
-
-/// How a pipe is made.
-///
-/// ```
-/// use procession_channel::PipeOptions;
-///
-/// let (receiver, sender) = PipeOptions::new().capacity(4096).pipe::<String>()?;
-/// sender.send(&"small".to_owned())?;
-/// assert_eq!(receiver.recv()?, "small");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct PipeOptions {
-    place: Placement,
-    bytes: Option<u32>,
-    larger: Option<u32>,
-}
-
-impl PipeOptions {
-    /// As [`pipe`] and [`duplex`] make them.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Puts the pipe into `namespace` instead of the process's own.
-    #[must_use]
-    pub fn namespace(mut self, namespace: &Namespace) -> Self {
-        self.place.namespace = Some(namespace.clone());
-        self
-    }
-
-    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256 KiB unless
-    /// said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
-    #[must_use]
-    pub fn capacity(mut self, bytes: u32) -> Self {
-        self.bytes = Some(ring_of(bytes));
-        self
-    }
-
-    /// Holds so many bytes instead, each way in which a message longer than a quarter of its capacity has been sent: from then
-    /// on, and only then does it take the memory for them. Without enough memory, or with no more bytes than its capacity,
-    /// it stays as it was.
-    ///
-    /// Unless said it is 4 MiB, or nothing if a capacity was said. Long messages go several times faster through a pipe that
-    /// holds more than a processor's own caches.
-    ///
-    /// ```
-    /// use procession_channel::{PipeOptions, SendError};
-    ///
-    /// let (receiver, sender) = PipeOptions::new().capacity(4096).long_capacity(1 << 20).pipe::<()>()?;
-    /// sender.try_send_bytes(&[7; 100_000])?;
-    /// assert_eq!(receiver.recv_bytes()?, [7; 100_000]);
-    /// let refused = sender.try_send_bytes(&vec![0; 2 << 20]);
-    /// assert!(matches!(refused, Err(SendError::TooLarge { most: 1_048_568, .. })));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn long_capacity(mut self, bytes: u32) -> Self {
-        self.larger = Some(ring_of(bytes));
-        self
-    }
-
-    /// As [`pipe`].
-    ///
-    /// # Errors
-    /// As [`pipe`].
-    pub fn pipe<T>(&self) -> Result<(Receiver<T>, Sender<T>), OpenError> {
-        let [sender, receiver] = Pipe::create(self, false, procession_shm::element_tag::<T>())?;
-        Ok((Receiver::new(receiver), Sender::new(sender)))
-    }
-
-    /// As [`duplex`].
-    ///
-    /// # Errors
-    /// As [`pipe`].
-    #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
-    pub fn duplex<A, B>(&self) -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
-        let [first, second] = Pipe::create(self, true, procession_shm::element_tag::<(A, B)>())?;
-        Ok((Connection::new(first), Connection::new(second)))
-    }
 }
 
 /// A pipe for messages one way: the end that receives, and the end that sends.
@@ -712,46 +600,5 @@ fn empty(error: RecvError) -> RecvError {
     match error {
         RecvError::TimedOut => RecvError::Empty,
         other => other,
-    }
-}
-
-/// Takes the message out.
-struct Take<'a>(&'a mut Vec<u8>);
-
-impl Taker for Take<'_> {
-    type Taken = ();
-
-    #[inline]
-    fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<(), RecvError> {
-        reader.read(&end.body, end.incoming(), len, self.0).map_err(|error| corrupt(end, error))
-    }
-}
-
-/// Takes the message out into a buffer that may be too short.
-struct Fill<'a>(&'a mut [u8]);
-
-impl Taker for Fill<'_> {
-    type Taken = usize;
-
-    fn place(&mut self) -> &mut [u8] {
-        self.0
-    }
-
-    fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<usize, RecvError> {
-        let whole = self.0.len();
-        let place = self.0.get_mut(..len).ok_or(RecvError::BufferTooShort { needed: len, len: whole })?;
-        reader.read_into(&end.body, end.incoming(), place).map_err(|error| corrupt(end, error))?;
-        Ok(len)
-    }
-}
-
-/// Leaves the message where it is.
-struct Look;
-
-impl Taker for Look {
-    type Taken = ();
-
-    fn take(&mut self, _: &End, _: &mut LaneReader, _: usize) -> Result<(), RecvError> {
-        Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use super::end::{End, Peer};
 use super::error::{PipeFault, RecvError, SendError};
-use crate::lane::{LaneCorrupt, LaneReader, LaneWriter};
+use super::taker::{Taker, corrupt};
+use crate::lane::{LaneReader, LaneWriter};
 use procession_sync::{EventCount, Nap, Patience};
 use procession_sys::cpu::{self, Spin, fence_after_rmw};
 use procession_sys::{Deadline, Turn, TurnGuard};
@@ -188,17 +189,6 @@ fn write_waiting(
 
 const IMPOSSIBLE: &str = "more in the ring than it can hold";
 
-/// What is to be done with a message that is there.
-pub(super) trait Taker {
-    type Taken;
-    /// Where parts of a long message may go at once.
-    fn place(&mut self) -> &mut [u8] {
-        &mut []
-    }
-    /// The next message has `len` bytes; `reader` has it.
-    fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<Self::Taken, RecvError>;
-}
-
 /// Receives one message, or looks at it.
 #[inline]
 pub(super) fn receive<K: Taker>(
@@ -234,11 +224,6 @@ fn read<K: Taker>(
 #[inline]
 fn next_len<K: Taker>(end: &End, reader: &mut LaneReader, taker: &mut K) -> Result<Option<usize>, RecvError> {
     reader.next_len(&end.body, end.incoming(), taker.place()).map_err(|error| corrupt(end, error))
-}
-
-#[cold]
-pub(super) fn corrupt(end: &End, _: LaneCorrupt) -> RecvError {
-    end.corrupt("a message that cannot lie in the ring").into()
 }
 
 #[inline(never)]

@@ -1,0 +1,123 @@
+//! How a pipe is made.
+
+use super::{Connection, End, Pipe, Receiver, Sender};
+use procession_shm::{Namespace, OpenError, Placement};
+
+/// How many bytes a ring holds unless said.
+const DEFAULT_BYTES: u32 = 256 << 10;
+/// And how many the larger one, to which a lane then moves when a long message comes: more than a processor's own caches.
+const LARGER_BYTES: u32 = 4 << 20;
+pub(super) const MIN_BYTES: u32 = 64;
+pub(super) const MAX_BYTES: u32 = 1 << 31;
+
+/// How a pipe is made.
+///
+/// ```
+/// use procession_channel::PipeOptions;
+///
+/// let (receiver, sender) = PipeOptions::new().capacity(4096).pipe::<String>()?;
+/// sender.send(&"small".to_owned())?;
+/// assert_eq!(receiver.recv()?, "small");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PipeOptions {
+    place: Placement,
+    bytes: Option<u32>,
+    larger: Option<u32>,
+}
+
+impl PipeOptions {
+    /// As [`pipe`](super::pipe) and [`duplex`](super::duplex) make them.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts the pipe into `namespace` instead of the process's own.
+    #[must_use]
+    pub fn namespace(mut self, namespace: &Namespace) -> Self {
+        self.place.namespace = Some(namespace.clone());
+        self
+    }
+
+    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256 KiB unless
+    /// said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
+    #[must_use]
+    pub fn capacity(mut self, bytes: u32) -> Self {
+        self.bytes = Some(ring_of(bytes));
+        self
+    }
+
+    /// Holds so many bytes instead, each way in which a message longer than a quarter of its capacity has been sent: from then
+    /// on, and only then does it take the memory for them. Without enough memory, or with no more bytes than its capacity,
+    /// it stays as it was.
+    ///
+    /// Unless said it is 4 MiB, or nothing if a capacity was said. Long messages go several times faster through a pipe that
+    /// holds more than a processor's own caches.
+    ///
+    /// ```
+    /// use procession_channel::{PipeOptions, SendError};
+    ///
+    /// let (receiver, sender) = PipeOptions::new().capacity(4096).long_capacity(1 << 20).pipe::<()>()?;
+    /// sender.try_send_bytes(&[7; 100_000])?;
+    /// assert_eq!(receiver.recv_bytes()?, [7; 100_000]);
+    /// let refused = sender.try_send_bytes(&vec![0; 2 << 20]);
+    /// assert!(matches!(refused, Err(SendError::TooLarge { most: 1_048_568, .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn long_capacity(mut self, bytes: u32) -> Self {
+        self.larger = Some(ring_of(bytes));
+        self
+    }
+
+    /// As [`pipe`](super::pipe).
+    ///
+    /// # Errors
+    /// As [`pipe`](super::pipe).
+    pub fn pipe<T>(&self) -> Result<(Receiver<T>, Sender<T>), OpenError> {
+        let [sender, receiver] = self.make(false, procession_shm::element_tag::<T>())?;
+        Ok((Receiver::new(receiver), Sender::new(sender)))
+    }
+
+    /// As [`duplex`](super::duplex).
+    ///
+    /// # Errors
+    /// As [`pipe`](super::pipe).
+    #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
+    pub fn duplex<A, B>(&self) -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
+        let [first, second] = self.make(true, procession_shm::element_tag::<(A, B)>())?;
+        Ok((Connection::new(first), Connection::new(second)))
+    }
+
+    fn make(&self, both_ways: bool, messages: String) -> Result<[End; 2], OpenError> {
+        let bytes = self.bytes.unwrap_or(DEFAULT_BYTES);
+        // Who says how much a pipe holds, and no more, means it.
+        let larger = self.larger.unwrap_or(if self.bytes.is_some() { 0 } else { LARGER_BYTES });
+        let larger = if larger > bytes { larger } else { 0 };
+        let settings = PipeSettings { bytes, larger, both_ways, messages };
+        Pipe::create(&settings, &self.place)
+    }
+}
+
+/// What it is then made of.
+#[derive(Debug, Default)]
+pub(crate) struct PipeSettings {
+    pub(super) bytes: u32,
+    /// 0: there is no larger ring.
+    pub(super) larger: u32,
+    pub(super) both_ways: bool,
+    pub(super) messages: String,
+}
+
+impl PipeSettings {
+    pub(super) fn lanes(&self) -> u64 {
+        1 + u64::from(self.both_ways)
+    }
+}
+
+/// The ring that holds so many bytes.
+fn ring_of(bytes: u32) -> u32 {
+    bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two()
+}
