@@ -60,6 +60,7 @@ const PROTOCOLS: &[Protocol] = &[
     whole("channel/src/ring.rs"),
     whole("channel/src/codec.rs"),
     whole("channel/src/lane.rs"),
+    whole("channel/src/messages.rs"),
     whole("channel/src/queue.rs"),
     whole("channel/src/pipe.rs"),
     whole("channel/src/joinable.rs"),

@@ -62,10 +62,11 @@ mod tests;
 mod waiter;
 mod work;
 
-pub use lease::{AckError, DeadLetter, Lease, Leases};
+pub use lease::{AckError, DeadLetter, Lease};
 pub use options::JoinableQueueOptions;
 
 use crate::codec;
+use crate::messages::{After, Messages, Source, iterates};
 use crate::{GetError, PutError, QueueFault};
 use lease::Held;
 use procession_shm::Shared;
@@ -208,7 +209,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         self.get_until(Deadline::after(timeout))
     }
 
-    /// Leases one item after the other, until the queue is closed and everything is done.
+    /// Leases one item after the other, waiting for each, until the queue is closed and everything is done; `for` does the same
+    /// with a reference. [`GetError::Fault`] is the last item; other errors are about one item, and others follow.
     ///
     /// ```
     /// # use procession_channel::JoinableQueue;
@@ -227,8 +229,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn iter(&self) -> Leases<'_, T> {
-        Leases::new(self)
+    pub fn iter(&self) -> Messages<'_, Self> {
+        Messages::of(self)
     }
 
     /// The items that were got as often as [`max_attempts`](JoinableQueueOptions::max_attempts) allows and never done, the oldest
@@ -370,14 +372,20 @@ impl<T> JoinableQueue<T> {
     }
 }
 
-impl<'a, T: Serialize + DeserializeOwned> IntoIterator for &'a JoinableQueue<T> {
-    type Item = Result<Lease<T>, GetError>;
-    type IntoIter = Leases<'a, T>;
+impl<T: Serialize + DeserializeOwned> Source for JoinableQueue<T> {
+    type Message = Lease<T>;
+    type Error = GetError;
 
-    fn into_iter(self) -> Leases<'a, T> {
-        self.iter()
+    fn take(&self) -> Result<Lease<T>, GetError> {
+        self.get()
+    }
+
+    fn after(error: &GetError) -> After {
+        error.after()
     }
 }
+
+iterates!([T: Serialize + DeserializeOwned] JoinableQueue<T>);
 
 impl<T> Clone for JoinableQueue<T> {
     fn clone(&self) -> Self {

@@ -3,6 +3,7 @@
 pub mod codec;
 mod joinable;
 mod lane;
+mod messages;
 mod pipe;
 mod queue;
 mod readiness;
@@ -11,12 +12,11 @@ mod simple;
 mod underway;
 mod wait;
 
-pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease, Leases};
+pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease};
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
-pub use pipe::{
-    Connection, Messages, PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe,
-};
+pub use messages::Messages;
+pub use pipe::{Connection, PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
 pub use queue::{
     GetError, GetManyError, PutError, PutManyError, Queue, QueueFault, QueueOptions, ReadSlot, WriteSlot,
 };

@@ -69,6 +69,7 @@ use self::taker::{Fill, Look, Take};
 use self::transfer::{receive, send};
 use crate::codec::{self, CODEC_ID};
 use crate::lane::{Lane, LaneReader, LaneWriter};
+use crate::messages::{After, Messages, Source, iterates};
 use crate::queue::with_scratch;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::{Deadline, Turn, shm_struct};
@@ -467,10 +468,12 @@ macro_rules! receives {
                 self.recv_until(Deadline::after(timeout))
             }
 
-            /// Receives message after message, until the other side has closed its end. Any other error is the last
-            /// item.
-            pub fn iter(&self) -> Messages<impl FnMut() -> Result<$T, RecvError>> {
-                Messages { next: Some(|| self.recv()) }
+            /// Receives message after message, waiting for each, until the other side has closed its end; `for` does the same
+            /// with a reference. [`RecvError::PeerDied`] and [`RecvError::Fault`] are the last item; a
+            /// [`RecvError::Decode`] is about one message, and others follow.
+            #[must_use]
+            pub fn iter(&self) -> Messages<'_, Self> {
+                Messages::of(self)
             }
 
             fn recv_until(&self, deadline: Deadline) -> Result<$T, RecvError> {
@@ -480,6 +483,26 @@ macro_rules! receives {
                     codec::decode(scratch)
                         .map_err(|source| RecvError::Decode { bytes: std::mem::take(scratch), source })
                 })
+            }
+        }
+
+        impl<$($generics)*> Source for $End
+        where
+            $T: DeserializeOwned,
+        {
+            type Message = $T;
+            type Error = RecvError;
+
+            fn take(&self) -> Result<$T, RecvError> {
+                self.recv()
+            }
+
+            fn after(error: &RecvError) -> After {
+                match error {
+                    RecvError::Eof => After::End,
+                    RecvError::Decode { .. } => After::More,
+                    _ => After::Last,
+                }
             }
         }
     };
@@ -542,8 +565,10 @@ macro_rules! ends {
 
 sends!([T] Sender<T>, T);
 receives!([T] Receiver<T>, T);
+iterates!([T: DeserializeOwned] Receiver<T>);
 sends!([S, R] Connection<S, R>, S);
 receives!([S, R] Connection<S, R>, R);
+iterates!([S, R: DeserializeOwned] Connection<S, R>);
 ends!([T] Sender<T>, "Sender", false, SENDER, |this| this.writer.lock_until(Deadline::NEVER));
 ends!([T] Receiver<T>, "Receiver", false, RECEIVER, |this| this.reader.lock_until(Deadline::NEVER));
 ends!([S, R] Connection<S, R>, "Connection", true, _, |this| this.writer.lock_until(Deadline::NEVER));
@@ -563,27 +588,6 @@ impl<T> Receiver<T> {
 impl<S, R> Connection<S, R> {
     fn new(end: End) -> Self {
         Self { writer: writer_of(&end), reader: reader_of(&end), end, messages: PhantomData }
-    }
-}
-
-/// The messages of a pipe until its end: see [`Receiver::iter`].
-#[derive(Debug)]
-pub struct Messages<F> {
-    next: Option<F>,
-}
-
-impl<T, F: FnMut() -> Result<T, RecvError>> Iterator for Messages<F> {
-    type Item = Result<T, RecvError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let received = self.next.as_mut()?();
-        if received.is_err() {
-            self.next = None;
-        }
-        match received {
-            Err(RecvError::Eof) => None,
-            received => Some(received),
-        }
     }
 }
 

@@ -56,6 +56,7 @@ mod waiter;
 
 use self::core::Core;
 use crate::codec::{self, CODEC_ID};
+use crate::messages::{After, Messages, Source, iterates};
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
 use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared};
 use procession_sync::{EventCount, LockWord};
@@ -254,8 +255,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 
-    /// Takes message after message out, waiting for each, until the queue is closed and drained. It ends after a
-    /// [`Fault`](GetError::Fault) or [`Spill`](GetError::Spill) too; other errors are about one message, which is taken out.
+    /// Takes message after message out, waiting for each, until the queue is closed and drained; `for` does the same with a
+    /// reference. [`GetError::Fault`] and [`GetError::Spill`] are the last item; other errors are about one message, which is
+    /// taken out, and others follow.
     ///
     /// ```
     /// # let namespace = procession_shm::Namespace::private();
@@ -266,13 +268,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// assert_eq!(numbers.iter().sum::<Result<u32, _>>()?, 6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn iter(&self) -> impl Iterator<Item = Result<T, GetError>> {
-        let mut goes_on = true;
-        std::iter::from_fn(move || {
-            let got = goes_on.then(|| self.get())?;
-            goes_on = !matches!(got, Err(GetError::Closed | GetError::Fault(_) | GetError::Spill { .. }));
-            (!matches!(got, Err(GetError::Closed))).then_some(got)
-        })
+    #[must_use]
+    pub fn iter(&self) -> Messages<'_, Self> {
+        Messages::of(self)
     }
 
     fn put_until(&self, message: &T, deadline: Deadline) -> Result<(), PutError> {
@@ -290,6 +288,21 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 }
+
+impl<T: Serialize + DeserializeOwned> Source for Queue<T> {
+    type Message = T;
+    type Error = GetError;
+
+    fn take(&self) -> Result<T, GetError> {
+        self.get()
+    }
+
+    fn after(error: &GetError) -> After {
+        error.after()
+    }
+}
+
+iterates!([T: Serialize + DeserializeOwned] Queue<T>);
 
 fn decode<T: DeserializeOwned>(message: &mut Vec<u8>) -> Result<T, GetError> {
     codec::decode(message).map_err(|source| GetError::Decode { bytes: std::mem::take(message), source })

@@ -37,9 +37,9 @@ pub use sync::*;
 pub mod channel {
     pub use procession_channel::{
         AckError, Connection, DeadLetter, GetError, GetManyError, JoinableQueue, JoinableQueueOptions, Lease,
-        Leases, Messages, PipeFault, PipeOptions, PutError, PutManyError, Queue, QueueFault, QueueOptions,
-        ReadSlot, Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec,
-        duplex, pipe, readiness, wait,
+        Messages, PipeFault, PipeOptions, PutError, PutManyError, Queue, QueueFault, QueueOptions, ReadSlot,
+        Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec, duplex,
+        pipe, readiness, wait,
     };
 }
 

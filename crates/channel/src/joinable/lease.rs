@@ -1,9 +1,7 @@
 //! An item in somebody's hands, and one that nobody could finish.
 
 use super::table::{Fate, Ticket};
-use super::{GetError, JoinableQueue, QueueFault};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use super::{JoinableQueue, QueueFault};
 use std::fmt;
 use std::ops::Deref;
 
@@ -123,31 +121,5 @@ impl<T> DeadLetter<T> {
 
     pub(super) fn ticket(&self) -> Ticket {
         self.ticket
-    }
-}
-
-/// The items of a queue, one lease after the other; see [`JoinableQueue::iter`].
-pub struct Leases<'a, T>(&'a JoinableQueue<T>);
-
-impl<'a, T> Leases<'a, T> {
-    pub(super) fn new(queue: &'a JoinableQueue<T>) -> Self {
-        Self(queue)
-    }
-}
-
-impl<T: Serialize + DeserializeOwned> Iterator for Leases<'_, T> {
-    type Item = Result<Lease<T>, GetError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.0.get() {
-            Err(GetError::Closed) => None,
-            other => Some(other),
-        }
-    }
-}
-
-impl<T> fmt::Debug for Leases<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Leases").field(self.0).finish()
     }
 }

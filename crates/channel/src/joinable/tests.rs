@@ -309,6 +309,12 @@ fn what_is_not_the_type_comes_back_as_bytes_and_is_done() {
     numbers.put(&200).unwrap();
     assert!(matches!(words.get(), Err(GetError::Decode { bytes, .. }) if bytes == [200]));
     assert_eq!(numbers.unfinished(), 0);
+    numbers.put(&200).unwrap();
+    words.put(&"fine".to_owned()).unwrap();
+    numbers.close().unwrap();
+    let taken: Vec<_> = words.iter().map(|lease| lease.ok()?.task_done().ok()).collect();
+    assert_eq!(taken.len(), 2, "one word, and one that is none");
+    assert!(taken[0].is_none() && taken[1].is_some());
     numbers.unlink().unwrap();
 }
 

@@ -266,6 +266,21 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
     sender.send_bytes(&[200, 1, 2]).unwrap();
     assert!(matches!(receiver.recv(), Err(RecvError::Decode { bytes, .. }) if bytes == [200, 1, 2]));
     assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    // It is one message of many.
+    sender.send(&"before".to_owned()).unwrap();
+    sender.send_bytes(&[200, 1, 2]).unwrap();
+    sender.send(&"after".to_owned()).unwrap();
+    sender.close();
+    let mut all = Vec::new();
+    for message in &receiver {
+        all.push(message.ok());
+    }
+    assert_eq!(all, [Some("before".to_owned()), None, Some("after".to_owned())]);
+    // A fault is the last.
+    receiver.close();
+    let mut messages = receiver.iter();
+    assert!(matches!(messages.next(), Some(Err(RecvError::Fault(PipeFault::Closed)))));
+    assert!(messages.next().is_none());
 }
 
 #[test]

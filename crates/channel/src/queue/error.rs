@@ -1,6 +1,7 @@
 //! What can go wrong with a queue.
 
 use crate::codec::{DecodeError, EncodeError};
+use crate::messages::After;
 use procession_shm::OpenError;
 use std::fmt;
 
@@ -151,6 +152,15 @@ impl GetError {
         match self {
             Self::TimedOut => Self::Empty,
             other => other,
+        }
+    }
+
+    /// What becomes of an iteration.
+    pub(crate) fn after(&self) -> After {
+        match self {
+            Self::Closed => After::End,
+            Self::Fault(_) | Self::Spill { .. } => After::Last,
+            _ => After::More,
         }
     }
 }

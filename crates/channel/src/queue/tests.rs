@@ -611,5 +611,8 @@ fn nonsense_in_the_ring_is_corrupt_and_nothing_worse() {
     queue.body.words.tail_seen.store(0, Ordering::Relaxed);
     queue.body.words.head_seen.store(0, Ordering::Relaxed);
     assert!(matches!(queue.get(), Err(GetError::Fault(QueueFault::Corrupt { .. }))));
+    let mut messages = queue.iter();
+    assert!(matches!(messages.next(), Some(Err(GetError::Fault(QueueFault::Corrupt { .. })))));
+    assert!(messages.next().is_none());
     assert!(matches!(queue.try_put(&1), Err(PutError::Fault(QueueFault::Corrupt { .. }))));
 }
