@@ -97,17 +97,21 @@ fn pid_namespaces_share_a_lock_and_its_holders_life() {
     drop(inner);
 }
 
+/// An actor whose own `/dev/shm` has room for a registry, and for `bytes` more.
+fn with_room_beside_a_registry(scratch: &Scratch, bytes: u64) -> Actor {
+    Actor::start(scratch).does("register");
+    let registry = fs::metadata(raw::registry(scratch)).unwrap().len();
+    let mount = format!("mount -t tmpfs -o size={} none", registry.next_multiple_of(4096) + bytes);
+    Actor::start_as(in_own_shm(&mount, &program("actor")), scratch)
+}
+
 #[test]
 fn a_full_dev_shm_is_an_error_and_leaves_nothing() {
     if !can_unshare(&["--mount"]) {
         return;
     }
     let scratch = Scratch::new();
-    let mut outer = Actor::start(&scratch);
-    outer.does("register");
-    let registry = fs::metadata(raw::registry(&scratch)).unwrap().len();
-    let mount = format!("mount -t tmpfs -o size={} none", registry.next_multiple_of(4096) + 65536);
-    let mut inner = Actor::start_as(in_own_shm(&mount, &program("actor")), &scratch);
+    let mut inner = with_room_beside_a_registry(&scratch, 65536);
     inner.does("register");
     let said = inner.fails("create queue q bytes=1048576", "NoSpace");
     assert!(said.contains("\"q\"") && said.contains("bytes"), "{said}");
@@ -133,11 +137,7 @@ fn without_memory_for_its_larger_ring_a_pipe_stays_in_the_first() {
         return;
     }
     let scratch = Scratch::new();
-    let mut outer = Actor::start(&scratch);
-    outer.does("register");
-    let registry = fs::metadata(raw::registry(&scratch)).unwrap().len();
-    let mount = format!("mount -t tmpfs -o size={} none", registry.next_multiple_of(4096) + (1 << 20));
-    let mut inner = Actor::start_as(in_own_shm(&mount, &program("actor")), &scratch);
+    let mut inner = with_room_beside_a_registry(&scratch, 1 << 20);
     inner.does("create pipe p");
     inner.does("pipe_send_timeout p.sender 200000 100");
     inner.fails("pipe_send_timeout p.sender 1000000 100", "TimedOut");
