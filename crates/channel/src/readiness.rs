@@ -53,6 +53,24 @@ pub struct Readiness {
 /// ready then, it becomes readable again at once. What is ready may have been used by somebody else before you come: use
 /// the calls that do not wait.
 ///
+/// An end of a pipe and a process are not `Clone`: put them into an [`Arc`]. The end is then not dropped before the
+/// `Readiness` is.
+///
+/// ```
+/// use procession_channel::{PipeOptions, readiness};
+/// use std::sync::Arc;
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let (receiver, sender) = PipeOptions::new().namespace(&namespace).pipe::<u32>()?;
+/// let receiver = Arc::new(receiver);
+/// let readiness = readiness(&receiver)?;
+/// sender.send(&7)?;
+/// // … when `readiness` is readable:
+/// readiness.clear();
+/// assert_eq!(receiver.try_recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When this process has too many open files, or cannot start a thread.
 pub fn readiness<W: Waitable + Clone + Send + 'static>(object: &W) -> io::Result<Readiness> {
@@ -212,11 +230,12 @@ impl Bridge {
 #[cfg(test)]
 mod tests {
     use super::readiness;
-    use crate::Queue;
+    use crate::{PipeOptions, Queue};
     use procession_shm::Namespace;
     use procession_sync::{Event, Semaphore};
     use procession_sys::eventfd::wait_any;
     use std::os::fd::AsFd;
+    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]
@@ -252,5 +271,25 @@ mod tests {
         }
         jobs.put(&1).unwrap();
         assert_eq!(wait_any(&[of_jobs.as_fd()], None).unwrap(), [true]);
+    }
+
+    #[test]
+    fn the_end_of_a_pipe_rings_for_messages_and_for_the_end_of_them() {
+        let namespace = Namespace::private();
+        let (receiver, sender) = PipeOptions::new().namespace(&namespace).pipe::<u8>().unwrap();
+        let receiver = Arc::new(receiver);
+        let ready = readiness(&receiver).unwrap();
+        let is_readable = |patience: Option<Duration>| wait_any(&[ready.as_fd()], patience).unwrap()[0];
+        for message in 0..3 {
+            assert!(!is_readable(Some(Duration::from_millis(5))));
+            sender.send(&message).unwrap();
+            assert!(is_readable(None));
+            assert_eq!(receiver.try_recv().unwrap(), message);
+            ready.clear();
+        }
+        drop(sender);
+        assert!(is_readable(None));
+        ready.clear();
+        assert!(is_readable(None), "there is an answer for ever");
     }
 }

@@ -15,6 +15,7 @@ use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, eventfd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -250,6 +251,25 @@ impl<T> Waitable for JoinableQueue<T> {
         if self.has_answer() {
             bell.notify_one();
         }
+    }
+}
+
+/// As what it holds: the end of a pipe, or a process, which cannot be cloned, has its readiness in this way.
+impl<W: Waitable + Send + ?Sized> Waitable for Arc<W> {
+    fn is_ready(&self) -> bool {
+        (**self).is_ready()
+    }
+
+    fn is_ready_after_all(&self) -> bool {
+        (**self).is_ready_after_all()
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        (**self).watch()
+    }
+
+    fn unwatch(&self) {
+        (**self).unwatch();
     }
 }
 
