@@ -377,6 +377,16 @@ fn the_bytes_of_a_slot_can_be_used_where_they_lie() {
 }
 
 #[test]
+fn a_slot_for_more_than_there_can_be_is_refused() {
+    let queue = queue::<()>(64, 0);
+    for len in [usize::MAX, usize::MAX - 63, usize::MAX / 2, 1 << 60] {
+        let refused = queue.try_reserve(len).map(|slot| slot.capacity());
+        assert!(matches!(refused, Err(PutError::Spill { len: its, .. }) if its == len), "{refused:?}");
+    }
+    assert!(queue.is_empty() && !queue.is_full() && spills(&queue).is_empty());
+}
+
+#[test]
 fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
     let queue = queue::<u8>(256, 0);
     queue.put(&1).unwrap();
