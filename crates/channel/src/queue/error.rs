@@ -179,7 +179,7 @@ pub struct PutManyError {
 
 /// Why there are no messages, or not all that were taken out are messages.
 #[derive(thiserror::Error)]
-#[error("{} messages were got, and something is wrong with the next", got.len())]
+#[error("{} messages were got, and no more", got.len())]
 #[non_exhaustive]
 pub struct GetManyError<T> {
     /// The messages that were taken out before the one that is wrong.

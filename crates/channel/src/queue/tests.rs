@@ -259,6 +259,8 @@ fn a_batch_says_how_much_of_it_was_put() {
     assert_eq!(queue.get_many(2).unwrap(), [1, 2]);
     queue.put_many(&[]).unwrap();
     assert_eq!(queue.drain().unwrap(), [3]);
+    let empty = queue.try_get_many(2).unwrap_err();
+    assert_eq!((empty.to_string().as_str(), empty.rest.len()), ("0 messages were got, and no more", 0));
     queue.close().unwrap();
     assert!(queue.drain().unwrap().is_empty());
     let failed = queue.put_many(&[7]);
