@@ -78,6 +78,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
         out.truncate(start);
         match error {
             BincodeEncodeError::UnexpectedEnd => EncodeError::TooLarge,
+            // In the words of the type, whose error it is.
+            BincodeEncodeError::OtherString(what) => EncodeError::Unsupported(what),
             other => EncodeError::Unsupported(other.to_string()),
         }
     })
@@ -111,6 +113,7 @@ fn decode_within<T: DeserializeOwned, const MEMORY: usize>(bytes: &[u8]) -> Resu
     let (value, used) = bincode::serde::decode_from_slice(bytes, config).map_err(|error| match error {
         BincodeDecodeError::LimitExceeded => DecodeError::TooLarge,
         BincodeDecodeError::UnexpectedEnd { .. } => DecodeError::UnexpectedEnd,
+        BincodeDecodeError::OtherString(what) => DecodeError::Invalid(what),
         other => DecodeError::Invalid(other.to_string()),
     })?;
     match bytes.len() - used {

@@ -291,12 +291,14 @@ impl<'de> serde::Deserialize<'de> for Even {
 fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
     let queue = queue::<Even>(1024, 0);
     let failed = queue.put_many(&[Even(2), Even(4), Even(5), Even(6)]);
-    assert!(matches!(failed, Err(PutManyError { put: 2, error: PutError::Encode(_) })), "{failed:?}");
+    let Err(PutManyError { put: 2, error: PutError::Encode(why) }) = failed else { panic!("{failed:?}") };
+    assert_eq!(why.to_string(), "the value cannot be encoded: odd");
     queue.put_many(&[Even(202), Even(8)]).unwrap();
     queue.put_bytes(&vec![9; 5000]).unwrap();
-    let Err(GetManyError { got, error: GetError::Decode { bytes, .. }, rest }) = queue.get_many(9) else {
+    let Err(GetManyError { got, error: GetError::Decode { bytes, source }, rest }) = queue.get_many(9) else {
         panic!("decoded")
     };
+    assert_eq!(source.to_string(), "the bytes are not a value of this type: large");
     assert_eq!((got, bytes), (vec![Even(2), Even(4)], vec![202]));
     assert_eq!(*rest, [vec![8], vec![9; 5000]]);
     assert!(queue.is_empty() && spills(&queue).is_empty());
