@@ -400,6 +400,18 @@ fn nonsense_in_the_body_is_answered() {
 }
 
 #[test]
+fn iteration_ends_with_a_fault() {
+    let queue = queue::<u32>(1024);
+    queue.put(&1).unwrap();
+    for word in 0..16 {
+        assert!(queue.body.copy_in(super::table::body_len(0) as usize + word * 8, &[0xff; 8]));
+    }
+    queue.body.uncounted.store(1, Ordering::Relaxed);
+    let all: Vec<_> = queue.iter().take(3).collect();
+    assert!(matches!(all[..], [Err(GetError::Fault(QueueFault::Corrupt { .. }))]), "{all:?}");
+}
+
+#[test]
 fn counts_are_made_from_the_cells() {
     let queue = queue::<u32>(1024);
     for n in 0..4 {
