@@ -75,6 +75,14 @@ pub mod clock {
     }
 }
 
+/// As `procession_sys::shm_file`: files may be of any length.
+pub mod shm_file {
+    /// No limit.
+    pub fn longest() -> u64 {
+        u64::MAX
+    }
+}
+
 /// As `procession_sys::fork`: nobody forks.
 pub mod fork {
     /// Always the same.

@@ -1,6 +1,7 @@
 //! Files in `/dev/shm`: made without a name, filled, then published by one `linkat`.
 #![expect(unsafe_code, reason = "O_TMPFILE, linkat and fstatfs go through libc")]
 
+use nix::sys::resource::{Resource, getrlimit};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
@@ -63,6 +64,12 @@ pub fn reserve(file: &File, offset: u64, len: u64) -> Result<()> {
             return Err(error);
         }
     }
+}
+
+/// How long this process may make a file: beyond that the kernel not only refuses, but sends SIGXFSZ, which kills.
+#[must_use]
+pub fn longest() -> u64 {
+    getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
 /// Gives the unnamed `file` its name, whole or not at all.

@@ -2,6 +2,7 @@
 
 use procession_tests::{Actor, Scratch, can_unshare, in_own_shm, note, program, python, raw, run};
 use std::fs;
+use std::process::Command;
 
 const PYTHON: &str = r#"
 import sys
@@ -147,6 +148,21 @@ fn without_memory_for_its_larger_ring_a_pipe_stays_in_the_first() {
     // The memory is there for others.
     inner.does("create queue q bytes=524288");
     inner.does("unlink q");
+    inner.finish();
+}
+
+#[test]
+fn where_files_must_be_short_a_pipe_has_one_ring() {
+    let scratch = Scratch::new();
+    let mut outer = Actor::start(&scratch);
+    outer.does("register");
+    let mut command = Command::new("bash");
+    command.args(["-c", "ulimit -f 1024; exec \"$0\""]).arg(program("actor"));
+    let mut inner = Actor::start_as(command, &scratch);
+    inner.does("create pipe p");
+    inner.does("pipe_send_timeout p.sender 200000 100");
+    inner.fails("pipe_send_timeout p.sender 1000000 100", "TimedOut");
+    assert_eq!(inner.does("pipe_recv p.receiver"), "200000");
     inner.finish();
 }
 

@@ -1,7 +1,8 @@
 //! How a pipe is made.
 
 use super::{Connection, End, Pipe, Receiver, Sender};
-use procession_shm::{Namespace, OpenError, Placement};
+use procession_shm::{HEADER_LEN, Namespace, Object, OpenError, Placement};
+use procession_sys::shm_file;
 
 /// How many bytes a ring holds unless said.
 const DEFAULT_BYTES: u32 = 256 << 10;
@@ -50,8 +51,9 @@ impl PipeOptions {
     }
 
     /// Holds so many bytes instead, each way in which a message longer than a quarter of its capacity has been sent: from then
-    /// on, and only then does it take the memory for them. Without enough memory, or with no more bytes than its capacity,
-    /// it stays as it was.
+    /// on, and only then does it take the memory for them, which takes a millisecond or so for each 4 MiB, whatever the timeout.
+    /// Without enough memory, with no more bytes than its capacity, or where no file may be so long (`RLIMIT_FSIZE`), it stays as
+    /// it was.
     ///
     /// Unless said it is 4 MiB, or nothing if a capacity was said. Long messages go several times faster through a pipe that
     /// holds more than a processor's own caches.
@@ -96,7 +98,10 @@ impl PipeOptions {
         // Who says how much a pipe holds, and no more, means it.
         let larger = self.larger.unwrap_or(if self.bytes.is_some() { 0 } else { LARGER_BYTES });
         let larger = if larger > bytes { larger } else { 0 };
-        let settings = PipeSettings { bytes, larger, both_ways, messages };
+        let mut settings = PipeSettings { bytes, larger, both_ways, messages };
+        if HEADER_LEN as u64 + Pipe::shape(&settings).body_len > shm_file::longest() {
+            settings.larger = 0;
+        }
         Pipe::create(&settings, &self.place)
     }
 }
