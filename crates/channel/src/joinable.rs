@@ -67,6 +67,7 @@ pub use options::JoinableQueueOptions;
 
 use crate::codec;
 use crate::messages::{After, Messages, Source, iterates};
+use crate::underway;
 use crate::{GetError, PutError, QueueFault};
 use lease::Held;
 use procession_shm::Shared;
@@ -263,9 +264,11 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn put_until(&self, item: &T, deadline: Deadline) -> Result<(), PutError> {
-        let mut payload = Vec::new();
-        codec::encode(item, &mut payload)?;
-        self.put_payload(&payload, deadline)
+        underway::attempt(|| {
+            let mut payload = Vec::new();
+            codec::encode(item, &mut payload)?;
+            self.put_payload(&payload, deadline)
+        })
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<Lease<T>, GetError> {

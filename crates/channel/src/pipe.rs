@@ -71,6 +71,7 @@ use crate::codec::{self, CODEC_ID};
 use crate::lane::{Lane, LaneReader, LaneWriter};
 use crate::messages::{After, Messages, Source, iterates};
 use crate::queue::with_scratch;
+use crate::underway;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::{Deadline, Turn, shm_struct};
 use serde::de::DeserializeOwned;
@@ -227,7 +228,8 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// `Process::spawn`, when it is the child's from before the child starts, or in a message. A process that has a handle of
 /// an end that another uses, or used first, gets [`PipeFault::InUse`]; a forked child [`PipeFault::Inherited`].
 ///
-/// Dropping it closes it, unless it was sent off: the other end receives what was sent, and then [`RecvError::Eof`]. If
+/// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end receives what was
+/// sent, and then [`RecvError::Eof`]. If
 /// the process that has it is killed, or ends without dropping it, that is [`RecvError::PeerDied`], also if it has never
 /// used it; a message that it was sending then is not received at all. So a message is received whole or not.
 ///
@@ -342,10 +344,12 @@ macro_rules! sends {
 
             fn send_until(&self, message: &$T, deadline: Deadline) -> Result<(), SendError> {
                 // Before the turn: the user's code runs in no turn.
-                with_scratch(|scratch| {
-                    scratch.clear();
-                    codec::encode(message, scratch)?;
-                    send(&self.end, &self.writer, scratch, deadline)
+                underway::attempt(|| {
+                    with_scratch(|scratch| {
+                        scratch.clear();
+                        codec::encode(message, scratch)?;
+                        send(&self.end, &self.writer, scratch, deadline)
+                    })
                 })
             }
         }

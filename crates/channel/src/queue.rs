@@ -57,6 +57,7 @@ mod waiter;
 use self::core::Core;
 use crate::codec::{self, CODEC_ID};
 use crate::messages::{After, Messages, Source, iterates};
+use crate::underway;
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
 use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared};
 use procession_sync::{EventCount, LockWord};
@@ -274,10 +275,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn put_until(&self, message: &T, deadline: Deadline) -> Result<(), PutError> {
-        with_scratch(|scratch| {
-            scratch.clear();
-            codec::encode(message, scratch)?;
-            self.body.put(scratch, deadline)
+        underway::attempt(|| {
+            with_scratch(|scratch| {
+                scratch.clear();
+                codec::encode(message, scratch)?;
+                self.body.put(scratch, deadline)
+            })
         })
     }
 

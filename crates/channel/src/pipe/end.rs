@@ -8,7 +8,8 @@ use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, own
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{clock, crash_point, shm_struct};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64 as OwnAtomicU64};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32 as OwnAtomicU32, AtomicU64 as OwnAtomicU64};
 
 shm_struct! {
     /// Whose an end is.
@@ -32,10 +33,9 @@ const DEAD: u64 = 4 << 16;
 const HANDLE: u32 = 19;
 const HANDLES: u64 = 1 << 13;
 
-// Where the handle believes the end to be.
-const HERE: u8 = 0;
-const SENT: u8 = 1;
-const GIVEN: u8 = 2;
+// Where the handle believes the end to be: how many messages it was sent off in, or that a child has it.
+const HERE: u32 = 0;
+const GIVEN: u32 = 1 << 31;
 
 const SELDOM_NS: u64 = 1_000_000;
 
@@ -56,7 +56,7 @@ pub(crate) struct End {
     /// The word of the cell while this handle uses the end.
     mine: u64,
     closing: AtomicBool,
-    whereabouts: AtomicU8,
+    whereabouts: Arc<OwnAtomicU32>,
     /// When somebody who would not wait last asked about the peer.
     asked_ns: OwnAtomicU64,
 }
@@ -88,7 +88,7 @@ impl End {
             me,
             mine: me.to_bits() | CLAIMED | handle << HANDLE,
             closing: AtomicBool::new(false),
-            whereabouts: AtomicU8::new(HERE),
+            whereabouts: Arc::new(OwnAtomicU32::new(HERE)),
             asked_ns: OwnAtomicU64::new(0),
         })
     }
@@ -281,8 +281,10 @@ impl End {
             false => self.why_not(word).to_string(),
         })?;
         crash_point("pipe.departed");
-        self.whereabouts.store(if child.is_some() { GIVEN } else { SENT }, Ordering::Relaxed);
-        if child.is_none() {
+        if child.is_some() {
+            self.whereabouts.store(GIVEN, Ordering::Relaxed);
+        } else {
+            underway::depart(&self.whereabouts);
             underway::keep(self.twin());
         }
         Ok(Passage { pipe: segment.handle(), side: u8::from(self.side != 0) })
@@ -297,7 +299,7 @@ impl End {
             me: self.me,
             mine: self.mine,
             closing: AtomicBool::new(true),
-            whereabouts: AtomicU8::new(SENT),
+            whereabouts: Arc::new(OwnAtomicU32::new(1)),
             asked_ns: OwnAtomicU64::new(0),
         }
     }

@@ -1,5 +1,8 @@
-use super::{PipeFault, PipeOptions, RecvError, SendError};
-use procession_shm::Namespace;
+use super::{PipeFault, PipeOptions, RecvError, SendError, Sender};
+use crate::{JoinableQueue, PutError, Queue};
+use procession_shm::{Entry, Kind, Namespace};
+use serde::{Deserialize, Serialize, Serializer};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -243,7 +246,7 @@ fn two_handles_of_one_end_in_one_process_are_told_apart() {
     let (receiver, sender) = options().pipe::<u64>().unwrap();
     let mut bytes = Vec::new();
     crate::codec::encode(&sender, &mut bytes).unwrap();
-    let arrived: super::Sender<u64> = crate::codec::decode(&bytes).unwrap();
+    let arrived: Sender<u64> = crate::codec::decode(&bytes).unwrap();
     arrived.send(&1).unwrap();
     let here = std::process::id();
     let refused = sender.send(&2);
@@ -359,4 +362,57 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
         }
     }
     assert!(corrupt > 100, "{corrupt}");
+}
+
+/// What cannot be encoded: with an error if it is true, else with a panic.
+#[derive(Deserialize)]
+struct Refuses(bool);
+
+impl Serialize for Refuses {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        assert!(self.0, "as it does");
+        Err(serde::ser::Error::custom("refused"))
+    }
+}
+
+#[test]
+fn a_message_that_is_not_sent_takes_no_end_with_it() {
+    let namespace = Namespace::private();
+    let options = PipeOptions::new().namespace(&namespace).capacity(64);
+    let full: Queue<Sender<u8>> = Queue::options().namespace(&namespace).capacity(1).anonymous().unwrap();
+    let closed: JoinableQueue<Sender<u8>> =
+        JoinableQueue::options().namespace(&namespace).anonymous().unwrap();
+    closed.close().unwrap();
+    let refusing: Queue<(Sender<u8>, Refuses)> = Queue::options().namespace(&namespace).anonymous().unwrap();
+    let (other, first) = options.pipe::<u8>().unwrap();
+    full.put(&first).unwrap();
+    let (hears_not, deaf) = options.pipe::<Sender<u8>>().unwrap();
+    while deaf.try_send_bytes(&[0; 8]).is_ok() {}
+
+    let (receiver, sender) = options.pipe::<u8>().unwrap();
+    assert!(matches!(full.try_put(&sender), Err(PutError::Full)));
+    assert!(matches!(closed.put(&sender), Err(PutError::Closed)));
+    assert!(matches!(deaf.send_timeout(&sender, Duration::from_millis(2)), Err(SendError::TimedOut)));
+    let both = (sender, Refuses(true));
+    assert!(matches!(refusing.put(&both), Err(PutError::Encode(_))));
+    let both = (both.0, Refuses(false));
+    assert!(catch_unwind(AssertUnwindSafe(|| refusing.put(&both))).is_err());
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    drop(both);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
+    drop(receiver);
+
+    // One that was sent before goes on its way, whatever fails afterwards.
+    let (receiver, sender) = options.pipe::<u8>().unwrap();
+    drop((first, full.get().unwrap()));
+    assert!(matches!(other.try_recv(), Err(RecvError::Eof)));
+    full.put(&sender).unwrap();
+    assert!(matches!(full.try_put(&sender), Err(PutError::Full)));
+    drop(sender);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    full.get().unwrap().send(&7).unwrap();
+    assert_eq!(receiver.recv().unwrap(), 7);
+    drop((receiver, other, hears_not, deaf));
+    let is_pipe = |entry: &Entry| entry.header.as_ref().is_ok_and(|header| header.kind == Kind::PIPE);
+    assert!(!namespace.list().unwrap().iter().any(is_pipe));
 }
