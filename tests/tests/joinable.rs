@@ -314,7 +314,8 @@ fn random_kills_lose_no_item_and_repeat_only_what_was_being_done() {
         }
     }
     let all = kills;
-    let dead: Vec<u64> = queue.dead_letters().unwrap().iter().map(|letter| letter.item.0).collect();
+    let dead: Vec<u64> =
+        queue.dead_letters().unwrap().iter().map(|letter| letter.item().unwrap().0).collect();
     for n in 0..ITEMS {
         let is_dead = dead.contains(&n);
         let item = items.remove(&n).unwrap_or_default();

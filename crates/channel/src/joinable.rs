@@ -79,7 +79,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
-use table::{Fate, Ticket};
+use table::Fate;
 use work::Blocked;
 
 shm_struct! {
@@ -246,21 +246,17 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// drop(jobs.get()?);
     /// jobs.join()?;
     /// for letter in jobs.dead_letters()? {
-    ///     assert_eq!((letter.item.as_str(), letter.attempts), ("explodes", 1));
+    ///     assert_eq!((letter.item()?.as_str(), letter.attempts), ("explodes", 1));
     ///     assert!(jobs.discard(&letter)?);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// [`GetError::Decode`] if one of them is no `T`, [`GetError::Fault`].
+    /// [`GetError::Fault`].
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
-        let raw = self.locked(Deadline::NEVER, |table, _| table.dead_letters())?;
-        let letter = |(ticket, bytes): (Ticket, Vec<u8>)| match codec::decode(&bytes) {
-            Ok(item) => Ok(DeadLetter::new(item, ticket)),
-            Err(source) => Err(GetError::Decode { bytes, source }),
-        };
-        raw.into_iter().map(letter).collect()
+        let letters = self.locked(Deadline::NEVER, |table, _| table.dead_letters())?;
+        Ok(letters.into_iter().map(|(ticket, bytes)| DeadLetter::new(bytes, ticket)).collect())
     }
 
     fn put_until(&self, item: &T, deadline: Deadline) -> Result<(), PutError> {

@@ -267,7 +267,7 @@ fn what_nobody_can_finish_becomes_a_letter_that_any_process_decides_about(ground
     queue.join().unwrap();
     let letters = |queue: Jobs| {
         let letters = queue.dead_letters().unwrap();
-        letters.iter().map(|letter| (letter.item, letter.attempts)).collect::<Vec<_>>()
+        letters.iter().map(|letter| (letter.item().unwrap(), letter.attempts)).collect::<Vec<_>>()
     };
     assert_eq!(elsewhere(letters, queue.send()), [(1, 2)]);
     let letter = queue.dead_letters().unwrap().remove(0);

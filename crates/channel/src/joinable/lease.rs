@@ -2,7 +2,10 @@
 
 use super::table::{Fate, Ticket};
 use super::{JoinableQueue, QueueFault};
+use crate::codec::{self, DecodeError};
+use serde::de::DeserializeOwned;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::Deref;
 
 /// An item of a [`JoinableQueue`], got and not done yet: nobody else gets it meanwhile.
@@ -104,22 +107,47 @@ impl<T: fmt::Debug> fmt::Debug for Lease<T> {
 }
 
 /// An item that was got as often as its queue allows, and never done; see [`JoinableQueue::dead_letters`].
-#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter<T> {
-    /// What it is.
-    pub item: T,
     /// How often it was got.
     pub attempts: u32,
+    /// It as it was encoded.
+    pub bytes: Vec<u8>,
     ticket: Ticket,
+    item: PhantomData<fn() -> T>,
 }
 
 impl<T> DeadLetter<T> {
-    pub(super) fn new(item: T, ticket: Ticket) -> Self {
-        Self { item, attempts: ticket.attempts(), ticket }
+    pub(super) fn new(bytes: Vec<u8>, ticket: Ticket) -> Self {
+        Self { attempts: ticket.attempts(), bytes, ticket, item: PhantomData }
     }
 
     pub(super) fn ticket(&self) -> Ticket {
         self.ticket
+    }
+}
+
+impl<T: DeserializeOwned> DeadLetter<T> {
+    /// What it is. It may be a dead letter because nobody could say.
+    ///
+    /// # Errors
+    /// Every way in which its bytes are no `T`.
+    ///
+    /// # Panics
+    /// When `T`'s `Deserialize` does.
+    pub fn item(&self) -> Result<T, DecodeError> {
+        codec::decode(&self.bytes)
+    }
+}
+
+impl<T> Clone for DeadLetter<T> {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes.clone(), ..*self }
+    }
+}
+
+impl<T> fmt::Debug for DeadLetter<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetter").field("attempts", &self.attempts).field("bytes", &self.bytes).finish()
     }
 }

@@ -4,8 +4,9 @@ use super::JoinableQueue;
 use crate::{AckError, GetError, PutError, QueueFault};
 use procession_shm::{Namespace, OpenError};
 use procession_sys::Deadline;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -118,7 +119,7 @@ fn what_cannot_be_encoded_takes_no_room() {
     #[derive(serde::Deserialize)]
     struct Never(#[expect(dead_code, reason = "it is never read")] u8);
     impl Serialize for Never {
-        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
             Err(serde::ser::Error::custom("never"))
         }
     }
@@ -180,7 +181,7 @@ fn after_its_attempts_an_item_is_a_dead_letter() {
     good.task_done().unwrap();
     queue.join().unwrap();
     let [letter] = &queue.dead_letters().unwrap()[..] else { panic!("one dead letter") };
-    assert_eq!((letter.item.as_str(), letter.attempts), ("bad", 3));
+    assert_eq!((letter.item().unwrap().as_str(), letter.attempts), ("bad", 3));
     assert!(queue.retry(letter).unwrap());
     assert!(!queue.retry(letter).unwrap() && !queue.discard(letter).unwrap());
     assert_eq!(queue.get().unwrap().attempt(), 1);
@@ -301,6 +302,39 @@ fn join_returns_after_an_instant_without_work_even_if_there_is_more_since() {
     assert_eq!(queue.unfinished(), 1);
 }
 
+/// What makes a program that gets it panic.
+#[derive(Debug)]
+struct Explosive;
+
+impl Serialize for Explosive {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(7)
+    }
+}
+
+impl<'de> Deserialize<'de> for Explosive {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("as it does")
+    }
+}
+
+#[test]
+fn a_dead_letter_that_nobody_can_decode_can_be_discarded() {
+    let namespace = Namespace::private();
+    let queue =
+        JoinableQueue::<Explosive>::options().namespace(&namespace).max_attempts(2).anonymous().unwrap();
+    queue.put(&Explosive).unwrap();
+    for _ in 0..2 {
+        assert!(catch_unwind(AssertUnwindSafe(|| queue.get())).is_err());
+    }
+    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+    let [letter] = &queue.dead_letters().unwrap()[..] else { panic!("one dead letter") };
+    assert_eq!((letter.attempts, &letter.bytes[..]), (2, &[7][..]));
+    assert!(catch_unwind(AssertUnwindSafe(|| letter.item())).is_err());
+    assert!(queue.discard(letter).unwrap());
+    assert!(queue.dead_letters().unwrap().is_empty());
+}
+
 #[test]
 fn what_is_not_the_type_comes_back_as_bytes_and_is_done() {
     let namespace = Namespace::private();
@@ -387,7 +421,7 @@ fn nonsense_in_the_body_is_answered() {
         }
         match queue.dead_letters() {
             Err(GetError::Fault(fault)) => see(Some(fault)),
-            Ok(_) | Err(GetError::Decode { .. }) => {}
+            Ok(letters) => letters.iter().for_each(|letter| drop(letter.item())),
             Err(other) => panic!("{other:?}"),
         }
         assert!(queue.unfinished() <= 2 * u32::MAX as usize);

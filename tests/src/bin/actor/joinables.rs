@@ -101,7 +101,10 @@ fn got(outcome: Result<Lease<Message>, GetError>) -> Next {
 }
 
 fn shown(letters: &[DeadLetter<Message>]) -> String {
-    letters.iter().map(|letter| shown_one(&letter.item, letter.attempts)).collect::<Vec<_>>().join(" ")
+    let shown = |letter: &DeadLetter<Message>| {
+        shown_one(&letter.item().expect("nobody puts anything else"), letter.attempts)
+    };
+    letters.iter().map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// Decides about the oldest dead letter.

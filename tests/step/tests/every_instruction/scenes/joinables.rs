@@ -267,7 +267,7 @@ fn give_up(stage: &mut Stage<'_>) -> u32 {
     stage.kill(|_| ());
     assert_eq!(stage.ends(), 0);
     let letters = queue.dead_letters().unwrap();
-    assert_eq!((letters.len(), &letters[0].item, letters[0].attempts), (1, &message(1), 1));
+    assert_eq!((letters.len(), letters[0].item().unwrap(), letters[0].attempts), (1, message(1), 1));
     assert!(queue.discard(&letters[0]).unwrap());
     is_done(&queue);
     0
