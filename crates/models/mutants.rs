@@ -680,14 +680,14 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "lane_that_moves_before_it_reserves",
         protocol: "lane",
         used_by: &[],
-        from: "if larger.reserve(body) {",
-        to: "{",
+        from: "match larger.reserve(body) {",
+        to: "match Ok::<(), OpenError>(()) {",
     },
     Mutant {
         name: "lane_that_moves_silently",
         protocol: "lane",
         used_by: &[],
-        from: "            if !self.write_record(body, lane, &0_u64.to_le_bytes(), true) {\n                return false;\n            }\n",
+        from: "        if !self.write_record(body, lane, &0_u64.to_le_bytes(), true) {\n            return false;\n        }\n",
         to: "",
     },
     Mutant {

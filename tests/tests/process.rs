@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what tests share is part of the tests")]
 
 use procession::{
-    ExitStatus, JoinTimeoutError, Process, ProcessError, active_children, current_process, parent_process,
-    take_inherited,
+    ExitStatus, JoinTimeoutError, Process, ProcessError, SendError, active_children, current_process,
+    parent_process, pipe, take_inherited,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -339,6 +339,24 @@ fn without_files_to_open_spawning_is_an_error_and_leaves_no_child() {
     assert_eq!(errno, Some(libc::EMFILE));
     assert!(count >= 5, "{count}");
     assert_eq!(left, "");
+}
+
+#[test]
+fn without_files_to_open_a_pipe_stays_in_its_first_ring_until_there_are_some() {
+    fn in_a_process_of_its_own((): ()) -> bool {
+        let few = libc::rlimit { rlim_cur: 60, rlim_max: 60 };
+        // SAFETY: the limit is a valid structure for the whole call.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
+        let (receiver, sender) = pipe::<()>().unwrap();
+        let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        sender.try_send_bytes(&[1; 200_000]).unwrap();
+        assert_eq!(receiver.recv_bytes().unwrap(), [1; 200_000]);
+        assert!(matches!(sender.try_send_bytes(&[2; 300_000]), Err(SendError::Full)));
+        files.clear();
+        sender.try_send_bytes(&[3; 300_000]).unwrap();
+        receiver.recv_bytes().unwrap() == [3; 300_000]
+    }
+    assert!(end(Process::spawn(in_a_process_of_its_own, ()).unwrap()).unwrap());
 }
 
 #[test]

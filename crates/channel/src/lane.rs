@@ -31,7 +31,7 @@
 //! | the reader, before the store of `head` | the record is still there |
 
 use crate::ring::{Bytes, Head, Mark, record_words};
-use procession_shm::Shared;
+use procession_shm::{OpenError, Shared};
 use procession_sync::{EventCount, Nap, Patience};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::cpu::{self, Spin};
@@ -226,14 +226,20 @@ impl LaneWriter {
         let Some(larger) = self.larger.filter(|_| self.has_room(lane, ANNOUNCEMENT_WORDS)) else {
             return self.larger.is_none();
         };
-        self.larger = None;
-        if larger.reserve(body) {
-            crash_point("lane.reserved");
-            if !self.write_record(body, lane, &0_u64.to_le_bytes(), true) {
-                return false;
+        match larger.reserve(body) {
+            Ok(()) => {}
+            // Too many open files, perhaps: with the next long message it may be different.
+            Err(OpenError::Os { .. }) => return true,
+            Err(_) => {
+                self.larger = None;
+                return true;
             }
-            self.bytes = larger;
         }
+        crash_point("lane.reserved");
+        if !self.write_record(body, lane, &0_u64.to_le_bytes(), true) {
+            return false;
+        }
+        (self.bytes, self.larger) = (larger, None);
         true
     }
 

@@ -4,7 +4,7 @@
 //! whole words. There is no marker where the ring wraps: the length word never straddles the end, because everything is a
 //! whole number of words, and the payload simply continues at the beginning.
 
-use procession_shm::Shared;
+use procession_shm::{OpenError, Shared};
 use procession_sys::ShmSafe;
 
 /// How many bytes a word has.
@@ -114,9 +114,12 @@ impl Bytes {
         Self { offset, words }
     }
 
-    /// Takes the memory for it, where its object has left that for later; whether there is enough.
-    pub(crate) fn reserve<T: ShmSafe>(self, body: &Shared<T>) -> bool {
-        body.reserve(self.offset, self.words as usize * WORD).is_ok()
+    /// Takes the memory for it, where its object has left that for later.
+    ///
+    /// # Errors
+    /// As [`Shared::reserve`].
+    pub(crate) fn reserve<T: ShmSafe>(self, body: &Shared<T>) -> Result<(), OpenError> {
+        body.reserve(self.offset, self.words as usize * WORD)
     }
 
     /// How many words it has.

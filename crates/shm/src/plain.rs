@@ -38,7 +38,7 @@ impl PlainFile {
         }
         let failed = |operation| move |source| error(operation, name, size as u64, source);
         let handle = shm_file::create_unnamed(mode & 0o777).map_err(failed("create"))?;
-        shm_file::reserve(&handle, 0, size as u64).map_err(failed("reserve"))?;
+        shm_file::make_long(&handle, size as u64, size as u64).map_err(failed("reserve"))?;
         let file = shm_file::identity(&handle).map_err(failed("look at"))?;
         let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
         crash_point("plain.create.mapped");

@@ -88,11 +88,8 @@ pub(crate) fn create_file(
         return Err(OpenError::LifelineUnsupported { namespace: object.namespace.name().to_owned() });
     }
     let reserved = size.saturating_sub(later);
-    shm_file::reserve(&handle, 0, reserved)
+    shm_file::make_long(&handle, size, reserved)
         .map_err(|source| no_space(object, reserved, "reserve", source))?;
-    if later > 0 {
-        handle.set_len(size).map_err(failed("lengthen"))?;
-    }
     crash_point("segment.create.reserved");
     let file = File { id: shm_file::identity(&handle).map_err(failed("look at"))?, handle };
     // Before the name exists: a collector that finds the name finds it attached.

@@ -42,7 +42,7 @@ impl<T: ShmSafe> Shared<T> {
     /// Takes the memory for the `len` bytes at `offset` in the body that the object left [for later](crate::Object::later).
     ///
     /// # Errors
-    /// [`OpenError::NoSpace`], `Gone` where the file has lost its name, and whatever else opening a file can meet.
+    /// [`OpenError::NoSpace`], `NotFound` or `Gone` where the file has lost its name, and whatever else opening a file can meet.
     pub fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         self.segment.reserve(HEADER_LEN.saturating_add(offset), len)
     }

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "O_TMPFILE, linkat and fstatfs go through libc")]
 
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
@@ -54,19 +55,38 @@ pub fn create_unnamed(mode: u32) -> Result<File> {
 pub fn reserve(file: &File, offset: u64, len: u64) -> Result<()> {
     let too_big = |_| Error::from_raw_os_error(libc::EFBIG);
     let (offset, len) = (i64::try_from(offset).map_err(too_big)?, i64::try_from(len).map_err(too_big)?);
-    loop {
+    let try_once = || {
         // SAFETY: the descriptor is open; fallocate touches no memory of ours.
-        if unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, len) } == 0 {
-            return Ok(());
+        match unsafe { libc::fallocate(file.as_raw_fd(), 0, offset, len) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
         }
-        let error = Error::last_os_error();
-        if error.raw_os_error() != Some(libc::EINTR) {
-            return Err(error);
-        }
+    };
+    match try_once() {
+        Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+        outcome => return outcome,
     }
+    // Some kernels begin again from nothing after any signal: where one comes every millisecond they would not end.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let outcome = try_once();
+    mask.thread_set_mask()?;
+    outcome
 }
 
-/// How long this process may make a file: beyond that the kernel not only refuses, but sends SIGXFSZ, which kills.
+/// Makes a new file `len` bytes long, of which it reserves the first `reserved`.
+///
+/// # Errors
+/// `EFBIG` beyond what this process may write (`RLIMIT_FSIZE`), for which the kernel would also send SIGXFSZ, which kills;
+/// otherwise as [`reserve`].
+pub fn make_long(file: &File, len: u64, reserved: u64) -> Result<()> {
+    if len > longest() {
+        return Err(Error::from_raw_os_error(libc::EFBIG));
+    }
+    reserve(file, 0, reserved)?;
+    if reserved < len { file.set_len(len) } else { Ok(()) }
+}
+
+/// How long this process may make a file.
 #[must_use]
 pub fn longest() -> u64 {
     getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)

@@ -159,6 +159,8 @@ fn where_files_must_be_short_a_pipe_has_one_ring() {
     let mut command = Command::new("bash");
     command.args(["-c", "ulimit -f 1024; exec \"$0\""]).arg(program("actor"));
     let mut inner = Actor::start_as(command, &scratch);
+    let said = inner.fails("create queue q bytes=4194304", "Os");
+    assert!(said.contains("File too large"), "{said}");
     inner.does("create pipe p");
     inner.does("pipe_send_timeout p.sender 200000 100");
     inner.fails("pipe_send_timeout p.sender 1000000 100", "TimedOut");
