@@ -220,8 +220,8 @@ impl LaneWriter {
         !self.retracts
     }
 
-    /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say so. No message
-    /// is begun: before the first long one nothing was.
+    /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say so. Only between
+    /// two messages: in the middle of one it would be taken for a part.
     fn enlarge<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         let Some(larger) = self.larger.filter(|_| self.has_room(lane, ANNOUNCEMENT_WORDS)) else {
             return self.larger.is_none();
