@@ -44,8 +44,8 @@ fn who_calls_them_otherwise_is_told_what_both_call_them() {
     ];
     for kind in ["queue", "joinable"] {
         for (theirs, ours, told) in cases {
-            let scratch = Scratch::new();
-            // It stays until it is killed: nobody does what it has put.
+            let scratch = Scratch::unswept();
+            // It stays until it is killed: nobody does what it has put. Then nobody is in the namespace.
             let mut orders = start(&scratch, "orders", kind, theirs);
             let said = says(&start(&scratch, "tasks", kind, ours).wait_with_output().unwrap(), 3);
             let is_named = told.iter().all(|name| said.contains(name));
