@@ -98,7 +98,7 @@ targets! {
     shared_memory of "shared-memory": [];
     queue of "queue": [];
     queue_bounded of "queue-bounded": [];
-    joinable_queue of "joinable-queue": [];
+    joinable_queue of "joinable-queue": [1795835327451848799];
     lane of "lane": [];
     registry of "registry": [];
     registration of "registration": [];

@@ -106,6 +106,7 @@ impl<T: Message + 'static> Subject for JoinableQueue<T> {
             }
             7 => tried(self.join_timeout(time)),
             8 => {
+                hand.plain("dead letters");
                 for letter in heard(self.dead_letters()).unwrap_or_default() {
                     tried(letter.item());
                     let is_odd = letter.attempts % 2 == 1;
