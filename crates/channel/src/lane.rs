@@ -150,14 +150,9 @@ impl LaneWriter {
     /// Writes `message` if there is room for all of it in one record, and nothing waits before it.
     #[inline]
     pub fn try_write<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
-        self.waiting.is_empty() && self.may_begin(body, lane) && self.write_record(body, lane, message, false)
-    }
-
-    /// As [`try_write`](Self::try_write), for a message longer than a [part](Self::part): the larger ring may have room.
-    pub fn try_write_long<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
         self.waiting.is_empty()
             && self.may_begin(body, lane)
-            && self.enlarge(body, lane)
+            && (message.len() <= self.part() || self.enlarge(body, lane))
             && self.write_record(body, lane, message, false)
     }
 

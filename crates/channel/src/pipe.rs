@@ -229,9 +229,9 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// an end that another uses, or used first, gets [`PipeFault::InUse`]; a forked child [`PipeFault::Inherited`].
 ///
 /// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end receives what was
-/// sent, and then [`RecvError::Eof`]. If
-/// the process that has it is killed, or ends without dropping it, that is [`RecvError::PeerDied`], also if it has never
-/// used it; a message that it was sending then is not received at all. So a message is received whole or not.
+/// sent, and then [`RecvError::Eof`]. If the process that has it is killed, or ends without dropping it, that is
+/// [`RecvError::PeerDied`], also if it has never used it; a message that it was sending then is not received at all. So a
+/// message is received whole or not.
 ///
 /// An end that is on its way in a message is its sender's until it arrives: the pipe, and what was sent through it, is there as
 /// long as the sender lives, even if that has dropped the other end. If the sender dies first, and nobody else has an end, the

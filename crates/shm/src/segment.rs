@@ -80,7 +80,8 @@ pub(crate) fn create_file(
     initialise: impl FnOnce(&Mapping),
 ) -> Result<Attachment, OpenError> {
     let failed = |operation| move |source| OpenError::os(operation, object, source);
-    let size = HEADER_LEN as u64 + shape.body_len;
+    // More than there are numbers for is more than a file can have: it is refused when it is reserved.
+    let size = (HEADER_LEN as u64).saturating_add(shape.body_len);
     let handle =
         shm_file::create_unnamed(access.mode).map_err(|source| no_space(object, size, "create", source))?;
     crash_point("segment.create.unnamed");

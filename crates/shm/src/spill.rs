@@ -119,11 +119,9 @@ impl Spill {
         let [low, high] = home.header().instance.to_words();
         let marks = u64::from(marks.head) | u64::from(marks.tail) << 32;
         let parameter = |value| Parameter { value, ..Parameter::default() };
-        // No file is longer than that; whoever asks for one is refused by the kernel.
-        let body_len = ((DATA_OFFSET - HEADER_LEN) as u64).saturating_add(len as u64).min(i64::MAX as u64);
         let shape = Shape {
             kind: Kind::SPILL,
-            body_len,
+            body_len: ((DATA_OFFSET - HEADER_LEN) as u64).saturating_add(len as u64),
             parameters: [low, high, marks, 0].map(parameter),
             element: Some(home.name().to_owned()),
             codec: home.header().codec,

@@ -94,20 +94,29 @@ fn sending_to_a_sleeper(label: &str) {
 
 /// Announced, and in three parts.
 fn sending_parts(label: &str) {
-    for nth in 1..=4 {
-        let scratch = Scratch::new();
-        let (mut one, mut victim) = cast(&scratch, "1024");
-        let pid = victim.pid();
-        victim.does("pipe_send p.sender 1");
-        victim.does(&format!("arm {label} {nth} kill"));
-        victim.tell("pipe_send p.sender 600");
-        victim.dies();
-        assert_eq!(one.does("pipe_recv p.receiver"), "1");
-        if label == "lane.committed" && nth == 4 {
-            assert_eq!(one.does("pipe_recv p.receiver"), "600");
-        }
-        is_told(&mut one, pid);
+    (1..=4).for_each(|nth| sending_long(label, nth, nth == 4, "1024", 600));
+}
+
+/// The larger ring is announced, and then holds the message.
+fn moving(label: &str) {
+    let last = if label == "lane.reserved" { 1 } else { 2 };
+    (1..=last).for_each(|nth| sending_long(label, nth, nth == last, "", 100_000));
+}
+
+/// The writer of a long message dies where it comes by the label for the `nth` time.
+fn sending_long(label: &str, nth: u32, is_last: bool, options: &str, len: usize) {
+    let scratch = Scratch::new();
+    let (mut one, mut victim) = cast(&scratch, options);
+    let pid = victim.pid();
+    victim.does("pipe_send p.sender 1");
+    victim.does(&format!("arm {label} {nth} kill"));
+    victim.tell(&format!("pipe_send p.sender {len}"));
+    victim.dies();
+    assert_eq!(one.does("pipe_recv p.receiver"), "1");
+    if label == "lane.committed" && is_last {
+        assert_eq!(one.does("pipe_recv p.receiver"), len.to_string());
     }
+    is_told(&mut one, pid);
 }
 
 /// Longer than the ring: the reader takes parts, and one of them is the last that comes.
@@ -121,24 +130,6 @@ fn sending_parts_to_a_sleeper(label: &str) {
         victim.tell("pipe_send p.sender 10000");
         victim.dies();
         one.failed("PeerDied");
-        is_told(&mut one, pid);
-    }
-}
-
-/// The larger ring is announced, and then holds the message.
-fn moving(label: &str) {
-    for nth in 1..=(if label == "lane.reserved" { 1 } else { 2 }) {
-        let scratch = Scratch::new();
-        let (mut one, mut victim) = cast(&scratch, "");
-        let pid = victim.pid();
-        victim.does("pipe_send p.sender 1");
-        victim.does(&format!("arm {label} {nth} kill"));
-        victim.tell("pipe_send p.sender 100000");
-        victim.dies();
-        assert_eq!(one.does("pipe_recv p.receiver"), "1");
-        if label == "lane.committed" && nth == 2 {
-            assert_eq!(one.does("pipe_recv p.receiver"), "100000");
-        }
         is_told(&mut one, pid);
     }
 }

@@ -147,9 +147,7 @@ fn must_be_open(end: &End) -> Result<(), SendError> {
 
 #[cold]
 fn write_at_once(end: &End, turn: &mut TurnGuard<'_, LaneWriter>, message: &[u8]) -> Result<(), SendError> {
-    let is_long = message.len() > turn.part();
-    let try_write = if is_long { LaneWriter::try_write_long } else { LaneWriter::try_write };
-    if try_write(turn, &end.body, end.outgoing(), message) {
+    if turn.try_write(&end.body, end.outgoing(), message) {
         return Ok(());
     }
     // After the attempt: only then is it known whether there is a larger ring.
