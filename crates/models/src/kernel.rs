@@ -26,6 +26,8 @@ struct State {
     asleep: Vec<(usize, u64)>,
     tickets: u64,
     dead: Vec<u32>,
+    /// Threads that ended while they held something, as they stand in a lock word.
+    ended: Vec<u64>,
     expired: bool,
 }
 
@@ -98,6 +100,17 @@ pub fn is_dead(slot: u32) -> bool {
     !std::thread::panicking() && lock().dead.contains(&slot)
 }
 
+/// Whether the thread that stands in a lock word as `holder` ended, and keeps what it held.
+pub fn has_ended(holder: u64) -> bool {
+    !std::thread::panicking() && lock().ended.contains(&holder)
+}
+
+/// The thread that stands in a lock word as `holder` ends, and keeps what it holds.
+pub fn end_thread(holder: u64) {
+    lock().ended.push(holder);
+    KERNEL.changed.notify_all();
+}
+
 /// Runs `act` as the process in `slot`, which dies when it comes to the crash point `label`: from there on it does
 /// nothing, and then it is known to be dead. Whether it died.
 pub fn until_killed(slot: u32, label: &'static str, act: impl FnOnce()) -> bool {
@@ -160,8 +173,8 @@ impl Word for LowHalf<'_> {
     }
 }
 
-/// Sleeps while `word` holds `expected`, until woken, until `deadline`, or until somebody dies beyond the `deaths` that
-/// are known: that is the end of a slice, and `None`.
+/// Sleeps while `word` holds `expected`, until woken, until `deadline`, or until a process dies, or a thread ends,
+/// beyond the `deaths` that are known: that is the end of a slice, and `None`.
 pub fn sleep(word: impl Word, expected: u32, deadline: Deadline, deaths: &mut usize) -> Option<Waited> {
     let mut state = lock();
     if word.value() != expected {
@@ -174,8 +187,9 @@ pub fn sleep(word: impl Word, expected: u32, deadline: Deadline, deaths: &mut us
         if !state.asleep.contains(&me) {
             return Some(Waited::Woken);
         }
-        if state.dead.len() > *deaths {
-            *deaths = state.dead.len();
+        let ended = state.dead.len() + state.ended.len();
+        if ended > *deaths {
+            *deaths = ended;
             break None;
         }
         if deadline == Deadline::SOME_TIME && state.expired {

@@ -17,7 +17,8 @@
 //!
 //! # What is not
 //! loom takes the order of sequentially consistent accesses for acquire and release only; the protocols use fences,
-//! which it has right. A weak compare-and-exchange never fails without a reason. Each process has one thread.
+//! which it has right. A weak compare-and-exchange never fails without a reason. Most processes have one thread; those with
+//! several are the models of `tests/threads.rs`.
 
 extern crate self as procession_shm;
 extern crate self as procession_sync;
@@ -169,13 +170,30 @@ mod deadlock {
     }
 }
 
-/// As `procession_sync`'s module: a process of a model has one thread.
-mod thread_tag {
-    pub(crate) const MASK: u32 = 2047 << 16;
+/// As `procession_sync`'s module: a thread of a model has tag 1, unless the model gives it another.
+pub mod thread_tag {
+    use std::cell::Cell;
+
+    pub(crate) const MASK: u32 = 2047 << SHIFT;
+    const SHIFT: u32 = 16;
+
+    loom::thread_local! {
+        static TAG: Cell<u32> = Cell::new(1 << SHIFT);
+    }
+
+    /// Gives this thread a tag.
+    pub fn set(tag: u32) {
+        TAG.with(|cell| cell.set(tag << SHIFT));
+    }
 
     pub(crate) fn current() -> u32 {
-        1 << 16
+        TAG.with(Cell::get)
     }
+
+    /// Models say themselves which thread ends, and with what.
+    pub(crate) fn took() {}
+
+    pub(crate) fn gave() {}
 
     pub(crate) fn holds(_: u64) -> bool {
         false

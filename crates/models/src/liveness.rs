@@ -109,6 +109,12 @@ impl Registration {
         Ok(owner.slot() != self.slot && kernel::is_dead(owner.slot()))
     }
 
+    /// As there.
+    pub fn is_gone(&self, holder: u64) -> Result<bool, Unknowable> {
+        const NAME: u64 = OwnerId::MASK | 2047 << 16;
+        Ok(self.is_dead(OwnerId::from_bits(holder))? || kernel::has_ended(holder & NAME))
+    }
+
     /// The slot, for want of pids.
     pub fn pid_of(&self, owner: OwnerId) -> Option<u32> {
         Some(owner.slot())

@@ -5,6 +5,7 @@
 //! [`OwnerId`], and [`Registration::is_dead`] tells whether that owner's process is gone.
 
 mod carry;
+mod ended;
 mod error;
 pub mod gc;
 mod header;
@@ -20,6 +21,8 @@ mod spill;
 mod waits;
 
 pub use carry::{Carried, carry, carrying, carrying_to_child, owner_of_child};
+#[doc(hidden)]
+pub use ended::thread_ended;
 pub use error::OpenError;
 pub use header::{FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, element_tag, fnv};
 pub use inventory::{Entry, list_all};

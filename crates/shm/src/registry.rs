@@ -26,7 +26,7 @@ use crate::error::{ObjectName, OpenError};
 use crate::header::{HEADER_LEN, Kind, Parameter, Shape};
 use crate::namespace::{Namespace, REGISTRY};
 use crate::segment::{self, ATTACH_BYTE, Attachment, File};
-use crate::waits;
+use crate::{ended, waits};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
 use procession_sys::shm_file::{self, FileId};
@@ -140,9 +140,14 @@ fn known() -> impl Iterator<Item = &'static Known> {
     std::iter::successors(FIRST.get().copied(), |known| known.next.get().copied())
 }
 
+/// Every registration of this process.
+pub(crate) fn registrations() -> impl Iterator<Item = &'static Registration> {
+    known().map(|known| &known.registration)
+}
+
 /// The latest registration of the namespace.
 fn find(namespace: &Namespace) -> Option<&'static Registration> {
-    known().map(|known| &known.registration).filter(|one| one.namespace == *namespace).last()
+    registrations().filter(|one| one.namespace == *namespace).last()
 }
 
 /// Appends one; called under the registration lock.
@@ -297,6 +302,16 @@ impl Registration {
         self.map.at(SLOTS_OFFSET + self.slots as usize * SLOT_LEN + offset)
     }
 
+    /// What stands at `offset` of the table of threads that ended.
+    pub(crate) fn ended_at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
+        self.waits_at(waits::table_len(self.slots) + offset)
+    }
+
+    /// The generation of the slot's latest occupant.
+    pub(crate) fn generation_of(&self, slot: u32) -> Option<u32> {
+        self.slot(slot).map(|slot| slot.generation.load(Ordering::Acquire))
+    }
+
     /// Asks the kernel for the slot's lifeline, through a descriptor that surely is this registry.
     fn is_slot_locked(&self, index: u32) -> Result<bool, Unknowable> {
         let byte = LIFELINES + u64::from(index);
@@ -382,11 +397,18 @@ impl Registration {
         crash_point("registry.lifeline_mapped");
         drop(line);
         crash_point("registry.descriptor_closed");
-        let slot = self.slot(index).ok_or_else(|| self.unsupported())?;
-        let owner = fill(slot, index, std::process::id(), &process_name());
+        let owner = self.fill(index, std::process::id(), &process_name())?;
         self.verify(index, lifeline)?;
         crash_point("registry.verified");
         Ok(owner)
+    }
+
+    /// Gives a freshly locked slot its next occupant.
+    fn fill(&self, index: u32, pid: u32, name: &str) -> Result<OwnerId, OpenError> {
+        let slot = self.slot(index).ok_or_else(|| self.unsupported())?;
+        // INVARIANT 2: we hold the lifeline, so nobody else writes the slot.
+        self.forget_ended(index);
+        Ok(fill(slot, index, pid, name))
     }
 
     fn failed(&self, operation: &'static str) -> impl Fn(std::io::Error) -> OpenError {
@@ -496,7 +518,7 @@ impl std::fmt::Debug for Registration {
 }
 
 fn registry_len(slots: u32) -> usize {
-    SLOTS_OFFSET + slots as usize * SLOT_LEN + waits::table_len(slots)
+    SLOTS_OFFSET + slots as usize * SLOT_LEN + waits::table_len(slots) + ended::table_len(slots)
 }
 
 /// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.
@@ -504,9 +526,8 @@ fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
     slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation()).cast_signed() > 0
 }
 
-/// Gives a freshly locked slot its next occupant.
+/// Bumps the generation, from where on the occupant before is dead, and says who has the slot now.
 fn fill(slot: &Slot, index: u32, pid: u32, name: &str) -> OwnerId {
-    // INVARIANT 2: we hold the lifeline, so nobody else writes the slot.
     slot.previous_pid.store(slot.pid.load(Ordering::Relaxed), Ordering::Relaxed);
     let mut generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
     if generation == 0 {
@@ -565,5 +586,5 @@ extern "C" fn leave_all() {
 /// What this process does when it ends: if it is the last one in a namespace, it removes what nobody will use again. Runs
 /// by itself at normal exit; whoever ends children after that calls it once more.
 pub fn leave() {
-    known().for_each(|known| known.registration.leave());
+    registrations().for_each(Registration::leave);
 }

@@ -2,11 +2,14 @@
 
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, OnOwnerDeath};
-use procession_shm::{Parameter, Segment};
+use procession_shm::{OwnerId, Parameter, Segment};
 
 /// Who holds a lock word now.
 pub(crate) fn of_word(word: &LockWord, segment: &Segment) -> Option<Holder> {
-    word.owner().map(|owner| Holder::of(segment, owner))
+    word.held_as().map(|held| {
+        let is_dead = segment.registration().is_gone(held) == Ok(true);
+        Holder { is_dead, ..Holder::of(segment, OwnerId::from_bits(held)) }
+    })
 }
 
 /// The header's parameter for an object that may ignore the deaths of its holders.

@@ -28,6 +28,7 @@ mod rlock;
 mod rwlock;
 mod semaphore;
 mod shared_memory;
+mod tags;
 mod thread_tag;
 mod value;
 

@@ -139,10 +139,13 @@ pub enum LockError {
     /// Somebody held it all the time (`acquire_timeout`).
     #[error("the lock was held by somebody else until the timeout")]
     TimedOut,
-    /// Its last holder was killed, and nobody has recovered it.
-    #[error("the process that held the lock (pid {pid}) died; put right what it guards, then call recover()")]
+    /// Its last holder was killed, or was a thread that ended without releasing it; and nobody has recovered it.
+    #[error(
+        "the holder of the lock (pid {pid}) died, or its thread ended without releasing it; put right what it guards, \
+         then call recover()"
+    )]
     OwnerDied {
-        /// Who died, in its own pid namespace; 0 if nobody remembers.
+        /// Whose it was, in its own pid namespace; 0 if nobody remembers.
         pid: u32,
     },
     /// This thread holds it already, and would wait for itself, at once and with every kind of lock; or it was created with
@@ -296,7 +299,7 @@ pub struct Holder {
     pub pid: u32,
     /// Its name; empty if nobody remembers.
     pub name: String,
-    /// Whether it was killed, and nobody has noticed yet.
+    /// Whether it was killed, or its thread ended, and nobody has noticed yet.
     pub is_dead: bool,
 }
 

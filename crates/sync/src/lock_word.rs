@@ -32,6 +32,8 @@
 //! | after burying a dead owner | free and inconsistent | whoever recovers, as after any death |
 //! | while recovering | a dead owner, `INCONSISTENT` kept | the same again |
 //!
+//! A thread that ends without releasing is a dead owner as well, while its process lives: `thread_tag.rs`.
+//!
 //! # Not promised
 //! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
 
@@ -161,6 +163,9 @@ impl LockWord {
         // SYNC: lock.handover.
         let taken = self.word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
         crash_point("lock.acquired");
+        if taken {
+            thread_tag::took();
+        }
         taken
     }
 
@@ -222,6 +227,7 @@ impl LockWord {
         // SYNC: lock.handover.
         if consistent && self.word.compare_exchange(me.0, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
             crash_point("lock.released");
+            thread_tag::gave();
             return;
         }
         self.release_contended(me, consistent);
@@ -249,6 +255,7 @@ impl LockWord {
             }
         };
         crash_point("lock.released_contended");
+        thread_tag::gave();
         if wakes {
             self.wake_one(freed);
         }
@@ -295,6 +302,12 @@ impl LockWord {
     pub fn owner(&self) -> Option<OwnerId> {
         let word = self.word.load(Ordering::Acquire);
         (word & OWNED != 0).then(|| OwnerId::from_bits(word))
+    }
+
+    /// The process and thread that hold it now, as they stand in the word.
+    pub(crate) fn held_as(&self) -> Option<u64> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & OWNED != 0).then_some(word & Hold::MASK)
     }
 
     /// Whether an owner died and nobody has recovered the lock.
@@ -353,6 +366,7 @@ impl Contender<'_> {
                     courtesies -= 1;
                     clock::nap(COURTESY);
                 } else if self.take(word) {
+                    thread_tag::took();
                     return Ok(());
                 }
                 continue;
@@ -435,12 +449,11 @@ impl Contender<'_> {
     /// Frees the lock from a dead owner; whether the word has changed, by us or by another.
     fn bury_if_dead(&self, word: u64) -> Result<bool, AcquireError> {
         let registration = self.segment.registration();
-        let owner = OwnerId::from_bits(word);
-        if !registration.is_dead(owner).map_err(AcquireError::Unknowable)? {
+        if !registration.is_gone(word).map_err(AcquireError::Unknowable)? {
             return Ok(false);
         }
         crash_point("lock.owner_found_dead");
-        self.lock.died.store(registration.pid_of(owner).unwrap_or(0), Ordering::Relaxed);
+        self.lock.died.store(registration.pid_of(OwnerId::from_bits(word)).unwrap_or(0), Ordering::Relaxed);
         // Before the lock is free: whoever holds it next knows of this death, and whoever let it go before this owner
         // took it sees that the count has moved. The CAS below publishes it.
         self.lock.burials.fetch_add(1, Ordering::Relaxed);

@@ -256,7 +256,7 @@ impl Drop for Running<'_> {
 impl fmt::Debug for Once {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let segment = self.body.segment();
-        let runner = self.body.runner.owner().map(|owner| crate::lock::Holder::of(segment, owner));
+        let runner = crate::holder::of_word(&self.body.runner, segment);
         f.debug_struct("Once")
             .field("name", &segment.name())
             .field("done", &self.is_done())

@@ -399,7 +399,12 @@ impl RwLock {
         let word = &self.body.cells[index].word;
         word.load(Ordering::Relaxed) == 0 && {
             self.use_cell(index);
-            word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+            let claimed =
+                word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok();
+            if claimed {
+                thread_tag::took();
+            }
+            claimed
         }
     }
 
@@ -442,6 +447,7 @@ impl RwLock {
         let before = word.swap(0, Ordering::AcqRel);
         fence_after_rmw();
         crash_point("rwlock.left");
+        thread_tag::gave();
         if before & WAITERS != 0 {
             wake_writer(word);
         }

@@ -1,66 +1,49 @@
 //! A number for each thread that holds or has held something: the answer to "would I wait for myself?".
 //!
 //! Owner ids are per process, so a lock word also carries the tag of the thread that took it, in the same CAS. Tags
-//! tell apart the threads that are alive in one process; a thread gives its tag back when it ends. (A table of
-//! holds in thread-local storage, the first design, costs a write on each acquire, for which the release's locked
-//! instruction then waits: see docs/design/0001-lock.md.)
+//! tell apart the threads of one process. (A table of holds in thread-local storage, the first design, costs several writes on
+//! each acquire, for which the release's locked instruction then waits: docs/design/0001-lock.md.)
 //!
 //! There are [`TAGS`] of them. A thread beyond that has tag 0, and remembers what it holds in a list of its own.
+//!
+//! # If a thread ends
+//! | it ended | its tag |
+//! |---|---|
+//! | holding nothing | is given to another thread (`tags.rs`) |
+//! | holding something: a guard was forgotten | stays its own for ever, and the registry says that this thread ended: whoever waits for what it holds is told as of a dead process's hold |
+//! | holding something, without a tag | has none: what it holds stays held until its process ends |
+//!
+//! "Ends" is after the destructors of all thread-locals, in which guards may still be dropped or acquired. What little can run
+//! even later, in destructors of other keys of the C library, finds tag 0.
+//!
+//! Each thread counts what it holds, in thread-local storage: one write, which is measured to cost nothing, where a list would.
 
+use crate::tags::{TAGS, Tags};
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::mem::ManuallyDrop;
 
-/// How many threads of a process can have a tag at a time.
-const TAGS: u32 = 2047;
 /// Where the tag stands in a lock word.
 const SHIFT: u32 = 16;
 /// The bits of the tag in a lock word.
 pub(crate) const MASK: u32 = TAGS << SHIFT;
 const UNKNOWN: u32 = u32::MAX;
 
+static ALL: Tags = Tags::new();
+
+// None of them has a destructor: they are used on every acquire, and in the destructors of other thread-locals.
 thread_local! {
-    /// This thread's tag, where it stands in a word. Without a destructor, because it is read on every acquire.
+    /// This thread's tag, where it stands in a word.
     static TAG: Cell<u32> = const { Cell::new(UNKNOWN) };
-    /// Gives the tag back when the thread ends.
-    static LEASE: RefCell<Option<Lease>> = const { RefCell::new(None) };
+    /// How many lock words and cells this thread holds.
+    static HELD: Cell<u32> = const { Cell::new(0) };
     /// What a thread without a tag holds.
-    static HOLDS: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
-}
-
-struct Lease(u32);
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let (word, bit) = place(self.0);
-        // Relaxed: a tag guards nothing; two threads with one tag can never be, because a bit is set by one alone.
-        word.fetch_and(!bit, Ordering::Relaxed);
-    }
-}
-
-/// A bit for each tag that a living thread has; the first is never given out. No lock, because a forked child would
-/// inherit it held; it does inherit the tags of its parent's other threads, which nobody gives back there.
-static TAKEN: [AtomicU64; 32] = {
-    let mut words = [const { AtomicU64::new(0) }; 32];
-    words[0] = AtomicU64::new(1);
-    words
-};
-
-fn place(tag: u32) -> (&'static AtomicU64, u64) {
-    (&TAKEN[(tag / 64 % 32) as usize], 1 << (tag % 64))
-}
-
-/// A tag that no living thread has.
-fn take() -> Option<u32> {
-    (0..=TAGS).find(|&tag| {
-        let (word, bit) = place(tag);
-        word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
-    })
+    static HOLDS: ManuallyDrop<RefCell<Vec<u64>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 /// This thread's tag, where it stands in a lock word; 0 if there are too many threads.
 #[inline]
 pub(crate) fn current() -> u32 {
-    match TAG.with(Cell::get) {
+    match TAG.get() {
         UNKNOWN => assign(),
         tag => tag,
     }
@@ -68,26 +51,47 @@ pub(crate) fn current() -> u32 {
 
 #[cold]
 fn assign() -> u32 {
-    let tag = take().unwrap_or(0);
-    // A thread that is already ending keeps the tag for good: it would have nobody to give it back.
-    if tag != 0 {
-        let _: Result<(), std::thread::AccessError> =
-            LEASE.try_with(|lease| *lease.borrow_mut() = Some(Lease(tag)));
-    }
-    TAG.with(|cell| cell.set(tag << SHIFT));
+    let tag = ALL.take().unwrap_or(0);
+    // Where nothing can run at the end of a thread, tags are never given back, and the list's memory is lost.
+    let _: bool = procession_sys::at_thread_end(end);
+    TAG.set(tag << SHIFT);
     tag << SHIFT
+}
+
+/// The end of the thread.
+fn end() {
+    let tag = TAG.replace(0) >> SHIFT;
+    drop(HOLDS.with(|holds| holds.take()));
+    match (tag, HELD.get()) {
+        (0, _) => {}
+        (tag, 0) => ALL.give_back(tag),
+        (tag, _) => procession_shm::thread_ended(tag),
+    }
+}
+
+/// Counts one more lock word, or cell, that this thread holds.
+#[inline]
+pub(crate) fn took() {
+    HELD.set(HELD.get().wrapping_add(1));
+}
+
+/// Counts one less.
+#[inline]
+pub(crate) fn gave() {
+    HELD.set(HELD.get().wrapping_sub(1));
 }
 
 /// Notes what a thread without a tag holds.
 #[cold]
 pub(crate) fn note(key: u64) {
-    HOLDS.with_borrow_mut(|holds| holds.push(key));
+    HOLDS.with(|holds| holds.borrow_mut().push(key));
 }
 
 /// Notes that a thread without a tag holds `key` once less.
 #[cold]
 pub(crate) fn forget(key: u64) {
-    HOLDS.with_borrow_mut(|holds| {
+    HOLDS.with(|holds| {
+        let mut holds = holds.borrow_mut();
         if let Some(index) = holds.iter().rposition(|&held| held == key) {
             holds.swap_remove(index);
         }
@@ -96,12 +100,12 @@ pub(crate) fn forget(key: u64) {
 
 /// Whether this thread, which has no tag, holds `key`.
 pub(crate) fn holds(key: u64) -> bool {
-    HOLDS.with_borrow(|holds| holds.contains(&key))
+    HOLDS.with(|holds| holds.borrow().contains(&key))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MASK, TAGS, current};
+    use super::{MASK, TAGS, current, gave, took};
     use std::collections::BTreeSet;
     use std::sync::Barrier;
 
@@ -114,13 +118,27 @@ mod tests {
             let tags: BTreeSet<u32> = std::thread::scope(|scope| {
                 let tag = || {
                     let tag = current();
+                    took();
                     together.wait();
+                    gave();
                     tag
                 };
                 let threads: Vec<_> = (0..32).map(|_| scope.spawn(tag)).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             assert!(tags.len() == 32 && !tags.contains(&0) && !tags.contains(&mine));
+        }
+    }
+
+    #[test]
+    fn a_tag_under_which_something_is_held_is_nobody_elses() {
+        let forgetful = std::thread::spawn(|| {
+            took();
+            current()
+        });
+        let forgotten = forgetful.join().unwrap();
+        for _ in 0..100 {
+            assert_ne!(std::thread::spawn(current).join().unwrap(), forgotten);
         }
     }
 }

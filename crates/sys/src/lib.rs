@@ -31,5 +31,5 @@ pub use crash::crash_point;
 pub use exit::at_exit;
 pub use loose_fd::LooseFd;
 pub use mapping::{Lifeline, Mapping, ShmSafe};
-pub use thread::thread_id;
+pub use thread::{at_thread_end, thread_id};
 pub use turn::{Turn, TurnGuard};

@@ -10,6 +10,7 @@ crash_points! {
     generation_bumped at "registry.generation_bumped": joining;
     filled at "registry.filled": joining;
     verified at "registry.verified": joining;
+    thread_ended at "registry.thread_ended": a_thread_ends;
     leaving_alone at "registry.leaving": leaving;
     retired at "registry.retired": leaving;
     removing_name_locked at "segment.remove.name_locked": leaving;
@@ -44,6 +45,26 @@ fn joining(label: &str) {
     keeper.does("cycle l 3");
     keeper.does("unlink l");
     assert_eq!(keeper.does("participants").split(' ').count(), 2);
+}
+
+/// A thread ends while it holds something, and its process dies over it, or lives on: it is dead all the same.
+fn a_thread_ends(label: &str) {
+    let scratch = Scratch::new();
+    let [mut first, mut second, mut survivor] = std::array::from_fn(|_| Actor::start(&scratch));
+    survivor.does("create lock l");
+    for actor in [&mut first, &mut second] {
+        actor.does("open lock l");
+    }
+    second.does("forget_in_a_thread l");
+    survivor.fails("acquire l", "OwnerDied");
+    survivor.does("recover l");
+    survivor.does("release");
+    first.dies_at(label, "forget_in_a_thread l");
+    second.fails("acquire l", "OwnerDied");
+    second.does("recover l");
+    second.does("release");
+    survivor.does("cycle l 3");
+    survivor.does("unlink l");
 }
 
 fn leaving(label: &str) {

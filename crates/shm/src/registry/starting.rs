@@ -12,7 +12,7 @@
 //! The parent's other children, forked without `exec` between the first step and the fourth, keep the lock too as
 //! long as they live: then the death of the child is noticed late, never falsely.
 
-use super::{Registration, append, describe, fill, find, leave_at_exit, process_name};
+use super::{Registration, append, describe, find, leave_at_exit, process_name};
 use crate::{Namespace, OpenError, OwnerId};
 use procession_sys::fork::ForkLock;
 use procession_sys::memfd::duplicate_above_stdio;
@@ -39,8 +39,7 @@ impl Registration {
         self.owner()?;
         let line = self.open_line()?;
         let index = self.take_free_slot(&line)?;
-        let slot = self.slot(index).ok_or_else(|| self.unsupported())?;
-        let owner = fill(slot, index, 0, "(starting)");
+        let owner = self.fill(index, 0, "(starting)")?;
         crash_point("registry.slot_prepared");
         // The same description: closing one of its descriptors lets no lock go.
         let line = duplicate_above_stdio(&line).map_err(self.failed("duplicate a lifeline of"))?;

@@ -5,6 +5,7 @@ use super::word::{ACTING, ACTION_FAILED, PEER_DIED, RESET, ended, generation, is
 use super::{Action, Barrier, BarrierError};
 use crate::fault::SyncFault;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::thread_tag;
 use procession_shm::OwnerId;
 use procession_sys::atomic::Ordering;
 use procession_sys::{Deadline, crash_point};
@@ -32,7 +33,7 @@ impl Barrier {
         begin: impl FnOnce() -> Result<Option<u64>, BarrierError>,
     ) -> Result<Trip, BarrierError> {
         let Some(hold) = self.lock(&self.body.runner, deadline)? else { return Ok(Trip::Busy) };
-        let mut runner = Runner { barrier: self, hold, generation: None };
+        let mut runner = Runner::new(self, hold);
         let Some(mine) = begin()? else { return Ok(Trip::NotYet) };
         crash_point("barrier.acting");
         runner.generation = Some(mine);
@@ -48,8 +49,16 @@ impl Barrier {
 
     /// Whether this thread runs the action now.
     pub(super) fn must_not_be_in_action(&self, me: OwnerId) -> Result<(), BarrierError> {
-        let is_in_action = self.body.runner.is_held_by(Hold::of_this_thread(me));
+        let me = Hold::of_this_thread(me);
+        let runner = &self.body.runner;
+        let is_in_action =
+            if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key()) };
         if is_in_action { Err(BarrierError::InAction) } else { Ok(()) }
+    }
+
+    /// What the list of threads without a tag calls the barrier.
+    fn key(&self) -> u64 {
+        self.body.segment().header().instance.low()
     }
 
     /// Why one of the inner locks could not be taken.
@@ -92,6 +101,15 @@ struct Runner<'a> {
     generation: Option<u64>,
 }
 
+impl<'a> Runner<'a> {
+    fn new(barrier: &'a Barrier, hold: Hold) -> Self {
+        if !hold.names_the_thread() {
+            thread_tag::note(barrier.key());
+        }
+        Self { barrier, hold, generation: None }
+    }
+}
+
 impl Drop for Runner<'_> {
     fn drop(&mut self) {
         // A forked child is another owner: it does nothing.
@@ -100,6 +118,9 @@ impl Drop for Runner<'_> {
         }
         if let Some(mine) = self.generation {
             self.barrier.change(|word| is_acting(word, mine).then(|| with_state(word, ACTION_FAILED)));
+        }
+        if !self.hold.names_the_thread() {
+            thread_tag::forget(self.barrier.key());
         }
         self.barrier.body.runner.release(self.hold, true);
     }

@@ -107,7 +107,7 @@ impl<'a> Watched<'a> {
     pub(super) fn has_lost_a_holder(&self, asks: bool) -> bool {
         // First the owner: if it is another than the dead one already, the burial was counted before. Whoever cannot be
         // asked about is left to the acquire, which reports it.
-        let is_dead = |owner| self.segment.registration().is_dead(owner) != Ok(false);
-        asks && self.lock.owner().is_some_and(is_dead) || self.lock.burials() != self.burials
+        let is_gone = |holder| self.segment.registration().is_gone(holder) != Ok(false);
+        asks && self.lock.held_as().is_some_and(is_gone) || self.lock.burials() != self.burials
     }
 }

@@ -5,7 +5,7 @@ use crate::keeper::unknowable;
 use crate::lock_word::holder_in;
 use crate::patience::{Nap, Patience};
 use crate::{LockError, deadlock};
-use procession_shm::{OwnerId, ShownWait};
+use procession_shm::ShownWait;
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, clock, crash_point, futex};
 
@@ -77,7 +77,7 @@ impl RwLock {
         if word == 0 {
             return Ok(true);
         }
-        let dead = segment.registration().is_dead(OwnerId::from_bits(word));
+        let dead = segment.registration().is_gone(word);
         if !dead.map_err(|error| unknowable(error, segment))? {
             return Ok(false);
         }

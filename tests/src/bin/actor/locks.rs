@@ -29,6 +29,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             Some(report(&take_turns(&lock, &other, number(count)).map(|()| "")))
         }
         ["in_a_thread", _, ms] => Some(in_a_thread(&lock, millis(ms))),
+        ["forget_in_a_thread", _] => Some(forget_in_a_thread(&lock)),
         ["in_threads", _, count] => Some(in_threads(&lock, number(count))),
         _ => None,
     }
@@ -122,6 +123,15 @@ fn in_a_thread(lock: &Lock, timeout: Duration) -> Next {
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| describe(&lock.acquire_timeout(timeout).map(|_| ""))).join()
     });
+    say(&outcome.unwrap_or_else(|_| "error Panic".to_owned()));
+    Next::Command
+}
+
+/// A thread of this process acquires, and ends without releasing.
+fn forget_in_a_thread(lock: &Lock) -> Next {
+    let forget = || describe(&lock.acquire().map(std::mem::forget).map(|()| ""));
+    // An explicit join: only that waits until the thread is gone.
+    let outcome = std::thread::scope(|scope| scope.spawn(forget).join());
     say(&outcome.unwrap_or_else(|_| "error Panic".to_owned()));
     Next::Command
 }
