@@ -883,7 +883,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "joinable_that_takes_any_acknowledgement",
         protocol: "joinable",
         used_by: &[],
-        from: "        if self.ticket(cell) != ticket {\n            return false;\n        }\n",
+        from: "        if !self.is_valid(ticket) {\n            return false;\n        }\n",
         to: "",
     },
     Mutant {

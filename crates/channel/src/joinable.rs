@@ -67,7 +67,8 @@ pub use options::JoinableQueueOptions;
 
 use crate::codec;
 use crate::messages::{After, Messages, Source, iterates};
-use crate::underway;
+use crate::pipe::Location;
+use crate::underway::{self, Decoding, Parcel};
 use crate::{GetError, PutError, QueueFault};
 use lease::Held;
 use procession_shm::Shared;
@@ -263,14 +264,17 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         underway::attempt(|| {
             let mut payload = Vec::new();
             codec::encode(item, &mut payload)?;
+            let object = || self.body.segment().handle();
+            underway::seal(&mut payload, || Location { object: object(), receiver: None })?;
             self.put_payload(&payload, deadline)
         })
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<Lease<T>, GetError> {
         let mut payload = Vec::new();
-        let held = Held::new(self, self.claim(&mut payload, deadline)?);
-        match codec::decode(&payload) {
+        let ticket = self.claim(&mut payload, deadline)?;
+        let held = Held::new(self, ticket, underway::cut(&mut payload));
+        match underway::decoding(Decoding::Borrows, || codec::decode(&payload)) {
             Ok(item) => Ok(Lease::new(held, item)),
             Err(source) => {
                 // Whoever gets it learns what it is; nobody else could do more with it.
@@ -359,7 +363,11 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// [`QueueFault`].
     pub fn discard(&self, letter: &DeadLetter<T>) -> Result<bool, QueueFault> {
-        self.settle(letter.ticket(), Fate::Done)
+        let ends = if self.is_valid(letter.ticket()) { letter.ends() } else { Vec::new() };
+        let ends = Parcel::adopt_sooner_or_later(ends);
+        let is_discarded = self.settle(letter.ticket(), Fate::Done)?;
+        drop(ends);
+        Ok(is_discarded)
     }
 
     /// Puts a dead letter back among the items, with no attempt made; `false` if somebody else has decided about it.

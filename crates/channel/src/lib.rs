@@ -22,4 +22,6 @@ pub use queue::{
 };
 pub use readiness::{Readiness, readiness};
 pub use simple::SimpleQueue;
+#[doc(hidden)]
+pub use underway::Parcel;
 pub use wait::{Waitable, Watch, wait};

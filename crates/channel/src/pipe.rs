@@ -7,7 +7,9 @@
 //! | the cell of an end | who changes it | to |
 //! |---|---|---|
 //! | carried by P: nobody has used it | P, by giving it to its child C as an argument of `Process::spawn` | carried by C, which need not exist yet |
-//! | | Q, which got it in a message | carried by Q |
+//! | | P, by sending it off in a message (`underway.rs`) | carried by P, the next time |
+//! | | Q, which takes the message | carried by Q |
+//! | | the other side, or P, when nobody can get the message any more | closed |
 //! | | whoever has a handle and uses it first | claimed |
 //! | | P, by dropping its handle, unless it sent it off | closed |
 //! | | the other side, when P is dead | dead |
@@ -16,7 +18,7 @@
 //! | closed, dead | nobody | |
 //!
 //! Every change is one CAS from the exact word before. The word has the owner (bits 0..16 and 32..64), the state
-//! (16..19) and which handle of the process claimed the end (19..32).
+//! (16..19), and which handle of the process claimed the end, or how often it was sent off and taken (19..32).
 //!
 //! There are no names to open a pipe by: an end that nobody carries could be neither closed nor dead. Who wants to meet by
 //! name uses a queue, or sends an end through one.
@@ -36,7 +38,7 @@
 //! | killed | left behind | what the other side sees |
 //! |---|---|---|
 //! | making the pipe | nothing that anybody knows | – |
-//! | carrying an end that it has not used, or has sent in a message that nobody decoded | the end carried by a dead process | `PeerDied`, once all that is in the ring has been received |
+//! | carrying an end that it has not used, or has sent in a message that nobody has taken, or has taken in one | the end carried by a dead process | `PeerDied`, once all that is in the ring has been received |
 //! | after it gave an end to its child, which never starts | the same: the child's id is dead | the same |
 //! | after it gave an end to its child, which lives | nothing | – |
 //! | having claimed an end | the end claimed by a dead process | the same |
@@ -53,6 +55,7 @@
 
 mod end;
 mod error;
+mod home;
 mod options;
 mod taker;
 #[cfg(test)]
@@ -60,9 +63,11 @@ mod tests;
 mod transfer;
 mod waitable;
 
-pub(crate) use self::end::End;
-use self::end::{EndCell, Passage};
+use self::end::EndCell;
+pub(crate) use self::end::{End, Passage};
 pub use self::error::{PipeFault, RecvError, SendError};
+use self::home::Home;
+pub(crate) use self::home::Location;
 pub use self::options::PipeOptions;
 use self::options::{MAX_BYTES, MIN_BYTES, PipeSettings};
 use self::taker::{Fill, Look, Take};
@@ -71,7 +76,7 @@ use crate::codec::{self, CODEC_ID};
 use crate::lane::{Lane, LaneReader, LaneWriter};
 use crate::messages::{After, Messages, Source, iterates};
 use crate::queue::with_scratch;
-use crate::underway;
+use crate::underway::{self, Parcel};
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::{Deadline, Turn, shm_struct};
 use serde::de::DeserializeOwned;
@@ -86,6 +91,8 @@ shm_struct! {
         /// Each is written by the end of the same index; a one-way pipe uses the first alone.
         lanes: [Lane; 2],
         ends: [EndCell; 2],
+        /// In which message the end of the same index travels.
+        homes: [Home; 2],
     }
 }
 
@@ -348,6 +355,7 @@ macro_rules! sends {
                     with_scratch(|scratch| {
                         scratch.clear();
                         codec::encode(message, scratch)?;
+                        underway::seal(scratch, || self.end.as_location())?;
                         send(&self.end, &self.writer, scratch, deadline)
                     })
                 })
@@ -387,6 +395,8 @@ macro_rules! receives {
             fn recv_bytes_until(&self, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
                 let mut bytes = Vec::new();
                 receive(&self.end, &self.reader, &mut Take(&mut bytes), deadline)?;
+                // Ends of pipes in it are nobody's now.
+                drop(Parcel::take_from(&mut bytes));
                 Ok(bytes)
             }
 
@@ -397,7 +407,7 @@ macro_rules! receives {
             /// [`RecvError::BufferTooShort`], and then the message is still to be received; otherwise as
             /// [`recv_bytes`](Self::recv_bytes).
             pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-                receive(&self.end, &self.reader, &mut Fill(buffer), Deadline::NEVER)
+                self.recv_bytes_into_until(buffer, Deadline::NEVER)
             }
 
             /// As [`recv_bytes_into`](Self::recv_bytes_into), if there is a message now.
@@ -405,7 +415,7 @@ macro_rules! receives {
             /// # Errors
             /// [`RecvError::Empty`]; otherwise as [`recv_bytes_into`](Self::recv_bytes_into).
             pub fn try_recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-                receive(&self.end, &self.reader, &mut Fill(buffer), Deadline::PASSED).map_err(empty)
+                self.recv_bytes_into_until(buffer, Deadline::PASSED).map_err(empty)
             }
 
             /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting for all of the message at most `timeout`.
@@ -417,7 +427,12 @@ macro_rules! receives {
                 buffer: &mut [u8],
                 timeout: Duration,
             ) -> Result<usize, RecvError> {
-                receive(&self.end, &self.reader, &mut Fill(buffer), Deadline::after(timeout))
+                self.recv_bytes_into_until(buffer, Deadline::after(timeout))
+            }
+
+            fn recv_bytes_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
+                let len = receive(&self.end, &self.reader, &mut Fill(buffer), deadline)?;
+                Ok(Parcel::throw_away(&buffer[..len]))
             }
 
             /// Waits at most `timeout` until [`recv`](Self::recv) would return at once: because there is a whole
@@ -484,6 +499,8 @@ macro_rules! receives {
                 // After the turn: the user's code runs in no turn.
                 with_scratch(|scratch| {
                     receive(&self.end, &self.reader, &mut Take(scratch), deadline)?;
+                    // Closed after it, where decoding made no handles.
+                    let _ends = Parcel::take_from(scratch);
                     codec::decode(scratch)
                         .map_err(|source| RecvError::Decode { bytes: std::mem::take(scratch), source })
                 })

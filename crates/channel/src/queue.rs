@@ -57,7 +57,7 @@ mod waiter;
 use self::core::Core;
 use crate::codec::{self, CODEC_ID};
 use crate::messages::{After, Messages, Source, iterates};
-use crate::underway;
+use crate::underway::{self, Decoding};
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
 use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared};
 use procession_sync::{EventCount, LockWord};
@@ -242,7 +242,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.get_until(Deadline::after(timeout))
     }
 
-    /// A copy of the first message, which stays, unless it is [lost](GetError::Lost). It never waits.
+    /// A copy of the first message, which stays, unless it is [lost](GetError::Lost). It never waits. Ends of pipes in the copy cannot
+    /// be used: they are in the message still.
     ///
     /// # Errors
     /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
@@ -252,7 +253,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub fn peek(&self) -> Result<T, GetError> {
         with_scratch(|scratch| {
             self.body.peek(scratch).map_err(GetError::at_once)?;
-            decode(scratch)
+            underway::decoding(Decoding::Looks, || decode(scratch))
         })
     }
 
@@ -279,6 +280,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             with_scratch(|scratch| {
                 scratch.clear();
                 codec::encode(message, scratch)?;
+                underway::seal(scratch, || self.body.as_location())?;
                 self.body.put(scratch, deadline)
             })
         })
@@ -286,7 +288,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     fn get_until(&self, deadline: Deadline) -> Result<T, GetError> {
         with_scratch(|scratch| {
-            self.body.get(scratch, deadline)?;
+            // Closed after it, where decoding made no handles.
+            let _ends = self.body.get(scratch, deadline)?;
             decode(scratch)
         })
     }

@@ -48,16 +48,84 @@ pub mod object {
     }
 }
 
-/// As `procession_channel`'s module: what is in a model lives as long as the model.
+/// As `procession_channel`'s module: no message of a model has an end of a pipe in it.
 mod underway {
+    use crate::OpenError;
+    use crate::codec::EncodeError;
     use std::sync::Arc;
     use std::sync::atomic::AtomicU32;
+
+    pub(crate) enum Decoding {
+        Adopts,
+        Borrows,
+        Looks,
+    }
+
+    #[derive(Default)]
+    pub(crate) struct Many;
+
+    impl Many {
+        pub(crate) fn encoded_one(&mut self) {}
+    }
+
+    #[derive(Debug, Default)]
+    pub struct Parcel;
+
+    impl Parcel {
+        pub(crate) fn adopt<P>(_: Vec<P>) -> Result<Self, OpenError> {
+            Ok(Self)
+        }
+
+        pub fn take_from(_: &mut Vec<u8>) -> Self {
+            Self
+        }
+
+        pub(crate) fn throw_away(message: &[u8]) -> usize {
+            message.len()
+        }
+
+        pub(crate) fn adopt_sooner_or_later<P>(_: Vec<P>) -> Self {
+            Self
+        }
+    }
 
     pub(crate) fn attempt<R>(send: impl FnOnce() -> R) -> R {
         send()
     }
 
-    pub(crate) fn depart(_: &Arc<AtomicU32>) {}
+    pub(crate) fn attempt_many<R>(send: impl FnOnce(&mut Many) -> (R, usize)) -> R {
+        send(&mut Many).0
+    }
+
+    pub(crate) fn seal<L>(_: &mut Vec<u8>, _: impl FnOnce() -> L) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    pub(crate) fn list<P>(_: usize, _: impl Fn(usize, &mut [u8]) -> bool) -> Option<(usize, Vec<P>)> {
+        None
+    }
+
+    pub(crate) fn list_of<P>(_: &[u8]) -> Option<(usize, Vec<P>)> {
+        None
+    }
+
+    pub(crate) fn len_without_list(message: &[u8]) -> usize {
+        message.len()
+    }
+
+    pub(crate) fn cut<P>(_: &mut Vec<u8>) -> Vec<P> {
+        Vec::new()
+    }
+
+    pub(crate) fn decoding<R>(_: Decoding, decode: impl FnOnce() -> R) -> R {
+        decode()
+    }
+
+    pub(crate) fn rules() -> Decoding {
+        Decoding::Adopts
+    }
+
+    pub(crate) fn depart<E, P>(_: &Arc<AtomicU32>, _: E, _: P) {}
 
     pub(crate) fn keep<E>(_: E) {}
 

@@ -296,6 +296,11 @@ impl Segment {
         OpenError::Corrupt(what)
     }
 
+    /// By no name.
+    pub fn is_found(&self) -> bool {
+        false
+    }
+
     /// As there.
     pub fn handle(&self) -> Handle {
         CROSSING.with_borrow_mut(|(segment, _)| *segment = Some(self.clone()));
@@ -482,10 +487,15 @@ std::thread_local! {
 }
 
 /// As there: of the object that crosses.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Handle;
 
 impl Handle {
+    /// What is in a model lives as long as the model.
+    pub fn is_lost(&self) -> bool {
+        false
+    }
+
     /// As there, by the process that it reaches.
     pub fn open<O: Object>(&self, _: &O::Settings) -> Result<O, OpenError> {
         CROSSING.with_borrow(|(segment, slot)| match segment {

@@ -124,9 +124,10 @@ impl Kind {
         }
     }
 
-    /// Whether objects of this kind may have messages in segments of their own.
-    pub(crate) fn spills(self) -> bool {
-        self == Self::QUEUE
+    /// Whether others may ask, when an object of this kind was unlinked, whether somebody still has it: for what its messages
+    /// refer to.
+    pub(crate) fn is_asked_about(self) -> bool {
+        [Self::QUEUE, Self::JOINABLE_QUEUE].contains(&self)
     }
 }
 

@@ -221,7 +221,7 @@ fn finish<O: Object>(
         ephemeral: header.ephemeral,
         unlinked: false,
         has_spilled: false,
-        spills: header.kind.spills().then_some(header.instance),
+        asked_about: header.kind.is_asked_about().then_some(header.instance),
         cookie: fork::cookie(),
     };
     let inner = Inner { mapping, header, registration, name: name.to_owned(), file: file.id, removal };
@@ -266,8 +266,8 @@ struct Removal {
     ephemeral: bool,
     unlinked: bool,
     has_spilled: bool,
-    /// Which object it is, if it is one that may have spills.
-    spills: Option<InstanceId>,
+    /// Which object it is, if it is one that keeps a name when it is unlinked.
+    asked_about: Option<InstanceId>,
     cookie: u64,
 }
 
@@ -281,7 +281,7 @@ impl Drop for Removal {
         // Failure leaves all of it to the next process that looks.
         let collect = |name: &str| segment::collect(name, self.file, namespace).unwrap_or(false);
         let gone = self.ephemeral && collect(&self.file_name);
-        let Some(instance) = self.spills else { return };
+        let Some(instance) = self.asked_about else { return };
         let gone =
             gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance)));
         if gone && self.has_spilled {
@@ -355,6 +355,14 @@ impl Segment {
             && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
     }
 
+    /// Whether this process finds the file under its name. If it does not, it finds nothing out about other names either: it has
+    /// changed its user, its root or its mounts since.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
+        named.is_ok_and(|id| id == Some(self.0.file))
+    }
+
     /// What is sent in its place: it is opened again from this by the receiver.
     ///
     /// Inside [`carrying`](crate::carrying) the segment is kept alive with the message.
@@ -389,6 +397,15 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// Whether nobody can use the object any more, nor will: it is gone, or garbage. What cannot be found out is no.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let Ok(namespace) = Namespace::new(&self.namespace) else { return false };
+        [&self.name, &namespace::unlinked_name(self.instance)]
+            .iter()
+            .all(|name| segment::is_lost(&namespace, name, self.instance))
+    }
+
     /// Opens the object that the handle was made of.
     ///
     /// # Errors

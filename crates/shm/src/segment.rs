@@ -17,7 +17,7 @@
 //! | step of unlinking what others may still use | killed here leaves |
 //! |---|---|
 //! | header state RETIRED: **the commit** | a name that whoever opens it finishes removing, or the collector, once nobody is attached |
-//! | name lock, `unlink`; if it is a queue, `rename` to `.unlinked-…` | nothing; or a name that nobody opens, but by which can be found out whether the queue's [spills](crate::spill) are still wanted |
+//! | name lock, `unlink`; if it is a queue, `rename` to `.unlinked-…` | nothing; or a name that nobody opens, but by which can be found out whether the queue's [spills](crate::spill), and ends of pipes in its messages, are still wanted |
 //! | removal of that name, if nobody is attached, else by the last user | nothing |
 //!
 //! # Invariants
@@ -25,7 +25,7 @@
 //! 2. Whoever uses a segment holds its attach byte shared, by the mapping: it is dropped with the mapping.
 
 use crate::error::{ObjectName, OpenError};
-use crate::header::{self, HEADER_LEN, Header, Page, Shape};
+use crate::header::{self, HEADER_LEN, Header, InstanceId, Page, Shape};
 use crate::namespace::{self, Namespace};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
@@ -356,7 +356,7 @@ fn remove_retired(
     header: &Header,
     namespace: &Namespace,
 ) -> bool {
-    if !header.kind.spills() {
+    if !header.kind.is_asked_about() {
         return remove_name(name, id, namespace);
     }
     let second = namespace.file_name(&namespace::unlinked_name(header.instance));
@@ -400,6 +400,26 @@ fn take_name(name: &str, id: FileId, namespace: &Namespace, take: impl Fn() -> i
         Ok(removed)
     };
     try_remove().unwrap_or(false)
+}
+
+/// Whether nobody can come to use the object `instance` under this name any more: the name is nobody's, or another's, or means
+/// garbage. What cannot be found out is no.
+pub(crate) fn is_lost(namespace: &Namespace, name: &str, instance: InstanceId) -> bool {
+    let object = ObjectName { namespace, name };
+    let handle = match shm_file::open(&namespace.file_name(name)) {
+        Ok(handle) => handle,
+        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    };
+    let Ok(size) = handle.metadata().map(|meta| meta.len()) else { return false };
+    let Ok(page) = read_page(&handle, size, &object) else { return false };
+    match header::parse(&page, size, &object) {
+        Ok(header) if header.instance == instance => {
+            (header.ephemeral || header::is_retired(&page))
+                && matches!(file_lock::is_locked(&handle, ATTACH_BYTE), Ok(false))
+        }
+        Ok(_) => true,
+        Err(_) => false,
+    }
 }
 
 /// The word that says whether the segment is being removed.

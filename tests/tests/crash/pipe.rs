@@ -24,6 +24,12 @@ crash_points! {
     departed at "pipe.departed": departing;
     departed_to_a_child at "pipe.departed": departing_to_a_child;
     arrived at "pipe.arrived": arriving;
+    adopted at "pipe.adopted": arriving;
+    adopted_in_a_queue at "pipe.adopted": getting;
+    all_adopted at "ends.adopted": getting;
+    thrown_away at "ends.adopted": throwing_away;
+    found_lost at "pipe.end_found_lost": losing;
+    lost_closed at "pipe.lost_end_closed": losing;
     peer_found_dead at "pipe.peer_found_dead": noting;
     death_noted at "pipe.death_noted": noting;
 }
@@ -231,6 +237,54 @@ fn arriving(label: &str) {
     victim.dies_at(label, &format!("pipe_take p.sender {message}"));
     one.failed(&format!("PeerDied {{ pid: {pid} }}"));
     is_told(&mut one, pid);
+}
+
+/// The end is the consumer's before the message is out: it dies with it, and the message is there.
+fn getting(label: &str) {
+    let scratch = Scratch::new();
+    let [mut one, victim, mut late] = std::array::from_fn(|_| Actor::start(&scratch));
+    one.does("create pipe p");
+    one.does("pipe_put p.sender post");
+    one.waits("pipe_recv p.receiver");
+    let pid = victim.pid();
+    victim.dies_at(label, "pipe_get p.sender post");
+    one.failed(&format!("PeerDied {{ pid: {pid} }}"));
+    late.does("pipe_get p.sender post");
+    late.fails("pipe_send p.sender 1", "Lost");
+    late.does("pipe_unlink post");
+}
+
+fn throwing_away(label: &str) {
+    let scratch = Scratch::new();
+    let [mut one, victim, mut late] = std::array::from_fn(|_| Actor::start(&scratch));
+    one.does("create pipe p");
+    one.does("pipe_put p.sender post");
+    one.waits("pipe_recv p.receiver");
+    let pid = victim.pid();
+    victim.dies_at(label, "pipe_throw_away post");
+    one.failed(&format!("PeerDied {{ pid: {pid} }}"));
+    assert_eq!(late.does("pipe_throw_away post"), "1");
+    late.does("pipe_unlink post");
+}
+
+/// The queue with the end in it is gone; who finds that out dies, and leaves it to others.
+fn losing(label: &str) {
+    let scratch = Scratch::new();
+    let [mut one, mut victim] = std::array::from_fn(|_| Actor::start(&scratch));
+    one.does("create pipe p");
+    let message = one.does("pipe_hand p.receiver");
+    victim.does(&format!("pipe_take p.receiver {message}"));
+    one.does("pipe_put p.sender post");
+    one.does("pipe_unlink post");
+    victim.dies_at(label, "pipe_recv p.receiver");
+    // Its carrier looks after it whenever it closes something.
+    one.does("pipe_drop p.sender");
+    one.does("pipe_drop p.receiver");
+    for other in ["pipe r", "pipe s"] {
+        one.does(&format!("create {other}"));
+        one.does(&format!("pipe_drop {}.sender", &other[5..]));
+    }
+    assert_eq!(one.does("pipe_poll r.receiver 0"), "true");
 }
 
 /// Who finds the carrier of the other end dead dies, before or after that is written down: whoever gets the end late is

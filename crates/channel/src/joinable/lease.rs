@@ -3,6 +3,8 @@
 use super::table::{Fate, Ticket};
 use super::{JoinableQueue, QueueFault};
 use crate::codec::{self, DecodeError};
+use crate::pipe::Passage;
+use crate::underway::{self, Decoding, Parcel};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
@@ -24,6 +26,8 @@ pub(super) struct Held<T> {
     queue: JoinableQueue<T>,
     /// `None` when it was acknowledged.
     ticket: Option<Ticket>,
+    /// The ends of pipes in the item, which go with it when it is done.
+    ends: Vec<Passage>,
 }
 
 /// Why an acknowledgement was refused.
@@ -65,17 +69,28 @@ impl<T> Lease<T> {
 }
 
 impl<T> Held<T> {
-    pub(super) fn new(queue: &JoinableQueue<T>, ticket: Ticket) -> Self {
-        Self { queue: queue.clone(), ticket: Some(ticket) }
+    pub(super) fn new(queue: &JoinableQueue<T>, ticket: Ticket, ends: Vec<Passage>) -> Self {
+        Self { queue: queue.clone(), ticket: Some(ticket), ends }
     }
 
     pub(super) fn task_done(mut self) -> Result<(), AckError> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
-        if self.is_ours(ticket) && self.queue.settle(ticket, Fate::Done)? {
-            return Ok(());
+        if self.is_ours(ticket) {
+            // Before the item is done: killed after it, this process is who they die with. Those that nobody used are closed when
+            // this is dropped.
+            let _ends = self.adopt_ends(ticket);
+            if self.queue.settle(ticket, Fate::Done)? {
+                return Ok(());
+            }
         }
         let queue = self.queue.body.segment().display_name();
         Err(AckError::StaleLease { queue, attempt: ticket.attempts() })
+    }
+
+    /// The ends in the item, if the lease is still valid: otherwise they are in somebody else's hands with it.
+    fn adopt_ends(&mut self, ticket: Ticket) -> Option<Parcel> {
+        let is_needed = !self.ends.is_empty() && self.queue.is_valid(ticket);
+        is_needed.then(|| Parcel::adopt_sooner_or_later(std::mem::take(&mut self.ends)))
     }
 
     fn is_ours(&self, ticket: Ticket) -> bool {
@@ -113,13 +128,20 @@ pub struct DeadLetter<T> {
     pub attempts: u32,
     /// It as it was encoded.
     pub bytes: Vec<u8>,
+    ends: Vec<Passage>,
     ticket: Ticket,
     item: PhantomData<fn() -> T>,
 }
 
 impl<T> DeadLetter<T> {
-    pub(super) fn new(bytes: Vec<u8>, ticket: Ticket) -> Self {
-        Self { attempts: ticket.attempts(), bytes, ticket, item: PhantomData }
+    pub(super) fn new(mut bytes: Vec<u8>, ticket: Ticket) -> Self {
+        let ends = underway::cut(&mut bytes);
+        Self { attempts: ticket.attempts(), bytes, ends, ticket, item: PhantomData }
+    }
+
+    /// The ends of pipes in it.
+    pub(super) fn ends(&self) -> Vec<Passage> {
+        self.ends.clone()
     }
 
     pub(super) fn ticket(&self) -> Ticket {
@@ -128,7 +150,8 @@ impl<T> DeadLetter<T> {
 }
 
 impl<T: DeserializeOwned> DeadLetter<T> {
-    /// What it is. It may be a dead letter because nobody could say.
+    /// What it is. It may be a dead letter because nobody could say. Ends of pipes in it cannot be used: they are in the item, which
+    /// may be [tried again](JoinableQueue::retry).
     ///
     /// # Errors
     /// Every way in which its bytes are no `T`.
@@ -136,13 +159,13 @@ impl<T: DeserializeOwned> DeadLetter<T> {
     /// # Panics
     /// When `T`'s `Deserialize` does.
     pub fn item(&self) -> Result<T, DecodeError> {
-        codec::decode(&self.bytes)
+        underway::decoding(Decoding::Looks, || codec::decode(&self.bytes))
     }
 }
 
 impl<T> Clone for DeadLetter<T> {
     fn clone(&self) -> Self {
-        Self { bytes: self.bytes.clone(), ..*self }
+        Self { bytes: self.bytes.clone(), ends: self.ends.clone(), ..*self }
     }
 }
 

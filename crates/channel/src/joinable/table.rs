@@ -269,11 +269,16 @@ impl<'a> Table<'a> {
         Ok(())
     }
 
+    /// Whether the item is still in the state of the ticket.
+    pub(super) fn is_valid(&self, ticket: Ticket) -> bool {
+        self.ticket(self.cell(ticket.seq)) == ticket
+    }
+
     /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
     pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> bool {
         // The number first: the cell may have another item by now.
         let cell = self.cell(ticket.seq);
-        if self.ticket(cell) != ticket {
+        if !self.is_valid(ticket) {
             return false;
         }
         let attempts = ticket.word & (ATTEMPT_MASK << ATTEMPT_SHIFT);

@@ -204,6 +204,11 @@ impl<T> JoinableQueue<T> {
         }
     }
 
+    /// Whether a lease is valid now; it may be taken away the next moment, if there is a timeout.
+    pub(super) fn is_valid(&self, ticket: Ticket) -> bool {
+        self.table().is_ok_and(|table| table.is_valid(ticket))
+    }
+
     /// Wakes those whom one change may concern.
     fn tell_one(&self) {
         let counts = Counts::load(&self.body);

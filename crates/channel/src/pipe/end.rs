@@ -1,9 +1,10 @@
 //! Whose an end is, and what became of the other one. The protocol is described in `pipe.rs`.
 
 use super::error::PipeFault;
+use super::home::Location;
 use super::{Pipe, PipeBody};
 use crate::lane::Lane;
-use crate::underway;
+use crate::underway::{self, Decoding};
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, owner_of_child};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{clock, crash_point, shm_struct};
@@ -29,15 +30,21 @@ const CARRIED: u64 = 1 << 16;
 const CLAIMED: u64 = 2 << 16;
 const CLOSED: u64 = 3 << 16;
 const DEAD: u64 = 4 << 16;
-/// The handle that claimed it: 13 bits, so that two handles of one process are not taken for one another.
+/// The handle that claimed it, 13 bits, so that two handles of one process are not taken for one another; of an end that is
+/// carried, how often it changed hands or was sent off, so that what was found out about one journey is not done to another.
 const HANDLE: u32 = 19;
 const HANDLES: u64 = 1 << 13;
 
-// Where the handle believes the end to be: how many messages it was sent off in, or that a child has it.
+// Where the handle believes the end to be: how many messages it was sent off in; that a child has it; that it is in a message
+// that is only leased, or looked at.
 const HERE: u32 = 0;
 const GIVEN: u32 = 1 << 31;
+const BORROWED: u32 = 1 << 30;
+const SEEN: u32 = 1 << 29;
 
 const SELDOM_NS: u64 = 1_000_000;
+/// How many ends are followed that travel through one another.
+const NESTED: u32 = 8;
 
 /// What became of the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +69,8 @@ pub(crate) struct End {
 }
 
 /// An end on its way.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Passage {
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Passage {
     pipe: Handle,
     side: u8,
 }
@@ -91,6 +98,11 @@ impl End {
             whereabouts: Arc::new(OwnAtomicU32::new(HERE)),
             asked_ns: OwnAtomicU64::new(0),
         })
+    }
+
+    /// Whether the end whose cell holds `word` is carried by this process.
+    fn is_carried_here(&self, word: u64) -> bool {
+        word & (OwnerId::MASK | STATE) == self.me.to_bits() | CARRIED
     }
 
     fn cell(&self) -> &EndCell {
@@ -135,7 +147,8 @@ impl End {
         }
         let mut word = self.cell().word.load(Ordering::Acquire);
         loop {
-            let is_free = word & STATE == CARRIED && self.whereabouts.load(Ordering::Relaxed) != GIVEN;
+            let is_elsewhere = [GIVEN, SEEN].contains(&self.whereabouts.load(Ordering::Relaxed));
+            let is_free = word & STATE == CARRIED && !is_elsewhere;
             if !is_free {
                 return Err(self.why_not(word));
             }
@@ -200,8 +213,7 @@ impl End {
 
     /// Whether the end is this handle's: it uses it, or has carried it here and not sent it off.
     fn may_close(&self, word: u64) -> bool {
-        let is_carried = word == self.me.to_bits() | CARRIED;
-        word == self.mine || is_carried && self.whereabouts.load(Ordering::Relaxed) == HERE
+        word == self.mine || self.is_carried_here(word) && self.whereabouts.load(Ordering::Relaxed) == HERE
     }
 
     /// Wakes whoever sleeps at the pipe, here and there: an end has closed.
@@ -261,8 +273,52 @@ impl End {
             let _: Result<u64, u64> =
                 cell.word.compare_exchange(word, word & !STATE | DEAD, Ordering::AcqRel, Ordering::Relaxed);
             crash_point("pipe.death_noted");
+        } else {
+            self.close_if_lost(1 - self.side, word);
         }
         Ok(())
+    }
+
+    /// Closes the end `side`, whose cell held `word`, if it travels in a message that nobody can get any more.
+    fn close_if_lost(&self, side: usize, word: u64) {
+        if word & STATE != CARRIED {
+            return;
+        }
+        let Some(location) = self.body.homes[side].get(word) else { return };
+        // Who does not find this pipe by its name finds no home by its name either, and has found nothing out.
+        if !self.body.segment().is_found() || !is_lost(&location, NESTED) {
+            return;
+        }
+        crash_point("pipe.end_found_lost");
+        self.close_from(side, word);
+    }
+
+    /// Closes the end `side` for good, if its cell still has this word: otherwise somebody got it after all, or sent it off anew.
+    fn close_from(&self, side: usize, word: u64) {
+        let (cell, closed) = (&self.body.ends[side].word, word & !STATE | CLOSED);
+        if cell.compare_exchange(word, closed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            crash_point("pipe.lost_end_closed");
+            self.call_everybody();
+        }
+    }
+
+    /// Of an end that this process sent off: closes it if nobody can get it any more.
+    pub(crate) fn give_up_if_lost(&self) {
+        if let Some(word) = self.carried_word().filter(|_| self.is_here()) {
+            self.close_if_lost(self.side, word);
+        }
+    }
+
+    /// Of an end that this process carries: says in which message it is about to travel; `None`: in none, or nobody knows.
+    pub(crate) fn set_home(&self, location: Option<&Location>) {
+        if let Some(word) = self.carried_word() {
+            self.body.homes[self.side].set(word, location);
+        }
+    }
+
+    /// Where messages are that are sent through this end.
+    pub(super) fn as_location(&self) -> Location {
+        Location { object: self.body.segment().handle(), receiver: Some(u8::from(self.side == 0)) }
     }
 
     /// Sends the end off: to the child that gets these arguments, or to whoever gets the message.
@@ -271,27 +327,35 @@ impl End {
             return Err(PipeFault::Inherited.to_string());
         }
         let segment = self.body.segment();
-        let carried = self.me.to_bits() | CARRIED;
         let child = owner_of_child(segment.registration()).transpose().map_err(|error| error.to_string())?;
-        let next = child.map_or(carried, |child| child.to_bits() | CARRIED);
-        // A message changes nothing; but only who carries the end can send it.
-        let sent = self.cell().word.compare_exchange(carried, next, Ordering::AcqRel, Ordering::Acquire);
-        sent.map_err(|word| match word == self.mine {
-            true => "an end of a pipe that has been used stays with its process".to_owned(),
-            false => self.why_not(word).to_string(),
-        })?;
+        let mut word = self.cell().word.load(Ordering::Acquire);
+        loop {
+            // Only who carries the end can send it; nor can who has it on loan.
+            if !self.is_carried_here(word) || self.whereabouts.load(Ordering::Relaxed) >= SEEN {
+                return Err(match word == self.mine {
+                    true => "an end of a pipe that has been used stays with its process".to_owned(),
+                    false => self.why_not(word).to_string(),
+                });
+            }
+            let next = carried_by(child.unwrap_or(self.me), word);
+            match self.cell().word.compare_exchange(word, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => word = now,
+            }
+        }
         crash_point("pipe.departed");
+        let passage = Passage { pipe: segment.handle(), side: u8::from(self.side != 0) };
         if child.is_some() {
             self.whereabouts.store(GIVEN, Ordering::Relaxed);
         } else {
-            underway::depart(&self.whereabouts);
+            underway::depart(&self.whereabouts, self.twin(), passage.clone());
             underway::keep(self.twin());
         }
-        Ok(Passage { pipe: segment.handle(), side: u8::from(self.side != 0) })
+        Ok(passage)
     }
 
     /// A handle that neither uses the end nor closes it.
-    fn twin(&self) -> Self {
+    pub(crate) fn twin(&self) -> Self {
         Self {
             body: self.body.clone(),
             side: self.side,
@@ -312,28 +376,89 @@ impl End {
 
     /// Whether nobody else has taken it yet.
     pub(crate) fn is_underway(&self) -> bool {
-        self.cell().word.load(Ordering::Acquire) == self.me.to_bits() | CARRIED
+        self.carried_word().is_some()
     }
 
-    /// The end that arrived; this process carries it now, unless somebody uses it already.
+    /// The end that a decoder comes to: whose it is then, the message says that it is in.
     pub(super) fn arrive(passage: &Passage) -> Result<(Pipe, Self), OpenError> {
-        let pipe: Pipe = passage.pipe.open(&super::PipeSettings::default())?;
-        let end = Self::new(&pipe, usize::from(passage.side & 1))?;
-        let mut word = end.cell().word.load(Ordering::Acquire);
-        let carried = end.me.to_bits() | CARRIED;
-        while word & STATE == CARRIED && word != carried {
-            match end.cell().word.compare_exchange(word, carried, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => break,
-                Err(now) => word = now,
-            }
+        let (pipe, end) = Self::open(passage)?;
+        match underway::rules() {
+            Decoding::Adopts => drop(end.adopt()),
+            Decoding::Borrows => {}
+            Decoding::Looks => end.whereabouts.store(SEEN, Ordering::Relaxed),
         }
         crash_point("pipe.arrived");
         Ok((pipe, end))
     }
 
+    /// A handle of an end that is in a message still.
+    pub(crate) fn open(passage: &Passage) -> Result<(Pipe, Self), OpenError> {
+        let pipe: Pipe = passage.pipe.open(&super::PipeSettings::default())?;
+        let end = Self::new(&pipe, usize::from(passage.side & 1))?;
+        end.whereabouts.store(BORROWED, Ordering::Relaxed);
+        Ok((pipe, end))
+    }
+
+    /// Carries the end from now on; the word of its cell, unless somebody uses it already, or it is closed.
+    pub(crate) fn adopt(&self) -> Option<u64> {
+        let mut word = self.cell().word.load(Ordering::Acquire);
+        while word & STATE == CARRIED {
+            let mine = carried_by(self.me, word);
+            match self.cell().word.compare_exchange(word, mine, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    word = mine;
+                    break;
+                }
+                Err(now) => word = now,
+            }
+        }
+        self.whereabouts.store(HERE, Ordering::Relaxed);
+        crash_point("pipe.adopted");
+        self.is_carried_here(word).then_some(word)
+    }
+
+    /// The word of the end's cell, if this process carries it.
+    pub(crate) fn carried_word(&self) -> Option<u64> {
+        let word = self.cell().word.load(Ordering::Acquire);
+        self.is_carried_here(word).then_some(word)
+    }
+
+    /// Closes an end that this process carries, if nobody has taken it since its cell had this word.
+    pub(crate) fn close_if_untouched(&self, word: u64) {
+        if self.is_here() {
+            self.close_from(self.side, word);
+        }
+        underway::let_go_of_arrived();
+    }
+
     /// Which of the two it is.
     pub(super) fn side(&self) -> usize {
         self.side
+    }
+}
+
+/// The word of an end that `owner` carries from now on, after it was `before`.
+fn carried_by(owner: OwnerId, before: u64) -> u64 {
+    let times = (before >> HANDLE & (HANDLES - 1)).wrapping_add(1) % HANDLES;
+    owner.to_bits() | CARRIED | times << HANDLE
+}
+
+/// Whether nobody can get messages there any more. The receiving end of a pipe may travel itself, so many times `nested`.
+fn is_lost(location: &Location, nested: u32) -> bool {
+    let Some(side) = location.receiver.map(|side| usize::from(side & 1)) else {
+        return location.object.is_lost();
+    };
+    if location.object.is_lost() {
+        return true;
+    }
+    let Ok(home) = location.object.open::<Pipe>(&super::PipeSettings::default()) else { return false };
+    let word = home.body.ends[side].word.load(Ordering::Acquire);
+    let is_dead = || home.body.segment().registration().is_dead(OwnerId::from_bits(word)) == Ok(true);
+    let next = |nested| home.body.homes[side].get(word).is_some_and(|next| is_lost(&next, nested));
+    match word & STATE {
+        CLAIMED => is_dead(),
+        CARRIED => is_dead() || nested.checked_sub(1).is_some_and(next),
+        _ => true,
     }
 }
 

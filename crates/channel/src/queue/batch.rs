@@ -13,10 +13,12 @@
 
 use super::core::Core;
 use super::error::{GetError, GetManyError, PutError, PutManyError};
-use super::head::First;
+use super::head::{First, adopt, cut_spill};
 use super::{Queue, with_scratch};
 use crate::codec;
+use crate::pipe::{Location, Passage};
 use crate::ring::{Head, Mark, WORD};
+use crate::underway::{self, Parcel};
 use procession_shm::Spill;
 use procession_sys::Deadline;
 use serde::Serialize;
@@ -141,12 +143,31 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         T: 'a,
     {
         let mut put = 0;
-        let done = with_scratch(|records| {
+        let done = underway::attempt_many(|departed| {
+            let outcome = self.put_all(messages, &mut put, departed, deadline);
+            (outcome, put)
+        });
+        done.map_err(|error| PutManyError { put, error })
+    }
+
+    /// Puts all messages, and counts in `put` how many; `departed` is told after which of them ends of pipes were noted.
+    fn put_all<'a>(
+        &self,
+        messages: impl IntoIterator<Item = &'a T>,
+        put: &mut usize,
+        departed: &mut underway::Many,
+        deadline: Deadline,
+    ) -> Result<(), PutError>
+    where
+        T: 'a,
+    {
+        with_scratch(|records| {
             records.clear();
             let mut all = Mark::default();
             for message in messages {
                 let start = records.len();
-                let appended = append(records, message);
+                let appended = append(records, message, || self.body.as_location());
+                departed.encoded_one();
                 let words = appended.as_ref().ok().and_then(|&len| self.body.words_for(len));
                 if let Some(words) = words
                     && records.len() / WORD <= self.body.ring.words() as usize
@@ -156,19 +177,18 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
                 }
                 // Those before it first: the ring has no room for more at a time, or this one is special.
                 let rest = records.split_off(start);
-                self.body.put_records(records, all, &mut put, deadline)?;
+                self.body.put_records(records, all, put, deadline)?;
                 *records = rest;
                 all = Mark::default().after_record(words.unwrap_or(0));
                 let len = appended?;
                 if words.is_none() {
                     self.body.put_spilled(records.get(WORD..WORD + len).unwrap_or_default(), deadline)?;
-                    put += 1;
+                    *put += 1;
                     (all, *records) = (Mark::default(), Vec::new());
                 }
             }
-            self.body.put_records(records, all, &mut put, deadline)
-        });
-        done.map_err(|error| PutManyError { put, error })
+            self.body.put_records(records, all, put, deadline)
+        })
     }
 
     fn get_many_until(&self, most: usize, deadline: Deadline) -> Result<Vec<T>, GetManyError<T>> {
@@ -176,28 +196,36 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
             return Ok(Vec::new());
         }
         with_scratch(|records| {
-            let (count, spills) = self.body.get_records(most, records, deadline)?;
-            let mut spills = spills.into_iter();
-            let mut messages = Vec::with_capacity(count);
-            let mut left = &records[..];
-            let mut buffer = Vec::new();
-            while let Some((mut payload, spilled)) = next_record(&mut left) {
-                if spilled {
-                    if let Err(error) = self.body.fetch(spills.next(), &mut buffer) {
-                        return Err(self.body.failed(messages, error, left, spills));
-                    }
-                    payload = &buffer;
+            let (count, spills, _ends) = self.body.get_records(most, records, deadline)?;
+            self.decode_all(count, records, spills)
+        })
+    }
+
+    fn decode_all(
+        &self,
+        count: usize,
+        mut left: &[u8],
+        spills: Vec<Spill>,
+    ) -> Result<Vec<T>, GetManyError<T>> {
+        let mut spills = spills.into_iter();
+        let mut messages = Vec::with_capacity(count);
+        let mut buffer = Vec::new();
+        while let Some((mut payload, spilled)) = next_record(&mut left) {
+            if spilled {
+                if let Err(error) = self.body.fetch(spills.next(), &mut buffer) {
+                    return Err(self.body.failed(messages, error, left, spills));
                 }
-                match codec::decode(payload) {
-                    Ok(message) => messages.push(message),
-                    Err(source) => {
-                        let error = GetError::Decode { bytes: payload.to_vec(), source };
-                        return Err(self.body.failed(messages, error, left, spills));
-                    }
+                payload = &buffer;
+            }
+            match codec::decode(payload) {
+                Ok(message) => messages.push(message),
+                Err(source) => {
+                    let error = GetError::Decode { bytes: payload.to_vec(), source };
+                    return Err(self.body.failed(messages, error, left, spills));
                 }
             }
-            Ok(messages)
-        })
+        }
+        Ok(messages)
     }
 }
 
@@ -225,13 +253,14 @@ impl Core {
         Ok(())
     }
 
-    /// Takes at most `most` records out as they lie in the ring; how many, and the spills they refer to.
+    /// Takes at most `most` records out as they lie in the ring; how many, the spills they refer to, and the ends of pipes in
+    /// them.
     fn get_records(
         &self,
         most: usize,
         records: &mut Vec<u8>,
         deadline: Deadline,
-    ) -> Result<(usize, Vec<Spill>), GetError> {
+    ) -> Result<(usize, Vec<Spill>, Parcel), GetError> {
         let mut head = self.at_head(deadline)?;
         if (head.there.items as usize) < most {
             head.look()?;
@@ -251,7 +280,7 @@ impl Core {
                     Ok(spill) => spills.push(spill),
                     Err(_) if taken != Mark::default() => break,
                     // Once more, to say what is wrong with it.
-                    Err(_) => match head.first()? {
+                    Err(_) => match head.first()?.0 {
                         First::Spilled(spill, _) => spills.push(spill),
                         First::Here(_) => break,
                     },
@@ -261,10 +290,11 @@ impl Core {
         }
         records.resize(taken.words as usize * WORD, 0);
         head.read_at(0, records)?;
+        let ends = adopt(lists_in(records, &mut spills))?;
         head.commit(taken.words, taken.items);
         drop(head);
         spills.iter_mut().for_each(Spill::go);
-        Ok((taken.items as usize, spills))
+        Ok((taken.items as usize, spills, ends))
     }
 
     /// The message in a spill.
@@ -299,10 +329,14 @@ impl Core {
 
 /// Appends a message as a record, padded to whole words; how long its payload is.
 #[inline]
-fn append<T: Serialize>(records: &mut Vec<u8>, message: &T) -> Result<usize, PutError> {
+fn append<T: Serialize>(
+    records: &mut Vec<u8>,
+    message: &T,
+    location: impl FnOnce() -> Location,
+) -> Result<usize, PutError> {
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
-    if let Err(error) = codec::encode(message, records) {
+    if let Err(error) = codec::encode(message, records).and_then(|()| underway::seal(records, location)) {
         records.truncate(start);
         return Err(error.into());
     }
@@ -324,9 +358,28 @@ fn prefix(records: &[u8], room: Mark) -> Mark {
     fitting
 }
 
-/// The payload of the first record, and whether it is a reference to a spill; it is cut off.
+/// The lists of ends in these records, and in the spills they refer to, from which they are cut off.
+fn lists_in(mut records: &[u8], spills: &mut [Spill]) -> Vec<Passage> {
+    let mut ends: Vec<Passage> = spills.iter_mut().flat_map(cut_spill).collect();
+    while let Some((payload, spilled)) = next_whole_record(&mut records) {
+        if !spilled && let Some((_, found)) = underway::list_of(payload) {
+            ends.extend(found);
+        }
+    }
+    ends
+}
+
+/// The payload of the first record, without the list of its ends, and whether it is a reference to a spill; it is cut off.
 #[inline]
 fn next_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
+    let (payload, spilled) = next_whole_record(records)?;
+    let len = if spilled { payload.len() } else { underway::len_without_list(payload) };
+    Some((&payload[..len], spilled))
+}
+
+/// The same with the list.
+#[inline]
+fn next_whole_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
     let record = head_at(records, 0)?;
     let (first, rest) = records.split_at_checked(record.words as usize * WORD)?;
     *records = rest;

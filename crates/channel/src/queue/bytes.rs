@@ -93,7 +93,8 @@ impl<T> Queue<T> {
 
     fn get_bytes_until(&self, deadline: Deadline) -> Result<Vec<u8>, GetError> {
         let mut message = Vec::new();
-        self.body.get(&mut message, deadline)?;
+        // Ends of pipes in it are nobody's now.
+        drop(self.body.get(&mut message, deadline)?);
         Ok(message)
     }
 }

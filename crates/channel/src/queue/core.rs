@@ -3,6 +3,7 @@
 use super::error::{Blocked, QueueFault};
 use super::slot;
 use super::{QueueBody, RING_OFFSET};
+use crate::pipe::Location;
 use crate::ring::{Bytes, Mark};
 use procession_shm::{Segment, Shared, Unknowable};
 use procession_sync::{AcquireError, Claim, Hold, LockWord};
@@ -94,6 +95,11 @@ impl Core {
 
     pub(super) fn has_room(&self, words: u32) -> bool {
         self.fits(self.used(), words)
+    }
+
+    /// Where messages are that are put here.
+    pub(super) fn as_location(&self) -> Location {
+        Location { object: self.segment().handle(), receiver: None }
     }
 
     pub(super) fn lock_of(&self, end: End) -> &LockWord {

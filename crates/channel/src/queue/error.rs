@@ -109,9 +109,9 @@ pub enum GetError {
         /// How long the buffer is.
         len: usize,
     },
-    /// The message is larger than the whole queue, and the file in which it lies cannot be opened now; it is still in the
-    /// queue.
-    #[error("the message lies in a file of its own, which cannot be opened now")]
+    /// The message is larger than the whole queue, or has ends of pipes in it, and a file that belongs to it cannot be opened now;
+    /// it is still in the queue.
+    #[error("the message lies in a file of its own, or has a pipe in it, whose file cannot be opened now")]
     Spill {
         /// Why: too many open files, for instance.
         source: OpenError,

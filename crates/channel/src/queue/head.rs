@@ -3,7 +3,9 @@
 use super::core::{Core, End};
 use super::error::{GetError, QueueFault};
 use super::waiter::Waiter;
+use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
+use crate::underway::{self, Parcel};
 use procession_shm::Spill;
 use procession_sync::Hold;
 use procession_sys::atomic::Ordering;
@@ -32,9 +34,9 @@ pub(super) enum First {
 }
 
 impl Core {
-    /// Takes the first message out.
+    /// Takes the first message out, and the ends of pipes in it.
     #[inline]
-    pub(super) fn get(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<(), GetError> {
+    pub(super) fn get(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Parcel, GetError> {
         // Not by `at_head`: see `put`.
         let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, false);
         if !head.has_message()? {
@@ -49,15 +51,17 @@ impl Core {
         if !self.ring.append(&self.words, head.head, record.len, into) {
             return Err(self.too_small().into());
         }
+        let ends = adopt(underway::cut(into))?;
         head.commit(record.words, 1);
-        Ok(())
+        Ok(ends)
     }
 
     /// Copies the first message out, and leaves it there.
     pub(super) fn peek(&self, into: &mut Vec<u8>) -> Result<(), GetError> {
         let mut head = self.at_head(Deadline::PASSED)?;
         into.clear();
-        match head.first()? {
+        // The ends in it stay where they are.
+        match head.first()?.0 {
             First::Here(record) => {
                 into.resize(record.len, 0);
                 head.read(into)?;
@@ -75,9 +79,11 @@ impl Core {
     /// Takes the first message out into a buffer that may be too short; then it stays.
     pub(super) fn get_into(&self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
         let mut head = self.at_head(deadline)?;
-        let first = head.first()?;
+        let (first, ends) = head.first()?;
         let (needed, len) = (first.len(), into.len());
         let into = into.get_mut(..needed).ok_or(GetError::BufferTooShort { needed, len })?;
+        // Taken as bytes, they are nobody's; closed when nobody is held up by it.
+        let _ends = adopt(ends)?;
         match first {
             First::Here(record) => {
                 head.read(into)?;
@@ -87,8 +93,10 @@ impl Core {
                 let spill = head.take(spill, words);
                 drop(head);
                 self.read_spill(&spill, into)?;
+                return Ok(needed);
             }
         }
+        drop(head);
         Ok(needed)
     }
 
@@ -98,10 +106,12 @@ impl Core {
         let mut head = AtHead::new(self, hold, false);
         head.look()?;
         let there = head.there;
-        let spills = head.spills();
+        let (spills, ends) = head.all_referred_to();
+        let ends = Parcel::adopt_sooner_or_later(ends);
         head.commit(there.words, there.items);
         drop(head);
         crash_point("queue.shutdown.discarded");
+        drop(ends);
         spills.into_iter().for_each(|mut spill| spill.go());
         Ok(there.items as usize)
     }
@@ -142,6 +152,28 @@ impl Core {
         }
         Ok(there)
     }
+}
+
+/// Adopts the ends in a message that is about to be taken out: killed after it, this process is who they die with.
+#[inline]
+pub(super) fn adopt(ends: Vec<Passage>) -> Result<Parcel, GetError> {
+    Parcel::adopt(ends).map_err(|source| GetError::Spill { source })
+}
+
+/// Cuts the list of ends off a message in a spill.
+pub(super) fn cut_spill(spill: &mut Spill) -> Vec<Passage> {
+    list_in_spill(spill).map_or_else(Vec::new, |(len, ends)| {
+        spill.truncate(len);
+        ends
+    })
+}
+
+fn ends_in(spill: &Spill) -> Vec<Passage> {
+    list_in_spill(spill).map_or_else(Vec::new, |(_, ends)| ends)
+}
+
+fn list_in_spill(spill: &Spill) -> Option<(usize, Vec<Passage>)> {
+    underway::list(spill.len(), |at, into| spill.copy_out(at, into))
 }
 
 impl First {
@@ -201,14 +233,45 @@ impl<'q> AtHead<'q> {
         record.filter(|record| !record.continues)
     }
 
-    /// The first message. If it was spilled and its file is gone or spoilt, its record is taken out: it is lost.
+    /// The first message, and the ends of pipes in it. If it was spilled and its file is gone or spoilt, its record is taken out: it
+    /// is lost.
     #[inline]
-    pub(super) fn first(&mut self) -> Result<First, GetError> {
-        let record = self.record(Mark::default())?;
+    pub(super) fn first(&mut self) -> Result<(First, Vec<Passage>), GetError> {
+        let mut record = self.record(Mark::default())?;
         if record.spilled {
-            return Ok(First::Spilled(self.first_spilled(record)?, record.words));
+            let mut spill = self.first_spilled(record)?;
+            let ends = cut_spill(&mut spill);
+            return Ok((First::Spilled(spill, record.words), ends));
         }
-        Ok(First::Here(record))
+        let ends = self.list_in(&record, Mark::default()).map_or_else(Vec::new, |(len, ends)| {
+            record.len = len;
+            ends
+        });
+        Ok((First::Here(record), ends))
+    }
+
+    /// The list of ends in a record in the ring that comes `skipped` behind the head, and how long its message is without it.
+    #[inline]
+    fn list_in(&self, record: &Head, skipped: Mark) -> Option<(usize, Vec<Passage>)> {
+        let first = WORD * (1 + skipped.words as usize);
+        underway::list(record.len, |at, into| self.read_at(first + at, into).is_ok())
+    }
+
+    /// All spills that can be opened, and all ends of pipes.
+    fn all_referred_to(&self) -> (Vec<Spill>, Vec<Passage>) {
+        let (mut spills, mut ends) = (Vec::new(), Vec::new());
+        let mut skipped = Mark::default();
+        while skipped.words < self.there.words
+            && let Ok(record) = self.record(skipped)
+        {
+            if record.spilled {
+                spills.extend(self.open_spill(skipped).ok().inspect(|spill| ends.extend(ends_in(spill))));
+            } else if let Some((_, found)) = self.list_in(&record, skipped) {
+                ends.extend(found);
+            }
+            skipped = skipped.after_record(record.words);
+        }
+        (spills, ends)
     }
 
     /// Copies the payload of the record at the head out, as long as `into` is.

@@ -8,8 +8,9 @@
 use super::Queue;
 use super::core::{Core, End};
 use super::error::{GetError, PutError, QueueFault};
-use super::head::{AtHead, First};
+use super::head::{AtHead, First, adopt};
 use super::tail::AtTail;
+use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD, record_words};
 use procession_shm::Spill;
 use procession_sync::Hold;
@@ -294,6 +295,8 @@ pub struct ReadSlot<'q> {
     /// `None` once it was let go.
     head: Option<AtHead<'q>>,
     first: First,
+    /// The ends of pipes in it: whoever takes a message as bytes closes them.
+    ends: Vec<Passage>,
     read: usize,
     _note: Note,
 }
@@ -301,8 +304,8 @@ pub struct ReadSlot<'q> {
 impl<'q> ReadSlot<'q> {
     fn new(core: &'q Core, deadline: Deadline) -> Result<Self, GetError> {
         let mut head = core.at_head(deadline)?;
-        let first = head.first()?;
-        Ok(Self { head: Some(head), first, read: 0, _note: Note::of(core, End::Head) })
+        let (first, ends) = head.first()?;
+        Ok(Self { head: Some(head), first, ends, read: 0, _note: Note::of(core, End::Head) })
     }
 
     /// How long the message is, in bytes.
@@ -323,6 +326,9 @@ impl<'q> ReadSlot<'q> {
     /// [`GetError::Fault`]: [`QueueFault::Inherited`] in a forked child.
     pub fn commit(mut self) -> Result<(), GetError> {
         let mut head = self.ours()?;
+        // Closed when nobody is held up by it.
+        let _ends = adopt(std::mem::take(&mut self.ends))?;
+        let head = &mut head;
         match &mut self.first {
             First::Here(record) => head.commit(record.words, 1),
             First::Spilled(spill, words) => {

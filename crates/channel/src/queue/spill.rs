@@ -15,9 +15,10 @@
 use super::QueueBody;
 use super::core::Core;
 use super::error::{GetError, PutError};
-use super::head::AtHead;
+use super::head::{AtHead, adopt, cut_spill};
 use super::tail::AtTail;
 use crate::ring::{Head, Mark, WORD, record_words};
+use crate::underway::Parcel;
 use procession_shm::{Marks, OpenError, Reference, Spill};
 use procession_sys::{Deadline, crash_point};
 use std::mem::offset_of;
@@ -78,12 +79,14 @@ impl AtTail<'_> {
 impl AtHead<'_> {
     /// Takes the first message out, which was spilled.
     #[cold]
-    pub(super) fn get_spilled(mut self, record: Head, into: &mut Vec<u8>) -> Result<(), GetError> {
-        let spill = self.first_spilled(record)?;
+    pub(super) fn get_spilled(mut self, record: Head, into: &mut Vec<u8>) -> Result<Parcel, GetError> {
+        let mut spill = self.first_spilled(record)?;
+        let ends = adopt(cut_spill(&mut spill))?;
         let (core, spill) = (self.core, self.take(spill, record.words));
         drop(self);
         into.resize(spill.len(), 0);
-        core.read_spill(&spill, into)
+        core.read_spill(&spill, into)?;
+        Ok(ends)
     }
 
     /// Opens the first message, which was spilled. If somebody has removed or spoilt its file, its record is taken out:
@@ -116,20 +119,5 @@ impl AtHead<'_> {
         self.commit(words, 1);
         spill.go();
         spill
-    }
-
-    /// All spills that can be opened.
-    pub(super) fn spills(&self) -> Vec<Spill> {
-        let mut found = Vec::new();
-        let mut skipped = Mark::default();
-        while skipped.words < self.there.words
-            && let Ok(record) = self.record(skipped)
-        {
-            if record.spilled {
-                found.extend(self.open_spill(skipped).ok());
-            }
-            skipped = skipped.after_record(record.words);
-        }
-        found
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{Next, World, done, number, report};
 use procession::{
-    Connection, PipeOptions, Process, Receiver, RecvError, SendError, Sender, SpawnError, codec,
+    Connection, PipeOptions, Process, Queue, Receiver, RecvError, SendError, Sender, SpawnError, codec,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
@@ -101,6 +101,11 @@ impl End {
             _ => codec::decode(&bytes).map(Self::Connection),
         }
     }
+}
+
+/// A queue of ends.
+fn post(name: &str) -> Queue<Sender<u64>> {
+    Queue::open_or_create(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Sends back what comes, until the end; how many messages that were.
@@ -213,6 +218,16 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             end.close();
             Some(report(&end.send(number(len), None)))
         }),
+        ["pipe_put", name, queue] => with(name, &|end| {
+            let End::Sender(end) = end else { panic!("no sender") };
+            Some(report(&post(queue).put(end).map(|()| "")))
+        }),
+        ["pipe_get", name, queue] => Some(report(&post(queue).get().map(|end| {
+            ends.borrow_mut().insert(name.to_owned(), End::Sender(end));
+            ""
+        }))),
+        ["pipe_throw_away", queue] => Some(report(&post(queue).shutdown(true))),
+        ["pipe_unlink", queue] => Some(report(&post(queue).unlink().map(|()| ""))),
         ["pipe_drop", name] => {
             drop(ends.borrow_mut().remove(name));
             done(())
