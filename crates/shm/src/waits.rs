@@ -122,8 +122,10 @@ impl ShownWait {
     /// Notes who is seen to hold the object now; `look` reads it, as it stands in a lock word.
     pub fn sees(&self, look: impl FnOnce() -> u64) {
         let Some((head, cell)) = self.registration.wait_cell(self.index) else { return };
+        crash_point("waits.looks");
         // Drawn first: see "Ticks".
         let seen = next_tick(head);
+        crash_point("waits.drew");
         let holder = look();
         cell.seen.store(0, Ordering::Relaxed);
         fence(Ordering::Release);

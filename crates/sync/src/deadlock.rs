@@ -257,8 +257,27 @@ pub(crate) fn parameter(detect: Option<bool>) -> Parameter {
 mod tests {
     use super::deadlocks_in;
     use crate::{Lock, LockError};
-    use procession_shm::Namespace;
+    use procession_shm::{Namespace, WaitNote, show_wait};
     use std::sync::Barrier;
+
+    #[test]
+    fn whoever_begins_to_wait_while_it_is_looked_at_may_have_held_what_it_no_longer_holds() {
+        let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
+        let (_, segment) = lock.word();
+        let me = segment.registration().current_owner().unwrap().to_bits();
+        let [one, other] = [1, 2].map(|thread| me | thread << 16);
+        let looking = show_wait(segment, one, WaitNote::default()).unwrap();
+        let mut late = None;
+        looking.sees(|| {
+            late = show_wait(segment, other, WaitNote::default());
+            other
+        });
+        let late = late.unwrap();
+        let waits_for_it = || looking.as_seen().unwrap().waits_for(&late.as_seen().unwrap());
+        assert!(!waits_for_it(), "it began after the tick was drawn");
+        looking.sees(|| other);
+        assert!(waits_for_it());
+    }
 
     #[test]
     fn two_threads_of_one_process_are_a_deadlock_and_one_of_them_is_told() {

@@ -9,6 +9,8 @@ use procession_tests::{Actor, Scratch, until};
 crash_points! {
     claimed at "waits.claimed": waiting_long;
     shown at "waits.shown": waiting_long;
+    looks at "waits.looks": waiting_long;
+    drew at "waits.drew": waiting_long;
     saw at "waits.saw": waiting_long;
     ended at "waits.ended": having_waited_long;
 }
@@ -56,4 +58,51 @@ fn nobody_waits_but_the_living(scratch: &Scratch, one: &mut Actor, two: &mut Act
     let dead = one.pid();
     all_is_well(scratch, &mut other, &mut three, Some(dead));
     two.does("unlink m");
+}
+
+/// `one` stands still, about to note who holds what it waits for; `two`, who held that, lets it go meanwhile, and then
+/// waits for what `one` holds. That was never a circle, and nobody backs out.
+fn a_holder_lets_go_at(label: &str, let_go: impl Fn(&mut Actor, &mut Actor)) {
+    let scratch = Scratch::new();
+    let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
+    two.does("create lock m");
+    one.does("open lock m");
+    one.does("acquire m");
+    one.does(&format!("arm {label} 1 stop"));
+    let_go(&mut one, &mut two);
+    two.waits("acquire m");
+    until("only the wait for the other lock begins", || blocked_in(&scratch).unwrap().len() == 2);
+    one.go_on();
+    one.did();
+    one.does("release");
+    one.does("release");
+    two.did();
+    two.does("release");
+    scratch.objects().iter().for_each(|name| scratch.unlink(name).unwrap());
+}
+
+fn a_lock(one: &mut Actor, two: &mut Actor) {
+    two.does("create lock l detecting");
+    one.does("open lock l");
+    two.does("acquire l");
+    one.tell("acquire l");
+    one.is_stopped();
+    two.does("release");
+}
+
+fn a_reading(one: &mut Actor, two: &mut Actor) {
+    two.does("create rwlock w detecting");
+    one.does("open rwlock w");
+    two.does("read w");
+    one.tell("write w");
+    one.is_stopped();
+    two.does("release");
+}
+
+#[test]
+fn who_let_go_before_it_began_to_wait_is_in_no_circle() {
+    for label in ["waits.looks", "waits.drew", "waits.saw"] {
+        a_holder_lets_go_at(label, a_lock);
+        a_holder_lets_go_at(label, a_reading);
+    }
 }
