@@ -21,4 +21,4 @@ pub use actor::{Actor, program, signal_of};
 pub use dice::Dice;
 pub use scratch::Scratch;
 pub use shell::{can_unshare, in_own_shm, note, python, run};
-pub use watchdog::{Watchdog, until};
+pub use watchdog::{Patience, Watchdog, until};

@@ -17,7 +17,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A namespace nobody else has, and a minute for the test.
+    /// A namespace nobody else has, and half a minute for the test.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it starts a watchdog, which no default does")]
     pub fn new() -> Self {

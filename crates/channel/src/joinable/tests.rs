@@ -387,7 +387,7 @@ fn nonsense_in_the_body_is_answered() {
         state
     };
     let mut corrupt = 0;
-    for round in 0..3000 {
+    for round in 0..500 {
         let queue = options::<Vec<u8>>().bytes(1024).max_attempts(2).anonymous().unwrap();
         for len in [1, 200, 30] {
             queue.put(&vec![len; len.into()]).unwrap();
