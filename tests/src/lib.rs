@@ -20,5 +20,5 @@ mod watchdog;
 pub use actor::{Actor, program, signal_of};
 pub use dice::Dice;
 pub use scratch::Scratch;
-pub use shell::{can_unshare, in_own_shm, note, python, run};
+pub use shell::{can_unshare, in_own_shm, note, python, run, skip};
 pub use watchdog::{Patience, Watchdog, until};

@@ -135,7 +135,7 @@ fn each_wrong_file_has_its_error() {
     let scratch = Scratch::new();
     for case in CASES {
         if case.what == "another user's file" && procession_sys::shm_file::effective_uid() != 0 {
-            procession_tests::note("SKIPPED: only root can give a file away");
+            procession_tests::skip("only root can give a file away");
             continue;
         }
         drop(Lock::options().namespace(&scratch).create("x").unwrap());
