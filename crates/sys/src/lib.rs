@@ -16,12 +16,15 @@ pub mod file_lock;
 pub mod fork;
 pub mod futex;
 pub mod image;
+#[cfg(feature = "inherited")]
+pub mod inherited;
 mod loose_fd;
 mod mapping;
 pub mod memfd;
 pub mod pidfd;
 pub mod random;
 pub mod shm_file;
+pub mod signals;
 pub mod start;
 mod thread;
 mod turn;

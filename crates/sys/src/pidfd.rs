@@ -84,22 +84,36 @@ pub fn ended(pidfds: &[BorrowedFd<'_>]) -> Result<Vec<bool>> {
 /// `ECHILD` if nobody can learn the status any more: it was taken elsewhere, or `SIGCHLD` is ignored.
 pub fn reap(pidfd: impl AsFd) -> Result<Option<Ended>> {
     let id = libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).unwrap_or(libc::id_t::MAX);
+    Ok(take_status(libc::P_PIDFD, id)?.map(|(_, ended)| ended))
+}
+
+/// Takes the exit status of any child that has ended, and thereby removes the zombie; `None` while all of them run.
+///
+/// # Errors
+/// `ECHILD` if there is no child.
+pub fn reap_any() -> Result<Option<(u32, Ended)>> {
+    take_status(libc::P_ALL, 0)
+}
+
+fn take_status(kind: libc::idtype_t, id: libc::id_t) -> Result<Option<(u32, Ended)>> {
     // SAFETY: all zeroes are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is a valid siginfo_t for the whole call, and the kernel does not keep the pointer.
-    while unsafe { libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | libc::WNOHANG) } != 0 {
+    while unsafe { libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG) } != 0 {
         let error = Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINTR) {
             return Err(error);
         }
     }
     // SAFETY: waitid filled `info` as for SIGCHLD, or left it zeroed, where the pid reads as 0.
-    if unsafe { info.si_pid() } == 0 {
+    let pid = unsafe { info.si_pid() }.unsigned_abs();
+    if pid == 0 {
         return Ok(None);
     }
     // SAFETY: waitid filled `info` as for SIGCHLD.
     let status = unsafe { info.si_status() };
-    Ok(Some(if info.si_code == libc::CLD_EXITED { Ended::Exited(status) } else { Ended::Signaled(status) }))
+    let exited = info.si_code == libc::CLD_EXITED;
+    Ok(Some((pid, if exited { Ended::Exited(status) } else { Ended::Signaled(status) })))
 }
 
 /// Ends the child `pid` and removes its zombie, without a descriptor: for a child that was started a moment ago and for
