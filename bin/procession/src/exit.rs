@@ -40,7 +40,7 @@ const INCOMPLETE: u8 = 1;
 const USAGE: u8 = 2;
 const NO_SUCH_OBJECT: u8 = 66;
 const NOT_PERMITTED: u8 = 77;
-const OWN_FAILURE: u8 = 125;
+pub(crate) const OWN_FAILURE: u8 = 125;
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 pub(crate) const NOT_FOUND: u8 = 127;
 /// Plus the number of the signal.

@@ -1,4 +1,4 @@
-//! Ctrl-C and its kin, while a demo runs: no process is left, nothing is left in `/dev/shm`, and the exit code
+//! Ctrl-C and its kin, while a demo runs and unless they are ignored: no process is left, nothing is left in `/dev/shm`, and the exit code
 //! names the signal.
 //!
 //! A thread waits for the signal. It ends the children, and then replaces this whole program by the [broom]
@@ -9,6 +9,7 @@ use crate::broom;
 use crate::exit::SIGNALED;
 use crate::output;
 use procession::Namespace;
+use procession_sys::signals::is_ignored;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io;
@@ -24,10 +25,9 @@ static ARRIVED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// From now on, SIGINT, SIGTERM and SIGHUP end the processes of `namespace` and remove it.
 pub(crate) fn watch(namespace: Namespace) -> io::Result<()> {
     let arrived = ARRIVED.get_or_init(Arc::default);
-    let mut awaited = vec![SIGINT, SIGTERM];
-    if !is_ignored(SIGHUP) {
-        awaited.push(SIGHUP);
-    }
+    // What is ignored is to be survived: whoever started this process wished so, as nohup does.
+    let awaited: Vec<_> =
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal)).collect();
     // First the thread's end of it: whoever sees the flag relies on the thread to have the signal too.
     let mut signals = Signals::new(&awaited)?;
     for &signal in &awaited {
@@ -57,12 +57,4 @@ pub(crate) fn yield_to_signal() {
     while ARRIVED.get().is_some_and(|arrived| arrived.load(Ordering::SeqCst)) {
         std::thread::park();
     }
-}
-
-/// Whether whoever started this process wants it to survive the signal, as nohup does.
-pub(crate) fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask >> (signal - 1) & 1 == 1
 }
