@@ -203,3 +203,33 @@ fn a_deadlock_is_shown_with_its_processes_and_locks_and_makes_the_exit_code_1() 
     two.join().unwrap();
     assert_eq!(place.run(&["deadlocks"]).code(), Some(0));
 }
+
+#[test]
+fn root_is_told_of_the_objects_of_other_users() {
+    if !nix::unistd::geteuid().is_root() {
+        return procession_tests::note("SKIPPED: only root is told");
+    }
+    if !procession_tests::can_unshare(&["--mount"]) {
+        return;
+    }
+    let told = |files: &str, arguments: &str| {
+        let script = format!(
+            "mount -t tmpfs none /dev/shm && cd /dev/shm && chmod 1777 . && touch {files} && exec \"$0\" {arguments}"
+        );
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_procession-tested")]);
+        let said = cli::Running::start(&mut command).end();
+        assert_eq!(said.code(), Some(0), "{said:?}");
+        said.stderr
+    };
+    let files = "procession.0.default.x procession.65534.a.x procession.65534.b.y procession.54321.a.z procession.x other";
+    for (arguments, left_out) in
+        [("ls --all", "not shown"), ("ls --all --json", "not shown"), ("gc --all", "not looked at")]
+    {
+        let said = told(files, arguments);
+        assert!(said.contains(left_out) && said.contains("1 file of uid 54321, 2 files of nobody"), "{said}");
+        assert!(said.contains("setpriv --reuid=USER") && said.lines().count() == 1, "{said}");
+        assert_eq!(told("procession.0.default.x", arguments), "");
+    }
+    assert_eq!(told(files, "ls"), "");
+}

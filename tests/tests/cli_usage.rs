@@ -1,4 +1,4 @@
-//! The command line itself: help, versions, mistakes, exit codes, closed pipes.
+//! The command line itself: help, versions, mistakes, exit codes, results that cannot be written.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
@@ -6,7 +6,7 @@ mod cli;
 
 use cli::{procession, run};
 use std::fs::OpenOptions;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 #[test]
 fn version_and_help_are_results() {
@@ -68,34 +68,72 @@ fn a_namespace_in_the_environment_that_is_none_is_an_error() {
     assert!(said.stderr.contains("a/b"), "{said:?}");
 }
 
+/// What has a result, which is written to stdout: help and versions are results too.
+const RESULTS: [&[&str]; 12] = [
+    &["--help"],
+    &["--version"],
+    &["run", "--help"],
+    &["demo"],
+    &["ls", "--all"],
+    &["ls", "--json"],
+    &["deadlocks", "--json"],
+    &["deadlocks", "--waits"],
+    &["demo", "process", "--quick"],
+    &["demo", "queue", "--quick"],
+    &["demo", "word-count", "--quick", "Cargo.toml"],
+    &["demo", "word-count", "--json", "Cargo.toml"],
+];
+
+/// Runs it with this stdout: its code, and what it said on stderr.
+fn written_to(stdout: impl Into<Stdio>, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = procession(arguments);
+    let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    drop(command);
+    let status = cli::until("the command to end", || child.try_wait().unwrap());
+    (status.code(), std::io::read_to_string(child.stderr.take().unwrap()).unwrap())
+}
+
 #[test]
-fn nobody_reading_is_no_failure() {
-    let cases: [&[&str]; 6] = [
-        &["--help"],
-        &["demo"],
-        &["ls", "--all"],
-        &["demo", "process", "--quick"],
-        &["demo", "queue", "--quick"],
-        &["demo", "word-count", "--quick", "Cargo.toml"],
-    ];
-    for arguments in cases {
+fn a_result_that_nobody_reads_is_a_silent_failure_as_by_sigpipe() {
+    for arguments in RESULTS {
         // Nobody will ever read this pipe.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command = procession(arguments);
-        let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
-        drop(command);
-        let status = cli::until("the command to end", || child.try_wait().unwrap());
-        let said = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
-        assert_eq!(status.code(), Some(0), "{arguments:?}: {said}");
-        assert!(!said.contains("panic"), "{arguments:?}: {said}");
+        let (code, said) = written_to(writer, arguments);
+        assert_eq!(code, Some(141), "{arguments:?}: {said}");
+        // What is said for people besides the result may be there.
+        assert!(!said.contains("panic") && !said.contains("stdout"), "{arguments:?}: {said}");
     }
 }
 
 #[test]
-fn a_full_disk_under_stdout_is_a_failure() {
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = procession(["demo"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
-    assert_eq!(output.status.code(), Some(125));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("No space left"));
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let unwritable = || OpenOptions::new().read(true).open("/dev/null").unwrap();
+    for arguments in RESULTS {
+        let (code, said) = written_to(full(), arguments);
+        assert_eq!(code, Some(125), "{arguments:?}: {said}");
+        assert!(said.contains("cannot write the result to stdout: No space left"), "{arguments:?}: {said}");
+        let (code, said) = written_to(unwritable(), arguments);
+        assert_eq!(code, Some(125), "{arguments:?}: {said}");
+        assert!(said.contains("to stdout: it is not open for writing"), "{arguments:?}: {said}");
+        let mut closed = Command::new("sh");
+        closed
+            .args(["-c", "exec \"$0\" \"$@\" >&-", env!("CARGO_BIN_EXE_procession-tested")])
+            .args(arguments);
+        let said = cli::Running::start(&mut closed).end();
+        assert_eq!(said.code(), Some(125), "{arguments:?}: {said:?}");
+        assert!(said.stderr.contains("to stdout: it is not open for writing"), "{arguments:?}: {said:?}");
+    }
+    // Where there is nothing to be written, there is nothing to fail.
+    assert_eq!(written_to(full(), &["deadlocks"]).0, Some(0));
+    assert_eq!(written_to(full(), &["run", "-n", "1", "--", "true"]).0, Some(0));
+    // Opened for both, as many programs open what they throw away.
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
+    assert_eq!(written_to(null, &["ls"]).0, Some(0));
+    // A mistake is one even when nobody is told.
+    assert_eq!(written_to(full(), &["dance"]).0, Some(2));
+    let mut closed = Command::new("sh");
+    closed.args(["-c", "exec \"$0\" dance 2>&-", env!("CARGO_BIN_EXE_procession-tested")]);
+    assert_eq!(cli::Running::start(&mut closed).end().code(), Some(2));
 }

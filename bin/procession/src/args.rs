@@ -57,7 +57,8 @@ Examples:
 Exit codes:
   0 done   1 a result is wrong or incomplete   2 wrong usage   66 no such object
   77 not permitted   125 procession itself failed   126, 127 the command of `run`
-  cannot be run, was not found   128+n ended by signal n (130 after Ctrl-C)";
+  cannot be run, was not found   128+n ended by signal n (130 after Ctrl-C, 141
+  when nobody reads the result)";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:

@@ -1,7 +1,7 @@
 //! `procession gc`: removes what dead processes left behind.
 
 use crate::exit::Failure;
-use crate::output;
+use crate::{others, output};
 use procession::{Entry, Namespace, gc};
 
 /// Remove what dead processes left behind.
@@ -18,7 +18,7 @@ pub(crate) struct CollectArgs {
     /// Also remove named objects that no process is attached to, with all that is in them.
     #[arg(long)]
     unused: bool,
-    /// In all your namespaces.
+    /// In all your namespaces. Root is told on stderr which other users have some.
     #[arg(long, conflicts_with = "namespace")]
     all: bool,
 }
@@ -32,6 +32,9 @@ pub(crate) fn run(args: &CollectArgs) -> Result<(), Failure> {
     let verb = if args.dry_run { "would remove" } else { "removed" };
     for Entry { namespace, name, .. } in &removed {
         output::line(format_args!("{verb} {}/{}", namespace.name(), output::printable(name)))?;
+    }
+    if args.all {
+        others::mention("not looked at", "gc --all");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! How the command ends: one table of exit codes.
 
 use crate::output;
+use nix::sys::signal::Signal;
 use procession::OpenError;
 use std::error::Error;
 use std::io;
@@ -13,7 +14,7 @@ pub(crate) enum Failure {
     CommandLine(clap::Error),
     /// The command line makes no sense.
     Usage(String),
-    /// Nobody reads stdout any more: nothing is left to be said.
+    /// Nobody reads stdout any more. Other programs are killed by SIGPIPE then, so this looks like it, and says nothing.
     ClosedPipe,
     /// A result that must hold does not.
     Wrong(String),
@@ -49,7 +50,7 @@ pub(crate) const SIGNALED: u8 = 128;
 impl Failure {
     fn code(&self) -> u8 {
         match self {
-            Self::ClosedPipe => SUCCESS,
+            Self::ClosedPipe => SIGNALED + Signal::SIGPIPE as u8,
             Self::Wrong(_) | Self::Incomplete => INCOMPLETE,
             Self::Usage(_) => USAGE,
             Self::CommandLine(message) => u8::try_from(message.exit_code()).unwrap_or(USAGE),
@@ -65,7 +66,7 @@ impl Failure {
     fn say(&self) {
         match self {
             Self::ClosedPipe | Self::Incomplete | Self::Command(_) => {}
-            // Help goes to stdout and mistakes to stderr; nobody may be reading either.
+            // A mistake; nobody may be reading stderr.
             Self::CommandLine(message) => drop(message.print()),
             Self::Usage(text) | Self::Wrong(text) | Self::NotRunnable { message: text, .. } => {
                 output::warn(text);
@@ -93,14 +94,26 @@ fn code_of_object(error: &OpenError) -> u8 {
 /// The error and what caused it, in one line.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
-    // A transparent error says the same as its cause.
-    parts.dedup();
-    parts.join(": ")
+    causes.fold(String::new(), |said, cause| {
+        let cause = cause.to_string();
+        // A transparent error says what its cause says, and some errors end with it.
+        if said.is_empty() {
+            cause
+        } else if said.ends_with(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
 }
 
 /// Says what went wrong, if anything did, and what to exit with.
 pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
+    let outcome = match outcome {
+        // Help is a result.
+        Err(Failure::CommandLine(message)) if !message.use_stderr() => output::help(&message),
+        other => other,
+    };
     let code = match outcome {
         Ok(()) => SUCCESS,
         Err(failure) => {
@@ -109,4 +122,28 @@ pub(crate) fn report(outcome: Result<(), Failure>) -> ExitCode {
         }
     };
     code.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_causes;
+    use std::io::{Error, ErrorKind};
+
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error(transparent)]
+        Transparent(Error),
+        #[error("reading x: {0}")]
+        Shows(#[source] Error),
+        #[error("reading x")]
+        Hides(#[source] Error),
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = || Error::new(ErrorKind::NotFound, "no such file");
+        assert_eq!(with_causes(&Outer::Transparent(inner())), "no such file");
+        assert_eq!(with_causes(&Outer::Shows(inner())), "reading x: no such file");
+        assert_eq!(with_causes(&Outer::Hides(inner())), "reading x: no such file");
+    }
 }

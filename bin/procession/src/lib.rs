@@ -12,6 +12,7 @@ mod demo;
 mod exit;
 mod interrupt;
 mod list;
+mod others;
 mod output;
 mod remove;
 mod run;

@@ -1,6 +1,7 @@
 //! `procession ls`: what objects there are, read without attaching to any.
 
 use crate::exit::Failure;
+use crate::others;
 use crate::output::{self, Align};
 use procession::{Entry, Header, Namespace};
 use serde::Serialize;
@@ -15,7 +16,8 @@ pub(crate) struct ListArgs {
     /// Print one JSON array.
     #[arg(long)]
     json: bool,
-    /// All your namespaces, with their registries and anonymous objects.
+    /// All your namespaces, with their registries and anonymous objects. Root is told on stderr which other users have
+    /// some.
     #[arg(long, conflicts_with = "namespace")]
     all: bool,
 }
@@ -32,6 +34,9 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
         entries
     };
     entries.sort_by(|a, b| (a.namespace.name(), &a.name).cmp(&(b.namespace.name(), &b.name)));
+    if args.all {
+        others::mention("not shown", "ls --all");
+    }
     if args.json {
         return output::json(&entries.iter().map(Record::from).collect::<Vec<_>>());
     }

@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
+use procession_sys::inherited::could_write_stdout;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use std::io::{self, Write};
 /// One line on stdout.
 ///
 /// # Errors
-/// [`Failure::ClosedPipe`] when nobody reads it.
+/// [`Failure::ClosedPipe`] when nobody reads it; otherwise why it could not be written.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     written(writeln!(io::stdout().lock(), "{text}"))
 }
@@ -28,11 +29,23 @@ pub(crate) fn warn(text: &str) {
     drop(writeln!(io::stderr().lock(), "procession: {text}"));
 }
 
+/// The help or the version that was asked for, on stdout.
+///
+/// # Errors
+/// As [`line`].
+pub(crate) fn help(message: &clap::Error) -> Result<(), Failure> {
+    written(message.print())
+}
+
 fn written(outcome: io::Result<()>) -> Result<(), Failure> {
-    match outcome {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ClosedPipe),
-        other => Ok(other?),
-    }
+    let why = match outcome {
+        // To std it is a success to write to a closed stdout.
+        Ok(()) if could_write_stdout() => return Ok(()),
+        Ok(()) => "it is not open for writing".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Err(Failure::ClosedPipe),
+        Err(error) => error.to_string(),
+    };
+    Err(Failure::Error(format!("cannot write the result to stdout: {why}").into()))
 }
 
 /// On which side of its column a cell stands.
