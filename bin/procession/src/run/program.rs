@@ -96,7 +96,9 @@ pub(super) fn keep_closed() {
 /// [`Failure::NotRunnable`], or that the parent has ended.
 pub(crate) fn become_worker(args: &WorkerArgs) -> Result<(), Failure> {
     set_pdeathsig(Signal::SIGKILL)?;
-    if getppid().as_raw().unsigned_abs() != args.parent {
+    let parent = getppid().as_raw().unsigned_abs();
+    // 0 stands for a parent outside of this process's pid namespace (`unshare --pid` without `--fork`).
+    if parent != args.parent && parent != 0 {
         // It ended before the line above, and nobody would tell.
         return Err(Failure::Command(SIGNALED + Signal::SIGKILL as u8));
     }
