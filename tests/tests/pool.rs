@@ -51,7 +51,7 @@ fn map_returns_results_in_order() {
     let pool = pool(2);
     let results = pool.map(square, 0..10_000).unwrap();
     assert!(results.into_iter().eq((0..10_000).map(square)));
-    assert_eq!(pool.map(square, []).unwrap(), []);
+    assert_eq!(pool.map(square, []).unwrap(), Vec::<u64>::new());
     assert_eq!(pool.map(|word: String| word.len(), ["a".to_owned(), "bcd".to_owned()]).unwrap(), [1, 3]);
 }
 
@@ -462,4 +462,99 @@ fn a_worker_that_never_finds_room_again_gives_up_and_is_replaced() {
         ),
     }
     assert_eq!(pool.map(|n: u32| n + 1, 0..10).unwrap(), (1..=10).collect::<Vec<_>>());
+}
+
+/// Decoding it ends the process that does: 0 by SIGKILL, n by `exit(n)`.
+struct Fatal(u8);
+
+impl serde::Serialize for Fatal {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Fatal {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u8::deserialize(deserializer)? {
+            0 => nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap(),
+            code => std::process::exit(code.into()),
+        }
+        unreachable!()
+    }
+}
+
+#[test]
+fn a_state_that_ends_whoever_decodes_it_is_an_error_of_its_call_alone() {
+    let _watchdog = Watchdog::start();
+    let pool = pool(3);
+    for (how, text) in [(0, "signal 9"), (9, "exit code 9")] {
+        let error = pool.map_with(&Fatal(how), |_, n: u64| n, 0..10_000_u64).unwrap_err();
+        let TaskError::NeverBegun { reason } = &error else { panic!("{error:?}") };
+        assert!(reason.contains(text) && reason.contains("decoded the state"), "{reason}");
+        // Others that were given meanwhile, and later, are done.
+        assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+    }
+}
+
+#[test]
+fn calls_beside_one_whose_state_is_fatal_are_done() {
+    let _watchdog = Watchdog::start();
+    let pool = pool(2);
+    std::thread::scope(|scope| {
+        let fatal = scope.spawn(|| pool.map_with(&Fatal(7), |_, n: u64| n, 0..1_000_u64));
+        for round in 0..20 {
+            assert!(pool.map(square, 0..round).unwrap().into_iter().eq((0..round).map(square)));
+        }
+        assert!(matches!(fatal.join().unwrap(), Err(TaskError::NeverBegun { .. })));
+    });
+}
+
+#[test]
+fn an_item_or_a_result_that_ends_its_worker_costs_that_item_alone() {
+    let _watchdog = Watchdog::start();
+    let pool = pool(2);
+    let items = (0..20_u8).map(|n| if n % 5 == 0 { Some(Fatal(n)) } else { None });
+    let results: Vec<_> = pool.imap_unordered(|item: Option<Fatal>| item.is_none(), items).collect();
+    assert_eq!(results.len(), 20);
+    for (index, result) in results {
+        match result {
+            Ok(fine) => assert!(fine && index % 5 != 0),
+            Err(TaskError::WorkerDied { signal: 9, index: 0, .. }) => {}
+            Err(TaskError::WorkerExited { code, index: at, .. }) => {
+                assert_eq!((at, code as usize), (index, index));
+            }
+            Err(error) => panic!("{index}: {error:?}"),
+        }
+    }
+    struct Unsayable;
+    impl serde::Serialize for Unsayable {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            std::process::exit(3)
+        }
+    }
+    impl<'de> serde::Deserialize<'de> for Unsayable {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            Ok(Self)
+        }
+    }
+    let error = pool.apply(|()| Unsayable, ()).map(drop).unwrap_err();
+    assert!(matches!(error, TaskError::WorkerExited { code: 3, .. }), "{error:?}");
+    assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+}
+
+#[test]
+fn workers_that_only_die_are_replaced_at_a_bounded_rate() {
+    let _watchdog = Watchdog::start();
+    let pool = pool(1);
+    let mut started = BTreeSet::new();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(2) {
+        let workers = pool.workers();
+        started.extend(workers.iter().copied());
+        // One that is ready and does nothing: as a library's thread that ends the process would.
+        workers.into_iter().for_each(kill);
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    // Without a pause there are hundreds. With it the pool gave up, or there are a dozen.
+    assert!(started.len() < 30, "{} workers in two seconds", started.len());
 }

@@ -9,7 +9,7 @@ use crate::error::{KernelError, SpawnError};
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
 use procession_shm::Carried;
-use procession_sys::pidfd;
+use procession_sys::{PerProcess, fork, pidfd};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -38,6 +38,8 @@ pub(crate) struct Child {
     reaping: Mutex<()>,
     /// The handles named in the arguments, until the child has its own.
     carried: Mutex<Option<Carried>>,
+    /// The process whose child it is: to a fork of that one it is a sibling.
+    parent: u64,
 }
 
 /// A lock whose holder cannot leave the data half-changed.
@@ -73,7 +75,8 @@ impl Child {
             KernelError::new("pidfd_open", &name, error)
         })?;
         let carried = Mutex::new((!carried.is_empty()).then_some(carried));
-        Ok(Self { pid, name, daemon, detached, pidfd, report, status, reaping: Mutex::new(()), carried })
+        let (reaping, parent) = (Mutex::new(()), fork::cookie());
+        Ok(Self { pid, name, daemon, detached, pidfd, report, status, reaping, carried, parent })
     }
 
     /// The status, if it was taken already.
@@ -81,8 +84,23 @@ impl Child {
         self.status.get().copied()
     }
 
+    /// The locks inside may be held for ever in a forked child, to which the child is none of its own anyway.
+    fn must_be_ours(&self, operation: &'static str) -> Result<(), KernelError> {
+        if self.parent == fork::cookie() { Ok(()) } else { Err(KernelError::forked(operation, &self.name)) }
+    }
+
+    /// The status if the child has ended; a forked child of its parent learns that it has, but never how.
+    pub(crate) fn look(&self) -> Option<ExitStatus> {
+        if self.must_be_ours("poll").is_ok() {
+            return self.wait(Some(Duration::ZERO)).unwrap_or_default();
+        }
+        let has_ended = || pidfd::wait(&self.pidfd, Some(Duration::ZERO)).unwrap_or(false);
+        self.status().or_else(|| has_ended().then_some(ExitStatus::LOST))
+    }
+
     /// Waits until the child has ended; `None` after `timeout`.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<Option<ExitStatus>, KernelError> {
+        self.must_be_ours("waiting")?;
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut look = FIRST_LOOK;
         loop {
@@ -143,6 +161,7 @@ impl Child {
 
     /// Sends a signal; to a child that has ended it does nothing.
     pub(crate) fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        self.must_be_ours("sending a signal")?;
         if self.status().is_some() {
             return Ok(());
         }
@@ -157,10 +176,8 @@ impl Child {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
-    /// The process whose children these are. A fork of it starts with none.
-    owner: u32,
     /// How many children were ever started: the last number in the next default name.
     started: u32,
     /// How many children are being started now, and not yet in `running`.
@@ -172,22 +189,18 @@ struct Table {
     this: Option<Arc<OwnedFd>>,
 }
 
-impl Table {
-    const fn new(owner: u32) -> Self {
-        Self { owner, started: 0, starting: 0, closed: false, running: Vec::new(), this: None }
-    }
+/// The children of one process, and the news that one was started. A forked child has none, and does not wait for the
+/// threads of its parent that were in the middle of something here.
+#[derive(Debug, Default)]
+struct Family {
+    table: Mutex<Table>,
+    started: Condvar,
 }
 
-static TABLE: Mutex<Table> = Mutex::new(Table::new(0));
-static STARTED: Condvar = Condvar::new();
+static FAMILY: PerProcess<Family> = PerProcess::new(Family::default);
 
 fn table() -> MutexGuard<'static, Table> {
-    let mut table = lock(&TABLE);
-    let pid = std::process::id();
-    if table.owner != pid {
-        *table = Table::new(pid);
-    }
-    table
+    lock(&FAMILY.get().table)
 }
 
 /// The next number in a default name, with the numbers of the ancestors before it.
@@ -203,7 +216,7 @@ pub(crate) fn this_process() -> io::Result<Arc<OwnedFd>> {
     if let Some(this) = &table.this {
         return Ok(this.clone());
     }
-    let this = Arc::new(pidfd::open(table.owner)?);
+    let this = Arc::new(pidfd::open(std::process::id())?);
     table.this = Some(this.clone());
     Ok(this)
 }
@@ -227,37 +240,38 @@ pub(crate) fn adopt(child: Child) -> Result<Arc<Child>, SpawnError> {
 
 /// The right to start a child; while it lives, [`await_starts`] waits.
 #[derive(Debug)]
-pub(crate) struct Starting(u32);
+pub(crate) struct Starting(&'static Family);
 
 /// Announces that a child is about to be started.
 ///
 /// # Errors
 /// [`SpawnError::Exiting`].
 pub(crate) fn starting() -> Result<Starting, SpawnError> {
-    let mut table = table();
+    let family = FAMILY.get();
+    let mut table = lock(&family.table);
     if table.closed {
         return Err(SpawnError::Exiting);
     }
     table.starting += 1;
-    Ok(Starting(table.owner))
+    Ok(Starting(family))
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        let mut table = table();
-        // A fork made meanwhile has a table of its own.
-        if table.owner == self.0 {
-            table.starting -= 1;
-            STARTED.notify_all();
+        // A fork made meanwhile has a family of its own.
+        if std::ptr::eq(self.0, FAMILY.get()) {
+            lock(&self.0.table).starting -= 1;
+            self.0.started.notify_all();
         }
     }
 }
 
 /// Waits until every child that was being started is either in the table or dead.
 pub(crate) fn await_starts() {
-    let mut table = table();
+    let family = FAMILY.get();
+    let mut table = lock(&family.table);
     while table.starting > 0 {
-        table = STARTED.wait(table).unwrap_or_else(PoisonError::into_inner);
+        table = family.started.wait(table).unwrap_or_else(PoisonError::into_inner);
     }
 }
 

@@ -52,16 +52,33 @@ pub enum SpawnError {
 
 /// A failed system call: what was tried for which process, and why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} for process {process:?}: {source}")]
+#[error("{operation} failed for process {process:?}{}", hint(*forked))]
 pub struct KernelError {
     operation: &'static str,
     process: String,
+    /// Whether the process is a child of the one that this process was forked from.
+    forked: bool,
     source: io::Error,
+}
+
+const ECHILD: i32 = 10;
+
+fn hint(forked: bool) -> &'static str {
+    if forked {
+        ": only the process that started it can do that, and this one was forked from it"
+    } else {
+        ""
+    }
 }
 
 impl KernelError {
     pub(crate) fn new(operation: &'static str, process: &str, source: io::Error) -> Self {
-        Self { operation, process: process.to_owned(), source }
+        Self { operation, process: process.to_owned(), forked: false, source }
+    }
+
+    /// What a forked child is told of the children of its parent.
+    pub(crate) fn forked(operation: &'static str, process: &str) -> Self {
+        Self { forked: true, ..Self::new(operation, process, io::Error::from_raw_os_error(ECHILD)) }
     }
 
     /// The system call, or what it was called for.
@@ -70,7 +87,7 @@ impl KernelError {
         self.operation
     }
 
-    /// The errno, if the kernel gave one.
+    /// The errno, if the kernel gave one; `ECHILD` in a forked child, where the process is no child.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.raw_os_error()

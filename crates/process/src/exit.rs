@@ -1,9 +1,9 @@
 //! What becomes of the children when this process exits normally.
 
 use crate::children::{self, Child};
-use procession_sys::start;
+use procession_sys::{fork, start};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a daemon may take to end after SIGTERM.
@@ -13,13 +13,12 @@ const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
 /// The process that registered the handler; a fork of it has no children of its own to wait for.
-static REGISTERED_BY: AtomicU32 = AtomicU32::new(0);
+static REGISTERED_BY: AtomicU64 = AtomicU64::new(0);
 
 /// Has [`settle`] called at exit; the first call counts.
 pub(crate) fn register() {
-    let pid = std::process::id();
-    // Relaxed: nothing is published through the pid.
-    if REGISTERED_BY.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+    // Relaxed: nothing is published through the number.
+    if REGISTERED_BY.compare_exchange(0, fork::cookie(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
         // Without memory for the handler, children die with this process instead of being waited for.
         drop(start::at_exit(settle));
     }
@@ -27,7 +26,7 @@ pub(crate) fn register() {
 
 /// As Python does: daemons are terminated, the others joined. Detached children are left alone.
 extern "C" fn settle() {
-    if REGISTERED_BY.load(Ordering::Relaxed) != std::process::id() {
+    if REGISTERED_BY.load(Ordering::Relaxed) != fork::cookie() {
         return;
     }
     // A panic must not cross into the C library.

@@ -48,6 +48,9 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// killed, only the item it was running is lost (or tried again, see [`PoolBuilder::retries`]); everything else is done
 /// by the other workers, and the worker is replaced. Dropping the pool terminates it.
 ///
+/// A pool belongs to the process that made it. In a forked child (a daemon, for instance) every call says so at once, by
+/// [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make the pool after the fork.
+///
 /// ```
 /// use procession_process::Pool;
 ///
@@ -231,7 +234,7 @@ impl Pool {
             };
             id.set(opened);
             outcome
-        });
+        })?;
         let bytes = outcome.unwrap_or(Err(TaskError::Cancelled))?;
         codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
     }
@@ -245,7 +248,7 @@ impl Pool {
     {
         let submit = || {
             let (job, batch, carried) = single(f, &item)?;
-            let mut crew = self.keeper.lock();
+            let mut crew = self.keeper.enter()?;
             let id = crew.open_job(job)?;
             crew.add(batch.finish(id, carried));
             Ok(id)
@@ -267,21 +270,22 @@ impl Pool {
         let submit = || {
             let results = Results::Streamed(Default::default());
             let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
-            self.keeper.lock().open_job(job.fed())
+            self.keeper.enter()?.open_job(job.fed())
         };
         ImapUnordered::new(self, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
     }
 
-    /// The pids of the workers that are there now.
+    /// The pids of the workers that are there now; none in a forked child.
     #[must_use]
     pub fn workers(&self) -> Vec<u32> {
-        self.keeper.lock().workers.iter().flatten().map(|worker| worker.process.pid()).collect()
+        let pids = |crew: &Crew| crew.workers.iter().flatten().map(|worker| worker.process.pid()).collect();
+        self.keeper.enter().map_or_else(|_| Vec::new(), |crew| pids(&crew))
     }
 
     /// Takes no more work; the workers leave when they have done what they were given, and what calls that are under
     /// way still give them.
     pub fn close(&self) {
-        let mut crew = self.keeper.lock();
+        let Ok(mut crew) = self.keeper.enter() else { return };
         if crew.phase == Phase::Open {
             crew.phase = Phase::Closed;
         }
@@ -293,16 +297,20 @@ impl Pool {
     /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no result yet is
     /// [`TaskError::Cancelled`].
     pub fn terminate(&self) {
-        self.keeper.lock().terminate();
+        let Ok(mut crew) = self.keeper.enter() else { return };
+        crew.terminate();
+        drop(crew);
         self.keeper.terminate_workers();
     }
 
     /// Waits until every worker of a closed or terminated pool has ended.
     ///
     /// # Errors
-    /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate).
+    /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate); [`PoolError::Forked`] in a
+    /// forked child.
     pub fn join(&mut self) -> Result<(), PoolError> {
-        if self.keeper.lock().phase == Phase::Open {
+        let phase = self.keeper.enter().map_err(|_| PoolError::Forked)?.phase;
+        if phase == Phase::Open {
             return Err(PoolError::StillOpen);
         }
         if let Some(thread) = self.thread.take() {
@@ -326,7 +334,7 @@ impl Pool {
         let items = items.into_iter();
         let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
         let results = Results::Collected(Collected::default());
-        let id = self.keeper.lock().open_job(Job::new(entry, state, carried, results).fed())?;
+        let id = self.keeper.enter()?.open_job(Job::new(entry, state, carried, results).fed())?;
         let ticket = Ticket { keeper: &self.keeper, id };
         // Handles in the items live until all results are there.
         let ((), _carried) = carrying(|| {
@@ -345,7 +353,7 @@ impl Pool {
         });
         self.keeper.end_feeding(id);
         let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
-        let job = self.keeper.wait_until(Deadline::NEVER, is_done).flatten();
+        let job = self.keeper.wait_until(Deadline::NEVER, is_done)?.flatten();
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
             return Err(TaskError::Cancelled);
         };
@@ -377,13 +385,18 @@ struct Ticket<'a> {
 
 impl Ticket<'_> {
     fn send(&self, batch: BatchBuilder) {
-        if batch.len() > 0 {
-            self.keeper.lock().add(batch.finish(self.id, Carried::default()));
+        // After a fork in the caller's iterator there is nobody to give it to; waiting for the results says so.
+        if batch.len() > 0
+            && let Ok(mut crew) = self.keeper.enter()
+        {
+            crew.add(batch.finish(self.id, Carried::default()));
         }
     }
 
     fn fail(&self, index: usize, error: &codec::EncodeError) {
-        self.keeper.lock().fail_unsent(self.id, index, TaskError::encode(index, error));
+        if let Ok(mut crew) = self.keeper.enter() {
+            crew.fail_unsent(self.id, index, TaskError::encode(index, error));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::builder::ProcessBuilder;
 use crate::children::Child;
 use crate::error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
-use crate::report::Stage;
+use crate::report::{Panic, Stage};
 use crate::status::ExitStatus;
 use procession_channel::{Waitable, Watch};
 use serde::Serialize;
@@ -19,7 +19,8 @@ const SIGTERM: i32 = 15;
 
 /// A handle to a function that runs in another process and returns `R`.
 ///
-/// Every method that takes `&self` may be called by many threads at once. Dropping the handle neither ends nor awaits
+/// Every method that takes `&self` may be called by many threads at once. A forked child of this process may ask whether
+/// the process is alive; to wait for it or to send it signals is an error there. Dropping the handle neither ends nor awaits
 /// the process: it goes on, shows in [`active_children`](crate::active_children), and is settled when this process
 /// exits (see [`init`](crate::init)).
 ///
@@ -157,7 +158,7 @@ impl<R> Process<R> {
     /// How the process ended; `None` while it runs.
     #[must_use]
     pub fn exit_status(&self) -> Option<ExitStatus> {
-        self.child.wait(Some(Duration::ZERO)).unwrap_or_default()
+        self.child.look()
     }
 
     /// Waits until the process has ended. Unlike [`join`](Self::join), this does not ask what the function returned.
@@ -204,6 +205,11 @@ impl<R> Process<R> {
     /// `EINVAL` for a number that is no signal; otherwise the kernel refused to send it.
     pub fn signal(&self, signal: i32) -> Result<(), KernelError> {
         self.child.signal(signal)
+    }
+
+    /// The panic that the process reported before it ended.
+    pub(crate) fn reported_panic(&self) -> Option<Panic> {
+        self.child.report.panic()
     }
 
     fn ended_without_report(&self, status: ExitStatus) -> ProcessError {

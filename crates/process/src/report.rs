@@ -161,6 +161,12 @@ impl Report {
         })
     }
 
+    /// The panic that a complete report is about, if it is.
+    pub(crate) fn panic(&self) -> Option<Panic> {
+        let is_panic = self.stage() == Stage::Committed && self.word()[1] == Kind::Panicked as u8;
+        if is_panic { codec::decode(&self.content().ok()?).ok() } else { None }
+    }
+
     fn content(&self) -> io::Result<Vec<u8>> {
         let mut length = [0; 8];
         self.file.read_exact_at(&mut length, LENGTH_AT)?;

@@ -10,12 +10,20 @@ use super::worker::{Answer, ChunkHeader, Order, compose_order};
 use crate::process::Process;
 use crate::report::Panic;
 use procession_channel::{LaneReader, LaneWriter, codec};
+use procession_sys::Deadline;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// How many workers may die one after the other before they were ready, until the pool gives up.
 const MAX_FAILED_STARTS: u32 = 8;
+/// How many workers may die one after the other with work of one job and without a result, until the job is given up.
+const MAX_BARREN: u32 = 4;
+/// How many workers without a result are replaced at once, and how long the pool waits with the later ones.
+const FREE_STARTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far the pool is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +77,11 @@ impl Worker {
         }
     }
 
+    /// How it ended, in words.
+    fn end(&self) -> String {
+        self.process.exit_status().map_or_else(String::new, |how| how.to_string())
+    }
+
     /// A lease in a cell that none of its chunks uses.
     fn next_lease(&mut self) -> Lease {
         let seq = self.next_seq;
@@ -101,6 +114,10 @@ pub(crate) struct Crew {
     next_job: u64,
     retries: u32,
     failed_starts: u32,
+    /// How many workers have ended since the last result without one of their own.
+    fruitless: u32,
+    /// When the next worker may be started: those that only die are not replaced as fast as that goes.
+    pub(crate) next_start: Deadline,
     /// Why no worker can be started any more.
     pub(crate) broken: Option<String>,
     /// Threads that look after the outboxes themselves while they wait.
@@ -118,6 +135,8 @@ impl Crew {
             next_job: 0,
             retries,
             failed_starts: 0,
+            fruitless: 0,
+            next_start: Deadline::PASSED,
             broken: None,
             helpers: 0,
             record: Vec::new(),
@@ -151,9 +170,11 @@ impl Crew {
         let (phase, broken) = (self.phase, self.broken.clone());
         let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
         job.open += chunk.range.len();
-        if phase == Phase::Terminated || broken.is_some() {
+        if let Some(error) = job.doomed.clone() {
+            job.fail_chunk(&chunk, &error);
+        } else if phase == Phase::Terminated || broken.is_some() {
             let error = broken.map_or(TaskError::Cancelled, |reason| TaskError::Broken { reason });
-            (0..chunk.range.len()).for_each(|nth| job.fail(chunk.index(nth), error.clone()));
+            job.fail_chunk(&chunk, &error);
         } else {
             job.pending.push_back(chunk);
             self.dispatch();
@@ -185,6 +206,7 @@ impl Crew {
             finished |= self.drain(place);
         }
         if finished {
+            (self.fruitless, self.next_start) = (0, Deadline::PASSED);
             self.forget_abandoned();
         }
         self.dispatch();
@@ -307,14 +329,17 @@ impl Crew {
         }
     }
 
-    /// The worker at `place` has ended: settles what it had; whether it is to be replaced.
-    pub(crate) fn bury(&mut self, place: usize) -> bool {
+    /// The worker at `place` has ended: settles what it had.
+    pub(crate) fn bury(&mut self, place: usize) {
         self.drain(place);
-        let Some(worker) = self.workers[place].take() else { return false };
+        let Some(worker) = self.workers[place].take() else { return };
         self.idle.retain(|&idle| idle != place);
         // Acquire: the worker is gone, and its last store is what counts.
         let begun = worker.link.body.begun.load(Ordering::Acquire);
         let was_running = begun > worker.received;
+        if begun == 0 && !worker.leaving && self.phase != Phase::Terminated {
+            self.note_fruitless(&worker);
+        }
         for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
             self.recover(&worker, assigned, nth == 0 && was_running);
         }
@@ -322,14 +347,33 @@ impl Crew {
         if worker.link.is_ready() || worker.leaving {
             self.failed_starts = 0;
         } else {
-            let how = worker.process.exit_status().map_or_else(String::new, |how| how.to_string());
-            self.note_failed_start(&format!("workers end before they are ready ({how})"));
+            self.note_failed_start(&format!("workers end before they are ready ({})", worker.end()));
         }
         self.dispatch();
-        !worker.leaving && self.wants_workers()
     }
 
-    /// Whether a dead worker is to be replaced.
+    /// A worker has ended and begun nothing: that must not go on for ever, nor as fast as it can.
+    fn note_fruitless(&mut self, worker: &Worker) {
+        self.fruitless += 1;
+        if let Some(doublings) = self.fruitless.checked_sub(FREE_STARTS) {
+            let pause = FIRST_PAUSE * (1 << doublings.min(7));
+            self.next_start = Deadline::after(pause.min(LONGEST_PAUSE));
+        }
+        let preparing = worker.link.preparing();
+        let given = worker.assigned.front().map(|assigned| assigned.chunk.job);
+        // One that never came up says nothing of the job.
+        let Some(id) = preparing.or(given).filter(|_| worker.link.is_ready()) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.barren += 1;
+        if job.barren >= MAX_BARREN {
+            let when =
+                if preparing.is_some() { "while it decoded the state" } else { "before its first item" };
+            let reason = format!("the last of {} {when} ({})", job.barren, worker.end());
+            job.doom(TaskError::NeverBegun { reason });
+        }
+    }
+
+    /// Whether dead workers are to be replaced.
     pub(crate) fn wants_workers(&self) -> bool {
         let has_work = || self.jobs.values().any(|job| job.open > 0 || job.feeding);
         self.broken.is_none() && (self.phase == Phase::Open || self.phase == Phase::Closed && has_work())
@@ -352,13 +396,19 @@ impl Crew {
             return;
         }
         let rest = chunk.part(*done + usize::from(was_running)..chunk.range.len());
-        if let Some(rest) = rest {
-            job.pending.push_front(rest);
+        match (rest, job.doomed.clone()) {
+            (Some(rest), None) => job.pending.push_front(rest),
+            (Some(rest), Some(error)) => job.fail_chunk(&rest, &error),
+            (None, _) => {}
         }
         if !was_running {
             return;
         }
         let index = chunk.index(*done);
+        if let Some(panic) = worker.process.reported_panic() {
+            // The program is built to abort: a panic ends the worker, and is not tried again all the same.
+            return job.fail(index, TaskError::panicked(index, panic));
+        }
         if job.may_retry(index, self.retries) {
             job.pending.extend(chunk.part(*done..*done + 1));
             return;
@@ -397,7 +447,7 @@ impl Crew {
         lost.extend(self.jobs.values_mut().flat_map(|job| job.pending.drain(..)));
         for chunk in lost {
             let Some(job) = self.jobs.get_mut(&chunk.job) else { continue };
-            (0..chunk.range.len()).for_each(|nth| job.fail(chunk.index(nth), error.clone()));
+            job.fail_chunk(&chunk, error);
         }
     }
 

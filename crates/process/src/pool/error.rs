@@ -6,6 +6,9 @@ use procession_channel::codec::{DecodeError, EncodeError};
 use procession_shm::OpenError;
 use std::io;
 
+const FORKED: &str = "this process was forked from the one that made the pool, and the workers belong to that one: \
+    make the pool after the fork";
+
 /// Why a pool could not be started or used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,6 +28,9 @@ pub enum PoolError {
     /// `join` before `close` or `terminate`: it would wait for ever.
     #[error("the pool is still open: call close() or terminate() before join()")]
     StillOpen,
+    /// This process was forked from the one that made the pool, which alone can use it.
+    #[error("{FORKED}")]
+    Forked,
 }
 
 /// Why there is no result for one item.
@@ -62,6 +68,13 @@ pub enum TaskError {
         location: Option<String>,
         /// The worker's stack.
         backtrace: Option<String>,
+    },
+    /// Worker after worker ended before it began any item of this call: while it decoded the state of
+    /// [`map_with`](crate::Pool::map_with), for example.
+    #[error("worker after worker ended before it began an item: {reason}")]
+    NeverBegun {
+        /// When, and how the last one ended.
+        reason: String,
     },
     /// The item or the state could not be turned into bytes.
     #[error("item {index} cannot be encoded: {reason}")]
@@ -102,6 +115,9 @@ pub enum TaskError {
     /// The result was not there until the timeout; it may still come.
     #[error("the result was not there until the timeout")]
     TimedOut,
+    /// This process was forked from the one that made the pool, which alone can use it.
+    #[error("{FORKED}")]
+    Forked,
 }
 
 impl TaskError {

@@ -104,6 +104,10 @@ pub(crate) struct Job {
     pub(crate) results: Results,
     /// Whether more items may come, although the pool may have been closed meanwhile.
     pub(crate) feeding: bool,
+    /// How many workers have ended one after the other with work of this job and without a result.
+    pub(crate) barren: u32,
+    /// Why no further item of it is given to anybody.
+    pub(crate) doomed: Option<TaskError>,
     /// Whether nobody waits any more: what comes is thrown away, and the job with its last item.
     pub(crate) abandoned: bool,
 }
@@ -119,6 +123,8 @@ impl Job {
             losses: HashMap::new(),
             results,
             feeding: false,
+            barren: 0,
+            doomed: None,
             abandoned: false,
         }
     }
@@ -130,6 +136,7 @@ impl Job {
 
     /// Takes in a result as it came from a worker.
     pub(crate) fn finish(&mut self, index: usize, result: &[u8]) {
+        self.barren = 0;
         self.open = self.open.saturating_sub(1);
         match &mut self.results {
             _ if self.abandoned => {}
@@ -146,6 +153,19 @@ impl Job {
             Results::Collected(collected) => drop(collected.errors.insert(index, error)),
             Results::Streamed(ready) => ready.push_back((index, Err(error))),
         }
+    }
+
+    /// Takes in that no item of the chunk will have a result.
+    pub(crate) fn fail_chunk(&mut self, chunk: &Chunk, error: &TaskError) {
+        (0..chunk.range.len()).for_each(|nth| self.fail(chunk.index(nth), error.clone()));
+    }
+
+    /// Gives the job up: what is not given to a worker yet fails now, the rest when it comes back.
+    pub(crate) fn doom(&mut self, error: TaskError) {
+        for chunk in std::mem::take(&mut self.pending) {
+            self.fail_chunk(&chunk, &error);
+        }
+        self.doomed = Some(error);
     }
 
     /// Counts that a worker died in the item; whether the item may be tried again.

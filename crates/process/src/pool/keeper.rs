@@ -7,7 +7,7 @@
 //!   ring meanwhile; when it gives up it tells them to ring again, and looks once more.
 
 use super::crew::{Crew, Phase, Worker};
-use super::error::PoolError;
+use super::error::{PoolError, TaskError};
 use super::link::Link;
 use super::worker::work;
 use crate::process::Process;
@@ -52,8 +52,17 @@ impl Keeper {
         })
     }
 
+    /// The lock's guard, for a call of the user's: a forked child has only a copy of the pool's memory, in which the lock
+    /// may be held for ever.
+    ///
+    /// # Errors
+    /// [`TaskError::Forked`].
+    pub(crate) fn enter(&self) -> Result<MutexGuard<'_, Crew>, TaskError> {
+        if self.is_foreign() { Err(TaskError::Forked) } else { Ok(self.lock()) }
+    }
+
     /// The lock's guard; no thread panics while it holds it, but if one did, the state is whole all the same.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Crew> {
+    fn lock(&self) -> MutexGuard<'_, Crew> {
         self.crew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,15 +72,18 @@ impl Keeper {
     }
 
     /// Looks after the outboxes once, and tells those who wait.
-    pub(crate) fn look(&self) -> MutexGuard<'_, Crew> {
-        let mut crew = self.lock();
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
+    pub(crate) fn look(&self) -> Result<MutexGuard<'_, Crew>, TaskError> {
+        let mut crew = self.enter()?;
         self.step(&mut crew);
-        crew
+        Ok(crew)
     }
 
     /// The call that made the job gives it no more items.
     pub(crate) fn end_feeding(&self, id: u64) {
-        let mut crew = self.lock();
+        let Ok(mut crew) = self.enter() else { return };
         if let Some(job) = crew.jobs.get_mut(&id) {
             job.feeding = false;
         }
@@ -107,46 +119,52 @@ impl Keeper {
     }
 
     /// Waits until `ready` has an answer, or until `deadline`; `None` if there was none by then.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
     pub(crate) fn wait_until<T>(
         &self,
         deadline: Deadline,
         ready: impl FnMut(&mut Crew) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, TaskError> {
         self.begin_and_wait(|_| (), deadline, ready)
     }
 
     /// As [`wait_until`](Self::wait_until), for what `begin` sets going: the worker that is given something short finds
     /// this thread looking already, and does not ring.
+    ///
+    /// # Errors
+    /// As [`enter`](Self::enter).
     pub(crate) fn begin_and_wait<T>(
         &self,
         begin: impl FnOnce(&mut Crew),
         deadline: Deadline,
         mut ready: impl FnMut(&mut Crew) -> Option<T>,
-    ) -> Option<T> {
-        if let Some(answer) = self.help(begin, &mut ready, deadline) {
-            return Some(answer);
+    ) -> Result<Option<T>, TaskError> {
+        if let Some(answer) = self.help(self.enter()?, begin, &mut ready, deadline) {
+            return Ok(Some(answer));
         }
         let mut crew = self.lock();
         loop {
             if let Some(answer) = ready(&mut crew) {
-                return Some(answer);
+                return Ok(Some(answer));
             }
             crew = match deadline.remaining() {
                 None => self.changed.wait(crew).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return None,
+                Some(Duration::ZERO) => return Ok(None),
                 Some(left) => self.changed.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
     }
 
     /// Looks after the outboxes for a moment.
-    fn help<T>(
-        &self,
+    fn help<'a, T>(
+        &'a self,
+        mut crew: MutexGuard<'a, Crew>,
         begin: impl FnOnce(&mut Crew),
         ready: &mut impl FnMut(&mut Crew) -> Option<T>,
         deadline: Deadline,
     ) -> Option<T> {
-        let mut crew = self.lock();
         crew.helpers += 1;
         crew.set_sleeping(false);
         begin(&mut crew);
@@ -186,10 +204,7 @@ impl Keeper {
 
     /// Nobody waits for the job any more.
     pub(crate) fn abandon(&self, id: u64) {
-        if self.is_foreign() {
-            return;
-        }
-        let mut crew = self.lock();
+        let Ok(mut crew) = self.enter() else { return };
         if let Some(job) = crew.jobs.get_mut(&id) {
             job.abandoned = true;
             job.feeding = false;
@@ -207,12 +222,15 @@ impl Keeper {
         loop {
             let workers = self.workers();
             let (is_over, slice) = {
-                let mut crew = self.look();
+                let mut crew = self.lock();
+                self.step(&mut crew);
                 if crew.helpers == 0 {
                     self.want_bell(&mut crew);
                 }
                 let is_busy = crew.jobs.values().any(|job| job.open > 0) || workers.len() < self.count;
-                (!crew.wants_workers(), if is_busy { SLICE } else { IDLE_SLICE })
+                let slice = if is_busy { SLICE } else { IDLE_SLICE };
+                let until_start = crew.next_start.remaining().filter(|left| !left.is_zero());
+                (!crew.wants_workers(), until_start.map_or(slice, |left| left.min(slice)))
             };
             if is_over && workers.is_empty() {
                 break;
@@ -227,24 +245,22 @@ impl Keeper {
             eventfd::silence(&*self.bell);
             for ((place, process), ended) in workers.iter().zip(&readable) {
                 if *ended {
-                    self.replace(*place, process);
+                    self.bury(*place, process);
                 }
             }
-            if !readable.contains(&true) {
-                self.fill_places();
-            }
+            self.fill_places();
         }
         // Nobody is left to do what a late call may have added.
         self.lock().terminate();
         self.changed.notify_all();
     }
 
-    /// Starts the workers that could not be started before.
+    /// Starts the workers that are missing, unless it is too early for that.
     fn fill_places(&self) {
         for place in 0..self.count {
             let is_missing = {
                 let crew = self.lock();
-                crew.wants_workers() && crew.workers[place].is_none()
+                crew.wants_workers() && crew.next_start.has_passed() && crew.workers[place].is_none()
             };
             if is_missing {
                 self.start_or_note(place);
@@ -255,6 +271,7 @@ impl Keeper {
     fn start_or_note(&self, place: usize) {
         if let Err(error) = self.start(place) {
             let mut crew = self.lock();
+            crew.next_start = Deadline::after(SLICE);
             // The others go on, and it is tried again; without any, not for ever.
             if crew.workers.iter().all(Option::is_none) {
                 crew.note_failed_start(&format!("no worker can be started: {error}"));
@@ -270,17 +287,14 @@ impl Keeper {
         there.filter_map(|(place, worker)| Some((place, Arc::clone(&worker.as_ref()?.process)))).collect()
     }
 
-    /// The worker at `place` has ended: settles its work and starts another.
-    fn replace(&self, place: usize, process: &Process<()>) {
+    /// The worker at `place` has ended: settles its work.
+    fn bury(&self, place: usize, process: &Process<()>) {
         // Reaps it, so that its exit status is known. A debugger may keep the zombie for a while.
         if process.exit_status().is_none() {
             return std::thread::sleep(Duration::from_millis(10));
         }
-        let is_wanted = self.lock().bury(place);
+        self.lock().bury(place);
         self.changed.notify_all();
-        if is_wanted {
-            self.start_or_note(place);
-        }
     }
 
     /// Ends the workers of a terminated pool: asks, and after a while insists.

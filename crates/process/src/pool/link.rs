@@ -7,12 +7,14 @@
 //! | `begun` | the worker | how many items it has begun, since it started |
 //! | `claims` | pool, then either | for each chunk that a worker has: `seq * 4 +` [`OFFERED`], then [`TAKEN`] by the worker or [`REVOKED`] by the pool |
 //! | `pool_sleeps` | both | 1 while the pool sleeps and wants its bell rung |
+//! | `preparing` | the worker | 0, or 1 + the number of the job whose state it is decoding: code of the user's that may end it |
 //! | `ready` | the worker | 1 once it has decoded what it was started with |
 //!
 //! # If the worker dies
 //! The pool reads what the outbox holds to the end. Let that be `n` records since the worker started: if `begun` is
 //! `n + 1`, the worker died in its item `n`, and that item alone is lost. If it is `n`, no item was running. Everything
-//! else that it had been given goes to other workers.
+//! else that it had been given goes to other workers; but a job whose state has ended some of them one after the other
+//! (`preparing`), or of which some of them began nothing, is given up.
 
 use procession_channel::{Lane, LaneReader, LaneWriter};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
@@ -39,7 +41,8 @@ shm_struct! {
         claims: [AtomicU64; AHEAD],
         pool_sleeps: AtomicU32,
         ready: AtomicU32,
-        spare: [AtomicU64; 4],
+        preparing: AtomicU64,
+        spare: [AtomicU64; 3],
     }
 }
 
@@ -134,6 +137,16 @@ impl Link {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.body.ready.load(Ordering::Acquire) != 0
+    }
+
+    /// The worker says of which job it decodes the state now, if of any.
+    pub(crate) fn set_preparing(&self, job: Option<u64>) {
+        self.body.preparing.store(job.map_or(0, |job| job.wrapping_add(1)), Ordering::Release);
+    }
+
+    /// The job whose state the worker was decoding when it ended.
+    pub(crate) fn preparing(&self) -> Option<u64> {
+        self.body.preparing.load(Ordering::Acquire).checked_sub(1)
     }
 
     /// The pool says whether it wants to be rung for.

@@ -8,6 +8,7 @@ use procession_channel::codec;
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -36,7 +37,10 @@ impl<R> AsyncResult<R> {
     /// Whether the result, or the error, is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let is_done = |id: &u64| self.keeper.look().jobs.get(id).is_none_or(|job| job.open == 0);
+        let is_done = |id: &u64| match self.keeper.look() {
+            Ok(crew) => crew.jobs.get(id).is_none_or(|job| job.open == 0),
+            Err(_) => true,
+        };
         self.outcome.is_some() || self.id.as_ref().is_none_or(is_done)
     }
 
@@ -44,7 +48,10 @@ impl<R> AsyncResult<R> {
         if self.outcome.is_none()
             && let Some(id) = self.id
         {
-            self.outcome = self.keeper.wait_until(deadline, |crew| crew.take_single(id));
+            self.outcome = match self.keeper.wait_until(deadline, |crew| crew.take_single(id)) {
+                Ok(outcome) => outcome,
+                Err(error) => Some(Err(error)),
+            };
         }
         self.outcome.is_some()
     }
@@ -98,14 +105,14 @@ pub struct ImapUnordered<'p, I, R> {
     /// Whether `items` has ended.
     exhausted: bool,
     next_index: usize,
-    in_flight: usize,
+    in_flight: BTreeSet<usize>,
     most_in_flight: usize,
     result: PhantomData<fn() -> R>,
 }
 
 impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
     pub(crate) fn new(pool: &'p Pool, job: Result<u64, TaskError>, items: I, most_in_flight: usize) -> Self {
-        let (exhausted, next_index, in_flight) = (false, 0, 0);
+        let (exhausted, next_index, in_flight) = (false, 0, BTreeSet::new());
         let mut imap =
             Self { pool, job, items, exhausted, next_index, in_flight, most_in_flight, result: PhantomData };
         imap.refill();
@@ -115,21 +122,21 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
     /// Gives the pool as many items as may be on their way.
     fn refill(&mut self) {
         let Ok(id) = self.job else { return };
-        while !self.exhausted && self.in_flight < self.most_in_flight {
+        while !self.exhausted && self.in_flight.len() < self.most_in_flight {
             let Some(item) = self.items.next() else {
                 self.exhausted = true;
                 return self.pool.keeper.end_feeding(id);
             };
             let index = self.next_index;
             let batch = BatchBuilder::of_one(index, &item);
-            let mut crew = self.pool.keeper.lock();
+            let Ok(mut crew) = self.pool.keeper.enter() else { return };
             match batch {
                 Ok((batch, carried)) => crew.add(batch.finish(id, carried)),
                 Err(error) => crew.fail_unsent(id, index, error),
             }
             drop(crew);
             self.next_index += 1;
-            self.in_flight += 1;
+            self.in_flight.insert(index);
         }
     }
 }
@@ -138,23 +145,36 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.pool.keeper.is_foreign() {
+            self.job = Err(TaskError::Forked);
+        }
         let id = match &self.job {
             Ok(id) => *id,
             Err(error) => {
+                if let Some(index) = self.in_flight.pop_first() {
+                    return Some((index, Err(error.clone())));
+                }
                 let refused = (self.next_index, Err(error.clone()));
                 self.next_index += 1;
                 return self.items.next().map(|_| refused);
             }
         };
         self.refill();
-        if self.in_flight == 0 {
+        if self.in_flight.is_empty() {
             return None;
         }
-        let (index, outcome) = self.pool.keeper.wait_until(Deadline::NEVER, |crew| {
+        let outcome = self.pool.keeper.wait_until(Deadline::NEVER, |crew| {
             let Results::Streamed(ready) = &mut crew.jobs.get_mut(&id)?.results else { return None };
             ready.pop_front()
-        })?;
-        self.in_flight -= 1;
+        });
+        let (index, outcome) = match outcome {
+            Ok(outcome) => outcome?,
+            Err(error) => {
+                self.job = Err(error);
+                return self.next();
+            }
+        };
+        self.in_flight.remove(&index);
         self.refill();
         let decode = |bytes: Vec<u8>| codec::decode(&bytes).map_err(|error| TaskError::decode(index, &error));
         Some((index, outcome.and_then(decode)))
@@ -173,7 +193,7 @@ impl<I, R> fmt::Debug for ImapUnordered<'_, I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImapUnordered")
             .field("given", &self.next_index)
-            .field("in_flight", &self.in_flight)
+            .field("in_flight", &self.in_flight.len())
             .finish_non_exhaustive()
     }
 }

@@ -191,9 +191,11 @@ impl Worker<'_> {
         }
         let state = chunk.state.as_deref().unwrap_or_default();
         let make = || of_job(chunk.entry).and_then(|entry| entry(chunk.entry.hash, state));
+        self.link.set_preparing(Some(chunk.job));
         let runner = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|payload| {
             Err(format!("decoding the state panicked: {}", panic::describe(payload).message))
         });
+        self.link.set_preparing(None);
         self.current = Some((chunk.job, runner));
     }
 

@@ -1,0 +1,48 @@
+//! A fork of the test program that goes on without `exec`: what daemons and some libraries do.
+#![expect(unsafe_code, reason = "fork is a C function")]
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// How long a forked child may take, in milliseconds.
+const PATIENCE_MS: u16 = 20_000;
+
+/// What `work` returns in a forked child of this process, which ends without running destructors of the parent's.
+///
+/// # Panics
+/// When the child panics, dies, or has no answer after some seconds: then it hangs, and is killed.
+pub fn in_fork<R: Serialize + DeserializeOwned>(what: &str, work: impl FnOnce() -> R) -> R {
+    let (mut answers, mut answer) = std::io::pipe().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "this is the test of what such a child finds")]
+    // SAFETY: the child runs the caller's code and leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        drop(answers);
+        let said = catch_unwind(AssertUnwindSafe(|| {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
+            serde_json::to_vec(&work()).unwrap()
+        }));
+        let sent = said.is_ok_and(|said| answer.write_all(&said).is_ok());
+        // SAFETY: it ends this process and touches nothing.
+        unsafe { libc::_exit(i32::from(!sent)) };
+    }
+    drop(answer);
+    let pid = Pid::from_raw(pid);
+    let is_there =
+        poll(&mut [PollFd::new(answers.as_fd(), PollFlags::POLLIN)], PollTimeout::from(PATIENCE_MS)).unwrap();
+    if is_there == 0 {
+        kill(pid, Signal::SIGKILL).unwrap();
+        panic!("{what}: hangs in a forked child");
+    }
+    let mut said = Vec::new();
+    answers.read_to_end(&mut said).unwrap();
+    let ended = waitpid(pid, None).unwrap();
+    serde_json::from_slice(&said).unwrap_or_else(|_| panic!("{what}: the forked child failed: {ended:?}"))
+}

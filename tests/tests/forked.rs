@@ -1,0 +1,162 @@
+//! A process forked without `exec` uses the pools and processes of its parent: it is told so at once, and waits for nothing.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use procession::{Pool, PoolError, Process, TaskError, active_children};
+use procession_tests::{Scratch, in_fork};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+procession::test_support!();
+
+fn double(n: u32) -> u32 {
+    2 * n
+}
+
+fn is_forked<T>(result: Result<T, TaskError>) -> bool {
+    matches!(result, Err(TaskError::Forked))
+}
+
+/// A pool in a namespace of its own, with a call that nobody will answer, and one that is answered.
+fn used_pool() -> (Scratch, Pool) {
+    let scratch = Scratch::new();
+    assert!(scratch.enter());
+    let pool = Pool::builder().processes(2).build().unwrap();
+    assert_eq!(pool.map(double, 0..3).unwrap(), [0, 2, 4]);
+    (scratch, pool)
+}
+
+#[test]
+fn no_call_of_a_pool_hangs_in_a_forked_child() {
+    let (_scratch, mut pool) = used_pool();
+    assert!(in_fork("map", || is_forked(pool.map(double, 0..3))));
+    assert!(in_fork("map of nothing", || is_forked(pool.map(double, []))));
+    assert!(in_fork("map_with", || is_forked(pool.map_with(&1, |state, n: u32| state + n, 0..3))));
+    assert!(in_fork("apply", || is_forked(pool.apply(double, 1))));
+    assert!(in_fork("apply_async", || {
+        let mut result = pool.apply_async(double, 1);
+        result.is_ready() && is_forked(result.get_timeout(Duration::from_secs(60))) && is_forked(result.get())
+    }));
+    assert!(in_fork("imap_unordered", || {
+        let results: Vec<_> = pool.imap_unordered(double, 0..3).collect();
+        results.len() == 3 && results.into_iter().all(|(_, result)| is_forked(result))
+    }));
+    assert!(in_fork("workers", || pool.workers().is_empty()));
+    assert!(in_fork("close", || {
+        pool.close();
+        true
+    }));
+    assert!(in_fork("terminate", || {
+        pool.terminate();
+        true
+    }));
+    assert!(in_fork("join", || matches!(pool.join(), Err(PoolError::Forked))));
+    assert!(in_fork("the text", || {
+        pool.apply(double, 1).unwrap_err().to_string().contains("make the pool after the fork")
+    }));
+    // To its own process it is what it was.
+    assert_eq!(pool.map(double, 0..3).unwrap(), [0, 2, 4]);
+    assert_eq!(pool.workers().len(), 2);
+}
+
+#[test]
+fn what_a_pool_has_given_out_does_not_hang_in_a_forked_child() {
+    let (_scratch, pool) = used_pool();
+    let sleep = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
+    let mut pending = pool.apply_async(sleep, 2_000);
+    assert!(in_fork("get_timeout", || is_forked(pending.get_timeout(Duration::from_secs(60)))));
+    assert!(in_fork("drop and get", || {
+        let mut results = pool.imap_unordered(double, 0..3);
+        drop(results.next());
+        drop(results);
+        true
+    }));
+    let mut results = pool.imap_unordered(double, 0..20);
+    let first = results.next().unwrap();
+    let seen = in_fork("next", || {
+        let rest: Vec<(usize, bool)> = results.by_ref().map(|(index, one)| (index, is_forked(one))).collect();
+        rest
+    });
+    assert!(seen.iter().all(|(_, forked)| *forked), "{seen:?}");
+    let mut indices: Vec<usize> = seen.into_iter().map(|(index, _)| index).chain([first.0]).collect();
+    indices.sort_unstable();
+    assert!(indices.into_iter().eq(0..20), "each item comes once");
+    assert_eq!(results.filter(|(_, result)| result.is_ok()).count(), 19);
+    // A fork in the middle of a call: the caller's own iterator does it.
+    let items = (0..100_u32).inspect(|n| {
+        if *n == 50 {
+            assert!(in_fork("a call inside a call", || is_forked(pool.map(double, 0..1))));
+        }
+    });
+    assert_eq!(pool.map(double, items).unwrap().len(), 100);
+}
+
+#[test]
+fn a_pool_dropped_in_a_forked_child_stays_whole_for_its_process() {
+    let (_scratch, pool) = used_pool();
+    let mut pool = Some(pool);
+    assert!(in_fork("drop", || pool.take().is_some()));
+    assert_eq!(pool.unwrap().map(double, 0..3).unwrap(), [0, 2, 4]);
+}
+
+#[test]
+fn a_forked_child_makes_a_pool_and_processes_of_its_own() {
+    let (_scratch, pool) = used_pool();
+    let answer = in_fork("a pool of its own", || {
+        let own = Pool::builder().processes(1).build().unwrap();
+        let child = Process::spawn(double, 21).unwrap();
+        (own.map(double, 1..3).unwrap(), child.join().unwrap(), is_forked(pool.apply(double, 1)))
+    });
+    assert_eq!(answer, (vec![2, 4], 42, true));
+}
+
+#[test]
+fn a_forked_child_neither_waits_for_its_parents_children_nor_ends_them() {
+    let child = Process::spawn(|()| std::thread::sleep(Duration::from_secs(600)), ()).unwrap();
+    let told = in_fork("a handle of a process", || {
+        let errors = [
+            child.wait().map(drop),
+            child.wait_timeout(Duration::from_secs(60)).map(drop),
+            child.terminate(),
+            child.kill(),
+            child.signal(0),
+        ];
+        let all_say_so = errors.iter().all(|error| {
+            let error = error.as_ref().unwrap_err();
+            error.raw_os_error() == Some(libc::ECHILD) && error.to_string().contains("forked")
+        });
+        (all_say_so, child.is_alive(), child.exit_status().is_none(), active_children().len())
+    });
+    assert_eq!(told, (true, true, true, 0));
+    let mut child = Some(child);
+    let joined = in_fork("join", || child.take().unwrap().join().unwrap_err().to_string());
+    assert!(joined.contains("forked"), "{joined}");
+    let child = child.unwrap();
+    assert!(child.is_alive());
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+#[test]
+fn a_child_forked_while_threads_start_and_list_children_finds_no_lock_taken() {
+    let stop = AtomicBool::new(false);
+    let sleeper = Process::spawn(|()| std::thread::sleep(Duration::from_secs(600)), ()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    drop(active_children());
+                    assert!(sleeper.is_alive());
+                }
+            });
+        }
+        for round in 0..300 {
+            let (listed, alive) =
+                in_fork("active_children", || (active_children().len(), sleeper.is_alive()));
+            assert_eq!((listed, alive), (0, true), "round {round}");
+        }
+        assert_eq!(in_fork("spawn", || Process::spawn(double, 4).unwrap().join().unwrap()), 8);
+        stop.store(true, Relaxed);
+    });
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+}
