@@ -7,7 +7,7 @@ use crate::entry::{EntryRef, ProcessEntry, must_carry_nothing, type_hash};
 use crate::error::{KernelError, SpawnError};
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
-use crate::report::Report;
+use crate::report::{Report, too_long};
 use crate::task::{self, Header};
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
@@ -165,7 +165,10 @@ impl ProcessBuilder {
         };
         let mut bytes = Vec::new();
         codec::encode(&header, &mut bytes)?;
-        let task = task::write(&bytes, arguments).map_err(kernel("writing the task to a memfd"))?;
+        let task = task::write(&bytes, arguments).map_err(|error| {
+            let too_long = too_long(arguments.len(), &error).map(SpawnError::TooLong);
+            too_long.unwrap_or_else(|| kernel("writing the task to a memfd")(error).into())
+        })?;
         let report = Report::create().map_err(kernel("memfd_create"))?;
         let this = children::this_process().map_err(kernel("pidfd_open"))?;
         let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), report.file().as_fd(), this.as_fd()]

@@ -42,6 +42,9 @@ pub enum SpawnError {
     /// The arguments could not be encoded.
     #[error("the arguments could not be encoded: {0}")]
     Encode(#[from] EncodeError),
+    /// The arguments are longer than this process may make a file.
+    #[error("the arguments cannot be handed over: {0}")]
+    TooLong(String),
     /// A name, an argument or an environment variable contains a zero byte, or a variable's name contains `=`.
     #[error("{0:?} contains a zero byte, or is no name of an environment variable")]
     InvalidString(String),

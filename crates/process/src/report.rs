@@ -12,11 +12,15 @@
 
 use crate::error::ProcessError;
 use procession_channel::codec;
+use procession_sys::memfd;
+use procession_sys::shm_file::longest;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+
+const EFBIG: i32 = 27;
 
 const LENGTH_AT: u64 = 8;
 const CONTENT_AT: u64 = 16;
@@ -75,7 +79,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn create() -> io::Result<Self> {
-        procession_sys::memfd::create("procession-report").and_then(Self::from_file)
+        memfd::create("procession-report").and_then(Self::from_file)
     }
 
     pub(crate) fn from_file(file: File) -> io::Result<Self> {
@@ -89,7 +93,7 @@ impl Report {
 
     /// Says that the child has come to `stage`. A failure only delays what the parent learns.
     pub(crate) fn mark(&self, stage: Stage) {
-        drop(self.file.write_all_at(&[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0));
+        drop(memfd::write_at(&self.file, &[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0));
     }
 
     /// Hands `outcome` to the parent; once this has returned, no death takes it back.
@@ -115,13 +119,32 @@ impl Report {
                 }
             }
         };
-        self.store(kind, &content).or_else(|error| self.store(Kind::Encode, error.to_string().as_bytes()))
+        self.store(kind, &content).or_else(|error| self.store_instead(kind, &content, error))
+    }
+
+    /// Stores as much as there is room for of what there was no room for.
+    fn store_instead(&self, kind: Kind, content: &[u8], error: io::Error) -> io::Result<()> {
+        if kind == Kind::Panicked
+            && let Ok(panic) = codec::decode::<Panic>(content)
+            && self.store_panic(Panic { backtrace: None, ..panic }).is_ok()
+        {
+            return Ok(());
+        }
+        let reason = too_long(content.len(), &error).unwrap_or_else(|| error.to_string());
+        let room = usize::try_from(longest().saturating_sub(CONTENT_AT)).unwrap_or(usize::MAX);
+        self.store(Kind::Encode, &reason.as_bytes()[..reason.len().min(room)])
+    }
+
+    fn store_panic(&self, panic: Panic) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        codec::encode(&panic, &mut bytes).map_err(io::Error::other)?;
+        self.store(Kind::Panicked, &bytes)
     }
 
     fn store(&self, kind: Kind, content: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(content, CONTENT_AT)?;
-        self.file.write_all_at(&(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
-        self.file.write_all_at(&[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
+        memfd::write_at(&self.file, content, CONTENT_AT)?;
+        memfd::write_at(&self.file, &(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
+        memfd::write_at(&self.file, &[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
     }
 
     fn word(&self) -> [u8; 8] {
@@ -178,6 +201,17 @@ impl Report {
         self.file.read_exact_at(&mut content, CONTENT_AT)?;
         Ok(content)
     }
+}
+
+/// What to say when `bytes` did not fit into a file because of the limit of file sizes.
+pub(crate) fn too_long(bytes: usize, error: &io::Error) -> Option<String> {
+    (error.raw_os_error() == Some(EFBIG)).then(|| {
+        format!(
+            "{bytes} bytes are more than the limit of file sizes, {}: raise it (ulimit -f, RLIMIT_FSIZE), \
+             or send long values through a pipe",
+            longest()
+        )
+    })
 }
 
 fn identity(file: &File) -> io::Result<(u64, u64)> {

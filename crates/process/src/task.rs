@@ -13,6 +13,7 @@
 
 use crate::entry::EntryRef;
 use procession_channel::codec;
+use procession_sys::memfd;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
@@ -71,10 +72,10 @@ pub(crate) fn write(header: &[u8], arguments: &[u8]) -> io::Result<File> {
     prefix.extend_from_slice(&(header.len() as u64).to_le_bytes());
     prefix.extend_from_slice(&(arguments.len() as u64).to_le_bytes());
     prefix.extend_from_slice(header);
-    let file = procession_sys::memfd::create("procession-task")?;
-    file.write_all_at(&prefix, 0)?;
-    file.write_all_at(arguments, prefix.len() as u64)?;
-    procession_sys::memfd::seal(&file)?;
+    let file = memfd::create("procession-task")?;
+    memfd::write_at(&file, &prefix, 0)?;
+    memfd::write_at(&file, arguments, prefix.len() as u64)?;
+    memfd::seal(&file)?;
     Ok(file)
 }
 

@@ -1,11 +1,13 @@
 //! Files without a name, in memory: they vanish with their last descriptor, whoever is killed.
 
+use crate::shm_file::longest;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::Result;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 /// What a sealed file has given up: changing its bytes, its length, and this very list.
 const FROZEN: SealFlag = SealFlag::F_SEAL_WRITE
@@ -28,6 +30,18 @@ pub fn create(name: &str) -> Result<File> {
         other => other?,
     };
     Ok(File::from(above_stdio(fd)?))
+}
+
+/// Writes all of `bytes`, unless the file would become longer than this process may make one: the kernel would answer with
+/// SIGXFSZ, which kills.
+///
+/// # Errors
+/// `EFBIG` beyond the limit of file sizes ([`longest`](crate::shm_file::longest)), and then nothing is written; `ENOMEM`.
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> Result<()> {
+    if offset.saturating_add(bytes.len() as u64) > longest() {
+        return Err(Errno::EFBIG.into());
+    }
+    file.write_all_at(bytes, offset)
 }
 
 /// Freezes the file: from now on nobody can change a byte of it.
