@@ -5,6 +5,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use procession_channel::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -27,7 +28,9 @@ pub fn in_fork<R: Serialize + DeserializeOwned>(what: &str, work: impl FnOnce() 
         drop(answers);
         let said = catch_unwind(AssertUnwindSafe(|| {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).unwrap();
-            serde_json::to_vec(&work()).unwrap()
+            let mut said = Vec::new();
+            codec::encode(&work(), &mut said).unwrap();
+            said
         }));
         let sent = said.is_ok_and(|said| answer.write_all(&said).is_ok());
         // SAFETY: it ends this process and touches nothing.
@@ -44,5 +47,5 @@ pub fn in_fork<R: Serialize + DeserializeOwned>(what: &str, work: impl FnOnce() 
     let mut said = Vec::new();
     answers.read_to_end(&mut said).unwrap();
     let ended = waitpid(pid, None).unwrap();
-    serde_json::from_slice(&said).unwrap_or_else(|_| panic!("{what}: the forked child failed: {ended:?}"))
+    codec::decode(&said).unwrap_or_else(|_| panic!("{what}: the forked child failed: {ended:?}"))
 }
