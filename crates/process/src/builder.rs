@@ -8,17 +8,18 @@ use crate::error::{KernelError, SpawnError};
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
 use crate::report::{Report, too_long};
+use crate::starter::starter;
 use crate::task::{self, Header};
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
 use procession_sys::image::Image;
 use procession_sys::memfd::duplicate_above_stdio;
-use procession_sys::start::{Start, same_program};
+use procession_sys::start::Start;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
@@ -62,8 +63,10 @@ impl ProcessBuilder {
         self
     }
 
-    /// Lets the process live on when this one ends, in whatever way. Without it, a child never outlives its parent:
-    /// it is killed when its parent was killed.
+    /// Lets the process live on when this one ends, in whatever way. Without it, a child never outlives its parent: it is
+    /// killed when its parent was killed, or has executed another program, also if it is stopped, or executes another program
+    /// itself. The kernel forgets that of a child that changes its user, or executes a set-user-id program: the former
+    /// still notices the end of its parent by itself, unless it is stopped; the latter does not.
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
@@ -150,6 +153,7 @@ impl ProcessBuilder {
             move |error| KernelError::new(operation, &name, error)
         };
         let stdout = stdout_to_restore();
+        let starter = starter().map_err(kernel("pidfd_open"))?;
         let header = Header {
             image: Image::current().identity().map_err(kernel("stat /proc/self/exe"))?,
             entry,
@@ -160,6 +164,8 @@ impl ProcessBuilder {
             restore_stdout: stdout.is_some(),
             parent_pid: std::process::id(),
             parent_name: myself().name.clone(),
+            starter: starter.thread_id(),
+            parent_fd: starter.end.is_some(),
             namespace: self.namespace_of_child(),
             places: places.iter().map(StartingProcess::describe).collect(),
         };
@@ -170,20 +176,22 @@ impl ProcessBuilder {
             too_long.unwrap_or_else(|| kernel("writing the task to a memfd")(error).into())
         })?;
         let report = Report::create().map_err(kernel("memfd_create"))?;
-        let this = children::this_process().map_err(kernel("pidfd_open"))?;
-        let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), report.file().as_fd(), this.as_fd()]
+        let file = report.file().map_err(kernel("memfd_create"))?;
+        let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), file.as_fd()]
             .into_iter()
+            .chain(starter.end.as_ref().map(AsFd::as_fd))
             .chain(stdout.as_ref().map(AsFd::as_fd))
             .chain(places.iter().map(AsFd::as_fd))
             .chain(self.inherit.iter().map(|fd| fd.as_fd()))
             .collect();
+        let inherit: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
         let start = Start {
-            arguments: &arguments_of_child()?,
-            environment: &self.environment_of_child(&inherit)?,
-            inherit: &inherit,
+            arguments: arguments_of_child()?,
+            environment: self.environment_of_child(&inherit)?,
+            inherit,
             mute_stdout: stdout.is_some(),
         };
-        let pid = same_program(&start).map_err(kernel("posix_spawn"))?;
+        let pid = starter.start(start).map_err(kernel("posix_spawn"))?;
         // From here on the child alone holds its places in the registries.
         places.into_iter().for_each(|place| place.started(pid));
         let plan = Plan { name: name.clone(), daemon, detached: self.detached, report, carried };
@@ -199,10 +207,10 @@ impl ProcessBuilder {
         ours.map(|namespace| namespace.name().to_owned())
     }
 
-    fn environment_of_child(&self, inherit: &[BorrowedFd<'_>]) -> Result<Vec<CString>, SpawnError> {
+    fn environment_of_child(&self, inherit: &[RawFd]) -> Result<Vec<CString>, SpawnError> {
         let replaced = |name: &OsStr| name == VARIABLE || self.environment.iter().any(|(own, _)| own == name);
         let ours = std::env::vars_os().filter(|(name, _)| !replaced(name));
-        let numbers: Vec<String> = inherit.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
+        let numbers: Vec<String> = inherit.iter().map(RawFd::to_string).collect();
         let task = (VARIABLE.into(), numbers.join(",").into());
         // Of two settings for one name, the later counts.
         let own = self.environment.iter().enumerate().filter(|(index, (name, _))| {

@@ -1,8 +1,8 @@
 //! What happens in a child: from `init()` to its exit.
 //!
 //! # If a process dies
-//! The child at any moment: its report is not complete, and the parent sees its exit status instead. The parent: the
-//! watcher kills the child, unless it is detached. The thread that started the child: nothing.
+//! The child at any moment: its report is not complete, and the parent sees its exit status instead. The parent: the kernel
+//! kills the child, and so does its watcher, unless it is detached. The thread that asked for the child: nothing.
 
 use crate::current::{Myself, ParentProcess, become_child};
 use crate::entry::{self, rebuild, type_hash};
@@ -12,7 +12,8 @@ use crate::report::{Outcome, Report, Stage};
 use crate::task::{Header, Task};
 use procession_channel::codec;
 use procession_shm::Namespace;
-use procession_sys::{pidfd, start};
+use procession_sys::pidfd::{EndFd, Waited};
+use procession_sys::start;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -27,7 +28,7 @@ use std::vec::IntoIter;
 /// The watcher only sleeps in one system call.
 const WATCHER_STACK_BYTES: usize = 128 << 10;
 
-/// How often the watcher looks for itself when its descriptor was closed.
+/// How often the watcher looks for itself when it has no descriptor.
 const RAREST_LOOK: Duration = Duration::from_millis(100);
 
 static REPORT: OnceLock<Report> = OnceLock::new();
@@ -77,7 +78,14 @@ fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
 }
 
 fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()> {
-    let parent = inherited.next().ok_or(io::ErrorKind::InvalidData)?;
+    if !header.detached && header.starter.is_some() {
+        start::die_with_the_starter();
+    }
+    let end = if header.parent_fd {
+        EndFd::inherited(inherited.next().ok_or(io::ErrorKind::InvalidData)?)?
+    } else {
+        EndFd::to_be_announced()?
+    };
     if header.restore_stdout {
         start::restore_stdout(inherited.next().ok_or(io::ErrorKind::InvalidData)?)?;
     }
@@ -87,11 +95,7 @@ fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()
         name: header.name.clone(),
         lineage: header.lineage.clone(),
         daemon: header.daemon,
-        parent: Some(ParentProcess {
-            pid: header.parent_pid,
-            name: header.parent_name.clone(),
-            pidfd: parent,
-        }),
+        parent: Some(ParentProcess { pid: header.parent_pid, name: header.parent_name.clone(), end }),
     });
     start::set_title(&myself.name);
     procession_shm::set_process_name(&myself.name);
@@ -103,27 +107,45 @@ fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()
         procession_shm::take_over(namespace, *owner, lifeline).map_err(io::Error::other)?;
     }
     match &myself.parent {
-        Some(parent) if !header.detached => die_with(parent),
+        Some(parent) if !header.detached || !header.parent_fd => {
+            watch(parent, header.starter, header.detached)
+        }
         _ => Ok(()),
     }
 }
 
-/// Has this process killed when `parent` has ended. `PR_SET_PDEATHSIG` would not do: it fires when the thread that
-/// started this process ends.
-fn die_with(parent: &'static ParentProcess) -> io::Result<()> {
+/// Has this process killed when `parent` has ended, or executed another program. The kernel does that, too, but not for a
+/// process that has changed its user, nor if the parent was gone before it was asked for.
+fn watch(parent: &'static ParentProcess, starter: Option<u32>, detached: bool) -> io::Result<()> {
     let watcher =
         std::thread::Builder::new().name("procession-watch".to_owned()).stack_size(WATCHER_STACK_BYTES);
     watcher.spawn(move || {
         start::block_signals();
-        drop(pidfd::wait(&parent.pidfd, None));
-        // The parent has ended, and this process has got another one; or else the function closed every descriptor
-        // it found, and the number means nothing any more.
-        while parent_id() == parent.pid {
-            std::thread::sleep(RAREST_LOOK);
+        await_end(parent, starter);
+        if detached {
+            parent.end.announce();
+        } else {
+            start::kill_self();
         }
-        start::kill_self();
     })?;
     Ok(())
+}
+
+fn await_end(parent: &ParentProcess, starter: Option<u32>) {
+    // Of a parent in another pid namespace nothing is seen but what a pidfd says.
+    let is_outside = parent_id() == 0;
+    let is_there = || {
+        is_outside
+            || parent_id() == parent.pid && starter.is_none_or(|thread| start::has_thread(parent.pid, thread))
+    };
+    // It may be another program already.
+    if parent.end.pidfd().is_some() && is_there() && matches!(parent.end.wait(None), Ok(Waited::Ended)) {
+        return;
+    }
+    // The function closed every descriptor it found, or the kernel has no pidfds.
+    while is_there() {
+        std::thread::sleep(RAREST_LOOK);
+    }
 }
 
 /// What a task's [`EntryRef`](entry::EntryRef) leads to: the user's function with its arguments and its result.

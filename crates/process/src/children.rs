@@ -9,9 +9,9 @@ use crate::error::{KernelError, SpawnError};
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
 use procession_shm::Carried;
-use procession_sys::{PerProcess, fork, pidfd};
+use procession_sys::pidfd::{self, EndFd, Waited, Who};
+use procession_sys::{PerProcess, fork};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub(crate) struct Child {
     pub(crate) name: String,
     pub(crate) daemon: bool,
     pub(crate) detached: bool,
-    pub(crate) pidfd: OwnedFd,
+    pub(crate) end: EndFd,
     pub(crate) report: Report,
     /// Set once, by whoever reaps the child.
     status: OnceLock<ExitStatus>,
@@ -60,23 +60,14 @@ pub(crate) struct Plan {
 impl Child {
     /// The process `pid`, which was started a moment ago. On an error it is killed.
     pub(crate) fn new(pid: u32, plan: Plan) -> Result<Self, KernelError> {
-        let status = OnceLock::new();
-        let pidfd = match pidfd::open(pid) {
-            Err(error) if error.raw_os_error() == Some(ESRCH) => {
-                // It ended, and somebody else took its status, before it could be looked at.
-                status.get_or_init(|| ExitStatus::LOST);
-                pidfd::already_ended()
-            }
-            other => other,
-        };
         let Plan { name, daemon, detached, report, carried } = plan;
-        let pidfd = pidfd.map_err(|error| {
+        let end = EndFd::of_child(pid).map_err(|error| {
             pidfd::discard(pid);
             KernelError::new("pidfd_open", &name, error)
         })?;
         let carried = Mutex::new((!carried.is_empty()).then_some(carried));
-        let (reaping, parent) = (Mutex::new(()), fork::cookie());
-        Ok(Self { pid, name, daemon, detached, pidfd, report, status, reaping, carried, parent })
+        let (status, reaping, parent) = (OnceLock::new(), Mutex::new(()), fork::cookie());
+        Ok(Self { pid, name, daemon, detached, end, report, status, reaping, carried, parent })
     }
 
     /// The status, if it was taken already.
@@ -94,7 +85,7 @@ impl Child {
         if self.must_be_ours("poll").is_ok() {
             return self.wait(Some(Duration::ZERO)).unwrap_or_default();
         }
-        let has_ended = || pidfd::wait(&self.pidfd, Some(Duration::ZERO)).unwrap_or(false);
+        let has_ended = || self.end.wait(Some(Duration::ZERO)).is_ok_and(|waited| waited == Waited::Ended);
         self.status().or_else(|| has_ended().then_some(ExitStatus::LOST))
     }
 
@@ -110,11 +101,12 @@ impl Child {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let slice = left.map_or(look, |left| left.min(look));
             let patience = if self.release_carried() { left } else { Some(slice) };
-            if pidfd::wait(&self.pidfd, patience).map_err(|error| self.error("poll", error))? {
+            let waited = self.end.wait(patience).map_err(|error| self.error("poll", error))?;
+            if waited != Waited::TimedOut {
                 if let Some(status) = self.reap()? {
                     return Ok(Some(status));
                 }
-                // Dead, but a debugger is first in line for its status.
+                // Dead, but a debugger is first in line for its status; or it runs, and its descriptor was closed.
                 std::thread::sleep(slice);
             }
             if left == Some(Duration::ZERO) {
@@ -124,13 +116,22 @@ impl Child {
         }
     }
 
+    /// Waits until the child has ended, whoever gets its status.
+    pub(crate) fn await_end(&self) {
+        // A debugger may keep the zombie; without the descriptor only the status tells that it has ended.
+        if !matches!(self.end.wait(None), Ok(Waited::Ended)) || self.reap().is_err() {
+            drop(self.wait(None));
+        }
+    }
+
     /// Takes the status of a child that has ended; `None` while it cannot be had yet.
     fn reap(&self) -> Result<Option<ExitStatus>, KernelError> {
         let reaping = lock(&self.reaping);
         if let Some(status) = self.status() {
             return Ok(Some(status));
         }
-        let status = match pidfd::reap(&self.pidfd) {
+        let who = self.end.pidfd().map_or(Who::Pid(self.pid), Who::Fd);
+        let status = match pidfd::reap(who) {
             Ok(None) => return Ok(None),
             Ok(Some(ended)) => ExitStatus::known(ended),
             Err(error) if error.raw_os_error() == Some(ECHILD) => ExitStatus::LOST,
@@ -165,8 +166,16 @@ impl Child {
         if self.status().is_some() {
             return Ok(());
         }
-        match pidfd::send_signal(&self.pidfd, signal) {
-            Err(error) if error.raw_os_error() != Some(ESRCH) => Err(self.error("pidfd_send_signal", error)),
+        let sent = match self.end.pidfd() {
+            Some(pidfd) => pidfd::send_signal(pidfd, signal),
+            None => {
+                // As long as nobody takes its status, its pid is its own.
+                let _reaping = lock(&self.reaping);
+                if self.status().is_some() { Ok(()) } else { pidfd::signal_child(self.pid, signal) }
+            }
+        };
+        match sent {
+            Err(error) if error.raw_os_error() != Some(ESRCH) => Err(self.error("sending a signal", error)),
             _ => Ok(()),
         }
     }
@@ -185,8 +194,6 @@ struct Table {
     /// Whether this process is exiting.
     closed: bool,
     running: Vec<Arc<Child>>,
-    /// This process as its children watch it.
-    this: Option<Arc<OwnedFd>>,
 }
 
 /// The children of one process, and the news that one was started. A forked child has none, and does not wait for the
@@ -208,17 +215,6 @@ pub(crate) fn next_lineage() -> Vec<u32> {
     let mut table = table();
     table.started += 1;
     [myself().lineage.as_slice(), &[table.started]].concat()
-}
-
-/// A descriptor of this process, made once.
-pub(crate) fn this_process() -> io::Result<Arc<OwnedFd>> {
-    let mut table = table();
-    if let Some(this) = &table.this {
-        return Ok(this.clone());
-    }
-    let this = Arc::new(pidfd::open(std::process::id())?);
-    table.this = Some(this.clone());
-    Ok(this)
 }
 
 /// Adds a child that was just started.
@@ -291,13 +287,9 @@ pub(crate) fn running() -> Vec<Arc<Child>> {
     if children.is_empty() {
         return children;
     }
-    let pidfds: Vec<_> = children.iter().map(|child| child.pidfd.as_fd()).collect();
-    // When the kernel cannot tell, all of them count as running, and are looked at again next time.
-    let ended = pidfd::ended(&pidfds).unwrap_or_default();
-    for (child, _) in children.iter().zip(ended).filter(|(_, ended)| *ended) {
-        drop(child.reap());
-    }
     for child in &children {
+        // Of a child that cannot be asked about now, it is asked the next time.
+        drop(child.reap());
         child.release_carried();
     }
     let mut table = table();

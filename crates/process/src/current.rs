@@ -1,7 +1,8 @@
 //! Who this process is, and who started it.
 
-use procession_sys::pidfd;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use procession_sys::pidfd::{EndFd, Waited};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::parent_id;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -66,7 +67,7 @@ impl CurrentProcess {
     /// The process that started this one; it may have ended since.
     #[must_use]
     pub fn parent_pid(self) -> u32 {
-        self.myself.parent.as_ref().map_or_else(std::os::unix::process::parent_id, ParentProcess::pid)
+        self.myself.parent.as_ref().map_or_else(parent_id, ParentProcess::pid)
     }
 
     /// Whether this process is terminated when its parent exits.
@@ -81,7 +82,8 @@ impl CurrentProcess {
 pub struct ParentProcess {
     pub(crate) pid: u32,
     pub(crate) name: String,
-    pub(crate) pidfd: OwnedFd,
+    /// Of the parent's thread that started this process, where the kernel can say that; else of the parent.
+    pub(crate) end: EndFd,
 }
 
 /// The process that started this one by [`Process::spawn`](crate::Process::spawn); `None` in the original process.
@@ -103,16 +105,20 @@ impl ParentProcess {
         &self.name
     }
 
-    /// Whether it still runs. Only a detached child lives to see `false`.
+    /// Whether it still runs, and runs the program that started this process. Only a detached child lives to see `false`.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !pidfd::wait(&self.pidfd, Some(Duration::ZERO)).unwrap_or(false)
+        match self.end.wait(Some(Duration::ZERO)) {
+            Ok(Waited::Ended) => false,
+            Ok(Waited::Lost) => parent_id() == self.pid,
+            Ok(Waited::TimedOut) | Err(_) => true,
+        }
     }
 }
 
-/// Readable once the parent has ended.
+/// Readable once the parent has ended, or executed another program.
 impl AsFd for ParentProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.end.as_fd()
     }
 }

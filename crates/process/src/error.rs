@@ -142,6 +142,9 @@ pub enum ProcessError {
     /// The child could not encode, or not store, the result.
     #[error("the process could not hand back its result: {0}")]
     Encode(String),
+    /// This program has closed the descriptor through which the result was to come.
+    #[error("the result is lost: this program has closed the descriptor through which it was to come")]
+    ReportClosed,
     /// The result could not be decoded here.
     #[error("the result could not be decoded: {0}")]
     Decode(#[from] DecodeError),

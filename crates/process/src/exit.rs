@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How long a daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a process that was killed may take to be gone, which a large one needs.
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(10);
+
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
@@ -38,7 +41,7 @@ fn settle_children() {
     let (daemons, others): (Vec<_>, Vec<_>) = children.partition(|child| child.daemon);
     terminate(&daemons, GRACE);
     for child in others {
-        drop(child.wait(None));
+        child.await_end();
     }
     // Only now may this process be the last one in its namespaces.
     procession_shm::leave();
@@ -46,7 +49,8 @@ fn settle_children() {
 
 /// Ends all children of this process, daemons or not, and lets none start any more: for a program that was told to end
 /// by a signal. They get SIGTERM, and those that still run after `grace` get SIGKILL. Detached children are left
-/// alone. When it returns, the others have ended.
+/// alone. When it returns, the others have ended, but for those that this process may not signal (they have become another
+/// user's) or that the kernel has not ended ten seconds later: they are given up, and end with this process.
 ///
 /// ```
 /// use procession_process::Process;
@@ -68,16 +72,17 @@ pub fn end_children(grace: Duration) {
     terminate(&children, grace);
 }
 
+/// Asks, insists, and gives up in the end: an exit must not wait for what cannot be ended.
 fn terminate(children: &[Arc<Child>], grace: Duration) {
+    let asked: Vec<_> = children.iter().filter(|child| child.signal(SIGTERM).is_ok()).collect();
+    await_all(&asked, grace);
+    let killed: Vec<_> = children.iter().filter(|child| child.signal(SIGKILL).is_ok()).collect();
+    await_all(&killed, LAST_WAIT);
+}
+
+fn await_all(children: &[&Arc<Child>], time: Duration) {
+    let deadline = Instant::now() + time;
     for child in children {
-        drop(child.signal(SIGTERM));
-    }
-    let deadline = Instant::now() + grace;
-    for child in children {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if !matches!(child.wait(Some(left)), Ok(Some(_))) {
-            drop(child.signal(SIGKILL));
-            drop(child.wait(None));
-        }
+        drop(child.wait(Some(deadline.saturating_duration_since(Instant::now()))));
     }
 }

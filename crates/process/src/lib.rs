@@ -15,6 +15,7 @@ mod panic;
 mod pool;
 mod process;
 mod report;
+mod starter;
 mod status;
 mod task;
 mod test_support;

@@ -46,7 +46,9 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 ///
 /// A function is any function or closure that captures nothing; items and results are any serde types. When a worker is
 /// killed, only the item it was running is lost (or tried again, see [`PoolBuilder::retries`]); everything else is done
-/// by the other workers, and the worker is replaced. Dropping the pool terminates it.
+/// by the other workers, and the worker is replaced. Dropping the pool cancels what
+/// has no result, and lets the workers leave by themselves, which writes out what they have printed and runs what they have
+/// registered for their exit; those that are in an item and need longer than a second for it are terminated.
 ///
 /// A pool belongs to the process that made it. In a forked child (a daemon, for instance) every call says so at once, by
 /// [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make the pool after the fork.
@@ -307,7 +309,7 @@ impl Pool {
     ///
     /// # Errors
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate); [`PoolError::Forked`] in a
-    /// forked child.
+    /// forked child; [`PoolError::NotEnded`] if workers of a terminated pool could not be ended.
     pub fn join(&mut self) -> Result<(), PoolError> {
         let phase = self.keeper.enter().map_err(|_| PoolError::Forked)?.phase;
         if phase == Phase::Open {
@@ -317,7 +319,8 @@ impl Pool {
             // The thread runs no code that panics; if it did, the workers end with this process all the same.
             drop(thread.join());
         }
-        Ok(())
+        let pids = self.keeper.left();
+        if pids.is_empty() { Ok(()) } else { Err(PoolError::NotEnded { pids }) }
     }
 
     /// Gives all items to the workers and waits for all results.
@@ -371,6 +374,7 @@ impl Drop for Pool {
             // A forked child only inherited the pool: its parent's workers and its parent's thread.
             std::mem::forget(self.thread.take());
         } else if self.thread.is_some() {
+            self.keeper.let_go();
             self.terminate();
             drop(self.join());
         }

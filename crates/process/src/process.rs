@@ -207,6 +207,11 @@ impl<R> Process<R> {
         self.child.signal(signal)
     }
 
+    /// What is readable once the process has ended, unless the program has closed it.
+    pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
+        self.child.end.get()
+    }
+
     /// The panic that the process reported before it ended.
     pub(crate) fn reported_panic(&self) -> Option<Panic> {
         self.child.report.panic()
@@ -256,10 +261,10 @@ impl<R: DeserializeOwned> Process<R> {
     }
 }
 
-/// The process's pidfd: readable once the process has ended, for `poll` and its kin.
+/// Readable once the process has ended, for `poll` and its kin: a pidfd, unless the kernel has none.
 impl<R> AsFd for Process<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.child.pidfd.as_fd()
+        self.child.end.as_fd()
     }
 }
 

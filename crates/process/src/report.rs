@@ -71,9 +71,10 @@ pub(crate) struct Panic {
 /// One end of the file; parent and child each have one.
 #[derive(Debug)]
 pub(crate) struct Report {
-    file: File,
-    /// Device and inode, by which a child notices that its function closed every descriptor it found, and that the
-    /// number now belongs to a file of its own.
+    /// There until the drop.
+    file: Option<File>,
+    /// Device and inode, by which its process notices that somebody closed every descriptor there was, and that the
+    /// number now belongs to another file.
     identity: (u64, u64),
 }
 
@@ -84,16 +85,18 @@ impl Report {
 
     pub(crate) fn from_file(file: File) -> io::Result<Self> {
         let identity = identity(&file)?;
-        Ok(Self { file, identity })
+        Ok(Self { file: Some(file), identity })
     }
 
-    pub(crate) fn file(&self) -> &File {
-        &self.file
+    /// The file, unless somebody has closed it.
+    pub(crate) fn file(&self) -> io::Result<&File> {
+        let is_ours = |file: &&File| identity(file).is_ok_and(|identity| identity == self.identity);
+        self.file.as_ref().filter(is_ours).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Says that the child has come to `stage`. A failure only delays what the parent learns.
     pub(crate) fn mark(&self, stage: Stage) {
-        drop(memfd::write_at(&self.file, &[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0));
+        drop(self.file().and_then(|file| memfd::write_at(file, &[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0)));
     }
 
     /// Hands `outcome` to the parent; once this has returned, no death takes it back.
@@ -103,9 +106,6 @@ impl Report {
     /// # Errors
     /// The file was closed behind our back, or there is no memory even for the reason.
     pub(crate) fn commit(&self, outcome: Outcome) -> io::Result<()> {
-        if identity(&self.file)? != self.identity {
-            return Err(io::ErrorKind::NotFound.into());
-        }
         let (kind, content) = match outcome {
             Outcome::Returned(bytes) => (Kind::Returned, bytes),
             Outcome::Refused(message) => (Kind::Refused, message.into_bytes()),
@@ -142,15 +142,16 @@ impl Report {
     }
 
     fn store(&self, kind: Kind, content: &[u8]) -> io::Result<()> {
-        memfd::write_at(&self.file, content, CONTENT_AT)?;
-        memfd::write_at(&self.file, &(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
-        memfd::write_at(&self.file, &[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
+        let file = self.file()?;
+        memfd::write_at(file, content, CONTENT_AT)?;
+        memfd::write_at(file, &(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
+        memfd::write_at(file, &[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
     }
 
     fn word(&self) -> [u8; 8] {
         let mut word = [0; 8];
-        // An empty file is the first state, and reads as such.
-        drop(self.file.read_exact_at(&mut word, 0));
+        // An empty file is the first state, and reads as such; so does one that was closed.
+        drop(self.file().and_then(|file| file.read_exact_at(&mut word, 0)));
         word
     }
 
@@ -166,6 +167,9 @@ impl Report {
 
     /// The result or the error in a complete report; `None` if the report is not complete.
     pub(crate) fn read<R: DeserializeOwned>(&self) -> Option<Result<R, ProcessError>> {
+        if self.file().is_err() {
+            return Some(Err(ProcessError::ReportClosed));
+        }
         if self.stage() != Stage::Committed {
             return None;
         }
@@ -192,14 +196,24 @@ impl Report {
 
     fn content(&self) -> io::Result<Vec<u8>> {
         let mut length = [0; 8];
-        self.file.read_exact_at(&mut length, LENGTH_AT)?;
+        let file = self.file()?;
+        file.read_exact_at(&mut length, LENGTH_AT)?;
         let length = u64::from_le_bytes(length);
-        if length > self.file.metadata()?.len().saturating_sub(CONTENT_AT) {
+        if length > file.metadata()?.len().saturating_sub(CONTENT_AT) {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut content = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        self.file.read_exact_at(&mut content, CONTENT_AT)?;
+        file.read_exact_at(&mut content, CONTENT_AT)?;
         Ok(content)
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if self.file().is_err() {
+            // The number is nobody's by now, or somebody else's.
+            std::mem::forget(self.file.take());
+        }
     }
 }
 
@@ -262,7 +276,7 @@ mod tests {
     fn an_impossible_length_is_an_error() {
         let report = Report::create().unwrap();
         report.store(Kind::Returned, &[1]).unwrap();
-        report.file.write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
+        report.file().unwrap().write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
         assert!(matches!(report.read::<u8>(), Some(Err(ProcessError::Encode(_)))));
     }
 
@@ -280,12 +294,12 @@ mod tests {
         for _ in 0..5_000 {
             let content = 1 + next() % 40;
             let bytes: Vec<u8> = (0..16 + content).map(|_| (next() >> 32) as u8).collect();
-            report.file.set_len(0).unwrap();
-            report.file.write_all_at(&bytes, 0).unwrap();
+            report.file().unwrap().set_len(0).unwrap();
+            report.file().unwrap().write_all_at(&bytes, 0).unwrap();
             if next() % 4 != 0 {
                 // A stage and a kind that there are, or nearly; a length that fits, or nearly.
-                report.file.write_all_at(&[(next() % 5) as u8, (next() % 6) as u8], 0).unwrap();
-                report.file.write_all_at(&(content + next() % 3 - 1).to_le_bytes(), 8).unwrap();
+                report.file().unwrap().write_all_at(&[(next() % 5) as u8, (next() % 6) as u8], 0).unwrap();
+                report.file().unwrap().write_all_at(&(content + next() % 3 - 1).to_le_bytes(), 8).unwrap();
             }
             match report.read::<(String, Vec<Option<u64>>)>() {
                 Some(Err(error)) => failed += usize::from(!error.to_string().is_empty()),

@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const MAGIC: [u8; 8] = *b"PROCTASK";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX: usize = 32;
 
 /// Everything about a child but its arguments.
@@ -34,10 +34,14 @@ pub(crate) struct Header {
     pub(crate) lineage: Vec<u32>,
     pub(crate) daemon: bool,
     pub(crate) detached: bool,
-    /// Whether the fourth inherited descriptor is the stdout to restore.
+    /// Whether the next inherited descriptor is the stdout to restore.
     pub(crate) restore_stdout: bool,
     pub(crate) parent_pid: u32,
     pub(crate) parent_name: String,
+    /// The parent's thread that started the child and is kept for ever, if there is one.
+    pub(crate) starter: Option<u32>,
+    /// Whether the third inherited descriptor is one of the parent.
+    pub(crate) parent_fd: bool,
     /// The parent's namespace, if it has a valid one.
     pub(crate) namespace: Option<String>,
     /// The child's places in registries: the next inherited descriptors are their lifelines.
@@ -126,6 +130,8 @@ mod tests {
             restore_stdout: false,
             parent_pid: 4,
             parent_name: "p".into(),
+            starter: None,
+            parent_fd: true,
             namespace: None,
             places: Vec::new(),
         };

@@ -18,6 +18,7 @@ pub mod futex;
 pub mod image;
 #[cfg(feature = "inherited")]
 pub mod inherited;
+mod kept_fd;
 mod loose_fd;
 mod mapping;
 pub mod memfd;
@@ -33,6 +34,7 @@ mod turn;
 pub use clock::Deadline;
 pub use crash::crash_point;
 pub use exit::at_exit;
+pub use kept_fd::KeptFd;
 pub use loose_fd::LooseFd;
 pub use mapping::{Lifeline, Mapping, ShmSafe};
 pub use per_process::PerProcess;

@@ -1,12 +1,19 @@
 //! Processes by descriptor: no pid is ever mistaken for a later process that got the same number.
 #![expect(unsafe_code, reason = "pidfd_open, pidfd_send_signal and waitid take raw numbers and pointers")]
 
+use crate::KeptFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+/// A pidfd of one thread, since Linux 6.9.
+const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+
+/// A thread that only sleeps in one system call.
+const WAITER_STACK_BYTES: usize = 128 << 10;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +29,13 @@ pub enum Ended {
 /// # Errors
 /// `ESRCH` if there is no such process (or it was reaped already), `EMFILE`, `ENOSYS` before Linux 5.3.
 pub fn open(pid: u32) -> Result<OwnedFd> {
-    // SAFETY: the call takes two integers and touches no memory of ours.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::pid_t::try_from(pid).unwrap_or(-1), 0) };
-    let fd = i32::try_from(fd).unwrap_or(-1);
-    if fd < 0 {
-        return Err(Error::last_os_error());
-    }
-    // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
-    crate::memfd::above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
+    open_with(pid, 0)
 }
 
-/// A descriptor that reads as "ended" for ever: it stands for a child that was reaped before [`open`] could see it.
-///
-/// # Errors
-/// `EMFILE`, `ENFILE`.
-pub fn already_ended() -> Result<OwnedFd> {
+fn open_with(pid: u32, flags: libc::c_int) -> Result<OwnedFd> {
     // SAFETY: the call takes two integers and touches no memory of ours.
-    let fd = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC) };
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::pid_t::try_from(pid).unwrap_or(-1), flags) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
     if fd < 0 {
         return Err(Error::last_os_error());
     }
@@ -63,28 +60,23 @@ pub fn wait(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
     }
 }
 
-/// Which of the processes have ended, in one system call and without waiting.
-///
-/// # Errors
-/// `EINVAL` for more descriptors than the limit of open files; `ENOMEM`.
-pub fn ended(pidfds: &[BorrowedFd<'_>]) -> Result<Vec<bool>> {
-    let mut fds: Vec<_> = pidfds.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    loop {
-        match ppoll(&mut fds, Some(TimeSpec::from(Duration::ZERO)), None) {
-            Ok(_) => return Ok(fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
+/// How to name a child of this process.
+#[derive(Clone, Copy, Debug)]
+pub enum Who<'a> {
+    /// By a pidfd.
+    Fd(BorrowedFd<'a>),
+    /// By its pid: right as long as nobody else in this process takes the status of its children.
+    Pid(u32),
+    /// Whichever.
+    Any,
 }
 
 /// Takes the exit status of a child and thereby removes the zombie; `None` while the child still runs.
 ///
 /// # Errors
 /// `ECHILD` if nobody can learn the status any more: it was taken elsewhere, or `SIGCHLD` is ignored.
-pub fn reap(pidfd: impl AsFd) -> Result<Option<Ended>> {
-    let id = libc::id_t::try_from(pidfd.as_fd().as_raw_fd()).unwrap_or(libc::id_t::MAX);
-    Ok(take_status(libc::P_PIDFD, id)?.map(|(_, ended)| ended))
+pub fn reap(who: Who<'_>) -> Result<Option<Ended>> {
+    Ok(wait_id(who, libc::WEXITED | libc::WNOHANG)?.map(|(_, ended)| ended))
 }
 
 /// Takes the exit status of any child that has ended, and thereby removes the zombie; `None` while all of them run.
@@ -92,14 +84,25 @@ pub fn reap(pidfd: impl AsFd) -> Result<Option<Ended>> {
 /// # Errors
 /// `ECHILD` if there is no child.
 pub fn reap_any() -> Result<Option<(u32, Ended)>> {
-    take_status(libc::P_ALL, 0)
+    wait_id(Who::Any, libc::WEXITED | libc::WNOHANG)
 }
 
-fn take_status(kind: libc::idtype_t, id: libc::id_t) -> Result<Option<(u32, Ended)>> {
+/// Whether the child runs or is a zombie: its pid means no other process.
+#[must_use]
+pub fn is_child(pid: u32) -> bool {
+    wait_id(Who::Pid(pid), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).is_ok()
+}
+
+fn wait_id(who: Who<'_>, options: libc::c_int) -> Result<Option<(u32, Ended)>> {
+    let (kind, id) = match who {
+        Who::Fd(fd) => (libc::P_PIDFD, libc::id_t::try_from(fd.as_raw_fd()).unwrap_or(libc::id_t::MAX)),
+        Who::Pid(pid) => (libc::P_PID, pid),
+        Who::Any => (libc::P_ALL, 0),
+    };
     // SAFETY: all zeroes are a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is a valid siginfo_t for the whole call, and the kernel does not keep the pointer.
-    while unsafe { libc::waitid(kind, id, &raw mut info, libc::WEXITED | libc::WNOHANG) } != 0 {
+    while unsafe { libc::waitid(kind, id, &raw mut info, options) } != 0 {
         let error = Error::last_os_error();
         if error.raw_os_error() != Some(libc::EINTR) {
             return Err(error);
@@ -114,6 +117,145 @@ fn take_status(kind: libc::idtype_t, id: libc::id_t) -> Result<Option<(u32, Ende
     let status = unsafe { info.si_status() };
     let exited = info.si_code == libc::CLD_EXITED;
     Ok(Some((pid, if exited { Ended::Exited(status) } else { Ended::Signaled(status) })))
+}
+
+/// Sends `signal` to the child `pid`.
+///
+/// # Errors
+/// `EPERM`; `ESRCH` if it is no child of this process (any more); `EINVAL` for a number that is no signal.
+pub fn signal_child(pid: u32, signal: i32) -> Result<()> {
+    // 0 and less would mean a group of processes.
+    let pid_of_one = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0);
+    let Some(number) = pid_of_one.filter(|_| is_child(pid)) else { return Err(Errno::ESRCH.into()) };
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    if unsafe { libc::kill(number, signal) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}
+
+/// What came of a wait for the end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// It has ended.
+    Ended,
+    /// It had not ended by the deadline.
+    TimedOut,
+    /// Somebody has closed the descriptor, so nothing is known.
+    Lost,
+}
+
+/// A descriptor that is readable once a process has ended: a pidfd, or where the kernel gives none, an eventfd that a
+/// thread rings.
+#[derive(Debug)]
+pub struct EndFd {
+    fd: KeptFd,
+    is_pidfd: bool,
+}
+
+impl EndFd {
+    /// The end of the child `pid`, which was started a moment ago.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`; `EAGAIN` if a thread is needed and there can be none.
+    pub fn of_child(pid: u32) -> Result<Self> {
+        match open(pid) {
+            Ok(fd) => Ok(Self { fd: KeptFd::keep(fd)?, is_pidfd: true }),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                // It ended, and somebody else took its status, before it could be looked at.
+                let end = Self::to_be_announced()?;
+                end.announce();
+                Ok(end)
+            }
+            Err(error) if is_refused(&error) => Self::by_thread(pid),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The end of this process, and if `tid` names one of its threads and the kernel is of 2024 or later, of that thread: it
+    /// ends also when this process executes another program. `None` where the kernel gives no pidfds.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub fn of_this_process(tid: Option<u32>) -> Result<Option<Self>> {
+        let of_thread = tid.and_then(|tid| open_with(tid, PIDFD_THREAD).ok());
+        match of_thread.map_or_else(|| open(std::process::id()), Ok) {
+            Ok(fd) => Ok(Some(Self { fd: KeptFd::keep(fd)?, is_pidfd: true })),
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A pidfd that another process has opened for this one.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn inherited(fd: OwnedFd) -> Result<Self> {
+        Ok(Self { fd: KeptFd::keep(fd)?, is_pidfd: true })
+    }
+
+    /// An end that is there once somebody has called [`announce`](Self::announce).
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub fn to_be_announced() -> Result<Self> {
+        Ok(Self { fd: KeptFd::keep(crate::eventfd::create()?)?, is_pidfd: false })
+    }
+
+    /// From now on everybody sees the end.
+    pub fn announce(&self) {
+        if let Some(fd) = self.fd.get() {
+            crate::eventfd::ring(fd);
+        }
+    }
+
+    fn by_thread(pid: u32) -> Result<Self> {
+        let end = Self::to_be_announced()?;
+        let bell = Self { fd: KeptFd::keep(end.fd.as_fd().try_clone_to_owned()?)?, is_pidfd: false };
+        let thread = std::thread::Builder::new().name("procession-wait".to_owned());
+        thread.stack_size(WAITER_STACK_BYTES).spawn(move || {
+            crate::start::block_signals();
+            // An error also means that there is nothing to wait for any more.
+            drop(wait_id(Who::Pid(pid), libc::WEXITED | libc::WNOWAIT));
+            bell.announce();
+        })?;
+        Ok(end)
+    }
+
+    /// The pidfd, if it is one, and still open.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.get().filter(|_| self.is_pidfd)
+    }
+
+    /// The descriptor for `poll`, if it is still open.
+    #[must_use]
+    pub fn get(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.get()
+    }
+
+    /// Waits until the process has ended, at most for `timeout` (`None`: for ever).
+    ///
+    /// # Errors
+    /// `ENOMEM`. Signals are no error: the wait goes on.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited> {
+        let Some(fd) = self.fd.get() else { return Ok(Waited::Lost) };
+        let is_readable = wait(fd, timeout)?;
+        Ok(match (is_readable, self.fd.get()) {
+            (false, _) => Waited::TimedOut,
+            (true, Some(_)) => Waited::Ended,
+            (true, None) => Waited::Lost,
+        })
+    }
+}
+
+/// The number as it is, whatever it means now; for those who poll it together with others.
+impl AsFd for EndFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether the kernel has no pidfds (before Linux 5.3, some sandboxes), or a system-call filter keeps them from this process.
+fn is_refused(error: &Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EACCES))
 }
 
 /// Ends the child `pid` and removes its zombie, without a descriptor: for a child that was started a moment ago and for
@@ -143,7 +285,7 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
 #[cfg(test)]
 #[expect(clippy::zombie_processes, reason = "the children are reaped through their pidfds")]
 mod tests {
-    use super::{Ended, already_ended, ended, open, reap, send_signal, wait};
+    use super::{EndFd, Ended, Waited, Who, open, reap, send_signal, signal_child, wait};
     use std::os::fd::AsFd;
     use std::process::Command;
     use std::time::Duration;
@@ -153,14 +295,27 @@ mod tests {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pidfd = open(child.id()).unwrap();
         assert!(!wait(&pidfd, Some(Duration::ZERO)).unwrap());
-        assert_eq!(reap(&pidfd).unwrap(), None);
+        assert_eq!(reap(Who::Fd(pidfd.as_fd())).unwrap(), None);
         send_signal(&pidfd, libc::SIGKILL).unwrap();
         assert!(wait(&pidfd, None).unwrap());
-        let this = open(std::process::id()).unwrap();
-        assert_eq!(ended(&[this.as_fd(), pidfd.as_fd()]).unwrap(), [false, true]);
-        assert_eq!(reap(&pidfd).unwrap(), Some(Ended::Signaled(libc::SIGKILL)));
-        assert_eq!(reap(&pidfd).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(reap(Who::Fd(pidfd.as_fd())).unwrap(), Some(Ended::Signaled(libc::SIGKILL)));
+        let again = reap(Who::Fd(pidfd.as_fd())).unwrap_err();
+        assert_eq!(again.raw_os_error(), Some(libc::ECHILD));
         assert_eq!(send_signal(&pidfd, 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+    }
+
+    #[test]
+    fn without_pidfds_a_thread_announces_the_end() {
+        let child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let end = EndFd::by_thread(child.id()).unwrap();
+        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), Waited::TimedOut);
+        assert_eq!(reap(Who::Pid(child.id())).unwrap(), None);
+        assert!(end.pidfd().is_none());
+        signal_child(child.id(), libc::SIGKILL).unwrap();
+        assert_eq!(end.wait(None).unwrap(), Waited::Ended);
+        assert_eq!(reap(Who::Pid(child.id())).unwrap(), Some(Ended::Signaled(libc::SIGKILL)));
+        assert_eq!(signal_child(child.id(), libc::SIGKILL).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+        assert!(signal_child(0, 0).is_err() && signal_child(1, 0).is_err());
     }
 
     #[test]
@@ -168,11 +323,30 @@ mod tests {
         let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
         let pidfd = open(child.id()).unwrap();
         assert!(wait(&pidfd, None).unwrap());
-        assert_eq!(reap(&pidfd).unwrap(), Some(Ended::Exited(7)));
+        assert_eq!(reap(Who::Fd(pidfd.as_fd())).unwrap(), Some(Ended::Exited(7)));
     }
 
     #[test]
-    fn the_stand_in_has_ended() {
-        assert!(wait(already_ended().unwrap(), Some(Duration::ZERO)).unwrap());
+    fn the_end_of_a_child_that_is_gone_already_is_there() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let end = EndFd::of_child(child.id()).unwrap();
+        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), Waited::Ended);
+    }
+
+    #[test]
+    fn the_end_of_a_thread_is_seen_where_the_kernel_can() {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (say, tid) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            say.send(crate::thread_id()).unwrap();
+            held.recv().unwrap_err();
+        });
+        let end = EndFd::of_this_process(Some(tid.recv().unwrap())).unwrap().unwrap();
+        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), Waited::TimedOut);
+        drop(hold);
+        thread.join().unwrap();
+        let is_old = super::open_with(crate::thread_id(), super::PIDFD_THREAD).is_err();
+        assert!(is_old || end.wait(None).unwrap() == Waited::Ended);
     }
 }

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,13 +19,13 @@ const NULL_DEVICE: &CStr = c"/dev/null";
 
 /// What the new process is given. Everything else of ours is close-on-exec.
 #[derive(Debug)]
-pub struct Start<'a> {
+pub struct Start {
     /// The arguments, the program's name first.
-    pub arguments: &'a [CString],
+    pub arguments: Vec<CString>,
     /// The whole environment, as `NAME=value`.
-    pub environment: &'a [CString],
+    pub environment: Vec<CString>,
     /// Descriptors that the child has open under the same numbers, all of them 3 or more.
-    pub inherit: &'a [BorrowedFd<'a>],
+    pub inherit: Vec<RawFd>,
     /// Whether the child's standard output is `/dev/null`.
     pub mute_stdout: bool,
 }
@@ -36,11 +36,11 @@ pub struct Start<'a> {
 ///
 /// # Errors
 /// `EAGAIN` at the limit of processes, `ENOMEM`, and whatever `execve` says.
-pub fn same_program(start: &Start<'_>) -> Result<u32> {
+pub fn same_program(start: &Start) -> Result<u32> {
     let actions = start.file_actions()?;
     let attributes = Attributes::clean()?;
-    let arguments = pointers(start.arguments);
-    let environment = pointers(start.environment);
+    let arguments = pointers(&start.arguments);
+    let environment = pointers(&start.environment);
     let mut pid: libc::pid_t = 0;
     // SAFETY: both arrays end with null and point to strings that outlive the call; actions and attributes are
     // initialised; nothing is kept after the call.
@@ -66,15 +66,15 @@ fn check(code: libc::c_int) -> Result<()> {
     if code == 0 { Ok(()) } else { Err(Error::from_raw_os_error(code)) }
 }
 
-impl Start<'_> {
+impl Start {
     fn file_actions(&self) -> Result<FileActions> {
         let mut actions = FileActions::new()?;
         actions.open(libc::STDIN_FILENO, libc::O_RDONLY)?;
         if self.mute_stdout {
             actions.open(libc::STDOUT_FILENO, libc::O_WRONLY)?;
         }
-        for fd in self.inherit {
-            actions.keep(fd.as_raw_fd())?;
+        for &fd in &self.inherit {
+            actions.keep(fd)?;
         }
         Ok(actions)
     }
@@ -205,6 +205,76 @@ pub fn set_title(name: &str) {
 pub fn block_signals() {
     // It fails for no valid set.
     let _ = SigSet::all().thread_block();
+}
+
+/// Has the kernel kill this process when the thread that started it ends. The wish holds also while this process is
+/// stopped, and after it has executed another program, unless that one is set-user-id; it ends when this process changes
+/// its user.
+pub fn die_with_the_starter() {
+    // It fails for no valid signal.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+}
+
+/// Whether the process `pid` has the thread `tid`.
+#[must_use]
+pub fn has_thread(pid: u32, tid: u32) -> bool {
+    let number = |id: u32| libc::pid_t::try_from(id).unwrap_or(-1);
+    // SAFETY: the call takes integers only, and signal 0 reaches nobody.
+    let asked = unsafe { libc::syscall(libc::SYS_tgkill, number(pid), number(tid), 0) };
+    // Whom we may not signal is there.
+    asked == 0 || Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Everything that a new process takes over from the one thread that starts it, as text that is equal for threads from which
+/// children come out alike: user, capabilities, filters, CPUs, priority, namespaces, directories. `thread` is what
+/// [`this_thread`] said in it.
+#[must_use]
+pub fn inheritance(thread: &str) -> String {
+    const LINES: [&str; 9] = [
+        "Umask:",
+        "Uid:",
+        "Gid:",
+        "Groups:",
+        "Cap",
+        "NoNewPrivs:",
+        "Seccomp",
+        "Cpus_allowed:",
+        "Mems_allowed:",
+    ];
+    const LINKS: [&str; 10] = [
+        "cwd",
+        "root",
+        "ns/cgroup",
+        "ns/ipc",
+        "ns/mnt",
+        "ns/net",
+        "ns/pid_for_children",
+        "ns/time_for_children",
+        "ns/user",
+        "ns/uts",
+    ];
+    let directory = std::path::Path::new("/proc").join(thread);
+    let status = std::fs::read_to_string(directory.join("status")).unwrap_or_default();
+    let lines = status.lines().filter(|line| LINES.iter().any(|start| line.starts_with(start)));
+    let mut text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let stat = std::fs::read_to_string(directory.join("stat")).unwrap_or_default();
+    // Behind the name: niceness, real-time priority, policy.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    for index in [16, 37, 38] {
+        text.extend([fields.get(index).copied().unwrap_or_default(), " "]);
+    }
+    for link in LINKS {
+        let target = std::fs::read_link(directory.join(link)).unwrap_or_default();
+        text.push_str(&format!("\n{}", target.display()));
+    }
+    text
+}
+
+/// The calling thread's directory below `/proc`.
+#[must_use]
+pub fn this_thread() -> String {
+    let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
+    link.to_string_lossy().into_owned()
 }
 
 /// Ends this process at once, as the kernel would.

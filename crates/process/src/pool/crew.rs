@@ -118,6 +118,8 @@ pub(crate) struct Crew {
     fruitless: u32,
     /// When the next worker may be started: those that only die are not replaced as fast as that goes.
     pub(crate) next_start: Deadline,
+    /// When a terminated pool waits no longer for workers that do not end.
+    pub(crate) give_up: Deadline,
     /// Why no worker can be started any more.
     pub(crate) broken: Option<String>,
     /// Threads that look after the outboxes themselves while they wait.
@@ -137,6 +139,7 @@ impl Crew {
             failed_starts: 0,
             fruitless: 0,
             next_start: Deadline::PASSED,
+            give_up: Deadline::NEVER,
             broken: None,
             helpers: 0,
             record: Vec::new(),
@@ -321,7 +324,7 @@ impl Crew {
     }
 
     /// Lets every worker go.
-    fn dismiss(&mut self) {
+    pub(crate) fn dismiss(&mut self) {
         for worker in self.workers.iter_mut().flatten().filter(|worker| !worker.leaving) {
             worker.leaving = true;
             // `Leave` is one byte: there is nothing in it that cannot be encoded.

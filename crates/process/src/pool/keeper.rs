@@ -10,10 +10,11 @@ use super::crew::{Crew, Phase, Worker};
 use super::error::{PoolError, TaskError};
 use super::link::Link;
 use super::worker::work;
+use crate::exit::LAST_WAIT;
 use crate::process::Process;
 use procession_sys::cpu::Spin;
-use procession_sys::{Deadline, eventfd, fork};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use procession_sys::{Deadline, KeptFd, eventfd, fork};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,7 +33,8 @@ pub(crate) struct Keeper {
     crew: Mutex<Crew>,
     /// Some item was finished.
     changed: Condvar,
-    bell: Arc<OwnedFd>,
+    /// A new one when the program has closed it; the workers that are there go on ringing the old one.
+    bell: Mutex<Arc<KeptFd>>,
     name: String,
     count: usize,
     /// The process that made the pool: a forked child has none.
@@ -45,7 +47,7 @@ impl Keeper {
         Ok(Self {
             crew,
             changed: Condvar::new(),
-            bell: Arc::new(eventfd::create()?),
+            bell: Mutex::new(Arc::new(KeptFd::keep(eventfd::create()?)?)),
             name,
             count,
             cookie: fork::cookie(),
@@ -93,7 +95,19 @@ impl Keeper {
 
     /// Makes the pool's thread look.
     pub(crate) fn ring(&self) {
-        eventfd::ring(&*self.bell);
+        if let Some(bell) = self.bell().get() {
+            eventfd::ring(bell);
+        }
+    }
+
+    fn bell(&self) -> Arc<KeptFd> {
+        let mut bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner);
+        if bell.get().is_none()
+            && let Ok(new) = eventfd::create().and_then(KeptFd::keep)
+        {
+            *bell = Arc::new(new);
+        }
+        Arc::clone(&bell)
     }
 
     /// Starts every worker.
@@ -106,7 +120,7 @@ impl Keeper {
         let process = Process::builder()
             .name(format!("{}-{}", self.name, place + 1))
             .daemon(true)
-            .inherit(Arc::clone(&self.bell))
+            .inherit(Arc::new(self.bell().as_fd().try_clone_to_owned()?))
             .spawn(work, link.clone())?;
         let worker = Worker::new(process, link);
         let mut crew = self.lock();
@@ -232,27 +246,40 @@ impl Keeper {
                 let until_start = crew.next_start.remaining().filter(|left| !left.is_zero());
                 (!crew.wants_workers(), until_start.map_or(slice, |left| left.min(slice)))
             };
-            if is_over && workers.is_empty() {
+            if is_over && (workers.is_empty() || self.lock().give_up.has_passed()) {
                 break;
             }
-            let fds: Vec<BorrowedFd<'_>> =
-                workers.iter().map(|(_, process)| process.as_fd()).chain([self.bell.as_fd()]).collect();
-            let Ok(readable) = eventfd::wait_any(&fds, Some(slice)) else {
-                self.lock().break_down("its workers cannot be watched any more".to_owned());
-                self.kill_all();
-                break;
-            };
-            eventfd::silence(&*self.bell);
-            for ((place, process), ended) in workers.iter().zip(&readable) {
-                if *ended {
-                    self.bury(*place, process);
-                }
-            }
+            self.watch(&workers, slice);
             self.fill_places();
         }
         // Nobody is left to do what a late call may have added.
         self.lock().terminate();
         self.changed.notify_all();
+    }
+
+    /// Sleeps until a worker rings or ends, and settles the work of those that have ended.
+    fn watch(&self, workers: &[(usize, Arc<Process<()>>)], slice: Duration) {
+        let bell = self.bell();
+        // Whose descriptor the program has closed is looked at again and again instead.
+        let ends: Vec<Option<BorrowedFd<'_>>> = workers.iter().map(|(_, process)| process.end()).collect();
+        let fds: Vec<BorrowedFd<'_>> = ends.iter().flatten().copied().chain(bell.get()).collect();
+        let sees_all = ends.iter().all(Option::is_some) && bell.get().is_some();
+        let slice = if sees_all { slice } else { slice.min(SLICE) };
+        let readable = eventfd::wait_any(&fds, Some(slice)).unwrap_or_else(|_| {
+            // More workers than the limit of open files, which was lowered meanwhile; or no memory.
+            std::thread::sleep(SLICE);
+            Vec::new()
+        });
+        if let Some(bell) = bell.get() {
+            eventfd::silence(bell);
+        }
+        let mut readable = readable.into_iter();
+        for ((place, process), end) in workers.iter().zip(ends) {
+            match end.and_then(|_| readable.next()) {
+                Some(false) => {}
+                seen => self.bury(*place, process, seen.is_some()),
+            }
+        }
     }
 
     /// Starts the workers that are missing, unless it is too early for that.
@@ -287,11 +314,14 @@ impl Keeper {
         there.filter_map(|(place, worker)| Some((place, Arc::clone(&worker.as_ref()?.process)))).collect()
     }
 
-    /// The worker at `place` has ended: settles its work.
-    fn bury(&self, place: usize, process: &Process<()>) {
+    /// Settles the work of the worker at `place` if it has ended, which is so if `is_known`.
+    fn bury(&self, place: usize, process: &Process<()>, is_known: bool) {
         // Reaps it, so that its exit status is known. A debugger may keep the zombie for a while.
         if process.exit_status().is_none() {
-            return std::thread::sleep(Duration::from_millis(10));
+            if is_known {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            return;
         }
         self.lock().bury(place);
         self.changed.notify_all();
@@ -302,24 +332,49 @@ impl Keeper {
         self.changed.notify_all();
         let workers = self.workers();
         for (_, process) in &workers {
-            // A worker that cannot be signalled has ended.
+            // A worker that cannot be signalled has ended, or is another user's.
             drop(process.terminate());
         }
         self.ring();
         let deadline = Deadline::after(GRACE);
+        let mut may_be_killed = true;
         for (_, process) in &workers {
             let left = deadline.remaining().unwrap_or_default();
             if !matches!(process.wait_timeout(left), Ok(Some(_))) {
-                drop(process.kill());
+                may_be_killed &= process.kill().is_ok();
             }
         }
+        self.lock().give_up = if may_be_killed { Deadline::after(LAST_WAIT) } else { Deadline::PASSED };
+        self.ring();
+    }
+
+    /// Lets the workers of a pool that nobody uses any more leave by themselves, as far as they do so soon; what has no result
+    /// is cancelled.
+    pub(crate) fn let_go(&self) {
+        let Ok(mut crew) = self.enter() else { return };
+        crew.terminate();
+        crew.dismiss();
+        self.changed.notify_all();
+        self.ring();
+        let deadline = Deadline::after(GRACE);
+        while crew.workers.iter().any(Option::is_some)
+            && let Some(left) = deadline.remaining().filter(|left| !left.is_zero())
+        {
+            crew = self.changed.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The pids of the workers that could not be ended.
+    pub(crate) fn left(&self) -> Vec<u32> {
+        self.workers().iter().map(|(_, process)| process.pid()).collect()
     }
 
     /// Ends every worker at once and reaps it: the pool never came up, or can watch over nothing any more.
     pub(crate) fn kill_all(&self) {
         for (_, process) in self.workers() {
-            drop(process.kill());
-            drop(process.wait());
+            if process.kill().is_ok() {
+                drop(process.wait_timeout(LAST_WAIT));
+            }
         }
         self.lock().terminate();
         self.changed.notify_all();

@@ -51,9 +51,10 @@ fn round(seed: u64) {
 fn outcome_of(inherit: &[BorrowedFd<'_>]) -> Option<(Option<i32>, Option<i32>)> {
     let numbers: Vec<String> = inherit.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
     let variable = format!("PROCESSION_CHILD={}", numbers.join(","));
-    let arguments = [CString::from(c"fuzzed"), CString::from(c"list")];
-    let environment = [CString::new(variable).unwrap(), CString::from(c"RUST_BACKTRACE=0")];
-    let start = Start { arguments: &arguments, environment: &environment, inherit, mute_stdout: true };
+    let arguments = vec![CString::from(c"fuzzed"), CString::from(c"list")];
+    let environment = vec![CString::new(variable).unwrap(), CString::from(c"RUST_BACKTRACE=0")];
+    let inherit = inherit.iter().map(AsRawFd::as_raw_fd).collect();
+    let start = Start { arguments, environment, inherit, mute_stdout: true };
     let pid = same_program(&start).unwrap();
     let child = pidfd::open(pid).unwrap();
     if !pidfd::wait(&child, Some(LIMIT)).unwrap() {
@@ -80,7 +81,7 @@ fn bytes(dice: &mut Dice) -> Vec<u8> {
     let (header, arguments) = (header(dice), vec![3; dice.below(40) as usize]);
     let mut task = Vec::new();
     task.extend_from_slice(b"PROCTASK");
-    task.extend_from_slice(&1_u32.to_le_bytes());
+    task.extend_from_slice(&2_u32.to_le_bytes());
     task.extend_from_slice(&codec::CODEC_ID.to_le_bytes());
     task.extend_from_slice(&(header.len() as u64).to_le_bytes());
     task.extend_from_slice(&(arguments.len() as u64).to_le_bytes());
@@ -110,7 +111,9 @@ fn header(dice: &mut Dice) -> Vec<u8> {
     let namespace = (dice.below(2) == 0).then(|| text(dice));
     let places = vec![(text(dice), dice.below(u64::MAX)); dice.below(3) as usize];
     let [name, parent_name] = [text(dice), text(dice)];
-    let whole = (image, entry, name, lineage, flags, parent, parent_name, namespace, places);
+    let starter = (dice.below(2) == 0).then(|| dice.below(1 << 22) as u32);
+    let watched = (starter, dice.below(4) != 0);
+    let whole = (image, entry, name, lineage, flags, parent, parent_name, watched, namespace, places);
     let mut header = Vec::new();
     codec::encode(&whole, &mut header).unwrap();
     if !is_ours && !header.is_empty() {
