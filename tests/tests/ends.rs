@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
-    Connection, JoinableQueue, Namespace, PipeOptions, Process, PutError, Queue, Receiver, RecvError,
+    Connection, JoinableQueue, Namespace, PipeOptions, Pool, Process, PutError, Queue, Receiver, RecvError,
     SendError, Sender,
 };
 use procession_tests::Scratch;
@@ -348,6 +348,75 @@ fn ends_in_messages_that_were_not_put_stay_here() {
     assert_eq!([told(&pairs[2].0), told(&pairs[3].0)], ["eof"; 2]);
     for (mine, _) in &pairs[..2] {
         works(mine, &queue.get().unwrap());
+    }
+}
+
+/// What a worker does with the end in its item.
+fn serve(item: Risky) -> u32 {
+    item.1.recv().unwrap() + 1
+}
+
+#[test]
+fn an_end_in_a_pool_s_item_goes_with_the_item() {
+    let scratch = Scratch::new();
+    let pool = Pool::builder().processes(2).build().unwrap();
+    let risky = |fate, end| (Fatal(fate), end, Fatal(Fate::Fine));
+    let (mine, theirs) = duplex(&scratch);
+    let result = pool.apply_async(serve, risky(Fate::Fine, theirs));
+    mine.send(&41).unwrap();
+    assert_eq!(result.get().unwrap(), 42);
+    // Its worker cannot decode it, or is killed by it, before it comes to the end or after.
+    for fates in [
+        [Fate::Wrong, Fate::Fine],
+        [Fate::Fine, Fate::Wrong],
+        [Fate::Kills, Fate::Fine],
+        [Fate::Fine, Fate::Kills],
+    ] {
+        let (mine, theirs) = duplex(&scratch);
+        let item = (Fatal(fates[0]), theirs, Fatal(fates[1]));
+        assert!(pool.apply(serve, item).is_err());
+        assert_ne!(told(&mine), "nothing", "{fates:?}");
+    }
+    // It is never begun.
+    let [(first, theirs), (second, others)] = [(); 2].map(|()| duplex(&scratch));
+    let sleep = |item: Risky| drop((item, std::thread::sleep(LONG)));
+    let busy: Vec<_> =
+        (0..2).map(|_| pool.apply_async(sleep, risky(Fate::Fine, duplex(&scratch).1))).collect();
+    let waiting = pool.apply_async(serve, risky(Fate::Fine, theirs));
+    let thrown_away = pool.apply_async(serve, risky(Fate::Fine, others));
+    drop(thrown_away);
+    pool.terminate();
+    assert!(waiting.get().is_err());
+    assert_eq!([told(&first), told(&second)], ["eof"; 2]);
+    drop(busy);
+}
+
+#[test]
+fn an_end_in_a_pool_s_result_goes_with_the_result() {
+    let scratch = Scratch::new();
+    let pool = Pool::builder().processes(1).build().unwrap();
+    // The worker answers with the end that it was given.
+    let bounce = |(fatal, end): (Fate, End)| (Fatal(Fate::Fine), end, Fatal(fatal));
+    let (mine, theirs) = duplex(&scratch);
+    let (_, theirs, _) = pool.apply(bounce, (Fate::Fine, theirs)).unwrap();
+    works(&mine, &theirs);
+    // Nobody can decode it; nobody asks for it.
+    let (mine, theirs) = duplex(&scratch);
+    assert!(pool.apply(bounce, (Fate::Wrong, theirs)).is_err());
+    assert_eq!(told(&mine), "eof");
+    let (mine, theirs) = duplex(&scratch);
+    let result = pool.apply_async(bounce, (Fate::Fine, theirs));
+    while !result.is_ready() {
+        std::thread::yield_now();
+    }
+    drop(result);
+    assert_eq!(told(&mine), "eof");
+    // All of them, and a worker that is gone before anybody looks.
+    let (mine, theirs): (Vec<End>, Vec<End>) = (0..5).map(|_| duplex(&scratch)).unzip();
+    let bounced = pool.map(bounce, theirs.into_iter().map(|end| (Fate::Fine, end))).unwrap();
+    drop(pool);
+    for (mine, (_, theirs, _)) in mine.iter().zip(&bounced) {
+        works(mine, theirs);
     }
 }
 

@@ -432,7 +432,9 @@ macro_rules! receives {
 
             fn recv_bytes_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
                 let len = receive(&self.end, &self.reader, &mut Fill(buffer), deadline)?;
-                Ok(Parcel::throw_away(&buffer[..len]))
+                // Ends of pipes in it are nobody's now.
+                let (len, _ends) = Parcel::of_message(&buffer[..len]);
+                Ok(len)
             }
 
             /// Waits at most `timeout` until [`recv`](Self::recv) would return at once: because there is a whole

@@ -283,11 +283,16 @@ impl Parcel {
         (result, Self(ends))
     }
 
-    /// Appends the list of the ends in something that was just encoded, which goes neither into a queue nor into a pipe.
+    /// Encodes something that goes neither into a queue nor into a pipe, and appends the list of the ends in it.
     ///
     /// # Errors
-    /// [`EncodeError::TooLarge`].
-    pub fn list_in(message: &mut Vec<u8>) -> Result<(), EncodeError> {
+    /// As `encode`.
+    pub fn encode_listed(
+        message: &mut Vec<u8>,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Result<(), EncodeError> {
+        settle(true);
+        encode(message)?;
         if NOTED.load(Ordering::Relaxed) != 0 { seal_noted(message, || None) } else { Ok(()) }
     }
 
@@ -323,11 +328,16 @@ impl Parcel {
         if ends.is_empty() { Self(Vec::new()) } else { Self::adopt_sooner_or_later(ends) }
     }
 
-    /// Closes the ends in a message that was taken out as bytes; how long it is without their list.
-    pub(crate) fn throw_away(message: &[u8]) -> usize {
+    /// Adopts the ends in a message that was taken out; how long it is without their list.
+    #[must_use]
+    pub fn of_message(message: &[u8]) -> (usize, Self) {
         let (len, ends) = list_of(message).unwrap_or((message.len(), Vec::new()));
-        drop(Self::adopt_sooner_or_later(ends));
-        len
+        (len, Self::adopt_sooner_or_later(ends))
+    }
+
+    /// Keeps those of another, too.
+    pub fn join(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
     }
 
     /// Adopts the ends in a message that is taken out in any case. Those that cannot be adopted now are closed later.

@@ -80,8 +80,8 @@ mod underway {
             Self
         }
 
-        pub(crate) fn throw_away(message: &[u8]) -> usize {
-            message.len()
+        pub fn of_message(message: &[u8]) -> (usize, Self) {
+            (message.len(), Self)
         }
 
         pub(crate) fn adopt_sooner_or_later<P>(_: Vec<P>) -> Self {

@@ -22,10 +22,10 @@ pub(crate) use worker::Runner;
 
 use crate::entry::{EntryRef, JobEntry, must_carry_nothing, type_hash};
 use crew::{Crew, Phase};
-use job::{Batch, Chunk, Collected, Job, Results};
+use job::{Batch, Cargo, Chunk, Collected, Job, Results};
 use keeper::Keeper;
-use procession_channel::codec;
-use procession_shm::{Carried, carrying};
+use procession_channel::{Parcel, codec};
+use procession_shm::carrying;
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -184,7 +184,7 @@ impl Pool {
         R: Serialize + DeserializeOwned + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.collect(plain::<F, A, R>(f)?, (Vec::new(), Carried::default()), items)
+        self.collect(plain::<F, A, R>(f)?, (Vec::new(), Cargo::default()), items)
     }
 
     /// As [`map`](Self::map), with a state that every worker is given once: `f(&state, item)`.
@@ -204,9 +204,9 @@ impl Pool {
         let function: JobEntry = worker::job_with_state::<F, S, A, R>;
         let entry = reference(function, type_hash::<F, (S, A), R>())?;
         let mut bytes = Vec::new();
-        let (encoded, carried) = carrying(|| codec::encode(state, &mut bytes));
+        let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
         encoded.map_err(|error| TaskError::encode(0, &error))?;
-        self.collect(entry, (bytes, carried), items)
+        self.collect(entry, (bytes, cargo), items)
     }
 
     /// Runs `f` on one item and waits for the result.
@@ -219,12 +219,12 @@ impl Pool {
         A: Serialize + DeserializeOwned + 'static,
         R: Serialize + DeserializeOwned + 'static,
     {
-        let (job, batch, carried) = single(f, &item)?;
+        let (job, batch, cargo) = single(f, &item)?;
         let id = Cell::new(Err(TaskError::Cancelled));
         let begin = |crew: &mut Crew| {
             let opened = crew.open_job(job);
             if let Ok(id) = &opened {
-                crew.add(batch.finish(*id, carried));
+                crew.add(batch.finish(*id, cargo));
             }
             id.set(opened);
         };
@@ -237,8 +237,7 @@ impl Pool {
             id.set(opened);
             outcome
         })?;
-        let bytes = outcome.unwrap_or(Err(TaskError::Cancelled))?;
-        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
+        outcome.unwrap_or(Err(TaskError::Cancelled))?.decode(0)
     }
 
     /// Has `f` run on one item; the result can be asked for later, and with it whatever went wrong.
@@ -249,10 +248,10 @@ impl Pool {
         R: Serialize + DeserializeOwned + 'static,
     {
         let submit = || {
-            let (job, batch, carried) = single(f, &item)?;
+            let (job, batch, cargo) = single(f, &item)?;
             let mut crew = self.keeper.enter()?;
             let id = crew.open_job(job)?;
-            crew.add(batch.finish(id, carried));
+            crew.add(batch.finish(id, cargo));
             Ok(id)
         };
         AsyncResult::new(Arc::clone(&self.keeper), submit())
@@ -271,7 +270,7 @@ impl Pool {
     {
         let submit = || {
             let results = Results::Streamed(Default::default());
-            let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
+            let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
             self.keeper.enter()?.open_job(job.fed())
         };
         ImapUnordered::new(self, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
@@ -327,7 +326,7 @@ impl Pool {
     fn collect<A, R>(
         &self,
         entry: EntryRef,
-        (state, carried): (Vec<u8>, Carried),
+        (state, cargo): (Vec<u8>, Cargo),
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, TaskError>
     where
@@ -337,7 +336,7 @@ impl Pool {
         let items = items.into_iter();
         let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
         let results = Results::Collected(Collected::default());
-        let id = self.keeper.enter()?.open_job(Job::new(entry, state, carried, results).fed())?;
+        let id = self.keeper.enter()?.open_job(Job::new(entry, state, cargo, results).fed())?;
         let ticket = Ticket { keeper: &self.keeper, id };
         // Handles in the items live until all results are there.
         let ((), _carried) = carrying(|| {
@@ -360,11 +359,7 @@ impl Pool {
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
             return Err(TaskError::Cancelled);
         };
-        let (bytes, spans) = collected.into_results()?;
-        let decode = |(index, span): (usize, &std::ops::Range<usize>)| {
-            codec::decode(&bytes[span.clone()]).map_err(|error| TaskError::decode(index, &error))
-        };
-        spans.iter().enumerate().map(decode).collect()
+        collected.decode()
     }
 }
 
@@ -393,7 +388,7 @@ impl Ticket<'_> {
         if batch.len() > 0
             && let Ok(mut crew) = self.keeper.enter()
         {
-            crew.add(batch.finish(self.id, Carried::default()));
+            crew.add(batch.finish(self.id, Cargo::default()));
         }
     }
 
@@ -415,19 +410,21 @@ pub(crate) struct BatchBuilder {
     first: usize,
     bytes: Vec<u8>,
     starts: Vec<usize>,
+    ends: Parcel,
 }
 
 impl BatchBuilder {
     pub(crate) fn new(first: usize) -> Self {
-        Self { first, bytes: Vec::new(), starts: vec![0] }
+        Self { first, bytes: Vec::new(), starts: vec![0], ends: Parcel::default() }
     }
 
-    /// A batch of one item, with what keeps its handles alive.
-    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Carried), TaskError> {
+    /// A batch of one item, with what that relies on.
+    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Cargo), TaskError> {
         let mut batch = Self::new(index);
-        let (pushed, carried) = carrying(|| batch.push(item));
+        let (pushed, cargo) = Cargo::of(|| push_item(&mut batch.bytes, item));
         pushed.map_err(|error| TaskError::encode(index, &error))?;
-        Ok((batch, carried))
+        batch.starts.push(batch.bytes.len());
+        Ok((batch, cargo))
     }
 
     fn len(&self) -> usize {
@@ -435,29 +432,32 @@ impl BatchBuilder {
     }
 
     fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
-        push_item(&mut self.bytes, item)?;
+        let (pushed, ends) = Parcel::of_encoding(|| push_item(&mut self.bytes, item));
+        pushed?;
+        self.ends.join(ends);
         self.starts.push(self.bytes.len());
         Ok(())
     }
 
-    pub(crate) fn finish(self, job: u64, carried: Carried) -> Chunk {
+    pub(crate) fn finish(self, job: u64, mut cargo: Cargo) -> Chunk {
         let range = 0..self.len();
-        let Self { first, bytes, starts } = self;
-        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _carried: carried }), range }
+        let Self { first, bytes, starts, ends } = self;
+        cargo.add_ends(ends);
+        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _cargo: cargo }), range }
     }
 }
 
 /// The job of running `f` on one item.
-fn single<F, A, R>(f: F, item: &A) -> Result<(Job, BatchBuilder, Carried), TaskError>
+fn single<F, A, R>(f: F, item: &A) -> Result<(Job, BatchBuilder, Cargo), TaskError>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Serialize + DeserializeOwned + 'static,
     R: Serialize + DeserializeOwned + 'static,
 {
     let results = Results::Streamed(Default::default());
-    let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Carried::default(), results);
-    let (batch, carried) = BatchBuilder::of_one(0, item)?;
-    Ok((job, batch, carried))
+    let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
+    let (batch, cargo) = BatchBuilder::of_one(0, item)?;
+    Ok((job, batch, cargo))
 }
 
 /// The reference to a function of one argument.

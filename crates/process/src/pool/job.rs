@@ -2,7 +2,9 @@
 
 use super::error::TaskError;
 use crate::entry::EntryRef;
-use procession_shm::Carried;
+use procession_channel::{Parcel, codec};
+use procession_shm::{Carried, carrying};
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,8 +18,29 @@ pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
     /// Where each item begins, and where the last one ends.
     pub(crate) starts: Vec<usize>,
-    /// Keeps the handles in the items alive until the items are done.
-    pub(crate) _carried: Carried,
+    /// What is in the items relies on it until they are done.
+    pub(crate) _cargo: Cargo,
+}
+
+/// What something encoded relies on: the objects whose handles are in it live as long, and ends of pipes that nobody has taken by then
+/// are closed.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    _handles: Carried,
+    ends: Parcel,
+}
+
+impl Cargo {
+    /// Of what `encode` encodes.
+    pub(crate) fn of<R>(encode: impl FnOnce() -> R) -> (R, Self) {
+        let ((result, ends), _handles) = carrying(|| Parcel::of_encoding(encode));
+        (result, Self { _handles, ends })
+    }
+
+    /// Adds the ends in what was encoded besides, whose handles are kept otherwise.
+    pub(crate) fn add_ends(&mut self, ends: Parcel) {
+        self.ends.join(ends);
+    }
 }
 
 /// A part of a batch, as it is given to one worker.
@@ -48,7 +71,26 @@ impl Chunk {
 }
 
 /// What one item came to: the encoded result, or why there is none.
-pub(crate) type Outcome = Result<Vec<u8>, TaskError>;
+pub(crate) type Outcome = Result<Received, TaskError>;
+
+/// An encoded result, and the ends of pipes in it, which are this process's until the last copy is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    bytes: Vec<u8>,
+    _ends: Arc<Parcel>,
+}
+
+impl Received {
+    fn of(result: &[u8]) -> Self {
+        let (len, ends) = Parcel::of_message(result);
+        Self { bytes: result[..len].to_vec(), _ends: Arc::new(ends) }
+    }
+
+    /// The result of the item `index`.
+    pub(crate) fn decode<R: DeserializeOwned>(&self, index: usize) -> Result<R, TaskError> {
+        codec::decode(&self.bytes).map_err(|error| TaskError::decode(index, &error))
+    }
+}
 
 /// Where results go.
 #[derive(Debug)]
@@ -65,6 +107,7 @@ pub(crate) struct Collected {
     bytes: Vec<u8>,
     /// For each index, where its result lies.
     spans: Vec<Range<usize>>,
+    ends: Parcel,
     errors: BTreeMap<usize, TaskError>,
 }
 
@@ -73,17 +116,22 @@ impl Collected {
         if self.spans.len() <= index {
             self.spans.resize(index + 1, 0..0);
         }
+        let (len, ends) = Parcel::of_message(result);
+        self.ends.join(ends);
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(result);
+        self.bytes.extend_from_slice(&result[..len]);
         self.spans[index] = start..self.bytes.len();
     }
 
-    /// The encoded results in order, or the error of the lowest index that has one.
-    pub(crate) fn into_results(mut self) -> Result<(Vec<u8>, Vec<Range<usize>>), TaskError> {
-        match self.errors.pop_first() {
-            Some((_, error)) => Err(error),
-            None => Ok((self.bytes, self.spans)),
+    /// The results in order, or the error of the lowest index that has one.
+    pub(crate) fn decode<R: DeserializeOwned>(mut self) -> Result<Vec<R>, TaskError> {
+        if let Some((_, error)) = self.errors.pop_first() {
+            return Err(error);
         }
+        let decode = |(index, span): (usize, &Range<usize>)| {
+            codec::decode(&self.bytes[span.clone()]).map_err(|error| TaskError::decode(index, &error))
+        };
+        self.spans.iter().enumerate().map(decode).collect()
     }
 }
 
@@ -93,8 +141,8 @@ pub(crate) struct Job {
     pub(crate) entry: EntryRef,
     /// The encoded state, given to each worker once.
     pub(crate) state: Arc<Vec<u8>>,
-    /// Keeps the handles in the state alive.
-    pub(crate) _carried: Carried,
+    /// What is in the state relies on it.
+    pub(crate) _cargo: Cargo,
     /// What no worker has yet.
     pub(crate) pending: VecDeque<Chunk>,
     /// Items without a result.
@@ -113,11 +161,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(entry: EntryRef, state: Vec<u8>, carried: Carried, results: Results) -> Self {
+    pub(crate) fn new(entry: EntryRef, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
         Self {
             entry,
             state: Arc::new(state),
-            _carried: carried,
+            _cargo: cargo,
             pending: VecDeque::new(),
             open: 0,
             losses: HashMap::new(),
@@ -139,9 +187,10 @@ impl Job {
         self.barren = 0;
         self.open = self.open.saturating_sub(1);
         match &mut self.results {
-            _ if self.abandoned => {}
+            // Ends of pipes in it are closed.
+            _ if self.abandoned => drop(Parcel::of_message(result)),
             Results::Collected(collected) => collected.put(index, result),
-            Results::Streamed(ready) => ready.push_back((index, Ok(result.to_vec()))),
+            Results::Streamed(ready) => ready.push_back((index, Ok(Received::of(result)))),
         }
     }
 
@@ -178,8 +227,8 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use super::{Batch, Chunk, Collected, TaskError};
-    use procession_shm::Carried;
+    use super::{Batch, Cargo, Chunk, Collected, TaskError};
+    use procession_channel::codec;
     use std::sync::Arc;
 
     #[test]
@@ -188,7 +237,7 @@ mod tests {
             first: 100,
             bytes: (0..40).collect(),
             starts: vec![0, 10, 20, 30, 40],
-            _carried: Carried::default(),
+            _cargo: Cargo::default(),
         };
         let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4 };
         let rest = chunk.part(2..usize::MAX - 10).unwrap();
@@ -201,13 +250,15 @@ mod tests {
     #[test]
     fn results_come_in_order_and_the_lowest_error_wins() {
         let mut collected = Collected::default();
-        collected.put(1, b"one");
-        collected.put(0, b"zero");
-        let (bytes, spans) = collected.into_results().unwrap();
-        assert_eq!(spans.iter().map(|span| &bytes[span.clone()]).collect::<Vec<_>>(), [&b"zero"[..], b"one"]);
+        for (index, word) in [(1, "one"), (0, "zero")] {
+            let mut bytes = Vec::new();
+            codec::encode(word, &mut bytes).unwrap();
+            collected.put(index, &bytes);
+        }
+        assert_eq!(collected.decode::<String>().unwrap(), ["zero", "one"]);
         let mut collected = Collected::default();
         collected.errors.insert(7, TaskError::Closed);
         collected.errors.insert(3, TaskError::Cancelled);
-        assert!(matches!(collected.into_results(), Err(TaskError::Cancelled)));
+        assert!(matches!(collected.decode::<String>(), Err(TaskError::Cancelled)));
     }
 }

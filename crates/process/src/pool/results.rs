@@ -4,7 +4,6 @@ use super::error::TaskError;
 use super::job::{Outcome, Results};
 use super::keeper::Keeper;
 use super::{BatchBuilder, Pool};
-use procession_channel::codec;
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,8 +63,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// The item's [`TaskError`]; its index is 0.
     pub fn get(mut self) -> Result<R, TaskError> {
         self.fetch(Deadline::NEVER);
-        let bytes = self.outcome.take().unwrap_or(Err(TaskError::Cancelled))?;
-        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
+        self.outcome.take().unwrap_or(Err(TaskError::Cancelled))?.decode(0)
     }
 
     /// Waits for the result, at most for `timeout`; afterwards it can be waited for again, unless it was there.
@@ -76,8 +74,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
         if !self.fetch(Deadline::after(timeout)) {
             return Err(TaskError::TimedOut);
         }
-        let bytes = self.outcome.clone().unwrap_or(Err(TaskError::Cancelled))?;
-        codec::decode(&bytes).map_err(|error| TaskError::decode(0, &error))
+        self.outcome.clone().unwrap_or(Err(TaskError::Cancelled))?.decode(0)
     }
 }
 
@@ -131,7 +128,7 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
             let batch = BatchBuilder::of_one(index, &item);
             let Ok(mut crew) = self.pool.keeper.enter() else { return };
             match batch {
-                Ok((batch, carried)) => crew.add(batch.finish(id, carried)),
+                Ok((batch, cargo)) => crew.add(batch.finish(id, cargo)),
                 Err(error) => crew.fail_unsent(id, index, error),
             }
             drop(crew);
@@ -176,8 +173,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
         };
         self.in_flight.remove(&index);
         self.refill();
-        let decode = |bytes: Vec<u8>| codec::decode(&bytes).map_err(|error| TaskError::decode(index, &error));
-        Some((index, outcome.and_then(decode)))
+        Some((index, outcome.and_then(|result| result.decode(index))))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::child::take_inherited;
 use crate::entry::{EntryRef, of_job, rebuild, type_hash};
 use crate::panic;
 use crate::report::Panic;
-use procession_channel::{LaneWriter, codec};
+use procession_channel::{LaneWriter, Parcel, codec};
 use procession_sys::{crash_point, eventfd};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,8 @@ fn run_item<A: DeserializeOwned, R: Serialize>(
     let argument =
         codec::decode(item).map_err(|error| format!("the worker cannot decode the item: {error}"))?;
     let result = function(argument);
-    codec::encode(&result, out).map_err(|error| format!("the worker cannot encode the result: {error}"))
+    Parcel::encode_listed(out, |out| codec::encode(&result, out))
+        .map_err(|error| format!("the worker cannot encode the result: {error}"))
 }
 
 /// The [`JobEntry`](crate::entry::JobEntry) of a function of one argument.
