@@ -147,6 +147,11 @@ pub mod clock {
         (now_ns / 1_000_000) as u32
     }
 
+    /// All processes have one clock.
+    pub fn machine_ns() -> Option<u64> {
+        Some(now_ns())
+    }
+
     /// Lets others go first.
     pub fn nap(_: Duration) {
         loom::thread::yield_now();

@@ -85,7 +85,7 @@ pub struct Waiting {
     pub backs_out: bool,
     /// For how long it had waited when it was looked at.
     pub since: Duration,
-    /// When the wait began, monotonic: orders waits that were looked at one after the other.
+    /// When the wait began, on the machine's clock: orders waits that were looked at one after the other.
     pub since_ns: u64,
     /// Orders the waits of a namespace by when they were shown.
     pub began: u64,
@@ -107,7 +107,7 @@ pub struct WaitNote {
     pub is_timed: bool,
     /// Whether it gives up when it finds itself in a deadlock.
     pub backs_out: bool,
-    /// When the wait began, monotonic.
+    /// When the wait began, on this process's clock.
     pub since_ns: u64,
 }
 
@@ -173,7 +173,9 @@ pub fn show_wait(segment: &Segment, waiter: u64, note: WaitNote) -> Option<Shown
     cell.object[1].store(object[1], Ordering::Relaxed);
     cell.holder.store(0, Ordering::Relaxed);
     cell.seen.store(0, Ordering::Relaxed);
-    cell.since_ns.store(note.since_ns, Ordering::Relaxed);
+    // For people: whose clock it is matters only if it cannot be told.
+    let since_ns = clock::on_machine(note.since_ns).unwrap_or(note.since_ns);
+    cell.since_ns.store(since_ns, Ordering::Relaxed);
     cell.tid.store(procession_sys::thread_id(), Ordering::Relaxed);
     let timed = if note.is_timed { TIMED } else { 0 };
     let backs_out = if note.backs_out { BACKS_OUT } else { 0 };
@@ -245,6 +247,7 @@ fn next_tick(head: &Head) -> u64 {
 
 /// A copy of a cell that was whole and stayed the same while it was read.
 fn read(cell: &Cell) -> Option<Waiting> {
+    let now_ns = clock::machine_ns().unwrap_or_else(clock::now_ns);
     for _ in 0..8 {
         let began = cell.began.load(Ordering::Acquire);
         if began == 0 {
@@ -262,7 +265,7 @@ fn read(cell: &Cell) -> Option<Waiting> {
             tid: cell.tid.load(Ordering::Relaxed),
             is_timed: what & TIMED != 0,
             backs_out: what & BACKS_OUT != 0,
-            since: Duration::from_nanos(clock::now_ns().saturating_sub(since_ns)),
+            since: Duration::from_nanos(now_ns.saturating_sub(since_ns)),
             since_ns,
             began,
             seen,

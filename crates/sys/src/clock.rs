@@ -1,12 +1,91 @@
 //! Monotonic time and deadlines. A timeout becomes a [`Deadline`] once, at the edge of the API.
+//!
+//! Each time namespace has a monotonic clock of its own, which is ahead of the machine's or behind it by an offset that
+//! never changes. So [`now_ns`] means something within one process; what another process is to compare is written as
+//! [`machine_ns`].
 #![expect(unsafe_code, reason = "clock_gettime fills a struct through a pointer")]
 
+use crate::fork::wiped_on_fork;
+use std::fs::{read_link, read_to_string};
+use std::io::ErrorKind;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Nanoseconds of `CLOCK_MONOTONIC`; comparable between the processes of one time namespace.
+/// By how much two readings of how far the time of day is ahead may differ, in one namespace: for the time between the
+/// two clocks' readings.
+const SAME_CLOCK_NS: u64 = 50_000_000;
+
+/// Nanoseconds of this process's `CLOCK_MONOTONIC`; not to be compared with another process's.
 #[must_use]
 pub fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of the machine's own monotonic clock, the same for all processes, whatever their time namespaces; `None` if
+/// it cannot be told: without `/proc`, or between an `unshare` of the time and the `exec` that completes it.
+#[must_use]
+pub fn machine_ns() -> Option<u64> {
+    on_machine(now_ns())
+}
+
+/// What the machine's own clock showed when [`now_ns`] was `ns` in this process.
+#[must_use]
+pub fn on_machine(ns: u64) -> Option<u64> {
+    offset().map(|offset| ns.wrapping_sub(offset))
+}
+
+crate::shm_struct! {
+    /// What was read of this process's time namespace; a forked child may be in another one and reads it anew.
+    struct Known {
+        is_known: AtomicU32,
+        reserved: AtomicU32,
+        offset: AtomicU64,
+        /// How far the time of day was ahead of our clock. If it is by another amount now, our clock is another one
+        /// (`setns`), or the time was set.
+        ahead_ns: AtomicU64,
+    }
+}
+
+/// How far our clock is ahead of the machine's, wrapping.
+fn offset() -> Option<u64> {
+    static KNOWN: OnceLock<Option<&'static Known>> = OnceLock::new();
+    let ahead = wall_ns().wrapping_sub(now_ns());
+    let Some(known) = KNOWN.get_or_init(|| wiped_on_fork().ok()) else { return read_offset() };
+    // Acquire and Release: whoever sees that it is known sees what is known.
+    let is_known = known.is_known.load(Ordering::Acquire) != 0;
+    if is_known && ahead.abs_diff(known.ahead_ns.load(Ordering::Relaxed)) < SAME_CLOCK_NS {
+        return Some(known.offset.load(Ordering::Relaxed));
+    }
+    let offset = read_offset()?;
+    known.is_known.store(0, Ordering::Release);
+    known.offset.store(offset, Ordering::Relaxed);
+    known.ahead_ns.store(ahead, Ordering::Relaxed);
+    known.is_known.store(1, Ordering::Release);
+    Some(offset)
+}
+
+fn read_offset() -> Option<u64> {
+    let ours = match read_link("/proc/self/ns/time") {
+        Ok(ours) => ours,
+        // Kernels before 5.6 have one time for all.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return std::fs::metadata("/proc/self/ns").is_ok().then_some(0);
+        }
+        Err(_) => return None,
+    };
+    // The offsets are those that children will have.
+    if read_link("/proc/self/ns/time_for_children").ok()? != ours {
+        return None;
+    }
+    parse_offset(&read_to_string("/proc/self/timens_offsets").ok()?)
+}
+
+fn parse_offset(text: &str) -> Option<u64> {
+    let mut words = text.lines().find(|line| line.starts_with("monotonic"))?.split_whitespace().skip(1);
+    let mut next = || words.next()?.parse::<i64>().ok();
+    let (seconds, nanoseconds) = (next()?, next()?);
+    Some(seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds).cast_unsigned())
 }
 
 /// What `now_ns` is in milliseconds, for words of 32 bits: it wraps after 49 days, so only differences mean anything.
@@ -80,8 +159,20 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
-    use super::Deadline;
+    use super::{Deadline, machine_ns, parse_offset};
     use std::time::Duration;
+
+    #[test]
+    fn the_machines_clock_goes_on_and_offsets_are_read_with_their_signs() {
+        let before = machine_ns().unwrap();
+        assert!(machine_ns().unwrap() >= before);
+        assert_eq!(
+            parse_offset("monotonic      100000         5\nboottime  7  0\n"),
+            Some(100_000_000_000_005)
+        );
+        assert_eq!(parse_offset("boottime 7 0\nmonotonic  -1  999999999\n"), Some(1_u64.wrapping_neg()));
+        assert_eq!(parse_offset("monotonic"), None);
+    }
 
     #[test]
     fn a_deadline_passes_once_and_never_does_not() {
