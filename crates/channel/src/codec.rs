@@ -55,6 +55,9 @@ pub enum DecodeError {
     /// No value of the type is written this way.
     #[error("the bytes are not a value of this type: {0}")]
     Invalid(String),
+    /// The type itself says why: a handle whose object cannot be opened, for instance.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Appends `value`, encoded, to `out`; on an error `out` is as it was.
@@ -113,7 +116,7 @@ fn decode_within<T: DeserializeOwned, const MEMORY: usize>(bytes: &[u8]) -> Resu
     let (value, used) = bincode::serde::decode_from_slice(bytes, config).map_err(|error| match error {
         BincodeDecodeError::LimitExceeded => DecodeError::TooLarge,
         BincodeDecodeError::UnexpectedEnd { .. } => DecodeError::UnexpectedEnd,
-        BincodeDecodeError::OtherString(what) => DecodeError::Invalid(what),
+        BincodeDecodeError::OtherString(what) => DecodeError::Refused(what),
         other => DecodeError::Invalid(other.to_string()),
     })?;
     match bytes.len() - used {
