@@ -46,6 +46,18 @@ pub enum OpenError {
         /// Who we are.
         ours: u32,
     },
+    /// The object was made by another user than this process is now: it, or who sent it, has changed its user id.
+    #[error(
+        "object {object} is in the namespace of uid {owner}, and this process runs as uid {ours}: make objects after the user was changed; in a forked process, use them once before"
+    )]
+    OtherUser {
+        /// Name and namespace.
+        object: String,
+        /// Whose it is.
+        owner: u32,
+        /// Who we are.
+        ours: u32,
+    },
     /// More users may touch the file than the caller allows.
     #[error(
         "object {object} has mode {found:o}, which allows more than the {asked:o} asked for; ask with .mode(0o{found:o})"
@@ -153,7 +165,10 @@ pub enum OpenError {
         namespace: String,
     },
     /// As many processes are registered as the registry has slots.
-    #[error("the registry of namespace {namespace:?} is full: all {slots} slots belong to live processes")]
+    #[error(
+        "the registry of namespace {namespace:?} is full: {slots} live processes are in it, and it holds no more; use another namespace for some of them, or end all, run `procession gc`, and start with PROCESSION_SLOTS={more} in the environment",
+        more = slots.saturating_mul(4).min(65_535)
+    )]
     RegistryFull {
         /// The namespace.
         namespace: String,
@@ -176,6 +191,14 @@ pub enum OpenError {
         /// How much was needed.
         bytes: u64,
     },
+    /// `/dev/shm` may hold no more files.
+    #[error(
+        "no room in /dev/shm for one more file, which {object} needs: remove some (`df -i /dev/shm` counts them), or mount it with a larger nr_inodes"
+    )]
+    NoInodes {
+        /// Name and namespace.
+        object: String,
+    },
     /// A handle names an object that was removed, or replaced by another of the same name.
     #[error("object {object} is gone: it was removed after this handle was made")]
     Gone {
@@ -191,7 +214,7 @@ pub enum OpenError {
         what: &'static str,
     },
     /// The kernel refused.
-    #[error("failed to {operation} {object}")]
+    #[error("failed to {operation} {object}{}", remedy(operation, source))]
     Os {
         /// What was tried.
         operation: &'static str,
@@ -204,14 +227,75 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Wraps a kernel error; `ENOSPC` and `ENOENT` have variants of their own.
-    pub(crate) fn os(operation: &'static str, object: &ObjectName<'_>, source: io::Error) -> Self {
+    /// Wraps a kernel error; some have variants of their own.
+    pub(crate) fn os(operation: &'static str, object: &impl ToString, source: io::Error) -> Self {
+        let object = object.to_string();
         match source.kind() {
-            io::ErrorKind::NotFound if operation == "open" => Self::NotFound { object: object.to_string() },
-            _ => Self::Os { operation, object: object.to_string(), source },
+            io::ErrorKind::NotFound if operation == "open" => Self::NotFound { object },
+            // Nothing was written yet: it is not the bytes that are too many.
+            io::ErrorKind::StorageFull if matches!(operation, "create" | "publish") => {
+                Self::NoInodes { object }
+            }
+            _ => Self::Os { operation, object, source },
+        }
+    }
+
+    /// As [`os`](Self::os), for what may have failed for want of `bytes` of memory.
+    pub(crate) fn no_space(
+        operation: &'static str,
+        object: &impl ToString,
+        bytes: u64,
+        source: io::Error,
+    ) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull if operation == "reserve" => {
+                Self::NoSpace { object: object.to_string(), bytes }
+            }
+            _ => Self::os(operation, object, source),
         }
     }
 }
+
+/// What is wrong around this process when the kernel refuses this, and what to do; in words that follow upon others.
+fn remedy(operation: &str, source: &io::Error) -> &'static str {
+    use io::ErrorKind::{FileTooLarge, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    match (operation, source.kind(), source.raw_os_error()) {
+        ("create", NotFound | NotADirectory, _) => {
+            ": there is no directory /dev/shm; mount it (`mount -t tmpfs -o mode=1777 tmpfs /dev/shm`)"
+        }
+        ("create" | "publish", PermissionDenied, _) => {
+            ": this user may not make files in /dev/shm; give it its usual mode (`chmod 1777 /dev/shm`)"
+        }
+        (_, ReadOnlyFilesystem, _) => {
+            ": /dev/shm is mounted read-only; let it be written (`mount -o remount,rw /dev/shm`)"
+        }
+        ("publish", NotFound, _) => {
+            ": /proc is not mounted, which gives a file in /dev/shm its name before Linux 6.10; mount it (`mount -t proc proc /proc`)"
+        }
+        ("reserve", FileTooLarge, _) => {
+            ": it is longer than files of this process may be; raise the limit (`ulimit -f`), or make it smaller"
+        }
+        ("map" | "map the lifeline of" | "register with", _, Some(ENOMEM)) => {
+            ": this process may not map more memory; raise the limit of its address space (`ulimit -v`) or of the number of mappings (vm.max_map_count)"
+        }
+        ("map", _, Some(EAGAIN)) => {
+            ": this process locks all its memory, and may not lock more; raise the limit (`ulimit -l`)"
+        }
+        (_, _, Some(EMFILE)) => {
+            ": this process has as many files open as it may; raise the limit (`ulimit -n`)"
+        }
+        (_, _, Some(ENFILE)) => ": the system has as many files open as it may (fs.file-max)",
+        (_, _, Some(ENOLCK)) => ": the kernel has no memory for one more file lock",
+        _ => "",
+    }
+}
+
+// Linux's numbers, the same on every architecture we build for.
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENOLCK: i32 = 37;
 
 /// An object's name as errors show it.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,7 @@
 
 use crate::{InstanceId, OpenError};
 use procession_sys::{random, shm_file};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 const MAX_NAME: usize = 100;
@@ -29,9 +30,25 @@ const VARIABLE: &str = "PROCESSION_NAMESPACE";
 /// assert!(Namespace::new("a.b").is_err());
 /// # Ok::<(), procession_shm::OpenError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct Namespace {
     name: Arc<str>,
+    /// Whose: that of a registration stays its user's, whatever user this process becomes. `None`: the effective user's.
+    user: Option<u32>,
+}
+
+impl PartialEq for Namespace {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Namespace {}
+
+impl Hash for Namespace {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
 }
 
 static CURRENT: OnceLock<Namespace> = OnceLock::new();
@@ -45,13 +62,13 @@ impl Namespace {
         check(name, MAX_NAMESPACE, "a namespace is made of A-Z, a-z, 0-9, '_' and '-'", |byte| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
         })?;
-        Ok(Self { name: name.into() })
+        Ok(Self { name: name.into(), user: None })
     }
 
     /// A namespace nobody else has: everything in it is removed when its last process is gone, however it ended.
     #[must_use]
     pub fn private() -> Self {
-        Self { name: format!("{PRIVATE}{:016x}", random::nonzero_u64()).into() }
+        Self { name: format!("{PRIVATE}{:016x}", random::nonzero_u64()).into(), user: None }
     }
 
     /// The namespace of this process.
@@ -64,7 +81,7 @@ impl Namespace {
         }
         let chosen = match std::env::var(VARIABLE) {
             Ok(name) => Self::new(&name)?,
-            Err(_) => Self { name: "default".into() },
+            Err(_) => Self { name: "default".into(), user: None },
         };
         Ok(CURRENT.get_or_init(|| chosen).clone())
     }
@@ -95,7 +112,18 @@ impl Namespace {
 
     /// What the file names of all its objects begin with.
     pub(crate) fn prefix(&self) -> String {
-        format!("{}{}.", user_prefix(), self.name)
+        let prefix = self.user.map_or_else(user_prefix, prefix_of);
+        format!("{prefix}{}.", self.name)
+    }
+
+    /// The same, and `user`'s from now on.
+    pub(crate) fn of_user(&self, user: u32) -> Self {
+        Self { name: Arc::clone(&self.name), user: Some(user) }
+    }
+
+    /// Whose it is.
+    pub(crate) fn user(&self) -> u32 {
+        self.user.unwrap_or_else(shm_file::effective_uid)
     }
 
     /// Takes apart what [`Namespace::file_name`] made.
@@ -107,7 +135,11 @@ impl Namespace {
 
 /// What the file names of all objects of this user begin with.
 pub(crate) fn user_prefix() -> String {
-    format!("procession.{}.", shm_file::effective_uid())
+    prefix_of(shm_file::effective_uid())
+}
+
+fn prefix_of(user: u32) -> String {
+    format!("procession.{user}.")
 }
 
 /// Checks a name that a user gives to an object.

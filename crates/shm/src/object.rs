@@ -145,9 +145,8 @@ pub fn open_or_create<O: Object>(
 
 fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
     O::check_new(settings).map_err(|what| OpenError::Impossible { object: name.to_owned(), what })?;
-    let namespace = place.namespace()?;
-    let registration = registry::register(&namespace)?;
-    let object = ObjectName { namespace: &namespace, name };
+    let registration = registry::register(&place.namespace()?)?;
+    let object = ObjectName { namespace: registration.namespace(), name };
     let access = Access::new(place.mode, place.ephemeral);
     let attachment = segment::create_file(
         &object,
@@ -166,9 +165,8 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
 }
 
 fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O, OpenError> {
-    let namespace = place.namespace()?;
-    let registration = registry::register(&namespace)?;
-    let object = ObjectName { namespace: &namespace, name };
+    let registration = registry::register(&place.namespace()?)?;
+    let object = ObjectName { namespace: registration.namespace(), name };
     let deadline = Deadline::after(REGISTRY_PATIENCE);
     loop {
         let attachment = segment::open_file(&object, shape, Access::new(place.mode, place.ephemeral))?;
@@ -176,7 +174,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
             return finish(attachment, registration, name);
         }
         if deadline.has_passed() {
-            let namespace = namespace.name().to_owned();
+            let namespace = object.namespace.name().to_owned();
             return Err(OpenError::RegistryChanged { object: object.to_string(), namespace });
         }
         // Two newcomers that are both attached keep each other from being alone: let go before trying again.
@@ -347,11 +345,12 @@ impl Segment {
     }
 
     /// Whether somebody outside this library removed the file: whoever waits here waits for nobody.
+    ///
+    /// Not to find its name proves nothing where the names are others': in another root, or under another mount.
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
-        let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
-        // A removal by `unlink` is said in the header, and then its users may go on with it.
-        named.is_ok_and(|id| id != Some(self.0.file))
+        self.registration().place().has_lost(&self.0.removal.file_name, self.0.file)
+            // A removal by `unlink` is said in the header, and then its users may go on with it.
             && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
     }
 
@@ -371,6 +370,7 @@ impl Segment {
         carry(Arc::clone(&self.0) as Arc<dyn std::any::Any + Send + Sync>);
         Handle {
             namespace: self.namespace().name().to_owned(),
+            user: self.namespace().user(),
             name: self.0.name.clone(),
             instance: self.0.header.instance,
         }
@@ -392,6 +392,8 @@ impl fmt::Debug for Segment {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Handle {
     namespace: String,
+    /// Whose namespace: who sends it may have been another user when the object was made.
+    user: u32,
     name: String,
     instance: InstanceId,
 }
@@ -409,13 +411,17 @@ impl Handle {
     /// Opens the object that the handle was made of.
     ///
     /// # Errors
-    /// [`OpenError::Gone`] when it was removed or replaced; otherwise as [`open`].
+    /// [`OpenError::Gone`] when it was removed or replaced, [`OpenError::OtherUser`]; otherwise as [`open`].
     pub fn open<O: Object + AsRef<Segment>>(&self, settings: &O::Settings) -> Result<O, OpenError> {
         let namespace = Namespace::new(&self.namespace)?;
         if !namespace::is_anonymous(&self.name) {
             namespace::check_object_name(&self.name)?;
         }
         let object = ObjectName { namespace: &namespace, name: &self.name }.to_string();
+        let ours = shm_file::effective_uid();
+        if self.user != ours {
+            return Err(OpenError::OtherUser { object, owner: self.user, ours });
+        }
         // The tag may have been chosen by the creator; which object it is, the instance says.
         let shape = Shape { element: None, ..O::shape(settings) };
         // Whoever made the handle was content with the file's mode.

@@ -4,7 +4,7 @@
 //! leaves the file whole or without a name; a name stays until somebody removes it, as everywhere in POSIX.
 
 use crate::OpenError;
-use procession_sys::shm_file::{self, FileId};
+use procession_sys::shm_file::{self, FileId, Place};
 use procession_sys::{Mapping, crash_point};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,6 +20,7 @@ pub struct PlainFile {
     mapping: Mapping,
     name: String,
     file: FileId,
+    place: Place,
 }
 
 impl PlainFile {
@@ -44,7 +45,7 @@ impl PlainFile {
         crash_point("plain.create.mapped");
         shm_file::publish(&handle, name).map_err(failed("publish"))?;
         crash_point("plain.create.published");
-        Ok(Self { mapping, name: name.to_owned(), file })
+        Ok(Self { mapping, name: name.to_owned(), file, place: Place::current().map_err(failed("look at"))? })
     }
 
     /// Opens the file called `name`, if it is this user's and allows others no more than `mode` does.
@@ -77,7 +78,7 @@ impl PlainFile {
             .map_err(|source| error("reserve", name, size as u64, source))?;
         let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
         let file = FileId { device: meta.dev(), inode: meta.ino() };
-        Ok(Self { mapping, name: name.to_owned(), file })
+        Ok(Self { mapping, name: name.to_owned(), file, place: Place::current().map_err(failed("look at"))? })
     }
 
     /// All of its bytes.
@@ -95,7 +96,7 @@ impl PlainFile {
     /// Whether the name does not mean this file any more: it was removed, and maybe replaced.
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
-        shm_file::identity_of_name(&self.name).is_ok_and(|found| found != Some(self.file))
+        self.place.has_lost(&self.name, self.file)
     }
 
     /// Removes the name, if it still means this file; who has the file goes on with it.
@@ -104,7 +105,9 @@ impl PlainFile {
     /// [`OpenError::NotFound`].
     pub fn unlink(&self) -> Result<(), OpenError> {
         // Other programs know no name lock: what they do between these two steps cannot be helped.
-        if self.is_orphaned() {
+        if shm_file::identity_of_name(&self.name).map_err(|source| error("look at", &self.name, 0, source))?
+            != Some(self.file)
+        {
             return Err(OpenError::NotFound { object: self.name.clone() });
         }
         shm_file::unlink(&self.name).map_err(|source| error("open", &self.name, 0, source))
@@ -127,13 +130,11 @@ fn check_name(name: &str) -> Result<&str, OpenError> {
 fn error(operation: &'static str, name: &str, bytes: u64, source: io::Error) -> OpenError {
     let object = name.to_owned();
     match (operation, source.kind()) {
-        ("open", io::ErrorKind::NotFound) => OpenError::NotFound { object },
         ("publish", io::ErrorKind::AlreadyExists) => OpenError::AlreadyExists { object },
-        (_, io::ErrorKind::StorageFull) => OpenError::NoSpace { object, bytes },
         ("open", _) if matches!(source.raw_os_error(), Some(ELOOP | EISDIR | ENXIO)) => {
             OpenError::NotRegularFile { object }
         }
-        _ => OpenError::Os { operation, object, source },
+        _ => OpenError::no_space(operation, &name, bytes, source),
     }
 }
 

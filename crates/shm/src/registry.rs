@@ -13,13 +13,17 @@
 //! counts only if the descriptor asked through is, before and after, the registry that this process has mapped.
 //! Any failure to ask means alive: late, never false.
 //!
+//! A process that becomes another user, or looks at another `/dev/shm` (`chroot`, another mount), registers once more,
+//! in the registry that is found there: what it had goes on, and what it makes from then on is where others of its new
+//! kind look for it.
+//!
 //! # Invariants
 //! 1. A lifeline's description is opened for nothing else, and survives only in its mapping.
 //! 2. Generations only grow (wrapping), and only the holder of a slot's lifeline writes the slot.
 //! 3. The identity page is wiped in a forked child, which therefore registers anew on its first operation.
 //! 4. Nothing in a slot is changed at exit: the kernel's word alone declares death.
-//! 5. A registered process holds the attach byte through a description that no other process is registered with; the
-//!    registry is removed only by who holds the byte alone.
+//! 5. A registered process holds the attach byte through a description that no other process is registered with, and by
+//!    a mapping, which outlives a `closefrom()`; the registry is removed only by who holds the byte alone.
 
 use crate::OwnerId;
 use crate::error::{ObjectName, OpenError};
@@ -29,8 +33,10 @@ use crate::segment::{self, ATTACH_BYTE, Attachment, File};
 use crate::{ended, waits};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
-use procession_sys::shm_file::{self, FileId};
+use procession_sys::image::is_secure;
+use procession_sys::shm_file::{self, FileId, Place};
 use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, clock, crash_point, fork, shm_struct};
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Once, OnceLock};
 
@@ -40,8 +46,10 @@ pub use starting::{StartingProcess, take_over};
 
 /// The first byte of the lifelines in the registry's lock space.
 const LIFELINES: u64 = 1 << 40;
-/// How many processes a namespace holds unless its first process asked for another number.
+/// How many processes a namespace holds unless its first process asked for another number, by
+/// [`register_with_slots`] or by `PROCESSION_SLOTS` in its environment.
 pub const DEFAULT_SLOTS: u32 = 1024;
+const SLOTS_VARIABLE: &str = "PROCESSION_SLOTS";
 pub(crate) const SLOT_LEN: usize = size_of::<Slot>();
 const NAME_LEN: usize = 48;
 /// The slots begin on a page of their own behind the header and the hint.
@@ -75,9 +83,12 @@ shm_struct! {
     }
 }
 
-/// This process's registration in one namespace. One per process and namespace; it lives as long as the process.
+/// This process's registration in one namespace. One per process, namespace, user that it was, and `/dev/shm` that it
+/// saw; it lives as long as the process.
 pub struct Registration {
+    /// The user's who this process was then.
     namespace: Namespace,
+    place: Place,
     /// Everything that is found when the registry is first opened; a forked child goes on using it.
     map: Mapping,
     file: FileId,
@@ -85,6 +96,7 @@ pub struct Registration {
     slots: u32,
     query: LooseFd,
     identity: &'static Identity,
+    starting: starting::Lines,
 }
 
 /// Where this process's id in one namespace is read from: one load, right also in a forked child.
@@ -145,9 +157,10 @@ pub(crate) fn registrations() -> impl Iterator<Item = &'static Registration> {
     known().map(|known| &known.registration)
 }
 
-/// The latest registration of the namespace.
+/// The latest registration of the namespace by whoever this process is now.
 fn find(namespace: &Namespace) -> Option<&'static Registration> {
-    registrations().filter(|one| one.namespace == *namespace).last()
+    let (user, place) = (shm_file::effective_uid(), Place::current().ok());
+    registrations().filter(|one| one.is_of(namespace, user, place)).last()
 }
 
 /// Appends one; called under the registration lock.
@@ -174,9 +187,9 @@ pub fn set_process_name(name: &str) {
 ///
 /// # Errors
 /// [`OpenError::RegistryFull`], `LifelineUnsupported`, `NoSpace`, `RegistryChanged`, and what opening a segment
-/// can meet.
+/// can meet; `Impossible` when `PROCESSION_SLOTS` is no number of processes.
 pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenError> {
-    register_with_slots(namespace, DEFAULT_SLOTS)
+    register_as(namespace, None)
 }
 
 /// As [`register`]; the first process of the namespace chooses how many it holds.
@@ -184,6 +197,10 @@ pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenErro
 /// # Errors
 /// As [`register`].
 pub fn register_with_slots(namespace: &Namespace, slots: u32) -> Result<&'static Registration, OpenError> {
+    register_as(namespace, Some(slots))
+}
+
+fn register_as(namespace: &Namespace, slots: Option<u32>) -> Result<&'static Registration, OpenError> {
     let open_if = |is_stale: fn(&Registration) -> bool| {
         ForkLock::registration().hold(|| match find(namespace).filter(|one| !is_stale(one)) {
             Some(registration) => Ok(registration),
@@ -210,6 +227,15 @@ impl Registration {
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    fn is_of(&self, namespace: &Namespace, user: u32, place: Option<Place>) -> bool {
+        self.namespace == *namespace && self.namespace.user() == user && Some(self.place) == place
+    }
+
+    /// Where its files have their names.
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
     /// Which registry this is; another one of the same name has another number.
@@ -339,16 +365,17 @@ impl Registration {
     }
 
     /// Opens the namespace's registry, creating it if there is none.
-    fn open(namespace: &Namespace, slots: u32) -> Result<Self, OpenError> {
-        let identity: &'static Identity = fork::wiped_on_fork().map_err(|source| {
-            OpenError::os("register with", &ObjectName { namespace, name: REGISTRY }, source)
-        })?;
-        let slots = slots.clamp(1, OwnerId::MAX_SLOTS - 1);
+    fn open(namespace: &Namespace, slots: Option<u32>) -> Result<Self, OpenError> {
+        let namespace = namespace.of_user(shm_file::effective_uid());
+        let object = ObjectName { namespace: &namespace, name: REGISTRY };
+        let failed = |operation| move |source| OpenError::os(operation, &object, source);
+        let place = Place::current().map_err(failed("create"))?;
+        let identity: &'static Identity = fork::wiped_on_fork().map_err(failed("register with"))?;
+        let slots = slots.map_or_else(usual_slots, Ok)?.clamp(1, OwnerId::MAX_SLOTS - 1);
         let body_len = (registry_len(slots) - HEADER_LEN) as u64;
         let slots = Parameter { name: "slots", value: u64::from(slots), asked: false };
         let parameters = [slots, Parameter::default(), Parameter::default(), Parameter::default()];
         let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
-        let object = ObjectName { namespace, name: REGISTRY };
         let Attachment { file, mapping, header, .. } =
             segment::open_or_create_file(&object, &shape, segment::Access::new(0o600, false), 0, |_| ())?;
         let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "the number of slots" };
@@ -360,12 +387,14 @@ impl Registration {
         identity.asks_itself.store(1, Ordering::Relaxed);
         Ok(Self {
             namespace: namespace.clone(),
+            place,
             map: mapping,
             file: id,
             instance: header.instance.low(),
             slots,
             query: LooseFd::keep(handle, id),
             identity,
+            starting: starting::Lines::none(),
         })
     }
 
@@ -388,8 +417,8 @@ impl Registration {
     fn occupy(&self) -> Result<OwnerId, OpenError> {
         let line = self.open_line()?;
         if self.identity.asks_itself.load(Ordering::Relaxed) == 0 {
-            // INVARIANT 5: attached before it is registered, so that its parent's end finds it there.
-            self.attach_forked().ok_or_else(|| self.changed())?;
+            // Attached before it is registered, so that its parent's end finds it there.
+            self.attach_forked()?;
         }
         let index = self.take_free_slot(&line)?;
         crash_point("registry.slot_locked");
@@ -422,6 +451,16 @@ impl Registration {
         OpenError::RegistryChanged { object, namespace: self.namespace.name().to_owned() }
     }
 
+    /// A forked child that has become another user before it registered.
+    fn other_user(&self, source: std::io::Error) -> OpenError {
+        let object = ObjectName { namespace: &self.namespace, name: REGISTRY };
+        let (owner, ours) = (self.namespace.user(), shm_file::effective_uid());
+        if owner == ours {
+            return OpenError::os("open", &object, source);
+        }
+        OpenError::OtherUser { object: object.to_string(), owner, ours }
+    }
+
     fn unsupported(&self) -> OpenError {
         OpenError::LifelineUnsupported { namespace: self.namespace.name().to_owned() }
     }
@@ -430,8 +469,9 @@ impl Registration {
     fn open_line(&self) -> Result<std::fs::File, OpenError> {
         let opened = shm_file::open(&self.namespace.file_name(REGISTRY));
         let line = opened.map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => self.changed(),
-            _ => self.failed("open the registry of")(source),
+            ErrorKind::NotFound => self.changed(),
+            ErrorKind::PermissionDenied => self.other_user(source),
+            _ => self.failed("open")(source),
         })?;
         let is_ours = shm_file::identity(&line).map_err(self.failed("look at"))? == self.file;
         if is_ours { Ok(line) } else { Err(self.changed()) }
@@ -456,20 +496,24 @@ impl Registration {
 
     /// Gives a forked child a query description of its own. With its parent's it would take itself for the last one
     /// out, and would ask in vain about its own lock on the attach byte.
-    fn attach_forked(&self) -> Option<()> {
-        let own = shm_file::open(&self.namespace.file_name(REGISTRY)).ok()?;
+    fn attach_forked(&self) -> Result<(), OpenError> {
+        let own = self.open_line()?;
         let patience = Deadline::after(segment::PATIENCE);
-        let is_attached = file_lock::lock_until(&own, ATTACH_BYTE, Share::Shared, patience).ok()?;
+        let is_attached = file_lock::lock_until(&own, ATTACH_BYTE, Share::Shared, patience);
+        if !is_attached.map_err(self.failed("attach"))? {
+            return Err(self.changed());
+        }
+        // INVARIANT 5: kept as long as this process lives; its own children attach anew.
+        let kept = Lifeline::of_file(&own).map_err(self.failed("map"))?;
+        crash_point("registry.attached_forked");
         // After the lock: whoever removes the registry holds the byte exclusively before and while it does.
-        if !is_attached
-            || segment::state(&self.map).load(Ordering::Acquire) != crate::header::LIVE
-            || shm_file::identity(&own).ok()? != self.file
-        {
-            return None;
+        if segment::state(&self.map).load(Ordering::Acquire) != crate::header::LIVE {
+            kept.release();
+            return Err(self.changed());
         }
         self.query.replace(own);
         self.identity.asks_itself.store(1, Ordering::Relaxed);
-        Some(())
+        Ok(())
     }
 
     /// From a rotating hint on: from slot 0 the thousandth process would try 999 taken ones first.
@@ -564,6 +608,15 @@ fn participant(slot: &Slot, index: u32) -> Option<Participant> {
         name: String::from_utf8_lossy(&name).into_owned(),
     };
     (generation != 0 && slot.generation.load(Ordering::Acquire) == generation).then_some(found)
+}
+
+/// How many slots a registry gets if its first process does not say it in its code.
+fn usual_slots() -> Result<u32, OpenError> {
+    let chosen = std::env::var(SLOTS_VARIABLE).ok().filter(|_| !is_secure());
+    let Some(chosen) = chosen else { return Ok(DEFAULT_SLOTS) };
+    let number = chosen.parse().ok().filter(|number| (1..OwnerId::MAX_SLOTS).contains(number));
+    let what = "PROCESSION_SLOTS is to be the number of processes it holds, from 1 to 65535";
+    number.ok_or_else(|| OpenError::Impossible { object: REGISTRY.to_owned(), what })
 }
 
 fn process_name() -> String {

@@ -82,15 +82,14 @@ pub(crate) fn create_file(
     let failed = |operation| move |source| OpenError::os(operation, object, source);
     // More than there are numbers for is more than a file can have: it is refused when it is reserved.
     let size = (HEADER_LEN as u64).saturating_add(shape.body_len);
-    let handle =
-        shm_file::create_unnamed(access.mode).map_err(|source| no_space(object, size, "create", source))?;
+    let handle = shm_file::create_unnamed(access.mode).map_err(|source| unsupported(object, source))?;
     crash_point("segment.create.unnamed");
     if !shm_file::is_tmpfs(&handle).map_err(failed("look at"))? {
         return Err(OpenError::LifelineUnsupported { namespace: object.namespace.name().to_owned() });
     }
     let reserved = size.saturating_sub(later);
     shm_file::make_long(&handle, size, reserved)
-        .map_err(|source| no_space(object, reserved, "reserve", source))?;
+        .map_err(|source| OpenError::no_space("reserve", object, reserved, source))?;
     crash_point("segment.create.reserved");
     let file = File { id: shm_file::identity(&handle).map_err(failed("look at"))?, handle };
     // Before the name exists: a collector that finds the name finds it attached.
@@ -108,7 +107,7 @@ pub(crate) fn create_file(
     let patience = Deadline::after(PATIENCE);
     while let Err(source) = shm_file::publish(&file.handle, &name) {
         if source.kind() != io::ErrorKind::AlreadyExists {
-            return Err(no_space(object, size, "publish", source));
+            return Err(OpenError::os("publish", object, source));
         }
         if patience.has_passed() || !is_free_now(&name, object) {
             return Err(OpenError::AlreadyExists { object: object.to_string() });
@@ -174,7 +173,8 @@ pub(crate) fn reserve_later(
     if shm_file::identity(&handle).map_err(failed("look at"))? != id {
         return Err(OpenError::Gone { object: object.to_string() });
     }
-    shm_file::reserve(&handle, offset, len).map_err(|source| no_space(object, len, "reserve", source))
+    shm_file::reserve(&handle, offset, len)
+        .map_err(|source| OpenError::no_space("reserve", object, len, source))
 }
 
 /// Opens the file and checks what can be known before it is mapped.
@@ -459,10 +459,13 @@ fn map(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Mappi
     Mapping::of_file(file, len).map_err(|source| OpenError::os("map", object, source))
 }
 
-fn no_space(object: &ObjectName<'_>, bytes: u64, operation: &'static str, source: io::Error) -> OpenError {
-    match source.kind() {
-        io::ErrorKind::StorageFull => OpenError::NoSpace { object: object.to_string(), bytes },
-        _ => OpenError::os(operation, object, source),
+/// A file without a name cannot be made: in `/dev/shm` as it is, or by this process.
+fn unsupported(object: &ObjectName<'_>, source: io::Error) -> OpenError {
+    match source.raw_os_error() {
+        Some(EOPNOTSUPP | EISDIR) => {
+            OpenError::LifelineUnsupported { namespace: object.namespace.name().to_owned() }
+        }
+        _ => OpenError::os("create", object, source),
     }
 }
 
@@ -477,3 +480,4 @@ const EACCES: i32 = 13;
 const EISDIR: i32 = 21;
 const ENXIO: i32 = 6;
 const ELOOP: i32 = 40;
+const EOPNOTSUPP: i32 = 95;

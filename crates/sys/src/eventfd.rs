@@ -8,12 +8,13 @@ use std::io::Result;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// A new bell, not ringing, close-on-exec.
+/// A new bell, not ringing, close-on-exec, and numbered 3 or more.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn create() -> Result<OwnedFd> {
-    Ok(EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?.into())
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    crate::memfd::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())
 }
 
 /// Rings; whoever polls it finds it readable until somebody calls [`silence`].

@@ -112,6 +112,14 @@ impl ForkLock {
     }
 }
 
+/// Has `handler` called in each process that `fork()` makes of this one, though not in one that a raw `clone` makes. It may
+/// make system calls and use atomics, and nothing else.
+pub fn in_forked(handler: extern "C" fn()) {
+    // SAFETY: a plain function of the right type, which is never unloaded. Failure (no memory) means that it is not
+    // called.
+    unsafe { libc::pthread_atfork(None, None, Some(handler)) };
+}
+
 extern "C" fn before_fork() {
     ForkLock::registration().acquire();
 }

@@ -35,7 +35,7 @@ pub use clock::Deadline;
 pub use crash::crash_point;
 pub use exit::at_exit;
 pub use kept_fd::KeptFd;
-pub use loose_fd::LooseFd;
+pub use loose_fd::{LooseFd, hollow_out};
 pub use mapping::{Lifeline, Mapping, ShmSafe};
 pub use per_process::PerProcess;
 pub use thread::{at_thread_end, thread_id};

@@ -10,7 +10,7 @@ use crate::shm_file::FileId;
 use std::fs::File;
 use std::io::Result;
 use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::fd::{FromRawFd, IntoRawFd, RawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 /// A descriptor number which refers to the file `id` for as long as nobody has closed it.
@@ -47,14 +47,35 @@ impl LooseFd {
 
     /// Runs `ask` on the descriptor if it is our file both before and after.
     fn checked<R>(&self, ask: impl FnOnce(&File) -> Result<R>) -> Option<R> {
-        // SAFETY: the number may be stale, and then the calls on it answer EBADF or tell of another file, which
-        // the comparison finds; `ManuallyDrop` never closes it.
-        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(self.number.load(Ordering::Relaxed)) });
-        let is_ours = || crate::shm_file::identity(&file).is_ok_and(|id| id == self.id);
-        if !is_ours() {
-            return None;
-        }
-        let answer = ask(&file).ok()?;
-        is_ours().then_some(answer)
+        checked(self.number.load(Ordering::Relaxed), self.id, ask)
     }
+}
+
+fn checked<R>(number: RawFd, id: FileId, ask: impl FnOnce(&File) -> Result<R>) -> Option<R> {
+    // SAFETY: the number may be stale, and then the calls on it answer EBADF or tell of another file, which
+    // the comparison finds; `ManuallyDrop` never closes it.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
+    let is_ours = || crate::shm_file::identity(&file).is_ok_and(|found| found == id);
+    if !is_ours() {
+        return None;
+    }
+    let answer = ask(&file).ok()?;
+    is_ours().then_some(answer)
+}
+
+/// Lets go of the file `id` under this number, if that is what the number still means. The number stays open on nothing in
+/// particular, so that whoever owns it can close it. Async-signal-safe.
+pub fn hollow_out(number: RawFd, id: FileId) {
+    if checked(number, id, |_| Ok(())).is_none() {
+        return;
+    }
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let nothing = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    if nothing < 0 {
+        return;
+    }
+    // SAFETY: both are numbers of descriptors; the second is meant to be replaced.
+    unsafe { libc::dup3(nothing, number, libc::O_CLOEXEC) };
+    // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
+    unsafe { libc::close(nothing) };
 }

@@ -1,18 +1,30 @@
 //! Files in `/dev/shm`: made without a name, filled, then published by one `linkat`.
+//!
+//! Their descriptors are numbered 3 or more: a program that has closed its stdout must not print into one of them.
 #![expect(unsafe_code, reason = "O_TMPFILE, linkat and fstatfs go through libc")]
 
+use crate::memfd::above_stdio;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
-use std::ffi::CString;
+use nix::sys::stat::{Mode, fstat, fstatat, stat};
+use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where POSIX shared memory lives; `shm_open("/x")` of any program is `/dev/shm/x`.
 pub const DIRECTORY: &str = "/dev/shm";
+
+/// Follows no link, waits for no FIFO, and is inherited by no program.
+const CAREFULLY: i32 = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
+
+fn open_at(path: impl AsRef<Path>, options: &OpenOptions) -> Result<File> {
+    above_stdio(options.open(path)?.into()).map(File::from)
+}
 
 /// The path of the file called `name`.
 #[must_use]
@@ -31,17 +43,44 @@ pub struct FileId {
     pub inode: u64,
 }
 
+/// Which directory `/dev/shm` is: another one in another root, or under another mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(FileId);
+
+impl Place {
+    /// What it is now.
+    ///
+    /// # Errors
+    /// `ENOENT`, `EACCES`.
+    pub fn current() -> Result<Self> {
+        let found = stat(DIRECTORY)?;
+        Ok(Self(FileId { device: found.st_dev, inode: found.st_ino }))
+    }
+
+    /// Whether `name` surely means the file `id` no more: it means nothing or another file here, in this very
+    /// directory. Where that cannot be seen, it is not said.
+    #[must_use]
+    pub fn has_lost(self, name: &str, id: FileId) -> bool {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(directory) = nix::fcntl::open(DIRECTORY, flags, Mode::empty()) else { return false };
+        let is_here = fstat(&directory)
+            .is_ok_and(|found| self.0 == FileId { device: found.st_dev, inode: found.st_ino });
+        is_here
+            && match fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(found) => id != FileId { device: found.st_dev, inode: found.st_ino },
+                Err(errno) => errno == nix::errno::Errno::ENOENT,
+            }
+    }
+}
+
 /// Creates a file without a name; killed now, it leaves nothing.
 ///
 /// # Errors
 /// `ENOENT` without `/dev/shm`, `EOPNOTSUPP` where it is no tmpfs, `ENOSPC`, `EMFILE`, …
 pub fn create_unnamed(mode: u32) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .mode(mode)
-        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
-        .open(DIRECTORY)?;
+    let unnamed = libc::O_TMPFILE | libc::O_CLOEXEC;
+    let file =
+        open_at(DIRECTORY, OpenOptions::new().read(true).write(true).mode(mode).custom_flags(unnamed))?;
     // The umask took bits away that the caller asked for.
     file.set_permissions(PermissionsExt::from_mode(mode))?;
     Ok(file)
@@ -95,15 +134,22 @@ pub fn longest() -> u64 {
 /// Gives the unnamed `file` its name, whole or not at all.
 ///
 /// # Errors
-/// `EEXIST` when the name is taken, `ENAMETOOLONG`, `ENOENT` without `/proc`, …
+/// `EEXIST` when the name is taken, `ENAMETOOLONG`; `ENOENT` without `/proc`, unless this user or kernel (6.10) can do
+/// without; …
 pub fn publish(file: &File, name: &str) -> Result<()> {
     let from = c_path(format!("/proc/self/fd/{}", file.as_raw_fd()).into())?;
     let to = c_path(path(name))?;
-    // SAFETY: both paths are NUL-terminated strings that outlive the call.
-    let result = unsafe {
-        libc::linkat(libc::AT_FDCWD, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), libc::AT_SYMLINK_FOLLOW)
+    let link = |directory: i32, from: &CStr, flags: i32| {
+        // SAFETY: both paths are NUL-terminated strings that outlive the call, and the descriptor is open.
+        match unsafe { libc::linkat(directory, from.as_ptr(), libc::AT_FDCWD, to.as_ptr(), flags) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
+        }
     };
-    if result == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    match link(libc::AT_FDCWD, &from, libc::AT_SYMLINK_FOLLOW) {
+        Err(error) if error.kind() == ErrorKind::NotFound => link(file.as_raw_fd(), c"", libc::AT_EMPTY_PATH),
+        outcome => outcome,
+    }
 }
 
 /// Opens the file called `name` for reading and writing; never creates it, never follows a link.
@@ -111,11 +157,7 @@ pub fn publish(file: &File, name: &str) -> Result<()> {
 /// # Errors
 /// `ENOENT`, `ELOOP` for a symbolic link, `EACCES`, …
 pub fn open(name: &str) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-        .open(path(name))
+    open_at(path(name), OpenOptions::new().read(true).write(true).custom_flags(CAREFULLY))
 }
 
 /// Opens for reading only: for tools that look and touch nothing.
@@ -123,10 +165,7 @@ pub fn open(name: &str) -> Result<File> {
 /// # Errors
 /// As [`open`].
 pub fn open_read_only(name: &str) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-        .open(path(name))
+    open_at(path(name), OpenOptions::new().read(true).custom_flags(CAREFULLY))
 }
 
 /// A second description of the same file, whatever has become of its name.
@@ -134,11 +173,8 @@ pub fn open_read_only(name: &str) -> Result<File> {
 /// # Errors
 /// `ENOENT` without `/proc`, `EMFILE`, …
 pub fn reopen(file: &File) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_CLOEXEC)
-        .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    open_at(path, OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC))
 }
 
 /// Removes the name; the file lives on while anybody has it open or mapped.
@@ -173,7 +209,7 @@ pub fn identity(file: &File) -> Result<FileId> {
 pub fn identity_of_name(name: &str) -> Result<Option<FileId>> {
     match std::fs::symlink_metadata(path(name)) {
         Ok(meta) => Ok(Some(FileId { device: meta.dev(), inode: meta.ino() })),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
