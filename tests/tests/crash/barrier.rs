@@ -35,8 +35,14 @@ crash_points! {
     left_elastic at "barrier.left": leaving_elastic;
     place_freed_elastic at "barrier.place_freed": removing;
     slot_prepared at "registry.slot_prepared": handing_over;
+    slot_shared at "registry.slot_shared": handing_over;
     handed_over at "barrier.handed_over": handing_over;
+    slot_locked_again at "registry.slot_locked_again": taking_over;
+    slot_let_go at "registry.slot_let_go": taking_over;
     slot_taken_over at "registry.slot_taken_over": taking_over;
+    slot_locked_again_amid_forks at "registry.slot_locked_again": taking_over_amid_a_fork;
+    slot_let_go_amid_forks at "registry.slot_let_go": taking_over_amid_forks;
+    slot_taken_over_amid_forks at "registry.slot_taken_over": taking_over_amid_forks;
     joined at "barrier.joined": joining;
     left at "barrier.left": leaving;
     left_while_asked_about at "barrier.asking": asking_about_a_leaver;
@@ -340,6 +346,27 @@ fn taking_over(label: &str) {
     one.fails("wait b", &format!("Broken {{ cause: PeerDied {{ pid: {pid} }} }}"));
     parent.fails("child_said", "Killed { signal: 9 }");
     all_is_well(&mut one, &mut two);
+}
+
+/// The same when its parent has forked others meanwhile, which live on.
+fn taking_over_amid_forks(label: &str) {
+    taking_over_amid(&["fork", "raw_fork"], label);
+}
+
+/// By `fork()` alone: what a raw `clone` has inherited only the child's own step takes away.
+fn taking_over_amid_a_fork(label: &str) {
+    taking_over_amid(&["fork"], label);
+}
+
+fn taking_over_amid(ways: &[&str], label: &str) {
+    for way in ways {
+        let scratch = Scratch::new();
+        let (mut parent, mut one, mut two) = cast(&scratch, 2);
+        let pid = parent.does(&format!("spawn_member_amid {way} b waits {label}"));
+        one.fails("wait b", &format!("Broken {{ cause: PeerDied {{ pid: {pid} }} }}"));
+        parent.fails("child_said", "Killed { signal: 9 }");
+        all_is_well(&mut one, &mut two);
+    }
 }
 
 /// Who joins while another is about to end a generation joins after it, or the generation waits for it: here, after.

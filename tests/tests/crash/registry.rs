@@ -11,6 +11,7 @@ crash_points! {
     filled at "registry.filled": joining;
     verified at "registry.verified": joining;
     thread_ended at "registry.thread_ended": a_thread_ends;
+    attached_forked at "registry.attached_forked": joining_forked;
     leaving_alone at "registry.leaving": leaving;
     retired at "registry.retired": leaving;
     removing_name_locked at "segment.remove.name_locked": leaving;
@@ -65,6 +66,26 @@ fn a_thread_ends(label: &str) {
     second.does("release");
     survivor.does("cycle l 3");
     survivor.does("unlink l");
+}
+
+/// A forked child dies as it joins: its parent is the last one out all the same.
+fn joining_forked(label: &str) {
+    let scratch = Scratch::new();
+    let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+    actor.does("create lock l");
+    other.does("open lock l");
+    actor.does("fork");
+    actor.does(&format!("arm {label} 1 kill"));
+    actor.tell("register");
+    assert_eq!(actor.did(), "signal 9");
+    actor.does("acquire l");
+    other.fails("acquire_timeout l 50", "TimedOut");
+    actor.does("release");
+    other.does("cycle l 3");
+    actor.does("unlink l");
+    other.finish();
+    actor.finish();
+    assert_eq!(scratch.names(), [""; 0]);
 }
 
 fn leaving(label: &str) {

@@ -362,3 +362,39 @@ fn trap_19_a_forked_child_waits_on_a_condition_as_itself() {
         }
     }
 }
+
+#[test]
+fn trap_32_a_parent_that_leaves_takes_no_registry_from_a_forked_child_without_descriptors() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let mut actor = Actor::start(&scratch);
+        actor.does("register");
+        // The child goes on with the commands, and its parent leaves as soon as it has closed its descriptors.
+        actor.does(&format!("{way}_and_outlive"));
+        actor.does("register");
+        actor.does("closefrom");
+        assert!(actor.wait().success());
+        assert_eq!(scratch.names(), [".registry"], "{way}");
+        actor.does("create lock l");
+        let mut other = Actor::start(&scratch);
+        other.does("open lock l");
+        actor.does("acquire l");
+        other.fails("acquire_timeout l 100", "TimedOut");
+        actor.does("release");
+        other.does("unlink l");
+        assert_eq!(actor.does("participants").split(' ').count(), 2, "{way}");
+    }
+}
+
+#[test]
+fn a_child_that_dies_is_missed_although_an_unrelated_fork_lives() {
+    for way in WAYS {
+        let scratch = Scratch::new();
+        let (mut parent, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
+        other.does("create barrier b 2");
+        parent.does("open barrier b");
+        let pid = parent.does(&format!("spawn_member_amid {way} b dies"));
+        other.fails("wait b", &format!("Broken {{ cause: PeerDied {{ pid: {pid} }} }}"));
+        other.does("unlink b");
+    }
+}

@@ -254,7 +254,7 @@ fn a_registry_is_full_until_somebody_dies() {
     }
     let mut fifth = Actor::start(&scratch);
     let said = fifth.fails("register", "RegistryFull");
-    assert!(said.contains(scratch.name()) && said.contains("all 4 slots"), "{said}");
+    assert!(said.contains(scratch.name()) && said.contains("4 live processes"), "{said}");
     actors.remove(2).kill();
     fifth.does("register");
     Actor::start(&scratch).fails("register", "RegistryFull");

@@ -1,6 +1,7 @@
 //! Commands about barriers. A place is held until `release`, as a lock is, and who has one waits as a member.
 
 use crate::locks::millis;
+use crate::processes::{child_until_the_end_of_input, fork_until_the_end_of_input};
 use crate::{Next, World, done, number, report, say, session};
 use procession::{Barrier, BarrierError, Member, MemberDeath, OpenError, Process};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -36,7 +37,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         }
         _ => {}
     }
-    let barrier = world.barriers.borrow().get(*words.get(1)?).map(Rc::clone)?;
+    let name = if words.first() == Some(&"spawn_member_amid") { 2 } else { 1 };
+    let barrier = world.barriers.borrow().get(*words.get(name)?).map(Rc::clone)?;
     match *words {
         ["wait", name] => Some(report(&match world.members.borrow_mut().get_mut(name) {
             Some(member) => member.wait(),
@@ -53,8 +55,10 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         }
         ["act", name] => act(world, name, &barrier),
         ["join", name] => Some(join(world, name, &barrier)),
-        ["spawn_member", _, how] => Some(spawn(&barrier, how, None)),
-        ["spawn_member", _, how, label] => Some(spawn(&barrier, how, Some(label))),
+        ["spawn_member", _, how] => Some(spawn(&barrier, how, None, "")),
+        ["spawn_member", _, how, label] => Some(spawn(&barrier, how, Some(label), "")),
+        ["spawn_member_amid", way, _, how] => Some(spawn(&barrier, how, None, way)),
+        ["spawn_member_amid", way, _, how, label] => Some(spawn(&barrier, how, Some(label), way)),
         ["reset", _] => Some(report(&barrier.reset().map(|()| ""))),
         ["abort", _] => {
             barrier.abort();
@@ -100,8 +104,9 @@ fn join(world: &World, name: &str, barrier: &Barrier) -> Next {
     next
 }
 
-/// Starts a child that has a place, and does with it as it is told; its pid.
-fn spawn(barrier: &Barrier, how: &str, label: Option<&str>) -> Next {
+/// Starts a child that has a place, and does with it as it is told; its pid. In the middle of it, when the child has its
+/// place, it forks another one, which lives as long as the test.
+fn spawn(barrier: &Barrier, how: &str, label: Option<&str>, fork: &str) -> Next {
     let mut builder = Process::builder();
     if let Some(label) = label {
         builder = builder.env("PROCESSION_CRASH", format!("{label}:kill"));
@@ -110,7 +115,7 @@ fn spawn(barrier: &Barrier, how: &str, label: Option<&str>) -> Next {
         Ok(member) => member,
         Err(error) => return report::<&str, BarrierError>(&Err(error)),
     };
-    let started = builder.spawn(live, (On(how.to_owned()), member));
+    let started = builder.spawn(live, (On(how.to_owned()), member, Forks(fork.to_owned())));
     report(&started.map(|child| {
         let pid = child.pid();
         CHILD.set(Some(child));
@@ -118,7 +123,7 @@ fn spawn(barrier: &Barrier, how: &str, label: Option<&str>) -> Next {
     }))
 }
 
-fn live((On(how), mut member): (On, Member)) -> String {
+fn live((On(how), mut member, _): (On, Member, Forks)) -> String {
     match how.as_str() {
         "dies" => kill_self(),
         "waits" => format!("{:?}", member.wait().map_err(|error| error.to_string())),
@@ -134,6 +139,21 @@ fn live((On(how), mut member): (On, Member)) -> String {
 fn kill_self() -> ! {
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).expect("a signal to oneself");
     unreachable!("it was killed")
+}
+
+/// Forks while it is encoded.
+#[derive(Deserialize)]
+struct Forks(String);
+
+impl Serialize for Forks {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_str() {
+            "fork" => drop(fork_until_the_end_of_input()),
+            "raw_fork" => drop(child_until_the_end_of_input(libc::SIGCHLD)),
+            _ => {}
+        }
+        self.0.serialize(serializer)
+    }
 }
 
 /// What the child is to do; two things it does while it decodes it, before it has the place that comes after it.

@@ -22,6 +22,16 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             let closed = unsafe { libc::close_range(3, u32::MAX, 0) };
             done(closed)
         }
+        ["setuid", user] => Some(become_user(number(user))),
+        ["chroot", path] => {
+            Some(report(&nix::unistd::chroot(path).and_then(|()| nix::unistd::chdir("/")).map(|()| "")))
+        }
+        ["mount_shm"] => {
+            let (kind, none) = (Some("tmpfs"), None::<&str>);
+            let mounted = nix::mount::mount(none, "/dev/shm", kind, nix::mount::MsFlags::empty(), none);
+            Some(report(&mounted.map(|()| "")))
+        }
+        ["forbid", call] => Some(report(&forbid(number(call)).map(|()| ""))),
         ["take_descriptors", path] => take_descriptors(path),
         ["fork"] => {
             // SAFETY: no other thread exists that could hold a lock of the C library.
@@ -30,6 +40,14 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["raw_fork"] => {
             // SAFETY: as above; without the handlers of `pthread_atfork`.
             Some(as_child(|| unsafe { libc::syscall(libc::SYS_fork) } as i32))
+        }
+        ["fork_and_outlive"] => {
+            // SAFETY: as above.
+            Some(as_orphan(|| unsafe { libc::fork() }))
+        }
+        ["raw_fork_and_outlive"] => {
+            // SAFETY: as above.
+            Some(as_orphan(|| unsafe { libc::syscall(libc::SYS_fork) } as i32))
         }
         ["fork_and_leave_it"] => done(child_until_the_end_of_input(libc::SIGCHLD)),
         ["share_memory_with_a_child"] => done(child_until_the_end_of_input(libc::CLONE_VM | libc::SIGCHLD)),
@@ -48,6 +66,36 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
 /// A process that was started for a test never outlives it.
 pub(crate) fn die_with_the_test() {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("a property of this process");
+}
+
+/// From now on it is another user, for ever.
+fn become_user(user: u32) -> Next {
+    let became = nix::unistd::setuid(user.into());
+    // Forgotten by the kernel when a process becomes another user.
+    die_with_the_test();
+    report(&became.map(|()| ""))
+}
+
+/// Has the kernel refuse a system call to this process, as the filters of containers do.
+fn forbid(call: u32) -> std::io::Result<()> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const COMPARE: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const ANSWER: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let mut steps = [
+        // The number of the call comes first in what a filter sees.
+        step(LOAD, 0, 0),
+        step(COMPARE, 1, call),
+        step(ANSWER, 0, libc::SECCOMP_RET_ALLOW),
+        step(ANSWER, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+    ];
+    let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    nix::sys::prctl::set_no_new_privs()?;
+    // SAFETY: the program and what it points to are valid for the call, which copies them.
+    match unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 fn id(owner: impl std::fmt::Debug) -> String {
@@ -81,14 +129,37 @@ fn as_child(fork: impl FnOnce() -> i32) -> Next {
     Next::Command
 }
 
+/// Forks. The child follows the commands from here on, and the parent exits when the child closes its descriptors.
+fn as_orphan(fork: impl FnOnce() -> i32) -> Next {
+    let (mut is_open, open) = std::io::pipe().expect("a pipe");
+    if fork() == 0 {
+        std::mem::forget(open);
+        say("ok");
+        return Next::Command;
+    }
+    drop(open);
+    // It ends without a byte.
+    drop(std::io::Read::read(&mut is_open, &mut [0]));
+    std::process::exit(0)
+}
+
 /// A child that does nothing until nobody can write to our common stdin any more; its pid.
-fn child_until_the_end_of_input(flags: i32) -> i32 {
+pub(crate) fn child_until_the_end_of_input(flags: i32) -> i32 {
     const STACK: usize = 64 << 10;
     let stack = Box::leak(vec![0_u8; STACK].into_boxed_slice());
     // SAFETY: one past the end of the allocation, whose size is a multiple of 16.
     let top = unsafe { stack.as_mut_ptr().add(STACK) };
     // SAFETY: the stack is used by nobody else and never freed; the function makes system calls only.
     unsafe { libc::clone(wait_for_the_end_of_input, top.cast(), flags, std::ptr::null_mut()) }
+}
+
+/// The same made by `fork()`, whose handlers run in it.
+pub(crate) fn fork_until_the_end_of_input() -> i32 {
+    // SAFETY: the child makes system calls only, besides the handlers.
+    match unsafe { libc::fork() } {
+        0 => wait_for_the_end_of_input(std::ptr::null_mut()),
+        pid => pid,
+    }
 }
 
 extern "C" fn wait_for_the_end_of_input(_: *mut libc::c_void) -> i32 {
