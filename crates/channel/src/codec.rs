@@ -1,24 +1,39 @@
 //! The one place where values become bytes and bytes become values.
 //!
-//! Behind it stands bincode 2 with its serde feature; nothing else in the toolkit names bincode, so that another
+//! Behind it stands bincode 2, which writes the scalars; nothing else in the toolkit names bincode, so that another
 //! codec can take its place. [`CODEC_ID`] goes into everything two processes exchange, and a process that reads
-//! another id refuses the bytes instead of guessing.
+//! another id refuses the bytes instead of guessing. What the bytes say about the shape of a value stands in `shape.rs`.
+//!
+//! # What comes back
+//! What was encoded, or an error: bytes that were written for other fields or variants than the type has are noticed.
+//! [`encode_message`] refuses what [`decode`] could not read.
 //!
 //! # What hostile bytes can do
-//! Yield a [`DecodeError`], or a value of the right type that nobody wrote. They cannot make [`decode`] panic, nor
-//! reserve more than about 16 times the memory the message itself takes (at least 1 MiB is always allowed).
+//! Yield a [`DecodeError`], or a value of the right type that nobody wrote. They cannot make [`decode`] panic. It takes
+//! - **time** for as many elements as there are bytes, and 65,536 more, which take none;
+//! - **stack** for 256 levels;
+//! - **memory** for as many elements as there are bytes, of whatever types the value is made: if its largest element has
+//!   1,000 bytes in memory and one in a message, as a `None` may, the value can be 1,000 times as long as the message; and a
+//!   mebibyte for each level, which serde reserves for a sequence of announced length.
 
-use bincode::config;
-use bincode::enc::write::Writer;
-use bincode::error::{DecodeError as BincodeDecodeError, EncodeError as BincodeEncodeError};
+mod reading;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod trial;
+mod writing;
+
+use reading::Reading;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use writing::{Seen, Writing};
 
 /// The number that stands for this codec in headers and handshakes.
-pub const CODEC_ID: u32 = 0x0b1c_0201;
+pub const CODEC_ID: u32 = 0x0b1c_0202;
 
 /// The codec's name, for messages to people.
-pub const CODEC_NAME: &str = "bincode 2.0.1 (standard)";
+pub const CODEC_NAME: &str = "bincode 2.0.1 (standard), with shapes";
 
 /// The longest encoded value, in bytes: 1 GiB.
 pub const LIMIT: usize = 1 << 30;
@@ -28,12 +43,45 @@ pub const LIMIT: usize = 1 << 30;
 #[non_exhaustive]
 pub enum EncodeError {
     /// The encoded value would be longer than [`LIMIT`].
-    #[error("the encoded value is longer than {LIMIT} bytes")]
+    #[error(
+        "the encoded value is longer than {LIMIT} bytes: send it in parts, as bytes (put_bytes, send_bytes), \
+         or as the name of a shared memory"
+    )]
     TooLarge,
+    /// The value has more than 256 levels: structs, enums, sequences, maps, tuples, `Option`s and newtypes in one another.
+    #[error(
+        "the value has more than {} levels in one another: send it flat, for instance as a Vec whose elements \
+         name one another by their index",
+        shape::MOST_DEPTH
+    )]
+    TooDeep,
+    /// The sequences of the value have more than 65,536 elements that take no bytes, as `()` does.
+    #[error("the value has more than {} elements that take no bytes: send their number", shape::MOST_EMPTY)]
+    TooManyEmpty,
+    /// The type writes what it cannot read.
+    #[error(
+        "a {type_name} cannot be read again from what it is written as ({why}). Such are types with \
+         #[serde(untagged)], #[serde(tag)], #[serde(skip_serializing)] or #[serde(skip_deserializing)], \
+         and serde_json::Value: leave the attribute out, or send the value as text (serde_json::to_string)"
+    )]
+    CannotComeBack {
+        /// The type of the whole value.
+        type_name: &'static str,
+        /// What its `Deserialize` said about it.
+        why: Box<DecodeError>,
+    },
     /// The type asks for something the codec does not have, such as a sequence of unknown length, or its
     /// `Serialize` reported an error.
     #[error("the value cannot be encoded: {0}")]
     Unsupported(String),
+}
+
+impl serde::ser::Error for EncodeError {
+    #[cold]
+    fn custom<T: Display>(what: T) -> Self {
+        // In the words of the type, whose error it is.
+        Self::Unsupported(what.to_string())
+    }
 }
 
 /// Why bytes are not a value of the type asked for.
@@ -52,6 +100,39 @@ pub enum DecodeError {
         /// How many bytes are left over.
         count: usize,
     },
+    /// The value has more than 256 levels.
+    #[error("the value has more than {} levels in one another", shape::MOST_DEPTH)]
+    TooDeep,
+    /// A struct has other fields here than where it was written, or has them in another order.
+    #[error(
+        "struct {name} was written with {written} fields and is read with {read}, or their names or order differ: \
+         by another build of the program, or because of #[serde(skip_serializing)] or #[serde(skip_deserializing)]"
+    )]
+    OtherFields {
+        /// The struct or enum.
+        name: &'static str,
+        /// How many fields were written.
+        written: String,
+        /// How many the type has here.
+        read: usize,
+    },
+    /// An enum has other variants here than where it was written, or has them in another order.
+    #[error(
+        "variant {index} of enum {name} has another name here than where it was written: in another build of the \
+         program, or because a variant has #[serde(skip)]"
+    )]
+    OtherVariants {
+        /// The enum.
+        name: &'static str,
+        /// The number of the variant.
+        index: u32,
+    },
+    /// The type wants to be told what the bytes are before it reads them.
+    #[error(
+        "the type asks of what type the bytes are, and they do not say it: #[serde(untagged)], #[serde(tag)] and \
+         serde_json::Value ask so"
+    )]
+    Undescribed,
     /// No value of the type is written this way.
     #[error("the bytes are not a value of this type: {0}")]
     Invalid(String),
@@ -60,10 +141,21 @@ pub enum DecodeError {
     Refused(String),
 }
 
+impl serde::de::Error for DecodeError {
+    #[cold]
+    fn custom<T: Display>(what: T) -> Self {
+        // In the words of the type, whose error it is.
+        Self::Refused(what.to_string())
+    }
+}
+
 /// Appends `value`, encoded, to `out`; on an error `out` is as it was.
 ///
+/// Whether it can be read is not tried: for whoever is told when it cannot. Otherwise [`encode_message`].
+///
 /// # Errors
-/// [`EncodeError::TooLarge`] beyond [`LIMIT`]; [`EncodeError::Unsupported`] for what the codec cannot express.
+/// [`EncodeError::TooLarge`] beyond [`LIMIT`]; [`EncodeError::TooDeep`], [`EncodeError::TooManyEmpty`];
+/// [`EncodeError::Unsupported`] for what the codec cannot express.
 ///
 /// ```
 /// use procession_channel::codec;
@@ -75,17 +167,52 @@ pub enum DecodeError {
 /// ```
 #[inline]
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    write(value, out).map(drop)
+}
+
+/// Appends `message`, encoded, to `out`, and makes sure that it can be decoded; on an error `out` is as it was.
+///
+/// The first message of a type is decoded once, and so is each that has a variant, a type of elements or a type in an
+/// `Option` that none before it had; unless there is a handle or an end of a pipe in it. Others cost nothing more.
+///
+/// # Errors
+/// [`EncodeError::CannotComeBack`]; otherwise as [`encode`].
+///
+/// ```
+/// use procession_channel::codec::{self, EncodeError};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// #[serde(untagged)]
+/// enum Id {
+///     Number(u64),
+///     Name(String),
+/// }
+///
+/// let refused = codec::encode_message(&Id::Number(7), &mut Vec::new());
+/// assert!(matches!(refused, Err(EncodeError::CannotComeBack { .. })));
+/// ```
+#[inline]
+pub fn encode_message<T: Serialize + DeserializeOwned>(
+    message: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
     let start = out.len();
-    let writer = Bounded { out, end: start.saturating_add(LIMIT) };
-    bincode::serde::encode_into_writer(value, writer, config::standard()).map_err(|error| {
-        out.truncate(start);
-        match error {
-            BincodeEncodeError::UnexpectedEnd => EncodeError::TooLarge,
-            // In the words of the type, whose error it is.
-            BincodeEncodeError::OtherString(what) => EncodeError::Unsupported(what),
-            other => EncodeError::Unsupported(other.to_string()),
+    let seen = write(message, out)?;
+    trial::prove::<T>(out.get(start..).unwrap_or_default(), seen).inspect_err(|_| out.truncate(start))
+}
+
+#[inline]
+fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
+    let start = out.len();
+    let mut writing = Writing::new(out, LIMIT);
+    match value.serialize(&mut writing) {
+        Ok(()) => Ok(writing.seen),
+        Err(error) => {
+            out.truncate(start);
+            Err(error)
         }
-    })
+    }
 }
 
 /// The value that `bytes`, all of them, are.
@@ -94,134 +221,13 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
 /// Every way in which `bytes` are not exactly one value of `T`; see [`DecodeError`].
 #[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    // The limit counts bytes in memory, and a one-byte varint may stand for a u128. A message of honest length
-    // therefore always fits 16 times its own length, and a lying length inside it never gets much more.
-    const SMALL: usize = 1 << 16;
-    const MEDIUM: usize = 1 << 24;
-    let length = bytes.len();
-    if length <= SMALL {
-        decode_within::<T, { SMALL * 16 }>(bytes)
-    } else if length <= MEDIUM {
-        decode_within::<T, { MEDIUM * 16 }>(bytes)
-    } else if length <= LIMIT {
-        decode_within::<T, { LIMIT * 16 }>(bytes)
-    } else {
-        Err(DecodeError::TooLarge)
+    if bytes.len() > LIMIT {
+        return Err(DecodeError::TooLarge);
     }
-}
-
-#[inline]
-fn decode_within<T: DeserializeOwned, const MEMORY: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let config = config::standard().with_limit::<MEMORY>();
-    let (value, used) = bincode::serde::decode_from_slice(bytes, config).map_err(|error| match error {
-        BincodeDecodeError::LimitExceeded => DecodeError::TooLarge,
-        BincodeDecodeError::UnexpectedEnd { .. } => DecodeError::UnexpectedEnd,
-        BincodeDecodeError::OtherString(what) => DecodeError::Refused(what),
-        other => DecodeError::Invalid(other.to_string()),
-    })?;
-    match bytes.len() - used {
+    let mut reading = Reading::new(bytes);
+    let value = T::deserialize(&mut reading)?;
+    match reading.left() {
         0 => Ok(value),
         count => Err(DecodeError::TrailingBytes { count }),
-    }
-}
-
-struct Bounded<'a> {
-    out: &'a mut Vec<u8>,
-    end: usize,
-}
-
-impl Writer for Bounded<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeEncodeError> {
-        if bytes.len() > self.end - self.out.len() {
-            return Err(BincodeEncodeError::UnexpectedEnd);
-        }
-        self.out.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DecodeError, EncodeError, decode, encode};
-    use serde::{Deserialize, Serialize};
-    use std::collections::BTreeMap;
-
-    #[derive(Debug, PartialEq, Serialize, Deserialize)]
-    enum Shape {
-        Dot,
-        Text { words: Vec<String>, bytes: Option<Box<[u8]>> },
-        Table(BTreeMap<u64, (char, f64)>),
-        Wide(Vec<u128>),
-    }
-
-    fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-        let mut out = Vec::new();
-        encode(value, &mut out).unwrap();
-        out
-    }
-
-    #[test]
-    fn values_come_back() {
-        for shape in [
-            Shape::Dot,
-            Shape::Text { words: vec!["a".into(), "ö".into()], bytes: Some(Box::from([1, 2, 3])) },
-            Shape::Table(BTreeMap::from([(u64::MAX, ('x', 0.5))])),
-            Shape::Wide(vec![1; 100_000]),
-        ] {
-            assert_eq!(decode::<Shape>(&encoded(&shape)).unwrap(), shape);
-        }
-        assert_eq!(decode::<String>(&encoded("unsized")).unwrap(), "unsized");
-    }
-
-    #[test]
-    fn encoding_appends_and_an_error_takes_it_back() {
-        let mut out = vec![9];
-        encode(&1_u8, &mut out).unwrap();
-        assert_eq!(out, [9, 1]);
-        let endless = Endless;
-        assert!(matches!(encode(&(5_u8, endless), &mut out), Err(EncodeError::Unsupported(_))));
-        assert_eq!(out, [9, 1]);
-    }
-
-    struct Endless;
-    impl Serialize for Endless {
-        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            serializer.collect_seq(std::iter::repeat_n(1, 3).filter(|n| n % 2 == 1))
-        }
-    }
-
-    #[test]
-    fn too_few_and_too_many_bytes_are_told_apart() {
-        let mut bytes = encoded(&(1_u8, "hello"));
-        assert!(matches!(decode::<(u8, String)>(&bytes[..3]), Err(DecodeError::UnexpectedEnd)));
-        bytes.push(0);
-        assert!(matches!(decode::<(u8, String)>(&bytes), Err(DecodeError::TrailingBytes { count: 1 })));
-    }
-
-    #[test]
-    fn a_lying_length_reserves_nothing() {
-        // 253 announces a u64: a string of 2^63 bytes.
-        let lie = [253, 0, 0, 0, 0, 0, 0, 0, 128];
-        assert!(matches!(decode::<String>(&lie), Err(DecodeError::TooLarge)));
-        assert!(decode::<Vec<u64>>(&lie).is_err());
-    }
-
-    #[test]
-    fn random_bytes_never_panic() {
-        let mut state = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        for _ in 0..20_000 {
-            let length = next() % 40;
-            let bytes: Vec<u8> = (0..length).map(|_| (next() >> 32) as u8).collect();
-            drop(decode::<Shape>(&bytes));
-            drop(decode::<Vec<Shape>>(&bytes));
-            drop(decode::<(String, Option<char>, Result<u8, i128>)>(&bytes));
-        }
     }
 }

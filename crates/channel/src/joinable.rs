@@ -263,7 +263,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     fn put_until(&self, item: &T, deadline: Deadline) -> Result<(), PutError> {
         underway::attempt(|| {
             let mut payload = Vec::new();
-            codec::encode(item, &mut payload)?;
+            codec::encode_message(item, &mut payload)?;
             let object = || self.body.segment().handle();
             underway::seal(&mut payload, || Location { object: object(), receiver: None })?;
             self.put_payload(&payload, deadline)

@@ -312,7 +312,7 @@ macro_rules! sends {
 
         impl<$($generics)*> $End
         where
-            $T: Serialize,
+            $T: Serialize + DeserializeOwned,
         {
             /// Sends a message, waiting for room. A message longer than the pipe goes through it in parts, as fast as
             /// the other side receives them, and is received as one.
@@ -354,7 +354,7 @@ macro_rules! sends {
                 underway::attempt(|| {
                     with_scratch(|scratch| {
                         scratch.clear();
-                        codec::encode(message, scratch)?;
+                        codec::encode_message(message, scratch)?;
                         underway::seal(scratch, || self.end.as_location())?;
                         send(&self.end, &self.writer, scratch, deadline)
                     })

@@ -279,7 +279,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         underway::attempt(|| {
             with_scratch(|scratch| {
                 scratch.clear();
-                codec::encode(message, scratch)?;
+                codec::encode_message(message, scratch)?;
                 underway::seal(scratch, || self.body.as_location())?;
                 self.body.put(scratch, deadline)
             })

@@ -486,6 +486,9 @@ std::thread_local! {
     static CROSSING: RefCell<(Option<Segment>, u32)> = const { RefCell::new((None, 0)) };
 }
 
+/// What serde calls a handle.
+pub const HANDLE_NAME: &str = "Handle";
+
 /// As there: of the object that crosses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Handle;

@@ -27,7 +27,7 @@ pub use error::OpenError;
 pub use header::{FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, element_tag, fnv};
 pub use inventory::{Entry, list_all};
 pub use namespace::Namespace;
-pub use object::{Handle, Object, Placement, Segment};
+pub use object::{HANDLE_NAME, Handle, Object, Placement, Segment};
 pub use owner::OwnerId;
 pub use plain::PlainFile;
 pub use registry::{

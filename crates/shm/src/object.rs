@@ -386,10 +386,14 @@ impl fmt::Debug for Segment {
     }
 }
 
+/// What serde calls a [`Handle`]: so a codec knows a message that names an object.
+pub const HANDLE_NAME: &str = "procession::Handle";
+
 /// An object as it crosses to another process: its name, and which object of that name it was.
 ///
 /// A handle pins nothing: if the object is removed before it is opened, that says [`OpenError::Gone`].
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename = "procession::Handle")]
 pub struct Handle {
     namespace: String,
     /// Whose namespace: who sends it may have been another user when the object was made.

@@ -19,7 +19,10 @@ struct Order {
 
 /// What is told of one that was done: its number, and how many bytes it had.
 #[derive(Debug, Serialize, Deserialize)]
-struct Receipt(u64, usize);
+struct Receipt {
+    id: u64,
+    len: usize,
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,7 +56,7 @@ fn orders(tag: &str) -> Result<String, Box<dyn std::error::Error>> {
     let all: Result<Vec<Receipt>, _> = (1..=5).map(|_| receipts.get()).collect();
     receipts.unlink()?;
     orders.unlink()?;
-    Ok(all?.iter().map(|Receipt(number, len)| format!("{number}:{len}")).collect::<Vec<_>>().join(" "))
+    Ok(all?.iter().map(|Receipt { id, len }| format!("{id}:{len}")).collect::<Vec<_>>().join(" "))
 }
 
 fn open_to_be_done(tag: &str) -> Result<JoinableQueue<Order>, OpenError> {

@@ -8,14 +8,17 @@ use procession::{GetError, JoinableQueue, OpenError, Queue};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The types of this program, at a path and under names of its own; the fields are those of the other's, in order.
+/// The types of this program, at a path and under names of its own; serde calls the fields as the other does.
 mod kitchen {
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Serialize, Deserialize)]
     pub(super) struct Task {
+        #[serde(rename = "number")]
         pub(super) id: u64,
+        #[serde(rename = "dish")]
         pub(super) text: String,
+        #[serde(rename = "extras")]
         pub(super) parts: Vec<Option<u8>>,
     }
 

@@ -329,14 +329,14 @@ impl Core {
 
 /// Appends a message as a record, padded to whole words; how long its payload is.
 #[inline]
-fn append<T: Serialize>(
+fn append<T: Serialize + DeserializeOwned>(
     records: &mut Vec<u8>,
     message: &T,
     location: impl FnOnce() -> Location,
 ) -> Result<usize, PutError> {
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
-    if let Err(error) = codec::encode(message, records).and_then(|()| underway::seal(records, location)) {
+    if let Err(error) = codec::encode_message(message, records).and_then(|()| underway::seal(records, location)) {
         records.truncate(start);
         return Err(error.into());
     }

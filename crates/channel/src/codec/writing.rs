@@ -1,0 +1,514 @@
+//! How values become bytes: serde's calls on this side.
+//!
+//! bincode writes each scalar. The shape of the value is written here, because bincode's own way of doing so trusts that
+//! `Serialize` and `Deserialize` of a type agree, and is silent when they do not.
+
+use super::EncodeError;
+use super::shape::{self, MOST_DEPTH, MOST_EMPTY, Names};
+use bincode::config::{self, Configuration};
+use bincode::enc::write::Writer;
+use bincode::enc::{Encode, Encoder, EncoderImpl};
+use bincode::error::EncodeError as BincodeError;
+use serde::ser::{
+    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+};
+use std::any::type_name;
+
+/// A value on its way into bytes.
+pub(super) struct Writing<'o> {
+    encoder: EncoderImpl<Bounded<'o>, Configuration>,
+    /// How many levels may still be opened.
+    levels: u32,
+    /// How many elements of sequences took no bytes.
+    empty: u32,
+    pub(super) seen: Seen,
+}
+
+/// Of what a value is made, as far as that differs from value to value of one type.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Seen {
+    /// A bit for each variant, type of elements, type in an `Option` and field left out. Two of them may have one bit.
+    pub(super) parts: [u64; 2],
+    /// Whether there is a handle of an object or an end of a pipe in it: to decode it is to take it.
+    pub(super) holds_object: bool,
+}
+
+impl Seen {
+    /// Notes something that has this address.
+    #[inline]
+    fn note(&mut self, address: usize) {
+        let mixed = (address as u64).wrapping_mul(shape::FACTOR);
+        let [low, high] = &mut self.parts;
+        let half = if mixed >> 63 == 0 { low } else { high };
+        *half |= 1 << (mixed >> 57 & 63);
+    }
+}
+
+struct Bounded<'o> {
+    out: &'o mut Vec<u8>,
+    end: usize,
+}
+
+impl Writer for Bounded<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeError> {
+        if bytes.len() > self.end - self.out.len() {
+            return Err(BincodeError::UnexpectedEnd);
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl<'o> Writing<'o> {
+    /// Appends to `out`, at most so many bytes.
+    #[inline]
+    pub(super) fn new(out: &'o mut Vec<u8>, limit: usize) -> Self {
+        let end = out.len().saturating_add(limit);
+        let encoder = EncoderImpl::new(Bounded { out, end }, config::standard());
+        Self { encoder, levels: MOST_DEPTH, empty: 0, seen: Seen::default() }
+    }
+
+    #[inline]
+    fn scalar(&mut self, scalar: impl Encode) -> Result<(), EncodeError> {
+        scalar.encode(&mut self.encoder).map_err(of_bincode)
+    }
+
+    #[inline]
+    fn out(&mut self) -> &mut Vec<u8> {
+        self.encoder.writer().out
+    }
+
+    #[inline]
+    fn open(&mut self) -> Result<&mut Self, EncodeError> {
+        self.levels = self.levels.checked_sub(1).ok_or(EncodeError::TooDeep)?;
+        Ok(self)
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        self.levels += 1;
+    }
+
+    /// What is in an `Option` or a newtype: another level, though it takes no bytes.
+    #[inline]
+    fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        value.serialize(&mut *self.open()?)?;
+        self.close();
+        Ok(())
+    }
+
+    /// Which variant it is: its number, and a byte of its name, because the two sides may number them differently.
+    #[inline]
+    fn variant(
+        &mut self,
+        enumeration: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result<(), EncodeError> {
+        let address = enumeration.as_ptr() as usize ^ (variant.as_ptr() as usize).rotate_left(8);
+        self.seen.note(address ^ (index as usize).rotate_left(24));
+        self.scalar(index)?;
+        self.scalar(shape::check_of_variant(variant))
+    }
+
+    #[inline]
+    fn elements(&mut self, left: usize) -> Result<Elements<'_, 'o>, EncodeError> {
+        let to = self.open()?;
+        Ok(Elements { to, left, begun_at: 0, last: std::ptr::null() })
+    }
+
+    #[inline]
+    fn counted(&mut self, len: Option<usize>, what: &'static str) -> Result<Elements<'_, 'o>, EncodeError> {
+        let Some(len) = len else { return Err(EncodeError::custom(what)) };
+        self.scalar(len as u64)?;
+        self.elements(len)
+    }
+
+    /// Before the fields that begin behind `start`.
+    #[inline]
+    fn set_header(&mut self, start: usize, header: [u8; shape::HEADER]) {
+        let place = self.out().get_mut(start..).and_then(|rest| rest.first_chunk_mut());
+        if let Some(place) = place {
+            *place = header;
+        }
+    }
+
+    #[inline]
+    fn fields(&mut self, len: usize) -> Result<Fields<'_, 'o>, EncodeError> {
+        let start = self.out().len();
+        // What it is when all fields are known.
+        self.scalar([0_u8; shape::HEADER])?;
+        let to = self.open()?;
+        Ok(Fields { to, start, len, names: Names::default(), left_out: None })
+    }
+}
+
+#[cold]
+fn of_bincode(error: BincodeError) -> EncodeError {
+    match error {
+        BincodeError::UnexpectedEnd => EncodeError::TooLarge,
+        other => EncodeError::Unsupported(other.to_string()),
+    }
+}
+
+#[cold]
+fn miscounted() -> EncodeError {
+    EncodeError::custom("its Serialize announced another number of elements than it wrote")
+}
+
+macro_rules! scalars {
+    ($($name:ident($type:ty))*) => {
+        $(
+            #[inline]
+            fn $name(self, value: $type) -> Result<(), EncodeError> {
+                self.scalar(value)
+            }
+        )*
+    };
+}
+
+impl<'w, 'o> Serializer for &'w mut Writing<'o> {
+    type Ok = ();
+    type Error = EncodeError;
+    type SerializeSeq = Elements<'w, 'o>;
+    type SerializeTuple = Elements<'w, 'o>;
+    type SerializeTupleStruct = Elements<'w, 'o>;
+    type SerializeTupleVariant = Elements<'w, 'o>;
+    type SerializeMap = Elements<'w, 'o>;
+    type SerializeStruct = Fields<'w, 'o>;
+    type SerializeStructVariant = Fields<'w, 'o>;
+
+    scalars! {
+        serialize_bool(bool) serialize_char(char) serialize_str(&str) serialize_bytes(&[u8])
+        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
+        serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) serialize_u128(u128)
+        serialize_f32(f32) serialize_f64(f64)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), EncodeError> {
+        self.scalar(0_u8)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
+        self.seen.note(type_name::<T>().as_ptr() as usize);
+        self.scalar(1_u8)?;
+        self.inner(value)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), EncodeError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result<(), EncodeError> {
+        self.variant(name, index, variant)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.inner(value)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), EncodeError> {
+        self.variant(name, index, variant)?;
+        self.inner(value)
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Elements<'w, 'o>, EncodeError> {
+        self.counted(len, "it is a sequence that does not say its length: collect it into a Vec first")
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Elements<'w, 'o>, EncodeError> {
+        self.elements(len)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Elements<'w, 'o>, EncodeError> {
+        self.elements(len)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Elements<'w, 'o>, EncodeError> {
+        self.variant(name, index, variant)?;
+        self.elements(len)
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Elements<'w, 'o>, EncodeError> {
+        self.counted(len, "it is a map that does not say its length, as #[serde(flatten)] makes one")
+    }
+
+    #[inline]
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'o>, EncodeError> {
+        self.seen.holds_object |= name == procession_shm::HANDLE_NAME;
+        self.fields(len)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Fields<'w, 'o>, EncodeError> {
+        self.variant(name, index, variant)?;
+        self.fields(len)
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The elements of a sequence or tuple, or the entries of a map.
+pub(super) struct Elements<'w, 'o> {
+    to: &'w mut Writing<'o>,
+    /// How many were announced and are still to come.
+    left: usize,
+    /// Where the last entry of a map began.
+    begun_at: usize,
+    /// The name of the last element's type.
+    last: *const u8,
+}
+
+impl Elements<'_, '_> {
+    #[inline]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        value.serialize(&mut *self.to)
+    }
+
+    #[inline]
+    fn count(&mut self) -> Result<(), EncodeError> {
+        self.left = self.left.checked_sub(1).ok_or_else(miscounted)?;
+        Ok(())
+    }
+
+    /// One whose type may be another than that of the last.
+    #[inline]
+    fn note<T: ?Sized>(&mut self) {
+        let name = type_name::<T>().as_ptr();
+        if self.last != name {
+            self.last = name;
+            self.to.seen.note(name as usize);
+        }
+    }
+
+    /// What was written since `begun_at` is an element, and may have been nothing.
+    #[inline]
+    fn element_since(&mut self, begun_at: usize) -> Result<(), EncodeError> {
+        if self.to.out().len() == begun_at {
+            self.to.empty += 1;
+            if self.to.empty > MOST_EMPTY {
+                return Err(EncodeError::TooManyEmpty);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), EncodeError> {
+        if self.left != 0 {
+            return Err(miscounted());
+        }
+        self.to.close();
+        Ok(())
+    }
+}
+
+impl SerializeSeq for Elements<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.count()?;
+        self.note::<T>();
+        let begun_at = self.to.out().len();
+        self.part(value)?;
+        self.element_since(begun_at)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), EncodeError> {
+        self.finish()
+    }
+}
+
+impl SerializeMap for Elements<'_, '_> {
+    type Ok = ();
+    type Error = EncodeError;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
+        self.count()?;
+        self.note::<T>();
+        self.begun_at = self.to.out().len();
+        self.part(key)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.note::<T>();
+        self.part(value)?;
+        self.element_since(self.begun_at)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), EncodeError> {
+        self.finish()
+    }
+}
+
+macro_rules! tuples {
+    ($($Trait:ident::$part:ident)*) => {
+        $(
+            impl $Trait for Elements<'_, '_> {
+                type Ok = ();
+                type Error = EncodeError;
+
+                #[inline]
+                fn $part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+                    self.count()?;
+                    self.part(value)
+                }
+
+                #[inline]
+                fn end(self) -> Result<(), EncodeError> {
+                    self.finish()
+                }
+            }
+        )*
+    };
+}
+
+tuples! {
+    SerializeTuple::serialize_element SerializeTupleStruct::serialize_field SerializeTupleVariant::serialize_field
+}
+
+/// The fields of a struct.
+pub(super) struct Fields<'w, 'o> {
+    to: &'w mut Writing<'o>,
+    /// Where its header lies.
+    start: usize,
+    /// How many fields were announced.
+    len: usize,
+    names: Names,
+    /// A bit for each field that is left out, if there are any.
+    left_out: Option<Box<u128>>,
+}
+
+macro_rules! structs {
+    ($($Trait:ident)*) => {
+        $(
+            impl $Trait for Fields<'_, '_> {
+                type Ok = ();
+                type Error = EncodeError;
+
+                #[inline]
+                fn serialize_field<T: Serialize + ?Sized>(
+                    &mut self,
+                    name: &'static str,
+                    value: &T,
+                ) -> Result<(), EncodeError> {
+                    self.names.add(name);
+                    value.serialize(&mut *self.to)
+                }
+
+                #[inline]
+                fn skip_field(&mut self, name: &'static str) -> Result<(), EncodeError> {
+                    self.leave_out(name)
+                }
+
+                #[inline]
+                fn end(self) -> Result<(), EncodeError> {
+                    self.finish()
+                }
+            }
+        )*
+    };
+}
+
+structs!(SerializeStruct SerializeStructVariant);
+
+impl Fields<'_, '_> {
+    /// By `#[serde(skip_serializing_if)]`: the reader learns which, and takes the field's default.
+    #[cold]
+    fn leave_out(&mut self, name: &'static str) -> Result<(), EncodeError> {
+        if self.names.count() >= shape::MOST_COUNTED {
+            return Err(EncodeError::custom("it leaves out a field of a struct with more than 126"));
+        }
+        **self.left_out.get_or_insert_default() |= 1 << self.names.count();
+        self.names.add(name);
+        self.to.seen.note(name.as_ptr() as usize);
+        Ok(())
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), EncodeError> {
+        if let Some(left_out) = self.left_out {
+            return finish_with_gaps(self.to, self.start, self.len, self.names, *left_out);
+        }
+        if self.names.count() != self.len {
+            return Err(miscounted());
+        }
+        self.to.set_header(self.start, self.names.header(false));
+        self.to.close();
+        Ok(())
+    }
+}
+
+/// The end of a struct some of whose fields are left out.
+#[cold]
+fn finish_with_gaps(
+    to: &mut Writing<'_>,
+    start: usize,
+    len: usize,
+    names: Names,
+    left_out: u128,
+) -> Result<(), EncodeError> {
+    if names.count() - left_out.count_ones() as usize != len {
+        return Err(miscounted());
+    }
+    to.set_header(start, names.header(true));
+    let fields = start + shape::HEADER;
+    let bits = left_out.to_le_bytes().into_iter().take(names.count().div_ceil(8));
+    to.out().splice(fields..fields, bits);
+    to.close();
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! serde's attributes, through everything that carries values: a value arrives as it was, or somebody is told; and what was put can
+//! be got.
+#![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
+
+use procession::{
+    GetManyError, JoinableQueue, Namespace, Pool, Process, PutError, Queue, SendError, SimpleQueue, Value,
+    duplex, pipe,
+};
+use procession_tests::Watchdog;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+procession::test_support!();
+
+/// What can be sent in these tests.
+trait Sent: Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + 'static {}
+impl<T: Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + 'static> Sent for T {}
+
+/// What became of a value.
+#[derive(Debug, PartialEq)]
+enum Fate<T> {
+    Arrived(T),
+    /// Whoever sent it was told, and nothing was written.
+    Refused(String),
+    /// Whoever asked for the result was told.
+    Failed(String),
+}
+
+/// Puts this test program into a namespace of its own; its children follow.
+fn isolate() -> Watchdog {
+    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+    Watchdog::start()
+}
+
+/// Every channel in which a message is acknowledged before it is decoded.
+fn through_queues<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
+    let queue = Queue::anonymous().unwrap();
+    let put = match queue.put(value) {
+        Ok(()) => Fate::Arrived(queue.get().unwrap()),
+        Err(PutError::Encode(why)) => Fate::Refused(why.to_string()),
+        Err(error) => panic!("{error}"),
+    };
+    let many = match queue.put_many([value, value]) {
+        Ok(()) => {
+            let [first, second] =
+                queue.drain().map_err(|GetManyError { error, .. }| error).unwrap().try_into().unwrap();
+            assert_eq!(first, second);
+            Fate::Arrived(first)
+        }
+        Err(failed) => Fate::Refused(std::error::Error::source(&failed.error).unwrap().to_string()),
+    };
+    let simple = SimpleQueue::anonymous().unwrap();
+    let simply = match simple.put(value) {
+        Ok(()) => Fate::Arrived(simple.get().unwrap()),
+        Err(error) => Fate::Refused(std::error::Error::source(&error).unwrap().to_string()),
+    };
+    let joinable = JoinableQueue::anonymous().unwrap();
+    let joined = match joinable.put(value) {
+        Ok(()) => {
+            let lease = joinable.get().unwrap();
+            let item = T::clone(&lease);
+            lease.task_done().unwrap();
+            Fate::Arrived(item)
+        }
+        Err(error) => Fate::Refused(std::error::Error::source(&error).unwrap().to_string()),
+    };
+    assert!(queue.is_empty() && simple.is_empty() && joinable.unfinished() == 0, "something is left");
+    vec![("put", put), ("put_many", many), ("SimpleQueue", simply), ("JoinableQueue", joined)]
+}
+
+fn through_pipes<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
+    let (receiver, sender) = pipe::<T>().unwrap();
+    let (one, two) = duplex::<T, T>().unwrap();
+    let fate = |sent: Result<(), SendError>, receive: &dyn Fn() -> T| match sent {
+        Ok(()) => Fate::Arrived(receive()),
+        Err(SendError::Encode(why)) => Fate::Refused(why.to_string()),
+        Err(error) => panic!("{error}"),
+    };
+    let piped = fate(sender.send(value), &|| receiver.recv().unwrap());
+    let duplexed = fate(two.send(value), &|| one.recv().unwrap());
+    vec![("pipe", piped), ("duplex", duplexed)]
+}
+
+fn echo<T>(value: T) -> T {
+    value
+}
+
+/// Where whoever sent it waits for the answer.
+fn through_processes<T: Sent>(pool: &Pool, value: &T) -> Vec<(&'static str, Fate<T>)> {
+    let joined = match Process::spawn(echo::<T>, value.clone()).unwrap().join() {
+        Ok(back) => Fate::Arrived(back),
+        Err(error) => Fate::Failed(error.to_string()),
+    };
+    let mapped = match pool.map(echo::<T>, [value.clone()]) {
+        Ok(mut back) => Fate::Arrived(back.remove(0)),
+        Err(error) => Fate::Failed(error.to_string()),
+    };
+    let state = match pool.map_with(value, |state: &T, _: u8| state.clone(), [0]) {
+        Ok(mut back) => Fate::Arrived(back.remove(0)),
+        Err(error) => Fate::Failed(error.to_string()),
+    };
+    vec![("Process", joined), ("Pool::map", mapped), ("Pool::map_with", state)]
+}
+
+/// It arrives through everything as it was.
+fn arrives<T: Sent>(pool: &Pool, value: &T) {
+    let queues = through_queues(value).into_iter();
+    for (channel, fate) in queues.chain(through_pipes(value)).chain(through_processes(pool, value)) {
+        assert_eq!(fate, Fate::Arrived(value.clone()), "{channel}");
+    }
+}
+
+/// It is refused before anything is written, in words that name `word`; a process or pool says so at the latest in its answer.
+fn is_refused<T: Sent>(pool: &Pool, value: &T, word: &str) {
+    for (channel, fate) in through_queues(value).into_iter().chain(through_pipes(value)) {
+        let Fate::Refused(why) = fate else { panic!("{channel}: {fate:?}") };
+        assert!(why.contains(word), "{channel}: {why}");
+    }
+    for (channel, fate) in through_processes(pool, value) {
+        let Fate::Failed(why) = fate else { panic!("{channel}: {fate:?}") };
+        assert!(why.contains(word), "{channel}: {why}");
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Job {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    note: Option<u8>,
+    retries: u8,
+    payload: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Unwritten {
+    a: u8,
+    #[serde(skip_serializing, default)]
+    b: u8,
+    c: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Unread {
+    a: u8,
+    #[serde(skip_deserializing)]
+    b: u8,
+    c: Vec<u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind")]
+enum Tagged {
+    Started { id: u32 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "content")]
+enum Adjacent {
+    Unit,
+    Pair(u8, u8),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Flat {
+    id: u8,
+    #[serde(flatten)]
+    more: BTreeMap<String, u8>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Nested {
+    Plain(u8),
+    Strange(Vec<Option<Tagged>>),
+}
+
+#[test]
+fn each_attribute_is_carried_or_refused_by_every_channel() {
+    let _watchdog = isolate();
+    let pool = Pool::builder().processes(1).build().unwrap();
+    for note in [None, Some(1)] {
+        arrives(&pool, &Job { note, retries: 0, payload: vec![1, 9] });
+    }
+    is_refused(&pool, &Unwritten { a: 1, b: 2, c: vec![1, 9] }, "skip_serializing");
+    is_refused(&pool, &Unread { a: 1, b: 2, c: vec![1, 9] }, "skip_deserializing");
+    is_refused(&pool, &Untagged::Number(7), "untagged");
+    is_refused(&pool, &Untagged::Text("seven".to_owned()), "untagged");
+    is_refused(&pool, &Tagged::Started { id: 1 }, "#[serde(tag)]");
+    is_refused(&pool, &Adjacent::Unit, "#[serde(tag)]");
+    is_refused(&pool, &Adjacent::Pair(1, 2), "#[serde(tag)]");
+    is_refused(&pool, &serde_json::json!({ "a": [1, "b", null] }), "serde_json::Value");
+    is_refused(&pool, &serde_json::json!(null), "serde_json::Value");
+    let flat = Flat { id: 1, more: BTreeMap::from([("x".to_owned(), 2)]) };
+    let queued = through_queues(&flat).into_iter().chain(through_pipes(&flat));
+    for (channel, fate) in queued {
+        assert!(matches!(&fate, Fate::Refused(why) if why.contains("flatten")), "{channel}: {fate:?}");
+    }
+    // What is carried first says nothing about what comes later.
+    arrives(&pool, &Nested::Plain(1));
+    arrives(&pool, &Nested::Strange(vec![None]));
+    is_refused(&pool, &Nested::Strange(vec![Some(Tagged::Started { id: 1 })]), "#[serde(tag)]");
+    arrives(&pool, &Nested::Strange(vec![]));
+}
+
+/// A handle in a message is taken by whoever gets the message, and not by whoever puts it.
+#[test]
+fn a_message_with_an_end_of_a_pipe_is_not_tried() {
+    let _watchdog = isolate();
+    let queue = Queue::anonymous().unwrap();
+    let (mine, theirs) = duplex::<u32, u32>().unwrap();
+    let value = Value::<u64>::anonymous().unwrap();
+    queue.put(&(theirs, value.clone())).unwrap();
+    assert!(!mine.poll(std::time::Duration::ZERO).unwrap(), "the other end is open");
+    let (theirs, copy): (procession::Connection<u32, u32>, Value<u64>) = queue.get().unwrap();
+    theirs.send(&5).unwrap();
+    assert_eq!((mine.recv().unwrap(), copy.get().unwrap(), value.get().unwrap()), (5, 0, 0));
+}
+
+/// A tree as deep as hostile bytes can make it; what they cost is an error, and not the stack.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Tree {
+    Leaf,
+    Branch(Vec<Tree>),
+}
+
+#[test]
+fn what_is_too_deep_is_refused_and_hostile_bytes_are_an_error() {
+    let _watchdog = isolate();
+    let queue = Queue::<Tree>::anonymous().unwrap();
+    let tree = |depth| (0..depth).fold(Tree::Leaf, |inner, _| Tree::Branch(vec![inner]));
+    queue.put(&tree(100)).unwrap();
+    let Err(PutError::Encode(why)) = queue.put(&tree(1000)) else { panic!("it was put") };
+    assert!(why.to_string().contains("256 levels"), "{why}");
+    let bytes = queue.get_bytes().unwrap();
+    // From the outside in: one branch, and then the same again.
+    queue.put_bytes(&bytes[..3].repeat(33_000)).unwrap();
+    let error = queue.get().unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("256 levels"), "{error:?}");
+    let units = Queue::<Vec<()>>::anonymous().unwrap();
+    units.put_bytes(&[253, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    assert!(units.get().is_err());
+}
