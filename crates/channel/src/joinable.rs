@@ -183,11 +183,12 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// holds the last lease itself should acknowledge it before it gets another.
     ///
     /// # Errors
-    /// [`GetError::Closed`] once the queue is closed and everything is done, [`GetError::Decode`] (the item then counts as done),
-    /// [`GetError::Fault`].
+    /// [`GetError::Closed`] once the queue is closed and everything is done, [`GetError::Decode`], [`GetError::Fault`]. An item
+    /// that cannot be decoded is there again for the next that gets, until it is a [dead letter](Self::dead_letters): after
+    /// [`max_attempts`](JoinableQueueOptions::max_attempts), or after three if those are not limited.
     ///
     /// # Panics
-    /// When `T`'s `Deserialize` does; the item is then there again.
+    /// When `T`'s `Deserialize` does; the item is then one that cannot be decoded.
     pub fn get(&self) -> Result<Lease<T>, GetError> {
         self.get_until(Deadline::NEVER)
     }
@@ -276,11 +277,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let held = Held::new(self, ticket, underway::cut(&mut payload));
         match underway::decoding(Decoding::Borrows, || codec::decode(&payload)) {
             Ok(item) => Ok(Lease::new(held, item)),
-            Err(source) => {
-                // Whoever gets it learns what it is; nobody else could do more with it.
-                drop(held.task_done());
-                Err(GetError::Decode { bytes: payload, source })
-            }
+            // The hold gives it back, here and when the item's `Deserialize` panics: another program may understand it.
+            Err(source) => Err(GetError::Decode { bytes: payload, source }),
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Held<T> {
     ticket: Option<Ticket>,
     /// The ends of pipes in the item, which go with it when it is done.
     ends: Vec<Passage>,
+    /// Whether its bytes were found to be an item.
+    is_decoded: bool,
 }
 
 /// Why an acknowledgement was refused.
@@ -49,7 +51,8 @@ pub enum AckError {
 }
 
 impl<T> Lease<T> {
-    pub(super) fn new(held: Held<T>, item: T) -> Self {
+    pub(super) fn new(mut held: Held<T>, item: T) -> Self {
+        held.is_decoded = true;
         Self { held, item }
     }
 
@@ -70,7 +73,7 @@ impl<T> Lease<T> {
 
 impl<T> Held<T> {
     pub(super) fn new(queue: &JoinableQueue<T>, ticket: Ticket, ends: Vec<Passage>) -> Self {
-        Self { queue: queue.clone(), ticket: Some(ticket), ends }
+        Self { queue: queue.clone(), ticket: Some(ticket), ends, is_decoded: false }
     }
 
     pub(super) fn task_done(mut self) -> Result<(), AckError> {
@@ -102,8 +105,10 @@ impl<T> Held<T> {
 impl<T> Drop for Held<T> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.filter(|&ticket| self.is_ours(ticket)) else { return };
+        let fate =
+            if self.is_decoded { self.queue.fate(ticket) } else { self.queue.fate_of_unreadable(ticket) };
         // If it fails, the death of this process gives the item back.
-        drop(self.queue.settle(ticket, self.queue.fate(ticket)));
+        drop(self.queue.settle(ticket, fate));
     }
 }
 

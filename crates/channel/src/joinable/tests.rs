@@ -336,19 +336,51 @@ fn a_dead_letter_that_nobody_can_decode_can_be_discarded() {
 }
 
 #[test]
-fn what_is_not_the_type_comes_back_as_bytes_and_is_done() {
+fn what_is_not_the_type_comes_back_as_bytes_and_is_never_done() {
     let namespace = Namespace::private();
     let numbers = JoinableQueue::<u64>::options().namespace(&namespace).type_tag("n").create("q").unwrap();
     let words = JoinableQueue::<String>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
     numbers.put(&200).unwrap();
     assert!(matches!(words.get(), Err(GetError::Decode { bytes, .. }) if bytes == [200]));
-    assert_eq!(numbers.unfinished(), 0);
+    // Who understands it gets it, and sees that somebody tried.
+    let lease = numbers.get().unwrap();
+    assert_eq!((*lease, lease.attempt()), (200, 2));
+    lease.task_done().unwrap();
     numbers.put(&200).unwrap();
     words.put(&"fine".to_owned()).unwrap();
     numbers.close().unwrap();
     let taken: Vec<_> = words.iter().map(|lease| lease.ok()?.task_done().ok()).collect();
-    assert_eq!(taken.len(), 2, "one word, and one that is none");
-    assert!(taken[0].is_none() && taken[1].is_some());
+    assert_eq!(taken, [None, None, None, Some(())], "one that is no word, three times, and one word");
+    let [letter] = &words.dead_letters().unwrap()[..] else { panic!("one dead letter") };
+    assert_eq!((letter.attempts, &letter.bytes[..]), (3, &[200][..]));
+    assert!(letter.item().unwrap_err().to_string().contains("announce more than they hold"));
+    numbers.unlink().unwrap();
+}
+
+#[test]
+fn an_item_whose_decoding_panics_is_a_dead_letter_after_three_attempts() {
+    let queue = options::<Explosive>().anonymous().unwrap();
+    queue.put(&Explosive).unwrap();
+    for _ in 0..3 {
+        assert_eq!(queue.unfinished(), 1);
+        assert!(catch_unwind(AssertUnwindSafe(|| queue.get())).is_err());
+    }
+    queue.join().unwrap();
+    let letters = queue.dead_letters().unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.attempts).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn an_item_that_cannot_be_decoded_is_a_dead_letter_after_the_last_attempt() {
+    let namespace = Namespace::private();
+    let numbers = JoinableQueue::<u64>::options().namespace(&namespace).type_tag("n");
+    let numbers = numbers.max_attempts(1).create("q").unwrap();
+    let words = JoinableQueue::<String>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
+    numbers.put(&200).unwrap();
+    assert!(matches!(words.get(), Err(GetError::Decode { .. })));
+    assert!(matches!(words.try_get(), Err(GetError::Empty)));
+    words.join().unwrap();
+    assert_eq!(words.dead_letters().unwrap().len(), 1);
     numbers.unlink().unwrap();
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long what need not wait waits for the inner lock, which is held for the time of one copy.
 const LOCK_PATIENCE: Duration = Duration::from_millis(20);
+/// How often an item that cannot be decoded is got, if attempts are not limited.
+const MOST_UNREADABLE: u32 = 3;
 /// How often those who get look for leases that are lost, although there is something to get.
 const SURVEY_MS: u32 = 100;
 
@@ -196,6 +198,16 @@ impl<T> JoinableQueue<T> {
     pub(super) fn fate(&self, ticket: Ticket) -> Fate {
         let is_last = self.max_attempts != 0 && ticket.attempts() >= self.max_attempts;
         if is_last { Fate::Dead } else { Fate::Ready }
+    }
+
+    /// What becomes of an item that could not be decoded. If attempts are not limited, these are: nobody is served by an item that
+    /// comes back at once, for ever, ahead of those that can be decoded.
+    pub(super) fn fate_of_unreadable(&self, ticket: Ticket) -> Fate {
+        if self.max_attempts == 0 && ticket.attempts() >= MOST_UNREADABLE {
+            Fate::Dead
+        } else {
+            self.fate(ticket)
+        }
     }
 
     /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
