@@ -135,7 +135,10 @@ pub enum OpenError {
         asked: u64,
     },
     /// Its elements have another type.
-    #[error("object {object} holds elements of type {found}, not {asked}")]
+    #[error(
+        "object {object} holds elements of type {found}, not {asked}: create and open it with the same .type_tag(\"…\") if \
+         the two programs mean one type"
+    )]
     ElementType {
         /// Name and namespace.
         object: String,

@@ -106,7 +106,11 @@ pub enum RecvError {
         len: usize,
     },
     /// A message was received, but it is no `T`; here it is.
-    #[error("a message of {} bytes is not of the pipe's type", bytes.len())]
+    #[error(
+        "a message of {} bytes is not of the pipe's type: it was sent by send_bytes, or by another build of \
+         the program",
+        bytes.len()
+    )]
     Decode {
         /// The message, which is not in the pipe any more.
         bytes: Vec<u8>,

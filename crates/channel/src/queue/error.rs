@@ -123,10 +123,14 @@ pub enum GetError {
         /// What is wrong with the file.
         source: OpenError,
     },
-    /// A message was taken out, but it is no `T`; here it is.
-    #[error("a message of {} bytes is not of the queue's type", bytes.len())]
+    /// A message was taken out, but it is no `T`; here it is. A [`JoinableQueue`](crate::JoinableQueue) has it back.
+    #[error(
+        "a message of {} bytes is not of the queue's type: it was put by put_bytes or a slot, as another type \
+         under the same .type_tag, or by another build of the program (give the queue of each build its own .type_tag)",
+        bytes.len()
+    )]
     Decode {
-        /// The message, which is not in the queue any more.
+        /// The message, which is not in the queue any more, unless that is a `JoinableQueue`.
         bytes: Vec<u8>,
         /// What is wrong with it.
         source: DecodeError,
