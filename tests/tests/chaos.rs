@@ -8,7 +8,7 @@
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 use procession::{blocked_in, register};
 use procession_sys::clock;
@@ -31,8 +31,33 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const ROLES: [(&str, usize); 4] = [("crowd", 32), ("one", 1), ("forks", 9), ("execs", 5)];
 const CROWD: usize = 0;
 /// What takes long because one waits meanwhile begins with these words.
-const WAITING: [&str; 7] =
-    ["waiting", "acquiring", "storing", "fetching", "getting", "receiving", "inside a lock, forking"];
+const WAITING: [&str; 8] = [
+    "waiting",
+    "acquiring",
+    "storing",
+    "fetching",
+    "getting",
+    "reading",
+    "receiving",
+    "inside a lock, forking",
+];
+/// Where a death matters most: who does this has what others wait for, or puts right what a dead one left. Half of the kills
+/// look for one of these, each kind as often as the others.
+const INSIDE: [&[&str]; 5] = [
+    &[
+        "inside a lock",
+        "inside a lock, reading",
+        "inside a lock, executing",
+        "holding permits",
+        "in the bank",
+    ],
+    &["recovering a lock", "repairing the bank"],
+    &["initialising in a once"],
+    &["a member of a barrier", "doing a job", "finishing a job"],
+    &["updating a value", "updating an array", "counting in the ledger", "taking"],
+];
+/// How many are looked at, at most, to find one.
+const LOOKS: usize = 30;
 
 struct Chaos {
     // First, so that they are dead before what they use is removed.
@@ -61,6 +86,9 @@ struct Tally {
     processes: u64,
     kills: u64,
     kills_of_crowds: u64,
+    /// Kills of those who were inside something, and of those one had looked for.
+    kills_inside: u64,
+    kills_by_aim: u64,
     killed_while_stopped: u64,
     stops: u64,
     /// By what the victim was doing, a thread each.
@@ -121,6 +149,7 @@ fn random_kills_break_no_law() {
     chaos.laws.all().for_each(|law| law.unlink());
     let tally = &chaos.tally;
     assert!(seconds < 5 || (tally.kills > 100 && tally.recoveries > 0), "too little happened");
+    assert!(seconds < 5 || tally.kills_inside > tally.kills / 5, "too few were killed inside something");
 }
 
 impl Chaos {
@@ -148,6 +177,9 @@ impl Chaos {
     fn strike(&mut self) {
         let exponent = self.dice.below(1000) as f64 / 1000.0 * 5.0;
         wait(Duration::from_nanos((1000.0 * 10_f64.powf(exponent)) as u64));
+        if self.dice.below(2) == 0 {
+            return self.aim();
+        }
         let index = self.choose();
         // A crowd takes long to get going.
         let is_spared = self.running[index].role == CROWD && self.dice.below(4) != 0;
@@ -173,6 +205,45 @@ impl Chaos {
         self.bury(victim);
     }
 
+    /// Stops one after the other, to see what it does, until one is inside something that is looked for; and kills that one,
+    /// most of them where they stand.
+    fn aim(&mut self) {
+        let wanted = INSIDE[self.dice.below(INSIDE.len() as u64) as usize];
+        for look in 0..LOOKS {
+            let index = self.dice.below(self.running.len() as u64) as usize;
+            let one = &self.running[index];
+            if one.stopped > 0 || one.role == CROWD && self.dice.below(4) != 0 {
+                continue;
+            }
+            one.signal(Signal::SIGSTOP);
+            one.stands_still();
+            let is_wanted = self.does(one).any(|doing| wanted.contains(&doing));
+            if is_wanted || look > LOOKS / 2 && self.is_inside(one) {
+                let victim = self.running.remove(index);
+                if self.dice.below(4) == 0 {
+                    victim.signal(Signal::SIGCONT);
+                    wait(Duration::from_nanos(self.dice.below(2000)));
+                }
+                victim.signal(Signal::SIGKILL);
+                self.tally.kills_by_aim += 1;
+                return self.bury(victim);
+            }
+            one.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// What each of its threads says it is doing.
+    fn does(&self, one: &Running) -> impl Iterator<Item = &'static str> {
+        let begun = |me: &usize| self.diaries[*me].since_ns.load(Relaxed) != 0;
+        let alive = move |me: &usize| self.diaries[*me].is_dead.load(Relaxed) == 0;
+        let own = one.first..one.first + ROLES[one.role].1;
+        own.filter(begun).filter(alive).map(|me| self.diaries[me].doing())
+    }
+
+    fn is_inside(&self, one: &Running) -> bool {
+        self.does(one).any(|doing| INSIDE.iter().any(|kind| kind.contains(&doing)))
+    }
+
     /// Now and then the youngest, who may still be registering; often one that does not just wait.
     fn choose(&mut self) -> usize {
         let count = self.running.len() as u64;
@@ -190,9 +261,8 @@ impl Chaos {
     }
 
     fn is_busy(&self, one: &Running) -> bool {
-        let own = one.first..one.first + ROLES[one.role].1;
-        let mut doing = own.map(|me| self.diaries[me].doing());
-        doing.any(|doing| doing != "between" && !WAITING.iter().any(|waiting| doing.starts_with(waiting)))
+        self.does(one)
+            .any(|doing| doing != "between" && !WAITING.iter().any(|waiting| doing.starts_with(waiting)))
     }
 
     fn wake_the_stopped(&mut self) {
@@ -207,6 +277,7 @@ impl Chaos {
     /// Waits for the end of a process, reads its diaries, and starts another.
     fn bury(&mut self, mut one: Running) {
         let status = one.child.wait().unwrap();
+        self.tally.kills_inside += u64::from(self.is_inside(&one));
         self.read_diaries(&one, status);
         if one.role == CROWD {
             self.tally.kills_of_crowds += 1;
@@ -302,6 +373,13 @@ impl Chaos {
 }
 
 impl Running {
+    /// Returns once it has been stopped. Its end is left to whoever buries it.
+    fn stands_still(&self) {
+        let pid = Id::Pid(Pid::from_raw(self.child.id().cast_signed()));
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(pid, flags).unwrap();
+    }
+
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }

@@ -10,9 +10,10 @@ use std::ops::Index;
 use std::path::Path;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 43] = [
+pub const DOING: [&str; 45] = [
     "between",
     "acquiring a lock",
     "inside a lock",
@@ -47,6 +48,8 @@ pub const DOING: [&str; 43] = [
     "putting",
     "getting",
     "getting several",
+    "reading",
+    "taking",
     "putting a job",
     "getting a job",
     "doing a job",
@@ -68,6 +71,8 @@ pub enum Account {
     PutSmall,
     /// Messages put into the second.
     PutLarge,
+    /// Messages put into the third.
+    PutPlain,
     /// Items put into the joinable queue.
     PutJob,
     /// Items put into the one whose leases have a timeout.
@@ -94,7 +99,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 43],
+        pub worst_ns: [AtomicU64; 45],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.
@@ -107,8 +112,8 @@ shm_struct! {
         is_broken: AtomicU32,
         /// Which, in words.
         broken: [AtomicU64; 32],
-        begun: [AtomicU64; 9],
-        acknowledged: [AtomicU64; 9],
+        begun: [AtomicU64; 10],
+        acknowledged: [AtomicU64; 10],
         /// The largest number seen in the ledger.
         pub ledger: AtomicU64,
         /// How many entries of the log are valid.
@@ -272,6 +277,13 @@ impl<'a> Participant<'a> {
     /// What was begun did happen.
     pub fn acknowledges(&self, account: Account, amount: u64) {
         self.diary().acknowledged[account as usize].fetch_add(amount, SeqCst);
+    }
+
+    /// Once in so many times, for so long that whoever looks for somebody to kill finds it there.
+    pub fn linger(&mut self, seldom: u64) {
+        if self.dice.below(seldom) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// For so long that somebody else may come in between.

@@ -158,6 +158,7 @@ impl Exclusion {
     fn write(&self, who: &mut Participant<'_>, which: usize, held: &Held<'_>) {
         let first = self.begin(who, which, held);
         who.dawdle();
+        who.linger(if held.recovers() { 2 } else { 100 });
         self.finish(who, which, first);
     }
 

@@ -160,6 +160,7 @@ impl Gates {
             who.expects(before == 0 || run.is_again, || format!("{before} began before, and nobody said so"));
             round.first.store(who.mark(), SeqCst);
             who.dawdle();
+            who.linger(2);
             let others = round.first.load(SeqCst);
             who.expects(others == who.mark(), || format!("{others} initialises as well"));
             if fails {

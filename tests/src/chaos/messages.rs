@@ -1,29 +1,36 @@
-//! Messages: what was acknowledged is got once, by one, in the order of its producer, or is still there. Only a consumer
-//! that is killed while getting can take along what it gets. They are put and got one by one, several at once, and where
-//! they lie; some are larger than their queue.
+//! Messages: what was acknowledged is got once, by one, in the order of its producer, or is still there.
+//!
+//! Two queues are read where the messages lie: a consumer writes down what it has in hand, and then takes it. Nothing is lost
+//! there, whoever is killed. From a third, messages are got one by one and several at once; only what a consumer gets
+//! while it is killed can be lost with it. Some messages are larger than their queue.
 
 use super::{Account, End, LIMIT, Law, Participant, Place};
-use procession::{GetError, GetManyError, PutError, PutManyError, Queue, codec};
+use procession::{GetError, GetManyError, PutError, PutManyError, Queue, ReadSlot, codec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-const ACCOUNTS: [Account; 2] = [Account::PutSmall, Account::PutLarge];
+const ACCOUNTS: [Account; QUEUES] = [Account::PutSmall, Account::PutLarge, Account::PutPlain];
+const QUEUES: usize = 3;
+/// The one whose messages are got, and not read.
+const GOT: usize = 2;
+/// An entry of a log that was in hand, and perhaps not taken yet.
+const IN_HAND: u64 = 1 << 63;
 
 /// How many are put or got at once.
 pub const SEVERAL: usize = 3;
 
 /// A message, as a word, and bytes that follow from it.
 type Message = (u64, Vec<u8>);
-/// How many bytes each of the two queues has for messages.
-const BYTES: [u64; 2] = [2048, 65536];
+/// How many bytes each of the queues has for messages.
+const BYTES: [u64; QUEUES] = [2048, 65536, 2048];
 /// What is larger than that.
-const LARGER: [usize; 2] = [3000, 70_000];
+const LARGER: [usize; QUEUES] = [3000, 70_000, 3000];
 /// By queue and producer, the numbers found.
-type Found = [BTreeMap<usize, BTreeSet<u64>>; 2];
+type Found = [BTreeMap<usize, BTreeSet<u64>>; QUEUES];
 
 pub(super) struct Messages {
-    queues: [Queue<Message>; 2],
+    queues: [Queue<Message>; QUEUES],
 }
 
 impl Messages {
@@ -32,7 +39,9 @@ impl Messages {
             let options = Queue::options().namespace(&place.namespace).bytes(bytes).capacity(capacity);
             options.open_or_create(name).unwrap()
         };
-        Self { queues: [queue(BYTES[0], 0, "small"), queue(BYTES[1], 9, "large")] }
+        Self {
+            queues: [queue(BYTES[0], 0, "small"), queue(BYTES[1], 9, "large"), queue(BYTES[2], 0, "plain")],
+        }
     }
 
     fn put(&self, who: &mut Participant<'_>, which: usize) {
@@ -66,9 +75,9 @@ impl Messages {
         }
     }
 
-    fn get(&self, who: &mut Participant<'_>, which: usize) {
-        let queue = &self.queues[which];
-        let way = who.dice.below(8);
+    fn get(&self, who: &mut Participant<'_>) {
+        let queue = &self.queues[GOT];
+        let way = who.dice.below(4);
         who.does(if way < 2 { "getting several" } else { "getting" });
         let one = |outcome: Result<Message, GetError>| outcome.map(|message| vec![message]);
         let several =
@@ -76,25 +85,65 @@ impl Messages {
         let outcome = match way {
             0 => several(queue.try_get_many(SEVERAL)),
             1 => several(queue.get_many_timeout(SEVERAL, LIMIT)),
-            2 | 3 => one(queue.try_get()),
-            4 => one(get_by_slot(queue)),
-            5 => look(who, queue).map(|()| Vec::new()),
+            2 => one(queue.try_get()),
             _ => one(queue.get_timeout(LIMIT)),
         };
         match outcome {
-            Ok(messages) => messages.into_iter().for_each(|message| note_got(who, &message)),
+            Ok(messages) => messages.into_iter().for_each(|message| {
+                note(who, message.0);
+                expect_whole(who, &message);
+            }),
             Err(GetError::Empty | GetError::TimedOut) => {}
             Err(error) => who.breaks(&format!("getting: {error}")),
         }
     }
+
+    fn read(&self, who: &mut Participant<'_>, which: usize) {
+        who.does("reading");
+        let queue = &self.queues[which];
+        let outcome = match who.dice.below(8) {
+            0 => look(who, queue),
+            1..4 => queue.try_read().and_then(|slot| take(who, slot)),
+            _ => queue.read_timeout(LIMIT).and_then(|slot| take(who, slot)),
+        };
+        match outcome {
+            Ok(()) | Err(GetError::Empty | GetError::TimedOut) => {}
+            Err(error) => who.breaks(&format!("reading: {error}")),
+        }
+    }
 }
 
-fn note_got(who: &Participant<'_>, message: &Message) {
+/// The next entry of the log.
+fn note(who: &Participant<'_>, entry: u64) {
     let diary = who.diary();
     let got = diary.got.load(Relaxed);
-    diary.log[got as usize].store(message.0, Relaxed);
-    diary.got.store(got + 1, Relaxed);
-    expect_whole(who, message);
+    diary.log[got as usize].store(entry, SeqCst);
+    diary.got.store(got + 1, SeqCst);
+}
+
+/// Whoever is killed here has either taken it or not, and has said which one it is.
+fn take(who: &mut Participant<'_>, mut slot: ReadSlot<'_>) -> Result<(), GetError> {
+    who.does("taking");
+    let mut bytes = Vec::new();
+    slot.read_to_end(&mut bytes).unwrap();
+    let message: Message =
+        codec::decode(&bytes).map_err(|source| GetError::Decode { bytes: bytes.clone(), source })?;
+    expect_whole(who, &message);
+    if who.dice.below(16) == 0 {
+        return Ok(()); // It stays.
+    }
+    let diary = who.diary();
+    let entry = diary.got.load(Relaxed);
+    note(who, IN_HAND | message.0);
+    if who.dice.below(4) == 0 {
+        who.dawdle();
+    }
+    if let Err(error) = slot.commit() {
+        diary.got.store(entry, SeqCst);
+        return Err(error);
+    }
+    diary.log[entry as usize].store(message.0, SeqCst);
+    Ok(())
 }
 
 fn expect_whole(who: &Participant<'_>, (word, bytes): &Message) {
@@ -109,16 +158,6 @@ fn put_by_slot(queue: &Queue<Message>, message: &Message) -> Result<(), PutError
     slot.commit()
 }
 
-fn get_by_slot(queue: &Queue<Message>) -> Result<Message, GetError> {
-    let mut slot = queue.read_timeout(LIMIT)?;
-    let mut bytes = Vec::new();
-    slot.read_to_end(&mut bytes).unwrap();
-    let message =
-        codec::decode(&bytes).map_err(|source| GetError::Decode { bytes: bytes.clone(), source })?;
-    slot.commit()?;
-    Ok(message)
-}
-
 /// Looks at the first message, and leaves it.
 fn look(who: &Participant<'_>, queue: &Queue<Message>) -> Result<(), GetError> {
     expect_whole(who, &queue.peek()?);
@@ -128,12 +167,12 @@ fn look(who: &Participant<'_>, queue: &Queue<Message>) -> Result<(), GetError> {
 }
 
 fn pack(queue: usize, producer: usize, number: u64) -> u64 {
-    (queue as u64) << 63 | (producer as u64) << 32 | number
+    (queue as u64) << 60 | (producer as u64) << 32 | number
 }
 
 /// Queue, producer and number of what [`pack`] packed.
 fn unpack(word: u64) -> (usize, usize, u64) {
-    ((word >> 63) as usize, (word >> 32 & 0x7fff_ffff) as usize, word & 0xffff_ffff)
+    ((word >> 60 & 3) as usize, (word >> 32 & 0xfff_ffff) as usize, word & 0xffff_ffff)
 }
 
 fn padding(word: u64) -> Vec<u8> {
@@ -145,21 +184,28 @@ fn padding(word: u64) -> Vec<u8> {
     vec![word as u8; len]
 }
 
-/// What was got, by everybody.
-fn got(end: &End<'_>) -> Found {
+/// What was got, by everybody; and what was in hand when its holder was killed.
+fn got(end: &End<'_>) -> (Found, Vec<u64>) {
     let mut found = Found::default();
+    let mut in_hand = Vec::new();
     for me in 0..end.count {
         let diary = &end.diaries[me];
         let mut last: BTreeMap<(usize, usize), u64> = BTreeMap::new();
         for index in 0..diary.got.load(Relaxed) as usize {
-            let (queue, producer, number) = unpack(diary.log[index].load(Relaxed));
+            let entry = diary.log[index].load(Relaxed);
+            let (queue, producer, number) = unpack(entry);
             let before = last.insert((queue, producer), number);
             assert!(before.is_none_or(|before| before < number), "{me} got {number} of {producer} late");
+            if entry & IN_HAND != 0 {
+                assert!(end.was_killed(me), "{me} lives, and does not know whether it took {number}");
+                in_hand.push(entry);
+                continue;
+            }
             let fresh = found[queue].entry(producer).or_default().insert(number);
             assert!(fresh, "message {number} of {producer} was got twice");
         }
     }
-    found
+    (found, in_hand)
 }
 
 /// What is still in the queue comes after everything that was got, and in order.
@@ -198,20 +244,34 @@ fn missing(end: &End<'_>, account: Account, found: &BTreeMap<usize, BTreeSet<u64
 
 impl Law for Messages {
     fn step(&self, who: &mut Participant<'_>) {
-        let which = who.dice.below(2) as usize;
-        if who.dice.below(2) == 0 { self.put(who, which) } else { self.get(who, which) }
+        let which = who.dice.below(QUEUES as u64) as usize;
+        match which {
+            _ if who.dice.below(2) == 0 => self.put(who, which),
+            GOT => self.get(who),
+            _ => self.read(who, which),
+        }
     }
 
     fn check(&self, end: &End<'_>) {
-        let mut found = got(end);
-        let mut lost = 0;
+        let (mut found, in_hand) = got(end);
         for (which, queue) in self.queues.iter().enumerate() {
             drain(queue, which, &mut found[which]);
-            lost += missing(end, ACCOUNTS[which], &found[which]);
         }
-        let along = end.in_dead_hands;
+        let mut taken = 0;
+        for &entry in &in_hand {
+            let (queue, producer, number) = unpack(entry);
+            // One that was not taken was got by another, or is still there.
+            taken += u64::from(found[queue].entry(producer).or_default().insert(number));
+        }
+        let lost: Vec<u64> = (0..QUEUES).map(|which| missing(end, ACCOUNTS[which], &found[which])).collect();
+        assert_eq!(lost[..GOT], [0; GOT], "messages are lost that nobody had in hand");
+        let (lost, along) = (lost[GOT], end.in_dead_hands);
         assert!(lost <= along, "{lost} messages are lost, and the killed had {along} in hand at most");
-        crate::note(&format!("chaos: {lost} messages went with the killed, who had {along} in hand at most"));
+        crate::note(&format!(
+            "chaos: {} messages were read and in the hands of the killed, who had taken {taken} of them; \
+             {lost} went with those who were killed getting, at most {along}",
+            in_hand.len()
+        ));
     }
 
     fn unlink(&self) {

@@ -58,6 +58,7 @@ impl Money {
     fn transfer(&self, who: &mut Participant<'_>, guard: &LockGuard<'_>) -> Result<(), LockError> {
         if guard.recovers() {
             who.does("repairing the bank");
+            who.linger(2);
             self.finish(self.journal.get()?)?;
         }
         who.does("in the bank");

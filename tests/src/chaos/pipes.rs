@@ -1,5 +1,6 @@
 //! Pipes: what comes out is what was sent, in order and whole, and then the end: after all of it if the other side has
-//! closed its end, and after all that was acknowledged if it has died. When all are dead, nothing is left of them.
+//! closed its end, and after all that was acknowledged if it has died. Whoever waits for one that is gone is told so. When
+//! all are dead, nothing is left of them.
 //!
 //! A participant makes a pipe, keeps one end, and puts the other into a queue from which another takes it.
 
@@ -18,8 +19,10 @@ const PIPES: usize = 1 << 20;
 const MESSAGES: u64 = 30;
 /// How many bytes one holds at first, and once a long message came.
 const ROOM: [[u32; 2]; 4] = [[64, 0], [256, 0], [256, 2048], [4096, 8192]];
-/// How often the one waits for the other at most.
+/// How often the one waits at most for somebody to take the other end.
 const PATIENCE: u32 = 5;
+/// How often a wait for one that is known to be gone may end without being told so: each asks.
+const UNTOLD: u32 = 25;
 
 shm_struct! {
     /// What both sides of a pipe have to say.
@@ -34,8 +37,12 @@ shm_struct! {
         is_over: AtomicU64,
         /// 1 once it has.
         is_closed: AtomicU64,
-        /// 1 once somebody has taken the end that was put into the queue.
-        is_taken: AtomicU64,
+        /// The mark of who has taken the end that was put into the queue; 0 before.
+        taker: AtomicU64,
+        /// The mark of who has made it.
+        maker: AtomicU64,
+        /// 1 once the one and the other are about to do without their ends.
+        left: [AtomicU64; 2],
         /// 1 once its maker did not wait for that any more: the pipe may be gone.
         is_abandoned: AtomicU64,
     }
@@ -87,6 +94,33 @@ impl Pipes {
         &self.words[0]
     }
 
+    /// Whether the other side of a pipe has been taken by somebody, who has left it or is known to be dead.
+    fn is_gone(&self, who: &Participant<'_>, id: u64, is_maker: bool) -> bool {
+        let pipe = &self.pipes[id as usize];
+        let (other, left) =
+            if is_maker { (&pipe.taker, &pipe.left[1]) } else { (&pipe.maker, &pipe.left[0]) };
+        let other = other.load(SeqCst);
+        let is_dead = || who.diaries[other as usize - 1].is_dead.load(SeqCst) != 0;
+        other != 0 && (left.load(SeqCst) != 0 || is_dead())
+    }
+
+    /// Counts a wait that ended for want of time; false once there were too many for one that is gone.
+    fn may_wait(
+        &self,
+        who: &Participant<'_>,
+        id: u64,
+        is_maker: bool,
+        was_gone: bool,
+        untold: &mut u32,
+    ) -> bool {
+        *untold += u32::from(was_gone);
+        who.expects(*untold < UNTOLD, || {
+            let side = if is_maker { "maker" } else { "taker" };
+            format!("pipe {id}: the other side is gone, and its {side} was not told")
+        });
+        *untold < UNTOLD
+    }
+
     fn make(&self, who: &mut Participant<'_>) {
         who.does("making a pipe");
         let id = self.words().made.fetch_add(1, SeqCst);
@@ -95,6 +129,7 @@ impl Pipes {
         }
         let room = ROOM[who.dice.below(ROOM.len() as u64) as usize];
         self.pipes[id as usize].room.store(room[0].into(), SeqCst);
+        self.pipes[id as usize].maker.store(who.mark(), SeqCst);
         let options = PipeOptions::new().namespace(&self.namespace).capacity(room[0]);
         let made = options.long_capacity(room[1]).pipe();
         let Some((receiver, sender)) = who.must(made, "making a pipe") else { return };
@@ -102,11 +137,14 @@ impl Pipes {
             if self.offer(who, OneEnd::Receives(id, receiver)) {
                 self.send(who, id, &sender, true);
                 self.let_go(who, id);
+                drop(sender);
             }
         } else if self.offer(who, OneEnd::Sends(id, sender)) {
             self.receive(who, id, &receiver, true);
             self.let_go(who, id);
+            drop(receiver);
         }
+        self.pipes[id as usize].left[0].store(1, SeqCst);
     }
 
     /// Whether there was room for it.
@@ -122,7 +160,7 @@ impl Pipes {
         let pipe = &self.pipes[id as usize];
         who.does("waiting for a pipe to be taken");
         for _ in 0..PATIENCE {
-            if pipe.is_taken.load(SeqCst) != 0 {
+            if pipe.taker.load(SeqCst) != 0 {
                 return;
             }
             std::thread::sleep(LIMIT / 10);
@@ -133,31 +171,39 @@ impl Pipes {
 
     fn take(&self, who: &mut Participant<'_>) {
         who.does("getting a pipe");
-        match self.ends.get_timeout(LIMIT) {
+        let id = match self.ends.get_timeout(LIMIT) {
             Ok(OneEnd::Receives(id, receiver)) => {
-                self.pipes[id as usize].is_taken.store(1, SeqCst);
+                self.pipes[id as usize].taker.store(who.mark(), SeqCst);
                 self.receive(who, id, &receiver, false);
+                id
             }
             Ok(OneEnd::Sends(id, sender)) => {
-                self.pipes[id as usize].is_taken.store(1, SeqCst);
+                self.pipes[id as usize].taker.store(who.mark(), SeqCst);
                 self.send(who, id, &sender, false);
+                id
             }
-            Err(GetError::TimedOut) => {}
+            Err(GetError::TimedOut) => return,
             // Its maker has died, or gone on without it.
-            Err(GetError::Decode { .. }) => _ = self.words().gone.fetch_add(1, SeqCst),
-            Err(error) => who.breaks(&format!("getting an end: {error}")),
-        }
+            Err(GetError::Decode { .. }) => {
+                self.words().gone.fetch_add(1, SeqCst);
+                return;
+            }
+            Err(error) => return who.breaks(&format!("getting an end: {error}")),
+        };
+        self.pipes[id as usize].left[1].store(1, SeqCst);
     }
 
     fn send(&self, who: &mut Participant<'_>, id: u64, sender: &Sender<Message>, is_maker: bool) {
         let pipe = &self.pipes[id as usize];
+        let mut untold = 0;
         for _ in 0..who.dice.below(MESSAGES) {
             who.does("sending");
             let number = pipe.sent.load(SeqCst);
             let message = (id, number, padding(id, number));
             // Who does not know yet whether there is another side does not wait for it.
-            let waits = !is_maker || pipe.is_taken.load(SeqCst) != 0;
+            let waits = !is_maker || pipe.taker.load(SeqCst) != 0;
             pipe.begun.fetch_add(1, SeqCst);
+            let was_gone = self.is_gone(who, id, is_maker);
             let outcome = match who.dice.below(4) {
                 0 => sender.try_send(&message),
                 1 if waits => sender.send(&message),
@@ -171,8 +217,12 @@ impl Pipes {
                     }
                     continue;
                 }
-                Err(SendError::Full | SendError::TimedOut | SendError::TooLarge { .. }) => {
+                Err(SendError::Full | SendError::TooLarge { .. }) => _ = pipe.begun.fetch_sub(1, SeqCst),
+                Err(SendError::TimedOut) => {
                     pipe.begun.fetch_sub(1, SeqCst);
+                    if !self.may_wait(who, id, is_maker, was_gone, &mut untold) {
+                        return;
+                    }
                 }
                 Err(SendError::PeerClosed | SendError::PeerDied { .. }) => {
                     pipe.begun.fetch_sub(1, SeqCst);
@@ -195,10 +245,11 @@ impl Pipes {
         let pipe = &self.pipes[id as usize];
         // It may leave before the end.
         let most = if who.dice.below(4) == 0 { who.dice.below(MESSAGES) } else { u64::MAX };
-        let mut patience = PATIENCE;
+        let (mut patience, mut untold) = (PATIENCE, 0);
         let mut received = 0;
         while received < most && patience > 0 {
             who.does("receiving");
+            let was_gone = self.is_gone(who, id, is_maker);
             let outcome = match who.dice.below(4) {
                 0 => receiver.try_recv(),
                 1 if receiver.poll(LIMIT).is_ok_and(|is_there| is_there) => receiver.try_recv(),
@@ -215,7 +266,14 @@ impl Pipes {
                     received += 1;
                     pipe.received.store(received, SeqCst);
                 }
-                Err(RecvError::Empty | RecvError::TimedOut) => patience -= 1,
+                Err(RecvError::Empty) => {}
+                // Nobody may ever take the other end; but one that was taken ends, or its holder dies.
+                Err(RecvError::TimedOut) if pipe.taker.load(SeqCst) == 0 => patience -= 1,
+                Err(RecvError::TimedOut) => {
+                    if !self.may_wait(who, id, is_maker, was_gone, &mut untold) {
+                        return;
+                    }
+                }
                 Err(RecvError::Eof) => {
                     let (sent, is_over) = (pipe.sent.load(SeqCst), pipe.is_over.load(SeqCst));
                     who.expects((received, 1) == (sent, is_over), || {
