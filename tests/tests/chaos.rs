@@ -1,5 +1,6 @@
 //! Many processes do random things to shared objects of every kind, and are killed, stopped and replaced at random
-//! instants, one of them with 32 threads; some fork and some execute another program while they hold a lock. The laws hold:
+//! instants, one of them with 32 threads, of which some end while they hold a lock; some processes fork, and some execute
+//! another program, while they hold one; some inherit odd states of signals, and signals interrupt them. The laws hold:
 //! each is one file of `procession_tests::chaos`.
 //!
 //! `PROCESSION_CHAOS_SECONDS` (20) says for how long, `PROCESSION_CHAOS_SEED` repeats the choices of an earlier run
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 use procession::{blocked_in, register};
-use procession_sys::clock;
+use procession_sys::{clock, pidfd};
 use procession_tests::Dice;
 use procession_tests::chaos::{DOING, Diary, End, Laws, Place, SEVERAL, Table};
 use procession_tests::{Scratch, note, program};
@@ -56,8 +57,17 @@ const INSIDE: [&[&str]; 5] = [
     &["a member of a barrier", "doing a job", "finishing a job"],
     &["updating a value", "updating an array", "counting in the ledger", "taking"],
 ];
+/// What a process may find its signals like, as another program left them: `env` of the GNU core utilities does so.
+const SIGNALS: [&[&str]; 6] = [
+    &[],
+    &[],
+    &[],
+    &["--ignore-signal=CHLD"],
+    &["--block-signal"],
+    &["--ignore-signal", "--block-signal=USR1"],
+];
 /// How many are looked at, at most, to find one.
-const LOOKS: usize = 30;
+const LOOKS: usize = 16;
 
 struct Chaos {
     // First, so that they are dead before what they use is removed.
@@ -91,6 +101,7 @@ struct Tally {
     kills_by_aim: u64,
     killed_while_stopped: u64,
     stops: u64,
+    interrupted: u64,
     /// By what the victim was doing, a thread each.
     killed_while: BTreeMap<&'static str, u64>,
     /// Killed before it had begun: registering, opening.
@@ -164,7 +175,8 @@ impl Chaos {
         let first = self.born;
         self.born += own;
         assert!(self.born <= self.room, "more are born than anybody thought");
-        let mut command = Command::new(program("chaos_actor"));
+        let mut command = Command::new("env");
+        command.args(SIGNALS[self.dice.below(SIGNALS.len() as u64) as usize]).arg(program("chaos_actor"));
         command.arg(&self.directory).args([self.room, first, own, 0].map(|number| number.to_string()));
         command.arg(name).arg(self.dice.below(u64::MAX).to_string());
         command.env("PROCESSION_NAMESPACE", self.scratch.name());
@@ -177,8 +189,11 @@ impl Chaos {
     fn strike(&mut self) {
         let exponent = self.dice.below(1000) as f64 / 1000.0 * 5.0;
         wait(Duration::from_nanos((1000.0 * 10_f64.powf(exponent)) as u64));
-        if self.dice.below(2) == 0 {
-            return self.aim();
+        if self.dice.below(2) == 0 && self.aim() {
+            return;
+        }
+        if self.dice.below(4) == 0 {
+            return self.interrupt();
         }
         let index = self.choose();
         // A crowd takes long to get going.
@@ -205,9 +220,25 @@ impl Chaos {
         self.bury(victim);
     }
 
+    /// Some real-time signals for somebody who has begun to listen to them; whoever executes another program does not for a
+    /// moment.
+    fn interrupt(&mut self) {
+        let index = self.dice.below(self.running.len() as u64) as usize;
+        let one = &self.running[index];
+        if ROLES[one.role].0 == "execs" || self.does(one).next().is_none() {
+            return;
+        }
+        let Ok(process) = pidfd::open(one.child.id()) else { return };
+        for _ in 0..1 + self.dice.below(4) {
+            let kind = self.dice.below((libc::SIGRTMAX() - libc::SIGRTMIN() + 1) as u64) as i32;
+            pidfd::send_signal(&process, libc::SIGRTMIN() + kind).unwrap();
+            self.tally.interrupted += 1;
+        }
+    }
+
     /// Stops one after the other, to see what it does, until one is inside something that is looked for; and kills that one,
-    /// most of them where they stand.
-    fn aim(&mut self) {
+    /// most of them where they stand. Whether there was one.
+    fn aim(&mut self) -> bool {
         let wanted = INSIDE[self.dice.below(INSIDE.len() as u64) as usize];
         for look in 0..LOOKS {
             let index = self.dice.below(self.running.len() as u64) as usize;
@@ -226,10 +257,12 @@ impl Chaos {
                 }
                 victim.signal(Signal::SIGKILL);
                 self.tally.kills_by_aim += 1;
-                return self.bury(victim);
+                self.bury(victim);
+                return true;
             }
             one.signal(Signal::SIGCONT);
         }
+        false
     }
 
     /// What each of its threads says it is doing.

@@ -3,9 +3,10 @@
 //! Arguments: the directory of witnesses, how many diaries there are, the first of its own, how many are its own, how
 //! many of these are used already, its role, its seed. Roles: `one` thread; a `crowd` of as many threads as it has
 //! diaries; `forks` and `execs` do that while they hold a lock, and each child or next program has the next diary.
-#![expect(unsafe_code, reason = "fork is a C function")]
+#![expect(unsafe_code, reason = "fork, signal handlers and closing what others opened")]
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
+use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid};
 use procession::Namespace;
@@ -17,7 +18,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-/// One step in so many forks, or executes.
+/// One step in so many forks, or executes, or is the last of its thread, which then ends inside a lock.
 const SELDOM: u64 = 60;
 /// How many steps a forked child does at most.
 const STEPS_OF_A_CHILD: u64 = 10;
@@ -36,6 +37,7 @@ struct Actor {
 
 fn main() {
     die_with_the_parent();
+    listen();
     let arguments: Vec<String> = std::env::args().collect();
     let number = |index: usize| arguments[index].parse::<usize>().expect("a number");
     let place =
@@ -61,6 +63,19 @@ fn die_with_the_parent() {
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL).expect("a property of this process");
 }
 
+/// Real-time signals interrupt this process in the middle of anything, and change nothing.
+fn listen() {
+    extern "C" fn hear(_: i32) {}
+    for signal in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+        // SAFETY: all zero is a signal action without flags, so that every system call is interrupted.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = hear as extern "C" fn(i32) as usize;
+        // SAFETY: the handler does nothing, which may be done at any time.
+        let done = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+        assert_eq!(done, 0, "a handler for {signal}");
+    }
+}
+
 impl Actor {
     fn crowd(&self) {
         std::thread::scope(|scope| {
@@ -68,12 +83,23 @@ impl Actor {
                 scope.spawn(move || {
                     let mut who = self.participant(me);
                     while self.goes_on(&who) {
-                        self.laws.step(&mut who);
+                        // One thread after the other, of which some end while they hold a lock.
+                        std::thread::scope(|inner| drop(inner.spawn(|| self.until_it_ends(&mut who)).join()));
                     }
                     who.diary().has_ended.store(1, Relaxed);
                 });
             }
         });
+    }
+
+    fn until_it_ends(&self, who: &mut Participant<'_>) {
+        who.does("between");
+        while self.goes_on(who) {
+            self.laws.step(who);
+            if who.dice.below(SELDOM) == 0 && self.laws.exclusion.end_inside(who) {
+                return;
+            }
+        }
     }
 
     fn one(&self, seldom: impl Fn(&Self, &mut Participant<'_>)) {
@@ -109,6 +135,7 @@ impl Actor {
         let Some(next) = self.next() else { return };
         let (parent, me) = (Pid::this(), who.me);
         let diaries = &self.diaries;
+        let closes = who.dice.below(2) == 0;
         let fork = || {
             // SAFETY: this is the only thread, so nobody else holds a lock of the C library or the allocator.
             let child = unsafe { libc::syscall(libc::SYS_fork) } as i32;
@@ -116,15 +143,26 @@ impl Actor {
             self.used.fetch_add(1, Relaxed);
             if child != 0 {
                 diaries[next].pid.store(child.cast_unsigned(), SeqCst);
-                let status = waitpid(Pid::from_raw(child), None).expect("the status of a child");
+                let status = loop {
+                    match waitpid(Pid::from_raw(child), None) {
+                        Err(Errno::EINTR) => {}
+                        status => break status,
+                    }
+                };
                 diaries[next].is_dead.store(1, SeqCst);
-                assert!(matches!(status, WaitStatus::Exited(_, 0)), "the child of {me}: {status:?}");
+                // Where SIGCHLD is ignored, nobody learns more.
+                let is_well = matches!(status, Ok(WaitStatus::Exited(_, 0)) | Err(Errno::ECHILD));
+                assert!(is_well, "the child of {me}: {status:?}");
                 return false;
             }
             die_with_the_parent();
             diaries[next].pid.store(std::process::id(), SeqCst);
             if getppid() != parent {
                 end_here();
+            }
+            if closes {
+                // As daemons do. SAFETY: nothing of this program's own that is open is used any more.
+                unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) };
             }
             true
         };

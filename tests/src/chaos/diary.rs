@@ -13,13 +13,14 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 45] = [
+pub const DOING: [&str; 46] = [
     "between",
     "acquiring a lock",
     "inside a lock",
     "inside a lock, reading",
     "inside a lock, forking",
     "inside a lock, executing",
+    "inside a lock, ending",
     "waiting with a lock let go",
     "recovering a lock",
     "acquiring permits",
@@ -99,7 +100,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 45],
+        pub worst_ns: [AtomicU64; 46],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.

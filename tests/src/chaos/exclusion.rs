@@ -1,7 +1,7 @@
 //! Exclusion: two plain words that only the holder of a lock writes differ only while a holder is inside, or died inside.
 //!
 //! Two locks, a recursive one and one of readers and writers; waiting on conditions with the lock let go; forking and
-//! executing while holding.
+//! executing while holding; threads that end while holding.
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::{Condition, Lock, LockError, LockGuard, RLock, RLockGuard, ReadGuard, RwLock, WriteGuard};
@@ -245,6 +245,20 @@ impl Exclusion {
         }
         who.does("inside a lock, executing");
         execute();
+    }
+}
+
+impl Exclusion {
+    /// Begins a change and forgets to finish it: true, and then the calling thread is to end.
+    pub fn end_inside(&self, who: &mut Participant<'_>) -> bool {
+        let which = who.dice.below(LOCKS) as usize;
+        let Some(held) = self.enter(who, which) else { return false };
+        if !held.reads() {
+            self.begin(who, which, &held);
+        }
+        who.does("inside a lock, ending");
+        std::mem::forget(held);
+        true
     }
 }
 
