@@ -12,7 +12,7 @@
 mod actor;
 pub mod chaos;
 mod dice;
-mod forked;
+mod processes;
 pub mod raw;
 mod scratch;
 mod shell;
@@ -20,7 +20,7 @@ mod watchdog;
 
 pub use actor::{Actor, program, signal_of};
 pub use dice::Dice;
-pub use forked::in_fork;
+pub use processes::{in_fork, runs};
 pub use scratch::Scratch;
 pub use shell::{can_unshare, in_own_shm, note, python, run, skip};
 pub use watchdog::{Patience, Watchdog, until};

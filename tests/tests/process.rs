@@ -6,6 +6,7 @@ use procession::{
     ExitStatus, JoinTimeoutError, Process, ProcessError, SendError, active_children, current_process,
     parent_process, pipe, take_inherited,
 };
+use procession_tests::runs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
@@ -52,12 +53,6 @@ fn say(file: &Path, what: impl ToString) {
 fn hear(file: &Path) -> String {
     until("a file is there", || file.exists());
     fs::read_to_string(file).unwrap()
-}
-
-/// Whether the process runs: a zombie that nobody reaps does not.
-fn runs(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
 }
 
 fn for_ever<T>(_: T) {

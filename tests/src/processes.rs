@@ -1,4 +1,5 @@
-//! A fork of the test program that goes on without `exec`: what daemons and some libraries do.
+//! Processes from outside: whether they run, and forks of the test program that go on without `exec`, as daemons and some
+//! libraries make them.
 #![expect(unsafe_code, reason = "fork is a C function")]
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -48,4 +49,15 @@ pub fn in_fork<R: Serialize + DeserializeOwned>(what: &str, work: impl FnOnce() 
     answers.read_to_end(&mut said).unwrap();
     let ended = waitpid(pid, None).unwrap();
     codec::decode(&said).unwrap_or_else(|_| panic!("{what}: the forked child failed: {ended:?}"))
+}
+
+/// Whether any thread of the process runs, or is stopped: a zombie that nobody reaps does not, and has nothing open.
+#[must_use]
+pub fn runs(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let is_there = |stat: String| {
+        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+        !state.is_empty() && !state.starts_with(['Z', 'X'])
+    };
+    threads.flatten().any(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(is_there))
 }
