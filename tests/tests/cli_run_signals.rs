@@ -13,6 +13,7 @@ use procession_tests::{can_unshare, note};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Runs a script of `sh` in which `$P` is the command.
@@ -195,15 +196,10 @@ fn signals_that_ask_something_reach_the_workers_and_end_nothing_else() {
 
 #[test]
 fn a_stop_stops_the_workers_and_this_and_goes_on_with_both() {
-    let mut running = Running::start(&mut procession([
-        "run",
-        "-n",
-        "2",
-        "--",
-        "sh",
-        "-c",
-        "echo READY $$; exec sleep 1000",
-    ]));
+    let script = "echo READY $$; exec sleep 1000";
+    let mut command = procession(["run", "-n", "2", "--", "sh", "-c", script]);
+    // A group of its own with a parent in another: in a group without such a parent SIGTSTP stops nobody.
+    let mut running = Running::start(command.process_group(0));
     let pids = ready(&mut running, 2);
     let state = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
