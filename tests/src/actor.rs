@@ -253,6 +253,13 @@ impl Actor {
         assert!(status.success(), "{status:?}");
     }
 
+    /// Tells it to call `exit`, with everything that it has in hand, and waits for its end.
+    pub fn exits(mut self) {
+        self.tell("exit 0");
+        let status = self.wait();
+        assert!(status.success(), "{status:?}");
+    }
+
     /// Waits for its end; the descriptors to it stay open in `self` for children that it left behind.
     pub fn wait(&mut self) -> ExitStatus {
         TOLD.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.pid);

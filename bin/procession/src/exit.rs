@@ -85,7 +85,9 @@ fn code_of_object(error: &OpenError) -> u8 {
     match error {
         OpenError::InvalidName { .. } => USAGE,
         OpenError::NotFound { .. } => NO_SUCH_OBJECT,
-        OpenError::WrongOwner { .. } | OpenError::WrongMode { .. } => NOT_PERMITTED,
+        OpenError::WrongOwner { .. } | OpenError::WrongMode { .. } | OpenError::Linked { .. } => {
+            NOT_PERMITTED
+        }
         OpenError::Os { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => NOT_PERMITTED,
         _ => OWN_FAILURE,
     }

@@ -1,6 +1,7 @@
 //! Why an object could not be created, opened, listed or removed.
 
 use crate::namespace::Namespace;
+use procession_sys::shm_file;
 use std::io;
 
 /// Why an object could not be created, opened or removed; each variant names the object and both sides of a
@@ -36,11 +37,16 @@ pub enum OpenError {
         /// Name and namespace.
         object: String,
     },
-    /// The file belongs to another user.
-    #[error("object {object} belongs to uid {owner}, not to uid {ours}")]
+    /// The file belongs to another user: nothing of another user is used.
+    #[error(
+        "object {object} belongs to uid {owner} ({}), not to uid {ours}: have that user or root remove {path}, or use another namespace",
+        user_name(*owner)
+    )]
     WrongOwner {
         /// Name and namespace.
         object: String,
+        /// The file.
+        path: String,
         /// Who owns the file.
         owner: u32,
         /// Who we are.
@@ -58,29 +64,51 @@ pub enum OpenError {
         /// Who we are.
         ours: u32,
     },
-    /// More users may touch the file than the caller allows.
+    /// Others than its owner may open the file.
     #[error(
-        "object {object} has mode {found:o}, which allows more than the {asked:o} asked for; ask with .mode(0o{found:o})"
+        "object {object} has mode {found:o}, which lets others in than {asked:o} does: find out who changed it, then `chmod {asked:o} {path}`, or remove it"
     )]
     WrongMode {
         /// Name and namespace.
         object: String,
+        /// The file.
+        path: String,
         /// The file's permission bits.
         found: u32,
-        /// The bits the caller allows.
+        /// The bits that are accepted.
         asked: u32,
     },
+    /// The file has another name, too: what was done under one of them would be done to the other.
+    #[error(
+        "object {object} has {links} names, {path} and others: remove all but one (`find /dev/shm -samefile {path}` shows them)"
+    )]
+    Linked {
+        /// Name and namespace.
+        object: String,
+        /// The file.
+        path: String,
+        /// How many names it has.
+        links: u64,
+    },
     /// A directory, link, FIFO or device has this name.
-    #[error("{object} is not a regular file in /dev/shm")]
+    #[error("{object} is not a regular file: {path} is {what}; if it serves nobody, remove it")]
     NotRegularFile {
         /// Name and namespace.
         object: String,
+        /// Where it is.
+        path: String,
+        /// What it is.
+        what: &'static str,
     },
     /// The file was not made by this library.
-    #[error("{object} is not a procession object: its header does not begin with the magic bytes")]
+    #[error(
+        "{object} is not a procession object: {path} does not begin with the magic bytes; if it serves nobody, remove it"
+    )]
     NotAnObject {
         /// Name and namespace.
         object: String,
+        /// The file.
+        path: String,
     },
     /// The file is shorter or longer than its header says.
     #[error("object {object} is truncated: {found} bytes, its header says {expected}")]
@@ -300,11 +328,32 @@ const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 const ENOLCK: i32 = 37;
 
+/// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
+fn user_name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_it = |line: &&str| line.split(':').nth(2) == Some(&uid.to_string());
+    let name = users.lines().find(is_it).and_then(|line| line.split(':').next());
+    name.map_or_else(|| "a user without a name".to_owned(), |name| format!("user {name:?}"))
+}
+
 /// An object's name as errors show it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectName<'a> {
     pub(crate) namespace: &'a Namespace,
     pub(crate) name: &'a str,
+}
+
+impl ObjectName<'_> {
+    /// The name of its file.
+    pub(crate) fn file_name(&self) -> String {
+        self.namespace.file_name(self.name)
+    }
+
+    /// The error for bytes that are none of ours.
+    pub(crate) fn is_no_object(&self) -> OpenError {
+        let path = shm_file::path(&self.file_name()).display().to_string();
+        OpenError::NotAnObject { object: self.to_string(), path }
+    }
 }
 
 impl std::fmt::Display for ObjectName<'_> {

@@ -7,15 +7,19 @@
 //! into it is there for the next process.
 
 use crate::error::OpenError;
-use crate::header::InstanceId;
+use crate::found;
+use crate::header::{Header, InstanceId};
 use crate::inventory::{self, Entry, entry, list_all};
 use crate::namespace::{self, Namespace, REGISTRY};
 use crate::segment;
-use procession_sys::shm_file;
+use procession_sys::{fork, shm_file};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many files a registering process looks at, so that joining stays cheap in a crowded namespace.
 const PROBES: usize = 32;
+/// How many abandoned namespaces it removes: for each of them it reads all of the directory.
+const ABANDONED: usize = 4;
 
 /// What [`collect`] does besides looking.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +39,8 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
         Some(namespace) => namespace.list()?,
         None => list_all()?,
     };
+    // What is none of ours stands in nobody's way.
+    let entries: Vec<Entry> = entries.into_iter().filter(|entry| entry.ours).collect();
     let in_use: BTreeSet<String> = entries
         .iter()
         .filter(|entry| entry.is_registry() && entry.attached)
@@ -74,7 +80,10 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
 }
 
 fn has_registry(namespace: &Namespace) -> bool {
-    shm_file::identity_of_name(&namespace.file_name(REGISTRY)).is_ok_and(|file| file.is_some())
+    match found::look_at_own(&namespace.file_name(REGISTRY)) {
+        Ok(_) => true,
+        Err(refusal) => !refusal.means_nothing_of_ours(),
+    }
 }
 
 fn remove(entry: &Entry) -> bool {
@@ -85,8 +94,15 @@ fn remove(entry: &Entry) -> bool {
 
 /// Run by each process that joins: the anonymous leftovers of its namespace, and private namespaces whose
 /// processes are all gone. Bounded, and silent: what fails is left to the next.
-pub(crate) fn sweep_at_registration(namespace: &Namespace) {
-    let Ok(files) = shm_file::names(&namespace::user_prefix()) else { return };
+///
+/// Where `/dev/shm` holds many files, each looks at a part of it, and says in `place` where the next is to go on.
+pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&AtomicU64>) {
+    let nowhere = AtomicU64::new(0);
+    let place = place.unwrap_or(&nowhere);
+    // Relaxed: a hint. Two that come at once look at one part.
+    let from = place.load(Ordering::Relaxed);
+    let Ok((files, next)) = shm_file::names_from(from, &namespace::user_prefix()) else { return };
+    place.store(next, Ordering::Relaxed);
     let is_candidate = |file: &&String| {
         Namespace::parse_file_name(file).is_some_and(|(other, name)| {
             let leftover = other == *namespace && namespace::may_be_garbage(name);
@@ -96,28 +112,54 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace) {
     let candidates: Vec<&String> = files.iter().filter(is_candidate).collect();
     // From a different place each time, so that all are looked at in the end.
     let start = if candidates.is_empty() { 0 } else { std::process::id() as usize % candidates.len() };
+    let mut abandoned = 0;
     for file in candidates.iter().cycle().skip(start).take(candidates.len().min(PROBES)) {
-        let Some(found) = entry(file).filter(|found| !found.attached) else { continue };
+        let Some(found) = entry(file).filter(|found| found.ours && !found.attached) else { continue };
         if found.is_registry() {
-            drop(collect(Some(&found.namespace), Options::default()));
+            if abandoned < ABANDONED {
+                drop(collect(Some(&found.namespace), Options::default()));
+            }
+            abandoned += 1;
         } else if found.is_garbage() {
             let _: bool = remove(&found);
         }
     }
 }
 
-/// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace.
-pub(crate) fn sweep_abandoned(namespace: &Namespace) {
+/// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace; whether
+/// nothing but the registry is left.
+///
+/// Nobody else is registered, so what still has a user, and owners in this registry, is used by this process alone: somebody
+/// ends with a handle in a static or in a forgotten value. Its files have nobody to go with but this process.
+pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
+    let Ok(mut files) = shm_file::names(&namespace.prefix()) else { return false };
+    files.retain(|file| *file != namespace.file_name(REGISTRY));
+    let all_go = |found: &Entry| namespace.is_private() && !found.is_spill();
+    // A copy of this process that has not registered yet has all that this one has, and may go on with it.
+    let has_copies = fork::may_have_copies();
+    let is_only_ours = |found: &Entry| {
+        let may_go = |header: &Header| header.registry == registry && (found.goes || all_go(found));
+        !has_copies && found.header.as_ref().is_ok_and(may_go)
+    };
     // Spills again, after the objects that they belong to.
-    for prefix in [namespace.prefix(), namespace.file_name(namespace::SPILL)] {
-        for found in inventory::list(&prefix).unwrap_or_default() {
-            let unused =
-                namespace.is_private() && !found.attached && !found.is_registry() && !found.is_spill();
-            if unused || found.is_garbage() {
-                let _: bool = remove(&found);
-            }
-        }
+    for _ in 0..2 {
+        files.retain(|file| {
+            let Some(found) = entry(file).filter(|found| found.ours) else { return false };
+            let gone = if found.attached {
+                is_only_ours(&found) && remove_used(&found)
+            } else {
+                (found.is_garbage() || all_go(&found)) && remove(&found)
+            };
+            !gone
+        });
     }
+    files.is_empty()
+}
+
+/// Removes the object although it has a user, who does not mind.
+fn remove_used(entry: &Entry) -> bool {
+    let name = entry.namespace.file_name(&entry.name);
+    entry.file.is_some_and(|file| segment::retire_and_remove(&name, file))
 }
 
 /// Run by whoever has removed the object `home`, or was the last to use it: what it had spilled.
@@ -127,10 +169,4 @@ pub(crate) fn sweep_spills(namespace: &Namespace, home: InstanceId) {
             let _: bool = remove(&found);
         }
     }
-}
-
-/// Whether the namespace has no object but its registry.
-pub(crate) fn is_empty(namespace: &Namespace) -> bool {
-    shm_file::names(&namespace.prefix())
-        .is_ok_and(|files| files.iter().all(|file| *file == namespace.file_name(REGISTRY)))
 }

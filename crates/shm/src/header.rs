@@ -17,7 +17,7 @@
 //! | 56 | 8 | **registry**: instance of the registry whose owner ids the body may hold |
 //! | 64 | 32 | four parameters, by kind |
 //! | 96 | 4 | creator's pid |
-//! | 100 | 4 | mode |
+//! | 100 | 4 | reserved, 0 |
 //! | 104 | 8 | creation time, ns since the epoch |
 //! | 112 | 16 | boot id |
 //! | 128 | 8 | hash of the element type's tag |
@@ -208,8 +208,6 @@ pub struct Header {
     pub parameters: [u64; 4],
     /// Who made it, in the creator's pid namespace.
     pub creator: u32,
-    /// Its permission bits.
-    pub mode: u32,
     /// When it was made, in nanoseconds since the epoch.
     pub created_ns: u64,
     /// The element type, possibly cut; empty for objects without elements.
@@ -221,7 +219,7 @@ pub struct Header {
 pub(crate) type Page = [u8; HEADER_LEN];
 
 /// Fills a fresh header page.
-pub(crate) fn compose(shape: &Shape, ephemeral: bool, mode: u32, registry: u64) -> Page {
+pub(crate) fn compose(shape: &Shape, ephemeral: bool, registry: u64) -> Page {
     let mut page = [0; HEADER_LEN];
     let mut put = |offset: usize, bytes: &[u8]| page[offset..offset + bytes.len()].copy_from_slice(bytes);
     put(0, &MAGIC.to_le_bytes());
@@ -239,7 +237,6 @@ pub(crate) fn compose(shape: &Shape, ephemeral: bool, mode: u32, registry: u64) 
         put(64 + 8 * index, &parameter.value.to_le_bytes());
     }
     put(96, &std::process::id().to_le_bytes());
-    put(100, &mode.to_le_bytes());
     put(104, &clock::wall_ns().to_le_bytes());
     put(112, &boot_id());
     if let Some(tag) = &shape.element {
@@ -261,7 +258,7 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
     let name = || object.to_string();
     let corrupt = |what| OpenError::Corrupt { object: name(), what };
     if u64_at(page, 0) != MAGIC {
-        return Err(OpenError::NotAnObject { object: name() });
+        return Err(object.is_no_object());
     }
     let version = u32_at(page, 8);
     if version != FORMAT_VERSION {
@@ -296,7 +293,6 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
         registry: u64_at(page, REGISTRY_OFFSET),
         parameters: std::array::from_fn(|index| u64_at(page, 64 + 8 * index)),
         creator: u32_at(page, 96),
-        mode: u32_at(page, 100),
         created_ns: u64_at(page, 104),
         element,
         element_hash: u64_at(page, 128),
@@ -415,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_page_fits_its_own_shape_and_each_difference_has_its_own_error() {
-        let page = compose(&shape(), false, 0o600, 9);
+        let page = compose(&shape(), false, 9);
         assert!(check(&page, 8192, &shape()).is_ok());
         assert!(matches!(check(&page, 8191, &shape()), Err(OpenError::Truncated { expected: 8192, .. })));
         let other = Shape { kind: Kind::LOCK, ..shape() };
@@ -434,7 +430,7 @@ mod tests {
 
     #[test]
     fn every_flipped_byte_of_the_fixed_part_is_noticed() {
-        let page = compose(&shape(), true, 0o600, 9);
+        let page = compose(&shape(), true, 9);
         for offset in (0..24).chain(28..56).chain(64..384).chain(4088..4096) {
             let mut bad = page;
             bad[offset] ^= 0x40;

@@ -2,8 +2,9 @@
 
 use crate::Segment;
 use crate::error::{ObjectName, OpenError};
+use crate::found::{self, Found, Refusal};
 use crate::header::{self, Header, Kind};
-use crate::namespace::{self, Namespace, REGISTRY};
+use crate::namespace::{self, Namespace, Origin};
 use crate::segment::{self, ATTACH_BYTE};
 use crate::spill;
 use procession_sys::file_lock;
@@ -29,14 +30,16 @@ pub struct Entry {
     /// Which file was looked at, if it could be opened: only this one is removed as garbage.
     pub(crate) file: Option<FileId>,
     /// Whether its life was tied to processes or objects, which are gone if nobody is attached.
-    goes: bool,
+    pub(crate) goes: bool,
+    /// Whether it may be an object of this user's, and does not only stand in the place of one.
+    pub(crate) ours: bool,
 }
 
 impl Entry {
     /// Whether it is the namespace's own table of processes.
     #[must_use]
     pub fn is_registry(&self) -> bool {
-        self.name == REGISTRY
+        namespace::origin(&self.name) == Origin::Registry
     }
 
     /// Keeps everybody from attaching to it, if nobody is attached.
@@ -53,7 +56,7 @@ impl Entry {
     /// Whether it was unlinked, and is kept by those who use it: nobody else finds it.
     #[must_use]
     pub fn is_unlinked(&self) -> bool {
-        namespace::is_unlinked(&self.name)
+        matches!(namespace::origin(&self.name), Origin::Unlinked { .. })
     }
 
     /// Whether it is a message of an object that is larger than the object.
@@ -74,8 +77,9 @@ impl Entry {
 /// Every object of this user, in every namespace, registries included.
 ///
 /// # Errors
-/// [`OpenError::Os`] when `/dev/shm` cannot be read.
+/// [`OpenError::Os`] when `/dev/shm` cannot be read; [`OpenError::InvalidName`] for a `PROCESSION_PREFIX` that is none.
 pub fn list_all() -> Result<Vec<Entry>, OpenError> {
+    namespace::check_prefix()?;
     list(&namespace::user_prefix())
 }
 
@@ -118,25 +122,59 @@ pub(crate) fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
 pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     let (namespace, name) = Namespace::parse_file_name(file_name)?;
     let object = ObjectName { namespace: &namespace, name };
-    let (bytes, attached, header, file, goes) = match shm_file::open_read_only(file_name) {
-        Ok(file) => {
-            let (size, bytes) = file.metadata().map_or((0, 0), |meta| (meta.len(), meta.blocks() * BLOCK));
-            let page = segment::read_page(&file, size, &object);
-            // Who retired it was killed before it had removed the name.
-            let retired = page.as_ref().is_ok_and(header::is_retired);
-            let header =
-                page.and_then(|page| header::parse(&page, size, &object)).map_err(|error| error.to_string());
-            let attached = file_lock::is_locked(&file, ATTACH_BYTE).unwrap_or(true);
-            let goes = |header: &Header| match header.kind {
-                Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file),
-                _ => header.ephemeral || retired || namespace::is_unlinked(name),
-            };
-            let goes = header.as_ref().is_ok_and(goes);
-            (bytes, attached, header, shm_file::identity(&file).ok(), goes)
+    let found = match found::look_at_own(file_name) {
+        Ok(found) => found,
+        Err(Refusal::Missing) => return None,
+        Err(refusal) => {
+            let ours = !refusal.means_nothing_of_ours();
+            let header = Err(refusal.into_error(object.to_string(), file_name).to_string());
+            let name = name.to_owned();
+            return Some(Entry {
+                namespace,
+                name,
+                bytes: 0,
+                attached: ours,
+                header,
+                file: None,
+                goes: false,
+                ours,
+            });
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => (0, true, Err(error.to_string()), None, false),
     };
-    let name = name.to_owned();
-    Some(Entry { namespace, name, bytes, attached, header, file, goes })
+    let Found { file, meta } = &found;
+    let page = segment::read_page(&file.handle, meta.len(), &object);
+    // Who retired it was killed before it had removed the name.
+    let retired = page.as_ref().is_ok_and(header::is_retired);
+    let header = page
+        .and_then(|page| header::parse(&page, meta.len(), &object))
+        .and_then(|header| if has_come_by(name, &header) { Ok(header) } else { Err(misnamed(&object)) });
+    let attached = file_lock::is_locked(&file.handle, ATTACH_BYTE).unwrap_or(true);
+    let goes = |header: &Header| match header.kind {
+        Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file.handle),
+        _ => header.ephemeral || retired,
+    };
+    // What others may have changed is removed by nobody but its owner, who says so.
+    let refused = found.must_be_private(shm_file::PRIVATE_MODE).err();
+    let goes = refused.is_none() && header.as_ref().is_ok_and(goes);
+    let refused = refused.map(|refusal| refusal.into_error(object.to_string(), file_name));
+    let header = header.and_then(|header| refused.map_or(Ok(header), Err)).map_err(|error| error.to_string());
+    let (name, bytes, file) = (name.to_owned(), meta.blocks() * BLOCK, Some(file.id));
+    Some(Entry { namespace, name, bytes, attached, header, file, goes, ours: true })
+}
+
+/// Whether an object of this header can have got this name from the library. A link to another object, which somebody
+/// gave such a name, has not.
+fn has_come_by(name: &str, header: &Header) -> bool {
+    match namespace::origin(name) {
+        Origin::User => ![Kind::REGISTRY, Kind::SPILL].contains(&header.kind),
+        Origin::Registry => header.kind == Kind::REGISTRY,
+        Origin::Anonymous => header.ephemeral,
+        Origin::Spill { home } => header.kind == Kind::SPILL && spill::home_of(header).low() == home,
+        Origin::Unlinked { object } => header.instance.low() == object,
+        Origin::Unknown => false,
+    }
+}
+
+fn misnamed(object: &ObjectName<'_>) -> OpenError {
+    OpenError::Corrupt { object: object.to_string(), what: "it has a name that was made for another object" }
 }

@@ -7,6 +7,7 @@
 mod carry;
 mod ended;
 mod error;
+mod found;
 pub mod gc;
 mod header;
 mod inventory;

@@ -1,10 +1,12 @@
 //! Namespaces: objects that share one registry, and the names of their files.
 //!
-//! The file of an object is `/dev/shm/procession.<uid>.<namespace>.<name>`. A namespace has no dot in it, so
+//! The file of an object is `/dev/shm/<prefix>.<uid>.<namespace>.<name>`; the prefix is `procession` if nothing else is chosen. A namespace has no dot in it, so
 //! the parts are found again. Names that begin with a dot are the library's own: `.registry`, `.anonymous-…`, `.spill-…`,
 //! `.unlinked-…`.
 
+use crate::header::fnv;
 use crate::{InstanceId, OpenError};
+use procession_sys::image::is_secure;
 use procession_sys::{random, shm_file};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -17,11 +19,20 @@ pub(crate) const SPILL: &str = ".spill-";
 const UNLINKED: &str = ".unlinked-";
 const PRIVATE: &str = "private-";
 const VARIABLE: &str = "PROCESSION_NAMESPACE";
+/// What all file names begin with, for programs that may not make files of any name.
+const PREFIX_VARIABLE: &str = "PROCESSION_PREFIX";
+const PREFIX: &str = "procession";
+const MAX_PREFIX: usize = 64;
+const PREFIX_RULE: &str = "PROCESSION_PREFIX is made of A-Z, a-z, 0-9, '.', '_' and '-'";
 
 /// The objects that share one registry of processes.
 ///
 /// The namespace of a process is `default`, or what `PROCESSION_NAMESPACE` says, or what [`Namespace::enter`]
 /// chose; every object can be given another one by its options.
+///
+/// File names begin with `procession.`, or with what `PROCESSION_PREFIX` says, for programs that may not make files of any
+/// name: processes share objects if both are the same. A set-user-ID program, or any other that has more rights than
+/// its caller, obeys neither of the variables.
 ///
 /// ```
 /// use procession_shm::Namespace;
@@ -66,23 +77,28 @@ impl Namespace {
     }
 
     /// A namespace nobody else has: everything in it is removed when its last process is gone, however it ended.
+    ///
+    /// It is known by its name, which nobody else can come by than by copying it: the second half is computed from the
+    /// first. A namespace called `private-billing` is one like all others.
     #[must_use]
     pub fn private() -> Self {
-        Self { name: format!("{PRIVATE}{:016x}", random::nonzero_u64()).into(), user: None }
+        let number = random::nonzero_u64();
+        Self { name: format!("{PRIVATE}{number:016x}{:016x}", proof(number)).into(), user: None }
     }
 
     /// The namespace of this process.
     ///
     /// # Errors
-    /// [`OpenError::InvalidName`] when `PROCESSION_NAMESPACE` is no namespace.
+    /// [`OpenError::InvalidName`] when `PROCESSION_NAMESPACE` is no namespace, or `PROCESSION_PREFIX` no prefix.
     pub fn current() -> Result<Self, OpenError> {
         if let Some(current) = CURRENT.get() {
             return Ok(current.clone());
         }
-        let chosen = match std::env::var(VARIABLE) {
-            Ok(name) => Self::new(&name)?,
-            Err(_) => Self { name: "default".into(), user: None },
+        let chosen = match from_environment(VARIABLE) {
+            Some(name) => Self::new(&name)?,
+            None => Self { name: "default".into(), user: None },
         };
+        check_prefix()?;
         Ok(CURRENT.get_or_init(|| chosen).clone())
     }
 
@@ -101,7 +117,10 @@ impl Namespace {
     /// Whether [`Namespace::private`] made it.
     #[must_use]
     pub fn is_private(&self) -> bool {
-        self.name.starts_with(PRIVATE)
+        let numbers = self.name.strip_prefix(PRIVATE).and_then(|numbers| numbers.split_at_checked(16));
+        numbers.is_some_and(|(number, rest)| {
+            hex_number(number).map(proof) == hex_number(rest) && rest.len() == 16
+        })
     }
 
     /// The name in `/dev/shm` of the object called `object`.
@@ -133,13 +152,53 @@ impl Namespace {
     }
 }
 
+/// The second half of a private namespace's name: what the first half hashes to.
+fn proof(number: u64) -> u64 {
+    fnv(&number.to_le_bytes())
+}
+
 /// What the file names of all objects of this user begin with.
 pub(crate) fn user_prefix() -> String {
     prefix_of(shm_file::effective_uid())
 }
 
 fn prefix_of(user: u32) -> String {
-    format!("procession.{user}.")
+    format!("{}.{user}.", prefix())
+}
+
+/// The user whose number is in the name of a file, if it is one of an object.
+pub(crate) fn user_in(file: &str) -> Option<u32> {
+    let rest = file.strip_prefix(prefix())?.strip_prefix('.')?;
+    rest.split_once('.')?.0.parse().ok()
+}
+
+/// Whether files of this name may be objects, of whatever user.
+pub(crate) fn is_reserved(file: &str) -> bool {
+    [PREFIX, prefix()]
+        .iter()
+        .any(|prefix| file.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')))
+}
+
+fn prefix() -> &'static str {
+    static CHOSEN: OnceLock<String> = OnceLock::new();
+    CHOSEN.get_or_init(|| from_environment(PREFIX_VARIABLE).unwrap_or_else(|| PREFIX.to_owned()))
+}
+
+/// Checks what was chosen for the beginning of all names; to be asked before a file is made or looked for.
+///
+/// # Errors
+/// [`OpenError::InvalidName`].
+pub(crate) fn check_prefix() -> Result<(), OpenError> {
+    check(prefix(), MAX_PREFIX, PREFIX_RULE, |byte| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+    })
+}
+
+/// What the caller of this program has set, unless the program has more rights than its caller: then nobody knows who it
+/// is who wants that.
+fn from_environment(variable: &str) -> Option<String> {
+    let set = std::env::var_os(variable).filter(|_| !is_secure());
+    set.map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Checks a name that a user gives to an object.
@@ -158,12 +217,6 @@ pub(crate) fn anonymous_name() -> String {
     format!("{ANONYMOUS}{:016x}", random::nonzero_u64())
 }
 
-/// Whether the library chose the name.
-pub(crate) fn is_anonymous(name: &str) -> bool {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
-    name.strip_prefix(ANONYMOUS).is_some_and(|number| number.len() == 16 && number.bytes().all(is_digit))
-}
-
 /// What the names of all spills of an object begin with.
 pub(crate) fn spills_of(home: InstanceId) -> String {
     format!("{SPILL}{:016x}-", home.low())
@@ -179,14 +232,60 @@ pub(crate) fn unlinked_name(object: InstanceId) -> String {
     format!("{UNLINKED}{:016x}", object.low())
 }
 
-/// Whether the object of this name was unlinked.
-pub(crate) fn is_unlinked(name: &str) -> bool {
-    name.starts_with(UNLINKED)
+/// Who gives such a name, and to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A user, to an object.
+    User,
+    /// The library, to the namespace's table of processes.
+    Registry,
+    /// The library, to an object without a name.
+    Anonymous,
+    /// The library, to a message of the object with this number.
+    Spill { home: u64 },
+    /// The library, to the unlinked object with this number.
+    Unlinked { object: u64 },
+    /// Nobody: it begins like the library's own, and goes on otherwise.
+    Unknown,
+}
+
+/// By whole names: what only begins like one of them is none.
+pub(crate) fn origin(name: &str) -> Origin {
+    let number = |prefix| name.strip_prefix(prefix).and_then(hex_number);
+    if !name.starts_with('.') {
+        return Origin::User;
+    }
+    if name == REGISTRY {
+        return Origin::Registry;
+    }
+    if number(ANONYMOUS).is_some() {
+        return Origin::Anonymous;
+    }
+    if let Some(object) = number(UNLINKED) {
+        return Origin::Unlinked { object };
+    }
+    let both = name.strip_prefix(SPILL).and_then(|numbers| numbers.split_once('-'));
+    match both.map(|(home, own)| (hex_number(home), hex_number(own))) {
+        Some((Some(home), Some(_))) => Origin::Spill { home },
+        _ => Origin::Unknown,
+    }
+}
+
+/// What `{:016x}` made.
+fn hex_number(digits: &str) -> Option<u64> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+    let is_whole = digits.len() == 16 && digits.bytes().all(is_digit);
+    is_whole.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// Whether an object that handles and messages are about can have this name.
+pub(crate) fn is_possible(name: &str) -> bool {
+    origin(name) == Origin::Anonymous || check_object_name(name).is_ok()
 }
 
 /// Whether the name is one that the library gives to what may be garbage by itself.
 pub(crate) fn may_be_garbage(name: &str) -> bool {
-    is_anonymous(name) || is_unlinked(name) || name.starts_with(SPILL)
+    matches!(origin(name), Origin::Anonymous | Origin::Spill { .. } | Origin::Unlinked { .. })
 }
 
 fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool) -> Result<(), OpenError> {
@@ -204,7 +303,7 @@ fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool
 
 #[cfg(test)]
 mod tests {
-    use super::{Namespace, check_object_name};
+    use super::{Namespace, Origin, check_object_name, origin};
 
     #[test]
     fn bad_names_are_refused_and_good_ones_are_found_again_in_file_names() {
@@ -219,6 +318,47 @@ mod tests {
         }
         for bad in ["", "a.b", "a/b", &"x".repeat(65)] {
             assert!(Namespace::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_private_namespace_is_none() {
+        let private = Namespace::private();
+        let (number, proof) = private.name().split_at("private-".len() + 16);
+        let swapped = format!("private-{proof}{}", &number["private-".len()..]);
+        let longer = format!("{}0", private.name());
+        let names = ["private-", "private-billing", number, "private-0123456789abcdef", &swapped, &longer];
+        for name in names {
+            assert!(!Namespace::new(name).unwrap().is_private(), "{name}");
+        }
+        assert!(!Namespace::new(&private.name().to_uppercase()).unwrap().is_private());
+    }
+
+    #[test]
+    fn a_name_of_the_librarys_own_is_known_as_a_whole() {
+        let number = "0123456789abcdef";
+        assert_eq!(origin(".registry"), Origin::Registry);
+        assert_eq!(origin(&format!(".anonymous-{number}")), Origin::Anonymous);
+        assert_eq!(
+            origin(&format!(".unlinked-{number}")),
+            Origin::Unlinked { object: 0x0123_4567_89ab_cdef }
+        );
+        assert_eq!(
+            origin(&format!(".spill-{number}-{number}")),
+            Origin::Spill { home: 0x0123_4567_89ab_cdef }
+        );
+        assert_eq!(origin("registry"), Origin::User);
+        let others = [
+            ".",
+            ".registry2",
+            ".anonymous-1",
+            ".unlinked-x",
+            ".spill-",
+            ".spill-1-2",
+            ".unlinked-+123456789abcdef",
+        ];
+        for name in others {
+            assert_eq!(origin(name), Origin::Unknown, "{name}");
         }
     }
 

@@ -5,7 +5,7 @@ use crate::error::{ObjectName, OpenError};
 use crate::header::{self, Header, InstanceId, Shape};
 use crate::namespace::{self, Namespace};
 use crate::registry::{self, Registration};
-use crate::segment::{self, ATTACH_BYTE, Access, Attachment};
+use crate::segment::{self, ATTACH_BYTE, Attachment};
 use crate::shared::Shared;
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
@@ -61,25 +61,18 @@ pub trait Object: Sized {
     fn attach(body: Shared<Self::Body>) -> Result<Self, OpenError>;
 }
 
-/// Where an object lies, and for whom.
-#[derive(Clone, Debug)]
+/// Where an object lies, and how long.
+#[derive(Clone, Debug, Default)]
 pub struct Placement {
     /// `None`: the namespace of the process.
     pub namespace: Option<Namespace>,
-    /// Permission bits.
-    pub mode: u32,
     /// Whether it goes with the last process that is attached.
     pub ephemeral: bool,
 }
 
-impl Default for Placement {
-    fn default() -> Self {
-        Self { namespace: None, mode: 0o600, ephemeral: false }
-    }
-}
-
 impl Placement {
     fn namespace(&self) -> Result<Namespace, OpenError> {
+        namespace::check_prefix()?;
         self.namespace.clone().map_or_else(Namespace::current, Ok)
     }
 }
@@ -147,12 +140,11 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
     O::check_new(settings).map_err(|what| OpenError::Impossible { object: name.to_owned(), what })?;
     let registration = registry::register(&place.namespace()?)?;
     let object = ObjectName { namespace: registration.namespace(), name };
-    let access = Access::new(place.mode, place.ephemeral);
     let attachment = segment::create_file(
         &object,
         &O::shape(settings),
         O::later(settings),
-        access,
+        place.ephemeral,
         registration.instance(),
         |mapping| {
             if let Some(body) = body::<O::Body>(mapping) {
@@ -169,7 +161,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
     let object = ObjectName { namespace: registration.namespace(), name };
     let deadline = Deadline::after(REGISTRY_PATIENCE);
     loop {
-        let attachment = segment::open_file(&object, shape, Access::new(place.mode, place.ephemeral))?;
+        let attachment = segment::open_file(&object, shape)?;
         if adopt::<O>(&attachment, registration) {
             return finish(attachment, registration, name);
         }
@@ -407,6 +399,9 @@ impl Handle {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         let Ok(namespace) = Namespace::new(&self.namespace) else { return false };
+        if !namespace::is_possible(&self.name) {
+            return false;
+        }
         [&self.name, &namespace::unlinked_name(self.instance)]
             .iter()
             .all(|name| segment::is_lost(&namespace, name, self.instance))
@@ -418,7 +413,7 @@ impl Handle {
     /// [`OpenError::Gone`] when it was removed or replaced, [`OpenError::OtherUser`]; otherwise as [`open`].
     pub fn open<O: Object + AsRef<Segment>>(&self, settings: &O::Settings) -> Result<O, OpenError> {
         let namespace = Namespace::new(&self.namespace)?;
-        if !namespace::is_anonymous(&self.name) {
+        if !namespace::is_possible(&self.name) {
             namespace::check_object_name(&self.name)?;
         }
         let object = ObjectName { namespace: &namespace, name: &self.name }.to_string();
@@ -428,8 +423,7 @@ impl Handle {
         }
         // The tag may have been chosen by the creator; which object it is, the instance says.
         let shape = Shape { element: None, ..O::shape(settings) };
-        // Whoever made the handle was content with the file's mode.
-        let place = Placement { namespace: Some(namespace), mode: 0o777, ephemeral: false };
+        let place = Placement { namespace: Some(namespace), ephemeral: false };
         match open_as::<O>(&shape, &place, &self.name) {
             Ok(found) if found.as_ref().header().instance == self.instance => Ok(found),
             Ok(_) | Err(OpenError::NotFound { .. }) => Err(OpenError::Gone { object }),
@@ -449,13 +443,6 @@ macro_rules! object_builders {
             #[must_use]
             pub fn namespace(mut self, namespace: &$crate::Namespace) -> Self {
                 self.place.namespace = Some(namespace.clone());
-                self
-            }
-
-            /// The file's permission bits, `0o600` unless said; an opener accepts no more than it asks for.
-            #[must_use]
-            pub fn mode(mut self, mode: u32) -> Self {
-                self.place.mode = mode & 0o777;
                 self
             }
 

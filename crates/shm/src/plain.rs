@@ -4,15 +4,14 @@
 //! leaves the file whole or without a name; a name stays until somebody removes it, as everywhere in POSIX.
 
 use crate::OpenError;
+use crate::found::{self, File, Found, Refusal};
+use crate::namespace;
 use procession_sys::shm_file::{self, FileId, Place};
 use procession_sys::{Mapping, crash_point};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 /// The longest name of a file.
 const MAX_NAME: usize = 255;
-/// What the names of our own objects begin with.
-const OURS: &str = "procession.";
 
 /// A mapped file of `/dev/shm` without a header.
 #[derive(Debug)]
@@ -28,9 +27,9 @@ impl PlainFile {
     ///
     /// # Errors
     /// [`OpenError::InvalidName`], `Impossible` for no bytes, `AlreadyExists`, `NoSpace`.
-    pub fn create(name: &str, size: usize, mode: u32) -> Result<Self, OpenError> {
+    pub fn create(name: &str, size: usize) -> Result<Self, OpenError> {
         let name = check_name(name)?;
-        if name.starts_with(OURS) {
+        if namespace::is_reserved(name) {
             let reason = "names that begin with `procession.` are those of objects";
             return Err(OpenError::InvalidName { name: name.to_owned(), reason });
         }
@@ -38,7 +37,7 @@ impl PlainFile {
             return Err(OpenError::Impossible { object: name.to_owned(), what: "shared memory of no bytes" });
         }
         let failed = |operation| move |source| error(operation, name, size as u64, source);
-        let handle = shm_file::create_unnamed(mode & 0o777).map_err(failed("create"))?;
+        let handle = shm_file::create_unnamed().map_err(failed("create"))?;
         shm_file::make_long(&handle, size as u64, size as u64).map_err(failed("reserve"))?;
         let file = shm_file::identity(&handle).map_err(failed("look at"))?;
         let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
@@ -57,28 +56,19 @@ impl PlainFile {
     pub fn open(name: &str, mode: u32) -> Result<Self, OpenError> {
         let name = check_name(name)?;
         let object = || name.to_owned();
-        let failed = |operation| move |source| error(operation, name, 0, source);
-        let handle = shm_file::open(name).map_err(failed("open"))?;
-        let meta = handle.metadata().map_err(failed("look at"))?;
-        if !meta.is_file() {
-            return Err(OpenError::NotRegularFile { object: object() });
-        }
-        let (owner, ours) = (meta.uid(), shm_file::effective_uid());
-        if owner != ours {
-            return Err(OpenError::WrongOwner { object: object(), owner, ours });
-        }
-        let found = meta.mode() & 0o777;
-        if found & 0o077 & !mode != 0 {
-            return Err(OpenError::WrongMode { object: object(), found, asked: mode });
-        }
+        let refused = |refusal: Refusal| refusal.into_error(object(), name);
+        let found = found::open_mine(name).map_err(refused)?;
+        found.must_be_private(mode).map_err(refused)?;
+        let Found { file: File { handle, id }, meta } = found;
         let size = usize::try_from(meta.len()).ok().filter(|&size| size != 0);
         let what = "the file is empty: who creates it has not given it a size yet";
         let size = size.ok_or_else(|| OpenError::Corrupt { object: object(), what })?;
         shm_file::reserve(&handle, 0, size as u64)
             .map_err(|source| error("reserve", name, size as u64, source))?;
+        let failed = |operation| move |source| error(operation, name, 0, source);
         let mapping = Mapping::of_file(&handle, size).map_err(failed("map"))?;
-        let file = FileId { device: meta.dev(), inode: meta.ino() };
-        Ok(Self { mapping, name: name.to_owned(), file, place: Place::current().map_err(failed("look at"))? })
+        let place = Place::current().map_err(failed("look at"))?;
+        Ok(Self { mapping, name: name.to_owned(), file: id, place })
     }
 
     /// All of its bytes.
@@ -131,17 +121,9 @@ fn error(operation: &'static str, name: &str, bytes: u64, source: io::Error) -> 
     let object = name.to_owned();
     match (operation, source.kind()) {
         ("publish", io::ErrorKind::AlreadyExists) => OpenError::AlreadyExists { object },
-        ("open", _) if matches!(source.raw_os_error(), Some(ELOOP | EISDIR | ENXIO)) => {
-            OpenError::NotRegularFile { object }
-        }
         _ => OpenError::no_space(operation, &name, bytes, source),
     }
 }
-
-// Linux's numbers: a symbolic link, a directory, a socket.
-const ELOOP: i32 = 40;
-const EISDIR: i32 = 21;
-const ENXIO: i32 = 6;
 
 #[cfg(test)]
 mod tests {
@@ -152,22 +134,21 @@ mod tests {
     fn names_that_cannot_be_are_refused() {
         for bad in ["", "/", ".", "..", "a/b", "//a", "a\0b", &"x".repeat(256)] {
             assert!(matches!(PlainFile::open(bad, 0o600), Err(OpenError::InvalidName { .. })), "{bad:?}");
-            assert!(
-                matches!(PlainFile::create(bad, 1, 0o600), Err(OpenError::InvalidName { .. })),
-                "{bad:?}"
-            );
+            assert!(matches!(PlainFile::create(bad, 1), Err(OpenError::InvalidName { .. })), "{bad:?}");
         }
         let ours = Namespace::private().file_name("a");
-        assert!(matches!(PlainFile::create(&ours, 1, 0o600), Err(OpenError::InvalidName { .. })));
+        assert!(matches!(PlainFile::create(&ours, 1), Err(OpenError::InvalidName { .. })));
         assert!(matches!(PlainFile::open(&ours, 0o600), Err(OpenError::NotFound { .. })));
     }
 
     #[test]
     fn a_name_is_taken_once_and_removed_once() {
         let name = Namespace::private().name().to_owned();
-        assert!(matches!(PlainFile::create(&name, 0, 0o600), Err(OpenError::Impossible { .. })));
-        let made = PlainFile::create(&format!("/{name}"), 5, 0o644).unwrap();
-        assert!(matches!(PlainFile::create(&name, 5, 0o600), Err(OpenError::AlreadyExists { .. })));
+        assert!(matches!(PlainFile::create(&name, 0), Err(OpenError::Impossible { .. })));
+        let made = PlainFile::create(&format!("/{name}"), 5).unwrap();
+        let path = procession_sys::shm_file::path(&name);
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(matches!(PlainFile::create(&name, 5), Err(OpenError::AlreadyExists { .. })));
         assert!(matches!(PlainFile::open(&name, 0o600), Err(OpenError::WrongMode { found: 0o644, .. })));
         let opened = PlainFile::open(&name, 0o644).unwrap();
         assert!(made.mapping().copy_in(0, b"hello"));

@@ -27,9 +27,10 @@
 
 use crate::OwnerId;
 use crate::error::{ObjectName, OpenError};
+use crate::found::File;
 use crate::header::{HEADER_LEN, Kind, Parameter, Shape};
 use crate::namespace::{Namespace, REGISTRY};
-use crate::segment::{self, ATTACH_BYTE, Attachment, File};
+use crate::segment::{self, ATTACH_BYTE, Attachment};
 use crate::{ended, waits};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
@@ -52,7 +53,9 @@ pub const DEFAULT_SLOTS: u32 = 1024;
 const SLOTS_VARIABLE: &str = "PROCESSION_SLOTS";
 pub(crate) const SLOT_LEN: usize = size_of::<Slot>();
 const NAME_LEN: usize = 48;
-/// The slots begin on a page of their own behind the header and the hint.
+/// Where a sweep goes on reading the directory; the hint where to look for a free slot lies before it.
+const SWEEP_OFFSET: usize = HEADER_LEN + 8;
+/// The slots begin on a page of their own behind the header and the hints.
 const SLOTS_OFFSET: usize = HEADER_LEN + 64;
 
 shm_struct! {
@@ -377,7 +380,7 @@ impl Registration {
         let parameters = [slots, Parameter::default(), Parameter::default(), Parameter::default()];
         let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
         let Attachment { file, mapping, header, .. } =
-            segment::open_or_create_file(&object, &shape, segment::Access::new(0o600, false), 0, |_| ())?;
+            segment::open_or_create_file(&object, &shape, 0, |_| ())?;
         let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "the number of slots" };
         let slots = u32::try_from(header.parameters[0]).map_err(|_| corrupt())?;
         if slots == 0 || mapping.len() < registry_len(slots) {
@@ -411,7 +414,7 @@ impl Registration {
                 self.identity.owner.store(owner.to_bits(), Ordering::Release);
                 Ok(owner)
             })
-            .inspect(|_| crate::gc::sweep_at_registration(&self.namespace))
+            .inspect(|_| crate::gc::sweep_at_registration(&self.namespace, self.map.at(SWEEP_OFFSET)))
     }
 
     fn occupy(&self) -> Result<OwnerId, OpenError> {
@@ -542,11 +545,10 @@ impl Registration {
             return;
         }
         crash_point("registry.leaving");
-        crate::gc::sweep_abandoned(&self.namespace);
-        if crate::gc::is_empty(&self.namespace) {
+        if crate::gc::sweep_abandoned(&self.namespace, self.instance) {
             segment::retire(&self.map);
             crash_point("registry.retired");
-            segment::remove_name(&self.namespace.file_name(REGISTRY), self.file, &self.namespace);
+            segment::remove_name(&self.namespace.file_name(REGISTRY), self.file);
         }
         let _: Option<bool> = self.query.try_lock(ATTACH_BYTE, Share::Shared);
     }

@@ -25,13 +25,14 @@
 //! 2. Whoever uses a segment holds its attach byte shared, by the mapping: it is dropped with the mapping.
 
 use crate::error::{ObjectName, OpenError};
+use crate::found::{self, File, Found, Refusal};
 use crate::header::{self, HEADER_LEN, Header, InstanceId, Page, Shape};
 use crate::namespace::{self, Namespace};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Deadline, Mapping, crash_point};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -42,13 +43,6 @@ const NAME_BYTE: u64 = (1 << 41) + 1;
 /// How long an opener waits for a collector that looks at the same file; it holds on for microseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An open file and which one it is.
-#[derive(Debug)]
-pub(crate) struct File {
-    pub(crate) handle: std::fs::File,
-    pub(crate) id: FileId,
-}
-
 /// What creating or opening a file leaves in hand: the mapping holds the attach byte.
 #[derive(Debug)]
 pub(crate) struct Attachment {
@@ -57,32 +51,19 @@ pub(crate) struct Attachment {
     pub(crate) header: Header,
 }
 
-/// Who may open the file, and how long it lives.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Access {
-    pub(crate) mode: u32,
-    pub(crate) ephemeral: bool,
-}
-
-impl Access {
-    pub(crate) const fn new(mode: u32, ephemeral: bool) -> Self {
-        Self { mode, ephemeral }
-    }
-}
-
 /// Creates the file and publishes it; [`OpenError::AlreadyExists`] if the name is taken.
 pub(crate) fn create_file(
     object: &ObjectName<'_>,
     shape: &Shape,
     later: u64,
-    access: Access,
+    ephemeral: bool,
     registry: u64,
     initialise: impl FnOnce(&Mapping),
 ) -> Result<Attachment, OpenError> {
     let failed = |operation| move |source| OpenError::os(operation, object, source);
     // More than there are numbers for is more than a file can have: it is refused when it is reserved.
     let size = (HEADER_LEN as u64).saturating_add(shape.body_len);
-    let handle = shm_file::create_unnamed(access.mode).map_err(|source| unsupported(object, source))?;
+    let handle = shm_file::create_unnamed().map_err(|source| unsupported(object, source))?;
     crash_point("segment.create.unnamed");
     if !shm_file::is_tmpfs(&handle).map_err(failed("look at"))? {
         return Err(OpenError::LifelineUnsupported { namespace: object.namespace.name().to_owned() });
@@ -96,20 +77,20 @@ pub(crate) fn create_file(
     let _: bool = file_lock::try_lock(&file.handle, ATTACH_BYTE, Share::Shared).map_err(failed("attach"))?;
     let mapping = map(&file.handle, size, object)?;
     crash_point("segment.create.attached");
-    let page = header::compose(shape, access.ephemeral, access.mode, registry);
+    let page = header::compose(shape, ephemeral, registry);
     let header = header::parse(&page, size, object)?;
     if !mapping.copy_in(0, &page) {
         return Err(OpenError::Corrupt { object: object.to_string(), what: "no room for a header" });
     }
     initialise(&mapping);
     crash_point("segment.create.initialised");
-    let name = object.namespace.file_name(object.name);
+    let name = object.file_name();
     let patience = Deadline::after(PATIENCE);
     while let Err(source) = shm_file::publish(&file.handle, &name) {
         if source.kind() != io::ErrorKind::AlreadyExists {
             return Err(OpenError::os("publish", object, source));
         }
-        if patience.has_passed() || !is_free_now(&name, object) {
+        if !is_free_now(&name, object)? || patience.has_passed() {
             return Err(OpenError::AlreadyExists { object: object.to_string() });
         }
         // Whoever else removes it may need a moment.
@@ -120,15 +101,11 @@ pub(crate) fn create_file(
 }
 
 /// Opens and attaches the file; finishes its removal if it was being removed, and then finds nothing.
-pub(crate) fn open_file(
-    object: &ObjectName<'_>,
-    shape: &Shape,
-    access: Access,
-) -> Result<Attachment, OpenError> {
-    let name = object.namespace.file_name(object.name);
+pub(crate) fn open_file(object: &ObjectName<'_>, shape: &Shape) -> Result<Attachment, OpenError> {
+    let name = object.file_name();
     let deadline = Deadline::after(PATIENCE);
     loop {
-        let file = open_checked(&name, object, access)?;
+        let file = found::open(&name).map_err(|refusal| refusal.into_error(object.to_string(), &name))?;
         if let Some(attachment) = attach(file, &name, object, shape)? {
             return Ok(attachment);
         }
@@ -144,17 +121,16 @@ pub(crate) fn open_file(
 pub(crate) fn open_or_create_file(
     object: &ObjectName<'_>,
     shape: &Shape,
-    access: Access,
     registry: u64,
     initialise: impl Fn(&Mapping),
 ) -> Result<Attachment, OpenError> {
     let deadline = Deadline::after(PATIENCE);
     loop {
-        match open_file(object, shape, access) {
+        match open_file(object, shape) {
             Err(OpenError::NotFound { .. }) => {}
             found => return found,
         }
-        match create_file(object, shape, 0, access, registry, &initialise) {
+        match create_file(object, shape, 0, false, registry, &initialise) {
             Err(OpenError::AlreadyExists { .. }) if !deadline.has_passed() => {}
             made => return made,
         }
@@ -168,72 +144,53 @@ pub(crate) fn reserve_later(
     offset: u64,
     len: u64,
 ) -> Result<(), OpenError> {
-    let failed = |operation| move |source| OpenError::os(operation, object, source);
-    let handle = shm_file::open(&object.namespace.file_name(object.name)).map_err(failed("open"))?;
-    if shm_file::identity(&handle).map_err(failed("look at"))? != id {
+    let name = object.file_name();
+    let file = found::open(&name).map_err(|refusal| refusal.into_error(object.to_string(), &name))?;
+    if file.id != id {
         return Err(OpenError::Gone { object: object.to_string() });
     }
-    shm_file::reserve(&handle, offset, len)
+    shm_file::reserve(&file.handle, offset, len)
         .map_err(|source| OpenError::no_space("reserve", object, len, source))
 }
 
-/// Opens the file and checks what can be known before it is mapped.
-fn open_checked(name: &str, object: &ObjectName<'_>, access: Access) -> Result<File, OpenError> {
-    let handle = shm_file::open(name).map_err(|source| match source.raw_os_error() {
-        // ELOOP: a symbolic link; EISDIR, ENXIO: a directory, a socket. Whose file it is says more than EACCES.
-        Some(ELOOP | EISDIR | ENXIO) => OpenError::NotRegularFile { object: object.to_string() },
-        Some(EACCES) => wrong_owner(name, object).unwrap_or_else(|| OpenError::os("open", object, source)),
-        _ => OpenError::os("open", object, source),
-    })?;
-    let meta = handle.metadata().map_err(|source| OpenError::os("look at", object, source))?;
-    if !meta.is_file() {
-        return Err(OpenError::NotRegularFile { object: object.to_string() });
-    }
-    let (owner, ours) = (meta.uid(), shm_file::effective_uid());
-    if owner != ours {
-        return Err(OpenError::WrongOwner { object: object.to_string(), owner, ours });
-    }
-    let found = meta.mode() & 0o777;
-    if found & 0o077 & !access.mode != 0 {
-        return Err(OpenError::WrongMode { object: object.to_string(), found, asked: access.mode });
-    }
-    let id = FileId { device: meta.dev(), inode: meta.ino() };
-    Ok(File { handle, id })
-}
-
 /// Whether the name, just taken, is free: what had it is gone, or was garbage and is removed now.
-fn is_free_now(name: &str, object: &ObjectName<'_>) -> bool {
-    let handle = match shm_file::open(name) {
-        Ok(handle) => handle,
-        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+///
+/// # Errors
+/// [`OpenError::WrongOwner`]: nobody can make this user's object while another user has taken its name.
+fn is_free_now(name: &str, object: &ObjectName<'_>) -> Result<bool, OpenError> {
+    let file = match found::open(name) {
+        Ok(file) => file,
+        Err(Refusal::Missing) => return Ok(true),
+        Err(foreign @ Refusal::Foreign { .. }) => return Err(foreign.into_error(object.to_string(), name)),
+        Err(_) => return Ok(false),
     };
-    let (Ok(id), Ok(size)) = (shm_file::identity(&handle), handle.metadata().map(|meta| meta.len())) else {
-        return false;
+    let is_removed = || {
+        let size = file.handle.metadata().ok()?.len();
+        let page = read_page(&file.handle, size, object).ok()?;
+        let header = header::parse(&page, size, object).ok()?;
+        finish_removal(&file, name, &page, &header, object).ok()
     };
-    let Ok(page) = read_page(&handle, size, object) else { return false };
-    header::parse(&page, size, object)
-        .is_ok_and(|header| finish_removal(&handle, name, id, &page, &header, object).unwrap_or(false))
+    Ok(is_removed().unwrap_or(false))
 }
 
 /// Removes an object that nobody can use any more: it is retired, or it is ephemeral and its last user is gone. Whether
 /// it was one; then its name is to be looked up again.
 fn finish_removal(
-    handle: &std::fs::File,
+    file: &File,
     name: &str,
-    id: FileId,
     page: &Page,
     header: &Header,
     object: &ObjectName<'_>,
 ) -> Result<bool, OpenError> {
     if header::is_retired(page) {
         // False means that somebody else did it.
-        let _: bool = remove_retired(handle, name, id, header, object.namespace);
+        let _: bool = remove_retired(file, name, header, object.namespace);
         return Ok(true);
     }
     let failed = |source| OpenError::os("look at", object, source);
-    if header.ephemeral && !file_lock::is_locked(handle, ATTACH_BYTE).map_err(failed)? {
+    if header.ephemeral && !file_lock::is_locked(&file.handle, ATTACH_BYTE).map_err(failed)? {
         // Its last user is gone, so it is garbage: this opener is the next process that looks.
-        let _: bool = collect(name, id, object.namespace)?;
+        let _: bool = collect(name, file.id, object.namespace)?;
         return Ok(true);
     }
     Ok(false)
@@ -251,7 +208,7 @@ fn attach(
     let page = read_page(&file.handle, size, object)?;
     let header = header::parse(&page, size, object)?;
     // Before anything else is said about it: of what kind garbage was matters to nobody.
-    if finish_removal(&file.handle, name, file.id, &page, &header, object)? {
+    if finish_removal(&file, name, &page, &header, object)? {
         return Ok(None);
     }
     header.must_fit(shape, object)?;
@@ -261,7 +218,7 @@ fn attach(
     let mapping = map(&file.handle, size, object)?;
     crash_point("segment.open.attached");
     if state(&mapping).load(Ordering::Acquire) != header::LIVE {
-        remove_retired(&file.handle, name, file.id, &header, object.namespace);
+        remove_retired(&file, name, &header, object.namespace);
         return Ok(None);
     }
     if shm_file::identity_of_name(name).map_err(failed("look at"))? != Some(file.id) {
@@ -276,14 +233,11 @@ pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<b
     let (_, short) = Namespace::parse_file_name(name).unwrap_or((namespace.clone(), name));
     let object = ObjectName { namespace, name: short };
     let failed = |operation| move |source| OpenError::os(operation, &object, source);
-    let handle = match shm_file::open(name) {
-        Ok(handle) => handle,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(failed("open")(error)),
+    let handle = match found::open(name) {
+        Ok(file) if file.id == id => file.handle,
+        Ok(_) | Err(Refusal::Missing) => return Ok(false),
+        Err(refusal) => return Err(refusal.into_error(object.to_string(), name)),
     };
-    if shm_file::identity(&handle).map_err(failed("look at"))? != id {
-        return Ok(false);
-    }
     // A question first: the exclusive lock itself would turn openers away for a moment.
     if file_lock::is_locked(&handle, ATTACH_BYTE).map_err(failed("look at"))?
         || !file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).map_err(failed("lock"))?
@@ -293,7 +247,7 @@ pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<b
     crash_point("segment.collect.locked");
     let retired = handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64);
     crash_point("segment.collect.retired");
-    let removed = retired.is_ok() && remove_name(name, id, namespace);
+    let removed = retired.is_ok() && remove_name(name, id);
     crash_point("segment.collect.unlinked");
     // Explicitly, before close: a forked child may share the description.
     drop(file_lock::unlock(&handle, ATTACH_BYTE));
@@ -309,9 +263,9 @@ pub(crate) struct Alone {
 impl Alone {
     /// Holds the file `id` called `name` alone, if that is what the name means and nobody is attached.
     pub(crate) fn hold(namespace: &Namespace, name: &str, id: FileId) -> Option<Self> {
-        let handle = shm_file::open(&namespace.file_name(name)).ok()?;
-        let is_it = shm_file::identity(&handle).is_ok_and(|found| found == id);
-        let is_alone = is_it && file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).unwrap_or(false);
+        let File { handle, .. } =
+            found::open(&namespace.file_name(name)).ok().filter(|file| file.id == id)?;
+        let is_alone = file_lock::try_lock(&handle, ATTACH_BYTE, Share::Exclusive).unwrap_or(false);
         is_alone.then(|| Self { handle, namespace: namespace.clone() })
     }
 
@@ -330,42 +284,50 @@ impl Drop for Alone {
 /// Removes the name whoever is attached: they go on with the object, and nobody finds it any more. If a file is `meant`,
 /// and the name belongs to another one by now, it stays.
 pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>) -> Result<(), OpenError> {
-    let handle = shm_file::open(name).map_err(|source| OpenError::os("open", object, source))?;
-    let id = shm_file::identity(&handle).map_err(|source| OpenError::os("look at", object, source))?;
-    if meant.is_some_and(|meant| meant != id) {
+    let found = found::open_own(name).map_err(|refusal| refusal.into_error(object.to_string(), name))?;
+    let Found { file, meta } = &found;
+    if meant.is_some_and(|meant| meant != file.id) {
         return Err(OpenError::NotFound { object: object.to_string() });
     }
-    let size = handle.metadata().map_or(0, |meta| meta.len());
-    let removed = match read_page(&handle, size, object).and_then(|page| header::parse(&page, size, object)) {
-        Ok(header) => {
-            drop(handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64));
+    let header = || {
+        found.must_be_private(0o777).ok()?;
+        let page = read_page(&file.handle, meta.len(), object).ok()?;
+        header::parse(&page, meta.len(), object).ok()
+    };
+    let removed = match header() {
+        Some(header) => {
+            drop(file.handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64));
             crash_point("segment.unlink.retired");
-            remove_retired(&handle, name, id, &header, object.namespace)
+            remove_retired(file, name, &header, object.namespace)
         }
-        // Even what is corrupt can be removed; but only what is ours can be told that it is being removed.
-        Err(_) => remove_name(name, id, object.namespace),
+        // Even what is corrupt can be removed, and one of two names; but only an object that has this name alone can be
+        // told that it is being removed.
+        None => remove_name(name, file.id),
     };
     if removed { Ok(()) } else { Err(OpenError::NotFound { object: object.to_string() }) }
 }
 
 /// Removes the name of a retired object that others may use; whether it did.
-fn remove_retired(
-    handle: &std::fs::File,
-    name: &str,
-    id: FileId,
-    header: &Header,
-    namespace: &Namespace,
-) -> bool {
+fn remove_retired(file: &File, name: &str, header: &Header, namespace: &Namespace) -> bool {
     if !header.kind.is_asked_about() {
-        return remove_name(name, id, namespace);
+        return remove_name(name, file.id);
     }
     let second = namespace.file_name(&namespace::unlinked_name(header.instance));
-    let removed = take_name(name, id, namespace, || shm_file::rename(name, &second));
-    if !file_lock::is_locked(handle, ATTACH_BYTE).unwrap_or(true) {
-        drop(collect(&second, id, namespace));
+    let removed = take_name(name, file.id, || shm_file::rename(name, &second));
+    if !file_lock::is_locked(&file.handle, ATTACH_BYTE).unwrap_or(true) {
+        drop(collect(&second, file.id, namespace));
         crate::gc::sweep_spills(namespace, header.instance);
     }
     removed
+}
+
+/// Removes the file `id` called `name`, whoever uses it; whether it did. Unlike [`unlink`] it leaves a queue no second name:
+/// nobody is to find out about its spills.
+pub(crate) fn retire_and_remove(name: &str, id: FileId) -> bool {
+    let Some(file) = found::open(name).ok().filter(|file| file.id == id) else { return false };
+    let retired = file.handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64);
+    crash_point("segment.leave.retired");
+    retired.is_ok() && remove_name(name, id)
 }
 
 /// Marks a mapped segment as being removed.
@@ -374,41 +336,36 @@ pub(crate) fn retire(mapping: &Mapping) {
 }
 
 /// Removes the name if it still means the file `id`; whether it did.
-pub(crate) fn remove_name(name: &str, id: FileId, namespace: &Namespace) -> bool {
-    take_name(name, id, namespace, || shm_file::unlink(name))
+pub(crate) fn remove_name(name: &str, id: FileId) -> bool {
+    take_name(name, id, || shm_file::unlink(name))
 }
 
 /// Takes the name away from the file `id`, if it still means that; whether it did.
-fn take_name(name: &str, id: FileId, namespace: &Namespace, take: impl Fn() -> io::Result<()>) -> bool {
-    let object = ObjectName { namespace, name };
-    let try_remove = || -> Result<bool, OpenError> {
-        let failed = |operation| move |source| OpenError::os(operation, &object, source);
-        let handle = shm_file::open(name).map_err(failed("open"))?;
-        if shm_file::identity(&handle).map_err(failed("look at"))? != id {
-            return Ok(false);
-        }
-        let patience = Deadline::after(PATIENCE);
-        if !file_lock::lock_until(&handle, NAME_BYTE, Share::Exclusive, patience).map_err(failed("lock"))? {
-            return Ok(false);
-        }
-        crash_point("segment.remove.name_locked");
-        // INVARIANT 1: under the file's name lock nobody else removes the name, so it cannot change hands now.
-        let is_ours = shm_file::identity_of_name(name).map_err(failed("look at"))? == Some(id);
-        let removed = is_ours && take().is_ok();
-        crash_point("segment.remove.unlinked");
-        drop(file_lock::unlock(&handle, NAME_BYTE));
-        Ok(removed)
+fn take_name(name: &str, id: FileId, take: impl Fn() -> io::Result<()>) -> bool {
+    // Others may have it open, or have given it a second name: that is no reason to leave it the first one.
+    let Some(Found { file, .. }) = found::open_own(name).ok().filter(|found| found.file.id == id) else {
+        return false;
     };
-    try_remove().unwrap_or(false)
+    let patience = Deadline::after(PATIENCE);
+    if !file_lock::lock_until(&file.handle, NAME_BYTE, Share::Exclusive, patience).unwrap_or(false) {
+        return false;
+    }
+    crash_point("segment.remove.name_locked");
+    // INVARIANT 1: under the file's name lock nobody else removes the name, so it cannot change hands now.
+    let is_ours = shm_file::identity_of_name(name).is_ok_and(|found| found == Some(id));
+    let removed = is_ours && take().is_ok();
+    crash_point("segment.remove.unlinked");
+    drop(file_lock::unlock(&file.handle, NAME_BYTE));
+    removed
 }
 
 /// Whether nobody can come to use the object `instance` under this name any more: the name is nobody's, or another's, or means
 /// garbage. What cannot be found out is no.
 pub(crate) fn is_lost(namespace: &Namespace, name: &str, instance: InstanceId) -> bool {
     let object = ObjectName { namespace, name };
-    let handle = match shm_file::open(&namespace.file_name(name)) {
-        Ok(handle) => handle,
-        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    let handle = match found::open(&object.file_name()) {
+        Ok(file) => file.handle,
+        Err(refusal) => return refusal.means_nothing_of_ours(),
     };
     let Ok(size) = handle.metadata().map(|meta| meta.len()) else { return false };
     let Ok(page) = read_page(&handle, size, &object) else { return false };
@@ -444,7 +401,7 @@ pub(crate) fn registry_word(mapping: &Mapping) -> &AtomicU64 {
 pub(crate) fn read_page(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Page, OpenError> {
     let mut page = [0; HEADER_LEN];
     if size == 0 {
-        return Err(OpenError::NotAnObject { object: object.to_string() });
+        return Err(object.is_no_object());
     }
     let len = usize::try_from(size).unwrap_or(HEADER_LEN).min(HEADER_LEN);
     match file.read_exact_at(&mut page[..len], 0) {
@@ -469,15 +426,6 @@ fn unsupported(object: &ObjectName<'_>, source: io::Error) -> OpenError {
     }
 }
 
-fn wrong_owner(name: &str, object: &ObjectName<'_>) -> Option<OpenError> {
-    let owner = std::fs::symlink_metadata(shm_file::path(name)).ok()?.uid();
-    let ours = shm_file::effective_uid();
-    (owner != ours).then(|| OpenError::WrongOwner { object: object.to_string(), owner, ours })
-}
-
 // Linux's numbers, the same on every architecture we build for.
-const EACCES: i32 = 13;
 const EISDIR: i32 = 21;
-const ENXIO: i32 = 6;
-const ELOOP: i32 = 40;
 const EOPNOTSUPP: i32 = 95;

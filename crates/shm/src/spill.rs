@@ -26,17 +26,20 @@
 //! | after `head` has passed it | garbage: the message went with its taker |
 
 use crate::error::{ObjectName, OpenError};
+use crate::found::{self, File, Found};
 use crate::header::{self, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape};
 use crate::namespace::{self, Namespace};
 use crate::object::Segment;
-use crate::segment::{self, Access, Attachment};
+use crate::segment::{self, Attachment};
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Mapping, crash_point, fork, random};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 
 /// Where the bytes begin, behind `place`.
 const DATA_OFFSET: usize = HEADER_LEN + 64;
+/// How often marks that are moving are read before they are given up until next time.
+const READS: usize = 16;
 /// In `place`: the spill has one.
 const PLACED: u64 = 1 << 63;
 
@@ -126,11 +129,10 @@ impl Spill {
             element: Some(home.name().to_owned()),
             codec: home.header().codec,
         };
-        let access = Access::new(home.header().mode, false);
         let registry = home.registration().instance();
         // Before it has a name: who removes the object and finds 0 there has nothing to look for.
         segment::spilled(home.mapping()).store(1, Ordering::Release);
-        let made = segment::create_file(&object, &shape, 0, access, registry, |_| ())?;
+        let made = segment::create_file(&object, &shape, 0, false, registry, |_| ())?;
         Ok(Self::attached(made, number, len as u64, home, name, true))
     }
 
@@ -150,7 +152,7 @@ impl Spill {
             element: None,
             codec: home.header().codec,
         };
-        let found = match segment::open_file(&object, &shape, Access::new(0o777, false)) {
+        let found = match segment::open_file(&object, &shape) {
             Err(OpenError::NotFound { .. }) => return Err(gone()),
             found => found?,
         };
@@ -246,14 +248,13 @@ impl Drop for Removal {
         // A forked child only inherited it.
         if self.goes && self.cookie == fork::cookie() {
             // Others may look at it still. Failure leaves it to the next process that looks.
-            let _: bool =
-                segment::remove_name(&self.namespace.file_name(&self.name), self.file, &self.namespace);
+            let _: bool = segment::remove_name(&self.namespace.file_name(&self.name), self.file);
         }
     }
 }
 
 /// Which object a spill belongs to.
-fn home_of(header: &Header) -> InstanceId {
+pub(crate) fn home_of(header: &Header) -> InstanceId {
     InstanceId::from_words([header.parameters[0], header.parameters[1]])
 }
 
@@ -275,6 +276,9 @@ pub(crate) fn is_lost(namespace: &Namespace, spill: &Header, file: &std::fs::Fil
     // Its maker is gone: this is what it said last, if it said anything.
     let place = u64::from_le_bytes(place);
     let home = home_of(spill);
+    if !namespace::is_possible(&spill.element) {
+        return false;
+    }
     for name in [spill.element.clone(), namespace::unlinked_name(home)] {
         match marks_of(namespace, &name, home, spill.parameters[2]) {
             Home::Elsewhere => {}
@@ -297,32 +301,40 @@ enum Home {
     Here { head: u32, tail: u32 },
 }
 
+/// What the object `home` called `name` says, if that is what has the name. Its bytes are read, and never mapped: nobody
+/// here is attached to it, so nobody keeps it from being cut.
 fn marks_of(namespace: &Namespace, name: &str, home: InstanceId, marks: u64) -> Home {
-    let handle = match shm_file::open(&namespace.file_name(name)) {
-        Ok(handle) => handle,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Home::Elsewhere,
-        Err(_) => return Home::Unknown,
+    let Found { file, meta } = match found::look_at_own(&namespace.file_name(name)) {
+        Ok(found) if found.must_be_private(shm_file::PRIVATE_MODE).is_ok() => found,
+        Err(refusal) if refusal.means_nothing_of_ours() => return Home::Elsewhere,
+        _ => return Home::Unknown,
     };
     let object = ObjectName { namespace, name };
-    let Ok(size) = handle.metadata().map(|meta| meta.len()) else { return Home::Unknown };
-    let page = segment::read_page(&handle, size, &object);
-    match page.and_then(|page| header::parse(&page, size, &object)) {
+    let page = segment::read_page(&file.handle, meta.len(), &object);
+    match page.and_then(|page| header::parse(&page, meta.len(), &object)) {
         Err(OpenError::Os { .. }) => return Home::Unknown,
         // Replaced by what is no object at all, or by another one.
         Err(_) => return Home::Elsewhere,
         Ok(found) if found.instance != home => return Home::Elsewhere,
         Ok(_) => {}
     }
-    let len = usize::try_from(size).unwrap_or(usize::MAX);
-    let Ok(mapping) = Mapping::of_file(&handle, len) else { return Home::Unknown };
+    read_marks(&file, marks).map_or(Home::Unknown, |(head, tail)| Home::Here { head, tail })
+}
+
+/// The marks of an object that others may be moving, or `None` while they move too fast.
+fn read_marks(file: &File, marks: u64) -> Option<(u32, u32)> {
     let mark = |offset: u32| {
-        mapping.at::<AtomicU64>(HEADER_LEN + offset as usize).map(|mark| mark.load(Ordering::Acquire) as u32)
+        let mut bytes = [0; 8];
+        file.handle.read_exact_at(&mut bytes, HEADER_LEN as u64 + u64::from(offset)).ok()?;
+        // Neither before the bytes of another mark, nor after them.
+        fence(Ordering::SeqCst);
+        Some(u64::from_le_bytes(bytes) as u32)
     };
-    // The head first: a tail that is older than the head would make the stretch between them too long.
-    match (mark(marks as u32), mark((marks >> 32) as u32)) {
-        (Some(head), Some(tail)) => Home::Here { head, tail },
-        _ => Home::Unknown,
-    }
+    let both = || Some((mark(marks as u32)?, mark((marks >> 32) as u32)?));
+    // A copy of bytes that others store meanwhile may be half of each store. Marks only grow: what is read twice has stood
+    // there from the first time to the second, and the two have been true together.
+    let read_twice = || both().filter(|&found| both() == Some(found));
+    (0..READS).find_map(|_| read_twice())
 }
 
 #[cfg(test)]

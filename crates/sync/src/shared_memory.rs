@@ -225,7 +225,7 @@ impl PlainMemory {
     /// # Errors
     /// [`OpenError::AlreadyExists`], `NoSpace`; `InvalidName`, also for the names of objects; `Impossible` for no bytes.
     pub fn create(name: &str, size: usize) -> Result<Self, OpenError> {
-        PlainFile::create(name, size, 0o600).map(|file| Self(Arc::new(file)))
+        PlainFile::create(name, size).map(|file| Self(Arc::new(file)))
     }
 
     /// Opens the file `/dev/shm/<name>`, if it is this user's, and nobody else's to open. All its pages are reserved, so

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn two_descriptions_exclude_each_other_and_a_description_never_sees_itself() {
-        let one = shm_file::create_unnamed(0o600).unwrap();
+        let one = shm_file::create_unnamed().unwrap();
         let two = shm_file::reopen(&one).unwrap();
         assert!(try_lock(&one, 1 << 40, Share::Exclusive).unwrap());
         assert!(try_lock(&one, 1 << 40, Share::Exclusive).unwrap());

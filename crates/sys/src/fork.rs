@@ -8,7 +8,7 @@ use crate::ShmSafe;
 use std::io::{Error, Result};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 const PAGE: usize = 4096;
@@ -120,7 +120,18 @@ pub fn in_forked(handler: extern "C" fn()) {
     unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
+/// Whether this process, or one that it was forked from, may have been copied by `fork()` since it first registered. A raw
+/// `clone` is not noticed; what is started by `posix_spawn`, or otherwise executes another program at once, does not count.
+#[must_use]
+pub fn may_have_copies() -> bool {
+    // Relaxed: who asks is not in the middle of a fork, and what happens in other threads meanwhile cannot be ordered.
+    FORKED.load(Ordering::Relaxed)
+}
+
+static FORKED: AtomicBool = AtomicBool::new(false);
+
 extern "C" fn before_fork() {
+    FORKED.store(true, Ordering::Relaxed);
     ForkLock::registration().acquire();
 }
 

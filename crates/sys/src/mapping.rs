@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn two_mappings_of_one_file_share_words_and_bounds_are_checked() {
-        let file = shm_file::create_unnamed(0o600).unwrap();
+        let file = shm_file::create_unnamed().unwrap();
         shm_file::reserve(&file, 0, 4096).unwrap();
         let one = Mapping::of_file(&file, 4096).unwrap();
         let two = Mapping::of_file(&file, 4096).unwrap();

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
-use std::io::{Error, ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -25,6 +25,8 @@ const CAREFULLY: i32 = libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK;
 fn open_at(path: impl AsRef<Path>, options: &OpenOptions) -> Result<File> {
     above_stdio(options.open(path)?.into()).map(File::from)
 }
+/// The permission bits of all that is ours.
+pub const PRIVATE_MODE: u32 = 0o600;
 
 /// The path of the file called `name`.
 #[must_use]
@@ -77,12 +79,12 @@ impl Place {
 ///
 /// # Errors
 /// `ENOENT` without `/dev/shm`, `EOPNOTSUPP` where it is no tmpfs, `ENOSPC`, `EMFILE`, …
-pub fn create_unnamed(mode: u32) -> Result<File> {
+pub fn create_unnamed() -> Result<File> {
     let unnamed = libc::O_TMPFILE | libc::O_CLOEXEC;
-    let file =
-        open_at(DIRECTORY, OpenOptions::new().read(true).write(true).mode(mode).custom_flags(unnamed))?;
-    // The umask took bits away that the caller asked for.
-    file.set_permissions(PermissionsExt::from_mode(mode))?;
+    let mut options = OpenOptions::new();
+    let file = open_at(DIRECTORY, options.read(true).write(true).mode(PRIVATE_MODE).custom_flags(unnamed))?;
+    // A umask may have taken the owner's bits away.
+    file.set_permissions(PermissionsExt::from_mode(PRIVATE_MODE))?;
     Ok(file)
 }
 
@@ -152,7 +154,8 @@ pub fn publish(file: &File, name: &str) -> Result<()> {
     }
 }
 
-/// Opens the file called `name` for reading and writing; never creates it, never follows a link.
+/// Opens the file called `name` for reading and writing; never creates it, never follows a link, never waits. Whose file it
+/// is, and whether it is a file, is for the caller to ask.
 ///
 /// # Errors
 /// `ENOENT`, `ELOOP` for a symbolic link, `EACCES`, …
@@ -230,21 +233,83 @@ pub fn is_tmpfs(file: &File) -> Result<bool> {
     Ok(stat.f_type == libc::TMPFS_MAGIC)
 }
 
-/// The names of all files whose name begins with `prefix`.
+/// The names of all files whose name begins with `prefix`, in order.
 ///
 /// # Errors
 /// As reading the directory.
 pub fn names(prefix: &str) -> Result<Vec<String>> {
+    let directory = Directory::open()?;
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(DIRECTORY)? {
-        let name = entry?.file_name();
-        // Our names are ASCII; what is not UTF-8 is not ours.
-        if let Some(name) = name.to_str().filter(|name| name.starts_with(prefix)) {
-            found.push(name.to_owned());
-        }
-    }
+    while directory.read(prefix, &mut found)?.is_some() {}
     found.sort_unstable();
     Ok(found)
+}
+
+/// As [`names`], but only of the next [`READ_LEN`] bytes of the directory from the place `from` on, which is 0 at first and
+/// then what the call before returned: what it costs does not grow with the directory, and after some calls all of it
+/// was read.
+///
+/// # Errors
+/// As [`names`].
+pub fn names_from(from: u64, prefix: &str) -> Result<(Vec<String>, u64)> {
+    let mut found = Vec::new();
+    let directory = Directory::open()?;
+    let next = if directory.seek(from).is_ok() { directory.read(prefix, &mut found)? } else { None };
+    if let Some(next) = next {
+        return Ok((found, next));
+    }
+    directory.seek(0)?;
+    let next = directory.read(prefix, &mut found)?.unwrap_or(0);
+    Ok((found, next))
+}
+
+/// How much of the directory is read at once: about 2,000 names.
+const READ_LEN: usize = 1 << 16;
+
+/// The open directory. What there is for it in std makes a string of each name, of which very few may be ours.
+struct Directory(File);
+
+impl Directory {
+    fn open() -> Result<Self> {
+        OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(DIRECTORY).map(Self)
+    }
+
+    /// Lets the next [`read`](Self::read) begin there.
+    fn seek(&self, place: u64) -> Result<u64> {
+        (&self.0).seek(SeekFrom::Start(place))
+    }
+
+    /// Appends what the next names are that begin with `prefix`; the place behind them, or `None` at the end.
+    fn read(&self, prefix: &str, found: &mut Vec<String>) -> Result<Option<u64>> {
+        let mut buffer = vec![0_u8; READ_LEN];
+        // SAFETY: the descriptor is open, and the kernel writes at most as many bytes as it is told.
+        let len = unsafe {
+            libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+        };
+        let Ok(len) = usize::try_from(len) else { return Err(Error::last_os_error()) };
+        let mut entries = buffer.get(..len).unwrap_or_default();
+        let mut place = None;
+        // struct linux_dirent64: inode (8), place of the next one (8), length of this one (2), type (1), name, NUL.
+        while let Some((head, rest)) = entries.split_first_chunk::<19>() {
+            let [_, _, _, _, _, _, _, _, next @ .., low, high, _] = *head;
+            place = Some(u64::from_ne_bytes(next));
+            let record_len = usize::from(u16::from_ne_bytes([low, high]));
+            let Some((padded, others)) =
+                record_len.checked_sub(19).and_then(|len| rest.split_at_checked(len))
+            else {
+                break;
+            };
+            let name = padded.split(|&byte| byte == 0).next().unwrap_or_default();
+            // Our names are ASCII; what is not UTF-8 is not ours.
+            if name.starts_with(prefix.as_bytes())
+                && let Ok(name) = std::str::from_utf8(name)
+            {
+                found.push(name.to_owned());
+            }
+            entries = others;
+        }
+        Ok(place)
+    }
 }
 
 /// The effective user, who owns what this process creates.
@@ -255,4 +320,40 @@ pub fn effective_uid() -> u32 {
 
 fn c_path(path: PathBuf) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::from_raw_os_error(libc::EINVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{create_unnamed, names, names_from, publish, unlink};
+
+    #[test]
+    fn all_names_are_found_some_at_a_time() {
+        let prefix = format!("procession-sys-test-{}-", crate::random::nonzero_u64());
+        let mut made: Vec<String> =
+            (0..3000).map(|number| format!("{prefix}{number}-{}", "x".repeat(40))).collect();
+        for name in &made {
+            publish(&create_unnamed().unwrap(), name).unwrap();
+        }
+        let mut found = Vec::new();
+        let mut place = 0;
+        let mut calls = 0;
+        while found.len() < made.len() {
+            let (some, next) = names_from(place, &prefix).unwrap();
+            assert!(some.len() < 2000 && calls < 1000, "{} names in call {calls}", some.len());
+            found.extend(some);
+            found.sort_unstable();
+            found.dedup();
+            (place, calls) = (next, calls + 1);
+        }
+        let all = names(&prefix).unwrap();
+        // What lies behind the end begins anew.
+        let (again, _) = names_from(1 << 40, &prefix).unwrap();
+        for name in &made {
+            unlink(name).unwrap();
+        }
+        made.sort_unstable();
+        found.sort_unstable();
+        assert!(found == made && all == made && calls > 1 && !again.is_empty());
+        assert!(names(&prefix).unwrap().is_empty());
+    }
 }

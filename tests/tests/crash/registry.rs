@@ -16,6 +16,7 @@ crash_points! {
     retired at "registry.retired": leaving;
     removing_name_locked at "segment.remove.name_locked": leaving;
     removed at "segment.remove.unlinked": leaving;
+    what_only_it_had at "segment.leave.retired": leaving_with_handles;
 }
 
 fn joining(label: &str) {
@@ -85,6 +86,21 @@ fn joining_forked(label: &str) {
     actor.does("unlink l");
     other.finish();
     actor.finish();
+    assert_eq!(scratch.names(), [""; 0]);
+}
+
+/// What it had in a static, so to say, goes with whoever comes next.
+fn leaving_with_handles(label: &str) {
+    let scratch = Scratch::unswept();
+    let mut last = Actor::start(&scratch);
+    last.does("anonymous queue q");
+    last.does("put q 7");
+    last.dies_at(label, "exit 0");
+    assert_eq!(scratch.objects().len(), 1);
+    let mut next = Actor::start(&scratch);
+    next.does("register");
+    assert_eq!(scratch.objects(), [""; 0]);
+    next.finish();
     assert_eq!(scratch.names(), [""; 0]);
 }
 

@@ -52,6 +52,34 @@ fn trap_05_a_forked_child_that_dies_holding_is_an_owner_of_its_own() {
     }
 }
 
+/// A parent that ends while its child goes on with what both have does not take it along.
+#[test]
+fn a_daemon_keeps_the_anonymous_objects_of_whoever_forked_it() {
+    let scratch = Scratch::unswept();
+    let mut actor = Actor::start(&scratch);
+    actor.does("anonymous queue a");
+    actor.does("put a 1");
+    actor.does("become_a_daemon");
+    assert!(actor.wait().success());
+    assert_eq!(scratch.objects().len(), 1);
+    let mut other = Actor::start(&scratch);
+    other.does("register");
+    assert_eq!(other.does("gc"), "0");
+    assert_eq!(actor.does("get a"), "1");
+    actor.does("put a 2");
+    assert_eq!(actor.does("get a"), "2");
+    other.finish();
+    assert_eq!(scratch.objects().len(), 1);
+    // The end of its input is the daemon's end.
+    drop(actor);
+    until("the daemon has ended, and a newcomer has swept", || {
+        let mut next = Actor::start(&scratch);
+        next.does("register");
+        next.finish();
+        scratch.names().is_empty()
+    });
+}
+
 #[test]
 fn trap_07_no_lifeline_reaches_a_child_forked_while_its_parent_registers() {
     const COUNT: u32 = 60;

@@ -2,6 +2,7 @@
 
 use procession_tests::{Actor, Scratch, raw, until};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn trap_25_a_named_object_waits_for_its_next_user() {
@@ -32,6 +33,61 @@ fn a_private_namespace_goes_with_its_last_process() {
     two.does("create lock l");
     one.finish();
     assert_eq!(scratch.names(), [".registry", "l", "q"]);
+    two.finish();
+    assert_eq!(scratch.names(), [""; 0]);
+}
+
+#[test]
+fn whoever_ends_with_handles_in_hand_leaves_nothing_that_only_it_had() {
+    let scratch = Scratch::unswept();
+    let mut one = Actor::start(&scratch);
+    one.does("anonymous queue a");
+    one.does("put a 1");
+    one.does("create lock e ephemeral");
+    one.does("create queue q");
+    one.does("put q 5");
+    // It drops nothing: `exit` is in the middle of everything.
+    one.exits();
+    assert_eq!(scratch.names(), [".registry", "q"]);
+    let mut two = Actor::start(&scratch);
+    two.does("open queue q");
+    assert_eq!(two.does("get q"), "5");
+    two.does("unlink q");
+    two.exits();
+    assert_eq!(scratch.names(), [""; 0]);
+}
+
+#[test]
+fn what_others_have_too_stays_when_somebody_ends_with_a_handle_in_hand() {
+    let scratch = Scratch::unswept();
+    let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
+    one.does("create lock e ephemeral");
+    two.does("open lock e");
+    one.exits();
+    assert_eq!(scratch.objects(), ["e"]);
+    two.does("cycle e 3");
+    let mut three = Actor::start(&scratch);
+    three.does("open lock e");
+    two.exits();
+    three.exits();
+    assert_eq!(scratch.names(), [""; 0]);
+}
+
+#[test]
+fn the_registry_stays_while_there_are_named_objects() {
+    let scratch = Scratch::unswept();
+    let mut one = Actor::start(&scratch);
+    one.does("create lock l");
+    let registry = fs::metadata(raw::registry(&scratch)).unwrap();
+    one.finish();
+    assert_eq!(scratch.names(), [".registry", "l"]);
+    let after = fs::metadata(raw::registry(&scratch)).unwrap();
+    assert_eq!(registry.ino(), after.ino());
+    assert!(!raw::is_retired(&scratch, ".registry"));
+    let mut two = Actor::start(&scratch);
+    two.does("open lock l");
+    two.does("unlink l");
+    two.does("drop l");
     two.finish();
     assert_eq!(scratch.names(), [""; 0]);
 }

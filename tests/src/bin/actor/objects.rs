@@ -68,7 +68,6 @@ fn lock(way: Way, name: &str, words: &[&str]) -> Result<Lock, OpenError> {
             ("ignore", _) => options.on_owner_death(OnOwnerDeath::Ignore),
             ("report", _) => options.on_owner_death(OnOwnerDeath::Report),
             ("detecting", _) => options.detect_deadlock(true),
-            ("mode", mode) => options.mode(octal(mode)),
             _ => options,
         };
     }
@@ -87,7 +86,6 @@ fn queue(way: Way, name: &str, words: &[&str]) -> Result<Queue<Message>, OpenErr
             ("ephemeral", _) => options.ephemeral(),
             ("capacity", items) => options.capacity(number(items)),
             ("bytes", bytes) => options.bytes(number(bytes)),
-            ("mode", mode) => options.mode(octal(mode)),
             _ => options,
         };
     }
@@ -97,10 +95,6 @@ fn queue(way: Way, name: &str, words: &[&str]) -> Result<Queue<Message>, OpenErr
         Way::OpenOrCreate => options.open_or_create(name),
         Way::Anonymous => options.anonymous(),
     }
-}
-
-fn octal(mode: &str) -> u32 {
-    u32::from_str_radix(mode, 8).expect("an octal number")
 }
 
 fn keep_lock(world: &World, name: &str, opened: Result<Lock, OpenError>) -> Next {

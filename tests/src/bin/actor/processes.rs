@@ -49,6 +49,13 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             // SAFETY: as above.
             Some(as_orphan(|| unsafe { libc::syscall(libc::SYS_fork) } as i32))
         }
+        ["become_a_daemon"] => {
+            // SAFETY: as above. The child ends with its input.
+            match unsafe { libc::fork() } {
+                0 => done(std::process::id()),
+                _ => std::process::exit(0),
+            }
+        }
         ["fork_and_leave_it"] => done(child_until_the_end_of_input(libc::SIGCHLD)),
         ["share_memory_with_a_child"] => done(child_until_the_end_of_input(libc::CLONE_VM | libc::SIGCHLD)),
         ["fork_while_registering", count] => Some(fork_while_registering(world, number(count))),
