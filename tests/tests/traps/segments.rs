@@ -1,8 +1,10 @@
 //! Traps 25 to 30 and 32: how long objects live, and what becomes of registries.
 
-use procession_tests::{Actor, Scratch, raw, until};
+use procession_tests::{Actor, Scratch, program, raw, run, until};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
 
 #[test]
 fn trap_25_a_named_object_waits_for_its_next_user() {
@@ -58,6 +60,15 @@ fn whoever_ends_with_handles_in_hand_leaves_nothing_that_only_it_had() {
 }
 
 #[test]
+fn a_program_that_ends_with_a_handle_in_a_static_leaves_nothing() {
+    for what in ["queue", "pool", "forgotten", "exit"] {
+        let scratch = Scratch::unswept();
+        run(Command::new(program("statics")).arg(what).env("PROCESSION_NAMESPACE", scratch.name()));
+        assert_eq!(scratch.names(), [""; 0], "{what}");
+    }
+}
+
+#[test]
 fn what_others_have_too_stays_when_somebody_ends_with_a_handle_in_hand() {
     let scratch = Scratch::unswept();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -106,6 +117,27 @@ fn a_private_namespace_whose_last_process_was_killed_goes_with_the_next_process_
         next.finish();
         scratch.names().is_empty()
     });
+}
+
+/// Each process that joins reads a part of a large directory, and the next one of its namespace goes on there.
+#[test]
+fn what_the_dead_left_is_found_among_thousands_of_files_too() {
+    let (scratch, other) = (Scratch::new(), Scratch::new());
+    let mut keeper = Actor::start(&other);
+    keeper.does("register");
+    let mut one = Actor::start(&scratch);
+    one.does("create queue q");
+    one.kill();
+    // Longer names than most, so that fewer of them are as many bytes.
+    let path = |number: u32| PathBuf::from(format!("/dev/shm/{}-{number:0200}", scratch.name()));
+    (0..1000).for_each(|number| drop(fs::File::create_new(path(number)).unwrap()));
+    until("newcomers have swept", || {
+        let mut next = Actor::start(&other);
+        next.does("register");
+        next.finish();
+        scratch.names().is_empty()
+    });
+    (0..1000).for_each(|number| fs::remove_file(path(number)).unwrap());
 }
 
 #[test]

@@ -1,0 +1,28 @@
+//! Ends with everything in hand: in statics, in forgotten values, and by `exit` in the middle of a function.
+#![expect(clippy::unwrap_used, clippy::mem_forget, clippy::exit, reason = "this is a program of the tests")]
+
+use procession::{Event, Pool, Queue, Value, pipe};
+use std::sync::LazyLock;
+
+static JOBS: LazyLock<Queue<u32>> = LazyLock::new(|| Queue::anonymous().unwrap());
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::builder().processes(2).build().unwrap());
+
+fn main() {
+    procession::init();
+    match std::env::args().nth(1).as_deref() {
+        Some("queue") => JOBS.put(&1).unwrap(),
+        Some("pool") => assert_eq!(POOL.map(|n: u32| n + 1, 0..3).unwrap(), [1, 2, 3]),
+        Some("forgotten") => {
+            std::mem::forget((Value::<u32>::anonymous().unwrap(), pipe::<u32>().unwrap()));
+            std::mem::forget(Event::options().ephemeral().create("event").unwrap());
+            let queue: Queue<Vec<u8>> = Queue::options().bytes(256).anonymous().unwrap();
+            queue.put(&vec![1; 3000]).unwrap();
+            std::mem::forget(queue);
+        }
+        Some("exit") => {
+            let _queue: Queue<u32> = Queue::anonymous().unwrap();
+            std::process::exit(0);
+        }
+        _ => std::process::exit(2),
+    }
+}
