@@ -188,6 +188,41 @@ fn what_was_made_before_a_change_of_the_user_is_not_said_to_be_gone() {
 }
 
 #[test]
+fn a_large_message_is_kept_for_whoever_can_open_it() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let empty = tempfile::tempdir().unwrap();
+    let [mut outer, mut user, mut root] = std::array::from_fn(|_| Actor::start(&scratch));
+    outer.does("create queue q bytes=4096");
+    for actor in [&mut user, &mut root] {
+        actor.does("open queue q");
+    }
+    user.does(&format!("setuid {NOBODY}"));
+    root.does(&format!("chroot {}", empty.path().display()));
+    for (actor, told) in [(&mut user, "OtherUser"), (&mut root, "Elsewhere")] {
+        // Nobody else could open the file that it would make.
+        let said = actor.fails("put q 1 20000", "Spill");
+        assert!(said.contains(told), "{said}");
+        // And it takes out nothing that it cannot open.
+        outer.does("put q 2 20000");
+        for get in ["get q", "get_batch q 4", "peek q"] {
+            let said = actor.ask(get);
+            assert!(said.starts_with("error") && said.contains("Spill"), "{said}");
+            assert!(said.contains(told), "{said}");
+        }
+        assert_eq!(outer.does("get q"), "2");
+        // Smaller ones lie in the queue.
+        actor.does("put q 3");
+        assert_eq!(outer.does("get q"), "3");
+        outer.does("put q 4");
+        assert_eq!(actor.does("get q"), "4");
+    }
+    outer.does("unlink q");
+}
+
+#[test]
 fn another_mount_is_another_world_and_leaves_the_first_as_it_is() {
     if !can_unshare(&["--mount"]) {
         return;

@@ -64,6 +64,14 @@ pub enum OpenError {
         /// Who we are.
         ours: u32,
     },
+    /// The object lies where this process does not look any more: it has changed its root, or its mounts.
+    #[error(
+        "object {object} lies in another /dev/shm than the one that this process sees now: make objects after the root or the mounts were changed; in a forked process, use them once before"
+    )]
+    Elsewhere {
+        /// Name and namespace.
+        object: String,
+    },
     /// Others than its owner may open the file.
     #[error(
         "object {object} has mode {found:o}, which lets others in than {asked:o} does: find out who changed it, then `chmod {asked:o} {path}`, or remove it"

@@ -106,6 +106,7 @@ impl Namespace {
     pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
         let name = segment.name();
         let object = ObjectName { namespace: self, name };
+        segment.registration().must_be_here(&object)?;
         segment::unlink(&self.file_name(name), &object, Some(segment.file()))
     }
 }

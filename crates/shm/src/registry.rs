@@ -236,6 +236,18 @@ impl Registration {
         self.namespace == *namespace && self.namespace.user() == user && Some(self.place) == place
     }
 
+    /// Makes sure that `object`, one of its files, is found by its name, and can be opened, as when this process registered.
+    pub(crate) fn must_be_here(&self, object: &impl ToString) -> Result<(), OpenError> {
+        let (owner, ours) = (self.namespace.user(), shm_file::effective_uid());
+        if owner != ours {
+            return Err(OpenError::OtherUser { object: object.to_string(), owner, ours });
+        }
+        match Place::current() {
+            Ok(place) if place == self.place => Ok(()),
+            _ => Err(OpenError::Elsewhere { object: object.to_string() }),
+        }
+    }
+
     /// Where its files have their names.
     pub(crate) fn place(&self) -> Place {
         self.place
@@ -444,24 +456,18 @@ impl Registration {
     }
 
     fn failed(&self, operation: &'static str) -> impl Fn(std::io::Error) -> OpenError {
-        move |source| {
-            OpenError::os(operation, &ObjectName { namespace: &self.namespace, name: REGISTRY }, source)
-        }
+        move |source| OpenError::os(operation, &self.object(), source)
+    }
+
+    fn object(&self) -> ObjectName<'_> {
+        ObjectName { namespace: &self.namespace, name: REGISTRY }
     }
 
     fn changed(&self) -> OpenError {
-        let object = ObjectName { namespace: &self.namespace, name: REGISTRY }.to_string();
-        OpenError::RegistryChanged { object, namespace: self.namespace.name().to_owned() }
-    }
-
-    /// A forked child that has become another user before it registered.
-    fn other_user(&self, source: std::io::Error) -> OpenError {
-        let object = ObjectName { namespace: &self.namespace, name: REGISTRY };
-        let (owner, ours) = (self.namespace.user(), shm_file::effective_uid());
-        if owner == ours {
-            return OpenError::os("open", &object, source);
+        OpenError::RegistryChanged {
+            object: self.object().to_string(),
+            namespace: self.namespace.name().to_owned(),
         }
-        OpenError::OtherUser { object: object.to_string(), owner, ours }
     }
 
     fn unsupported(&self) -> OpenError {
@@ -472,12 +478,15 @@ impl Registration {
     fn open_line(&self) -> Result<std::fs::File, OpenError> {
         let opened = shm_file::open(&self.namespace.file_name(REGISTRY));
         let line = opened.map_err(|source| match source.kind() {
-            ErrorKind::NotFound => self.changed(),
-            ErrorKind::PermissionDenied => self.other_user(source),
-            _ => self.failed("open")(source),
+            ErrorKind::NotFound => self.must_be_here(&self.object()).err().unwrap_or_else(|| self.changed()),
+            _ => self.must_be_here(&self.object()).err().unwrap_or_else(|| self.failed("open")(source)),
         })?;
-        let is_ours = shm_file::identity(&line).map_err(self.failed("look at"))? == self.file;
-        if is_ours { Ok(line) } else { Err(self.changed()) }
+        if shm_file::identity(&line).map_err(self.failed("look at"))? == self.file {
+            return Ok(line);
+        }
+        // Also another namespace's registry, which has the name where this process is now.
+        self.must_be_here(&self.object())?;
+        Err(self.changed())
     }
 
     fn take_free_slot(&self, line: &std::fs::File) -> Result<u32, OpenError> {
@@ -537,7 +546,8 @@ impl Registration {
 
     /// At this process's normal end: the last one out removes what nobody will use again.
     fn leave(&self) {
-        if self.current_owner().is_none() {
+        // Elsewhere these names are others', and another user can remove nothing.
+        if self.current_owner().is_none() || self.must_be_here(&self.object()).is_err() {
             return;
         }
         // This description holds the registry's attach byte shared; alone, it can hold it exclusively.

@@ -114,11 +114,12 @@ impl Spill {
     /// Makes one of `len` bytes for a message of `home`.
     ///
     /// # Errors
-    /// [`OpenError::NoSpace`], and whatever else creating a file can meet.
+    /// [`OpenError::NoSpace`]; `OtherUser` and `Elsewhere` when no other user of the object would find it; and whatever else creating a file can meet.
     pub fn create(home: &Segment, marks: Marks, len: usize) -> Result<Self, OpenError> {
         let number = random::nonzero_u64();
         let name = namespace::spill_name(home.header().instance, number);
         let object = ObjectName { namespace: home.namespace(), name: &name };
+        home.registration().must_be_here(&object)?;
         let [low, high] = home.header().instance.to_words();
         let marks = u64::from(marks.head) | u64::from(marks.tail) << 32;
         let parameter = |value| Parameter { value, ..Parameter::default() };
@@ -139,11 +140,12 @@ impl Spill {
     /// Opens the one that a reference in the ring of `home` is to.
     ///
     /// # Errors
-    /// [`OpenError::Gone`] when somebody removed it, `Corrupt` when it is another than it should be, and whatever else
+    /// [`OpenError::Gone`] when somebody removed it, `OtherUser` and `Elsewhere` when this process cannot find it, `Corrupt` when it is another than it should be, and whatever else
     /// opening a file can meet.
     pub fn open(home: &Segment, reference: Reference) -> Result<Self, OpenError> {
         let name = namespace::spill_name(home.header().instance, reference.number);
         let object = ObjectName { namespace: home.namespace(), name: &name };
+        home.registration().must_be_here(&object)?;
         let gone = || OpenError::Gone { object: object.to_string() };
         let shape = Shape {
             kind: Kind::SPILL,

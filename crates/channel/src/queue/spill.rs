@@ -95,8 +95,10 @@ impl AtHead<'_> {
     pub(super) fn first_spilled(&mut self, record: Head) -> Result<Spill, GetError> {
         match self.open_spill(Mark::default()) {
             Ok(spill) => Ok(spill),
-            // The kernel may have its reasons now, and none later.
-            Err(source @ OpenError::Os { .. }) => Err(GetError::Spill { source }),
+            // The kernel may have its reasons now, and none later; and another process can get what this one cannot open.
+            Err(
+                source @ (OpenError::Os { .. } | OpenError::OtherUser { .. } | OpenError::Elsewhere { .. }),
+            ) => Err(GetError::Spill { source }),
             Err(source) => {
                 self.commit(record.words, 1);
                 Err(GetError::Lost { source })
