@@ -206,7 +206,7 @@ pub fn encode_message<T: Serialize + DeserializeOwned>(
 fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
     let start = out.len();
     let mut writing = Writing::new(out, LIMIT);
-    match value.serialize(&mut writing) {
+    match writing.value(value) {
         Ok(()) => Ok(writing.seen),
         Err(error) => {
             out.truncate(start);

@@ -107,7 +107,7 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 
 /// A queue between processes: what was put is got once, in the order it was put, by whoever comes first.
 ///
-/// It holds any serde type, and is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A message
+/// It holds any serde type (but for those that [cannot come back](crate::codec::EncodeError::CannotComeBack)), and is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A message
 /// that is larger than that gets a file of its own; there are four such messages in the queue at the most.
 /// Handles are cheap to clone, may be used by any number of threads, and can be sent to other processes. A named queue
 /// keeps its messages until they are got or the queue is unlinked, also when every process has ended.

@@ -324,6 +324,32 @@ fn a_variant_that_comes_later_is_tried_too() {
     encode_message(&Message::Late(vec![]), &mut Vec::new()).unwrap();
 }
 
+/// Ends the process that decodes it.
+struct Deadly;
+impl Serialize for Deadly {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+impl<'de> Deserialize<'de> for Deadly {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        std::process::abort()
+    }
+}
+
+#[test]
+fn what_does_something_instead_of_being_decoded_is_not_tried() {
+    #[derive(Serialize, Deserialize)]
+    struct Holds {
+        deadly: Deadly,
+    }
+    encode_message(&Deadly, &mut Vec::new()).unwrap();
+    encode_message(&(1, Deadly), &mut Vec::new()).unwrap();
+    encode_message(&vec![Some(Holds { deadly: Deadly })], &mut Vec::new()).unwrap();
+    // Others without content are no reason not to try.
+    is_refused(&(Untagged::Unit, (), [(); 2], std::marker::PhantomData::<u8>));
+}
+
 #[test]
 fn a_deserialize_that_panics_decides_nothing() {
     struct Explosive;

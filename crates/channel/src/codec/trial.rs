@@ -6,8 +6,9 @@
 //! follows costs a look at a table.
 //!
 //! # What is not tried
-//! A message with a handle or an end of a pipe in it: to decode those is to take them. A message put while another is tried. A
-//! `Deserialize` that panics decides nothing, and is for whoever gets the message to deal with.
+//! A message whose decoding is an event: with a handle or an end of a pipe in it, which to decode is to take, or with a value
+//! of a type of the user's that has no content and is written as none. A message put while another is tried. A `Deserialize`
+//! that panics decides nothing, and is for whoever gets the message to deal with.
 
 use super::writing::Seen;
 use super::{EncodeError, decode};
@@ -43,7 +44,7 @@ thread_local! {
 pub(super) fn prove<T: DeserializeOwned>(bytes: &[u8], seen: Seen) -> Result<(), EncodeError> {
     let key = key::<T>();
     let known = places(key).find(|known| known.key.load(Ordering::Relaxed) == key);
-    if known.is_some_and(|known| known.has(seen)) && !seen.holds_object {
+    if known.is_some_and(|known| known.has(seen)) && !seen.is_an_event {
         return Ok(());
     }
     try_it::<T>(bytes, seen, key)
@@ -72,7 +73,7 @@ impl Known {
 #[cold]
 #[inline(never)]
 fn try_it<T: DeserializeOwned>(bytes: &[u8], seen: Seen, key: usize) -> Result<(), EncodeError> {
-    if seen.holds_object {
+    if seen.is_an_event {
         return Ok(());
     }
     let Ok(false) = IS_TRYING.try_with(|is_trying| is_trying.replace(true)) else { return Ok(()) };

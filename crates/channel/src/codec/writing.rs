@@ -22,6 +22,8 @@ pub(super) struct Writing<'o> {
     levels: u32,
     /// How many elements of sequences took no bytes.
     empty: u32,
+    /// How many times a unit was written.
+    units: u32,
     pub(super) seen: Seen,
 }
 
@@ -30,8 +32,8 @@ pub(super) struct Writing<'o> {
 pub(super) struct Seen {
     /// A bit for each variant, type of elements, type in an `Option` and field left out. Two of them may have one bit.
     pub(super) parts: [u64; 2],
-    /// Whether there is a handle of an object or an end of a pipe in it: to decode it is to take it.
-    pub(super) holds_object: bool,
+    /// Whether there is something in it whose decoding does more than decode.
+    pub(super) is_an_event: bool,
 }
 
 impl Seen {
@@ -67,7 +69,7 @@ impl<'o> Writing<'o> {
     pub(super) fn new(out: &'o mut Vec<u8>, limit: usize) -> Self {
         let end = out.len().saturating_add(limit);
         let encoder = EncoderImpl::new(Bounded { out, end }, config::standard());
-        Self { encoder, levels: MOST_DEPTH, empty: 0, seen: Seen::default() }
+        Self { encoder, levels: MOST_DEPTH, empty: 0, units: 0, seen: Seen::default() }
     }
 
     #[inline]
@@ -91,10 +93,28 @@ impl<'o> Writing<'o> {
         self.levels += 1;
     }
 
+    /// Writes a value, or a part of one.
+    #[inline]
+    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
+        let units = self.units;
+        value.serialize(&mut *self)?;
+        // Known when this is compiled: a type without content.
+        if size_of_val(value) == 0 && self.units != units {
+            self.note_marker(type_name::<T>());
+        }
+        Ok(())
+    }
+
+    /// A type of the user's that has no content, and is written as none: its `Deserialize` makes it up, for what that does.
+    #[cold]
+    fn note_marker(&mut self, name: &str) {
+        self.seen.is_an_event |= name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+    }
+
     /// What is in an `Option` or a newtype: another level, though it takes no bytes.
     #[inline]
     fn inner<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        value.serialize(&mut *self.open()?)?;
+        self.open()?.value(value)?;
         self.close();
         Ok(())
     }
@@ -201,6 +221,7 @@ impl<'w, 'o> Serializer for &'w mut Writing<'o> {
 
     #[inline]
     fn serialize_unit(self) -> Result<(), EncodeError> {
+        self.units = self.units.wrapping_add(1);
         Ok(())
     }
 
@@ -274,7 +295,8 @@ impl<'w, 'o> Serializer for &'w mut Writing<'o> {
 
     #[inline]
     fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'o>, EncodeError> {
-        self.seen.holds_object |= name == procession_shm::HANDLE_NAME;
+        // Of an object, or an end of a pipe: to decode it is to take it.
+        self.seen.is_an_event |= name == procession_shm::HANDLE_NAME;
         self.fields(len)
     }
 
@@ -310,7 +332,7 @@ pub(super) struct Elements<'w, 'o> {
 impl Elements<'_, '_> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
-        value.serialize(&mut *self.to)
+        self.to.value(value)
     }
 
     #[inline]
@@ -447,7 +469,7 @@ macro_rules! structs {
                     value: &T,
                 ) -> Result<(), EncodeError> {
                     self.names.add(name);
-                    value.serialize(&mut *self.to)
+                    self.to.value(value)
                 }
 
                 #[inline]

@@ -336,7 +336,9 @@ fn append<T: Serialize + DeserializeOwned>(
 ) -> Result<usize, PutError> {
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
-    if let Err(error) = codec::encode_message(message, records).and_then(|()| underway::seal(records, location)) {
+    if let Err(error) =
+        codec::encode_message(message, records).and_then(|()| underway::seal(records, location))
+    {
         records.truncate(start);
         return Err(error.into());
     }
