@@ -224,6 +224,43 @@ fn a_message_with_an_end_of_a_pipe_is_not_tried() {
     assert_eq!((mine.recv().unwrap(), copy.get().unwrap(), value.get().unwrap()), (5, 0, 0));
 }
 
+/// Whoever decodes it is killed.
+#[derive(Debug)]
+struct Deadly;
+
+impl Serialize for Deadly {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Deadly {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).map_err(serde::de::Error::custom)?;
+        unreachable!("it is dead")
+    }
+}
+
+#[test]
+fn an_item_that_kills_its_consumers_is_a_dead_letter_after_its_attempts() {
+    let _watchdog = isolate();
+    let queue = JoinableQueue::<(u8, Deadly)>::options().max_attempts(2).anonymous().unwrap();
+    // Who puts it lives.
+    queue.put(&(7, Deadly)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(queue.unfinished(), 1);
+        let child =
+            Process::spawn(|queue: JoinableQueue<(u8, Deadly)>| drop(queue.get()), queue.clone()).unwrap();
+        assert!(child.join().is_err());
+    }
+    queue.join().unwrap();
+    let letters = queue.dead_letters().unwrap();
+    assert_eq!(
+        letters.iter().map(|letter| (letter.attempts, &letter.bytes[..])).collect::<Vec<_>>(),
+        [(2, &[7][..])]
+    );
+}
+
 /// A tree as deep as hostile bytes can make it; what they cost is an error, and not the stack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Tree {
