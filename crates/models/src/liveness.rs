@@ -57,6 +57,13 @@ pub enum OpenError {
     Os { operation: &'static str },
 }
 
+impl OpenError {
+    /// As there.
+    pub fn is_about_us(&self) -> bool {
+        matches!(self, Self::Os { .. })
+    }
+}
+
 /// As `procession_shm::Myself`.
 #[derive(Clone, Copy, Debug)]
 pub struct Myself {

@@ -266,6 +266,13 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether it is about this process and says nothing about the object: the kernel refuses something now, or the process looks
+    /// elsewhere than who made the object. A later try, or another process, may find it.
+    #[must_use]
+    pub fn is_about_us(&self) -> bool {
+        matches!(self, Self::Os { .. } | Self::OtherUser { .. } | Self::Elsewhere { .. })
+    }
+
     /// Wraps a kernel error; some have variants of their own.
     pub(crate) fn os(operation: &'static str, object: &impl ToString, source: io::Error) -> Self {
         let object = object.to_string();
