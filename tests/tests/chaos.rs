@@ -44,7 +44,7 @@ const WAITING: [&str; 8] = [
 ];
 /// Where a death matters most: who does this has what others wait for, or puts right what a dead one left. Half of the kills
 /// look for one of these, each kind as often as the others.
-const INSIDE: [&[&str]; 5] = [
+const INSIDE: [&[&str]; 6] = [
     &[
         "inside a lock",
         "inside a lock, reading",
@@ -55,7 +55,8 @@ const INSIDE: [&[&str]; 5] = [
     &["recovering a lock", "repairing the bank"],
     &["initialising in a once"],
     &["a member of a barrier", "doing a job", "finishing a job"],
-    &["updating a value", "updating an array", "counting in the ledger", "taking"],
+    &["updating a value", "updating an array", "counting in the ledger"],
+    &["taking"],
 ];
 /// What a process may find its signals like, as another program left them: `env` of the GNU core utilities does so.
 const SIGNALS: [&[&str]; 6] = [
@@ -66,8 +67,8 @@ const SIGNALS: [&[&str]; 6] = [
     &["--block-signal"],
     &["--ignore-signal", "--block-signal=USR1"],
 ];
-/// How many are looked at, at most, to find one.
-const LOOKS: usize = 16;
+/// For how long one is looked for, at most.
+const AIMING: Duration = Duration::from_millis(5);
 
 struct Chaos {
     // First, so that they are dead before what they use is removed.
@@ -236,33 +237,48 @@ impl Chaos {
         }
     }
 
-    /// Stops one after the other, to see what it does, until one is inside something that is looked for; and kills that one,
-    /// most of them where they stand. Whether there was one.
+    /// Looks for one that says that it is inside something that is wanted, stops it, and kills it if it still is. Whether there
+    /// was one.
     fn aim(&mut self) -> bool {
         let wanted = INSIDE[self.dice.below(INSIDE.len() as u64) as usize];
-        for look in 0..LOOKS {
-            let index = self.dice.below(self.running.len() as u64) as usize;
-            let one = &self.running[index];
-            if one.stopped > 0 || one.role == CROWD && self.dice.below(4) != 0 {
+        let spares_crowds = self.dice.below(4) != 0;
+        let end = Instant::now() + AIMING;
+        while Instant::now() < end {
+            let count = self.running.len();
+            let start = self.dice.below(count as u64) as usize;
+            let is_wanted = |&index: &usize| {
+                let one = &self.running[index];
+                one.stopped == 0
+                    && !(spares_crowds && one.role == CROWD)
+                    && self.does(one).any(|doing| wanted.contains(&doing))
+            };
+            let Some(index) = (0..count).map(|step| (start + step) % count).find(is_wanted) else {
+                // They need the processors to get anywhere.
+                std::thread::sleep(AIMING / 50);
                 continue;
-            }
+            };
+            let one = &self.running[index];
             one.signal(Signal::SIGSTOP);
             one.stands_still();
-            let is_wanted = self.does(one).any(|doing| wanted.contains(&doing));
-            if is_wanted || look > LOOKS / 2 && self.is_inside(one) {
-                let victim = self.running.remove(index);
-                if self.dice.below(4) == 0 {
-                    victim.signal(Signal::SIGCONT);
-                    wait(Duration::from_nanos(self.dice.below(2000)));
-                }
-                victim.signal(Signal::SIGKILL);
-                self.tally.kills_by_aim += 1;
-                self.bury(victim);
+            if self.is_inside(one) {
+                self.kill_the_stopped(index);
                 return true;
             }
             one.signal(Signal::SIGCONT);
         }
         false
+    }
+
+    /// Most of them where they stand.
+    fn kill_the_stopped(&mut self, index: usize) {
+        let victim = self.running.remove(index);
+        if self.dice.below(4) == 0 {
+            victim.signal(Signal::SIGCONT);
+            wait(Duration::from_nanos(self.dice.below(2000)));
+        }
+        victim.signal(Signal::SIGKILL);
+        self.tally.kills_by_aim += 1;
+        self.bury(victim);
     }
 
     /// What each of its threads says it is doing.
