@@ -56,7 +56,7 @@ const INSIDE: [&[&str]; 6] = [
     &["initialising in a once"],
     &["a member of a barrier", "doing a job", "finishing a job"],
     &["updating a value", "updating an array", "counting in the ledger"],
-    &["taking"],
+    &["taking", "taking an end", "using an end"],
 ];
 /// What a process may find its signals like, as another program left them: `env` of the GNU core utilities does so.
 const SIGNALS: [&[&str]; 6] = [

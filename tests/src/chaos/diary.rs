@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 46] = [
+pub const DOING: [&str; 48] = [
     "between",
     "acquiring a lock",
     "inside a lock",
@@ -57,6 +57,8 @@ pub const DOING: [&str; 46] = [
     "finishing a job",
     "making a pipe",
     "getting a pipe",
+    "taking an end",
+    "using an end",
     "waiting for a pipe to be taken",
     "sending",
     "receiving",
@@ -100,7 +102,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 46],
+        pub worst_ns: [AtomicU64; 48],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.

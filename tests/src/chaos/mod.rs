@@ -6,6 +6,7 @@
 //! been told so; a law is about the sums. Laws that a participant can see itself, it checks all the time.
 
 mod diary;
+mod ends;
 mod exclusion;
 mod gates;
 mod jobs;
@@ -97,6 +98,8 @@ impl Laws {
     #[must_use]
     pub fn new(place: &Place) -> Self {
         let others: Vec<Box<dyn Law>> = vec![
+            // Before the pipes, which find out what is left of any.
+            Box::new(ends::Ends::new(place)),
             Box::new(gates::Gates::new(place)),
             Box::new(jobs::Jobs::new(place)),
             Box::new(meeting::Meeting::new(place)),
