@@ -5,8 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{Lock, Namespace, OpenError, PlainMemory, Queue, gc};
-use procession_tests::{Actor, Scratch, Watchdog, note, program, raw, run, until};
+use procession_tests::{Actor, Scratch, Watchdog, note, program, python, raw, run, until};
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
@@ -229,6 +230,48 @@ fn who_finds_a_strangers_file_at_an_objects_name_is_told_so_and_leaves_it() {
             assert!(!path_of(uid, &scratch, ".registry").exists(), "{what}");
             remove(&path);
         }
+    }
+}
+
+/// The owner of a file can hold a lease on it: then whoever opens it waits for three quarters of a minute, unless it asks not
+/// to.
+#[test]
+fn nobody_waits_for_the_lease_that_a_stranger_holds_on_a_file() {
+    const HOLDS: &str = "import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+for path in sys.argv[1:]:
+    file = os.open(path, os.O_CREAT | os.O_RDWR)
+    os.fchmod(file, 0o666)
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('holds', flush=True)
+sys.stdin.read()";
+    if !can_be_others() {
+        return;
+    }
+    for uid in [0, NOBODY] {
+        let scratch = Scratch::for_seconds(30);
+        let private = Scratch::for_seconds(30);
+        let paths = [
+            path_of(uid, &scratch, "l"),
+            path_of(uid, &scratch, ".anonymous-0123456789abcdef"),
+            path_of(uid, &private, ".registry"),
+        ];
+        let mut stranger = python();
+        stranger.args(["-c", HOLDS]).args(&paths).uid(STRANGER).gid(STRANGER);
+        let mut stranger = stranger.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = [0; 6];
+        stranger.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
+        let mut victim = actor_of(uid, &scratch);
+        victim.does("register");
+        victim.does("gc");
+        for command in ["open lock l", "create lock l", "open_or_create queue l", "unlink l"] {
+            is_told(&victim.fails(command, "WrongOwner"), &paths[0], command);
+        }
+        actor_of(uid, &private).fails("register", "WrongOwner");
+        victim.finish();
+        drop(stranger.stdin.take());
+        assert!(stranger.wait().unwrap().success());
+        paths.iter().for_each(|path| remove(path));
     }
 }
 

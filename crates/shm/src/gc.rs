@@ -9,7 +9,7 @@
 use crate::error::OpenError;
 use crate::found;
 use crate::header::{Header, InstanceId};
-use crate::inventory::{self, Entry, entry, list_all};
+use crate::inventory::{self, Entry, entry, entry_in, list_all};
 use crate::namespace::{self, Namespace, REGISTRY};
 use crate::segment;
 use procession_sys::{fork, shm_file};
@@ -132,8 +132,10 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&Atomic
 /// Nobody else is registered, so what still has a user, and owners in this registry, is used by this process alone: somebody
 /// ends with a handle in a static or in a forgotten value. Its files have nobody to go with but this process.
 pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
-    let Ok(mut files) = shm_file::names(&namespace.prefix()) else { return false };
-    files.retain(|file| *file != namespace.file_name(REGISTRY));
+    let Ok(files) = shm_file::names(&namespace.prefix()) else { return false };
+    let name_of = |file: String| file.strip_prefix(&namespace.prefix()).map(str::to_owned);
+    let mut names: Vec<String> = files.into_iter().filter_map(name_of).collect();
+    names.retain(|name| name != REGISTRY);
     let all_go = |found: &Entry| namespace.is_private() && !found.is_spill();
     // A copy of this process that has not registered yet has all that this one has, and may go on with it.
     let has_copies = fork::may_have_copies();
@@ -143,8 +145,8 @@ pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
     };
     // Spills again, after the objects that they belong to.
     for _ in 0..2 {
-        files.retain(|file| {
-            let Some(found) = entry(file).filter(|found| found.ours) else { return false };
+        names.retain(|name| {
+            let Some(found) = entry_in(namespace, name).filter(|found| found.ours) else { return false };
             let gone = if found.attached {
                 is_only_ours(&found) && remove_used(&found)
             } else {
@@ -153,7 +155,7 @@ pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
             !gone
         });
     }
-    files.is_empty()
+    names.is_empty()
 }
 
 /// Removes the object although it has a user, who does not mind.

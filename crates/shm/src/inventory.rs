@@ -122,7 +122,13 @@ pub(crate) fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
 /// The entry for one file; `None` when it is no name of ours, or gone by now.
 pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     let (namespace, name) = Namespace::parse_file_name(file_name)?;
-    let object = ObjectName { namespace: &namespace, name };
+    entry_in(&namespace, name)
+}
+
+/// The entry for the file of that name in the namespace, whoever this process is by now; `None` when it is gone.
+pub(crate) fn entry_in(namespace: &Namespace, name: &str) -> Option<Entry> {
+    let object = ObjectName { namespace, name };
+    let (file_name, namespace) = (&*object.file_name(), namespace.clone());
     let found = match found::look_at_own(file_name) {
         Ok(found) => found,
         Err(Refusal::Missing) => return None,
