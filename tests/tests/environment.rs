@@ -223,6 +223,23 @@ fn a_large_message_is_kept_for_whoever_can_open_it() {
 }
 
 #[test]
+fn an_end_of_a_pipe_in_a_message_is_not_lost_for_another_user() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let said = run(&scratch, &[], |()| {
+        let queue: Queue<procession::Sender<u32>> = Queue::anonymous().unwrap();
+        let (receiver, sender) = pipe::<u32>().unwrap();
+        queue.put(&sender).unwrap();
+        become_nobody();
+        // Longer than it takes to ask whether anybody can get the message.
+        format!("{:?}", receiver.recv_timeout(std::time::Duration::from_millis(1300)))
+    });
+    assert_eq!(said, "Err(TimedOut)");
+}
+
+#[test]
 fn another_mount_is_another_world_and_leaves_the_first_as_it_is() {
     if !can_unshare(&["--mount"]) {
         return;

@@ -59,7 +59,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// As there.
-    pub fn is_about_us(&self) -> bool {
+    pub fn is_of_this_process(&self) -> bool {
         matches!(self, Self::Os { .. })
     }
 }

@@ -266,11 +266,18 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it is about this process and says nothing about the object: the kernel refuses something now, or the process looks
-    /// elsewhere than who made the object. A later try, or another process, may find it.
+    /// Whether the object may well be there, and it is this process that cannot get at it now.
     #[must_use]
-    pub fn is_about_us(&self) -> bool {
-        matches!(self, Self::Os { .. } | Self::OtherUser { .. } | Self::Elsewhere { .. })
+    pub fn is_of_this_process(&self) -> bool {
+        matches!(
+            self,
+            Self::Os { .. }
+                | Self::OtherUser { .. }
+                | Self::Elsewhere { .. }
+                | Self::NoSpace { .. }
+                | Self::NoInodes { .. }
+                | Self::RegistryFull { .. }
+        )
     }
 
     /// Wraps a kernel error; some have variants of their own.

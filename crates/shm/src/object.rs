@@ -399,7 +399,8 @@ impl Handle {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         let Ok(namespace) = Namespace::new(&self.namespace) else { return false };
-        if !namespace::is_possible(&self.name) {
+        // Nobody can look at another user's files, and as another user a process has other names.
+        if self.user != shm_file::effective_uid() || !namespace::is_possible(&self.name) {
             return false;
         }
         [&self.name, &namespace::unlinked_name(self.instance)]
