@@ -4,6 +4,7 @@
 //! Most of this needs root; a test that cannot be done here says so.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+use nix::sys::resource::{Resource, setrlimit};
 use procession::{Event, Lock, Pool, Process, Queue, pipe};
 use procession_tests::{Actor, Scratch, can_unshare, note, program, raw};
 use std::fs;
@@ -408,6 +409,25 @@ fn limits_are_named_with_what_to_do() {
     }
     assert_eq!(scratch.objects(), ["l"]);
     outer.does("unlink l");
+}
+
+/// Why no process can be started as nobody, with this limit set to so much.
+fn refusal_under(limit: Resource, most: u64) -> String {
+    become_nobody();
+    setrlimit(limit, most, most).unwrap();
+    Process::spawn(|()| (), ()).map(|child| child.pid()).unwrap_err().to_string()
+}
+
+#[test]
+fn limits_of_processes_are_named_with_what_to_do() {
+    if !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let said = run(&scratch, &[], |()| refusal_under(Resource::RLIMIT_NPROC, 1));
+    assert!(said.contains("raise the limit (`ulimit -u`"), "{said}");
+    let said = run(&scratch, &[], |()| refusal_under(Resource::RLIMIT_NOFILE, 3));
+    assert!(said.contains("raise the limit (`ulimit -n`"), "{said}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::process::Process;
 use crate::status::ExitStatus;
 use procession_channel::codec::{DecodeError, EncodeError};
+use procession_sys::limits;
 use std::io;
 
 /// Why no process was started.
@@ -55,7 +56,7 @@ pub enum SpawnError {
 
 /// A failed system call: what was tried for which process, and why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} failed for process {process:?}{}", hint(*forked))]
+#[error("{operation} failed for process {process:?}{}", hint(operation, *forked, source))]
 pub struct KernelError {
     operation: &'static str,
     process: String,
@@ -66,11 +67,21 @@ pub struct KernelError {
 
 const ECHILD: i32 = 10;
 
-fn hint(forked: bool) -> &'static str {
+const EAGAIN: i32 = 11;
+
+/// What to do about it, in words that follow upon others.
+fn hint(operation: &str, forked: bool, source: &io::Error) -> &'static str {
     if forked {
-        ": only the process that started it can do that, and this one was forked from it"
-    } else {
-        ""
+        return ": only the process that started it can do that, and this one was forked from it";
+    }
+    match (operation, source.raw_os_error()) {
+        ("posix_spawn", Some(EAGAIN)) => {
+            ": this user, or this container, has as many processes and threads as it may; raise the limit (`ulimit -u`, or pids.max of the cgroup)"
+        }
+        ("posix_spawn" | "stat /proc/self/exe", _) if source.kind() == io::ErrorKind::NotFound => {
+            ": /proc is not mounted, by which a program starts itself again; mount it (`mount -t proc proc /proc`). Or this root has not the libraries of the program"
+        }
+        _ => limits::remedy(source),
     }
 }
 

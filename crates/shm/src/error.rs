@@ -1,7 +1,7 @@
 //! Why an object could not be created, opened, listed or removed.
 
 use crate::namespace::Namespace;
-use procession_sys::shm_file;
+use procession_sys::{limits, shm_file};
 use std::io;
 
 /// Why an object could not be created, opened or removed; each variant names the object and both sides of a
@@ -311,7 +311,7 @@ impl OpenError {
 
 /// What is wrong around this process when the kernel refuses this, and what to do; in words that follow upon others.
 fn remedy(operation: &str, source: &io::Error) -> &'static str {
-    use io::ErrorKind::{FileTooLarge, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
     match (operation, source.kind(), source.raw_os_error()) {
         ("create", NotFound | NotADirectory, _) => {
             ": there is no directory /dev/shm; mount it (`mount -t tmpfs -o mode=1777 tmpfs /dev/shm`)"
@@ -325,30 +325,15 @@ fn remedy(operation: &str, source: &io::Error) -> &'static str {
         ("publish", NotFound, _) => {
             ": /proc is not mounted, which gives a file in /dev/shm its name before Linux 6.10; mount it (`mount -t proc proc /proc`)"
         }
-        ("reserve", FileTooLarge, _) => {
-            ": it is longer than files of this process may be; raise the limit (`ulimit -f`), or make it smaller"
-        }
-        ("map" | "map the lifeline of" | "register with", _, Some(ENOMEM)) => {
-            ": this process may not map more memory; raise the limit of its address space (`ulimit -v`) or of the number of mappings (vm.max_map_count)"
-        }
         ("map", _, Some(EAGAIN)) => {
             ": this process locks all its memory, and may not lock more; raise the limit (`ulimit -l`)"
         }
-        (_, _, Some(EMFILE)) => {
-            ": this process has as many files open as it may; raise the limit (`ulimit -n`)"
-        }
-        (_, _, Some(ENFILE)) => ": the system has as many files open as it may (fs.file-max)",
-        (_, _, Some(ENOLCK)) => ": the kernel has no memory for one more file lock",
-        _ => "",
+        _ => limits::remedy(source),
     }
 }
 
-// Linux's numbers, the same on every architecture we build for.
+/// Linux's number, the same on every architecture we build for.
 const EAGAIN: i32 = 11;
-const ENOMEM: i32 = 12;
-const ENFILE: i32 = 23;
-const EMFILE: i32 = 24;
-const ENOLCK: i32 = 37;
 
 /// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
 fn user_name(uid: u32) -> String {

@@ -19,6 +19,7 @@ pub mod image;
 #[cfg(feature = "inherited")]
 pub mod inherited;
 mod kept_fd;
+pub mod limits;
 mod loose_fd;
 mod mapping;
 pub mod memfd;
