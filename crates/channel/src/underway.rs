@@ -329,7 +329,6 @@ impl Parcel {
     }
 
     /// Adopts the ends in a message that was taken out; how long it is without their list.
-    #[must_use]
     pub fn of_message(message: &[u8]) -> (usize, Self) {
         let (len, ends) = list_of(message).unwrap_or((message.len(), Vec::new()));
         (len, Self::adopt_sooner_or_later(ends))

@@ -69,7 +69,7 @@ impl Home {
     pub(super) fn get(&self, of: u64) -> Option<Location> {
         let turn = self.turn.load(Ordering::Acquire);
         let len = self.len.load(Ordering::Relaxed) as usize;
-        if len == 0 || turn % 2 != 0 || self.of.load(Ordering::Relaxed) != of {
+        if len == 0 || !turn.is_multiple_of(2) || self.of.load(Ordering::Relaxed) != of {
             return None;
         }
         let bytes: Vec<u8> = self.bytes.iter().take(len).map(|byte| byte.load(Ordering::Relaxed)).collect();

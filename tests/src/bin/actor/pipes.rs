@@ -163,6 +163,24 @@ fn give(sender: Sender<u64>, how: &str) -> (Result<u32, SpawnError>, Option<Send
     (started, Arc::into_inner(kept.0))
 }
 
+/// Commands about ends in the messages of a queue.
+fn follow_post(ends: &Ends, words: &[&str]) -> Option<Next> {
+    match *words {
+        ["pipe_put", name, queue] => {
+            let ends = ends.borrow();
+            let Some(End::Sender(end)) = ends.get(name) else { panic!("no sender {name}") };
+            Some(report(&post(queue).put(end).map(|()| "")))
+        }
+        ["pipe_get", name, queue] => Some(report(&post(queue).get().map(|end| {
+            ends.borrow_mut().insert(name.to_owned(), End::Sender(end));
+            ""
+        }))),
+        ["pipe_throw_away", queue] => Some(report(&post(queue).shutdown(true))),
+        ["pipe_unlink", queue] => Some(report(&post(queue).unlink().map(|()| ""))),
+        _ => None,
+    }
+}
+
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     let ends = &world.ends;
     let with = |name: &str, work: &dyn Fn(&End) -> Option<Next>| {
@@ -218,16 +236,6 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             end.close();
             Some(report(&end.send(number(len), None)))
         }),
-        ["pipe_put", name, queue] => with(name, &|end| {
-            let End::Sender(end) = end else { panic!("no sender") };
-            Some(report(&post(queue).put(end).map(|()| "")))
-        }),
-        ["pipe_get", name, queue] => Some(report(&post(queue).get().map(|end| {
-            ends.borrow_mut().insert(name.to_owned(), End::Sender(end));
-            ""
-        }))),
-        ["pipe_throw_away", queue] => Some(report(&post(queue).shutdown(true))),
-        ["pipe_unlink", queue] => Some(report(&post(queue).unlink().map(|()| ""))),
         ["pipe_drop", name] => {
             drop(ends.borrow_mut().remove(name));
             done(())
@@ -242,6 +250,6 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             }
             Some(report(&started))
         }
-        _ => None,
+        _ => follow_post(ends, words),
     }
 }
