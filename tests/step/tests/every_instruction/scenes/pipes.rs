@@ -2,7 +2,7 @@
 
 use crate::run::Scene;
 use crate::stage::{Stage, stepped};
-use procession_channel::{PipeOptions, Receiver, RecvError, SendError, Sender, codec};
+use procession_channel::{GetError, PipeOptions, Queue, Receiver, RecvError, SendError, Sender, codec};
 
 pub(super) const SCENES: &[Scene] = &[
     Scene { name: "pipe/send", whole: 2, play: send },
@@ -14,6 +14,9 @@ pub(super) const SCENES: &[Scene] = &[
     Scene { name: "pipe/recv-empty", whole: 1, play: recv_when_empty },
     Scene { name: "pipe/recv-parts/sleeper", whole: 0, play: recv_parts },
     Scene { name: "pipe/close/sleeper", whole: 1, play: close },
+    Scene { name: "pipe/end-put", whole: 1, play: put_an_end },
+    Scene { name: "pipe/end-got", whole: 1, play: get_an_end },
+    Scene { name: "pipe/end-thrown-away", whole: 1, play: throw_an_end_away },
 ];
 
 /// A number, and bytes that are all equal to it.
@@ -219,4 +222,63 @@ fn close(stage: &mut Stage<'_>) -> u32 {
     });
     stage.kill(|_| ());
     stage.ends().into()
+}
+
+/// Whoever has the other end of a pipe whose receiver was in a message is told, if nobody has that any more. Whether the
+/// message was gone before this took it.
+fn is_gone_and_told(queue: &Queue<Receiver<Message>>, sender: &Sender<Message>) -> bool {
+    let is_gone = match queue.try_get() {
+        Ok(_) => false,
+        // The end of a dead process, or none.
+        Err(GetError::Decode { .. } | GetError::Empty) => true,
+        Err(error) => panic!("{error:?}"),
+    };
+    loop {
+        match sender.send(&message(1)) {
+            Ok(()) => {}
+            Err(SendError::PeerDied { .. } | SendError::PeerClosed) => return is_gone,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+/// A queue with an end in it, whose sender lives, and the other end.
+fn in_a_message() -> (Queue<Receiver<Message>>, Sender<Message>) {
+    let queue = Queue::anonymous().unwrap();
+    let (receiver, sender) = pipe();
+    queue.put(&receiver).unwrap();
+    (queue, sender)
+}
+
+/// Progress: 1 when the message was there.
+fn put_an_end(stage: &mut Stage<'_>) -> u32 {
+    let queue = Queue::anonymous().unwrap();
+    let (receiver, sender) = pipe();
+    let end = arrived(&receiver);
+    stage.victim(|| {
+        let receiver = end();
+        stepped(|| queue.put(&receiver).unwrap());
+    });
+    stage.kill(|_| ());
+    let was_there = !queue.is_empty();
+    is_gone_and_told(&queue, &sender);
+    was_there.into()
+}
+
+/// Progress: 1 when it was got.
+fn get_an_end(stage: &mut Stage<'_>) -> u32 {
+    let (queue, sender) = in_a_message();
+    stage.victim(|| {
+        stepped(|| queue.get().unwrap());
+    });
+    stage.kill(|_| ());
+    is_gone_and_told(&queue, &sender).into()
+}
+
+/// Progress: 1 when it was taken.
+fn throw_an_end_away(stage: &mut Stage<'_>) -> u32 {
+    let (queue, sender) = in_a_message();
+    stage.victim(|| stepped(|| queue.read().unwrap().commit().unwrap()));
+    stage.kill(|_| ());
+    is_gone_and_told(&queue, &sender).into()
 }
