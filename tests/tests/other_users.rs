@@ -4,7 +4,7 @@
 //! The tests start programs as other users, and so are for root: otherwise they say that they were skipped.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use procession::{Lock, Namespace, OpenError, PlainMemory, Queue, gc};
+use procession::{GetError, Lock, Namespace, OpenError, PlainMemory, Queue, gc};
 use procession_tests::{Actor, Scratch, Watchdog, note, program, python, raw, run, until};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;
@@ -376,6 +376,28 @@ fn removing_one_of_two_names_does_not_say_that_the_object_is_removed() {
     assert!(!raw::is_retired(&scratch, "q"));
     let again: Queue<u32> = Queue::options().namespace(&scratch).open("q").unwrap();
     assert_eq!(again.get().unwrap(), 7);
+    queue.unlink().unwrap();
+}
+
+/// What was acknowledged is not taken out as lost because somebody links its file, or lets others open it: that passes.
+#[test]
+fn a_large_message_whose_file_is_refused_stays_in_its_queue() {
+    let scratch = Scratch::unswept();
+    let queue: Queue<Vec<u8>> = Queue::options().namespace(&scratch).bytes(256).create("q").unwrap();
+    queue.put(&vec![7; 3000]).unwrap();
+    let name = scratch.objects().into_iter().find(|name| name.starts_with(".spill-")).unwrap();
+    let (spill, link) = (raw::path(&scratch, &name), raw::path(&scratch, "link"));
+    fs::hard_link(&spill, &link).unwrap();
+    let error = queue.get().unwrap_err();
+    assert!(matches!(error, GetError::Spill { source: OpenError::Linked { .. } }), "{error:?}");
+    remove(&link);
+    fs::set_permissions(&spill, Permissions::from_mode(0o666)).unwrap();
+    let error = queue.get().unwrap_err();
+    assert!(matches!(error, GetError::Spill { source: OpenError::WrongMode { .. } }), "{error:?}");
+    // Nor is it garbage meanwhile.
+    assert!(gc::collect(Some(&scratch), gc::Options::default()).unwrap().is_empty());
+    fs::set_permissions(&spill, Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(queue.get().unwrap(), [7; 3000]);
     queue.unlink().unwrap();
 }
 

@@ -299,7 +299,7 @@ impl Parcel {
     /// Adopts the ends in a list: from now on they are this process's. Those whose pipe is gone are nobody's.
     ///
     /// # Errors
-    /// [What is about this process](OpenError::is_of_this_process), which cannot open a pipe now; then nothing was adopted.
+    /// [What is about this process](OpenError::may_be_there), which cannot open a pipe now; then nothing was adopted.
     #[inline]
     pub(crate) fn adopt(passages: Vec<Passage>) -> Result<Self, OpenError> {
         if passages.is_empty() { Ok(Self(Vec::new())) } else { Self::adopt_all(passages) }
@@ -311,7 +311,7 @@ impl Parcel {
         for passage in passages {
             match End::open(&passage) {
                 Ok((_, end)) => opened.push(end),
-                Err(error) if error.is_of_this_process() => return Err(error),
+                Err(error) if error.may_be_there() => return Err(error),
                 // The pipe is gone, and its end with it.
                 Err(_) => {}
             }

@@ -59,7 +59,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// As there.
-    pub fn is_of_this_process(&self) -> bool {
+    pub fn may_be_there(&self) -> bool {
         matches!(self, Self::Os { .. })
     }
 }

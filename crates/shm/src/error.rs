@@ -266,14 +266,18 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the object may well be there, and it is this process that cannot get at it now.
+    /// Whether the object may well be there, although it was not opened: the kernel refuses something now, this process looks
+    /// elsewhere than who made the object, or somebody made a link to its file, or changed its mode. A later try, or another
+    /// process, may find it.
     #[must_use]
-    pub fn is_of_this_process(&self) -> bool {
+    pub fn may_be_there(&self) -> bool {
         matches!(
             self,
             Self::Os { .. }
                 | Self::OtherUser { .. }
                 | Self::Elsewhere { .. }
+                | Self::WrongMode { .. }
+                | Self::Linked { .. }
                 | Self::NoSpace { .. }
                 | Self::NoInodes { .. }
                 | Self::RegistryFull { .. }

@@ -96,7 +96,7 @@ impl AtHead<'_> {
         match self.open_spill(Mark::default()) {
             Ok(spill) => Ok(spill),
             // The kernel may have its reasons now, and none later; and another process can get what this one cannot open.
-            Err(source) if source.is_of_this_process() => Err(GetError::Spill { source }),
+            Err(source) if source.may_be_there() => Err(GetError::Spill { source }),
             Err(source) => {
                 self.commit(record.words, 1);
                 Err(GetError::Lost { source })
