@@ -1,5 +1,5 @@
 //! Ends with everything in hand: in statics, in forgotten values, and by `exit` in the middle of a function.
-#![expect(clippy::unwrap_used, clippy::mem_forget, clippy::exit, reason = "this is a program of the tests")]
+#![expect(clippy::unwrap_used, clippy::mem_forget, reason = "this is a program of the tests")]
 
 use procession::{Event, Pool, Queue, Value, pipe};
 use std::sync::LazyLock;
