@@ -536,6 +536,76 @@ fn a_child_starts_clean() {
     assert_eq!(end(child).unwrap(), (0, PathBuf::from("/dev/null"), true, "0000000000000000".to_owned()));
 }
 
+/// A line of `/proc/self/status`: a set of signals.
+fn signals(name: &str) -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(line.trim_start_matches(':').trim(), 16).unwrap()
+}
+
+#[test]
+fn a_child_keeps_only_those_ignored_signals_that_nohup_and_scripts_rely_on() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let bit = |signal: i32| 1_u64 << (signal - 1);
+    let look = |()| ["SigIgn", "SigCgt"].map(signals);
+    let plain = end(Process::spawn(look, ()).unwrap()).unwrap();
+    let in_a_process_of_its_own = |()| {
+        for ignored in
+            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGCHLD, libc::SIGUSR1, libc::SIGTERM]
+        {
+            // SAFETY: ignoring a signal runs no code of ours.
+            unsafe { libc::signal(ignored, libc::SIG_IGN) };
+        }
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR2, nothing as *const () as libc::sighandler_t) };
+        Process::spawn(|()| ["SigIgn", "SigCgt"].map(signals), ()).unwrap().join().unwrap()
+    };
+    let child = end(Process::spawn(in_a_process_of_its_own, ()).unwrap()).unwrap();
+    let kept = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT].map(bit).iter().sum::<u64>();
+    assert_eq!(child[0], plain[0] | kept, "ignored");
+    assert_eq!(child[1], plain[1] & !kept, "caught");
+}
+
+/// What this process has open, without the numbers in it, and what another program has open that it executes.
+fn open_files() -> (Vec<String>, Vec<String>) {
+    let targets = |directory: fs::ReadDir| {
+        let targets = directory.map(|entry| fs::read_link(entry.unwrap().path()).unwrap_or_default());
+        let named =
+            |path: PathBuf| path.display().to_string().replace(|one: char| one.is_ascii_hexdigit(), "");
+        let mut all: Vec<String> = targets.map(named).collect();
+        all.sort();
+        all
+    };
+    let own = targets(fs::read_dir("/proc/self/fd").unwrap());
+    let program = Command::new("sh").args(["-c", "ls /proc/$$/fd"]).output().unwrap();
+    let numbers = String::from_utf8(program.stdout).unwrap();
+    (own, numbers.lines().filter(|fd| fd.parse().is_ok_and(|fd: u32| fd < 255)).map(str::to_owned).collect())
+}
+
+#[test]
+fn a_child_has_open_what_it_was_given_and_no_more() {
+    // Whatever the harness leaves open to this program goes on to all.
+    let before = end(Process::spawn(|()| open_files(), ()).unwrap()).unwrap();
+    let mut pool = procession::Pool::builder().processes(2).build().unwrap();
+    pool.map(|n: u32| n, 0..3).unwrap();
+    let (receiver, sender) = pipe::<u32>().unwrap();
+    let queue = procession::Queue::<u32>::anonymous().unwrap();
+    queue.put(&1).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let other = Process::builder().inherit(Arc::new(writer.into())).spawn(for_ever::<()>, ()).unwrap();
+    let after = end(Process::spawn(|()| open_files(), ()).unwrap()).unwrap();
+    assert_eq!(after, before);
+    // The one that was given a pipe does not hand it on either.
+    let given = Process::builder().inherit(Arc::new(reader.into()));
+    let (own, handed_on) = end(given.spawn(|()| open_files(), ()).unwrap()).unwrap();
+    assert_eq!((own.len(), handed_on), (before.0.len() + 1, before.1));
+    other.kill().unwrap();
+    status(&other);
+    pool.close();
+    pool.join().unwrap();
+    drop((receiver, sender));
+}
+
 #[test]
 fn the_environment_is_ours_and_the_builders() {
     let look = |()| ["PATH", "PROCESSION_TEST"].map(|name| std::env::var(name).ok());

@@ -6,6 +6,7 @@
 
 use crate::current::{Myself, ParentProcess, become_child};
 use crate::entry::{self, rebuild, type_hash};
+use crate::error::in_full;
 use crate::init::{Phase, set_phase};
 use crate::panic;
 use crate::report::{Outcome, Report, Stage};
@@ -66,10 +67,10 @@ pub(crate) fn report_now(outcome: Outcome) {
 fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
     let task = match Task::read(task) {
         Ok(task) => task,
-        Err(error) => return Outcome::Refused(error.to_string()),
+        Err(error) => return Outcome::Refused(in_full(&error)),
     };
     if let Err(error) = settle_in(&task.header, inherited) {
-        return Outcome::Refused(format!("it could not be set up: {error}"));
+        return Outcome::Refused(format!("it could not be set up: {}", in_full(&error)));
     }
     match entry::of_task(&task.header) {
         Ok(function) => function(task),
@@ -160,7 +161,7 @@ where
     }
     let arguments = match codec::decode::<A>(task.arguments()) {
         Ok(arguments) => arguments,
-        Err(error) => return Outcome::Arguments(error.to_string()),
+        Err(error) => return Outcome::Arguments(in_full(&error)),
     };
     drop(task);
     if let Some(report) = REPORT.get() {
@@ -171,7 +172,7 @@ where
     let mut bytes = Vec::new();
     match codec::encode(&result, &mut bytes) {
         Ok(()) => Outcome::Returned(bytes),
-        Err(error) => Outcome::Encode(error.to_string()),
+        Err(error) => Outcome::Encode(in_full(&error)),
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 const ECHILD: i32 = 10;
+const EINVAL: i32 = 22;
 const ESRCH: i32 = 3;
 const SIGKILL: i32 = 9;
 
@@ -132,6 +133,11 @@ impl Child {
         }
         let who = self.end.pidfd().map_or(Who::Pid(self.pid), Who::Fd);
         let status = match pidfd::reap(who) {
+            // Linux 5.3 has pidfds, and no wait by them.
+            Err(error) if error.raw_os_error() == Some(EINVAL) => pidfd::reap(Who::Pid(self.pid)),
+            outcome => outcome,
+        };
+        let status = match status {
             Ok(None) => return Ok(None),
             Ok(Some(ended)) => ExitStatus::known(ended),
             Err(error) if error.raw_os_error() == Some(ECHILD) => ExitStatus::LOST,

@@ -4,6 +4,7 @@ use crate::process::Process;
 use crate::status::ExitStatus;
 use procession_channel::codec::{DecodeError, EncodeError};
 use procession_sys::limits;
+use std::error::Error;
 use std::io;
 
 /// Why no process was started.
@@ -41,7 +42,7 @@ pub enum SpawnError {
     #[error("the function is not in the main executable but in a shared library")]
     NotInExecutable,
     /// The arguments could not be encoded.
-    #[error("the arguments could not be encoded: {0}")]
+    #[error("the arguments could not be encoded")]
     Encode(#[from] EncodeError),
     /// The arguments are longer than this process may make a file.
     #[error("the arguments cannot be handed over: {0}")]
@@ -157,7 +158,7 @@ pub enum ProcessError {
     #[error("the result is lost: this program has closed the descriptor through which it was to come")]
     ReportClosed,
     /// The result could not be decoded here.
-    #[error("the result could not be decoded: {0}")]
+    #[error("the result could not be decoded")]
     Decode(#[from] DecodeError),
     /// The process ended without a result, and nobody can learn how: `SIGCHLD` is ignored, or other code in this
     /// program waits for any child.
@@ -168,7 +169,16 @@ pub enum ProcessError {
     Kernel(#[from] KernelError),
 }
 
-fn at(location: &Option<String>) -> String {
+/// The error and what caused it, in one line: for those to whom it crosses as text.
+pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    // A transparent error says what its cause says.
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+pub(crate) fn at(location: &Option<String>) -> String {
     location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default()
 }
 

@@ -21,6 +21,7 @@ pub use results::{AsyncResult, ImapUnordered};
 pub(crate) use worker::Runner;
 
 use crate::entry::{EntryRef, JobEntry, must_carry_nothing, type_hash};
+use crate::error::in_full;
 use crew::{Crew, Phase};
 use job::{Batch, Cargo, Chunk, Collected, Job, Results};
 use keeper::Keeper;
@@ -44,7 +45,8 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 
 /// Worker processes that run functions on items.
 ///
-/// A function is any function or closure that captures nothing; items and results are any serde types. When a worker is
+/// A function is any function or closure that captures nothing; items and results are any serde types that own what they are
+/// made of. When a worker is
 /// killed, only the item it was running is lost (or tried again, see [`PoolBuilder::retries`]); everything else is done
 /// by the other workers, and the worker is replaced. Dropping the pool cancels what
 /// has no result, and lets the workers leave by themselves, which writes out what they have printed and runs what they have
@@ -475,6 +477,5 @@ where
 }
 
 fn reference(function: JobEntry, hash: u64) -> Result<EntryRef, TaskError> {
-    EntryRef::new(function as *const (), hash)
-        .map_err(|error| TaskError::Broken { reason: error.to_string() })
+    EntryRef::new(function as *const (), hash).map_err(|error| TaskError::Broken { reason: in_full(&error) })
 }

@@ -66,6 +66,24 @@ const SIGTERM: i32 = 15;
 /// }
 /// ```
 ///
+/// Arguments own what they are made of, since they are made anew in the other process: a `String`, not a `&str`; a `Vec`, not
+/// a slice. The compiler says of one that borrows that its "implementation of `Deserialize` is not general enough":
+///
+/// ```compile_fail
+/// fn main() {
+///     procession_process::init();
+///     let _ = procession_process::Process::spawn(|s: &str| s.len(), "abc");
+/// }
+/// ```
+///
+/// ```
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     assert_eq!(procession_process::Process::spawn(|s: String| s.len(), "abc".to_owned())?.join()?, 3);
+///     Ok(())
+/// }
+/// ```
+///
 /// The function itself, and a closure around it, are fine:
 ///
 /// ```

@@ -10,7 +10,7 @@
 //! The word is written last. Before it there is no report, whatever of the content is there; after it the report is
 //! complete. The parent reads the content only after the child has ended.
 
-use crate::error::ProcessError;
+use crate::error::{ProcessError, in_full};
 use procession_channel::codec;
 use procession_sys::memfd;
 use procession_sys::shm_file::longest;
@@ -115,7 +115,7 @@ impl Report {
                 let mut bytes = Vec::new();
                 match codec::encode(&panic, &mut bytes) {
                     Ok(()) => (Kind::Panicked, bytes),
-                    Err(error) => (Kind::Encode, error.to_string().into_bytes()),
+                    Err(error) => (Kind::Encode, in_full(&error).into_bytes()),
                 }
             }
         };
@@ -130,7 +130,7 @@ impl Report {
         {
             return Ok(());
         }
-        let reason = too_long(content.len(), &error).unwrap_or_else(|| error.to_string());
+        let reason = too_long(content.len(), &error).unwrap_or_else(|| in_full(&error));
         let room = usize::try_from(longest().saturating_sub(CONTENT_AT)).unwrap_or(usize::MAX);
         self.store(Kind::Encode, &reason.as_bytes()[..reason.len().min(room)])
     }
@@ -176,7 +176,7 @@ impl Report {
         let kind = self.word()[1];
         let content = match self.content() {
             Ok(content) => content,
-            Err(error) => return Some(Err(ProcessError::Encode(error.to_string()))),
+            Err(error) => return Some(Err(ProcessError::Encode(in_full(&error)))),
         };
         let message = || String::from_utf8_lossy(&content).into_owned();
         Some(match kind {

@@ -59,11 +59,11 @@ pub(crate) struct Task {
 /// Why a file is not a task for this process.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TaskError {
-    #[error("the task cannot be read: {0}")]
+    #[error("the task cannot be read")]
     Read(#[from] io::Error),
     #[error("the task has not the form this build writes (expected version {VERSION}, codec {codec})", codec = codec::CODEC_NAME)]
     Format,
-    #[error("the header of the task cannot be decoded: {0}")]
+    #[error("the header of the task cannot be decoded")]
     Header(#[from] codec::DecodeError),
 }
 

@@ -1,6 +1,6 @@
 //! What can go wrong with a pool, and with one item given to it.
 
-use crate::error::SpawnError;
+use crate::error::{SpawnError, at, in_full};
 use crate::report::Panic;
 use procession_channel::codec::{DecodeError, EncodeError};
 use procession_shm::OpenError;
@@ -134,14 +134,10 @@ impl TaskError {
     }
 
     pub(crate) fn encode(index: usize, error: &EncodeError) -> Self {
-        Self::Encode { index, reason: error.to_string() }
+        Self::Encode { index, reason: in_full(error) }
     }
 
     pub(crate) fn decode(index: usize, error: &DecodeError) -> Self {
-        Self::Decode { index, reason: error.to_string() }
+        Self::Decode { index, reason: in_full(error) }
     }
-}
-
-fn at(location: &Option<String>) -> String {
-    location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ use super::crew::{Crew, Phase, Worker};
 use super::error::{PoolError, TaskError};
 use super::link::Link;
 use super::worker::work;
+use crate::error::in_full;
 use crate::exit::LAST_WAIT;
 use crate::process::Process;
 use procession_sys::cpu::Spin;
@@ -301,7 +302,7 @@ impl Keeper {
             crew.next_start = Deadline::after(SLICE);
             // The others go on, and it is tried again; without any, not for ever.
             if crew.workers.iter().all(Option::is_none) {
-                crew.note_failed_start(&format!("no worker can be started: {error}"));
+                crew.note_failed_start(&format!("no worker can be started: {}", in_full(&error)));
             }
             drop(crew);
             self.changed.notify_all();

@@ -3,6 +3,7 @@
 use super::link::{Lease, Link};
 use crate::child::take_inherited;
 use crate::entry::{EntryRef, of_job, rebuild, type_hash};
+use crate::error::in_full;
 use crate::panic;
 use crate::report::Panic;
 use procession_channel::{LaneWriter, Parcel, codec};
@@ -85,11 +86,11 @@ fn run_item<A: DeserializeOwned, R: Serialize>(
     out: &mut Vec<u8>,
     function: impl Fn(A) -> R,
 ) -> Result<(), String> {
-    let argument =
-        codec::decode(item).map_err(|error| format!("the worker cannot decode the item: {error}"))?;
+    let argument = codec::decode(item)
+        .map_err(|error| format!("the worker cannot decode the item: {}", in_full(&error)))?;
     let result = function(argument);
     Parcel::encode_listed(out, |out| codec::encode(&result, out))
-        .map_err(|error| format!("the worker cannot encode the result: {error}"))
+        .map_err(|error| format!("the worker cannot encode the result: {}", in_full(&error)))
 }
 
 /// The [`JobEntry`](crate::entry::JobEntry) of a function of one argument.
@@ -112,8 +113,8 @@ where
     R: Serialize + 'static,
 {
     must_be::<F, (S, A), R>(hash)?;
-    let state =
-        codec::decode(state).map_err(|error| format!("the worker cannot decode the state: {error}"))?;
+    let state = codec::decode(state)
+        .map_err(|error| format!("the worker cannot decode the state: {}", in_full(&error)))?;
     Ok(Box::new(WithState(Job { function: rebuild::<F>(), state }, std::marker::PhantomData)))
 }
 
