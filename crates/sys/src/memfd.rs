@@ -36,7 +36,7 @@ pub fn create(name: &str) -> Result<File> {
 /// SIGXFSZ, which kills.
 ///
 /// # Errors
-/// `EFBIG` beyond the limit of file sizes ([`longest`](crate::shm_file::longest)), and then nothing is written; `ENOMEM`.
+/// `EFBIG` beyond the limit of file sizes ([`longest`]), and then nothing is written; `ENOMEM`.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> Result<()> {
     if offset.saturating_add(bytes.len() as u64) > longest() {
         return Err(Errno::EFBIG.into());

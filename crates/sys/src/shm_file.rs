@@ -245,7 +245,7 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// As [`names`], but only of the next [`READ_LEN`] bytes of the directory from the place `from` on, which is 0 at first and
+/// As [`names`], but only of the next 64 KiB of the directory from the place `from` on, which is 0 at first and
 /// then what the call before returned: what it costs does not grow with the directory, and after some calls all of it
 /// was read.
 ///
