@@ -268,13 +268,12 @@ impl Drop for Starting {
     }
 }
 
-/// Waits until every child that was being started is either in the table or dead.
-pub(crate) fn await_starts() {
+/// Waits until every child that was being started is either in the table or dead; at most so long, for the kernel may hold a
+/// start up for ever (a program on a dead network file system).
+pub(crate) fn await_starts(at_most: Duration) {
     let family = FAMILY.get();
-    let mut table = lock(&family.table);
-    while table.starting > 0 {
-        table = family.started.wait(table).unwrap_or_else(PoisonError::into_inner);
-    }
+    let is_underway = |table: &mut Table| table.starting > 0;
+    drop(family.started.wait_timeout_while(lock(&family.table), at_most, is_underway));
 }
 
 /// From now on no child is added; those that still run.

@@ -37,7 +37,10 @@ extern "C" fn settle() {
 }
 
 fn settle_children() {
-    let children = children::close().into_iter().filter(|child| !child.detached);
+    drop(children::close());
+    // What a start has in hand, another thread may not have let go yet.
+    children::await_starts(LAST_WAIT);
+    let children = children::running().into_iter().filter(|child| !child.detached);
     let (daemons, others): (Vec<_>, Vec<_>) = children.partition(|child| child.daemon);
     terminate(&daemons, GRACE);
     for child in others {
@@ -67,7 +70,7 @@ fn settle_children() {
 /// ```
 pub fn end_children(grace: Duration) {
     drop(children::close());
-    children::await_starts();
+    children::await_starts(LAST_WAIT);
     let children: Vec<_> = children::running().into_iter().filter(|child| !child.detached).collect();
     terminate(&children, grace);
 }

@@ -250,7 +250,7 @@ fn getting(label: &str) {
     victim.dies_at(label, "pipe_get p.sender post");
     one.failed(&format!("PeerDied {{ pid: {pid} }}"));
     late.does("pipe_get p.sender post");
-    late.fails("pipe_send p.sender 1", "Lost");
+    late.fails("pipe_send p.sender 1", &format!("Fault(Lost {{ pid: {pid} }})"));
     late.does("pipe_unlink post");
 }
 

@@ -10,6 +10,7 @@ use super::crew::{Crew, Phase, Worker};
 use super::error::{PoolError, TaskError};
 use super::link::Link;
 use super::worker::work;
+use crate::children;
 use crate::error::in_full;
 use crate::exit::LAST_WAIT;
 use crate::process::Process;
@@ -117,6 +118,8 @@ impl Keeper {
     }
 
     fn start(&self, place: usize) -> Result<(), PoolError> {
+        // First: when the program ends, it waits for what is being started, and only then removes what is left.
+        let _starting = children::starting()?;
         let link = Link::anonymous()?;
         let process = Process::builder()
             .name(format!("{}-{}", self.name, place + 1))
