@@ -343,7 +343,8 @@ impl<T: Pod> Value<T> {
 
     #[inline]
     fn update_until<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, LockError> {
-        let mut guard = self.guard(deadline)?;
+        // Made where it stays: a guard that is handed on in a `Result` is moved, which waits for what was just written into it.
+        let mut guard = ValueGuard::new(self.hold(deadline)?);
         Ok(change(&mut guard))
     }
 

@@ -146,7 +146,8 @@ impl End {
             return Err(PipeFault::Inherited);
         }
         let mut word = self.cell().word.load(Ordering::Acquire);
-        loop {
+        // Of several threads that use the handle first, one claims for all.
+        while word != self.mine {
             let is_elsewhere = [GIVEN, SEEN].contains(&self.whereabouts.load(Ordering::Relaxed));
             let is_free = word & STATE == CARRIED && !is_elsewhere;
             if !is_free {

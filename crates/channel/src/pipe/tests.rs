@@ -416,3 +416,23 @@ fn a_message_that_is_not_sent_takes_no_end_with_it() {
     let is_pipe = |entry: &Entry| entry.header.as_ref().is_ok_and(|header| header.kind == Kind::PIPE);
     assert!(!namespace.list().unwrap().iter().any(is_pipe));
 }
+
+#[test]
+fn of_threads_that_use_an_end_first_one_claims_it_for_all() {
+    for _ in 0..200 {
+        let (receiver, sender) = PipeOptions::new().namespace(&Namespace::private()).pipe::<u32>().unwrap();
+        let together = std::sync::Barrier::new(4);
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let (sender, together) = (&sender, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    sender.send(&number).unwrap();
+                });
+            }
+        });
+        let mut got: Vec<u32> = (0..4).map(|_| receiver.recv().unwrap()).collect();
+        got.sort_unstable();
+        assert_eq!(got, [0, 1, 2, 3]);
+    }
+}
