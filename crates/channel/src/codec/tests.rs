@@ -1,5 +1,6 @@
 //! What comes back, what is refused, and what hostile bytes cost.
 
+use super::writing::Seen;
 use super::{DecodeError, EncodeError, LIMIT, decode, encode, encode_message};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -301,6 +302,25 @@ fn a_message_is_tried_when_it_has_a_part_that_none_before_it_had() {
         encode_message(&Counted(message), &mut Vec::new()).unwrap();
         assert_eq!(DECODED.load(Ordering::Relaxed), tried, "{message:?}");
     }
+}
+
+/// Which parts a message has is told by addresses, and these differ from run to run.
+#[test]
+fn hardly_a_part_is_taken_for_others() {
+    let names_at = |base: usize, step: usize| (0..100).map(move |n| base + n * step);
+    let (mut confused, mut all) = (0, 0);
+    for (base, step) in (0..2000).map(|n| (0x5555_0000_0000 + n * 4096, 1 + n % 97)) {
+        let mut known = Seen::default();
+        names_at(base, step).step_by(12).take(8).for_each(|name| known.note(name));
+        for name in names_at(base + 1_000_000, step) {
+            let mut seen = Seen::default();
+            seen.note(name);
+            confused += u32::from(seen.parts.iter().zip(known.parts).all(|(part, known)| part & !known == 0));
+            all += 1;
+        }
+    }
+    // (8 / 64)⁴ of them, if the bits are well mixed.
+    assert!(confused * 1000 < all, "{confused} of {all}");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! of a type of the user's that has no content and is written as none. A message put while another is tried. A `Deserialize`
 //! that panics decides nothing, and is for whoever gets the message to deal with.
 
-use super::writing::Seen;
+use super::writing::{PARTS, Seen};
 use super::{EncodeError, decode};
 use serde::de::DeserializeOwned;
 use std::any::type_name;
@@ -29,11 +29,11 @@ const NEIGHBOURS: usize = 16;
 struct Known {
     /// 0: nobody's.
     key: AtomicUsize,
-    parts: [AtomicU64; 2],
+    parts: [AtomicU64; PARTS],
 }
 
 static KNOWN: [Known; TYPES] =
-    [const { Known { key: AtomicUsize::new(0), parts: [const { AtomicU64::new(0) }; 2] } }; TYPES];
+    [const { Known { key: AtomicUsize::new(0), parts: [const { AtomicU64::new(0) }; PARTS] } }; TYPES];
 
 thread_local! {
     static IS_TRYING: Cell<bool> = const { Cell::new(false) };

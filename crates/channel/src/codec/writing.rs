@@ -27,11 +27,16 @@ pub(super) struct Writing<'o> {
     pub(super) seen: Seen,
 }
 
+/// How many words have a bit for each part. One word, or two with one bit in all, would confuse one part in thirty with
+/// two others: a message that cannot be read would be put.
+pub(super) const PARTS: usize = 4;
+
 /// Of what a value is made, as far as that differs from value to value of one type.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
-    /// A bit for each variant, type of elements, type in an `Option` and field left out. Two of them may have one bit.
-    pub(super) parts: [u64; 2],
+    /// A bit in each word for each variant, type of elements, type in an `Option` and field left out. Two of them may
+    /// share some of their bits; that all bits of one are those of `n` others happens once in `(64 / n)⁴`.
+    pub(super) parts: [u64; PARTS],
     /// Whether there is something in it whose decoding does more than decode.
     pub(super) is_an_event: bool,
 }
@@ -39,11 +44,12 @@ pub(super) struct Seen {
 impl Seen {
     /// Notes something that has this address.
     #[inline]
-    fn note(&mut self, address: usize) {
-        let mixed = (address as u64).wrapping_mul(shape::FACTOR);
-        let [low, high] = &mut self.parts;
-        let half = if mixed >> 63 == 0 { low } else { high };
-        *half |= 1 << (mixed >> 57 & 63);
+    pub(super) fn note(&mut self, address: usize) {
+        let mut mixed = (address as u64).wrapping_mul(shape::FACTOR);
+        for word in &mut self.parts {
+            *word |= 1 << (mixed >> 58);
+            mixed = mixed.rotate_left(6);
+        }
     }
 }
 
