@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint doc bench soak check chaos step toolchain python rivals
+.PHONY: help build demo test lint fmt doc bench soak check chaos step toolchain python rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -77,9 +77,18 @@ soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), nonsense in
 		"$$bin" demo process --count 1000 | tail -n 1; \
 	fi
 
+# Files that a macro names, which cargo does not find: the list of the demos is said once, in demo.rs.
+fmt_demos = rustfmt crates/gallery/src/demo/*.rs
+
+fmt: toolchain ## formats the code
+	$(CARGO) fmt --all
+	$(fmt_demos)
+
 lint: toolchain ## formatting, clippy with and without crash points, documentation, dependencies
 	$(CARGO) fmt --all --check
+	$(fmt_demos) --check
 	$(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(cargo_jobs) -p procession-cli --no-default-features -- -D warnings
 	$(chaos_env) $(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
 	@$(MAKE) --no-print-directory doc
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \

@@ -1,9 +1,7 @@
 //! What can be typed.
 
-use crate::broom::BroomArgs;
 use crate::collect::CollectArgs;
 use crate::deadlocks::DeadlocksArgs;
-use crate::demo::Demo;
 use crate::list::ListArgs;
 use crate::remove::RemoveArgs;
 use crate::run::{RunArgs, WorkerArgs};
@@ -24,12 +22,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the demos, or run one: separate processes on shared memory, with a checked result.
-    #[command(after_help = DEMO_EXAMPLES)]
-    Demo {
-        #[command(subcommand)]
-        demo: Option<Demo>,
-    },
+    #[cfg(feature = "demo")]
+    Demo(procession_gallery::Args),
     Run(RunArgs),
     Ls(ListArgs),
     Rm(RemoveArgs),
@@ -37,8 +31,9 @@ pub(crate) enum Command {
     Deadlocks(DeadlocksArgs),
     #[command(name = "__worker", hide = true)]
     Worker(WorkerArgs),
-    #[command(name = "__broom", hide = true)]
-    Broom(BroomArgs),
+    #[cfg(feature = "demo")]
+    #[command(name = procession_gallery::BROOM, hide = true)]
+    Broom(procession_gallery::Broom),
 }
 
 fn namespace(name: &str) -> Result<Namespace, OpenError> {
@@ -59,10 +54,3 @@ Exit codes:
   77 not permitted   125 procession itself failed   126, 127 the command of `run`
   cannot be run, was not found   128+n ended by signal n (130 after Ctrl-C, 141
   when nobody reads the result)";
-
-const DEMO_EXAMPLES: &str = "\
-Examples:
-  procession demo pool-map --workers 4
-  procession demo word-count --json . | jq .words
-
-Kill any worker while a demo runs (`kill -9`): the result stays the same.";

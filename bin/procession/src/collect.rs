@@ -1,8 +1,9 @@
 //! `procession gc`: removes what dead processes left behind.
 
-use crate::exit::Failure;
-use crate::{others, output};
+use crate::others;
 use procession::{Entry, Namespace, gc};
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
 
 /// Remove what dead processes left behind.
 ///

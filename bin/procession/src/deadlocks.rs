@@ -1,8 +1,8 @@
 //! `procession deadlocks`: who waits for whom in a circle, read without taking any lock.
 
-use crate::exit::Failure;
-use crate::output::{self, Align};
 use procession::{BlockedThread, Holder, Namespace, blocked_in, deadlocks_in};
+use procession_terminal::exit::Failure;
+use procession_terminal::output::{self, Align};
 use serde::Serialize;
 
 /// Show the deadlocks of the namespace: threads that wait for each other's locks in a circle.

@@ -1,30 +1,26 @@
 //! The command `procession`, as a library so that tests can build it as a program of their own.
 //!
-//! `args` says what can be typed, `exit` what the exit codes mean, `output` prints; the rest is one file per
-//! subcommand, and one per demo below `demo`.
+//! `args` says what can be typed; the rest is one file per subcommand. The demos are the package `procession-gallery`,
+//! which the feature `demo` brings; output and exit codes are `procession-terminal`.
 #![forbid(unsafe_code)]
 
 mod args;
-mod broom;
 mod collect;
 mod deadlocks;
-mod demo;
-mod exit;
-mod interrupt;
 mod list;
 mod others;
-mod output;
 mod remove;
 mod run;
 
 use args::{Cli, Command};
 use clap::Parser;
-use exit::Failure;
+use procession_terminal::exit::{self, Failure};
 use std::process::ExitCode;
 
 /// Runs the command and returns its exit code.
 ///
-/// In a process that a demo started this does not return: see [`procession::init`].
+/// In a process that a demo started, which is another copy of this program, it does not return: see
+/// [`procession::init`].
 #[must_use]
 pub fn main() -> ExitCode {
     procession::init();
@@ -32,14 +28,13 @@ pub fn main() -> ExitCode {
         Ok(cli) => perform(cli),
         Err(message) => Err(Failure::CommandLine(message)),
     };
-    // Once a signal has arrived, how the work ended says nothing: the signal decides how this process ends.
-    interrupt::yield_to_signal();
     exit::report(outcome)
 }
 
 fn perform(cli: Cli) -> Result<(), Failure> {
     if let Some(namespace) = &cli.namespace {
-        if matches!(cli.command, Command::Demo { .. }) {
+        #[cfg(feature = "demo")]
+        if matches!(cli.command, Command::Demo(_)) {
             return Err(Failure::Usage(
                 "demos run in a private namespace; --namespace has no use".to_owned(),
             ));
@@ -48,14 +43,15 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         let _: bool = namespace.enter();
     }
     match cli.command {
-        Command::Demo { demo: None } => demo::list(),
-        Command::Demo { demo: Some(demo) } => demo::run(&demo),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => procession_gallery::run(&args),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
         Command::Ls(args) => list::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),
         Command::Worker(args) => run::become_worker(&args),
-        Command::Broom(args) => broom::run(&args),
+        #[cfg(feature = "demo")]
+        Command::Broom(broom) => broom.sweep(),
     }
 }

@@ -1,9 +1,9 @@
 //! `procession ls`: what objects there are, read without attaching to any.
 
-use crate::exit::Failure;
 use crate::others;
-use crate::output::{self, Align};
 use procession::{Entry, Header, Namespace};
+use procession_terminal::exit::Failure;
+use procession_terminal::output::{self, Align};
 use serde::Serialize;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,7 @@
 //! `procession rm`: removes objects by name.
 
-use crate::exit::Failure;
 use procession::Namespace;
+use procession_terminal::exit::Failure;
 
 /// Remove objects by name, with all that is in them.
 ///

@@ -6,8 +6,8 @@
 mod program;
 mod workers;
 
-use crate::exit::Failure;
 use procession::Namespace;
+use procession_terminal::exit::Failure;
 use std::ffi::OsString;
 use std::time::Duration;
 use workers::Workers;

@@ -1,12 +1,12 @@
 //! The command that workers execute: whether it can be found, and how a worker becomes it.
 
-use crate::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND, SIGNALED};
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{AccessFlags, execvp, faccessat, getppid};
 use procession_sys::inherited::was_open;
 use procession_sys::signals::{SignalSet, set_blocked, set_default};
+use procession_terminal::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND, SIGNALED};
 use signal_hook::consts::SIGPIPE;
 use std::ffi::{CString, NulError, OsStr, OsString};
 use std::io::{Error, ErrorKind, stderr, stdin, stdout};

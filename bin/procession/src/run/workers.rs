@@ -5,12 +5,12 @@
 //! blocked: one that comes before the command is executed waits for that.
 
 use super::{OnFailure, RunArgs, program};
-use crate::exit::{Failure, OWN_FAILURE, SIGNALED};
-use crate::output;
 use procession::Namespace;
 use procession_sys::pidfd::{Ended, reap_any};
 use procession_sys::signals::{ALL, Inbox, SignalSet, Taken, is_ignored, send, set_default};
 use procession_sys::{Deadline, inherited};
+use procession_terminal::exit::{Failure, OWN_FAILURE, SIGNALED};
+use procession_terminal::output;
 use signal_hook::consts as sig;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};

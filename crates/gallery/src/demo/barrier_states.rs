@@ -1,0 +1,93 @@
+//! What a barrier says about itself: how many there are to be, how many wait, and whether it is broken.
+//!
+//! Two of three wait, and it is reset: they are told, and it is whole. Two wait, and it is aborted: they are told, and so
+//! is everybody who comes later, until it is reset. Then three pass.
+
+use crate::check::must_hold;
+use crate::workers::{Done, join_all, say, until};
+use procession::{Barrier, BarrierError, BreakCause, Process};
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
+
+/// Parties, waiting, broken, reset, abort: what a barrier is like after each step.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// As the tests run it; this demo is always quick.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How a wait ended.
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+enum End {
+    Passed,
+    Reset,
+    Aborted,
+}
+
+/// Runs in a process of its own.
+fn waits(barrier: Barrier) -> Done<End> {
+    match barrier.wait() {
+        Err(error @ BarrierError::Broken { cause: BreakCause::Reset }) => {
+            say(format_args!("  a worker: {error}"));
+            Ok(End::Reset)
+        }
+        Err(error @ BarrierError::Broken { cause: BreakCause::Aborted }) => {
+            say(format_args!("  a worker: {error}"));
+            Ok(End::Aborted)
+        }
+        other => {
+            say(format_args!("  a worker passes with index {}", other?));
+            Ok(End::Passed)
+        }
+    }
+}
+
+/// Prints what the barrier says, which must be this.
+fn shows(step: &str, barrier: &Barrier, waiting: u32, broken: Option<BreakCause>) -> Result<(), Failure> {
+    let (parties, n_waiting, is_broken) = (barrier.parties(), barrier.n_waiting(), barrier.broken());
+    let word = is_broken.map_or("no".to_owned(), |cause| format!("{cause:?}"));
+    output::line(format_args!("{step}: parties {parties}, waiting {n_waiting}, broken {word}"))?;
+    must_hold((parties, n_waiting, is_broken) == (3, waiting, broken), "the barrier is in another state")
+}
+
+/// Starts workers one after the other, each when those before it wait.
+fn wait_at(barrier: &Barrier, count: u32) -> Result<Vec<Process<Done<End>>>, Failure> {
+    let mut workers = Vec::new();
+    for waiting in 1..=count {
+        workers.push(Process::spawn(waits, barrier.clone())?);
+        until(&workers, "a worker to wait", |time| {
+            std::thread::sleep(time);
+            barrier.n_waiting() == waiting
+        })?;
+        shows(&format!("worker {waiting} waits"), barrier, waiting, None)?;
+    }
+    Ok(workers)
+}
+
+pub(crate) fn run(_: &Args) -> Result<(), Failure> {
+    let barrier = Barrier::new(3)?;
+    shows("at first", &barrier, 0, None)?;
+
+    let workers = wait_at(&barrier, 2)?;
+    barrier.reset()?;
+    shows("reset", &barrier, 0, None)?;
+    must_hold(join_all(workers)? == [End::Reset, End::Reset], "somebody was not told of the reset")?;
+
+    let mut workers = wait_at(&barrier, 2)?;
+    barrier.abort();
+    shows("aborted", &barrier, 0, Some(BreakCause::Aborted))?;
+    workers.push(Process::spawn(waits, barrier.clone())?);
+    let told = [End::Aborted, End::Aborted, End::Aborted];
+    must_hold(join_all(workers)? == told, "somebody was not told that it was aborted")?;
+    shows("all were told", &barrier, 0, Some(BreakCause::Aborted))?;
+
+    barrier.reset()?;
+    shows("reset again", &barrier, 0, None)?;
+    let mut workers = wait_at(&barrier, 2)?;
+    workers.push(Process::spawn(waits, barrier.clone())?);
+    let passed = [End::Passed, End::Passed, End::Passed];
+    must_hold(join_all(workers)? == passed, "somebody did not pass")?;
+    shows("three have passed", &barrier, 0, None)?;
+    output::line("every state as it must be: all right")
+}

@@ -1,0 +1,178 @@
+//! A blocking queue made by hand from a condition, beside the one that is built in.
+//!
+//! The items lie in a [`Value`], whose guard two conditions let go while somebody waits: enqueuing waits while it is full,
+//! dequeuing while it is empty. The same is then asked of both queues, and the answers must be the same.
+
+use crate::check::must_hold;
+use crate::workers::{Done, join_all, nobody_was_killed, say};
+use procession::bytemuck::{Pod, Zeroable};
+use procession::{Condition, GetError, Process, PutError, Queue, Value};
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// A bounded blocking queue built by hand from Condition behaves as the built-in Queue.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Timeouts of 5 ms instead of 500.
+    #[arg(long)]
+    quick: bool,
+}
+
+const ROOM: usize = 3;
+const ITEMS: u32 = 12;
+
+/// What is asked of both queues.
+trait Blocking: Clone + Serialize + DeserializeOwned + 'static {
+    /// Waits while it is full; whether there was room in time.
+    fn enqueue(&self, item: u32, timeout: Duration) -> Done<bool>;
+    /// Waits while it is empty; `None` if nothing came in time.
+    fn dequeue(&self, timeout: Duration) -> Done<Option<u32>>;
+    fn size(&self) -> Done<usize>;
+}
+
+impl Blocking for Queue<u32> {
+    fn enqueue(&self, item: u32, timeout: Duration) -> Done<bool> {
+        match self.put_timeout(&item, timeout) {
+            Ok(()) => Ok(true),
+            Err(PutError::TimedOut) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn dequeue(&self, timeout: Duration) -> Done<Option<u32>> {
+        match self.get_timeout(timeout) {
+            Ok(item) => Ok(Some(item)),
+            Err(GetError::TimedOut) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn size(&self) -> Done<usize> {
+        Ok(self.len())
+    }
+}
+
+/// The first `size` are the items, the oldest first.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[bytemuck(crate = "procession::bytemuck")]
+#[repr(C)]
+struct Items {
+    items: [u32; ROOM],
+    size: u32,
+}
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct ByHand {
+    items: Value<Items>,
+    has_room: Condition,
+    has_items: Condition,
+}
+
+impl ByHand {
+    fn new() -> Result<Self, Failure> {
+        let (items, has_room, has_items) =
+            (Value::anonymous()?, Condition::anonymous()?, Condition::anonymous()?);
+        Ok(Self { items, has_room, has_items })
+    }
+}
+
+impl Blocking for ByHand {
+    fn enqueue(&self, item: u32, timeout: Duration) -> Done<bool> {
+        let has_room = |items: &mut _| is_below(items, ROOM);
+        let waited = self.has_room.wait_for_timeout(self.items.acquire()?, timeout, |items| has_room(items));
+        let (mut items, in_time) = waited?;
+        if in_time {
+            let end = items.size as usize;
+            items.items[end] = item;
+            items.size += 1;
+            // Under the guard: a process killed after the change and before this would leave somebody asleep.
+            self.has_items.notify(1);
+        }
+        Ok(in_time)
+    }
+
+    fn dequeue(&self, timeout: Duration) -> Done<Option<u32>> {
+        let has_items = |items: &mut Items| items.size > 0;
+        let waited =
+            self.has_items.wait_for_timeout(self.items.acquire()?, timeout, |items| has_items(items));
+        let (mut items, in_time) = waited?;
+        if !in_time {
+            return Ok(None);
+        }
+        let first = items.items[0];
+        items.items.rotate_left(1);
+        items.size -= 1;
+        self.has_room.notify(1);
+        Ok(Some(first))
+    }
+
+    fn size(&self) -> Done<usize> {
+        Ok(self.items.get()?.size as usize)
+    }
+}
+
+fn is_below(items: &mut Items, room: usize) -> bool {
+    (items.size as usize) < room
+}
+
+/// Long enough for everything that happens at all.
+const ALWAYS: Duration = Duration::from_secs(60);
+
+/// Runs in a process of its own: puts more than there is room for.
+fn produce<Q: Blocking>((name, queue): (String, Q)) -> Done<()> {
+    for item in 1..=ITEMS {
+        if !queue.enqueue(item, ALWAYS)? {
+            return Err(std::io::Error::other("nobody made room").into());
+        }
+        say(format_args!("{name}: enqueued {item}"));
+    }
+    Ok(())
+}
+
+/// Everything the queue answers.
+fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Result<Vec<String>, Failure> {
+    let mut answers = vec![format!("an item from the empty queue: {:?}", queue.dequeue(short)?)];
+    for item in 1..=ROOM as u32 {
+        let is_in = queue.enqueue(item, short)?;
+        answers.push(format!("enqueue {item}: {is_in}, size {}", queue.size()?));
+    }
+    answers.push(format!("enqueue into the full queue: {}", queue.enqueue(9, short)?));
+    for _ in 0..ROOM {
+        answers.push(format!("dequeue: {:?}, size {}", queue.dequeue(short)?, queue.size()?));
+    }
+    for answer in &answers {
+        output::line(format_args!("{name}: {answer}"))?;
+    }
+
+    // A producer that must wait again and again, and a consumer that waits for it.
+    let producer = Process::builder().name(format!("{name}-producer"));
+    let producer = producer.spawn(produce::<Q>, (name.to_owned(), queue.clone()))?;
+    let mut got = Vec::new();
+    let mut most = 0;
+    while got.len() < ITEMS as usize {
+        nobody_was_killed(std::slice::from_ref(&producer))?;
+        most = most.max(queue.size()?);
+        got.extend(queue.dequeue(short)?);
+        // Slower than the producer, so that the queue fills.
+        std::thread::sleep(short / 10);
+    }
+    join_all(vec![producer])?;
+    must_hold(most <= ROOM, "more was stored than there is room for")?;
+    must_hold(queue.size()? == 0, "something is left")?;
+    let answer = format!("from another process: {got:?}");
+    output::line(format_args!("{name}: {answer}"))?;
+    answers.push(answer);
+    Ok(answers)
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let short = Duration::from_millis(if args.quick { 5 } else { 500 });
+    let by_hand = answers("by-hand", &ByHand::new()?, short)?;
+    let built_in: Queue<u32> = Queue::options().capacity(ROOM as u32).anonymous()?;
+    let built_in = answers("built-in", &built_in, short)?;
+    must_hold(by_hand == built_in, "the two queues answer differently")?;
+    output::line(format_args!("{} answers, the same from both queues: all right", by_hand.len()))
+}

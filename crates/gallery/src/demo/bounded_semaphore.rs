@@ -1,0 +1,45 @@
+//! Releasing once too often: a mistake for a bounded semaphore, a new permit for a plain one.
+
+use crate::check::must_hold;
+use crate::workers::{Done, join_all};
+use procession::{BoundedSemaphore, Process, Semaphore};
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
+
+/// A process releases once too often: a bounded semaphore refuses, a plain one has a permit more.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// As the tests run it; this demo is always quick.
+    #[arg(long)]
+    quick: bool,
+}
+
+const PERMITS: u32 = 2;
+
+/// What came of it: the permits at the end, and what the last release said if it was refused.
+type Outcome = (u32, Option<String>);
+
+/// Takes a permit and gives it back, as it should be; and then releases one that nobody took.
+fn release_too_often(permits: &Semaphore) -> Done<Outcome> {
+    drop(permits.acquire()?);
+    let refusal = permits.release(1).err().map(|error| error.to_string());
+    Ok((permits.available(), refusal))
+}
+
+pub(crate) fn run(_: &Args) -> Result<(), Failure> {
+    let bounded = BoundedSemaphore::new(PERMITS)?;
+    let plain = Semaphore::new(PERMITS)?;
+    let workers = vec![
+        Process::spawn(|bounded: BoundedSemaphore| release_too_often(&bounded), bounded.clone())?,
+        Process::spawn(|plain: Semaphore| release_too_often(&plain), plain.clone())?,
+    ];
+    for (outcome, kind) in join_all(workers)?.into_iter().zip(["bounded", "plain"]) {
+        let (permits, refusal) = outcome;
+        let answer = refusal.map_or("allowed".to_owned(), |why| format!("refused, {why}"));
+        output::line(format_args!("{kind} semaphore of {PERMITS}, released once too often: {answer}"))?;
+        output::line(format_args!("{kind} semaphore now: {permits} permits"))?;
+    }
+    must_hold(bounded.available() == PERMITS, "the bounded semaphore has another number of permits")?;
+    must_hold(plain.available() == PERMITS + 1, "the plain semaphore did not get a permit more")?;
+    output::line("the bounded one refused, the plain one did not: all right")
+}

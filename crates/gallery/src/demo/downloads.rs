@@ -1,0 +1,59 @@
+//! Ten downloads over a line that takes three at a time.
+//!
+//! A semaphore of three permits lets them in. Each counts itself in and out again, so that how many were inside at once
+//! is measured, not assumed. A worker that is killed gives its permit back by dying; but nobody finishes its download,
+//! and the demo says so.
+
+use crate::check::must_hold;
+use crate::workers::{Done, introduce, join_all, say};
+use procession::{Process, Semaphore, Value};
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
+use std::time::Duration;
+
+/// Ten workers download, at most three at a time; the greatest number inside is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Downloads of some milliseconds instead of up to half a second.
+    #[arg(long)]
+    quick: bool,
+}
+
+const DOWNLOADS: u32 = 10;
+const AT_ONCE: u32 = 3;
+
+/// The permits, how many are inside, and the greatest number that ever was.
+type Line = (Semaphore, Value<u32>, Value<u32>);
+
+/// Runs in a process of its own.
+fn download((number, (permits, inside, most), time): (u32, Line, Duration)) -> Done<()> {
+    let permit = permits.acquire()?;
+    let now = inside.fetch_add(1)? + 1;
+    most.fetch_max(now)?;
+    say(format_args!("download {number} begins, {now} inside"));
+    std::thread::sleep(time);
+    inside.fetch_sub(1)?;
+    drop(permit);
+    say(format_args!("download {number} is done"));
+    Ok(())
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let line: Line = (Semaphore::new(AT_ONCE)?, Value::anonymous()?, Value::anonymous()?);
+    let mut workers = Vec::new();
+    for number in 1..=DOWNLOADS {
+        let time = Duration::from_millis(if args.quick { 10 } else { 300 + u64::from(number % 3) * 100 });
+        let named = Process::builder().name(format!("download-{number}"));
+        workers.push(named.spawn(download, (number, line.clone(), time))?);
+    }
+    introduce(&workers)?;
+    let done = join_all(workers)?.len();
+    let (permits, inside, most) = line;
+    let most = most.get()?;
+    must_hold(most <= AT_ONCE, "more were inside than there are permits")?;
+    must_hold(inside.get()? == 0, "somebody is still inside")?;
+    must_hold(permits.available() == AT_ONCE, "a permit is missing")?;
+    output::line(format_args!(
+        "{done} downloads, at most {most} inside at once, {AT_ONCE} allowed: all right"
+    ))
+}

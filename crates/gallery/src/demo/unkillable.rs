@@ -1,0 +1,242 @@
+//! The promise, live: workers use a lock, a semaphore, a value, a barrier and a queue all the time, and are killed at random
+//! moments by `kill -9`. New ones take their place. At the end everything adds up.
+
+use crate::check::must_hold;
+use crate::random::{below, work};
+use crate::workers::{Done, Stopped, nobody_was_killed, who};
+use procession::bytemuck::{Pod, Zeroable};
+use procession::{
+    Array, Barrier, Event, GetError, Lock, LockError, MemberDeath, Namespace, Process, ProcessError, Queue,
+    RawValue, Semaphore, Value,
+};
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Kill workers at random, and see that money, permits and messages add up and nobody hangs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// For how many seconds workers are killed.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// One second.
+    #[arg(long)]
+    quick: bool,
+}
+
+const WORKERS: usize = 4;
+const ACCOUNTS: usize = 8;
+const MONEY: i64 = 1_000;
+const PERMITS: u32 = 2;
+/// How many workers there can be, one after the other.
+const LIVES: usize = 1 << 16;
+/// The longest that a worker is left alive, and the longest that the last ones may take to end.
+const LONGEST_LIFE: Duration = Duration::from_millis(60);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the lock guards: two numbers that are changed one after the other.
+#[derive(Clone, Copy, PartialEq, Pod, Zeroable)]
+#[bytemuck(crate = "procession::bytemuck")]
+#[repr(C)]
+struct Twins {
+    one: u64,
+    other: u64,
+}
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct World {
+    lock: Lock,
+    twins: RawValue<Twins>,
+    repaired: Value<u64>,
+    permits: Semaphore,
+    accounts: Array<i64>,
+    transfers: Value<u64>,
+    barrier: Barrier,
+    rounds: Value<u64>,
+    /// Who sent, and the number of the message.
+    messages: Queue<(u64, u64)>,
+    /// By life: how many messages it knows to be in the queue.
+    acknowledged: Array<u64>,
+    stop: Event,
+}
+
+/// Runs in a process of its own, until it is told to stop or is killed.
+fn worker((life, world): (usize, World)) -> Done<()> {
+    let mut member = world.barrier.join()?;
+    let mut sent = 0;
+    while !world.stop.is_set() {
+        add_to_twins(&world)?;
+        let permit = world.permits.acquire()?;
+        let (from, to) = (below(ACCOUNTS as u64) as usize, below(ACCOUNTS as u64) as usize);
+        // All or nothing, whatever happens to this process in the middle.
+        world.accounts.update(0..ACCOUNTS, |accounts| {
+            accounts[from] -= 5;
+            accounts[to] += 5;
+        })?;
+        drop(permit);
+        world.transfers.fetch_add(1)?;
+        world.messages.put(&(life as u64, sent + 1))?;
+        sent += 1;
+        world.acknowledged.set(life, sent)?;
+        if member.wait()? == 0 {
+            world.rounds.fetch_add(1)?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes two numbers under the lock. If whoever did so last died in the middle, puts them right first.
+fn add_to_twins(world: &World) -> Done<()> {
+    let guard = match world.lock.acquire() {
+        Err(LockError::OwnerDied { .. }) => world.lock.recover()?,
+        other => other?,
+    };
+    let Twins { one, other } = world.twins.get();
+    if one != other {
+        // Only this process is here, and knows from `recovers` why they differ.
+        if !guard.recovers() {
+            return Err(Stopped::because("the lock let two in at once"));
+        }
+        world.repaired.fetch_add(1)?;
+    }
+    world.twins.set(Twins { one: one + 1, other: one });
+    // Long enough for kills to come just here.
+    std::thread::sleep(Duration::from_micros(50));
+    world.twins.set(Twins { one: one + 1, other: one + 1 });
+    Ok(())
+}
+
+/// What the parent knows.
+#[derive(Default)]
+struct Tally {
+    lives: usize,
+    kills: u64,
+    received: u64,
+    /// By life, the number of its last message.
+    last: HashMap<u64, u64>,
+}
+
+impl Tally {
+    fn start(&mut self, world: &World) -> Result<Process<Done<()>>, Failure> {
+        let life = self.lives;
+        self.lives += 1;
+        must_hold(life < LIVES, "there were too many lives to count")?;
+        Ok(Process::builder().name(format!("life-{}", life + 1)).spawn(worker, (life, world.clone()))?)
+    }
+
+    /// Takes what is in the queue: each worker's messages in order, none twice, none left out.
+    fn receive(&mut self, world: &World) -> Result<(), Failure> {
+        loop {
+            let (life, number) = match world.messages.try_get() {
+                Ok(message) => message,
+                Err(GetError::Empty) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let before = self.last.insert(life, number).unwrap_or(0);
+            must_hold(number == before + 1, "a message is missing, or came twice")?;
+            self.received += 1;
+        }
+    }
+
+    fn show(&self, world: &World, begin: Instant) -> Result<(), Failure> {
+        output::line(format_args!(
+            "{:4.1} s: {} killed, {} transfers, {} rounds of the barrier, {} messages, {} repairs under the lock",
+            begin.elapsed().as_secs_f64(),
+            self.kills,
+            output::grouped(world.transfers.get()?),
+            output::grouped(world.rounds.get()?),
+            output::grouped(self.received),
+            world.repaired.get()?,
+        ))
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    {
+        let world = world()?;
+        let tally = rampage(&world, Duration::from_secs(if args.quick { 1 } else { args.seconds }))?;
+        audit(&world, &tally)?;
+    }
+    let left = Namespace::current()?.list()?.into_iter().filter(|entry| !entry.is_registry()).count();
+    must_hold(left == 0, "something is left in shared memory")?;
+    output::line("nobody hung, nothing was lost, nothing is left: all right")
+}
+
+fn world() -> Result<World, Failure> {
+    let accounts = Array::options().len(ACCOUNTS).anonymous()?;
+    accounts.write(0, &[MONEY; ACCOUNTS])?;
+    Ok(World {
+        lock: Lock::anonymous()?,
+        twins: RawValue::anonymous()?,
+        repaired: Value::anonymous()?,
+        permits: Semaphore::new(PERMITS)?,
+        accounts,
+        transfers: Value::anonymous()?,
+        barrier: Barrier::options().elastic().on_member_death(MemberDeath::Remove).anonymous()?,
+        rounds: Value::anonymous()?,
+        messages: Queue::anonymous()?,
+        acknowledged: Array::options().len(LIVES).anonymous()?,
+        stop: Event::anonymous()?,
+    })
+}
+
+/// Kills workers and starts new ones for some time; then lets the last ones end by themselves.
+fn rampage(world: &World, time: Duration) -> Result<Tally, Failure> {
+    let (mut tally, begin) = (Tally::default(), Instant::now());
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        workers.push(tally.start(world)?);
+    }
+    let mut shown = Instant::now();
+    while begin.elapsed() < time {
+        work(LONGEST_LIFE / WORKERS as u32);
+        nobody_was_killed(&workers)?;
+        let victim = workers.swap_remove(below(WORKERS as u64) as usize);
+        let victim_was = who(&victim);
+        victim.kill()?;
+        match victim.join() {
+            Err(ProcessError::Killed { signal: 9 }) => tally.kills += 1,
+            Ok(outcome) => outcome?,
+            Err(error) => return Err(Failure::Wrong(format!("{victim_was}: {error}"))),
+        }
+        workers.push(tally.start(world)?);
+        tally.receive(world)?;
+        if shown.elapsed() > Duration::from_millis(500) {
+            tally.show(world, begin)?;
+            shown = Instant::now();
+        }
+    }
+    world.stop.set();
+    let end = Instant::now() + PATIENCE;
+    for worker in workers {
+        let name = who(&worker);
+        let left = end.saturating_duration_since(Instant::now());
+        match worker.join_timeout(left) {
+            Ok(outcome) => outcome?,
+            Err(error) => return Err(Failure::Wrong(format!("{name} did not end: {error}"))),
+        }
+    }
+    tally.receive(world)?;
+    tally.show(world, begin)?;
+    Ok(tally)
+}
+
+/// What must hold now that nobody is left.
+fn audit(world: &World, tally: &Tally) -> Result<(), Failure> {
+    let money: i64 = world.accounts.read(0..ACCOUNTS)?.iter().sum();
+    must_hold(money == MONEY * ACCOUNTS as i64, "money was lost or made")?;
+    must_hold(world.permits.available() == PERMITS, "a permit was lost or made")?;
+    for life in 0..tally.lives {
+        let (acknowledged, received) =
+            (world.acknowledged.get(life)?, tally.last.get(&(life as u64)).copied().unwrap_or(0));
+        // The last one may have been put by a process that was killed before it could say so.
+        let is_complete = received == acknowledged || received == acknowledged + 1;
+        must_hold(is_complete, "a message that was acknowledged is lost")?;
+    }
+    must_hold(tally.kills > 0 && tally.received > 0, "nothing happened")?;
+    output::line(format_args!(
+        "{money} in {ACCOUNTS} accounts, {PERMITS} permits, every message of {} lives: it adds up",
+        tally.lives
+    ))
+}
