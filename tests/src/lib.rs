@@ -10,6 +10,7 @@
 )]
 
 mod actor;
+mod case;
 pub mod chaos;
 mod dice;
 mod processes;
@@ -19,6 +20,7 @@ mod shell;
 mod watchdog;
 
 pub use actor::{Actor, program, signal_of};
+pub use case::case_of;
 pub use dice::Dice;
 pub use processes::{in_fork, runs};
 pub use scratch::Scratch;

@@ -109,6 +109,7 @@ pub(crate) struct Pipe {
 }
 
 impl Object for Pipe {
+    const KIND: Kind = Kind::PIPE;
     type Body = PipeBody;
     type Settings = PipeSettings;
 

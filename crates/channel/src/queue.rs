@@ -145,6 +145,7 @@ pub struct Queue<T> {
 procession_shm::object_builders!([T: Serialize + DeserializeOwned] QueueOptions<T> => Queue<T>);
 
 impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
+    const KIND: Kind = Kind::QUEUE;
     type Body = QueueBody;
     type Settings = QueueSettings;
 

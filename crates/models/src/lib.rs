@@ -34,8 +34,8 @@ pub mod turn;
 pub use kernel::{Deadline, crash_point};
 pub use liveness::{Myself, OpenError, OwnerId, Participant, Registration, Unknowable};
 pub use memory::{
-    HANDLE_NAME, HEADER_LEN, Handle, Header, InstanceId, Kind, Mapping, Marks, Namespace, Object, Parameter,
-    Placement, Reference, Segment, Shape, Shared, Spill, Zeroed, Zeroed as ShmSafe, element_tag,
+    HANDLE_NAME, HEADER_LEN, Handle, Header, InstanceId, Kind, Label, Mapping, Marks, Namespace, Object,
+    Parameter, Placement, Reference, Segment, Shape, Shared, Spill, Zeroed, Zeroed as ShmSafe, element_tag,
     owner_of_child,
 };
 
@@ -286,7 +286,7 @@ pub use barrier::{Barrier, BarrierError, BreakCause, MemberDeath};
 pub use condition::Condition;
 pub use event::Event;
 pub use eventcount::EventCount;
-pub use fault::SyncFault;
+pub use fault::Fault;
 pub use integer::Integer;
 pub use latch::Latch;
 pub use lock::{Holder, Lock, LockError, LockGuard, OnOwnerDeath};

@@ -287,6 +287,11 @@ impl Segment {
     }
 
     /// As there.
+    pub fn label(&self) -> Label {
+        Label
+    }
+
+    /// As there.
     pub fn display_name(&self) -> String {
         self.name().to_owned()
     }
@@ -370,6 +375,7 @@ impl<T> fmt::Debug for Shared<T> {
 
 /// As there.
 pub trait Object: Sized {
+    const KIND: Kind = Kind;
     type Body: Zeroed;
     type Settings;
 
@@ -465,6 +471,28 @@ pub struct Shape {
     pub parameters: [Parameter; 4],
     pub element: Option<String>,
     pub codec: u32,
+}
+
+/// As there: objects have no names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label;
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+}
+
+/// As there, without the causes.
+#[macro_export]
+macro_rules! debug_as_text {
+    ($Error:ty) => {
+        impl ::std::fmt::Debug for $Error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(self, f)
+            }
+        }
+    };
 }
 
 /// As there; all the same.

@@ -1,12 +1,14 @@
 //! Why an object could not be created, opened, listed or removed.
 
-use crate::namespace::Namespace;
-use procession_sys::{limits, shm_file};
+use crate::label::Label;
+use procession_sys::limits;
+use std::error::Error;
+use std::fmt;
 use std::io;
 
 /// Why an object could not be created, opened or removed; each variant names the object and both sides of a
 /// disagreement.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// A name outside `[A-Za-z0-9._-]{1,100}`, or one that begins with a dot.
@@ -18,33 +20,33 @@ pub enum OpenError {
         reason: &'static str,
     },
     /// The options ask for what cannot be.
-    #[error("object {object:?} cannot be like that: {what}")]
+    #[error("{object} cannot be made: {what}")]
     Impossible {
-        /// Its name.
-        object: String,
+        /// Which one.
+        object: Label,
         /// What is impossible.
         what: &'static str,
     },
     /// Nothing has this name.
-    #[error("no object {object}: create it first, or use open_or_create")]
+    #[error("{object} does not exist: create it first, or use open_or_create")]
     NotFound {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
     /// The name is taken.
-    #[error("object {object} exists already: open it, or use open_or_create")]
+    #[error("{object} exists already: open it, or use open_or_create")]
     AlreadyExists {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
     /// The file belongs to another user: nothing of another user is used.
     #[error(
-        "object {object} belongs to uid {owner} ({}), not to uid {ours}: have that user or root remove {path}, or use another namespace",
+        "{object} belongs to uid {owner} ({}), not to uid {ours}: have that user or root remove {path}, or use another namespace",
         user_name(*owner)
     )]
     WrongOwner {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The file.
         path: String,
         /// Who owns the file.
@@ -54,11 +56,11 @@ pub enum OpenError {
     },
     /// The object was made by another user than this process is now: it, or who sent it, has changed its user id.
     #[error(
-        "object {object} is in the namespace of uid {owner}, and this process runs as uid {ours}: make objects after the user was changed; in a forked process, use them once before"
+        "{object} is in the namespace of uid {owner}, and this process runs as uid {ours}: make objects after the user was changed; in a forked process, use them once before"
     )]
     OtherUser {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// Whose it is.
         owner: u32,
         /// Who we are.
@@ -66,19 +68,19 @@ pub enum OpenError {
     },
     /// The object lies where this process does not look any more: it has changed its root, or its mounts.
     #[error(
-        "object {object} lies in another /dev/shm than the one that this process sees now: make objects after the root or the mounts were changed; in a forked process, use them once before"
+        "{object} lies in another /dev/shm than the one that this process sees now: make objects after the root or the mounts were changed; in a forked process, use them once before"
     )]
     Elsewhere {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
     /// Others than its owner may open the file.
     #[error(
-        "object {object} has mode {found:o}, which lets others in than {asked:o} does: find out who changed it, then `chmod {asked:o} {path}`, or remove it"
+        "{object} has mode {found:o}, which lets others in than {asked:o} does: find out who changed it, then `chmod {asked:o} {path}`, or remove it"
     )]
     WrongMode {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The file.
         path: String,
         /// The file's permission bits.
@@ -88,11 +90,11 @@ pub enum OpenError {
     },
     /// The file has another name, too: what was done under one of them would be done to the other.
     #[error(
-        "object {object} has {links} names, {path} and others: remove all but one (`find /dev/shm -samefile {path}` shows them)"
+        "{object} has {links} names, {path} and others: remove all but one (`find /dev/shm -samefile {path}` shows them)"
     )]
     Linked {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The file.
         path: String,
         /// How many names it has.
@@ -101,8 +103,8 @@ pub enum OpenError {
     /// A directory, link, FIFO or device has this name.
     #[error("{object} is not a regular file: {path} is {what}; if it serves nobody, remove it")]
     NotRegularFile {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// Where it is.
         path: String,
         /// What it is.
@@ -113,56 +115,56 @@ pub enum OpenError {
         "{object} is not a procession object: {path} does not begin with the magic bytes; if it serves nobody, remove it"
     )]
     NotAnObject {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The file.
         path: String,
     },
     /// The file is shorter or longer than its header says.
-    #[error("object {object} is truncated: {found} bytes, its header says {expected}")]
+    #[error("{object} is truncated: {found} bytes, its header says {expected}")]
     Truncated {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The size in the header.
         expected: u64,
         /// The size of the file.
         found: u64,
     },
     /// Another version of the format wrote it.
-    #[error("object {object} has format version {found}, this program understands version {ours}")]
+    #[error("{object} has format version {found}, this program understands version {ours}")]
     Version {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The version in the header.
         found: u32,
         /// The version of this library.
         ours: u32,
     },
     /// The same version laid out differently: two builds that must not share.
-    #[error("object {object} has layout {found:08x}, this program uses {ours:08x}; both must be built alike")]
+    #[error("{object} has layout {found:08x}, this program uses {ours:08x}; both must be built alike")]
     Layout {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The fingerprint in the header.
         found: u32,
         /// The fingerprint of this build.
         ours: u32,
     },
     /// Another kind of object has this name.
-    #[error("object {object} is a {found}, not a {asked}")]
+    #[error("{object} is {}, not {}", found.with_article(), asked.with_article())]
     Kind {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// What it is.
         found: crate::Kind,
         /// What was asked for.
         asked: crate::Kind,
     },
     /// It was created with another parameter than the one asked for.
-    #[error("object {object} was created with {parameter} {found}, not {asked}")]
+    #[error("{object} was created with {parameter} {found}, not {asked}")]
     Parameter {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// Which one: `capacity`, `bytes`, …
         parameter: &'static str,
         /// What it was created with.
@@ -172,22 +174,22 @@ pub enum OpenError {
     },
     /// Its elements have another type.
     #[error(
-        "object {object} holds elements of type {found}, not {asked}: create and open it with the same .type_tag(\"…\") if \
+        "{object} holds elements of type {found}, not {asked}: create and open it with the same .type_tag(\"…\") if \
          the two programs mean one type"
     )]
     ElementType {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The type it was created with.
         found: String,
         /// The type asked for.
         asked: String,
     },
     /// Its messages are encoded in another way.
-    #[error("object {object} uses codec {found}, this program uses codec {asked}")]
+    #[error("{object} uses codec {found}, this program uses codec {asked}")]
     Codec {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The codec in the header.
         found: u32,
         /// Ours.
@@ -198,8 +200,8 @@ pub enum OpenError {
         "the registry of namespace {namespace:?} was removed or replaced while {object} is in use; end the processes that use it, then run `procession gc`"
     )]
     RegistryChanged {
-        /// Name and namespace of the object, or the registry itself.
-        object: String,
+        /// The object, or the registry itself.
+        object: Label,
         /// The namespace.
         namespace: String,
     },
@@ -225,8 +227,8 @@ pub enum OpenError {
     /// `/dev/shm` is full.
     #[error("no space in /dev/shm for {bytes} bytes of {object}")]
     NoSpace {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// How much was needed.
         bytes: u64,
     },
@@ -235,20 +237,20 @@ pub enum OpenError {
         "no room in /dev/shm for one more file, which {object} needs: remove some (`df -i /dev/shm` counts them), or mount it with a larger nr_inodes"
     )]
     NoInodes {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
     /// A handle names an object that was removed, or replaced by another of the same name.
-    #[error("object {object} is gone: it was removed after this handle was made")]
+    #[error("{object} is gone: it was removed after this handle was made")]
     Gone {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
     /// The header is ours, but what it says is impossible.
-    #[error("object {object} is corrupt: {what}")]
+    #[error("{object} is corrupt: {what}")]
     Corrupt {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// What is impossible.
         what: &'static str,
     },
@@ -257,13 +259,15 @@ pub enum OpenError {
     Os {
         /// What was tried.
         operation: &'static str,
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// The kernel's reason.
         #[source]
         source: io::Error,
     },
 }
+
+crate::debug_as_text!(OpenError);
 
 impl OpenError {
     /// Whether the object may well be there, although it was not opened: the kernel refuses something now, this process looks
@@ -285,8 +289,8 @@ impl OpenError {
     }
 
     /// Wraps a kernel error; some have variants of their own.
-    pub(crate) fn os(operation: &'static str, object: &impl ToString, source: io::Error) -> Self {
-        let object = object.to_string();
+    pub(crate) fn os(operation: &'static str, object: impl Into<Label>, source: io::Error) -> Self {
+        let object = object.into();
         match source.kind() {
             io::ErrorKind::NotFound if operation == "open" => Self::NotFound { object },
             // Nothing was written yet: it is not the bytes that are too many.
@@ -300,13 +304,13 @@ impl OpenError {
     /// As [`os`](Self::os), for what may have failed for want of `bytes` of memory.
     pub(crate) fn no_space(
         operation: &'static str,
-        object: &impl ToString,
+        object: impl Into<Label>,
         bytes: u64,
         source: io::Error,
     ) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull if operation == "reserve" => {
-                Self::NoSpace { object: object.to_string(), bytes }
+                Self::NoSpace { object: object.into(), bytes }
             }
             _ => Self::os(operation, object, source),
         }
@@ -347,28 +351,30 @@ fn user_name(uid: u32) -> String {
     name.map_or_else(|| "a user without a name".to_owned(), |name| format!("user {name:?}"))
 }
 
-/// An object's name as errors show it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ObjectName<'a> {
-    pub(crate) namespace: &'a Namespace,
-    pub(crate) name: &'a str,
+/// Writes what an error says, then what its causes say: what `Debug` of this library's errors prints, because that is
+/// what people see of an error that `main` returns, or that `unwrap` meets.
+#[doc(hidden)]
+pub fn fmt_with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        write!(f, ": {error}")?;
+        cause = error.source();
+    }
+    Ok(())
 }
 
-impl ObjectName<'_> {
-    /// The name of its file.
-    pub(crate) fn file_name(&self) -> String {
-        self.namespace.file_name(self.name)
-    }
-
-    /// The error for bytes that are none of ours.
-    pub(crate) fn is_no_object(&self) -> OpenError {
-        let path = shm_file::path(&self.file_name()).display().to_string();
-        OpenError::NotAnObject { object: self.to_string(), path }
-    }
-}
-
-impl std::fmt::Display for ObjectName<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} in namespace {:?}", self.name, self.namespace.name())
-    }
+/// Makes `Debug` of error types print their text and their causes', as [`fmt_with_causes`] does.
+#[macro_export]
+macro_rules! debug_as_text {
+    ([$($generics:tt)*] $Error:ty) => {
+        impl<$($generics)*> ::std::fmt::Debug for $Error {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                $crate::fmt_with_causes(self, f)
+            }
+        }
+    };
+    ($($Error:ty),+ $(,)?) => {
+        $($crate::debug_as_text!([] $Error);)+
+    };
 }

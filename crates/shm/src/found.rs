@@ -15,6 +15,7 @@
 //! The kernel is asked to follow no link and to wait for nobody (`O_NONBLOCK`): a FIFO has no other end to wait for, and
 //! the owner of a file may hold a lease on it.
 
+use crate::label::Label;
 use crate::{OpenError, namespace};
 use procession_sys::shm_file::{self, FileId};
 use std::fs::Metadata;
@@ -59,7 +60,7 @@ impl Refusal {
     }
 
     /// The error that says so of the object called `object`, whose file is called `name`.
-    pub(crate) fn into_error(self, object: String, name: &str) -> OpenError {
+    pub(crate) fn into_error(self, object: Label, name: &str) -> OpenError {
         let path = shm_file::path(name).display().to_string();
         match self {
             Self::Missing => OpenError::NotFound { object },

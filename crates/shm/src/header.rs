@@ -26,7 +26,8 @@
 //! | 384 | 4 | **spilled**: 1 since a spill was first made for it |
 //! | 4088 | 8 | checksum over all of it but the three words |
 
-use crate::error::{ObjectName, OpenError};
+use crate::error::OpenError;
+use crate::label::ObjectName;
 use procession_sys::{clock, random};
 use std::fmt;
 
@@ -121,6 +122,27 @@ impl Kind {
             Self::SHARED_MEMORY => "shared-memory",
             Self::PIPE => "pipe",
             _ => "unknown",
+        }
+    }
+
+    /// The words that people read: `bounded semaphore`; `object` for a kind of a later version.
+    #[must_use]
+    pub fn words(self) -> String {
+        match self.name() {
+            "unknown" => "object".to_owned(),
+            name => name.replace('-', " "),
+        }
+    }
+
+    /// The words with the article that they take: `an event`, `a lock`, `shared memory`.
+    #[must_use]
+    pub fn with_article(self) -> String {
+        let words = self.words();
+        match words.as_bytes() {
+            _ if self == Self::SHARED_MEMORY => words,
+            // An "ar-lock", an "ar-w-lock".
+            [b'a' | b'e' | b'i' | b'o' | b'u', ..] | [b'r', b'l' | b'w', ..] => format!("an {words}"),
+            _ => format!("a {words}"),
         }
     }
 
@@ -255,7 +277,7 @@ pub(crate) fn compose(shape: &Shape, ephemeral: bool, registry: u64) -> Page {
 /// # Errors
 /// [`OpenError::NotAnObject`], `Version`, `Layout`, `Truncated`, `Corrupt`.
 pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Result<Header, OpenError> {
-    let name = || object.to_string();
+    let name = || object.label();
     let corrupt = |what| OpenError::Corrupt { object: name(), what };
     if u64_at(page, 0) != MAGIC {
         return Err(object.is_no_object());
@@ -310,9 +332,13 @@ impl Header {
     /// # Errors
     /// [`OpenError::Kind`], `ElementType`, `Codec`, `Parameter`.
     pub(crate) fn must_fit(&self, asked: &Shape, object: &ObjectName<'_>) -> Result<(), OpenError> {
-        let name = || object.to_string();
+        let name = || object.label();
         if self.kind != asked.kind {
-            return Err(OpenError::Kind { object: name(), found: self.kind, asked: asked.kind });
+            return Err(OpenError::Kind {
+                object: object.label_without_kind(),
+                found: self.kind,
+                asked: asked.kind,
+            });
         }
         if let Some(tag) = asked.element.as_ref().filter(|tag| fnv(tag.as_bytes()) != self.element_hash) {
             let (found, asked) = (self.element.clone(), tag.clone());
@@ -389,7 +415,8 @@ fn boot_id() -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::{HEADER_LEN, Kind, Page, Parameter, Shape, compose, parse};
-    use crate::error::{ObjectName, OpenError};
+    use crate::error::OpenError;
+    use crate::label::ObjectName;
     use crate::namespace::Namespace;
 
     fn shape() -> Shape {
@@ -405,7 +432,7 @@ mod tests {
 
     fn check(page: &Page, size: u64, asked: &Shape) -> Result<(), OpenError> {
         let namespace = Namespace::new("tests").unwrap();
-        let object = ObjectName { namespace: &namespace, name: "x" };
+        let object = ObjectName { kind: Some(Kind::QUEUE), namespace: &namespace, name: "x" };
         parse(page, size, &object)?.must_fit(asked, &object)
     }
 

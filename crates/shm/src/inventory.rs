@@ -1,9 +1,10 @@
 //! What is there: the objects of a namespace, or of all, read without attaching to any.
 
 use crate::Segment;
-use crate::error::{ObjectName, OpenError};
+use crate::error::OpenError;
 use crate::found::{self, Found, Refusal};
 use crate::header::{self, Header, Kind};
+use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace, Origin};
 use crate::segment::{self, ATTACH_BYTE};
 use crate::spill;
@@ -99,13 +100,13 @@ impl Namespace {
     /// [`OpenError::NotFound`], [`OpenError::InvalidName`].
     pub fn unlink(&self, name: &str) -> Result<(), OpenError> {
         namespace::check_object_name(name)?;
-        segment::unlink(&self.file_name(name), &ObjectName { namespace: self, name }, None)
+        segment::unlink(&self.file_name(name), &ObjectName { kind: None, namespace: self, name }, None)
     }
 
     #[doc(hidden)]
     pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
         let name = segment.name();
-        let object = ObjectName { namespace: self, name };
+        let object = ObjectName { kind: Some(segment.header().kind), namespace: self, name };
         segment.registration().must_be_here(&object)?;
         segment::unlink(&self.file_name(name), &object, Some(segment.file()))
     }
@@ -113,7 +114,7 @@ impl Namespace {
 
 pub(crate) fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {
     let names = shm_file::names(prefix).map_err(|source| {
-        let (operation, object) = ("list", shm_file::DIRECTORY.to_owned());
+        let (operation, object) = ("list", Label::of_directory());
         OpenError::Os { operation, object, source }
     })?;
     Ok(names.iter().filter_map(|file| entry(file)).collect())
@@ -127,14 +128,14 @@ pub(crate) fn entry(file_name: &str) -> Option<Entry> {
 
 /// The entry for the file of that name in the namespace, whoever this process is by now; `None` when it is gone.
 pub(crate) fn entry_in(namespace: &Namespace, name: &str) -> Option<Entry> {
-    let object = ObjectName { namespace, name };
+    let object = ObjectName { kind: None, namespace, name };
     let (file_name, namespace) = (&*object.file_name(), namespace.clone());
     let found = match found::look_at_own(file_name) {
         Ok(found) => found,
         Err(Refusal::Missing) => return None,
         Err(refusal) => {
             let ours = !refusal.means_nothing_of_ours();
-            let header = Err(refusal.into_error(object.to_string(), file_name).to_string());
+            let header = Err(refusal.into_error(object.label(), file_name).to_string());
             let name = name.to_owned();
             return Some(Entry {
                 namespace,
@@ -163,7 +164,7 @@ pub(crate) fn entry_in(namespace: &Namespace, name: &str) -> Option<Entry> {
     // What others may have changed is removed by nobody but its owner, who says so.
     let refused = found.must_be_private(shm_file::PRIVATE_MODE).err();
     let goes = refused.is_none() && header.as_ref().is_ok_and(goes);
-    let refused = refused.map(|refusal| refusal.into_error(object.to_string(), file_name));
+    let refused = refused.map(|refusal| refusal.into_error(object.label(), file_name));
     let header = header.and_then(|header| refused.map_or(Ok(header), Err)).map_err(|error| error.to_string());
     let (name, bytes, file) = (name.to_owned(), meta.blocks() * BLOCK, Some(file.id));
     Some(Entry { namespace, name, bytes, attached, header, file, goes, ours: true })
@@ -183,5 +184,5 @@ fn has_come_by(name: &str, header: &Header) -> bool {
 }
 
 fn misnamed(object: &ObjectName<'_>) -> OpenError {
-    OpenError::Corrupt { object: object.to_string(), what: "it has a name that was made for another object" }
+    OpenError::Corrupt { object: object.label(), what: "it has a name that was made for another object" }
 }

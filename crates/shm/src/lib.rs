@@ -11,6 +11,7 @@ mod found;
 pub mod gc;
 mod header;
 mod inventory;
+mod label;
 mod namespace;
 pub mod object;
 mod owner;
@@ -25,8 +26,11 @@ pub use carry::{Carried, carry, carrying, carrying_to_child, owner_of_child};
 #[doc(hidden)]
 pub use ended::thread_ended;
 pub use error::OpenError;
+#[doc(hidden)]
+pub use error::fmt_with_causes;
 pub use header::{FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, element_tag, fnv};
 pub use inventory::{Entry, list_all};
+pub use label::Label;
 pub use namespace::Namespace;
 pub use object::{HANDLE_NAME, Handle, Object, Placement, Segment};
 pub use owner::OwnerId;

@@ -1,8 +1,9 @@
 //! What every named object has in common: how it is created, opened, handed on and dropped.
 
 use crate::carry::carry;
-use crate::error::{ObjectName, OpenError};
-use crate::header::{self, Header, InstanceId, Shape};
+use crate::error::OpenError;
+use crate::header::{self, Header, InstanceId, Kind, Shape};
+use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
 use crate::registry::{self, Registration};
 use crate::segment::{self, ATTACH_BYTE, Attachment};
@@ -20,6 +21,8 @@ const REGISTRY_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A kind of object: what its segment looks like, and what it is made of.
 pub trait Object: Sized {
+    /// What it is.
+    const KIND: Kind;
     /// The beginning of the body.
     type Body: ShmSafe;
     /// What `options()` can say besides [`Placement`].
@@ -83,7 +86,7 @@ impl Placement {
 /// [`OpenError::AlreadyExists`], `InvalidName`, `NoSpace`, and what registering can meet.
 pub fn create<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
-    check::<O>(settings, name)?;
+    check::<O>(settings, place, name)?;
     create_as(settings, place, name)
 }
 
@@ -94,12 +97,20 @@ pub fn create<O: Object>(settings: &O::Settings, place: &Placement, name: &str) 
 pub fn anonymous<O: Object>(settings: &O::Settings, place: &Placement) -> Result<O, OpenError> {
     let place = Placement { ephemeral: true, ..place.clone() };
     let name = namespace::anonymous_name();
-    check::<O>(settings, &name)?;
+    check::<O>(settings, &place, &name)?;
     create_as(settings, &place, &name)
 }
 
-fn check<O: Object>(settings: &O::Settings, name: &str) -> Result<(), OpenError> {
-    O::check(settings).map_err(|what| OpenError::Impossible { object: name.to_owned(), what })
+fn check<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<(), OpenError> {
+    O::check(settings).map_err(|what| impossible::<O>(place, name, what))
+}
+
+fn impossible<O: Object>(place: &Placement, name: &str, what: &'static str) -> OpenError {
+    match place.namespace() {
+        Ok(namespace) => OpenError::Impossible { object: Label::new(O::KIND, name, &namespace), what },
+        // There is no namespace to put it into, whatever it is.
+        Err(error) => error,
+    }
 }
 
 /// Opens the object called `name`.
@@ -108,7 +119,7 @@ fn check<O: Object>(settings: &O::Settings, name: &str) -> Result<(), OpenError>
 /// [`OpenError::NotFound`], and a variant for each way in which what is there is not what was asked for.
 pub fn open<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
-    check::<O>(settings, name)?;
+    check::<O>(settings, place, name)?;
     open_as(&O::shape(settings), place, name)
 }
 
@@ -122,7 +133,7 @@ pub fn open_or_create<O: Object>(
     name: &str,
 ) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
-    check::<O>(settings, name)?;
+    check::<O>(settings, place, name)?;
     let deadline = Deadline::after(Duration::from_secs(5));
     loop {
         match open_as(&O::shape(settings), place, name) {
@@ -137,9 +148,9 @@ pub fn open_or_create<O: Object>(
 }
 
 fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
-    O::check_new(settings).map_err(|what| OpenError::Impossible { object: name.to_owned(), what })?;
+    O::check_new(settings).map_err(|what| impossible::<O>(place, name, what))?;
     let registration = registry::register(&place.namespace()?)?;
-    let object = ObjectName { namespace: registration.namespace(), name };
+    let object = ObjectName { kind: Some(O::KIND), namespace: registration.namespace(), name };
     let attachment = segment::create_file(
         &object,
         &O::shape(settings),
@@ -158,7 +169,7 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
 
 fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O, OpenError> {
     let registration = registry::register(&place.namespace()?)?;
-    let object = ObjectName { namespace: registration.namespace(), name };
+    let object = ObjectName { kind: Some(O::KIND), namespace: registration.namespace(), name };
     let deadline = Deadline::after(REGISTRY_PATIENCE);
     loop {
         let attachment = segment::open_file(&object, shape)?;
@@ -167,7 +178,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
         }
         if deadline.has_passed() {
             let namespace = object.namespace.name().to_owned();
-            return Err(OpenError::RegistryChanged { object: object.to_string(), namespace });
+            return Err(OpenError::RegistryChanged { object: object.label(), namespace });
         }
         // Two newcomers that are both attached keep each other from being alone: let go before trying again.
         drop(attachment);
@@ -214,7 +225,8 @@ fn finish<O: Object>(
         asked_about: header.kind.is_asked_about().then_some(header.instance),
         cookie: fork::cookie(),
     };
-    let inner = Inner { mapping, header, registration, name: name.to_owned(), file: file.id, removal };
+    let label = Label::new(header.kind, name, registration.namespace());
+    let inner = Inner { mapping, header, registration, label, file: file.id, removal };
     // The descriptor closes here; the mapping keeps the attach byte.
     drop(file.handle);
     let segment = Segment(Arc::new(inner));
@@ -235,7 +247,7 @@ struct Inner {
     mapping: Mapping,
     header: Header,
     registration: &'static Registration,
-    name: String,
+    label: Label,
     file: FileId,
     /// After the mapping, because fields are dropped in order: only then is this process not attached any more.
     removal: Removal,
@@ -304,7 +316,7 @@ impl Segment {
     /// The object's name; the library's own for an anonymous one.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.label.name()
     }
 
     /// The namespace it lies in.
@@ -313,21 +325,28 @@ impl Segment {
         self.0.registration.namespace()
     }
 
-    /// Name and namespace, as errors show them.
+    /// What people know it by: for errors.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        self.0.label.clone()
+    }
+
+    #[doc(hidden)]
     #[must_use]
     pub fn display_name(&self) -> String {
-        ObjectName { namespace: self.namespace(), name: self.name() }.to_string()
+        format!("{:?} in namespace {:?}", self.name(), self.namespace().name())
     }
 
     /// The error for nonsense found in the segment.
     #[must_use]
     pub fn corrupt(&self, what: &'static str) -> OpenError {
-        OpenError::Corrupt { object: self.display_name(), what }
+        OpenError::Corrupt { object: self.label(), what }
     }
 
     /// As [`Shared::reserve`], from `offset` in the file on.
     pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
-        let object = ObjectName { namespace: self.namespace(), name: self.name() };
+        let object =
+            ObjectName { kind: Some(self.header().kind), namespace: self.namespace(), name: self.name() };
         segment::reserve_later(&object, self.0.file, offset as u64, len as u64)
     }
 
@@ -363,7 +382,7 @@ impl Segment {
         Handle {
             namespace: self.namespace().name().to_owned(),
             user: self.namespace().user(),
-            name: self.0.name.clone(),
+            name: self.name().to_owned(),
             instance: self.0.header.instance,
         }
     }
@@ -417,7 +436,7 @@ impl Handle {
         if !namespace::is_possible(&self.name) {
             namespace::check_object_name(&self.name)?;
         }
-        let object = ObjectName { namespace: &namespace, name: &self.name }.to_string();
+        let object = Label::new(O::KIND, &self.name, &namespace);
         let ours = shm_file::effective_uid();
         if self.user != ours {
             return Err(OpenError::OtherUser { object, owner: self.user, ours });

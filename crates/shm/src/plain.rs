@@ -5,6 +5,7 @@
 
 use crate::OpenError;
 use crate::found::{self, File, Found, Refusal};
+use crate::label::Label;
 use crate::namespace;
 use procession_sys::shm_file::{self, FileId, Place};
 use procession_sys::{Mapping, crash_point};
@@ -34,7 +35,10 @@ impl PlainFile {
             return Err(OpenError::InvalidName { name: name.to_owned(), reason });
         }
         if size == 0 {
-            return Err(OpenError::Impossible { object: name.to_owned(), what: "shared memory of no bytes" });
+            return Err(OpenError::Impossible {
+                object: Label::of_file(name),
+                what: "shared memory of no bytes",
+            });
         }
         let failed = |operation| move |source| error(operation, name, size as u64, source);
         let handle = shm_file::create_unnamed().map_err(failed("create"))?;
@@ -55,7 +59,7 @@ impl PlainFile {
     /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is empty.
     pub fn open(name: &str, mode: u32) -> Result<Self, OpenError> {
         let name = check_name(name)?;
-        let object = || name.to_owned();
+        let object = || Label::of_file(name);
         let refused = |refusal: Refusal| refusal.into_error(object(), name);
         let found = found::open_mine(name).map_err(refused)?;
         found.must_be_private(mode).map_err(refused)?;
@@ -98,7 +102,7 @@ impl PlainFile {
         if shm_file::identity_of_name(&self.name).map_err(|source| error("look at", &self.name, 0, source))?
             != Some(self.file)
         {
-            return Err(OpenError::NotFound { object: self.name.clone() });
+            return Err(OpenError::NotFound { object: Label::of_file(&self.name) });
         }
         shm_file::unlink(&self.name).map_err(|source| error("open", &self.name, 0, source))
     }
@@ -118,10 +122,10 @@ fn check_name(name: &str) -> Result<&str, OpenError> {
 }
 
 fn error(operation: &'static str, name: &str, bytes: u64, source: io::Error) -> OpenError {
-    let object = name.to_owned();
+    let object = Label::of_file(name);
     match (operation, source.kind()) {
         ("publish", io::ErrorKind::AlreadyExists) => OpenError::AlreadyExists { object },
-        _ => OpenError::no_space(operation, &name, bytes, source),
+        _ => OpenError::no_space(operation, object, bytes, source),
     }
 }
 

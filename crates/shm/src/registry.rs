@@ -26,9 +26,10 @@
 //!    a mapping, which outlives a `closefrom()`; the registry is removed only by who holds the byte alone.
 
 use crate::OwnerId;
-use crate::error::{ObjectName, OpenError};
+use crate::error::OpenError;
 use crate::found::File;
 use crate::header::{HEADER_LEN, Kind, Parameter, Shape};
+use crate::label::{Label, ObjectName};
 use crate::namespace::{Namespace, REGISTRY};
 use crate::segment::{self, ATTACH_BYTE, Attachment};
 use crate::{ended, waits};
@@ -237,14 +238,14 @@ impl Registration {
     }
 
     /// Makes sure that `object`, one of its files, is found by its name, and can be opened, as when this process registered.
-    pub(crate) fn must_be_here(&self, object: &impl ToString) -> Result<(), OpenError> {
+    pub(crate) fn must_be_here(&self, object: impl Into<Label>) -> Result<(), OpenError> {
         let (owner, ours) = (self.namespace.user(), shm_file::effective_uid());
         if owner != ours {
-            return Err(OpenError::OtherUser { object: object.to_string(), owner, ours });
+            return Err(OpenError::OtherUser { object: object.into(), owner, ours });
         }
         match Place::current() {
             Ok(place) if place == self.place => Ok(()),
-            _ => Err(OpenError::Elsewhere { object: object.to_string() }),
+            _ => Err(OpenError::Elsewhere { object: object.into() }),
         }
     }
 
@@ -382,18 +383,18 @@ impl Registration {
     /// Opens the namespace's registry, creating it if there is none.
     fn open(namespace: &Namespace, slots: Option<u32>) -> Result<Self, OpenError> {
         let namespace = namespace.of_user(shm_file::effective_uid());
-        let object = ObjectName { namespace: &namespace, name: REGISTRY };
+        let object = ObjectName { kind: Some(Kind::REGISTRY), namespace: &namespace, name: REGISTRY };
         let failed = |operation| move |source| OpenError::os(operation, &object, source);
         let place = Place::current().map_err(failed("create"))?;
         let identity: &'static Identity = fork::wiped_on_fork().map_err(failed("register with"))?;
-        let slots = slots.map_or_else(usual_slots, Ok)?.clamp(1, OwnerId::MAX_SLOTS - 1);
+        let slots = slots.map_or_else(|| usual_slots(&object), Ok)?.clamp(1, OwnerId::MAX_SLOTS - 1);
         let body_len = (registry_len(slots) - HEADER_LEN) as u64;
         let slots = Parameter { name: "slots", value: u64::from(slots), asked: false };
         let parameters = [slots, Parameter::default(), Parameter::default(), Parameter::default()];
         let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
         let Attachment { file, mapping, header, .. } =
             segment::open_or_create_file(&object, &shape, 0, |_| ())?;
-        let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "the number of slots" };
+        let corrupt = || OpenError::Corrupt { object: object.label(), what: "the number of slots" };
         let slots = u32::try_from(header.parameters[0]).map_err(|_| corrupt())?;
         if slots == 0 || mapping.len() < registry_len(slots) {
             return Err(corrupt());
@@ -460,12 +461,12 @@ impl Registration {
     }
 
     fn object(&self) -> ObjectName<'_> {
-        ObjectName { namespace: &self.namespace, name: REGISTRY }
+        ObjectName { kind: Some(Kind::REGISTRY), namespace: &self.namespace, name: REGISTRY }
     }
 
     fn changed(&self) -> OpenError {
         OpenError::RegistryChanged {
-            object: self.object().to_string(),
+            object: self.object().label(),
             namespace: self.namespace.name().to_owned(),
         }
     }
@@ -623,12 +624,12 @@ fn participant(slot: &Slot, index: u32) -> Option<Participant> {
 }
 
 /// How many slots a registry gets if its first process does not say it in its code.
-fn usual_slots() -> Result<u32, OpenError> {
+fn usual_slots(registry: &ObjectName<'_>) -> Result<u32, OpenError> {
     let chosen = std::env::var(SLOTS_VARIABLE).ok().filter(|_| !is_secure());
     let Some(chosen) = chosen else { return Ok(DEFAULT_SLOTS) };
     let number = chosen.parse().ok().filter(|number| (1..OwnerId::MAX_SLOTS).contains(number));
     let what = "PROCESSION_SLOTS is to be the number of processes it holds, from 1 to 65535";
-    number.ok_or_else(|| OpenError::Impossible { object: REGISTRY.to_owned(), what })
+    number.ok_or_else(|| OpenError::Impossible { object: registry.label(), what })
 }
 
 fn process_name() -> String {

@@ -24,9 +24,10 @@
 //! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean it.
 //! 2. Whoever uses a segment holds its attach byte shared, by the mapping: it is dropped with the mapping.
 
-use crate::error::{ObjectName, OpenError};
+use crate::error::OpenError;
 use crate::found::{self, File, Found, Refusal};
 use crate::header::{self, HEADER_LEN, Header, InstanceId, Page, Shape};
+use crate::label::ObjectName;
 use crate::namespace::{self, Namespace};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
@@ -80,7 +81,7 @@ pub(crate) fn create_file(
     let page = header::compose(shape, ephemeral, registry);
     let header = header::parse(&page, size, object)?;
     if !mapping.copy_in(0, &page) {
-        return Err(OpenError::Corrupt { object: object.to_string(), what: "no room for a header" });
+        return Err(OpenError::Corrupt { object: object.label(), what: "no room for a header" });
     }
     initialise(&mapping);
     crash_point("segment.create.initialised");
@@ -91,7 +92,7 @@ pub(crate) fn create_file(
             return Err(OpenError::os("publish", object, source));
         }
         if !is_free_now(&name, object)? || patience.has_passed() {
-            return Err(OpenError::AlreadyExists { object: object.to_string() });
+            return Err(OpenError::AlreadyExists { object: object.label() });
         }
         // Whoever else removes it may need a moment.
         std::thread::sleep(Duration::from_micros(50));
@@ -105,7 +106,7 @@ pub(crate) fn open_file(object: &ObjectName<'_>, shape: &Shape) -> Result<Attach
     let name = object.file_name();
     let deadline = Deadline::after(PATIENCE);
     loop {
-        let file = found::open(&name).map_err(|refusal| refusal.into_error(object.to_string(), &name))?;
+        let file = found::open(&name).map_err(|refusal| refusal.into_error(object.label(), &name))?;
         if let Some(attachment) = attach(file, &name, object, shape)? {
             return Ok(attachment);
         }
@@ -145,9 +146,9 @@ pub(crate) fn reserve_later(
     len: u64,
 ) -> Result<(), OpenError> {
     let name = object.file_name();
-    let file = found::open(&name).map_err(|refusal| refusal.into_error(object.to_string(), &name))?;
+    let file = found::open(&name).map_err(|refusal| refusal.into_error(object.label(), &name))?;
     if file.id != id {
-        return Err(OpenError::Gone { object: object.to_string() });
+        return Err(OpenError::Gone { object: object.label() });
     }
     shm_file::reserve(&file.handle, offset, len)
         .map_err(|source| OpenError::no_space("reserve", object, len, source))
@@ -161,7 +162,7 @@ fn is_free_now(name: &str, object: &ObjectName<'_>) -> Result<bool, OpenError> {
     let file = match found::open(name) {
         Ok(file) => file,
         Err(Refusal::Missing) => return Ok(true),
-        Err(foreign @ Refusal::Foreign { .. }) => return Err(foreign.into_error(object.to_string(), name)),
+        Err(foreign @ Refusal::Foreign { .. }) => return Err(foreign.into_error(object.label(), name)),
         Err(_) => return Ok(false),
     };
     let is_removed = || {
@@ -231,12 +232,12 @@ fn attach(
 /// somebody found this one to be garbage may be of use: it is left alone.
 pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<bool, OpenError> {
     let (_, short) = Namespace::parse_file_name(name).unwrap_or((namespace.clone(), name));
-    let object = ObjectName { namespace, name: short };
+    let object = ObjectName { kind: None, namespace, name: short };
     let failed = |operation| move |source| OpenError::os(operation, &object, source);
     let handle = match found::open(name) {
         Ok(file) if file.id == id => file.handle,
         Ok(_) | Err(Refusal::Missing) => return Ok(false),
-        Err(refusal) => return Err(refusal.into_error(object.to_string(), name)),
+        Err(refusal) => return Err(refusal.into_error(object.label(), name)),
     };
     // A question first: the exclusive lock itself would turn openers away for a moment.
     if file_lock::is_locked(&handle, ATTACH_BYTE).map_err(failed("look at"))?
@@ -284,10 +285,10 @@ impl Drop for Alone {
 /// Removes the name whoever is attached: they go on with the object, and nobody finds it any more. If a file is `meant`,
 /// and the name belongs to another one by now, it stays.
 pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>) -> Result<(), OpenError> {
-    let found = found::open_own(name).map_err(|refusal| refusal.into_error(object.to_string(), name))?;
+    let found = found::open_own(name).map_err(|refusal| refusal.into_error(object.label(), name))?;
     let Found { file, meta } = &found;
     if meant.is_some_and(|meant| meant != file.id) {
-        return Err(OpenError::NotFound { object: object.to_string() });
+        return Err(OpenError::NotFound { object: object.label() });
     }
     let header = || {
         found.must_be_private(0o777).ok()?;
@@ -304,7 +305,7 @@ pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>)
         // told that it is being removed.
         None => remove_name(name, file.id),
     };
-    if removed { Ok(()) } else { Err(OpenError::NotFound { object: object.to_string() }) }
+    if removed { Ok(()) } else { Err(OpenError::NotFound { object: object.label() }) }
 }
 
 /// Removes the name of a retired object that others may use; whether it did.
@@ -362,7 +363,7 @@ fn take_name(name: &str, id: FileId, take: impl Fn() -> io::Result<()>) -> bool 
 /// Whether nobody can come to use the object `instance` under this name any more: the name is nobody's, or another's, or means
 /// garbage. What cannot be found out is no.
 pub(crate) fn is_lost(namespace: &Namespace, name: &str, instance: InstanceId) -> bool {
-    let object = ObjectName { namespace, name };
+    let object = ObjectName { kind: None, namespace, name };
     let handle = match found::open(&object.file_name()) {
         Ok(file) => file.handle,
         Err(refusal) => return refusal.means_nothing_of_ours(),
@@ -411,7 +412,7 @@ pub(crate) fn read_page(file: &std::fs::File, size: u64, object: &ObjectName<'_>
 }
 
 fn map(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Mapping, OpenError> {
-    let corrupt = || OpenError::Corrupt { object: object.to_string(), what: "an impossible size" };
+    let corrupt = || OpenError::Corrupt { object: object.label(), what: "an impossible size" };
     let len = usize::try_from(size).map_err(|_| corrupt())?;
     Mapping::of_file(file, len).map_err(|source| OpenError::os("map", object, source))
 }

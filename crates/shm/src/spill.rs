@@ -25,9 +25,10 @@
 //! | opening it | the message |
 //! | after `head` has passed it | garbage: the message went with its taker |
 
-use crate::error::{ObjectName, OpenError};
+use crate::error::OpenError;
 use crate::found::{self, File, Found};
 use crate::header::{self, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape};
+use crate::label::ObjectName;
 use crate::namespace::{self, Namespace};
 use crate::object::Segment;
 use crate::segment::{self, Attachment};
@@ -118,7 +119,7 @@ impl Spill {
     pub fn create(home: &Segment, marks: Marks, len: usize) -> Result<Self, OpenError> {
         let number = random::nonzero_u64();
         let name = namespace::spill_name(home.header().instance, number);
-        let object = ObjectName { namespace: home.namespace(), name: &name };
+        let object = ObjectName { kind: Some(Kind::SPILL), namespace: home.namespace(), name: &name };
         home.registration().must_be_here(&object)?;
         let [low, high] = home.header().instance.to_words();
         let marks = u64::from(marks.head) | u64::from(marks.tail) << 32;
@@ -144,9 +145,9 @@ impl Spill {
     /// opening a file can meet.
     pub fn open(home: &Segment, reference: Reference) -> Result<Self, OpenError> {
         let name = namespace::spill_name(home.header().instance, reference.number);
-        let object = ObjectName { namespace: home.namespace(), name: &name };
+        let object = ObjectName { kind: Some(Kind::SPILL), namespace: home.namespace(), name: &name };
         home.registration().must_be_here(&object)?;
-        let gone = || OpenError::Gone { object: object.to_string() };
+        let gone = || OpenError::Gone { object: object.label() };
         let shape = Shape {
             kind: Kind::SPILL,
             body_len: 0,
@@ -163,7 +164,7 @@ impl Spill {
             return Err(gone());
         }
         if room < reference.len || home_of(&found.header) != home.header().instance {
-            return Err(OpenError::Corrupt { object: object.to_string(), what: "another message's bytes" });
+            return Err(OpenError::Corrupt { object: object.label(), what: "another message's bytes" });
         }
         Ok(Self::attached(found, reference.number, reference.len, home, name, false))
     }
@@ -311,7 +312,7 @@ fn marks_of(namespace: &Namespace, name: &str, home: InstanceId, marks: u64) -> 
         Err(refusal) if refusal.means_nothing_of_ours() => return Home::Elsewhere,
         _ => return Home::Unknown,
     };
-    let object = ObjectName { namespace, name };
+    let object = ObjectName { kind: None, namespace, name };
     let page = segment::read_page(&file.handle, meta.len(), &object);
     match page.and_then(|page| header::parse(&page, meta.len(), &object)) {
         Err(OpenError::Os { .. }) => return Home::Unknown,

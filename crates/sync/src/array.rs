@@ -136,6 +136,7 @@ impl<T> ArrayOptions<T> {
 procession_shm::object_builders!([T: Pod] ArrayOptions<T> => Array<T>);
 
 impl<T: Pod> Object for Array<T> {
+    const KIND: Kind = Kind::ARRAY;
     type Body = ArrayBody;
     type Settings = ArraySettings;
 
@@ -154,7 +155,7 @@ impl<T: Pod> Object for Array<T> {
         let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
         let bytes = usize::try_from(len.value).ok().and_then(Self::body_len).unwrap_or(usize::MAX);
         let parameters = [len, size, Parameter::default(), Parameter::default()];
-        Shape { kind: Kind::ARRAY, body_len: bytes as u64, parameters, element: Some(tag), codec: 0 }
+        Shape { kind: Self::KIND, body_len: bytes as u64, parameters, element: Some(tag), codec: 0 }
     }
 
     fn initialise(_: &ArrayBody, _: &ArraySettings) {}
@@ -190,7 +191,7 @@ pub(crate) fn check_new_len(len: Option<u64>) -> Result<(), &'static str> {
 }
 
 /// Why an operation on an array failed; then it has changed nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ArrayError {
     /// There are not so many elements.
@@ -207,6 +208,8 @@ pub enum ArrayError {
     #[error(transparent)]
     Lock(#[from] LockError),
 }
+
+procession_shm::debug_as_text!(ArrayError);
 
 impl<T: Pod> Array<T> {
     /// How many elements it has.

@@ -87,7 +87,7 @@ use self::word::{
     ABORTED, ACTING, RESET, RESETTING, WAITERS, arrived, cause, ended, generation, is_whole, state,
     with_state,
 };
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::lock_word::{Claim, LockWord};
 use procession_shm::{
     HEADER_LEN, Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
@@ -248,6 +248,7 @@ impl BarrierOptions {
 procession_shm::object_builders!([] BarrierOptions => Barrier);
 
 impl Object for Barrier {
+    const KIND: Kind = Kind::BARRIER;
     type Body = BarrierBody;
     type Settings = BarrierSettings;
 
@@ -272,7 +273,7 @@ impl Object for Barrier {
             parameter("elastic", u64::from(rules.elastic), rules.elastic),
             parameter("on_member_death", u64::from(rules.removes), settings.on_member_death.is_some()),
         ];
-        Shape { kind: Kind::BARRIER, body_len: rules.body_len(), parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len: rules.body_len(), parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &BarrierBody, _: &BarrierSettings) {}
@@ -426,7 +427,7 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::NoPlace`], [`BarrierError::InAction`], [`BarrierError::Fault`].
     pub fn join(&self) -> Result<Member, BarrierError> {
-        let me = self.body.segment().registration().owner().map_err(SyncFault::Unregistered)?;
+        let me = Fault::or_owner(self.body.segment())?;
         let take = || if self.rules.elastic { self.take_place_elastic(me) } else { Ok(self.take_place(me)) };
         let found = match take()? {
             None if self.bury_dead_members()? => take()?,

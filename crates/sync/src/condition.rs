@@ -50,10 +50,9 @@ mod monitor;
 pub use self::monitor::Monitor;
 
 use self::monitor::Watched;
-use crate::keeper::unknowable;
-use crate::lock_word::AcquireError;
+use crate::fault::Fault;
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, LockError, keeper};
+use crate::{EventCount, LockError};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
@@ -144,13 +143,14 @@ pub struct ConditionSettings {}
 procession_shm::object_builders!([] ConditionOptions => Condition);
 
 impl Object for Condition {
+    const KIND: Kind = Kind::CONDITION;
     type Body = ConditionBody;
     type Settings = ConditionSettings;
 
     fn shape(_: &ConditionSettings) -> Shape {
         let parameters = [Parameter::default(); 4];
         let body_len = size_of::<ConditionBody>() as u64;
-        Shape { kind: Kind::CONDITION, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &ConditionBody, _: &ConditionSettings) {}
@@ -261,8 +261,7 @@ impl Condition {
 
     fn wait_until<G: Monitor>(&self, guard: G, deadline: Deadline) -> Result<(G, bool), LockError> {
         let segment = self.body.segment();
-        let me = segment.registration().owner();
-        let me = me.map_err(|error| keeper::explain(AcquireError::Unregistered(error), segment))?;
+        let me = Fault::or_owner(segment)?;
         let Some(cell) = self.claim_cell(me) else {
             return self.wait_without_a_cell(guard, deadline);
         };
@@ -312,7 +311,7 @@ impl Condition {
     ) -> Result<bool, LockError> {
         let segment = self.body.segment();
         let signaled = waiting & !WAITING | SIGNALED;
-        let corrupt = || LockError::Corrupt { lock: segment.display_name() };
+        let corrupt = || Fault::corrupt(segment, "a waiter's cell in an impossible state");
         let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let mut patience = Patience::new(deadline);
         loop {
@@ -322,7 +321,7 @@ impl Condition {
                 return Ok(true);
             }
             if word != waiting {
-                return Err(corrupt());
+                return Err(corrupt().into());
             }
             if deadline.has_passed() {
                 if give_up() {
@@ -354,7 +353,7 @@ impl Condition {
     fn look_around(&self, survey: bool) -> Result<(), LockError> {
         let segment = self.body.segment();
         if survey && segment.is_orphaned() {
-            return Err(LockError::Orphaned { lock: segment.display_name() });
+            return Err(Fault::orphaned(segment).into());
         }
         for cell in &self.body.cells {
             let word = cell.word.load(Ordering::Acquire);
@@ -362,7 +361,7 @@ impl Condition {
                 continue;
             }
             let dead = segment.registration().is_dead(OwnerId::from_bits(word));
-            if !dead.map_err(|error| unknowable(error, segment))? {
+            if !dead.map_err(|why| Fault::unknowable(segment, why))? {
                 continue;
             }
             if word & SIGNALED != 0 {

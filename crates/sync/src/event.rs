@@ -18,7 +18,7 @@
 //! Which of a `set` and a `clear` that happen at the same time comes last. A `wait` that begins while a `pulse` happens
 //! may come after it.
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::AtomicU32;
@@ -71,13 +71,14 @@ pub struct EventOptions {
 procession_shm::object_builders!([] EventOptions => Event);
 
 impl Object for Event {
+    const KIND: Kind = Kind::EVENT;
     type Body = EventBody;
     type Settings = ();
 
     fn shape((): &()) -> Shape {
         let body_len = size_of::<EventBody>() as u64;
         let parameters = [Parameter::default(); 4];
-        Shape { kind: Kind::EVENT, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &EventBody, (): &()) {}
@@ -90,7 +91,7 @@ impl Object for Event {
 }
 
 /// Why a wait ended without the event.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
     /// It was not set until the timeout (`wait_timeout`).
@@ -98,8 +99,10 @@ pub enum EventError {
     TimedOut,
     /// The event itself is unusable.
     #[error(transparent)]
-    Fault(#[from] SyncFault),
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(EventError);
 
 impl Event {
     /// Sets it, and releases everybody who waits. Setting it again changes nothing.

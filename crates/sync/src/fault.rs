@@ -1,58 +1,73 @@
 //! What is wrong with an object itself, whatever was wanted of it.
 
 use crate::lock_word::AcquireError;
-use procession_shm::{OpenError, Segment, Unknowable};
+use procession_shm::{Label, OpenError, OwnerId, Segment, Unknowable};
 
-/// What makes an object unusable.
-#[derive(Debug, thiserror::Error)]
+/// What makes an object unusable: the last case of every operation's error.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
-pub enum SyncFault {
+pub enum Fault {
     /// The object's file was removed while this thread waited: nobody new can come, and maybe nobody is left.
-    #[error("the file of object {object} was removed from /dev/shm while this process waited for it")]
+    #[error("the file of {object} was removed from /dev/shm while this process waited for it")]
     Orphaned {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
     /// The registry of the object's namespace was removed: whether an owner lives cannot be found out.
-    #[error("the registry of the namespace of object {object} was removed or replaced while in use")]
+    #[error(
+        "the registry of the namespace of {object} was removed or replaced while in use: end all processes that use the \
+         namespace, then run `procession gc`"
+    )]
     RegistryChanged {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
     },
-    /// The object's words say something impossible.
-    #[error("object {object} is corrupt: {what}")]
+    /// What stands in the object's memory is impossible.
+    #[error("{object} is corrupt: {what}")]
     Corrupt {
-        /// Name and namespace.
-        object: String,
+        /// Which one.
+        object: Label,
         /// What is impossible.
         what: &'static str,
     },
     /// This process was forked, and could not register under its own name.
-    #[error("this forked process could not register in the object's namespace")]
-    Unregistered(#[source] OpenError),
+    #[error("this forked process could not register in the namespace of {object}")]
+    Unregistered {
+        /// Which one.
+        object: Label,
+        /// Why not.
+        source: OpenError,
+    },
+    /// What was used is a copy, made by `fork`, of what the parent process holds.
+    #[error("what this forked process has of {object} belongs to the process that it was forked from")]
+    Inherited {
+        /// Which one.
+        object: Label,
+    },
 }
 
-impl SyncFault {
-    /// The file has no name any more, and nobody said that it was to be removed.
-    pub(crate) fn orphaned(segment: &Segment) -> Self {
-        Self::Orphaned { object: segment.display_name() }
+procession_shm::debug_as_text!(Fault);
+
+#[doc(hidden)]
+impl Fault {
+    /// This process in the segment's namespace, where a forked child registers by this.
+    ///
+    /// # Errors
+    /// [`Fault::Unregistered`].
+    pub fn or_owner(segment: &Segment) -> Result<OwnerId, Self> {
+        segment.registration().owner().map_err(|error| Self::unregistered(segment, error))
     }
 
-    /// A lock inside the object was not acquired; `None` when it was merely too late.
-    pub(crate) fn of_acquiring(segment: &Segment, error: AcquireError) -> Option<Self> {
-        match error {
-            // None of these objects asks for deadlocks to be detected.
-            AcquireError::TimedOut | AcquireError::Deadlock => None,
-            AcquireError::Orphaned => Some(Self::orphaned(segment)),
-            AcquireError::Unknowable(why) => Some(Self::unknowable(segment, why)),
-            AcquireError::Unregistered(error) => Some(Self::Unregistered(error)),
-            AcquireError::OwnerDied { .. } => Some(Self::corrupt(segment, "a lock that was not taken")),
-        }
+    /// The file has no name any more, and nobody said that it was to be removed.
+    #[must_use]
+    pub fn orphaned(segment: &Segment) -> Self {
+        Self::Orphaned { object: segment.label() }
     }
 
     /// An owner cannot be asked about.
-    pub(crate) fn unknowable(segment: &Segment, why: Unknowable) -> Self {
-        let object = segment.display_name();
+    #[must_use]
+    pub fn unknowable(segment: &Segment, why: Unknowable) -> Self {
+        let object = segment.label();
         match why {
             Unknowable::NoSuchSlot => Self::Corrupt { object, what: "a word names no possible owner" },
             _ => Self::RegistryChanged { object },
@@ -60,7 +75,33 @@ impl SyncFault {
     }
 
     /// A word says something impossible.
-    pub(crate) fn corrupt(segment: &Segment, what: &'static str) -> Self {
-        Self::Corrupt { object: segment.display_name(), what }
+    #[must_use]
+    pub fn corrupt(segment: &Segment, what: &'static str) -> Self {
+        Self::Corrupt { object: segment.label(), what }
+    }
+
+    /// This process is a fork and could not register.
+    #[must_use]
+    pub fn unregistered(segment: &Segment, source: OpenError) -> Self {
+        Self::Unregistered { object: segment.label(), source }
+    }
+
+    /// A forked child's copy was used.
+    #[must_use]
+    pub fn inherited(segment: &Segment) -> Self {
+        Self::Inherited { object: segment.label() }
+    }
+
+    /// A lock inside the object was not acquired; `None` when it was merely too late.
+    #[must_use]
+    pub fn of_acquiring(segment: &Segment, error: AcquireError) -> Option<Self> {
+        match error {
+            // None of these objects asks for deadlocks to be detected.
+            AcquireError::TimedOut | AcquireError::Deadlock => None,
+            AcquireError::Orphaned => Some(Self::orphaned(segment)),
+            AcquireError::Unknowable(why) => Some(Self::unknowable(segment, why)),
+            AcquireError::Unregistered(error) => Some(Self::unregistered(segment, error)),
+            AcquireError::OwnerDied { .. } => Some(Self::corrupt(segment, "a lock that was not taken")),
+        }
     }
 }

@@ -22,7 +22,7 @@
 //! Nothing is ever held. A change is a few atomic operations and at most one `FUTEX_WAKE`: it may be made in a signal
 //! handler, also in one that interrupts any of this.
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::patience::{Nap, Patience};
 use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -53,7 +53,7 @@ pub(crate) enum Shut {
     /// At the deadline, when this was the word.
     TimedOut(u64),
     /// The object is unusable.
-    Fault(SyncFault),
+    Fault(Fault),
 }
 
 impl Gate {
@@ -112,7 +112,7 @@ impl Gate {
                 return Err(Shut::TimedOut(word));
             }
             if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-                return Err(Shut::Fault(SyncFault::orphaned(segment)));
+                return Err(Shut::Fault(Fault::orphaned(segment)));
             }
             if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
                 continue;

@@ -2,9 +2,10 @@
 //! itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
 
 use crate::LockError;
+use crate::fault::Fault;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::thread_tag;
-use procession_shm::{Myself, Segment, Unknowable};
+use procession_shm::{Myself, Segment};
 use procession_sys::Deadline;
 
 /// Claims one lock word of one segment for the threads of this process.
@@ -88,24 +89,14 @@ impl Keeper {
 
 /// The failure for people, with the object's name.
 pub(crate) fn explain(error: AcquireError, segment: &Segment) -> LockError {
-    let lock = || segment.display_name();
-    match error {
-        AcquireError::TimedOut => LockError::TimedOut,
-        AcquireError::OwnerDied { pid } => LockError::OwnerDied { pid },
-        AcquireError::Deadlock => LockError::Deadlock,
-        AcquireError::Orphaned => LockError::Orphaned { lock: lock() },
-        AcquireError::Unknowable(error) => unknowable(error, segment),
-        AcquireError::Unregistered(error) => LockError::Unregistered(error),
-    }
-}
-
-/// The failure to ask about an owner, for people.
-pub(crate) fn unknowable(error: Unknowable, segment: &Segment) -> LockError {
-    let lock = segment.display_name();
-    match error {
-        Unknowable::NoSuchSlot => LockError::Corrupt { lock },
-        _ => LockError::RegistryChanged { lock },
-    }
+    LockError::Fault(match error {
+        AcquireError::TimedOut => return LockError::TimedOut,
+        AcquireError::OwnerDied { pid } => return LockError::OwnerDied { pid },
+        AcquireError::Deadlock => return LockError::Deadlock,
+        AcquireError::Orphaned => Fault::orphaned(segment),
+        AcquireError::Unknowable(why) => Fault::unknowable(segment, why),
+        AcquireError::Unregistered(error) => Fault::unregistered(segment, error),
+    })
 }
 
 /// What a try answers instead of having waited.

@@ -15,7 +15,7 @@
 //! | after it arrived | its arrival, which counts | – |
 //! | after opening it before the wake, or waiting | as `gate.rs` says | the end of a sleeper's slice |
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, shm_struct};
@@ -79,6 +79,7 @@ impl LatchOptions {
 procession_shm::object_builders!([] LatchOptions => Latch);
 
 impl Object for Latch {
+    const KIND: Kind = Kind::LATCH;
     type Body = LatchBody;
     type Settings = LatchSettings;
 
@@ -87,7 +88,7 @@ impl Object for Latch {
         let count = Parameter { name: "count", value, asked: settings.count.is_some() };
         let parameters = [count, Parameter::default(), Parameter::default(), Parameter::default()];
         let body_len = size_of::<LatchBody>() as u64;
-        Shape { kind: Kind::LATCH, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &LatchBody, _: &LatchSettings) {}
@@ -103,7 +104,7 @@ impl Object for Latch {
 }
 
 /// Why a wait ended before the latch was open.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LatchError {
     /// Too few had arrived at the timeout (`wait_timeout`).
@@ -116,8 +117,10 @@ pub enum LatchError {
     },
     /// The latch itself is unusable.
     #[error(transparent)]
-    Fault(#[from] SyncFault),
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(LatchError);
 
 impl Latch {
     /// An anonymous latch for `count` arrivals, to be handed on as an argument or in a message.

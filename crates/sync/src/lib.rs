@@ -39,7 +39,7 @@ pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in}
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
-pub use fault::SyncFault;
+pub use fault::Fault;
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};

@@ -9,12 +9,13 @@
 //! it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is created with
 //! [`OnOwnerDeath::Ignore`] and is simply free again.
 
-use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::fault::Fault;
+use crate::keeper::{self, would_block};
+use crate::lock_word::{Claim, Hold, LockWord};
 use crate::thread_tag;
 use crate::{deadlock, holder};
 use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Registration, Segment, Shape, Shared,
-    Unknowable,
 };
 use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
@@ -103,6 +104,7 @@ impl LockOptions {
 procession_shm::object_builders!([] LockOptions => Lock);
 
 impl Object for Lock {
+    const KIND: Kind = Kind::LOCK;
     type Body = LockBody;
     type Settings = LockSettings;
 
@@ -111,7 +113,7 @@ impl Object for Lock {
         let detect = deadlock::parameter(settings.detect_deadlock);
         let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<LockBody>() as u64;
-        Shape { kind: Kind::LOCK, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &LockBody, _: &LockSettings) {}
@@ -130,7 +132,7 @@ impl Object for Lock {
 }
 
 /// Why a lock was not acquired.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
     /// Somebody holds it (`try_acquire`).
@@ -156,28 +158,12 @@ pub enum LockError {
         "waiting for the lock would never end: this thread holds it already, or its holder waits for this thread"
     )]
     Deadlock,
-    /// The lock's file was removed while this thread waited: nobody new can come, and maybe nobody is left.
-    #[error("the file of lock {lock} was removed from /dev/shm while this process waited for it")]
-    Orphaned {
-        /// Name and namespace.
-        lock: String,
-    },
-    /// The registry of the lock's namespace was removed: whether the holder lives cannot be found out.
-    #[error("the registry of the namespace of lock {lock} was removed or replaced while in use")]
-    RegistryChanged {
-        /// Name and namespace.
-        lock: String,
-    },
-    /// The word names an owner that cannot exist.
-    #[error("lock {lock} is corrupt: its word names no possible owner")]
-    Corrupt {
-        /// Name and namespace.
-        lock: String,
-    },
-    /// This process was forked, and could not register under its own name.
-    #[error("this forked process could not register in the lock's namespace")]
-    Unregistered(#[source] OpenError),
+    /// The object itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(LockError);
 
 impl Lock {
     /// Waits until the lock is ours.
@@ -268,16 +254,7 @@ impl Lock {
             return Err(LockError::Deadlock);
         }
         let segment = self.body.segment();
-        let lock = || segment.display_name();
-        self.body.lock.acquire(segment, claim, deadline).map_err(|error| match error {
-            AcquireError::TimedOut => LockError::TimedOut,
-            AcquireError::OwnerDied { pid } => LockError::OwnerDied { pid },
-            AcquireError::Deadlock => LockError::Deadlock,
-            AcquireError::Orphaned => LockError::Orphaned { lock: lock() },
-            AcquireError::Unknowable(Unknowable::NoSuchSlot) => LockError::Corrupt { lock: lock() },
-            AcquireError::Unknowable(_) => LockError::RegistryChanged { lock: lock() },
-            AcquireError::Unregistered(error) => LockError::Unregistered(error),
-        })
+        self.body.lock.acquire(segment, claim, deadline).map_err(|error| keeper::explain(error, segment))
     }
 }
 
@@ -378,12 +355,5 @@ impl fmt::Debug for LockGuard<'_> {
             .field("lock", &self.lock.body.segment().name())
             .field("recovers", &self.recovers)
             .finish()
-    }
-}
-
-fn would_block(error: LockError) -> LockError {
-    match error {
-        LockError::TimedOut | LockError::Deadlock => LockError::WouldBlock,
-        other => other,
     }
 }

@@ -23,7 +23,7 @@
 //! # Not promised
 //! That an initialiser which was killed has had no effect: it ran to some point, and runs again from the beginning.
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::patience::Patience;
 use crate::thread_tag;
@@ -80,13 +80,14 @@ pub struct OnceOptions {
 procession_shm::object_builders!([] OnceOptions => Once);
 
 impl Object for Once {
+    const KIND: Kind = Kind::ONCE;
     type Body = OnceBody;
     type Settings = ();
 
     fn shape((): &()) -> Shape {
         let body_len = size_of::<OnceBody>() as u64;
         let parameters = [Parameter::default(); 4];
-        Shape { kind: Kind::ONCE, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &OnceBody, (): &()) {}
@@ -102,7 +103,7 @@ impl Object for Once {
 }
 
 /// Why it is not known to be done.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OnceError {
     /// Somebody was doing it all the time (`run_timeout`).
@@ -113,8 +114,10 @@ pub enum OnceError {
     Deadlock,
     /// The object itself is unusable.
     #[error(transparent)]
-    Fault(#[from] SyncFault),
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(OnceError);
 
 /// What an initialiser is told about its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +202,7 @@ impl Once {
     /// Waits until nobody else is doing it; `None` when it is done while somebody still holds `runner`.
     fn begin(&self, deadline: Deadline) -> Result<Option<Running<'_>>, OnceError> {
         let (segment, runner) = (self.body.segment(), &self.body.runner);
-        let me = segment.registration().owner().map_err(SyncFault::Unregistered)?;
+        let me = Fault::or_owner(segment)?;
         let me = Hold::of_this_thread(me);
         if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
             return Err(OnceError::Deadlock);
@@ -212,7 +215,7 @@ impl Once {
                 Err(AcquireError::TimedOut) if self.is_done() => return Ok(None),
                 Err(AcquireError::TimedOut) if !deadline.has_passed() => {}
                 Err(error) => {
-                    let fault = SyncFault::of_acquiring(segment, error);
+                    let fault = Fault::of_acquiring(segment, error);
                     return Err(fault.map_or(OnceError::TimedOut, OnceError::Fault));
                 }
             }

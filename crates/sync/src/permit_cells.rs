@@ -54,7 +54,7 @@
 //! within a release of several holds up other releases of several, and those of one that find no room; nobody else.
 
 use crate::eventcount::EventCount;
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::lock_word::{Claim, Hold, LockWord};
 use procession_shm::{HEADER_LEN, OwnerId, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -282,8 +282,8 @@ impl PermitCells {
     /// Releases `count` permits, all or none; whether there was room.
     ///
     /// # Errors
-    /// [`SyncFault`], while somebody else releases several.
-    pub(crate) fn release(&self, count: u32, me: OwnerId) -> Result<bool, SyncFault> {
+    /// [`Fault`], while somebody else releases several.
+    pub(crate) fn release(&self, count: u32, me: OwnerId) -> Result<bool, Fault> {
         // At no deadline it is never too late.
         let Some(turn) = self.take_turn(me, Deadline::NEVER)? else { return Ok(false) };
         loop {
@@ -315,12 +315,12 @@ impl PermitCells {
     }
 
     /// What `high` does not cover is counted as room, unseen.
-    fn must_be_absent_beyond_high(&self) -> Result<(), SyncFault> {
+    fn must_be_absent_beyond_high(&self) -> Result<(), Fault> {
         for index in self.high()..self.max {
             // Acquire: who sees a cell that is not absent any more sees `high` raised before.
             let is_absent = self.cell(index).is_some_and(|cell| cell.load(Ordering::Acquire) == ABSENT);
             if !is_absent && self.high() <= index {
-                return Err(SyncFault::corrupt(self.body.segment(), "a permit beyond all that there are"));
+                return Err(Fault::corrupt(self.body.segment(), "a permit beyond all that there are"));
             }
         }
         Ok(())
@@ -340,27 +340,27 @@ impl PermitCells {
     }
 
     /// Waits for the turn to release several; `None` at the deadline. What a dead one left is settled then.
-    fn take_turn(&self, me: OwnerId, deadline: Deadline) -> Result<Option<Turn<'_>>, SyncFault> {
+    fn take_turn(&self, me: OwnerId, deadline: Deadline) -> Result<Option<Turn<'_>>, Fault> {
         let (segment, several) = (self.body.segment(), &self.body.several);
         if several.is_held_by(Hold::of_this_thread(me)) {
-            return Err(SyncFault::corrupt(segment, "a release that this thread did not begin"));
+            return Err(Fault::corrupt(segment, "a release that this thread did not begin"));
         }
         let me = match several.acquire(segment, Claim::Recover, deadline) {
             Ok(me) => me,
-            Err(error) => return SyncFault::of_acquiring(segment, error).map_or(Ok(None), Err),
+            Err(error) => return Fault::of_acquiring(segment, error).map_or(Ok(None), Err),
         };
         let turn = Turn { cells: self, me, has_recovered: several.is_inconsistent() };
         crash_point("semaphore.turn");
         if turn.has_recovered {
             turn.settle();
         } else if self.body.decided.load(Ordering::Relaxed) != 0 {
-            return Err(SyncFault::corrupt(segment, "a release that nobody began"));
+            return Err(Fault::corrupt(segment, "a release that nobody began"));
         }
         Ok(Some(turn))
     }
 
     /// Settles what a dead process was releasing; whether one was.
-    fn recover_release(&self, me: OwnerId) -> Result<bool, SyncFault> {
+    fn recover_release(&self, me: OwnerId) -> Result<bool, Fault> {
         if !self.body.several.is_owned() && !self.body.several.is_inconsistent() {
             return Ok(false);
         }
@@ -371,8 +371,8 @@ impl PermitCells {
     /// Takes back what dead processes have; whether there was anything.
     ///
     /// # Errors
-    /// [`SyncFault::RegistryChanged`] when it cannot be found out who is dead, [`SyncFault::Corrupt`].
-    pub(crate) fn recover(&self, me: OwnerId) -> Result<bool, SyncFault> {
+    /// [`Fault::RegistryChanged`] when it cannot be found out who is dead, [`Fault::Corrupt`].
+    pub(crate) fn recover(&self, me: OwnerId) -> Result<bool, Fault> {
         let segment = self.body.segment();
         let registration = segment.registration();
         let mut recovered = self.recover_release(me)?;
@@ -384,13 +384,13 @@ impl PermitCells {
                 if matches!(word, ABSENT | FREE | HANDED) || before_release(word).is_some() {
                     continue;
                 }
-                return Err(SyncFault::corrupt(segment, "a permit in an impossible state"));
+                return Err(Fault::corrupt(segment, "a permit in an impossible state"));
             }
             let owner = OwnerId::from_bits(word);
             if alive.contains(&owner) {
                 continue;
             }
-            if !registration.is_dead(owner).map_err(|error| SyncFault::unknowable(segment, error))? {
+            if !registration.is_dead(owner).map_err(|error| Fault::unknowable(segment, error))? {
                 alive.push(owner);
                 continue;
             }

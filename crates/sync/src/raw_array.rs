@@ -84,6 +84,7 @@ impl<T> RawArrayOptions<T> {
 procession_shm::object_builders!([T: Pod] RawArrayOptions<T> => RawArray<T>);
 
 impl<T: Pod> Object for RawArray<T> {
+    const KIND: Kind = Kind::RAW_ARRAY;
     type Body = [AtomicU8; 0];
     type Settings = RawArraySettings;
 
@@ -101,7 +102,7 @@ impl<T: Pod> Object for RawArray<T> {
         let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
         let body_len = len.value.saturating_mul(stride(size_of::<T>()) as u64);
         let parameters = [len, size, Parameter::default(), Parameter::default()];
-        Shape { kind: Kind::RAW_ARRAY, body_len, parameters, element: Some(tag), codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: Some(tag), codec: 0 }
     }
 
     fn initialise(_: &Self::Body, _: &RawArraySettings) {}

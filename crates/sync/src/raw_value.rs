@@ -82,6 +82,7 @@ impl<T> fmt::Debug for RawValueOptions<T> {
 procession_shm::object_builders!([T: Pod] RawValueOptions<T> => RawValue<T>);
 
 impl<T: Pod> Object for RawValue<T> {
+    const KIND: Kind = Kind::RAW_VALUE;
     type Body = [AtomicU8; 0];
     type Settings = RawValueSettings<T>;
 
@@ -90,7 +91,7 @@ impl<T: Pod> Object for RawValue<T> {
         let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
         let parameters = [size, Parameter::default(), Parameter::default(), Parameter::default()];
         let body_len = stride(size_of::<T>()) as u64;
-        Shape { kind: Kind::RAW_VALUE, body_len, parameters, element: Some(tag), codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: Some(tag), codec: 0 }
     }
 
     fn initialise(_: &Self::Body, _: &RawValueSettings<T>) {}

@@ -24,6 +24,7 @@
 //! | anywhere inside, at any depth | a dead owner, some values | the same |
 //! | after the last release | nothing | – |
 
+use crate::fault::Fault;
 use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
 use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
@@ -116,6 +117,7 @@ impl RLockOptions {
 procession_shm::object_builders!([] RLockOptions => RLock);
 
 impl Object for RLock {
+    const KIND: Kind = Kind::RLOCK;
     type Body = RLockBody;
     type Settings = RLockSettings;
 
@@ -124,7 +126,7 @@ impl Object for RLock {
         let detect = deadlock::parameter(settings.detect_deadlock);
         let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RLockBody>() as u64;
-        Shape { kind: Kind::RLOCK, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &RLockBody, _: &RLockSettings) {}
@@ -207,7 +209,7 @@ impl RLock {
         let (lock, segment) = (&self.body.lock, self.body.segment());
         if let Some(me) = self.keeper.hold().filter(|&me| self.keeper.holds(lock, me)) {
             let deeper = self.body.depth.load(Ordering::Relaxed).checked_add(1);
-            let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
+            let deeper = deeper.ok_or_else(|| Fault::corrupt(segment, "more guards than can be counted"))?;
             self.body.depth.store(deeper, Ordering::Relaxed);
             crash_point("rlock.deeper");
             return Ok(self.guard(me));
@@ -335,7 +337,7 @@ impl fmt::Debug for RLockGuard<'_> {
 #[cfg(test)]
 mod tests {
     use super::RLock;
-    use crate::LockError;
+    use crate::{Fault, LockError};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
@@ -369,7 +371,7 @@ mod tests {
         let lock = lock();
         let guard = lock.acquire().unwrap();
         lock.body.depth.store(u32::MAX, Ordering::Relaxed);
-        assert!(matches!(lock.acquire(), Err(LockError::Corrupt { .. })));
+        assert!(matches!(lock.acquire(), Err(LockError::Fault(Fault::Corrupt { .. }))));
         lock.body.depth.store(0, Ordering::Relaxed);
         drop(guard);
         from_outside(&lock).unwrap();

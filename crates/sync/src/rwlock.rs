@@ -45,6 +45,7 @@ mod guard;
 pub use guard::{ReadGuard, WriteGuard};
 
 use self::drain::wake_writer;
+use crate::fault::Fault;
 use crate::keeper::{Keeper, would_block};
 use crate::lock_word::{Claim, Hold, LockWord};
 use crate::patience::{Nap, Patience};
@@ -154,6 +155,7 @@ impl RwLockOptions {
 procession_shm::object_builders!([] RwLockOptions => RwLock);
 
 impl Object for RwLock {
+    const KIND: Kind = Kind::RWLOCK;
     type Body = RwLockBody;
     type Settings = RwLockSettings;
 
@@ -162,7 +164,7 @@ impl Object for RwLock {
         let detect = deadlock::parameter(settings.detect_deadlock);
         let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RwLockBody>() as u64;
-        Shape { kind: Kind::RWLOCK, body_len, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &RwLockBody, _: &RwLockSettings) {}
@@ -317,11 +319,11 @@ impl RwLock {
     #[cold]
     fn read_contended(&self, deadline: Deadline) -> Result<(Hold, usize), LockError> {
         let segment = self.body.segment();
-        let me = segment.registration().owner().map_err(LockError::Unregistered)?;
+        let me = Fault::or_owner(segment)?;
         let me = Hold::of_this_thread(me);
         if let Some(cell) = self.cell_of(me) {
             let deeper = self.body.cells[cell].deeper.load(Ordering::Relaxed).checked_add(1);
-            let deeper = deeper.ok_or_else(|| LockError::Corrupt { lock: segment.display_name() })?;
+            let deeper = deeper.ok_or_else(|| Fault::corrupt(segment, "more guards than can be counted"))?;
             self.body.cells[cell].deeper.store(deeper, Ordering::Relaxed);
             crash_point("rwlock.deeper");
             return Ok((me, cell));
@@ -355,7 +357,7 @@ impl RwLock {
             match self.body.space.sleep(heard, &mut patience) {
                 Nap::TimedOut => return Err(LockError::TimedOut),
                 Nap::Ask { survey: true } if segment.is_orphaned() => {
-                    return Err(LockError::Orphaned { lock: segment.display_name() });
+                    return Err(Fault::orphaned(segment).into());
                 }
                 _ => self.body.space.arrive(),
             }

@@ -15,7 +15,7 @@ pub use bounded::{BoundedSemaphore, BoundedSemaphoreOptions};
 pub use error::{ReleaseError, SemaphoreError};
 pub use permit::Permit;
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::lock::Holder;
 use crate::patience::{Nap, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
@@ -131,6 +131,7 @@ procession_shm::object_builders!([] SemaphoreOptions => Semaphore);
 macro_rules! semaphore_object {
     ($Semaphore:ident, $kind:expr, $max:expr, $attach:expr) => {
         impl Object for $Semaphore {
+            const KIND: Kind = $kind;
             type Body = SemaphoreBody;
             type Settings = SemaphoreSettings;
 
@@ -316,10 +317,10 @@ impl Semaphore {
         holders.map(|(owner, count)| (Holder::of(segment, owner), count)).collect()
     }
 
-    fn me(&self) -> Result<OwnerId, SyncFault> {
+    fn me(&self) -> Result<OwnerId, Fault> {
         match self.myself.owner() {
             Some(me) => Ok(me),
-            None => self.body.segment().registration().owner().map_err(SyncFault::Unregistered),
+            None => Fault::or_owner(self.body.segment()),
         }
     }
 
@@ -368,7 +369,7 @@ impl Semaphore {
                 }
             }
             if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-                break Err(SyncFault::orphaned(segment).into());
+                break Err(Fault::orphaned(segment).into());
             }
             if !has_slept && spin.pause(SPIN_CAP) {
                 continue;

@@ -77,6 +77,7 @@ impl SharedMemoryOptions {
 procession_shm::object_builders!([] SharedMemoryOptions => SharedMemory);
 
 impl Object for SharedMemory {
+    const KIND: Kind = Kind::SHARED_MEMORY;
     type Body = [AtomicU8; 0];
     type Settings = SharedMemorySettings;
 
@@ -96,7 +97,7 @@ impl Object for SharedMemory {
         let value = settings.size.unwrap_or(0);
         let size = Parameter { name: "size", value, asked: settings.size.is_some() };
         let parameters = [size, Parameter::default(), Parameter::default(), Parameter::default()];
-        Shape { kind: Kind::SHARED_MEMORY, body_len: value, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len: value, parameters, element: None, codec: 0 }
     }
 
     fn initialise(_: &Self::Body, _: &SharedMemorySettings) {}
@@ -113,7 +114,7 @@ impl Object for SharedMemory {
 }
 
 /// Why bytes were not read or written; then none was.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum MemoryError {
     /// There are not so many bytes.
@@ -127,6 +128,8 @@ pub enum MemoryError {
         size: usize,
     },
 }
+
+procession_shm::debug_as_text!(MemoryError);
 
 impl SharedMemory {
     /// Where the bytes begin in the file, for other programs.

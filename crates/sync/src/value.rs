@@ -163,6 +163,7 @@ impl<T> fmt::Debug for ValueOptions<T> {
 procession_shm::object_builders!([T: Pod] ValueOptions<T> => Value<T>);
 
 impl<T: Pod> Object for Value<T> {
+    const KIND: Kind = Kind::VALUE;
     type Body = ValueBody;
     type Settings = ValueSettings<T>;
 
@@ -170,7 +171,7 @@ impl<T: Pod> Object for Value<T> {
         let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
         let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
         Shape {
-            kind: Kind::VALUE,
+            kind: Self::KIND,
             body_len: (COPIES + 2 * 8 * Self::WORDS) as u64,
             parameters: [size, Parameter::default(), Parameter::default(), Parameter::default()],
             element: Some(tag),

@@ -87,7 +87,7 @@ impl Failure {
             }
             Self::Objects(errors) => errors.iter().for_each(|error| match error {
                 // The library's advice is for programs.
-                OpenError::NotFound { object } => output::warn(&format!("no object {object}")),
+                OpenError::NotFound { object } => output::warn(&format!("{object} does not exist")),
                 error => output::warn(&with_causes(error)),
             }),
             Self::Error(error) => output::warn(&with_causes(error.as_ref())),

@@ -3,7 +3,7 @@
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::{
-    Event, EventError, Latch, LatchError, Lock, LockGuard, Namespace, Once, OnceError, OpenError, SyncFault,
+    Event, EventError, Fault, Latch, LatchError, Lock, LockGuard, Namespace, Once, OnceError, OpenError,
 };
 use procession_sys::shm_struct;
 use std::sync::Mutex;
@@ -144,7 +144,7 @@ impl Gates {
                 who.expects(arrived >= ARRIVALS, || format!("passed a latch after {arrived}"));
             }
             Err(LatchError::TimedOut { .. }) => {}
-            Err(LatchError::Fault(SyncFault::Orphaned { .. })) if round.is_over.load(SeqCst) != 0 => {}
+            Err(LatchError::Fault(Fault::Orphaned { .. })) if round.is_over.load(SeqCst) != 0 => {}
             Err(error) => who.breaks(&format!("the latch: {error}")),
         }
     }
@@ -183,7 +183,7 @@ impl Gates {
                 who.expects(seen == begun, || format!("{seen} began before somebody passed, {begun} now"));
             }
             Ok(Err(())) => {}
-            Err(OnceError::Fault(SyncFault::Orphaned { .. })) if round.is_over.load(SeqCst) != 0 => {}
+            Err(OnceError::Fault(Fault::Orphaned { .. })) if round.is_over.load(SeqCst) != 0 => {}
             Err(error) => who.breaks(&format!("the once: {error}")),
         }
     }

@@ -18,7 +18,7 @@ fn impossible<O: Options>(options: O) -> &'static str {
     let scratch = Scratch::new();
     let options = options.put_into(&scratch);
     let said = match options.create_named("x") {
-        Err(OpenError::Impossible { object, what }) if object == "x" => what,
+        Err(OpenError::Impossible { object, what }) if object.name() == "x" => what,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was made"),
     };
@@ -147,7 +147,7 @@ fn what_does_not_fit_into_dev_shm_is_an_error_when_it_is_made() {
     // More than any machine that runs this has, and less than an address space.
     let made = SharedMemory::options().namespace(&scratch).size(1 << 46).create("m");
     assert!(
-        matches!(&made, Err(OpenError::NoSpace { object, bytes }) if object.contains("\"m\"") && *bytes > 1 << 46),
+        matches!(&made, Err(OpenError::NoSpace { object, bytes }) if object.name() == "m" && *bytes > 1 << 46),
         "{made:?}"
     );
     assert_eq!(scratch.objects(), Vec::<String>::new());
@@ -309,7 +309,7 @@ fn no_kind_of_object_is_opened_as_another() {
             let error = as_other(namespace, name).unwrap_err();
             assert!(matches!(error, OpenError::Kind { .. }), "{name} as {other}: {error:?}");
             let said = error.to_string();
-            assert!(said.contains(&format!("\"{name}\" in namespace")), "{said}");
+            assert!(said.contains(&format!("\"{name}\" in a private namespace")), "{said}");
         }
     }
     for (name, _) in kinds {
@@ -322,7 +322,7 @@ fn no_kind_of_object_is_opened_as_another() {
 fn disagreement<T>(opened: Result<T, OpenError>) -> (&'static str, u64, u64) {
     match opened {
         Err(ref error @ OpenError::Parameter { ref object, parameter, found, asked }) => {
-            assert!(object.starts_with("\"x\" in namespace") && error.to_string().contains(object));
+            assert!(object.name() == "x" && error.to_string().contains(&object.to_string()));
             (parameter, found, asked)
         }
         Err(other) => panic!("{other:?}"),
@@ -384,7 +384,7 @@ fn what_was_made_with_other_parameters_is_not_opened() {
 fn what_holds_another_type_is_not_opened() {
     let is_other = |opened: Result<(), OpenError>, found: &str, asked: &str| match opened {
         Err(OpenError::ElementType { object, found: has, asked: wants }) => {
-            assert!(object.starts_with("\"x\" in namespace"), "{object}");
+            assert!(object.to_string().contains("\"x\" in a private namespace"), "{object}");
             assert!(has.contains(found) && wants.contains(asked), "{has} {wants}");
         }
         other => panic!("{other:?}"),

@@ -100,6 +100,7 @@ procession_shm::object_builders!(
 );
 
 impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
+    const KIND: Kind = Kind::JOINABLE_QUEUE;
     type Body = JoinableBody;
     type Settings = JoinableSettings;
 

@@ -69,6 +69,7 @@ pub(crate) struct LinkOptions {
 }
 
 impl Object for Link {
+    const KIND: Kind = Kind::POOL_WORKER;
     type Body = LinkBody;
     type Settings = ();
 

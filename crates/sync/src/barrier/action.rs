@@ -3,7 +3,7 @@
 use super::waiter::Trip;
 use super::word::{ACTING, ACTION_FAILED, PEER_DIED, RESET, ended, generation, is_whole, state, with_state};
 use super::{Action, Barrier, BarrierError};
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
 use crate::thread_tag;
 use procession_shm::OwnerId;
@@ -64,19 +64,13 @@ impl Barrier {
     /// Why one of the inner locks could not be taken.
     pub(super) fn lock_fault(&self, error: AcquireError) -> BarrierError {
         let segment = self.body.segment();
-        let fault = match error {
-            AcquireError::Orphaned => SyncFault::orphaned(segment),
-            AcquireError::Unknowable(why) => SyncFault::unknowable(segment, why),
-            AcquireError::Unregistered(error) => SyncFault::Unregistered(error),
-            AcquireError::TimedOut | AcquireError::Deadlock | AcquireError::OwnerDied { .. } => {
-                SyncFault::corrupt(segment, "a lock not taken")
-            }
-        };
-        fault.into()
+        Fault::of_acquiring(segment, error)
+            .unwrap_or_else(|| Fault::corrupt(segment, "a lock that was not taken"))
+            .into()
     }
 
     /// Breaks the barrier if its action was being run by a process that is dead.
-    pub(super) fn find_dead_runner(&self, word: u64) -> Result<(), SyncFault> {
+    pub(super) fn find_dead_runner(&self, word: u64) -> Result<(), Fault> {
         if let Some(owner) = self.body.runner.owner() {
             if !self.is_dead(owner)? {
                 return Ok(());

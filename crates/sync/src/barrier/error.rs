@@ -1,6 +1,6 @@
 //! Why somebody did not pass a barrier.
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use std::error::Error;
 
 /// What an action fails with.
@@ -26,7 +26,7 @@ pub enum BreakCause {
 }
 
 /// Why somebody did not pass the barrier.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum BarrierError {
     /// The barrier is broken, for everybody and until it is reset.
@@ -56,5 +56,7 @@ pub enum BarrierError {
     InAction,
     /// The barrier itself is unusable.
     #[error(transparent)]
-    Fault(#[from] SyncFault),
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(BarrierError);

@@ -2,7 +2,7 @@
 
 use super::word::{ARRIVED, COMING, PEER_DIED, WAITERS, failed, generation, is_whole, waiting, with_state};
 use super::{Barrier, BarrierBody};
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use procession_shm::OwnerId;
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{crash_point, shm_struct};
@@ -95,7 +95,7 @@ impl Barrier {
     }
 
     /// A place for somebody who is about to wait, and is no member; `None` if all are taken by the living.
-    pub(super) fn take_seat(&self, me: OwnerId, hint: u64) -> Result<Option<&Place>, SyncFault> {
+    pub(super) fn take_seat(&self, me: OwnerId, hint: u64) -> Result<Option<&Place>, Fault> {
         let seats = self.waiter_places();
         let start = (hint as usize).min(seats.len());
         let (before, after) = seats.split_at(start);
@@ -109,20 +109,20 @@ impl Barrier {
         Ok(found)
     }
 
-    pub(super) fn is_dead(&self, owner: OwnerId) -> Result<bool, SyncFault> {
+    pub(super) fn is_dead(&self, owner: OwnerId) -> Result<bool, Fault> {
         let segment = self.body.segment();
-        segment.registration().is_dead(owner).map_err(|why| SyncFault::unknowable(segment, why))
+        segment.registration().is_dead(owner).map_err(|why| Fault::unknowable(segment, why))
     }
 
     /// Whether the place belongs to a process that died while it had it.
-    fn is_deserted(&self, place: &Place, owner: u64) -> Result<bool, SyncFault> {
+    fn is_deserted(&self, place: &Place, owner: u64) -> Result<bool, Fault> {
         crash_point("barrier.asking");
         // Again after the answer: one that left its place and then ended has not died as a member.
         Ok(self.is_dead(OwnerId::from_bits(owner))? && place.owner.load(Ordering::Acquire) == owner)
     }
 
     /// Frees the places of the dead; whether there were any.
-    pub(super) fn free_dead(&self, places: &[Place]) -> Result<bool, SyncFault> {
+    pub(super) fn free_dead(&self, places: &[Place]) -> Result<bool, Fault> {
         let mut found = false;
         for place in places {
             let owner = place.owner.load(Ordering::Acquire);
@@ -135,7 +135,7 @@ impl Barrier {
     }
 
     /// Does what the barrier's policy says about members that are dead; whether there were any.
-    pub(super) fn bury_dead_members(&self) -> Result<bool, SyncFault> {
+    pub(super) fn bury_dead_members(&self) -> Result<bool, Fault> {
         if self.rules.removes {
             let found = self.free_dead(self.member_places())?;
             if found {
@@ -151,7 +151,7 @@ impl Barrier {
     }
 
     /// Breaks the barrier if a member is dead, and frees its place; `None` if somebody arrived or reset it meanwhile.
-    fn try_break_for_the_dead(&self) -> Result<Option<bool>, SyncFault> {
+    fn try_break_for_the_dead(&self) -> Result<Option<bool>, Fault> {
         // Before the places: if it is reset meanwhile, the break fails.
         let word = self.body.word.load(Ordering::Acquire);
         for place in self.member_places() {

@@ -6,7 +6,7 @@ use super::word::{
     following, generation, is_whole, state, waiting, with_arrival, with_state,
 };
 use super::{Barrier, BarrierError};
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 use crate::patience::{Nap, Patience};
 use procession_shm::OwnerId;
 use procession_sys::atomic::{Ordering, fence};
@@ -45,9 +45,8 @@ impl<'a> Waiter<'a> {
         barrier: &'a Barrier,
         place: Option<&'a Place>,
         deadline: Deadline,
-    ) -> Result<Self, SyncFault> {
-        let registration = barrier.body.segment().registration();
-        let me = registration.owner().map_err(SyncFault::Unregistered)?;
+    ) -> Result<Self, Fault> {
+        let me = Fault::or_owner(barrier.body.segment())?;
         let (patience, spin) = (Patience::new(deadline), Spin::for_ns(SPIN_NS));
         Ok(Self { barrier, me, place, is_seated: false, deadline, patience, spin, nap: Nap::Woken })
     }
@@ -83,7 +82,7 @@ impl<'a> Waiter<'a> {
         let (barrier, index) = (self.barrier, arrived(word));
         let parties = u64::from(barrier.rules.parties);
         if index >= parties {
-            return Err(SyncFault::corrupt(barrier.body.segment(), "more arrivals than parties").into());
+            return Err(Fault::corrupt(barrier.body.segment(), "more arrivals than parties").into());
         }
         if index + 1 == parties {
             return match self.trip(word)? {
@@ -130,7 +129,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Where this thread waits; `None` while all places are taken.
-    fn seat(&mut self, hint: u64) -> Result<Option<&'a Place>, SyncFault> {
+    fn seat(&mut self, hint: u64) -> Result<Option<&'a Place>, Fault> {
         if self.place.is_none() {
             self.place = self.barrier.take_seat(self.me, hint)?;
             self.is_seated = self.place.is_some();
@@ -231,7 +230,7 @@ impl<'a> Waiter<'a> {
         if let Nap::Ask { survey } = self.nap {
             self.nap = Nap::Woken;
             if survey && body.segment().is_orphaned() {
-                return Err(SyncFault::orphaned(body.segment()).into());
+                return Err(Fault::orphaned(body.segment()).into());
             }
             if state(word) == ACTING {
                 barrier.find_dead_runner(word)?;

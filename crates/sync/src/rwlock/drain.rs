@@ -1,7 +1,7 @@
 //! How a writer waits until nobody reads, and how dead readers are removed; the protocol is described in `rwlock.rs`.
 
 use super::{Cell, RwLock, WAITERS};
-use crate::keeper::unknowable;
+use crate::fault::Fault;
 use crate::lock_word::holder_in;
 use crate::patience::{Nap, Patience};
 use crate::{LockError, deadlock};
@@ -51,7 +51,7 @@ impl RwLock {
         }
         if let Nap::Ask { survey } = nap {
             if survey && segment.is_orphaned() {
-                return Err(LockError::Orphaned { lock: segment.display_name() });
+                return Err(Fault::orphaned(segment).into());
             }
             // All of the dead at once: one slice for each would be long.
             self.bury_readers()?;
@@ -78,7 +78,7 @@ impl RwLock {
             return Ok(true);
         }
         let dead = segment.registration().is_gone(word);
-        if !dead.map_err(|error| unknowable(error, segment))? {
+        if !dead.map_err(|why| Fault::unknowable(segment, why))? {
             return Ok(false);
         }
         crash_point("rwlock.reader_found_dead");

@@ -1,9 +1,9 @@
 //! What can go wrong with a semaphore.
 
-use crate::fault::SyncFault;
+use crate::fault::Fault;
 
 /// Why no permit was acquired.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SemaphoreError {
     /// There are too few (`try_acquire`).
@@ -22,11 +22,13 @@ pub enum SemaphoreError {
     },
     /// The semaphore itself is unusable.
     #[error(transparent)]
-    Fault(#[from] SyncFault),
+    Fault(#[from] Fault),
 }
 
+procession_shm::debug_as_text!(SemaphoreError);
+
 /// Why nothing was released.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ReleaseError {
     /// It would be more than the maximum: a permit that is held by somebody comes back only from there.
@@ -39,8 +41,10 @@ pub enum ReleaseError {
     },
     /// The semaphore itself is unusable.
     #[error(transparent)]
-    Fault(#[from] SyncFault),
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(ReleaseError);
 
 /// What a try answers instead of having waited.
 pub(super) fn would_block(error: SemaphoreError) -> SemaphoreError {

@@ -1,5 +1,5 @@
 use super::{BoundedSemaphore, ReleaseError, Semaphore, SemaphoreError};
-use crate::SyncFault;
+use crate::Fault;
 use procession_shm::{Namespace, OpenError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -157,7 +157,7 @@ fn a_decision_that_nobody_made_is_an_error() {
     let semaphore = semaphore(1, 8);
     semaphore.release(2).unwrap();
     semaphore.cells.decide_at_random();
-    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(SyncFault::Corrupt { .. }))));
+    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(Fault::Corrupt { .. }))));
     // Other things go on.
     semaphore.release(1).unwrap();
     assert_eq!(semaphore.available(), 4);
@@ -184,6 +184,6 @@ fn permits_beyond_all_that_there_are_are_an_error_and_no_room() {
         let cell = mapping.at::<std::sync::atomic::AtomicU64>(mapping.len() - 8 * index);
         cell.unwrap().store(u64::MAX << 17, Ordering::Relaxed);
     }
-    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(SyncFault::Corrupt { .. }))));
+    assert!(matches!(semaphore.release(2), Err(ReleaseError::Fault(Fault::Corrupt { .. }))));
     assert_eq!(semaphore.available(), 1);
 }

@@ -13,6 +13,7 @@ const BYTES: u32 = 1024;
 struct LaneObject(Shared<Lane>);
 
 impl Object for LaneObject {
+    const KIND: Kind = Kind::POOL_WORKER;
     type Body = Lane;
     type Settings = ();
 

@@ -21,6 +21,7 @@ mod semaphores;
 mod values;
 
 use procession::{Barrier, Event, Lock, Member, Namespace, Queue};
+use procession_tests::case_of;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -114,16 +115,16 @@ fn say(answer: &str) {
 }
 
 /// Answers with the outcome of something.
-fn report<T: ToString, E: std::error::Error>(outcome: &Result<T, E>) -> Next {
+fn report<T: ToString, E: std::error::Error + 'static>(outcome: &Result<T, E>) -> Next {
     say(&describe(outcome));
     Next::Command
 }
 
 /// An outcome in one line.
-fn describe<T: ToString, E: std::error::Error>(outcome: &Result<T, E>) -> String {
+fn describe<T: ToString, E: std::error::Error + 'static>(outcome: &Result<T, E>) -> String {
     match outcome {
         Ok(value) => format!("ok {}", value.to_string()),
-        Err(error) => format!("error {error:?} | {error}"),
+        Err(error) => format!("error {} | {error}", case_of(error)),
     }
 }
 

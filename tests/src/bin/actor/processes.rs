@@ -4,6 +4,7 @@
 
 use crate::{Next, World, done, number, report, say};
 use procession::{Namespace, register, register_with_slots};
+use procession_tests::case_of;
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     match *words {
@@ -200,7 +201,7 @@ fn fork_while_registering(world: &World, count: u32) -> Next {
             let registered = Namespace::new(&format!("{}-{n}", world.namespace.name()))
                 .and_then(|namespace| register(&namespace)?.owner());
             if let Err(error) = registered {
-                say(&format!("error {error:?}"));
+                say(&format!("error {}", case_of(&error)));
             }
         }
         enough.store(true, std::sync::atomic::Ordering::Relaxed);

@@ -61,7 +61,7 @@ fn check((n, bytes): &Message) -> String {
 }
 
 /// Holds a slot until it is to be released, and then tries to use it before it drops it.
-fn hold<S, E: std::error::Error>(
+fn hold<S, E: std::error::Error + 'static>(
     world: &World,
     slot: Result<S, E>,
     used: impl FnOnce(S) -> std::io::Result<usize>,

@@ -144,6 +144,7 @@ impl LaneObject {
 }
 
 impl Object for LaneObject {
+    const KIND: Kind = Kind::POOL_WORKER;
     type Body = Lane;
     type Settings = ();
 

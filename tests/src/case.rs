@@ -1,0 +1,74 @@
+//! Which case of its type an error is, in a word that a test can compare: `Debug` of the library's errors prints what
+//! people read.
+
+use procession::{
+    ArrayError, BarrierError, EventError, Fault, LatchError, LockError, MemoryError, OnceError, OpenError,
+    ReleaseError, SemaphoreError,
+};
+use std::error::Error;
+
+/// The name of the case of an error of one of the types; a case with something inside says what that is.
+macro_rules! cases {
+    ($error:ident: $($Type:ident { $($Case:ident)* $(, $inside:pat => $said:expr)* })*) => {
+        $(if let Some(error) = $error.downcast_ref::<$Type>() {
+            #[allow(clippy::allow_attributes, unreachable_patterns, reason = "some types have one case")]
+            return match error {
+                $($inside => $said,)*
+                $($Type::$Case { .. } => stringify!($Case).to_owned(),)*
+                _ => panic!("a case of {} that has no name here: {error}", stringify!($Type)),
+            };
+        })*
+    };
+}
+
+/// The case's name, as in the source, with what tests want to know of it; of a transparent one, with the case inside.
+///
+/// # Panics
+/// When it is a case that has no name here.
+#[must_use]
+pub fn case_of(error: &(dyn Error + 'static)) -> String {
+    cases! { error:
+        OpenError {
+            InvalidName Impossible NotFound AlreadyExists WrongOwner OtherUser Elsewhere WrongMode
+            Linked NotRegularFile NotAnObject Truncated Version Layout Kind Parameter ElementType Codec
+            RegistryChanged RegistryFull LifelineUnsupported NoSpace NoInodes Gone Corrupt Os
+        }
+        Fault { Orphaned RegistryChanged Corrupt Unregistered Inherited }
+        LockError {
+            WouldBlock TimedOut Deadlock,
+            LockError::OwnerDied { pid, .. } => format!("OwnerDied {{ pid: {pid} }}"),
+            LockError::Fault(fault) => inside("Fault", fault)
+        }
+        ArrayError {
+            OutOfRange,
+            ArrayError::Lock(error) => inside("Lock", error)
+        }
+        OnceError { TimedOut Deadlock, OnceError::Fault(fault) => inside("Fault", fault) }
+        EventError { TimedOut, EventError::Fault(fault) => inside("Fault", fault) }
+        LatchError {
+            ,
+            LatchError::TimedOut { arrived, count, .. } => {
+                format!("TimedOut {{ arrived: {arrived}, count: {count} }}")
+            },
+            LatchError::Fault(fault) => inside("Fault", fault)
+        }
+        SemaphoreError { WouldBlock TimedOut TooMany, SemaphoreError::Fault(fault) => inside("Fault", fault) }
+        ReleaseError { Full, ReleaseError::Fault(fault) => inside("Fault", fault) }
+        BarrierError {
+            TimedOut Action NoPlace NotAMember InAction,
+            BarrierError::Broken { cause, .. } => format!("Broken {{ cause: {cause:?} }}"),
+            BarrierError::Fault(fault) => inside("Fault", fault)
+        }
+        MemoryError {
+            ,
+            MemoryError::OutOfRange { start, end, size, .. } => {
+                format!("OutOfRange {{ start: {start}, end: {end}, size: {size} }}")
+            }
+        }
+    }
+    format!("{error:?}")
+}
+
+fn inside(case: &str, error: &(dyn Error + 'static)) -> String {
+    format!("{case}({})", case_of(error))
+}
