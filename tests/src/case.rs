@@ -21,12 +21,17 @@ macro_rules! cases {
     };
 }
 
-/// The case's name, as in the source, with what tests want to know of it; of a transparent one, with the case inside.
+/// The case's name, as in the source, with what tests want to know of it, and the cases of its causes behind it.
 ///
 /// # Panics
 /// When it is a case that has no name here.
 #[must_use]
 pub fn case_of(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(one_case(error), |said, cause| said + " < " + &one_case(cause))
+}
+
+fn one_case(error: &(dyn Error + 'static)) -> String {
     cases! { error:
         OpenError {
             InvalidName Impossible NotFound AlreadyExists WrongOwner OtherUser Elsewhere WrongMode
@@ -37,27 +42,27 @@ pub fn case_of(error: &(dyn Error + 'static)) -> String {
         LockError {
             WouldBlock TimedOut Deadlock,
             LockError::OwnerDied { pid, .. } => format!("OwnerDied {{ pid: {pid} }}"),
-            LockError::Fault(fault) => inside("Fault", fault)
+            LockError::Fault(fault) => one_case(fault)
         }
         ArrayError {
             OutOfRange,
             ArrayError::Lock(error) => inside("Lock", error)
         }
-        OnceError { TimedOut Deadlock, OnceError::Fault(fault) => inside("Fault", fault) }
-        EventError { TimedOut, EventError::Fault(fault) => inside("Fault", fault) }
+        OnceError { TimedOut Deadlock, OnceError::Fault(fault) => one_case(fault) }
+        EventError { TimedOut, EventError::Fault(fault) => one_case(fault) }
         LatchError {
             ,
             LatchError::TimedOut { arrived, count, .. } => {
                 format!("TimedOut {{ arrived: {arrived}, count: {count} }}")
             },
-            LatchError::Fault(fault) => inside("Fault", fault)
+            LatchError::Fault(fault) => one_case(fault)
         }
-        SemaphoreError { WouldBlock TimedOut TooMany, SemaphoreError::Fault(fault) => inside("Fault", fault) }
-        ReleaseError { Full, ReleaseError::Fault(fault) => inside("Fault", fault) }
+        SemaphoreError { WouldBlock TimedOut TooMany, SemaphoreError::Fault(fault) => one_case(fault) }
+        ReleaseError { Full, ReleaseError::Fault(fault) => one_case(fault) }
         BarrierError {
             TimedOut Action NoPlace NotAMember InAction,
             BarrierError::Broken { cause, .. } => format!("Broken {{ cause: {cause:?} }}"),
-            BarrierError::Fault(fault) => inside("Fault", fault)
+            BarrierError::Fault(fault) => one_case(fault)
         }
         MemoryError {
             ,
@@ -70,5 +75,5 @@ pub fn case_of(error: &(dyn Error + 'static)) -> String {
 }
 
 fn inside(case: &str, error: &(dyn Error + 'static)) -> String {
-    format!("{case}({})", case_of(error))
+    format!("{case}({})", one_case(error))
 }

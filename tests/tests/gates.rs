@@ -68,7 +68,7 @@ fn a_waiter_is_told_when_the_file_is_removed_behind_its_back() {
     let (one, mut two) = two(&scratch);
     two.waits("wait e");
     std::fs::remove_file(procession_tests::raw::path(&scratch, "e")).expect("it is there");
-    two.failed("Fault(Orphaned");
+    two.failed("Orphaned");
     drop(one);
 }
 
