@@ -98,8 +98,10 @@ fn no_error_type_shows_the_cause_that_it_also_hands_out() {
     let mut seen = 0;
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
+        // Unit tests may try what goes wrong.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
         seen += text.matches("#[error(").count();
-        assert_eq!(repetitions(&text), Vec::<&str>::new(), "{}", file.display());
+        assert_eq!(repetitions(text), Vec::<&str>::new(), "{}", file.display());
     }
     assert!(seen > 100, "{seen}");
     let wrong = "#[error(\"reading: {0}\")]\n    Read(#[from] io::Error),\n}\n#[error(\"x: {source}\")]\nstruct X {\n    source: E,\n}";
