@@ -3,13 +3,13 @@
 use crate::child;
 use crate::children::{self, Child, Plan};
 use crate::current::myself;
-use crate::entry::{EntryRef, ProcessEntry, must_carry_nothing, type_hash};
+use crate::entry::{EntryRef, must_carry_nothing, type_hash};
 use crate::error::{KernelError, SpawnError};
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
 use crate::report::{Report, too_long};
 use crate::starter::starter;
-use crate::task::{self, Header};
+use crate::task::{self, TaskEntry, TaskHeader};
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
 use procession_sys::image::Image;
@@ -127,8 +127,8 @@ impl ProcessBuilder {
         // `f` has no bytes: its type says everything about it.
         let _ = f;
         permission()?;
-        let function: ProcessEntry = child::entry::<F, A, R>;
-        let entry = EntryRef::new(function as *const (), type_hash::<F, A, R>())?;
+        let function: TaskEntry = child::entry::<F, A, R>;
+        let entry = EntryRef::new(function, type_hash::<F, A, R>())?;
         let mut bytes = Vec::new();
         let (encoded, carried, places) = carrying_to_child(|| codec::encode(&arguments, &mut bytes));
         encoded?;
@@ -137,7 +137,7 @@ impl ProcessBuilder {
 
     fn start(
         self,
-        entry: EntryRef,
+        entry: EntryRef<TaskEntry>,
         arguments: &[u8],
         carried: Carried,
         places: Vec<StartingProcess>,
@@ -154,7 +154,7 @@ impl ProcessBuilder {
         };
         let stdout = stdout_to_restore();
         let starter = starter().map_err(kernel("pidfd_open"))?;
-        let header = Header {
+        let header = TaskHeader {
             image: Image::current().identity().map_err(kernel("stat /proc/self/exe"))?,
             entry,
             name: name.clone(),
@@ -217,6 +217,50 @@ impl ProcessBuilder {
             !self.environment.iter().skip(index + 1).any(|(later, _)| later == name)
         });
         ours.chain(own.map(|(_, own)| own.clone())).chain([task]).map(assignment).collect()
+    }
+}
+
+impl Process<()> {
+    /// Options for a new process: name, daemon, detached, environment.
+    pub fn builder() -> ProcessBuilder {
+        ProcessBuilder::default()
+    }
+}
+
+impl<R> Process<R> {
+    /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
+    ///
+    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's before the
+    /// child exists: whenever it dies, the others are told.
+    ///
+    /// ```
+    /// use procession_process::Process;
+    /// use procession_sync::{Barrier, Member};
+    ///
+    /// fn work(mut place: Member) -> bool {
+    ///     place.wait().is_ok()
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession_process::init();
+    ///     let barrier = Barrier::new(2)?;
+    ///     let child = Process::spawn(work, barrier.join()?)?;
+    ///     // If the child is killed before it comes, this says so.
+    ///     barrier.wait()?;
+    ///     assert!(child.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
+    pub fn spawn<F, A>(f: F, arguments: A) -> Result<Self, SpawnError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        Process::builder().spawn(f, arguments)
     }
 }
 

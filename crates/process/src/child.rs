@@ -4,13 +4,13 @@
 //! The child at any moment: its report is not complete, and the parent sees its exit status instead. The parent: the kernel
 //! kills the child, and so does its watcher, unless it is detached. The thread that asked for the child: nothing.
 
-use crate::current::{Myself, ParentProcess, become_child};
-use crate::entry::{self, rebuild, type_hash};
+use crate::current::{Identity, ParentProcess, become_child};
+use crate::entry::{rebuild, type_hash};
 use crate::error::in_full;
-use crate::init::{Phase, set_phase};
 use crate::panic;
+use crate::phase::Phase;
 use crate::report::{Outcome, Report, Stage};
-use crate::task::{Header, Task};
+use crate::task::{Task, TaskHeader};
 use procession_channel::codec;
 use procession_shm::Namespace;
 use procession_sys::pidfd::{EndFd, Waited};
@@ -22,7 +22,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::parent_id;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use std::vec::IntoIter;
 
@@ -32,7 +32,6 @@ const WATCHER_STACK_BYTES: usize = 128 << 10;
 /// How often the watcher looks for itself when it has no descriptor.
 const RAREST_LOOK: Duration = Duration::from_millis(100);
 
-static REPORT: OnceLock<Report> = OnceLock::new();
 static INHERITED: Mutex<Vec<Option<OwnedFd>>> = Mutex::new(Vec::new());
 
 /// Lives the child's life and exits.
@@ -43,7 +42,7 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
         std::process::exit(1)
     };
     let Ok(report) = Report::from_file(File::from(report)) else { std::process::exit(1) };
-    let report = REPORT.get_or_init(|| report);
+    let report = report.begin();
     report.mark(Stage::Started);
     panic::watch();
     let outcome = match catch_unwind(AssertUnwindSafe(|| perform(&File::from(task), inherited))) {
@@ -51,17 +50,10 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
         Err(payload) => Outcome::Panicked(panic::describe(payload)),
     };
     let code = i32::from(!matches!(outcome, Outcome::Returned(_)));
-    set_phase(Phase::Ready);
+    Phase::Ready.begin();
     // When even the reason cannot be stored, the parent sees the exit code.
     let committed = report.commit(outcome);
     std::process::exit(if committed.is_ok() { code } else { 1 })
-}
-
-/// Hands an outcome to the parent from the panic hook of a program that does not unwind.
-pub(crate) fn report_now(outcome: Outcome) {
-    if let Some(report) = REPORT.get() {
-        drop(report.commit(outcome));
-    }
 }
 
 fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
@@ -72,13 +64,13 @@ fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
     if let Err(error) = settle_in(&task.header, inherited) {
         return Outcome::Refused(format!("it could not be set up: {}", in_full(&error)));
     }
-    match entry::of_task(&task.header) {
+    match task.function() {
         Ok(function) => function(task),
         Err(reason) => Outcome::Refused(reason),
     }
 }
 
-fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()> {
+fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Result<()> {
     if !header.detached && header.starter.is_some() {
         start::die_with_the_starter();
     }
@@ -92,7 +84,7 @@ fn settle_in(header: &Header, mut inherited: IntoIter<OwnedFd>) -> io::Result<()
     }
     let places: Vec<OwnedFd> = inherited.by_ref().take(header.places.len()).collect();
     *INHERITED.lock().unwrap_or_else(PoisonError::into_inner) = inherited.map(Some).collect();
-    let myself = become_child(Myself {
+    let myself = become_child(Identity {
         name: header.name.clone(),
         lineage: header.lineage.clone(),
         daemon: header.daemon,
@@ -149,7 +141,7 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
     }
 }
 
-/// What a task's [`EntryRef`](entry::EntryRef) leads to: the user's function with its arguments and its result.
+/// What a task's [`EntryRef`](crate::entry::EntryRef) leads to: the user's function with its arguments and its result.
 pub(crate) fn entry<F, A, R>(task: Task) -> Outcome
 where
     F: Fn(A) -> R + Copy + 'static,
@@ -164,10 +156,10 @@ where
         Err(error) => return Outcome::Arguments(in_full(&error)),
     };
     drop(task);
-    if let Some(report) = REPORT.get() {
+    if let Some(report) = Report::own() {
         report.mark(Stage::Decoded);
     }
-    set_phase(Phase::Ready);
+    Phase::Ready.begin();
     let result = rebuild::<F>()(arguments);
     let mut bytes = Vec::new();
     match codec::encode(&result, &mut bytes) {

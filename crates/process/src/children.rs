@@ -9,16 +9,13 @@ use crate::error::{KernelError, SpawnError};
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
 use procession_shm::Carried;
+use procession_sys::errno::{ECHILD, EINVAL, ESRCH};
 use procession_sys::pidfd::{self, EndFd, Waited, Who};
+use procession_sys::signals::SIGKILL;
 use procession_sys::{PerProcess, fork};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-const ECHILD: i32 = 10;
-const EINVAL: i32 = 22;
-const ESRCH: i32 = 3;
-const SIGKILL: i32 = 9;
 
 /// How long a wait sleeps before it looks again at what the kernel does not announce.
 const FIRST_LOOK: Duration = Duration::from_millis(1);

@@ -6,37 +6,37 @@ use std::os::unix::process::parent_id;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-static MYSELF: OnceLock<Myself> = OnceLock::new();
+static MYSELF: OnceLock<Identity> = OnceLock::new();
 
 /// What `init` learned from the parent; the defaults in the original process.
 #[derive(Debug)]
-pub(crate) struct Myself {
+pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) lineage: Vec<u32>,
     pub(crate) daemon: bool,
     pub(crate) parent: Option<ParentProcess>,
 }
 
-impl Myself {
+impl Identity {
     fn original() -> Self {
         Self { name: "MainProcess".to_owned(), lineage: Vec::new(), daemon: false, parent: None }
     }
 }
 
 /// Who this process is.
-pub(crate) fn myself() -> &'static Myself {
-    MYSELF.get_or_init(Myself::original)
+pub(crate) fn myself() -> &'static Identity {
+    MYSELF.get_or_init(Identity::original)
 }
 
 /// Called once, in a child, before any code of the user runs.
-pub(crate) fn become_child(myself: Myself) -> &'static Myself {
+pub(crate) fn become_child(myself: Identity) -> &'static Identity {
     MYSELF.get_or_init(|| myself)
 }
 
 /// This process, as it was named by whoever started it.
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentProcess {
-    myself: &'static Myself,
+    myself: &'static Identity,
 }
 
 /// This process: its name, its parent, whether it is a daemon.

@@ -11,31 +11,84 @@
 #![expect(unsafe_code, reason = "a function is rebuilt from its place in the executable")]
 
 use crate::error::SpawnError;
-use crate::pool::Runner;
-use crate::report::Outcome;
-use crate::task::{Header, Task};
 use procession_sys::image::Image;
 use serde::{Deserialize, Serialize};
 use std::any::{TypeId, type_name};
 use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A function of this executable, as another process of the same build can find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EntryRef {
+/// A function of this executable, as another process of the same build can find it: a `fn` pointer of type `Fp`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct EntryRef<Fp> {
     /// Distance from the image's base.
-    pub(crate) offset: u64,
+    offset: u64,
     /// What [`type_hash`] said of the types the function was made for.
     pub(crate) hash: u64,
+    function: PhantomData<Fp>,
 }
 
-impl EntryRef {
+impl<Fp> Clone for EntryRef<Fp> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Fp> Copy for EntryRef<Fp> {}
+
+impl<Fp: Copy> EntryRef<Fp> {
     /// The reference to `function`, which was made for the types that `hash` stands for.
     ///
     /// # Errors
     /// [`SpawnError::NotInExecutable`] for a function in a shared library.
-    pub(crate) fn new(function: *const (), hash: u64) -> Result<Self, SpawnError> {
-        Ok(Self { offset: offset_of(function)?, hash })
+    pub(crate) fn new(function: Fp, hash: u64) -> Result<Self, SpawnError> {
+        const { assert!(size_of::<Fp>() == size_of::<*const ()>(), "only fn pointers are referred to") };
+        // SAFETY: both are one pointer wide, and any bytes of a `fn` pointer are a pointer.
+        let address = unsafe { std::mem::transmute_copy::<Fp, *const ()>(&function) };
+        Ok(Self { offset: offset_of(address)?, hash, function: PhantomData })
+    }
+
+    /// The function.
+    ///
+    /// # Errors
+    /// A sentence for the other process: no code at that place.
+    pub(crate) fn find(self, _: SameBuild) -> Result<Fp, String> {
+        // SAFETY: a reference is made by `new` alone, from a function of type `Fp`, and comes to another process only in
+        // a task and in a pool's orders, which are read as references of that type; `SameBuild` says that the process
+        // that made it runs this build.
+        unsafe { function_at::<Fp>(self.offset) }
+            .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", self.offset))
+    }
+}
+
+/// Proof that the process which gives this one its work runs the same build of the program: it has the same functions
+/// at the same places.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SameBuild(());
+
+static IS_SAME_BUILD: AtomicBool = AtomicBool::new(false);
+
+impl SameBuild {
+    /// Compares the [`identity`](Image::identity) of the parent's executable with that of this one.
+    ///
+    /// # Errors
+    /// A sentence for the parent.
+    pub(crate) fn compare(parent: &[u8]) -> Result<Self, String> {
+        let identity = Image::current().identity();
+        let identity = identity.map_err(|error| format!("its own executable is unreadable: {error}"))?;
+        if identity != parent {
+            return Err("it is another build of the program than its parent".to_owned());
+        }
+        // Relaxed: nothing is published through the flag.
+        IS_SAME_BUILD.store(true, Ordering::Relaxed);
+        Ok(Self(()))
+    }
+
+    /// The proof once more, in a child whose parent was compared before.
+    pub(crate) fn as_compared() -> Option<Self> {
+        IS_SAME_BUILD.load(Ordering::Relaxed).then_some(Self(()))
     }
 }
 
@@ -43,7 +96,7 @@ impl EntryRef {
 ///
 /// # Errors
 /// [`SpawnError::NotInExecutable`] for a function in a shared library.
-pub(crate) fn offset_of(function: *const ()) -> Result<u64, SpawnError> {
+fn offset_of(function: *const ()) -> Result<u64, SpawnError> {
     Image::current().offset_of(function.expose_provenance()).ok_or(SpawnError::NotInExecutable)
 }
 
@@ -52,45 +105,12 @@ pub(crate) fn offset_of(function: *const ()) -> Result<u64, SpawnError> {
 /// # Safety
 /// `Fp` is a `fn` pointer type, and `offset` was made by [`offset_of`] from a function of exactly that type, in a
 /// process that runs the same build as this one.
-pub(crate) unsafe fn function_at<Fp: Copy>(offset: u64) -> Option<Fp> {
+unsafe fn function_at<Fp: Copy>(offset: u64) -> Option<Fp> {
     const { assert!(size_of::<Fp>() == size_of::<*const ()>(), "function_at makes fn pointers only") };
     let address = Image::current().address_at(offset)?;
     let pointer = std::ptr::with_exposed_provenance::<()>(address);
     // SAFETY: both are one pointer wide, and the caller says that a function of this type is there.
     Some(unsafe { std::mem::transmute_copy::<*const (), Fp>(&pointer) })
-}
-
-/// What a child runs: decodes the arguments, calls the user's function, encodes the result.
-pub(crate) type ProcessEntry = fn(Task) -> Outcome;
-
-/// The function that a task names, if the task was made by this very build.
-///
-/// # Errors
-/// A sentence for the parent: another build, or no code at that place.
-pub(crate) fn of_task(header: &Header) -> Result<ProcessEntry, String> {
-    let identity =
-        Image::current().identity().map_err(|error| format!("its own executable is unreadable: {error}"))?;
-    if identity != header.image {
-        return Err("it is another build of the program than its parent".to_owned());
-    }
-    // SAFETY: a task's offset is made by `ProcessBuilder::spawn` alone, from a `ProcessEntry`; the sealed file it came in
-    // was inherited from a process of this build, as was just compared.
-    unsafe { function_at::<ProcessEntry>(header.entry.offset) }
-        .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", header.entry.offset))
-}
-
-/// What a worker of a pool turns a job into: the types it was made for, and the encoded state, into a runner.
-pub(crate) type JobEntry = fn(u64, &[u8]) -> Result<Box<dyn Runner>, String>;
-
-/// The function that a job names; the job came from the pool that started this worker, so from this very build.
-///
-/// # Errors
-/// A sentence for the pool: no code at that place.
-pub(crate) fn of_job(entry: EntryRef) -> Result<JobEntry, String> {
-    // SAFETY: a job's offset is made by the pool alone, from a `JobEntry`, and the pool's process started this one after
-    // comparing builds.
-    unsafe { function_at::<JobEntry>(entry.offset) }
-        .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", entry.offset))
 }
 
 /// Fails the build for a function that has data.

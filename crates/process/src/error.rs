@@ -1,8 +1,8 @@
 //! What can go wrong: starting a process, its end, and asking the kernel about it.
 
-use crate::process::Process;
 use crate::status::ExitStatus;
 use procession_channel::codec::{DecodeError, EncodeError};
+use procession_sys::errno::{EAGAIN, ECHILD};
 use procession_sys::limits;
 use std::error::Error;
 use std::io;
@@ -65,10 +65,6 @@ pub struct KernelError {
     forked: bool,
     source: io::Error,
 }
-
-const ECHILD: i32 = 10;
-
-const EAGAIN: i32 = 11;
 
 /// What to do about it, in words that follow upon others.
 fn hint(operation: &str, forked: bool, source: &io::Error) -> &'static str {
@@ -180,16 +176,4 @@ pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
 
 pub(crate) fn at(location: &Option<String>) -> String {
     location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default()
-}
-
-/// Why [`Process::join_timeout`] has no result.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinTimeoutError<R> {
-    /// The process still runs; here it is again.
-    #[error("the process {:?} still runs", .0.name())]
-    Elapsed(Process<R>),
-    /// The process ended without a result.
-    #[error(transparent)]
-    Ended(#[from] ProcessError),
 }

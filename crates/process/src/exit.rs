@@ -1,6 +1,7 @@
 //! What becomes of the children when this process exits normally.
 
 use crate::children::{self, Child};
+use procession_sys::signals::{SIGKILL, SIGTERM};
 use procession_sys::{fork, start};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +12,6 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How long a process that was killed may take to be gone, which a large one needs.
 pub(crate) const LAST_WAIT: Duration = Duration::from_secs(10);
-
-const SIGTERM: i32 = 15;
-const SIGKILL: i32 = 9;
 
 /// The process that registered the handler; a fork of it has no children of its own to wait for.
 static REGISTERED_BY: AtomicU64 = AtomicU64::new(0);

@@ -3,13 +3,13 @@
 
 use crate::current::myself;
 use crate::error::SpawnError;
+use crate::phase::{Phase, become_child_thread, child_thread};
 use crate::{child, exit};
 use procession_sys::image::{Image, is_secure};
 use procession_sys::start;
 use std::ffi::OsStr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread;
 
 /// The numbers of the descriptors that a child inherits: task, report, parent, stdout if it is to be restored, and
 /// whatever the builder added.
@@ -18,20 +18,7 @@ pub(crate) const VARIABLE: &str = "PROCESSION_CHILD";
 /// How many ancestors a process may have and still start children.
 const DEEPEST: u32 = 64;
 
-static PHASE: AtomicU8 = AtomicU8::new(Phase::New as u8);
-static CHILD_THREAD: OnceLock<ThreadId> = OnceLock::new();
 static TEST_HELPER: OnceLock<&'static str> = OnceLock::new();
-
-/// How far this process has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// `init` was not called.
-    New,
-    /// A child that has not decoded its arguments yet.
-    Bootstrapping,
-    /// Children may be started.
-    Ready,
-}
 
 /// Makes this program able to run its functions in other processes. Call it in the first line of `main`.
 ///
@@ -57,16 +44,16 @@ pub(crate) enum Phase {
 /// ```
 pub fn init() {
     become_child_if_started_as_one();
-    if let Some(child) = CHILD_THREAD.get() {
+    if let Some(child) = child_thread() {
         // Called again by the function that the child runs: nothing to do. Called in the child by another thread,
         // this is a path that belongs to the original process: it must not go on.
-        while *child != thread::current().id() {
+        while child != thread::current().id() {
             thread::park();
         }
         return;
     }
     exit::register();
-    set_phase(Phase::Ready);
+    Phase::Ready.begin();
 }
 
 fn become_child_if_started_as_one() {
@@ -76,8 +63,8 @@ fn become_child_if_started_as_one() {
     match start::take_inherited(OsStr::new(VARIABLE)) {
         None => {}
         Some(Ok(inherited)) => {
-            CHILD_THREAD.get_or_init(|| thread::current().id());
-            set_phase(Phase::Bootstrapping);
+            become_child_thread();
+            Phase::Bootstrapping.begin();
             exit::register();
             child::run(inherited)
         }
@@ -87,23 +74,12 @@ fn become_child_if_started_as_one() {
     }
 }
 
-/// Whether the calling thread is the one that runs a child's function.
-pub(crate) fn is_child_thread() -> bool {
-    CHILD_THREAD.get().is_some_and(|&child| child == thread::current().id())
-}
-
-pub(crate) fn set_phase(phase: Phase) {
-    // Release and Acquire: whoever sees a phase sees what was set up before it.
-    PHASE.store(phase as u8, Ordering::Release);
-}
-
 /// Whether this process may start another, and if not, why.
 pub(crate) fn permission() -> Result<(), SpawnError> {
-    let phase = PHASE.load(Ordering::Acquire);
     let depth = u32::try_from(myself().lineage.len()).unwrap_or(u32::MAX);
-    if phase == Phase::Bootstrapping as u8 {
+    if Phase::Bootstrapping.is_now() {
         Err(SpawnError::Bootstrapping)
-    } else if phase == Phase::New as u8 && TEST_HELPER.get().is_none() {
+    } else if Phase::New.is_now() && TEST_HELPER.get().is_none() {
         Err(SpawnError::NotInitialised)
     } else if is_secure() {
         Err(SpawnError::Secure)

@@ -12,6 +12,7 @@ mod error;
 mod exit;
 mod init;
 mod panic;
+mod phase;
 mod pool;
 mod process;
 mod report;
@@ -24,11 +25,11 @@ pub use builder::ProcessBuilder;
 pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
-pub use error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
+pub use error::{KernelError, ProcessError, SpawnError};
 pub use exit::end_children;
 pub use init::init;
 pub use pool::{AsyncResult, ImapUnordered, Pool, PoolBuilder, PoolError, TaskError};
-pub use process::Process;
+pub use process::{JoinTimeoutError, Process};
 pub use status::ExitStatus;
 
 /// What [`test_support!`] expands to; nothing for people.

@@ -1,8 +1,7 @@
 //! A child's panic, remembered until it is known whether it ends the function.
 
-use crate::child;
-use crate::init::is_child_thread;
-use crate::report::{Outcome, Panic};
+use crate::phase::is_child_thread;
+use crate::report::{Outcome, Panic, Report};
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
@@ -30,7 +29,9 @@ pub(crate) fn watch() {
 fn remember(info: &PanicHookInfo<'_>) {
     if cfg!(panic = "abort") {
         // Nobody will catch it: this is the last chance to say something.
-        child::report_now(Outcome::Panicked(seen(info).into_panic()));
+        if let Some(report) = Report::own() {
+            drop(report.commit(Outcome::Panicked(seen(info).into_panic())));
+        }
     } else if is_child_thread() {
         LAST.set(Some(seen(info)));
     }

@@ -8,38 +8,38 @@
 //! # If a process dies
 //! A worker: see `link.rs`. The pool's own process: its workers are killed with it, like every child.
 
+mod batch;
 mod crew;
 mod error;
+mod foreman;
 mod job;
-mod keeper;
 mod link;
 mod results;
+mod runner;
+mod wire;
 mod worker;
 
 pub use error::{PoolError, TaskError};
 pub use results::{AsyncResult, ImapUnordered};
-pub(crate) use worker::Runner;
 
-use crate::entry::{EntryRef, JobEntry, must_carry_nothing, type_hash};
+use crate::entry::{EntryRef, must_carry_nothing, type_hash};
 use crate::error::in_full;
-use crew::{Crew, Phase};
-use job::{Batch, Cargo, Chunk, Collected, Job, Results};
-use keeper::Keeper;
-use procession_channel::{Parcel, codec};
+use batch::{BatchBuilder, Cargo};
+use crew::{Crew, PoolState};
+use foreman::Foreman;
+use job::{Collected, Job, Results};
+use procession_channel::codec;
 use procession_shm::carrying;
 use procession_sys::Deadline;
+use runner::{JobEntry, job_with_state, plain_job};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use worker::push_item;
 
 /// Into how many chunks per worker a call's items are divided at least.
 const CHUNKS_PER_WORKER: usize = 32;
 const MAX_CHUNK_ITEMS: usize = 8192;
-/// A chunk that has grown to this many bytes takes no further item.
-const MAX_CHUNK_BYTES: usize = 64 << 10;
 /// How many items per worker [`Pool::imap_unordered`] has on their way.
 const IN_FLIGHT_PER_WORKER: usize = 4;
 
@@ -97,7 +97,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// ```
 #[derive(Debug)]
 pub struct Pool {
-    keeper: Arc<Keeper>,
+    foreman: Arc<Foreman>,
     thread: Option<std::thread::JoinHandle<()>>,
     workers: usize,
 }
@@ -140,21 +140,21 @@ impl PoolBuilder {
         if workers == 0 {
             return Err(PoolError::NoWorkers);
         }
-        let keeper = Arc::new(Keeper::new(workers, self.retries, self.name)?);
-        let thread = match keeper.start_all() {
+        let foreman = Arc::new(Foreman::new(workers, self.retries, self.name)?);
+        let thread = match foreman.start_all() {
             Ok(()) => {
-                let keeper = Arc::clone(&keeper);
-                std::thread::Builder::new().name("procession-pool".to_owned()).spawn(move || keeper.run())
+                let foreman = Arc::clone(&foreman);
+                std::thread::Builder::new().name("procession-pool".to_owned()).spawn(move || foreman.run())
             }
             Err(error) => {
-                keeper.kill_all();
+                foreman.kill_all();
                 return Err(error);
             }
         };
         match thread {
-            Ok(thread) => Ok(Pool { keeper, thread: Some(thread), workers }),
+            Ok(thread) => Ok(Pool { foreman, thread: Some(thread), workers }),
             Err(error) => {
-                keeper.kill_all();
+                foreman.kill_all();
                 Err(error.into())
             }
         }
@@ -203,7 +203,7 @@ impl Pool {
     {
         const { must_carry_nothing::<F>() };
         let _ = f;
-        let function: JobEntry = worker::job_with_state::<F, S, A, R>;
+        let function: JobEntry = job_with_state::<F, S, A, R>;
         let entry = reference(function, type_hash::<F, (S, A), R>())?;
         let mut bytes = Vec::new();
         let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
@@ -222,23 +222,11 @@ impl Pool {
         R: Serialize + DeserializeOwned + 'static,
     {
         let (job, batch, cargo) = single(f, &item)?;
-        let id = Cell::new(Err(TaskError::Cancelled));
-        let begin = |crew: &mut Crew| {
-            let opened = crew.open_job(job);
-            if let Ok(id) = &opened {
-                crew.add(batch.finish(*id, cargo));
-            }
-            id.set(opened);
-        };
-        let outcome = self.keeper.begin_and_wait(begin, Deadline::NEVER, |crew| {
-            let opened = id.replace(Err(TaskError::Cancelled));
-            let outcome = match &opened {
-                Ok(id) => crew.take_single(*id),
-                Err(error) => Some(Err(error.clone())),
-            };
-            id.set(opened);
-            outcome
-        })?;
+        let mut crew = self.foreman.enter()?;
+        let id = crew.open_job(job)?;
+        let chunk = batch.finish(id, cargo);
+        let give = |crew: &mut Crew| crew.add(chunk);
+        let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_single(id));
         outcome.unwrap_or(Err(TaskError::Cancelled))?.decode(0)
     }
 
@@ -251,12 +239,12 @@ impl Pool {
     {
         let submit = || {
             let (job, batch, cargo) = single(f, &item)?;
-            let mut crew = self.keeper.enter()?;
+            let mut crew = self.foreman.enter()?;
             let id = crew.open_job(job)?;
             crew.add(batch.finish(id, cargo));
             Ok(id)
         };
-        AsyncResult::new(Arc::clone(&self.keeper), submit())
+        AsyncResult::new(Arc::clone(&self.foreman), submit())
     }
 
     /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are taken from the
@@ -273,37 +261,37 @@ impl Pool {
         let submit = || {
             let results = Results::Streamed(Default::default());
             let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
-            self.keeper.enter()?.open_job(job.fed())
+            self.foreman.enter()?.open_job(job.fed())
         };
-        ImapUnordered::new(self, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
+        ImapUnordered::new(&self.foreman, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
     }
 
     /// The pids of the workers that are there now; none in a forked child.
     #[must_use]
     pub fn workers(&self) -> Vec<u32> {
         let pids = |crew: &Crew| crew.workers.iter().flatten().map(|worker| worker.process.pid()).collect();
-        self.keeper.enter().map_or_else(|_| Vec::new(), |crew| pids(&crew))
+        self.foreman.enter().map_or_else(|_| Vec::new(), |crew| pids(&crew))
     }
 
     /// Takes no more work; the workers leave when they have done what they were given, and what calls that are under
     /// way still give them.
     pub fn close(&self) {
-        let Ok(mut crew) = self.keeper.enter() else { return };
-        if crew.phase == Phase::Open {
-            crew.phase = Phase::Closed;
+        let Ok(mut crew) = self.foreman.enter() else { return };
+        if crew.state == PoolState::Open {
+            crew.state = PoolState::Closed;
         }
         drop(crew);
-        drop(self.keeper.look());
-        self.keeper.ring();
+        drop(self.foreman.look());
+        self.foreman.ring();
     }
 
     /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no result yet is
     /// [`TaskError::Cancelled`].
     pub fn terminate(&self) {
-        let Ok(mut crew) = self.keeper.enter() else { return };
+        let Ok(mut crew) = self.foreman.enter() else { return };
         crew.terminate();
         drop(crew);
-        self.keeper.terminate_workers();
+        self.foreman.terminate_workers();
     }
 
     /// Waits until every worker of a closed or terminated pool has ended.
@@ -312,22 +300,22 @@ impl Pool {
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate); [`PoolError::Forked`] in a
     /// forked child; [`PoolError::NotEnded`] if workers of a terminated pool could not be ended.
     pub fn join(&mut self) -> Result<(), PoolError> {
-        let phase = self.keeper.enter().map_err(|_| PoolError::Forked)?.phase;
-        if phase == Phase::Open {
+        let state = self.foreman.enter().map_err(|_| PoolError::Forked)?.state;
+        if state == PoolState::Open {
             return Err(PoolError::StillOpen);
         }
         if let Some(thread) = self.thread.take() {
             // The thread runs no code that panics; if it did, the workers end with this process all the same.
             drop(thread.join());
         }
-        let pids = self.keeper.left();
+        let pids = self.foreman.left();
         if pids.is_empty() { Ok(()) } else { Err(PoolError::NotEnded { pids }) }
     }
 
     /// Gives all items to the workers and waits for all results.
     fn collect<A, R>(
         &self,
-        entry: EntryRef,
+        entry: EntryRef<JobEntry>,
         (state, cargo): (Vec<u8>, Cargo),
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, TaskError>
@@ -338,26 +326,26 @@ impl Pool {
         let items = items.into_iter();
         let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
         let results = Results::Collected(Collected::default());
-        let id = self.keeper.enter()?.open_job(Job::new(entry, state, cargo, results).fed())?;
-        let ticket = Ticket { keeper: &self.keeper, id };
+        let id = self.foreman.enter()?.open_job(Job::new(entry, state, cargo, results).fed())?;
+        let feed = Feed { foreman: &self.foreman, id };
         // Handles in the items live until all results are there.
         let ((), _carried) = carrying(|| {
             let mut batch = BatchBuilder::new(0);
             for (index, item) in items.enumerate() {
                 if let Err(error) = batch.push(&item) {
                     let rest = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
-                    ticket.send(rest);
-                    ticket.fail(index, &error);
-                } else if batch.len() >= most || batch.bytes.len() >= MAX_CHUNK_BYTES {
+                    feed.send(rest);
+                    feed.fail(index, &error);
+                } else if batch.len() >= most || batch.is_long() {
                     let full = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
-                    ticket.send(full);
+                    feed.send(full);
                 }
             }
-            ticket.send(batch);
+            feed.send(batch);
         });
-        self.keeper.end_feeding(id);
+        self.foreman.end_feeding(id);
         let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
-        let job = self.keeper.wait_until(Deadline::NEVER, is_done)?.flatten();
+        let job = self.foreman.wait_until(Deadline::NEVER, is_done)?.flatten();
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
             return Err(TaskError::Cancelled);
         };
@@ -367,11 +355,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.keeper.is_foreign() {
+        if self.foreman.is_foreign() {
             // A forked child only inherited the pool: its parent's workers and its parent's thread.
             std::mem::forget(self.thread.take());
         } else if self.thread.is_some() {
-            self.keeper.let_go();
+            self.foreman.let_go();
             self.terminate();
             drop(self.join());
         }
@@ -379,73 +367,31 @@ impl Drop for Pool {
 }
 
 /// A job that is forgotten if whoever started it does not finish it: a panic in an iterator or an encoder.
-struct Ticket<'a> {
-    keeper: &'a Keeper,
+struct Feed<'a> {
+    foreman: &'a Foreman,
     id: u64,
 }
 
-impl Ticket<'_> {
+impl Feed<'_> {
     fn send(&self, batch: BatchBuilder) {
         // After a fork in the caller's iterator there is nobody to give it to; waiting for the results says so.
         if batch.len() > 0
-            && let Ok(mut crew) = self.keeper.enter()
+            && let Ok(mut crew) = self.foreman.enter()
         {
             crew.add(batch.finish(self.id, Cargo::default()));
         }
     }
 
     fn fail(&self, index: usize, error: &codec::EncodeError) {
-        if let Ok(mut crew) = self.keeper.enter() {
+        if let Ok(mut crew) = self.foreman.enter() {
             crew.fail_unsent(self.id, index, TaskError::encode(index, error));
         }
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Feed<'_> {
     fn drop(&mut self) {
-        self.keeper.abandon(self.id);
-    }
-}
-
-/// Collects encoded items.
-pub(crate) struct BatchBuilder {
-    first: usize,
-    bytes: Vec<u8>,
-    starts: Vec<usize>,
-    ends: Parcel,
-}
-
-impl BatchBuilder {
-    pub(crate) fn new(first: usize) -> Self {
-        Self { first, bytes: Vec::new(), starts: vec![0], ends: Parcel::default() }
-    }
-
-    /// A batch of one item, with what that relies on.
-    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Cargo), TaskError> {
-        let mut batch = Self::new(index);
-        let (pushed, cargo) = Cargo::of(|| push_item(&mut batch.bytes, item));
-        pushed.map_err(|error| TaskError::encode(index, &error))?;
-        batch.starts.push(batch.bytes.len());
-        Ok((batch, cargo))
-    }
-
-    fn len(&self) -> usize {
-        self.starts.len() - 1
-    }
-
-    fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
-        let (pushed, ends) = Parcel::of_encoding(|| push_item(&mut self.bytes, item));
-        pushed?;
-        self.ends.join(ends);
-        self.starts.push(self.bytes.len());
-        Ok(())
-    }
-
-    pub(crate) fn finish(self, job: u64, mut cargo: Cargo) -> Chunk {
-        let range = 0..self.len();
-        let Self { first, bytes, starts, ends } = self;
-        cargo.add_ends(ends);
-        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _cargo: cargo }), range }
+        self.foreman.abandon(self.id);
     }
 }
 
@@ -463,7 +409,7 @@ where
 }
 
 /// The reference to a function of one argument.
-fn plain<F, A, R>(f: F) -> Result<EntryRef, TaskError>
+fn plain<F, A, R>(f: F) -> Result<EntryRef<JobEntry>, TaskError>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Serialize + DeserializeOwned + 'static,
@@ -472,10 +418,10 @@ where
     const { must_carry_nothing::<F>() };
     // `f` has no bytes: its type says everything about it.
     let _: (F, PhantomData<(A, R)>) = (f, PhantomData);
-    let function: JobEntry = worker::plain_job::<F, A, R>;
+    let function: JobEntry = plain_job::<F, A, R>;
     reference(function, type_hash::<F, A, R>())
 }
 
-fn reference(function: JobEntry, hash: u64) -> Result<EntryRef, TaskError> {
-    EntryRef::new(function as *const (), hash).map_err(|error| TaskError::Broken { reason: in_full(&error) })
+fn reference(function: JobEntry, hash: u64) -> Result<EntryRef<JobEntry>, TaskError> {
+    EntryRef::new(function, hash).map_err(|error| TaskError::Broken { reason: in_full(&error) })
 }

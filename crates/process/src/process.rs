@@ -1,21 +1,17 @@
 //! A function running in a process of its own.
 
-use crate::builder::ProcessBuilder;
 use crate::children::Child;
-use crate::error::{JoinTimeoutError, KernelError, ProcessError, SpawnError};
+use crate::error::{KernelError, ProcessError};
 use crate::report::{Panic, Stage};
 use crate::status::ExitStatus;
 use procession_channel::{Waitable, Watch};
-use serde::Serialize;
+use procession_sys::signals::{SIGKILL, SIGTERM};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-
-const SIGKILL: i32 = 9;
-const SIGTERM: i32 = 15;
 
 /// A handle to a function that runs in another process and returns `R`.
 ///
@@ -26,7 +22,7 @@ const SIGTERM: i32 = 15;
 ///
 /// # If a process dies
 /// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is killed, the
-/// child is killed too, unless it was started [`detached`](ProcessBuilder::detached). When only the thread that
+/// child is killed too, unless it was started [`detached`](crate::ProcessBuilder::detached). When only the thread that
 /// started it ends, nothing happens to it.
 ///
 /// ```
@@ -101,51 +97,9 @@ pub struct Process<R> {
     result: PhantomData<fn() -> R>,
 }
 
-impl Process<()> {
-    /// Options for a new process: name, daemon, detached, environment.
-    pub fn builder() -> ProcessBuilder {
-        ProcessBuilder::default()
-    }
-}
-
 impl<R> Process<R> {
     pub(crate) fn new(child: Arc<Child>) -> Self {
         Self { child, result: PhantomData }
-    }
-
-    /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
-    ///
-    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's before the
-    /// child exists: whenever it dies, the others are told.
-    ///
-    /// ```
-    /// use procession_process::Process;
-    /// use procession_sync::{Barrier, Member};
-    ///
-    /// fn work(mut place: Member) -> bool {
-    ///     place.wait().is_ok()
-    /// }
-    ///
-    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     procession_process::init();
-    ///     let barrier = Barrier::new(2)?;
-    ///     let child = Process::spawn(work, barrier.join()?)?;
-    ///     // If the child is killed before it comes, this says so.
-    ///     barrier.wait()?;
-    ///     assert!(child.join()?);
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
-    pub fn spawn<F, A>(f: F, arguments: A) -> Result<Self, SpawnError>
-    where
-        F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        Process::builder().spawn(f, arguments)
     }
 
     /// The process's id. Once it has ended, another process may get the same number; the methods here never
@@ -277,6 +231,18 @@ impl<R: DeserializeOwned> Process<R> {
     fn result(&self, status: ExitStatus) -> Result<R, ProcessError> {
         self.child.report.read().unwrap_or_else(|| Err(self.ended_without_report(status)))
     }
+}
+
+/// Why [`Process::join_timeout`] has no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinTimeoutError<R> {
+    /// The process still runs; here it is again.
+    #[error("the process {:?} still runs", .0.name())]
+    Elapsed(Process<R>),
+    /// The process ended without a result.
+    #[error(transparent)]
+    Ended(#[from] ProcessError),
 }
 
 /// Readable once the process has ended, for `poll` and its kin: a pidfd, unless the kernel has none.

@@ -12,6 +12,7 @@
 
 use crate::error::{ProcessError, in_full};
 use procession_channel::codec;
+use procession_sys::errno::EFBIG;
 use procession_sys::memfd;
 use procession_sys::shm_file::longest;
 use serde::de::DeserializeOwned;
@@ -19,8 +20,10 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::OnceLock;
 
-const EFBIG: i32 = 27;
+/// In a child, the report that it makes to its parent.
+static OWN: OnceLock<Report> = OnceLock::new();
 
 const LENGTH_AT: u64 = 8;
 const CONTENT_AT: u64 = 16;
@@ -81,6 +84,16 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn create() -> io::Result<Self> {
         memfd::create("procession-report").and_then(Self::from_file)
+    }
+
+    /// In a child: what it reports to its parent from now on.
+    pub(crate) fn begin(self) -> &'static Self {
+        OWN.get_or_init(|| self)
+    }
+
+    /// What this process reports to its parent, if it is a child.
+    pub(crate) fn own() -> Option<&'static Self> {
+        OWN.get()
     }
 
     pub(crate) fn from_file(file: File) -> io::Result<Self> {

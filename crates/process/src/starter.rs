@@ -33,11 +33,11 @@ struct Thread {
     id: u32,
     /// Its directory below `/proc`.
     directory: String,
-    orders: Sender<Order>,
+    requests: Sender<Request>,
 }
 
 #[derive(Debug)]
-struct Order {
+struct Request {
     start: Start,
     answer: SyncSender<io::Result<u32>>,
 }
@@ -83,29 +83,29 @@ impl Starter {
         let Some(thread) = &self.thread else { return start::same_program(&start) };
         let (answer, answered) = sync_channel(1);
         let gone = || io::Error::other("the thread that starts processes is gone");
-        thread.orders.send(Order { start, answer }).map_err(|_| gone())?;
+        thread.requests.send(Request { start, answer }).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
     }
 }
 
 impl Thread {
     fn new() -> io::Result<Self> {
-        let (orders, hears) = channel();
+        let (requests, hears) = channel();
         let (name, named) = sync_channel(1);
         let builder = std::thread::Builder::new().name("procession-start".to_owned()).stack_size(STACK_BYTES);
         builder.spawn(move || {
             start::block_signals();
-            // Nobody hears it only if the caller is gone, and then nobody gives orders.
+            // Nobody hears it only if the caller is gone, and then nobody asks for a start.
             drop(name.send((thread_id(), start::this_thread())));
             serve(&hears);
         })?;
         let (id, directory) = named.recv().map_err(io::Error::other)?;
-        Ok(Self { id, directory, orders })
+        Ok(Self { id, directory, requests })
     }
 }
 
-fn serve(orders: &Receiver<Order>) {
-    for Order { start, answer } in orders {
+fn serve(requests: &Receiver<Request>) {
+    for Request { start, answer } in requests {
         drop(answer.send(start::same_program(&start)));
     }
 }

@@ -11,7 +11,8 @@
 //!
 //! Nobody can change a sealed file, so what was checked stays checked.
 
-use crate::entry::EntryRef;
+use crate::entry::{EntryRef, SameBuild};
+use crate::report::Outcome;
 use procession_channel::codec;
 use procession_sys::memfd;
 use serde::{Deserialize, Serialize};
@@ -23,12 +24,15 @@ const MAGIC: [u8; 8] = *b"PROCTASK";
 const VERSION: u32 = 2;
 const PREFIX: usize = 32;
 
+/// What a child runs: decodes the arguments, calls the user's function, encodes the result.
+pub(crate) type TaskEntry = fn(Task) -> Outcome;
+
 /// Everything about a child but its arguments.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Header {
+pub(crate) struct TaskHeader {
     /// The parent's [`identity`](procession_sys::image::Image::identity).
     pub(crate) image: Vec<u8>,
-    pub(crate) entry: EntryRef,
+    pub(crate) entry: EntryRef<TaskEntry>,
     pub(crate) name: String,
     /// The numbers in the default name: `[1, 2]` for `Process-1:2`.
     pub(crate) lineage: Vec<u32>,
@@ -51,14 +55,14 @@ pub(crate) struct Header {
 /// A task as the child reads it.
 #[derive(Debug)]
 pub(crate) struct Task {
-    pub(crate) header: Header,
+    pub(crate) header: TaskHeader,
     bytes: Vec<u8>,
     arguments_at: usize,
 }
 
 /// Why a file is not a task for this process.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TaskError {
+pub(crate) enum NotATask {
     #[error("the task cannot be read")]
     Read(#[from] io::Error),
     #[error("the task has not the form this build writes (expected version {VERSION}, codec {codec})", codec = codec::CODEC_NAME)]
@@ -85,13 +89,21 @@ pub(crate) fn write(header: &[u8], arguments: &[u8]) -> io::Result<File> {
 
 impl Task {
     /// Reads the task back and checks its form.
-    pub(crate) fn read(file: &File) -> Result<Self, TaskError> {
-        let length = usize::try_from(file.metadata()?.len()).map_err(|_| TaskError::Format)?;
+    pub(crate) fn read(file: &File) -> Result<Self, NotATask> {
+        let length = usize::try_from(file.metadata()?.len()).map_err(|_| NotATask::Format)?;
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, 0)?;
-        let header_end = header_end(&bytes).ok_or(TaskError::Format)?;
+        let header_end = header_end(&bytes).ok_or(NotATask::Format)?;
         let header = codec::decode(&bytes[PREFIX..header_end])?;
         Ok(Self { header, bytes, arguments_at: header_end })
+    }
+
+    /// The function that the task names, if the task was made by this very build.
+    ///
+    /// # Errors
+    /// A sentence for the parent: another build, or no code at that place.
+    pub(crate) fn function(&self) -> Result<TaskEntry, String> {
+        self.header.entry.find(SameBuild::compare(&self.header.image)?)
     }
 
     pub(crate) fn arguments(&self) -> &[u8] {
@@ -114,15 +126,20 @@ fn header_end(bytes: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Header, Task, TaskError, write};
+    use super::{NotATask, Task, TaskEntry, TaskHeader, write};
     use crate::entry::EntryRef;
+    use crate::report::Outcome;
     use procession_channel::codec;
     use std::os::unix::fs::FileExt;
 
+    fn refuse(_: Task) -> Outcome {
+        Outcome::Refused(String::new())
+    }
+
     fn header() -> Vec<u8> {
-        let header = Header {
+        let header = TaskHeader {
             image: vec![1],
-            entry: EntryRef { offset: 2, hash: 3 },
+            entry: EntryRef::new(refuse as TaskEntry, 3).unwrap(),
             name: "n".into(),
             lineage: vec![1, 2],
             daemon: true,
@@ -161,7 +178,7 @@ mod tests {
         };
         assert!(read(&bytes).is_ok());
         for length in 0..bytes.len() {
-            assert!(matches!(read(&bytes[..length]), Err(TaskError::Format)), "cut to {length}");
+            assert!(matches!(read(&bytes[..length]), Err(NotATask::Format)), "cut to {length}");
         }
         for at in 0..32 {
             let mut damaged = bytes.clone();

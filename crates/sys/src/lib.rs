@@ -10,6 +10,7 @@ pub mod atomic;
 pub mod clock;
 pub mod cpu;
 pub mod crash;
+pub mod errno;
 pub mod eventfd;
 mod exit;
 pub mod file_lock;

@@ -10,6 +10,12 @@ use crate::Deadline;
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
 
+pub use libc::{
+    SIGABRT, SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGIO, SIGKILL, SIGPIPE, SIGPROF,
+    SIGPWR, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGUSR1,
+    SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+};
+
 /// The signals there are. Two of them, 32 and 33, are the C library's own.
 pub const ALL: std::ops::RangeInclusive<i32> = 1..=64;
 

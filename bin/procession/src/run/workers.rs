@@ -7,11 +7,10 @@
 use super::{OnFailure, RunArgs, program};
 use procession::Namespace;
 use procession_sys::pidfd::{Ended, reap_any};
-use procession_sys::signals::{ALL, Inbox, SignalSet, Taken, is_ignored, send, set_default};
+use procession_sys::signals::{self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, set_default};
 use procession_sys::{Deadline, inherited};
 use procession_terminal::exit::{Failure, OWN_FAILURE, SIGNALED};
 use procession_terminal::output;
-use signal_hook::consts as sig;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::os::unix::process::CommandExt;

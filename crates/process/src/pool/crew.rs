@@ -3,10 +3,11 @@
 //! A worker has at most two chunks: the one it runs, and the next, so that it does not wait for the pool between them.
 //! The second is only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
 
+use super::batch::Chunk;
 use super::error::TaskError;
-use super::job::{Chunk, Job, Outcome, Results};
+use super::job::{ItemResult, Job, Results};
 use super::link::{AHEAD, Lease, Link};
-use super::worker::{Answer, ChunkHeader, Order, compose_order};
+use super::wire::{Answer, ChunkHeader, Order, compose_order};
 use crate::process::Process;
 use crate::report::Panic;
 use procession_channel::{LaneReader, LaneWriter, codec};
@@ -27,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far the pool is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum PoolState {
     Open,
     /// Takes no more work, and lets its workers go when all is done.
     Closed,
@@ -37,7 +38,7 @@ pub(crate) enum Phase {
 
 /// One worker, as the pool sees it.
 #[derive(Debug)]
-pub(crate) struct Worker {
+pub(crate) struct WorkerView {
     pub(crate) process: Arc<Process<()>>,
     link: Link,
     writer: LaneWriter,
@@ -61,7 +62,7 @@ struct Assigned {
     done: usize,
 }
 
-impl Worker {
+impl WorkerView {
     pub(crate) fn new(process: Process<()>, link: Link) -> Self {
         let (writer, reader) = link.pool_ends();
         Self {
@@ -104,9 +105,9 @@ impl Worker {
 /// Everything that the pool's lock guards.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    pub(crate) phase: Phase,
+    pub(crate) state: PoolState,
     /// `None` while a dead worker is being replaced, and at the end.
-    pub(crate) workers: Vec<Option<Worker>>,
+    pub(crate) workers: Vec<Option<WorkerView>>,
     /// By number, so that the oldest is served first.
     pub(crate) jobs: BTreeMap<u64, Job>,
     /// Workers without anything to do, the one that was busy last at the end: it may still be awake.
@@ -130,7 +131,7 @@ pub(crate) struct Crew {
 impl Crew {
     pub(crate) fn new(count: usize, retries: u32) -> Self {
         Self {
-            phase: Phase::Open,
+            state: PoolState::Open,
             workers: (0..count).map(|_| None).collect(),
             jobs: BTreeMap::new(),
             idle: Vec::new(),
@@ -147,7 +148,7 @@ impl Crew {
     }
 
     /// Puts a worker into its place.
-    pub(crate) fn install(&mut self, place: usize, worker: Worker) {
+    pub(crate) fn install(&mut self, place: usize, worker: WorkerView) {
         self.workers[place] = Some(worker);
         // It starts up now: the others come first.
         self.idle.insert(0, place);
@@ -156,26 +157,26 @@ impl Crew {
 
     /// Takes a new job in.
     pub(crate) fn open_job(&mut self, job: Job) -> Result<u64, TaskError> {
-        match (&self.broken, self.phase) {
+        match (&self.broken, self.state) {
             (Some(reason), _) => Err(TaskError::Broken { reason: reason.clone() }),
-            (None, Phase::Open) => {
+            (None, PoolState::Open) => {
                 let id = self.next_job;
                 self.next_job += 1;
                 self.jobs.insert(id, job);
                 Ok(id)
             }
-            (None, Phase::Closed | Phase::Terminated) => Err(TaskError::Closed),
+            (None, PoolState::Closed | PoolState::Terminated) => Err(TaskError::Closed),
         }
     }
 
     /// Gives a job more items.
     pub(crate) fn add(&mut self, chunk: Chunk) {
-        let (phase, broken) = (self.phase, self.broken.clone());
+        let (state, broken) = (self.state, self.broken.clone());
         let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
         job.open += chunk.range.len();
         if let Some(error) = job.doomed.clone() {
             job.fail_chunk(&chunk, &error);
-        } else if phase == Phase::Terminated || broken.is_some() {
+        } else if state == PoolState::Terminated || broken.is_some() {
             let error = broken.map_or(TaskError::Cancelled, |reason| TaskError::Broken { reason });
             job.fail_chunk(&chunk, &error);
         } else {
@@ -185,7 +186,7 @@ impl Crew {
     }
 
     /// What a job of one item came to, if it has; then the job is over.
-    pub(crate) fn take_single(&mut self, id: u64) -> Option<Outcome> {
+    pub(crate) fn take_single(&mut self, id: u64) -> Option<ItemResult> {
         let Some(job) = self.jobs.get_mut(&id) else { return Some(Err(TaskError::Cancelled)) };
         let Results::Streamed(ready) = &mut job.results else { return None };
         let (_, outcome) = ready.pop_front()?;
@@ -202,7 +203,7 @@ impl Crew {
     }
 
     /// Reads what the workers have answered and gives them more to do; whether any item was finished. Only the
-    /// [`Keeper`](super::keeper::Keeper) calls it: it tells those who wait.
+    /// [`Foreman`](super::foreman::Foreman) calls it: it tells those who wait.
     pub(super) fn step(&mut self) -> bool {
         let mut finished = false;
         for place in 0..self.workers.len() {
@@ -269,8 +270,9 @@ impl Crew {
         }
         if self.idle.is_empty() {
             for place in 0..self.workers.len() {
-                let has_room =
-                    |worker: &Worker| (1..AHEAD).contains(&worker.assigned.len()) && worker.writer.is_idle();
+                let has_room = |worker: &WorkerView| {
+                    (1..AHEAD).contains(&worker.assigned.len()) && worker.writer.is_idle()
+                };
                 if self.workers[place].as_ref().is_some_and(has_room)
                     && let Some(chunk) = self.next_chunk(self.workers.len())
                 {
@@ -278,7 +280,7 @@ impl Crew {
                 }
             }
         }
-        if self.phase == Phase::Closed && self.jobs.values().all(|job| job.open == 0 && !job.feeding) {
+        if self.state == PoolState::Closed && self.jobs.values().all(|job| job.open == 0 && !job.feeding) {
             self.dismiss();
         }
     }
@@ -340,7 +342,7 @@ impl Crew {
         // Acquire: the worker is gone, and its last store is what counts.
         let begun = worker.link.body.begun.load(Ordering::Acquire);
         let was_running = begun > worker.received;
-        if begun == 0 && !worker.leaving && self.phase != Phase::Terminated {
+        if begun == 0 && !worker.leaving && self.state != PoolState::Terminated {
             self.note_fruitless(&worker);
         }
         for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
@@ -356,7 +358,7 @@ impl Crew {
     }
 
     /// A worker has ended and begun nothing: that must not go on for ever, nor as fast as it can.
-    fn note_fruitless(&mut self, worker: &Worker) {
+    fn note_fruitless(&mut self, worker: &WorkerView) {
         self.fruitless += 1;
         if let Some(doublings) = self.fruitless.checked_sub(FREE_STARTS) {
             let pause = FIRST_PAUSE * (1 << doublings.min(7));
@@ -379,7 +381,8 @@ impl Crew {
     /// Whether dead workers are to be replaced.
     pub(crate) fn wants_workers(&self) -> bool {
         let has_work = || self.jobs.values().any(|job| job.open > 0 || job.feeding);
-        self.broken.is_none() && (self.phase == Phase::Open || self.phase == Phase::Closed && has_work())
+        self.broken.is_none()
+            && (self.state == PoolState::Open || self.state == PoolState::Closed && has_work())
     }
 
     /// A worker did not come up; after too many in a row nothing that is open will ever be done.
@@ -391,7 +394,7 @@ impl Crew {
     }
 
     /// Puts back what is left of a dead worker's chunk, but for the item it died in.
-    fn recover(&mut self, worker: &Worker, assigned: &Assigned, was_running: bool) {
+    fn recover(&mut self, worker: &WorkerView, assigned: &Assigned, was_running: bool) {
         let Assigned { chunk, done, .. } = assigned;
         let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
         if job.abandoned {
@@ -435,7 +438,7 @@ impl Crew {
 
     /// Ends all work now; the workers are the caller's to kill.
     pub(crate) fn terminate(&mut self) {
-        self.phase = Phase::Terminated;
+        self.state = PoolState::Terminated;
         self.fail_everything(&TaskError::Cancelled);
     }
 

@@ -1,77 +1,17 @@
 //! One call's work: its items on their way, and their results.
 
+use super::batch::{Cargo, Chunk};
 use super::error::TaskError;
+use super::runner::JobEntry;
 use crate::entry::EntryRef;
 use procession_channel::{Parcel, codec};
-use procession_shm::{Carried, carrying};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Consecutive encoded items of one job, shared by all who may have to run a part of them again.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// The index of the first item.
-    pub(crate) first: usize,
-    /// The items, each behind its length.
-    pub(crate) bytes: Vec<u8>,
-    /// Where each item begins, and where the last one ends.
-    pub(crate) starts: Vec<usize>,
-    /// What is in the items relies on it until they are done.
-    pub(crate) _cargo: Cargo,
-}
-
-/// What something encoded relies on: the objects whose handles are in it live as long, and ends of pipes that nobody has taken by then
-/// are closed.
-#[derive(Debug, Default)]
-pub(crate) struct Cargo {
-    _handles: Carried,
-    ends: Parcel,
-}
-
-impl Cargo {
-    /// Of what `encode` encodes.
-    pub(crate) fn of<R>(encode: impl FnOnce() -> R) -> (R, Self) {
-        let ((result, ends), _handles) = carrying(|| Parcel::of_encoding(encode));
-        (result, Self { _handles, ends })
-    }
-
-    /// Adds the ends in what was encoded besides, whose handles are kept otherwise.
-    pub(crate) fn add_ends(&mut self, ends: Parcel) {
-        self.ends.join(ends);
-    }
-}
-
-/// A part of a batch, as it is given to one worker.
-#[derive(Clone, Debug)]
-pub(crate) struct Chunk {
-    pub(crate) job: u64,
-    pub(crate) batch: Arc<Batch>,
-    /// Which of the batch's items.
-    pub(crate) range: Range<usize>,
-}
-
-impl Chunk {
-    /// The encoded items, as a worker reads them.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.batch.bytes[self.batch.starts[self.range.start]..self.batch.starts[self.range.end]]
-    }
-
-    /// The index in the job of the chunk's `nth` item.
-    pub(crate) fn index(&self, nth: usize) -> usize {
-        self.batch.first + self.range.start + nth
-    }
-
-    /// The items from the `nth` on, up to the `end`th; `None` if there are none.
-    pub(crate) fn part(&self, part: Range<usize>) -> Option<Self> {
-        let range = self.range.start + part.start..(self.range.start + part.end).min(self.range.end);
-        (!range.is_empty()).then(|| Self { job: self.job, batch: Arc::clone(&self.batch), range })
-    }
-}
-
 /// What one item came to: the encoded result, or why there is none.
-pub(crate) type Outcome = Result<Received, TaskError>;
+pub(crate) type ItemResult = Result<Received, TaskError>;
 
 /// An encoded result, and the ends of pipes in it, which are this process's until the last copy is dropped.
 #[derive(Clone, Debug)]
@@ -98,7 +38,7 @@ pub(crate) enum Results {
     /// All of them, by index, when all are there.
     Collected(Collected),
     /// Each as soon as it is there.
-    Streamed(VecDeque<(usize, Outcome)>),
+    Streamed(VecDeque<(usize, ItemResult)>),
 }
 
 /// Results side by side in one piece of memory: a million small ones are no million allocations.
@@ -138,7 +78,7 @@ impl Collected {
 /// A job that somebody waits for.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) entry: EntryRef,
+    pub(crate) entry: EntryRef<JobEntry>,
     /// The encoded state, given to each worker once.
     pub(crate) state: Arc<Vec<u8>>,
     /// What is in the state relies on it.
@@ -161,7 +101,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(entry: EntryRef, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
+    pub(crate) fn new(entry: EntryRef<JobEntry>, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
         Self {
             entry,
             state: Arc::new(state),
@@ -227,25 +167,8 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use super::{Batch, Cargo, Chunk, Collected, TaskError};
+    use super::{Collected, TaskError};
     use procession_channel::codec;
-    use std::sync::Arc;
-
-    #[test]
-    fn parts_of_a_chunk_keep_their_indices() {
-        let batch = Batch {
-            first: 100,
-            bytes: (0..40).collect(),
-            starts: vec![0, 10, 20, 30, 40],
-            _cargo: Cargo::default(),
-        };
-        let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4 };
-        let rest = chunk.part(2..usize::MAX - 10).unwrap();
-        assert_eq!((rest.index(0), rest.bytes().len(), rest.bytes()[0]), (102, 20, 20));
-        let one = rest.part(0..1).unwrap();
-        assert_eq!((one.index(0), one.bytes()), (102, &(20..30).collect::<Vec<u8>>()[..]));
-        assert!(one.part(1..5).is_none());
-    }
 
     #[test]
     fn results_come_in_order_and_the_lowest_error_wins() {

@@ -1,9 +1,9 @@
 //! What a caller holds while the pool works for it.
 
+use super::batch::BatchBuilder;
 use super::error::TaskError;
-use super::job::{Outcome, Results};
-use super::keeper::Keeper;
-use super::{BatchBuilder, Pool};
+use super::foreman::Foreman;
+use super::job::{ItemResult, Results};
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,30 +13,30 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The result of one item, once it is there; made by [`Pool::apply_async`]. Dropping it lets the item be done for nobody.
+/// The result of one item, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async). Dropping it lets the item be done for nobody.
 #[must_use = "the result is thrown away with this"]
 pub struct AsyncResult<R> {
-    keeper: Arc<Keeper>,
+    foreman: Arc<Foreman>,
     /// The pool's job, unless it took none.
     id: Option<u64>,
     /// The outcome, once it was taken from the pool.
-    outcome: Option<Outcome>,
+    outcome: Option<ItemResult>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(keeper: Arc<Keeper>, job: Result<u64, TaskError>) -> Self {
+    pub(crate) fn new(foreman: Arc<Foreman>, job: Result<u64, TaskError>) -> Self {
         let (id, outcome) = match job {
             Ok(id) => (Some(id), None),
             Err(error) => (None, Some(Err(error))),
         };
-        Self { keeper, id, outcome, result: PhantomData }
+        Self { foreman, id, outcome, result: PhantomData }
     }
 
     /// Whether the result, or the error, is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let is_done = |id: &u64| match self.keeper.look() {
+        let is_done = |id: &u64| match self.foreman.look() {
             Ok(crew) => crew.jobs.get(id).is_none_or(|job| job.open == 0),
             Err(_) => true,
         };
@@ -47,7 +47,7 @@ impl<R> AsyncResult<R> {
         if self.outcome.is_none()
             && let Some(id) = self.id
         {
-            self.outcome = match self.keeper.wait_until(deadline, |crew| crew.take_single(id)) {
+            self.outcome = match self.foreman.wait_until(deadline, |crew| crew.take_single(id)) {
                 Ok(outcome) => outcome,
                 Err(error) => Some(Err(error)),
             };
@@ -81,7 +81,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.keeper.abandon(id);
+            self.foreman.abandon(id);
         }
     }
 }
@@ -95,7 +95,7 @@ impl<R> fmt::Debug for AsyncResult<R> {
 /// Results as they are ready; made by [`Pool::imap_unordered`]. Dropping it lets go of the items not yet begun.
 #[must_use = "an iterator does nothing until it is asked for its next element"]
 pub struct ImapUnordered<'p, I, R> {
-    pool: &'p Pool,
+    foreman: &'p Foreman,
     /// The pool's job, or why it took none.
     job: Result<u64, TaskError>,
     items: I,
@@ -108,10 +108,23 @@ pub struct ImapUnordered<'p, I, R> {
 }
 
 impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
-    pub(crate) fn new(pool: &'p Pool, job: Result<u64, TaskError>, items: I, most_in_flight: usize) -> Self {
+    pub(crate) fn new(
+        foreman: &'p Foreman,
+        job: Result<u64, TaskError>,
+        items: I,
+        most_in_flight: usize,
+    ) -> Self {
         let (exhausted, next_index, in_flight) = (false, 0, BTreeSet::new());
-        let mut imap =
-            Self { pool, job, items, exhausted, next_index, in_flight, most_in_flight, result: PhantomData };
+        let mut imap = Self {
+            foreman,
+            job,
+            items,
+            exhausted,
+            next_index,
+            in_flight,
+            most_in_flight,
+            result: PhantomData,
+        };
         imap.refill();
         imap
     }
@@ -122,11 +135,11 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
         while !self.exhausted && self.in_flight.len() < self.most_in_flight {
             let Some(item) = self.items.next() else {
                 self.exhausted = true;
-                return self.pool.keeper.end_feeding(id);
+                return self.foreman.end_feeding(id);
             };
             let index = self.next_index;
             let batch = BatchBuilder::of_one(index, &item);
-            let Ok(mut crew) = self.pool.keeper.enter() else { return };
+            let Ok(mut crew) = self.foreman.enter() else { return };
             match batch {
                 Ok((batch, cargo)) => crew.add(batch.finish(id, cargo)),
                 Err(error) => crew.fail_unsent(id, index, error),
@@ -142,7 +155,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.pool.keeper.is_foreign() {
+        if self.foreman.is_foreign() {
             self.job = Err(TaskError::Forked);
         }
         let id = match &self.job {
@@ -160,7 +173,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
         if self.in_flight.is_empty() {
             return None;
         }
-        let outcome = self.pool.keeper.wait_until(Deadline::NEVER, |crew| {
+        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| {
             let Results::Streamed(ready) = &mut crew.jobs.get_mut(&id)?.results else { return None };
             ready.pop_front()
         });
@@ -180,7 +193,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
 impl<I, R> Drop for ImapUnordered<'_, I, R> {
     fn drop(&mut self) {
         if let Ok(id) = self.job {
-            self.pool.keeper.abandon(id);
+            self.foreman.abandon(id);
         }
     }
 }

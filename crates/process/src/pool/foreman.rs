@@ -6,7 +6,7 @@
 //! - a thread that waits for a result first looks itself, again and again for a moment, and tells the workers not to
 //!   ring meanwhile; when it gives up it tells them to ring again, and looks once more.
 
-use super::crew::{Crew, Phase, Worker};
+use super::crew::{Crew, PoolState, WorkerView};
 use super::error::{PoolError, TaskError};
 use super::link::Link;
 use super::worker::work;
@@ -31,7 +31,7 @@ const SLICE: Duration = Duration::from_millis(100);
 const IDLE_SLICE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Foreman {
     crew: Mutex<Crew>,
     /// Some item was finished.
     changed: Condvar,
@@ -43,7 +43,7 @@ pub(crate) struct Keeper {
     cookie: u64,
 }
 
-impl Keeper {
+impl Foreman {
     pub(crate) fn new(count: usize, retries: u32, name: String) -> Result<Self, PoolError> {
         let crew = Mutex::new(Crew::new(count, retries));
         Ok(Self {
@@ -126,9 +126,9 @@ impl Keeper {
             .daemon(true)
             .inherit(Arc::new(self.bell().as_fd().try_clone_to_owned()?))
             .spawn(work, link.clone())?;
-        let worker = Worker::new(process, link);
+        let worker = WorkerView::new(process, link);
         let mut crew = self.lock();
-        if crew.phase == Phase::Terminated {
+        if crew.state == PoolState::Terminated {
             // The pool was terminated while this one started: it was not there to be ended with the others.
             drop(worker.process.kill());
         }
@@ -145,31 +145,29 @@ impl Keeper {
         deadline: Deadline,
         ready: impl FnMut(&mut Crew) -> Option<T>,
     ) -> Result<Option<T>, TaskError> {
-        self.begin_and_wait(|_| (), deadline, ready)
+        Ok(self.give_and_wait(self.enter()?, |_| (), deadline, ready))
     }
 
-    /// As [`wait_until`](Self::wait_until), for what `begin` sets going: the worker that is given something short finds
+    /// As [`wait_until`](Self::wait_until), for what `give` gives the workers: one that is given something short finds
     /// this thread looking already, and does not ring.
-    ///
-    /// # Errors
-    /// As [`enter`](Self::enter).
-    pub(crate) fn begin_and_wait<T>(
+    pub(crate) fn give_and_wait<T>(
         &self,
-        begin: impl FnOnce(&mut Crew),
+        crew: MutexGuard<'_, Crew>,
+        give: impl FnOnce(&mut Crew),
         deadline: Deadline,
         mut ready: impl FnMut(&mut Crew) -> Option<T>,
-    ) -> Result<Option<T>, TaskError> {
-        if let Some(answer) = self.help(self.enter()?, begin, &mut ready, deadline) {
-            return Ok(Some(answer));
+    ) -> Option<T> {
+        if let Some(answer) = self.help(crew, give, &mut ready, deadline) {
+            return Some(answer);
         }
         let mut crew = self.lock();
         loop {
             if let Some(answer) = ready(&mut crew) {
-                return Ok(Some(answer));
+                return Some(answer);
             }
             crew = match deadline.remaining() {
                 None => self.changed.wait(crew).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return Ok(None),
+                Some(Duration::ZERO) => return None,
                 Some(left) => self.changed.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
@@ -179,13 +177,13 @@ impl Keeper {
     fn help<'a, T>(
         &'a self,
         mut crew: MutexGuard<'a, Crew>,
-        begin: impl FnOnce(&mut Crew),
+        give: impl FnOnce(&mut Crew),
         ready: &mut impl FnMut(&mut Crew) -> Option<T>,
         deadline: Deadline,
     ) -> Option<T> {
         crew.helpers += 1;
         crew.set_sleeping(false);
-        begin(&mut crew);
+        give(&mut crew);
         let mut spin = Spin::for_ns(HELP_NS);
         let mut answer;
         loop {

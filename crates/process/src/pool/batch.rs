@@ -1,0 +1,143 @@
+//! Encoded items on their way to the workers.
+
+use super::error::TaskError;
+use super::wire::push_item;
+use procession_channel::{Parcel, codec};
+use procession_shm::{Carried, carrying};
+use serde::Serialize;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A batch that has grown to this many bytes takes no further item.
+const MAX_CHUNK_BYTES: usize = 64 << 10;
+
+/// Consecutive encoded items of one job, shared by all who may have to run a part of them again.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The index of the first item.
+    first: usize,
+    /// The items, each behind its length.
+    bytes: Vec<u8>,
+    /// Where each item begins, and where the last one ends.
+    starts: Vec<usize>,
+    /// What is in the items relies on it until they are done.
+    _cargo: Cargo,
+}
+
+/// What something encoded relies on: the objects whose handles are in it live as long, and ends of pipes that nobody has taken by then
+/// are closed.
+#[derive(Debug, Default)]
+pub(crate) struct Cargo {
+    _handles: Carried,
+    ends: Parcel,
+}
+
+impl Cargo {
+    /// Of what `encode` encodes.
+    pub(crate) fn of<R>(encode: impl FnOnce() -> R) -> (R, Self) {
+        let ((result, ends), _handles) = carrying(|| Parcel::of_encoding(encode));
+        (result, Self { _handles, ends })
+    }
+
+    /// Adds the ends in what was encoded besides, whose handles are kept otherwise.
+    pub(crate) fn add_ends(&mut self, ends: Parcel) {
+        self.ends.join(ends);
+    }
+}
+
+/// A part of a batch, as it is given to one worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) job: u64,
+    batch: Arc<Batch>,
+    /// Which of the batch's items.
+    pub(crate) range: Range<usize>,
+}
+
+impl Chunk {
+    /// The encoded items, as a worker reads them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.batch.bytes[self.batch.starts[self.range.start]..self.batch.starts[self.range.end]]
+    }
+
+    /// The index in the job of the chunk's `nth` item.
+    pub(crate) fn index(&self, nth: usize) -> usize {
+        self.batch.first + self.range.start + nth
+    }
+
+    /// The items from the `nth` on, up to the `end`th; `None` if there are none.
+    pub(crate) fn part(&self, part: Range<usize>) -> Option<Self> {
+        let range = self.range.start + part.start..(self.range.start + part.end).min(self.range.end);
+        (!range.is_empty()).then(|| Self { job: self.job, batch: Arc::clone(&self.batch), range })
+    }
+}
+
+/// Collects encoded items.
+pub(crate) struct BatchBuilder {
+    first: usize,
+    bytes: Vec<u8>,
+    starts: Vec<usize>,
+    ends: Parcel,
+}
+
+impl BatchBuilder {
+    pub(crate) fn new(first: usize) -> Self {
+        Self { first, bytes: Vec::new(), starts: vec![0], ends: Parcel::default() }
+    }
+
+    /// A batch of one item, with what that relies on.
+    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Cargo), TaskError> {
+        let mut batch = Self::new(index);
+        let (pushed, cargo) = Cargo::of(|| push_item(&mut batch.bytes, item));
+        pushed.map_err(|error| TaskError::encode(index, &error))?;
+        batch.starts.push(batch.bytes.len());
+        Ok((batch, cargo))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// Whether it has grown so long that no more is to be added.
+    pub(crate) fn is_long(&self) -> bool {
+        self.bytes.len() >= MAX_CHUNK_BYTES
+    }
+
+    /// Adds an item; on an error the batch is as it was.
+    pub(crate) fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
+        let (pushed, ends) = Parcel::of_encoding(|| push_item(&mut self.bytes, item));
+        pushed?;
+        self.ends.join(ends);
+        self.starts.push(self.bytes.len());
+        Ok(())
+    }
+
+    pub(crate) fn finish(self, job: u64, mut cargo: Cargo) -> Chunk {
+        let range = 0..self.len();
+        let Self { first, bytes, starts, ends } = self;
+        cargo.add_ends(ends);
+        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _cargo: cargo }), range }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Batch, Cargo, Chunk};
+    use std::sync::Arc;
+
+    #[test]
+    fn parts_of_a_chunk_keep_their_indices() {
+        let batch = Batch {
+            first: 100,
+            bytes: (0..40).collect(),
+            starts: vec![0, 10, 20, 30, 40],
+            _cargo: Cargo::default(),
+        };
+        let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4 };
+        let rest = chunk.part(2..usize::MAX - 10).unwrap();
+        assert_eq!((rest.index(0), rest.bytes().len(), rest.bytes()[0]), (102, 20, 20));
+        let one = rest.part(0..1).unwrap();
+        assert_eq!((one.index(0), one.bytes()), (102, &(20..30).collect::<Vec<u8>>()[..]));
+        assert!(one.part(1..5).is_none());
+    }
+}

@@ -1,0 +1,79 @@
+//! A job's function in a worker: found by its reference, and called with one item after the other.
+
+use crate::entry::{rebuild, type_hash};
+use crate::error::in_full;
+use procession_channel::{Parcel, codec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+
+/// A job's function with its state, ready to run items.
+pub(crate) trait Runner {
+    /// Runs one encoded item; appends the encoded result to `out`.
+    ///
+    /// # Errors
+    /// Why the item could not be decoded or the result not be encoded.
+    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
+}
+
+/// What a worker turns a job into: the types it was made for, and the encoded state, into a runner.
+pub(crate) type JobEntry = fn(u64, &[u8]) -> Result<Box<dyn Runner>, String>;
+
+/// The runner of a function of one argument.
+struct Plain<F, A, R>(F, PhantomData<fn(A) -> R>);
+
+/// The runner of a function that also takes a state.
+struct WithState<F, S, A, R>(F, S, PhantomData<fn(A) -> R>);
+
+impl<F: Fn(A) -> R, A: DeserializeOwned, R: Serialize> Runner for Plain<F, A, R> {
+    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        run_item(item, out, &self.0)
+    }
+}
+
+impl<F: Fn(&S, A) -> R, S, A: DeserializeOwned, R: Serialize> Runner for WithState<F, S, A, R> {
+    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        run_item(item, out, |argument| (self.0)(&self.1, argument))
+    }
+}
+
+fn run_item<A: DeserializeOwned, R: Serialize>(
+    item: &[u8],
+    out: &mut Vec<u8>,
+    function: impl Fn(A) -> R,
+) -> Result<(), String> {
+    let argument = codec::decode(item)
+        .map_err(|error| format!("the worker cannot decode the item: {}", in_full(&error)))?;
+    let result = function(argument);
+    Parcel::encode_listed(out, |out| codec::encode(&result, out))
+        .map_err(|error| format!("the worker cannot encode the result: {}", in_full(&error)))
+}
+
+/// The [`JobEntry`] of a function of one argument.
+pub(crate) fn plain_job<F, A, R>(hash: u64, _state: &[u8]) -> Result<Box<dyn Runner>, String>
+where
+    F: Fn(A) -> R + Copy + 'static,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    must_be::<F, A, R>(hash)?;
+    Ok(Box::new(Plain(rebuild::<F>(), PhantomData)))
+}
+
+/// The [`JobEntry`] of a function that also takes a state.
+pub(crate) fn job_with_state<F, S, A, R>(hash: u64, state: &[u8]) -> Result<Box<dyn Runner>, String>
+where
+    F: Fn(&S, A) -> R + Copy + 'static,
+    S: DeserializeOwned + 'static,
+    A: DeserializeOwned + 'static,
+    R: Serialize + 'static,
+{
+    must_be::<F, (S, A), R>(hash)?;
+    let state = codec::decode(state)
+        .map_err(|error| format!("the worker cannot decode the state: {}", in_full(&error)))?;
+    Ok(Box::new(WithState(rebuild::<F>(), state, PhantomData)))
+}
+
+fn must_be<F: 'static, A, R>(hash: u64) -> Result<(), String> {
+    if hash == type_hash::<F, A, R>() { Ok(()) } else { Err("the function there has other types".to_owned()) }
+}

@@ -1,0 +1,109 @@
+//! What a pool and its workers say to each other, as bytes.
+
+use super::link::Lease;
+use super::runner::JobEntry;
+use crate::entry::EntryRef;
+use procession_channel::codec;
+use serde::{Deserialize, Serialize};
+
+/// Some items of one job, as a worker is told about them. The encoded items follow, each behind its length.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChunkHeader {
+    pub(crate) lease: Lease,
+    pub(crate) job: u64,
+    pub(crate) entry: EntryRef<JobEntry>,
+    /// The job's state, when this worker has not had it yet.
+    pub(crate) state: Option<Vec<u8>>,
+}
+
+/// Everything a pool says to a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    Chunk(ChunkHeader),
+    Leave,
+}
+
+/// What a worker answers for an item: the first byte of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Answer {
+    /// The encoded result follows.
+    Done = 0,
+    /// An encoded [`Panic`](crate::report::Panic) follows.
+    Panicked = 1,
+    /// A sentence follows.
+    Refused = 2,
+}
+
+impl Answer {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Done, Self::Panicked, Self::Refused].into_iter().find(|&answer| answer as u8 == byte)
+    }
+}
+
+/// Makes `record` an answer.
+pub(crate) fn answer(record: &mut Vec<u8>, answer: Answer, text: &[u8]) {
+    record.clear();
+    record.push(answer as u8);
+    record.extend_from_slice(text);
+}
+
+/// An order is its header's length, the header, and the items.
+pub(crate) fn compose_order(header: &Order, items: &[u8]) -> Result<Vec<u8>, codec::EncodeError> {
+    let mut bytes = vec![0; 4];
+    codec::encode(header, &mut bytes)?;
+    let len = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
+    bytes[..4].copy_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(items);
+    Ok(bytes)
+}
+
+/// The header of an order, and its items.
+pub(crate) fn split_order(order: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = order.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+}
+
+/// Appends one item to a chunk's bytes; on an error they are as they were.
+pub(crate) fn push_item<A: Serialize>(items: &mut Vec<u8>, item: &A) -> Result<(), codec::EncodeError> {
+    let start = items.len();
+    items.extend_from_slice(&[0; 8]);
+    codec::encode(item, items).inspect_err(|_| items.truncate(start))?;
+    let len = (items.len() - start - 8) as u64;
+    items[start..start + 8].copy_from_slice(&len.to_le_bytes());
+    Ok(())
+}
+
+/// The items of a chunk's bytes.
+pub(crate) struct Items<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (len, rest) = self.0.split_first_chunk::<8>()?;
+        let (item, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        self.0 = rest;
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Items, Order, compose_order, push_item, split_order};
+    use procession_channel::codec;
+
+    #[test]
+    fn an_order_comes_apart_as_it_was_composed() {
+        let mut items = Vec::new();
+        for item in ["one", "", "three"] {
+            push_item(&mut items, &item).unwrap();
+        }
+        let order = compose_order(&Order::Leave, &items).unwrap();
+        let (header, rest) = split_order(&order).unwrap();
+        assert!(matches!(codec::decode(header), Ok(Order::Leave)));
+        let decode = |item: &[u8]| codec::decode::<String>(item).unwrap();
+        assert_eq!(Items(rest).map(decode).collect::<Vec<_>>(), ["one", "", "three"]);
+        assert!(split_order(&order[..3]).is_none());
+    }
+}
