@@ -183,7 +183,7 @@ fn a_deadlock_is_shown_with_its_processes_and_locks_and_makes_the_exit_code_1() 
     };
     let start = |name: &str, first: &str, second: &str| {
         let arguments = (place.0.name().to_owned(), first.to_owned(), second.to_owned());
-        Process::builder().name(name).spawn(take_both, arguments).unwrap()
+        Process::options().name(name).spawn(take_both, arguments).unwrap()
     };
     let (one, two) = (start("left", "east", "west"), start("right", "west", "east"));
     procession_tests::until("the deadlock is found", || place.run(&["deadlocks"]).code() == Some(1));

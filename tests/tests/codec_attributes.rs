@@ -185,7 +185,7 @@ enum Nested {
 #[test]
 fn each_attribute_is_carried_or_refused_by_every_channel() {
     let _watchdog = isolate();
-    let pool = Pool::builder().processes(1).build().unwrap();
+    let pool = Pool::new(1).unwrap();
     for note in [None, Some(1)] {
         arrives(&pool, &Job { note, retries: 0, payload: vec![1, 9] });
     }

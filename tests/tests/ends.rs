@@ -359,7 +359,7 @@ fn serve(item: Risky) -> u32 {
 #[test]
 fn an_end_in_a_pool_s_item_goes_with_the_item() {
     let scratch = Scratch::new();
-    let pool = Pool::builder().processes(2).build().unwrap();
+    let pool = Pool::new(2).unwrap();
     let risky = |fate, end| (Fatal(fate), end, Fatal(Fate::Fine));
     let (mine, theirs) = duplex(&scratch);
     let result = pool.apply_async(serve, risky(Fate::Fine, theirs));
@@ -394,7 +394,7 @@ fn an_end_in_a_pool_s_item_goes_with_the_item() {
 #[test]
 fn an_end_in_a_pool_s_result_goes_with_the_result() {
     let scratch = Scratch::new();
-    let pool = Pool::builder().processes(1).build().unwrap();
+    let pool = Pool::new(1).unwrap();
     // The worker answers with the end that it was given.
     let bounce = |(fatal, end): (Fate, End)| (Fatal(Fate::Fine), end, Fatal(fatal));
     let (mine, theirs) = duplex(&scratch);

@@ -37,7 +37,7 @@ fn run<R>(scratch: &Scratch, variables: &[(&str, &str)], f: impl Fn(()) -> R + C
 where
     R: serde::Serialize + serde::de::DeserializeOwned,
 {
-    let mut builder = Process::builder().env("PROCESSION_NAMESPACE", scratch.name());
+    let mut builder = Process::options().env("PROCESSION_NAMESPACE", scratch.name());
     for (name, value) in variables {
         builder = builder.env(name, value);
     }
@@ -110,7 +110,7 @@ fn change_the_user(before: bool) -> Result<String, String> {
     jobs.put(&7).map_err(|error| text(&error))?;
     let child = Process::spawn(|jobs: Queue<u32>| jobs.get().unwrap(), jobs.clone());
     let got = child.map_err(|error| text(&error))?.join().map_err(|error| text(&error))?;
-    let pool = Pool::builder().processes(2).build().map_err(|error| text(&error))?;
+    let pool = Pool::new(2).map_err(|error| text(&error))?;
     let more = pool.map(|n: u32| n + 1, 0..3).map_err(|error| text(&error))?;
     drop(pool);
     let (receiver, sender) = pipe::<u32>().map_err(|error| text(&error))?;
@@ -290,7 +290,7 @@ fn with_its_standard_descriptors_closed_a_program_prints_into_nothing_of_ours() 
         sender.send(&1).unwrap();
         let child = child.unwrap();
         assert_eq!(queue.get().unwrap().len(), 3 << 20);
-        let pool = Pool::builder().processes(1).build().unwrap();
+        let pool = Pool::new(1).unwrap();
         assert_eq!(pool.map(|n: u32| n, 0..2).unwrap(), [0, 1]);
         child.join().unwrap();
         drop(lock.acquire().unwrap());

@@ -49,7 +49,7 @@ fn errors_as_they_come_tell_each_cause_once() {
     assert_eq!(wrong.join().unwrap(), 7);
     let queue = Queue::<Uncrossable>::anonymous().unwrap();
     let missing: OpenError = Lock::open("there-is-none").unwrap_err();
-    let none = Pool::builder().processes(0).build().unwrap_err();
+    let none = Pool::new(0).unwrap_err();
     let exited: ProcessError =
         Process::spawn(|()| std::process::exit(1), ()).map(Process::<()>::join).unwrap().unwrap_err();
     let errors: [Box<dyn Error>; 6] = [

@@ -20,7 +20,7 @@ fn is_forked<T>(result: Result<T, TaskError>) -> bool {
 fn used_pool() -> (Scratch, Pool) {
     let scratch = Scratch::new();
     assert!(scratch.enter());
-    let pool = Pool::builder().processes(2).build().unwrap();
+    let pool = Pool::new(2).unwrap();
     assert_eq!(pool.map(double, 0..3).unwrap(), [0, 2, 4]);
     (scratch, pool)
 }
@@ -102,7 +102,7 @@ fn a_pool_dropped_in_a_forked_child_stays_whole_for_its_process() {
 fn a_forked_child_makes_a_pool_and_processes_of_its_own() {
     let (_scratch, pool) = used_pool();
     let answer = in_fork("a pool of its own", || {
-        let own = Pool::builder().processes(1).build().unwrap();
+        let own = Pool::new(1).unwrap();
         let child = Process::spawn(double, 21).unwrap();
         (own.map(double, 1..3).unwrap(), child.join().unwrap(), is_forked(pool.apply(double, 1)))
     });

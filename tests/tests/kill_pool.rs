@@ -31,7 +31,7 @@ fn note_and_arm((runs, label): &(Queue<u32>, String), n: u32) -> u32 {
 /// Maps over all items, with a worker that dies at `label`; the outcome, and how often each item was begun.
 fn map_with_a_death_at(label: &str) -> (Result<Vec<u32>, TaskError>, Vec<u32>, BTreeSet<u32>) {
     isolate();
-    let pool = Pool::builder().processes(2).build().unwrap();
+    let pool = Pool::new(2).unwrap();
     let before: BTreeSet<u32> = pool.workers().into_iter().collect();
     let runs = Queue::anonymous().unwrap();
     let outcome = pool.map_with(&(runs.clone(), label.to_owned()), note_and_arm, 0..ITEMS);
@@ -83,7 +83,7 @@ fn the_workers_of_a_killed_pool_die_with_it_and_leave_nothing() {
     let pids = Queue::<u32>::anonymous().unwrap();
     let owner = Process::spawn(
         |pids: Queue<u32>| {
-            let pool = Pool::builder().processes(3).build().unwrap();
+            let pool = Pool::new(3).unwrap();
             let work = |pids: &Queue<u32>, _: u32| {
                 pids.put(&std::process::id()).unwrap();
                 loop {

@@ -20,7 +20,7 @@ fn isolate() {
 
 fn pool(workers: usize) -> Pool {
     isolate();
-    Pool::builder().processes(workers).build().unwrap()
+    Pool::new(workers).unwrap()
 }
 
 /// Polls until `done`, at most for half a minute.
@@ -176,7 +176,7 @@ fn the_rest_of_a_dead_workers_chunk_runs_elsewhere_and_nothing_runs_twice() {
 #[test]
 fn retries_are_per_item_and_end() {
     isolate();
-    let pool = Pool::builder().processes(2).retries(2).build().unwrap();
+    let pool = Pool::options().processes(2).retries(2).start().unwrap();
     let tries = Queue::<u32>::anonymous().unwrap();
     let run = |tries: &Queue<u32>, n: u32| {
         if n == 3 || (n == 8 && tries.is_empty()) {
@@ -224,7 +224,7 @@ impl Drop for Over<'_> {
 #[test]
 fn workers_killed_at_random_cost_at_most_one_item_each_time() {
     isolate();
-    let pool = Pool::builder().processes(3).retries(1000).build().unwrap();
+    let pool = Pool::options().processes(3).retries(1000).start().unwrap();
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (pool, done) = (&pool, &done);
@@ -357,7 +357,7 @@ fn a_panic_in_an_iterator_an_encoder_or_a_decoder_leaves_the_pool_usable() {
 
 #[test]
 fn a_pool_of_no_workers_is_refused() {
-    assert!(matches!(Pool::builder().processes(0).build(), Err(PoolError::NoWorkers)));
+    assert!(matches!(Pool::new(0), Err(PoolError::NoWorkers)));
 }
 
 #[test]

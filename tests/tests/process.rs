@@ -266,8 +266,8 @@ fn arguments_and_results_that_do_not_cross_are_errors_of_their_own() {
     let child = Process::spawn(|()| Unreadable, ()).unwrap();
     assert!(matches!(end(child), Err(ProcessError::Decode(_))));
     assert!(Process::spawn(|_: Unwritable| (), Unwritable).is_err());
-    assert!(Process::builder().env("A=B", "").spawn(|()| (), ()).is_err());
-    assert!(Process::builder().env("A", "nul \0").spawn(|()| (), ()).is_err());
+    assert!(Process::options().env("A=B", "").spawn(|()| (), ()).is_err());
+    assert!(Process::options().env("A", "nul \0").spawn(|()| (), ()).is_err());
 }
 
 /// Tries to start a process while it is being decoded.
@@ -478,7 +478,7 @@ fn a_child_knows_who_it_is_and_who_started_it() {
         let title = fs::read_to_string("/proc/self/comm").unwrap();
         (me.name().to_owned(), me.is_daemon(), me.parent_pid(), parent.pid(), parent.name().to_owned(), title)
     };
-    let child = Process::builder().name("a rather long name").daemon(true).spawn(who, ()).unwrap();
+    let child = Process::options().name("a rather long name").daemon(true).spawn(who, ()).unwrap();
     let this = std::process::id();
     let name = "a rather long name".to_owned();
     assert_eq!(
@@ -489,7 +489,7 @@ fn a_child_knows_who_it_is_and_who_started_it() {
 
 #[test]
 fn active_children_are_those_that_run() {
-    let child = Process::builder().name("the active one").spawn(for_ever::<()>, ()).unwrap();
+    let child = Process::options().name("the active one").spawn(for_ever::<()>, ()).unwrap();
     let pid = child.pid();
     let listed =
         || active_children().iter().any(|child| child.pid() == pid && child.name() == "the active one");
@@ -586,17 +586,17 @@ fn open_files() -> (Vec<String>, Vec<String>) {
 fn a_child_has_open_what_it_was_given_and_no_more() {
     // Whatever the harness leaves open to this program goes on to all.
     let before = end(Process::spawn(|()| open_files(), ()).unwrap()).unwrap();
-    let mut pool = procession::Pool::builder().processes(2).build().unwrap();
+    let mut pool = procession::Pool::new(2).unwrap();
     pool.map(|n: u32| n, 0..3).unwrap();
     let (receiver, sender) = pipe::<u32>().unwrap();
     let queue = procession::Queue::<u32>::anonymous().unwrap();
     queue.put(&1).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
-    let other = Process::builder().inherit(Arc::new(writer.into())).spawn(for_ever::<()>, ()).unwrap();
+    let other = Process::options().inherit(Arc::new(writer.into())).spawn(for_ever::<()>, ()).unwrap();
     let after = end(Process::spawn(|()| open_files(), ()).unwrap()).unwrap();
     assert_eq!(after, before);
     // The one that was given a pipe does not hand it on either.
-    let given = Process::builder().inherit(Arc::new(reader.into()));
+    let given = Process::options().inherit(Arc::new(reader.into()));
     let (own, handed_on) = end(given.spawn(|()| open_files(), ()).unwrap()).unwrap();
     assert_eq!((own.len(), handed_on), (before.0.len() + 1, before.1));
     other.kill().unwrap();
@@ -610,7 +610,7 @@ fn a_child_has_open_what_it_was_given_and_no_more() {
 fn the_environment_is_ours_and_the_builders() {
     let look = |()| ["PATH", "PROCESSION_TEST"].map(|name| std::env::var(name).ok());
     let child =
-        Process::builder().env("PROCESSION_TEST", "1").env("PROCESSION_TEST", "2").spawn(look, ()).unwrap();
+        Process::options().env("PROCESSION_TEST", "1").env("PROCESSION_TEST", "2").spawn(look, ()).unwrap();
     assert_eq!(end(child).unwrap(), [std::env::var("PATH").ok(), Some("2".to_owned())]);
 }
 
@@ -623,12 +623,12 @@ fn descriptors_are_inherited_in_order_and_by_nobody_else() {
         let (mut one, mut two) = (take(0).unwrap(), take(1).unwrap());
         assert!(take(0).is_none() && take(2).is_none());
         // If this one had the pipes too, the reader would wait for it.
-        Process::builder().detached().spawn(for_ever::<()>, ()).unwrap();
+        Process::options().detached().spawn(for_ever::<()>, ()).unwrap();
         one.write_all(b"first").unwrap();
         two.write_all(b"second").unwrap();
         active_children()[0].pid()
     };
-    let builder = Process::builder().inherit(Arc::new(for_first.into())).inherit(Arc::new(for_second.into()));
+    let builder = Process::options().inherit(Arc::new(for_first.into())).inherit(Arc::new(for_second.into()));
     let child = builder.spawn(write, ()).unwrap();
     let mut said = String::new();
     first.read_to_string(&mut said).unwrap();
@@ -701,7 +701,7 @@ fn a_detached_grandchild_outlives_a_killed_child() {
             until("the parent is dead", || !parent_process().unwrap().is_alive());
             say(&survived, std::process::id());
         };
-        let child = Process::builder().detached().spawn(survive, files).unwrap();
+        let child = Process::options().detached().spawn(survive, files).unwrap();
         for_ever(child);
     };
     let child = Process::spawn(start, (up.clone(), survived.clone())).unwrap();

@@ -125,7 +125,7 @@ fn workers_end_when_their_pools_process_becomes_another_program() {
     let _scratch = scratch();
     let pids = Queue::<Vec<u32>>::anonymous().unwrap();
     let owner = |pids: Queue<Vec<u32>>| {
-        let pool = Pool::builder().processes(2).build().unwrap();
+        let pool = Pool::new(2).unwrap();
         pool.map(|n: u32| n, 0..10).unwrap();
         pids.put(&pool.workers()).unwrap();
         panic!("{}", Command::new("sleep").arg("600").exec());
@@ -177,8 +177,8 @@ fn an_exit_does_not_wait_for_a_daemon_that_it_may_not_end() {
             unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
             sleep_for_ever();
         };
-        let daemon = Process::builder().daemon(true).spawn(ignores, ()).unwrap();
-        let mut pool = Pool::builder().processes(1).build().unwrap();
+        let daemon = Process::options().daemon(true).spawn(ignores, ()).unwrap();
+        let mut pool = Pool::new(1).unwrap();
         pool.map(|n: u32| n, 0..3).unwrap();
         pid.put(&daemon.pid()).unwrap();
         become_nobody();
@@ -213,7 +213,7 @@ fn a_child_that_has_become_another_users_is_awaited_all_the_same() {
 fn a_program_that_closes_every_descriptor_keeps_its_children_and_its_pool() {
     let _scratch = scratch();
     let owner = |file: std::path::PathBuf| {
-        let mut pool = Pool::builder().processes(2).build().unwrap();
+        let mut pool = Pool::new(2).unwrap();
         pool.map(|n: u32| n, 0..10).unwrap();
         let sleeper = Process::spawn(|()| sleep_for_ever(), ()).unwrap();
         let ends = Process::spawn(leave, ()).unwrap();
@@ -271,7 +271,7 @@ fn without_pidfds_children_and_pools_are_what_they_are_otherwise() {
             sleeper.kill().unwrap();
             assert_eq!(sleeper.wait().unwrap().signal(), Some(9));
             sleeper.kill().unwrap();
-            let mut pool = Pool::builder().processes(2).build().unwrap();
+            let mut pool = Pool::new(2).unwrap();
             assert_eq!(pool.map(|n: u32| n + 1, 0..3).unwrap(), [1, 2, 3]);
             assert!(pool.apply(leave, ()).is_err());
             assert_eq!(pool.map(|n: u32| n + 1, 0..3).unwrap(), [1, 2, 3]);
@@ -279,7 +279,7 @@ fn without_pidfds_children_and_pools_are_what_they_are_otherwise() {
             pool.join().unwrap();
             let alive = |()| procession::parent_process().is_some_and(|parent| parent.is_alive());
             assert!(Process::spawn(alive, ()).unwrap().join().unwrap());
-            drop(Process::builder().daemon(true).spawn(|()| sleep_for_ever(), ()).unwrap());
+            drop(Process::options().daemon(true).spawn(|()| sleep_for_ever(), ()).unwrap());
             errno
         };
         assert_eq!(Process::spawn(refused, errno).unwrap().join().unwrap(), errno);

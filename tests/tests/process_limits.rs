@@ -99,7 +99,7 @@ fn a_pools_items_states_results_and_panics_are_no_files() {
     assert!(scratch.enter());
     let text = limited(|limit| {
         limit_files_to(limit);
-        let pool = Pool::builder().processes(1).build().unwrap();
+        let pool = Pool::new(1).unwrap();
         let text = "z".repeat(LONG);
         let twice =
             pool.map_with(&text, |state, item: String| state.clone() + &item, [text.clone()]).unwrap();
@@ -107,7 +107,7 @@ fn a_pools_items_states_results_and_panics_are_no_files() {
         let error = pool.apply(|text: String| panic!("{text}"), text).map(|_: ()| ()).unwrap_err();
         assert!(matches!(&error, TaskError::Panicked { message, .. } if message.len() == LONG));
         limit_files_to(1000);
-        let error = Pool::builder().processes(1).build().unwrap_err();
+        let error = Pool::new(1).unwrap_err();
         assert!(matches!(error, PoolError::Memory(_)), "{error:?}");
         String::new()
     });

@@ -168,7 +168,7 @@ where
     }
 }
 
-/// The descriptor that the parent passed by the builder's `index`th [`inherit`](crate::ProcessBuilder::inherit), counted from
+/// The descriptor that the parent passed by the `index`th [`inherit`](crate::ProcessOptions::inherit), counted from
 /// 0; `None` if there was none, or it was taken before. It is close-on-exec.
 #[must_use]
 pub fn take_inherited(index: usize) -> Option<OwnedFd> {

@@ -58,7 +58,7 @@ impl CurrentProcess {
         std::process::id()
     }
 
-    /// `MainProcess`, or the name the builder gave, or `Process-1` and so on.
+    /// `MainProcess`, or the name that the options gave, or `Process-1` and so on.
     #[must_use]
     pub fn name(self) -> &'static str {
         &self.myself.name

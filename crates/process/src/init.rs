@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 /// The numbers of the descriptors that a child inherits: task, report, parent, stdout if it is to be restored, and
-/// whatever the builder added.
+/// whatever the options added.
 pub(crate) const VARIABLE: &str = "PROCESSION_CHILD";
 
 /// How many ancestors a process may have and still start children.

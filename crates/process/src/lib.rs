@@ -3,7 +3,6 @@
 //! [`Process::spawn`] runs a function in a new process of the same program and hands back what it returned. The
 //! program calls [`init`] in the first line of `main`; a test file has [`test_support!`] instead.
 
-mod builder;
 mod child;
 mod children;
 mod current;
@@ -11,6 +10,7 @@ mod entry;
 mod error;
 mod exit;
 mod init;
+mod options;
 mod panic;
 mod phase;
 mod pool;
@@ -21,14 +21,14 @@ mod status;
 mod task;
 mod test_support;
 
-pub use builder::ProcessBuilder;
 pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{KernelError, ProcessError, SpawnError};
 pub use exit::end_children;
 pub use init::init;
-pub use pool::{AsyncResult, ImapUnordered, Pool, PoolBuilder, PoolError, TaskError};
+pub use options::ProcessOptions;
+pub use pool::{AsyncResult, ImapUnordered, Pool, PoolError, PoolOptions, TaskError};
 pub use process::{JoinTimeoutError, Process};
 pub use status::ExitStatus;
 

@@ -47,7 +47,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 ///
 /// A function is any function or closure that captures nothing; items and results are any serde types that own what they are
 /// made of. When a worker is
-/// killed, only the item it was running is lost (or tried again, see [`PoolBuilder::retries`]); everything else is done
+/// killed, only the item it was running is lost (or tried again, see [`PoolOptions::retries`]); everything else is done
 /// by the other workers, and the worker is replaced. Dropping the pool cancels what
 /// has no result, and lets the workers leave by themselves, which writes out what they have printed and runs what they have
 /// registered for their exit; those that are in an item and need longer than a second for it are terminated.
@@ -64,7 +64,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession_process::init();
-///     let pool = Pool::builder().processes(2).build()?;
+///     let pool = Pool::new(2)?;
 ///     assert_eq!(pool.map(square, 1..=4)?, [1, 4, 9, 16]);
 ///     assert_eq!(pool.apply(|(a, b): (u8, u8)| a + b, (2, 3))?, 5);
 ///     Ok(())
@@ -77,7 +77,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession_process::init();
 ///     let factor = 3_u64;
-///     procession_process::Pool::new()?.map(move |n: u64| n * factor, 0..10_u64)?;
+///     procession_process::Pool::new(2)?.map(move |n: u64| n * factor, 0..10_u64)?;
 ///     Ok(())
 /// }
 /// ```
@@ -89,7 +89,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession_process::init();
-///     let pool = Pool::builder().processes(1).build()?;
+///     let pool = Pool::new(1)?;
 ///     let factor = 3_u64;
 ///     assert_eq!(pool.map_with(&factor, |factor, n: u64| n * factor, [1, 2])?, [3, 6]);
 ///     Ok(())
@@ -102,16 +102,16 @@ pub struct Pool {
     workers: usize,
 }
 
-/// How a [`Pool`] is to be started; made by [`Pool::builder`].
+/// How a [`Pool`] is to be started; made by [`Pool::options`].
 #[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `build`"]
-pub struct PoolBuilder {
+#[must_use = "options start nothing until `start`"]
+pub struct PoolOptions {
     processes: Option<usize>,
     retries: u32,
     name: String,
 }
 
-impl PoolBuilder {
+impl PoolOptions {
     /// How many workers; one for each CPU that this process may use unless said.
     pub fn processes(mut self, count: usize) -> Self {
         self.processes = Some(count);
@@ -135,7 +135,7 @@ impl PoolBuilder {
     ///
     /// # Errors
     /// [`PoolError::NoWorkers`], and whatever keeps the first workers from being started.
-    pub fn build(self) -> Result<Pool, PoolError> {
+    pub fn start(self) -> Result<Pool, PoolError> {
         let workers = self.processes.unwrap_or(procession_sys::cpu::available() as usize);
         if workers == 0 {
             return Err(PoolError::NoWorkers);
@@ -162,17 +162,28 @@ impl PoolBuilder {
 }
 
 impl Pool {
-    /// A pool with one worker for each CPU that this process may use.
+    /// A pool of so many workers. Where it is to have one for each CPU, say `Pool::options().start()`.
     ///
     /// # Errors
-    /// As [`PoolBuilder::build`].
-    pub fn new() -> Result<Self, PoolError> {
-        Self::builder().build()
+    /// As [`PoolOptions::start`].
+    pub fn new(processes: usize) -> Result<Self, PoolError> {
+        Self::options().processes(processes).start()
     }
 
-    /// Options for a new pool.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder { processes: None, retries: 0, name: "PoolWorker".to_owned() }
+    /// Options for a new pool, which without any has one worker for each CPU that this process may use.
+    ///
+    /// ```
+    /// use procession_process::Pool;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession_process::init();
+    ///     let pool = Pool::options().retries(3).name("counter").start()?;
+    ///     assert_eq!(pool.map(|word: String| word.len(), ["a".to_owned(), "be".to_owned()])?, [1, 2]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn options() -> PoolOptions {
+        PoolOptions { processes: None, retries: 0, name: "PoolWorker".to_owned() }
     }
 
     /// Runs `f` on every item and returns the results in the order of the items.

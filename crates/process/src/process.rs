@@ -22,7 +22,7 @@ use std::time::Duration;
 ///
 /// # If a process dies
 /// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is killed, the
-/// child is killed too, unless it was started [`detached`](crate::ProcessBuilder::detached). When only the thread that
+/// child is killed too, unless it was started [`detached`](crate::ProcessOptions::detached). When only the thread that
 /// started it ends, nothing happens to it.
 ///
 /// ```

@@ -24,7 +24,7 @@ pub use bytemuck;
 pub use channel::*;
 pub use procession_process::{
     ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
-    ParentProcess, Pool, PoolBuilder, PoolError, Process, ProcessBuilder, ProcessError, SpawnError,
+    ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError, ProcessOptions, SpawnError,
     TaskError, active_children, current_process, end_children, init, parent_process, take_inherited,
     test_support,
 };

@@ -11,7 +11,7 @@ extern "C" fn at_exit() {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     procession::init();
-    let pool = Pool::builder().processes(1).build()?;
+    let pool = Pool::new(1)?;
     let speak = |n: u32| {
         // SAFETY: a plain function of the right type, never unloaded.
         unsafe { libc::atexit(at_exit) };

@@ -10,8 +10,8 @@ use std::time::Duration;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     procession::init();
     let place = PathBuf::from(std::env::args().nth(1).ok_or("which directory?")?);
-    Process::builder().daemon(true).spawn(daemon, place.clone())?;
-    Process::builder().daemon(true).spawn(stubborn, place.clone())?;
+    Process::options().daemon(true).spawn(daemon, place.clone())?;
+    Process::options().daemon(true).spawn(stubborn, place.clone())?;
     Process::spawn(ordinary, place.clone())?;
     wait_for(&place.join("daemon"));
     wait_for(&place.join("stubborn"));

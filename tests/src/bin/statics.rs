@@ -5,7 +5,7 @@ use procession::{Event, Pool, Queue, Value, pipe};
 use std::sync::LazyLock;
 
 static JOBS: LazyLock<Queue<u32>> = LazyLock::new(|| Queue::anonymous().unwrap());
-static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::builder().processes(2).build().unwrap());
+static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(2).unwrap());
 
 fn main() {
     procession::init();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Ours(procession::Pool);
 
 pub(crate) fn start(_session: &Session) -> Result<Ours> {
-    procession::Pool::new().context("start a pool").map(Ours)
+    procession::Pool::options().start().context("start a pool").map(Ours)
 }
 
 fn next(n: u64) -> u64 {

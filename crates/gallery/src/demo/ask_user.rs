@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (is_there, answered, is_yes) =
         (Event::anonymous()?, Event::create("answered")?, Event::create("yes")?);
     let arguments = (is_there.clone(), answered.clone(), is_yes.clone());
-    let waiting = [Process::builder().name("waiter").spawn(waiter, arguments)?];
+    let waiting = [Process::options().name("waiter").spawn(waiter, arguments)?];
     introduce(&waiting)?;
     until(&waiting, "the process", |slice| is_there.wait_timeout(slice).is_ok())?;
     output::line("a process is waiting; go on? (y or n)")?;

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let barrier = Barrier::new(WORKERS)?;
     let arrived = Array::options().len(ROUNDS).anonymous()?;
     let start = |me| {
-        let named = Process::builder().name(format!("worker-{me}"));
+        let named = Process::options().name(format!("worker-{me}"));
         named.spawn(worker, (me, barrier.clone(), arrived.clone(), longest))
     };
     let workers = (1..=WORKERS).map(start).collect::<Result<Vec<_>, _>>()?;

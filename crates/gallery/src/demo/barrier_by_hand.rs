@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let rounds = Array::options().len(WORKERS as usize).anonymous()?;
     let mut workers = Vec::new();
     for me in 0..WORKERS as usize {
-        let named = Process::builder().name(format!("worker-{}", me + 1));
+        let named = Process::options().name(format!("worker-{}", me + 1));
         workers.push(named.spawn(worker, (me, barrier.clone(), rounds.clone(), longest))?);
     }
     let in_step = join_all(workers)?;

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         all_know: Latch::new(WORKERS)?,
         healed: Event::anonymous()?,
     };
-    let start = |me| Process::builder().name(format!("worker-{me}")).spawn(worker, (me, shared.clone()));
+    let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, shared.clone()));
     let workers = (1..=WORKERS).map(start).collect::<Result<Vec<_>, _>>()?;
     until(&workers, "all to see the barrier broken", |time| shared.all_know.wait_timeout(time).is_ok())?;
     must_hold(shared.barrier.broken() == Some(BreakCause::TimedOut), "the barrier is not broken")?;

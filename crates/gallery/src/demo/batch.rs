@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut parties = Vec::new();
     for number in 1..=PARTIES {
         let work = Duration::from_millis(u64::from(number * 5 % 8) * if args.quick { 2 } else { 100 });
-        let named = Process::builder().name(format!("party-{number}"));
+        let named = Process::options().name(format!("party-{number}"));
         parties.push(named.spawn(party, (number, enough.clone(), gone.clone(), work))?);
     }
     introduce(&parties)?;

@@ -148,7 +148,7 @@ fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Result<Vec<St
     }
 
     // A producer that must wait again and again, and a consumer that waits for it.
-    let producer = Process::builder().name(format!("{name}-producer"));
+    let producer = Process::options().name(format!("{name}-producer"));
     let producer = producer.spawn(produce::<Q>, (name.to_owned(), queue.clone()))?;
     let mut got = Vec::new();
     let mut most = 0;

@@ -122,7 +122,7 @@ enum Role {
 }
 
 fn start(role: Role, shared: &Shared) -> Result<Process<Done<()>>, Failure> {
-    let builder = Process::builder();
+    let builder = Process::options();
     Ok(match role {
         Role::Producer(number) => {
             builder.name(format!("producer-{}", number + 1)).spawn(produce, (number, shared.clone()))?

@@ -80,14 +80,14 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
         logged: Value::anonymous()?,
     };
     let mut workers = vec![
-        Process::builder().name("binder").spawn(bind, water.clone())?,
-        Process::builder().name("collector").spawn(collect, water.clone())?,
+        Process::options().name("binder").spawn(bind, water.clone())?,
+        Process::options().name("collector").spawn(collect, water.clone())?,
     ];
     // Some bring more than others.
     let hydrogen = [10, 20, 2 * MOLECULES - 30].map(|count| ("hydrogen", b'H', count));
     let oxygen = [5, MOLECULES - 5].map(|count| ("oxygen", b'O', count));
     for (name, kind, count) in hydrogen.into_iter().chain(oxygen) {
-        workers.push(Process::builder().name(name).spawn(bring, (water.clone(), kind, count))?);
+        workers.push(Process::options().name(name).spawn(bring, (water.clone(), kind, count))?);
     }
     join_all(workers)?;
 

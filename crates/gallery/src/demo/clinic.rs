@@ -55,10 +55,10 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let changed = Condition::anonymous()?;
     let mut people = Vec::new();
     for number in 1..=3 {
-        let named = Process::builder().name(format!("patient-{number}"));
+        let named = Process::options().name(format!("patient-{number}"));
         people.push(named.spawn(patient, (number, book.clone(), changed.clone()))?);
     }
-    let named = Process::builder().name("receptionist");
+    let named = Process::options().name("receptionist");
     people.push(named.spawn(receptionist, (book.clone(), changed))?);
 
     let given: BTreeSet<u32> =

@@ -49,8 +49,8 @@ fn pay_bill(account: Account) -> Done<()> {
 fn balance_after(times: u64, lock: Option<Lock>) -> Result<i64, Failure> {
     let balance = Value::options().initial(BALANCE).anonymous()?;
     let account: Account = (balance.clone(), times, lock);
-    let profits = Process::builder().name("add_profit").spawn(add_profit, account.clone())?;
-    let bills = Process::builder().name("pay_bill").spawn(pay_bill, account)?;
+    let profits = Process::options().name("add_profit").spawn(add_profit, account.clone())?;
+    let bills = Process::options().name("pay_bill").spawn(pay_bill, account)?;
     let workers = vec![profits, bills];
     introduce(&workers)?;
     join_all(workers)?;

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut workers = Vec::new();
     for number in 1..=DOWNLOADS {
         let time = Duration::from_millis(if args.quick { 10 } else { 300 + u64::from(number % 3) * 100 });
-        let named = Process::builder().name(format!("download-{number}"));
+        let named = Process::options().name(format!("download-{number}"));
         workers.push(named.spawn(download, (number, line.clone(), time))?);
     }
     introduce(&workers)?;

@@ -89,9 +89,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let mut people = Vec::new();
     for (me, name) in PLAYERS.into_iter().enumerate() {
-        people.push(Process::builder().name(name).spawn(player, (me, game.clone()))?);
+        people.push(Process::options().name(name).spawn(player, (me, game.clone()))?);
     }
-    people.push(Process::builder().name("announcer").spawn(announcer, game.clone())?);
+    people.push(Process::options().name("announcer").spawn(announcer, game.clone())?);
     introduce(&people)?;
     until(&people, "the players to sit down", |time| game.seated.wait_timeout(time).is_ok())?;
     output::line("go!")?;

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let cameras = Value::anonymous()?;
     let mut workers = Vec::new();
     for me in 1..=WORKERS {
-        let named = Process::builder().name(format!("worker-{me}"));
+        let named = Process::options().name(format!("worker-{me}"));
         workers.push(named.spawn(worker, (me, barrier.clone(), cameras.clone(), longest))?);
     }
     let (mut indexes, cameras): (Vec<u32>, Vec<u32>) = join_all(workers)?.into_iter().unzip();

@@ -65,8 +65,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (has_left, has_right) = (Event::anonymous()?, Event::anonymous()?);
     let one = (left.clone(), right.clone(), patience, has_left.clone(), has_right.clone());
     let other = (right.clone(), left.clone(), PATIENCE, has_right.clone(), has_left.clone());
-    let one = Process::builder().name("left-first").spawn(crosswise, one)?;
-    let other = Process::builder().name("right-first").spawn(crosswise, other)?;
+    let one = Process::options().name("left-first").spawn(crosswise, one)?;
+    let other = Process::options().name("right-first").spawn(crosswise, other)?;
     let expected = format!(
         "left-first (pid {}) holds \"left\" and waits for \"right\", which right-first (pid {}) holds",
         one.pid(),

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     // The timeout belongs to the barrier: no worker can forget it.
     let barrier = Barrier::options().parties(PARTIES).timeout(timeout).anonymous()?;
     output::line(format_args!("a barrier for {PARTIES}, and {WORKERS} workers"))?;
-    let start = |me| Process::builder().name(format!("worker-{me}")).spawn(worker, (me, barrier.clone()));
+    let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, barrier.clone()));
     let workers = (1..=WORKERS).map(start).collect::<Result<Vec<_>, _>>()?;
     let told = join_all(workers)?;
     must_hold(told == [true; WORKERS as usize], "a worker passed although one is missing")?;

@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     must_hold(!wait_for_state("database", Ready, step)?, "a component is ready that was never started")?;
     output::line(format_args!("database is not ready after {} ms: it was not started", step.as_millis()))?;
 
-    let start = |name: &str| Process::builder().name(name).spawn(component, (name.to_owned(), step));
+    let start = |name: &str| Process::options().name(name).spawn(component, (name.to_owned(), step));
     let components: Result<Vec<_>, _> = COMPONENTS.into_iter().map(start).collect();
     let components = components?;
     introduce(&components)?;

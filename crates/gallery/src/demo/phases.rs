@@ -87,7 +87,7 @@ fn all_phases(way: usize, longest: Duration) -> Result<(), Failure> {
     let shared = Shared { data, total: Value::anonymous()?, actions, longest };
     let mut workers = Vec::new();
     for me in 0..WORKERS {
-        let named = Process::builder().name(format!("worker-{me}"));
+        let named = Process::options().name(format!("worker-{me}"));
         workers.push(named.spawn(worker, (me, way, shared.clone()))?);
     }
     join_all(workers)?;

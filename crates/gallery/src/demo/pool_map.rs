@@ -66,12 +66,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 /// A pool whose workers are up, or nearly so.
 fn start_pool(workers: Option<u16>) -> Result<Pool, Failure> {
-    let builder = Pool::builder().retries(RETRIES);
-    let builder = match workers {
-        Some(workers) => builder.processes(workers.into()),
-        None => builder,
+    let options = Pool::options().retries(RETRIES);
+    let options = match workers {
+        Some(workers) => options.processes(workers.into()),
+        None => options,
     };
-    let pool = builder.build()?;
+    let pool = options.start()?;
     // Something to do for each, so that what is timed afterwards is work.
     let idle = vec![0; pool.workers().len()];
     pool.map(sum_square, idle)?;

@@ -63,7 +63,7 @@ fn consume((number, shared): (u32, Shared)) -> Done<()> {
 }
 
 fn start_consumer(number: u32, shared: &Shared) -> Result<Process<Done<()>>, Failure> {
-    let builder = Process::builder().name(format!("consumer-{number}")).daemon(true);
+    let builder = Process::options().name(format!("consumer-{number}")).daemon(true);
     Ok(builder.spawn(consume, (number, shared.clone()))?)
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
     let mut producers = Vec::new();
     for number in 0..PRODUCERS {
-        let named = Process::builder().name(format!("producer-{}", number + 1));
+        let named = Process::options().name(format!("producer-{}", number + 1));
         producers.push(named.spawn(produce, (number, shared.clone()))?);
     }
     introduce(&producers)?;

@@ -33,7 +33,7 @@ fn count((counter, lock, times): (Value<u64>, Option<Lock>, u64)) -> Done<()> {
 fn counted(lock: Option<&Lock>, times: u64) -> Result<u64, Failure> {
     let counter = Value::anonymous()?;
     let start = |number| {
-        let named = Process::builder().name(format!("counter-{number}"));
+        let named = Process::options().name(format!("counter-{number}"));
         named.spawn(count, (counter.clone(), lock.cloned(), times))
     };
     let workers = vec![start(1)?, start(2)?];

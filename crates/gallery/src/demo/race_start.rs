@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Duration::from_millis(if args.quick { tempo } else { tempo * 200 })
     };
     let start = |name: String, number| {
-        Process::builder().name(name).spawn(runner, (line.clone(), gun.clone(), needs(number)))
+        Process::options().name(name).spawn(runner, (line.clone(), gun.clone(), needs(number)))
     };
     let mut runners = Vec::new();
     for number in 1..=RUNNERS {

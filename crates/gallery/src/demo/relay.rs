@@ -81,9 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         counter: Value::anonymous()?,
         step: Duration::from_millis(if args.quick { 5 } else { 500 }),
     };
-    let c = Process::builder().name("C").spawn(save, relay.clone())?;
-    let b = Process::builder().name("B").spawn(process, relay.clone())?;
-    let a = Process::builder().name("A").spawn(fetch, relay.clone())?;
+    let c = Process::options().name("C").spawn(save, relay.clone())?;
+    let b = Process::options().name("B").spawn(process, relay.clone())?;
+    let a = Process::options().name("A").spawn(fetch, relay.clone())?;
     let workers = vec![c, b, a];
     introduce(&workers)?;
     let spans = join_all(workers)?;

@@ -96,10 +96,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut staff = Vec::new();
     for (me, (name, _)) in (0..).zip(CHEFS) {
         let arguments = (me, barrier.join()?, restaurant.clone());
-        staff.push(Process::builder().name(name).spawn(chef, arguments)?);
+        staff.push(Process::options().name(name).spawn(chef, arguments)?);
     }
-    staff.push(Process::builder().name("waiter").spawn(waiter, restaurant.clone())?);
-    staff.push(Process::builder().name("drinks").spawn(drinks, restaurant.clone())?);
+    staff.push(Process::options().name("waiter").spawn(waiter, restaurant.clone())?);
+    staff.push(Process::options().name("drinks").spawn(drinks, restaurant.clone())?);
     introduce(&staff)?;
     must_hold(join_all(staff)?.iter().all(|&done| done == ORDERS), "somebody has missed an order")?;
 

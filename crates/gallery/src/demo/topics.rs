@@ -51,8 +51,8 @@ fn consume((board, added, _): (Value<[Line; 6]>, Condition, Duration)) -> Done<V
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pause = Duration::from_millis(if args.quick { 0 } else { 300 });
     let shared = (Value::anonymous()?, Condition::anonymous()?, pause);
-    let consumer = Process::builder().name("consumer").spawn(consume, shared.clone())?;
-    let generator = Process::builder().name("generator").spawn(generate, shared)?;
+    let consumer = Process::options().name("consumer").spawn(consume, shared.clone())?;
+    let generator = Process::options().name("generator").spawn(generate, shared)?;
     let topics = join_all(vec![consumer, generator])?;
     must_hold(topics[0] == TOPICS, "the consumer has not seen all topics")?;
     output::line(format_args!("the consumer has seen all {} topics: all right", topics[0].len()))

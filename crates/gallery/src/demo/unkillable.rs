@@ -122,7 +122,7 @@ impl Tally {
         let life = self.lives;
         self.lives += 1;
         must_hold(life < LIVES, "there were too many lives to count")?;
-        Ok(Process::builder().name(format!("life-{}", life + 1)).spawn(worker, (life, world.clone()))?)
+        Ok(Process::options().name(format!("life-{}", life + 1)).spawn(worker, (life, world.clone()))?)
     }
 
     /// Takes what is in the queue: each worker's messages in order, none twice, none left out.

@@ -56,12 +56,12 @@ type Counts = HashMap<String, u64>;
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let begin = Instant::now();
     let Found { files, mut skipped } = find_files(&args.paths);
-    let builder = Pool::builder().retries(RETRIES);
-    let builder = match args.workers {
-        Some(workers) => builder.processes(workers.into()),
-        None => builder,
+    let options = Pool::options().retries(RETRIES);
+    let options = match args.workers {
+        Some(workers) => options.processes(workers.into()),
+        None => options,
     };
-    let pool = builder.build()?;
+    let pool = options.start()?;
     let mut counted = 0;
     let mut counts = Counts::new();
     let bar = progress("counting", files.len());

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         shutdown: Event::anonymous()?,
         time: Duration::from_millis(if args.quick { 2 } else { 400 }),
     };
-    let start = |me| Process::builder().name(format!("worker-{me}")).spawn(worker, (me, office.clone()));
+    let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, office.clone()));
     let workers = vec![start(1)?, start(2)?];
     introduce(&workers)?;
 

@@ -121,7 +121,7 @@ impl Foreman {
         // First: when the program ends, it waits for what is being started, and only then removes what is left.
         let _starting = children::starting()?;
         let link = Link::anonymous()?;
-        let process = Process::builder()
+        let process = Process::options()
             .name(format!("{}-{}", self.name, place + 1))
             .daemon(true)
             .inherit(Arc::new(self.bell().as_fd().try_clone_to_owned()?))

@@ -107,7 +107,7 @@ fn join(world: &World, name: &str, barrier: &Barrier) -> Next {
 /// Starts a child that has a place, and does with it as it is told; its pid. In the middle of it, when the child has its
 /// place, it forks another one, which lives as long as the test.
 fn spawn(barrier: &Barrier, how: &str, label: Option<&str>, fork: &str) -> Next {
-    let mut builder = Process::builder();
+    let mut builder = Process::options();
     if let Some(label) = label {
         builder = builder.env("PROCESSION_CRASH", format!("{label}:kill"));
     }

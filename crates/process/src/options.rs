@@ -23,14 +23,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-/// Options for a new process; made by [`Process::builder`].
+/// Options for a new process; made by [`Process::options`].
 ///
 /// ```
 /// use procession_process::{Process, current_process};
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession_process::init();
-///     let child = Process::builder()
+///     let child = Process::options()
 ///         .name("greeter")
 ///         .env("GREETING", "hello")
 ///         .spawn(|()| (current_process().name().to_owned(), std::env::var("GREETING").ok()), ())?;
@@ -39,8 +39,8 @@ use std::sync::Arc;
 /// }
 /// ```
 #[derive(Debug, Default)]
-#[must_use = "a builder does nothing until `spawn`"]
-pub struct ProcessBuilder {
+#[must_use = "options start nothing until `spawn`"]
+pub struct ProcessOptions {
     name: Option<String>,
     daemon: Option<bool>,
     detached: bool,
@@ -48,7 +48,7 @@ pub struct ProcessBuilder {
     inherit: Vec<Arc<OwnedFd>>,
 }
 
-impl ProcessBuilder {
+impl ProcessOptions {
     /// The process's name, also shown (cut to 15 bytes) by `ps` and `top`. The default is `Process-1`,
     /// `Process-2` and so on, in a child `Process-1:1`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -91,9 +91,9 @@ impl ProcessBuilder {
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
     ///     procession_process::init();
     ///     let (mut reader, writer) = pipe()?;
-    ///     let child = Process::builder().inherit(Arc::new(writer.into())).spawn(
+    ///     let child = Process::options().inherit(Arc::new(writer.into())).spawn(
     ///         |()| {
-    ///             let mut writer = take_inherited(0).map(File::from).expect("the builder passed it");
+    ///             let mut writer = take_inherited(0).map(File::from).expect("the parent passed it");
     ///             writer.write_all(b"hello").expect("the parent reads");
     ///         },
     ///         (),
@@ -200,7 +200,7 @@ impl ProcessBuilder {
         adopted
     }
 
-    /// Ours, unless the builder's environment names another one.
+    /// Ours, unless the options' environment names another one.
     fn namespace_of_child(&self) -> Option<String> {
         let own = self.environment.iter().any(|(name, _)| name == "PROCESSION_NAMESPACE");
         let ours = if own { None } else { Namespace::current().ok() };
@@ -222,8 +222,8 @@ impl ProcessBuilder {
 
 impl Process<()> {
     /// Options for a new process: name, daemon, detached, environment.
-    pub fn builder() -> ProcessBuilder {
-        ProcessBuilder::default()
+    pub fn options() -> ProcessOptions {
+        ProcessOptions::default()
     }
 }
 
@@ -260,7 +260,7 @@ impl<R> Process<R> {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        Process::builder().spawn(f, arguments)
+        Process::options().spawn(f, arguments)
     }
 }
 
