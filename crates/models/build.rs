@@ -18,6 +18,7 @@ const fn whole(file: &'static str) -> Protocol {
 }
 
 const PROTOCOLS: &[Protocol] = &[
+    whole("sync/src/hold.rs"),
     whole("sync/src/lock_word.rs"),
     // Of so few tags every one is used again at once.
     Protocol {
@@ -74,6 +75,7 @@ const PROTOCOLS: &[Protocol] = &[
     whole("channel/src/codec.rs"),
     whole("channel/src/lane.rs"),
     whole("channel/src/messages.rs"),
+    whole("channel/src/waiter.rs"),
     whole("channel/src/queue.rs"),
     Protocol {
         file: "channel/src/pipe.rs",

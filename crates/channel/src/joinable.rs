@@ -59,7 +59,6 @@ mod options;
 mod table;
 #[cfg(test)]
 mod tests;
-mod waiter;
 mod work;
 
 pub use lease::{AckError, DeadLetter, Lease};

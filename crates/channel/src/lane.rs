@@ -32,14 +32,15 @@
 
 use crate::ring::{Bytes, Head, Mark, record_words};
 use procession_shm::{OpenError, Shared};
-use procession_sync::{EventCount, Nap, Patience};
+use procession_sync::{EventCount, Nap, Orphaned, Patience, spin_until};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
-use procession_sys::cpu::{self, Spin};
+use procession_sys::cpu;
 use procession_sys::{Deadline, ShmSafe, crash_point, shm_struct};
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 16;
+/// Between two looks of a waiter that does not sleep yet.
+const PAUSES: RangeInclusive<u32> = 1..=16;
 /// A message is cut into parts when it is longer than the ring divided by this.
 const PARTS: usize = 4;
 /// How many words the record takes that announces a long message, or the larger ring.
@@ -612,18 +613,10 @@ impl Lane {
 
 /// Spins, then sleeps one slice at most; a new patience for the next wait if this one was rewarded.
 fn await_change(bell: &EventCount, patience: &mut Patience, mut is_ready: impl FnMut() -> bool) {
-    let mut spin = Spin::for_ns(SPIN_NS);
-    loop {
-        if is_ready() {
-            *patience = Patience::new(Deadline::NEVER);
-            return;
-        }
-        if !spin.pause(SPIN_CAP) {
-            break;
-        }
+    if spin_until(PAUSES, &mut is_ready) {
+        *patience = Patience::new(Deadline::NEVER);
+        return;
     }
-    let listened = bell.listen();
-    if !is_ready() && bell.sleep(listened, patience) != Nap::Changed {
-        bell.arrive();
-    }
+    // No object that people know: nobody is shown the wait, and it is never an orphan's.
+    let _: Result<Nap, Orphaned> = bell.wait(None, patience, is_ready);
 }

@@ -11,6 +11,7 @@ mod ring;
 mod simple;
 mod underway;
 mod wait;
+mod waiter;
 
 pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease};
 #[doc(hidden)]

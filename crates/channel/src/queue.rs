@@ -52,7 +52,6 @@ mod options;
 mod slot;
 mod spill;
 mod tail;
-mod waiter;
 
 use self::core::Core;
 use crate::codec::{self, CODEC_ID};

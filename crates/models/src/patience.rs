@@ -1,10 +1,11 @@
 //! As `procession_sync`'s module: slices that end only when somebody died.
 
+use crate::Segment;
 use crate::atomic::AtomicU32;
 use crate::kernel::{self, Deadline, Waited, Word};
-use crate::{Segment, futex};
+use std::ops::RangeInclusive;
 
-/// As there.
+/// As `procession_sync::Nap`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nap {
     /// The word had changed.
@@ -12,51 +13,68 @@ pub enum Nap {
     /// Woken.
     Woken,
     /// A slice ended.
-    Ask {
-        /// Never.
-        survey: bool,
-    },
+    Ask,
     /// The deadline passed.
     TimedOut,
 }
 
-/// As there.
+/// As `procession_sync::Orphaned`: no file of a model is ever removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orphaned;
+
+/// As `procession_sync::Patience`.
 #[derive(Debug)]
 pub struct Patience {
     deadline: Deadline,
     deaths: usize,
 }
 
-/// Nobody shows a wait.
+/// As `procession_shm::ShownWait`: nobody shows a wait.
 #[derive(Debug)]
 pub struct Shown;
 
-impl Shown {
-    /// Nobody looks.
-    pub fn sees(&self, _: impl FnOnce() -> u64) {}
+/// Looks once.
+pub fn spin_until(_: RangeInclusive<u32>, mut is_ready: impl FnMut() -> bool) -> bool {
+    is_ready()
 }
 
 impl Patience {
-    /// As there.
+    /// A patience that knows of no death.
     pub fn new(deadline: Deadline) -> Self {
         Self { deadline, deaths: 0 }
     }
 
-    /// Nobody shows a wait.
-    pub fn show(&mut self, _: &Segment) -> Option<&Shown> {
-        None
+    /// Whether the model let the deadline pass.
+    pub fn is_over(&self) -> bool {
+        self.deadline.has_passed()
+    }
+
+    /// Never.
+    pub fn spins(&mut self, _: RangeInclusive<u32>) -> bool {
+        false
     }
 
     /// Nobody shows a wait.
     pub fn hide(&mut self) {}
 
-    /// As there.
-    pub fn sleep(&mut self, word: impl Word, expected: u32, _: &AtomicU32) -> Nap {
-        match kernel::sleep(word, expected, self.deadline, &mut self.deaths) {
-            None => Nap::Ask { survey: false },
+    /// Nobody looks for deadlocks.
+    pub fn is_in_a_deadlock(&mut self, _: &Segment, _: impl FnOnce(&Shown) -> u64) -> bool {
+        false
+    }
+
+    /// Until woken, or until somebody dies.
+    pub fn sleep(
+        &mut self,
+        _: Option<&Segment>,
+        word: impl Word,
+        expected: u32,
+        _: &AtomicU32,
+    ) -> Result<Nap, Orphaned> {
+        Ok(match kernel::sleep(word, expected, self.deadline, &mut self.deaths) {
+            None => Nap::Ask,
             Some(Waited::Changed) => Nap::Changed,
             Some(Waited::Woken) => Nap::Woken,
             Some(Waited::TimedOut) => Nap::TimedOut,
-        }
+        })
     }
 }

@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering, fence};
 use loom::thread;
 use procession_models::kernel::until_killed;
-use procession_models::patience::Patience;
+use procession_models::patience::{Nap, Patience};
 use procession_models::{Deadline, Zeroed};
 
 /// The models of one implementation, which is a mutant's in the tests below.
@@ -42,13 +42,15 @@ macro_rules! models {
             let mut patience = Patience::new(Deadline::NEVER);
             let mut slept = false;
             while !try_take(shared) {
-                let listened = shared.bell.listen();
-                if try_take(shared) {
+                let mut took = false;
+                let look = || {
+                    took = try_take(shared);
+                    took
+                };
+                slept |= shared.bell.wait(None, &mut patience, look) != Ok(Nap::Changed);
+                if took {
                     break;
                 }
-                let _ = shared.bell.sleep(listened, &mut patience);
-                shared.bell.arrive();
-                slept = true;
             }
             fence(Ordering::SeqCst);
             if slept && shared.things.load(Ordering::Relaxed) > 0 {
@@ -142,5 +144,7 @@ fn a_death_at_any_step_is_survived() {
 found_out! {
     eventcount_without_a_fence by one_for_each(1) up to 3: "deadlock";
     eventcount_that_drops_a_waiter by one_for_each(1) up to 3: "exceeded maximum number of branches";
+    eventcount_that_does_not_look_again by one_for_each(1) up to 3: "deadlock";
+    eventcount_that_does_not_arrive by two_put_and_two_take up to 3: "deadlock";
     eventcount_that_quiets_a_sleeper by one_for_each(2) up to 3: "deadlock";
 }

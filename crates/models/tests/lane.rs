@@ -301,8 +301,6 @@ found_out! {
     lane_whose_reader_does_not_fence by in_order(SHORT) up to 3: "deadlock";
     lane_whose_writer_does_not_call by in_order(&[&[1]]) up to 2: "deadlock";
     lane_whose_reader_does_not_call by in_order(SHORT) up to 2: "deadlock";
-    lane_that_does_not_look_again by in_order(&[&[1]]) up to 3: "deadlock";
-    lane_that_does_not_arrive by in_order(SHORT) up to 3: "deadlock";
     lane_that_takes_parts_for_a_message by in_order(LONG) up to 1: "messages";
     lane_that_does_not_retract by one_is_abandoned up to 1: "LaneCorrupt";
     lane_that_pumps_before_it_retracts by one_is_abandoned up to 1: "LaneCorrupt";

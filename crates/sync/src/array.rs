@@ -34,9 +34,10 @@
 mod tests;
 
 use crate::cells::{Cells, from_word, stride, to_word};
+use crate::hold::Hold;
 use crate::integer::integer_operations;
 use crate::keeper::{Keeper, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};

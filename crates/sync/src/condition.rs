@@ -51,7 +51,7 @@ pub use self::monitor::Monitor;
 
 use self::monitor::Watched;
 use crate::fault::Fault;
-use crate::patience::{Nap, Patience};
+use crate::patience::{Nap, Orphaned, Patience};
 use crate::{EventCount, LockError};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -312,6 +312,7 @@ impl Condition {
         let segment = self.body.segment();
         let signaled = waiting & !WAITING | SIGNALED;
         let corrupt = || Fault::corrupt(segment, "a waiter's cell in an impossible state");
+        let orphaned = |Orphaned| Fault::orphaned(segment).into();
         let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let mut patience = Patience::new(deadline);
         loop {
@@ -323,25 +324,28 @@ impl Condition {
             if word != waiting {
                 return Err(corrupt().into());
             }
-            if deadline.has_passed() {
+            if patience.is_over() {
                 if give_up() {
                     crash_point("condition.gave_up");
                     return Ok(false);
                 }
                 continue;
             }
-            patience.show(segment);
-            let nap = patience.sleep(futex::low_half(&cell.word), word as u32, &self.body.asked);
+            let futex = futex::low_half(&cell.word);
+            let nap = patience.sleep(Some(segment), futex, word as u32, &self.body.asked);
             crash_point("condition.slept");
-            if watched.has_lost_a_holder(matches!(nap, Nap::Ask { .. })) {
+            if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
                 // By the cell, so that this signal is not lost either. A failure means that another was quicker.
                 let _: Result<u64, u64> =
                     cell.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
                 crash_point("condition.signaled_itself");
                 continue;
             }
-            if let Nap::Ask { survey } = nap
-                && let Err(error) = self.look_around(survey)
+            let looked = match nap {
+                Ok(Nap::Ask) => self.look_around(),
+                other => other.map(drop).map_err(orphaned),
+            };
+            if let Err(error) = looked
                 && give_up()
             {
                 return Err(error);
@@ -350,11 +354,8 @@ impl Condition {
     }
 
     /// What a waiter does when its slice has ended: passes on what the dead have of signals, and frees their cells.
-    fn look_around(&self, survey: bool) -> Result<(), LockError> {
+    fn look_around(&self) -> Result<(), LockError> {
         let segment = self.body.segment();
-        if survey && segment.is_orphaned() {
-            return Err(Fault::orphaned(segment).into());
-        }
         for cell in &self.body.cells {
             let word = cell.word.load(Ordering::Acquire);
             if word == 0 {
@@ -415,23 +416,24 @@ impl Condition {
         let burials = guard.burials();
         let left = guard.leave();
         let watched = Watched::new::<G>(&left, burials);
+        let segment = self.body.segment();
         let mut patience = Patience::new(deadline);
         let notified = loop {
-            patience.show(self.body.segment());
-            let nap = self.body.overflow.sleep(listened, &mut patience);
-            if watched.has_lost_a_holder(matches!(nap, Nap::Ask { .. })) {
+            let nap = self.body.overflow.sleep(Some(segment), listened, &mut patience);
+            if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
                 break Ok(true);
             }
             match nap {
-                Nap::TimedOut => break Ok(false),
+                Ok(Nap::TimedOut) => break Ok(false),
                 // Nobody but a notifier changes the word.
-                Nap::Changed => break Ok(true),
-                Nap::Woken => {}
-                Nap::Ask { survey } => {
-                    if let Err(error) = self.look_around(survey) {
+                Ok(Nap::Changed) => break Ok(true),
+                Ok(Nap::Woken) => {}
+                Ok(Nap::Ask) => {
+                    if let Err(error) = self.look_around() {
                         break Err(error);
                     }
                 }
+                Err(Orphaned) => break Err(Fault::orphaned(segment).into()),
             }
         };
         Ok((G::enter(left)?, notified?))

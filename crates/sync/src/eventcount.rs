@@ -21,7 +21,8 @@
 //! | waiter, woken, before it arrived | `WOKEN` | another sleeper's slice ends and it arrives; every 64th notify wakes all the same |
 //! | notifier, before its wake | a sleeper that missed something | the end of that sleeper's slice |
 
-use crate::patience::{Nap, Patience};
+use crate::patience::{Nap, Orphaned, Patience};
+use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, Ordering, fence};
 use procession_sys::{crash_point, futex, shm_struct};
 
@@ -61,10 +62,39 @@ impl EventCount {
     }
 
     /// Sleeps until notified since [`listen`](Self::listen), or for one slice.
-    pub fn sleep(&self, listened: u32, patience: &mut Patience) -> Nap {
-        let nap = patience.sleep(&self.word, listened, &self.asked);
+    ///
+    /// # Errors
+    /// As [`Patience::sleep`].
+    pub fn sleep(
+        &self,
+        segment: Option<&Segment>,
+        listened: u32,
+        patience: &mut Patience,
+    ) -> Result<Nap, Orphaned> {
+        let nap = patience.sleep(segment, &self.word, listened, &self.asked);
         crash_point("eventcount.slept");
         nap
+    }
+
+    /// Sleeps until notified, or for one slice, unless it `is_ready` already: then `Changed`.
+    ///
+    /// # Errors
+    /// As [`Patience::sleep`].
+    pub fn wait(
+        &self,
+        segment: Option<&Segment>,
+        patience: &mut Patience,
+        mut is_ready: impl FnMut() -> bool,
+    ) -> Result<Nap, Orphaned> {
+        let listened = self.listen();
+        if is_ready() {
+            return Ok(Nap::Changed);
+        }
+        let nap = self.sleep(segment, listened, patience)?;
+        if nap != Nap::Changed {
+            self.arrive();
+        }
+        Ok(nap)
     }
 
     /// A waiter that has slept goes on: the next notify may wake another.

@@ -23,18 +23,17 @@
 //! handler, also in one that interrupts any of this.
 
 use crate::fault::Fault;
-use crate::patience::{Nap, Patience};
+use crate::patience::{Nap, Orphaned, Patience};
 use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use std::ops::RangeInclusive;
 
 /// Somebody may sleep.
 pub(crate) const WAITERS: u64 = 1;
 
-/// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 16;
+/// Between two looks of a waiter that does not sleep yet.
+const PAUSES: RangeInclusive<u32> = 1..=16;
 
 shm_struct! {
     /// A gate in shared memory; which words let whom pass is the object's affair.
@@ -97,42 +96,37 @@ impl Gate {
         passes: impl Fn(u64) -> bool,
     ) -> Result<(), Shut> {
         let mut patience = Patience::new(deadline);
-        let mut spin = Spin::for_ns(SPIN_NS);
         let mut nap = Nap::Woken;
         loop {
             let word = self.word();
             if passes(word) {
-                if matches!(nap, Nap::Ask { .. }) {
+                if nap == Nap::Ask {
                     // Nobody woke this one: who let it pass may have died before it woke anybody.
                     self.wake_all();
                 }
                 return Ok(());
             }
-            if nap == Nap::TimedOut || deadline.has_passed() {
+            if patience.is_over() {
                 return Err(Shut::TimedOut(word));
             }
-            if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-                return Err(Shut::Fault(Fault::orphaned(segment)));
-            }
-            if word & WAITERS == 0 && spin.pause(SPIN_CAP) {
+            if word & WAITERS == 0 && patience.spins(PAUSES) {
                 continue;
             }
-            patience.show(segment);
-            nap = self.sleep(word, &mut patience);
+            nap = self.sleep(segment, word, &mut patience)?;
         }
     }
 
     /// Announces a sleeper, and sleeps one slice.
-    fn sleep(&self, word: u64, patience: &mut Patience) -> Nap {
+    fn sleep(&self, segment: &Segment, word: u64, patience: &mut Patience) -> Result<Nap, Shut> {
         let announced = word | WAITERS;
         let taken = self.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
-            return Nap::Changed;
+            return Ok(Nap::Changed);
         }
         crash_point("gate.waiting");
-        let nap = patience.sleep(futex::low_half(&self.word), announced as u32, &self.asked);
+        let nap = patience.sleep(Some(segment), futex::low_half(&self.word), announced as u32, &self.asked);
         crash_point("gate.slept");
-        nap
+        nap.map_err(|Orphaned| Shut::Fault(Fault::orphaned(segment)))
     }
 
     /// Announces a waiter, unless it `passes`: the futex on which to sleep, while it says this.

@@ -3,7 +3,8 @@
 
 use crate::LockError;
 use crate::fault::Fault;
-use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::hold::Hold;
+use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::thread_tag;
 use procession_shm::{Myself, Segment};
 use procession_sys::Deadline;

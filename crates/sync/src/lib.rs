@@ -13,6 +13,7 @@ mod event;
 mod eventcount;
 mod fault;
 mod gate;
+mod hold;
 mod holder;
 mod integer;
 mod keeper;
@@ -40,14 +41,16 @@ pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use fault::Fault;
+#[doc(hidden)]
+pub use hold::Hold;
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
-pub use lock_word::{AcquireError, Claim, Hold, LockWord};
+pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
-pub use patience::{Nap, Patience};
+pub use patience::{Nap, Orphaned, Patience, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};
 pub use raw_value::{RawValue, RawValueOptions};
 pub use rlock::{RLock, RLockGuard, RLockOptions};

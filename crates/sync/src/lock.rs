@@ -10,8 +10,9 @@
 //! [`OnOwnerDeath::Ignore`] and is simply free again.
 
 use crate::fault::Fault;
+use crate::hold::Hold;
 use crate::keeper::{self, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::lock_word::{Claim, LockWord};
 use crate::thread_tag;
 use crate::{deadlock, holder};
 use procession_shm::{

@@ -37,29 +37,23 @@
 //! # Not promised
 //! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
 
-use crate::deadlock;
-use crate::patience::{Nap, Patience};
+use crate::hold::{Hold, OWNED, holder_in};
+use crate::patience::{Nap, Orphaned, Patience};
 use crate::thread_tag;
 use procession_shm::{OpenError, OwnerId, Segment, Unknowable};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const WAITERS: u64 = 1 << 31;
 const INCONSISTENT: u64 = 1 << 30;
-const OWNED: u64 = 1 << 29;
 const WOKEN: u64 = 1 << 28;
 const STARVED: u64 = 1 << 27;
 
-const THREAD: u64 = thread_tag::MASK as u64;
-
-/// How long a waiter spins before it sleeps: as long as a sleep and a wake would take.
-const SPIN_NS: u64 = 20_000;
 /// Each look takes the cache line from the owner, who loses more by it than the waiter gains: measured in
 /// docs/design/0001-lock.md.
-const SPIN_START: u32 = 16;
-const SPIN_CAP: u32 = 128;
+const PAUSES: RangeInclusive<u32> = 16..=128;
 /// A waiter that has slept and lost for this long is starved.
 const STARVED_AFTER_NS: u64 = 2_000_000;
 /// How long a newcomer lets a starved waiter go first.
@@ -115,53 +109,12 @@ pub enum AcquireError {
     Unregistered(OpenError),
 }
 
-/// One thread's hold: what stands in the word while that thread owns the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold(u64);
-
-impl Hold {
-    const MASK: u64 = OWNED | OwnerId::MASK | THREAD;
-
-    /// The hold that this thread of the process `me` can have.
-    #[inline]
-    #[must_use]
-    pub fn of_this_thread(me: OwnerId) -> Self {
-        Self(me.to_bits() | OWNED | u64::from(thread_tag::current()))
-    }
-
-    /// The process.
-    #[inline]
-    #[must_use]
-    pub fn owner(self) -> OwnerId {
-        OwnerId::from_bits(self.0)
-    }
-
-    /// How this thread is named in the table of waits.
-    pub(crate) fn as_waiter(self) -> u64 {
-        self.0 & (OwnerId::MASK | THREAD)
-    }
-
-    /// The hold's bits, as they stand in a word.
-    #[inline]
-    #[must_use]
-    pub fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    /// Whether the word alone tells this thread from the others of its process.
-    #[inline]
-    #[must_use]
-    pub fn names_the_thread(self) -> bool {
-        self.0 & THREAD != 0
-    }
-}
-
 impl LockWord {
     /// Takes the lock if it is free and nobody has any business with it: one CAS.
     #[inline]
     pub fn try_acquire_clean(&self, me: Hold) -> bool {
         // SYNC: lock.handover.
-        let taken = self.word.compare_exchange(0, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let taken = self.word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok();
         crash_point("lock.acquired");
         if taken {
             thread_tag::took();
@@ -173,7 +126,7 @@ impl LockWord {
     #[must_use]
     pub fn is_held_by(&self, me: Hold) -> bool {
         // Relaxed: what this thread wrote it sees, and what others write is never its own hold.
-        me.names_the_thread() && self.word.load(Ordering::Relaxed) & Hold::MASK == me.0
+        me.names_the_thread() && self.word.load(Ordering::Relaxed) & Hold::MASK == me.to_bits()
     }
 
     /// Takes the lock before `deadline`.
@@ -225,7 +178,9 @@ impl LockWord {
     #[inline]
     pub fn release(&self, me: Hold, consistent: bool) {
         // SYNC: lock.handover.
-        if consistent && self.word.compare_exchange(me.0, 0, Ordering::Release, Ordering::Relaxed).is_ok() {
+        if consistent
+            && self.word.compare_exchange(me.to_bits(), 0, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
             crash_point("lock.released");
             thread_tag::gave();
             return;
@@ -237,7 +192,7 @@ impl LockWord {
     fn release_contended(&self, me: Hold, consistent: bool) {
         let mut word = self.word.load(Ordering::Relaxed);
         let (freed, wakes) = loop {
-            if word & Hold::MASK != me.0 {
+            if word & Hold::MASK != me.to_bits() {
                 return; // Not ours: nothing that this process may free.
             }
             let wakes = word & WAITERS != 0 && (word & WOKEN == 0 || self.must_not_trust());
@@ -335,12 +290,6 @@ impl LockWord {
     }
 }
 
-/// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
-#[must_use]
-pub(crate) fn holder_in(word: u64) -> u64 {
-    if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }
-}
-
 /// One thread that did not get the lock at once.
 struct Contender<'a> {
     lock: &'a LockWord,
@@ -353,7 +302,6 @@ struct Contender<'a> {
 
 impl Contender<'_> {
     fn acquire(&mut self, deadline: Deadline, patience: &mut Patience) -> Result<(), AcquireError> {
-        let mut spin = Spin::for_ns(SPIN_NS).starting_with(SPIN_START);
         let mut courtesies = COURTESIES;
         let outcome = loop {
             let word = self.lock.word.load(Ordering::Acquire);
@@ -379,7 +327,7 @@ impl Contender<'_> {
                     Err(error) => break Err(error),
                 }
             }
-            if self.slept_since_ns == 0 && word & WAITERS == 0 && spin.pause(SPIN_CAP) {
+            if self.slept_since_ns == 0 && word & WAITERS == 0 && patience.spins(PAUSES) {
                 continue;
             }
             if let Err(error) = self.sleep(word, patience) {
@@ -392,7 +340,7 @@ impl Contender<'_> {
 
     /// Tries to take a free lock.
     fn take(&self, free: u64) -> bool {
-        let mut taken = self.me.0 | (free & (WAITERS | WOKEN | STARVED));
+        let mut taken = self.me.to_bits() | (free & (WAITERS | WOKEN | STARVED));
         if self.slept_since_ns != 0 {
             // Whoever was woken or starved has now arrived, or is taken for it.
             taken &= !(WOKEN | STARVED);
@@ -422,20 +370,19 @@ impl Contender<'_> {
             return Ok(());
         }
         crash_point("lock.waiting");
-        let nap = patience.sleep(futex::low_half(&lock.word), announced as u32, &lock.asked);
+        let nap = patience
+            .sleep(Some(self.segment), futex::low_half(&lock.word), announced as u32, &lock.asked)
+            .map_err(|Orphaned| AcquireError::Orphaned)?;
         crash_point("lock.slept");
         if nap != Nap::Changed && self.slept_since_ns == 0 {
             self.slept_since_ns = clock::now_ns().max(1);
         }
-        if let Some(wait) = patience.show(self.segment) {
-            wait.sees(|| holder_in(lock.word.load(Ordering::Acquire)));
-            if deadlock::is_ours_to_break(self.segment, wait) {
-                return Err(AcquireError::Deadlock);
-            }
+        let holder = |_: &_| holder_in(lock.word.load(Ordering::Acquire));
+        if patience.is_in_a_deadlock(self.segment, holder) {
+            return Err(AcquireError::Deadlock);
         }
-        let Nap::Ask { survey } = nap else { return Ok(()) };
-        if survey && self.segment.is_orphaned() {
-            return Err(AcquireError::Orphaned);
+        if nap != Nap::Ask {
+            return Ok(());
         }
         loop {
             let word = lock.word.load(Ordering::Acquire);

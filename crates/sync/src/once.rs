@@ -24,7 +24,8 @@
 //! That an initialiser which was killed has had no effect: it ran to some point, and runs again from the beginning.
 
 use crate::fault::Fault;
-use crate::lock_word::{AcquireError, Claim, Hold, LockWord};
+use crate::hold::Hold;
+use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::patience::Patience;
 use crate::thread_tag;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};

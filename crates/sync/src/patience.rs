@@ -8,21 +8,29 @@
 //! count of waiters has to be kept that a killed one would spoil.
 //!
 //! A wait that outlasts a slice is shown in the namespace's table of waits, for people and for the search
-//! for deadlocks (`deadlock.rs`).
+//! for deadlocks (`deadlock.rs`). About once a second it is also asked whether the object's file is still there.
+//!
+//! Before it sleeps at all, a waiter may look again and again for as long as a sleep and a wake would take. How long it
+//! pauses between two looks is measured for each object: each look takes the cache line from those who work there.
 
 use crate::deadlock;
-use crate::lock_word::Hold;
+use crate::hold::Hold;
 use procession_shm::{Segment, ShownWait, WaitNote, show_wait};
+use procession_sys::cpu::Spin;
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, clock};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
+const SPIN_NS: u64 = 20_000;
 
 const FIRST_NS: u64 = 10_000_000;
 const CAP_NS: u64 = 100_000_000;
 const CROWD_CAP_NS: u64 = 1_000_000_000;
 /// How long ago somebody asked, on average, is a crowd's doing when it is less than this.
 const CROWD_NS: u64 = 3_000_000;
-/// How often a long wait is told to make the checks that cost more.
+/// How often a long wait asks whether the object's file is still there: that costs a system call.
 const SURVEY_NS: u64 = 1_000_000_000;
 
 /// Why a [`Patience::sleep`] ended.
@@ -34,22 +42,26 @@ pub enum Nap {
     /// Woken, or it is another's turn to ask: look again.
     Woken,
     /// A slice ended: ask whether the holder is alive.
-    Ask {
-        /// About once a second: also ask whether the object still has its name.
-        survey: bool,
-    },
+    Ask,
     /// The deadline passed.
     TimedOut,
 }
+
+/// The object's file was removed by somebody else: nobody new can come, and maybe nobody is left who could end the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Orphaned;
 
 /// One waiter's sleeps during one operation.
 #[derive(Debug)]
 pub struct Patience {
     deadline: Deadline,
+    /// Begun at the first look.
+    spin: Option<Spin>,
     slice_ns: u64,
     /// How long ago somebody had asked, on average over the last slices.
     unasked_ns: u64,
     next_survey_ns: u64,
+    is_survey_due: bool,
     /// When the first slice began that was slept to its end, 0 if none was.
     long_since_ns: u64,
     shown: Option<ShownWait>,
@@ -61,23 +73,38 @@ impl Patience {
     pub fn new(deadline: Deadline) -> Self {
         Self {
             deadline,
+            spin: None,
             slice_ns: FIRST_NS,
             unasked_ns: CAP_NS,
             next_survey_ns: 0,
+            is_survey_due: false,
             long_since_ns: 0,
             shown: None,
         }
     }
 
+    /// Whether the deadline has passed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.deadline.has_passed()
+    }
+
+    /// Pauses for a moment, `pauses` long, the least at first and twice as long each time; `false` when that has been
+    /// done for long enough, and it is time to sleep.
+    pub(crate) fn spins(&mut self, pauses: RangeInclusive<u32>) -> bool {
+        let begin = || Spin::for_ns(SPIN_NS).starting_with(*pauses.start());
+        self.spin.get_or_insert_with(begin).pause(*pauses.end())
+    }
+
     /// Shows that this thread waits for the segment's object, if the wait has outlasted a slice.
-    pub fn show(&mut self, segment: &Segment) -> Option<&ShownWait> {
+    fn show(&mut self, segment: &Segment) -> Option<&ShownWait> {
         if self.long_since_ns != 0 && self.shown.is_none() {
             self.shown = self.begin_showing(segment);
         }
         self.shown.as_ref()
     }
 
-    /// Shows the wait no longer, until [`show`](Self::show) is called again: the thread does something else now, and may
+    /// Shows the wait no longer, until the next [`sleep`](Self::sleep): the thread does something else now, and may
     /// wait for that.
     pub fn hide(&mut self) {
         self.shown = None;
@@ -92,8 +119,42 @@ impl Patience {
         if me.names_the_thread() { show_wait(segment, me.as_waiter(), note) } else { None }
     }
 
-    /// Sleeps on `word` while it holds `expected`. `asked` is the shared note of when somebody last asked.
-    pub fn sleep(&mut self, word: &AtomicU32, expected: u32, asked: &AtomicU32) -> Nap {
+    /// Shows whom a wait that has outlasted a slice waits for: `look` reads it, as it stands in a lock word. Whether this
+    /// thread is in a deadlock, and the one that is to back out of it.
+    #[must_use]
+    pub(crate) fn is_in_a_deadlock(
+        &mut self,
+        segment: &Segment,
+        look: impl FnOnce(&ShownWait) -> u64,
+    ) -> bool {
+        self.show(segment).is_some_and(|wait| {
+            wait.sees(|| look(wait));
+            deadlock::is_ours_to_break(segment, wait)
+        })
+    }
+
+    /// Sleeps for a slice on `word` while it holds `expected`. `asked` is the shared note of when somebody last asked.
+    /// `segment` is the object that the thread waits for, if it is one that people know.
+    ///
+    /// # Errors
+    /// [`Orphaned`], before it sleeps: whoever calls this has looked since the slice at whose end that was found.
+    pub fn sleep(
+        &mut self,
+        segment: Option<&Segment>,
+        word: &AtomicU32,
+        expected: u32,
+        asked: &AtomicU32,
+    ) -> Result<Nap, Orphaned> {
+        if let Some(segment) = segment {
+            if std::mem::take(&mut self.is_survey_due) && segment.is_orphaned() {
+                return Err(Orphaned);
+            }
+            self.show(segment);
+        }
+        Ok(self.slice(word, expected, asked))
+    }
+
+    fn slice(&mut self, word: &AtomicU32, expected: u32, asked: &AtomicU32) -> Nap {
         let start = clock::now_ns();
         if self.next_survey_ns == 0 {
             self.next_survey_ns = start + SURVEY_NS;
@@ -120,11 +181,11 @@ impl Patience {
             return Nap::Woken;
         }
         asked.store(now_ms, Ordering::Relaxed);
-        let survey = now >= self.next_survey_ns;
-        if survey {
+        if now >= self.next_survey_ns {
             self.next_survey_ns = now + SURVEY_NS;
+            self.is_survey_due = true;
         }
-        Nap::Ask { survey }
+        Nap::Ask
     }
 
     /// The next slice, after one at whose end nobody had asked for so long.
@@ -132,6 +193,19 @@ impl Patience {
         self.unasked_ns = (self.unasked_ns + (u64::from(unasked_ms) * 1_000_000).min(CAP_NS)) / 2;
         let cap = if self.unasked_ns < CROWD_NS { CROWD_CAP_NS } else { CAP_NS };
         self.slice_ns = (self.slice_ns * 2).min(cap);
+    }
+}
+
+/// Looks again and again, with `pauses` between, for as long as a sleep and a wake would take; whether it `is_ready`.
+pub fn spin_until(pauses: RangeInclusive<u32>, mut is_ready: impl FnMut() -> bool) -> bool {
+    let mut spin = Spin::for_ns(SPIN_NS).starting_with(*pauses.start());
+    loop {
+        if is_ready() {
+            return true;
+        }
+        if !spin.pause(*pauses.end()) {
+            return false;
+        }
     }
 }
 
@@ -146,12 +220,12 @@ mod tests {
     fn a_slice_ends_with_a_question_unless_one_was_just_asked() {
         let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
         let mut patience = Patience::new(Deadline::NEVER);
-        assert_eq!(patience.sleep(&word, 1, &asked), Nap::Changed);
-        assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
+        assert_eq!(patience.slice(&word, 1, &asked), Nap::Changed);
+        assert_eq!(patience.slice(&word, 0, &asked), Nap::Ask);
         // As if others asked all the time.
         let ahead = clock::ms_of(clock::now_ns()).wrapping_add(60_000);
         asked.store(ahead, Ordering::Relaxed);
-        assert_eq!(patience.sleep(&word, 0, &asked), Nap::Ask { survey: false });
+        assert_eq!(patience.slice(&word, 0, &asked), Nap::Ask);
     }
 
     #[test]
@@ -173,6 +247,6 @@ mod tests {
     fn the_deadline_ends_it() {
         let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
         let mut patience = Patience::new(Deadline::after(Duration::from_millis(3)));
-        assert_eq!(patience.sleep(&word, 0, &asked), Nap::TimedOut);
+        assert_eq!(patience.slice(&word, 0, &asked), Nap::TimedOut);
     }
 }

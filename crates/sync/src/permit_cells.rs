@@ -55,7 +55,8 @@
 
 use crate::eventcount::EventCount;
 use crate::fault::Fault;
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::hold::Hold;
+use crate::lock_word::{Claim, LockWord};
 use procession_shm::{HEADER_LEN, OwnerId, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::cpu::fence_after_rmw;

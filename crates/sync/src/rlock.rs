@@ -25,8 +25,9 @@
 //! | after the last release | nothing | – |
 
 use crate::fault::Fault;
+use crate::hold::Hold;
 use crate::keeper::{Keeper, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
+use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -46,9 +46,10 @@ pub use guard::{ReadGuard, WriteGuard};
 
 use self::drain::wake_writer;
 use crate::fault::Fault;
+use crate::hold::Hold;
 use crate::keeper::{Keeper, would_block};
-use crate::lock_word::{Claim, Hold, LockWord};
-use crate::patience::{Nap, Patience};
+use crate::lock_word::{Claim, LockWord};
+use crate::patience::{Nap, Orphaned, Patience};
 use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -353,13 +354,10 @@ impl RwLock {
             if self.bury_readers()? {
                 continue;
             }
-            patience.show(segment);
-            match self.body.space.sleep(heard, &mut patience) {
-                Nap::TimedOut => return Err(LockError::TimedOut),
-                Nap::Ask { survey: true } if segment.is_orphaned() => {
-                    return Err(Fault::orphaned(segment).into());
-                }
-                _ => self.body.space.arrive(),
+            match self.body.space.sleep(Some(segment), heard, &mut patience) {
+                Ok(Nap::TimedOut) => return Err(LockError::TimedOut),
+                Ok(_) => self.body.space.arrive(),
+                Err(Orphaned) => return Err(Fault::orphaned(segment).into()),
             }
             has_slept = true;
         }

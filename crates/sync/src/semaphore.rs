@@ -17,7 +17,7 @@ pub use permit::Permit;
 
 use crate::fault::Fault;
 use crate::lock::Holder;
-use crate::patience::{Nap, Patience};
+use crate::patience::{Nap, Orphaned, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
 use error::would_block;
 use permit::Cells;
@@ -25,16 +25,15 @@ use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
 };
 use procession_sys::atomic::AtomicU32;
-use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, Mapping};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The most permits unless said otherwise.
 const DEFAULT_MAX: u32 = 1024;
-/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 64;
+/// Between two tries of a waiter that does not sleep yet.
+const PAUSES: RangeInclusive<u32> = 1..=64;
 
 /// A number of permits between processes.
 ///
@@ -346,32 +345,42 @@ impl Semaphore {
 
     #[cold]
     fn acquire_contended(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
-        let (cells, segment, me) = (&self.cells, self.body.segment(), self.me()?);
-        if count > cells.max {
-            return Err(SemaphoreError::TooMany { asked: count, max: cells.max });
+        let me = self.me()?;
+        if count > self.cells.max {
+            return Err(SemaphoreError::TooMany { asked: count, max: self.cells.max });
         }
-        let mut spin = Spin::for_ns(SPIN_NS);
+        let mut has_slept = false;
+        let outcome = self.wait_for(me, count, deadline, &mut has_slept);
+        if has_slept {
+            self.cells.pass_on();
+        }
+        outcome
+    }
+
+    fn wait_for(
+        &self,
+        me: OwnerId,
+        count: u32,
+        deadline: Deadline,
+        has_slept: &mut bool,
+    ) -> Result<Permit<'_>, SemaphoreError> {
+        let (cells, segment) = (&self.cells, self.body.segment());
         let mut patience = Patience::new(deadline);
         let mut nap = Nap::Woken;
-        let mut has_slept = false;
-        let outcome = loop {
+        loop {
             if let Some(permit) = self.try_take(me, count) {
-                break Ok(permit);
+                return Ok(permit);
             }
-            let is_over = nap == Nap::TimedOut || deadline.has_passed();
+            let is_over = patience.is_over();
             // The last question is free of waiting: a try finds dead holders too.
-            if is_over || matches!(nap, Nap::Ask { .. }) {
-                match cells.recover(me) {
-                    Ok(false) if is_over => break Err(SemaphoreError::TimedOut),
-                    Ok(false) => {}
-                    Ok(true) => continue,
-                    Err(fault) => break Err(fault.into()),
+            if is_over || nap == Nap::Ask {
+                match cells.recover(me)? {
+                    true => continue,
+                    false if is_over => return Err(SemaphoreError::TimedOut),
+                    false => {}
                 }
             }
-            if nap == (Nap::Ask { survey: true }) && segment.is_orphaned() {
-                break Err(Fault::orphaned(segment).into());
-            }
-            if !has_slept && spin.pause(SPIN_CAP) {
+            if !*has_slept && patience.spins(PAUSES) {
                 continue;
             }
             let listened = cells.listen(count);
@@ -379,15 +388,14 @@ impl Semaphore {
                 nap = Nap::Changed;
                 continue;
             }
-            patience.show(segment);
-            nap = self.body.freed.sleep(listened, &mut patience);
-            has_slept = true;
+            nap = self
+                .body
+                .freed
+                .sleep(Some(segment), listened, &mut patience)
+                .map_err(|Orphaned| Fault::orphaned(segment))?;
+            *has_slept = true;
             cells.arrive();
-        };
-        if has_slept {
-            cells.pass_on();
         }
-        outcome
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the operations of a joinable queue do, each a look under the lock, and between looks a wait.
 
 use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Ticket, blocks_of};
-use super::waiter::Waiter;
 use super::{GetError, JoinableQueue, PutError, QueueFault};
+use crate::waiter::{Stopped, Waiter};
 use procession_shm::{OwnerId, Unknowable};
 use procession_sync::{AcquireError, Claim, EventCount, Hold};
 use procession_sys::atomic::Ordering;
@@ -62,7 +62,7 @@ impl<T> JoinableQueue<T> {
                 }
                 Outcome::Later => {
                     let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
-                    waiter.wait(self.body.segment(), may_go_on)?;
+                    self.wait(&mut waiter, may_go_on)?;
                 }
                 Outcome::Closed => return Err(PutError::Closed),
             }
@@ -101,7 +101,7 @@ impl<T> JoinableQueue<T> {
                     if waiter.takes_turn() && (self.survey(deadline)? || others_hold) {
                         continue;
                     }
-                    waiter.wait(self.body.segment(), || self.has_answer())?;
+                    self.wait(&mut waiter, || self.has_answer())?;
                 }
                 Outcome::Closed => return Err(GetError::Closed),
             }
@@ -119,7 +119,7 @@ impl<T> JoinableQueue<T> {
         while unfinished != 0 && times == first {
             if !waiter.takes_turn() || !self.survey(deadline)? {
                 let may_go_on = || body.times_finished.load(Ordering::Acquire) != first;
-                waiter.wait(self.body.segment(), may_go_on)?;
+                self.wait(&mut waiter, may_go_on)?;
             }
             (unfinished, times) = self.locked(deadline, look)?;
         }
@@ -274,14 +274,20 @@ impl<T> JoinableQueue<T> {
         outcome.map_err(|what| self.corrupt(what))
     }
 
+    /// Waits at a bell until it is worth looking again.
+    fn wait(&self, waiter: &mut Waiter<'_>, may_go_on: impl Fn() -> bool) -> Result<(), Blocked> {
+        waiter.wait(self.body.segment(), may_go_on).map_err(|stopped| match stopped {
+            Stopped::TimedOut => Blocked::TimedOut,
+            Stopped::Orphaned => self.orphaned(),
+        })
+    }
+
     fn acquire(&self, deadline: Deadline) -> Result<Hold, Blocked> {
         // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes it give up.
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
         let acquired = self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline);
         acquired.map_err(|error| match error {
-            AcquireError::Orphaned => {
-                Blocked::Fault(QueueFault::Orphaned { queue: self.body.segment().display_name() })
-            }
+            AcquireError::Orphaned => self.orphaned(),
             AcquireError::Unregistered(error) => Blocked::Fault(QueueFault::Unregistered(error)),
             AcquireError::Unknowable(error) => self.unknowable(error, "a lock names no possible owner"),
             _ => Blocked::TimedOut,
@@ -300,6 +306,11 @@ impl<T> JoinableQueue<T> {
         // The dead may not have come to tell them.
         self.tell_all();
         Ok(())
+    }
+
+    #[cold]
+    fn orphaned(&self) -> Blocked {
+        Blocked::Fault(QueueFault::Orphaned { queue: self.body.segment().display_name() })
     }
 
     #[cold]

@@ -4,13 +4,13 @@ use super::end::{End, Peer};
 use super::error::{PipeFault, RecvError, SendError};
 use super::taker::{Taker, corrupt};
 use crate::lane::{LaneReader, LaneWriter};
-use procession_sync::{EventCount, Nap, Patience};
-use procession_sys::cpu::{self, Spin, fence_after_rmw};
+use procession_sync::{EventCount, Nap, Orphaned, Patience, spin_until};
+use procession_sys::cpu::{self, fence_after_rmw};
 use procession_sys::{Deadline, Turn, TurnGuard};
+use std::ops::RangeInclusive;
 
-/// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 4;
+/// Between two looks of a waiter that does not sleep yet.
+const PAUSES: RangeInclusive<u32> = 1..=4;
 /// How often it looks before it begins to count the time.
 const LOOKS: u32 = 40;
 
@@ -59,36 +59,23 @@ impl<'a> Waiter<'a> {
             }
             std::hint::spin_loop();
         }
-        let mut spin = Spin::for_ns(SPIN_NS);
-        loop {
-            if is_ready(turn) {
-                return Ok(());
-            }
-            if !spin.pause(SPIN_CAP) {
-                break;
-            }
+        if spin_until(PAUSES, || is_ready(turn)) {
+            return Ok(());
         }
         turn.rest(true);
-        let outcome = self.sleep(&mut || is_ready(turn));
+        let outcome = self.sleep(|| is_ready(turn));
         turn.rest(false);
         outcome
     }
 
-    fn sleep(&mut self, is_ready: &mut dyn FnMut() -> bool) -> Result<(), Blocked> {
-        let listened = self.bell.listen();
-        if is_ready() {
-            return Ok(());
-        }
+    fn sleep(&mut self, is_ready: impl FnMut() -> bool) -> Result<(), Blocked> {
         let deadline = self.deadline;
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
-        let nap = self.bell.sleep(listened, patience);
-        if nap != Nap::Changed {
-            self.bell.arrive();
+        match self.bell.wait(Some(self.end.body.segment()), patience, is_ready) {
+            // Without its file a pipe still has its two ends: what matters is whether the peer lives.
+            Ok(Nap::Ask) | Err(Orphaned) => self.end.ask_about_peer().map_err(Blocked::Fault),
+            Ok(_) => Ok(()),
         }
-        if let Nap::Ask { .. } = nap {
-            self.end.ask_about_peer().map_err(Blocked::Fault)?;
-        }
-        Ok(())
     }
 }
 

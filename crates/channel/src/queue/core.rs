@@ -5,6 +5,7 @@ use super::slot;
 use super::{QueueBody, RING_OFFSET};
 use crate::pipe::Location;
 use crate::ring::{Bytes, Mark};
+use crate::waiter::Stopped;
 use procession_shm::{Segment, Shared, Unknowable};
 use procession_sync::{AcquireError, Claim, Hold, LockWord};
 use procession_sys::atomic::Ordering;
@@ -150,6 +151,16 @@ impl Core {
         };
         if is_there {
             bell.notify_one();
+        }
+    }
+
+    /// A wait at one of the bells was in vain.
+    pub(super) fn stopped(&self, stopped: Stopped) -> Blocked {
+        match stopped {
+            Stopped::TimedOut => Blocked::TimedOut,
+            Stopped::Orphaned => {
+                Blocked::Fault(QueueFault::Orphaned { queue: self.segment().display_name() })
+            }
         }
     }
 

@@ -2,10 +2,10 @@
 
 use super::core::{Core, End};
 use super::error::{GetError, QueueFault};
-use super::waiter::Waiter;
 use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Parcel};
+use crate::waiter::Waiter;
 use procession_shm::Spill;
 use procession_sync::Hold;
 use procession_sys::atomic::Ordering;
@@ -132,7 +132,9 @@ impl Core {
     fn wait_at_head(&self, deadline: Deadline) -> Result<AtHead<'_>, GetError> {
         let mut waiter = Waiter::new(&self.words.items, deadline);
         loop {
-            waiter.wait(self.segment(), || !self.is_empty() || self.is_closed())?;
+            waiter
+                .spin_or_wait(self.segment(), || !self.is_empty() || self.is_closed())
+                .map_err(|stopped| self.stopped(stopped))?;
             let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, waiter.has_slept());
             if head.has_message()? {
                 return Ok(head);

@@ -2,8 +2,8 @@
 
 use super::core::{Core, End};
 use super::error::{PutError, QueueFault};
-use super::waiter::Waiter;
 use crate::ring::{Mark, record_words};
+use crate::waiter::Waiter;
 use procession_sync::Hold;
 use procession_sys::atomic::{AtomicU32, Ordering};
 use procession_sys::cpu::fence_after_rmw;
@@ -77,7 +77,9 @@ impl Core {
         // Where the head was when this thread last passed a wake on that it could not use.
         let mut passed_on_at = None;
         loop {
-            waiter.wait(self.segment(), || self.has_room(words) || self.is_closed())?;
+            waiter
+                .spin_or_wait(self.segment(), || self.has_room(words) || self.is_closed())
+                .map_err(|stopped| self.stopped(stopped))?;
             let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, waiter.has_slept());
             if tail.has_room(words)? {
                 return Ok(tail);

@@ -7,15 +7,14 @@ use super::word::{
 };
 use super::{Barrier, BarrierError};
 use crate::fault::Fault;
-use crate::patience::{Nap, Patience};
+use crate::patience::{Nap, Orphaned, Patience};
 use procession_shm::OwnerId;
 use procession_sys::atomic::{Ordering, fence};
-use procession_sys::cpu::Spin;
 use procession_sys::{Deadline, crash_point, futex};
+use std::ops::RangeInclusive;
 
-/// How long a waiter looks again and again before it sleeps: a sleep and a wake cost this much.
-const SPIN_NS: u64 = 20_000;
-const SPIN_CAP: u32 = 16;
+/// Between two looks of a waiter that does not sleep yet.
+const PAUSES: RangeInclusive<u32> = 1..=16;
 
 /// Whether somebody who could end a generation did.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,8 +35,8 @@ pub(super) struct Waiter<'a> {
     is_seated: bool,
     deadline: Deadline,
     patience: Patience,
-    spin: Spin,
-    nap: Nap,
+    /// Whether a slice has ended, and nobody has asked about the others since.
+    asks: bool,
 }
 
 impl<'a> Waiter<'a> {
@@ -47,8 +46,8 @@ impl<'a> Waiter<'a> {
         deadline: Deadline,
     ) -> Result<Self, Fault> {
         let me = Fault::or_owner(barrier.body.segment())?;
-        let (patience, spin) = (Patience::new(deadline), Spin::for_ns(SPIN_NS));
-        Ok(Self { barrier, me, place, is_seated: false, deadline, patience, spin, nap: Nap::Woken })
+        let patience = Patience::new(deadline);
+        Ok(Self { barrier, me, place, is_seated: false, deadline, patience, asks: false })
     }
 
     /// Arrives, and waits until all have; the order of the arrival.
@@ -185,7 +184,7 @@ impl<'a> Waiter<'a> {
             // SYNC: barrier.trip.
             let word = self.barrier.body.word.load(Ordering::Acquire);
             if let Some(outcome) = self.outcome(word, mine, place) {
-                if matches!(self.nap, Nap::Ask { .. }) {
+                if self.asks {
                     // Nobody woke this one: who ended it may have died before it woke anybody.
                     futex::wake_all(futex::low_half(&self.barrier.body.word));
                 }
@@ -221,17 +220,13 @@ impl<'a> Waiter<'a> {
     /// Sleeps for a slice, unless the deadline has passed: then the barrier is broken.
     pub(super) fn sleep(&mut self, word: u64) -> Result<(), BarrierError> {
         let (barrier, body) = (self.barrier, &self.barrier.body);
-        if self.nap == Nap::TimedOut || self.deadline.has_passed() {
+        if self.patience.is_over() {
             return match barrier.change_from(word, with_state(word, TIMED_OUT)) {
                 Ok(()) => Err(BarrierError::TimedOut),
                 Err(_) => Ok(()),
             };
         }
-        if let Nap::Ask { survey } = self.nap {
-            self.nap = Nap::Woken;
-            if survey && body.segment().is_orphaned() {
-                return Err(Fault::orphaned(body.segment()).into());
-            }
+        if std::mem::take(&mut self.asks) {
             if state(word) == ACTING {
                 barrier.find_dead_runner(word)?;
             }
@@ -239,7 +234,7 @@ impl<'a> Waiter<'a> {
             return Ok(());
         }
         if word & WAITERS == 0 {
-            if self.spin.pause(SPIN_CAP) {
+            if self.patience.spins(PAUSES) {
                 return Ok(());
             }
             let announced = word | WAITERS;
@@ -253,9 +248,13 @@ impl<'a> Waiter<'a> {
                 return Ok(());
             }
         }
-        self.patience.show(body.segment());
-        self.nap = self.patience.sleep(futex::low_half(&body.word), (word | WAITERS) as u32, &body.asked);
+        let (segment, announced) = (body.segment(), (word | WAITERS) as u32);
+        let nap = self
+            .patience
+            .sleep(Some(segment), futex::low_half(&body.word), announced, &body.asked)
+            .map_err(|Orphaned| Fault::orphaned(segment))?;
         crash_point("barrier.slept");
+        self.asks = nap == Nap::Ask;
         Ok(())
     }
 }

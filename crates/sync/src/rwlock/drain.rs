@@ -2,8 +2,8 @@
 
 use super::{Cell, RwLock, WAITERS};
 use crate::fault::Fault;
-use crate::lock_word::holder_in;
-use crate::patience::{Nap, Patience};
+use crate::hold::holder_in;
+use crate::patience::{Nap, Orphaned, Patience};
 use crate::{LockError, deadlock};
 use procession_shm::ShownWait;
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
@@ -18,20 +18,20 @@ impl RwLock {
         self.cells_in_use().map(|index| &self.body.cells[index]).try_for_each(|cell| {
             // SYNC: rwlock.read.
             while cell.word.load(Ordering::Acquire) != 0 {
-                self.wait_for(cell, deadline, &mut patience)?;
+                self.wait_for(cell, &mut patience)?;
             }
             Ok(())
         })
     }
 
     #[cold]
-    fn wait_for(&self, cell: &Cell, deadline: Deadline, patience: &mut Patience) -> Result<(), LockError> {
+    fn wait_for(&self, cell: &Cell, patience: &mut Patience) -> Result<(), LockError> {
         let segment = self.body.segment();
         let word = cell.word.load(Ordering::Acquire);
         if word == 0 {
             return Ok(());
         }
-        if deadline.has_passed() {
+        if patience.is_over() {
             return if self.bury_reader(cell)? { Ok(()) } else { Err(LockError::TimedOut) };
         }
         let announced = word | WAITERS;
@@ -41,18 +41,16 @@ impl RwLock {
             return Ok(());
         }
         crash_point("rwlock.announced");
-        let nap = patience.sleep(futex::low_half(&cell.word), announced as u32, &self.body.asked);
-        if let Some(wait) = patience.show(segment) {
-            let reader = self.reader_to_show(wait);
-            wait.sees(|| reader.map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire))));
-            if deadlock::is_ours_to_break(segment, wait) {
-                return Err(LockError::Deadlock);
-            }
+        let nap = patience
+            .sleep(Some(segment), futex::low_half(&cell.word), announced as u32, &self.body.asked)
+            .map_err(|Orphaned| Fault::orphaned(segment))?;
+        let reader = |wait: &ShownWait| {
+            self.reader_to_show(wait).map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire)))
+        };
+        if patience.is_in_a_deadlock(segment, reader) {
+            return Err(LockError::Deadlock);
         }
-        if let Nap::Ask { survey } = nap {
-            if survey && segment.is_orphaned() {
-                return Err(Fault::orphaned(segment).into());
-            }
+        if nap == Nap::Ask {
             // All of the dead at once: one slice for each would be long.
             self.bury_readers()?;
         }

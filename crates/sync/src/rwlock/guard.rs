@@ -2,7 +2,7 @@
 
 use super::{RwLock, WAITERS};
 use crate::LockError;
-use crate::lock_word::Hold;
+use crate::hold::Hold;
 use crate::thread_tag;
 use procession_sys::atomic::Ordering;
 use procession_sys::crash_point;

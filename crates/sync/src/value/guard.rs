@@ -1,7 +1,7 @@
 //! A value that a thread holds.
 
 use super::Value;
-use crate::lock_word::Hold;
+use crate::hold::Hold;
 use bytemuck::Pod;
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,0 +1,55 @@
+//! What stands in a lock word, and in a reader's cell, while a thread holds it: which process, and which thread of it.
+
+use crate::thread_tag;
+use procession_shm::OwnerId;
+
+/// Somebody holds it.
+pub(crate) const OWNED: u64 = 1 << 29;
+const THREAD: u64 = thread_tag::MASK as u64;
+
+/// One thread's hold: what stands in the word while that thread owns the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold(u64);
+
+impl Hold {
+    pub(crate) const MASK: u64 = OWNED | OwnerId::MASK | THREAD;
+
+    /// The hold that this thread of the process `me` can have.
+    #[inline]
+    #[must_use]
+    pub fn of_this_thread(me: OwnerId) -> Self {
+        Self(me.to_bits() | OWNED | u64::from(thread_tag::current()))
+    }
+
+    /// The process.
+    #[inline]
+    #[must_use]
+    pub fn owner(self) -> OwnerId {
+        OwnerId::from_bits(self.0)
+    }
+
+    /// How this thread is named in the table of waits.
+    pub(crate) fn as_waiter(self) -> u64 {
+        self.0 & (OwnerId::MASK | THREAD)
+    }
+
+    /// The hold's bits, as they stand in a word.
+    #[inline]
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the word alone tells this thread from the others of its process.
+    #[inline]
+    #[must_use]
+    pub fn names_the_thread(self) -> bool {
+        self.0 & THREAD != 0
+    }
+}
+
+/// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
+#[must_use]
+pub(crate) fn holder_in(word: u64) -> u64 {
+    if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }
+}
