@@ -484,8 +484,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "barrier_whose_time_passes_for_the_next",
         protocol: "barrier",
         used_by: &[],
-        from: "            return match barrier.change_from(word, with_state(word, TIMED_OUT)) {\n                Ok(()) => Err(BarrierError::TimedOut),\n                Err(_) => Ok(()),\n            };",
-        to: "            barrier.change(|word| Some(with_state(word, TIMED_OUT)));\n            return Err(BarrierError::TimedOut);",
+        from: "            return match barrier.change_from(word, with_state(word, TIMED_OUT)) {\n                Ok(()) => Err(barrier.timed_out(word)),\n                Err(_) => Ok(()),\n            };",
+        to: "            barrier.change(|word| Some(with_state(word, TIMED_OUT)));\n            return Err(barrier.timed_out(word));",
     },
     Mutant {
         name: "barrier_that_does_not_fail_the_places",
@@ -555,7 +555,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         protocol: "barrier",
         used_by: &[],
         from: "        let Some(mine) = begin()? else { return Ok(Trip::NotYet) };\n",
-        to: "        action().map_err(BarrierError::Action)?;\n        let Some(mine) = begin()? else { return Ok(Trip::NotYet) };\n",
+        to: "        action().map_err(|source| BarrierError::Action { object: self.label(), source })?;\n        let Some(mine) = begin()? else { return Ok(Trip::NotYet) };\n",
     },
     Mutant {
         name: "elastic_barrier_that_arrives_without_a_fence",

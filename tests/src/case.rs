@@ -48,7 +48,7 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
             OutOfRange,
             ArrayError::Lock(error) => inside("Lock", error)
         }
-        OnceError { TimedOut Deadlock, OnceError::Fault(fault) => one_case(fault) }
+        OnceError { WouldBlock TimedOut Deadlock, OnceError::Fault(fault) => one_case(fault) }
         EventError { TimedOut, EventError::Fault(fault) => one_case(fault) }
         LatchError {
             ,

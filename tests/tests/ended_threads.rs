@@ -6,7 +6,7 @@ use procession::{
     Barrier, BarrierError, Lock, LockError, LockGuard, Namespace, Process, Queue, RLock, RLockGuard, RwLock,
     Value,
 };
-use procession_tests::Scratch;
+use procession_tests::{Scratch, case_of};
 use std::cell::RefCell;
 use std::sync::mpsc;
 use std::thread;
@@ -33,7 +33,7 @@ fn rlock(namespace: &Namespace) -> RLock {
 
 /// In another process: what a wait for each lock comes to.
 fn wait_elsewhere((lock, rlock, rwlock): (Lock, RLock, RwLock)) -> [String; 3] {
-    let said = |error: Option<LockError>| format!("{error:?}");
+    let said = |error: Option<LockError>| error.map_or_else(String::new, |error| case_of(&error));
     [
         said(lock.acquire_timeout(LONG).err()),
         said(rlock.acquire_timeout(LONG).err()),
@@ -53,7 +53,7 @@ fn a_forgotten_guard_of_an_ended_thread_is_a_dead_holder_s() {
     let holder = lock.holder().unwrap();
     assert!(holder.pid == std::process::id() && holder.is_dead, "{holder:?}");
     let child = Process::spawn(wait_elsewhere, (lock.clone(), rlock.clone(), rwlock.clone())).unwrap();
-    let died = format!("{:?}", Some(LockError::OwnerDied { pid: std::process::id() }));
+    let died = format!("OwnerDied {{ pid: {} }}", std::process::id());
     assert_eq!(child.join().unwrap(), [died.clone(), died.clone(), died]);
     // Nor is a thread of this process let in, or told that it would wait for itself.
     for _ in 0..3 {
@@ -80,12 +80,12 @@ fn while_the_thread_lives_its_forgotten_guard_holds() {
         let lock = &lock;
         scope.spawn(move || {
             std::mem::forget(lock.acquire().unwrap());
-            assert!(matches!(lock.acquire(), Err(LockError::Deadlock)));
+            assert!(matches!(lock.acquire(), Err(LockError::Deadlock { .. })));
             said.send(()).unwrap();
             let _: Result<(), mpsc::RecvError> = ended.recv();
         });
         hear.recv().unwrap();
-        assert!(matches!(lock.acquire_timeout(BRIEFLY), Err(LockError::TimedOut)));
+        assert!(matches!(lock.acquire_timeout(BRIEFLY), Err(LockError::TimedOut { .. })));
         assert!(!lock.holder().unwrap().is_dead);
         drop(go);
         assert!(matches!(lock.acquire_timeout(LONG), Err(LockError::OwnerDied { .. })));
@@ -146,11 +146,11 @@ fn guards_in_thread_locals_hold_until_they_are_dropped() {
                 drop(guards);
                 // In a destructor, too, a lock is a lock.
                 let (again, twice) = (lock.acquire().unwrap(), rlock.acquire().unwrap());
-                assert!(matches!(lock.acquire(), Err(LockError::Deadlock)));
+                assert!(matches!(lock.acquire(), Err(LockError::Deadlock { .. })));
                 assert_eq!(twice.depth(), 1);
                 in_a_thread(|| {
-                    assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock)));
-                    assert!(matches!(rlock.try_acquire(), Err(LockError::WouldBlock)));
+                    assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock { .. })));
+                    assert!(matches!(rlock.try_acquire(), Err(LockError::WouldBlock { .. })));
                 });
                 drop((again, twice));
             };
@@ -177,7 +177,7 @@ fn threads_beyond_all_numbers_exclude_each_other_too() {
     let inner = barrier.clone();
     // A thread that runs the action knows it, whatever its number.
     let barrier = barrier.with_action(move || match inner.wait() {
-        Err(BarrierError::InAction) => Ok(()),
+        Err(BarrierError::InAction { .. }) => Ok(()),
         other => Err(format!("{other:?}").into()),
     });
     thread::scope(|scope| {

@@ -91,9 +91,20 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Of the process in `slot`.
-    pub const fn of(slot: u32) -> Self {
-        Self { slot }
+    /// Of the process in `slot`, of which a model has few.
+    pub fn of(slot: u32) -> &'static Self {
+        const MOST: usize = 16;
+        const ALL: [Registration; MOST] = {
+            let mut all = [Registration { slot: 0 }; MOST];
+            let mut slot = 0;
+            while slot < MOST {
+                all[slot].slot = slot as u32;
+                slot += 1;
+            }
+            all
+        };
+        static TABLE: [Registration; MOST] = ALL;
+        &TABLE[slot as usize]
     }
 
     /// As there.

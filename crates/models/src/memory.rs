@@ -246,7 +246,7 @@ impl InstanceId {
 /// An object, attached by the process of a model.
 #[derive(Clone)]
 pub struct Segment {
-    registration: Registration,
+    registration: &'static Registration,
     header: Arc<Header>,
     mapping: Arc<Mapping>,
 }
@@ -262,8 +262,8 @@ impl Segment {
     }
 
     /// As there.
-    pub fn registration(&self) -> &Registration {
-        &self.registration
+    pub fn registration(&self) -> &'static Registration {
+        self.registration
     }
 
     /// As there.

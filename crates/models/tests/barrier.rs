@@ -38,7 +38,7 @@ macro_rules! models {
 
         fn cause(error: &BarrierError) -> Option<BreakCause> {
             match error {
-                BarrierError::Broken { cause } => Some(*cause),
+                BarrierError::Broken { cause, .. } => Some(*cause),
                 _ => None,
             }
         }
@@ -108,7 +108,9 @@ macro_rules! models {
             let outcomes = (hasty.join().unwrap(), patient.join().unwrap());
             let agreed = match &outcomes {
                 (Ok(first), Ok(second)) => first + second == 1,
-                (Err(BarrierError::TimedOut), Err(error)) => cause(error) == Some(BreakCause::TimedOut),
+                (Err(BarrierError::TimedOut { .. }), Err(error)) => {
+                    cause(error) == Some(BreakCause::TimedOut)
+                }
                 _ => false,
             };
             assert!(agreed, "what became of it: {outcomes:?}");

@@ -75,9 +75,9 @@ macro_rules! models {
             fn take_in_time(&self) -> bool {
                 let mut guard = self.enter();
                 if self.things.get() == 0 {
-                    let (again, notified) = self.changed.wait_timeout(guard, Duration::ZERO).unwrap();
+                    let (again, waited) = self.changed.wait_timeout(guard, Duration::ZERO).unwrap();
                     guard = again;
-                    if !notified {
+                    if waited.timed_out() {
                         return false;
                     }
                 }
@@ -191,7 +191,7 @@ macro_rules! models {
             let changed = Condition::options().anonymous().unwrap();
             let (its_stock, its_changed) = (stock.of_process(1), changed.of_process(1));
             let taker = thread::spawn(move || {
-                let mut stock = its_changed.wait_for(its_stock.acquire().unwrap(), |n| **n > 0).unwrap();
+                let mut stock = its_changed.wait_for(its_stock.acquire().unwrap(), |n| *n > 0).unwrap();
                 *stock -= 1;
             });
             let mut guard = stock.acquire().unwrap();

@@ -62,11 +62,11 @@ macro_rules! models {
             let lock = Lock::options().anonymous().unwrap();
             let victim = lock.of_process(1);
             let victim = thread::spawn(move || until_killed(1, label, || drop(victim.acquire().unwrap())));
-            let told = matches!(lock.acquire().map(drop), Err(LockError::OwnerDied { pid: 1 }));
+            let told = matches!(lock.acquire().map(drop), Err(LockError::OwnerDied { pid: 1, .. }));
             let died = victim.join().unwrap();
             assert!(died || !told);
             if told {
-                assert!(matches!(lock.acquire().map(drop), Err(LockError::OwnerDied { pid: 1 })));
+                assert!(matches!(lock.acquire().map(drop), Err(LockError::OwnerDied { pid: 1, .. })));
             }
             let recovering = lock.recover().unwrap();
             assert!(died && label == "lock.acquired" || !recovering.recovers());

@@ -49,12 +49,12 @@ pub mod sync {
     pub use procession_sync::{
         Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BlockedThread,
         BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Deadlock, Event,
-        EventError, EventOptions, Fault, Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError,
-        LockGuard, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath, Once, OnceError,
-        OnceOptions, OnceRun, Permit, PlainMemory, RLock, RLockGuard, RLockOptions, RawArray,
+        EventError, EventOptions, Fault, HeldBy, Holder, Integer, Latch, LatchError, LatchOptions, Lock,
+        LockError, LockGuard, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath, Once,
+        OnceError, OnceOptions, OnceRun, Permit, PlainMemory, RLock, RLockGuard, RLockOptions, RawArray,
         RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions,
-        Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions, Value, ValueGuard,
-        ValueOptions, WriteGuard, blocked_in, deadlocks, deadlocks_in,
+        Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions, Shortage, Value,
+        ValueGuard, ValueOptions, WaitTimeoutResult, WriteGuard, blocked_in, deadlocks, deadlocks_in,
     };
 }
 

@@ -36,7 +36,7 @@ mod tests;
 use crate::cells::{Cells, from_word, stride, to_word};
 use crate::hold::Hold;
 use crate::integer::integer_operations;
-use crate::keeper::{Keeper, would_block};
+use crate::keeper::Keeper;
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
@@ -316,10 +316,7 @@ impl<T: Pod> Array<T> {
         range: Range<usize>,
         change: impl FnOnce(&mut [T]) -> R,
     ) -> Result<R, ArrayError> {
-        self.update_until(range, change, Deadline::PASSED).map_err(|error| match error {
-            ArrayError::Lock(error) => ArrayError::Lock(would_block(error)),
-            other => other,
-        })
+        self.update_until(range, change, Deadline::PASSED)
     }
 
     /// As [`update`](Self::update), waiting at most `timeout` for those who are writing.

@@ -90,7 +90,7 @@ use self::word::{
 use crate::fault::Fault;
 use crate::lock_word::{Claim, LockWord};
 use procession_shm::{
-    HEADER_LEN, Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
+    HEADER_LEN, Kind, Label, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
 };
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, Mapping, crash_point, futex, shm_struct};
@@ -335,7 +335,7 @@ impl Barrier {
     /// # let namespace = procession_shm::Namespace::private();
     /// let options = Barrier::options().elastic().on_member_death(MemberDeath::Remove);
     /// let phase = options.namespace(&namespace).create("phase")?;
-    /// assert!(matches!(phase.wait(), Err(BarrierError::NotAMember)));
+    /// assert!(matches!(phase.wait(), Err(BarrierError::NotAMember { .. })));
     /// let mut one = phase.join()?;
     /// one.wait()?;
     /// let mut two = phase.join()?;
@@ -434,7 +434,8 @@ impl Barrier {
             found => found,
         };
         crash_point("barrier.joined");
-        let index = found.ok_or(BarrierError::NoPlace { parties: self.rules.parties })?;
+        let index =
+            found.ok_or(BarrierError::NoPlace { object: self.label(), parties: self.rules.parties })?;
         Ok(Member::new(self.clone(), me, index))
     }
 
@@ -534,8 +535,23 @@ impl Barrier {
         is_broken.then(|| cause(state(word), self.body.died.load(Ordering::Relaxed)))
     }
 
+    fn label(&self) -> Label {
+        self.body.segment().label()
+    }
+
+    /// The error of the one that found its time over when the barrier's word was `word`.
+    fn timed_out(&self, word: u64) -> BarrierError {
+        let arrived =
+            if self.rules.elastic { self.count_arrived(generation(word)) as u64 } else { arrived(word) };
+        let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
+        BarrierError::TimedOut { object: self.label(), arrived, parties: self.parties() }
+    }
+
     fn broken_by(&self, state: u64) -> BarrierError {
-        BarrierError::Broken { cause: cause(state, self.body.died.load(Ordering::Relaxed)) }
+        BarrierError::Broken {
+            object: self.label(),
+            cause: cause(state, self.body.died.load(Ordering::Relaxed)),
+        }
     }
 
     /// Changes the word unless `to` says that there is nothing to do, and wakes those who wait; whether it did.

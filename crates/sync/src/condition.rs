@@ -110,7 +110,7 @@ shm_struct! {
 /// let changed = Condition::options().namespace(&namespace).create("changed")?;
 /// std::thread::scope(|scope| {
 ///     let buyer = scope.spawn(|| -> Result<u32, procession_sync::LockError> {
-///         let mut left = changed.wait_for(stock.acquire()?, |stock| **stock > 0)?;
+///         let mut left = changed.wait_for(stock.acquire()?, |stock| *stock > 0)?;
 ///         *left -= 1;
 ///         Ok(*left)
 ///     });
@@ -164,6 +164,18 @@ impl Object for Condition {
     }
 }
 
+/// Whether a wait on a [`Condition`] ended because its time was over, as std's type of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitTimeoutResult(bool);
+
+impl WaitTimeoutResult {
+    /// Whether the time was over: nobody had notified this thread, or what it waits for did not hold.
+    #[must_use]
+    pub fn timed_out(self) -> bool {
+        self.0
+    }
+}
+
 impl Condition {
     /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a reason, and does
     /// when a holder of the lock has died.
@@ -179,32 +191,63 @@ impl Condition {
         self.wait_until(guard, Deadline::NEVER).map(|(guard, _)| guard)
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes; whether it was notified.
+    /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes. As std's, it gives the guard back
+    /// also when the time is over, and says beside it whether it is.
     ///
     /// A notification that comes while the time runs out is not lost: either this waiter has it, and says so, or another.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
-    pub fn wait_timeout<G: Monitor>(&self, guard: G, timeout: Duration) -> Result<(G, bool), LockError> {
-        self.wait_until(guard, Deadline::after(timeout))
+    pub fn wait_timeout<G: Monitor>(
+        &self,
+        guard: G,
+        timeout: Duration,
+    ) -> Result<(G, WaitTimeoutResult), LockError> {
+        let (guard, notified) = self.wait_until(guard, Deadline::after(timeout))?;
+        Ok((guard, WaitTimeoutResult(!notified)))
     }
 
-    /// Waits until `holds` says so, asking with the lock held: now, and after each notification.
+    /// Waits until `holds` says so, asking with the lock held: now, and after each notification. It is shown what the
+    /// guard guards: the value of a [`Value`](crate::Value)'s guard; otherwise the guard.
+    ///
+    /// ```
+    /// use procession_sync::{Condition, Value};
+    ///
+    /// #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    /// #[repr(C)]
+    /// struct Buffer {
+    ///     used: u32,
+    ///     size: u32,
+    /// }
+    ///
+    /// impl Buffer {
+    ///     fn has_room(&self) -> bool {
+    ///         self.used < self.size
+    ///     }
+    /// }
+    ///
+    /// let buffer = Value::options().initial(Buffer { used: 0, size: 1 }).anonymous()?;
+    /// let changed = Condition::anonymous()?;
+    /// let mut filling = changed.wait_for(buffer.acquire()?, Buffer::has_room)?;
+    /// filling.used += 1;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
     pub fn wait_for<G: Monitor>(
         &self,
         mut guard: G,
-        mut holds: impl FnMut(&mut G) -> bool,
+        mut holds: impl FnMut(&G::Guarded) -> bool,
     ) -> Result<G, LockError> {
-        while !holds(&mut guard) {
+        while !holds(guard.guarded()) {
             guard = self.wait(guard)?;
         }
         Ok(guard)
     }
 
-    /// As [`wait_for`](Self::wait_for), for at most `timeout`; what `holds` said last.
+    /// As [`wait_for`](Self::wait_for), for at most `timeout`. As std's, it gives the guard back also when the
+    /// time is over and `holds` has not said so.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -212,15 +255,15 @@ impl Condition {
         &self,
         mut guard: G,
         timeout: Duration,
-        mut holds: impl FnMut(&mut G) -> bool,
-    ) -> Result<(G, bool), LockError> {
+        mut holds: impl FnMut(&G::Guarded) -> bool,
+    ) -> Result<(G, WaitTimeoutResult), LockError> {
         let deadline = Deadline::after(timeout);
         loop {
-            if holds(&mut guard) {
-                return Ok((guard, true));
+            if holds(guard.guarded()) {
+                return Ok((guard, WaitTimeoutResult(false)));
             }
             if deadline.has_passed() {
-                return Ok((guard, false));
+                return Ok((guard, WaitTimeoutResult(true)));
             }
             (guard, _) = self.wait_until(guard, deadline)?;
         }

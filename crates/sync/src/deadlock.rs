@@ -296,7 +296,8 @@ mod tests {
             let two = scope.spawn(|| cross(&west, &east));
             [one.join().unwrap(), two.join().unwrap()]
         });
-        let told = outcomes.iter().filter(|outcome| matches!(outcome, Err(LockError::Deadlock))).count();
+        let told =
+            outcomes.iter().filter(|outcome| matches!(outcome, Err(LockError::Deadlock { .. }))).count();
         assert_eq!((told, outcomes.iter().filter(|outcome| outcome.is_ok()).count()), (1, 1));
         assert!(deadlocks_in(&namespace).unwrap().is_empty());
     }

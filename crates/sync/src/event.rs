@@ -20,7 +20,7 @@
 
 use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::AtomicU32;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
@@ -48,7 +48,7 @@ shm_struct! {
 ///
 /// # let namespace = procession_shm::Namespace::private();
 /// let ready = Event::options().namespace(&namespace).create("ready")?;
-/// assert!(matches!(ready.wait_timeout(Duration::from_millis(1)), Err(EventError::TimedOut)));
+/// assert!(matches!(ready.wait_timeout(Duration::from_millis(1)), Err(EventError::TimedOut { .. })));
 /// ready.set();
 /// ready.wait()?;
 /// ready.clear();
@@ -95,8 +95,11 @@ impl Object for Event {
 #[non_exhaustive]
 pub enum EventError {
     /// It was not set until the timeout (`wait_timeout`).
-    #[error("the event was not set until the timeout")]
-    TimedOut,
+    #[error("timed out: nobody has set {object}")]
+    TimedOut {
+        /// Which one.
+        object: Label,
+    },
     /// The event itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -161,7 +164,7 @@ impl Event {
         }
         let passes = |word| word & SET != 0 || word / GENERATION != found / GENERATION;
         self.body.gate.wait(self.body.segment(), deadline, passes).map_err(|shut| match shut {
-            Shut::TimedOut(_) => EventError::TimedOut,
+            Shut::TimedOut(_) => EventError::TimedOut { object: self.body.segment().label() },
             Shut::Fault(fault) => fault.into(),
         })
     }
@@ -202,8 +205,8 @@ mod tests {
     fn it_is_unset_at_first_and_what_is_set_stays_set() {
         let event = event();
         assert!(!event.is_set());
-        assert!(matches!(event.wait_timeout(Duration::from_millis(2)), Err(EventError::TimedOut)));
-        assert!(matches!(event.wait_timeout(Duration::ZERO), Err(EventError::TimedOut)));
+        assert!(matches!(event.wait_timeout(Duration::from_millis(2)), Err(EventError::TimedOut { .. })));
+        assert!(matches!(event.wait_timeout(Duration::ZERO), Err(EventError::TimedOut { .. })));
         event.set();
         event.set();
         assert!(event.is_set() && event.wait().is_ok() && event.wait_timeout(Duration::ZERO).is_ok());

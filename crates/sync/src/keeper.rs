@@ -4,6 +4,7 @@
 use crate::LockError;
 use crate::fault::Fault;
 use crate::hold::Hold;
+use crate::holder::HeldBy;
 use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::thread_tag;
 use procession_shm::{Myself, Segment};
@@ -73,9 +74,9 @@ impl Keeper {
         deadline: Deadline,
     ) -> Result<Hold, LockError> {
         if me.is_some_and(|me| self.holds(word, me)) {
-            return Err(LockError::Deadlock);
+            return Err(held_already(HeldBy::of_word(word, segment), deadline));
         }
-        word.acquire(segment, claim, deadline).map_err(|error| explain(error, segment))
+        word.acquire(segment, claim, deadline).map_err(|error| explain(error, word, segment, deadline))
     }
 
     /// Releases `word`, which `me` holds; `consistent` says whether what it guards is whole.
@@ -88,22 +89,33 @@ impl Keeper {
     }
 }
 
-/// The failure for people, with the object's name.
-pub(crate) fn explain(error: AcquireError, segment: &Segment) -> LockError {
-    LockError::Fault(match error {
-        AcquireError::TimedOut => return LockError::TimedOut,
-        AcquireError::OwnerDied { pid } => return LockError::OwnerDied { pid },
-        AcquireError::Deadlock => return LockError::Deadlock,
-        AcquireError::Orphaned => Fault::orphaned(segment),
-        AcquireError::Unknowable(why) => Fault::unknowable(segment, why),
-        AcquireError::Unregistered(error) => Fault::unregistered(segment, error),
-    })
+/// The failure for people, with the object's name and its holder.
+pub(crate) fn explain(
+    error: AcquireError,
+    word: &LockWord,
+    segment: &Segment,
+    deadline: Deadline,
+) -> LockError {
+    let object = segment.label();
+    match error {
+        AcquireError::TimedOut => too_late(HeldBy::of_word(word, segment), deadline),
+        AcquireError::OwnerDied { pid } => LockError::OwnerDied { object, pid },
+        AcquireError::Deadlock => LockError::Deadlock { object, is_own: false },
+        AcquireError::Orphaned => LockError::Fault(Fault::Orphaned { object }),
+        AcquireError::Unknowable(why) => LockError::Fault(Fault::unknowable(segment, why)),
+        AcquireError::Unregistered(source) => LockError::Fault(Fault::Unregistered { object, source }),
+    }
 }
 
-/// What a try answers instead of having waited.
-pub(crate) fn would_block(error: LockError) -> LockError {
-    match error {
-        LockError::TimedOut | LockError::Deadlock => LockError::WouldBlock,
-        other => other,
+/// What a thread is told that asks for what it holds: a try would block, and any other wait would never end.
+pub(crate) fn held_already(held: HeldBy, deadline: Deadline) -> LockError {
+    if deadline == Deadline::PASSED {
+        return LockError::WouldBlock(held);
     }
+    LockError::Deadlock { object: held.object().clone(), is_own: true }
+}
+
+/// What somebody is told who does not wait any longer, or never did.
+pub(crate) fn too_late(held: HeldBy, deadline: Deadline) -> LockError {
+    if deadline == Deadline::PASSED { LockError::WouldBlock(held) } else { LockError::TimedOut(held) }
 }

@@ -17,7 +17,7 @@
 
 use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
 use std::time::Duration;
@@ -108,8 +108,10 @@ impl Object for Latch {
 #[non_exhaustive]
 pub enum LatchError {
     /// Too few had arrived at the timeout (`wait_timeout`).
-    #[error("{arrived} of {count} had arrived at the timeout")]
+    #[error("timed out: {arrived} of {count} have arrived at {object}")]
     TimedOut {
+        /// Which one.
+        object: Label,
         /// How many had arrived.
         arrived: u64,
         /// How many have to.
@@ -189,7 +191,11 @@ impl Latch {
         }
         let opens = |word| self.opens(word);
         self.body.gate.wait(self.body.segment(), deadline, opens).map_err(|shut| match shut {
-            Shut::TimedOut(word) => LatchError::TimedOut { arrived: word / ONE, count: self.count },
+            Shut::TimedOut(word) => LatchError::TimedOut {
+                object: self.body.segment().label(),
+                arrived: word / ONE,
+                count: self.count,
+            },
             Shut::Fault(fault) => fault.into(),
         })
     }
@@ -219,7 +225,7 @@ mod tests {
     fn it_opens_once_and_late_ones_pass() {
         let latch = latch(2);
         let short = Duration::from_millis(2);
-        assert!(matches!(latch.wait_timeout(short), Err(LatchError::TimedOut { arrived: 0, count: 2 })));
+        assert!(matches!(latch.wait_timeout(short), Err(LatchError::TimedOut { arrived: 0, count: 2, .. })));
         std::thread::scope(|scope| {
             let waiters: Vec<_> = (0..4).map(|_| scope.spawn(|| latch.wait())).collect();
             assert_eq!(latch.arrive(), 0);

@@ -35,7 +35,7 @@ mod value;
 
 pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member, MemberDeath};
-pub use condition::{Condition, ConditionOptions, Monitor};
+pub use condition::{Condition, ConditionOptions, Monitor, WaitTimeoutResult};
 pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in};
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
@@ -43,9 +43,10 @@ pub use eventcount::EventCount;
 pub use fault::Fault;
 #[doc(hidden)]
 pub use hold::Hold;
+pub use holder::{HeldBy, Holder};
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
-pub use lock::{Holder, Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+pub use lock::{Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
@@ -57,7 +58,7 @@ pub use rlock::{RLock, RLockGuard, RLockOptions};
 pub use rwlock::{READERS, ReadGuard, RwLock, RwLockOptions, WriteGuard};
 pub use semaphore::{
     BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
-    SemaphoreOptions,
+    SemaphoreOptions, Shortage,
 };
 pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
 pub use value::{Value, ValueGuard, ValueOptions};

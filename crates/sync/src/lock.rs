@@ -11,13 +11,12 @@
 
 use crate::fault::Fault;
 use crate::hold::Hold;
-use crate::keeper::{self, would_block};
+use crate::holder::{HeldBy, Holder};
+use crate::keeper;
 use crate::lock_word::{Claim, LockWord};
 use crate::thread_tag;
 use crate::{deadlock, holder};
-use procession_shm::{
-    Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Registration, Segment, Shape, Shared,
-};
+use procession_shm::{Kind, Label, Myself, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
@@ -55,8 +54,8 @@ pub enum OnOwnerDeath {
 /// let lock = Lock::options().namespace(&namespace).open_or_create("deploy")?;
 /// {
 ///     let _guard = lock.acquire()?;
-///     assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock)));
-///     assert!(matches!(lock.acquire(), Err(LockError::Deadlock)));
+///     assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock(_))));
+///     assert!(matches!(lock.acquire(), Err(LockError::Deadlock { .. })));
 /// }
 /// assert!(lock.try_acquire().is_ok());
 /// # lock.unlink()?;
@@ -132,36 +131,56 @@ impl Object for Lock {
     }
 }
 
-/// Why a lock was not acquired.
+/// Why a [`Lock`], or whatever else a thread holds alone, was not acquired.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError {
     /// Somebody holds it (`try_acquire`).
-    #[error("the lock is held by somebody else")]
-    WouldBlock,
+    #[error("{0}")]
+    WouldBlock(HeldBy),
     /// Somebody held it all the time (`acquire_timeout`).
-    #[error("the lock was held by somebody else until the timeout")]
-    TimedOut,
+    #[error("timed out: {0}")]
+    TimedOut(HeldBy),
     /// Its last holder was killed, or was a thread that ended without releasing it; and nobody has recovered it.
     #[error(
-        "the holder of the lock (pid {pid}) died, or its thread ended without releasing it; put right what it guards, \
+        "the holder of {object} (pid {pid}) died, or its thread ended without releasing it: put right what it guards, \
          then call recover()"
     )]
     OwnerDied {
+        /// Which one.
+        object: Label,
         /// Whose it was, in its own pid namespace; 0 if nobody remembers.
         pid: u32,
     },
-    /// This thread holds it already, and would wait for itself, at once and with every kind of lock; or it was created with
-    /// `detect_deadlock` ([`Lock`], [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or
-    /// through others, for what this thread holds: then of the threads in that circle one is told, after a tenth of a
-    /// second or so. [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
+    /// Waiting would never end. Either this thread holds the object already, and would wait for itself: that is told at
+    /// once, with every kind of lock. Or the object was created with `detect_deadlock` ([`Lock`],
+    /// [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or through others, for what
+    /// this thread holds: then of the threads in that circle one is told, after a tenth of a second or so.
+    /// [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
     #[error(
-        "waiting for the lock would never end: this thread holds it already, or its holder waits for this thread"
+        "waiting for {object} would never end: {}",
+        if *is_own { "this thread holds it already" } else { "its holder waits for what this thread holds" }
     )]
-    Deadlock,
+    Deadlock {
+        /// Which one.
+        object: Label,
+        /// Whether this thread itself holds it.
+        is_own: bool,
+    },
     /// The object itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
+}
+
+impl LockError {
+    /// Who holds the object, where that is why it was not acquired.
+    #[must_use]
+    pub fn holder(&self) -> Option<Holder> {
+        match self {
+            Self::WouldBlock(held) | Self::TimedOut(held) => held.holder(),
+            _ => None,
+        }
+    }
 }
 
 procession_shm::debug_as_text!(LockError);
@@ -186,7 +205,7 @@ impl Lock {
     /// [`LockError::WouldBlock`], also when this thread holds it; otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<LockGuard<'_>, LockError> {
-        self.claim(self.claim, Deadline::PASSED).map_err(would_block)
+        self.claim(self.claim, Deadline::PASSED)
     }
 
     /// Waits at most `timeout` until the lock is ours.
@@ -252,10 +271,14 @@ impl Lock {
             if me.names_the_thread() { self.body.lock.is_held_by(me) } else { thread_tag::holds(self.key) }
         };
         if me.is_some_and(holds) {
-            return Err(LockError::Deadlock);
+            return Err(keeper::held_already(
+                HeldBy::of_word(&self.body.lock, self.body.segment()),
+                deadline,
+            ));
         }
-        let segment = self.body.segment();
-        self.body.lock.acquire(segment, claim, deadline).map_err(|error| keeper::explain(error, segment))
+        let (lock, segment) = (&self.body.lock, self.body.segment());
+        lock.acquire(segment, claim, deadline)
+            .map_err(|error| keeper::explain(error, lock, segment, deadline))
     }
 }
 
@@ -266,45 +289,6 @@ impl fmt::Debug for Lock {
             .field("holder", &self.holder())
             .field("inconsistent", &self.is_inconsistent())
             .finish()
-    }
-}
-
-/// A process that holds something, for people to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Holder {
-    /// Its pid, in its own pid namespace; 0 if nobody remembers.
-    pub pid: u32,
-    /// Its name; empty if nobody remembers.
-    pub name: String,
-    /// Whether it was killed, or its thread ended, and nobody has noticed yet.
-    pub is_dead: bool,
-}
-
-impl Holder {
-    /// What is known of an owner in the segment's namespace.
-    pub(crate) fn of(segment: &Segment, owner: OwnerId) -> Self {
-        Self::in_registry(segment.registration(), owner)
-    }
-
-    /// What is known of an owner in a namespace.
-    pub(crate) fn in_registry(registration: &Registration, owner: OwnerId) -> Self {
-        let (pid, name) = registration
-            .participant(owner)
-            .map(|found| (found.pid, found.name))
-            .unwrap_or_else(|| (registration.pid_of(owner).unwrap_or(0), String::new()));
-        let is_dead = registration.is_dead(owner) == Ok(true);
-        Self { pid, name, is_dead }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            0 => f.write_str("a process that nobody remembers"),
-            pid if self.name.is_empty() => write!(f, "pid {pid}"),
-            pid => write!(f, "{} (pid {pid})", self.name),
-        }
     }
 }
 

@@ -25,10 +25,11 @@
 
 use crate::fault::Fault;
 use crate::hold::Hold;
+use crate::holder::HeldBy;
 use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::patience::Patience;
 use crate::thread_tag;
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
@@ -107,12 +108,18 @@ impl Object for Once {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OnceError {
+    /// Somebody is doing it (`try_run`).
+    #[error("not done yet: {0}")]
+    WouldBlock(HeldBy),
     /// Somebody was doing it all the time (`run_timeout`).
-    #[error("somebody else was still doing it at the timeout")]
-    TimedOut,
+    #[error("timed out: {0}")]
+    TimedOut(HeldBy),
     /// This very thread is doing it, and would wait for itself.
-    #[error("this thread is already doing it and would wait for itself for ever")]
-    Deadlock,
+    #[error("this thread is already inside {object}, and would wait for itself for ever")]
+    Deadlock {
+        /// Which one.
+        object: Label,
+    },
     /// The object itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -148,11 +155,22 @@ impl Once {
         self.run_until(f, Deadline::after(timeout))
     }
 
+    /// As [`run`](Self::run), if nobody else is doing it now.
+    ///
+    /// # Errors
+    /// [`OnceError::WouldBlock`]; otherwise as [`run`](Self::run).
+    pub fn try_run(&self, f: impl FnOnce(OnceRun)) -> Result<bool, OnceError> {
+        self.run_until(f, Deadline::PASSED)
+    }
+
     /// As [`run`](Self::run), for something that can fail: then it is not done, and the next one does it again.
     ///
     /// # Errors
     /// Inside, the error of `f`; otherwise as [`run`](Self::run).
-    pub fn try_run<E>(&self, f: impl FnOnce(OnceRun) -> Result<(), E>) -> Result<Result<bool, E>, OnceError> {
+    pub fn run_fallible<E>(
+        &self,
+        f: impl FnOnce(OnceRun) -> Result<(), E>,
+    ) -> Result<Result<bool, E>, OnceError> {
         self.attempt(f, Deadline::NEVER)
     }
 
@@ -206,7 +224,7 @@ impl Once {
         let me = Fault::or_owner(segment)?;
         let me = Hold::of_this_thread(me);
         if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
-            return Err(OnceError::Deadlock);
+            return Err(OnceError::Deadlock { object: segment.label() });
         }
         let mut patience = Patience::new(deadline);
         let me = loop {
@@ -217,7 +235,12 @@ impl Once {
                 Err(AcquireError::TimedOut) if !deadline.has_passed() => {}
                 Err(error) => {
                     let fault = Fault::of_acquiring(segment, error);
-                    return Err(fault.map_or(OnceError::TimedOut, OnceError::Fault));
+                    let held = || HeldBy::of_word(runner, segment);
+                    return Err(match fault {
+                        Some(fault) => fault.into(),
+                        None if deadline == Deadline::PASSED => OnceError::WouldBlock(held()),
+                        None => OnceError::TimedOut(held()),
+                    });
                 }
             }
         };
@@ -301,7 +324,7 @@ mod tests {
     #[test]
     fn who_fails_or_panics_leaves_it_to_the_next() {
         let once = once();
-        assert_eq!(once.try_run(|_| Err("no")).unwrap(), Err("no"));
+        assert_eq!(once.run_fallible(|_| Err("no")).unwrap(), Err("no"));
         let panics = || once.run(|run| panic!("{run:?}"));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
         assert!(!once.is_done());
@@ -313,6 +336,6 @@ mod tests {
     #[test]
     fn the_initialiser_does_not_wait_for_itself() {
         let once = once();
-        once.run(|_| assert!(matches!(once.run(|_| ()), Err(OnceError::Deadlock)))).unwrap();
+        once.run(|_| assert!(matches!(once.run(|_| ()), Err(OnceError::Deadlock { .. })))).unwrap();
     }
 }

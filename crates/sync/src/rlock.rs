@@ -26,7 +26,7 @@
 
 use crate::fault::Fault;
 use crate::hold::Hold;
-use crate::keeper::{Keeper, would_block};
+use crate::keeper::Keeper;
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
@@ -159,7 +159,7 @@ impl RLock {
     /// [`LockError::WouldBlock`]; otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(self.claim, Deadline::PASSED).map_err(would_block)
+        self.enter(self.claim, Deadline::PASSED)
     }
 
     /// Waits at most `timeout` until the lock is this thread's.
@@ -359,9 +359,9 @@ mod tests {
         assert_eq!((three.depth(), lock.holder().unwrap().pid), (3, std::process::id()));
         drop(one);
         assert_eq!(three.depth(), 2);
-        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock(_))));
         drop(three);
-        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock(_))));
         drop(two);
         from_outside(&lock).unwrap();
         assert!(lock.holder().is_none() && !lock.is_inconsistent());
@@ -390,7 +390,7 @@ mod tests {
         let anew = lock.acquire().unwrap();
         assert_eq!((outer.depth(), anew.depth()), (0, 1));
         drop(outer);
-        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock(_))));
         drop(anew);
         from_outside(&lock).unwrap();
     }
@@ -406,7 +406,7 @@ mod tests {
         let inner = lock.acquire_again(depth, entry).unwrap();
         assert_eq!((outer.depth(), inner.depth()), (2, 2));
         drop(outer);
-        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock)));
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock(_))));
         drop(inner);
         // An entry that was restored is not given out again.
         let (one, entries) = (lock.acquire().unwrap(), lock.body.entries.load(Ordering::Relaxed));

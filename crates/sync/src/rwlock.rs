@@ -47,10 +47,11 @@ pub use guard::{ReadGuard, WriteGuard};
 use self::drain::wake_writer;
 use crate::fault::Fault;
 use crate::hold::Hold;
-use crate::keeper::{Keeper, would_block};
+use crate::holder::{HeldBy, Holder};
+use crate::keeper::{Keeper, held_already, too_late};
 use crate::lock_word::{Claim, LockWord};
 use crate::patience::{Nap, Orphaned, Patience};
-use crate::{EventCount, Holder, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
+use crate::{EventCount, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::fence_after_rmw;
@@ -105,10 +106,10 @@ shm_struct! {
 /// let table = RwLock::options().namespace(&namespace).open_or_create("table")?;
 /// {
 ///     let (_one, _two) = (table.read()?, table.read()?);
-///     assert!(matches!(table.try_write(), Err(LockError::WouldBlock)));
+///     assert!(matches!(table.try_write(), Err(LockError::WouldBlock(_))));
 /// }
 /// let writing = table.write()?;
-/// assert!(matches!(table.try_read(), Err(LockError::WouldBlock)));
+/// assert!(matches!(table.try_read(), Err(LockError::WouldBlock(_))));
 /// let _reading = writing.downgrade();
 /// assert!(table.try_read().is_ok());
 /// # table.unlink()?;
@@ -206,7 +207,7 @@ impl RwLock {
     /// [`LockError::WouldBlock`]; otherwise as [`read`](Self::read).
     #[inline]
     pub fn try_read(&self) -> Result<ReadGuard<'_>, LockError> {
-        self.read_until(Deadline::PASSED).map_err(would_block)
+        self.read_until(Deadline::PASSED)
     }
 
     /// As [`read`](Self::read), for at most `timeout`.
@@ -234,7 +235,7 @@ impl RwLock {
     /// [`LockError::WouldBlock`]; otherwise as [`write`](Self::write).
     #[inline]
     pub fn try_write(&self) -> Result<WriteGuard<'_>, LockError> {
-        self.write_until(self.claim, Deadline::PASSED).map_err(would_block)
+        self.write_until(self.claim, Deadline::PASSED)
     }
 
     /// As [`write`](Self::write), for at most `timeout`.
@@ -355,12 +356,20 @@ impl RwLock {
                 continue;
             }
             match self.body.space.sleep(Some(segment), heard, &mut patience) {
-                Ok(Nap::TimedOut) => return Err(LockError::TimedOut),
+                Ok(Nap::TimedOut) => {
+                    // All places are taken: one of those who read stands for all.
+                    return Err(too_late(self.held_by_reader(&self.body.cells[0]), deadline));
+                }
                 Ok(_) => self.body.space.arrive(),
                 Err(Orphaned) => return Err(Fault::orphaned(segment).into()),
             }
             has_slept = true;
         }
+    }
+
+    /// What a writer is told of the reader in a cell.
+    fn held_by_reader(&self, cell: &Cell) -> HeldBy {
+        HeldBy::new(self.body.segment(), cell.word.load(Ordering::Acquire) & !WAITERS)
     }
 
     #[inline]
@@ -457,9 +466,9 @@ impl RwLock {
     fn write_until(&self, claim: Claim, deadline: Deadline) -> Result<WriteGuard<'_>, LockError> {
         let segment = self.body.segment();
         if let Some(me) = self.keeper.hold()
-            && self.cell_of(me).is_some()
+            && let Some(cell) = self.cell_of(me)
         {
-            return Err(LockError::Deadlock);
+            return Err(held_already(self.held_by_reader(&self.body.cells[cell]), deadline));
         }
         let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
         crash_point("rwlock.draining");
@@ -490,7 +499,7 @@ impl RwLock {
             }
             dead => {
                 let pid = segment.registration().pid_of(OwnerId::from_bits(dead));
-                Err(LockError::OwnerDied { pid: pid.unwrap_or(0) })
+                Err(LockError::OwnerDied { object: segment.label(), pid: pid.unwrap_or(0) })
             }
         }
     }

@@ -12,14 +12,13 @@ mod error;
 mod permit;
 
 pub use bounded::{BoundedSemaphore, BoundedSemaphoreOptions};
-pub use error::{ReleaseError, SemaphoreError};
+pub use error::{ReleaseError, SemaphoreError, Shortage};
 pub use permit::Permit;
 
+use crate::Holder;
 use crate::fault::Fault;
-use crate::lock::Holder;
 use crate::patience::{Nap, Orphaned, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
-use error::would_block;
 use permit::Cells;
 use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
@@ -49,7 +48,7 @@ const PAUSES: RangeInclusive<u32> = 1..=64;
 /// let slots = Semaphore::options().namespace(&namespace).permits(2).create("slots")?;
 /// let one = slots.acquire()?;
 /// let two = slots.acquire()?;
-/// assert!(matches!(slots.try_acquire(), Err(SemaphoreError::WouldBlock)));
+/// assert!(matches!(slots.try_acquire(), Err(SemaphoreError::WouldBlock(_))));
 /// drop(one);
 /// assert_eq!(slots.available(), 1);
 /// two.forget();
@@ -213,7 +212,7 @@ impl Semaphore {
     /// [`SemaphoreError::WouldBlock`] when none was found: one that changed hands meanwhile may have been missed. Otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, SemaphoreError> {
-        self.acquire_until(1, Deadline::PASSED).map_err(would_block)
+        self.acquire_until(1, Deadline::PASSED)
     }
 
     /// Waits at most `timeout` until there is a permit.
@@ -239,7 +238,7 @@ impl Semaphore {
     /// # Errors
     /// [`SemaphoreError::WouldBlock`]; otherwise as [`acquire_many`](Self::acquire_many).
     pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>, SemaphoreError> {
-        self.acquire_until(count, Deadline::PASSED).map_err(would_block)
+        self.acquire_until(count, Deadline::PASSED)
     }
 
     /// Waits at most `timeout` until there are `count` permits.
@@ -266,7 +265,7 @@ impl Semaphore {
         if count <= max && self.cells.release(count, self.me()?)? {
             return Ok(());
         }
-        Err(ReleaseError::Full { max })
+        Err(ReleaseError::Full { object: self.segment().label(), max })
     }
 
     /// How many permits nobody has, those of the dead included.
@@ -334,6 +333,15 @@ impl Semaphore {
         self.acquire_contended(count, deadline)
     }
 
+    fn too_late(&self, asked: u32, deadline: Deadline) -> SemaphoreError {
+        let shortage = Shortage::new(self, asked);
+        if deadline == Deadline::PASSED {
+            SemaphoreError::WouldBlock(shortage)
+        } else {
+            SemaphoreError::TimedOut(shortage)
+        }
+    }
+
     fn try_take(&self, me: OwnerId, count: u32) -> Option<Permit<'_>> {
         let cells = match count {
             0 => Cells::Several(Vec::new()),
@@ -345,9 +353,13 @@ impl Semaphore {
 
     #[cold]
     fn acquire_contended(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
-        let me = self.me()?;
+        let (segment, me) = (self.body.segment(), self.me()?);
         if count > self.cells.max {
-            return Err(SemaphoreError::TooMany { asked: count, max: self.cells.max });
+            return Err(SemaphoreError::TooMany {
+                object: segment.label(),
+                asked: count,
+                max: self.cells.max,
+            });
         }
         let mut has_slept = false;
         let outcome = self.wait_for(me, count, deadline, &mut has_slept);
@@ -376,7 +388,7 @@ impl Semaphore {
             if is_over || nap == Nap::Ask {
                 match cells.recover(me)? {
                     true => continue,
-                    false if is_over => return Err(SemaphoreError::TimedOut),
+                    false if is_over => return Err(self.too_late(count, deadline)),
                     false => {}
                 }
             }

@@ -44,7 +44,7 @@ pub use guard::ValueGuard;
 use self::guard::Held;
 use crate::cells::{from_word, load_words, store_words, to_word};
 use crate::integer::integer_operations;
-use crate::keeper::{Keeper, would_block};
+use crate::keeper::Keeper;
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
 use bytemuck::Pod;
@@ -256,7 +256,7 @@ impl<T: Pod> Value<T> {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
     pub fn try_set(&self, value: T) -> Result<(), LockError> {
-        self.set_until(value, Deadline::PASSED).map_err(would_block)
+        self.set_until(value, Deadline::PASSED)
     }
 
     /// Makes it `value`, waiting at most `timeout` for those who are changing it.
@@ -283,7 +283,7 @@ impl<T: Pod> Value<T> {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
     pub fn try_update<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, LockError> {
-        self.update_until(change, Deadline::PASSED).map_err(would_block)
+        self.update_until(change, Deadline::PASSED)
     }
 
     /// As [`update`](Self::update), waiting at most `timeout` for those who are changing the value.
@@ -313,7 +313,7 @@ impl<T: Pod> Value<T> {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
     pub fn try_acquire(&self) -> Result<ValueGuard<'_, T>, LockError> {
-        self.guard(Deadline::PASSED).map_err(would_block)
+        self.guard(Deadline::PASSED)
     }
 
     /// As [`acquire`](Self::acquire), waiting at most `timeout`.

@@ -257,7 +257,7 @@ impl<'a> Participant<'a> {
         recover: impl FnOnce() -> Result<G, LockError>,
     ) -> Option<G> {
         match outcome {
-            Err(LockError::TimedOut | LockError::WouldBlock) => None,
+            Err(LockError::TimedOut { .. } | LockError::WouldBlock { .. }) => None,
             Err(LockError::OwnerDied { .. }) => {
                 self.does("recovering a lock");
                 self.diary().recovered.fetch_add(1, Relaxed);

@@ -106,7 +106,7 @@ impl Gates {
                 let began = self.words[0].began.load(SeqCst);
                 who.expects(began > before, || format!("woke without a pulse after {before}"));
             }
-            Err(EventError::TimedOut) => {}
+            Err(EventError::TimedOut { .. }) => {}
             Err(error) => who.breaks(&format!("the event: {error}")),
         }
     }
@@ -154,7 +154,7 @@ impl Gates {
         let options = Once::options().namespace(&self.namespace);
         let Some((once, round)) = self.open(who, |number| options.open(&once_name(number))) else { return };
         let fails = who.dice.below(4) == 0;
-        let outcome = once.try_run(|run| {
+        let outcome = once.run_fallible(|run| {
             who.does("initialising in a once");
             let before = round.begun.fetch_add(1, SeqCst);
             who.expects(before == 0 || run.is_again, || format!("{before} began before, and nobody said so"));

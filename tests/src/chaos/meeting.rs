@@ -91,7 +91,7 @@ impl Meeting {
             who.does("waiting at a barrier");
             match member.wait_timeout(LIMIT) {
                 Ok(_) => {}
-                Err(BarrierError::Broken { .. } | BarrierError::TimedOut) => {
+                Err(BarrierError::Broken { .. } | BarrierError::TimedOut { .. }) => {
                     who.must(self.hasty.reset(), "resetting");
                 }
                 Err(error) => who.breaks(&format!("at the barrier in haste: {error}")),

@@ -59,7 +59,7 @@ impl Monitor {
     ) -> Result<ValueGuard<'_, Buffer>, LockError> {
         let guard = self.buffer.acquire()?;
         who.expects(guard.is_whole(), || "the buffer was acquired, and is half-changed".to_owned());
-        let holds = |guard: &mut ValueGuard<'_, Buffer>| guard.is_closed != 0 || guard.can(stores);
+        let holds = |buffer: &Buffer| buffer.is_closed != 0 || buffer.can(stores);
         let condition = &self.changed[usize::from(!stores)];
         if who.dice.below(4) == 0 {
             return condition.wait_for(guard, holds);

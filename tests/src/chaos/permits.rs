@@ -46,7 +46,7 @@ impl Permits {
             (_, _) => of.acquire_many(count),
         };
         match outcome {
-            Err(SemaphoreError::WouldBlock | SemaphoreError::TimedOut) => None,
+            Err(SemaphoreError::WouldBlock { .. } | SemaphoreError::TimedOut { .. }) => None,
             other => who.must(other, "acquiring permits"),
         }
     }
@@ -103,7 +103,7 @@ impl Permits {
                 permit.forget();
                 who.acknowledges(Account::Taken, 1);
             }
-            Err(SemaphoreError::TimedOut) => who.gives_up(Account::Taken, 1),
+            Err(SemaphoreError::TimedOut { .. }) => who.gives_up(Account::Taken, 1),
             Err(error) => who.breaks(&format!("taking: {error}")),
         }
     }

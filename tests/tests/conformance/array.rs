@@ -95,7 +95,7 @@ fn while_one_has_the_lock_others_read_elements_and_do_not_write(ground: &Ground)
     array.write(0, &[1, 2, 3, 4]).unwrap();
     let look = |array: Sent<Array<i32>>| {
         let tried = array.try_update(3..4, |_| ());
-        let is_refused = matches!(tried, Err(ArrayError::Lock(LockError::WouldBlock)));
+        let is_refused = matches!(tried, Err(ArrayError::Lock(LockError::WouldBlock { .. })));
         (array.get(0).unwrap(), is_refused, array.holder().map(|holder| holder.pid))
     };
     let change = |part: &mut [i32]| {

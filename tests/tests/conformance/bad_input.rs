@@ -42,7 +42,7 @@ fn parties_are_between_one_and_32768() {
     assert!(impossible(removing).contains("elastic"));
     let ground = Ground::anonymous();
     let most = ground.make(Barrier::options().parties(32_768));
-    assert!(matches!(most.wait_timeout(Duration::ZERO), Err(BarrierError::TimedOut)));
+    assert!(matches!(most.wait_timeout(Duration::ZERO), Err(BarrierError::TimedOut { .. })));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn permits_are_at_most_65536_and_no_more_than_their_maximum() {
     let ground = Ground::anonymous();
     let most = ground.make(Semaphore::options().permits(65_536));
     assert_eq!(most.acquire_many(65_536).unwrap().count(), 65_536);
-    assert!(matches!(most.release(1), Err(ReleaseError::Full { max: 65_536 })));
+    assert!(matches!(most.release(1), Err(ReleaseError::Full { max: 65_536, .. })));
 }
 
 #[test]
@@ -72,9 +72,9 @@ fn permits_asked_for_or_released_beyond_all_are_refused_at_once() {
             semaphore.try_acquire_many(count),
             semaphore.acquire_many_timeout(count, Duration::MAX),
         ] {
-            assert!(matches!(asked, Err(SemaphoreError::TooMany { asked, max: 4 }) if asked == count));
+            assert!(matches!(asked, Err(SemaphoreError::TooMany { asked, max: 4, .. }) if asked == count));
         }
-        assert!(matches!(semaphore.release(count), Err(ReleaseError::Full { max: 4 })));
+        assert!(matches!(semaphore.release(count), Err(ReleaseError::Full { max: 4, .. })));
     }
     assert_eq!(semaphore.acquire_many(0).unwrap().count(), 0);
     semaphore.release(0).unwrap();
@@ -199,26 +199,26 @@ fn a_timeout_of_nothing_does_not_wait() {
     let writing = rwlock.write_timeout(now).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            assert!(matches!(lock.acquire_timeout(now), Err(LockError::TimedOut)));
-            assert!(matches!(rlock.acquire_timeout(now), Err(LockError::TimedOut)));
-            assert!(matches!(rwlock.read_timeout(now), Err(LockError::TimedOut)));
-            assert!(matches!(rwlock.write_timeout(now), Err(LockError::TimedOut)));
+            assert!(matches!(lock.acquire_timeout(now), Err(LockError::TimedOut { .. })));
+            assert!(matches!(rlock.acquire_timeout(now), Err(LockError::TimedOut { .. })));
+            assert!(matches!(rwlock.read_timeout(now), Err(LockError::TimedOut { .. })));
+            assert!(matches!(rwlock.write_timeout(now), Err(LockError::TimedOut { .. })));
         });
     });
     drop((guards, writing));
     let semaphore = ground.make(Semaphore::options().permits(1));
     let permit = semaphore.acquire_timeout(now).unwrap();
-    assert!(matches!(semaphore.acquire_timeout(now), Err(SemaphoreError::TimedOut)));
-    assert!(matches!(semaphore.acquire_many_timeout(2, now), Err(SemaphoreError::TimedOut)));
+    assert!(matches!(semaphore.acquire_timeout(now), Err(SemaphoreError::TimedOut { .. })));
+    assert!(matches!(semaphore.acquire_many_timeout(2, now), Err(SemaphoreError::TimedOut { .. })));
     drop(permit);
     let condition = ground.make(Condition::options());
-    assert!(!condition.wait_timeout(lock.acquire().unwrap(), now).unwrap().1);
-    assert!(!condition.wait_for_timeout(lock.acquire().unwrap(), now, |_| false).unwrap().1);
-    assert!(condition.wait_for_timeout(lock.acquire().unwrap(), now, |_| true).unwrap().1);
+    assert!(condition.wait_timeout(lock.acquire().unwrap(), now).unwrap().1.timed_out());
+    assert!(condition.wait_for_timeout(lock.acquire().unwrap(), now, |_| false).unwrap().1.timed_out());
+    assert!(!condition.wait_for_timeout(lock.acquire().unwrap(), now, |_| true).unwrap().1.timed_out());
     let event = ground.make(Event::options());
-    assert!(matches!(event.wait_timeout(now), Err(EventError::TimedOut)));
+    assert!(matches!(event.wait_timeout(now), Err(EventError::TimedOut { .. })));
     let latch = ground.make(Latch::options().count(u32::MAX));
-    assert!(matches!(latch.wait_timeout(now), Err(LatchError::TimedOut { arrived: 0, count: u32::MAX })));
+    assert!(matches!(latch.wait_timeout(now), Err(LatchError::TimedOut { arrived: 0, count: u32::MAX, .. })));
     assert!(ground.make(Latch::options().count(0)).wait_timeout(now).is_ok());
     assert!(ground.make(Once::options()).run_timeout(|_| (), now).unwrap());
     let value = ground.make(Value::<u32>::options());
@@ -229,7 +229,7 @@ fn a_timeout_of_nothing_does_not_wait() {
     // The last to arrive does not wait, so it cannot be too late.
     assert_eq!(ground.make(Barrier::options().parties(1).timeout(now)).wait().unwrap(), 0);
     let barrier = ground.make(Barrier::options().parties(2).timeout(now));
-    assert!(matches!(barrier.wait(), Err(BarrierError::TimedOut)));
+    assert!(matches!(barrier.wait(), Err(BarrierError::TimedOut { .. })));
     assert_eq!(barrier.broken(), Some(BreakCause::TimedOut));
 }
 
@@ -246,7 +246,7 @@ fn an_enormous_timeout_is_none() {
         event.set();
         event.wait_timeout(long).unwrap();
         let condition = ground.make(Condition::options());
-        assert!(condition.wait_for_timeout(lock.acquire().unwrap(), long, |_| true).unwrap().1);
+        assert!(!condition.wait_for_timeout(lock.acquire().unwrap(), long, |_| true).unwrap().1.timed_out());
         let barrier = ground.make(Barrier::options().parties(2).timeout(long));
         std::thread::scope(|scope| {
             let other = scope.spawn(|| barrier.wait());

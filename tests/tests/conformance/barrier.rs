@@ -43,8 +43,8 @@ impl Outcome {
     fn of(waited: Result<u32, BarrierError>, why: BreakCause) -> Self {
         match waited {
             Ok(_) => Passed,
-            Err(BarrierError::TimedOut) => TimedOut,
-            Err(BarrierError::Broken { cause }) if cause == why => Broken,
+            Err(BarrierError::TimedOut { .. }) => TimedOut,
+            Err(BarrierError::Broken { cause, .. }) if cause == why => Broken,
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -129,7 +129,7 @@ fn the_action_is_done_once_before_anybody_goes_on(ground: &Ground) {
 fn an_action_that_fails_breaks_it(ground: &Ground) {
     let barrier = ground.make(five());
     let wait = |barrier: Sent<Barrier>| match (*barrier).clone().with_action(|| Err("no".into())).wait() {
-        Err(BarrierError::Action(error)) if error.to_string() == "no" => Itself,
+        Err(BarrierError::Action { source, .. }) if source.to_string() == "no" => Itself,
         waited => Outcome::of(waited, BreakCause::ActionFailed),
     };
     assert_eq!(all!(wait, barrier.send()), [Broken, Broken, Broken, Broken, Itself]);
@@ -208,7 +208,7 @@ fn one_is_late(outcomes: &[Outcome], barrier: &Barrier) {
     assert_eq!(outcomes.len(), N as usize);
     assert!(outcomes.contains(&TimedOut) && !outcomes.contains(&Passed), "{outcomes:?}");
     assert_eq!(barrier.broken(), Some(BreakCause::TimedOut));
-    assert!(matches!(barrier.wait(), Err(BarrierError::Broken { cause: BreakCause::TimedOut })));
+    assert!(matches!(barrier.wait(), Err(BarrierError::Broken { cause: BreakCause::TimedOut, .. })));
 }
 
 // test_timeout
@@ -272,6 +272,6 @@ fn a_member_that_is_killed_breaks_it_for_the_others(ground: &Ground) {
     let pid = member.pid();
     let waited = barrier.wait_timeout(Duration::MAX);
     assert!(
-        matches!(waited, Err(BarrierError::Broken { cause: BreakCause::PeerDied { pid: died } }) if died == pid)
+        matches!(waited, Err(BarrierError::Broken { cause: BreakCause::PeerDied { pid: died }, .. }) if died == pid)
     );
 }

@@ -11,7 +11,7 @@ conforms!(
 );
 
 fn is_refused(semaphore: Sent<BoundedSemaphore>) -> bool {
-    matches!(semaphore.try_acquire(), Err(SemaphoreError::WouldBlock))
+    matches!(semaphore.try_acquire(), Err(SemaphoreError::WouldBlock { .. }))
 }
 
 // test_bounded_semaphore
@@ -27,7 +27,7 @@ fn permits_are_counted_down_and_up_by_all_processes(ground: &Ground) {
 fn releasing_beyond_the_bound_is_an_error(ground: &Ground) {
     let semaphore = ground.make(BoundedSemaphore::options().permits(2));
     let is_full = |semaphore: Sent<BoundedSemaphore>| {
-        matches!(semaphore.release(1), Err(ReleaseError::Full { max: 2 }))
+        matches!(semaphore.release(1), Err(ReleaseError::Full { max: 2, .. }))
     };
     assert!(is_full(semaphore.send()) && elsewhere(is_full, semaphore.send()));
     // A permit in somebody's hands comes back only from there: to release it would be to release it twice.

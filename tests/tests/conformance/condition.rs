@@ -5,7 +5,7 @@
 //! not end it: in Rust a handler cannot raise.
 
 use crate::ground::{Ground, Made, SHORT, Sent, child, conforms, elsewhere, kill};
-use procession::{Condition, Latch, Lock, LockError, RLock, Value};
+use procession::{Condition, Latch, Lock, LockError, RLock, RLockGuard, Value};
 use procession_tests::until;
 use std::time::{Duration, Instant};
 
@@ -103,12 +103,10 @@ fn notify_wakes_one_process_or_thread(ground: &Ground) {
 fn notify_all_wakes_all_after_waits_that_timed_out(ground: &Ground) {
     let scene = Scene::new(ground);
     let time_out = |(condition, lock, _): SentScene| {
-        let (_guard, notified) = condition.wait_timeout(lock.acquire().unwrap(), SHORT).unwrap();
-        notified
+        condition.wait_timeout(lock.acquire().unwrap(), SHORT).unwrap().1.timed_out()
     };
     let process = || child(time_out, scene.send());
-    let notified = in_processes_and_threads(3, &scene, time_out, process, || ());
-    assert_eq!(notified, [false; 6]);
+    assert_eq!(in_processes_and_threads(3, &scene, time_out, process, || ()), [true; 6]);
     assert_eq!(scene.condition.waiters(), 0);
     assert_eq!(phases(3, &scene, || scene.notify(6, usize::MAX)), [1; 6]);
 }
@@ -129,8 +127,8 @@ fn a_notification_of_nobody_is_not_remembered(ground: &Ground) {
     let scene = Scene::new(ground);
     scene.notify(0, 3);
     scene.condition.notify_all();
-    let (_guard, notified) = scene.condition.wait_timeout(scene.lock.acquire().unwrap(), SHORT).unwrap();
-    assert!(!notified);
+    let (_guard, waited) = scene.condition.wait_timeout(scene.lock.acquire().unwrap(), SHORT).unwrap();
+    assert!(waited.timed_out());
 }
 
 // test_timeout
@@ -138,10 +136,10 @@ fn a_wait_times_out_having_the_lock_again(ground: &Ground) {
     let scene = Scene::new(ground);
     let time_out = |(condition, lock, _): SentScene| {
         let start = Instant::now();
-        let (guard, notified) = condition.wait_timeout(lock.acquire().unwrap(), SHORT).unwrap();
+        let (guard, waited) = condition.wait_timeout(lock.acquire().unwrap(), SHORT).unwrap();
         let is_over = start.elapsed() >= SHORT;
         let (guard, at_once) = condition.wait_timeout(guard, Duration::ZERO).unwrap();
-        is_over && !notified && !at_once && guard.depth() == 1
+        is_over && waited.timed_out() && at_once.timed_out() && guard.depth() == 1
     };
     assert!(time_out(scene.send()) && elsewhere(time_out, scene.send()));
 }
@@ -171,27 +169,27 @@ fn wait_for_with_a_timeout_answers_what_was_asked_last(ground: &Ground) {
     let scene = Scene::new(ground);
     let follow = |(condition, lock, state): SentScene| {
         let start = Instant::now();
-        let holds = |_: &mut _| state.get().unwrap() == 4;
+        let holds = |_: &RLockGuard<'_>| state.get().unwrap() == 4;
         let (guard, before) = condition.wait_for_timeout(lock.acquire().unwrap(), 5 * SHORT, holds).unwrap();
         let is_over = start.elapsed() >= 5 * SHORT;
         state.set(4).unwrap();
         // What holds after the deadline holds.
         let (_guard, after) = condition.wait_for_timeout(guard, Duration::ZERO, holds).unwrap();
-        (before, is_over, after)
+        (before.timed_out(), is_over, after.timed_out())
     };
     let other = child(follow, scene.send());
     for _ in 0..3 {
         scene.phase.fetch_add(1).unwrap();
         scene.condition.notify(1);
     }
-    assert_eq!(other.join().unwrap(), (false, true, true));
+    assert_eq!(other.join().unwrap(), (true, true, false));
 }
 
 // test_wait_result
 fn wait_says_whether_it_was_notified(ground: &Ground) {
     let scene = Scene::new(ground);
     let wait = |(condition, lock, _): SentScene| {
-        condition.wait_timeout(lock.acquire().unwrap(), Duration::MAX).unwrap().1
+        !condition.wait_timeout(lock.acquire().unwrap(), Duration::MAX).unwrap().1.timed_out()
     };
     let other = child(wait, scene.send());
     scene.notify(1, 1);
@@ -211,7 +209,8 @@ fn waiting_lets_a_recursive_lock_go_over_all_levels_and_restores_them(ground: &G
     let innermost = scene.condition.wait(innermost).unwrap();
     assert_eq!((innermost.depth(), guards[0].depth()), (3, 3));
     other.join().unwrap();
-    let is_refused = |(_, lock, _): SentScene| matches!(lock.try_acquire(), Err(LockError::WouldBlock));
+    let is_refused =
+        |(_, lock, _): SentScene| matches!(lock.try_acquire(), Err(LockError::WouldBlock { .. }));
     assert!(elsewhere(is_refused, scene.send()));
 }
 
@@ -221,13 +220,13 @@ fn waiting_commits_a_value_and_lets_it_go(ground: &Ground) {
     let mut guard = scene.phase.acquire().unwrap();
     *guard = 5;
     let answer = |(condition, _, value): SentScene| {
-        let mut guard = condition.wait_for(value.acquire().unwrap(), |guard| **guard == 5).unwrap();
+        let mut guard = condition.wait_for(value.acquire().unwrap(), |value| *value == 5).unwrap();
         *guard = 6;
         drop(guard);
         condition.notify_all();
     };
     let other = child(answer, scene.send());
-    let guard = scene.condition.wait_for(guard, |guard| **guard == 6).unwrap();
+    let guard = scene.condition.wait_for(guard, |value| *value == 6).unwrap();
     assert_eq!(*guard, 6);
     other.join().unwrap();
 }
@@ -246,7 +245,7 @@ fn a_killed_waiter_holds_nobody_up(ground: &Ground) {
     let live = |(condition, lock, ready): (Sent<Condition>, Sent<Lock>, Sent<Latch>)| {
         let guard = lock.acquire().unwrap();
         ready.arrive();
-        condition.wait_timeout(guard, Duration::MAX).unwrap().1
+        !condition.wait_timeout(guard, Duration::MAX).unwrap().1.timed_out()
     };
     let other = child(live, (scene.condition.send(), lock.send(), ready.send()));
     ready.wait().unwrap();

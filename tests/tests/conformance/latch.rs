@@ -36,7 +36,7 @@ fn a_timeout_says_how_many_had_arrived(ground: &Ground) {
     let latch = ground.make(Latch::options().count(2));
     elsewhere(arrive, latch.send());
     let times_out = |latch: Sent<Latch>| {
-        let one_of_two = |waited| matches!(waited, Err(LatchError::TimedOut { arrived: 1, count: 2 }));
+        let one_of_two = |waited| matches!(waited, Err(LatchError::TimedOut { arrived: 1, count: 2, .. }));
         one_of_two(latch.wait_timeout(Duration::ZERO)) && one_of_two(latch.wait_timeout(SHORT))
     };
     assert!(times_out(latch.send()) && elsewhere(times_out, latch.send()));

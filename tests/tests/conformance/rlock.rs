@@ -18,7 +18,7 @@ conforms!(
 );
 
 fn is_refused(lock: Sent<RLock>) -> bool {
-    matches!(lock.try_acquire(), Err(LockError::WouldBlock))
+    matches!(lock.try_acquire(), Err(LockError::WouldBlock { .. }))
 }
 
 // test_rlock, test_rlock_locked_2processes (3.14)
@@ -47,7 +47,7 @@ fn another_thread_of_the_same_process_is_another(ground: &Ground) {
         std::thread::spawn(move || f(lock)).join().unwrap()
     };
     assert!(in_thread(is_refused));
-    assert!(in_thread(|lock| matches!(lock.acquire_timeout(SHORT), Err(LockError::TimedOut))));
+    assert!(in_thread(|lock| matches!(lock.acquire_timeout(SHORT), Err(LockError::TimedOut { .. }))));
 }
 
 // test_rlock, where it blocks
@@ -107,9 +107,9 @@ fn a_timeout_runs_out_and_zero_does_not_wait(ground: &Ground) {
     // Its holder does not wait for itself, however short the timeout.
     drop(lock.acquire_timeout(Duration::ZERO).unwrap());
     let times_out = |lock: Sent<RLock>| {
-        assert!(matches!(lock.acquire_timeout(Duration::ZERO), Err(LockError::TimedOut)));
+        assert!(matches!(lock.acquire_timeout(Duration::ZERO), Err(LockError::TimedOut { .. })));
         let start = Instant::now();
-        assert!(matches!(lock.acquire_timeout(SHORT), Err(LockError::TimedOut)));
+        assert!(matches!(lock.acquire_timeout(SHORT), Err(LockError::TimedOut { .. })));
         start.elapsed() >= SHORT
     };
     assert!(elsewhere(times_out, lock.send()));
@@ -127,7 +127,7 @@ fn a_holder_that_is_killed_at_some_depth_is_told_and_the_lock_recovered(ground: 
     held.wait().unwrap();
     kill(&other);
     let pid = other.pid();
-    assert!(matches!(lock.acquire(), Err(LockError::OwnerDied { pid: died }) if died == pid));
+    assert!(matches!(lock.acquire(), Err(LockError::OwnerDied { pid: died, .. }) if died == pid));
     let guard = lock.recover().unwrap();
     assert!(guard.recovers());
     assert_eq!(guard.depth(), 1);

@@ -83,7 +83,7 @@ fn while_one_has_the_lock_others_read_and_do_not_write(ground: &Ground) {
     let mut guard = value.acquire().unwrap();
     *guard = 6;
     let look = |value: Sent<Value<i32>>| {
-        let is_refused = matches!(value.try_set(9), Err(LockError::WouldBlock));
+        let is_refused = matches!(value.try_set(9), Err(LockError::WouldBlock { .. }));
         (value.get().unwrap(), is_refused, value.holder().map(|holder| holder.pid))
     };
     assert_eq!(elsewhere(look, value.send()), (5, true, Some(std::process::id())));

@@ -39,7 +39,7 @@ fn play(scene: &str, control: &mut Control, name: &str, part: Part) -> Result<()
 /// The pid that a waiter was told; anything else is an error.
 fn told<T>(answer: std::result::Result<T, LockError>) -> Result<Option<u64>> {
     match answer {
-        Err(LockError::OwnerDied { pid }) => Ok(Some(pid.into())),
+        Err(LockError::OwnerDied { pid, .. }) => Ok(Some(pid.into())),
         Err(error) => Err(BenchError::Failed(format!("acquire: {error}"))),
         Ok(_) => Err(BenchError::Failed("nobody died".to_owned())),
     }
@@ -235,7 +235,7 @@ impl Scene for Joined {
     fn wait(barrier: &Barrier) -> Result<Option<u64>> {
         let mut member = barrier.join().context("join")?;
         match member.wait() {
-            Err(BarrierError::Broken { cause: BreakCause::PeerDied { pid } }) => Ok(Some(pid.into())),
+            Err(BarrierError::Broken { cause: BreakCause::PeerDied { pid, .. }, .. }) => Ok(Some(pid.into())),
             other => Err(BenchError::Failed(format!("wait: {other:?}"))),
         }
     }

@@ -28,11 +28,11 @@ enum End {
 /// Runs in a process of its own.
 fn waits(barrier: Barrier) -> Done<End> {
     match barrier.wait() {
-        Err(error @ BarrierError::Broken { cause: BreakCause::Reset }) => {
+        Err(error @ BarrierError::Broken { cause: BreakCause::Reset, .. }) => {
             say(format_args!("  a worker: {error}"));
             Ok(End::Reset)
         }
-        Err(error @ BarrierError::Broken { cause: BreakCause::Aborted }) => {
+        Err(error @ BarrierError::Broken { cause: BreakCause::Aborted, .. }) => {
             say(format_args!("  a worker: {error}"));
             Ok(End::Aborted)
         }

@@ -41,7 +41,7 @@ fn worker((me, shared): (u32, Shared)) -> Done<(bool, bool)> {
         say(format_args!("worker {me} waits for at most {} ms", shared.timeout.as_millis()));
     }
     let saw_broken = match shared.barrier.wait_timeout(shared.timeout) {
-        Err(error @ (BarrierError::TimedOut | BarrierError::Broken { .. })) => {
+        Err(error @ (BarrierError::TimedOut { .. } | BarrierError::Broken { .. })) => {
             say(format_args!("worker {me}: {error}"));
             true
         }

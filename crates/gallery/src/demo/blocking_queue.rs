@@ -64,6 +64,12 @@ struct Items {
     size: u32,
 }
 
+impl Items {
+    fn has_room(&self) -> bool {
+        (self.size as usize) < ROOM
+    }
+}
+
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct ByHand {
     items: Value<Items>,
@@ -81,25 +87,22 @@ impl ByHand {
 
 impl Blocking for ByHand {
     fn enqueue(&self, item: u32, timeout: Duration) -> Done<bool> {
-        let has_room = |items: &mut _| is_below(items, ROOM);
-        let waited = self.has_room.wait_for_timeout(self.items.acquire()?, timeout, |items| has_room(items));
-        let (mut items, in_time) = waited?;
-        if in_time {
+        let (mut items, waited) =
+            self.has_room.wait_for_timeout(self.items.acquire()?, timeout, Items::has_room)?;
+        if !waited.timed_out() {
             let end = items.size as usize;
             items.items[end] = item;
             items.size += 1;
             // Under the guard: a process killed after the change and before this would leave somebody asleep.
             self.has_items.notify(1);
         }
-        Ok(in_time)
+        Ok(!waited.timed_out())
     }
 
     fn dequeue(&self, timeout: Duration) -> Done<Option<u32>> {
-        let has_items = |items: &mut Items| items.size > 0;
-        let waited =
-            self.has_items.wait_for_timeout(self.items.acquire()?, timeout, |items| has_items(items));
-        let (mut items, in_time) = waited?;
-        if !in_time {
+        let (mut items, waited) =
+            self.has_items.wait_for_timeout(self.items.acquire()?, timeout, |items| items.size > 0)?;
+        if waited.timed_out() {
             return Ok(None);
         }
         let first = items.items[0];
@@ -112,10 +115,6 @@ impl Blocking for ByHand {
     fn size(&self) -> Done<usize> {
         Ok(self.items.get()?.size as usize)
     }
-}
-
-fn is_below(items: &mut Items, room: usize) -> bool {
-    (items.size as usize) < room
 }
 
 /// Long enough for everything that happens at all.

@@ -85,7 +85,7 @@ struct Shared {
 /// Runs in a process of its own.
 fn produce((number, shared): (usize, Shared)) -> Done<()> {
     while shared.buffer.get()?.put[number] < EACH {
-        let mut buffer = shared.has_room.wait_for(shared.buffer.acquire()?, |buffer| buffer.has_room())?;
+        let mut buffer = shared.has_room.wait_for(shared.buffer.acquire()?, Buffer::has_room)?;
         let item = buffer.put(number);
         say(format_args!("producer {}: puts {item}, {} of {ROOM} stored", number + 1, buffer.stored));
         shared.has_items.notify(1);
@@ -99,7 +99,7 @@ fn produce((number, shared): (usize, Shared)) -> Done<()> {
 fn consume((number, shared): (usize, Shared)) -> Done<()> {
     loop {
         let ready = |buffer: &Buffer| buffer.stored > 0 || buffer.all_taken();
-        let mut buffer = shared.has_items.wait_for(shared.buffer.acquire()?, |buffer| ready(buffer))?;
+        let mut buffer = shared.has_items.wait_for(shared.buffer.acquire()?, ready)?;
         if buffer.stored == 0 {
             return Ok(());
         }

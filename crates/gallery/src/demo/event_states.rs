@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     shows("at first", false)?;
     let timeout = Duration::from_millis(if args.quick { 50 } else { 3000 });
     let waited = event.wait_timeout(timeout);
-    must_hold(matches!(waited, Err(EventError::TimedOut)), "nobody set it, and the wait ended")?;
+    must_hold(matches!(waited, Err(EventError::TimedOut { .. })), "nobody set it, and the wait ended")?;
     shows("waited in vain", false)?;
 
     event.set();

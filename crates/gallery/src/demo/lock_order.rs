@@ -43,7 +43,7 @@ fn crosswise((first, second, patience, mine, theirs): Crossing) -> Done<Option<S
     theirs.wait()?;
     match second.acquire_timeout(patience) {
         Ok(_) => Ok(None),
-        Err(LockError::TimedOut) => {
+        Err(LockError::TimedOut { .. }) => {
             let me = current_process();
             let holds = format!("{} (pid {}) holds {:?}", me.name(), me.pid(), first.name());
             let holder =

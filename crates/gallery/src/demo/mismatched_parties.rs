@@ -24,11 +24,11 @@ const WORKERS: u32 = 2;
 fn worker((me, barrier): (u32, Barrier)) -> Done<bool> {
     say(format_args!("worker {me} waits"));
     match barrier.wait() {
-        Err(BarrierError::TimedOut) => {
+        Err(BarrierError::TimedOut { .. }) => {
             say(format_args!("worker {me}: not all {} came in time", barrier.parties()));
             Ok(true)
         }
-        Err(BarrierError::Broken { cause: BreakCause::TimedOut }) => {
+        Err(BarrierError::Broken { cause: BreakCause::TimedOut, .. }) => {
             say(format_args!("worker {me}: broken, another has waited in vain"));
             Ok(true)
         }

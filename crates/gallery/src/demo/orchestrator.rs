@@ -44,7 +44,7 @@ fn event(who: &str, state: State) -> Result<Event, OpenError> {
 fn wait_for_state(who: &str, state: State, timeout: Duration) -> Done<bool> {
     match event(who, state)?.wait_timeout(timeout) {
         Ok(()) => Ok(true),
-        Err(EventError::TimedOut) => Ok(false),
+        Err(EventError::TimedOut { .. }) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

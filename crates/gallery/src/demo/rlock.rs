@@ -49,7 +49,7 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let plain = Lock::create("plain")?;
     let _guard = plain.acquire()?;
     let second = plain.acquire().map(drop);
-    must_hold(matches!(second, Err(LockError::Deadlock)), "a plain lock was acquired twice")?;
+    must_hold(matches!(second, Err(LockError::Deadlock { .. })), "a plain lock was acquired twice")?;
     output::line("the plain lock, acquired twice: refused, this thread would wait for itself")?;
     output::line("three levels down and up: all right")
 }

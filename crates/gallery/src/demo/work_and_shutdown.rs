@@ -79,9 +79,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     until(&workers, "all tasks to be done", |timeout| {
         let all_done = |tasks: &[u32; TASKS]| *tasks == [DONE; TASKS];
         let tasks = office.tasks.acquire();
-        let waited =
-            tasks.and_then(|tasks| office.has_done.wait_for_timeout(tasks, timeout, |tasks| all_done(tasks)));
-        waited.is_ok_and(|(_, done)| done)
+        let waited = tasks.and_then(|tasks| office.has_done.wait_for_timeout(tasks, timeout, all_done));
+        waited.is_ok_and(|(_, waited)| !waited.timed_out())
     })?;
 
     // Under the guard, so that it cannot happen between a worker's look at the event and the beginning of its wait.

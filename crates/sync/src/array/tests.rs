@@ -19,7 +19,7 @@ fn elements_and_ranges_come_back_as_they_went_in() {
     assert_eq!(array.update(3..5, |part| part.iter().sum::<u32>()).unwrap(), 5);
     assert_eq!(array.read(4..4).unwrap(), []);
     let nested = array.update(0..1, |_| {
-        matches!(array.try_update(1..2, |_| ()), Err(ArrayError::Lock(LockError::WouldBlock)))
+        matches!(array.try_update(1..2, |_| ()), Err(ArrayError::Lock(LockError::WouldBlock(_))))
     });
     assert!(nested.unwrap());
 }
@@ -74,7 +74,7 @@ fn what_is_added_beside_an_update_waits_for_it() {
     std::thread::scope(|scope| {
         array
             .update(0..4, |part| {
-                assert!(matches!(array.fetch_add(1, 5), Err(ArrayError::Lock(LockError::Deadlock))));
+                assert!(matches!(array.fetch_add(1, 5), Err(ArrayError::Lock(LockError::Deadlock { .. }))));
                 scope.spawn(|| array.fetch_add(1, 5).unwrap());
                 std::thread::yield_now();
                 part[1] = 70;

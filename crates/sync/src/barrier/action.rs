@@ -38,7 +38,7 @@ impl Barrier {
         let Some(mine) = begin()? else { return Ok(Trip::NotYet) };
         crash_point("barrier.acting");
         runner.generation = Some(mine);
-        action().map_err(BarrierError::Action)?;
+        action().map_err(|source| BarrierError::Action { object: self.label(), source })?;
         let tripped = self.change(|word| is_acting(word, mine).then(|| ended(word)));
         runner.generation = None;
         if tripped {
@@ -54,7 +54,7 @@ impl Barrier {
         let runner = &self.body.runner;
         let is_in_action =
             if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key()) };
-        if is_in_action { Err(BarrierError::InAction) } else { Ok(()) }
+        if is_in_action { Err(BarrierError::InAction { object: self.label() }) } else { Ok(()) }
     }
 
     /// What the list of threads without a tag calls the barrier.

@@ -32,7 +32,7 @@ use std::time::Duration;
 /// let barrier = Barrier::options().namespace(&namespace).parties(1).anonymous()?;
 /// let mut place = barrier.join()?;
 /// assert_eq!(place.wait()?, 0);
-/// assert!(matches!(barrier.join(), Err(BarrierError::NoPlace { parties: 1 })));
+/// assert!(matches!(barrier.join(), Err(BarrierError::NoPlace { parties: 1, .. })));
 /// drop(place);
 /// assert!(barrier.join().is_ok());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -84,7 +84,7 @@ impl Member {
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<u32, BarrierError> {
-        let place = self.place().ok_or(BarrierError::NotAMember)?;
+        let place = self.place().ok_or_else(|| self.not_here())?;
         Waiter::new(&self.barrier, Some(place), deadline)?.pass()
     }
 
@@ -95,6 +95,12 @@ impl Member {
         }
         let place = self.barrier.member_places().get(self.index)?;
         place.belongs_to(self.me.to_bits() | MEMBER).then_some(place)
+    }
+}
+
+impl Member {
+    fn not_here(&self) -> BarrierError {
+        BarrierError::NotAMember { object: self.barrier.label() }
     }
 }
 
@@ -137,9 +143,9 @@ impl Serialize for Member {
                 Error::custom("a member of a barrier crosses only as an argument of Process::spawn")
             })?
             .map_err(Error::custom)?;
-        let place = self.place().ok_or_else(|| Error::custom(BarrierError::NotAMember))?;
+        let place = self.place().ok_or_else(|| Error::custom(self.not_here()))?;
         if !place.hand_over(self.me.to_bits() | MEMBER, child.to_bits() | MEMBER) {
-            return Err(Error::custom(BarrierError::NotAMember));
+            return Err(Error::custom(self.not_here()));
         }
         crash_point("barrier.handed_over");
         let passage = Passage { barrier: segment.handle(), index: self.index as u64, owner: child.to_bits() };
@@ -156,7 +162,7 @@ impl<'de> Deserialize<'de> for Member {
         let index = usize::try_from(passage.index).map_err(Error::custom)?;
         let member = Self { barrier, me: OwnerId::from_bits(passage.owner), index };
         if member.place().is_none() {
-            return Err(Error::custom(BarrierError::NotAMember));
+            return Err(Error::custom(member.not_here()));
         }
         Ok(member)
     }

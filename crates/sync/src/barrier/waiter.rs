@@ -107,7 +107,9 @@ impl<'a> Waiter<'a> {
 
     /// Arrives at an elastic barrier: the word gives the order, the member's own place is the arrival.
     fn arrive_elastic(&mut self, word: u64) -> Result<Option<u64>, BarrierError> {
-        let Some(place) = self.place else { return Err(BarrierError::NotAMember) };
+        let Some(place) = self.place else {
+            return Err(BarrierError::NotAMember { object: self.barrier.label() });
+        };
         let (body, mine) = (&self.barrier.body, generation(word));
         let coming = waiting(mine, COMING);
         place.wait.store(coming, Ordering::Release);
@@ -222,7 +224,7 @@ impl<'a> Waiter<'a> {
         let (barrier, body) = (self.barrier, &self.barrier.body);
         if self.patience.is_over() {
             return match barrier.change_from(word, with_state(word, TIMED_OUT)) {
-                Ok(()) => Err(BarrierError::TimedOut),
+                Ok(()) => Err(barrier.timed_out(word)),
                 Err(_) => Ok(()),
             };
         }

@@ -6,7 +6,13 @@ use bytemuck::Pod;
 use procession_shm::Segment;
 
 /// A guard that a [`Condition`](crate::Condition) can let go and get back.
-pub trait Monitor: sealed::Monitor {}
+pub trait Monitor: sealed::Monitor {
+    /// What a waiter looks at to know whether to go on: the value, or the guard where there is none.
+    type Guarded;
+
+    /// What the guard guards.
+    fn guarded(&self) -> &Self::Guarded;
+}
 
 pub(super) mod sealed {
     use crate::LockError;
@@ -25,7 +31,13 @@ pub(super) mod sealed {
     }
 }
 
-impl Monitor for LockGuard<'_> {}
+impl Monitor for LockGuard<'_> {
+    type Guarded = Self;
+
+    fn guarded(&self) -> &Self {
+        self
+    }
+}
 impl<'a> sealed::Monitor for LockGuard<'a> {
     type Left = &'a crate::Lock;
 
@@ -46,7 +58,13 @@ impl<'a> sealed::Monitor for LockGuard<'a> {
     }
 }
 
-impl Monitor for RLockGuard<'_> {}
+impl Monitor for RLockGuard<'_> {
+    type Guarded = Self;
+
+    fn guarded(&self) -> &Self {
+        self
+    }
+}
 impl<'a> sealed::Monitor for RLockGuard<'a> {
     type Left = (&'a crate::RLock, u32, u64);
 
@@ -67,7 +85,13 @@ impl<'a> sealed::Monitor for RLockGuard<'a> {
     }
 }
 
-impl<T: Pod> Monitor for ValueGuard<'_, T> {}
+impl<T: Pod> Monitor for ValueGuard<'_, T> {
+    type Guarded = T;
+
+    fn guarded(&self) -> &T {
+        self
+    }
+}
 impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
     type Left = &'a crate::Value<T>;
 

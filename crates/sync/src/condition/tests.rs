@@ -12,7 +12,7 @@ fn more_waiters_than_cells_all_go_on() {
     let condition = condition();
     let value: Value<u32> = Value::options().namespace(&Namespace::private()).anonymous().unwrap();
     std::thread::scope(|scope| {
-        let wait = || condition.wait_for(value.acquire().unwrap(), |go| **go == 1).map(drop).unwrap();
+        let wait = || condition.wait_for(value.acquire().unwrap(), |go| *go == 1).map(drop).unwrap();
         let threads: Vec<_> = (0..CELLS + 6).map(|_| scope.spawn(wait)).collect();
         while condition.waiters() < CELLS {
             std::thread::yield_now();
@@ -53,8 +53,8 @@ fn nobody_notifies_and_the_time_is_over() {
     condition.notify(3);
     let (guard, notified) =
         condition.wait_timeout(lock.acquire().unwrap(), Duration::from_millis(5)).unwrap();
-    assert!(!notified && condition.waiters() == 0 && lock.holder().is_some());
+    assert!(notified.timed_out() && condition.waiters() == 0 && lock.holder().is_some());
     let (guard, held) = condition.wait_for_timeout(guard, Duration::from_millis(5), |_| false).unwrap();
-    assert!(!held);
+    assert!(held.timed_out());
     drop(guard);
 }

@@ -3,6 +3,7 @@
 use super::{Cell, RwLock, WAITERS};
 use crate::fault::Fault;
 use crate::hold::holder_in;
+use crate::keeper::too_late;
 use crate::patience::{Nap, Orphaned, Patience};
 use crate::{LockError, deadlock};
 use procession_shm::ShownWait;
@@ -18,21 +19,24 @@ impl RwLock {
         self.cells_in_use().map(|index| &self.body.cells[index]).try_for_each(|cell| {
             // SYNC: rwlock.read.
             while cell.word.load(Ordering::Acquire) != 0 {
-                self.wait_for(cell, &mut patience)?;
+                self.wait_for(cell, deadline, &mut patience)?;
             }
             Ok(())
         })
     }
 
     #[cold]
-    fn wait_for(&self, cell: &Cell, patience: &mut Patience) -> Result<(), LockError> {
+    fn wait_for(&self, cell: &Cell, deadline: Deadline, patience: &mut Patience) -> Result<(), LockError> {
         let segment = self.body.segment();
         let word = cell.word.load(Ordering::Acquire);
         if word == 0 {
             return Ok(());
         }
         if patience.is_over() {
-            return if self.bury_reader(cell)? { Ok(()) } else { Err(LockError::TimedOut) };
+            if self.bury_reader(cell)? {
+                return Ok(());
+            }
+            return Err(too_late(self.held_by_reader(cell), deadline));
         }
         let announced = word | WAITERS;
         if word != announced
@@ -48,7 +52,7 @@ impl RwLock {
             self.reader_to_show(wait).map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire)))
         };
         if patience.is_in_a_deadlock(segment, reader) {
-            return Err(LockError::Deadlock);
+            return Err(LockError::Deadlock { object: segment.label(), is_own: false });
         }
         if nap == Nap::Ask {
             // All of the dead at once: one slice for each would be long.

@@ -2,6 +2,7 @@
 
 use super::{RwLock, WAITERS};
 use crate::LockError;
+use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::thread_tag;
 use procession_sys::atomic::Ordering;
@@ -89,12 +90,12 @@ impl<'a> WriteGuard<'a> {
     /// Goes on reading: no other writer comes in between, and other readers may read from now on.
     ///
     /// # Errors
-    /// [`LockError::RegistryChanged`], `Corrupt`: then the lock is released. In a forked child, `Deadlock`: the guard
-    /// is the parent's.
+    /// [`LockError::RegistryChanged`], `Corrupt`: then the lock is released. In a forked child, [`Fault::Inherited`]: the
+    /// guard is the parent's.
     pub fn downgrade(self) -> Result<ReadGuard<'a>, LockError> {
         let lock = self.lock;
         if !lock.keeper.is_mine(self.me) {
-            return Err(LockError::Deadlock);
+            return Err(Fault::inherited(lock.body.segment()).into());
         }
         loop {
             // Those in the cells came in vain, and are about to leave, or dead.

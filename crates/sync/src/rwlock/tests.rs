@@ -19,19 +19,19 @@ fn readers_share_and_a_writer_does_not() {
     let two = lock.try_read().unwrap();
     outside(|| drop(lock.try_read().unwrap()));
     assert_eq!(lock.readers().len(), 2);
-    assert!(matches!(lock.write(), Err(LockError::Deadlock)));
-    assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock)));
+    assert!(matches!(lock.write(), Err(LockError::Deadlock { .. })));
+    assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock(_))));
     let timed = outside(|| lock.write_timeout(Duration::from_millis(5)).map(drop));
-    assert!(matches!(timed, Err(LockError::TimedOut)));
+    assert!(matches!(timed, Err(LockError::TimedOut(_))));
     drop((one, two));
     let writing = lock.write().unwrap();
-    assert!(matches!(lock.read(), Err(LockError::Deadlock)));
-    assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock)));
+    assert!(matches!(lock.read(), Err(LockError::Deadlock { .. })));
+    assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock(_))));
     assert_eq!(lock.writer().unwrap().pid, std::process::id());
     assert!(!lock.is_inconsistent());
     let reading = writing.downgrade().unwrap();
     outside(|| drop(lock.try_read().unwrap()));
-    assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock)));
+    assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock(_))));
     drop(reading);
     outside(|| lock.try_write().map(drop)).unwrap();
 }
@@ -46,7 +46,7 @@ fn who_reads_already_goes_deeper_while_a_writer_waits() {
             std::thread::yield_now();
         }
         let inner = lock.read().unwrap();
-        assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock)));
+        assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock(_))));
         drop(outer);
         assert!(!writer.is_finished());
         drop(inner);
@@ -59,10 +59,10 @@ fn who_reads_already_goes_deeper_while_a_writer_waits() {
 fn one_reader_too_many_waits_for_a_place() {
     let lock = lock();
     let mut guards: Vec<_> = (0..READERS).map(|_| lock.read().unwrap()).collect();
-    assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock)));
+    assert!(matches!(outside(|| lock.try_read().map(drop)), Err(LockError::WouldBlock(_))));
     // A writer sees each of them.
     while let Some(guard) = guards.pop() {
-        assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock)));
+        assert!(matches!(outside(|| lock.try_write().map(drop)), Err(LockError::WouldBlock(_))));
         drop(guard);
     }
     drop(lock.try_write().unwrap());

@@ -16,7 +16,7 @@ use std::fmt;
 /// let slots = BoundedSemaphore::options().namespace(&namespace).permits(2).create("slots")?;
 /// slots.acquire()?.forget();
 /// slots.release(1)?;
-/// assert!(matches!(slots.release(1), Err(ReleaseError::Full { max: 2 })));
+/// assert!(matches!(slots.release(1), Err(ReleaseError::Full { max: 2, .. })));
 /// # slots.unlink()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -73,11 +73,11 @@ fn a_guard_commits_at_its_end_and_not_in_a_panic() {
     let mut guard = value.acquire().unwrap();
     guard[0] = 2;
     assert_eq!(value.get().unwrap()[0], 1);
-    assert!(matches!(value.acquire(), Err(LockError::Deadlock)));
-    assert!(matches!(value.try_set([0; 8]), Err(LockError::WouldBlock)));
+    assert!(matches!(value.acquire(), Err(LockError::Deadlock { .. })));
+    assert!(matches!(value.try_set([0; 8]), Err(LockError::WouldBlock(_))));
     std::thread::scope(|scope| {
         let other = scope.spawn(|| value.set_timeout([0; 8], Duration::from_millis(5)));
-        assert!(matches!(other.join().unwrap(), Err(LockError::TimedOut)));
+        assert!(matches!(other.join().unwrap(), Err(LockError::TimedOut(_))));
     });
     drop(guard);
     assert_eq!(value.get().unwrap()[0], 2);
@@ -106,7 +106,7 @@ fn beside_a_guard(change: impl Fn(&Value<u32>) -> Result<u32, LockError> + Sync)
     let value = value(1_u32);
     std::thread::scope(|scope| {
         let mut guard = value.acquire().unwrap();
-        assert!(matches!(change(&value), Err(LockError::Deadlock)));
+        assert!(matches!(change(&value), Err(LockError::Deadlock { .. })));
         let other = scope.spawn(|| change(&value).unwrap());
         std::thread::yield_now();
         assert_eq!((value.get().unwrap(), other.is_finished()), (1, false));

@@ -30,13 +30,13 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["take", _, name] => Some(report(&take(&condition, &*count(name)?))),
         ["take_and_keep", _, name] => {
             let value = count(name)?;
-            let waited = value.acquire().and_then(|guard| condition.wait_for(guard, |left| **left > 0));
+            let waited = value.acquire().and_then(|guard| condition.wait_for(guard, |left| *left > 0));
             Some(values::hold(world, waited, |left| **left -= 1))
         }
         ["take_timeout", _, name, ms] => {
             let value = count(name)?;
             let waited = value.acquire().and_then(|guard| condition.wait_timeout(guard, millis(ms)));
-            Some(report(&waited.map(|(_, notified)| notified)))
+            Some(report(&waited.map(|(_, waited)| !waited.timed_out())))
         }
         ["take_in_threads", _, name, n] => {
             Some(report(&take_in_threads(&condition, &*count(name)?, number(n))))
@@ -73,7 +73,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
 
 /// Waits until there is something, and takes one.
 fn take(condition: &Condition, value: &Value<u64>) -> Result<u64, LockError> {
-    let mut left = condition.wait_for(value.acquire()?, |left| **left > 0)?;
+    let mut left = condition.wait_for(value.acquire()?, |left| *left > 0)?;
     *left -= 1;
     Ok(*left)
 }

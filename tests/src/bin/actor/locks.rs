@@ -70,7 +70,7 @@ fn mend(lock: &Lock, count: u32) -> Result<String, LockError> {
     while left > 0 {
         match lock.acquire() {
             Ok(_) => left -= 1,
-            Err(LockError::OwnerDied { pid }) => {
+            Err(LockError::OwnerDied { pid, .. }) => {
                 let guard = lock.recover()?;
                 if guard.recovers() {
                     died.push(pid.to_string());

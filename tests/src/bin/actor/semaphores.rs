@@ -101,7 +101,7 @@ fn cycle(semaphore: &Semaphore, count: u32, rounds: u64) -> Result<(), Semaphore
     for _ in 0..rounds {
         match semaphore.try_acquire_many(count) {
             Ok(permit) => drop(permit),
-            Err(SemaphoreError::WouldBlock) => {}
+            Err(SemaphoreError::WouldBlock { .. }) => {}
             Err(error) => return Err(error),
         }
     }

@@ -134,8 +134,8 @@ impl Subject for Once {
                 }));
             }
             2 => {
-                hand.plain("try_run");
-                tried(self.try_run(|_| Err::<(), _>("no")));
+                hand.plain("run_fallible");
+                tried(self.run_fallible(|_| Err::<(), _>("no")));
             }
             _ => look(self, hand, || self.is_done()),
         }
@@ -183,7 +183,7 @@ impl Subject for Condition {
 fn wait_for<G: Monitor>(condition: &Condition, guard: G, hand: &mut Hand<'_>) {
     let (time, mut looks) = (hand.time(), hand.pick(4));
     hand.now("wait_for_timeout");
-    let holds = |_: &mut G| {
+    let holds = |_: &G::Guarded| {
         looks = looks.wrapping_sub(1);
         hand.meddle();
         looks == 0

@@ -18,7 +18,7 @@ pub(super) const SCENES: &[Scene] = &[
 fn told<T>(outcome: Result<T, BarrierError>) -> u8 {
     match outcome {
         Ok(_) => 0,
-        Err(BarrierError::Broken { cause: BreakCause::PeerDied { .. } }) => 1,
+        Err(BarrierError::Broken { cause: BreakCause::PeerDied { .. }, .. }) => 1,
         Err(error) => panic!("{error}"),
     }
 }
@@ -116,7 +116,7 @@ fn reset(stage: &mut Stage<'_>) -> u32 {
     let barrier = Barrier::new(2).unwrap();
     stage.victim(|| stepped(|| barrier.reset().unwrap()));
     stage.sleeper(|| match barrier.wait() {
-        Err(BarrierError::Broken { cause: BreakCause::Reset }) => 0,
+        Err(BarrierError::Broken { cause: BreakCause::Reset, .. }) => 0,
         outcome => panic!("{outcome:?}"),
     });
     stage.kill(|_| ());

@@ -26,7 +26,7 @@ impl Stock {
 
     #[inline]
     fn take(&self) -> u8 {
-        let mut count = self.some.wait_for(self.count.acquire().unwrap(), |count| **count > 0).unwrap();
+        let mut count = self.some.wait_for(self.count.acquire().unwrap(), |count| *count > 0).unwrap();
         *count -= 1;
         0
     }
