@@ -211,8 +211,7 @@ impl Started {
         send(worker, Signal::SIGKILL);
         let said = self.end();
         assert_eq!(said.code(), Some(1), "{said:?}");
-        let named = format!("(pid {worker}): signal 9 killed the process");
-        assert!(said.stderr.contains(&named), "no {named:?} in {said:?}");
+        assert!(said.names_as_killed(worker), "{said:?}");
         assert!(!said.stdout.contains("all right"), "{said:?}");
     }
 }
@@ -257,7 +256,7 @@ fn killed_at_once(demo: &str) -> Option<()> {
     send(worker, Signal::SIGKILL);
     let said = running.end();
     // It may have returned its result before.
-    let is_named = said.stderr.contains(&format!("(pid {worker}): signal 9 killed the process"));
+    let is_named = said.names_as_killed(worker);
     assert!(said.code() == Some(0) || said.code() == Some(1) && is_named, "{demo}: {said:?}");
     Some(())
 }

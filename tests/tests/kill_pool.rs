@@ -58,10 +58,10 @@ fn a_worker_killed_before_its_items_commit_loses_that_item_alone() {
     {
         let (outcome, counts, replaced) = map_with_a_death_at(label);
         assert_eq!(replaced.len(), 1, "{label}: no worker died");
-        let Err(TaskError::WorkerDied { pid, signal: 9, index }) = outcome else {
+        let Err(TaskError::WorkerDied { worker, signal: 9, item }) = outcome else {
             panic!("{label}: {outcome:?}")
         };
-        assert!(index == lost as usize && replaced.contains(&pid), "{label}: {index}");
+        assert!(item.index == lost as usize && replaced.contains(&worker.pid()), "{label}: {item}");
         let begun = |n: u32| u32::from(label != "pool.item_begun" || n != lost);
         assert!(counts.into_iter().eq((0..ITEMS).map(begun)), "{label}: an item was run twice or never");
     }

@@ -1,7 +1,7 @@
 //! Pools: results, errors, and workers that are killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
-use procession::{Kind, Namespace, Pool, PoolError, Queue, TaskError};
+use procession::{Kind, Namespace, Pool, PoolError, Queue, TaskError, TaskItem};
 use procession_tests::{Watchdog, raw};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -95,6 +95,7 @@ fn a_result_that_is_not_there_yet_times_out_and_comes_later() {
     let gate = Queue::<u8>::anonymous().unwrap();
     let mut slow = pool.apply_async(|gate: Queue<u8>| gate.get().unwrap(), gate.clone());
     assert!(!slow.is_ready());
+    assert!(matches!(slow.try_get(), Err(TaskError::WouldBlock)));
     assert!(matches!(slow.get_timeout(Duration::from_millis(20)), Err(TaskError::TimedOut)));
     gate.put(&7).unwrap();
     assert_eq!(slow.get_timeout(Duration::from_secs(30)).unwrap(), 7);
@@ -123,7 +124,9 @@ fn a_panic_fails_its_item_with_message_and_place_and_the_lowest_index_is_reporte
     let pool = pool(2);
     let pids: BTreeSet<u32> = pool.workers().into_iter().collect();
     let error = pool.map(|n: u32| if n % 7 == 6 { panic!("no {n}") } else { n }, 0..100_u32).unwrap_err();
-    let TaskError::Panicked { index: 6, message, location: Some(location), .. } = error else {
+    let TaskError::Panicked { item: TaskItem { index: 6, .. }, message, location: Some(location), .. } =
+        error
+    else {
         panic!("{error:?}")
     };
     assert!(message == "no 6" && location.contains("pool.rs"), "{message} {location}");
@@ -150,7 +153,9 @@ fn a_killed_worker_costs_only_the_item_it_was_running() {
     for (index, result) in results {
         match result {
             Ok(n) => assert!(n as usize == index && index != 5),
-            Err(TaskError::WorkerDied { signal: 9, index: 5, pid }) => assert!(is_gone(pid)),
+            Err(TaskError::WorkerDied { signal: 9, item: TaskItem { index: 5, .. }, worker }) => {
+                assert!(is_gone(worker.pid()));
+            }
             Err(error) => panic!("item {index}: {error:?}"),
         }
     }
@@ -167,7 +172,10 @@ fn the_rest_of_a_dead_workers_chunk_runs_elsewhere_and_nothing_runs_twice() {
         }
     };
     let error = pool.map_with(&ran, run, 0..10_000_u32).unwrap_err();
-    assert!(matches!(error, TaskError::WorkerDied { signal: 9, index: 3777, .. }), "{error:?}");
+    assert!(
+        matches!(error, TaskError::WorkerDied { signal: 9, item: TaskItem { index: 3777, .. }, .. }),
+        "{error:?}"
+    );
     let mut all: Vec<u32> = std::iter::from_fn(|| ran.try_get().ok()).collect();
     all.sort_unstable();
     assert!(all.into_iter().eq(0..10_000));
@@ -186,7 +194,7 @@ fn retries_are_per_item_and_end() {
         n
     };
     let error = pool.map_with(&tries, run, 0..20_u32).unwrap_err();
-    assert!(matches!(error, TaskError::WorkerDied { index: 3, .. }), "{error:?}");
+    assert!(matches!(error, TaskError::WorkerDied { item: TaskItem { index: 3, .. }, .. }), "{error:?}");
     let tries: Vec<u32> = std::iter::from_fn(|| tries.try_get().ok()).collect();
     assert_eq!(tries.iter().filter(|&&n| n == 3).count(), 3);
     assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
@@ -195,7 +203,10 @@ fn retries_are_per_item_and_end() {
 #[test]
 fn a_worker_that_exits_is_reported_with_its_code() {
     let error = pool(1).apply(|code: i32| std::process::exit(code), 7).map(|_: ()| ()).unwrap_err();
-    assert!(matches!(error, TaskError::WorkerExited { code: 7, index: 0, .. }), "{error:?}");
+    assert!(
+        matches!(error, TaskError::WorkerExited { code: 7, item: TaskItem { index: 0, .. }, .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -487,9 +498,9 @@ impl<'de> serde::Deserialize<'de> for Fatal {
 fn a_state_that_ends_whoever_decodes_it_is_an_error_of_its_call_alone() {
     let _watchdog = Watchdog::start();
     let pool = pool(3);
-    for (how, text) in [(0, "signal 9"), (9, "exit code 9")] {
+    for (how, text) in [(0, "killed by SIGKILL"), (9, "exit code 9")] {
         let error = pool.map_with(&Fatal(how), |_, n: u64| n, 0..10_000_u64).unwrap_err();
-        let TaskError::NeverBegun { reason } = &error else { panic!("{error:?}") };
+        let TaskError::NeverBegun { reason, .. } = &error else { panic!("{error:?}") };
         assert!(reason.contains(text) && reason.contains("decoded the state"), "{reason}");
         // Others that were given meanwhile, and later, are done.
         assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
@@ -519,8 +530,8 @@ fn an_item_or_a_result_that_ends_its_worker_costs_that_item_alone() {
     for (index, result) in results {
         match result {
             Ok(fine) => assert!(fine && index % 5 != 0),
-            Err(TaskError::WorkerDied { signal: 9, index: 0, .. }) => {}
-            Err(TaskError::WorkerExited { code, index: at, .. }) => {
+            Err(TaskError::WorkerDied { signal: 9, item: TaskItem { index: 0, .. }, .. }) => {}
+            Err(TaskError::WorkerExited { code, item: TaskItem { index: at, .. }, .. }) => {
                 assert_eq!((at, code as usize), (index, index));
             }
             Err(error) => panic!("{index}: {error:?}"),

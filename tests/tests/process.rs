@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what tests share is part of the tests")]
 
 use procession::{
-    ExitStatus, JoinTimeoutError, Process, ProcessError, SendError, active_children, current_process,
-    parent_process, pipe, take_inherited,
+    ExitStatus, JoinTimeoutError, Process, ProcessError, SendError, WaitError, active_children,
+    current_process, parent_process, pipe, take_inherited,
 };
 use procession_tests::runs;
 use serde::de::DeserializeOwned;
@@ -40,7 +40,7 @@ fn end<R: DeserializeOwned + 'static>(process: Process<R>) -> Result<R, ProcessE
 }
 
 fn status<R>(process: &Process<R>) -> ExitStatus {
-    process.wait_timeout(WATCHDOG).unwrap().expect("ends in time")
+    process.wait_timeout(WATCHDOG).expect("ends in time")
 }
 
 /// Leaves a complete file.
@@ -125,17 +125,38 @@ fn many_start_and_all_end() {
 // Ends
 
 #[test]
-fn a_panic_crosses_with_message_place_and_stack() {
-    let child = Process::spawn(|n: u32| assert!(n > 40, "only {n}"), 7).unwrap();
-    assert_eq!(status(&child).code(), Some(1));
-    match end(child) {
-        Err(ProcessError::Panicked { message, location: Some(location), backtrace: Some(backtrace) }) => {
-            assert_eq!(message, "only 7");
-            assert!(location.contains("process.rs:"), "{location}");
-            assert!(backtrace.contains("a_panic_crosses_with_message_place_and_stack"), "{backtrace}");
-        }
-        other => panic!("{other:?}"),
-    }
+fn a_panic_crosses_with_message_and_place_and_with_the_stack_if_that_is_wanted() {
+    let panics = |backtrace| {
+        let options = Process::options().name("panics").env("RUST_BACKTRACE", backtrace);
+        let child = options.spawn(|n: u32| assert!(n > 40, "only {n}"), 7).unwrap();
+        assert_eq!(status(&child).code(), Some(1));
+        end(child).unwrap_err()
+    };
+    let error = panics("0");
+    let ProcessError::Panicked { process, message, location: Some(location), backtrace: None } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!((process.name(), message.as_str()), ("panics", "only 7"));
+    assert!(location.contains("process.rs:"), "{location}");
+    let text = format!(
+        "process \"panics\" (pid {}, {}) panicked at {location}: only 7",
+        process.pid(),
+        process.function()
+    );
+    assert_eq!((error.to_string(), format!("{error:?}")), (text.clone(), text));
+    assert!(process.function().contains("a_panic_crosses_with_message_and_place"), "{process}");
+
+    let error = panics("1");
+    let text = format!("{error:?}");
+    let ProcessError::Panicked { backtrace: Some(backtrace), .. } = &error else { panic!("{text}") };
+    assert!(text.ends_with(backtrace) && text.starts_with(&error.to_string()), "{text}");
+    assert!(backtrace.contains("a_panic_crosses_with_message_and_place"), "{backtrace}");
+    // Neither how a panic works nor how a function comes into a process is the user's business.
+    let frames = backtrace.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+    assert_eq!(frames.count(), 1, "{backtrace}");
+    let full = format!("{:?}", panics("full"));
+    assert!(full.contains("procession_process::child::") && full.len() > text.len(), "{full}");
 }
 
 #[test]
@@ -146,7 +167,7 @@ fn a_panic_that_was_caught_is_none_and_a_strange_one_has_no_place() {
         drop(std::panic::catch_unwind(|| panic!("another")));
         std::panic::resume_unwind(Box::new(7_u8))
     };
-    let child: Process<()> = Process::spawn(strange, ()).unwrap();
+    let child: Process<()> = Process::options().env("RUST_BACKTRACE", "1").spawn(strange, ()).unwrap();
     assert!(matches!(end(child), Err(ProcessError::Panicked { location: None, backtrace: None, .. })));
 }
 
@@ -155,7 +176,7 @@ fn exit_before_the_end_is_an_error_even_with_code_zero() {
     for code in [7, 0] {
         let child: Process<u32> = Process::spawn(|code| std::process::exit(code), code).unwrap();
         assert_eq!((status(&child).code(), status(&child).as_python()), (Some(code), code));
-        assert!(matches!(end(child), Err(ProcessError::Exited { code: seen }) if seen == code));
+        assert!(matches!(end(child), Err(ProcessError::Exited { code: seen, .. }) if seen == code));
     }
 }
 
@@ -172,21 +193,22 @@ fn a_killed_child_is_an_error_at_once() {
     // It is gone: nothing to do, and no error.
     child.kill().unwrap();
     child.terminate().unwrap();
-    assert!(matches!(end(child), Err(ProcessError::Killed { signal: 9 })));
+    assert!(matches!(end(child), Err(ProcessError::Killed { signal: 9, .. })));
 }
 
 #[test]
 fn waiting_ends_with_the_time_and_terminate_ends_the_process() {
     let child = Process::spawn(for_ever::<()>, ()).unwrap();
-    assert_eq!(child.wait_timeout(Duration::ZERO).unwrap(), None);
-    assert_eq!(child.wait_timeout(Duration::from_millis(20)).unwrap(), None);
+    assert!(matches!(child.wait_timeout(Duration::ZERO), Err(WaitError::TimedOut { .. })));
+    assert!(matches!(child.wait_timeout(Duration::from_millis(20)), Err(WaitError::TimedOut { .. })));
+    assert_eq!(child.try_wait().unwrap(), None);
     let child = match child.join_timeout(Duration::from_millis(20)) {
-        Err(JoinTimeoutError::Elapsed(child)) => child,
+        Err(JoinTimeoutError::TimedOut(child)) => child,
         other => panic!("{other:?}"),
     };
     assert!(child.signal(12345).is_err());
     child.terminate().unwrap();
-    assert!(matches!(end(child), Err(ProcessError::Killed { signal: 15 })));
+    assert!(matches!(end(child), Err(ProcessError::Killed { signal: 15, .. })));
 }
 
 #[test]
@@ -218,7 +240,7 @@ fn an_ignored_sigchld_loses_the_status_but_not_the_result() {
             result.join().unwrap(),
             status.is_lost(),
             status.as_python(),
-            matches!(error, ProcessError::StatusLost),
+            matches!(error, ProcessError::StatusLost { .. }),
         )
     }
     let child = Process::spawn(in_a_process_of_its_own, ()).unwrap();
@@ -260,11 +282,15 @@ impl<'de> Deserialize<'de> for Unwritable {
 #[test]
 fn arguments_and_results_that_do_not_cross_are_errors_of_their_own() {
     let child = Process::spawn(|_: Unreadable| (), Unreadable).unwrap();
-    assert!(matches!(end(child), Err(ProcessError::Arguments(why)) if why.contains("no such thing")));
+    assert!(
+        matches!(end(child), Err(ProcessError::Arguments { reason, .. }) if reason.contains("no such thing"))
+    );
     let child = Process::spawn(|()| Unwritable, ()).unwrap();
-    assert!(matches!(end(child), Err(ProcessError::Encode(why)) if why.contains("not even once")));
+    assert!(
+        matches!(end(child), Err(ProcessError::Encode { reason, .. }) if reason.contains("not even once"))
+    );
     let child = Process::spawn(|()| Unreadable, ()).unwrap();
-    assert!(matches!(end(child), Err(ProcessError::Decode(_))));
+    assert!(matches!(end(child), Err(ProcessError::Decode { .. })));
     assert!(Process::spawn(|_: Unwritable| (), Unwritable).is_err());
     assert!(Process::options().env("A=B", "").spawn(|()| (), ()).is_err());
     assert!(Process::options().env("A", "nul \0").spawn(|()| (), ()).is_err());
@@ -394,7 +420,7 @@ fn a_function_that_closes_all_files_costs_its_result_and_harms_no_other_file() {
     say(&file, "precious content");
     let child = Process::spawn(close_all, file.clone()).unwrap();
     let error = end(child).unwrap_err();
-    assert!(matches!(error, ProcessError::Exited { code: 1 }), "{error}");
+    assert!(matches!(error, ProcessError::Exited { code: 1, .. }), "{error}");
     assert_eq!(hear(&file), "precious content");
 }
 
@@ -414,7 +440,7 @@ fn a_program_run_by_the_loader_says_so() {
     let place = tempfile::tempdir().unwrap();
     let mut loader = Command::new("/lib64/ld-linux-x86-64.so.2");
     let output = loader.arg(env!("CARGO_BIN_EXE_leaves_children")).arg(place.path()).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("RunByLoader"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("through the dynamic loader"));
 }
 
 /// A stand-in for a handle: it is decoded only when a file is there.
@@ -441,7 +467,7 @@ fn handles_in_arguments_are_kept_until_the_child_has_its_own() {
     let file = place.path().join("decode");
     let handle = Arc::new(());
     let child = Process::spawn(for_ever::<Handle>, Handle(handle.clone(), file.clone())).unwrap();
-    assert_eq!(child.wait_timeout(Duration::from_millis(50)).unwrap(), None);
+    assert!(matches!(child.wait_timeout(Duration::from_millis(50)), Err(WaitError::TimedOut { .. })));
     assert_eq!(Arc::strong_count(&handle), 2);
     say(&file, "");
     until("the child has decoded it", || child.is_alive() && Arc::strong_count(&handle) == 1);
@@ -651,7 +677,7 @@ fn a_child_outlives_the_thread_that_started_it() {
         move || Process::spawn(wait, release).unwrap()
     });
     let child = starter.join().unwrap();
-    assert_eq!(child.wait_timeout(Duration::from_millis(100)).unwrap(), None);
+    assert!(matches!(child.wait_timeout(Duration::from_millis(100)), Err(WaitError::TimedOut { .. })));
     say(&release, "go");
     assert_eq!(end(child).unwrap(), "go");
 }
@@ -723,7 +749,7 @@ fn a_child_that_returns_waits_for_its_own_children() {
         drop(Process::spawn(work, files).unwrap());
     };
     let child = Process::spawn(start, (release.clone(), done.clone())).unwrap();
-    assert_eq!(child.wait_timeout(Duration::from_millis(100)).unwrap(), None);
+    assert!(matches!(child.wait_timeout(Duration::from_millis(100)), Err(WaitError::TimedOut { .. })));
     say(&release, "");
     end(child).unwrap();
     assert!(done.exists());

@@ -27,7 +27,7 @@ fn arguments_longer_than_a_file_may_be_are_an_error() {
     let text = limited(|limit| {
         limit_files_to(limit);
         let error = Process::spawn(|text: String| text.len(), "z".repeat(LONG)).unwrap_err();
-        assert!(matches!(error, SpawnError::TooLong(_)), "{error:?}");
+        assert!(matches!(error, SpawnError::TooLong { .. }), "{error:?}");
         let short = Process::spawn(|text: String| text.len(), "z".repeat(1000)).unwrap();
         assert_eq!(short.join().unwrap(), 1000);
         error.to_string()
@@ -42,10 +42,10 @@ fn a_result_or_a_panic_longer_than_a_file_may_be_is_an_error() {
     let text = limited(|limit| {
         limit_files_to(limit);
         let child = Process::spawn(|len: usize| "z".repeat(len), LONG).unwrap();
-        let Err(ProcessError::Encode(text)) = child.join() else { panic!("no such error") };
+        let Err(ProcessError::Encode { reason: text, .. }) = child.join() else { panic!("no such error") };
         let child = Process::spawn(|len: usize| panic!("{}", "z".repeat(len)), LONG).unwrap();
         let error = child.join().map(|_: ()| ()).unwrap_err();
-        assert!(matches!(error, ProcessError::Encode(_)), "{error:?}");
+        assert!(matches!(error, ProcessError::Encode { .. }), "{error:?}");
         let child = Process::spawn(|()| panic!("short"), ()).unwrap();
         let error = child.join().map(|_: ()| ()).unwrap_err();
         assert!(matches!(error, ProcessError::Panicked { .. }), "{error:?}");
@@ -57,7 +57,7 @@ fn a_result_or_a_panic_longer_than_a_file_may_be_is_an_error() {
 #[test]
 fn a_panic_whose_stack_is_too_long_for_a_file_arrives_without_the_stack() {
     let text = limited(|_| {
-        let child = Process::spawn(
+        let child = Process::options().env("RUST_BACKTRACE", "1").spawn(
             |()| {
                 // Room for the message and little more.
                 limit_files_to(200);
@@ -66,7 +66,7 @@ fn a_panic_whose_stack_is_too_long_for_a_file_arrives_without_the_stack() {
             (),
         );
         match child.unwrap().join().map(|_: ()| ()) {
-            Err(ProcessError::Panicked { message, location: Some(_), backtrace: None }) => message,
+            Err(ProcessError::Panicked { message, location: Some(_), backtrace: None, .. }) => message,
             other => panic!("{other:?}"),
         }
     });
@@ -86,7 +86,7 @@ fn a_child_that_may_write_nothing_ends_by_itself() {
         let error = child.unwrap().join().unwrap_err();
         limit_files_to(0);
         let refused = Process::spawn(|()| (), ()).unwrap_err();
-        assert!(matches!(refused, SpawnError::TooLong(_)), "{refused:?}");
+        assert!(matches!(refused, SpawnError::TooLong { .. }), "{refused:?}");
         limit_files_to(libc::RLIM_INFINITY);
         error.to_string()
     });

@@ -1,6 +1,6 @@
 //! What demos with several processes have in common: when one of them is killed, the demo says which, and ends.
 
-use procession::{ExitStatus, Process, ProcessError};
+use procession::{Process, WaitError};
 use procession_terminal::exit::{Failure, with_causes};
 use procession_terminal::output;
 use serde::de::DeserializeOwned;
@@ -68,15 +68,18 @@ where
     while !running.is_empty() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
         // A round over all of them, for whoever ends first is what the others may be waiting for.
         for (number, worker) in std::mem::take(&mut running) {
+            match worker.wait_timeout(SLICE) {
+                Err(WaitError::TimedOut { .. }) => {
+                    running.push((number, worker));
+                    continue;
+                }
+                ended => ended?,
+            };
             let who = who(&worker);
-            if worker.wait_timeout(SLICE)?.is_none() {
-                running.push((number, worker));
-                continue;
-            }
             match worker.join() {
                 Ok(Ok(result)) => results.push((number, result)),
                 Ok(Err(Stopped(why))) => stopped.push(format!("{who} stopped: {why}")),
-                Err(error) => killed.push(format!("{who}: {}", with_causes(&error))),
+                Err(error) => killed.push(with_causes(&error)),
             }
         }
         if !(killed.is_empty() && stopped.is_empty()) {
@@ -114,9 +117,8 @@ pub(crate) fn until<T>(
 /// Which of the workers was killed, and by which signal.
 pub(crate) fn nobody_was_killed<T>(workers: &[Process<Done<T>>]) -> Result<(), Failure> {
     for worker in workers {
-        if let Some(signal) = worker.exit_status().and_then(ExitStatus::signal) {
-            let error = ProcessError::Killed { signal };
-            return Err(Failure::Wrong(format!("{}: {error}", who(worker))));
+        if let Some(status) = worker.exit_status().filter(|status| status.signal().is_some()) {
+            return Err(Failure::Wrong(format!("{} was {status}", worker.label())));
         }
     }
     Ok(())

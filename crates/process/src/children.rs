@@ -6,6 +6,7 @@
 
 use crate::current::myself;
 use crate::error::{KernelError, SpawnError};
+use crate::label::ProcessLabel;
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
 use procession_shm::Carried;
@@ -24,8 +25,7 @@ const RAREST_LOOK: Duration = Duration::from_millis(100);
 /// One child process, shared by its handle and the table.
 #[derive(Debug)]
 pub(crate) struct Child {
-    pub(crate) pid: u32,
-    pub(crate) name: String,
+    pub(crate) label: ProcessLabel,
     pub(crate) daemon: bool,
     pub(crate) detached: bool,
     pub(crate) end: EndFd,
@@ -49,6 +49,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) name: String,
+    /// The path of the function that it is to run.
+    pub(crate) function: &'static str,
     pub(crate) daemon: bool,
     pub(crate) detached: bool,
     pub(crate) report: Report,
@@ -58,14 +60,15 @@ pub(crate) struct Plan {
 impl Child {
     /// The process `pid`, which was started a moment ago. On an error it is killed.
     pub(crate) fn new(pid: u32, plan: Plan) -> Result<Self, KernelError> {
-        let Plan { name, daemon, detached, report, carried } = plan;
+        let Plan { name, function, daemon, detached, report, carried } = plan;
+        let label = ProcessLabel::new(&name, pid, function);
         let end = EndFd::of_child(pid).map_err(|error| {
             pidfd::discard(pid);
-            KernelError::new("pidfd_open", &name, error)
+            KernelError::new("pidfd_open", &label, error)
         })?;
         let carried = Mutex::new((!carried.is_empty()).then_some(carried));
         let (status, reaping, parent) = (OnceLock::new(), Mutex::new(()), fork::cookie());
-        Ok(Self { pid, name, daemon, detached, end, report, status, reaping, carried, parent })
+        Ok(Self { label, daemon, detached, end, report, status, reaping, carried, parent })
     }
 
     /// The status, if it was taken already.
@@ -75,7 +78,7 @@ impl Child {
 
     /// The locks inside may be held for ever in a forked child, to which the child is none of its own anyway.
     fn must_be_ours(&self, operation: &'static str) -> Result<(), KernelError> {
-        if self.parent == fork::cookie() { Ok(()) } else { Err(KernelError::forked(operation, &self.name)) }
+        if self.parent == fork::cookie() { Ok(()) } else { Err(KernelError::forked(operation, &self.label)) }
     }
 
     /// The status if the child has ended; a forked child of its parent learns that it has, but never how.
@@ -128,10 +131,10 @@ impl Child {
         if let Some(status) = self.status() {
             return Ok(Some(status));
         }
-        let who = self.end.pidfd().map_or(Who::Pid(self.pid), Who::Fd);
+        let who = self.end.pidfd().map_or(Who::Pid(self.label.pid()), Who::Fd);
         let status = match pidfd::reap(who) {
             // Linux 5.3 has pidfds, and no wait by them.
-            Err(error) if error.raw_os_error() == Some(EINVAL) => pidfd::reap(Who::Pid(self.pid)),
+            Err(error) if error.raw_os_error() == Some(EINVAL) => pidfd::reap(Who::Pid(self.label.pid())),
             outcome => outcome,
         };
         let status = match status {
@@ -174,7 +177,7 @@ impl Child {
             None => {
                 // As long as nobody takes its status, its pid is its own.
                 let _reaping = lock(&self.reaping);
-                if self.status().is_some() { Ok(()) } else { pidfd::signal_child(self.pid, signal) }
+                if self.status().is_some() { Ok(()) } else { pidfd::signal_child(self.label.pid(), signal) }
             }
         };
         match sent {
@@ -184,7 +187,7 @@ impl Child {
     }
 
     fn error(&self, operation: &'static str, source: io::Error) -> KernelError {
-        KernelError::new(operation, &self.name, source)
+        KernelError::new(operation, &self.label, source)
     }
 }
 
@@ -307,13 +310,13 @@ impl ActiveChild {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.0.pid
+        self.0.label.pid()
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        self.0.label.name()
     }
 
     /// Whether it is terminated when this process exits.

@@ -39,15 +39,16 @@ impl<Fp> Clone for EntryRef<Fp> {
 impl<Fp> Copy for EntryRef<Fp> {}
 
 impl<Fp: Copy> EntryRef<Fp> {
-    /// The reference to `function`, which was made for the types that `hash` stands for.
+    /// The reference to `function`, which was made for `F`, its argument and its result.
     ///
     /// # Errors
     /// [`SpawnError::NotInExecutable`] for a function in a shared library.
-    pub(crate) fn new(function: Fp, hash: u64) -> Result<Self, SpawnError> {
+    pub(crate) fn new<F: 'static, A, R>(function: Fp) -> Result<Self, SpawnError> {
         const { assert!(size_of::<Fp>() == size_of::<*const ()>(), "only fn pointers are referred to") };
         // SAFETY: both are one pointer wide, and any bytes of a `fn` pointer are a pointer.
         let address = unsafe { std::mem::transmute_copy::<Fp, *const ()>(&function) };
-        Ok(Self { offset: offset_of(address)?, hash, function: PhantomData })
+        let offset = offset_of(address).ok_or(SpawnError::NotInExecutable { function: type_name::<F>() })?;
+        Ok(Self { offset, hash: type_hash::<F, A, R>(), function: PhantomData })
     }
 
     /// The function.
@@ -92,12 +93,9 @@ impl SameBuild {
     }
 }
 
-/// Where `function` lies in the executable.
-///
-/// # Errors
-/// [`SpawnError::NotInExecutable`] for a function in a shared library.
-fn offset_of(function: *const ()) -> Result<u64, SpawnError> {
-    Image::current().offset_of(function.expose_provenance()).ok_or(SpawnError::NotInExecutable)
+/// Where `function` lies in the executable; `None` for a function in a shared library.
+fn offset_of(function: *const ()) -> Option<u64> {
+    Image::current().offset_of(function.expose_provenance())
 }
 
 /// The function at `offset` in the executable; `None` where the executable has no code.
@@ -183,8 +181,8 @@ mod tests {
 
     #[test]
     fn what_is_no_code_of_ours_is_refused() {
-        assert!(offset_of((&raw const NOT_CODE).cast()).is_err());
-        assert!(offset_of(std::ptr::null()).is_err());
+        assert!(offset_of((&raw const NOT_CODE).cast()).is_none());
+        assert!(offset_of(std::ptr::null()).is_none());
         // SAFETY: nothing is called.
         assert!(unsafe { function_at::<fn(u32) -> u32>(u64::MAX) }.is_none());
     }

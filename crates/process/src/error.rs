@@ -1,14 +1,18 @@
 //! What can go wrong: starting a process, its end, and asking the kernel about it.
 
+use crate::label::ProcessLabel;
+use crate::panicked::Panic;
 use crate::status::ExitStatus;
 use procession_channel::codec::{DecodeError, EncodeError};
+use procession_shm::{debug_as_text, fmt_with_causes};
 use procession_sys::errno::{EAGAIN, ECHILD};
-use procession_sys::limits;
+use procession_sys::{limits, signals};
 use std::error::Error;
+use std::fmt;
 use std::io;
 
 /// Why no process was started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
     /// The program never called [`init`](crate::init), so a child would run `main` again instead of the function.
@@ -39,14 +43,27 @@ pub enum SpawnError {
     )]
     RunByLoader,
     /// The function is part of a shared library, not of the executable.
-    #[error("the function is not in the main executable but in a shared library")]
-    NotInExecutable,
+    #[error("{function} is not in the main executable but in a shared library")]
+    NotInExecutable {
+        /// The function's path.
+        function: &'static str,
+    },
     /// The arguments could not be encoded.
-    #[error("the arguments could not be encoded")]
-    Encode(#[from] EncodeError),
+    #[error("the arguments of {function} could not be encoded")]
+    Encode {
+        /// The function's path.
+        function: &'static str,
+        /// What is wrong with them.
+        source: EncodeError,
+    },
     /// The arguments are longer than this process may make a file.
-    #[error("the arguments cannot be handed over: {0}")]
-    TooLong(String),
+    #[error("the arguments of {function} cannot be handed over: {reason}")]
+    TooLong {
+        /// The function's path.
+        function: &'static str,
+        /// How long they are, and how long they may be.
+        reason: String,
+    },
     /// A name, an argument or an environment variable contains a zero byte, or a variable's name contains `=`.
     #[error("{0:?} contains a zero byte, or is no name of an environment variable")]
     InvalidString(String),
@@ -56,10 +73,11 @@ pub enum SpawnError {
 }
 
 /// A failed system call: what was tried for which process, and why it failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{operation} failed for process {process:?}{}", hint(operation, *forked, source))]
+#[derive(thiserror::Error)]
+#[error("{operation} failed for {process}{}", hint(operation, *forked, source))]
 pub struct KernelError {
     operation: &'static str,
+    /// As people know it; before it is started, it has a name alone.
     process: String,
     /// Whether the process is a child of the one that this process was forked from.
     forked: bool,
@@ -83,12 +101,17 @@ fn hint(operation: &str, forked: bool, source: &io::Error) -> &'static str {
 }
 
 impl KernelError {
-    pub(crate) fn new(operation: &'static str, process: &str, source: io::Error) -> Self {
-        Self { operation, process: process.to_owned(), forked: false, source }
+    pub(crate) fn new(operation: &'static str, process: &ProcessLabel, source: io::Error) -> Self {
+        Self { operation, process: process.to_string(), forked: false, source }
+    }
+
+    /// About a process that is not there yet.
+    pub(crate) fn before_start(operation: &'static str, name: &str, source: io::Error) -> Self {
+        Self { operation, process: format!("process {name:?}"), forked: false, source }
     }
 
     /// What a forked child is told of the children of its parent.
-    pub(crate) fn forked(operation: &'static str, process: &str) -> Self {
+    pub(crate) fn forked(operation: &'static str, process: &ProcessLabel) -> Self {
         Self { forked: true, ..Self::new(operation, process, io::Error::from_raw_os_error(ECHILD)) }
     }
 
@@ -105,65 +128,142 @@ impl KernelError {
     }
 }
 
+debug_as_text!(SpawnError, KernelError);
+
 /// Why a process ended without a result.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ProcessError {
     /// The function panicked.
-    #[error("the process panicked{}: {message}", at(location))]
+    #[error("{process} panicked{}: {message}", at(location))]
     Panicked {
+        /// Which one.
+        process: ProcessLabel,
         /// What the panic said.
         message: String,
         /// `file:line:column`, unless the panic came without a message of its own (`resume_unwind`) or the program
         /// replaced the panic hook.
         location: Option<String>,
-        /// The child's stack, under the same conditions.
+        /// The child's stack, under the same conditions, where the environment variable `RUST_BACKTRACE` asks for it
+        /// (or `RUST_LIB_BACKTRACE`). It begins where the panic began and ends with the function, unless the variable
+        /// is `full`. `Debug` shows it.
         backtrace: Option<String>,
     },
     /// The process exited before the function returned.
-    #[error("the process exited with code {code} before the function returned")]
+    #[error("{process} exited with code {code} before the function returned")]
     Exited {
+        /// Which one.
+        process: ProcessLabel,
         /// The exit code.
         code: i32,
     },
     /// A signal killed the process before the function returned.
-    #[error("signal {signal} killed the process")]
+    #[error("{process} was killed by {} before the function returned", signals::words(*signal))]
     Killed {
+        /// Which one.
+        process: ProcessLabel,
         /// The signal's number.
         signal: i32,
     },
     /// The process ended before it reached [`init`](crate::init): something in `main`, or before it, went another
     /// way.
     #[error(
-        "the process ended ({status}) before it reached procession::init(); is that the first line of main?"
+        "{process} ended ({status}) before it reached procession::init(); is that the first line of main?"
     )]
     NeverStarted {
+        /// Which one.
+        process: ProcessLabel,
         /// How it ended.
         status: ExitStatus,
     },
     /// The child refused to run the function: it is another build, or the message to it was damaged.
-    #[error("the process refused its task: {0}")]
-    Refused(String),
+    #[error("{process} refused its task: {reason}")]
+    Refused {
+        /// Which one.
+        process: ProcessLabel,
+        /// What it said.
+        reason: String,
+    },
     /// The child could not decode the arguments.
-    #[error("the process could not decode its arguments: {0}")]
-    Arguments(String),
+    #[error("{process} could not decode its arguments: {reason}")]
+    Arguments {
+        /// Which one.
+        process: ProcessLabel,
+        /// What it said.
+        reason: String,
+    },
     /// The child could not encode, or not store, the result.
-    #[error("the process could not hand back its result: {0}")]
-    Encode(String),
+    #[error("{process} could not hand back its result: {reason}")]
+    Encode {
+        /// Which one.
+        process: ProcessLabel,
+        /// What it said.
+        reason: String,
+    },
     /// This program has closed the descriptor through which the result was to come.
-    #[error("the result is lost: this program has closed the descriptor through which it was to come")]
-    ReportClosed,
+    #[error(
+        "the result of {process} is lost: this program has closed the descriptor through which it was to come"
+    )]
+    ReportClosed {
+        /// Which one.
+        process: ProcessLabel,
+    },
     /// The result could not be decoded here.
-    #[error("the result could not be decoded")]
-    Decode(#[from] DecodeError),
+    #[error("the result of {process} could not be decoded")]
+    Decode {
+        /// Which one.
+        process: ProcessLabel,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
     /// The process ended without a result, and nobody can learn how: `SIGCHLD` is ignored, or other code in this
     /// program waits for any child.
-    #[error("the process ended without a result, and its exit status was lost")]
-    StatusLost,
+    #[error(
+        "{process} ended without a result, and its exit status was lost: SIGCHLD is ignored, or other code of this program \
+         waits for any child"
+    )]
+    StatusLost {
+        /// Which one.
+        process: ProcessLabel,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
+
+impl ProcessError {
+    pub(crate) fn panicked(process: ProcessLabel, panic: Panic) -> Self {
+        let Panic { message, location, backtrace } = panic;
+        Self::Panicked { process, message, location, backtrace }
+    }
+}
+
+impl fmt::Debug for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_causes(self, f)?;
+        match self {
+            Self::Panicked { backtrace, .. } => fmt_backtrace(backtrace, f),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why [`Process::wait_timeout`](crate::Process::wait_timeout) cannot say how the process ended.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It still runs.
+    #[error("{process} still runs")]
+    TimedOut {
+        /// Which one.
+        process: ProcessLabel,
+    },
+    /// The kernel refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+debug_as_text!(WaitError);
 
 /// The error and what caused it, in one line: for those to whom it crosses as text.
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
@@ -176,4 +276,12 @@ pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
 
 pub(crate) fn at(location: &Option<String>) -> String {
     location.as_ref().map(|location| format!(" at {location}")).unwrap_or_default()
+}
+
+/// What `Debug` of an error says after its text: the stack of the process that panicked, if it was wanted.
+pub(crate) fn fmt_backtrace(backtrace: &Option<String>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match backtrace {
+        Some(backtrace) => write!(f, "\nstack of the process:\n{backtrace}"),
+        None => Ok(()),
+    }
 }

@@ -3,7 +3,7 @@
 use crate::child;
 use crate::children::{self, Child, Plan};
 use crate::current::myself;
-use crate::entry::{EntryRef, must_carry_nothing, type_hash};
+use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::{KernelError, SpawnError};
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
@@ -17,6 +17,7 @@ use procession_sys::memfd::duplicate_above_stdio;
 use procession_sys::start::Start;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::type_name;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -128,16 +129,17 @@ impl ProcessOptions {
         let _ = f;
         permission()?;
         let function: TaskEntry = child::entry::<F, A, R>;
-        let entry = EntryRef::new(function, type_hash::<F, A, R>())?;
+        let entry = EntryRef::new::<F, A, R>(function)?;
         let mut bytes = Vec::new();
         let (encoded, carried, places) = carrying_to_child(|| codec::encode(&arguments, &mut bytes));
-        encoded?;
-        self.start(entry, &bytes, carried, places).map(Process::new)
+        let function = type_name::<F>();
+        encoded.map_err(|source| SpawnError::Encode { function, source })?;
+        self.start((function, entry), &bytes, carried, places).map(Process::new)
     }
 
     fn start(
         self,
-        entry: EntryRef<TaskEntry>,
+        (function, entry): (&'static str, EntryRef<TaskEntry>),
         arguments: &[u8],
         carried: Carried,
         places: Vec<StartingProcess>,
@@ -150,7 +152,7 @@ impl ProcessOptions {
         let daemon = self.daemon.unwrap_or(myself().daemon);
         let kernel = |operation| {
             let name = name.clone();
-            move |error| KernelError::new(operation, &name, error)
+            move |error| KernelError::before_start(operation, &name, error)
         };
         let stdout = stdout_to_restore();
         let starter = starter().map_err(kernel("pidfd_open"))?;
@@ -170,9 +172,10 @@ impl ProcessOptions {
             places: places.iter().map(StartingProcess::describe).collect(),
         };
         let mut bytes = Vec::new();
-        codec::encode(&header, &mut bytes)?;
+        codec::encode(&header, &mut bytes).map_err(|source| SpawnError::Encode { function, source })?;
         let task = task::write(&bytes, arguments).map_err(|error| {
-            let too_long = too_long(arguments.len(), &error).map(SpawnError::TooLong);
+            let too_long =
+                too_long(arguments.len(), &error).map(|reason| SpawnError::TooLong { function, reason });
             too_long.unwrap_or_else(|| kernel("writing the task to a memfd")(error).into())
         })?;
         let report = Report::create().map_err(kernel("memfd_create"))?;
@@ -194,7 +197,7 @@ impl ProcessOptions {
         let pid = starter.start(start).map_err(kernel("posix_spawn"))?;
         // From here on the child alone holds its places in the registries.
         places.into_iter().for_each(|place| place.started(pid));
-        let plan = Plan { name: name.clone(), daemon, detached: self.detached, report, carried };
+        let plan = Plan { name: name.clone(), function, daemon, detached: self.detached, report, carried };
         let adopted = children::adopt(Child::new(pid, plan)?);
         drop(starting);
         adopted

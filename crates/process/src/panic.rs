@@ -1,9 +1,10 @@
 //! A child's panic, remembered until it is known whether it ends the function.
 
+use crate::panicked::{Panic, cut};
 use crate::phase::is_child_thread;
-use crate::report::{Outcome, Panic, Report};
+use crate::report::{Outcome, Report};
 use std::any::Any;
-use std::backtrace::Backtrace;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
 
@@ -41,13 +42,19 @@ fn seen(info: &PanicHookInfo<'_>) -> Seen {
     Seen {
         message: message(info.payload()),
         location: info.location().map(ToString::to_string),
-        backtrace: Backtrace::force_capture(),
+        backtrace: Backtrace::capture(),
     }
 }
 
 impl Seen {
     fn into_panic(self) -> Panic {
-        Panic { message: self.message, location: self.location, backtrace: Some(self.backtrace.to_string()) }
+        let is_wanted = self.backtrace.status() == BacktraceStatus::Captured;
+        let backtrace = is_wanted.then(|| {
+            let whole = self.backtrace.to_string();
+            let full = ["RUST_LIB_BACKTRACE", "RUST_BACKTRACE"].iter().find_map(std::env::var_os);
+            if full.is_some_and(|value| value == "full") { whole } else { cut(&whole) }
+        });
+        Panic { message: self.message, location: self.location, backtrace }
     }
 }
 

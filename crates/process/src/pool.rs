@@ -19,21 +19,22 @@ mod runner;
 mod wire;
 mod worker;
 
-pub use error::{PoolError, TaskError};
+pub use error::{PoolError, TaskError, TaskItem};
 pub use results::{AsyncResult, ImapUnordered};
 
-use crate::entry::{EntryRef, must_carry_nothing, type_hash};
+use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::in_full;
 use batch::{BatchBuilder, Cargo};
 use crew::{Crew, PoolState};
 use foreman::Foreman;
-use job::{Collected, Job, Results};
+use job::{Collected, Function, Job, Results};
 use procession_channel::codec;
 use procession_shm::carrying;
 use procession_sys::Deadline;
 use runner::{JobEntry, job_with_state, plain_job};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::type_name;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -214,12 +215,12 @@ impl Pool {
     {
         const { must_carry_nothing::<F>() };
         let _ = f;
-        let function: JobEntry = job_with_state::<F, S, A, R>;
-        let entry = reference(function, type_hash::<F, (S, A), R>())?;
+        let function = function::<F, (S, A), R>(job_with_state::<F, S, A, R>)?;
         let mut bytes = Vec::new();
         let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
-        encoded.map_err(|error| TaskError::encode(0, &error))?;
-        self.collect(entry, (bytes, cargo), items)
+        encoded
+            .map_err(|error| TaskError::EncodeState { function: function.path, reason: in_full(&error) })?;
+        self.collect(function, (bytes, cargo), items)
     }
 
     /// Runs `f` on one item and waits for the result.
@@ -238,7 +239,7 @@ impl Pool {
         let chunk = batch.finish(id, cargo);
         let give = |crew: &mut Crew| crew.add(chunk);
         let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_single(id));
-        outcome.unwrap_or(Err(TaskError::Cancelled))?.decode(0)
+        outcome.unwrap_or(Err(TaskError::Cancelled))?.decode()
     }
 
     /// Has `f` run on one item; the result can be asked for later, and with it whatever went wrong.
@@ -274,7 +275,8 @@ impl Pool {
             let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
             self.foreman.enter()?.open_job(job.fed())
         };
-        ImapUnordered::new(&self.foreman, submit(), items.into_iter(), self.workers * IN_FLIGHT_PER_WORKER)
+        let most = self.workers * IN_FLIGHT_PER_WORKER;
+        ImapUnordered::new(&self.foreman, submit(), (type_name::<F>(), items.into_iter()), most)
     }
 
     /// The pids of the workers that are there now; none in a forked child.
@@ -326,7 +328,7 @@ impl Pool {
     /// Gives all items to the workers and waits for all results.
     fn collect<A, R>(
         &self,
-        entry: EntryRef<JobEntry>,
+        function: Function,
         (state, cargo): (Vec<u8>, Cargo),
         items: impl IntoIterator<Item = A>,
     ) -> Result<Vec<R>, TaskError>
@@ -337,8 +339,8 @@ impl Pool {
         let items = items.into_iter();
         let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
         let results = Results::Collected(Collected::default());
-        let id = self.foreman.enter()?.open_job(Job::new(entry, state, cargo, results).fed())?;
-        let feed = Feed { foreman: &self.foreman, id };
+        let id = self.foreman.enter()?.open_job(Job::new(function, state, cargo, results).fed())?;
+        let feed = Feed { foreman: &self.foreman, id, function: function.path };
         // Handles in the items live until all results are there.
         let ((), _carried) = carrying(|| {
             let mut batch = BatchBuilder::new(0);
@@ -360,7 +362,7 @@ impl Pool {
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
             return Err(TaskError::Cancelled);
         };
-        collected.decode()
+        collected.decode(function.path)
     }
 }
 
@@ -381,6 +383,7 @@ impl Drop for Pool {
 struct Feed<'a> {
     foreman: &'a Foreman,
     id: u64,
+    function: &'static str,
 }
 
 impl Feed<'_> {
@@ -395,7 +398,8 @@ impl Feed<'_> {
 
     fn fail(&self, index: usize, error: &codec::EncodeError) {
         if let Ok(mut crew) = self.foreman.enter() {
-            crew.fail_unsent(self.id, index, TaskError::encode(index, error));
+            let item = TaskItem { index, function: self.function };
+            crew.fail_unsent(self.id, index, TaskError::encode(item, error));
         }
     }
 }
@@ -415,12 +419,12 @@ where
 {
     let results = Results::Streamed(Default::default());
     let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
-    let (batch, cargo) = BatchBuilder::of_one(0, item)?;
+    let (batch, cargo) = BatchBuilder::of_one(job.item(0), item)?;
     Ok((job, batch, cargo))
 }
 
-/// The reference to a function of one argument.
-fn plain<F, A, R>(f: F) -> Result<EntryRef<JobEntry>, TaskError>
+/// A function of one argument.
+fn plain<F, A, R>(f: F) -> Result<Function, TaskError>
 where
     F: Fn(A) -> R + Copy + 'static,
     A: Serialize + DeserializeOwned + 'static,
@@ -429,10 +433,11 @@ where
     const { must_carry_nothing::<F>() };
     // `f` has no bytes: its type says everything about it.
     let _: (F, PhantomData<(A, R)>) = (f, PhantomData);
-    let function: JobEntry = plain_job::<F, A, R>;
-    reference(function, type_hash::<F, A, R>())
+    function::<F, A, R>(plain_job::<F, A, R>)
 }
 
-fn reference(function: JobEntry, hash: u64) -> Result<EntryRef<JobEntry>, TaskError> {
-    EntryRef::new(function, hash).map_err(|error| TaskError::Broken { reason: in_full(&error) })
+fn function<F: 'static, A, R>(entry: JobEntry) -> Result<Function, TaskError> {
+    let entry = EntryRef::new::<F, A, R>(entry);
+    let entry = entry.map_err(|error| TaskError::Broken { reason: in_full(&error) })?;
+    Ok(Function { entry, path: type_name::<F>() })
 }

@@ -1,8 +1,10 @@
 //! A function running in a process of its own.
 
 use crate::children::Child;
-use crate::error::{KernelError, ProcessError};
-use crate::report::{Panic, Stage};
+use crate::error::{KernelError, ProcessError, WaitError};
+use crate::label::ProcessLabel;
+use crate::panicked::Panic;
+use crate::report::Stage;
 use crate::status::ExitStatus;
 use procession_channel::{Waitable, Watch};
 use procession_sys::signals::{SIGKILL, SIGTERM};
@@ -106,13 +108,19 @@ impl<R> Process<R> {
     /// confuse the two.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.pid
+        self.child.label.pid()
     }
 
     /// The process's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.child.name
+        self.child.label.name()
+    }
+
+    /// The process as errors name it: its name, its pid, and the function that it runs.
+    #[must_use]
+    pub fn label(&self) -> &ProcessLabel {
+        &self.child.label
     }
 
     /// Whether the process is terminated when this one exits normally.
@@ -145,12 +153,22 @@ impl<R> Process<R> {
         }
     }
 
-    /// Waits until the process has ended, at most for `timeout`: `None` if it still runs then.
+    /// Looks whether the process has ended, and does not wait: `None` if it still runs. That is as in
+    /// [`std::process::Child::try_wait`].
     ///
     /// # Errors
-    /// The kernel refused to wait: see [`KernelError::operation`].
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>, KernelError> {
-        self.child.wait(Some(timeout))
+    /// The kernel refused to say: see [`KernelError::operation`].
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, KernelError> {
+        self.child.wait(Some(Duration::ZERO))
+    }
+
+    /// Waits until the process has ended, at most for `timeout`.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`] if it still runs then; [`WaitError::Kernel`] if the kernel refused to wait.
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitStatus, WaitError> {
+        let status = self.child.wait(Some(timeout))?;
+        status.ok_or_else(|| WaitError::TimedOut { process: self.child.label.clone() })
     }
 
     /// Asks the process to end, by `SIGTERM`. It ends at once, without unwinding, unless it handles the signal. To a
@@ -190,13 +208,14 @@ impl<R> Process<R> {
     }
 
     fn ended_without_report(&self, status: ExitStatus) -> ProcessError {
+        let process = self.child.label.clone();
         if self.child.report.stage() == Stage::New && status.code().is_some() {
-            return ProcessError::NeverStarted { status };
+            return ProcessError::NeverStarted { process, status };
         }
         match (status.code(), status.signal()) {
-            (Some(code), _) => ProcessError::Exited { code },
-            (_, Some(signal)) => ProcessError::Killed { signal },
-            _ => ProcessError::StatusLost,
+            (Some(code), _) => ProcessError::Exited { process, code },
+            (_, Some(signal)) => ProcessError::Killed { process, signal },
+            _ => ProcessError::StatusLost { process },
         }
     }
 }
@@ -218,31 +237,40 @@ impl<R: DeserializeOwned> Process<R> {
     /// As [`join`](Self::join), but waits at most for `timeout` and then hands the process back.
     ///
     /// # Errors
-    /// [`JoinTimeoutError::Elapsed`] with the process, or [`JoinTimeoutError::Ended`] with the reason why there is
+    /// [`JoinTimeoutError::TimedOut`] with the process, or [`JoinTimeoutError::Ended`] with the reason why there is
     /// no result.
     pub fn join_timeout(self, timeout: Duration) -> Result<R, JoinTimeoutError<R>> {
         match self.wait_timeout(timeout) {
-            Ok(Some(status)) => Ok(self.result(status)?),
-            Ok(None) => Err(JoinTimeoutError::Elapsed(self)),
-            Err(error) => Err(JoinTimeoutError::Ended(error.into())),
+            Ok(status) => Ok(self.result(status)?),
+            Err(WaitError::TimedOut { .. }) => Err(JoinTimeoutError::TimedOut(self)),
+            Err(WaitError::Kernel(error)) => Err(JoinTimeoutError::Ended(error.into())),
         }
     }
 
     fn result(&self, status: ExitStatus) -> Result<R, ProcessError> {
-        self.child.report.read().unwrap_or_else(|| Err(self.ended_without_report(status)))
+        self.child.report.read(&self.child.label).unwrap_or_else(|| Err(self.ended_without_report(status)))
     }
 }
 
 /// Why [`Process::join_timeout`] has no result.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinTimeoutError<R> {
     /// The process still runs; here it is again.
-    #[error("the process {:?} still runs", .0.name())]
-    Elapsed(Process<R>),
+    #[error("{} still runs", .0.label())]
+    TimedOut(Process<R>),
     /// The process ended without a result.
     #[error(transparent)]
     Ended(#[from] ProcessError),
+}
+
+impl<R> fmt::Debug for JoinTimeoutError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut(_) => fmt::Display::fmt(self, f),
+            Self::Ended(error) => fmt::Debug::fmt(error, f),
+        }
+    }
 }
 
 /// Readable once the process has ended, for `poll` and its kin: a pidfd, unless the kernel has none.

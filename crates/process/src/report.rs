@@ -11,12 +11,13 @@
 //! complete. The parent reads the content only after the child has ended.
 
 use crate::error::{ProcessError, in_full};
+use crate::label::ProcessLabel;
+use crate::panicked::Panic;
 use procession_channel::codec;
 use procession_sys::errno::EFBIG;
 use procession_sys::memfd;
 use procession_sys::shm_file::longest;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -61,14 +62,6 @@ pub(crate) enum Outcome {
     Arguments(String),
     /// The result could not be encoded.
     Encode(String),
-}
-
-/// A panic on its way to the parent.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Panic {
-    pub(crate) message: String,
-    pub(crate) location: Option<String>,
-    pub(crate) backtrace: Option<String>,
 }
 
 /// One end of the file; parent and child each have one.
@@ -178,10 +171,14 @@ impl Report {
         }
     }
 
-    /// The result or the error in a complete report; `None` if the report is not complete.
-    pub(crate) fn read<R: DeserializeOwned>(&self) -> Option<Result<R, ProcessError>> {
+    /// The result or the error in a complete report, which is that of `process`; `None` if the report is not complete.
+    pub(crate) fn read<R: DeserializeOwned>(
+        &self,
+        process: &ProcessLabel,
+    ) -> Option<Result<R, ProcessError>> {
+        let process = process.clone();
         if self.file().is_err() {
-            return Some(Err(ProcessError::ReportClosed));
+            return Some(Err(ProcessError::ReportClosed { process }));
         }
         if self.stage() != Stage::Committed {
             return None;
@@ -189,15 +186,19 @@ impl Report {
         let kind = self.word()[1];
         let content = match self.content() {
             Ok(content) => content,
-            Err(error) => return Some(Err(ProcessError::Encode(in_full(&error)))),
+            Err(error) => {
+                return Some(Err(ProcessError::Encode { process, reason: in_full(&error) }));
+            }
         };
-        let message = || String::from_utf8_lossy(&content).into_owned();
+        let reason = String::from_utf8_lossy(&content).into_owned();
         Some(match kind {
-            k if k == Kind::Returned as u8 => codec::decode(&content).map_err(ProcessError::Decode),
-            k if k == Kind::Panicked as u8 => Err(panicked(&content)),
-            k if k == Kind::Refused as u8 => Err(ProcessError::Refused(message())),
-            k if k == Kind::Arguments as u8 => Err(ProcessError::Arguments(message())),
-            _ => Err(ProcessError::Encode(message())),
+            k if k == Kind::Returned as u8 => {
+                codec::decode(&content).map_err(|source| ProcessError::Decode { process, source })
+            }
+            k if k == Kind::Panicked as u8 => Err(panicked(process, &content)),
+            k if k == Kind::Refused as u8 => Err(ProcessError::Refused { process, reason }),
+            k if k == Kind::Arguments as u8 => Err(ProcessError::Arguments { process, reason }),
+            _ => Err(ProcessError::Encode { process, reason }),
         })
     }
 
@@ -246,10 +247,10 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn panicked(content: &[u8]) -> ProcessError {
+fn panicked(process: ProcessLabel, content: &[u8]) -> ProcessError {
     match codec::decode(content) {
-        Ok(Panic { message, location, backtrace }) => ProcessError::Panicked { message, location, backtrace },
-        Err(error) => ProcessError::Decode(error),
+        Ok(panic) => ProcessError::panicked(process, panic),
+        Err(source) => ProcessError::Decode { process, source },
     }
 }
 
@@ -257,7 +258,12 @@ fn panicked(content: &[u8]) -> ProcessError {
 mod tests {
     use super::{Kind, Outcome, Panic, Report, Stage};
     use crate::error::ProcessError;
+    use crate::label::ProcessLabel;
     use std::os::unix::fs::FileExt;
+
+    fn somebody() -> ProcessLabel {
+        ProcessLabel::new("somebody", 7, "work")
+    }
 
     #[test]
     fn stages_follow_each_other_and_only_the_last_has_content() {
@@ -266,12 +272,12 @@ mod tests {
         for stage in [Stage::Started, Stage::Decoded] {
             report.mark(stage);
             assert_eq!(report.stage(), stage);
-            assert!(report.read::<u32>().is_none());
+            assert!(report.read::<u32>(&somebody()).is_none());
         }
         report.commit(Outcome::Returned(vec![7])).unwrap();
         assert_eq!(report.stage(), Stage::Committed);
-        assert_eq!(report.read::<u8>().unwrap().unwrap(), 7);
-        assert!(matches!(report.read::<(u8, u8)>(), Some(Err(ProcessError::Decode(_)))));
+        assert_eq!(report.read::<u8>(&somebody()).unwrap().unwrap(), 7);
+        assert!(matches!(report.read::<(u8, u8)>(&somebody()), Some(Err(ProcessError::Decode { .. }))));
     }
 
     #[test]
@@ -280,8 +286,8 @@ mod tests {
         let panic = Panic { message: "m".into(), location: Some("l".into()), backtrace: None };
         report.commit(Outcome::Panicked(panic)).unwrap();
         assert!(matches!(
-            report.read::<u8>(),
-            Some(Err(ProcessError::Panicked { message, location: Some(_), backtrace: None })) if message == "m"
+            report.read::<u8>(&somebody()),
+            Some(Err(ProcessError::Panicked { message, location: Some(_), backtrace: None, .. })) if message == "m"
         ));
     }
 
@@ -290,7 +296,7 @@ mod tests {
         let report = Report::create().unwrap();
         report.store(Kind::Returned, &[1]).unwrap();
         report.file().unwrap().write_all_at(&u64::MAX.to_le_bytes(), 8).unwrap();
-        assert!(matches!(report.read::<u8>(), Some(Err(ProcessError::Encode(_)))));
+        assert!(matches!(report.read::<u8>(&somebody()), Some(Err(ProcessError::Encode { .. }))));
     }
 
     #[test]
@@ -314,7 +320,7 @@ mod tests {
                 report.file().unwrap().write_all_at(&[(next() % 5) as u8, (next() % 6) as u8], 0).unwrap();
                 report.file().unwrap().write_all_at(&(content + next() % 3 - 1).to_le_bytes(), 8).unwrap();
             }
-            match report.read::<(String, Vec<Option<u64>>)>() {
+            match report.read::<(String, Vec<Option<u64>>)>(&somebody()) {
                 Some(Err(error)) => failed += usize::from(!error.to_string().is_empty()),
                 Some(Ok(_)) | None => whole += 1,
             }

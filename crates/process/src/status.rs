@@ -1,6 +1,7 @@
 //! How a process ended.
 
 use procession_sys::pidfd::Ended;
+use procession_sys::signals;
 use std::fmt;
 
 /// How a process ended: by itself with a code, or by a signal.
@@ -36,6 +37,12 @@ impl ExitStatus {
         }
     }
 
+    /// The name of the signal that killed the process, such as `SIGKILL`; a real-time signal has none.
+    #[must_use]
+    pub fn signal_name(self) -> Option<&'static str> {
+        self.signal().and_then(signals::name)
+    }
+
     /// Whether the process exited with code 0.
     #[must_use]
     pub fn success(self) -> bool {
@@ -64,8 +71,8 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(Ended::Exited(code)) => write!(f, "exit code {code}"),
-            Some(Ended::Signaled(signal)) => write!(f, "signal {signal}"),
-            None => f.write_str("status lost"),
+            Some(Ended::Signaled(signal)) => write!(f, "killed by {}", signals::words(signal)),
+            None => f.write_str("its exit status was lost"),
         }
     }
 }
@@ -82,12 +89,15 @@ mod tests {
         assert_eq!((exited.as_python(), exited.to_string().as_str()), (7, "exit code 7"));
         let killed = ExitStatus::known(Ended::Signaled(9));
         assert_eq!((killed.code(), killed.signal(), killed.success()), (None, Some(9), false));
-        assert_eq!((killed.as_python(), killed.to_string().as_str()), (-9, "signal 9"));
+        assert_eq!(
+            (killed.signal_name(), killed.as_python(), killed.to_string().as_str()),
+            (Some("SIGKILL"), -9, "killed by SIGKILL")
+        );
         assert!(ExitStatus::known(Ended::Exited(0)).success());
         assert!(ExitStatus::LOST.is_lost() && !ExitStatus::LOST.success());
         assert_eq!(
             (ExitStatus::LOST.as_python(), ExitStatus::LOST.to_string().as_str()),
-            (255, "status lost")
+            (255, "its exit status was lost")
         );
     }
 }

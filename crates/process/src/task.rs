@@ -139,7 +139,7 @@ mod tests {
     fn header() -> Vec<u8> {
         let header = TaskHeader {
             image: vec![1],
-            entry: EntryRef::new(refuse as TaskEntry, 3).unwrap(),
+            entry: EntryRef::new::<TaskEntry, (), ()>(refuse as TaskEntry).unwrap(),
             name: "n".into(),
             lineage: vec![1, 2],
             daemon: true,

@@ -16,6 +16,31 @@ pub use libc::{
     SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 };
 
+/// The name by which people know the signal; `None` for the real-time signals, which have none, and what is no signal.
+#[must_use]
+pub fn name(signal: i32) -> Option<&'static str> {
+    /// One list of constants, as numbers and as texts.
+    macro_rules! names {
+        ($($name:ident)*) => {
+            match signal {
+                $($name => Some(stringify!($name)),)*
+                _ => None,
+            }
+        };
+    }
+    names! {
+        SIGABRT SIGALRM SIGBUS SIGCHLD SIGCONT SIGFPE SIGHUP SIGILL SIGINT SIGIO SIGKILL SIGPIPE SIGPROF SIGPWR SIGQUIT
+        SIGSEGV SIGSTOP SIGSYS SIGTERM SIGTRAP SIGTSTP SIGTTIN SIGTTOU SIGURG SIGUSR1 SIGUSR2 SIGVTALRM SIGWINCH
+        SIGXCPU SIGXFSZ
+    }
+}
+
+/// The signal as people read it: `SIGKILL`, `signal 34`.
+#[must_use]
+pub fn words(signal: i32) -> String {
+    name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
+}
+
 /// The signals there are. Two of them, 32 and 33, are the C library's own.
 pub const ALL: std::ops::RangeInclusive<i32> = 1..=64;
 
@@ -176,9 +201,14 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALL, Inbox, SignalSet, is_ignored, send, set_blocked};
+    use super::{ALL, Inbox, SignalSet, is_ignored, send, set_blocked, words};
     use crate::Deadline;
     use std::time::Duration;
+
+    #[test]
+    fn signals_have_the_names_that_people_know() {
+        assert_eq!([9, 15, 11, 34, 0].map(words), ["SIGKILL", "SIGTERM", "SIGSEGV", "signal 34", "signal 0"]);
+    }
 
     #[test]
     fn sets_are_what_they_were_made_of() {

@@ -40,6 +40,14 @@ pub(crate) struct Said {
 }
 
 impl Said {
+    /// Whether it is said on either stream that the process of this pid was killed by SIGKILL.
+    pub(crate) fn names_as_killed(&self, pid: u32) -> bool {
+        let label = format!(" (pid {pid}, ");
+        [&self.stdout, &self.stderr].into_iter().flat_map(|text| text.split(&label).skip(1)).any(|rest| {
+            rest.split_once(')').is_some_and(|(_function, end)| end.starts_with(" was killed by SIGKILL"))
+        })
+    }
+
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }

@@ -205,7 +205,7 @@ impl<'a> Workers<'a> {
             Ended::Exited(code) => {
                 (u8::try_from(code).unwrap_or(u8::MAX), format!("failed with exit code {code}"))
             }
-            Ended::Signaled(signal) => (code_of(signal), format!("was ended by signal {signal}")),
+            Ended::Signaled(signal) => (code_of(signal), format!("was ended by {}", sig::words(signal))),
         };
         self.first_failure.get_or_insert(code);
         let is_first = !self.is_stopping && self.asked_by.is_none();

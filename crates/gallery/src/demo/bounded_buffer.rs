@@ -7,7 +7,7 @@
 //! a process could be killed between the change and the notification, and nobody would learn of the change.
 
 use crate::check::must_hold;
-use crate::workers::{Done, introduce, say, who};
+use crate::workers::{Done, introduce, say};
 use procession::bytemuck::{Pod, Zeroable};
 use procession::{Condition, Process, ProcessError, Value};
 use procession_terminal::exit::Failure;
@@ -145,15 +145,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     introduce(&workers)?;
     while !workers.is_empty() {
         let Some(index) = workers.iter().position(|worker| !worker.is_alive()) else {
-            workers[0].wait_timeout(Duration::from_millis(5))?;
+            // Whether that one ends meanwhile or not, all are looked at again.
+            drop(workers[0].wait_timeout(Duration::from_millis(5)));
             continue;
         };
         let (ended, role) = (workers.swap_remove(index), roles.swap_remove(index));
-        let who = who(&ended);
         match ended.join() {
-            Err(ProcessError::Killed { signal }) => {
+            Err(error @ ProcessError::Killed { .. }) => {
                 let again = start(role, &shared)?;
-                output::line(format_args!("{who}: killed by signal {signal}; pid {} goes on", again.pid()))?;
+                output::line(format_args!("{error}; pid {} goes on", again.pid()))?;
                 workers.push(again);
                 roles.push(role);
             }

@@ -8,7 +8,7 @@
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, nobody_was_killed, say, who};
-use procession::{Array, ExitStatus, GetError, JoinableQueue, Process};
+use procession::{Array, GetError, JoinableQueue, Process};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -28,7 +28,6 @@ const CONSUMERS: u32 = 2;
 const EACH: u32 = 20;
 const ITEMS: u32 = PRODUCERS * EACH;
 /// What cannot be refused, and happens to consumers here.
-const SIGKILL: i32 = 9;
 /// How long the parent waits before it looks after the consumers.
 const SLICE: Duration = Duration::from_millis(5);
 
@@ -63,26 +62,24 @@ fn consume((number, shared): (u32, Shared)) -> Done<()> {
 }
 
 fn start_consumer(number: u32, shared: &Shared) -> Result<Process<Done<()>>, Failure> {
-    let builder = Process::options().name(format!("consumer-{number}")).daemon(true);
-    Ok(builder.spawn(consume, (number, shared.clone()))?)
+    let options = Process::options().name(format!("consumer-{number}")).daemon(true);
+    Ok(options.spawn(consume, (number, shared.clone()))?)
 }
 
 /// Puts another consumer in the place of each that was killed; how many those were.
 fn replace_killed(consumers: &mut [Process<Done<()>>], shared: &Shared) -> Result<u32, Failure> {
     let mut killed = 0;
     for (number, consumer) in (1..).zip(consumers) {
-        if consumer.is_alive() {
-            continue;
-        }
+        let Some(status) = consumer.exit_status() else { continue };
         let who = who(consumer);
-        if consumer.exit_status().and_then(ExitStatus::signal) != Some(SIGKILL) {
+        if status.signal_name() != Some("SIGKILL") {
             // An end that was asked for, of the whole demo perhaps: nobody is started any more.
             return Err(Failure::Wrong(format!("{who} ended before the work did")));
         }
         killed += 1;
         *consumer = start_consumer(number, shared)?;
         let pid = consumer.pid();
-        output::line(format_args!("{who}: killed by signal {SIGKILL}; pid {pid} takes its place"))?;
+        output::line(format_args!("{who} was {status}; pid {pid} takes its place"))?;
     }
     Ok(killed)
 }

@@ -3,7 +3,7 @@
 
 use crate::check::must_hold;
 use crate::random::{below, work};
-use crate::workers::{Done, Stopped, nobody_was_killed, who};
+use crate::workers::{Done, Stopped, nobody_was_killed};
 use procession::bytemuck::{Pod, Zeroable};
 use procession::{
     Array, Barrier, Event, GetError, Lock, LockError, MemberDeath, Namespace, Process, ProcessError, Queue,
@@ -193,12 +193,11 @@ fn rampage(world: &World, time: Duration) -> Result<Tally, Failure> {
         work(LONGEST_LIFE / WORKERS as u32);
         nobody_was_killed(&workers)?;
         let victim = workers.swap_remove(below(WORKERS as u64) as usize);
-        let victim_was = who(&victim);
         victim.kill()?;
         match victim.join() {
-            Err(ProcessError::Killed { signal: 9 }) => tally.kills += 1,
+            Err(ProcessError::Killed { signal: 9, .. }) => tally.kills += 1,
             Ok(outcome) => outcome?,
-            Err(error) => return Err(Failure::Wrong(format!("{victim_was}: {error}"))),
+            Err(error) => return Err(error.into()),
         }
         workers.push(tally.start(world)?);
         tally.receive(world)?;
@@ -210,11 +209,10 @@ fn rampage(world: &World, time: Duration) -> Result<Tally, Failure> {
     world.stop.set();
     let end = Instant::now() + PATIENCE;
     for worker in workers {
-        let name = who(&worker);
         let left = end.saturating_duration_since(Instant::now());
         match worker.join_timeout(left) {
             Ok(outcome) => outcome?,
-            Err(error) => return Err(Failure::Wrong(format!("{name} did not end: {error}"))),
+            Err(error) => return Err(Failure::Wrong(format!("a worker did not end: {error}"))),
         }
     }
     tally.receive(world)?;

@@ -1,6 +1,6 @@
 //! Encoded items on their way to the workers.
 
-use super::error::TaskError;
+use super::error::{TaskError, TaskItem};
 use super::wire::push_item;
 use procession_channel::{Parcel, codec};
 use procession_shm::{Carried, carrying};
@@ -86,10 +86,10 @@ impl BatchBuilder {
     }
 
     /// A batch of one item, with what that relies on.
-    pub(crate) fn of_one<A: Serialize>(index: usize, item: &A) -> Result<(Self, Cargo), TaskError> {
-        let mut batch = Self::new(index);
+    pub(crate) fn of_one<A: Serialize>(name: TaskItem, item: &A) -> Result<(Self, Cargo), TaskError> {
+        let mut batch = Self::new(name.index);
         let (pushed, cargo) = Cargo::of(|| push_item(&mut batch.bytes, item));
-        pushed.map_err(|error| TaskError::encode(index, &error))?;
+        pushed.map_err(|error| TaskError::encode(name, &error))?;
         batch.starts.push(batch.bytes.len());
         Ok((batch, cargo))
     }

@@ -8,8 +8,8 @@ use super::error::TaskError;
 use super::job::{ItemResult, Job, Results};
 use super::link::{AHEAD, Lease, Link};
 use super::wire::{Answer, ChunkHeader, Order, compose_order};
+use crate::panicked::Panic;
 use crate::process::Process;
-use crate::report::Panic;
 use procession_channel::{LaneReader, LaneWriter, codec};
 use procession_sys::Deadline;
 use std::collections::{BTreeMap, VecDeque};
@@ -308,7 +308,7 @@ impl Crew {
         let lease = worker.next_lease();
         let state = (worker.knows != Some(chunk.job)).then(|| job.state.as_ref().clone());
         worker.link.offer(lease);
-        let header = ChunkHeader { lease, job: chunk.job, entry: job.entry, state };
+        let header = ChunkHeader { lease, job: chunk.job, entry: job.function.entry, state };
         match worker.send(&Order::Chunk(header), chunk.bytes()) {
             Ok(()) => {
                 worker.knows = Some(chunk.job);
@@ -316,7 +316,8 @@ impl Crew {
             }
             Err(error) => {
                 for nth in 0..chunk.range.len() {
-                    job.fail(chunk.index(nth), TaskError::encode(chunk.index(nth), &error));
+                    let index = chunk.index(nth);
+                    job.fail(index, TaskError::encode(job.item(index), &error));
                 }
                 if worker.assigned.is_empty() {
                     self.idle.push(place);
@@ -374,7 +375,7 @@ impl Crew {
             let when =
                 if preparing.is_some() { "while it decoded the state" } else { "before its first item" };
             let reason = format!("the last of {} {when} ({})", job.barren, worker.end());
-            job.doom(TaskError::NeverBegun { reason });
+            job.doom(TaskError::NeverBegun { function: job.function.path, reason });
         }
     }
 
@@ -413,18 +414,19 @@ impl Crew {
         let index = chunk.index(*done);
         if let Some(panic) = worker.process.reported_panic() {
             // The program is built to abort: a panic ends the worker, and is not tried again all the same.
-            return job.fail(index, TaskError::panicked(index, panic));
+            return job.fail(index, TaskError::panicked(job.item(index), panic));
         }
         if job.may_retry(index, self.retries) {
             job.pending.extend(chunk.part(*done..*done + 1));
             return;
         }
-        let (pid, status) = (worker.process.pid(), worker.process.exit_status());
+        let item = job.item(index);
+        let (label, status) = (worker.process.label().running(item.function), worker.process.exit_status());
         let error = match status.and_then(|status| status.code()) {
-            Some(code) => TaskError::WorkerExited { pid, code, index },
+            Some(code) => TaskError::WorkerExited { item, worker: label, code },
             None => {
                 let signal = status.and_then(|status| status.signal()).unwrap_or(0);
-                TaskError::WorkerDied { pid, signal, index }
+                TaskError::WorkerDied { item, worker: label, signal }
             }
         };
         job.fail(index, error);
@@ -469,16 +471,16 @@ fn take_in(job: &mut Job, index: usize, record: &[u8]) {
     match Answer::from_byte(*kind) {
         Some(Answer::Done) => job.finish(index, text),
         Some(Answer::Panicked) => match codec::decode::<Panic>(text) {
-            Ok(panic) => job.fail(index, TaskError::panicked(index, panic)),
-            Err(error) => job.fail(index, TaskError::decode(index, &error)),
+            Ok(panic) => job.fail(index, TaskError::panicked(job.item(index), panic)),
+            Err(error) => job.fail(index, TaskError::decode(job.item(index), &error)),
         },
         Some(Answer::Refused) => {
             let reason = String::from_utf8_lossy(text).into_owned();
-            job.fail(index, TaskError::Refused { index, reason });
+            job.fail(index, TaskError::Refused { item: job.item(index), reason });
         }
         None => {
             let reason = "the worker's answer makes no sense".to_owned();
-            job.fail(index, TaskError::Refused { index, reason });
+            job.fail(index, TaskError::Refused { item: job.item(index), reason });
         }
     }
 }

@@ -1,16 +1,19 @@
 //! What can go wrong with a pool, and with one item given to it.
 
-use crate::error::{SpawnError, at, in_full};
-use crate::report::Panic;
+use crate::error::{SpawnError, at, fmt_backtrace, in_full};
+use crate::label::ProcessLabel;
+use crate::panicked::Panic;
 use procession_channel::codec::{DecodeError, EncodeError};
-use procession_shm::OpenError;
+use procession_shm::{OpenError, debug_as_text, fmt_with_causes};
+use procession_sys::signals;
+use std::fmt;
 use std::io;
 
 const FORKED: &str = "this process was forked from the one that made the pool, and the workers belong to that one: \
     make the pool after the fork";
 
 /// Why a pool could not be started or used.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
     /// A pool of no workers would never finish anything.
@@ -40,70 +43,98 @@ pub enum PoolError {
     },
 }
 
+debug_as_text!(PoolError);
+
+/// An item as errors name it: `item 7 of app::square`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskItem {
+    /// Its number among the items of the call, from 0.
+    pub index: usize,
+    /// The path of the function that it was an item for.
+    pub function: &'static str,
+}
+
+impl fmt::Display for TaskItem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "item {} of {}", self.index, self.function)
+    }
+}
+
 /// Why there is no result for one item.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
     /// The worker was killed while it ran the item, as often as the pool was allowed to try it.
-    #[error("item {index}: signal {signal} killed its worker (pid {pid})")]
+    #[error("{item}: its worker, {worker}, was killed by {}", signals::words(*signal))]
     WorkerDied {
+        /// Which item.
+        item: TaskItem,
         /// The worker of the last try.
-        pid: u32,
+        worker: ProcessLabel,
         /// What killed it; 0 if its exit status was lost.
         signal: i32,
-        /// Which item, counted from 0.
-        index: usize,
     },
     /// The worker exited while it ran the item: the function called `std::process::exit`.
-    #[error("item {index}: its worker (pid {pid}) exited with code {code}")]
+    #[error("{item}: its worker, {worker}, exited with code {code}")]
     WorkerExited {
+        /// Which item.
+        item: TaskItem,
         /// The worker of the last try.
-        pid: u32,
+        worker: ProcessLabel,
         /// Its exit code.
         code: i32,
-        /// Which item, counted from 0.
-        index: usize,
     },
     /// The function panicked. The worker goes on; a panic is not tried again.
-    #[error("item {index}: the function panicked{}: {message}", at(location))]
+    #[error("{item} panicked{}: {message}", at(location))]
     Panicked {
-        /// Which item, counted from 0.
-        index: usize,
+        /// Which item.
+        item: TaskItem,
         /// What the panic said.
         message: String,
         /// `file:line:column`.
         location: Option<String>,
-        /// The worker's stack.
+        /// The worker's stack, where `RUST_BACKTRACE` asks for it; see
+        /// [`ProcessError::Panicked`](crate::ProcessError::Panicked).
         backtrace: Option<String>,
     },
     /// Worker after worker ended before it began any item of this call: while it decoded the state of
     /// [`map_with`](crate::Pool::map_with), for example.
-    #[error("worker after worker ended before it began an item: {reason}")]
+    #[error("worker after worker ended before it began an item of {function}: {reason}")]
     NeverBegun {
+        /// The path of the function.
+        function: &'static str,
         /// When, and how the last one ended.
         reason: String,
     },
-    /// The item or the state could not be turned into bytes.
-    #[error("item {index} cannot be encoded: {reason}")]
+    /// The item could not be turned into bytes.
+    #[error("{item} cannot be encoded: {reason}")]
     Encode {
-        /// Which item, counted from 0.
-        index: usize,
+        /// Which item.
+        item: TaskItem,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The state of [`map_with`](crate::Pool::map_with) could not be turned into bytes.
+    #[error("the state for {function} cannot be encoded: {reason}")]
+    EncodeState {
+        /// The path of the function.
+        function: &'static str,
         /// What is wrong with it.
         reason: String,
     },
     /// The worker could not hand back the result, or could not make the item out of its bytes.
-    #[error("item {index}: {reason}")]
+    #[error("{item}: {reason}")]
     Refused {
-        /// Which item, counted from 0.
-        index: usize,
+        /// Which item.
+        item: TaskItem,
         /// What the worker said.
         reason: String,
     },
     /// The result's bytes are no value of the result's type.
-    #[error("item {index}: the result cannot be decoded: {reason}")]
+    #[error("{item}: the result cannot be decoded: {reason}")]
     Decode {
-        /// Which item, counted from 0.
-        index: usize,
+        /// Which item.
+        item: TaskItem,
         /// What is wrong with them.
         reason: String,
     },
@@ -119,6 +150,9 @@ pub enum TaskError {
         /// Why.
         reason: String,
     },
+    /// The result is not there yet.
+    #[error("the result is not there yet")]
+    WouldBlock,
     /// The result was not there until the timeout; it may still come.
     #[error("the result was not there until the timeout")]
     TimedOut,
@@ -128,16 +162,26 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    pub(crate) fn panicked(index: usize, panic: Panic) -> Self {
+    pub(crate) fn panicked(item: TaskItem, panic: Panic) -> Self {
         let Panic { message, location, backtrace } = panic;
-        Self::Panicked { index, message, location, backtrace }
+        Self::Panicked { item, message, location, backtrace }
     }
 
-    pub(crate) fn encode(index: usize, error: &EncodeError) -> Self {
-        Self::Encode { index, reason: in_full(error) }
+    pub(crate) fn encode(item: TaskItem, error: &EncodeError) -> Self {
+        Self::Encode { item, reason: in_full(error) }
     }
 
-    pub(crate) fn decode(index: usize, error: &DecodeError) -> Self {
-        Self::Decode { index, reason: in_full(error) }
+    pub(crate) fn decode(item: TaskItem, error: &DecodeError) -> Self {
+        Self::Decode { item, reason: in_full(error) }
+    }
+}
+
+impl fmt::Debug for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_with_causes(self, f)?;
+        match self {
+            Self::Panicked { backtrace, .. } => fmt_backtrace(backtrace, f),
+            _ => Ok(()),
+        }
     }
 }

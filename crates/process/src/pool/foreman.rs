@@ -342,7 +342,7 @@ impl Foreman {
         let mut may_be_killed = true;
         for (_, process) in &workers {
             let left = deadline.remaining().unwrap_or_default();
-            if !matches!(process.wait_timeout(left), Ok(Some(_))) {
+            if process.wait_timeout(left).is_err() {
                 may_be_killed &= process.kill().is_ok();
             }
         }

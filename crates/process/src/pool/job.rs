@@ -1,7 +1,7 @@
 //! One call's work: its items on their way, and their results.
 
 use super::batch::{Cargo, Chunk};
-use super::error::TaskError;
+use super::error::{TaskError, TaskItem};
 use super::runner::JobEntry;
 use crate::entry::EntryRef;
 use procession_channel::{Parcel, codec};
@@ -16,19 +16,20 @@ pub(crate) type ItemResult = Result<Received, TaskError>;
 /// An encoded result, and the ends of pipes in it, which are this process's until the last copy is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
+    item: TaskItem,
     bytes: Vec<u8>,
     _ends: Arc<Parcel>,
 }
 
 impl Received {
-    fn of(result: &[u8]) -> Self {
+    fn of(item: TaskItem, result: &[u8]) -> Self {
         let (len, ends) = Parcel::of_message(result);
-        Self { bytes: result[..len].to_vec(), _ends: Arc::new(ends) }
+        Self { item, bytes: result[..len].to_vec(), _ends: Arc::new(ends) }
     }
 
-    /// The result of the item `index`.
-    pub(crate) fn decode<R: DeserializeOwned>(&self, index: usize) -> Result<R, TaskError> {
-        codec::decode(&self.bytes).map_err(|error| TaskError::decode(index, &error))
+    /// The item's result.
+    pub(crate) fn decode<R: DeserializeOwned>(&self) -> Result<R, TaskError> {
+        codec::decode(&self.bytes).map_err(|error| TaskError::decode(self.item, &error))
     }
 }
 
@@ -63,22 +64,32 @@ impl Collected {
         self.spans[index] = start..self.bytes.len();
     }
 
-    /// The results in order, or the error of the lowest index that has one.
-    pub(crate) fn decode<R: DeserializeOwned>(mut self) -> Result<Vec<R>, TaskError> {
+    /// The results of `function` in order, or the error of the lowest index that has one.
+    pub(crate) fn decode<R: DeserializeOwned>(mut self, function: &'static str) -> Result<Vec<R>, TaskError> {
         if let Some((_, error)) = self.errors.pop_first() {
             return Err(error);
         }
         let decode = |(index, span): (usize, &Range<usize>)| {
-            codec::decode(&self.bytes[span.clone()]).map_err(|error| TaskError::decode(index, &error))
+            let item = TaskItem { index, function };
+            codec::decode(&self.bytes[span.clone()]).map_err(|error| TaskError::decode(item, &error))
         };
         self.spans.iter().enumerate().map(decode).collect()
     }
 }
 
+/// What a job runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Function {
+    /// How it is known in the workers.
+    pub(crate) entry: EntryRef<JobEntry>,
+    /// How people know it.
+    pub(crate) path: &'static str,
+}
+
 /// A job that somebody waits for.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) entry: EntryRef<JobEntry>,
+    pub(crate) function: Function,
     /// The encoded state, given to each worker once.
     pub(crate) state: Arc<Vec<u8>>,
     /// What is in the state relies on it.
@@ -101,9 +112,9 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(entry: EntryRef<JobEntry>, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
+    pub(crate) fn new(function: Function, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
         Self {
-            entry,
+            function,
             state: Arc::new(state),
             _cargo: cargo,
             pending: VecDeque::new(),
@@ -117,6 +128,11 @@ impl Job {
         }
     }
 
+    /// The item as errors name it.
+    pub(crate) fn item(&self, index: usize) -> TaskItem {
+        TaskItem { index, function: self.function.path }
+    }
+
     /// The job of a call that goes on giving it items.
     pub(crate) fn fed(self) -> Self {
         Self { feeding: true, ..self }
@@ -126,11 +142,12 @@ impl Job {
     pub(crate) fn finish(&mut self, index: usize, result: &[u8]) {
         self.barren = 0;
         self.open = self.open.saturating_sub(1);
+        let item = self.item(index);
         match &mut self.results {
             // Ends of pipes in it are closed.
             _ if self.abandoned => drop(Parcel::of_message(result)),
             Results::Collected(collected) => collected.put(index, result),
-            Results::Streamed(ready) => ready.push_back((index, Ok(Received::of(result)))),
+            Results::Streamed(ready) => ready.push_back((index, Ok(Received::of(item, result)))),
         }
     }
 
@@ -178,10 +195,10 @@ mod tests {
             codec::encode(word, &mut bytes).unwrap();
             collected.put(index, &bytes);
         }
-        assert_eq!(collected.decode::<String>().unwrap(), ["zero", "one"]);
+        assert_eq!(collected.decode::<String>("work").unwrap(), ["zero", "one"]);
         let mut collected = Collected::default();
         collected.errors.insert(7, TaskError::Closed);
         collected.errors.insert(3, TaskError::Cancelled);
-        assert!(matches!(collected.decode::<String>(), Err(TaskError::Cancelled)));
+        assert!(matches!(collected.decode::<String>("work"), Err(TaskError::Cancelled)));
     }
 }

@@ -1,7 +1,7 @@
 //! What a caller holds while the pool works for it.
 
 use super::batch::BatchBuilder;
-use super::error::TaskError;
+use super::error::{TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::job::{ItemResult, Results};
 use procession_sys::Deadline;
@@ -43,7 +43,8 @@ impl<R> AsyncResult<R> {
         self.outcome.is_some() || self.id.as_ref().is_none_or(is_done)
     }
 
-    fn fetch(&mut self, deadline: Deadline) -> bool {
+    /// Has the outcome taken from the pool, if it is there by then.
+    fn fetch(&mut self, deadline: Deadline) {
         if self.outcome.is_none()
             && let Some(id) = self.id
         {
@@ -52,7 +53,6 @@ impl<R> AsyncResult<R> {
                 Err(error) => Some(Err(error)),
             };
         }
-        self.outcome.is_some()
     }
 }
 
@@ -63,7 +63,15 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// The item's [`TaskError`]; its index is 0.
     pub fn get(mut self) -> Result<R, TaskError> {
         self.fetch(Deadline::NEVER);
-        self.outcome.take().unwrap_or(Err(TaskError::Cancelled))?.decode(0)
+        self.outcome.take().unwrap_or(Err(TaskError::Cancelled))?.decode()
+    }
+
+    /// Takes the result if it is there; afterwards it can be asked for again, unless it was.
+    ///
+    /// # Errors
+    /// [`TaskError::WouldBlock`]; otherwise as [`get`](Self::get).
+    pub fn try_get(&mut self) -> Result<R, TaskError> {
+        self.get_by(Deadline::PASSED).unwrap_or(Err(TaskError::WouldBlock))
     }
 
     /// Waits for the result, at most for `timeout`; afterwards it can be waited for again, unless it was there.
@@ -71,10 +79,12 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// # Errors
     /// [`TaskError::TimedOut`]; otherwise as [`get`](Self::get).
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<R, TaskError> {
-        if !self.fetch(Deadline::after(timeout)) {
-            return Err(TaskError::TimedOut);
-        }
-        self.outcome.clone().unwrap_or(Err(TaskError::Cancelled))?.decode(0)
+        self.get_by(Deadline::after(timeout)).unwrap_or(Err(TaskError::TimedOut))
+    }
+
+    fn get_by(&mut self, deadline: Deadline) -> Option<Result<R, TaskError>> {
+        self.fetch(deadline);
+        self.outcome.clone().map(|outcome| outcome?.decode())
     }
 }
 
@@ -98,6 +108,8 @@ pub struct ImapUnordered<'p, I, R> {
     foreman: &'p Foreman,
     /// The pool's job, or why it took none.
     job: Result<u64, TaskError>,
+    /// The path of the function.
+    function: &'static str,
     items: I,
     /// Whether `items` has ended.
     exhausted: bool,
@@ -111,13 +123,14 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
     pub(crate) fn new(
         foreman: &'p Foreman,
         job: Result<u64, TaskError>,
-        items: I,
+        (function, items): (&'static str, I),
         most_in_flight: usize,
     ) -> Self {
         let (exhausted, next_index, in_flight) = (false, 0, BTreeSet::new());
         let mut imap = Self {
             foreman,
             job,
+            function,
             items,
             exhausted,
             next_index,
@@ -138,7 +151,7 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
                 return self.foreman.end_feeding(id);
             };
             let index = self.next_index;
-            let batch = BatchBuilder::of_one(index, &item);
+            let batch = BatchBuilder::of_one(TaskItem { index, function: self.function }, &item);
             let Ok(mut crew) = self.foreman.enter() else { return };
             match batch {
                 Ok((batch, cargo)) => crew.add(batch.finish(id, cargo)),
@@ -186,7 +199,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
         };
         self.in_flight.remove(&index);
         self.refill();
-        Some((index, outcome.and_then(|result| result.decode(index))))
+        Some((index, outcome.and_then(|result| result.decode())))
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum Order {
 pub(crate) enum Answer {
     /// The encoded result follows.
     Done = 0,
-    /// An encoded [`Panic`](crate::report::Panic) follows.
+    /// An encoded [`Panic`](crate::panicked::Panic) follows.
     Panicked = 1,
     /// A sentence follows.
     Refused = 2,

@@ -6,7 +6,7 @@ use super::wire::{Answer, ChunkHeader, Items, Order, answer, split_order};
 use crate::child::take_inherited;
 use crate::entry::SameBuild;
 use crate::panic;
-use crate::report::Panic;
+use crate::panicked::Panic;
 use procession_channel::{LaneWriter, codec};
 use procession_sys::{crash_point, eventfd};
 use std::os::fd::OwnedFd;

@@ -1,0 +1,67 @@
+//! What people know a process by.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A process as people know it, in errors and elsewhere: its name, its pid, and the function that it runs, as in
+/// `process "greeter" (pid 4711, app::greet)`. It is cheap to clone.
+///
+/// ```
+/// use procession_process::Process;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession_process::init();
+///     let child = Process::spawn(|()| (), ())?;
+///     let label = child.label();
+///     assert_eq!((label.name(), label.pid()), (child.name(), child.pid()));
+///     child.join()?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ProcessLabel {
+    name: Arc<str>,
+    pid: u32,
+    function: &'static str,
+}
+
+impl ProcessLabel {
+    pub(crate) fn new(name: &str, pid: u32, function: &'static str) -> Self {
+        Self { name: name.into(), pid, function }
+    }
+
+    /// Of a worker, while it ran `function` for a pool.
+    pub(crate) fn running(&self, function: &'static str) -> Self {
+        Self { function, ..self.clone() }
+    }
+
+    /// The process's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process id. Once it has ended, another process may get the same number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The path of the function that it runs; `path::{{closure}}` for a closure in the function `path`.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        self.function
+    }
+}
+
+impl fmt::Display for ProcessLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {:?} (pid {}, {})", self.name, self.pid, self.function)
+    }
+}
+
+impl fmt::Debug for ProcessLabel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
