@@ -4,11 +4,12 @@
 
 use procession::{
     GetManyError, JoinableQueue, Namespace, Pool, Process, PutError, Queue, SendError, SimpleQueue, Value,
-    duplex, pipe,
+    codec, duplex, pipe,
 };
 use procession_tests::Watchdog;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -43,10 +44,15 @@ fn through_queues<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
         Err(PutError::Encode(why)) => Fate::Refused(why.to_string()),
         Err(error) => panic!("{error}"),
     };
-    let many = match queue.put_many([value, value]) {
+    let many = match queue.batch().put([value, value]) {
         Ok(()) => {
-            let [first, second] =
-                queue.drain().map_err(|GetManyError { error, .. }| error).unwrap().try_into().unwrap();
+            let [first, second] = queue
+                .batch()
+                .drain()
+                .map_err(|GetManyError { error, .. }| error)
+                .unwrap()
+                .try_into()
+                .unwrap();
             assert_eq!(first, second);
             Fate::Arrived(first)
         }
@@ -229,13 +235,13 @@ fn a_message_with_an_end_of_a_pipe_is_not_tried() {
 struct Deadly;
 
 impl Serialize for Deadly {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit()
     }
 }
 
 impl<'de> Deserialize<'de> for Deadly {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).map_err(serde::de::Error::custom)?;
         unreachable!("it is dead")
     }
@@ -262,6 +268,31 @@ fn an_item_that_kills_its_consumers_is_a_dead_letter_after_its_attempts() {
 }
 
 /// A tree as deep as hostile bytes can make it; what they cost is an error, and not the stack.
+/// Written as what a `Tree` of so many branches would be, or a `Vec<()>` that is too long.
+struct Hostile(usize);
+
+impl Serialize for Hostile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut branch = Vec::new();
+        codec::encode(&Tree::Branch(vec![Tree::Leaf]), &mut branch).map_err(serde::ser::Error::custom)?;
+        let bytes = match self.0 {
+            0 => vec![253, 0, 0, 0, 0, 1, 0, 0, 0],
+            count => branch[..3].repeat(count),
+        };
+        let mut tuple = serializer.serialize_tuple(bytes.len())?;
+        bytes.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Hostile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // A Deserialize that panics decides nothing.
+        drop(deserializer);
+        panic!("nobody gets it as this")
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Tree {
     Leaf,
@@ -276,12 +307,13 @@ fn what_is_too_deep_is_refused_and_hostile_bytes_are_an_error() {
     queue.put(&tree(100)).unwrap();
     let Err(PutError::Encode(why)) = queue.put(&tree(1000)) else { panic!("it was put") };
     assert!(why.to_string().contains("256 levels"), "{why}");
-    let bytes = queue.get_bytes().unwrap();
-    // From the outside in: one branch, and then the same again.
-    queue.put_bytes(&bytes[..3].repeat(33_000)).unwrap();
+    // What another program writes that says it has the type.
+    let deep = Queue::<Hostile>::options().type_tag("tree").create("deep").unwrap();
+    let queue = Queue::<Tree>::options().type_tag("tree").open("deep").unwrap();
+    deep.put(&Hostile(33_000)).unwrap();
     let error = queue.get().unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("256 levels"), "{error:?}");
-    let units = Queue::<Vec<()>>::anonymous().unwrap();
-    units.put_bytes(&[253, 0, 0, 0, 0, 1, 0, 0, 0]).unwrap();
+    let units = Queue::<Vec<()>>::options().type_tag("tree").open("deep").unwrap();
+    deep.put(&Hostile(0)).unwrap();
     assert!(units.get().is_err());
 }

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
-    Barrier, BarrierError, Lock, LockError, LockGuard, Namespace, Process, Queue, RLock, RLockGuard, RwLock,
-    Value,
+    Barrier, BarrierError, Bytes, Lock, LockError, LockGuard, Namespace, Process, Queue, RLock, RLockGuard,
+    RwLock, Value,
 };
 use procession_tests::{Scratch, case_of};
 use std::cell::RefCell;
@@ -97,22 +97,22 @@ fn readers_values_and_slots_of_ended_threads_are_nobody_s() {
     let scratch = Scratch::new();
     let rwlock = RwLock::options().namespace(&scratch).anonymous().unwrap();
     let value = Value::<u64>::options().namespace(&scratch).initial(7).anonymous().unwrap();
-    let queue = Queue::<u32>::options().namespace(&scratch).anonymous().unwrap();
-    queue.put(&1).unwrap();
+    let queue = Queue::<Bytes>::options().namespace(&scratch).anonymous().unwrap();
+    queue.put(&[1][..]).unwrap();
     in_a_thread(|| {
         std::mem::forget(rwlock.read().unwrap());
         let mut guard = value.acquire().unwrap();
         *guard = 8;
         std::mem::forget(guard);
-        std::mem::forget(queue.reserve(8).unwrap());
-        std::mem::forget(queue.read().unwrap());
+        std::mem::forget(queue.slots().reserve(8).unwrap());
+        std::mem::forget(queue.slots().read().unwrap());
     });
     drop(rwlock.write_timeout(LONG).unwrap());
     assert_eq!(value.get().unwrap(), 7);
     *value.acquire_timeout(LONG).unwrap() += 1;
     assert_eq!(value.get().unwrap(), 8);
-    queue.put_timeout(&2, LONG).unwrap();
-    assert_eq!((queue.get_timeout(LONG).unwrap(), queue.get_timeout(LONG).unwrap()), (1, 2));
+    queue.put_timeout(&[2][..], LONG).unwrap();
+    assert_eq!([(); 2].map(|()| queue.get_timeout(LONG).unwrap()[0]), [1, 2]);
 }
 
 /// What is in a thread-local, and what its destructor does with it.

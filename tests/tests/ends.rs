@@ -2,12 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
-    Connection, JoinableQueue, Namespace, PipeOptions, Pool, Process, PutError, Queue, Receiver, RecvError,
-    SendError, Sender,
+    Connection, GetError, JoinableQueue, Namespace, PipeOptions, Pool, Process, PutError, Queue, Receiver,
+    RecvError, SendError, Sender,
 };
 use procession_tests::Scratch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::io::Read;
 use std::time::Duration;
 
 procession::test_support!();
@@ -110,12 +109,13 @@ fn a_message_that_cannot_be_decoded_closes_its_end() {
     let (first, theirs) = duplex(&scratch);
     let (second, others) = duplex(&scratch);
     queue
-        .put_many(&[
+        .batch()
+        .put(&[
             (Fatal(Fate::Wrong), theirs, Fatal(Fate::Fine)),
             (Fatal(Fate::Fine), others, Fatal(Fate::Fine)),
         ])
         .unwrap();
-    let failed = queue.get_many(2).map(drop).unwrap_err();
+    let failed = queue.batch().get(2).map(drop).unwrap_err();
     assert_eq!(failed.rest.len(), 1);
     assert_eq!([told(&first), told(&second)], ["eof"; 2]);
 }
@@ -126,15 +126,11 @@ fn messages_that_are_thrown_away_close_their_ends() {
     let throw_away: [fn(Queue<End>); 7] = [
         drop,
         |queue| assert_eq!(queue.shutdown(true).unwrap(), 1),
-        |queue| drop(queue.get_bytes().unwrap()),
-        |queue| assert!(queue.get_bytes_into(&mut [0; 4096]).unwrap() > 0),
-        |queue| drop(queue.get_many(3).unwrap()),
+        |queue| assert!(matches!(queue.bytes().get(), Err(GetError::NotBytes(_)))),
+        |queue| assert!(matches!(queue.bytes().get_into(&mut [0; 4096]), Err(GetError::NotBytes(_)))),
+        |queue| drop(queue.batch().get(3).unwrap()),
         |queue| drop(queue.get().unwrap()),
-        |queue| {
-            let mut slot = queue.read().unwrap();
-            slot.read_to_end(&mut Vec::new()).unwrap();
-            slot.commit().unwrap();
-        },
+        |queue| assert!(matches!(queue.slots().read(), Err(GetError::NotBytes(_)))),
     ];
     for (index, throw_away) in throw_away.into_iter().enumerate() {
         let queue = queue::<End>(&scratch);
@@ -308,7 +304,8 @@ fn what_a_pipe_s_receiver_does_not_take_is_given_up_with_it() {
     sender.send(&(Fatal(Fate::Wrong), theirs, Fatal(Fate::Fine))).unwrap();
     sender.send(&(Fatal(Fate::Fine), others, Fatal(Fate::Fine))).unwrap();
     assert!(receiver.recv().is_err());
-    receiver.recv_bytes().unwrap();
+    assert!(matches!(receiver.recv_bytes(), Err(RecvError::NotBytes(_))));
+    drop(receiver.recv().unwrap());
     assert_eq!([told(&mine), told(&other)], ["eof"; 2]);
     // Through a pipe whose receiving end is itself in a message of a queue that is dropped.
     let queue = queue::<Receiver<End>>(&scratch);
@@ -341,7 +338,7 @@ fn ends_in_messages_that_were_not_put_stay_here() {
     let mut pairs: Vec<(End, End)> = (0..4).map(|_| duplex(&scratch)).collect();
     let ends: Vec<End> =
         pairs.iter_mut().map(|pair| std::mem::replace(&mut pair.1, duplex(&scratch).1)).collect();
-    let failed = queue.try_put_many(&ends).unwrap_err();
+    let failed = queue.batch().try_put(&ends).unwrap_err();
     assert!(matches!((failed.put, failed.error), (2, PutError::Full)));
     // Two are in the queue, and two are here: these are closed with their handles, those are of use.
     drop(ends);

@@ -51,7 +51,7 @@ fn map_returns_results_in_order() {
     let pool = pool(2);
     let results = pool.map(square, 0..10_000).unwrap();
     assert!(results.into_iter().eq((0..10_000).map(square)));
-    assert_eq!(pool.map(square, []).unwrap(), []);
+    assert!(pool.map(square, []).unwrap().is_empty());
     assert_eq!(pool.map(|word: String| word.len(), ["a".to_owned(), "bcd".to_owned()]).unwrap(), [1, 3]);
 }
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what tests share is part of the tests")]
 
 use procession::{
-    ExitStatus, JoinTimeoutError, Process, ProcessError, SendError, WaitError, active_children,
+    Bytes, ExitStatus, JoinTimeoutError, Process, ProcessError, SendError, WaitError, active_children,
     current_process, parent_process, pipe, take_inherited,
 };
 use procession_tests::runs;
@@ -119,7 +119,7 @@ fn big_arguments_and_results_cross_and_the_child_waits_for_nobody() {
 fn many_start_and_all_end() {
     let children: Vec<_> = (0..40_u64).map(|n| Process::spawn(|n: u64| n * n, n).unwrap()).collect();
     let sum: u64 = children.into_iter().map(|child| end(child).unwrap()).sum();
-    assert_eq!(sum, (0..40).map(|n| n * n).sum());
+    assert_eq!(sum, (0..40).map(|n| n * n).sum::<u64>());
 }
 
 // Ends
@@ -368,7 +368,7 @@ fn without_files_to_open_a_pipe_stays_in_its_first_ring_until_there_are_some() {
         let few = libc::rlimit { rlim_cur: 60, rlim_max: 60 };
         // SAFETY: the limit is a valid structure for the whole call.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
-        let (receiver, sender) = pipe::<()>().unwrap();
+        let (receiver, sender) = pipe::<Bytes>().unwrap();
         let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
         sender.try_send_bytes(&[1; 200_000]).unwrap();
         assert_eq!(receiver.recv_bytes().unwrap(), [1; 200_000]);

@@ -1,12 +1,14 @@
 //! The one place where values become bytes and bytes become values.
 //!
-//! Behind it stands bincode 2, which writes the scalars; nothing else in the toolkit names bincode, so that another
-//! codec can take its place. [`CODEC_ID`] goes into everything two processes exchange, and a process that reads
-//! another id refuses the bytes instead of guessing. What the bytes say about the shape of a value stands in `shape.rs`.
+//! A queue or pipe has its [`Codec`] in its header, and every message in it is in that. Each codec is a `Format`: bincode, which
+//! is the default, in `writing.rs`, `reading.rs` and `shape.rs`; `json.rs` and `msgpack.rs` over `watching.rs`; `raw.rs` for
+//! bytes. [`encode`] and [`decode`] are the default codec, for what is in neither a queue nor a pipe.
 //!
 //! # What comes back
-//! What was encoded, or an error: bytes that were written for other fields or variants than the type has are noticed.
-//! [`encode_message`] refuses what [`decode`] could not read.
+//! What was encoded, or an error. [`Codec::encode`] refuses what [`Codec::decode`] could not read (`trial.rs`).
+//! - *Bincode*: bytes that were written for other fields or variants than the type has are noticed.
+//! - *JSON and MessagePack*: what is in an `Option` must not be written as `None` is, and JSON has no infinite numbers: such
+//!   values are refused.
 //!
 //! # What hostile bytes can do
 //! Yield a [`DecodeError`], or a value of the right type that nobody wrote. They cannot make [`decode`] panic. It takes
@@ -16,142 +18,260 @@
 //!   1,000 bytes in memory and one in a message, as a `None` may, the value can be 1,000 times as long as the message; and a
 //!   mebibyte for each level, which serde reserves for a sequence of announced length.
 
+mod bytes;
+mod error;
+mod form;
+#[cfg(feature = "json")]
+mod json;
+#[cfg(feature = "msgpack")]
+mod msgpack;
+mod raw;
 mod reading;
+mod scratch;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod trial;
+#[cfg(any(feature = "json", feature = "msgpack"))]
+mod watching;
 mod writing;
 
+pub use bytes::Bytes;
+pub use error::{DecodeError, EncodeError, NotBytes};
+pub(crate) use form::Form;
+pub(crate) use scratch::with_scratch;
+
+use procession_shm::{CODECS, OpenError, Segment};
 use reading::Reading;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt::Display;
-use writing::{Seen, Writing};
+use std::fmt;
+use trial::Seen;
+use writing::Writing;
 
-/// The number that stands for this codec in headers and handshakes.
-pub const CODEC_ID: u32 = 0x0b1c_0202;
+/// The number that stands for the default codec in headers and handshakes.
+pub const CODEC_ID: u32 = Codec::Bincode.id();
 
-/// The codec's name, for messages to people.
+/// The default codec's name, for messages to people.
 pub const CODEC_NAME: &str = "bincode 2.0.1 (standard), with shapes";
 
 /// The longest encoded value, in bytes: 1 GiB.
 pub const LIMIT: usize = 1 << 30;
 
-/// Why a value could not become bytes.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// The encoded value would be longer than [`LIMIT`].
-    #[error(
-        "the encoded value is longer than {LIMIT} bytes: send it in parts, as bytes (put_bytes, send_bytes), \
-         or as the name of a shared memory"
-    )]
-    TooLarge,
-    /// The value has more than 256 levels: structs, enums, sequences, maps, tuples, `Option`s and newtypes in one another.
-    #[error(
-        "the value has more than {} levels in one another: send it flat, for instance as a Vec whose elements \
-         name one another by their index",
-        shape::MOST_DEPTH
-    )]
-    TooDeep,
-    /// The sequences of the value have more than 65,536 elements that take no bytes, as `()` does.
-    #[error("the value has more than {} elements that take no bytes: send their number", shape::MOST_EMPTY)]
-    TooManyEmpty,
-    /// The type writes what it cannot read.
-    #[error(
-        "a {type_name} cannot be read again from what it is written as ({why}). Such are types with \
-         #[serde(untagged)], #[serde(tag)], #[serde(skip_serializing)] or #[serde(skip_deserializing)], \
-         and serde_json::Value: leave the attribute out, or send the value as text (serde_json::to_string)"
-    )]
-    CannotComeBack {
-        /// The type of the whole value.
-        type_name: &'static str,
-        /// What its `Deserialize` said about it.
-        why: Box<DecodeError>,
-    },
-    /// The type asks for something the codec does not have, such as a sequence of unknown length, or its
-    /// `Serialize` reported an error.
-    #[error("the value cannot be encoded: {0}")]
-    Unsupported(String),
-}
-
-impl serde::ser::Error for EncodeError {
-    #[cold]
-    fn custom<T: Display>(what: T) -> Self {
-        // In the words of the type, whose error it is.
-        Self::Unsupported(what.to_string())
-    }
-}
-
-/// Why bytes are not a value of the type asked for.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The bytes are longer than [`LIMIT`], or announce more content than they can hold.
-    #[error("the bytes announce more than they hold, or are longer than {LIMIT}")]
-    TooLarge,
-    /// The bytes end in the middle of the value.
-    #[error("the bytes end in the middle of the value")]
-    UnexpectedEnd,
-    /// The value is complete, but bytes follow it: they were written as another type.
-    #[error("{count} bytes follow the value")]
-    TrailingBytes {
-        /// How many bytes are left over.
-        count: usize,
-    },
-    /// The value has more than 256 levels.
-    #[error("the value has more than {} levels in one another", shape::MOST_DEPTH)]
-    TooDeep,
-    /// A struct has other fields here than where it was written, or has them in another order.
-    #[error(
-        "struct {name} was written with {written} fields and is read with {read}, or their names or order differ: \
-         by another build of the program, or because of #[serde(skip_serializing)] or #[serde(skip_deserializing)]"
-    )]
-    OtherFields {
-        /// The struct or enum.
-        name: &'static str,
-        /// How many fields were written.
-        written: String,
-        /// How many the type has here.
-        read: usize,
-    },
-    /// An enum has other variants here than where it was written, or has them in another order.
-    #[error(
-        "variant {index} of enum {name} has another name here than where it was written: in another build of the \
-         program, or because a variant has #[serde(skip)]"
-    )]
-    OtherVariants {
-        /// The enum.
-        name: &'static str,
-        /// The number of the variant.
-        index: u32,
-    },
-    /// The type wants to be told what the bytes are before it reads them.
-    #[error(
-        "the type asks of what type the bytes are, and they do not say it: #[serde(untagged)], #[serde(tag)] and \
-         serde_json::Value ask so"
-    )]
-    Undescribed,
-    /// No value of the type is written this way.
-    #[error("the bytes are not a value of this type: {0}")]
-    Invalid(String),
-    /// The type itself says why: a handle whose object cannot be opened, for instance.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl serde::de::Error for DecodeError {
-    #[cold]
-    fn custom<T: Display>(what: T) -> Self {
-        // In the words of the type, whose error it is.
-        Self::Refused(what.to_string())
-    }
-}
-
-/// Appends `value`, encoded, to `out`; on an error `out` is as it was.
+/// How the messages of a queue or pipe are written; it is chosen when that is created, and stands in its header.
 ///
-/// Whether it can be read is not tried: for whoever is told when it cannot. Otherwise [`encode_message`].
+/// | | carries | who reads it |
+/// |---|---|---|
+/// | `Bincode` | any serde type but untagged and internally tagged ones | Rust programs that have the type |
+/// | `Json` | any serde type that JSON has a form for | a shell, Python, any program |
+/// | `MsgPack` | any serde type | any program with a MessagePack library; smaller and faster than JSON |
+/// | `Bytes` | [`Bytes`], `Vec<u8>`, `String`: the bytes and nothing else | everybody who knows what they mean |
+///
+/// ```
+/// use procession_channel::{Codec, Queue};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Job {
+///     id: u32,
+///     what: String,
+/// }
+///
+/// # let namespace = procession_shm::Namespace::private();
+/// let jobs: Queue<Job> = Queue::options().namespace(&namespace).codec(Codec::Json).create("jobs")?;
+/// jobs.put(&Job { id: 7, what: "wash".to_owned() })?;
+/// // Another program, which has no `Job`:
+/// let any: Queue<serde_json::Value> = Queue::options().namespace(&namespace).open("jobs")?;
+/// assert_eq!(any.get()?["what"], "wash");
+/// # any.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// bincode 2, with what tells whether writer and reader mean the same fields and variants. The smallest and fastest.
+    #[default]
+    Bincode = 0,
+    /// JSON text. The feature `json` has it.
+    #[cfg(feature = "json")]
+    Json = 1,
+    /// MessagePack, structs as maps from their fields' names. The feature `msgpack` has it.
+    #[cfg(feature = "msgpack")]
+    MsgPack = 2,
+    /// Bytes as they are.
+    Bytes = 3,
+}
+
+impl Codec {
+    /// All that this build has.
+    const ALL: &[Self] = &[
+        Self::Bincode,
+        #[cfg(feature = "json")]
+        Self::Json,
+        #[cfg(feature = "msgpack")]
+        Self::MsgPack,
+        Self::Bytes,
+    ];
+
+    /// The number that stands for it in a header.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        CODECS[self as usize].0
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        CODECS[self as usize].1
+    }
+
+    /// The codec in the header of an attached segment.
+    pub(crate) fn of(segment: &Segment) -> Result<Self, OpenError> {
+        let id = segment.header().codec;
+        let known = Self::ALL.iter().find(|codec| codec.id() == id);
+        let unknown = || OpenError::UnknownCodec { object: segment.label(), codec: id };
+        known.copied().ok_or_else(unknown)
+    }
+
+    /// Appends `message`, encoded, to `out`, in place of the `T` that it borrows as, and makes sure that it can be decoded; on an
+    /// error `out` is as it was.
+    ///
+    /// The first message of a type is decoded once, and so is each that has a variant, a type of elements or a type in an
+    /// `Option` that none before it had; unless there is a handle or an end of a pipe in it. Others cost nothing more.
+    ///
+    /// # Errors
+    /// [`EncodeError::CannotComeBack`]; otherwise as [`encode`].
+    ///
+    /// ```
+    /// use procession_channel::Codec;
+    /// use procession_channel::codec::EncodeError;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// #[serde(untagged)]
+    /// enum Id {
+    ///     Number(u64),
+    ///     Name(String),
+    /// }
+    ///
+    /// let mut bytes = Vec::new();
+    /// let refused = Codec::Bincode.encode::<Id, Id>(&Id::Number(7), &mut bytes);
+    /// assert!(matches!(refused, Err(EncodeError::CannotComeBack { .. })));
+    /// Codec::Json.encode::<Id, Id>(&Id::Number(7), &mut bytes)?;
+    /// assert_eq!((&bytes[..], Codec::Json.decode::<Id>(&bytes)?), (&b"7"[..], Id::Number(7)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn encode<T, Q>(self, message: &Q, out: &mut Vec<u8>) -> Result<(), EncodeError>
+    where
+        T: Serialize + DeserializeOwned,
+        Q: Serialize + ?Sized,
+    {
+        if self == Self::Bincode {
+            encode_as::<Bincode, T, Q>(message, out)
+        } else {
+            self.encode_otherwise::<T, Q>(message, out)
+        }
+    }
+
+    #[inline(never)]
+    fn encode_otherwise<T, Q>(self, message: &Q, out: &mut Vec<u8>) -> Result<(), EncodeError>
+    where
+        T: Serialize + DeserializeOwned,
+        Q: Serialize + ?Sized,
+    {
+        match self {
+            Self::Bincode => encode_as::<Bincode, T, Q>(message, out),
+            #[cfg(feature = "json")]
+            Self::Json => encode_as::<json::Json, T, Q>(message, out),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => encode_as::<msgpack::MsgPack, T, Q>(message, out),
+            Self::Bytes => encode_as::<raw::Raw, T, Q>(message, out),
+        }
+    }
+
+    /// The value that `bytes`, all of them, are.
+    ///
+    /// # Errors
+    /// Every way in which `bytes` are not exactly one value of `T`; see [`DecodeError`].
+    #[inline]
+    pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
+        if self == Self::Bincode { decode(bytes) } else { self.decode_otherwise(bytes) }
+    }
+
+    #[inline(never)]
+    fn decode_otherwise<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
+        if bytes.len() > LIMIT {
+            return Err(DecodeError::TooLarge);
+        }
+        match self {
+            Self::Bincode => Bincode::read(bytes),
+            #[cfg(feature = "json")]
+            Self::Json => json::Json::read(bytes),
+            #[cfg(feature = "msgpack")]
+            Self::MsgPack => msgpack::MsgPack::read(bytes),
+            Self::Bytes => raw::Raw::read(bytes),
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One way from values to bytes and back: what there is to write for another codec.
+trait Format {
+    /// Which it is.
+    const CODEC: Codec;
+    /// Whether reading tells when what is read is not what was written.
+    const TELLS: bool;
+    /// Appends a value to `out`, at most [`LIMIT`] bytes; what is appended on an error is cut off again.
+    fn write<V: Serialize + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<Seen, EncodeError>;
+    /// The value that all of at most [`LIMIT`] bytes are.
+    fn read<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, DecodeError>;
+}
+
+struct Bincode;
+
+impl Format for Bincode {
+    const CODEC: Codec = Codec::Bincode;
+    const TELLS: bool = true;
+
+    #[inline]
+    fn write<V: Serialize + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
+        let mut writing = Writing::new(out, LIMIT);
+        writing.value(value).map(|()| writing.seen)
+    }
+
+    #[inline]
+    fn read<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, DecodeError> {
+        let mut reading = Reading::new(bytes);
+        let value = V::deserialize(&mut reading)?;
+        match reading.left() {
+            0 => Ok(value),
+            count => Err(DecodeError::TrailingBytes { count }),
+        }
+    }
+}
+
+#[inline]
+fn encode_as<F, T, Q>(message: &Q, out: &mut Vec<u8>) -> Result<(), EncodeError>
+where
+    F: Format,
+    T: Serialize + DeserializeOwned,
+    Q: Serialize + ?Sized,
+{
+    let start = out.len();
+    let written = F::write(message, out);
+    let proved = written.and_then(|seen| trial::prove::<F, T, Q>(out.get(start..).unwrap_or_default(), seen));
+    proved.inspect_err(|_| out.truncate(start))
+}
+
+/// Appends `value`, encoded by the default codec, to `out`; on an error `out` is as it was.
+///
+/// Whether it can be read is not tried: for whoever is told when it cannot. Otherwise [`Codec::encode`].
 ///
 /// # Errors
 /// [`EncodeError::TooLarge`] beyond [`LIMIT`]; [`EncodeError::TooDeep`], [`EncodeError::TooManyEmpty`];
@@ -167,67 +287,15 @@ impl serde::de::Error for DecodeError {
 /// ```
 #[inline]
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    write(value, out).map(drop)
-}
-
-/// Appends `message`, encoded, to `out`, and makes sure that it can be decoded; on an error `out` is as it was.
-///
-/// The first message of a type is decoded once, and so is each that has a variant, a type of elements or a type in an
-/// `Option` that none before it had; unless there is a handle or an end of a pipe in it. Others cost nothing more.
-///
-/// # Errors
-/// [`EncodeError::CannotComeBack`]; otherwise as [`encode`].
-///
-/// ```
-/// use procession_channel::codec::{self, EncodeError};
-/// use serde::{Deserialize, Serialize};
-///
-/// #[derive(Serialize, Deserialize)]
-/// #[serde(untagged)]
-/// enum Id {
-///     Number(u64),
-///     Name(String),
-/// }
-///
-/// let refused = codec::encode_message(&Id::Number(7), &mut Vec::new());
-/// assert!(matches!(refused, Err(EncodeError::CannotComeBack { .. })));
-/// ```
-#[inline]
-pub fn encode_message<T: Serialize + DeserializeOwned>(
-    message: &T,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
     let start = out.len();
-    let seen = write(message, out)?;
-    trial::prove::<T>(out.get(start..).unwrap_or_default(), seen).inspect_err(|_| out.truncate(start))
+    Bincode::write(value, out).map(drop).inspect_err(|_| out.truncate(start))
 }
 
-#[inline]
-fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
-    let start = out.len();
-    let mut writing = Writing::new(out, LIMIT);
-    match writing.value(value) {
-        Ok(()) => Ok(writing.seen),
-        Err(error) => {
-            out.truncate(start);
-            Err(error)
-        }
-    }
-}
-
-/// The value that `bytes`, all of them, are.
+/// The value that `bytes`, all of them, are in the default codec.
 ///
 /// # Errors
 /// Every way in which `bytes` are not exactly one value of `T`; see [`DecodeError`].
 #[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    if bytes.len() > LIMIT {
-        return Err(DecodeError::TooLarge);
-    }
-    let mut reading = Reading::new(bytes);
-    let value = T::deserialize(&mut reading)?;
-    match reading.left() {
-        0 => Ok(value),
-        count => Err(DecodeError::TrailingBytes { count }),
-    }
+    if bytes.len() > LIMIT { Err(DecodeError::TooLarge) } else { Bincode::read(bytes) }
 }

@@ -54,6 +54,7 @@
 //! Order, once an item came back: it is got before younger ones, but those may have been done meanwhile. Exactly once: an item
 //! whose holder was killed after its work and before its acknowledgement is worked on again.
 
+mod bytes;
 mod lease;
 mod options;
 mod table;
@@ -61,10 +62,11 @@ mod table;
 mod tests;
 mod work;
 
+pub use bytes::JoinableBytes;
 pub use lease::{AckError, DeadLetter, Lease};
 pub use options::JoinableQueueOptions;
 
-use crate::codec;
+use crate::codec::{Codec, with_scratch};
 use crate::messages::{After, Messages, Source, iterates};
 use crate::pipe::Location;
 use crate::underway::{self, Decoding, Parcel};
@@ -76,6 +78,7 @@ use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -121,7 +124,7 @@ shm_struct! {
 ///
 /// # let namespace = procession_shm::Namespace::private();
 /// let jobs: JoinableQueue<String> = JoinableQueue::options().namespace(&namespace).create("jobs")?;
-/// jobs.put(&"wash".to_owned())?;
+/// jobs.put("wash")?;
 /// let lease = jobs.get()?;
 /// assert_eq!((lease.as_str(), lease.attempt()), ("wash", 1));
 /// drop(lease); // not done: as if this process had been killed here
@@ -134,6 +137,8 @@ shm_struct! {
 /// ```
 pub struct JoinableQueue<T> {
     body: Shared<JoinableBody>,
+    /// How the items are written.
+    codec: Codec,
     /// Most items that are there to be got; `u32::MAX` for no limit.
     capacity: u32,
     /// How many cells and blocks there are: a power of two.
@@ -153,7 +158,11 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     ///
     /// # Panics
     /// When `T`'s `Serialize` does; the queue is untouched.
-    pub fn put(&self, item: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, item: &Q) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         self.put_until(item, Deadline::NEVER)
     }
 
@@ -161,18 +170,23 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     ///
     /// # Errors
     /// [`PutError::Full`]; otherwise as [`put`](Self::put).
-    pub fn try_put(&self, item: &T) -> Result<(), PutError> {
-        self.put_until(item, Deadline::PASSED).map_err(|error| match error {
-            PutError::TimedOut => PutError::Full,
-            other => other,
-        })
+    pub fn try_put<Q>(&self, item: &Q) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
+        self.put_until(item, Deadline::PASSED).map_err(PutError::at_once)
     }
 
     /// Puts an item at the end, waiting for room at most `timeout`: for everything, the inner lock included.
     ///
     /// # Errors
     /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
-    pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<(), PutError> {
+    pub fn put_timeout<Q>(&self, item: &Q, timeout: Duration) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         self.put_until(item, Deadline::after(timeout))
     }
 
@@ -197,10 +211,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
     pub fn try_get(&self) -> Result<Lease<T>, GetError> {
-        self.get_until(Deadline::PASSED).map_err(|error| match error {
-            GetError::TimedOut => GetError::Empty,
-            other => other,
-        })
+        self.get_until(Deadline::PASSED).map_err(GetError::at_once)
     }
 
     /// Leases the first item that is there, waiting for one at most `timeout`: for everything, the inner lock included.
@@ -242,8 +253,9 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// ```
     /// # use procession_channel::JoinableQueue;
     /// # let namespace = procession_shm::Namespace::private();
-    /// let jobs = JoinableQueue::options().namespace(&namespace).max_attempts(1).anonymous()?;
-    /// jobs.put(&"explodes".to_owned())?;
+    /// let jobs: JoinableQueue<String> =
+    ///     JoinableQueue::options().namespace(&namespace).max_attempts(1).anonymous()?;
+    /// jobs.put("explodes")?;
     /// drop(jobs.get()?);
     /// jobs.join()?;
     /// for letter in jobs.dead_letters()? {
@@ -257,24 +269,27 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// [`GetError::Fault`].
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
         let letters = self.locked(Deadline::NEVER, |table, _| table.dead_letters())?;
-        Ok(letters.into_iter().map(|(ticket, bytes)| DeadLetter::new(bytes, ticket)).collect())
+        Ok(letters.into_iter().map(|(ticket, bytes)| DeadLetter::new(self, bytes, ticket)).collect())
     }
 
-    fn put_until(&self, item: &T, deadline: Deadline) -> Result<(), PutError> {
+    fn put_until<Q: Serialize + ?Sized>(&self, item: &Q, deadline: Deadline) -> Result<(), PutError> {
         underway::attempt(|| {
-            let mut payload = Vec::new();
-            codec::encode_message(item, &mut payload)?;
-            let object = || self.body.segment().handle();
-            underway::seal(&mut payload, || Location { object: object(), receiver: None })?;
-            self.put_payload(&payload, deadline)
+            with_scratch(|payload| {
+                payload.clear();
+                self.codec.encode::<T, Q>(item, payload)?;
+                let object = || self.body.segment().handle();
+                underway::seal(payload, || Location { object: object(), receiver: None })?;
+                self.put_payload(payload, deadline)
+            })
         })
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<Lease<T>, GetError> {
         let mut payload = Vec::new();
         let ticket = self.claim(&mut payload, deadline)?;
-        let held = Held::new(self, ticket, underway::cut(&mut payload));
-        match underway::decoding(Decoding::Borrows, || codec::decode(&payload)) {
+        let ends = if self.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
+        let held = Held::new(self, ticket, ends);
+        match underway::decoding(Decoding::Borrows, || self.codec.decode(&payload)) {
             Ok(item) => Ok(Lease::new(held, item)),
             // The hold gives it back, here and when the item's `Deserialize` panics: another program may understand it.
             Err(source) => Err(GetError::Decode { bytes: payload, source }),
@@ -331,6 +346,17 @@ impl<T> JoinableQueue<T> {
     #[must_use]
     pub fn capacity(&self) -> Option<u32> {
         (self.capacity != u32::MAX).then_some(self.capacity)
+    }
+
+    /// How its items are written.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Whether items may have ends of pipes in them: bytes are left alone, whatever they look like.
+    fn carries_ends(&self) -> bool {
+        self.codec != Codec::Bytes
     }
 
     /// Whether [`close`](Self::close) was called, by any process.

@@ -30,7 +30,7 @@
 //! | the writer, after it announced the larger ring | nothing: no message was begun |
 //! | the reader, before the store of `head` | the record is still there |
 
-use crate::ring::{Bytes, Head, Mark, record_words};
+use crate::ring::{Head, Mark, Ring, record_words};
 use procession_shm::{OpenError, Shared};
 use procession_sync::{EventCount, Nap, Orphaned, Patience, spin_until};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
@@ -68,9 +68,9 @@ pub struct LaneCorrupt;
 /// The end that writes.
 #[derive(Debug)]
 pub struct LaneWriter {
-    bytes: Bytes,
+    bytes: Ring,
     /// The ring to which the lane has not moved yet.
-    larger: Option<Bytes>,
+    larger: Option<Ring>,
     tail: Mark,
     head_seen: Mark,
     /// Messages that did not fit yet; some parts of the first may have been written.
@@ -85,9 +85,9 @@ pub struct LaneWriter {
 /// The end that reads.
 #[derive(Debug)]
 pub struct LaneReader {
-    bytes: Bytes,
+    bytes: Ring,
     /// The ring to which the lane has not moved yet.
-    larger: Option<Bytes>,
+    larger: Option<Ring>,
     head: Mark,
     tail_seen: Mark,
     begun: Option<Begun>,
@@ -111,7 +111,7 @@ impl LaneWriter {
     pub fn new(lane: &Lane, offset: usize, len: u32) -> Self {
         let tail = Mark::from_bits(lane.tail.load(Ordering::Relaxed));
         Self {
-            bytes: Bytes::new(offset, len / 8),
+            bytes: Ring::new(offset, len / 8),
             larger: None,
             tail,
             head_seen: Mark::from_bits(lane.head.load(Ordering::Acquire)),
@@ -125,7 +125,7 @@ impl LaneWriter {
     /// Gives the lane a larger ring, which need not be reserved: where it lies, and how many bytes, a power of two, it has.
     #[must_use]
     pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
-        Self { larger: ring.map(|(offset, len)| Bytes::new(offset, len / 8)), ..self }
+        Self { larger: ring.map(|(offset, len)| Ring::new(offset, len / 8)), ..self }
     }
 
     /// The longest message that can be written as one record, in bytes.
@@ -332,7 +332,7 @@ impl LaneReader {
     pub fn new(lane: &Lane, offset: usize, len: u32) -> Self {
         let head = Mark::from_bits(lane.head.load(Ordering::Relaxed));
         Self {
-            bytes: Bytes::new(offset, len / 8),
+            bytes: Ring::new(offset, len / 8),
             larger: None,
             head,
             tail_seen: Mark::from_bits(lane.tail.load(Ordering::Acquire)),
@@ -346,7 +346,7 @@ impl LaneReader {
     /// As [`LaneWriter::with_larger`], with the same ring.
     #[must_use]
     pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
-        Self { larger: ring.map(|(offset, len)| Bytes::new(offset, len / 8)), ..self }
+        Self { larger: ring.map(|(offset, len)| Ring::new(offset, len / 8)), ..self }
     }
 
     /// Reads the next message into `into`, which is cleared, if there is a whole one.

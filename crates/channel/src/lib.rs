@@ -13,13 +13,15 @@ mod underway;
 mod wait;
 mod waiter;
 
-pub use joinable::{AckError, DeadLetter, JoinableQueue, JoinableQueueOptions, Lease};
+pub use codec::{Bytes, Codec};
+pub use joinable::{AckError, DeadLetter, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease};
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use messages::Messages;
 pub use pipe::{Connection, PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
 pub use queue::{
-    GetError, GetManyError, PutError, PutManyError, Queue, QueueFault, QueueOptions, ReadSlot, WriteSlot,
+    GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueFault, QueueOptions,
+    QueueSlots, ReadSlot, WriteSlot,
 };
 pub use readiness::{Readiness, readiness};
 pub use simple::SimpleQueue;

@@ -55,8 +55,11 @@
 
 mod end;
 mod error;
+mod faces;
 mod home;
+mod incoming;
 mod options;
+mod outgoing;
 mod taker;
 #[cfg(test)]
 mod tests;
@@ -68,22 +71,14 @@ pub(crate) use self::end::{End, Passage};
 pub use self::error::{PipeFault, RecvError, SendError};
 use self::home::Home;
 pub(crate) use self::home::Location;
+use self::incoming::Incoming;
 pub use self::options::PipeOptions;
 use self::options::{MAX_BYTES, MIN_BYTES, PipeSettings};
-use self::taker::{Fill, Look, Take};
-use self::transfer::{receive, send};
-use crate::codec::{self, CODEC_ID};
-use crate::lane::{Lane, LaneReader, LaneWriter};
-use crate::messages::{After, Messages, Source, iterates};
-use crate::queue::with_scratch;
-use crate::underway::{self, Parcel};
+use self::outgoing::Outgoing;
+use crate::codec::Codec;
+use crate::lane::Lane;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
-use procession_sys::{Deadline, Turn, shm_struct};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
-use std::marker::PhantomData;
-use std::time::Duration;
+use procession_sys::shm_struct;
 
 shm_struct! {
     #[doc(hidden)]
@@ -106,6 +101,7 @@ const RECEIVER: usize = 1;
 pub(crate) struct Pipe {
     body: Shared<PipeBody>,
     both_ways: bool,
+    codec: Codec,
 }
 
 impl Object for Pipe {
@@ -126,8 +122,8 @@ impl Object for Pipe {
             kind: Kind::PIPE,
             body_len: RING_OFFSET as u64 + (bytes + larger) * settings.lanes(),
             parameters,
-            element: Some(settings.messages.clone()),
-            codec: CODEC_ID,
+            element: settings.element.clone(),
+            codec: settings.codec.id(),
         }
     }
 
@@ -155,7 +151,8 @@ impl Object for Pipe {
         if !fits {
             return Err(segment.corrupt("an impossible number of bytes"));
         }
-        Ok(Self { both_ways: both_ways != 0, body })
+        let codec = Codec::of(segment)?;
+        Ok(Self { both_ways: both_ways != 0, codec, body })
     }
 }
 
@@ -182,16 +179,6 @@ fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
     let first = RING_OFFSET + side * bytes;
     let second = RING_OFFSET + (1 + both_ways) * bytes + side * larger;
     ((first, bytes as u32), (larger > 0).then_some((second, larger as u32)))
-}
-
-fn writer_of(end: &End) -> Turn<LaneWriter> {
-    let ((offset, bytes), larger) = rings(end, end.side());
-    Turn::new(LaneWriter::new(end.outgoing(), offset, bytes).with_larger(larger))
-}
-
-fn reader_of(end: &End) -> Turn<LaneReader> {
-    let ((offset, bytes), larger) = rings(end, 1 - end.side());
-    Turn::new(LaneReader::new(end.incoming(), offset, bytes).with_larger(larger))
 }
 
 /// A pipe for messages one way: the end that receives, and the end that sends.
@@ -259,8 +246,7 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// ```
 pub struct Sender<T> {
     end: End,
-    writer: Turn<LaneWriter>,
-    messages: PhantomData<fn(T)>,
+    outgoing: Outgoing<T>,
 }
 
 /// The end of a pipe that receives. What is said of [`Sender`] is true of it, the other way round.
@@ -268,365 +254,30 @@ pub struct Sender<T> {
 /// A message is the receiver's when `recv` has taken it out; what a killed receiver had not taken is lost with it.
 pub struct Receiver<T> {
     end: End,
-    reader: Turn<LaneReader>,
-    messages: PhantomData<fn() -> T>,
+    incoming: Incoming<T>,
 }
 
 /// One end of a pipe both ways: it sends `S` and receives `R`. What is said of [`Sender`] is true of it.
 pub struct Connection<S, R> {
     end: End,
-    writer: Turn<LaneWriter>,
-    reader: Turn<LaneReader>,
-    messages: PhantomData<fn(S) -> R>,
+    outgoing: Outgoing<S>,
+    incoming: Incoming<R>,
 }
-
-/// What every end that sends can do.
-macro_rules! sends {
-    ([$($generics:tt)*] $End:ty, $T:ident) => {
-        impl<$($generics)*> $End {
-            /// Sends bytes as one message, waiting for room. For anything but small messages this is much faster than
-            /// a `Vec<u8>` by [`send`](Self::send).
-            ///
-            /// # Errors
-            /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::Fault`].
-            pub fn send_bytes(&self, message: &[u8]) -> Result<(), SendError> {
-                send(&self.end, &self.writer, message, Deadline::NEVER)
-            }
-
-            /// Sends bytes if there is room for all of them now.
-            ///
-            /// # Errors
-            /// [`SendError::Full`], [`SendError::TooLarge`] for more than the pipe holds; otherwise as
-            /// [`send_bytes`](Self::send_bytes).
-            pub fn try_send_bytes(&self, message: &[u8]) -> Result<(), SendError> {
-                send(&self.end, &self.writer, message, Deadline::PASSED).map_err(full)
-            }
-
-            /// Sends bytes, waiting for room at most `timeout`. After a timeout nothing of them is received.
-            ///
-            /// # Errors
-            /// [`SendError::TimedOut`]; otherwise as [`send_bytes`](Self::send_bytes).
-            pub fn send_bytes_timeout(&self, message: &[u8], timeout: Duration) -> Result<(), SendError> {
-                send(&self.end, &self.writer, message, Deadline::after(timeout))
-            }
-        }
-
-        impl<$($generics)*> $End
-        where
-            $T: Serialize + DeserializeOwned,
-        {
-            /// Sends a message, waiting for room. A message longer than the pipe goes through it in parts, as fast as
-            /// the other side receives them, and is received as one.
-            ///
-            /// # Errors
-            /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::Encode`], [`SendError::Fault`].
-            ///
-            /// # Panics
-            /// When the message's `Serialize` does; nothing is sent.
-            pub fn send(&self, message: &$T) -> Result<(), SendError> {
-                self.send_until(message, Deadline::NEVER)
-            }
-
-            /// Sends a message if there is room for all of it now.
-            ///
-            /// # Errors
-            /// [`SendError::Full`], [`SendError::TooLarge`] for one longer than the pipe; otherwise as
-            /// [`send`](Self::send).
-            ///
-            /// # Panics
-            /// As [`send`](Self::send).
-            pub fn try_send(&self, message: &$T) -> Result<(), SendError> {
-                self.send_until(message, Deadline::PASSED).map_err(full)
-            }
-
-            /// Sends a message, waiting for room at most `timeout`. After a timeout nothing of it is received.
-            ///
-            /// # Errors
-            /// [`SendError::TimedOut`]; otherwise as [`send`](Self::send).
-            ///
-            /// # Panics
-            /// As [`send`](Self::send).
-            pub fn send_timeout(&self, message: &$T, timeout: Duration) -> Result<(), SendError> {
-                self.send_until(message, Deadline::after(timeout))
-            }
-
-            fn send_until(&self, message: &$T, deadline: Deadline) -> Result<(), SendError> {
-                // Before the turn: the user's code runs in no turn.
-                underway::attempt(|| {
-                    with_scratch(|scratch| {
-                        scratch.clear();
-                        codec::encode_message(message, scratch)?;
-                        underway::seal(scratch, || self.end.as_location())?;
-                        send(&self.end, &self.writer, scratch, deadline)
-                    })
-                })
-            }
-        }
-    };
-}
-
-/// What every end that receives can do.
-macro_rules! receives {
-    ([$($generics:tt)*] $End:ty, $T:ident) => {
-        impl<$($generics)*> $End {
-            /// Receives the next message as bytes, waiting for one.
-            ///
-            /// # Errors
-            /// [`RecvError::Eof`], [`RecvError::PeerDied`], [`RecvError::Fault`].
-            pub fn recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-                self.recv_bytes_until(Deadline::NEVER)
-            }
-
-            /// Receives the next message as bytes, if there is one now.
-            ///
-            /// # Errors
-            /// [`RecvError::Empty`]; otherwise as [`recv_bytes`](Self::recv_bytes).
-            pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
-                self.recv_bytes_until(Deadline::PASSED).map_err(empty)
-            }
-
-            /// Receives the next message as bytes, waiting for all of it at most `timeout`.
-            ///
-            /// # Errors
-            /// [`RecvError::TimedOut`]; otherwise as [`recv_bytes`](Self::recv_bytes).
-            pub fn recv_bytes_timeout(&self, timeout: Duration) -> Result<Vec<u8>, RecvError> {
-                self.recv_bytes_until(Deadline::after(timeout))
-            }
-
-            fn recv_bytes_until(&self, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
-                let mut bytes = Vec::new();
-                receive(&self.end, &self.reader, &mut Take(&mut bytes), deadline)?;
-                // Ends of pipes in it are nobody's now.
-                drop(Parcel::take_from(&mut bytes));
-                Ok(bytes)
-            }
-
-            /// Receives the next message into `buffer`, waiting for one; how long it is. What is behind it in the
-            /// buffer, and all of the buffer after an error, is undefined.
-            ///
-            /// # Errors
-            /// [`RecvError::BufferTooShort`], and then the message is still to be received; otherwise as
-            /// [`recv_bytes`](Self::recv_bytes).
-            pub fn recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-                self.recv_bytes_into_until(buffer, Deadline::NEVER)
-            }
-
-            /// As [`recv_bytes_into`](Self::recv_bytes_into), if there is a message now.
-            ///
-            /// # Errors
-            /// [`RecvError::Empty`]; otherwise as [`recv_bytes_into`](Self::recv_bytes_into).
-            pub fn try_recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
-                self.recv_bytes_into_until(buffer, Deadline::PASSED).map_err(empty)
-            }
-
-            /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting for all of the message at most `timeout`.
-            ///
-            /// # Errors
-            /// [`RecvError::TimedOut`]; otherwise as [`recv_bytes_into`](Self::recv_bytes_into).
-            pub fn recv_bytes_into_timeout(
-                &self,
-                buffer: &mut [u8],
-                timeout: Duration,
-            ) -> Result<usize, RecvError> {
-                self.recv_bytes_into_until(buffer, Deadline::after(timeout))
-            }
-
-            fn recv_bytes_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-                let len = receive(&self.end, &self.reader, &mut Fill(buffer), deadline)?;
-                // Ends of pipes in it are nobody's now.
-                let (len, _ends) = Parcel::of_message(&buffer[..len]);
-                Ok(len)
-            }
-
-            /// Waits at most `timeout` until [`recv`](Self::recv) would return at once: because there is a whole
-            /// message, be it empty, or because the other side has closed its end or died. Whether that is so.
-            ///
-            /// # Errors
-            /// [`RecvError::Fault`].
-            pub fn poll(&self, timeout: Duration) -> Result<bool, RecvError> {
-                let deadline = if timeout.is_zero() { Deadline::PASSED } else { Deadline::after(timeout) };
-                match receive(&self.end, &self.reader, &mut Look, deadline) {
-                    Ok(()) | Err(RecvError::Eof | RecvError::PeerDied { .. }) => Ok(true),
-                    Err(RecvError::TimedOut) => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
-        }
-
-        impl<$($generics)*> $End
-        where
-            $T: DeserializeOwned,
-        {
-            /// Receives the next message, waiting for one.
-            ///
-            /// # Errors
-            /// [`RecvError::Eof`], [`RecvError::PeerDied`], [`RecvError::Decode`], [`RecvError::Fault`].
-            ///
-            /// # Panics
-            /// When the message's `Deserialize` does; the message is then gone.
-            pub fn recv(&self) -> Result<$T, RecvError> {
-                self.recv_until(Deadline::NEVER)
-            }
-
-            /// Receives the next message, if there is one now.
-            ///
-            /// # Errors
-            /// [`RecvError::Empty`]; otherwise as [`recv`](Self::recv).
-            ///
-            /// # Panics
-            /// As [`recv`](Self::recv).
-            pub fn try_recv(&self) -> Result<$T, RecvError> {
-                self.recv_until(Deadline::PASSED).map_err(empty)
-            }
-
-            /// Receives the next message, waiting for all of it at most `timeout`.
-            ///
-            /// # Errors
-            /// [`RecvError::TimedOut`]; otherwise as [`recv`](Self::recv).
-            ///
-            /// # Panics
-            /// As [`recv`](Self::recv).
-            pub fn recv_timeout(&self, timeout: Duration) -> Result<$T, RecvError> {
-                self.recv_until(Deadline::after(timeout))
-            }
-
-            /// Receives message after message, waiting for each, until the other side has closed its end; `for` does the same
-            /// with a reference. [`RecvError::PeerDied`] and [`RecvError::Fault`] are the last item; a
-            /// [`RecvError::Decode`] is about one message, and others follow.
-            #[must_use]
-            pub fn iter(&self) -> Messages<'_, Self> {
-                Messages::of(self)
-            }
-
-            fn recv_until(&self, deadline: Deadline) -> Result<$T, RecvError> {
-                // After the turn: the user's code runs in no turn.
-                with_scratch(|scratch| {
-                    receive(&self.end, &self.reader, &mut Take(scratch), deadline)?;
-                    // Closed after it, where decoding made no handles.
-                    let _ends = Parcel::take_from(scratch);
-                    codec::decode(scratch)
-                        .map_err(|source| RecvError::Decode { bytes: std::mem::take(scratch), source })
-                })
-            }
-        }
-
-        impl<$($generics)*> Source for $End
-        where
-            $T: DeserializeOwned,
-        {
-            type Message = $T;
-            type Error = RecvError;
-
-            fn take(&self) -> Result<$T, RecvError> {
-                self.recv()
-            }
-
-            fn after(error: &RecvError) -> After {
-                match error {
-                    RecvError::Eof => After::End,
-                    RecvError::Decode { .. } => After::More,
-                    _ => After::Last,
-                }
-            }
-        }
-    };
-}
-
-/// What every end can do.
-macro_rules! ends {
-    ([$($generics:tt)*] $End:ty, $name:literal, $both_ways:literal, $side:pat, |$this:ident| $quiesce:expr) => {
-        impl<$($generics)*> $End {
-            /// Closes this end, for all threads of this process: the other side receives what was sent, and then the
-            /// end of the pipe; threads that wait here get [`PipeFault::Closed`]. Closing twice is the same as once.
-            /// Nothing happens to an end that another process uses, or that was given away.
-            pub fn close(&self) {
-                let $this = self;
-                self.end.close(|_| $quiesce);
-            }
-
-            /// Whether this end was closed.
-            #[must_use]
-            pub fn is_closed(&self) -> bool {
-                self.end.is_closed()
-            }
-        }
-
-        impl<$($generics)*> Drop for $End {
-            fn drop(&mut self) {
-                // No other thread has it.
-                self.end.close(|_| ());
-            }
-        }
-
-        impl<$($generics)*> fmt::Debug for $End {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct($name)
-                    .field("pipe", &self.end.body.segment().name())
-                    .field("closed", &self.is_closed())
-                    .finish_non_exhaustive()
-            }
-        }
-
-        impl<$($generics)*> Serialize for $End {
-            fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-                self.end.depart().map_err(serde::ser::Error::custom)?.serialize(serializer)
-            }
-        }
-
-        impl<'de, $($generics)*> Deserialize<'de> for $End {
-            fn deserialize<Z: Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
-                use serde::de::Error;
-                let passage = Passage::deserialize(deserializer)?;
-                let (pipe, end) = End::arrive(&passage).map_err(Error::custom)?;
-                match (pipe.both_ways, end.side()) {
-                    ($both_ways, $side) => Ok(Self::new(end)),
-                    _ => Err(Error::custom(concat!("another end of a pipe than a ", $name))),
-                }
-            }
-        }
-    };
-}
-
-sends!([T] Sender<T>, T);
-receives!([T] Receiver<T>, T);
-iterates!([T: DeserializeOwned] Receiver<T>);
-sends!([S, R] Connection<S, R>, S);
-receives!([S, R] Connection<S, R>, R);
-iterates!([S, R: DeserializeOwned] Connection<S, R>);
-ends!([T] Sender<T>, "Sender", false, SENDER, |this| this.writer.lock_until(Deadline::NEVER));
-ends!([T] Receiver<T>, "Receiver", false, RECEIVER, |this| this.reader.lock_until(Deadline::NEVER));
-ends!([S, R] Connection<S, R>, "Connection", true, _, |this| this.writer.lock_until(Deadline::NEVER));
 
 impl<T> Sender<T> {
     fn new(end: End) -> Self {
-        Self { writer: writer_of(&end), end, messages: PhantomData }
+        Self { outgoing: Outgoing::new(&end), end }
     }
 }
 
 impl<T> Receiver<T> {
     fn new(end: End) -> Self {
-        Self { reader: reader_of(&end), end, messages: PhantomData }
+        Self { incoming: Incoming::new(&end), end }
     }
 }
 
 impl<S, R> Connection<S, R> {
     fn new(end: End) -> Self {
-        Self { writer: writer_of(&end), reader: reader_of(&end), end, messages: PhantomData }
-    }
-}
-
-/// What a try answers instead of having waited.
-fn full(error: SendError) -> SendError {
-    match error {
-        SendError::TimedOut => SendError::Full,
-        other => other,
-    }
-}
-
-/// What a try answers instead of having waited.
-fn empty(error: RecvError) -> RecvError {
-    match error {
-        RecvError::TimedOut => RecvError::Empty,
-        other => other,
+        Self { outgoing: Outgoing::new(&end), incoming: Incoming::new(&end), end }
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! Nobody sleeps holding a lock: who finds the ring empty or full lets go, sleeps on the eventcount, and begins
 //! again. Serialization runs before the put lock is taken, and deserialization after the get lock is released. Only a
-//! [slot](slot) keeps an end for as long as its user likes, who said so.
+//! [slot](slots) keeps an end for as long as its user likes, who said so.
 //!
 //! A commit may be of many messages ([`batch`]). A message that is larger than the ring lies elsewhere, and the ring has a
 //! reference to it ([`spill`]). The two ends are in [`tail`] and [`head`], what they have in common in [`core`](self::core).
@@ -46,15 +46,17 @@
 mod batch;
 mod bytes;
 mod core;
+mod ends;
 mod error;
 mod head;
 mod options;
-mod slot;
+mod slices;
+mod slots;
 mod spill;
 mod tail;
 
 use self::core::Core;
-use crate::codec::{self, CODEC_ID};
+use crate::codec::{Codec, with_scratch};
 use crate::messages::{After, Messages, Source, iterates};
 use crate::underway::{self, Decoding};
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
@@ -64,19 +66,19 @@ use procession_sys::atomic::{AtomicU32, AtomicU64};
 use procession_sys::{Deadline, shm_struct};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::cell::RefCell;
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+pub use batch::QueueBatch;
+pub use bytes::QueueBytes;
 pub use error::{GetError, GetManyError, PutError, PutManyError, QueueFault};
 pub use options::QueueOptions;
-pub use slot::{ReadSlot, WriteSlot};
+pub use slots::{QueueSlots, ReadSlot, WriteSlot};
 
 /// How many bytes of messages a queue holds unless said otherwise.
 const DEFAULT_BYTES: u64 = 1 << 20;
-/// A scratch buffer that grew beyond this is given back.
-const KEEP_SCRATCH: usize = 1 << 20;
 
 shm_struct! {
     #[doc(hidden)]
@@ -106,18 +108,21 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 
 /// A queue between processes: what was put is got once, in the order it was put, by whoever comes first.
 ///
-/// It holds any serde type (but for those that [cannot come back](crate::codec::EncodeError::CannotComeBack)), and is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A message
-/// that is larger than that gets a file of its own; there are four such messages in the queue at the most.
+/// It holds any serde type (but for those that [cannot come back](crate::codec::EncodeError::CannotComeBack)), written by the
+/// [`Codec`] that it was created with. It is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A
+/// message that is larger than that gets a file of its own; there are four such messages in the queue at the most.
 /// Handles are cheap to clone, may be used by any number of threads, and can be sent to other processes. A named queue
 /// keeps its messages until they are got or the queue is unlinked, also when every process has ended.
 ///
-/// | | one message | many | bytes | bytes where they lie |
-/// |---|---|---|---|---|
-/// | put | [`put`](Self::put) | [`put_many`](Self::put_many) | [`put_bytes`](Self::put_bytes) | [`reserve`](Self::reserve) |
-/// | get | [`get`](Self::get), [`iter`](Self::iter) | [`get_many`](Self::get_many), [`drain`](Self::drain) | [`get_bytes`](Self::get_bytes), [`get_bytes_into`](Self::get_bytes_into) | [`read`](Self::read) |
+/// [`put`](Self::put) and [`get`](Self::get) wait; beside each is one that begins with `try_`, which never waits, and one that
+/// ends with `_timeout`, whose time is for everything it does. There are three other views of the same messages, with the same
+/// three ways to wait:
 ///
-/// Each waits; beside it are one that begins with `try_` and one that ends with `_timeout`, whose time is for everything it
-/// does.
+/// | view | what it is for |
+/// |---|---|
+/// | [`batch`](Self::batch) | many messages by one lock and one commit |
+/// | [`bytes`](Self::bytes) | bytes instead of values, in a queue of [`Bytes`](crate::Bytes) |
+/// | [`slots`](Self::slots) | bytes where they lie, without a copy |
 ///
 /// A message is in the queue when `put` has returned, whatever happens to its producer then. A message is the
 /// consumer's when `get` has taken it out: if the consumer is killed after that, the message is lost with it (at most
@@ -156,14 +161,17 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
         };
         let capacity = parameter("capacity", settings.capacity, 0);
         let bytes = parameter("bytes", settings.bytes, DEFAULT_BYTES);
-        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
         Shape {
             kind: Kind::QUEUE,
             body_len: RING_OFFSET as u64 + bytes.value,
             parameters: [capacity, bytes, Parameter::default(), Parameter::default()],
-            element: Some(tag),
-            codec: CODEC_ID,
+            element: settings.form.element::<T>(),
+            codec: settings.form.codec::<T>().id(),
         }
+    }
+
+    fn asked(settings: &QueueSettings) -> Shape {
+        Shape { codec: settings.form.asked_codec::<T>(), ..Self::shape(settings) }
     }
 
     fn initialise(_: &QueueBody, _: &QueueSettings) {}
@@ -182,19 +190,34 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
             && RING_OFFSET as u64 + bytes + procession_shm::HEADER_LEN as u64 == segment.header().size;
         let words = u32::try_from(bytes / 8).ok().filter(|_| fits);
         let words = words.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
-        Ok(Self { body: Core::new(body, capacity, words), messages: PhantomData })
+        let codec = Codec::of(segment)?;
+        Ok(Self { body: Core::new(body, capacity, words, codec), messages: PhantomData })
     }
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Puts a message at the end, waiting for room. When it returns, the message survives every process.
+    /// Puts a message at the end, waiting for room. When it returns, the message survives every process. What a message
+    /// borrows as can be put in its place: a `&str` into a queue of `String`s, a slice into one of `Vec`s.
+    ///
+    /// ```
+    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession_channel::Queue;
+    /// let words: Queue<String> = Queue::options().namespace(&namespace).anonymous()?;
+    /// words.put("wash")?;
+    /// assert_eq!(words.get()?, "wash");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`PutError::Closed`], [`PutError::Encode`], [`PutError::Spill`], [`PutError::Fault`].
     ///
     /// # Panics
     /// When `T`'s `Serialize` does; the queue is untouched.
-    pub fn put(&self, message: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, message: &Q) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         self.put_until(message, Deadline::NEVER)
     }
 
@@ -202,7 +225,11 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// [`PutError::Full`]; otherwise as [`put`](Self::put).
-    pub fn try_put(&self, message: &T) -> Result<(), PutError> {
+    pub fn try_put<Q>(&self, message: &Q) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         self.put_until(message, Deadline::PASSED).map_err(PutError::at_once)
     }
 
@@ -210,7 +237,11 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
-    pub fn put_timeout(&self, message: &T, timeout: Duration) -> Result<(), PutError> {
+    pub fn put_timeout<Q>(&self, message: &Q, timeout: Duration) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         self.put_until(message, Deadline::after(timeout))
     }
 
@@ -253,7 +284,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub fn peek(&self) -> Result<T, GetError> {
         with_scratch(|scratch| {
             self.body.peek(scratch).map_err(GetError::at_once)?;
-            underway::decoding(Decoding::Looks, || decode(scratch))
+            underway::decoding(Decoding::Looks, || self.decode(scratch))
         })
     }
 
@@ -265,7 +296,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// # let namespace = procession_shm::Namespace::private();
     /// use procession_channel::Queue;
     /// let numbers: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
-    /// numbers.put_many(&[1, 2, 3])?;
+    /// numbers.batch().put(&[1, 2, 3])?;
     /// numbers.close()?;
     /// assert_eq!(numbers.iter().sum::<Result<u32, _>>()?, 6);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -275,11 +306,11 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         Messages::of(self)
     }
 
-    fn put_until(&self, message: &T, deadline: Deadline) -> Result<(), PutError> {
+    fn put_until<Q: Serialize + ?Sized>(&self, message: &Q, deadline: Deadline) -> Result<(), PutError> {
         underway::attempt(|| {
             with_scratch(|scratch| {
                 scratch.clear();
-                codec::encode_message(message, scratch)?;
+                self.body.codec.encode::<T, Q>(message, scratch)?;
                 underway::seal(scratch, || self.body.as_location())?;
                 self.body.put(scratch, deadline)
             })
@@ -290,8 +321,13 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         with_scratch(|scratch| {
             // Closed after it, where decoding made no handles.
             let _ends = self.body.get(scratch, deadline)?;
-            decode(scratch)
+            self.decode(scratch)
         })
+    }
+
+    fn decode(&self, message: &mut Vec<u8>) -> Result<T, GetError> {
+        let decoded = self.body.codec.decode(message);
+        decoded.map_err(|source| GetError::Decode { bytes: std::mem::take(message), source })
     }
 }
 
@@ -309,10 +345,6 @@ impl<T: Serialize + DeserializeOwned> Source for Queue<T> {
 }
 
 iterates!([T: Serialize + DeserializeOwned] Queue<T>);
-
-fn decode<T: DeserializeOwned>(message: &mut Vec<u8>) -> Result<T, GetError> {
-    codec::decode(message).map_err(|source| GetError::Decode { bytes: std::mem::take(message), source })
-}
 
 impl<T> Queue<T> {
     /// How many messages are in the queue: exact at one instant during the call.
@@ -339,6 +371,12 @@ impl<T> Queue<T> {
         (self.body.capacity != u32::MAX).then_some(self.body.capacity)
     }
 
+    /// How its messages are written.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.body.codec
+    }
+
     /// Whether [`close`](Self::close) was called, by any process.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -346,7 +384,7 @@ impl<T> Queue<T> {
     }
 
     /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
-    /// [`GetError::Closed`]. Closing twice is the same as once. It waits for whoever holds a slot of [`reserve`](Self::reserve).
+    /// [`GetError::Closed`]. Closing twice is the same as once. It waits for whoever holds a slot of [`reserve`](QueueSlots::reserve).
     ///
     /// # Errors
     /// [`QueueFault`].
@@ -358,13 +396,13 @@ impl<T> Queue<T> {
     /// that were.
     ///
     /// If the process is killed in the middle, the queue may be closed, and all messages still in it. It waits for whoever
-    /// holds a slot of [`reserve`](Self::reserve) and, to throw away what is there, of [`read`](Self::read).
+    /// holds a slot of [`reserve`](QueueSlots::reserve) and, to throw away what is there, of [`read`](QueueSlots::read).
     ///
     /// ```
     /// # let namespace = procession_shm::Namespace::private();
     /// use procession_channel::{GetError, Queue};
     /// let jobs: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
-    /// jobs.put_many(&[1, 2, 3])?;
+    /// jobs.batch().put(&[1, 2, 3])?;
     /// assert_eq!(jobs.shutdown(true)?, 3);
     /// assert!(matches!(jobs.get(), Err(GetError::Closed)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -381,21 +419,6 @@ impl<T> Queue<T> {
     pub(crate) fn items(&self) -> &EventCount {
         &self.body.words.items
     }
-}
-
-/// Runs `work` with a buffer of this thread that is used again and again; what is in it is arbitrary. A nested call (a message that puts another
-/// message while it is serialized) gets a buffer of its own.
-pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    let mut buffer = SCRATCH.try_with(RefCell::take).unwrap_or_default();
-    let result = work(&mut buffer);
-    if buffer.capacity() <= KEEP_SCRATCH {
-        // While the thread ends there is nowhere to keep it.
-        drop(SCRATCH.try_with(|scratch| scratch.replace(buffer)));
-    }
-    result
 }
 
 impl<T> Clone for Queue<T> {

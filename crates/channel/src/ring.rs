@@ -103,12 +103,12 @@ pub(crate) fn record_words(payload: usize) -> Option<u32> {
 
 /// The ring's bytes, in the body of a segment from `offset` on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bytes {
+pub(crate) struct Ring {
     offset: usize,
     words: u32,
 }
 
-impl Bytes {
+impl Ring {
     /// A ring of `words` words behind `offset`.
     pub(crate) const fn new(offset: usize, words: u32) -> Self {
         Self { offset, words }

@@ -4,6 +4,7 @@ use crate::{GetError, PutError, Queue, QueueFault};
 use procession_shm::{Namespace, OpenError, Segment};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::borrow::Borrow;
 use std::fmt;
 
 /// A [`Queue`] of which only `put`, `get`, `is_empty` and `close` are shown, as Python's `SimpleQueue`.
@@ -15,7 +16,7 @@ use std::fmt;
 ///
 /// # let namespace = procession_shm::Namespace::private();
 /// let words: SimpleQueue<String> = SimpleQueue::anonymous_in(&namespace)?;
-/// words.put(&"first".to_owned())?;
+/// words.put("first")?;
 /// assert!(!words.is_empty());
 /// assert_eq!(words.get()?, "first");
 /// words.close()?;
@@ -74,7 +75,11 @@ impl<T: Serialize + DeserializeOwned> SimpleQueue<T> {
     ///
     /// # Panics
     /// When `T`'s `Serialize` does.
-    pub fn put(&self, message: &T) -> Result<(), PutError> {
+    pub fn put<Q>(&self, message: &Q) -> Result<(), PutError>
+    where
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized,
+    {
         self.0.put(message)
     }
 

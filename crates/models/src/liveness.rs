@@ -53,6 +53,8 @@ pub enum OpenError {
     Corrupt(&'static str),
     #[error("{object} is gone")]
     Gone { object: String },
+    #[error("{object} has codec {codec}")]
+    UnknownCodec { object: crate::Label, codec: u32 },
     #[error("failed to {operation}")]
     Os { operation: &'static str },
 }

@@ -224,6 +224,8 @@ impl Mapping {
 /// As there.
 #[derive(Clone, Debug, Default)]
 pub struct Header {
+    /// How messages are encoded.
+    pub codec: u32,
     /// The size of the file.
     pub size: u64,
     /// By kind.
@@ -386,6 +388,9 @@ pub trait Object: Sized {
         Ok(())
     }
     fn shape(settings: &Self::Settings) -> Shape;
+    fn asked(settings: &Self::Settings) -> Shape {
+        Self::shape(settings)
+    }
     fn later(_: &Self::Settings) -> u64 {
         0
     }
@@ -400,6 +405,7 @@ pub trait Object: Sized {
 pub fn create<O: Object>(settings: &O::Settings) -> Result<O, OpenError> {
     let shape = O::shape(settings);
     let header = Header {
+        codec: shape.codec,
         size: shape.body_len,
         parameters: shape.parameters.map(|parameter| parameter.value),
         instance: InstanceId,
@@ -472,6 +478,11 @@ pub struct Shape {
     pub element: Option<String>,
     pub codec: u32,
 }
+
+/// As there.
+pub const ANY_CODEC: u32 = u32::MAX;
+/// As there.
+pub const CODECS: [(u32, &str); 4] = [(1, "Bincode"), (2, "Json"), (3, "MsgPack"), (4, "Bytes")];
 
 /// As there: objects have no names.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,10 +36,10 @@ pub use sync::*;
 /// Messages between processes: queues for many, pipes for two; all of it is also at the root.
 pub mod channel {
     pub use procession_channel::{
-        AckError, Connection, DeadLetter, GetError, GetManyError, JoinableQueue, JoinableQueueOptions, Lease,
-        Messages, PipeFault, PipeOptions, PutError, PutManyError, Queue, QueueFault, QueueOptions, ReadSlot,
-        Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec, duplex,
-        pipe, readiness, wait,
+        AckError, Bytes, Codec, Connection, DeadLetter, GetError, GetManyError, JoinableBytes, JoinableQueue,
+        JoinableQueueOptions, Lease, Messages, PipeFault, PipeOptions, PutError, PutManyError, Queue,
+        QueueBatch, QueueBytes, QueueFault, QueueOptions, QueueSlots, ReadSlot, Readiness, Receiver,
+        RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec, duplex, pipe, readiness, wait,
     };
 }
 

@@ -1,5 +1,6 @@
 //! Why an object could not be created, opened, listed or removed.
 
+use crate::header::codec_name;
 use crate::label::Label;
 use procession_sys::limits;
 use std::error::Error;
@@ -186,14 +187,29 @@ pub enum OpenError {
         asked: String,
     },
     /// Its messages are encoded in another way.
-    #[error("{object} uses codec {found}, this program uses codec {asked}")]
+    #[error(
+        "{object} carries its messages in codec {}, and was opened with codec {}",
+        codec_name(*found),
+        codec_name(*asked)
+    )]
     Codec {
         /// Which one.
         object: Label,
-        /// The codec in the header.
+        /// The codec in the header: [`codec_name`].
         found: u32,
-        /// Ours.
+        /// The codec that was asked for.
         asked: u32,
+    },
+    /// Its messages are encoded by a codec that this program does not have.
+    #[error(
+        "{object} carries its messages in codec {}, which this program was built without (cargo features json, msgpack)",
+        codec_name(*codec)
+    )]
+    UnknownCodec {
+        /// Which one.
+        object: Label,
+        /// The codec in the header: [`codec_name`].
+        codec: u32,
     },
     /// The namespace's registry was removed while in use: processes of the old and of the new one must not share.
     #[error(

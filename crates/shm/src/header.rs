@@ -211,6 +211,20 @@ pub struct Shape {
     pub codec: u32,
 }
 
+/// In the [`Shape`] that an opener asks for: whatever codec the object was created with.
+pub const ANY_CODEC: u32 = u32::MAX;
+
+/// The codecs that a header can name: the number in it, and the name for people.
+pub const CODECS: [(u32, &str); 4] =
+    [(0x0b1c_0202, "Bincode"), (0x6a73_6f6e, "Json"), (0x6d73_6770, "MsgPack"), (0x6279_7465, "Bytes")];
+
+/// What people call the codec with this number.
+#[must_use]
+pub fn codec_name(id: u32) -> String {
+    let known = CODECS.iter().find(|(known, _)| *known == id);
+    known.map_or_else(|| format!("{id:#010x}"), |(_, name)| (*name).to_owned())
+}
+
 /// A header that was copied out and checked.
 #[derive(Clone, Debug)]
 pub struct Header {
@@ -340,11 +354,13 @@ impl Header {
                 asked: asked.kind,
             });
         }
-        if let Some(tag) = asked.element.as_ref().filter(|tag| fnv(tag.as_bytes()) != self.element_hash) {
+        // 0: it was created without a tag, because its messages say themselves what they are.
+        let differs = |tag: &&String| ![0, fnv(tag.as_bytes())].contains(&self.element_hash);
+        if let Some(tag) = asked.element.as_ref().filter(differs) {
             let (found, asked) = (self.element.clone(), tag.clone());
             return Err(OpenError::ElementType { object: name(), found, asked });
         }
-        if self.codec != asked.codec {
+        if ![self.codec, ANY_CODEC].contains(&asked.codec) {
             return Err(OpenError::Codec { object: name(), found: self.codec, asked: asked.codec });
         }
         for (parameter, &found) in asked.parameters.iter().zip(&self.parameters) {

@@ -28,7 +28,10 @@ pub use ended::thread_ended;
 pub use error::OpenError;
 #[doc(hidden)]
 pub use error::fmt_with_causes;
-pub use header::{FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, element_tag, fnv};
+pub use header::{
+    ANY_CODEC, CODECS, FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, codec_name,
+    element_tag, fnv,
+};
 pub use inventory::{Entry, list_all};
 pub use label::Label;
 pub use namespace::Namespace;

@@ -2,7 +2,7 @@
 
 use crate::carry::carry;
 use crate::error::OpenError;
-use crate::header::{self, Header, InstanceId, Kind, Shape};
+use crate::header::{self, ANY_CODEC, Header, InstanceId, Kind, Shape};
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
 use crate::registry::{self, Registration};
@@ -42,8 +42,12 @@ pub trait Object: Sized {
     fn check_new(_: &Self::Settings) -> Result<(), &'static str> {
         Ok(())
     }
-    /// The header it is created with, and that an opener compares.
+    /// The header it is created with.
     fn shape(settings: &Self::Settings) -> Shape;
+    /// What an opener compares with the header.
+    fn asked(settings: &Self::Settings) -> Shape {
+        Self::shape(settings)
+    }
     /// How many bytes at the end of the body take no memory before they are [reserved](Shared::reserve), and must not be
     /// touched before.
     fn later(_: &Self::Settings) -> u64 {
@@ -120,7 +124,7 @@ fn impossible<O: Object>(place: &Placement, name: &str, what: &'static str) -> O
 pub fn open<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -> Result<O, OpenError> {
     namespace::check_object_name(name)?;
     check::<O>(settings, place, name)?;
-    open_as(&O::shape(settings), place, name)
+    open_as(&O::asked(settings), place, name)
 }
 
 /// Opens the object called `name`, or creates it if there is none.
@@ -136,7 +140,7 @@ pub fn open_or_create<O: Object>(
     check::<O>(settings, place, name)?;
     let deadline = Deadline::after(Duration::from_secs(5));
     loop {
-        match open_as(&O::shape(settings), place, name) {
+        match open_as(&O::asked(settings), place, name) {
             Err(OpenError::NotFound { .. }) => {}
             found => return found,
         }
@@ -442,7 +446,7 @@ impl Handle {
             return Err(OpenError::OtherUser { object, owner: self.user, ours });
         }
         // The tag may have been chosen by the creator; which object it is, the instance says.
-        let shape = Shape { element: None, ..O::shape(settings) };
+        let shape = Shape { element: None, codec: ANY_CODEC, ..O::asked(settings) };
         let place = Placement { namespace: Some(namespace), ephemeral: false };
         match open_as::<O>(&shape, &place, &self.name) {
             Ok(found) if found.as_ref().header().instance == self.instance => Ok(found),

@@ -54,9 +54,21 @@ impl<'de> Deserialize<'de> for Slowly {
     }
 }
 
+/// What no parcel is.
+#[derive(Serialize)]
+struct Unreadable;
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("a stranger's"))
+    }
+}
+
 pub(super) struct Ends {
     namespace: Namespace,
     queue: Queue<Parcel>,
+    /// The same queue, for those who do not know what is in it.
+    strangers: Queue<Unreadable>,
     jobs: JoinableQueue<OneEnd>,
     kept: Mutex<Kept>,
 }
@@ -72,11 +84,14 @@ struct Kept {
 impl Ends {
     pub(super) fn new(place: &Place) -> Self {
         let at = &place.namespace;
-        let queue = Queue::options().namespace(at).capacity(CAPACITY).open_or_create("parcels").unwrap();
+        let queue = Queue::options().namespace(at).capacity(CAPACITY).type_tag("parcel");
+        let queue = queue.open_or_create("parcels").unwrap();
+        let strangers = Queue::options().namespace(at).type_tag("parcel").open("parcels").unwrap();
         let jobs = JoinableQueue::options().namespace(at).capacity(CAPACITY).max_attempts(ATTEMPTS);
         Self {
             namespace: at.clone(),
             queue,
+            strangers,
             jobs: jobs.open_or_create("end-jobs").unwrap(),
             kept: Mutex::default(),
         }
@@ -91,13 +106,16 @@ impl Ends {
         who.does("taking an end");
         match who.dice.below(4) {
             0 => self.take_from_jobs(who),
-            1 => match self.queue.read_timeout(LIMIT) {
-                // Taken, and thrown away undecoded.
-                Ok(slot) if who.dice.below(2) == 0 => _ = who.must(slot.commit(), "throwing a parcel away"),
-                // Left where it is.
-                Ok(_) | Err(GetError::TimedOut) => {}
-                Err(error) => who.breaks(&format!("reading a parcel: {error}")),
-            },
+            // Taken, and thrown away undecoded; or left where it is.
+            1 => {
+                let away = who.dice.below(2) == 0;
+                let got = if away { self.strangers.get_timeout(LIMIT) } else { self.strangers.peek() };
+                match got {
+                    Err(GetError::Decode { .. } | GetError::TimedOut | GetError::Empty) => {}
+                    Ok(Unreadable) => who.breaks("a parcel that nobody can read was read"),
+                    Err(error) => who.breaks(&format!("reading a parcel: {error}")),
+                }
+            }
             _ => match self.queue.get_timeout(LIMIT) {
                 Ok(Parcel::End(end)) => self.use_end(who, end),
                 Ok(Parcel::Pipe(_, ends)) => self.unwrap(who, &ends),

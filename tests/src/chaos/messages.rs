@@ -5,7 +5,7 @@
 //! while it is killed can be lost with it. Some messages are larger than their queue.
 
 use super::{Account, End, LIMIT, Law, Participant, Place};
-use procession::{GetError, GetManyError, PutError, PutManyError, Queue, ReadSlot, codec};
+use procession::{Bytes, GetError, GetManyError, PutError, PutManyError, Queue, ReadSlot, codec};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -30,7 +30,7 @@ const LARGER: [usize; QUEUES] = [3000, 70_000, 3000];
 type Found = [BTreeMap<usize, BTreeSet<u64>>; QUEUES];
 
 pub(super) struct Messages {
-    queues: [Queue<Message>; QUEUES],
+    queues: [Queue<Bytes>; QUEUES],
 }
 
 impl Messages {
@@ -54,13 +54,14 @@ impl Messages {
             .map(|number| pack(which, who.me, number))
             .map(|word| (word, padding(word)))
             .collect();
+        let messages: Vec<Bytes> = messages.iter().map(encoded).collect();
         who.begins(account, count as u64);
         let one = |outcome: Result<(), PutError>| outcome.map_err(|error| (0, error));
         let several =
             |outcome: Result<(), PutManyError>| outcome.map_err(|failed| (failed.put, failed.error));
         let outcome = match way {
-            0 => several(queue.try_put_many(&messages)),
-            1 => several(queue.put_many_timeout(&messages, LIMIT)),
+            0 => several(queue.batch().try_put(&messages)),
+            1 => several(queue.batch().put_timeout(&messages, LIMIT)),
             2 | 3 => one(queue.try_put(&messages[0])),
             4 => one(put_by_slot(queue, &messages[0])),
             _ => one(queue.put_timeout(&messages[0], LIMIT)),
@@ -79,17 +80,17 @@ impl Messages {
         let queue = &self.queues[GOT];
         let way = who.dice.below(4);
         who.does(if way < 2 { "getting several" } else { "getting" });
-        let one = |outcome: Result<Message, GetError>| outcome.map(|message| vec![message]);
+        let one = |outcome: Result<Bytes, GetError>| outcome.map(|message| vec![message]);
         let several =
-            |outcome: Result<Vec<Message>, GetManyError<Message>>| outcome.map_err(|failed| failed.error);
+            |outcome: Result<Vec<Bytes>, GetManyError<Bytes>>| outcome.map_err(|failed| failed.error);
         let outcome = match way {
-            0 => several(queue.try_get_many(SEVERAL)),
-            1 => several(queue.get_many_timeout(SEVERAL, LIMIT)),
+            0 => several(queue.batch().try_get(SEVERAL)),
+            1 => several(queue.batch().get_timeout(SEVERAL, LIMIT)),
             2 => one(queue.try_get()),
             _ => one(queue.get_timeout(LIMIT)),
         };
         match outcome {
-            Ok(messages) => messages.into_iter().for_each(|message| {
+            Ok(messages) => messages.iter().map(decoded).for_each(|message| {
                 note(who, message.0);
                 expect_whole(who, &message);
             }),
@@ -103,8 +104,8 @@ impl Messages {
         let queue = &self.queues[which];
         let outcome = match who.dice.below(8) {
             0 => look(who, queue),
-            1..4 => queue.try_read().and_then(|slot| take(who, slot)),
-            _ => queue.read_timeout(LIMIT).and_then(|slot| take(who, slot)),
+            1..4 => queue.slots().try_read().and_then(|slot| take(who, slot)),
+            _ => queue.slots().read_timeout(LIMIT).and_then(|slot| take(who, slot)),
         };
         match outcome {
             Ok(()) | Err(GetError::Empty | GetError::TimedOut) => {}
@@ -126,8 +127,7 @@ fn take(who: &mut Participant<'_>, mut slot: ReadSlot<'_>) -> Result<(), GetErro
     who.does("taking");
     let mut bytes = Vec::new();
     slot.read_to_end(&mut bytes).unwrap();
-    let message: Message =
-        codec::decode(&bytes).map_err(|source| GetError::Decode { bytes: bytes.clone(), source })?;
+    let message = decoded(&Bytes(bytes));
     expect_whole(who, &message);
     if who.dice.below(16) == 0 {
         return Ok(()); // It stays.
@@ -150,19 +150,28 @@ fn expect_whole(who: &Participant<'_>, (word, bytes): &Message) {
     who.expects(*bytes == padding(*word), || format!("{word:x} came out other than it was put"));
 }
 
-fn put_by_slot(queue: &Queue<Message>, message: &Message) -> Result<(), PutError> {
-    let mut bytes = Vec::new();
-    codec::encode(message, &mut bytes)?;
-    let mut slot = queue.reserve_timeout(bytes.len(), LIMIT)?;
-    slot.write_all(&bytes).unwrap();
+/// As bytes, which slots can put and take, too.
+fn encoded(message: &Message) -> Bytes {
+    let mut bytes = Bytes::default();
+    codec::encode(message, &mut bytes).unwrap();
+    bytes
+}
+
+fn decoded(bytes: &Bytes) -> Message {
+    codec::decode(bytes).unwrap()
+}
+
+fn put_by_slot(queue: &Queue<Bytes>, message: &Bytes) -> Result<(), PutError> {
+    let mut slot = queue.slots().reserve_timeout(message.len(), LIMIT)?;
+    slot.write_all(message).unwrap();
     slot.commit()
 }
 
 /// Looks at the first message, and leaves it.
-fn look(who: &Participant<'_>, queue: &Queue<Message>) -> Result<(), GetError> {
-    expect_whole(who, &queue.peek()?);
+fn look(who: &Participant<'_>, queue: &Queue<Bytes>) -> Result<(), GetError> {
+    expect_whole(who, &decoded(&queue.peek()?));
     let mut bytes = Vec::new();
-    queue.try_read()?.read_to_end(&mut bytes).unwrap();
+    queue.slots().try_read()?.read_to_end(&mut bytes).unwrap();
     Ok(())
 }
 
@@ -209,11 +218,12 @@ fn got(end: &End<'_>) -> (Found, Vec<u64>) {
 }
 
 /// What is still in the queue comes after everything that was got, and in order.
-fn drain(queue: &Queue<Message>, which: usize, found: &mut BTreeMap<usize, BTreeSet<u64>>) {
+fn drain(queue: &Queue<Bytes>, which: usize, found: &mut BTreeMap<usize, BTreeSet<u64>>) {
     let mut left = queue.len();
     loop {
         match queue.try_get() {
-            Ok((word, bytes)) => {
+            Ok(message) => {
+                let (word, bytes) = decoded(&message);
                 assert_eq!(bytes, padding(word));
                 let (queue, producer, number) = unpack(word);
                 assert_eq!(queue, which);

@@ -97,7 +97,7 @@ fn what_is_sent_comes_back_whatever_it_is(ground: &Ground) {
 
 // test_connection, "really_big_msg"
 fn bytes_come_back_at_any_length(ground: &Ground) {
-    let (here, there) = ground.pipes().duplex::<(), ()>().unwrap();
+    let (here, there) = ground.pipes().bytes_only().duplex::<(), ()>().unwrap();
     let other = child(echo_bytes, ground.hand(there));
     let lengths = [0, 1, 7, 8, 9, 4095, 4096, 300_000, 16 << 20];
     for len in lengths {
@@ -110,7 +110,7 @@ fn bytes_come_back_at_any_length(ground: &Ground) {
 
 // test_connection, `recv_bytes_into`. There, a message that is too long is out of the pipe, and in the exception.
 fn a_buffer_takes_a_message_of_its_length_or_less_and_a_shorter_one_leaves_it(ground: &Ground) {
-    let (here, there) = ground.pipes().capacity(256).duplex::<(), ()>().unwrap();
+    let (here, there) = ground.pipes().capacity(256).bytes_only().duplex::<(), ()>().unwrap();
     let other = child(echo_bytes, ground.hand(there));
     // In one piece, and in many.
     for len in [40, 5000] {
@@ -151,7 +151,7 @@ fn nothing_there_and_no_room_are_said_at_once_or_in_time(ground: &Ground) {
         assert!(matches!(end.try_send_bytes(&[1; 2000]), Err(SendError::TooLarge { len: 2000, most: 120 })));
         start.elapsed() >= SHORT
     };
-    let (here, there) = ground.pipes().capacity(128).duplex::<(), ()>().unwrap();
+    let (here, there) = ground.pipes().capacity(128).bytes_only().duplex::<(), ()>().unwrap();
     let ask = move |(end, looked, filled): (Handed<Connection<(), ()>>, Sent<Event>, Sent<Event>)| {
         let end = end.take();
         let times_out = times_out(&end);
@@ -277,7 +277,7 @@ fn who_waits_for_room_goes_on_when_the_other_receives(ground: &Ground) {
 
 // test_sendbytes. Slices that reach too far do not come so far.
 fn parts_of_a_slice_are_messages_also_of_no_length(ground: &Ground) {
-    let (reader, writer) = ground.pipes().pipe::<()>().unwrap();
+    let (reader, writer) = ground.pipes().bytes_only().pipe::<()>().unwrap();
     let send = |end: Handed<Sender<()>>| {
         let (end, message) = (end.take(), pattern(26));
         for part in [&message[..], &message[5..], &message[7..15], &message[26..], &message[26..26], &[]] {
@@ -320,7 +320,7 @@ fn what_cannot_be_encoded_is_refused_and_sends_nothing(ground: &Ground) {
 
 // None: there, `pickle` takes bytes for anything.
 fn what_is_not_the_type_comes_as_bytes_and_is_out_of_the_way(ground: &Ground) {
-    let (reader, writer) = ground.pipes().pipe::<String>().unwrap();
+    let (reader, writer) = ground.pipes().bytes_only().pipe::<String>().unwrap();
     let send = |end: Handed<Sender<String>>| {
         let end = end.take();
         end.send_bytes(&[200, 1, 2]).unwrap();

@@ -7,7 +7,7 @@ use crate::error::{BenchError, Context, Result, check};
 use crate::meeting::{Meeting, Who};
 use crate::queue::{self, Kind, Made};
 use crate::roles;
-use procession::{Connection, PipeOptions, Process, Receiver, Sender, codec};
+use procession::{Bytes, Connection, PipeOptions, Process, Receiver, Sender, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
@@ -26,7 +26,7 @@ pub(crate) const BOTH_WAYS: Kind = Kind { make: both_ways, ..NUMBERS };
 
 /// A number and the rest of a mebibyte, by `send_bytes`.
 pub(crate) const BYTES: Kind =
-    Kind { produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS };
+    Kind { make: one_way_of_bytes, produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS };
 
 /// The same as a `Vec<u8>` through serde.
 pub(crate) const VECS: Kind = Kind { produce: "pipe/produce-vecs", consume: "pipe/consume-vecs", ..NUMBERS };
@@ -35,6 +35,13 @@ pub(crate) const MEBIBYTE: usize = 1 << 20;
 
 fn one_way(session: &Session, _: &str) -> Result<Made> {
     let made = PipeOptions::new().namespace(session.namespace()).pipe::<u64>();
+    let (receiver, sender) = made.context("make a pipe")?;
+    let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
+    Ok(Made { address, _keep: Box::new((receiver, sender)) })
+}
+
+fn one_way_of_bytes(session: &Session, _: &str) -> Result<Made> {
+    let made = PipeOptions::new().namespace(session.namespace()).pipe::<Bytes>();
     let (receiver, sender) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
     Ok(Made { address, _keep: Box::new((receiver, sender)) })
@@ -83,7 +90,7 @@ pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
 }
 
 pub(crate) fn produce_bytes(control: &mut Control, rest: &[String]) -> Result<()> {
-    let sender: Sender<u64> = end(rest, 1)?;
+    let sender: Sender<Bytes> = end(rest, 1)?;
     let mut bytes = vec![1; MEBIBYTE];
     queue::produce(control, |message| {
         bytes[..8].copy_from_slice(&message.to_le_bytes());
@@ -92,7 +99,7 @@ pub(crate) fn produce_bytes(control: &mut Control, rest: &[String]) -> Result<()
 }
 
 pub(crate) fn consume_bytes(control: &mut Control, rest: &[String]) -> Result<()> {
-    let receiver: Receiver<u64> = end(rest, 0)?;
+    let receiver: Receiver<Bytes> = end(rest, 0)?;
     ready(control, rest)?;
     let mut bytes = vec![0; MEBIBYTE];
     queue::consume(control, || {

@@ -39,7 +39,7 @@ pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
 pub(crate) fn produce_batches(control: &mut Control, rest: &[String]) -> Result<()> {
     let [address] = roles::rest(rest)?;
     let queue = open(address)?;
-    queue::produce_batches(control, |messages| queue.put_many(messages).context("put_many"))
+    queue::produce_batches(control, |messages| queue.batch().put(messages).context("put_many"))
 }
 
 pub(crate) fn consume_batches(control: &mut Control, rest: &[String]) -> Result<()> {
@@ -47,7 +47,7 @@ pub(crate) fn consume_batches(control: &mut Control, rest: &[String]) -> Result<
     let queue = open(address)?;
     control.answer(&format!("ready {address}"))?;
     queue::consume_batches(control, |into, most| {
-        *into = queue.get_many(most).context("get_many")?;
+        *into = queue.batch().get(most).context("get_many")?;
         Ok(())
     })
 }

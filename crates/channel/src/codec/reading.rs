@@ -3,7 +3,7 @@
 //! Whatever the bytes are, the time that is spent on them is bounded by their length: each element of a sequence takes a byte,
 //! or is one of the few that may take none. The stack is bounded by the levels that are open at a time.
 
-use super::DecodeError;
+use super::error::DecodeError;
 use super::shape::{self, HEADER, MOST_COUNTED, MOST_DEPTH, MOST_EMPTY, Names};
 use bincode::config::{self, Configuration};
 use bincode::de::read::Reader;

@@ -1,7 +1,7 @@
 //! What comes back, what is refused, and what hostile bytes cost.
 
-use super::writing::Seen;
-use super::{DecodeError, EncodeError, LIMIT, decode, encode, encode_message};
+use super::trial::Seen;
+use super::{Codec, DecodeError, EncodeError, LIMIT, decode, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
@@ -11,12 +11,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+mod others;
+
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Shape {
     Dot,
     Text { words: Vec<String>, bytes: Option<Box<[u8]>> },
     Table(BTreeMap<u64, (char, f64)>),
     Wide(Vec<u128>),
+}
+
+fn encode_message<T: Serialize + DeserializeOwned>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    Codec::Bincode.encode::<T, T>(value, out)
 }
 
 fn encoded<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {

@@ -3,8 +3,9 @@
 //! bincode writes each scalar. The shape of the value is written here, because bincode's own way of doing so trusts that
 //! `Serialize` and `Deserialize` of a type agree, and is silent when they do not.
 
-use super::EncodeError;
+use super::error::EncodeError;
 use super::shape::{self, MOST_DEPTH, MOST_EMPTY, Names};
+use super::trial::{Seen, is_of_users};
 use bincode::config::{self, Configuration};
 use bincode::enc::write::Writer;
 use bincode::enc::{Encode, Encoder, EncoderImpl};
@@ -25,32 +26,6 @@ pub(super) struct Writing<'o> {
     /// How many times a unit was written.
     units: u32,
     pub(super) seen: Seen,
-}
-
-/// How many words have a bit for each part. One word, or two with one bit in all, would confuse one part in thirty with
-/// two others: a message that cannot be read would be put.
-pub(super) const PARTS: usize = 4;
-
-/// Of what a value is made, as far as that differs from value to value of one type.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Seen {
-    /// A bit in each word for each variant, type of elements, type in an `Option` and field left out. Two of them may
-    /// share some of their bits; that all bits of one are those of `n` others happens once in `(64 / n)⁴`.
-    pub(super) parts: [u64; PARTS],
-    /// Whether there is something in it whose decoding does more than decode.
-    pub(super) is_an_event: bool,
-}
-
-impl Seen {
-    /// Notes something that has this address.
-    #[inline]
-    pub(super) fn note(&mut self, address: usize) {
-        let mut mixed = (address as u64).wrapping_mul(shape::FACTOR);
-        for word in &mut self.parts {
-            *word |= 1 << (mixed >> 58);
-            mixed = mixed.rotate_left(6);
-        }
-    }
 }
 
 struct Bounded<'o> {
@@ -114,7 +89,7 @@ impl<'o> Writing<'o> {
     /// A type of the user's that has no content, and is written as none: its `Deserialize` makes it up, for what that does.
     #[cold]
     fn note_marker(&mut self, name: &str) {
-        self.seen.is_an_event |= name.starts_with(|first: char| first.is_alphabetic() || first == '_');
+        self.seen.is_an_event |= is_of_users(name);
     }
 
     /// What is in an `Option` or a newtype: another level, though it takes no bytes.

@@ -2,7 +2,7 @@
 
 use super::table::{Fate, Ticket};
 use super::{JoinableQueue, QueueFault};
-use crate::codec::{self, DecodeError};
+use crate::codec::{Codec, DecodeError};
 use crate::pipe::Passage;
 use crate::underway::{self, Decoding, Parcel};
 use serde::de::DeserializeOwned;
@@ -133,15 +133,16 @@ pub struct DeadLetter<T> {
     pub attempts: u32,
     /// It as it was encoded.
     pub bytes: Vec<u8>,
+    codec: Codec,
     ends: Vec<Passage>,
     ticket: Ticket,
     item: PhantomData<fn() -> T>,
 }
 
 impl<T> DeadLetter<T> {
-    pub(super) fn new(mut bytes: Vec<u8>, ticket: Ticket) -> Self {
-        let ends = underway::cut(&mut bytes);
-        Self { attempts: ticket.attempts(), bytes, ends, ticket, item: PhantomData }
+    pub(super) fn new(queue: &JoinableQueue<T>, mut bytes: Vec<u8>, ticket: Ticket) -> Self {
+        let ends = if queue.carries_ends() { underway::cut(&mut bytes) } else { Vec::new() };
+        Self { attempts: ticket.attempts(), bytes, codec: queue.codec, ends, ticket, item: PhantomData }
     }
 
     /// The ends of pipes in it.
@@ -164,7 +165,7 @@ impl<T: DeserializeOwned> DeadLetter<T> {
     /// # Panics
     /// When `T`'s `Deserialize` does.
     pub fn item(&self) -> Result<T, DecodeError> {
-        underway::decoding(Decoding::Looks, || codec::decode(&self.bytes))
+        underway::decoding(Decoding::Looks, || self.codec.decode(&self.bytes))
     }
 }
 

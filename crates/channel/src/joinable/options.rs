@@ -2,7 +2,7 @@
 
 use super::table::{self, BLOCK, Cell, MOST_ATTEMPTS, Table};
 use super::{JoinableBody, JoinableQueue};
-use crate::codec::CODEC_ID;
+use crate::codec::{Codec, Form};
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::Mapping;
 use procession_sys::atomic::Ordering;
@@ -31,7 +31,7 @@ pub struct JoinableSettings {
     bytes: Option<u64>,
     max_attempts: Option<u64>,
     lease_timeout_ns: Option<u64>,
-    type_tag: Option<String>,
+    form: Form,
 }
 
 impl<T> Default for JoinableQueueOptions<T> {
@@ -73,11 +73,25 @@ impl<T> JoinableQueueOptions<T> {
         self
     }
 
+    /// How items are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of [`Bytes`](crate::Bytes). Who opens one
+    /// need not say it, and is told when that says another than it was created with.
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.settings.form.codec = Some(codec);
+        self
+    }
+
+    /// Items are bytes and nothing else: [`Codec::Bytes`].
+    #[must_use]
+    pub fn bytes_only(self) -> Self {
+        self.codec(Codec::Bytes)
+    }
+
     /// Says what the items are called, instead of the name of `T`: so that programs in which the type has another path can
-    /// share the queue.
+    /// share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the others any program may read them.
     #[must_use]
     pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
+        self.settings.form.type_tag = Some(tag.to_owned());
         self
     }
 }
@@ -123,9 +137,13 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
             kind: Kind::JOINABLE_QUEUE,
             body_len: table::body_len(bytes.value / BLOCK as u64),
             parameters: [capacity, bytes, max_attempts, lease_timeout],
-            element: Some(settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>)),
-            codec: CODEC_ID,
+            element: settings.form.element::<T>(),
+            codec: settings.form.codec::<T>().id(),
         }
+    }
+
+    fn asked(settings: &JoinableSettings) -> Shape {
+        Shape { codec: settings.form.asked_codec::<T>(), ..Self::shape(settings) }
     }
 
     fn initialise(body: &JoinableBody, _: &JoinableSettings) {
@@ -159,6 +177,7 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
         let count = u32::try_from(bytes / BLOCK as u64).ok().filter(|_| fits);
         let count = count.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
         let capacity = if capacity == 0 { u32::MAX } else { capacity };
-        Ok(Self { body, capacity, count, max_attempts, lease_timeout_ns, items: PhantomData })
+        let codec = Codec::of(segment)?;
+        Ok(Self { body, codec, capacity, count, max_attempts, lease_timeout_ns, items: PhantomData })
     }
 }

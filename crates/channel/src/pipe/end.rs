@@ -3,6 +3,7 @@
 use super::error::PipeFault;
 use super::home::Location;
 use super::{Pipe, PipeBody};
+use crate::codec::Codec;
 use crate::lane::Lane;
 use crate::underway::{self, Decoding};
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, owner_of_child};
@@ -57,6 +58,7 @@ pub(super) enum Peer {
 /// A handle of one end.
 pub(crate) struct End {
     pub(super) body: Shared<PipeBody>,
+    codec: Codec,
     side: usize,
     myself: Myself,
     me: OwnerId,
@@ -90,6 +92,7 @@ impl End {
         let handle = HANDLES_MADE.fetch_add(1, Ordering::Relaxed) % HANDLES;
         Ok(Self {
             body: pipe.body.clone(),
+            codec: pipe.codec,
             side,
             myself: registration.myself(),
             me,
@@ -98,6 +101,12 @@ impl End {
             whereabouts: Arc::new(OwnAtomicU32::new(HERE)),
             asked_ns: OwnAtomicU64::new(0),
         })
+    }
+
+    /// How the pipe's messages are written.
+    #[inline]
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Whether the end whose cell holds `word` is carried by this process.
@@ -359,6 +368,7 @@ impl End {
     pub(crate) fn twin(&self) -> Self {
         Self {
             body: self.body.clone(),
+            codec: self.codec,
             side: self.side,
             myself: self.myself,
             me: self.me,

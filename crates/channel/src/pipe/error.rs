@@ -1,6 +1,6 @@
 //! What can go wrong with a pipe.
 
-use crate::codec::{DecodeError, EncodeError};
+use crate::codec::{DecodeError, EncodeError, NotBytes};
 
 /// Why an end of a pipe cannot be used by whoever wanted to.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,9 @@ pub enum SendError {
     /// The message cannot be turned into bytes.
     #[error("the message cannot be encoded")]
     Encode(#[from] EncodeError),
+    /// The pipe carries values, and this was to be bytes (`send_bytes`).
+    #[error(transparent)]
+    NotBytes(#[from] NotBytes),
     /// This end cannot be used here.
     #[error(transparent)]
     Fault(#[from] PipeFault),
@@ -107,8 +110,7 @@ pub enum RecvError {
     },
     /// A message was received, but it is no `T`; here it is.
     #[error(
-        "a message of {} bytes is not of the pipe's type: it was sent by send_bytes, or by another build of \
-         the program",
+        "a message of {} bytes is not of the pipe's type: it was sent by another build of the program",
         bytes.len()
     )]
     Decode {
@@ -117,6 +119,9 @@ pub enum RecvError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// The pipe carries values, and this was to be bytes (`recv_bytes`).
+    #[error(transparent)]
+    NotBytes(#[from] NotBytes),
     /// This end cannot be used here.
     #[error(transparent)]
     Fault(#[from] PipeFault),

@@ -1,6 +1,7 @@
 //! How a pipe is made.
 
 use super::{Connection, End, Pipe, Receiver, Sender};
+use crate::codec::{Codec, Form};
 use procession_shm::{HEADER_LEN, Namespace, Object, OpenError, Placement};
 use procession_sys::shm_file;
 
@@ -17,7 +18,7 @@ pub(super) const MAX_BYTES: u32 = 1 << 31;
 /// use procession_channel::PipeOptions;
 ///
 /// let (receiver, sender) = PipeOptions::new().capacity(4096).pipe::<String>()?;
-/// sender.send(&"small".to_owned())?;
+/// sender.send("small")?;
 /// assert_eq!(receiver.recv()?, "small");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -26,6 +27,7 @@ pub struct PipeOptions {
     place: Placement,
     bytes: Option<u32>,
     larger: Option<u32>,
+    form: Form,
 }
 
 impl PipeOptions {
@@ -59,9 +61,9 @@ impl PipeOptions {
     /// holds more than a processor's own caches.
     ///
     /// ```
-    /// use procession_channel::{PipeOptions, SendError};
+    /// use procession_channel::{Bytes, PipeOptions, SendError};
     ///
-    /// let (receiver, sender) = PipeOptions::new().capacity(4096).long_capacity(1 << 20).pipe::<()>()?;
+    /// let (receiver, sender) = PipeOptions::new().capacity(4096).long_capacity(1 << 20).pipe::<Bytes>()?;
     /// sender.try_send_bytes(&[7; 100_000])?;
     /// assert_eq!(receiver.recv_bytes()?, [7; 100_000]);
     /// let refused = sender.try_send_bytes(&vec![0; 2 << 20]);
@@ -74,12 +76,25 @@ impl PipeOptions {
         self
     }
 
+    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a pipe of [`Bytes`](crate::Bytes).
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.form.codec = Some(codec);
+        self
+    }
+
+    /// Messages are bytes and nothing else: [`Codec::Bytes`].
+    #[must_use]
+    pub fn bytes_only(self) -> Self {
+        self.codec(Codec::Bytes)
+    }
+
     /// As [`pipe`](super::pipe).
     ///
     /// # Errors
     /// As [`pipe`](super::pipe).
     pub fn pipe<T>(&self) -> Result<(Receiver<T>, Sender<T>), OpenError> {
-        let [sender, receiver] = self.make(false, procession_shm::element_tag::<T>())?;
+        let [sender, receiver] = self.make(false, self.form.codec::<T>(), self.form.element::<T>())?;
         Ok((Receiver::new(receiver), Sender::new(sender)))
     }
 
@@ -89,16 +104,19 @@ impl PipeOptions {
     /// As [`pipe`](super::pipe).
     #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
     pub fn duplex<A, B>(&self) -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
-        let [first, second] = self.make(true, procession_shm::element_tag::<(A, B)>())?;
+        let (one, other) = (self.form.codec::<A>(), self.form.codec::<B>());
+        // Bytes each way, or values in which there may be bytes.
+        let codec = if one == other { one } else { Codec::Bincode };
+        let [first, second] = self.make(true, codec, self.form.element::<(A, B)>())?;
         Ok((Connection::new(first), Connection::new(second)))
     }
 
-    fn make(&self, both_ways: bool, messages: String) -> Result<[End; 2], OpenError> {
+    fn make(&self, both_ways: bool, codec: Codec, element: Option<String>) -> Result<[End; 2], OpenError> {
         let bytes = self.bytes.unwrap_or(DEFAULT_BYTES);
         // Who says how much a pipe holds, and no more, means it.
         let larger = self.larger.unwrap_or(if self.bytes.is_some() { 0 } else { LARGER_BYTES });
         let larger = if larger > bytes { larger } else { 0 };
-        let mut settings = PipeSettings { bytes, larger, both_ways, messages };
+        let mut settings = PipeSettings { bytes, larger, both_ways, codec, element };
         if HEADER_LEN as u64 + Pipe::shape(&settings).body_len > shm_file::longest() {
             settings.larger = 0;
         }
@@ -113,7 +131,8 @@ pub(crate) struct PipeSettings {
     /// 0: there is no larger ring.
     pub(super) larger: u32,
     pub(super) both_ways: bool,
-    pub(super) messages: String,
+    pub(super) codec: Codec,
+    pub(super) element: Option<String>,
 }
 
 impl PipeSettings {

@@ -11,77 +11,107 @@
 //! | getting, before the store of `head` | all of the messages |
 //! | after it | they went with their consumer |
 
+use super::Queue;
 use super::core::Core;
 use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::head::{First, adopt, cut_spill};
-use super::{Queue, with_scratch};
-use crate::codec;
-use crate::pipe::{Location, Passage};
+use crate::codec::with_scratch;
+use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Parcel};
 use procession_shm::Spill;
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Borrow;
+use std::fmt;
 use std::time::Duration;
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once: it
-    /// takes as many from the iterator as fill the queue before it puts the first.
+    /// The queue's messages, many at a time.
     ///
     /// ```
     /// # let namespace = procession_shm::Namespace::private();
     /// use procession_channel::Queue;
     /// let numbers: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
-    /// numbers.put_many(&[1, 2, 3, 4])?;
-    /// assert_eq!(numbers.get_many(3)?, [1, 2, 3]);
-    /// assert_eq!(numbers.drain()?, [4]);
+    /// numbers.batch().put(&[1, 2, 3, 4])?;
+    /// assert_eq!(numbers.batch().get(3)?, [1, 2, 3]);
+    /// assert_eq!(numbers.batch().drain()?, [4]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
+    pub fn batch(&self) -> QueueBatch<'_, T> {
+        QueueBatch(self)
+    }
+}
+
+/// A queue's messages, many at a time: see [`Queue::batch`].
+pub struct QueueBatch<'q, T>(&'q Queue<T>);
+
+impl<T> Clone for QueueBatch<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for QueueBatch<'_, T> {}
+
+impl<T> fmt::Debug for QueueBatch<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("QueueBatch").field(self.0).finish()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
+    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once: it
+    /// takes as many from the iterator as fill the queue before it puts the first.
     ///
     /// # Errors
-    /// As [`put`](Self::put); the error says how many were put. Those are the first ones.
+    /// As [`Queue::put`]; the error says how many were put. Those are the first ones.
     ///
     /// # Panics
-    /// When `T`'s `Serialize` or the iterator does; some of the messages before may be put then.
-    pub fn put_many<'a>(&self, messages: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
+    /// When the messages' `Serialize` or the iterator does; some of the messages before may be put then.
+    pub fn put<'a, Q>(self, messages: impl IntoIterator<Item = &'a Q>) -> Result<(), PutManyError>
     where
-        T: 'a,
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
     {
-        self.put_many_until(messages, Deadline::NEVER)
+        self.put_until(messages, Deadline::NEVER)
     }
 
     /// Puts as many of the messages as there is room for now.
     ///
     /// # Errors
-    /// [`PutError::Full`] when that is not all of them; otherwise as [`put_many`](Self::put_many).
+    /// [`PutError::Full`] when that is not all of them; otherwise as [`put`](Self::put).
     ///
     /// # Panics
-    /// As [`put_many`](Self::put_many).
-    pub fn try_put_many<'a>(&self, messages: impl IntoIterator<Item = &'a T>) -> Result<(), PutManyError>
+    /// As [`put`](Self::put).
+    pub fn try_put<'a, Q>(self, messages: impl IntoIterator<Item = &'a Q>) -> Result<(), PutManyError>
     where
-        T: 'a,
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
     {
-        self.put_many_until(messages, Deadline::PASSED)
+        self.put_until(messages, Deadline::PASSED)
             .map_err(|failed| PutManyError { error: failed.error.at_once(), ..failed })
     }
 
     /// Puts messages at the end, waiting for room at most `timeout` in all.
     ///
     /// # Errors
-    /// [`PutError::TimedOut`]; otherwise as [`put_many`](Self::put_many).
+    /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
     ///
     /// # Panics
-    /// As [`put_many`](Self::put_many).
-    pub fn put_many_timeout<'a>(
-        &self,
-        messages: impl IntoIterator<Item = &'a T>,
+    /// As [`put`](Self::put).
+    pub fn put_timeout<'a, Q>(
+        self,
+        messages: impl IntoIterator<Item = &'a Q>,
         timeout: Duration,
     ) -> Result<(), PutManyError>
     where
-        T: 'a,
+        T: Borrow<Q>,
+        Q: Serialize + ?Sized + 'a,
     {
-        self.put_many_until(messages, Deadline::after(timeout))
+        self.put_until(messages, Deadline::after(timeout))
     }
 
     /// Takes the first messages out, at most `most` of those that are there, waiting until there is one.
@@ -92,55 +122,55 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Panics
     /// When `T`'s `Deserialize` does; the messages are then gone.
-    pub fn get_many(&self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
-        self.get_many_until(most, Deadline::NEVER)
+    pub fn get(self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_until(most, Deadline::NEVER)
     }
 
     /// Takes the first messages out, at most `most`, if there are any now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get_many`](Self::get_many).
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
     ///
     /// # Panics
-    /// As [`get_many`](Self::get_many).
-    pub fn try_get_many(&self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
-        self.get_many_until(most, Deadline::PASSED)
+    /// As [`get`](Self::get).
+    pub fn try_get(self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_until(most, Deadline::PASSED)
             .map_err(|failed| GetManyError { error: failed.error.at_once(), ..failed })
     }
 
     /// Takes the first messages out, at most `most`, waiting until there is one at most `timeout`.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`]; otherwise as [`get_many`](Self::get_many).
+    /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
     ///
     /// # Panics
-    /// As [`get_many`](Self::get_many).
-    pub fn get_many_timeout(&self, most: usize, timeout: Duration) -> Result<Vec<T>, GetManyError<T>> {
-        self.get_many_until(most, Deadline::after(timeout))
+    /// As [`get`](Self::get).
+    pub fn get_timeout(self, most: usize, timeout: Duration) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_until(most, Deadline::after(timeout))
     }
 
     /// Takes all messages out that are there now, which may be none. It never waits: while another holds a
-    /// [slot](Self::read), there seem to be none.
+    /// [slot](crate::QueueSlots::read), there seem to be none.
     ///
     /// # Errors
-    /// As [`get_many`](Self::get_many), but an empty queue is none, closed or not.
+    /// As [`get`](Self::get), but an empty queue is none, closed or not.
     ///
     /// # Panics
-    /// As [`get_many`](Self::get_many).
-    pub fn drain(&self) -> Result<Vec<T>, GetManyError<T>> {
-        match self.try_get_many(usize::MAX) {
+    /// As [`get`](Self::get).
+    pub fn drain(self) -> Result<Vec<T>, GetManyError<T>> {
+        match self.try_get(usize::MAX) {
             Err(GetManyError { error: GetError::Empty | GetError::Closed, .. }) => Ok(Vec::new()),
             drained => drained,
         }
     }
 
-    fn put_many_until<'a>(
-        &self,
-        messages: impl IntoIterator<Item = &'a T>,
+    fn put_until<'a, Q>(
+        self,
+        messages: impl IntoIterator<Item = &'a Q>,
         deadline: Deadline,
     ) -> Result<(), PutManyError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
     {
         let mut put = 0;
         let done = underway::attempt_many(|departed| {
@@ -151,81 +181,56 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     /// Puts all messages, and counts in `put` how many; `departed` is told after which of them ends of pipes were noted.
-    fn put_all<'a>(
-        &self,
-        messages: impl IntoIterator<Item = &'a T>,
+    fn put_all<'a, Q>(
+        self,
+        messages: impl IntoIterator<Item = &'a Q>,
         put: &mut usize,
         departed: &mut underway::Many,
         deadline: Deadline,
     ) -> Result<(), PutError>
     where
-        T: 'a,
+        Q: Serialize + ?Sized + 'a,
     {
+        let core = &self.0.body;
         with_scratch(|records| {
             records.clear();
             let mut all = Mark::default();
             for message in messages {
                 let start = records.len();
-                let appended = append(records, message, || self.body.as_location());
+                let appended = append::<T, Q>(records, message, core);
                 departed.encoded_one();
-                let words = appended.as_ref().ok().and_then(|&len| self.body.words_for(len));
+                let words = appended.as_ref().ok().and_then(|&len| core.words_for(len));
                 if let Some(words) = words
-                    && records.len() / WORD <= self.body.ring.words() as usize
+                    && records.len() / WORD <= core.ring.words() as usize
                 {
                     all = all.after_record(words);
                     continue;
                 }
                 // Those before it first: the ring has no room for more at a time, or this one is special.
                 let rest = records.split_off(start);
-                self.body.put_records(records, all, put, deadline)?;
+                core.put_records(records, all, put, deadline)?;
                 *records = rest;
                 all = Mark::default().after_record(words.unwrap_or(0));
                 let len = appended?;
                 if words.is_none() {
-                    self.body.put_spilled(records.get(WORD..WORD + len).unwrap_or_default(), deadline)?;
+                    core.put_spilled(records.get(WORD..WORD + len).unwrap_or_default(), deadline)?;
                     *put += 1;
                     (all, *records) = (Mark::default(), Vec::new());
                 }
             }
-            self.body.put_records(records, all, put, deadline)
+            core.put_records(records, all, put, deadline)
         })
     }
 
-    fn get_many_until(&self, most: usize, deadline: Deadline) -> Result<Vec<T>, GetManyError<T>> {
+    fn get_until(self, most: usize, deadline: Deadline) -> Result<Vec<T>, GetManyError<T>> {
         if most == 0 {
             return Ok(Vec::new());
         }
+        let core = &self.0.body;
         with_scratch(|records| {
-            let (count, spills, _ends) = self.body.get_records(most, records, deadline)?;
-            self.decode_all(count, records, spills)
+            let (count, spills, _ends) = core.get_records(most, records, deadline)?;
+            core.decode_all(count, records, spills)
         })
-    }
-
-    fn decode_all(
-        &self,
-        count: usize,
-        mut left: &[u8],
-        spills: Vec<Spill>,
-    ) -> Result<Vec<T>, GetManyError<T>> {
-        let mut spills = spills.into_iter();
-        let mut messages = Vec::with_capacity(count);
-        let mut buffer = Vec::new();
-        while let Some((mut payload, spilled)) = next_record(&mut left) {
-            if spilled {
-                if let Err(error) = self.body.fetch(spills.next(), &mut buffer) {
-                    return Err(self.body.failed(messages, error, left, spills));
-                }
-                payload = &buffer;
-            }
-            match codec::decode(payload) {
-                Ok(message) => messages.push(message),
-                Err(source) => {
-                    let error = GetError::Decode { bytes: payload.to_vec(), source };
-                    return Err(self.body.failed(messages, error, left, spills));
-                }
-            }
-        }
-        Ok(messages)
     }
 }
 
@@ -280,7 +285,7 @@ impl Core {
                     Ok(spill) => spills.push(spill),
                     Err(_) if taken != Mark::default() => break,
                     // Once more, to say what is wrong with it.
-                    Err(_) => match head.first()?.0 {
+                    Err(_) => match head.first()? {
                         First::Spilled(spill, _) => spills.push(spill),
                         First::Here(_) => break,
                     },
@@ -290,11 +295,48 @@ impl Core {
         }
         records.resize(taken.words as usize * WORD, 0);
         head.read_at(0, records)?;
-        let ends = adopt(lists_in(records, &mut spills))?;
+        let carries_ends = self.carries_ends();
+        let ends = if carries_ends { adopt(lists_in(records, &mut spills))? } else { Parcel::default() };
         head.commit(taken.words, taken.items);
         drop(head);
         spills.iter_mut().for_each(Spill::go);
         Ok((taken.items as usize, spills, ends))
+    }
+
+    fn decode_all<T: DeserializeOwned>(
+        &self,
+        count: usize,
+        mut left: &[u8],
+        spills: Vec<Spill>,
+    ) -> Result<Vec<T>, GetManyError<T>> {
+        let mut spills = spills.into_iter();
+        let mut messages = Vec::with_capacity(count);
+        let mut buffer = Vec::new();
+        while let Some((mut payload, spilled)) = self.next_record(&mut left) {
+            if spilled {
+                if let Err(error) = self.fetch(spills.next(), &mut buffer) {
+                    return Err(self.failed(messages, error, left, spills));
+                }
+                payload = &buffer;
+            }
+            match self.codec.decode(payload) {
+                Ok(message) => messages.push(message),
+                Err(source) => {
+                    let error = GetError::Decode { bytes: payload.to_vec(), source };
+                    return Err(self.failed(messages, error, left, spills));
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The payload of the first record, without the list of its ends, and whether it is a reference to a spill; it is cut off.
+    #[inline]
+    fn next_record<'a>(&self, records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
+        let (payload, spilled) = next_whole_record(records)?;
+        let has_no_list = spilled || !self.carries_ends();
+        let len = if has_no_list { payload.len() } else { underway::len_without_list(payload) };
+        Some((&payload[..len], spilled))
     }
 
     /// The message in a spill.
@@ -315,7 +357,7 @@ impl Core {
         mut spills: impl Iterator<Item = Spill>,
     ) -> GetManyError<T> {
         let mut rest = Vec::new();
-        while let Some((payload, spilled)) = next_record(&mut left) {
+        while let Some((payload, spilled)) = self.next_record(&mut left) {
             let mut buffer = Vec::new();
             if !spilled {
                 rest.push(payload.to_vec());
@@ -329,16 +371,15 @@ impl Core {
 
 /// Appends a message as a record, padded to whole words; how long its payload is.
 #[inline]
-fn append<T: Serialize + DeserializeOwned>(
-    records: &mut Vec<u8>,
-    message: &T,
-    location: impl FnOnce() -> Location,
-) -> Result<usize, PutError> {
+fn append<T, Q>(records: &mut Vec<u8>, message: &Q, core: &Core) -> Result<usize, PutError>
+where
+    T: Serialize + DeserializeOwned,
+    Q: Serialize + ?Sized,
+{
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
-    if let Err(error) =
-        codec::encode_message(message, records).and_then(|()| underway::seal(records, location))
-    {
+    let encoded = core.codec.encode::<T, Q>(message, records);
+    if let Err(error) = encoded.and_then(|()| underway::seal(records, || core.as_location())) {
         records.truncate(start);
         return Err(error.into());
     }
@@ -371,15 +412,7 @@ fn lists_in(mut records: &[u8], spills: &mut [Spill]) -> Vec<Passage> {
     ends
 }
 
-/// The payload of the first record, without the list of its ends, and whether it is a reference to a spill; it is cut off.
-#[inline]
-fn next_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
-    let (payload, spilled) = next_whole_record(records)?;
-    let len = if spilled { payload.len() } else { underway::len_without_list(payload) };
-    Some((&payload[..len], spilled))
-}
-
-/// The same with the list.
+/// The payload of the first record, with the list of its ends, and whether it is a reference to a spill; it is cut off.
 #[inline]
 fn next_whole_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
     let record = head_at(records, 0)?;

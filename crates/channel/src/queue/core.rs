@@ -1,16 +1,18 @@
 //! What a queue is beneath its messages: two ends of a ring, each under its lock, and who waits at them.
 
+use super::ends::{self, End};
 use super::error::{Blocked, QueueFault};
-use super::slot;
 use super::{QueueBody, RING_OFFSET};
+use crate::codec::{Codec, NotBytes};
 use crate::pipe::Location;
-use crate::ring::{Bytes, Mark};
+use crate::ring::{Mark, Ring};
 use crate::waiter::Stopped;
 use procession_shm::{Segment, Shared, Unknowable};
 use procession_sync::{AcquireError, Claim, Hold, LockWord};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point};
+use std::fmt;
 use std::time::Duration;
 
 /// How long a `try_` waits for an inner lock, which is held for the time of one copy.
@@ -20,23 +22,24 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub(crate) struct Core {
     pub(super) words: Shared<QueueBody>,
-    pub(super) ring: Bytes,
+    pub(super) ring: Ring,
     /// Most messages at a time; `u32::MAX` for no limit.
     pub(super) capacity: u32,
+    /// How the messages are written.
+    pub(super) codec: Codec,
 }
 
-/// One of the two ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Tail,
-    Head,
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.segment().display_name())
+    }
 }
 
 impl Core {
     /// The queue in an attached segment whose ring has `len` words, for at most so many messages at a time; 0 for no limit.
-    pub(super) fn new(words: Shared<QueueBody>, capacity: u32, len: u32) -> Self {
+    pub(super) fn new(words: Shared<QueueBody>, capacity: u32, len: u32, codec: Codec) -> Self {
         let capacity = if capacity == 0 { u32::MAX } else { capacity };
-        Self { words, ring: Bytes::new(RING_OFFSET, len), capacity }
+        Self { words, ring: Ring::new(RING_OFFSET, len), capacity, codec }
     }
 
     pub(crate) fn segment(&self) -> &Segment {
@@ -98,6 +101,18 @@ impl Core {
         self.fits(self.used(), words)
     }
 
+    /// Whether messages may have ends of pipes in them: bytes are left alone, whatever they look like.
+    #[inline]
+    pub(super) fn carries_ends(&self) -> bool {
+        self.codec != Codec::Bytes
+    }
+
+    /// What is read and written as bytes must be nothing else.
+    #[inline]
+    pub(super) fn must_be_bytes(&self) -> Result<(), NotBytes> {
+        if self.codec == Codec::Bytes { Ok(()) } else { Err(NotBytes::new(self.segment(), self.codec)) }
+    }
+
     /// Where messages are that are put here.
     pub(super) fn as_location(&self) -> Location {
         Location { object: self.segment().handle(), receiver: None }
@@ -131,7 +146,7 @@ impl Core {
 
     #[cold]
     fn lock_contended(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
-        if slot::is_held(self, end) {
+        if ends::is_held(self.segment(), end) {
             return Err(Blocked::Fault(QueueFault::SlotHeld { queue: self.segment().display_name() }));
         }
         // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is

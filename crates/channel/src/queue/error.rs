@@ -1,6 +1,6 @@
 //! What can go wrong with a queue.
 
-use crate::codec::{DecodeError, EncodeError};
+use crate::codec::{DecodeError, EncodeError, NotBytes};
 use crate::messages::After;
 use procession_shm::OpenError;
 use std::fmt;
@@ -83,6 +83,9 @@ pub enum PutError {
     /// The message cannot be turned into bytes.
     #[error("the message cannot be encoded")]
     Encode(#[from] EncodeError),
+    /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
+    #[error(transparent)]
+    NotBytes(#[from] NotBytes),
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] QueueFault),
@@ -125,8 +128,8 @@ pub enum GetError {
     },
     /// A message was taken out, but it is no `T`; here it is. A [`JoinableQueue`](crate::JoinableQueue) has it back.
     #[error(
-        "a message of {} bytes is not of the queue's type: it was put by put_bytes or a slot, as another type \
-         under the same .type_tag, or by another build of the program (give the queue of each build its own .type_tag)",
+        "a message of {} bytes is not of the queue's type: it was put as another type, under the same .type_tag or in a codec \
+         that says no types, or by another build of the program (give the queue of each build its own .type_tag)",
         bytes.len()
     )]
     Decode {
@@ -135,6 +138,9 @@ pub enum GetError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
+    #[error(transparent)]
+    NotBytes(#[from] NotBytes),
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] QueueFault),

@@ -1,6 +1,7 @@
 //! The end at which consumers get: held by one at a time, who copies out what is at `head` and then moves it.
 
-use super::core::{Core, End};
+use super::core::Core;
+use super::ends::End;
 use super::error::{GetError, QueueFault};
 use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
@@ -51,7 +52,7 @@ impl Core {
         if !self.ring.append(&self.words, head.head, record.len, into) {
             return Err(self.too_small().into());
         }
-        let ends = adopt(underway::cut(into))?;
+        let ends = if self.carries_ends() { adopt(underway::cut(into))? } else { Parcel::default() };
         head.commit(record.words, 1);
         Ok(ends)
     }
@@ -61,7 +62,7 @@ impl Core {
         let mut head = self.at_head(Deadline::PASSED)?;
         into.clear();
         // The ends in it stay where they are.
-        match head.first()?.0 {
+        match head.first()? {
             First::Here(record) => {
                 into.resize(record.len, 0);
                 head.read(into)?;
@@ -76,14 +77,12 @@ impl Core {
         }
     }
 
-    /// Takes the first message out into a buffer that may be too short; then it stays.
+    /// Takes the first message, which is bytes, out into a buffer that may be too short; then it stays.
     pub(super) fn get_into(&self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
         let mut head = self.at_head(deadline)?;
-        let (first, ends) = head.first()?;
+        let first = head.first()?;
         let (needed, len) = (first.len(), into.len());
         let into = into.get_mut(..needed).ok_or(GetError::BufferTooShort { needed, len })?;
-        // Taken as bytes, they are nobody's; closed when nobody is held up by it.
-        let _ends = adopt(ends)?;
         match first {
             First::Here(record) => {
                 head.read(into)?;
@@ -93,10 +92,8 @@ impl Core {
                 let spill = head.take(spill, words);
                 drop(head);
                 self.read_spill(&spill, into)?;
-                return Ok(needed);
             }
         }
-        drop(head);
         Ok(needed)
     }
 
@@ -235,26 +232,30 @@ impl<'q> AtHead<'q> {
         record.filter(|record| !record.continues)
     }
 
-    /// The first message, and the ends of pipes in it. If it was spilled and its file is gone or spoilt, its record is taken out: it
-    /// is lost.
+    /// The first message, without the list of the ends of pipes in it. If it was spilled and its file is gone or spoilt, its
+    /// record is taken out: it is lost.
     #[inline]
-    pub(super) fn first(&mut self) -> Result<(First, Vec<Passage>), GetError> {
+    pub(super) fn first(&mut self) -> Result<First, GetError> {
         let mut record = self.record(Mark::default())?;
         if record.spilled {
             let mut spill = self.first_spilled(record)?;
-            let ends = cut_spill(&mut spill);
-            return Ok((First::Spilled(spill, record.words), ends));
+            if self.core.carries_ends() {
+                drop(cut_spill(&mut spill));
+            }
+            return Ok(First::Spilled(spill, record.words));
         }
-        let ends = self.list_in(&record, Mark::default()).map_or_else(Vec::new, |(len, ends)| {
+        if let Some((len, _)) = self.list_in(&record, Mark::default()) {
             record.len = len;
-            ends
-        });
-        Ok((First::Here(record), ends))
+        }
+        Ok(First::Here(record))
     }
 
     /// The list of ends in a record in the ring that comes `skipped` behind the head, and how long its message is without it.
     #[inline]
     fn list_in(&self, record: &Head, skipped: Mark) -> Option<(usize, Vec<Passage>)> {
+        if !self.core.carries_ends() {
+            return None;
+        }
         let first = WORD * (1 + skipped.words as usize);
         underway::list(record.len, |at, into| self.read_at(first + at, into).is_ok())
     }
@@ -267,7 +268,10 @@ impl<'q> AtHead<'q> {
             && let Ok(record) = self.record(skipped)
         {
             if record.spilled {
-                spills.extend(self.open_spill(skipped).ok().inspect(|spill| ends.extend(ends_in(spill))));
+                let spill = self.open_spill(skipped).ok();
+                let carrier = spill.as_ref().filter(|_| self.core.carries_ends());
+                ends.extend(carrier.into_iter().flat_map(ends_in));
+                spills.extend(spill);
             } else if let Some((_, found)) = self.list_in(&record, skipped) {
                 ends.extend(found);
             }

@@ -1,5 +1,6 @@
 //! How a queue is created or opened.
 
+use crate::codec::{Codec, Form};
 use procession_shm::Placement;
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,7 +20,7 @@ pub struct QueueOptions<T> {
 pub struct QueueSettings {
     pub(super) capacity: Option<u64>,
     pub(super) bytes: Option<u64>,
-    pub(super) type_tag: Option<String>,
+    pub(super) form: Form,
 }
 
 impl<T> Default for QueueOptions<T> {
@@ -45,11 +46,25 @@ impl<T> QueueOptions<T> {
         self
     }
 
-    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has another
-    /// path can share the queue.
+    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of [`Bytes`](crate::Bytes). Who opens one
+    /// need not say it, and is told when that says another than it was created with.
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.settings.form.codec = Some(codec);
+        self
+    }
+
+    /// Messages are bytes and nothing else: [`Codec::Bytes`].
+    #[must_use]
+    pub fn bytes_only(self) -> Self {
+        self.codec(Codec::Bytes)
+    }
+
+    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has another path can
+    /// share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the others any program may read them.
     #[must_use]
     pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
+        self.settings.form.type_tag = Some(tag.to_owned());
         self
     }
 }

@@ -81,7 +81,8 @@ impl AtHead<'_> {
     #[cold]
     pub(super) fn get_spilled(mut self, record: Head, into: &mut Vec<u8>) -> Result<Parcel, GetError> {
         let mut spill = self.first_spilled(record)?;
-        let ends = adopt(cut_spill(&mut spill))?;
+        let carries_ends = self.core.carries_ends();
+        let ends = if carries_ends { adopt(cut_spill(&mut spill))? } else { Parcel::default() };
         let (core, spill) = (self.core, self.take(spill, record.words));
         drop(self);
         into.resize(spill.len(), 0);

@@ -1,6 +1,7 @@
 //! The end at which producers put: held by one at a time, who writes beyond `tail` and then moves it.
 
-use super::core::{Core, End};
+use super::core::Core;
+use super::ends::End;
 use super::error::{PutError, QueueFault};
 use crate::ring::{Mark, record_words};
 use crate::waiter::Waiter;

@@ -1,6 +1,7 @@
 //! One process, several threads: the arithmetic of the ring and the answers of a queue.
 
 use super::{GetError, GetManyError, PutError, PutManyError, Queue, QueueFault};
+use crate::codec::{Bytes, Codec};
 use crate::ring::Mark;
 use procession_shm::{Namespace, OpenError};
 use procession_sys::clock;
@@ -109,7 +110,7 @@ fn spilled_messages_keep_their_place_among_others_and_are_bounded() {
         assert_eq!(queue.get().unwrap(), message(n));
     }
     queue.try_put(&message(6)).unwrap();
-    assert_eq!(queue.drain().unwrap(), (2..7).map(message).collect::<Vec<_>>());
+    assert_eq!(queue.batch().drain().unwrap(), (2..7).map(message).collect::<Vec<_>>());
     assert!(spills(&queue).is_empty());
 }
 
@@ -176,7 +177,7 @@ fn a_spill_that_somebody_removed_is_lost_and_said_to_be() {
     assert_eq!(queue.get().unwrap(), [2; 2]);
     queue.put(&vec![1; 100]).unwrap();
     remove();
-    let lost = queue.get_many(5);
+    let lost = queue.batch().get(5);
     assert!(matches!(lost, Err(GetManyError { error: GetError::Lost { .. }, .. })), "{lost:?}");
     assert!(queue.is_empty());
 }
@@ -209,14 +210,14 @@ fn batches_of_every_length_come_out_whole_and_in_order() {
         let batch: Vec<_> = (0..count).map(|_| message()).collect();
         let mut got = Vec::new();
         std::thread::scope(|scope| {
-            scope.spawn(|| queue.put_many(&batch).unwrap());
+            scope.spawn(|| queue.batch().put(&batch).unwrap());
             while got.len() < batch.len() {
-                got.extend(queue.get_many(1 + got.len() % 5).unwrap());
+                got.extend(queue.batch().get(1 + got.len() % 5).unwrap());
             }
         });
         assert_eq!(got, batch);
     }
-    assert!(queue.drain().unwrap().is_empty());
+    assert!(queue.batch().drain().unwrap().is_empty());
 }
 
 #[test]
@@ -226,13 +227,13 @@ fn a_batch_that_fits_becomes_visible_at_once() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for round in 0..5000 {
-                queue.put_many(&[round; 7]).unwrap();
+                queue.batch().put(&[round; 7]).unwrap();
             }
             queue.close().unwrap();
         });
         let mut last = 0;
         loop {
-            match queue.try_get_many(usize::MAX) {
+            match queue.batch().try_get(usize::MAX) {
                 Ok(got) => {
                     assert!(got.len().is_multiple_of(7) && got.is_sorted(), "{got:?}");
                     last = got[got.len() - 1];
@@ -251,19 +252,19 @@ fn a_batch_that_fits_becomes_visible_at_once() {
 #[test]
 fn a_batch_says_how_much_of_it_was_put() {
     let queue = queue::<u8>(1024, 3);
-    let failed = queue.try_put_many(&[1, 2, 3, 4, 5]);
+    let failed = queue.batch().try_put(&[1, 2, 3, 4, 5]);
     assert!(matches!(failed, Err(PutManyError { put: 3, error: PutError::Full })), "{failed:?}");
-    let failed = queue.put_many_timeout(&[6], Duration::from_millis(5));
+    let failed = queue.batch().put_timeout(&[6], Duration::from_millis(5));
     assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::TimedOut })), "{failed:?}");
-    assert!(queue.get_many(0).unwrap().is_empty());
-    assert_eq!(queue.get_many(2).unwrap(), [1, 2]);
-    queue.put_many(&[]).unwrap();
-    assert_eq!(queue.drain().unwrap(), [3]);
-    let empty = queue.try_get_many(2).unwrap_err();
+    assert!(queue.batch().get(0).unwrap().is_empty());
+    assert_eq!(queue.batch().get(2).unwrap(), [1, 2]);
+    queue.batch().put(&[]).unwrap();
+    assert_eq!(queue.batch().drain().unwrap(), [3]);
+    let empty = queue.batch().try_get(2).unwrap_err();
     assert_eq!((empty.to_string().as_str(), empty.rest.len()), ("0 messages were got, and no more", 0));
     queue.close().unwrap();
-    assert!(queue.drain().unwrap().is_empty());
-    let failed = queue.put_many(&[7]);
+    assert!(queue.batch().drain().unwrap().is_empty());
+    let failed = queue.batch().put(&[7]);
     assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::Closed })), "{failed:?}");
 }
 
@@ -290,12 +291,13 @@ impl<'de> serde::Deserialize<'de> for Even {
 #[test]
 fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
     let queue = queue::<Even>(1024, 0);
-    let failed = queue.put_many(&[Even(2), Even(4), Even(5), Even(6)]);
+    let failed = queue.batch().put(&[Even(2), Even(4), Even(5), Even(6)]);
     let Err(PutManyError { put: 2, error: PutError::Encode(why) }) = failed else { panic!("{failed:?}") };
     assert_eq!(why.to_string(), "the value cannot be encoded: odd");
-    queue.put_many(&[Even(202), Even(8)]).unwrap();
-    queue.put_bytes(&vec![9; 5000]).unwrap();
-    let Err(GetManyError { got, error: GetError::Decode { bytes, source }, rest }) = queue.get_many(9) else {
+    queue.batch().put(&[Even(202), Even(8)]).unwrap();
+    queue.body.put(&[9; 5000], procession_sys::Deadline::NEVER).unwrap();
+    let Err(GetManyError { got, error: GetError::Decode { bytes, source }, rest }) = queue.batch().get(9)
+    else {
         panic!("decoded")
     };
     assert_eq!(source.to_string(), "large");
@@ -306,42 +308,44 @@ fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
 
 #[test]
 fn bytes_are_got_as_they_were_put_and_a_short_buffer_takes_nothing() {
-    let queue = queue::<u8>(256, 0);
+    let queue = queue::<Bytes>(256, 0);
     for len in [0, 1, 8, 9, 200, 249, 5000] {
         let message: Vec<u8> = (0..len).map(|n| n as u8).collect();
-        queue.put_bytes(&message).unwrap();
+        queue.bytes().put(&message).unwrap();
         let mut buffer = vec![0; len.max(1) - 1];
         if len > 0 {
-            let failed = queue.get_bytes_into(&mut buffer);
+            let failed = queue.bytes().get_into(&mut buffer);
             assert!(matches!(failed, Err(GetError::BufferTooShort { needed, .. }) if needed == len));
         }
         buffer.resize(len + 3, 0);
-        assert_eq!(queue.get_bytes_into(&mut buffer).unwrap(), len);
+        assert_eq!(queue.bytes().get_into(&mut buffer).unwrap(), len);
         assert_eq!(buffer[..len], message);
-        queue.put_bytes(&message).unwrap();
-        assert_eq!(queue.get_bytes().unwrap(), message);
+        queue.bytes().put(&message).unwrap();
+        assert_eq!(queue.bytes().get().unwrap(), message);
     }
-    assert!(matches!(queue.try_get_bytes(), Err(GetError::Empty)));
-    assert!(matches!(queue.try_get_bytes_into(&mut []), Err(GetError::Empty)));
-    queue.put(&7).unwrap();
-    assert_eq!(queue.get_bytes().unwrap(), [7]);
+    assert!(matches!(queue.bytes().try_get(), Err(GetError::Empty)));
+    assert!(matches!(queue.bytes().try_get_into(&mut []), Err(GetError::Empty)));
+    queue.put(&[7][..]).unwrap();
+    assert_eq!(queue.bytes().get().unwrap(), [7]);
+    queue.bytes().put(&[8, 9]).unwrap();
+    assert_eq!(queue.get().unwrap(), [8, 9]);
 }
 
 #[test]
 fn a_slot_is_put_or_taken_when_it_is_committed_and_never_was_otherwise() {
-    let queue = queue::<()>(256, 0);
+    let queue = queue::<Bytes>(256, 0);
     for len in [0, 1, 100, 248, 5000] {
         let message: Vec<u8> = (0..len).map(|n| n as u8).collect();
-        queue.reserve(len).unwrap().write_all(&message).unwrap();
+        queue.slots().reserve(len).unwrap().write_all(&message).unwrap();
         assert!(queue.is_empty() && spills(&queue).is_empty());
-        let mut slot = queue.reserve(len + 3).unwrap();
+        let mut slot = queue.slots().reserve(len + 3).unwrap();
         slot.write_all(&message).unwrap();
         assert_eq!((slot.len(), slot.capacity()), (len, len + 3));
         slot.commit().unwrap();
 
         for taken in [false, true] {
             assert_eq!(queue.len(), 1);
-            let mut slot = queue.read().unwrap();
+            let mut slot = queue.slots().read().unwrap();
             let mut read = Vec::new();
             slot.read_to_end(&mut read).unwrap();
             assert_eq!((slot.len(), &read), (len, &message));
@@ -351,7 +355,7 @@ fn a_slot_is_put_or_taken_when_it_is_committed_and_never_was_otherwise() {
         }
         assert!(queue.is_empty() && spills(&queue).is_empty());
     }
-    let mut slot = queue.reserve(3).unwrap();
+    let mut slot = queue.slots().reserve(3).unwrap();
     assert!(slot.write_all(b"four").is_err());
     assert_eq!(slot.len(), 3);
 }
@@ -359,10 +363,10 @@ fn a_slot_is_put_or_taken_when_it_is_committed_and_never_was_otherwise() {
 #[test]
 #[expect(unsafe_code, reason = "the slices of slots are tried")]
 fn the_bytes_of_a_slot_can_be_used_where_they_lie() {
-    let queue = queue::<()>(256, 0);
+    let queue = queue::<Bytes>(256, 0);
     for round in 0..40_u8 {
         for len in [0, 7, 61, 1000] {
-            let mut slot = queue.reserve(len + 2).unwrap();
+            let mut slot = queue.slots().reserve(len + 2).unwrap();
             slot.write_all(&[round]).unwrap();
             // SAFETY: nobody else has the queue.
             let [first, second] = unsafe { slot.as_mut_slices() };
@@ -370,7 +374,7 @@ fn the_bytes_of_a_slot_can_be_used_where_they_lie() {
             first.iter_mut().chain(second).enumerate().for_each(|(at, byte)| *byte = round ^ at as u8);
             slot.advance(len);
             slot.commit().unwrap();
-            let slot = queue.read().unwrap();
+            let slot = queue.slots().read().unwrap();
             // SAFETY: the same.
             let [first, second] = unsafe { slot.as_slices() };
             let expected = [round].into_iter().chain((0..len).map(|at| round ^ at as u8));
@@ -382,9 +386,9 @@ fn the_bytes_of_a_slot_can_be_used_where_they_lie() {
 
 #[test]
 fn a_slot_for_more_than_there_can_be_is_refused() {
-    let queue = queue::<()>(64, 0);
+    let queue = queue::<Bytes>(64, 0);
     for len in [usize::MAX, usize::MAX - 63, usize::MAX / 2, 1 << 60] {
-        let refused = queue.try_reserve(len).map(|slot| slot.capacity());
+        let refused = queue.slots().try_reserve(len).map(|slot| slot.capacity());
         assert!(matches!(refused, Err(PutError::Spill { len: its, .. }) if its == len), "{refused:?}");
     }
     assert!(queue.is_empty() && !queue.is_full() && spills(&queue).is_empty());
@@ -392,24 +396,24 @@ fn a_slot_for_more_than_there_can_be_is_refused() {
 
 #[test]
 fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
-    let queue = queue::<u8>(256, 0);
-    queue.put(&1).unwrap();
+    let queue = queue::<Bytes>(256, 0);
+    queue.put(&[1][..]).unwrap();
     let held = |fault: &QueueFault| matches!(fault, QueueFault::SlotHeld { .. });
-    let slot = queue.reserve(8).unwrap();
-    assert!(matches!(queue.put(&2), Err(PutError::Fault(fault)) if held(&fault)));
+    let slot = queue.slots().reserve(8).unwrap();
+    assert!(matches!(queue.put(&[2][..]), Err(PutError::Fault(fault)) if held(&fault)));
     assert!(queue.close().is_err_and(|fault| held(&fault)));
-    assert_eq!(queue.get().unwrap(), 1);
+    assert_eq!(queue.get().unwrap(), [1]);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| queue.try_put(&2));
+        let other = scope.spawn(|| queue.try_put(&[2][..]));
         assert!(matches!(other.join().unwrap(), Err(PutError::Full)));
     });
     drop(slot);
-    queue.put(&3).unwrap();
-    let slot = queue.read().unwrap();
+    queue.put(&[3][..]).unwrap();
+    let slot = queue.slots().read().unwrap();
     assert!(matches!(queue.get(), Err(GetError::Fault(fault)) if held(&fault)));
-    queue.put(&4).unwrap();
+    queue.put(&[4][..]).unwrap();
     drop(slot);
-    assert_eq!(queue.drain().unwrap(), [3, 4]);
+    assert_eq!(queue.batch().drain().unwrap(), [[3], [4]].map(|byte| Bytes::from(&byte[..])));
 }
 
 /// Small messages take each bit of room as soon as it is there, and never leave a quarter of the ring.
@@ -458,19 +462,19 @@ fn what_said_that_it_starves_and_died_holds_nobody_up_for_long() {
 fn peeking_takes_nothing() {
     let queue = queue::<u8>(256, 0);
     assert!(matches!(queue.peek(), Err(GetError::Empty)));
-    queue.put_many(&[1, 2]).unwrap();
+    queue.batch().put(&[1, 2]).unwrap();
     assert_eq!((queue.peek().unwrap(), queue.peek().unwrap(), queue.len()), (1, 1, 2));
     queue.close().unwrap();
-    assert_eq!(queue.drain().unwrap(), [1, 2]);
+    assert_eq!(queue.batch().drain().unwrap(), [1, 2]);
     assert!(matches!(queue.peek(), Err(GetError::Closed)));
 }
 
 #[test]
 fn a_shutdown_at_once_throws_away_what_is_there() {
     let queue = queue::<Vec<u8>>(256, 0);
-    queue.put_many(&[vec![1; 3], vec![2; 3000], vec![3; 3]]).unwrap();
+    queue.batch().put(&[vec![1; 3], vec![2; 3000], vec![3; 3]]).unwrap();
     std::thread::scope(|scope| {
-        let producer = scope.spawn(|| queue.put_many(vec![&vec![4; 3000]; 9]));
+        let producer = scope.spawn(|| queue.batch().put(vec![&vec![4; 3000]; 9]));
         while !queue.body.words.space.has_waiters() {
             std::thread::yield_now();
         }
@@ -491,7 +495,7 @@ fn calls(queue: &Queue<Vec<u8>>) -> u32 {
 #[test]
 fn producers_whose_messages_do_not_fit_do_not_wake_each_other_again_and_again() {
     let queue = queue::<Vec<u8>>(256, 0);
-    queue.put_many(vec![&vec![1; 1000]; 3]).unwrap();
+    queue.batch().put(vec![&vec![1; 1000]; 3]).unwrap();
     queue.put(&vec![2; 8]).unwrap();
     assert!(!queue.is_full());
     let before = calls(&queue);
@@ -509,7 +513,7 @@ fn producers_whose_messages_do_not_fit_do_not_wake_each_other_again_and_again() 
 
 #[test]
 fn who_may_have_been_called_and_does_not_get_in_in_time_calls_another() {
-    let queue = queue::<u8>(64, 2);
+    let queue = queue::<Bytes>(64, 2);
     let words = &queue.body.words;
     let soon = Duration::from_millis(5);
     let calls_another = |bell: &procession_sync::EventCount, tries: &(dyn Fn() + Sync)| {
@@ -519,20 +523,20 @@ fn who_may_have_been_called_and_does_not_get_in_in_time_calls_another() {
         listened >> 2 != bell.word().load(Ordering::Relaxed) >> 2
     };
     let gets = || assert!(matches!(queue.get_timeout(soon), Err(GetError::TimedOut)));
-    let puts = || assert!(matches!(queue.put_timeout(&2, soon), Err(PutError::TimedOut)));
+    let puts = || assert!(matches!(queue.put_timeout(&[2][..], soon), Err(PutError::TimedOut)));
 
-    let slot = queue.reserve(1).unwrap();
+    let slot = queue.slots().reserve(1).unwrap();
     assert!(calls_another(&words.space, &puts));
     drop(slot);
-    queue.put(&1).unwrap();
-    let slot = queue.read().unwrap();
+    queue.put(&[1][..]).unwrap();
+    let slot = queue.slots().read().unwrap();
     assert!(calls_another(&words.items, &gets));
     drop(slot);
 
     // There is nothing to be called for.
-    queue.put(&2).unwrap();
+    queue.put(&[2][..]).unwrap();
     assert!(!calls_another(&words.space, &puts));
-    assert_eq!(queue.drain().unwrap(), [1, 2]);
+    assert_eq!(queue.batch().drain().unwrap(), [[1], [2]].map(|byte| Bytes::from(&byte[..])));
     assert!(!calls_another(&words.items, &gets));
 }
 
@@ -596,6 +600,48 @@ fn what_is_not_the_type_comes_back_as_bytes() {
     assert!(matches!(words.get(), Err(GetError::Decode { bytes, .. }) if bytes == [200]));
     assert!(numbers.is_empty());
     numbers.unlink().unwrap();
+}
+
+#[test]
+fn a_queue_keeps_the_codec_it_was_created_with_and_another_is_refused_by_name() {
+    let namespace = Namespace::private();
+    let options = Queue::<Vec<u8>>::options().namespace(&namespace);
+    let json = options.clone().codec(Codec::Json).create("q").unwrap();
+    json.put(&[1, 2][..]).unwrap();
+    let refused = options.clone().codec(Codec::MsgPack).open("q").unwrap_err().to_string();
+    assert!(refused.contains("codec Json") && refused.contains("codec MsgPack"), "{refused}");
+    let refused = Queue::<Bytes>::options().namespace(&namespace).open("q");
+    assert!(matches!(refused, Err(OpenError::Codec { .. })));
+    // Who says nothing takes what there is, whatever it calls the type.
+    let any = Queue::<serde_json::Value>::options().namespace(&namespace).open("q").unwrap();
+    assert_eq!((any.codec(), any.get().unwrap()), (Codec::Json, serde_json::json!([1, 2])));
+    json.unlink().unwrap();
+}
+
+#[test]
+fn bytes_and_values_do_not_read_each_other_s_messages() {
+    let namespace = Namespace::private();
+    let values = Queue::<Vec<u8>>::options().namespace(&namespace).create("values").unwrap();
+    values.put(&[1, 2, 3][..]).unwrap();
+    assert!(matches!(values.bytes().put(b"x"), Err(PutError::NotBytes(_))));
+    assert!(matches!(values.bytes().get(), Err(GetError::NotBytes(_))));
+    assert!(matches!(values.bytes().try_get_into(&mut [0; 9]), Err(GetError::NotBytes(_))));
+    assert!(matches!(values.slots().read().map(drop), Err(GetError::NotBytes(_))));
+    assert!(matches!(values.slots().reserve(1).map(drop), Err(PutError::NotBytes(_))));
+    assert_eq!(values.get().unwrap(), [1, 2, 3]);
+    assert!(Queue::<Bytes>::options().namespace(&namespace).open("values").is_err());
+    values.unlink().unwrap();
+    // And what looks like the list of a message's ends is left alone.
+    let bytes = queue::<Bytes>(4096, 0);
+    let mut tail = vec![0; 5];
+    tail.extend_from_slice(&1_u32.to_le_bytes());
+    tail.extend_from_slice(b"\xfeprocession.end\xff");
+    for _ in 0..3 {
+        bytes.bytes().put(&tail).unwrap();
+    }
+    assert_eq!(bytes.get().unwrap(), tail);
+    assert_eq!(bytes.bytes().get().unwrap(), tail);
+    assert_eq!(bytes.batch().drain().unwrap(), [Bytes(tail)]);
 }
 
 #[test]

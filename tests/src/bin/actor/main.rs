@@ -20,7 +20,7 @@ mod queues;
 mod semaphores;
 mod values;
 
-use procession::{Barrier, Event, Lock, Member, Namespace, Queue};
+use procession::{Barrier, Bytes, Event, Lock, Member, Namespace, Queue};
 use procession_tests::case_of;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ struct World {
     semaphores: RefCell<HashMap<String, Rc<semaphores::AnySemaphore>>>,
     barriers: RefCell<HashMap<String, Rc<Barrier>>>,
     members: RefCell<HashMap<String, Member>>,
-    queues: RefCell<HashMap<String, Rc<Queue<Message>>>>,
+    queues: RefCell<HashMap<String, Rc<Queue<Bytes>>>>,
     ends: pipes::Ends,
 }
 

@@ -1,7 +1,7 @@
 //! Commands about objects as such: creating, opening, handles, removal.
 
-use crate::{Message, Next, World, done, number, report, say};
-use procession::{Lock, LockOptions, OnOwnerDeath, OpenError, Queue, QueueOptions, gc};
+use crate::{Next, World, done, number, report, say};
+use procession::{Bytes, Lock, LockOptions, OnOwnerDeath, OpenError, Queue, QueueOptions, gc};
 use std::rc::Rc;
 
 /// How `create`, `open`, … are to be done.
@@ -79,8 +79,8 @@ fn lock(way: Way, name: &str, words: &[&str]) -> Result<Lock, OpenError> {
     }
 }
 
-fn queue(way: Way, name: &str, words: &[&str]) -> Result<Queue<Message>, OpenError> {
-    let mut options: QueueOptions<Message> = Queue::options();
+fn queue(way: Way, name: &str, words: &[&str]) -> Result<Queue<Bytes>, OpenError> {
+    let mut options: QueueOptions<Bytes> = Queue::options();
     for word in words {
         options = match word.split_once('=').unwrap_or((word, "")) {
             ("ephemeral", _) => options.ephemeral(),
@@ -108,7 +108,7 @@ fn keep_lock(world: &World, name: &str, opened: Result<Lock, OpenError>) -> Next
     }
 }
 
-fn keep_queue(world: &World, name: &str, opened: Result<Queue<Message>, OpenError>) -> Next {
+fn keep_queue(world: &World, name: &str, opened: Result<Queue<Bytes>, OpenError>) -> Next {
     match opened {
         Ok(queue) => {
             say(&format!("ok {}", queue.name()));

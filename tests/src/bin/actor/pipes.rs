@@ -3,7 +3,7 @@
 
 use crate::{Next, World, done, number, report};
 use procession::{
-    Connection, PipeOptions, Process, Queue, Receiver, RecvError, SendError, Sender, SpawnError, codec,
+    Bytes, Connection, PipeOptions, Process, Queue, Receiver, RecvError, SendError, Sender, SpawnError, codec,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
@@ -15,9 +15,9 @@ use std::time::Duration;
 pub(crate) type Ends = RefCell<HashMap<String, End>>;
 
 pub(crate) enum End {
-    Receiver(Receiver<u64>),
-    Sender(Sender<u64>),
-    Connection(Connection<u64, u64>),
+    Receiver(Receiver<Bytes>),
+    Sender(Sender<Bytes>),
+    Connection(Connection<Bytes, Bytes>),
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -104,7 +104,7 @@ impl End {
 }
 
 /// A queue of ends.
-fn post(name: &str) -> Queue<Sender<u64>> {
+fn post(name: &str) -> Queue<Sender<Bytes>> {
     Queue::open_or_create(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -123,7 +123,7 @@ fn echo(end: &End) -> Result<usize, RecvError> {
 }
 
 /// What a child does with its end: uses it or not, returns or waits to be killed.
-fn child(sender: &Sender<u64>, how: &str) {
+fn child(sender: &Sender<Bytes>, how: &str) {
     if how != "unused" {
         (1..=3).for_each(|len| drop(sender.send_bytes(&pattern(len))));
     }
@@ -134,7 +134,7 @@ fn child(sender: &Sender<u64>, how: &str) {
 
 /// An argument of which the parent keeps a copy.
 #[derive(Clone)]
-struct Kept(Arc<Sender<u64>>);
+struct Kept(Arc<Sender<Bytes>>);
 
 impl Serialize for Kept {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for Kept {
 }
 
 /// Starts a child with the end; its pid, and what the parent has kept.
-fn give(sender: Sender<u64>, how: &str) -> (Result<u32, SpawnError>, Option<Sender<u64>>) {
+fn give(sender: Sender<Bytes>, how: &str) -> (Result<u32, SpawnError>, Option<Sender<Bytes>>) {
     let kept = Kept(Arc::new(sender));
     let started = Process::spawn(
         |(sender, how): (Kept, String)| child(&sender.0, &how),

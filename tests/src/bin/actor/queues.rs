@@ -2,7 +2,7 @@
 
 use crate::locks::millis;
 use crate::{Message, Next, World, done, number, report, say, session};
-use procession::{GetError, GetManyError, PutError, Queue, codec};
+use procession::{Bytes, GetError, GetManyError, PutError, Queue, codec};
 use std::io::{Read, Write};
 use std::rc::Rc;
 
@@ -24,22 +24,28 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["batch", _, first, count, len] => {
             let (first, count): (u64, u64) = (number(first), number(count));
             let messages: Vec<_> = (first..first + count).map(|n| message(&n.to_string(), len)).collect();
-            Some(report(&queue.put_many(&messages).map(|()| "")))
+            Some(report(&queue.batch().put(&messages).map(|()| "")))
         }
         ["get_batch", _, most] => Some(report(&get_batch(&queue, number(most)))),
         ["slot", _, n, len] => put(put_by_slot(&queue, &message(n, len))),
         ["read", _] => got(get_by_slot(&queue)),
-        ["reserve", _, len] => Some(hold(world, queue.reserve(number(len)), |mut slot| slot.write(&[7]))),
-        ["hold", _] => Some(hold(world, queue.read(), |mut slot| slot.read(&mut [0]))),
+        ["reserve", _, len] => {
+            Some(hold(world, queue.slots().reserve(number(len)), |mut slot| slot.write(&[7])))
+        }
+        ["hold", _] => Some(hold(world, queue.slots().read(), |mut slot| slot.read(&mut [0]))),
         ["put_many", _, first, count] => put(put_many(&queue, number(first), number(count))),
         ["get_to_the_end", _] => Some(report(&get_to_the_end(&queue))),
         _ => None,
     }
 }
 
-fn message(n: &str, len: &str) -> Message {
+/// As bytes, which slots can put and take, too.
+fn message(n: &str, len: &str) -> Bytes {
     let (n, len): (u64, usize) = (number(n), number(len));
-    (n, (0..len).map(|index| padding(n, index)).collect())
+    let message: Message = (n, (0..len).map(|index| padding(n, index)).collect());
+    let mut bytes = Bytes::default();
+    codec::encode(&message, &mut bytes).expect("a small message");
+    bytes
 }
 
 fn padding(n: u64, index: usize) -> u8 {
@@ -50,13 +56,14 @@ fn put(outcome: Result<(), PutError>) -> Option<Next> {
     Some(report(&outcome.map(|()| "")))
 }
 
-fn got(outcome: Result<Message, GetError>) -> Option<Next> {
+fn got(outcome: Result<Bytes, GetError>) -> Option<Next> {
     Some(report(&outcome.map(|message| check(&message))))
 }
 
 /// The number of a message whose padding is whole.
-fn check((n, bytes): &Message) -> String {
-    let whole = bytes.iter().enumerate().all(|(index, &byte)| byte == padding(*n, index));
+fn check(message: &Bytes) -> String {
+    let Ok((n, bytes)) = codec::decode::<Message>(message) else { return "UNREADABLE".to_owned() };
+    let whole = bytes.iter().enumerate().all(|(index, &byte)| byte == padding(n, index));
     if whole { n.to_string() } else { format!("{n} TORN") }
 }
 
@@ -75,30 +82,28 @@ fn hold<S, E: std::error::Error + 'static>(
     if next == Next::Release { report(&used(slot)) } else { next }
 }
 
-fn put_by_slot(queue: &Queue<Message>, message: &Message) -> Result<(), PutError> {
-    let mut bytes = Vec::new();
-    codec::encode(message, &mut bytes)?;
-    let mut slot = queue.reserve(bytes.len() + 10)?;
-    slot.write_all(&bytes).expect("room was reserved");
+fn put_by_slot(queue: &Queue<Bytes>, message: &Bytes) -> Result<(), PutError> {
+    let mut slot = queue.slots().reserve(message.len() + 10)?;
+    slot.write_all(message).expect("room was reserved");
     slot.commit()
 }
 
-fn get_by_slot(queue: &Queue<Message>) -> Result<Message, GetError> {
-    let mut slot = queue.read()?;
-    let mut bytes = Vec::new();
+fn get_by_slot(queue: &Queue<Bytes>) -> Result<Bytes, GetError> {
+    let mut slot = queue.slots().read()?;
+    let mut bytes = Bytes::default();
     slot.read_to_end(&mut bytes).expect("the message is there");
     slot.commit()?;
-    codec::decode(&bytes).map_err(|source| GetError::Decode { bytes, source })
+    Ok(bytes)
 }
 
 /// Gets several at once; the numbers of all.
-fn get_batch(queue: &Queue<Message>, most: usize) -> Result<String, GetManyError<Message>> {
-    let messages = queue.get_many(most)?;
+fn get_batch(queue: &Queue<Bytes>, most: usize) -> Result<String, GetManyError<Bytes>> {
+    let messages = queue.batch().get(most)?;
     Ok(messages.iter().map(check).collect::<Vec<_>>().join(" "))
 }
 
 /// Puts messages of many lengths.
-fn put_many(queue: &Queue<Message>, first: u64, count: u64) -> Result<(), PutError> {
+fn put_many(queue: &Queue<Bytes>, first: u64, count: u64) -> Result<(), PutError> {
     for n in first..first + count {
         queue.put(&message(&n.to_string(), &(n * 7 % 101).to_string()))?;
     }
@@ -106,7 +111,7 @@ fn put_many(queue: &Queue<Message>, first: u64, count: u64) -> Result<(), PutErr
 }
 
 /// Gets until the queue is closed and drained; the numbers of all messages.
-fn get_to_the_end(queue: &Queue<Message>) -> Result<String, GetError> {
+fn get_to_the_end(queue: &Queue<Bytes>) -> Result<String, GetError> {
     let mut all = Vec::new();
     loop {
         match queue.get() {

@@ -49,21 +49,21 @@ impl<T: Message + 'static> Subject for Queue<T> {
                     }
                 }
             }
-            8 => tried(self.try_put_many([&message, &T::of_len(3), &message])),
-            9 => tried(self.put_many_timeout(vec![&T::of_len(len / 8); 6], time)),
-            10 => tried(self.get_many_timeout(1 + len % 7, time)),
-            11 => tried(self.drain()),
+            8 => tried(self.batch().try_put([&message, &T::of_len(3), &message])),
+            9 => tried(self.batch().put_timeout(vec![&T::of_len(len / 8); 6], time)),
+            10 => tried(self.batch().get_timeout(1 + len % 7, time)),
+            11 => tried(self.batch().drain()),
             12 => tried(self.peek()),
-            13 => tried(self.get_bytes_into_timeout(&mut vec![0; len], time)),
+            13 => tried(self.bytes().get_into_timeout(&mut vec![0; len], time)),
             14 => {
-                if let Some(mut slot) = heard(self.reserve_timeout(len, time)) {
+                if let Some(mut slot) = heard(self.slots().reserve_timeout(len, time)) {
                     hand.meddle();
                     tried(slot.write_all(&vec![1; len - len / 8]));
                     tried(slot.commit());
                 }
             }
             15 => {
-                if let Some(mut slot) = heard(self.read_timeout(time)) {
+                if let Some(mut slot) = heard(self.slots().read_timeout(time)) {
                     hand.meddle();
                     tried(slot.read_to_end(&mut Vec::new()));
                     // It is dropped when it is odd.

@@ -278,7 +278,11 @@ fn get_an_end(stage: &mut Stage<'_>) -> u32 {
 /// Progress: 1 when it was taken.
 fn throw_an_end_away(stage: &mut Stage<'_>) -> u32 {
     let (queue, sender) = in_a_message();
-    stage.victim(|| stepped(|| queue.read().unwrap().commit().unwrap()));
+    // It cannot be read as this, and is taken all the same.
+    let mut handle = Vec::new();
+    codec::encode(&queue, &mut handle).unwrap();
+    let stranger: Queue<u8> = codec::decode(&handle).unwrap();
+    stage.victim(|| stepped(|| assert!(stranger.get().is_err())));
     stage.kill(|_| ());
     is_gone_and_told(&queue, &sender).into()
 }

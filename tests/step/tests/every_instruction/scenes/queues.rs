@@ -2,7 +2,7 @@
 
 use crate::run::Scene;
 use crate::stage::{Stage, stepped};
-use procession_channel::Queue;
+use procession_channel::{Bytes, Queue};
 use procession_shm::{Segment, gc};
 use std::io::Write;
 
@@ -24,21 +24,21 @@ pub(super) const SCENES: &[Scene] = &[
 ];
 
 /// A number, and bytes that are all equal to it.
-type Message = (u8, Vec<u8>);
+type Message = Bytes;
 
 fn queue() -> Queue<Message> {
     Queue::options().capacity(1).bytes(256).anonymous().unwrap()
 }
 
 fn message(n: u8) -> Message {
-    (n, vec![n; 13])
+    Bytes(vec![n; 15])
 }
 
 /// The number of the next message, which must be whole.
 fn next(queue: &Queue<Message>) -> u8 {
     let found = queue.get().unwrap();
-    assert_eq!(found, message(found.0), "torn");
-    found.0
+    assert_eq!(found, message(found[0]), "torn");
+    found[0]
 }
 
 /// Messages can be put and gotten, by others who waited, too.
@@ -174,13 +174,13 @@ fn get_when_empty(stage: &mut Stage<'_>) -> u32 {
 fn put_many(stage: &mut Stage<'_>) -> u32 {
     let queue: Queue<Message> = Queue::options().capacity(3).bytes(256).anonymous().unwrap();
     let batch = [1, 2, 3].map(message);
-    stage.victim(|| stepped(|| queue.put_many(&batch).unwrap()));
+    stage.victim(|| stepped(|| queue.batch().put(&batch).unwrap()));
     stage.sleeper(|| next(&queue));
     stage.kill(|_| ());
     // Waits for nobody: the sleeper takes what is there.
     queue.put(&message(4)).unwrap();
     let first = stage.ends();
-    let rest = queue.drain().unwrap();
+    let rest = queue.batch().drain().unwrap();
     assert_eq!(rest, if first == 1 { [2, 3, 4].map(message).to_vec() } else { Vec::new() });
     u32::from(first == 1)
 }
@@ -188,8 +188,8 @@ fn put_many(stage: &mut Stage<'_>) -> u32 {
 /// Progress: 1 when all were taken; never a part of them.
 fn get_many(stage: &mut Stage<'_>) -> u32 {
     let queue: Queue<Message> = Queue::options().capacity(3).bytes(256).anonymous().unwrap();
-    queue.put_many(&[1, 2, 3].map(message)).unwrap();
-    stage.victim(|| stepped(|| queue.get_many(3).unwrap()));
+    queue.batch().put(&[1, 2, 3].map(message)).unwrap();
+    stage.victim(|| stepped(|| queue.batch().get(3).unwrap()));
     stage.sleeper(|| {
         queue.put(&message(4)).unwrap();
         0
@@ -197,20 +197,17 @@ fn get_many(stage: &mut Stage<'_>) -> u32 {
     stage.kill(|_| ());
     let first = next(&queue);
     assert_eq!(stage.ends(), 0);
-    let rest = queue.drain().unwrap();
+    let rest = queue.batch().drain().unwrap();
     assert_eq!(rest, if first == 1 { [2, 3, 4].map(message).to_vec() } else { Vec::new() });
     u32::from(first == 4)
 }
 
 fn put_by_slot(stage: &mut Stage<'_>) -> u32 {
     let queue: Queue<Message> = queue();
-    let bytes = {
-        queue.put(&message(1)).unwrap();
-        queue.get_bytes().unwrap()
-    };
+    let bytes = message(1);
     stage.victim(|| {
         stepped(|| {
-            let mut slot = queue.reserve(40).unwrap();
+            let mut slot = queue.slots().reserve(40).unwrap();
             slot.write_all(&bytes).unwrap();
             slot.commit().unwrap();
         })
@@ -229,7 +226,7 @@ fn put_by_slot(stage: &mut Stage<'_>) -> u32 {
 fn get_by_slot(stage: &mut Stage<'_>) -> u32 {
     let queue = queue();
     queue.put(&message(1)).unwrap();
-    stage.victim(|| stepped(|| queue.read().unwrap().commit().unwrap()));
+    stage.victim(|| stepped(|| queue.slots().read().unwrap().commit().unwrap()));
     stage.sleeper(|| {
         queue.put(&message(2)).unwrap();
         0
@@ -246,7 +243,7 @@ fn get_by_slot(stage: &mut Stage<'_>) -> u32 {
 
 /// One that is larger than the queue.
 fn large() -> Message {
-    (1, vec![1; 300])
+    Bytes(vec![1; 302])
 }
 
 /// As many files of messages as there are messages in them, when everybody has looked.
@@ -290,7 +287,7 @@ fn get_spilled(stage: &mut Stage<'_>) -> u32 {
 /// Progress: 1 when it is closed, 2 when it is empty too.
 fn shut_down(stage: &mut Stage<'_>) -> u32 {
     let queue: Queue<Message> = Queue::options().bytes(256).anonymous().unwrap();
-    queue.put_many(&[message(1), large()]).unwrap();
+    queue.batch().put(&[message(1), large()]).unwrap();
     stage.victim(|| stepped(|| queue.shutdown(true).unwrap()));
     stage.kill(|_| ());
     let progress = u32::from(queue.is_closed()) + u32::from(queue.is_empty());

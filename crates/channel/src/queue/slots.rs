@@ -3,106 +3,73 @@
 //! A slot holds its end of the queue: while one process writes into a slot, nobody else puts; while it reads, nobody else
 //! gets. So a slot is for those who have the bytes at hand. If its process dies, the end is free again, and the slot never
 //! happened; in a forked child the copy of a slot is inert.
-#![expect(unsafe_code, reason = "a slot's bytes as slices, for those who can vouch for the other processes")]
 
 use super::Queue;
-use super::core::{Core, End};
+use super::core::Core;
+use super::ends::{End, HeldNote};
 use super::error::{GetError, PutError, QueueFault};
-use super::head::{AtHead, First, adopt};
+use super::head::{AtHead, First};
 use super::tail::AtTail;
-use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD, record_words};
 use procession_shm::Spill;
 use procession_sync::Hold;
+use procession_sys::Deadline;
 use procession_sys::atomic::AtomicU8;
-use procession_sys::{Deadline, fork};
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-thread_local! {
-    /// The ends that this thread holds by slots: it would wait for itself.
-    static HELD: RefCell<Vec<Held>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Whether this thread holds that end of the queue by a slot.
-pub(super) fn is_held(core: &Core, end: End) -> bool {
-    HELD.try_with(|held| held.borrow().contains(&Held::of(core, end))).unwrap_or(false)
-}
-
-/// An end of a queue that a thread holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Held {
-    queue: u64,
-    end: End,
-    /// A forked child has a copy of what its parent noted, and holds none of it.
-    cookie: u64,
-}
-
-impl Held {
-    fn of(core: &Core, end: End) -> Self {
-        Self { queue: core.segment().header().instance.low(), end, cookie: fork::cookie() }
-    }
-}
-
-/// Notes that this thread holds an end; dropping it takes that back.
-struct Note(Held);
-
-impl Note {
-    fn of(core: &Core, end: End) -> Self {
-        let held = Held::of(core, end);
-        // While the thread ends there is nowhere to note it.
-        let _: Result<(), _> = HELD.try_with(|all| all.borrow_mut().push(held));
-        Self(held)
-    }
-}
-
-impl Drop for Note {
-    fn drop(&mut self) {
-        let _: Result<(), _> = HELD.try_with(|all| all.borrow_mut().retain(|held| *held != self.0));
-    }
-}
-
 impl<T> Queue<T> {
+    /// The queue's messages as bytes that are written and read where they lie. The queue must have [`Codec::Bytes`](crate::Codec::Bytes).
+    #[must_use]
+    pub fn slots(&self) -> QueueSlots<'_> {
+        QueueSlots(&self.body)
+    }
+}
+
+/// A queue's messages as bytes, written and read where they lie: see [`Queue::slots`].
+#[derive(Clone, Copy, Debug)]
+pub struct QueueSlots<'q>(&'q Core);
+
+impl<'q> QueueSlots<'q> {
     /// A slot at the end of the queue for a message of at most `len` bytes, waiting for room. What is written into it is
     /// in the queue after [`commit`](WriteSlot::commit), and never was if it is dropped before, or its process dies.
     ///
     /// Until then nobody else can put, nor close the queue.
     ///
     /// ```
-    /// use procession_channel::Queue;
+    /// use procession_channel::{Bytes, Queue};
     /// use std::io::Write;
     ///
     /// # let namespace = procession_shm::Namespace::private();
-    /// let log: Queue<()> = Queue::options().namespace(&namespace).anonymous()?;
-    /// let mut slot = log.reserve(100)?;
+    /// let log: Queue<Bytes> = Queue::options().namespace(&namespace).anonymous()?;
+    /// let mut slot = log.slots().reserve(100)?;
     /// write!(slot, "{} + {} = {}", 1, 2, 1 + 2)?;
     /// slot.commit()?;
-    /// assert_eq!(log.get_bytes()?, b"1 + 2 = 3");
+    /// assert_eq!(log.bytes().get()?, b"1 + 2 = 3");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     /// [`PutError::Closed`], [`PutError::Spill`], [`PutError::Fault`].
-    pub fn reserve(&self, len: usize) -> Result<WriteSlot<'_>, PutError> {
-        WriteSlot::new(&self.body, len, Deadline::NEVER)
+    pub fn reserve(&self, len: usize) -> Result<WriteSlot<'q>, PutError> {
+        WriteSlot::new(self.0, len, Deadline::NEVER)
     }
 
     /// A slot at the end of the queue, if there is room now.
     ///
     /// # Errors
     /// [`PutError::Full`]; otherwise as [`reserve`](Self::reserve).
-    pub fn try_reserve(&self, len: usize) -> Result<WriteSlot<'_>, PutError> {
-        WriteSlot::new(&self.body, len, Deadline::PASSED).map_err(PutError::at_once)
+    pub fn try_reserve(&self, len: usize) -> Result<WriteSlot<'q>, PutError> {
+        WriteSlot::new(self.0, len, Deadline::PASSED).map_err(PutError::at_once)
     }
 
     /// A slot at the end of the queue, waiting for room at most `timeout`.
     ///
     /// # Errors
     /// [`PutError::TimedOut`]; otherwise as [`reserve`](Self::reserve).
-    pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<WriteSlot<'_>, PutError> {
-        WriteSlot::new(&self.body, len, Deadline::after(timeout))
+    pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<WriteSlot<'q>, PutError> {
+        WriteSlot::new(self.0, len, Deadline::after(timeout))
     }
 
     /// The first message where it lies, waiting for one. It is taken out by [`commit`](ReadSlot::commit), and stays if the
@@ -111,13 +78,13 @@ impl<T> Queue<T> {
     /// Until then nobody else can get.
     ///
     /// ```
-    /// use procession_channel::Queue;
+    /// use procession_channel::{Bytes, Queue};
     /// use std::io::Read;
     ///
     /// # let namespace = procession_shm::Namespace::private();
-    /// let texts: Queue<()> = Queue::options().namespace(&namespace).anonymous()?;
-    /// texts.put_bytes(b"to be read")?;
-    /// let mut slot = texts.read()?;
+    /// let texts: Queue<Bytes> = Queue::options().namespace(&namespace).anonymous()?;
+    /// texts.bytes().put(b"to be read")?;
+    /// let mut slot = texts.slots().read()?;
     /// let mut text = String::new();
     /// slot.read_to_string(&mut text)?;
     /// slot.commit()?;
@@ -128,28 +95,28 @@ impl<T> Queue<T> {
     /// # Errors
     /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Spill`], [`GetError::Lost`],
     /// [`GetError::Fault`].
-    pub fn read(&self) -> Result<ReadSlot<'_>, GetError> {
-        ReadSlot::new(&self.body, Deadline::NEVER)
+    pub fn read(&self) -> Result<ReadSlot<'q>, GetError> {
+        ReadSlot::new(self.0, Deadline::NEVER)
     }
 
     /// The first message where it lies, if there is one now.
     ///
     /// # Errors
     /// [`GetError::Empty`]; otherwise as [`read`](Self::read).
-    pub fn try_read(&self) -> Result<ReadSlot<'_>, GetError> {
-        ReadSlot::new(&self.body, Deadline::PASSED).map_err(GetError::at_once)
+    pub fn try_read(&self) -> Result<ReadSlot<'q>, GetError> {
+        ReadSlot::new(self.0, Deadline::PASSED).map_err(GetError::at_once)
     }
 
     /// The first message where it lies, waiting for one at most `timeout`.
     ///
     /// # Errors
     /// [`GetError::TimedOut`]; otherwise as [`read`](Self::read).
-    pub fn read_timeout(&self, timeout: Duration) -> Result<ReadSlot<'_>, GetError> {
-        ReadSlot::new(&self.body, Deadline::after(timeout))
+    pub fn read_timeout(&self, timeout: Duration) -> Result<ReadSlot<'q>, GetError> {
+        ReadSlot::new(self.0, Deadline::after(timeout))
     }
 }
 
-/// Room for a message at the end of a queue: see [`Queue::reserve`].
+/// Room for a message at the end of a queue: see [`QueueSlots::reserve`].
 ///
 /// It is written front to back, by [`io::Write`], and the message is what was written when it is committed. It stays with
 /// its thread.
@@ -161,17 +128,24 @@ pub struct WriteSlot<'q> {
     spill: Option<Spill>,
     written: usize,
     capacity: usize,
-    _note: Note,
+    _note: HeldNote,
 }
 
 impl<'q> WriteSlot<'q> {
     fn new(core: &'q Core, capacity: usize, deadline: Deadline) -> Result<Self, PutError> {
+        core.must_be_bytes()?;
         let (words, spill) = match core.words_for(capacity) {
             Some(words) => (words, None),
             None => (core.spill_words(), Some(core.spill_when_there_is_room(capacity, deadline)?)),
         };
         let tail = core.at_tail(words, deadline)?;
-        Ok(Self { tail: Some(tail), spill, written: 0, capacity, _note: Note::of(core, End::Tail) })
+        Ok(Self {
+            tail: Some(tail),
+            spill,
+            written: 0,
+            capacity,
+            _note: HeldNote::new(core.segment(), End::Tail),
+        })
     }
 
     /// How many bytes were written.
@@ -215,25 +189,15 @@ impl<'q> WriteSlot<'q> {
         }
     }
 
-    /// The bytes that can still be written, as one or two slices. What is in them is arbitrary. Say with
-    /// [`advance`](Self::advance) how many were written.
-    ///
-    /// # Safety
-    /// No process but this one may touch these bytes while the slices live. Those that use this library do not, as long
-    /// as the slot is held by the process that reserved it, and not by a forked child.
-    pub unsafe fn as_mut_slices(&mut self) -> [&mut [u8]; 2] {
+    /// Where the bytes lie that can still be written.
+    pub(super) fn unwritten(&self) -> [&[AtomicU8]; 2] {
         let left = self.capacity - self.written;
         let stretches = match (&self.spill, &self.tail) {
             (Some(spill), _) => [spill.bytes(self.capacity).and_then(|all| all.get(self.written..)), None],
             (None, Some(tail)) => stretches(tail.core, tail.tail, WORD + self.written, left),
             (None, None) => [None; 2],
         };
-        stretches.map(|bytes| {
-            let bytes = bytes.unwrap_or_default();
-            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the caller's
-            // promise nobody else touches it, the two do not overlap, and atomics may be written through their pointer.
-            unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr().cast_mut().cast(), bytes.len()) }
-        })
+        stretches.map(Option::unwrap_or_default)
     }
 
     /// Counts `count` bytes as written, which were written into [`as_mut_slices`](Self::as_mut_slices).
@@ -287,7 +251,7 @@ impl fmt::Debug for WriteSlot<'_> {
     }
 }
 
-/// The first message of a queue, where it lies: see [`Queue::read`].
+/// The first message of a queue, where it lies: see [`QueueSlots::read`].
 ///
 /// It is read front to back, by [`io::Read`]. It stays with its thread.
 #[must_use = "what is not committed stays in the queue"]
@@ -295,17 +259,16 @@ pub struct ReadSlot<'q> {
     /// `None` once it was let go.
     head: Option<AtHead<'q>>,
     first: First,
-    /// The ends of pipes in it: whoever takes a message as bytes closes them.
-    ends: Vec<Passage>,
     read: usize,
-    _note: Note,
+    _note: HeldNote,
 }
 
 impl<'q> ReadSlot<'q> {
     fn new(core: &'q Core, deadline: Deadline) -> Result<Self, GetError> {
+        core.must_be_bytes()?;
         let mut head = core.at_head(deadline)?;
-        let (first, ends) = head.first()?;
-        Ok(Self { head: Some(head), first, ends, read: 0, _note: Note::of(core, End::Head) })
+        let first = head.first()?;
+        Ok(Self { head: Some(head), first, read: 0, _note: HeldNote::new(core.segment(), End::Head) })
     }
 
     /// How long the message is, in bytes.
@@ -326,8 +289,6 @@ impl<'q> ReadSlot<'q> {
     /// [`GetError::Fault`]: [`QueueFault::Inherited`] in a forked child.
     pub fn commit(mut self) -> Result<(), GetError> {
         let mut head = self.ours()?;
-        // Closed when nobody is held up by it.
-        let _ends = adopt(std::mem::take(&mut self.ends))?;
         let head = &mut head;
         match &mut self.first {
             First::Here(record) => head.commit(record.words, 1),
@@ -339,23 +300,14 @@ impl<'q> ReadSlot<'q> {
         Ok(())
     }
 
-    /// All bytes of the message, as one or two slices.
-    ///
-    /// # Safety
-    /// No process may write these bytes while the slices live. Those that use this library do not, as long as the slot is
-    /// held by the process that read it, and not by a forked child.
-    pub unsafe fn as_slices(&self) -> [&[u8]; 2] {
+    /// Where the bytes of the message lie.
+    pub(super) fn all(&self) -> [&[AtomicU8]; 2] {
         let stretches = match (&self.first, &self.head) {
             (First::Spilled(spill, _), _) => [spill.bytes(spill.len()), None],
             (First::Here(record), Some(head)) => stretches(head.core, head.head, WORD, record.len),
             (First::Here(_), None) => [None; 2],
         };
-        stretches.map(|bytes| {
-            let bytes = bytes.unwrap_or_default();
-            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the caller's
-            // promise nobody writes it.
-            unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
-        })
+        stretches.map(Option::unwrap_or_default)
     }
 
     /// What holds the queue's end, if that is this process.

@@ -1,0 +1,98 @@
+//! Bytes as items: no codec looks at them.
+
+use super::{JoinableQueue, Lease};
+use crate::codec::{Bytes, Codec, NotBytes};
+use crate::{GetError, PutError};
+use procession_sys::Deadline;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+impl<T> JoinableQueue<T> {
+    /// The queue's items as bytes. The queue must have [`Codec::Bytes`], as a `JoinableQueue<Bytes>` has: otherwise each call
+    /// says [`PutError::NotBytes`].
+    ///
+    /// ```
+    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession_channel::{Bytes, JoinableQueue};
+    /// let frames: JoinableQueue<Bytes> = JoinableQueue::options().namespace(&namespace).anonymous()?;
+    /// frames.bytes().put(b"frame")?;
+    /// let lease = frames.bytes().get()?;
+    /// assert_eq!(*lease, *b"frame");
+    /// lease.task_done()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn bytes(&self) -> JoinableBytes {
+        let Self { codec, capacity, count, max_attempts, lease_timeout_ns, .. } = *self;
+        let body = self.body.clone();
+        let items = PhantomData;
+        JoinableBytes(JoinableQueue { body, codec, capacity, count, max_attempts, lease_timeout_ns, items })
+    }
+}
+
+/// The items of a [`JoinableQueue`] as bytes: see [`JoinableQueue::bytes`].
+#[derive(Debug)]
+pub struct JoinableBytes(JoinableQueue<Bytes>);
+
+impl JoinableBytes {
+    /// Puts bytes as one item, waiting for room.
+    ///
+    /// # Errors
+    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::NotBytes`], [`PutError::Fault`].
+    pub fn put(&self, item: &[u8]) -> Result<(), PutError> {
+        self.put_until(item, Deadline::NEVER)
+    }
+
+    /// Puts bytes if there is room now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    pub fn try_put(&self, item: &[u8]) -> Result<(), PutError> {
+        self.put_until(item, Deadline::PASSED).map_err(PutError::at_once)
+    }
+
+    /// Puts bytes, waiting for room at most `timeout`.
+    ///
+    /// # Errors
+    /// [`PutError::TimedOut`]; otherwise as [`put`](Self::put).
+    pub fn put_timeout(&self, item: &[u8], timeout: Duration) -> Result<(), PutError> {
+        self.put_until(item, Deadline::after(timeout))
+    }
+
+    /// Leases the first item that is there, waiting for one.
+    ///
+    /// # Errors
+    /// [`GetError::NotBytes`]; otherwise as [`JoinableQueue::get`].
+    pub fn get(&self) -> Result<Lease<Bytes>, GetError> {
+        self.must_be_bytes()?;
+        self.0.get()
+    }
+
+    /// Leases the first item that is there, if there is one now.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    pub fn try_get(&self) -> Result<Lease<Bytes>, GetError> {
+        self.must_be_bytes()?;
+        self.0.try_get()
+    }
+
+    /// Leases the first item that is there, waiting for one at most `timeout`.
+    ///
+    /// # Errors
+    /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Lease<Bytes>, GetError> {
+        self.must_be_bytes()?;
+        self.0.get_timeout(timeout)
+    }
+
+    fn put_until(&self, item: &[u8], deadline: Deadline) -> Result<(), PutError> {
+        self.must_be_bytes()?;
+        self.0.put_payload(item, deadline)
+    }
+
+    fn must_be_bytes(&self) -> Result<(), NotBytes> {
+        let JoinableQueue { body, codec, .. } = &self.0;
+        if *codec == Codec::Bytes { Ok(()) } else { Err(NotBytes::new(body.segment(), *codec)) }
+    }
+}

@@ -1,0 +1,65 @@
+//! The way out of an end: what a [`Sender`](super::Sender) and a [`Connection`](super::Connection) send by.
+
+use super::end::End;
+use super::error::SendError;
+use super::rings;
+use super::transfer::send;
+use crate::codec::{Codec, NotBytes, with_scratch};
+use crate::lane::LaneWriter;
+use crate::underway;
+use procession_sys::{Deadline, Turn, TurnGuard};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+
+pub(super) struct Outgoing<T> {
+    writer: Turn<LaneWriter>,
+    messages: PhantomData<fn(T)>,
+}
+
+impl<T> Outgoing<T> {
+    pub(super) fn new(end: &End) -> Self {
+        let ((offset, bytes), larger) = rings(end, end.side());
+        let writer = LaneWriter::new(end.outgoing(), offset, bytes).with_larger(larger);
+        Self { writer: Turn::new(writer), messages: PhantomData }
+    }
+
+    pub(super) fn send_bytes(&self, end: &End, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
+        must_be_bytes(end)?;
+        send(end, &self.writer, message, deadline)
+    }
+
+    #[cfg(test)]
+    pub(super) fn writer(&self) -> &Turn<LaneWriter> {
+        &self.writer
+    }
+
+    /// Keeps the other threads from sending until what it returns is dropped.
+    pub(super) fn quiesce(&self) -> Option<TurnGuard<'_, LaneWriter>> {
+        self.writer.lock_until(Deadline::NEVER)
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Outgoing<T> {
+    pub(super) fn send<Q>(&self, end: &End, message: &Q, deadline: Deadline) -> Result<(), SendError>
+    where
+        Q: Serialize + ?Sized,
+    {
+        // Before the turn: the user's code runs in no turn.
+        underway::attempt(|| {
+            with_scratch(|scratch| {
+                scratch.clear();
+                end.codec().encode::<T, Q>(message, scratch)?;
+                underway::seal(scratch, || end.as_location())?;
+                send(end, &self.writer, scratch, deadline)
+            })
+        })
+    }
+}
+
+/// What is sent and received as bytes must be nothing else.
+#[inline]
+pub(super) fn must_be_bytes(end: &End) -> Result<(), NotBytes> {
+    let codec = end.codec();
+    if codec == Codec::Bytes { Ok(()) } else { Err(NotBytes::new(end.body.segment(), codec)) }
+}
