@@ -785,7 +785,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "pipe_that_does_not_ask",
         protocol: "pipe",
         used_by: &[],
-        from: "self.end.ask_about_peer().map_err(Blocked::Fault),",
+        from: "self.end.ask_about_peer().map_err(unusable),",
         to: "Ok(()),",
     },
     Mutant {

@@ -2,8 +2,9 @@
 //! people read.
 
 use procession::{
-    ArrayError, BarrierError, EventError, Fault, LatchError, LockError, MemoryError, OnceError, OpenError,
-    ReleaseError, SemaphoreError,
+    AckError, ArrayError, BarrierError, Bytes, CloseError, EventError, Fault, GetError, GetManyError,
+    JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, PutError, PutManyError, RecvError,
+    ReleaseError, SemaphoreError, SendError,
 };
 use std::error::Error;
 
@@ -58,6 +59,35 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
             LatchError::Fault(fault) => one_case(fault)
         }
         SemaphoreError { WouldBlock TimedOut TooMany, SemaphoreError::Fault(fault) => one_case(fault) }
+        PutError {
+            WouldBlock TimedOut Closed TooLarge Spill Encode NotBytes SlotHeld,
+            PutError::Fault(fault) => one_case(fault)
+        }
+        GetError {
+            WouldBlock TimedOut Closed BufferTooShort Spill Lost Decode NotBytes SlotHeld,
+            GetError::Fault(fault) => one_case(fault)
+        }
+        CloseError { SlotHeld, CloseError::Fault(fault) => one_case(fault) }
+        JoinError { TimedOut, JoinError::Fault(fault) => one_case(fault) }
+        AckError { StaleLease, AckError::Fault(fault) => one_case(fault) }
+        PutManyError {
+            ,
+            failed => format!("PutManyError {{ put: {} }}", failed.put)
+        }
+        SendError {
+            WouldBlock TimedOut PeerClosed TooLarge Encode NotBytes Closed,
+            SendError::PeerDied { pid } => format!("PeerDied {{ pid: {pid} }}"),
+            SendError::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
+            SendError::Lost { pid } => format!("Lost {{ pid: {pid} }}"),
+            SendError::Fault(fault) => one_case(fault)
+        }
+        RecvError {
+            WouldBlock TimedOut Eof BufferTooShort Decode NotBytes Closed,
+            RecvError::PeerDied { pid } => format!("PeerDied {{ pid: {pid} }}"),
+            RecvError::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
+            RecvError::Lost { pid } => format!("Lost {{ pid: {pid} }}"),
+            RecvError::Fault(fault) => one_case(fault)
+        }
         ReleaseError { Full, ReleaseError::Fault(fault) => one_case(fault) }
         BarrierError {
             TimedOut Action NoPlace NotAMember InAction,
@@ -70,6 +100,9 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
                 format!("OutOfRange {{ start: {start}, end: {end}, size: {size} }}")
             }
         }
+    }
+    if let Some(failed) = error.downcast_ref::<GetManyError<Bytes>>() {
+        return format!("GetManyError {{ got: {}, rest: {} }}", failed.got.len(), failed.rest.len());
     }
     format!("{error:?}")
 }

@@ -45,12 +45,12 @@ fn six_fit_and_a_child_that_gets_them_makes_it_empty_and_not_full() {
     let [mut parent, mut child] = actors(&scratch, "capacity=6");
     parent.does("put_many j 1 6");
     assert_eq!((parent.does("is_full j"), parent.does("len j")), ("true".to_owned(), "6".to_owned()));
-    parent.fails("try_put j 7", "Full");
+    parent.fails("try_put j 7", "WouldBlock");
     parent.fails("put_timeout j 7 20", "TimedOut");
     for n in 1..=6 {
         assert_eq!(child.does("get j"), format!("{n}:1"));
     }
-    child.fails("try_get j", "Empty");
+    child.fails("try_get j", "WouldBlock");
     child.fails("get_timeout j 20", "TimedOut");
     assert_eq!((parent.does("is_full j"), parent.does("len j")), ("false".to_owned(), "0".to_owned()));
     parent.fails("join_timeout j 20", "TimedOut");
@@ -222,7 +222,7 @@ fn a_lease_inherited_by_fork_is_inert() {
         actor.fails("task_done", "StaleLease");
         assert_eq!(actor.does("unfinished j"), "1");
         assert_eq!(actor.ask("exit 0"), "ok exit 0");
-        other.fails("try_get j", "Empty");
+        other.fails("try_get j", "WouldBlock");
         actor.does("task_done");
         other.does("join j");
         other.does("unlink j");

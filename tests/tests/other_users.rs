@@ -389,11 +389,11 @@ fn a_large_message_whose_file_is_refused_stays_in_its_queue() {
     let (spill, link) = (raw::path(&scratch, &name), raw::path(&scratch, "link"));
     fs::hard_link(&spill, &link).unwrap();
     let error = queue.get().unwrap_err();
-    assert!(matches!(error, GetError::Spill { source: OpenError::Linked { .. } }), "{error:?}");
+    assert!(matches!(error, GetError::Spill { source: OpenError::Linked { .. }, .. }), "{error:?}");
     remove(&link);
     fs::set_permissions(&spill, Permissions::from_mode(0o666)).unwrap();
     let error = queue.get().unwrap_err();
-    assert!(matches!(error, GetError::Spill { source: OpenError::WrongMode { .. } }), "{error:?}");
+    assert!(matches!(error, GetError::Spill { source: OpenError::WrongMode { .. }, .. }), "{error:?}");
     // Nor is it garbage meanwhile.
     assert!(gc::collect(Some(&scratch), gc::Options::default()).unwrap().is_empty());
     fs::set_permissions(&spill, Permissions::from_mode(0o600)).unwrap();

@@ -372,7 +372,7 @@ fn without_files_to_open_a_pipe_stays_in_its_first_ring_until_there_are_some() {
         let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
         sender.try_send_bytes(&[1; 200_000]).unwrap();
         assert_eq!(receiver.recv_bytes().unwrap(), [1; 200_000]);
-        assert!(matches!(sender.try_send_bytes(&[2; 300_000]), Err(SendError::Full)));
+        assert!(matches!(sender.try_send_bytes(&[2; 300_000]), Err(SendError::WouldBlock)));
         files.clear();
         sender.try_send_bytes(&[3; 300_000]).unwrap();
         receiver.recv_bytes().unwrap() == [3; 300_000]

@@ -31,7 +31,7 @@ fn a_stopped_consumer_of_a_queue_leaves_the_messages_to_others() {
         assert_eq!(other.does("get q"), n.to_string());
     }
     (40..44).for_each(|n| drop(producer.does(&format!("put q {n}"))));
-    producer.fails("try_put q 9", "Full");
+    producer.fails("try_put q 9", "WouldBlock");
     producer.fails("put_timeout q 9 120", "TimedOut");
     // Nobody has given it anything meanwhile.
     assert!(!stopped.has_answered());

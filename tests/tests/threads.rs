@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
-    Connection, GetError, JoinableQueue, PipeFault, PipeOptions, Process, PutError, Queue, Receiver,
-    RecvError, SendError, Waitable, wait,
+    Connection, GetError, JoinableQueue, PipeOptions, Process, PutError, Queue, Receiver, RecvError,
+    SendError, Waitable, wait,
 };
 use procession_tests::Scratch;
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,7 @@ fn threads_that_receive_in_every_way_leave_each_other_what_they_do_not_take() {
         loop {
             match receive_somehow(&receiver, thread) {
                 Ok(message) => got.push(message),
-                Err(RecvError::Empty | RecvError::TimedOut) => {}
+                Err(RecvError::WouldBlock | RecvError::TimedOut) => {}
                 Err(RecvError::Eof) => return got,
                 Err(error) => panic!("{error}"),
             }
@@ -165,7 +165,7 @@ fn an_end_closed_under_many_threads_has_sent_exactly_what_was_acknowledged() {
                 for number in 0.. {
                     match sender.send(&Message::new(thread, number)) {
                         Ok(()) => _ = sent.fetch_add(1, SeqCst),
-                        Err(SendError::Fault(PipeFault::Closed)) => return number,
+                        Err(SendError::Closed) => return number,
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -192,7 +192,7 @@ fn one_handle_of_a_queue_is_used_by_many_threads_of_two_processes() {
                 match number % 3 {
                     0 => queue.put(&message).unwrap(),
                     1 => while queue.put_timeout(&message, A_WHILE).is_err() {},
-                    _ => while matches!(queue.try_put(&message), Err(PutError::Full)) {},
+                    _ => while matches!(queue.try_put(&message), Err(PutError::WouldBlock(_))) {},
                 }
             }
         });
@@ -214,8 +214,8 @@ fn one_handle_of_a_queue_is_used_by_many_threads_of_two_processes() {
                 };
                 match outcome {
                     Ok(message) => got.push(message),
-                    Err(GetError::Empty | GetError::TimedOut) => {}
-                    Err(GetError::Closed) => return got,
+                    Err(GetError::WouldBlock(_) | GetError::TimedOut(_)) => {}
+                    Err(GetError::Closed(_)) => return got,
                     Err(error) => panic!("{error}"),
                 }
             }

@@ -55,6 +55,7 @@
 //! whose holder was killed after its work and before its acknowledgement is worked on again.
 
 mod bytes;
+mod error;
 mod lease;
 mod options;
 mod table;
@@ -63,6 +64,7 @@ mod tests;
 mod work;
 
 pub use bytes::JoinableBytes;
+pub use error::JoinError;
 pub use lease::{AckError, DeadLetter, Lease};
 pub use options::JoinableQueueOptions;
 
@@ -70,10 +72,10 @@ use crate::codec::{Codec, with_scratch};
 use crate::messages::{After, Messages, Source, iterates};
 use crate::pipe::Location;
 use crate::underway::{self, Decoding, Parcel};
-use crate::{GetError, PutError, QueueFault};
+use crate::{GetError, PutError};
 use lease::Held;
 use procession_shm::Shared;
-use procession_sync::{EventCount, LockWord};
+use procession_sync::{EventCount, Fault, LockWord};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use serde::Serialize;
@@ -169,7 +171,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// Puts an item at the end if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    /// [`PutError::WouldBlock`]; otherwise as [`put`](Self::put).
     pub fn try_put<Q>(&self, item: &Q) -> Result<(), PutError>
     where
         T: Borrow<Q>,
@@ -209,7 +211,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// Leases the first item that is there, if there is one now. It finds items whose holders have died, too.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     pub fn try_get(&self) -> Result<Lease<T>, GetError> {
         self.get_until(Deadline::PASSED).map_err(GetError::at_once)
     }
@@ -266,9 +268,10 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// ```
     ///
     /// # Errors
-    /// [`GetError::Fault`].
-    pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, GetError> {
-        let letters = self.locked(Deadline::NEVER, |table, _| table.dead_letters())?;
+    /// [`Fault`].
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, Fault> {
+        let letters = self.locked(Deadline::NEVER, |table, _| table.dead_letters());
+        let letters = letters.or_else(|blocked| blocked.into_fault().map_or(Ok(Vec::new()), Err))?;
         Ok(letters.into_iter().map(|(ticket, bytes)| DeadLetter::new(self, bytes, ticket)).collect())
     }
 
@@ -292,7 +295,9 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         match underway::decoding(Decoding::Borrows, || self.codec.decode(&payload)) {
             Ok(item) => Ok(Lease::new(held, item)),
             // The hold gives it back, here and when the item's `Deserialize` panics: another program may understand it.
-            Err(source) => Err(GetError::Decode { bytes: payload, source }),
+            Err(source) => {
+                Err(GetError::Decode { queue: self.body.segment().label(), bytes: payload, source })
+            }
         }
     }
 }
@@ -305,16 +310,16 @@ impl<T> JoinableQueue<T> {
     /// nobody gets any more, it waits.
     ///
     /// # Errors
-    /// [`GetError::Fault`].
-    pub fn join(&self) -> Result<(), GetError> {
+    /// [`JoinError::Fault`].
+    pub fn join(&self) -> Result<(), JoinError> {
         self.join_until(Deadline::NEVER)
     }
 
     /// Waits at most `timeout` until every item that was put is done, or a dead letter.
     ///
     /// # Errors
-    /// [`GetError::TimedOut`], [`GetError::Fault`].
-    pub fn join_timeout(&self, timeout: Duration) -> Result<(), GetError> {
+    /// [`JoinError::TimedOut`], [`JoinError::Fault`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
         self.join_until(Deadline::after(timeout))
     }
 
@@ -369,8 +374,8 @@ impl<T> JoinableQueue<T> {
     /// done; once everything is, `get` answers [`GetError::Closed`]. Closing twice is the same as once.
     ///
     /// # Errors
-    /// [`QueueFault`].
-    pub fn close(&self) -> Result<(), QueueFault> {
+    /// [`Fault`].
+    pub fn close(&self) -> Result<(), Fault> {
         let closed = self.locked(Deadline::NEVER, |_, _| {
             self.body.closed.store(1, Ordering::Release);
             crash_point("joinable.closed");
@@ -384,8 +389,8 @@ impl<T> JoinableQueue<T> {
     /// Removes a dead letter; `false` if somebody else has decided about it.
     ///
     /// # Errors
-    /// [`QueueFault`].
-    pub fn discard(&self, letter: &DeadLetter<T>) -> Result<bool, QueueFault> {
+    /// [`Fault`].
+    pub fn discard(&self, letter: &DeadLetter<T>) -> Result<bool, Fault> {
         let ends = if self.is_valid(letter.ticket()) { letter.ends() } else { Vec::new() };
         let ends = Parcel::adopt_sooner_or_later(ends);
         let is_discarded = self.settle(letter.ticket(), Fate::Done)?;
@@ -396,8 +401,8 @@ impl<T> JoinableQueue<T> {
     /// Puts a dead letter back among the items, with no attempt made; `false` if somebody else has decided about it.
     ///
     /// # Errors
-    /// [`QueueFault`].
-    pub fn retry(&self, letter: &DeadLetter<T>) -> Result<bool, QueueFault> {
+    /// [`Fault`].
+    pub fn retry(&self, letter: &DeadLetter<T>) -> Result<bool, Fault> {
         self.settle(letter.ticket(), Fate::Fresh)
     }
 }

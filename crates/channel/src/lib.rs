@@ -14,14 +14,16 @@ mod wait;
 mod waiter;
 
 pub use codec::{Bytes, Codec};
-pub use joinable::{AckError, DeadLetter, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease};
+pub use joinable::{
+    AckError, DeadLetter, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease,
+};
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use messages::Messages;
-pub use pipe::{Connection, PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
+pub use pipe::{Connection, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
 pub use queue::{
-    GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueFault, QueueOptions,
-    QueueSlots, ReadSlot, WriteSlot,
+    CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch,
+    QueueBytes, QueueOptions, QueueSlots, ReadSlot, WriteSlot,
 };
 pub use readiness::{Readiness, readiness};
 pub use simple::SimpleQueue;

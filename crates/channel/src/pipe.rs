@@ -68,7 +68,7 @@ mod waitable;
 
 use self::end::EndCell;
 pub(crate) use self::end::{End, Passage};
-pub use self::error::{PipeFault, RecvError, SendError};
+pub use self::error::{RecvError, SendError};
 use self::home::Home;
 pub(crate) use self::home::Location;
 use self::incoming::Incoming;
@@ -221,7 +221,7 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// It belongs to the first process that uses it, and in it to this handle, which any number of its threads may use: they
 /// take turns, one message each. It can be sent to another process before it is used: as an argument of
 /// `Process::spawn`, when it is the child's from before the child starts, or in a message. A process that has a handle of
-/// an end that another uses, or used first, gets [`PipeFault::InUse`]; a forked child [`PipeFault::Inherited`].
+/// an end that another uses, or used first, gets [`SendError::InUse`]; a forked child [`Fault::Inherited`](procession_sync::Fault::Inherited).
 ///
 /// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end receives what was
 /// sent, and then [`RecvError::Eof`]. If the process that has it is killed, or ends without dropping it, that is

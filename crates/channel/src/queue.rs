@@ -73,7 +73,7 @@ use std::time::Duration;
 
 pub use batch::QueueBatch;
 pub use bytes::QueueBytes;
-pub use error::{GetError, GetManyError, PutError, PutManyError, QueueFault};
+pub use error::{CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError};
 pub use options::QueueOptions;
 pub use slots::{QueueSlots, ReadSlot, WriteSlot};
 
@@ -137,7 +137,7 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 /// assert_eq!(jobs.len(), 1);
 /// assert_eq!(jobs.get()?, (1, "wash".to_owned()));
 /// jobs.close()?;
-/// assert!(matches!(jobs.get(), Err(GetError::Closed)));
+/// assert!(matches!(jobs.get(), Err(GetError::Closed(_))));
 /// # jobs.unlink()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -224,7 +224,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Puts a message at the end if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    /// [`PutError::WouldBlock`]; otherwise as [`put`](Self::put).
     pub fn try_put<Q>(&self, message: &Q) -> Result<(), PutError>
     where
         T: Borrow<Q>,
@@ -260,7 +260,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// Takes the first message out if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     pub fn try_get(&self) -> Result<T, GetError> {
         self.get_until(Deadline::PASSED).map_err(GetError::at_once)
     }
@@ -277,7 +277,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// be used: they are in the message still.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     ///
     /// # Panics
     /// When `T`'s `Deserialize` does.
@@ -327,7 +327,10 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     fn decode(&self, message: &mut Vec<u8>) -> Result<T, GetError> {
         let decoded = self.body.codec.decode(message);
-        decoded.map_err(|source| GetError::Decode { bytes: std::mem::take(message), source })
+        decoded.map_err(|source| {
+            let queue = self.body.segment().label();
+            GetError::Decode { queue, bytes: std::mem::take(message), source }
+        })
     }
 }
 
@@ -387,8 +390,8 @@ impl<T> Queue<T> {
     /// [`GetError::Closed`]. Closing twice is the same as once. It waits for whoever holds a slot of [`reserve`](QueueSlots::reserve).
     ///
     /// # Errors
-    /// [`QueueFault`].
-    pub fn close(&self) -> Result<(), QueueFault> {
+    /// [`CloseError`].
+    pub fn close(&self) -> Result<(), CloseError> {
         self.body.close()
     }
 
@@ -404,13 +407,13 @@ impl<T> Queue<T> {
     /// let jobs: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
     /// jobs.batch().put(&[1, 2, 3])?;
     /// assert_eq!(jobs.shutdown(true)?, 3);
-    /// assert!(matches!(jobs.get(), Err(GetError::Closed)));
+    /// assert!(matches!(jobs.get(), Err(GetError::Closed(_))));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
-    /// [`QueueFault`].
-    pub fn shutdown(&self, immediate: bool) -> Result<usize, QueueFault> {
+    /// [`CloseError`].
+    pub fn shutdown(&self, immediate: bool) -> Result<usize, CloseError> {
         self.body.close()?;
         if immediate { self.body.discard() } else { Ok(0) }
     }

@@ -1,6 +1,6 @@
 //! A queue for those who want nothing but to put and get.
 
-use crate::{GetError, PutError, Queue, QueueFault};
+use crate::{CloseError, GetError, PutError, Queue};
 use procession_shm::{Namespace, OpenError, Segment};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -119,8 +119,8 @@ impl<T> SimpleQueue<T> {
     /// As [`Queue::close`]: for everybody. Python's closes the queue in one process, which here dropping does.
     ///
     /// # Errors
-    /// [`QueueFault`].
-    pub fn close(&self) -> Result<(), QueueFault> {
+    /// [`CloseError`].
+    pub fn close(&self) -> Result<(), CloseError> {
         self.0.close()
     }
 }

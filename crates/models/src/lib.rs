@@ -295,7 +295,7 @@ pub use lock::{Lock, LockError, LockGuard, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::Once;
 pub use patience::{Nap, Orphaned, Patience, Shown as ShownWait, spin_until};
-pub use queue::{GetError, PutError, Queue, QueueFault};
+pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{READERS, RwLock};
 pub use semaphore::Semaphore;

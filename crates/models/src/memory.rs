@@ -224,6 +224,8 @@ impl Mapping {
 /// As there.
 #[derive(Clone, Debug, Default)]
 pub struct Header {
+    /// Never: objects of models have no users that come later.
+    pub ephemeral: bool,
     /// How messages are encoded.
     pub codec: u32,
     /// The size of the file.
@@ -405,6 +407,7 @@ pub trait Object: Sized {
 pub fn create<O: Object>(settings: &O::Settings) -> Result<O, OpenError> {
     let shape = O::shape(settings);
     let header = Header {
+        ephemeral: true,
         codec: shape.codec,
         size: shape.body_len,
         parameters: shape.parameters.map(|parameter| parameter.value),

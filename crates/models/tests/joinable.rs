@@ -90,7 +90,7 @@ macro_rules! models {
             let queue = queue(0);
             let lease = queue.get().unwrap();
             let other =
-                spawn(&queue, 1, |queue| assert!(matches!(queue.get(), Err(GetError::Closed)), "items"));
+                spawn(&queue, 1, |queue| assert!(matches!(queue.get(), Err(GetError::Closed(_))), "items"));
             queue.close().unwrap();
             lease.task_done().unwrap();
             other.join().unwrap();

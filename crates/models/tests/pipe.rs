@@ -12,7 +12,7 @@ use procession_models::memory::send;
 macro_rules! models {
     ($world:path) => {
         use super::*;
-        use world::pipe::{PipeFault, PipeOptions, Receiver, RecvError, SendError, Sender};
+        use world::pipe::{PipeOptions, Receiver, RecvError, SendError, Sender};
         use $world as world;
 
         /// The ring has room for four messages. The sender is in another process.
@@ -147,7 +147,7 @@ macro_rules! models {
             let mine = sender.send(&1);
             let others = other.join().unwrap();
             let refused = |sent: &Result<(), SendError>| {
-                matches!(sent, Err(SendError::Fault(PipeFault::InUse { .. } | PipeFault::Closed)))
+                matches!(sent, Err(SendError::InUse { .. } | SendError::Closed))
             };
             assert!(mine.is_ok() && refused(&others) || others.is_ok() && refused(&mine), "whose end it is");
             drop(sender);

@@ -48,7 +48,7 @@ macro_rules! models {
             queue.put(&7).unwrap();
             queue.close().unwrap();
             let got = [other.join().unwrap(), queue.get()];
-            assert!(matches!(got, [Ok(7), Err(GetError::Closed)]), "messages that were got: {got:?}");
+            assert!(matches!(got, [Ok(7), Err(GetError::Closed(_))]), "messages that were got: {got:?}");
         }
 
         /// Its message is there, or is not; the next ones are.

@@ -36,10 +36,11 @@ pub use sync::*;
 /// Messages between processes: queues for many, pipes for two; all of it is also at the root.
 pub mod channel {
     pub use procession_channel::{
-        AckError, Bytes, Codec, Connection, DeadLetter, GetError, GetManyError, JoinableBytes, JoinableQueue,
-        JoinableQueueOptions, Lease, Messages, PipeFault, PipeOptions, PutError, PutManyError, Queue,
-        QueueBatch, QueueBytes, QueueFault, QueueOptions, QueueSlots, ReadSlot, Readiness, Receiver,
-        RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec, duplex, pipe, readiness, wait,
+        AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
+        GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages,
+        PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots,
+        ReadSlot, Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec,
+        duplex, pipe, readiness, wait,
     };
 }
 

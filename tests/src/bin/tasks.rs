@@ -75,7 +75,7 @@ fn tasks(tag: &str) -> Result<String, Box<dyn std::error::Error>> {
                 all.push(describe(&task));
                 done.put(&Done { id: task.id, len: task.text.len() + task.parts.len() })?;
             }
-            Err(GetError::Closed) => return Ok(all.join(", ")),
+            Err(GetError::Closed(_)) => return Ok(all.join(", ")),
             Err(error) => return Err(error.into()),
         }
     }

@@ -111,7 +111,7 @@ impl Ends {
                 let away = who.dice.below(2) == 0;
                 let got = if away { self.strangers.get_timeout(LIMIT) } else { self.strangers.peek() };
                 match got {
-                    Err(GetError::Decode { .. } | GetError::TimedOut | GetError::Empty) => {}
+                    Err(GetError::Decode { .. } | GetError::TimedOut(_) | GetError::WouldBlock(_)) => {}
                     Ok(Unreadable) => who.breaks("a parcel that nobody can read was read"),
                     Err(error) => who.breaks(&format!("reading a parcel: {error}")),
                 }
@@ -120,7 +120,7 @@ impl Ends {
                 Ok(Parcel::End(end)) => self.use_end(who, end),
                 Ok(Parcel::Pipe(_, ends)) => self.unwrap(who, &ends),
                 // Those at the other end are gone, or the one who had it died with it.
-                Err(GetError::TimedOut | GetError::Decode { .. }) => {}
+                Err(GetError::TimedOut(_) | GetError::Decode { .. }) => {}
                 Err(error) => who.breaks(&format!("getting a parcel: {error}")),
             },
         }
@@ -138,7 +138,7 @@ impl Ends {
                 }
                 who.must(lease.task_done(), "finishing with an end");
             }
-            Err(GetError::TimedOut | GetError::Decode { .. }) => {}
+            Err(GetError::TimedOut(_) | GetError::Decode { .. }) => {}
             Err(error) => who.breaks(&format!("getting an end to work with: {error}")),
         }
     }
@@ -176,7 +176,7 @@ impl Ends {
             },
         };
         match outcome {
-            Ok(()) | Err(PutError::Full) => {}
+            Ok(()) | Err(PutError::WouldBlock(_)) => {}
             Err(error) => who.breaks(&format!("sending an end on: {error}")),
         }
     }
@@ -205,7 +205,7 @@ impl Ends {
                 kept.ends.push_back(mine);
                 kept.made += 1;
             }
-            Err(PutError::Full) => {}
+            Err(PutError::WouldBlock(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -215,7 +215,7 @@ impl Ends {
         loop {
             match self.queue.try_get() {
                 Ok(_) | Err(GetError::Decode { .. }) => {}
-                Err(GetError::Empty) => break,
+                Err(GetError::WouldBlock(_)) => break,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -223,7 +223,7 @@ impl Ends {
             match self.jobs.try_get() {
                 Ok(lease) => lease.task_done().unwrap(),
                 Err(GetError::Decode { .. }) => {}
-                Err(GetError::Empty) => break,
+                Err(GetError::WouldBlock(_)) => break,
                 Err(error) => panic!("{error}"),
             }
         }

@@ -53,7 +53,7 @@ impl Jobs {
         };
         match outcome {
             Ok(()) => who.acknowledges(account, 1),
-            Err(PutError::Full | PutError::TimedOut) => who.gives_up(account, 1),
+            Err(PutError::WouldBlock(_) | PutError::TimedOut(_)) => who.gives_up(account, 1),
             Err(error) => who.breaks(&format!("putting a job: {error}")),
         }
     }
@@ -71,7 +71,7 @@ impl Jobs {
                 who.expects(lease.1 == padding(word), || format!("{word:x} came out other than it was put"));
                 Some(lease)
             }
-            Err(GetError::Empty | GetError::TimedOut) => None,
+            Err(GetError::WouldBlock(_) | GetError::TimedOut(_)) => None,
             Err(error) => {
                 who.breaks(&format!("getting a job: {error}"));
                 None
@@ -183,7 +183,7 @@ fn drain(queue: &JoinableQueue<Job>, which: usize, fates: &mut BTreeMap<Item, Fa
                 fate.is_left = true;
                 lease.task_done().unwrap();
             }
-            Err(GetError::Empty) => {
+            Err(GetError::WouldBlock(_)) => {
                 assert_eq!((found, queue.unfinished(), queue.len()), (left, 0, 0), "unfinished() was wrong");
                 queue.join().unwrap();
                 return left;

@@ -68,7 +68,7 @@ impl Messages {
         };
         match outcome {
             Ok(()) => who.acknowledges(account, count as u64),
-            Err((put, PutError::Full | PutError::TimedOut)) => {
+            Err((put, PutError::WouldBlock(_) | PutError::TimedOut(_))) => {
                 who.acknowledges(account, put as u64);
                 who.gives_up(account, (count - put) as u64);
             }
@@ -94,7 +94,7 @@ impl Messages {
                 note(who, message.0);
                 expect_whole(who, &message);
             }),
-            Err(GetError::Empty | GetError::TimedOut) => {}
+            Err(GetError::WouldBlock(_) | GetError::TimedOut(_)) => {}
             Err(error) => who.breaks(&format!("getting: {error}")),
         }
     }
@@ -108,7 +108,7 @@ impl Messages {
             _ => queue.slots().read_timeout(LIMIT).and_then(|slot| take(who, slot)),
         };
         match outcome {
-            Ok(()) | Err(GetError::Empty | GetError::TimedOut) => {}
+            Ok(()) | Err(GetError::WouldBlock(_) | GetError::TimedOut(_)) => {}
             Err(error) => who.breaks(&format!("reading: {error}")),
         }
     }
@@ -233,7 +233,7 @@ fn drain(queue: &Queue<Bytes>, which: usize, found: &mut BTreeMap<usize, BTreeSe
                 got.insert(number);
                 left -= 1;
             }
-            Err(GetError::Empty) => break,
+            Err(GetError::WouldBlock(_)) => break,
             Err(error) => panic!("{error}"),
         }
     }

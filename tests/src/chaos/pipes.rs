@@ -6,7 +6,7 @@
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::{
-    GetError, Namespace, PipeFault, PipeOptions, PutError, Queue, Receiver, RecvError, SendError, Sender, gc,
+    GetError, Namespace, PipeOptions, PutError, Queue, Receiver, RecvError, SendError, Sender, gc,
 };
 use procession_sys::shm_struct;
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ impl Pipes {
     /// Whether there was room for it.
     fn offer(&self, who: &Participant<'_>, end: OneEnd) -> bool {
         match self.ends.try_put(&end) {
-            Err(PutError::Full) => false,
+            Err(PutError::WouldBlock(_)) => false,
             outcome => who.must(outcome, "putting an end").is_some(),
         }
     }
@@ -182,7 +182,7 @@ impl Pipes {
                 self.send(who, id, &sender, false);
                 id
             }
-            Err(GetError::TimedOut) => return,
+            Err(GetError::TimedOut(_)) => return,
             // Its maker has died, or gone on without it.
             Err(GetError::Decode { .. }) => {
                 self.words().gone.fetch_add(1, SeqCst);
@@ -217,7 +217,9 @@ impl Pipes {
                     }
                     continue;
                 }
-                Err(SendError::Full | SendError::TooLarge { .. }) => _ = pipe.begun.fetch_sub(1, SeqCst),
+                Err(SendError::WouldBlock | SendError::TooLarge { .. }) => {
+                    _ = pipe.begun.fetch_sub(1, SeqCst)
+                }
                 Err(SendError::TimedOut) => {
                     pipe.begun.fetch_sub(1, SeqCst);
                     if !self.may_wait(who, id, is_maker, was_gone, &mut untold) {
@@ -229,7 +231,7 @@ impl Pipes {
                     return;
                 }
                 // Who had it on the way is dead.
-                Err(SendError::Fault(PipeFault::Lost { .. })) if !is_maker => return,
+                Err(SendError::Lost { .. }) if !is_maker => return,
                 Err(error) => return who.breaks(&format!("sending: {error}")),
             }
         }
@@ -266,7 +268,7 @@ impl Pipes {
                     received += 1;
                     pipe.received.store(received, SeqCst);
                 }
-                Err(RecvError::Empty) => {}
+                Err(RecvError::WouldBlock) => {}
                 // Nobody may ever take the other end; but one that was taken ends, or its holder dies.
                 Err(RecvError::TimedOut) if pipe.taker.load(SeqCst) == 0 => patience -= 1,
                 Err(RecvError::TimedOut) => {
@@ -292,7 +294,7 @@ impl Pipes {
                     self.words().deaths.fetch_add(1, SeqCst);
                     return;
                 }
-                Err(RecvError::Fault(PipeFault::Lost { .. })) if !is_maker => return,
+                Err(RecvError::Lost { .. }) if !is_maker => return,
                 Err(error) => return who.breaks(&format!("receiving: {error}")),
             }
         }

@@ -8,9 +8,7 @@
 //! Pipes have no names. Where objects have, a child gets its end as a message of a queue that has one.
 
 use crate::ground::{Ground, Handed, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
-use procession::{
-    Connection, Event, PipeFault, Process, Queue, Receiver, RecvError, SendError, Sender, codec,
-};
+use procession::{Connection, Event, Process, Queue, Receiver, RecvError, SendError, Sender, codec};
 use serde::{Deserialize, Serialize, Serializer};
 use std::time::{Duration, Instant};
 
@@ -90,7 +88,7 @@ fn what_is_sent_comes_back_whatever_it_is(ground: &Ground) {
         here.send(thing).unwrap();
         assert_eq!(here.recv().unwrap(), *thing);
     }
-    assert!(matches!(here.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(here.try_recv(), Err(RecvError::WouldBlock)));
     here.close();
     assert_eq!(other.join().unwrap(), things.len());
 }
@@ -130,7 +128,7 @@ fn a_buffer_takes_a_message_of_its_length_or_less_and_a_shorter_one_leaves_it(gr
         assert_eq!(here.recv_bytes_into_timeout(&mut buffer[3..], Duration::MAX).unwrap(), len);
         assert_eq!((&buffer[..3], &buffer[3..3 + len]), (&[9; 3][..], &*pattern(len)));
     }
-    assert!(matches!(here.try_recv_bytes_into(&mut []), Err(RecvError::Empty)));
+    assert!(matches!(here.try_recv_bytes_into(&mut []), Err(RecvError::WouldBlock)));
     drop(here);
     assert_eq!(other.join().unwrap(), 4);
 }
@@ -139,13 +137,13 @@ fn a_buffer_takes_a_message_of_its_length_or_less_and_a_shorter_one_leaves_it(gr
 fn nothing_there_and_no_room_are_said_at_once_or_in_time(ground: &Ground) {
     let times_out = |end: &Connection<(), ()>| {
         let start = Instant::now();
-        assert!(matches!(end.try_recv_bytes(), Err(RecvError::Empty)));
+        assert!(matches!(end.try_recv_bytes(), Err(RecvError::WouldBlock)));
         assert!(matches!(end.recv_bytes_timeout(Duration::ZERO), Err(RecvError::TimedOut)));
         assert!(matches!(end.recv_timeout(SHORT), Err(RecvError::TimedOut)));
         assert!(start.elapsed() >= SHORT);
         while end.try_send_bytes(&[1; 20]).is_ok() {}
         let start = Instant::now();
-        assert!(matches!(end.try_send_bytes(&[1; 20]), Err(SendError::Full)));
+        assert!(matches!(end.try_send_bytes(&[1; 20]), Err(SendError::WouldBlock)));
         assert!(matches!(end.send_bytes_timeout(&[1; 20], Duration::ZERO), Err(SendError::TimedOut)));
         assert!(matches!(end.send_bytes_timeout(&[1; 2000], SHORT), Err(SendError::TimedOut)));
         assert!(matches!(end.try_send_bytes(&[1; 2000]), Err(SendError::TooLarge { len: 2000, most: 120 })));
@@ -227,10 +225,10 @@ fn an_end_that_is_closed_is_of_no_use(ground: &Ground) {
         assert!(!end.is_closed());
         end.close();
         end.close();
-        assert!(matches!(end.send(&1), Err(SendError::Fault(PipeFault::Closed))));
-        assert!(matches!(end.try_recv(), Err(RecvError::Fault(PipeFault::Closed))));
-        assert!(matches!(end.recv(), Err(RecvError::Fault(PipeFault::Closed))));
-        assert!(matches!(end.poll(Duration::MAX), Err(RecvError::Fault(PipeFault::Closed))));
+        assert!(matches!(end.send(&1), Err(SendError::Closed)));
+        assert!(matches!(end.try_recv(), Err(RecvError::Closed)));
+        assert!(matches!(end.recv(), Err(RecvError::Closed)));
+        assert!(matches!(end.poll(Duration::MAX), Err(RecvError::Closed)));
         assert!(codec::encode(&end, &mut Vec::new()).is_err());
         end.is_closed()
     };

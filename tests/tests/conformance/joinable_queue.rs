@@ -5,7 +5,7 @@
 //! timeout. And workers end when the queue is closed and everything is done; nobody has to send them a `None` each.
 
 use crate::ground::{Ground, Line, Made, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
-use procession::{AckError, Event, GetError, JoinableQueue, Latch, Process, PutError, Value};
+use procession::{AckError, Event, GetError, JoinError, JoinableQueue, Latch, Process, PutError, Value};
 use serde::{Deserialize, Serialize, Serializer};
 use std::time::{Duration, Instant};
 
@@ -58,18 +58,18 @@ fn six_fit_and_a_child_that_leases_them_makes_it_empty_and_not_full(ground: &Gro
     }
     let is_full = |queue: Jobs| {
         let start = Instant::now();
-        assert!(matches!(queue.try_put(&0), Err(PutError::Full)));
-        assert!(matches!(queue.put_timeout(&0, Duration::ZERO), Err(PutError::TimedOut)));
-        assert!(matches!(queue.put_timeout(&0, SHORT), Err(PutError::TimedOut)));
+        assert!(matches!(queue.try_put(&0), Err(PutError::WouldBlock(_))));
+        assert!(matches!(queue.put_timeout(&0, Duration::ZERO), Err(PutError::TimedOut(_))));
+        assert!(matches!(queue.put_timeout(&0, SHORT), Err(PutError::TimedOut(_))));
         queue.is_full() && start.elapsed() >= SHORT
     };
     assert!(is_full(queue.send()) && elsewhere(is_full, queue.send()));
     let drain = |queue: Jobs| {
         let leases: Vec<_> = (0..6).map(|_| queue.get_timeout(Duration::MAX).unwrap()).collect();
         let start = Instant::now();
-        assert!(matches!(queue.try_get(), Err(GetError::Empty)));
-        assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
-        assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut)));
+        assert!(matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
+        assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut(_))));
+        assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut(_))));
         assert!(start.elapsed() >= SHORT && queue.is_empty() && !queue.is_full() && queue.unfinished() == 6);
         let all: Vec<u32> = leases.iter().map(|lease| **lease).collect();
         leases.into_iter().for_each(|lease| lease.task_done().unwrap());
@@ -99,7 +99,7 @@ fn four_workers_do_ten_items_and_join_returns_when_all_are_done(ground: &Ground)
     let workers: Vec<Process<()>> = (0..4).map(|_| start()).collect();
     (0..10).for_each(|n| queue.put(&n).unwrap());
     begun.wait().unwrap();
-    assert!(matches!(queue.join_timeout(Duration::ZERO), Err(GetError::TimedOut)));
+    assert!(matches!(queue.join_timeout(Duration::ZERO), Err(JoinError::TimedOut { .. })));
     assert_eq!((queue.len(), queue.unfinished(), done.get().unwrap()), (6, 10, 0));
     go_on.set();
     queue.join().unwrap();
@@ -135,8 +135,8 @@ fn join_times_out_and_nothing_to_do_is_no_wait(ground: &Ground) {
     queue.put(&1).unwrap();
     let times_out = |queue: Jobs| {
         let start = Instant::now();
-        assert!(matches!(queue.join_timeout(Duration::ZERO), Err(GetError::TimedOut)));
-        assert!(matches!(queue.join_timeout(SHORT), Err(GetError::TimedOut)));
+        assert!(matches!(queue.join_timeout(Duration::ZERO), Err(JoinError::TimedOut { .. })));
+        assert!(matches!(queue.join_timeout(SHORT), Err(JoinError::TimedOut { .. })));
         start.elapsed() >= SHORT
     };
     assert!(times_out(queue.send()) && elsewhere(times_out, queue.send()));
@@ -215,7 +215,7 @@ fn the_item_of_a_killed_worker_is_done_by_another(ground: &Ground) {
     queue.put(&1).unwrap();
     let victim: Process<()> = child(hold, (queue.send(), held.send()));
     held.wait().unwrap();
-    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut)));
+    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut(_))));
     let line = ground.line();
     let join = |(queue, line): (Jobs, Line)| {
         line.waits_now();
@@ -244,7 +244,7 @@ fn a_late_acknowledgement_is_refused(ground: &Ground) {
     }
     assert!(other.0 == 1 && other.1 >= 2, "{other:?}");
     match late.task_done() {
-        Err(AckError::StaleLease { attempt: 1, queue }) => assert!(!queue.is_empty()),
+        Err(AckError::StaleLease { attempt: 1, queue }) => assert_ne!(queue.to_string(), ""),
         other => panic!("{other:?}"),
     }
     queue.join().unwrap();
@@ -315,7 +315,8 @@ fn once_closed_it_ends_when_everything_is_done(ground: &Ground) {
     elsewhere(|queue: Jobs| queue.close().unwrap(), queue.send());
     queue.close().unwrap();
     let is_refused = |queue: Jobs| {
-        matches!(queue.put(&2), Err(PutError::Closed)) && matches!(queue.try_get(), Err(GetError::Empty))
+        matches!(queue.put(&2), Err(PutError::Closed(_)))
+            && matches!(queue.try_get(), Err(GetError::WouldBlock(_)))
     };
     assert!(queue.is_closed() && is_refused(queue.send()) && elsewhere(is_refused, queue.send()));
     // It may come back, so it is not the end.
@@ -328,7 +329,7 @@ fn once_closed_it_ends_when_everything_is_done(ground: &Ground) {
     drop(lease);
     assert_eq!(worker.join().unwrap(), 1);
     let is_at_its_end = |queue: Jobs| {
-        matches!(queue.get(), Err(GetError::Closed)) && matches!(queue.try_get(), Err(GetError::Closed))
+        matches!(queue.get(), Err(GetError::Closed(_))) && matches!(queue.try_get(), Err(GetError::Closed(_)))
     };
     assert!(is_at_its_end(queue.send()) && elsewhere(is_at_its_end, queue.send()));
 }

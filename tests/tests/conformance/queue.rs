@@ -37,18 +37,18 @@ fn numbers(ground: &Ground, capacity: u32) -> Made<Queue<u32>> {
 /// Whether nobody can put, and each way of putting says so in its time.
 fn is_full(queue: Numbers) -> bool {
     let start = Instant::now();
-    assert!(matches!(queue.try_put(&0), Err(PutError::Full)));
-    assert!(matches!(queue.put_timeout(&0, Duration::ZERO), Err(PutError::TimedOut)));
-    assert!(matches!(queue.put_timeout(&0, SHORT), Err(PutError::TimedOut)));
+    assert!(matches!(queue.try_put(&0), Err(PutError::WouldBlock(_))));
+    assert!(matches!(queue.put_timeout(&0, Duration::ZERO), Err(PutError::TimedOut(_))));
+    assert!(matches!(queue.put_timeout(&0, SHORT), Err(PutError::TimedOut(_))));
     queue.is_full() && start.elapsed() >= SHORT
 }
 
 /// Whether nobody can get, and each way of getting says so in its time.
 fn is_empty(queue: Numbers) -> bool {
     let start = Instant::now();
-    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
-    assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut)));
-    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut)));
+    assert!(matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
+    assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut(_))));
+    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut(_))));
     queue.is_empty() && start.elapsed() >= SHORT
 }
 
@@ -200,18 +200,18 @@ fn once_closed_it_is_drained_and_then_at_its_end_for_all(ground: &Ground) {
     elsewhere(|queue: Numbers| queue.close().unwrap(), queue.send());
     queue.close().unwrap();
     let end = |queue: Numbers| {
-        assert!(matches!(queue.put(&3), Err(PutError::Closed)));
-        assert!(matches!(queue.try_put(&3), Err(PutError::Closed)));
-        assert!(matches!(queue.put_timeout(&3, Duration::MAX), Err(PutError::Closed)));
+        assert!(matches!(queue.put(&3), Err(PutError::Closed(_))));
+        assert!(matches!(queue.try_put(&3), Err(PutError::Closed(_))));
+        assert!(matches!(queue.put_timeout(&3, Duration::MAX), Err(PutError::Closed(_))));
         let got = queue.get().unwrap();
         (got, queue.len(), queue.is_closed())
     };
     assert_eq!(elsewhere(end, queue.send()), (1, 1, true));
     assert_eq!(end(queue.send()), (2, 0, true));
     let is_at_its_end = |queue: Numbers| {
-        matches!(queue.get(), Err(GetError::Closed))
-            && matches!(queue.try_get(), Err(GetError::Closed))
-            && matches!(queue.get_timeout(Duration::MAX), Err(GetError::Closed))
+        matches!(queue.get(), Err(GetError::Closed(_)))
+            && matches!(queue.try_get(), Err(GetError::Closed(_)))
+            && matches!(queue.get_timeout(Duration::MAX), Err(GetError::Closed(_)))
             && queue.is_empty()
     };
     assert!(is_at_its_end(queue.send()) && elsewhere(is_at_its_end, queue.send()));
@@ -233,12 +233,12 @@ where
 fn who_waits_is_told_when_it_is_closed(ground: &Ground) {
     let get = |(queue, line): (Numbers, Line)| {
         line.waits_now();
-        matches!(queue.get(), Err(GetError::Closed))
+        matches!(queue.get(), Err(GetError::Closed(_)))
     };
     assert!(are_told(ground, &numbers(ground, 1), get));
     let put = |(queue, line): (Numbers, Line)| {
         line.waits_now();
-        matches!(queue.put(&2), Err(PutError::Closed))
+        matches!(queue.put(&2), Err(PutError::Closed(_)))
     };
     let full = numbers(ground, 1);
     full.put(&1).unwrap();
@@ -258,7 +258,7 @@ fn many_processes_put_and_get_everything_once_and_in_order(ground: &Ground) {
         loop {
             match queue.get() {
                 Ok(message) => got.push(message),
-                Err(GetError::Closed) => return got,
+                Err(GetError::Closed(_)) => return got,
                 Err(error) => panic!("{error}"),
             }
         }

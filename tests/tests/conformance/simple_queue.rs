@@ -44,8 +44,8 @@ fn closing_it_twice_is_the_same_as_once(ground: &Ground) {
     let close = |queue: Flags| simple(&queue).close().is_ok() && simple(&queue).close().is_ok();
     assert!(close(queue.send()) && elsewhere(close, queue.send()));
     let queue = simple(&queue);
-    assert!(matches!(queue.put(&true), Err(PutError::Closed)));
-    assert!(matches!(queue.get(), Err(GetError::Closed)));
+    assert!(matches!(queue.put(&true), Err(PutError::Closed(_))));
+    assert!(matches!(queue.get(), Err(GetError::Closed(_))));
 }
 
 // test_closed_queue: there, `OSError`.

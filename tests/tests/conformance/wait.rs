@@ -74,7 +74,7 @@ fn all_that_four_producers_put_is_got_and_then_the_end(ground: &Ground) {
         for index in ready.into_iter().rev() {
             match queues[index].0.try_get() {
                 Ok(n) => queues[index].1.push(n),
-                Err(GetError::Closed) => got.push(queues.remove(index).1),
+                Err(GetError::Closed(_)) => got.push(queues.remove(index).1),
                 Err(error) => panic!("{error}"),
             }
         }
@@ -166,7 +166,7 @@ fn what_two_wait_for_one_gets_and_the_other_waits_on(ground: &Ground) {
             waits += 1;
             match queue.try_get() {
                 Ok(n) => return (n, waits),
-                Err(GetError::Empty) => {}
+                Err(GetError::WouldBlock(_)) => {}
                 Err(error) => panic!("{error}"),
             }
         }

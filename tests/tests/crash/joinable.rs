@@ -78,7 +78,7 @@ fn does_all(actor: &mut Actor, items: &[&str]) {
 
 /// Nothing is unfinished; the survivors pass each other items, wait for each other, and close the queue.
 fn all_is_well(one: &mut Actor, two: &mut Actor) {
-    two.fails("try_get j", "Empty");
+    two.fails("try_get j", "WouldBlock");
     assert_eq!((one.does("len j"), one.does("unfinished j")), ("0".to_owned(), "0".to_owned()));
     one.does("join j");
     for n in 100..120 {

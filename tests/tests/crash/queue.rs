@@ -80,7 +80,7 @@ fn putting(label: &str) {
     for message in expected {
         assert_eq!(two.does("get q"), *message);
     }
-    two.fails("try_get q", "Empty");
+    two.fails("try_get q", "WouldBlock");
     all_is_well(&mut one, &mut two);
 }
 
@@ -186,7 +186,7 @@ fn a_slot_whose_process_dies_never_was() {
     let scratch = Scratch::new();
     let (mut victim, mut one, mut two) = cast(&scratch, "");
     victim.does("reserve q 100");
-    one.fails("try_put q 1", "Full");
+    one.fails("try_put q 1", "WouldBlock");
     two.waits("put q 2");
     victim.kill();
     two.did();
@@ -194,7 +194,7 @@ fn a_slot_whose_process_dies_never_was() {
     let mut victim = Actor::start(&scratch);
     victim.does("open queue q");
     victim.does("hold q");
-    one.fails("try_get q", "Empty");
+    one.fails("try_get q", "WouldBlock");
     one.does("put q 3");
     two.waits("get_batch q 5");
     victim.kill();

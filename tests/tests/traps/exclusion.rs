@@ -145,7 +145,7 @@ fn trap_21_what_was_acknowledged_outlives_everybody() {
     for n in 1..10 {
         assert_eq!(consumer.does("get q"), n.to_string());
     }
-    consumer.fails("try_get q", "Empty");
+    consumer.fails("try_get q", "WouldBlock");
     consumer.does("unlink q");
 }
 

@@ -200,7 +200,7 @@ fn trap_23_a_sleeping_producer_that_is_stopped_or_killed_holds_up_nobody() {
     assert_eq!(consumer.does("get q"), "2");
     consumer.does("put q 3");
     assert_eq!(consumer.does("get q"), "3");
-    consumer.fails("try_get q", "Empty");
+    consumer.fails("try_get q", "WouldBlock");
     consumer.does("unlink q");
 }
 

@@ -5,7 +5,7 @@ use procession_shm::{Label, Segment};
 use std::fmt::Display;
 
 /// Why a value could not become bytes.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// The encoded value would be longer than [`LIMIT`].
@@ -73,7 +73,7 @@ impl serde::ser::Error for EncodeError {
 }
 
 /// Why bytes are not a value of the type asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The bytes are longer than [`LIMIT`], or announce more content than they can hold.
@@ -141,7 +141,7 @@ impl serde::de::Error for DecodeError {
 }
 
 /// A queue or pipe of values was used as one of bytes.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(
     "{object} carries values, in codec {codec}, and not bytes: create it for Bytes (Queue<Bytes>, pipe::<Bytes>()), or with \
      .bytes_only()"
@@ -159,3 +159,7 @@ impl NotBytes {
         Self { object: segment.label(), codec }
     }
 }
+
+procession_shm::debug_as_text!(EncodeError);
+procession_shm::debug_as_text!(DecodeError);
+procession_shm::debug_as_text!(NotBytes);

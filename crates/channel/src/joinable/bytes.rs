@@ -46,7 +46,7 @@ impl JoinableBytes {
     /// Puts bytes if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    /// [`PutError::WouldBlock`]; otherwise as [`put`](Self::put).
     pub fn try_put(&self, item: &[u8]) -> Result<(), PutError> {
         self.put_until(item, Deadline::PASSED).map_err(PutError::at_once)
     }
@@ -71,7 +71,7 @@ impl JoinableBytes {
     /// Leases the first item that is there, if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     pub fn try_get(&self) -> Result<Lease<Bytes>, GetError> {
         self.must_be_bytes()?;
         self.0.try_get()

@@ -1,10 +1,12 @@
 //! An item in somebody's hands, and one that nobody could finish.
 
+use super::JoinableQueue;
 use super::table::{Fate, Ticket};
-use super::{JoinableQueue, QueueFault};
 use crate::codec::{Codec, DecodeError};
 use crate::pipe::Passage;
 use crate::underway::{self, Decoding, Parcel};
+use procession_shm::Label;
+use procession_sync::Fault;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
@@ -33,22 +35,24 @@ pub(super) struct Held<T> {
 }
 
 /// Why an acknowledgement was refused.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
     /// The lease was taken away, because it was older than the queue's lease timeout, or was inherited through a fork.
     /// The item is somebody else's, or done by somebody else.
-    #[error("the lease of an item of queue {queue}, in attempt {attempt}, is not valid any more")]
+    #[error("the lease of an item of {queue}, in attempt {attempt}, is not valid any more")]
     StaleLease {
-        /// Name and namespace.
-        queue: String,
+        /// Which queue.
+        queue: Label,
         /// Which attempt it was.
         attempt: u32,
     },
     /// The queue itself is unusable.
     #[error(transparent)]
-    Fault(#[from] QueueFault),
+    Fault(#[from] Fault),
 }
+
+procession_shm::debug_as_text!(AckError);
 
 impl<T> Lease<T> {
     pub(super) fn new(mut held: Held<T>, item: T) -> Self {
@@ -86,7 +90,7 @@ impl<T> Held<T> {
                 return Ok(());
             }
         }
-        let queue = self.queue.body.segment().display_name();
+        let queue = self.queue.body.segment().label();
         Err(AckError::StaleLease { queue, attempt: ticket.attempts() })
     }
 

@@ -1,8 +1,9 @@
 //! One process, several threads: the cells and blocks, and the answers of a queue.
 
 use super::JoinableQueue;
-use crate::{AckError, GetError, PutError, QueueFault};
+use crate::{AckError, GetError, JoinError, PutError};
 use procession_shm::{Namespace, OpenError};
+use procession_sync::Fault;
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -63,7 +64,7 @@ fn messages_in_scattered_blocks_come_out_whole() {
         queue.try_put(&vec![n; 100]).unwrap();
         held.push(queue.try_get().unwrap());
     }
-    assert!(matches!(queue.try_put(&vec![0; 1]), Err(PutError::Full)));
+    assert!(matches!(queue.try_put(&vec![0; 1]), Err(PutError::WouldBlock(_))));
     // Every second block is free now.
     let (done, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|lease| lease[0] % 2 == 0);
     done.into_iter().for_each(|lease| lease.task_done().unwrap());
@@ -91,15 +92,15 @@ fn six_fit_into_six_and_leased_ones_make_room() {
         assert_eq!(queue.len(), n as usize);
     }
     assert!(queue.is_full());
-    assert!(matches!(queue.try_put(&7), Err(PutError::Full)));
-    assert!(matches!(queue.put_timeout(&7, SHORT), Err(PutError::TimedOut)));
+    assert!(matches!(queue.try_put(&7), Err(PutError::WouldBlock(_))));
+    assert!(matches!(queue.put_timeout(&7, SHORT), Err(PutError::TimedOut(_))));
     let leases: Vec<_> = (1..=6).map(|_| queue.get().unwrap()).collect();
     assert!(leases.iter().map(|lease| **lease).eq(1..=6));
     assert!(queue.is_empty() && !queue.is_full());
     assert_eq!(queue.unfinished(), 6);
-    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
-    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut)));
-    assert!(matches!(queue.join_timeout(SHORT), Err(GetError::TimedOut)));
+    assert!(matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
+    assert!(matches!(queue.get_timeout(SHORT), Err(GetError::TimedOut(_))));
+    assert!(matches!(queue.join_timeout(SHORT), Err(JoinError::TimedOut { .. })));
     leases.into_iter().for_each(|lease| lease.task_done().unwrap());
     queue.join_timeout(Duration::ZERO).unwrap();
 }
@@ -111,7 +112,10 @@ fn what_is_too_large_is_refused_at_once_and_what_fits_exactly_is_not() {
     assert!(queue.is_full());
     assert_eq!(*queue.get().unwrap(), vec![7; 253]);
     let refused = queue.put(&vec![7; 254]);
-    assert!(matches!(refused, Err(PutError::TooLarge { len: 257, most: 256, needed: 512 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(PutError::TooLarge { len: 257, most: 256, needed: 512, .. })),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -190,7 +194,7 @@ fn after_its_attempts_an_item_is_a_dead_letter() {
     let letters = queue.dead_letters().unwrap();
     assert!(queue.discard(&letters[0]).unwrap());
     assert!(queue.dead_letters().unwrap().is_empty());
-    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+    assert!(matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
 }
 
 #[test]
@@ -201,7 +205,7 @@ fn a_closed_queue_ends_when_everything_is_done() {
     let held = queue.get().unwrap();
     queue.close().unwrap();
     queue.close().unwrap();
-    assert!(matches!(queue.put(&3), Err(PutError::Closed)));
+    assert!(matches!(queue.put(&3), Err(PutError::Closed(_))));
     std::thread::scope(|scope| {
         // The other thread waits for what is still held here: it may come back, and does.
         let consumer = scope.spawn(|| {
@@ -214,7 +218,7 @@ fn a_closed_queue_ends_when_everything_is_done() {
         let got: Result<Vec<u32>, GetError> = consumer.join().unwrap();
         assert_eq!(got.unwrap(), [2, 1]);
     });
-    assert!(matches!(queue.get(), Err(GetError::Closed)));
+    assert!(matches!(queue.get(), Err(GetError::Closed(_))));
 }
 
 #[test]
@@ -244,7 +248,7 @@ fn a_full_queue_is_left_by_who_waits_when_it_is_closed() {
             std::thread::yield_now();
         }
         queue.close().unwrap();
-        assert!(matches!(producer.join().unwrap(), Err(PutError::Closed)));
+        assert!(matches!(producer.join().unwrap(), Err(PutError::Closed(_))));
     });
 }
 
@@ -327,7 +331,7 @@ fn a_dead_letter_that_nobody_can_decode_can_be_discarded() {
     for _ in 0..2 {
         assert!(catch_unwind(AssertUnwindSafe(|| queue.get())).is_err());
     }
-    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+    assert!(matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
     let [letter] = &queue.dead_letters().unwrap()[..] else { panic!("one dead letter") };
     assert_eq!((letter.attempts, &letter.bytes[..]), (2, &[7][..]));
     assert!(catch_unwind(AssertUnwindSafe(|| letter.item())).is_err());
@@ -378,7 +382,7 @@ fn an_item_that_cannot_be_decoded_is_a_dead_letter_after_the_last_attempt() {
     let words = JoinableQueue::<String>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
     numbers.put(&200).unwrap();
     assert!(matches!(words.get(), Err(GetError::Decode { .. })));
-    assert!(matches!(words.try_get(), Err(GetError::Empty)));
+    assert!(matches!(words.try_get(), Err(GetError::WouldBlock(_))));
     words.join().unwrap();
     assert_eq!(words.dead_letters().unwrap().len(), 1);
     numbers.unlink().unwrap();
@@ -434,27 +438,26 @@ fn nonsense_in_the_body_is_answered() {
         }
         // As after a death: everything is looked at.
         queue.body.uncounted.store(1, Ordering::Relaxed);
-        let mut see = |fault: Option<QueueFault>| match fault {
-            Some(QueueFault::Corrupt { .. }) => corrupt += 1,
+        let mut see = |fault: Option<Fault>| match fault {
+            Some(Fault::Corrupt { .. }) => corrupt += 1,
             Some(other) => panic!("{other:?}"),
             None => {}
         };
         for _ in 0..4 {
             match queue.try_put(&vec![1; 150]) {
                 Err(PutError::Fault(fault)) => see(Some(fault)),
-                Ok(()) | Err(PutError::Full | PutError::Closed) => {}
+                Ok(()) | Err(PutError::WouldBlock(_) | PutError::Closed(_)) => {}
                 Err(other) => panic!("{other:?}"),
             }
             match queue.try_get() {
                 Err(GetError::Fault(fault)) => see(Some(fault)),
-                Ok(_) | Err(GetError::Empty | GetError::Closed | GetError::Decode { .. }) => {}
+                Ok(_) | Err(GetError::WouldBlock(_) | GetError::Closed(_) | GetError::Decode { .. }) => {}
                 Err(other) => panic!("{other:?}"),
             }
         }
         match queue.dead_letters() {
-            Err(GetError::Fault(fault)) => see(Some(fault)),
+            Err(fault) => see(Some(fault)),
             Ok(letters) => letters.iter().for_each(|letter| drop(letter.item())),
-            Err(other) => panic!("{other:?}"),
         }
         assert!(queue.unfinished() <= 2 * u32::MAX as usize);
         match held.task_done() {
@@ -474,7 +477,7 @@ fn iteration_ends_with_a_fault() {
     }
     queue.body.uncounted.store(1, Ordering::Relaxed);
     let all: Vec<_> = queue.iter().take(3).collect();
-    assert!(matches!(all[..], [Err(GetError::Fault(QueueFault::Corrupt { .. }))]), "{all:?}");
+    assert!(matches!(all[..], [Err(GetError::Fault(Fault::Corrupt { .. }))]), "{all:?}");
 }
 
 #[test]

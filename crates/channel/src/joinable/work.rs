@@ -1,10 +1,11 @@
 //! What the operations of a joinable queue do, each a look under the lock, and between looks a wait.
 
 use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Ticket, blocks_of};
-use super::{GetError, JoinableQueue, PutError, QueueFault};
+use super::{GetError, JoinError, JoinableQueue, PutError};
+use crate::queue::{ClosedQueue, Fullness};
 use crate::waiter::{Stopped, Waiter};
 use procession_shm::{OwnerId, Unknowable};
-use procession_sync::{AcquireError, Claim, EventCount, Hold};
+use procession_sync::{Claim, EventCount, Fault, Hold};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, clock, crash_point};
@@ -37,7 +38,8 @@ impl<T> JoinableQueue<T> {
         if blocks > self.count as usize {
             let most = self.count as usize * BLOCK;
             let needed = (payload.len() as u64).next_power_of_two();
-            return Err(PutError::TooLarge { len: payload.len(), most, needed });
+            let queue = self.body.segment().label();
+            return Err(PutError::TooLarge { queue, len: payload.len(), most, needed });
         }
         let body = &*self.body;
         let mut waiter = Waiter::new(&body.space, deadline);
@@ -50,7 +52,8 @@ impl<T> JoinableQueue<T> {
                     return Ok(Outcome::Later);
                 }
                 table.put(payload).map(Outcome::Now)
-            })?;
+            });
+            let outcome = outcome.map_err(|blocked| self.no_put(blocked))?;
             match outcome {
                 Outcome::Now(()) => {
                     body.items.notify_one();
@@ -62,15 +65,21 @@ impl<T> JoinableQueue<T> {
                 }
                 Outcome::Later => {
                     let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
-                    self.wait(&mut waiter, may_go_on)?;
+                    self.wait(&mut waiter, may_go_on).map_err(|blocked| self.no_put(blocked))?;
                 }
-                Outcome::Closed => return Err(PutError::Closed),
+                Outcome::Closed => return Err(PutError::Closed(ClosedQueue::new(self.body.segment()))),
             }
         }
     }
 
     /// Leases the first item that is there; its payload.
     pub(super) fn claim(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Ticket, GetError> {
+        let claimed = self.claim_or_end(into, deadline).map_err(|blocked| self.no_get(blocked))?;
+        claimed.ok_or_else(|| GetError::Closed(ClosedQueue::new(self.body.segment())))
+    }
+
+    /// `None` once the queue is closed and everything is done.
+    fn claim_or_end(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Option<Ticket>, Blocked> {
         let body = &*self.body;
         let mut waiter = Waiter::new(&body.items, deadline);
         if Counts::load(body).leased != 0 && self.is_survey_due() {
@@ -94,7 +103,7 @@ impl<T> JoinableQueue<T> {
                         // There is something for the next sleeper too, and its wake was held back for us.
                         body.items.notify_one();
                     }
-                    return Ok(ticket);
+                    return Ok(Some(ticket));
                 }
                 Outcome::Later => {
                     // What a survey does not find any more, another may have given back since the look.
@@ -103,12 +112,16 @@ impl<T> JoinableQueue<T> {
                     }
                     self.wait(&mut waiter, || self.has_answer())?;
                 }
-                Outcome::Closed => return Err(GetError::Closed),
+                Outcome::Closed => return Ok(None),
             }
         }
     }
 
-    pub(super) fn join_until(&self, deadline: Deadline) -> Result<(), GetError> {
+    pub(super) fn join_until(&self, deadline: Deadline) -> Result<(), JoinError> {
+        self.wait_until_done(deadline).map_err(|blocked| self.no_join(blocked))
+    }
+
+    fn wait_until_done(&self, deadline: Deadline) -> Result<(), Blocked> {
         let body = &*self.body;
         let look = |_: &Table<'_>, _| {
             Ok((Counts::load(body).unfinished(), body.times_finished.load(Ordering::Relaxed)))
@@ -189,7 +202,7 @@ impl<T> JoinableQueue<T> {
             return Ok(*is_dead);
         }
         let is_dead = self.body.segment().registration().is_dead(owner);
-        let is_dead = is_dead.map_err(|error| self.unknowable(error, "a lease names no possible owner"))?;
+        let is_dead = is_dead.map_err(|error| self.unknowable(error))?;
         asked.push((owner, is_dead));
         Ok(is_dead)
     }
@@ -211,7 +224,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
-    pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> Result<bool, QueueFault> {
+    pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> Result<bool, Fault> {
         match self.locked(Deadline::NEVER, |table, _| Ok(table.settle(ticket, fate))) {
             Ok(false) => Ok(false),
             Ok(true) => {
@@ -278,7 +291,7 @@ impl<T> JoinableQueue<T> {
     fn wait(&self, waiter: &mut Waiter<'_>, may_go_on: impl Fn() -> bool) -> Result<(), Blocked> {
         waiter.wait(self.body.segment(), may_go_on).map_err(|stopped| match stopped {
             Stopped::TimedOut => Blocked::TimedOut,
-            Stopped::Orphaned => self.orphaned(),
+            Stopped::Orphaned => Blocked::Fault(Fault::orphaned(self.body.segment())),
         })
     }
 
@@ -286,11 +299,8 @@ impl<T> JoinableQueue<T> {
         // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes it give up.
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
         let acquired = self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline);
-        acquired.map_err(|error| match error {
-            AcquireError::Orphaned => self.orphaned(),
-            AcquireError::Unregistered(error) => Blocked::Fault(QueueFault::Unregistered(error)),
-            AcquireError::Unknowable(error) => self.unknowable(error, "a lock names no possible owner"),
-            _ => Blocked::TimedOut,
+        acquired.map_err(|error| {
+            Fault::of_acquiring(self.body.segment(), error).map_or(Blocked::TimedOut, Blocked::Fault)
         })
     }
 
@@ -309,23 +319,45 @@ impl<T> JoinableQueue<T> {
     }
 
     #[cold]
-    fn orphaned(&self) -> Blocked {
-        Blocked::Fault(QueueFault::Orphaned { queue: self.body.segment().display_name() })
-    }
-
-    #[cold]
-    fn unknowable(&self, error: Unknowable, what: &'static str) -> Blocked {
-        match error {
-            Unknowable::RegistryChanged => {
-                Blocked::Fault(QueueFault::RegistryChanged { queue: self.body.segment().display_name() })
-            }
-            _ => self.corrupt(what),
-        }
+    fn unknowable(&self, error: Unknowable) -> Blocked {
+        Blocked::Fault(Fault::unknowable(self.body.segment(), error))
     }
 
     #[cold]
     fn corrupt(&self, what: Nonsense) -> Blocked {
-        Blocked::Fault(QueueFault::Corrupt { queue: self.body.segment().display_name(), what })
+        Blocked::Fault(Fault::corrupt(self.body.segment(), what))
+    }
+
+    #[cold]
+    fn no_put(&self, blocked: Blocked) -> PutError {
+        blocked.into_fault().map_or_else(|| PutError::TimedOut(self.fullness()), PutError::Fault)
+    }
+
+    #[cold]
+    fn no_get(&self, blocked: Blocked) -> GetError {
+        let timed_out = || GetError::TimedOut(self.body.segment().label());
+        blocked.into_fault().map_or_else(timed_out, GetError::Fault)
+    }
+
+    #[cold]
+    fn no_join(&self, blocked: Blocked) -> JoinError {
+        let timed_out = || JoinError::TimedOut {
+            queue: self.body.segment().label(),
+            unfinished: Counts::load(&self.body).unfinished() as usize,
+        };
+        blocked.into_fault().map_or_else(timed_out, JoinError::Fault)
+    }
+
+    fn fullness(&self) -> Fullness {
+        let counts = Counts::load(&self.body);
+        let bytes = |blocks: u32| u64::from(blocks) * BLOCK as u64;
+        Fullness {
+            queue: self.body.segment().label(),
+            messages: counts.ready as usize,
+            capacity: (self.capacity != u32::MAX).then_some(self.capacity as usize),
+            bytes_taken: bytes(counts.blocks),
+            bytes: bytes(self.count),
+        }
     }
 }
 
@@ -339,31 +371,19 @@ enum Outcome<R> {
 /// Why a thread could not go on.
 pub(super) enum Blocked {
     TimedOut,
-    Fault(QueueFault),
+    Fault(Fault),
 }
 
 impl Blocked {
     /// For what waits without a deadline.
-    pub(super) fn into_fault(self) -> Option<QueueFault> {
+    pub(super) fn into_fault(self) -> Option<Fault> {
         match self {
             Self::TimedOut => None,
             Self::Fault(fault) => Some(fault),
         }
     }
 
-    pub(super) fn only_fault(self) -> Result<(), QueueFault> {
+    pub(super) fn only_fault(self) -> Result<(), Fault> {
         self.into_fault().map_or(Ok(()), Err)
-    }
-}
-
-impl From<Blocked> for PutError {
-    fn from(blocked: Blocked) -> Self {
-        blocked.into_fault().map_or(Self::TimedOut, Self::Fault)
-    }
-}
-
-impl From<Blocked> for GetError {
-    fn from(blocked: Blocked) -> Self {
-        blocked.into_fault().map_or(Self::TimedOut, Self::Fault)
     }
 }

@@ -1,12 +1,13 @@
 //! Whose an end is, and what became of the other one. The protocol is described in `pipe.rs`.
 
-use super::error::PipeFault;
+use super::error::{SendError, Unusable};
 use super::home::Location;
 use super::{Pipe, PipeBody};
 use crate::codec::Codec;
 use crate::lane::Lane;
 use crate::underway::{self, Decoding};
-use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, Unknowable, owner_of_child};
+use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, owner_of_child};
+use procession_sync::Fault;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{clock, crash_point, shm_struct};
 use serde::{Deserialize, Serialize};
@@ -136,7 +137,7 @@ impl End {
 
     /// Makes sure that the end is this handle's: the first use claims it.
     #[inline]
-    pub(super) fn claim(&self) -> Result<(), PipeFault> {
+    pub(super) fn claim(&self) -> Result<(), Unusable> {
         // Relaxed: while the word is `mine`, this handle alone changes it.
         if self.cell().word.load(Ordering::Relaxed) == self.mine && self.is_here() {
             return Ok(());
@@ -150,9 +151,9 @@ impl End {
     }
 
     #[cold]
-    fn claim_first(&self) -> Result<(), PipeFault> {
+    fn claim_first(&self) -> Result<(), Unusable> {
         if !self.is_here() {
-            return Err(PipeFault::Inherited);
+            return Err(Fault::inherited(self.body.segment()).into());
         }
         let mut word = self.cell().word.load(Ordering::Acquire);
         // Of several threads that use the handle first, one claims for all.
@@ -172,21 +173,21 @@ impl End {
     }
 
     /// Why this handle cannot use the end whose cell holds `word`.
-    fn why_not(&self, word: u64) -> PipeFault {
+    fn why_not(&self, word: u64) -> Unusable {
         match word & STATE {
-            CLOSED => PipeFault::Closed,
-            DEAD => PipeFault::Lost { pid: self.cell().died.load(Ordering::Relaxed) },
+            CLOSED => Unusable::Closed,
+            DEAD => Unusable::Lost { pid: self.cell().died.load(Ordering::Relaxed) },
             CARRIED | CLAIMED => {
                 let by = self.body.segment().registration().pid_of(OwnerId::from_bits(word)).unwrap_or(0);
-                PipeFault::InUse { by, here: std::process::id() }
+                Unusable::InUse { by, here: std::process::id() }
             }
-            _ => self.corrupt("an end that is in no possible state"),
+            _ => self.corrupt("an end that is in no possible state").into(),
         }
     }
 
     #[cold]
-    pub(super) fn corrupt(&self, what: &'static str) -> PipeFault {
-        PipeFault::Corrupt { pipe: self.body.segment().display_name(), what }
+    pub(super) fn corrupt(&self, what: &'static str) -> Fault {
+        Fault::corrupt(self.body.segment(), what)
     }
 
     /// Whether a thread is closing this end, or has.
@@ -253,7 +254,7 @@ impl End {
     }
 
     /// As [`ask_about_peer`](Self::ask_about_peer), for who tries again and again: at most once a millisecond.
-    pub(super) fn ask_seldom(&self) -> Result<(), PipeFault> {
+    pub(super) fn ask_seldom(&self) -> Result<(), Fault> {
         let now = clock::now_ns();
         if now.saturating_sub(self.asked_ns.load(Ordering::Relaxed)) < SELDOM_NS {
             return Ok(());
@@ -264,7 +265,7 @@ impl End {
 
     /// Asks whether the process that has the other end is alive, and writes down that it is not.
     #[cold]
-    pub(super) fn ask_about_peer(&self) -> Result<(), PipeFault> {
+    pub(super) fn ask_about_peer(&self) -> Result<(), Fault> {
         let cell = self.peer_cell();
         let word = cell.word.load(Ordering::Acquire);
         if ![CARRIED, CLAIMED].contains(&(word & STATE)) {
@@ -272,10 +273,8 @@ impl End {
         }
         let segment = self.body.segment();
         let owner = OwnerId::from_bits(word);
-        let is_dead = segment.registration().is_dead(owner).map_err(|why| match why {
-            Unknowable::NoSuchSlot => self.corrupt("an end names no possible owner"),
-            _ => PipeFault::RegistryChanged { pipe: segment.display_name() },
-        })?;
+        let is_dead = segment.registration().is_dead(owner);
+        let is_dead = is_dead.map_err(|why| Fault::unknowable(segment, why))?;
         if is_dead {
             crash_point("pipe.peer_found_dead");
             cell.died.store(segment.registration().pid_of(owner).unwrap_or(0), Ordering::Relaxed);
@@ -334,7 +333,7 @@ impl End {
     /// Sends the end off: to the child that gets these arguments, or to whoever gets the message.
     pub(super) fn depart(&self) -> Result<Passage, String> {
         if !self.is_here() {
-            return Err(PipeFault::Inherited.to_string());
+            return Err(Fault::inherited(self.body.segment()).to_string());
         }
         let segment = self.body.segment();
         let child = owner_of_child(segment.registration()).transpose().map_err(|error| error.to_string())?;
@@ -344,7 +343,7 @@ impl End {
             if !self.is_carried_here(word) || self.whereabouts.load(Ordering::Relaxed) >= SEEN {
                 return Err(match word == self.mine {
                     true => "an end of a pipe that has been used stays with its process".to_owned(),
-                    false => self.why_not(word).to_string(),
+                    false => SendError::from(self.why_not(word)).to_string(),
                 });
             }
             let next = carried_by(child.unwrap_or(self.me), word);

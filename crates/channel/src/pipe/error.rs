@@ -1,63 +1,63 @@
 //! What can go wrong with a pipe.
 
 use crate::codec::{DecodeError, EncodeError, NotBytes};
+use procession_sync::Fault;
 
 /// Why an end of a pipe cannot be used by whoever wanted to.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PipeFault {
-    /// This end was closed, by this handle or another of this end.
-    #[error("this end of the pipe is closed")]
+pub(super) enum Unusable {
     Closed,
-    /// An end belongs to the first process that uses it, or was given to a child before. Both are this process if it has
-    /// two handles of one end.
-    #[error("this end of the pipe belongs to process {by}: process {here} cannot use it too")]
-    InUse {
-        /// The process that has the end; 0 if that is not known, or it has not started yet.
-        by: u32,
-        /// This process.
-        here: u32,
-    },
-    /// The end died with the process that carried it: the one that sent it, or the child that it was given to.
-    #[error("this end of the pipe was lost with process {pid}, which carried it")]
-    Lost {
-        /// The process that died; 0 if that is not known.
-        pid: u32,
-    },
-    /// This process was forked and has a copy of an end of its parent's.
-    #[error("this end of the pipe belongs to the process from which this one was forked")]
-    Inherited,
-    /// The registry of the pipe's namespace was removed: whether the peer lives cannot be found out.
-    #[error("the registry of the namespace of pipe {pipe} was removed or replaced while in use")]
-    RegistryChanged {
-        /// Name and namespace.
-        pipe: String,
-    },
-    /// The pipe's words or bytes say something impossible.
-    #[error("pipe {pipe} is corrupt: {what}")]
-    Corrupt {
-        /// Name and namespace.
-        pipe: String,
-        /// What is impossible.
-        what: &'static str,
-    },
+    InUse { by: u32, here: u32 },
+    Lost { pid: u32 },
+    Fault(Fault),
+}
+
+impl From<Fault> for Unusable {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+macro_rules! from_unusable {
+    ($($Error:ident)*) => {
+        $(
+            impl From<Unusable> for $Error {
+                fn from(unusable: Unusable) -> Self {
+                    match unusable {
+                        Unusable::Closed => Self::Closed,
+                        Unusable::InUse { by, here } => Self::InUse { by, here },
+                        Unusable::Lost { pid } => Self::Lost { pid },
+                        Unusable::Fault(fault) => Self::Fault(fault),
+                    }
+                }
+            }
+
+            procession_shm::debug_as_text!($Error);
+        )*
+    };
+}
+
+from_unusable!(SendError RecvError);
+
+/// A process, for people.
+fn owner(pid: u32) -> String {
+    if pid == 0 { "a process that nobody remembers".to_owned() } else { format!("process {pid}") }
 }
 
 /// Why a message was not sent; then the peer never sees any of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
     /// There is no room now (`try_send`).
     #[error("the pipe is full")]
-    Full,
+    WouldBlock,
     /// There was no room for all of it until the timeout (`send_timeout`).
-    #[error("the pipe was full until the timeout")]
+    #[error("timed out: the pipe is full")]
     TimedOut,
     /// The peer has closed its end: nobody will read the message.
     #[error("the other end of the pipe is closed")]
     PeerClosed,
     /// The peer died without closing its end.
-    #[error("process {pid} died, which had the other end of the pipe")]
+    #[error("{} died, which had the other end of the pipe", owner(*pid))]
     PeerDied {
         /// Its pid; 0 if it is not known any more, or the peer never started.
         pid: u32,
@@ -76,26 +76,44 @@ pub enum SendError {
     /// The pipe carries values, and this was to be bytes (`send_bytes`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
-    /// This end cannot be used here.
+    /// This end was closed, by this handle or another of this end.
+    #[error("this end of the pipe is closed")]
+    Closed,
+    /// An end belongs to the first process that uses it, or was given to a child before. Both are this process if it has
+    /// two handles of one end.
+    #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
+    InUse {
+        /// The process that has the end; 0 if that is not known, or it has not started yet.
+        by: u32,
+        /// This process.
+        here: u32,
+    },
+    /// The end died with the process that carried it: the one that sent it, or the child that it was given to.
+    #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
+    Lost {
+        /// The process that died; 0 if that is not known.
+        pid: u32,
+    },
+    /// The pipe itself is unusable.
     #[error(transparent)]
-    Fault(#[from] PipeFault),
+    Fault(#[from] Fault),
 }
 
 /// Why no message was received.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RecvError {
     /// There is no message now (`try_recv`).
     #[error("the pipe is empty")]
-    Empty,
+    WouldBlock,
     /// There was no message until the timeout (`recv_timeout`).
-    #[error("the pipe was empty until the timeout")]
+    #[error("timed out: the pipe is empty")]
     TimedOut,
     /// The peer has closed its end, and everything that it sent has been received.
     #[error("the other end of the pipe is closed, and everything was received")]
     Eof,
     /// The peer died without closing its end, and everything that it had sent has been received.
-    #[error("process {pid} died, which had the other end of the pipe; everything it had sent was received")]
+    #[error("{} died, which had the other end of the pipe; everything it had sent was received", owner(*pid))]
     PeerDied {
         /// Its pid; 0 if it is not known any more, or the peer never started.
         pid: u32,
@@ -122,7 +140,25 @@ pub enum RecvError {
     /// The pipe carries values, and this was to be bytes (`recv_bytes`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
-    /// This end cannot be used here.
+    /// This end was closed, by this handle or another of this end.
+    #[error("this end of the pipe is closed")]
+    Closed,
+    /// An end belongs to the first process that uses it, or was given to a child before. Both are this process if it has
+    /// two handles of one end.
+    #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
+    InUse {
+        /// The process that has the end; 0 if that is not known, or it has not started yet.
+        by: u32,
+        /// This process.
+        here: u32,
+    },
+    /// The end died with the process that carried it: the one that sent it, or the child that it was given to.
+    #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
+    Lost {
+        /// The process that died; 0 if that is not known.
+        pid: u32,
+    },
+    /// The pipe itself is unusable.
     #[error(transparent)]
-    Fault(#[from] PipeFault),
+    Fault(#[from] Fault),
 }

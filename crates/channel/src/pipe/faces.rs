@@ -28,7 +28,7 @@ macro_rules! sends {
             /// Sends bytes if there is room for all of them now.
             ///
             /// # Errors
-            /// [`SendError::Full`], [`SendError::TooLarge`] for more than the pipe holds; otherwise as
+            /// [`SendError::WouldBlock`], [`SendError::TooLarge`] for more than the pipe holds; otherwise as
             /// [`send_bytes`](Self::send_bytes).
             pub fn try_send_bytes(&self, message: &[u8]) -> Result<(), SendError> {
                 self.outgoing.send_bytes(&self.end, message, Deadline::PASSED).map_err(full)
@@ -67,7 +67,7 @@ macro_rules! sends {
             /// Sends a message if there is room for all of it now.
             ///
             /// # Errors
-            /// [`SendError::Full`], [`SendError::TooLarge`] for one longer than the pipe; otherwise as
+            /// [`SendError::WouldBlock`], [`SendError::TooLarge`] for one longer than the pipe; otherwise as
             /// [`send`](Self::send).
             ///
             /// # Panics
@@ -113,7 +113,7 @@ macro_rules! receives {
             /// Receives the next message as bytes, if there is one now.
             ///
             /// # Errors
-            /// [`RecvError::Empty`]; otherwise as [`recv_bytes`](Self::recv_bytes).
+            /// [`RecvError::WouldBlock`]; otherwise as [`recv_bytes`](Self::recv_bytes).
             pub fn try_recv_bytes(&self) -> Result<Vec<u8>, RecvError> {
                 self.incoming.recv_bytes(&self.end, Deadline::PASSED).map_err(empty)
             }
@@ -139,7 +139,7 @@ macro_rules! receives {
             /// As [`recv_bytes_into`](Self::recv_bytes_into), if there is a message now.
             ///
             /// # Errors
-            /// [`RecvError::Empty`]; otherwise as [`recv_bytes_into`](Self::recv_bytes_into).
+            /// [`RecvError::WouldBlock`]; otherwise as [`recv_bytes_into`](Self::recv_bytes_into).
             pub fn try_recv_bytes_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
                 self.incoming.recv_into(&self.end, buffer, Deadline::PASSED).map_err(empty)
             }
@@ -185,7 +185,7 @@ macro_rules! receives {
             /// Receives the next message, if there is one now.
             ///
             /// # Errors
-            /// [`RecvError::Empty`]; otherwise as [`recv`](Self::recv).
+            /// [`RecvError::WouldBlock`]; otherwise as [`recv`](Self::recv).
             ///
             /// # Panics
             /// As [`recv`](Self::recv).
@@ -237,7 +237,7 @@ macro_rules! ends {
     ([$($generics:tt)*] $End:ty, $name:literal, $both_ways:literal, $side:pat, |$this:ident| $quiesce:expr) => {
         impl<$($generics)*> $End {
             /// Closes this end, for all threads of this process: the other side receives what was sent, and then the
-            /// end of the pipe; threads that wait here get [`PipeFault::Closed`]. Closing twice is the same as once.
+            /// end of the pipe; threads that wait here get [`SendError::Closed`] or [`RecvError::Closed`]. Closing twice is the same as once.
             /// Nothing happens to an end that another process uses, or that was given away.
             pub fn close(&self) {
                 let $this = self;
@@ -300,7 +300,7 @@ ends!([S, R] Connection<S, R>, "Connection", true, _, |this| this.outgoing.quies
 /// What a try answers instead of having waited.
 fn full(error: SendError) -> SendError {
     match error {
-        SendError::TimedOut => SendError::Full,
+        SendError::TimedOut => SendError::WouldBlock,
         other => other,
     }
 }
@@ -308,7 +308,7 @@ fn full(error: SendError) -> SendError {
 /// What a try answers instead of having waited.
 fn empty(error: RecvError) -> RecvError {
     match error {
-        RecvError::TimedOut => RecvError::Empty,
+        RecvError::TimedOut => RecvError::WouldBlock,
         other => other,
     }
 }

@@ -1,7 +1,8 @@
-use super::{PipeFault, PipeOptions, RecvError, SendError, Sender};
+use super::{PipeOptions, RecvError, SendError, Sender};
 use crate::codec::Bytes;
 use crate::{JoinableQueue, PutError, Queue};
 use procession_shm::{Entry, Kind, Namespace};
+use procession_sync::Fault;
 use procession_sys::Deadline;
 use serde::{Deserialize, Serialize, Serializer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,7 +63,7 @@ fn a_long_message_moves_the_pipe_to_its_larger_ring_unless_its_capacity_was_said
         sender.try_send_bytes(&pattern(len)).unwrap();
     }
     assert!(memory(&name) > 4 << 20);
-    assert!(matches!(sender.try_send_bytes(&pattern(1 << 20)), Err(SendError::Full)));
+    assert!(matches!(sender.try_send_bytes(&pattern(1 << 20)), Err(SendError::WouldBlock)));
     assert!(matches!(
         sender.try_send_bytes(&pattern(most + 1)),
         Err(SendError::TooLarge { len, most: said }) if len == most + 1 && said == most
@@ -129,7 +130,7 @@ fn a_message_that_timed_out_in_the_middle_is_never_received() {
     let mut buffer = [0; 6000];
     assert!(matches!(receiver.recv_bytes_into_timeout(&mut buffer, SOON), Err(RecvError::TimedOut)));
     assert!(matches!(sender.send_bytes_timeout(&pattern(4000), SOON), Err(SendError::TimedOut)));
-    assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::WouldBlock)));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             sender.send_bytes(&pattern(3000)).unwrap();
@@ -152,10 +153,10 @@ fn a_message_that_timed_out_in_the_middle_is_never_received() {
 #[test]
 fn tries_say_full_empty_and_too_large_at_once() {
     let (receiver, sender) = options().capacity(64).bytes_only().pipe::<()>().unwrap();
-    assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::WouldBlock)));
     assert!(matches!(sender.try_send_bytes(&[0; 57]), Err(SendError::TooLarge { len: 57, most: 56 })));
     sender.try_send_bytes(&[1; 56]).unwrap();
-    assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::Full)));
+    assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::WouldBlock)));
     assert!(matches!(sender.send_bytes_timeout(&[], SOON), Err(SendError::TimedOut)));
     assert_eq!(receiver.try_recv_bytes().unwrap(), [1; 56]);
     sender.try_send_bytes(&[]).unwrap();
@@ -168,7 +169,7 @@ fn what_was_sent_before_the_end_was_closed_is_received_and_then_the_end() {
     (0..3).for_each(|n| sender.send(&n).unwrap());
     sender.close();
     sender.close();
-    assert!(matches!(sender.send(&3), Err(SendError::Fault(PipeFault::Closed))));
+    assert!(matches!(sender.send(&3), Err(SendError::Closed)));
     assert_eq!(receiver.iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
     assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
@@ -225,11 +226,11 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
         while !sender.end.outgoing().data().has_waiters() {
             std::thread::yield_now();
         }
-        assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::Empty)));
+        assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::WouldBlock)));
         assert!(matches!(receiver.recv_bytes_timeout(SOON), Err(RecvError::TimedOut)));
         assert!(!receiver.poll(SOON).unwrap());
         receiver.close();
-        assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Fault(PipeFault::Closed))));
+        assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Closed)));
     });
     let (_receiver, sender) = options().capacity(64).bytes_only().pipe::<()>().unwrap();
     std::thread::scope(|scope| {
@@ -237,9 +238,9 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
         while !sender.end.outgoing().room().has_waiters() {
             std::thread::yield_now();
         }
-        assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::Full)));
+        assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::WouldBlock)));
         sender.close();
-        assert!(matches!(sleeper.join().unwrap(), Err(SendError::Fault(PipeFault::Closed))));
+        assert!(matches!(sleeper.join().unwrap(), Err(SendError::Closed)));
     });
 }
 
@@ -252,12 +253,10 @@ fn two_handles_of_one_end_in_one_process_are_told_apart() {
     arrived.send(&1).unwrap();
     let here = std::process::id();
     let refused = sender.send(&2);
-    assert!(
-        matches!(refused, Err(SendError::Fault(PipeFault::InUse { by, here: also })) if by == here && also == here)
-    );
+    assert!(matches!(refused, Err(SendError::InUse { by, here: also }) if by == here && also == here));
     drop(sender);
     assert_eq!(receiver.recv().unwrap(), 1);
-    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
     assert!(crate::codec::encode(&arrived, &mut bytes).is_err(), "a used end stays");
     drop(arrived);
     assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
@@ -274,7 +273,7 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
     };
     nonsense();
     assert!(matches!(receiver.recv(), Err(RecvError::Decode { bytes, .. }) if bytes == [200, 1, 2]));
-    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
     // It is one message of many.
     sender.send(&"before".to_owned()).unwrap();
     nonsense();
@@ -288,7 +287,7 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
     // A fault is the last.
     receiver.close();
     let mut messages = receiver.iter();
-    assert!(matches!(messages.next(), Some(Err(RecvError::Fault(PipeFault::Closed)))));
+    assert!(matches!(messages.next(), Some(Err(RecvError::Closed))));
     assert!(messages.next().is_none());
 }
 
@@ -368,7 +367,7 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
                 .map(|_| ()),
                 _ => receiver.poll(Duration::ZERO).map(|_| ()),
             };
-            corrupt += u32::from(matches!(outcome, Err(RecvError::Fault(PipeFault::Corrupt { .. }))));
+            corrupt += u32::from(matches!(outcome, Err(RecvError::Fault(Fault::Corrupt { .. }))));
             // Full, or corrupt.
             drop(sender.try_send_bytes(&[1; 100]));
         }
@@ -402,14 +401,14 @@ fn a_message_that_is_not_sent_takes_no_end_with_it() {
     while deaf.try_send_bytes(&[0; 8]).is_ok() {}
 
     let (receiver, sender) = options.pipe::<u8>().unwrap();
-    assert!(matches!(full.try_put(&sender), Err(PutError::Full)));
-    assert!(matches!(closed.put(&sender), Err(PutError::Closed)));
+    assert!(matches!(full.try_put(&sender), Err(PutError::WouldBlock(_))));
+    assert!(matches!(closed.put(&sender), Err(PutError::Closed(_))));
     assert!(matches!(deaf.send_timeout(&sender, Duration::from_millis(2)), Err(SendError::TimedOut)));
     let both = (sender, Refuses(true));
     assert!(matches!(refusing.put(&both), Err(PutError::Encode(_))));
     let both = (both.0, Refuses(false));
     assert!(catch_unwind(AssertUnwindSafe(|| refusing.put(&both))).is_err());
-    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
     drop(both);
     assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
     drop(receiver);
@@ -419,9 +418,9 @@ fn a_message_that_is_not_sent_takes_no_end_with_it() {
     drop((first, full.get().unwrap()));
     assert!(matches!(other.try_recv(), Err(RecvError::Eof)));
     full.put(&sender).unwrap();
-    assert!(matches!(full.try_put(&sender), Err(PutError::Full)));
+    assert!(matches!(full.try_put(&sender), Err(PutError::WouldBlock(_))));
     drop(sender);
-    assert!(matches!(receiver.try_recv(), Err(RecvError::Empty)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
     full.get().unwrap().send(&7).unwrap();
     assert_eq!(receiver.recv().unwrap(), 7);
     drop((receiver, other, hears_not, deaf));

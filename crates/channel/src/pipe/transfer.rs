@@ -1,10 +1,10 @@
 //! Sending and receiving bytes through one end. The protocol is described in `pipe.rs`.
 
 use super::end::{End, Peer};
-use super::error::{PipeFault, RecvError, SendError};
+use super::error::{RecvError, SendError, Unusable};
 use super::taker::{Taker, corrupt};
 use crate::lane::{LaneReader, LaneWriter};
-use procession_sync::{EventCount, Nap, Orphaned, Patience, spin_until};
+use procession_sync::{EventCount, Fault, Nap, Orphaned, Patience, spin_until};
 use procession_sys::cpu::{self, fence_after_rmw};
 use procession_sys::{Deadline, Turn, TurnGuard};
 use std::ops::RangeInclusive;
@@ -17,7 +17,11 @@ const LOOKS: u32 = 40;
 /// Why waiting ended without a reason to look again.
 enum Blocked {
     TimedOut,
-    Fault(PipeFault),
+    Unusable(Unusable),
+}
+
+fn unusable(fault: Fault) -> Blocked {
+    Blocked::Unusable(fault.into())
 }
 
 /// One thread's waits during one operation.
@@ -43,11 +47,11 @@ impl<'a> Waiter<'a> {
     ) -> Result<(), Blocked> {
         let end = self.end;
         if end.is_closing() {
-            return Err(Blocked::Fault(PipeFault::Closed));
+            return Err(Blocked::Unusable(Unusable::Closed));
         }
         if self.deadline.has_passed() {
             // Whoever waits again and again for less than a slice would otherwise never learn of a death.
-            end.ask_seldom().map_err(Blocked::Fault)?;
+            end.ask_seldom().map_err(unusable)?;
             return if end.peer() == Peer::Open { Err(Blocked::TimedOut) } else { Ok(()) };
         }
         let is_ready = |turn: &mut T| is_ready(turn) || end.peer() != Peer::Open || end.is_closing();
@@ -73,7 +77,7 @@ impl<'a> Waiter<'a> {
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
         match self.bell.wait(Some(self.end.body.segment()), patience, is_ready) {
             // Without its file a pipe still has its two ends: what matters is whether the peer lives.
-            Ok(Nap::Ask) | Err(Orphaned) => self.end.ask_about_peer().map_err(Blocked::Fault),
+            Ok(Nap::Ask) | Err(Orphaned) => self.end.ask_about_peer().map_err(unusable),
             Ok(_) => Ok(()),
         }
     }
@@ -107,7 +111,7 @@ fn write(
 ) -> Result<(), SendError> {
     // After the beginning of the turn: whoever closes the end waits for the turn, and nothing is written after that.
     if end.is_closing() {
-        return Err(PipeFault::Closed.into());
+        return Err(SendError::Closed);
     }
     must_be_open(end)?;
     if message.len() <= turn.part() && turn.try_write(&end.body, end.outgoing(), message) {
@@ -164,7 +168,7 @@ fn write_waiting(
         waiter.wait(turn, |writer| writer.has_room_for(lane, message.len())).map_err(
             |blocked| match blocked {
                 Blocked::TimedOut => SendError::TimedOut,
-                Blocked::Fault(fault) => SendError::Fault(fault),
+                Blocked::Unusable(unusable) => unusable.into(),
             },
         )?;
         must_be_open(end)?;
@@ -243,7 +247,7 @@ fn read_waiting<K: Taker>(
         waiter.wait(turn, |reader| reader.has_data_soon(&end.body, lane)).map_err(
             |blocked| match blocked {
                 Blocked::TimedOut => RecvError::TimedOut,
-                Blocked::Fault(fault) => RecvError::Fault(fault),
+                Blocked::Unusable(unusable) => unusable.into(),
             },
         )?;
     }

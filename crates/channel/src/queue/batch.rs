@@ -14,7 +14,7 @@
 use super::Queue;
 use super::core::Core;
 use super::error::{GetError, GetManyError, PutError, PutManyError};
-use super::head::{First, adopt, cut_spill};
+use super::head::{First, cut_spill};
 use crate::codec::with_scratch;
 use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
@@ -82,7 +82,7 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
     /// Puts as many of the messages as there is room for now.
     ///
     /// # Errors
-    /// [`PutError::Full`] when that is not all of them; otherwise as [`put`](Self::put).
+    /// [`PutError::WouldBlock`] when that is not all of them; otherwise as [`put`](Self::put).
     ///
     /// # Panics
     /// As [`put`](Self::put).
@@ -129,7 +129,7 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
     /// Takes the first messages out, at most `most`, if there are any now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     ///
     /// # Panics
     /// As [`get`](Self::get).
@@ -159,7 +159,7 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
     /// As [`get`](Self::get).
     pub fn drain(self) -> Result<Vec<T>, GetManyError<T>> {
         match self.try_get(usize::MAX) {
-            Err(GetManyError { error: GetError::Empty | GetError::Closed, .. }) => Ok(Vec::new()),
+            Err(GetManyError { error: GetError::WouldBlock(_) | GetError::Closed(_), .. }) => Ok(Vec::new()),
             drained => drained,
         }
     }
@@ -296,7 +296,7 @@ impl Core {
         records.resize(taken.words as usize * WORD, 0);
         head.read_at(0, records)?;
         let carries_ends = self.carries_ends();
-        let ends = if carries_ends { adopt(lists_in(records, &mut spills))? } else { Parcel::default() };
+        let ends = if carries_ends { self.adopt(lists_in(records, &mut spills))? } else { Parcel::default() };
         head.commit(taken.words, taken.items);
         drop(head);
         spills.iter_mut().for_each(Spill::go);
@@ -322,7 +322,8 @@ impl Core {
             match self.codec.decode(payload) {
                 Ok(message) => messages.push(message),
                 Err(source) => {
-                    let error = GetError::Decode { bytes: payload.to_vec(), source };
+                    let error =
+                        GetError::Decode { queue: self.segment().label(), bytes: payload.to_vec(), source };
                     return Err(self.failed(messages, error, left, spills));
                 }
             }

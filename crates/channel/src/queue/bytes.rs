@@ -42,7 +42,7 @@ impl QueueBytes<'_> {
     /// Puts bytes if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; otherwise as [`put`](Self::put).
+    /// [`PutError::WouldBlock`]; otherwise as [`put`](Self::put).
     pub fn try_put(self, message: &[u8]) -> Result<(), PutError> {
         self.put_until(message, Deadline::PASSED).map_err(PutError::at_once)
     }
@@ -67,7 +67,7 @@ impl QueueBytes<'_> {
     /// Takes the first message out if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get`](Self::get).
+    /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     pub fn try_get(self) -> Result<Vec<u8>, GetError> {
         self.get_until(Deadline::PASSED).map_err(GetError::at_once)
     }
@@ -91,7 +91,7 @@ impl QueueBytes<'_> {
     /// Takes the first message out into `into` if there is one now; how long it is.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`get_into`](Self::get_into).
+    /// [`GetError::WouldBlock`]; otherwise as [`get_into`](Self::get_into).
     pub fn try_get_into(self, into: &mut [u8]) -> Result<usize, GetError> {
         self.get_into_until(into, Deadline::PASSED).map_err(GetError::at_once)
     }

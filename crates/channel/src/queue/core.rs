@@ -1,14 +1,14 @@
 //! What a queue is beneath its messages: two ends of a ring, each under its lock, and who waits at them.
 
 use super::ends::{self, End};
-use super::error::{Blocked, QueueFault};
+use super::error::{Blocked, CloseError, ClosedQueue, Fullness, GetError, PutError};
 use super::{QueueBody, RING_OFFSET};
 use crate::codec::{Codec, NotBytes};
 use crate::pipe::Location;
-use crate::ring::{Mark, Ring};
+use crate::ring::{Mark, Ring, WORD};
 use crate::waiter::Stopped;
-use procession_shm::{Segment, Shared, Unknowable};
-use procession_sync::{AcquireError, Claim, Hold, LockWord};
+use procession_shm::{Segment, Shared};
+use procession_sync::{Claim, Fault, Hold, LockWord};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point};
@@ -31,7 +31,7 @@ pub(crate) struct Core {
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.segment().display_name())
+        fmt::Display::fmt(&self.segment().label(), f)
     }
 }
 
@@ -64,7 +64,7 @@ impl Core {
         self.words.closed.load(Ordering::Acquire) != 0
     }
 
-    pub(super) fn close(&self) -> Result<(), QueueFault> {
+    pub(super) fn close(&self) -> Result<(), CloseError> {
         let Some(hold) = self.lock_for_ever(End::Tail)? else { return Ok(()) };
         self.words.closed.store(1, Ordering::Release);
         crash_point("queue.close.stored");
@@ -127,7 +127,7 @@ impl Core {
 
     /// Holds one end. Who dies holding it left the ring whole: see there.
     #[inline]
-    pub(super) fn lock(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
+    fn lock(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
         let me = self.segment().registration().current_owner().map(Hold::of_this_thread);
         match me {
             Some(me) if self.lock_of(end).try_acquire_clean(me) => Ok(me),
@@ -135,19 +135,32 @@ impl Core {
         }
     }
 
-    /// The same without a deadline; `None` if it passed nevertheless.
-    pub(super) fn lock_for_ever(&self, end: End) -> Result<Option<Hold>, QueueFault> {
+    /// Holds the end at which messages are put.
+    #[inline]
+    pub(super) fn lock_tail(&self, deadline: Deadline) -> Result<Hold, PutError> {
+        self.lock(End::Tail, deadline).map_err(|blocked| self.no_put(blocked))
+    }
+
+    /// Holds the end at which messages are got.
+    #[inline]
+    pub(super) fn lock_head(&self, deadline: Deadline) -> Result<Hold, GetError> {
+        self.lock(End::Head, deadline).map_err(|blocked| self.no_get(blocked))
+    }
+
+    /// Holds an end, however long it takes; `None` where no time can be that long.
+    pub(super) fn lock_for_ever(&self, end: End) -> Result<Option<Hold>, CloseError> {
         match self.lock(end, Deadline::NEVER) {
             Ok(hold) => Ok(Some(hold)),
             Err(Blocked::TimedOut) => Ok(None),
-            Err(Blocked::Fault(fault)) => Err(fault),
+            Err(Blocked::SlotHeld) => Err(CloseError::SlotHeld(self.segment().label())),
+            Err(Blocked::Fault(fault)) => Err(fault.into()),
         }
     }
 
     #[cold]
     fn lock_contended(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
         if ends::is_held(self.segment(), end) {
-            return Err(Blocked::Fault(QueueFault::SlotHeld { queue: self.segment().display_name() }));
+            return Err(Blocked::SlotHeld);
         }
         // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is
         // not; a holder that is stopped makes it give up all the same.
@@ -155,7 +168,9 @@ impl Core {
         self.lock_of(end)
             .acquire(self.segment(), Claim::Ignore, deadline)
             .inspect_err(|_| self.pass_on(end))
-            .map_err(|error| self.blocked(error))
+            .map_err(|error| {
+                Fault::of_acquiring(self.segment(), error).map_or(Blocked::TimedOut, Blocked::Fault)
+            })
     }
 
     /// Calls another sleeper: who is about to leave may have been called for what is there, and others rely on that.
@@ -170,26 +185,48 @@ impl Core {
     }
 
     /// A wait at one of the bells was in vain.
+    #[cold]
     pub(super) fn stopped(&self, stopped: Stopped) -> Blocked {
         match stopped {
             Stopped::TimedOut => Blocked::TimedOut,
-            Stopped::Orphaned => {
-                Blocked::Fault(QueueFault::Orphaned { queue: self.segment().display_name() })
-            }
+            Stopped::Orphaned => Blocked::Fault(Fault::orphaned(self.segment())),
         }
     }
 
-    fn blocked(&self, error: AcquireError) -> Blocked {
-        let queue = || self.segment().display_name();
-        Blocked::Fault(match error {
-            AcquireError::Orphaned => QueueFault::Orphaned { queue: queue() },
-            AcquireError::Unknowable(Unknowable::RegistryChanged) => {
-                QueueFault::RegistryChanged { queue: queue() }
-            }
-            AcquireError::Unregistered(error) => QueueFault::Unregistered(error),
-            AcquireError::Unknowable(_) => self.corrupt("a lock names no possible owner"),
-            _ => return Blocked::TimedOut,
-        })
+    #[cold]
+    pub(super) fn no_put(&self, blocked: Blocked) -> PutError {
+        match blocked {
+            Blocked::TimedOut => PutError::TimedOut(self.fullness()),
+            Blocked::SlotHeld => PutError::SlotHeld(self.segment().label()),
+            Blocked::Fault(fault) => fault.into(),
+        }
+    }
+
+    #[cold]
+    pub(super) fn no_get(&self, blocked: Blocked) -> GetError {
+        match blocked {
+            Blocked::TimedOut => GetError::TimedOut(self.segment().label()),
+            Blocked::SlotHeld => GetError::SlotHeld(self.segment().label()),
+            Blocked::Fault(fault) => fault.into(),
+        }
+    }
+
+    /// What became of a queue that was closed.
+    #[cold]
+    pub(super) fn as_closed(&self) -> ClosedQueue {
+        ClosedQueue::new(self.segment())
+    }
+
+    fn fullness(&self) -> Fullness {
+        let used = self.used();
+        let bytes = |words: u32| u64::from(words) * WORD as u64;
+        Fullness {
+            queue: self.segment().label(),
+            messages: self.len(),
+            capacity: (self.capacity != u32::MAX).then_some(self.capacity as usize),
+            bytes_taken: bytes(used.words.min(self.ring.words())),
+            bytes: bytes(self.ring.words()),
+        }
     }
 
     /// Whether this process, not one that it was forked from, has `hold`.
@@ -198,17 +235,17 @@ impl Core {
     }
 
     #[cold]
-    pub(super) fn inherited(&self) -> QueueFault {
-        QueueFault::Inherited { queue: self.segment().display_name() }
+    pub(super) fn inherited(&self) -> Fault {
+        Fault::inherited(self.segment())
     }
 
     #[cold]
-    pub(super) fn corrupt(&self, what: &'static str) -> QueueFault {
-        QueueFault::Corrupt { queue: self.segment().display_name(), what }
+    pub(super) fn corrupt(&self, what: &'static str) -> Fault {
+        Fault::corrupt(self.segment(), what)
     }
 
     #[cold]
-    pub(super) fn too_small(&self) -> QueueFault {
+    pub(super) fn too_small(&self) -> Fault {
         self.corrupt("the ring reaches past the segment")
     }
 }

@@ -1,70 +1,105 @@
-//! What can go wrong with a queue.
+//! What can go wrong with a queue, and with a joinable queue.
 
 use crate::codec::{DecodeError, EncodeError, NotBytes};
 use crate::messages::After;
-use procession_shm::OpenError;
+use procession_shm::{Label, OpenError, Segment};
+use procession_sync::Fault;
 use std::fmt;
 
-/// What is wrong with a queue, rather than with one message.
-#[derive(Debug, thiserror::Error)]
+/// A queue that had no room for a message, and how full it was.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum QueueFault {
-    /// The queue's file was removed while this thread waited.
-    #[error("the file of queue {queue} was removed from /dev/shm while this process waited for it")]
-    Orphaned {
-        /// Name and namespace.
-        queue: String,
-    },
-    /// The registry of the queue's namespace was removed: whether the holder of an inner lock lives cannot be found
-    /// out.
-    #[error("the registry of the namespace of queue {queue} was removed or replaced while in use")]
-    RegistryChanged {
-        /// Name and namespace.
-        queue: String,
-    },
-    /// The queue's words say something impossible.
-    #[error("queue {queue} is corrupt: {what}")]
-    Corrupt {
-        /// Name and namespace.
-        queue: String,
-        /// What is impossible.
-        what: &'static str,
-    },
-    /// This thread holds a slot of the queue, and would wait for itself.
-    #[error("this thread holds a slot of queue {queue}: commit or drop it before it uses that end again")]
-    SlotHeld {
-        /// Name and namespace.
-        queue: String,
-    },
-    /// The slot belongs to the process that this one was forked from.
-    #[error("the slot of queue {queue} belongs to the process that this one was forked from")]
-    Inherited {
-        /// Name and namespace.
-        queue: String,
-    },
-    /// This process was forked, and could not register under its own name.
-    #[error("this forked process could not register in the queue's namespace")]
-    Unregistered(#[source] OpenError),
+pub struct Fullness {
+    /// Which queue.
+    pub queue: Label,
+    /// How many messages were in it; of a [`JoinableQueue`](crate::JoinableQueue), how many were there to be got.
+    pub messages: usize,
+    /// How many there can be, if that is limited.
+    pub capacity: Option<usize>,
+    /// How many bytes were taken.
+    pub bytes_taken: u64,
+    /// How many bytes there are.
+    pub bytes: u64,
+}
+
+impl fmt::Display for Fullness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { queue, messages, bytes_taken, bytes, .. } = self;
+        match self.capacity {
+            Some(capacity) if *messages >= capacity => {
+                write!(f, "{queue} is full: {messages} of {capacity} messages")
+            }
+            _ => {
+                write!(f, "{queue} has no room: its {messages} messages take {bytes_taken} of {bytes} bytes")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Fullness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A queue that was closed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClosedQueue {
+    queue: Label,
+    /// Whether it lasts: a queue that goes with its users needs no advice.
+    lasts: bool,
+}
+
+impl ClosedQueue {
+    #[cold]
+    pub(crate) fn new(segment: &Segment) -> Self {
+        Self { queue: segment.label(), lasts: !segment.header().ephemeral }
+    }
+
+    /// Which queue.
+    #[must_use]
+    pub fn queue(&self) -> &Label {
+        &self.queue
+    }
+
+    fn advice(&self) -> &'static str {
+        if self.lasts { ". It stays closed until reopen() is called; unlink() removes it" } else { "" }
+    }
+}
+
+impl fmt::Display for ClosedQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.queue, f)
+    }
+}
+
+impl fmt::Debug for ClosedQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.queue, f)
+    }
 }
 
 /// Why a message was not put; then it is not in the queue.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
     /// There is no room (`try_put`).
-    #[error("the queue is full")]
-    Full,
+    #[error("{0}")]
+    WouldBlock(Fullness),
     /// There was no room until the timeout (`put_timeout`).
-    #[error("the queue was full until the timeout")]
-    TimedOut,
+    #[error("timed out: {0}")]
+    TimedOut(Fullness),
     /// The queue was closed.
-    #[error("the queue is closed: nothing can be put any more")]
-    Closed,
+    #[error("{0} is closed: nothing can be put any more{advice}", advice = .0.advice())]
+    Closed(ClosedQueue),
     /// The message would never fit into the [`JoinableQueue`](crate::JoinableQueue).
     #[error(
-        "a message of {len} bytes can never fit into a queue of {most}: create the queue with .bytes({needed})"
+        "a message of {len} bytes can never fit into {queue}, whose messages have {most} bytes at the most: create it with \
+         .bytes({needed})"
     )]
     TooLarge {
+        /// Which queue.
+        queue: Label,
         /// How long the encoded message is, in bytes.
         len: usize,
         /// How long a message may be.
@@ -73,8 +108,10 @@ pub enum PutError {
         needed: u64,
     },
     /// The message is larger than the whole queue, and the file for it alone could not be made.
-    #[error("a message of {len} bytes is larger than the queue, and a file of its own could not be made")]
+    #[error("a message of {len} bytes is larger than {queue}, and a file of its own could not be made")]
     Spill {
+        /// Which queue.
+        queue: Label,
         /// How long the encoded message is, in bytes.
         len: usize,
         /// Why: [`OpenError::NoSpace`], for instance.
@@ -86,25 +123,28 @@ pub enum PutError {
     /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
+    /// This thread holds a slot of the queue, and would wait for itself.
+    #[error("this thread holds a slot of {0}: commit or drop it before it uses that end again")]
+    SlotHeld(Label),
     /// The queue itself is unusable.
     #[error(transparent)]
-    Fault(#[from] QueueFault),
+    Fault(#[from] Fault),
 }
 
 /// Why no message was got.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum GetError {
     /// There is no message (`try_get`).
-    #[error("the queue is empty")]
-    Empty,
+    #[error("{0} is empty")]
+    WouldBlock(Label),
     /// There was no message until the timeout (`get_timeout`).
-    #[error("the queue was empty until the timeout")]
-    TimedOut,
+    #[error("timed out: {0} is empty")]
+    TimedOut(Label),
     /// The queue was closed, and everything in it has been got.
-    #[error("the queue is closed and drained")]
-    Closed,
-    /// The message does not fit into the buffer (`get_bytes_into`); it is still in the queue.
+    #[error("{0} is closed, and everything in it was got{advice}", advice = .0.advice())]
+    Closed(ClosedQueue),
+    /// The message does not fit into the buffer (`bytes().get_into`); it is still in the queue.
     #[error("a message of {needed} bytes does not fit into a buffer of {len}")]
     BufferTooShort {
         /// How long the message is, in bytes.
@@ -114,25 +154,33 @@ pub enum GetError {
     },
     /// The message is larger than the whole queue, or has ends of pipes in it, and a file that belongs to it cannot be opened now;
     /// it is still in the queue.
-    #[error("the message lies in a file of its own, or has a pipe in it, whose file cannot be opened now")]
+    #[error(
+        "a message of {queue} lies in a file of its own, or has a pipe in it, whose file cannot be opened now"
+    )]
     Spill {
+        /// Which queue.
+        queue: Label,
         /// Why: too many open files, for instance.
         source: OpenError,
     },
     /// The message was larger than the whole queue, and somebody outside this library removed or spoilt the file in which it
     /// lay; it is not in the queue any more.
-    #[error("a message is lost: the file in which it lay was removed or spoilt")]
+    #[error("a message of {queue} is lost: the file in which it lay was removed or spoilt")]
     Lost {
+        /// Which queue.
+        queue: Label,
         /// What is wrong with the file.
         source: OpenError,
     },
     /// A message was taken out, but it is no `T`; here it is. A [`JoinableQueue`](crate::JoinableQueue) has it back.
     #[error(
-        "a message of {} bytes is not of the queue's type: it was put as another type, under the same .type_tag or in a codec \
-         that says no types, or by another build of the program (give the queue of each build its own .type_tag)",
+        "a message of {} bytes of {queue} is not of its type: it was put as another type, under the same .type_tag or in a \
+         codec that says no types, or by another build of the program (give the queue of each build its own .type_tag)",
         bytes.len()
     )]
     Decode {
+        /// Which queue.
+        queue: Label,
         /// The message, which is not in the queue any more, unless that is a `JoinableQueue`.
         bytes: Vec<u8>,
         /// What is wrong with it.
@@ -141,16 +189,35 @@ pub enum GetError {
     /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
+    /// This thread holds a slot of the queue, and would wait for itself.
+    #[error("this thread holds a slot of {0}: commit or drop it before it uses that end again")]
+    SlotHeld(Label),
     /// The queue itself is unusable.
     #[error(transparent)]
-    Fault(#[from] QueueFault),
+    Fault(#[from] Fault),
 }
+
+/// Why a queue was neither closed nor opened again.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// This thread holds a slot of the queue, and would wait for itself.
+    #[error("this thread holds a slot of {0}: commit or drop it before it uses that end again")]
+    SlotHeld(Label),
+    /// The queue itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+procession_shm::debug_as_text!(PutError);
+procession_shm::debug_as_text!(GetError);
+procession_shm::debug_as_text!(CloseError);
 
 impl PutError {
     /// What a try answers instead of having waited.
     pub(crate) fn at_once(self) -> Self {
         match self {
-            Self::TimedOut => Self::Full,
+            Self::TimedOut(fullness) => Self::WouldBlock(fullness),
             other => other,
         }
     }
@@ -160,7 +227,7 @@ impl GetError {
     /// What a try answers instead of having waited.
     pub(crate) fn at_once(self) -> Self {
         match self {
-            Self::TimedOut => Self::Empty,
+            Self::TimedOut(queue) => Self::WouldBlock(queue),
             other => other,
         }
     }
@@ -168,15 +235,15 @@ impl GetError {
     /// What becomes of an iteration.
     pub(crate) fn after(&self) -> After {
         match self {
-            Self::Closed => After::End,
-            Self::Fault(_) | Self::Spill { .. } => After::Last,
+            Self::Closed(_) => After::End,
+            Self::Fault(_) | Self::SlotHeld(_) | Self::NotBytes(_) | Self::Spill { .. } => After::Last,
             _ => After::More,
         }
     }
 }
 
 /// Why not all messages were put.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("{put} messages were put, and no more")]
 #[non_exhaustive]
 pub struct PutManyError {
@@ -186,6 +253,8 @@ pub struct PutManyError {
     #[source]
     pub error: PutError,
 }
+
+procession_shm::debug_as_text!(PutManyError);
 
 /// Why there are no messages, or not all that were taken out are messages.
 #[derive(thiserror::Error)]
@@ -203,11 +272,7 @@ pub struct GetManyError<T> {
 
 impl<T> fmt::Debug for GetManyError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetManyError")
-            .field("got", &self.got.len())
-            .field("error", &self.error)
-            .field("rest", &self.rest.len())
-            .finish()
+        write!(f, "{} messages were got, and no more: {:?}", self.got.len(), self.error)
     }
 }
 
@@ -217,8 +282,8 @@ impl<T> From<GetError> for GetManyError<T> {
     }
 }
 
-impl<T> From<QueueFault> for GetManyError<T> {
-    fn from(fault: QueueFault) -> Self {
+impl<T> From<Fault> for GetManyError<T> {
+    fn from(fault: Fault) -> Self {
         GetError::from(fault).into()
     }
 }
@@ -226,23 +291,6 @@ impl<T> From<QueueFault> for GetManyError<T> {
 /// Why a thread could not go on.
 pub(super) enum Blocked {
     TimedOut,
-    Fault(QueueFault),
-}
-
-impl From<Blocked> for PutError {
-    fn from(blocked: Blocked) -> Self {
-        match blocked {
-            Blocked::TimedOut => Self::TimedOut,
-            Blocked::Fault(fault) => Self::Fault(fault),
-        }
-    }
-}
-
-impl From<Blocked> for GetError {
-    fn from(blocked: Blocked) -> Self {
-        match blocked {
-            Blocked::TimedOut => Self::TimedOut,
-            Blocked::Fault(fault) => Self::Fault(fault),
-        }
-    }
+    SlotHeld,
+    Fault(Fault),
 }

@@ -2,13 +2,13 @@
 
 use super::core::Core;
 use super::ends::End;
-use super::error::{GetError, QueueFault};
+use super::error::{CloseError, GetError};
 use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Parcel};
 use crate::waiter::Waiter;
 use procession_shm::Spill;
-use procession_sync::Hold;
+use procession_sync::{Fault, Hold};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point};
@@ -39,7 +39,7 @@ impl Core {
     #[inline]
     pub(super) fn get(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Parcel, GetError> {
         // Not by `at_head`: see `put`.
-        let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, false);
+        let mut head = AtHead::new(self, self.lock_head(deadline)?, false);
         if !head.has_message()? {
             drop(head);
             head = self.wait_at_head(deadline)?;
@@ -52,7 +52,7 @@ impl Core {
         if !self.ring.append(&self.words, head.head, record.len, into) {
             return Err(self.too_small().into());
         }
-        let ends = if self.carries_ends() { adopt(underway::cut(into))? } else { Parcel::default() };
+        let ends = if self.carries_ends() { self.adopt(underway::cut(into))? } else { Parcel::default() };
         head.commit(record.words, 1);
         Ok(ends)
     }
@@ -98,7 +98,7 @@ impl Core {
     }
 
     /// Throws away all that is there; how many messages that were.
-    pub(super) fn discard(&self) -> Result<usize, QueueFault> {
+    pub(super) fn discard(&self) -> Result<usize, CloseError> {
         let Some(hold) = self.lock_for_ever(End::Head)? else { return Ok(0) };
         let mut head = AtHead::new(self, hold, false);
         head.look()?;
@@ -116,7 +116,7 @@ impl Core {
     /// Holds the head, with a message there, before `deadline`.
     #[inline]
     pub(super) fn at_head(&self, deadline: Deadline) -> Result<AtHead<'_>, GetError> {
-        let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, false);
+        let mut head = AtHead::new(self, self.lock_head(deadline)?, false);
         if head.has_message()? {
             return Ok(head);
         }
@@ -131,17 +131,23 @@ impl Core {
         loop {
             waiter
                 .spin_or_wait(self.segment(), || !self.is_empty() || self.is_closed())
-                .map_err(|stopped| self.stopped(stopped))?;
-            let mut head = AtHead::new(self, self.lock(End::Head, deadline)?, waiter.has_slept());
+                .map_err(|stopped| self.no_get(self.stopped(stopped)))?;
+            let mut head = AtHead::new(self, self.lock_head(deadline)?, waiter.has_slept());
             if head.has_message()? {
                 return Ok(head);
             }
         }
     }
 
+    /// Adopts the ends in a message that is about to be taken out: killed after it, this process is who they die with.
+    #[inline]
+    pub(super) fn adopt(&self, ends: Vec<Passage>) -> Result<Parcel, GetError> {
+        Parcel::adopt(ends).map_err(|source| GetError::Spill { queue: self.segment().label(), source })
+    }
+
     /// Looks how much producers have put; how much there is if this is the head.
     #[inline(never)]
-    fn there_from(&self, head: Mark) -> Result<Mark, QueueFault> {
+    fn there_from(&self, head: Mark) -> Result<Mark, Fault> {
         // SYNC: queue.put.
         let tail = self.words.tail.load(Ordering::Acquire);
         self.words.tail_seen.store(tail, Ordering::Relaxed);
@@ -151,12 +157,6 @@ impl Core {
         }
         Ok(there)
     }
-}
-
-/// Adopts the ends in a message that is about to be taken out: killed after it, this process is who they die with.
-#[inline]
-pub(super) fn adopt(ends: Vec<Passage>) -> Result<Parcel, GetError> {
-    Parcel::adopt(ends).map_err(|source| GetError::Spill { source })
 }
 
 /// Cuts the list of ends off a message in a spill.
@@ -203,7 +203,7 @@ impl<'q> AtHead<'q> {
             let closed = self.core.is_closed();
             self.look()?;
             if self.there.words == 0 {
-                return if closed { Err(GetError::Closed) } else { Ok(false) };
+                return if closed { Err(GetError::Closed(self.core.as_closed())) } else { Ok(false) };
             }
         }
         Ok(true)
@@ -211,7 +211,7 @@ impl<'q> AtHead<'q> {
 
     /// Looks how much producers have put.
     #[inline]
-    pub(super) fn look(&mut self) -> Result<(), QueueFault> {
+    pub(super) fn look(&mut self) -> Result<(), Fault> {
         // The call gets no reference to `self`, which stays in registers.
         self.there = self.core.there_from(self.head)?;
         Ok(())
@@ -219,7 +219,7 @@ impl<'q> AtHead<'q> {
 
     /// The record that comes `skipped` behind the head.
     #[inline]
-    pub(super) fn record(&self, skipped: Mark) -> Result<Head, QueueFault> {
+    pub(super) fn record(&self, skipped: Mark) -> Result<Head, Fault> {
         self.record_if_whole(skipped)
             .ok_or_else(|| self.core.corrupt("a message longer than what is in the ring"))
     }
@@ -282,13 +282,13 @@ impl<'q> AtHead<'q> {
 
     /// Copies the payload of the record at the head out, as long as `into` is.
     #[inline]
-    fn read(&self, into: &mut [u8]) -> Result<(), QueueFault> {
+    fn read(&self, into: &mut [u8]) -> Result<(), Fault> {
         self.read_at(WORD, into)
     }
 
     /// Copies out what comes `offset` bytes behind the head.
     #[inline]
-    pub(super) fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), QueueFault> {
+    pub(super) fn read_at(&self, offset: usize, into: &mut [u8]) -> Result<(), Fault> {
         let read = self.core.ring.read_at(&self.core.words, self.head, offset, into);
         if read { Ok(()) } else { Err(self.core.too_small()) }
     }

@@ -7,12 +7,12 @@
 use super::Queue;
 use super::core::Core;
 use super::ends::{End, HeldNote};
-use super::error::{GetError, PutError, QueueFault};
+use super::error::{GetError, PutError};
 use super::head::{AtHead, First};
 use super::tail::AtTail;
 use crate::ring::{Head, Mark, WORD, record_words};
 use procession_shm::Spill;
-use procession_sync::Hold;
+use procession_sync::{Fault, Hold};
 use procession_sys::Deadline;
 use procession_sys::atomic::AtomicU8;
 use std::fmt;
@@ -59,7 +59,7 @@ impl<'q> QueueSlots<'q> {
     /// A slot at the end of the queue, if there is room now.
     ///
     /// # Errors
-    /// [`PutError::Full`]; otherwise as [`reserve`](Self::reserve).
+    /// [`PutError::WouldBlock`]; otherwise as [`reserve`](Self::reserve).
     pub fn try_reserve(&self, len: usize) -> Result<WriteSlot<'q>, PutError> {
         WriteSlot::new(self.0, len, Deadline::PASSED).map_err(PutError::at_once)
     }
@@ -102,7 +102,7 @@ impl<'q> QueueSlots<'q> {
     /// The first message where it lies, if there is one now.
     ///
     /// # Errors
-    /// [`GetError::Empty`]; otherwise as [`read`](Self::read).
+    /// [`GetError::WouldBlock`]; otherwise as [`read`](Self::read).
     pub fn try_read(&self) -> Result<ReadSlot<'q>, GetError> {
         ReadSlot::new(self.0, Deadline::PASSED).map_err(GetError::at_once)
     }
@@ -169,9 +169,9 @@ impl<'q> WriteSlot<'q> {
     /// Puts what was written. It does not wait.
     ///
     /// # Errors
-    /// [`PutError::Fault`]: [`QueueFault::Inherited`] in a forked child.
+    /// [`PutError::Fault`]: [`Fault::Inherited`] in a forked child.
     pub fn commit(mut self) -> Result<(), PutError> {
-        let mut tail = self.ours()?;
+        let Some(mut tail) = self.ours()? else { return Ok(()) };
         match self.spill.take() {
             Some(mut spill) => {
                 spill.truncate(self.written);
@@ -210,7 +210,7 @@ impl<'q> WriteSlot<'q> {
     }
 
     /// What holds the queue's end, if that is this process.
-    fn ours(&mut self) -> Result<AtTail<'q>, QueueFault> {
+    fn ours(&mut self) -> Result<Option<AtTail<'q>>, Fault> {
         take_ours(&mut self.tail, |tail| (tail.core, tail.hold))
     }
 }
@@ -286,9 +286,9 @@ impl<'q> ReadSlot<'q> {
     /// Takes the message out. It does not wait.
     ///
     /// # Errors
-    /// [`GetError::Fault`]: [`QueueFault::Inherited`] in a forked child.
+    /// [`GetError::Fault`]: [`Fault::Inherited`] in a forked child.
     pub fn commit(mut self) -> Result<(), GetError> {
-        let mut head = self.ours()?;
+        let Some(mut head) = self.ours()? else { return Ok(()) };
         let head = &mut head;
         match &mut self.first {
             First::Here(record) => head.commit(record.words, 1),
@@ -311,7 +311,7 @@ impl<'q> ReadSlot<'q> {
     }
 
     /// What holds the queue's end, if that is this process.
-    fn ours(&mut self) -> Result<AtHead<'q>, QueueFault> {
+    fn ours(&mut self) -> Result<Option<AtHead<'q>>, Fault> {
         take_ours(&mut self.head, |head| (head.core, head.hold))
     }
 }
@@ -348,12 +348,12 @@ impl fmt::Debug for ReadSlot<'_> {
     }
 }
 
-/// What holds a queue's end, if that is this process: in a forked child, the parent holds it.
-fn take_ours<E>(held: &mut Option<E>, of: impl Fn(&E) -> (&Core, Hold)) -> Result<E, QueueFault> {
-    let Some(end) = held.take() else { return Err(QueueFault::Inherited { queue: String::new() }) };
+/// What holds a queue's end, if that is this process: in a forked child, the parent holds it. `None` once it was let go.
+fn take_ours<E>(held: &mut Option<E>, of: impl Fn(&E) -> (&Core, Hold)) -> Result<Option<E>, Fault> {
+    let Some(end) = held.take() else { return Ok(None) };
     let (core, hold) = of(&end);
     if core.is_ours(hold) {
-        return Ok(end);
+        return Ok(Some(end));
     }
     let fault = core.inherited();
     std::mem::forget(end);

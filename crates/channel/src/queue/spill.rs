@@ -15,7 +15,7 @@
 use super::QueueBody;
 use super::core::Core;
 use super::error::{GetError, PutError};
-use super::head::{AtHead, adopt, cut_spill};
+use super::head::{AtHead, cut_spill};
 use super::tail::AtTail;
 use crate::ring::{Head, Mark, WORD, record_words};
 use crate::underway::Parcel;
@@ -50,7 +50,10 @@ impl Core {
     /// those who make a file, which takes time, hold nobody up.
     pub(super) fn spill_when_there_is_room(&self, len: usize, deadline: Deadline) -> Result<Spill, PutError> {
         drop(self.at_tail(self.spill_words(), deadline)?);
-        Spill::create(self.segment(), MARKS, len).map_err(|source| PutError::Spill { len, source })
+        Spill::create(self.segment(), MARKS, len).map_err(|source| {
+            let queue = self.segment().label();
+            PutError::Spill { queue, len, source }
+        })
     }
 
     /// Copies a message out of its spill.
@@ -82,7 +85,7 @@ impl AtHead<'_> {
     pub(super) fn get_spilled(mut self, record: Head, into: &mut Vec<u8>) -> Result<Parcel, GetError> {
         let mut spill = self.first_spilled(record)?;
         let carries_ends = self.core.carries_ends();
-        let ends = if carries_ends { adopt(cut_spill(&mut spill))? } else { Parcel::default() };
+        let ends = if carries_ends { self.core.adopt(cut_spill(&mut spill))? } else { Parcel::default() };
         let (core, spill) = (self.core, self.take(spill, record.words));
         drop(self);
         into.resize(spill.len(), 0);
@@ -97,10 +100,12 @@ impl AtHead<'_> {
         match self.open_spill(Mark::default()) {
             Ok(spill) => Ok(spill),
             // The kernel may have its reasons now, and none later; and another process can get what this one cannot open.
-            Err(source) if source.may_be_there() => Err(GetError::Spill { source }),
+            Err(source) if source.may_be_there() => {
+                Err(GetError::Spill { queue: self.core.segment().label(), source })
+            }
             Err(source) => {
                 self.commit(record.words, 1);
-                Err(GetError::Lost { source })
+                Err(GetError::Lost { queue: self.core.segment().label(), source })
             }
         }
     }

@@ -1,11 +1,10 @@
 //! The end at which producers put: held by one at a time, who writes beyond `tail` and then moves it.
 
 use super::core::Core;
-use super::ends::End;
-use super::error::{PutError, QueueFault};
+use super::error::PutError;
 use crate::ring::{Mark, record_words};
 use crate::waiter::Waiter;
-use procession_sync::Hold;
+use procession_sync::{Fault, Hold};
 use procession_sys::atomic::{AtomicU32, Ordering};
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, clock, crash_point};
@@ -39,7 +38,7 @@ impl Core {
             Some(words) => {
                 self.let_the_starving_go_first(deadline);
                 // Not by `at_tail`: to move what is so young from one place to another stalls for as long as all else takes.
-                let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, false);
+                let mut tail = AtTail::new(self, self.lock_tail(deadline)?, false);
                 if !tail.has_room(words)? {
                     drop(tail);
                     tail = self.wait_at_tail(words, deadline)?;
@@ -62,7 +61,7 @@ impl Core {
     #[inline]
     pub(super) fn at_tail(&self, words: u32, deadline: Deadline) -> Result<AtTail<'_>, PutError> {
         self.let_the_starving_go_first(deadline);
-        let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, false);
+        let mut tail = AtTail::new(self, self.lock_tail(deadline)?, false);
         if tail.has_room(words)? {
             return Ok(tail);
         }
@@ -80,8 +79,8 @@ impl Core {
         loop {
             waiter
                 .spin_or_wait(self.segment(), || self.has_room(words) || self.is_closed())
-                .map_err(|stopped| self.stopped(stopped))?;
-            let mut tail = AtTail::new(self, self.lock(End::Tail, deadline)?, waiter.has_slept());
+                .map_err(|stopped| self.no_put(self.stopped(stopped)))?;
+            let mut tail = AtTail::new(self, self.lock_tail(deadline)?, waiter.has_slept());
             if tail.has_room(words)? {
                 return Ok(tail);
             }
@@ -119,7 +118,7 @@ impl Core {
 
     /// Looks how much consumers have taken; how much of the ring is used if this is the tail.
     #[inline(never)]
-    fn used_before(&self, tail: Mark) -> Result<Mark, QueueFault> {
+    fn used_before(&self, tail: Mark) -> Result<Mark, Fault> {
         // SYNC: queue.get.
         let head = self.words.head.load(Ordering::Acquire);
         self.words.head_seen.store(head, Ordering::Relaxed);
@@ -183,7 +182,7 @@ impl<'q> AtTail<'q> {
     #[inline]
     fn has_room(&mut self, words: u32) -> Result<bool, PutError> {
         if self.core.words.closed.load(Ordering::Relaxed) != 0 {
-            return Err(PutError::Closed);
+            return Err(PutError::Closed(self.core.as_closed()));
         }
         if !self.core.fits(self.used, words) {
             self.look()?;
@@ -193,7 +192,7 @@ impl<'q> AtTail<'q> {
 
     /// Looks how much consumers have taken.
     #[inline]
-    pub(super) fn look(&mut self) -> Result<(), QueueFault> {
+    pub(super) fn look(&mut self) -> Result<(), Fault> {
         // The call gets no reference to `self`, which stays in registers.
         self.used = self.core.used_before(self.tail)?;
         Ok(())
@@ -209,13 +208,13 @@ impl<'q> AtTail<'q> {
 
     /// Writes a record beyond the tail.
     #[inline]
-    pub(super) fn write(&mut self, payload: &[u8]) -> Result<(), QueueFault> {
+    pub(super) fn write(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let written = self.core.ring.write(&self.core.words, self.tail, payload, false);
         if written { Ok(()) } else { Err(self.core.too_small()) }
     }
 
     /// Writes whole records beyond the tail.
-    pub(super) fn write_records(&mut self, records: &[u8]) -> Result<(), QueueFault> {
+    pub(super) fn write_records(&mut self, records: &[u8]) -> Result<(), Fault> {
         let written = self.core.ring.write_at(&self.core.words, self.tail, 0, records);
         if written { Ok(()) } else { Err(self.core.too_small()) }
     }

@@ -1,9 +1,10 @@
 //! One process, several threads: the arithmetic of the ring and the answers of a queue.
 
-use super::{GetError, GetManyError, PutError, PutManyError, Queue, QueueFault};
+use super::{CloseError, GetError, GetManyError, PutError, PutManyError, Queue};
 use crate::codec::{Bytes, Codec};
 use crate::ring::Mark;
 use procession_shm::{Namespace, OpenError};
+use procession_sync::Fault;
 use procession_sys::clock;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,17 +51,17 @@ fn the_positions_may_wrap_around_two_to_the_thirty_two() {
 #[test]
 fn full_and_empty_are_exact() {
     let queue = queue::<u8>(1024, 3);
-    assert!(queue.is_empty() && matches!(queue.try_get(), Err(GetError::Empty)));
+    assert!(queue.is_empty() && matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
     for n in 0..3 {
         assert!(!queue.is_full());
         queue.put(&n).unwrap();
         assert_eq!(queue.len(), usize::from(n) + 1);
     }
-    assert!(queue.is_full() && matches!(queue.try_put(&9), Err(PutError::Full)));
+    assert!(queue.is_full() && matches!(queue.try_put(&9), Err(PutError::WouldBlock(_))));
     let short = Duration::from_millis(5);
-    assert!(matches!(queue.put_timeout(&9, short), Err(PutError::TimedOut)));
+    assert!(matches!(queue.put_timeout(&9, short), Err(PutError::TimedOut(_))));
     assert_eq!((0..3).map(|_| queue.get().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
-    assert!(matches!(queue.get_timeout(short), Err(GetError::TimedOut)));
+    assert!(matches!(queue.get_timeout(short), Err(GetError::TimedOut(_))));
 }
 
 #[test]
@@ -70,7 +71,7 @@ fn a_queue_with_room_for_an_empty_message_is_not_full() {
         assert!(!queue.is_full(), "after {n}");
         queue.try_put(&()).unwrap();
     }
-    assert!(queue.is_full() && matches!(queue.try_put(&()), Err(PutError::Full)));
+    assert!(queue.is_full() && matches!(queue.try_put(&()), Err(PutError::WouldBlock(_))));
 }
 
 /// The names of all spills in the queue's namespace.
@@ -104,7 +105,7 @@ fn spilled_messages_keep_their_place_among_others_and_are_bounded() {
     for n in 0..6 {
         queue.try_put(&message(n)).unwrap();
     }
-    assert!(matches!(queue.try_put(&message(6)), Err(PutError::Full)));
+    assert!(matches!(queue.try_put(&message(6)), Err(PutError::WouldBlock(_))));
     assert_eq!(spills(&queue).len(), 3);
     for n in 0..2 {
         assert_eq!(queue.get().unwrap(), message(n));
@@ -238,9 +239,9 @@ fn a_batch_that_fits_becomes_visible_at_once() {
                     assert!(got.len().is_multiple_of(7) && got.is_sorted(), "{got:?}");
                     last = got[got.len() - 1];
                 }
-                Err(GetManyError { error: GetError::Empty, .. }) => std::thread::yield_now(),
+                Err(GetManyError { error: GetError::WouldBlock(_), .. }) => std::thread::yield_now(),
                 Err(failed) => {
-                    assert!(matches!(failed.error, GetError::Closed), "{failed:?}");
+                    assert!(matches!(failed.error, GetError::Closed(_)), "{failed:?}");
                     break;
                 }
             }
@@ -253,9 +254,9 @@ fn a_batch_that_fits_becomes_visible_at_once() {
 fn a_batch_says_how_much_of_it_was_put() {
     let queue = queue::<u8>(1024, 3);
     let failed = queue.batch().try_put(&[1, 2, 3, 4, 5]);
-    assert!(matches!(failed, Err(PutManyError { put: 3, error: PutError::Full })), "{failed:?}");
+    assert!(matches!(failed, Err(PutManyError { put: 3, error: PutError::WouldBlock(_) })), "{failed:?}");
     let failed = queue.batch().put_timeout(&[6], Duration::from_millis(5));
-    assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::TimedOut })), "{failed:?}");
+    assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::TimedOut(_) })), "{failed:?}");
     assert!(queue.batch().get(0).unwrap().is_empty());
     assert_eq!(queue.batch().get(2).unwrap(), [1, 2]);
     queue.batch().put(&[]).unwrap();
@@ -265,7 +266,7 @@ fn a_batch_says_how_much_of_it_was_put() {
     queue.close().unwrap();
     assert!(queue.batch().drain().unwrap().is_empty());
     let failed = queue.batch().put(&[7]);
-    assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::Closed })), "{failed:?}");
+    assert!(matches!(failed, Err(PutManyError { put: 0, error: PutError::Closed(_) })), "{failed:?}");
 }
 
 /// What cannot be encoded when it is odd.
@@ -296,7 +297,7 @@ fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
     assert_eq!(why.to_string(), "the value cannot be encoded: odd");
     queue.batch().put(&[Even(202), Even(8)]).unwrap();
     queue.body.put(&[9; 5000], procession_sys::Deadline::NEVER).unwrap();
-    let Err(GetManyError { got, error: GetError::Decode { bytes, source }, rest }) = queue.batch().get(9)
+    let Err(GetManyError { got, error: GetError::Decode { bytes, source, .. }, rest }) = queue.batch().get(9)
     else {
         panic!("decoded")
     };
@@ -323,8 +324,8 @@ fn bytes_are_got_as_they_were_put_and_a_short_buffer_takes_nothing() {
         queue.bytes().put(&message).unwrap();
         assert_eq!(queue.bytes().get().unwrap(), message);
     }
-    assert!(matches!(queue.bytes().try_get(), Err(GetError::Empty)));
-    assert!(matches!(queue.bytes().try_get_into(&mut []), Err(GetError::Empty)));
+    assert!(matches!(queue.bytes().try_get(), Err(GetError::WouldBlock(_))));
+    assert!(matches!(queue.bytes().try_get_into(&mut []), Err(GetError::WouldBlock(_))));
     queue.put(&[7][..]).unwrap();
     assert_eq!(queue.bytes().get().unwrap(), [7]);
     queue.bytes().put(&[8, 9]).unwrap();
@@ -398,19 +399,18 @@ fn a_slot_for_more_than_there_can_be_is_refused() {
 fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
     let queue = queue::<Bytes>(256, 0);
     queue.put(&[1][..]).unwrap();
-    let held = |fault: &QueueFault| matches!(fault, QueueFault::SlotHeld { .. });
     let slot = queue.slots().reserve(8).unwrap();
-    assert!(matches!(queue.put(&[2][..]), Err(PutError::Fault(fault)) if held(&fault)));
-    assert!(queue.close().is_err_and(|fault| held(&fault)));
+    assert!(matches!(queue.put(&[2][..]), Err(PutError::SlotHeld(_))));
+    assert!(matches!(queue.close(), Err(CloseError::SlotHeld(_))));
     assert_eq!(queue.get().unwrap(), [1]);
     std::thread::scope(|scope| {
         let other = scope.spawn(|| queue.try_put(&[2][..]));
-        assert!(matches!(other.join().unwrap(), Err(PutError::Full)));
+        assert!(matches!(other.join().unwrap(), Err(PutError::WouldBlock(_))));
     });
     drop(slot);
     queue.put(&[3][..]).unwrap();
     let slot = queue.slots().read().unwrap();
-    assert!(matches!(queue.get(), Err(GetError::Fault(fault)) if held(&fault)));
+    assert!(matches!(queue.get(), Err(GetError::SlotHeld(_))));
     queue.put(&[4][..]).unwrap();
     drop(slot);
     assert_eq!(queue.batch().drain().unwrap(), [[3], [4]].map(|byte| Bytes::from(&byte[..])));
@@ -461,12 +461,12 @@ fn what_said_that_it_starves_and_died_holds_nobody_up_for_long() {
 #[test]
 fn peeking_takes_nothing() {
     let queue = queue::<u8>(256, 0);
-    assert!(matches!(queue.peek(), Err(GetError::Empty)));
+    assert!(matches!(queue.peek(), Err(GetError::WouldBlock(_))));
     queue.batch().put(&[1, 2]).unwrap();
     assert_eq!((queue.peek().unwrap(), queue.peek().unwrap(), queue.len()), (1, 1, 2));
     queue.close().unwrap();
     assert_eq!(queue.batch().drain().unwrap(), [1, 2]);
-    assert!(matches!(queue.peek(), Err(GetError::Closed)));
+    assert!(matches!(queue.peek(), Err(GetError::Closed(_))));
 }
 
 #[test]
@@ -480,10 +480,10 @@ fn a_shutdown_at_once_throws_away_what_is_there() {
         }
         assert!(queue.shutdown(true).unwrap() >= 3);
         let failed = producer.join().unwrap();
-        assert!(matches!(failed, Err(PutManyError { error: PutError::Closed, .. })), "{failed:?}");
+        assert!(matches!(failed, Err(PutManyError { error: PutError::Closed(_), .. })), "{failed:?}");
     });
     assert!(queue.is_empty() && spills(&queue).is_empty());
-    assert!(matches!(queue.get(), Err(GetError::Closed)));
+    assert!(matches!(queue.get(), Err(GetError::Closed(_))));
     assert_eq!(queue.shutdown(true).unwrap(), 0);
 }
 
@@ -503,7 +503,7 @@ fn producers_whose_messages_do_not_fit_do_not_wake_each_other_again_and_again() 
         for _ in 0..3 {
             scope.spawn(|| {
                 let failed = queue.put_timeout(&vec![3; 1000], Duration::from_millis(300));
-                assert!(matches!(failed, Err(PutError::TimedOut)), "{failed:?}");
+                assert!(matches!(failed, Err(PutError::TimedOut(_))), "{failed:?}");
             });
         }
     });
@@ -522,8 +522,8 @@ fn who_may_have_been_called_and_does_not_get_in_in_time_calls_another() {
         std::thread::scope(|scope| drop(scope.spawn(tries)));
         listened >> 2 != bell.word().load(Ordering::Relaxed) >> 2
     };
-    let gets = || assert!(matches!(queue.get_timeout(soon), Err(GetError::TimedOut)));
-    let puts = || assert!(matches!(queue.put_timeout(&[2][..], soon), Err(PutError::TimedOut)));
+    let gets = || assert!(matches!(queue.get_timeout(soon), Err(GetError::TimedOut(_))));
+    let puts = || assert!(matches!(queue.put_timeout(&[2][..], soon), Err(PutError::TimedOut(_))));
 
     let slot = queue.slots().reserve(1).unwrap();
     assert!(calls_another(&words.space, &puts));
@@ -550,9 +550,9 @@ fn a_closed_queue_is_drained_and_then_says_so_and_wakes_everybody() {
             std::thread::yield_now();
         }
         queue.close().unwrap();
-        assert!(matches!(producer.join().unwrap(), Err(PutError::Closed)));
+        assert!(matches!(producer.join().unwrap(), Err(PutError::Closed(_))));
         assert_eq!(queue.get().unwrap(), 1);
-        assert!(matches!(queue.get(), Err(GetError::Closed)));
+        assert!(matches!(queue.get(), Err(GetError::Closed(_))));
         queue.close().unwrap();
     });
 }
@@ -666,13 +666,13 @@ fn nonsense_in_the_ring_is_corrupt_and_nothing_worse() {
         queue.put(&n).unwrap();
     }
     assert!(queue.body.words.copy_in(super::RING_OFFSET, &u64::MAX.to_le_bytes()));
-    assert!(matches!(queue.get(), Err(GetError::Fault(QueueFault::Corrupt { .. }))));
+    assert!(matches!(queue.get(), Err(GetError::Fault(Fault::Corrupt { .. }))));
     queue.body.words.tail.store(Mark { words: 1000, items: 1 }.to_bits(), Ordering::Relaxed);
     queue.body.words.tail_seen.store(0, Ordering::Relaxed);
     queue.body.words.head_seen.store(0, Ordering::Relaxed);
-    assert!(matches!(queue.get(), Err(GetError::Fault(QueueFault::Corrupt { .. }))));
+    assert!(matches!(queue.get(), Err(GetError::Fault(Fault::Corrupt { .. }))));
     let mut messages = queue.iter();
-    assert!(matches!(messages.next(), Some(Err(GetError::Fault(QueueFault::Corrupt { .. })))));
+    assert!(matches!(messages.next(), Some(Err(GetError::Fault(Fault::Corrupt { .. })))));
     assert!(messages.next().is_none());
-    assert!(matches!(queue.try_put(&1), Err(PutError::Fault(QueueFault::Corrupt { .. }))));
+    assert!(matches!(queue.try_put(&1), Err(PutError::Fault(Fault::Corrupt { .. }))));
 }

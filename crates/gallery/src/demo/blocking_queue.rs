@@ -37,7 +37,7 @@ impl Blocking for Queue<u32> {
     fn enqueue(&self, item: u32, timeout: Duration) -> Done<bool> {
         match self.put_timeout(&item, timeout) {
             Ok(()) => Ok(true),
-            Err(PutError::TimedOut) => Ok(false),
+            Err(PutError::TimedOut(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -45,7 +45,7 @@ impl Blocking for Queue<u32> {
     fn dequeue(&self, timeout: Duration) -> Done<Option<u32>> {
         match self.get_timeout(timeout) {
             Ok(item) => Ok(Some(item)),
-            Err(GetError::TimedOut) => Ok(None),
+            Err(GetError::TimedOut(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

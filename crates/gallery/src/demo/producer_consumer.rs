@@ -8,7 +8,7 @@
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, nobody_was_killed, say, who};
-use procession::{Array, GetError, JoinableQueue, Process};
+use procession::{Array, JoinError, JoinableQueue, Process};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     // Everything was put; now until everything is done.
     loop {
         match shared.items.join_timeout(SLICE) {
-            Err(GetError::TimedOut) => killed += replace_killed(&mut consumers, &shared)?,
+            Err(JoinError::TimedOut { .. }) => killed += replace_killed(&mut consumers, &shared)?,
             joined => break joined?,
         }
     }

@@ -69,7 +69,7 @@ fn drain(powers: &Powers, seen: &mut Vec<(u32, u64)>) -> Result<(), Failure> {
                 output::line(format_args!("{power} ({})", if exponent == 2 { "square" } else { "cube" }))?;
                 seen.push((exponent, power));
             }
-            Err(GetError::Empty) => return Ok(()),
+            Err(GetError::WouldBlock(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }

@@ -64,7 +64,7 @@ fn chef((me, mut place, restaurant): (u32, Member, Restaurant)) -> Done<u32> {
     let mut dishes = 0;
     loop {
         let order = match restaurant.orders[me as usize].get() {
-            Err(GetError::Closed) => return Ok(dishes),
+            Err(GetError::Closed(_)) => return Ok(dishes),
             order => order?,
         };
         work(restaurant.longest);

@@ -130,7 +130,7 @@ impl Tally {
         loop {
             let (life, number) = match world.messages.try_get() {
                 Ok(message) => message,
-                Err(GetError::Empty) => return Ok(()),
+                Err(GetError::WouldBlock(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
             let before = self.last.insert(life, number).unwrap_or(0);

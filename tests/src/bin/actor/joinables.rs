@@ -2,7 +2,7 @@
 
 use crate::locks::millis;
 use crate::{Message, Next, done, number, report};
-use procession::{AckError, DeadLetter, GetError, JoinableQueue, Lease, OpenError, PutError, QueueFault};
+use procession::{AckError, DeadLetter, Fault, GetError, JoinableQueue, Lease, OpenError, PutError};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -110,7 +110,7 @@ fn shown(letters: &[DeadLetter<Message>]) -> String {
 /// Decides about the oldest dead letter.
 fn decide(
     queue: &Jobs,
-    decision: impl FnOnce(&Jobs, &DeadLetter<Message>) -> Result<bool, QueueFault>,
+    decision: impl FnOnce(&Jobs, &DeadLetter<Message>) -> Result<bool, Fault>,
 ) -> Result<bool, GetError> {
     let letters = queue.dead_letters()?;
     Ok(decision(queue, letters.first().expect("there is a dead letter"))?)

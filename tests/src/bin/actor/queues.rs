@@ -116,7 +116,7 @@ fn get_to_the_end(queue: &Queue<Bytes>) -> Result<String, GetError> {
     loop {
         match queue.get() {
             Ok(message) => all.push(check(&message)),
-            Err(GetError::Closed) => return Ok(all.join(" ")),
+            Err(GetError::Closed(_)) => return Ok(all.join(" ")),
             Err(error) => return Err(error),
         }
     }

@@ -55,7 +55,7 @@ fn next(queue: &Jobs) -> (u8, u32) {
 
 /// Nothing is left, and all that was put is done.
 fn is_done(queue: &Jobs) {
-    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+    assert!(matches!(queue.try_get(), Err(GetError::WouldBlock(_))));
     assert_eq!((queue.len(), queue.unfinished()), (0, 0));
     queue.join_timeout(Duration::ZERO).unwrap();
 }
@@ -184,7 +184,7 @@ fn was_done(queue: &Jobs) -> u32 {
             assert_eq!(finish(lease), (1, 2));
             0
         }
-        Err(GetError::Empty) => 1,
+        Err(GetError::WouldBlock(_)) => 1,
         Err(error) => panic!("{error:?}"),
     }
 }
@@ -278,7 +278,7 @@ fn close(stage: &mut Stage<'_>) -> u32 {
     let queue = queue();
     stage.victim(|| stepped(|| queue.close().unwrap()));
     stage.sleeper(|| {
-        assert!(matches!(queue.get(), Err(GetError::Closed)));
+        assert!(matches!(queue.get(), Err(GetError::Closed(_))));
         0
     });
     stage.kill(|_| ());

@@ -230,7 +230,7 @@ fn is_gone_and_told(queue: &Queue<Receiver<Message>>, sender: &Sender<Message>) 
     let is_gone = match queue.try_get() {
         Ok(_) => false,
         // The end of a dead process, or none.
-        Err(GetError::Decode { .. } | GetError::Empty) => true,
+        Err(GetError::Decode { .. } | GetError::WouldBlock(_)) => true,
         Err(error) => panic!("{error:?}"),
     };
     loop {

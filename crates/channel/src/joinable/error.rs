@@ -1,0 +1,23 @@
+//! What can go wrong with waiting for everything to be done.
+
+use procession_shm::Label;
+use procession_sync::Fault;
+
+/// Why not everything was seen done.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Some items were not done until the timeout (`join_timeout`).
+    #[error("timed out: {unfinished} items of {queue} are not done")]
+    TimedOut {
+        /// Which queue.
+        queue: Label,
+        /// How many items.
+        unfinished: usize,
+    },
+    /// The queue itself is unusable.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+procession_shm::debug_as_text!(JoinError);
