@@ -38,7 +38,7 @@ fn isolate() -> Watchdog {
 
 /// Every channel in which a message is acknowledged before it is decoded.
 fn through_queues<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
-    let queue = Queue::anonymous().unwrap();
+    let queue = Queue::new().unwrap();
     let put = match queue.put(value) {
         Ok(()) => Fate::Arrived(queue.get().unwrap()),
         Err(PutError::Encode(why)) => Fate::Refused(why.to_string()),
@@ -58,12 +58,12 @@ fn through_queues<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
         }
         Err(failed) => Fate::Refused(std::error::Error::source(&failed.error).unwrap().to_string()),
     };
-    let simple = SimpleQueue::anonymous().unwrap();
+    let simple = SimpleQueue::new().unwrap();
     let simply = match simple.put(value) {
         Ok(()) => Fate::Arrived(simple.get().unwrap()),
         Err(error) => Fate::Refused(std::error::Error::source(&error).unwrap().to_string()),
     };
-    let joinable = JoinableQueue::anonymous().unwrap();
+    let joinable = JoinableQueue::new().unwrap();
     let joined = match joinable.put(value) {
         Ok(()) => {
             let lease = joinable.get().unwrap();
@@ -220,9 +220,9 @@ fn each_attribute_is_carried_or_refused_by_every_channel() {
 #[test]
 fn a_message_with_an_end_of_a_pipe_is_not_tried() {
     let _watchdog = isolate();
-    let queue = Queue::anonymous().unwrap();
+    let queue = Queue::new().unwrap();
     let (mine, theirs) = duplex::<u32, u32>().unwrap();
-    let value = Value::<u64>::anonymous().unwrap();
+    let value = Value::<u64>::new(0).unwrap();
     queue.put(&(theirs, value.clone())).unwrap();
     assert!(!mine.poll(std::time::Duration::ZERO).unwrap(), "the other end is open");
     let (theirs, copy): (procession::Connection<u32, u32>, Value<u64>) = queue.get().unwrap();
@@ -302,7 +302,7 @@ enum Tree {
 #[test]
 fn what_is_too_deep_is_refused_and_hostile_bytes_are_an_error() {
     let _watchdog = isolate();
-    let queue = Queue::<Tree>::anonymous().unwrap();
+    let queue = Queue::<Tree>::new().unwrap();
     let tree = |depth| (0..depth).fold(Tree::Leaf, |inner, _| Tree::Branch(vec![inner]));
     queue.put(&tree(100)).unwrap();
     let Err(PutError::Encode(why)) = queue.put(&tree(1000)) else { panic!("it was put") };

@@ -103,7 +103,7 @@ fn who_waits_goes_on_waiting_as_another_user_and_in_another_root() {
 
 /// Made as root, or before; then as nobody, everything anew.
 fn change_the_user(before: bool) -> Result<String, String> {
-    let early = before.then(|| Lock::anonymous().unwrap());
+    let early = before.then(|| Lock::new().unwrap());
     become_nobody();
     let text = |error: &dyn std::error::Error| error.to_string();
     let jobs: Queue<u32> = Queue::open_or_create("jobs").map_err(|error| text(&error))?;
@@ -168,7 +168,7 @@ fn what_was_made_before_a_change_of_the_user_is_not_said_to_be_gone() {
     }
     let scratch = Scratch::new();
     let said = run(&scratch, &[], |()| {
-        let early = Lock::anonymous().unwrap();
+        let early = Lock::new().unwrap();
         become_nobody();
         let child = Process::spawn(|lock: Lock| drop(lock), early.clone()).unwrap();
         child.join().unwrap_err().to_string()
@@ -230,7 +230,7 @@ fn an_end_of_a_pipe_in_a_message_is_not_lost_for_another_user() {
     }
     let scratch = Scratch::new();
     let said = run(&scratch, &[], |()| {
-        let queue: Queue<procession::Sender<u32>> = Queue::anonymous().unwrap();
+        let queue: Queue<procession::Sender<u32>> = Queue::new().unwrap();
         let (receiver, sender) = pipe::<u32>().unwrap();
         queue.put(&sender).unwrap();
         become_nobody();
@@ -273,9 +273,9 @@ fn with_its_standard_descriptors_closed_a_program_prints_into_nothing_of_ours() 
         for number in 0..3 {
             nix::unistd::close(number).unwrap();
         }
-        let lock = Lock::anonymous().unwrap();
-        let event = Event::anonymous().unwrap();
-        let queue: Queue<Vec<u8>> = Queue::anonymous().unwrap();
+        let lock = Lock::new().unwrap();
+        let event = Event::new().unwrap();
+        let queue: Queue<Vec<u8>> = Queue::new().unwrap();
         let (_receiver, sender) = pipe::<u32>().unwrap();
         let readable = procession::readiness(&event);
         let child = Process::spawn(
@@ -307,7 +307,7 @@ fn with_its_standard_descriptors_closed_a_program_prints_into_nothing_of_ours() 
 fn an_environment_variable_says_how_many_processes_a_namespace_holds() {
     let scratch = Scratch::new();
     let (first, said) = run(&scratch, &[("PROCESSION_SLOTS", "3")], |()| {
-        let go = Event::anonymous().unwrap();
+        let go = Event::new().unwrap();
         let wait = |go: Event| go.wait().unwrap();
         let mut waiting: Vec<_> = (0..2).map(|_| Process::spawn(wait, go.clone()).unwrap()).collect();
         while procession::register(go_namespace(&go)).unwrap().participants().len() < 3 {
@@ -322,8 +322,7 @@ fn an_environment_variable_says_how_many_processes_a_namespace_holds() {
     let parts = ["is full: 3 live processes", "another namespace", "PROCESSION_SLOTS=12"];
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     assert!(!said.contains("not a value"), "{said}");
-    let said =
-        run(&scratch, &[("PROCESSION_SLOTS", "many")], |()| Event::anonymous().unwrap_err().to_string());
+    let said = run(&scratch, &[("PROCESSION_SLOTS", "many")], |()| Event::new().unwrap_err().to_string());
     assert!(said.contains("PROCESSION_SLOTS is to be the number"), "{said}");
 }
 

@@ -47,7 +47,7 @@ fn errors_as_they_come_tell_each_cause_once() {
     let kernel = child.signal(12345);
     let wrong: Process<u64> = Process::spawn(|()| 7, ()).unwrap();
     assert_eq!(wrong.join().unwrap(), 7);
-    let queue = Queue::<Uncrossable>::anonymous().unwrap();
+    let queue = Queue::<Uncrossable>::new().unwrap();
     let missing: OpenError = Lock::open("there-is-none").unwrap_err();
     let none = Pool::new(0).unwrap_err();
     let exited: ProcessError =

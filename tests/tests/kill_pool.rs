@@ -33,7 +33,7 @@ fn map_with_a_death_at(label: &str) -> (Result<Vec<u32>, TaskError>, Vec<u32>, B
     isolate();
     let pool = Pool::new(2).unwrap();
     let before: BTreeSet<u32> = pool.workers().into_iter().collect();
-    let runs = Queue::anonymous().unwrap();
+    let runs = Queue::new().unwrap();
     let outcome = pool.map_with(&(runs.clone(), label.to_owned()), note_and_arm, 0..ITEMS);
     let mut counts = vec![0; ITEMS as usize];
     while let Ok(n) = runs.try_get() {
@@ -80,7 +80,7 @@ fn a_worker_killed_between_items_loses_nothing() {
 #[test]
 fn the_workers_of_a_killed_pool_die_with_it_and_leave_nothing() {
     isolate();
-    let pids = Queue::<u32>::anonymous().unwrap();
+    let pids = Queue::<u32>::new().unwrap();
     let owner = Process::spawn(
         |pids: Queue<u32>| {
             let pool = Pool::new(3).unwrap();

@@ -92,7 +92,7 @@ fn apply_async_results_can_be_asked_for_in_any_order() {
 #[test]
 fn a_result_that_is_not_there_yet_times_out_and_comes_later() {
     let pool = pool(1);
-    let gate = Queue::<u8>::anonymous().unwrap();
+    let gate = Queue::<u8>::new().unwrap();
     let mut slow = pool.apply_async(|gate: Queue<u8>| gate.get().unwrap(), gate.clone());
     assert!(!slow.is_ready());
     assert!(matches!(slow.try_get(), Err(TaskError::WouldBlock)));
@@ -185,7 +185,7 @@ fn the_rest_of_a_dead_workers_chunk_runs_elsewhere_and_nothing_runs_twice() {
 fn retries_are_per_item_and_end() {
     isolate();
     let pool = Pool::options().processes(2).retries(2).start().unwrap();
-    let tries = Queue::<u32>::anonymous().unwrap();
+    let tries = Queue::<u32>::new().unwrap();
     let run = |tries: &Queue<u32>, n: u32| {
         if n == 3 || (n == 8 && tries.is_empty()) {
             tries.put(&n).unwrap();
@@ -283,7 +283,7 @@ fn a_closed_pool_finishes_what_it_has_and_takes_no_more() {
 #[test]
 fn terminate_cancels_what_is_open_and_reaps_the_workers() {
     let mut pool = pool(2);
-    let (pids, gate) = (pool.workers(), Queue::<u8>::anonymous().unwrap());
+    let (pids, gate) = (pool.workers(), Queue::<u8>::new().unwrap());
     let wait = |gate: Queue<u8>| gate.get().is_ok();
     let open: Vec<_> = (0..10).map(|_| pool.apply_async(wait, gate.clone())).collect();
     pool.terminate();
@@ -297,7 +297,7 @@ fn terminate_cancels_what_is_open_and_reaps_the_workers() {
 #[test]
 fn a_dropped_pool_leaves_no_worker_and_open_results_are_cancelled() {
     let pool = pool(2);
-    let (pids, gate) = (pool.workers(), Queue::<u8>::anonymous().unwrap());
+    let (pids, gate) = (pool.workers(), Queue::<u8>::new().unwrap());
     let open = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
     drop(pool);
     assert!(pids.into_iter().all(is_gone));
@@ -376,7 +376,7 @@ fn asking_whether_a_result_is_ready_takes_nobody_elses_wake() {
     let (pool, done) = (pool(2), std::sync::atomic::AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (pool, done) = (&pool, &done);
-        let gate = Queue::<u8>::anonymous().unwrap();
+        let gate = Queue::<u8>::new().unwrap();
         let waiting = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
         scope.spawn(move || {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {

@@ -615,7 +615,7 @@ fn a_child_has_open_what_it_was_given_and_no_more() {
     let mut pool = procession::Pool::new(2).unwrap();
     pool.map(|n: u32| n, 0..3).unwrap();
     let (receiver, sender) = pipe::<u32>().unwrap();
-    let queue = procession::Queue::<u32>::anonymous().unwrap();
+    let queue = procession::Queue::<u32>::new().unwrap();
     queue.put(&1).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     let other = Process::options().inherit(Arc::new(writer.into())).spawn(for_ever::<()>, ()).unwrap();

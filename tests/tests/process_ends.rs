@@ -100,7 +100,7 @@ fn whatever_a_child_has_become_it_ends_with_its_parent() {
     let fates = [Fate::Plain, Fate::Stops, Fate::Executes, Fate::ClosesAll, Fate::ChangesItsUser];
     for child in fates.into_iter().filter(|fate| *fate != Fate::ChangesItsUser || is_root()) {
         for own in [Fate::IsKilled, Fate::Executes] {
-            let (ready, go) = (Queue::<u32>::anonymous().unwrap(), Queue::anonymous().unwrap());
+            let (ready, go) = (Queue::<u32>::new().unwrap(), Queue::new().unwrap());
             let parent = Process::spawn(parent, (child, own, ready.clone(), go.clone())).unwrap();
             let pid = ready.get_timeout(Duration::from_secs(30)).unwrap();
             until("the child is what it is to be", || match child {
@@ -123,7 +123,7 @@ fn whatever_a_child_has_become_it_ends_with_its_parent() {
 #[test]
 fn workers_end_when_their_pools_process_becomes_another_program() {
     let _scratch = scratch();
-    let pids = Queue::<Vec<u32>>::anonymous().unwrap();
+    let pids = Queue::<Vec<u32>>::new().unwrap();
     let owner = |pids: Queue<Vec<u32>>| {
         let pool = Pool::new(2).unwrap();
         pool.map(|n: u32| n, 0..10).unwrap();
@@ -170,7 +170,7 @@ fn an_exit_does_not_wait_for_a_daemon_that_it_may_not_end() {
         return;
     }
     let _scratch = scratch();
-    let pid = Queue::<u32>::anonymous().unwrap();
+    let pid = Queue::<u32>::new().unwrap();
     let owner = |pid: Queue<u32>| {
         let ignores = |()| {
             // SAFETY: ignoring a signal runs no code of ours.
@@ -291,7 +291,7 @@ fn without_pidfds_children_and_pools_are_what_they_are_otherwise() {
         refuse_pidfds(libc::ENOSYS);
         parent((Fate::Plain, Fate::IsKilled, ready, go));
     };
-    let (ready, go) = (Queue::<u32>::anonymous().unwrap(), Queue::anonymous().unwrap());
+    let (ready, go) = (Queue::<u32>::new().unwrap(), Queue::new().unwrap());
     let parent = Process::spawn(parent, (ready.clone(), go.clone())).unwrap();
     let pid = ready.get_timeout(Duration::from_secs(30)).unwrap();
     go.put(&()).unwrap();

@@ -55,15 +55,15 @@ impl<T: Serialize + DeserializeOwned> SimpleQueue<T> {
     /// Creates one without a name; it goes with the last process that is attached to it.
     ///
     /// # Errors
-    /// As [`Queue::anonymous`].
-    pub fn anonymous() -> Result<Self, OpenError> {
-        Queue::anonymous().map(Self)
+    /// As [`Queue::new`].
+    pub fn new() -> Result<Self, OpenError> {
+        Queue::new().map(Self)
     }
 
     /// The same in `namespace`, instead of the process's own.
     ///
     /// # Errors
-    /// As [`Queue::anonymous`].
+    /// As [`Queue::new`].
     pub fn anonymous_in(namespace: &Namespace) -> Result<Self, OpenError> {
         Queue::options().namespace(namespace).anonymous().map(Self)
     }

@@ -432,7 +432,7 @@ pub fn attach<O: Object>(segment: &Segment, slot: u32) -> O {
 /// As there: without names.
 #[macro_export]
 macro_rules! object_builders {
-    ([$($generics:tt)*] $Options:ty => $Object:ty) => {
+    ([$($generics:tt)*] $Options:ty => $Object:ty $(, ($($usual:ident: $Usual:ty),*))?) => {
         impl<$($generics)*> $Options {
             /// A new object, attached by the process in slot 0.
             pub fn anonymous(&self) -> Result<$Object, $crate::OpenError> {

@@ -19,7 +19,7 @@ macro_rules! models {
         use $world as world;
 
         fn barrier(parties: u32) -> Barrier {
-            Barrier::options().parties(parties).anonymous().unwrap()
+            Barrier::options().parties(parties as usize).anonymous().unwrap()
         }
 
         fn elastic(removes: bool) -> Barrier {
@@ -57,7 +57,7 @@ macro_rules! models {
                 let others = barrier.n_waiting();
                 let index = barrier.wait().unwrap();
                 self.0[of_meeting].iter().for_each(|done| assert_eq!(done.get(), 1));
-                assert!(meeting > 0 || index >= others, "indices in the order of arrival");
+                assert!(meeting > 0 || index >= others as u32, "indices in the order of arrival");
                 index
             }
         }

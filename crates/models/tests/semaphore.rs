@@ -17,7 +17,7 @@ macro_rules! models {
         use $world as world;
 
         fn semaphore(permits: u32, max: u32) -> Semaphore {
-            Semaphore::options().permits(permits).max(max).anonymous().unwrap()
+            Semaphore::options().permits(permits as usize).max(max as usize).anonymous().unwrap()
         }
 
         fn spawn(
@@ -34,7 +34,7 @@ macro_rules! models {
         }
 
         fn all_are_back(semaphore: &Semaphore, permits: u32) {
-            assert_eq!(semaphore.available(), permits, "permits that are there");
+            assert_eq!(semaphore.available(), permits as usize, "permits that are there");
         }
 
         /// As a lock: loom reports two in the critical section.

@@ -15,7 +15,7 @@
 ///     rounds: u32,
 /// }
 ///
-/// let score = Value::<Score>::anonymous()?;
+/// let score = Value::<Score>::new(0)?;
 /// score.update(|score| score.points += 3)?;
 /// assert_eq!(score.get()?.points, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -52,8 +52,8 @@ pub mod sync {
         BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Deadlock, Event,
         EventError, EventOptions, Fault, HeldBy, Holder, Integer, Latch, LatchError, LatchOptions, Lock,
         LockError, LockGuard, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath, Once,
-        OnceError, OnceOptions, OnceRun, Permit, PlainMemory, RLock, RLockGuard, RLockOptions, RawArray,
-        RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions,
+        OnceError, OnceOptions, OnceRun, Permit, Plain, PlainMemory, RLock, RLockGuard, RLockOptions,
+        RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions,
         Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions, Shortage, Value,
         ValueGuard, ValueOptions, WaitTimeoutResult, WriteGuard, blocked_in, deadlocks, deadlocks_in,
     };

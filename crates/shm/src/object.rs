@@ -458,10 +458,14 @@ impl Handle {
 
 /// Gives an object and its options the methods that all of them share.
 ///
-/// `$Options` must have fields `place: Placement` and `settings: <$Object as Object>::Settings`, and `Default`.
+/// `$Options` must have fields `place: Placement` and `settings: <$Object as Object>::Settings`, and `Default`; and a method
+/// for each parameter in the brackets: those that whoever makes such an object usually names.
 #[macro_export]
 macro_rules! object_builders {
     ([$($generics:tt)*] $Options:ty => $Object:ty) => {
+        $crate::object_builders!([$($generics)*] $Options => $Object, ());
+    };
+    ([$($generics:tt)*] $Options:ty => $Object:ty, ($($usual:ident: $Usual:ty),*)) => {
         impl<$($generics)*> $Options {
             /// Puts the object into `namespace` instead of the process's own.
             #[must_use]
@@ -518,15 +522,24 @@ macro_rules! object_builders {
                 Default::default()
             }
 
-            /// Creates the object called `name`, by default [options](Self::options).
+            /// Makes one without a name, to be handed on as an argument or in a message; it goes with the last process that
+            /// is attached to it. What is not said here has its default: see [`options`](Self::options).
+            ///
+            /// # Errors
+            /// As `create`.
+            pub fn new($($usual: $Usual),*) -> Result<Self, $crate::OpenError> {
+                Self::options()$(.$usual($usual))*.anonymous()
+            }
+
+            /// Creates the one called `name`. What is not said here has its default: see [`options`](Self::options).
             ///
             /// # Errors
             /// [`AlreadyExists`](procession_shm::OpenError::AlreadyExists), `InvalidName`, `NoSpace`, …
-            pub fn create(name: &str) -> Result<Self, $crate::OpenError> {
-                Self::options().create(name)
+            pub fn create(name: &str $(, $usual: $Usual)*) -> Result<Self, $crate::OpenError> {
+                Self::options()$(.$usual($usual))*.create(name)
             }
 
-            /// Opens the object called `name`.
+            /// Opens the one called `name`, as it was created: its parameters need not be said again.
             ///
             /// # Errors
             /// [`NotFound`](procession_shm::OpenError::NotFound), and one variant for each way in which it is
@@ -535,20 +548,12 @@ macro_rules! object_builders {
                 Self::options().open(name)
             }
 
-            /// Opens the object called `name`, or creates it.
+            /// Opens the one called `name`, or creates it. What is said here must agree with what it was created with.
             ///
             /// # Errors
             /// As `create` and `open`.
-            pub fn open_or_create(name: &str) -> Result<Self, $crate::OpenError> {
-                Self::options().open_or_create(name)
-            }
-
-            /// Creates one without a name; it goes with the last process that is attached to it.
-            ///
-            /// # Errors
-            /// As `create`.
-            pub fn anonymous() -> Result<Self, $crate::OpenError> {
-                Self::options().anonymous()
+            pub fn open_or_create(name: &str $(, $usual: $Usual)*) -> Result<Self, $crate::OpenError> {
+                Self::options()$(.$usual($usual))*.open_or_create(name)
             }
 
             /// Its name; one that the library chose if it is anonymous.

@@ -33,13 +33,12 @@
 #[cfg(test)]
 mod tests;
 
-use crate::cells::{Cells, from_word, stride, to_word};
+use crate::cells::{Cells, Plain, from_word, stride, to_word};
 use crate::hold::Hold;
 use crate::integer::integer_operations;
 use crate::keeper::Keeper;
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
-use bytemuck::Pod;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -134,9 +133,9 @@ impl<T> ArrayOptions<T> {
     }
 }
 
-procession_shm::object_builders!([T: Pod] ArrayOptions<T> => Array<T>);
+procession_shm::object_builders!([T: Plain] ArrayOptions<T> => Array<T>, (len: usize));
 
-impl<T: Pod> Object for Array<T> {
+impl<T: Plain> Object for Array<T> {
     const KIND: Kind = Kind::ARRAY;
     type Body = ArrayBody;
     type Settings = ArraySettings;
@@ -212,7 +211,7 @@ pub enum ArrayError {
 
 procession_shm::debug_as_text!(ArrayError);
 
-impl<T: Pod> Array<T> {
+impl<T: Plain> Array<T> {
     /// How many elements it has.
     #[must_use]
     pub fn len(&self) -> usize {

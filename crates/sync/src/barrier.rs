@@ -197,7 +197,7 @@ pub struct BarrierOptions {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BarrierSettings {
-    parties: Option<u32>,
+    parties: Option<usize>,
     timeout: Option<Duration>,
     elastic: bool,
     on_member_death: Option<MemberDeath>,
@@ -206,7 +206,12 @@ pub struct BarrierSettings {
 impl BarrierSettings {
     fn rules(&self) -> Rules {
         Rules {
-            parties: self.parties.unwrap_or(if self.elastic { ELASTIC } else { 1 }),
+            parties: match self.parties {
+                // More than there can be is too many whatever it is.
+                Some(parties) => u32::try_from(parties).unwrap_or(u32::MAX),
+                None if self.elastic => ELASTIC,
+                None => 1,
+            },
             timeout: self.timeout,
             elastic: self.elastic,
             removes: self.on_member_death == Some(MemberDeath::Remove),
@@ -218,7 +223,7 @@ impl BarrierOptions {
     /// How many wait for each other, at most 32,768; 1 unless said. For an elastic barrier: how many members it can
     /// have, 256 unless said.
     #[must_use]
-    pub fn parties(mut self, parties: u32) -> Self {
+    pub fn parties(mut self, parties: usize) -> Self {
         self.settings.parties = Some(parties);
         self
     }
@@ -245,7 +250,7 @@ impl BarrierOptions {
     }
 }
 
-procession_shm::object_builders!([] BarrierOptions => Barrier);
+procession_shm::object_builders!([] BarrierOptions => Barrier, (parties: usize));
 
 impl Object for Barrier {
     const KIND: Kind = Kind::BARRIER;
@@ -315,14 +320,6 @@ impl Object for Barrier {
 }
 
 impl Barrier {
-    /// An anonymous barrier for so many parties, to be handed on as an argument or in a message.
-    ///
-    /// # Errors
-    /// As [`BarrierOptions::anonymous`].
-    pub fn new(parties: u32) -> Result<Self, OpenError> {
-        Self::options().parties(parties).anonymous()
-    }
-
     /// An anonymous barrier with as many parties as it has members: none at first.
     ///
     /// A member that [joins](Self::join) is waited for from then on; one that leaves, by being dropped, is not, and
@@ -434,8 +431,8 @@ impl Barrier {
             found => found,
         };
         crash_point("barrier.joined");
-        let index =
-            found.ok_or(BarrierError::NoPlace { object: self.label(), parties: self.rules.parties })?;
+        let index = found
+            .ok_or(BarrierError::NoPlace { object: self.label(), parties: self.rules.parties as usize })?;
         Ok(Member::new(self.clone(), me, index))
     }
 
@@ -505,25 +502,21 @@ impl Barrier {
     /// How many wait for each other; how many members there are now if it is elastic. A member that died is
     /// counted until somebody who waits, joins or resets it notices.
     #[must_use]
-    pub fn parties(&self) -> u32 {
+    pub fn parties(&self) -> usize {
         if self.rules.elastic {
-            return u32::try_from(self.count_members()).unwrap_or(self.rules.parties);
+            return self.count_members();
         }
-        self.rules.parties
+        self.rules.parties as usize
     }
 
     /// How many have arrived and wait for the others; 0 while it is broken.
     #[must_use]
-    pub fn n_waiting(&self) -> u32 {
+    pub fn n_waiting(&self) -> usize {
         let word = self.body.word.load(Ordering::Acquire);
         if !is_whole(word) {
             return 0;
         }
-        let count = match self.rules.elastic {
-            true => self.count_arrived(generation(word)) as u64,
-            false => arrived(word),
-        };
-        u32::try_from(count).unwrap_or(u32::MAX).min(self.rules.parties)
+        self.count_who_came(word).min(self.rules.parties as usize)
     }
 
     /// Whether it is broken, and why.
@@ -539,11 +532,17 @@ impl Barrier {
         self.body.segment().label()
     }
 
+    /// How many have arrived in the generation of `word`.
+    fn count_who_came(&self, word: u64) -> usize {
+        if self.rules.elastic {
+            return self.count_arrived(generation(word));
+        }
+        usize::try_from(arrived(word)).unwrap_or(usize::MAX)
+    }
+
     /// The error of the one that found its time over when the barrier's word was `word`.
     fn timed_out(&self, word: u64) -> BarrierError {
-        let arrived =
-            if self.rules.elastic { self.count_arrived(generation(word)) as u64 } else { arrived(word) };
-        let arrived = u32::try_from(arrived).unwrap_or(u32::MAX);
+        let arrived = self.count_who_came(word);
         BarrierError::TimedOut { object: self.label(), arrived, parties: self.parties() }
     }
 

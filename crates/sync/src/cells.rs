@@ -10,6 +10,20 @@ use procession_shm::Shared;
 use procession_sys::ShmSafe;
 use procession_sys::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
+/// Plain data: what a [`Value`](crate::Value) or an [`Array`](crate::Array) can hold, because any bytes are a value of it. It
+/// is every [`bytemuck::Pod`] type: integers, floats, arrays of them, and `repr(C)` structs that derive `Pod`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no plain data: other processes may write any bytes into it, and not all are a `{Self}`",
+    label = "no plain data",
+    note = "for a bool use a u8, for an enum or a char its number",
+    note = "for a struct of plain data: #[derive(Clone, Copy, Pod, Zeroable)] #[bytemuck(crate = \"procession::bytemuck\")] #[repr(C)]",
+    note = "for anything else (String, Vec, Option, …) send messages through a Queue, or lay it out in SharedMemory"
+)]
+pub trait Plain: Pod {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Pod> Plain for T {}
+
 /// How many bytes one of many takes.
 pub(crate) const fn stride(size: usize) -> usize {
     if size <= 8 { size.next_power_of_two() } else { size.next_multiple_of(8) }

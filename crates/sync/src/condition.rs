@@ -227,7 +227,7 @@ impl Condition {
     /// }
     ///
     /// let buffer = Value::options().initial(Buffer { used: 0, size: 1 }).anonymous()?;
-    /// let changed = Condition::anonymous()?;
+    /// let changed = Condition::new()?;
     /// let mut filling = changed.wait_for(buffer.acquire()?, Buffer::has_room)?;
     /// filling.used += 1;
     /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -51,7 +51,7 @@ shm_struct! {
 #[derive(Clone)]
 pub struct Latch {
     body: Shared<LatchBody>,
-    count: u32,
+    count: usize,
 }
 
 /// How a [`Latch`] is created or opened.
@@ -64,19 +64,19 @@ pub struct LatchOptions {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LatchSettings {
-    count: Option<u32>,
+    count: Option<usize>,
 }
 
 impl LatchOptions {
     /// How many have to arrive; 1 unless said. With 0 it is open from the beginning.
     #[must_use]
-    pub fn count(mut self, count: u32) -> Self {
+    pub fn count(mut self, count: usize) -> Self {
         self.settings.count = Some(count);
         self
     }
 }
 
-procession_shm::object_builders!([] LatchOptions => Latch);
+procession_shm::object_builders!([] LatchOptions => Latch, (count: usize));
 
 impl Object for Latch {
     const KIND: Kind = Kind::LATCH;
@@ -84,7 +84,7 @@ impl Object for Latch {
     type Settings = LatchSettings;
 
     fn shape(settings: &LatchSettings) -> Shape {
-        let value = u64::from(settings.count.unwrap_or(1));
+        let value = settings.count.unwrap_or(1) as u64;
         let count = Parameter { name: "count", value, asked: settings.count.is_some() };
         let parameters = [count, Parameter::default(), Parameter::default(), Parameter::default()];
         let body_len = size_of::<LatchBody>() as u64;
@@ -97,7 +97,7 @@ impl Object for Latch {
 
     fn attach(body: Shared<LatchBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
-        let count = u32::try_from(segment.header().parameters[0]);
+        let count = usize::try_from(segment.header().parameters[0]);
         let count = count.map_err(|_| segment.corrupt("an impossible count"))?;
         Ok(Self { body, count })
     }
@@ -115,7 +115,7 @@ pub enum LatchError {
         /// How many had arrived.
         arrived: u64,
         /// How many have to.
-        count: u32,
+        count: usize,
     },
     /// The latch itself is unusable.
     #[error(transparent)]
@@ -125,14 +125,6 @@ pub enum LatchError {
 procession_shm::debug_as_text!(LatchError);
 
 impl Latch {
-    /// An anonymous latch for `count` arrivals, to be handed on as an argument or in a message.
-    ///
-    /// # Errors
-    /// As [`LatchOptions::anonymous`].
-    pub fn new(count: u32) -> Result<Self, OpenError> {
-        Self::options().count(count).anonymous()
-    }
-
     /// Arrives, without waiting; how many had arrived before. The last one needed releases everybody who waits.
     ///
     /// What this thread wrote before is visible to everybody whom the latch lets through.
@@ -177,12 +169,12 @@ impl Latch {
 
     /// How many have to arrive.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub fn count(&self) -> usize {
         self.count
     }
 
     fn opens(&self, word: u64) -> bool {
-        word / ONE >= u64::from(self.count)
+        word / ONE >= self.count as u64
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<(), LatchError> {
@@ -217,7 +209,7 @@ mod tests {
     use procession_shm::Namespace;
     use std::time::Duration;
 
-    fn latch(count: u32) -> Latch {
+    fn latch(count: usize) -> Latch {
         Latch::options().namespace(&Namespace::private()).count(count).anonymous().unwrap()
     }
 

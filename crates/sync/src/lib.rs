@@ -35,6 +35,7 @@ mod value;
 
 pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member, MemberDeath};
+pub use cells::Plain;
 pub use condition::{Condition, ConditionOptions, Monitor, WaitTimeoutResult};
 pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in};
 pub use event::{Event, EventError, EventOptions};

@@ -10,9 +10,8 @@
 //! | writing several, or larger ones | some new, some old | nobody: that is what [`Array`](crate::Array) is for |
 
 use crate::array::{check_len, check_new_len};
-use crate::cells::{Cells, from_word, load_words, store_words, stride, to_word};
+use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::{ArrayError, Integer, integer::integer_operations};
-use bytemuck::Pod;
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::crash_point;
 use std::fmt;
@@ -81,9 +80,9 @@ impl<T> RawArrayOptions<T> {
     }
 }
 
-procession_shm::object_builders!([T: Pod] RawArrayOptions<T> => RawArray<T>);
+procession_shm::object_builders!([T: Plain] RawArrayOptions<T> => RawArray<T>, (len: usize));
 
-impl<T: Pod> Object for RawArray<T> {
+impl<T: Plain> Object for RawArray<T> {
     const KIND: Kind = Kind::RAW_ARRAY;
     type Body = [AtomicU8; 0];
     type Settings = RawArraySettings;
@@ -119,7 +118,7 @@ impl<T: Pod> Object for RawArray<T> {
     }
 }
 
-impl<T: Pod> RawArray<T> {
+impl<T: Plain> RawArray<T> {
     /// How many elements it has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -212,7 +211,7 @@ impl<T: Pod> RawArray<T> {
 
 /// The element at `index`, if there is one.
 #[inline]
-fn load<T: Pod>(cells: Cells<'_>, index: usize) -> Option<T> {
+fn load<T: Plain>(cells: Cells<'_>, index: usize) -> Option<T> {
     if size_of::<T>() <= 8 {
         return cells.load(index, Ordering::Acquire).map(from_word);
     }

@@ -8,9 +8,8 @@
 //! | writing at most 8 bytes | the old ones or the new ones | nothing |
 //! | writing more | some words new, some old | nobody: that is what [`Value`](crate::Value) is for |
 
-use crate::cells::{Cells, from_word, load_words, store_words, stride, to_word};
+use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::{Integer, integer::integer_operations};
-use bytemuck::Pod;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Mapping, crash_point};
 use std::fmt;
@@ -79,9 +78,9 @@ impl<T> fmt::Debug for RawValueOptions<T> {
     }
 }
 
-procession_shm::object_builders!([T: Pod] RawValueOptions<T> => RawValue<T>);
+procession_shm::object_builders!([T: Plain] RawValueOptions<T> => RawValue<T>, (initial: T));
 
-impl<T: Pod> Object for RawValue<T> {
+impl<T: Plain> Object for RawValue<T> {
     const KIND: Kind = Kind::RAW_VALUE;
     type Body = [AtomicU8; 0];
     type Settings = RawValueSettings<T>;
@@ -113,7 +112,7 @@ impl<T: Pod> Object for RawValue<T> {
     }
 }
 
-impl<T: Pod> RawValue<T> {
+impl<T: Plain> RawValue<T> {
     /// The value; of more than 8 bytes, maybe half of one and half of another.
     #[inline]
     #[must_use]

@@ -72,7 +72,7 @@ shm_struct! {
 ///
 /// A guard stays with its thread:
 /// ```compile_fail
-/// # let lock = procession_sync::RLock::anonymous().unwrap();
+/// # let lock = procession_sync::RLock::new().unwrap();
 /// let guard = lock.acquire().unwrap();
 /// std::thread::scope(|scope| scope.spawn(|| drop(guard)));
 /// ```

@@ -30,7 +30,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The most permits unless said otherwise.
-const DEFAULT_MAX: u32 = 1024;
+const DEFAULT_MAX: usize = 1024;
 /// Between two tries of a waiter that does not sleep yet.
 const PAUSES: RangeInclusive<u32> = 1..=64;
 
@@ -74,33 +74,33 @@ pub struct SemaphoreOptions {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SemaphoreSettings {
-    permits: Option<u32>,
-    max: Option<u32>,
+    permits: Option<usize>,
+    max: Option<usize>,
 }
 
 impl SemaphoreSettings {
-    fn permits(&self) -> u32 {
+    fn permits(&self) -> usize {
         self.permits.unwrap_or(1)
     }
 
-    fn max(&self) -> u32 {
+    fn max(&self) -> usize {
         self.max.unwrap_or_else(|| self.permits().max(DEFAULT_MAX))
     }
 
-    fn shape(&self, kind: Kind, max: u32) -> Shape {
+    fn shape(&self, kind: Kind, max: usize) -> Shape {
         let permits =
-            Parameter { name: "permits", value: self.permits().into(), asked: self.permits.is_some() };
-        let max_parameter = Parameter { name: "max", value: max.into(), asked: self.max.is_some() };
+            Parameter { name: "permits", value: self.permits() as u64, asked: self.permits.is_some() };
+        let max_parameter = Parameter { name: "max", value: max as u64, asked: self.max.is_some() };
         let parameters = [permits, max_parameter, Parameter::default(), Parameter::default()];
-        let body_len = size_of::<SemaphoreBody>() as u64 + permit_cells::cells_len(max);
+        let body_len = size_of::<SemaphoreBody>() as u64 + permit_cells::cells_len(cells_for(max));
         Shape { kind, body_len, parameters, element: None, codec: 0 }
     }
 
-    fn check(&self, max: u32) -> Result<(), &'static str> {
+    fn check(&self, max: usize) -> Result<(), &'static str> {
         if max == 0 {
             return Err("a semaphore that can never have a permit");
         }
-        if max > MOST {
+        if max > MOST as usize {
             return Err("a semaphore can have at most 65536 permits");
         }
         if self.permits() > max { Err("more permits than the maximum") } else { Ok(()) }
@@ -110,20 +110,25 @@ impl SemaphoreSettings {
 impl SemaphoreOptions {
     /// How many permits there are at first; 1 unless said, 0 for a semaphore that others release into.
     #[must_use]
-    pub fn permits(mut self, permits: u32) -> Self {
+    pub fn permits(mut self, permits: usize) -> Self {
         self.settings.permits = Some(permits);
         self
     }
 
     /// How many permits there can ever be, at most 65,536; unless said, 1024 or the permits at first if they are more.
     #[must_use]
-    pub fn max(mut self, max: u32) -> Self {
+    pub fn max(mut self, max: usize) -> Self {
         self.settings.max = Some(max);
         self
     }
 }
 
-procession_shm::object_builders!([] SemaphoreOptions => Semaphore);
+procession_shm::object_builders!([] SemaphoreOptions => Semaphore, (permits: usize));
+
+/// So many permits as the number of cells that they take; more than there can be is too many whatever it is.
+fn cells_for(permits: usize) -> u32 {
+    u32::try_from(permits).unwrap_or(u32::MAX)
+}
 
 /// What both kinds of semaphore are to the layer below: they differ in their kind, and in what their maximum is.
 macro_rules! semaphore_object {
@@ -144,7 +149,11 @@ macro_rules! semaphore_object {
             fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
 
             fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
-                $crate::permit_cells::initialise(body, mapping, settings.permits());
+                $crate::permit_cells::initialise(
+                    body,
+                    mapping,
+                    $crate::semaphore::cells_for(settings.permits()),
+                );
             }
 
             fn forget_owners(body: &SemaphoreBody) {
@@ -189,14 +198,6 @@ impl Semaphore {
         self.body.segment()
     }
 
-    /// An anonymous semaphore of `permits` permits, to be handed on as an argument or in a message.
-    ///
-    /// # Errors
-    /// As [`SemaphoreOptions::anonymous`].
-    pub fn new(permits: u32) -> Result<Self, OpenError> {
-        Self::options().permits(permits).anonymous()
-    }
-
     /// Waits until there is a permit, and takes it.
     ///
     /// # Errors
@@ -229,7 +230,7 @@ impl Semaphore {
     ///
     /// # Errors
     /// [`SemaphoreError::TooMany`]; otherwise as [`acquire`](Self::acquire).
-    pub fn acquire_many(&self, count: u32) -> Result<Permit<'_>, SemaphoreError> {
+    pub fn acquire_many(&self, count: usize) -> Result<Permit<'_>, SemaphoreError> {
         self.acquire_until(count, Deadline::NEVER)
     }
 
@@ -237,7 +238,7 @@ impl Semaphore {
     ///
     /// # Errors
     /// [`SemaphoreError::WouldBlock`]; otherwise as [`acquire_many`](Self::acquire_many).
-    pub fn try_acquire_many(&self, count: u32) -> Result<Permit<'_>, SemaphoreError> {
+    pub fn try_acquire_many(&self, count: usize) -> Result<Permit<'_>, SemaphoreError> {
         self.acquire_until(count, Deadline::PASSED)
     }
 
@@ -245,7 +246,11 @@ impl Semaphore {
     ///
     /// # Errors
     /// [`SemaphoreError::TimedOut`]; otherwise as [`acquire_many`](Self::acquire_many).
-    pub fn acquire_many_timeout(&self, count: u32, timeout: Duration) -> Result<Permit<'_>, SemaphoreError> {
+    pub fn acquire_many_timeout(
+        &self,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<Permit<'_>, SemaphoreError> {
         self.acquire_until(count, Deadline::after(timeout))
     }
 
@@ -257,12 +262,12 @@ impl Semaphore {
     /// # Errors
     /// [`ReleaseError::Full`] when that would be too many: at some instant during the call there was not so much room.
     /// Then none was added.
-    pub fn release(&self, count: u32) -> Result<(), ReleaseError> {
+    pub fn release(&self, count: usize) -> Result<(), ReleaseError> {
         if count == 0 || count == 1 && self.cells.try_release() {
             return Ok(());
         }
-        let max = self.cells.max;
-        if count <= max && self.cells.release(count, self.me()?)? {
+        let max = self.max();
+        if count <= max && self.cells.release(cells_for(count), self.me()?)? {
             return Ok(());
         }
         Err(ReleaseError::Full { object: self.segment().label(), max })
@@ -273,10 +278,10 @@ impl Semaphore {
     /// Exact while nobody acquires or releases. Otherwise each permit was looked at once during the call: one that changed
     /// hands meanwhile may have been seen twice or not at all, and by the time you look it may be another number.
     #[must_use]
-    pub fn available(&self) -> u32 {
+    pub fn available(&self) -> usize {
         // What the dead have is available to whoever wants it. If nobody can be asked about, all are alive.
         drop(self.me().and_then(|me| self.cells.recover(me)));
-        self.cells.count_free()
+        self.cells.count_free() as usize
     }
 
     /// Whether there are permits that nobody has, those of the dead not included.
@@ -303,16 +308,16 @@ impl Semaphore {
 
     /// How many permits there can ever be.
     #[must_use]
-    pub fn max(&self) -> u32 {
-        self.cells.max
+    pub fn max(&self) -> usize {
+        self.cells.max as usize
     }
 
     /// Who holds permits now, and how many, for people to read.
     #[must_use]
-    pub fn holders(&self) -> Vec<(Holder, u32)> {
+    pub fn holders(&self) -> Vec<(Holder, usize)> {
         let segment = self.body.segment();
         let holders = self.cells.holders().into_iter();
-        holders.map(|(owner, count)| (Holder::of(segment, owner), count)).collect()
+        holders.map(|(owner, count)| (Holder::of(segment, owner), count as usize)).collect()
     }
 
     fn me(&self) -> Result<OwnerId, Fault> {
@@ -323,7 +328,7 @@ impl Semaphore {
     }
 
     #[inline]
-    fn acquire_until(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
+    fn acquire_until(&self, count: usize, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
         if count == 1
             && let Some(me) = self.myself.owner()
             && let Some(cell) = self.cells.try_take(me)
@@ -333,7 +338,7 @@ impl Semaphore {
         self.acquire_contended(count, deadline)
     }
 
-    fn too_late(&self, asked: u32, deadline: Deadline) -> SemaphoreError {
+    fn too_late(&self, asked: usize, deadline: Deadline) -> SemaphoreError {
         let shortage = Shortage::new(self, asked);
         if deadline == Deadline::PASSED {
             SemaphoreError::WouldBlock(shortage)
@@ -352,17 +357,13 @@ impl Semaphore {
     }
 
     #[cold]
-    fn acquire_contended(&self, count: u32, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
+    fn acquire_contended(&self, count: usize, deadline: Deadline) -> Result<Permit<'_>, SemaphoreError> {
         let (segment, me) = (self.body.segment(), self.me()?);
-        if count > self.cells.max {
-            return Err(SemaphoreError::TooMany {
-                object: segment.label(),
-                asked: count,
-                max: self.cells.max,
-            });
+        if count > self.max() {
+            return Err(SemaphoreError::TooMany { object: segment.label(), asked: count, max: self.max() });
         }
         let mut has_slept = false;
-        let outcome = self.wait_for(me, count, deadline, &mut has_slept);
+        let outcome = self.wait_for(me, cells_for(count), deadline, &mut has_slept);
         if has_slept {
             self.cells.pass_on();
         }
@@ -388,7 +389,7 @@ impl Semaphore {
             if is_over || nap == Nap::Ask {
                 match cells.recover(me)? {
                     true => continue,
-                    false if is_over => return Err(self.too_late(count, deadline)),
+                    false if is_over => return Err(self.too_late(count as usize, deadline)),
                     false => {}
                 }
             }

@@ -74,7 +74,7 @@ impl SharedMemoryOptions {
     }
 }
 
-procession_shm::object_builders!([] SharedMemoryOptions => SharedMemory);
+procession_shm::object_builders!([] SharedMemoryOptions => SharedMemory, (size: usize));
 
 impl Object for SharedMemory {
     const KIND: Kind = Kind::SHARED_MEMORY;

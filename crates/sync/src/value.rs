@@ -42,12 +42,11 @@ mod tests;
 pub use guard::ValueGuard;
 
 use self::guard::Held;
-use crate::cells::{from_word, load_words, store_words, to_word};
+use crate::cells::{Plain, from_word, load_words, store_words, to_word};
 use crate::integer::integer_operations;
 use crate::keeper::Keeper;
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, Integer, LockError, holder};
-use bytemuck::Pod;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
@@ -106,6 +105,11 @@ const COPIES: usize = size_of::<ValueBody>();
 /// # hits.unlink()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// What is not plain data is refused by the compiler, which says what to use instead:
+/// ```compile_fail
+/// let ready = procession_sync::Value::new(true).unwrap();
+/// ```
 pub struct Value<T> {
     body: Shared<ValueBody>,
     keeper: Keeper,
@@ -160,9 +164,9 @@ impl<T> fmt::Debug for ValueOptions<T> {
     }
 }
 
-procession_shm::object_builders!([T: Pod] ValueOptions<T> => Value<T>);
+procession_shm::object_builders!([T: Plain] ValueOptions<T> => Value<T>, (initial: T));
 
-impl<T: Pod> Object for Value<T> {
+impl<T: Plain> Object for Value<T> {
     const KIND: Kind = Kind::VALUE;
     type Body = ValueBody;
     type Settings = ValueSettings<T>;
@@ -207,7 +211,7 @@ impl<T: Pod> Object for Value<T> {
     }
 }
 
-impl<T: Pod> Value<T> {
+impl<T: Plain> Value<T> {
     /// Whether it has a word of its own.
     const IS_WORD: bool = size_of::<T>() <= 8;
     /// How many words a copy takes.

@@ -127,7 +127,7 @@ impl Gates {
 
     fn use_latch(&self, who: &mut Participant<'_>) {
         who.does("arriving at a latch");
-        let options = Latch::options().namespace(&self.namespace).count(ARRIVALS as u32);
+        let options = Latch::options().namespace(&self.namespace).count(ARRIVALS as usize);
         let Some((latch, round)) = self.open(who, |number| options.open(&latch_name(number))) else { return };
         if who.dice.below(2) == 0 {
             round.arriving.fetch_add(1, SeqCst);
@@ -224,7 +224,7 @@ impl Law for Gates {
         let mut tended = self.tended.lock().unwrap();
         let number = (tended.0 / ROUND) as usize;
         if tended.0.is_multiple_of(ROUND) && number < ROUNDS {
-            let latch = Latch::options().namespace(&self.namespace).count(ARRIVALS as u32);
+            let latch = Latch::options().namespace(&self.namespace).count(ARRIVALS as usize);
             let once = Once::options().namespace(&self.namespace);
             let made = (
                 number,

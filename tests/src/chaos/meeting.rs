@@ -25,7 +25,7 @@ pub(super) struct Meeting {
 impl Meeting {
     pub(super) fn new(place: &Place) -> Self {
         let at = &place.namespace;
-        let options = Barrier::options().namespace(at).elastic().parties(MOST);
+        let options = Barrier::options().namespace(at).elastic().parties(MOST as usize);
         let options = options.on_member_death(MemberDeath::Remove);
         Self {
             barrier: options.open_or_create("meeting").unwrap(),

@@ -25,11 +25,11 @@ impl Permits {
     pub(super) fn new(place: &Place) -> Self {
         let semaphore =
             |permits, max| Semaphore::options().namespace(&place.namespace).permits(permits).max(max);
-        let bounded = BoundedSemaphore::options().namespace(&place.namespace).permits(BOUNDED);
+        let bounded = BoundedSemaphore::options().namespace(&place.namespace).permits(BOUNDED as usize);
         Self {
-            semaphore: semaphore(PERMITS, PERMITS).open_or_create("semaphore").unwrap(),
+            semaphore: semaphore(PERMITS as usize, PERMITS as usize).open_or_create("semaphore").unwrap(),
             bounded: bounded.open_or_create("bounded").unwrap(),
-            tokens: semaphore(0, TOKENS).open_or_create("tokens").unwrap(),
+            tokens: semaphore(0, TOKENS as usize).open_or_create("tokens").unwrap(),
             places: place.table("permits", (PERMITS + BOUNDED) as usize),
         }
     }
@@ -39,11 +39,11 @@ impl Permits {
         let count = if who.dice.below(3) == 0 { 1 + who.dice.below(u64::from(max)) as u32 } else { 1 };
         let outcome = match (who.dice.below(4), count) {
             (0, 1) => of.try_acquire(),
-            (0, _) => of.try_acquire_many(count),
+            (0, _) => of.try_acquire_many(count as usize),
             (1, 1) => of.acquire_timeout(LIMIT),
-            (1, _) => of.acquire_many_timeout(count, LIMIT),
+            (1, _) => of.acquire_many_timeout(count as usize, LIMIT),
             (_, 1) => of.acquire(),
-            (_, _) => of.acquire_many(count),
+            (_, _) => of.acquire_many(count as usize),
         };
         match outcome {
             Err(SemaphoreError::WouldBlock { .. } | SemaphoreError::TimedOut { .. }) => None,
@@ -88,7 +88,7 @@ impl Permits {
         who.does("giving a token");
         let count = 1 + who.dice.below(2) as u32;
         who.begins(Account::Given, u64::from(count));
-        match self.tokens.release(count) {
+        match self.tokens.release(count as usize) {
             Ok(()) => who.acknowledges(Account::Given, u64::from(count)),
             Err(ReleaseError::Full { .. }) => who.gives_up(Account::Given, u64::from(count)),
             Err(error) => who.breaks(&format!("giving: {error}")),
@@ -130,10 +130,10 @@ impl Law for Permits {
     }
 
     fn check(&self, end: &End<'_>) {
-        assert_eq!(self.semaphore.available(), PERMITS);
-        assert_eq!(self.bounded.available(), BOUNDED);
+        assert_eq!(self.semaphore.available(), PERMITS as usize);
+        assert_eq!(self.bounded.available(), BOUNDED as usize);
         let (given, taken) = (end.sum(Account::Given), end.sum(Account::Taken));
-        let left = u64::from(self.tokens.available());
+        let left = self.tokens.available() as u64;
         let (least, most) = (given.0.saturating_sub(taken.1), given.1 - taken.0.min(given.1));
         assert!((least..=most).contains(&left), "{left} tokens; given {given:?}, taken {taken:?}");
         crate::note(&format!("chaos: {left} tokens of {least} to {most}; given {given:?}, taken {taken:?}"));

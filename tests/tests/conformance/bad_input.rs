@@ -33,7 +33,7 @@ fn parties_are_between_one_and_32768() {
     assert_eq!(impossible(Barrier::options().parties(0)), "a barrier without parties");
     for parties in [32_769, u32::MAX] {
         assert_eq!(
-            impossible(Barrier::options().parties(parties)),
+            impossible(Barrier::options().parties(parties as usize)),
             "a barrier can have at most 32768 parties"
         );
     }
@@ -52,9 +52,9 @@ fn permits_are_at_most_65536_and_no_more_than_their_maximum() {
     // Python makes one of no permits, which nobody can ever acquire.
     assert!(impossible(BoundedSemaphore::options().permits(0)).contains("never have a permit"));
     for permits in [65_537, u32::MAX] {
-        assert!(impossible(Semaphore::options().permits(permits)).contains("65536"));
-        assert!(impossible(Semaphore::options().max(permits)).contains("65536"));
-        assert!(impossible(BoundedSemaphore::options().permits(permits)).contains("65536"));
+        assert!(impossible(Semaphore::options().permits(permits as usize)).contains("65536"));
+        assert!(impossible(Semaphore::options().max(permits as usize)).contains("65536"));
+        assert!(impossible(BoundedSemaphore::options().permits(permits as usize)).contains("65536"));
     }
     let ground = Ground::anonymous();
     let most = ground.make(Semaphore::options().permits(65_536));
@@ -68,13 +68,15 @@ fn permits_asked_for_or_released_beyond_all_are_refused_at_once() {
     let semaphore = ground.make(Semaphore::options().permits(3).max(4));
     for count in [5, u32::MAX] {
         for asked in [
-            semaphore.acquire_many(count),
-            semaphore.try_acquire_many(count),
-            semaphore.acquire_many_timeout(count, Duration::MAX),
+            semaphore.acquire_many(count as usize),
+            semaphore.try_acquire_many(count as usize),
+            semaphore.acquire_many_timeout(count as usize, Duration::MAX),
         ] {
-            assert!(matches!(asked, Err(SemaphoreError::TooMany { asked, max: 4, .. }) if asked == count));
+            assert!(
+                matches!(asked, Err(SemaphoreError::TooMany { asked, max: 4, .. }) if asked == count as usize)
+            );
         }
-        assert!(matches!(semaphore.release(count), Err(ReleaseError::Full { max: 4, .. })));
+        assert!(matches!(semaphore.release(count as usize), Err(ReleaseError::Full { max: 4, .. })));
     }
     assert_eq!(semaphore.acquire_many(0).unwrap().count(), 0);
     semaphore.release(0).unwrap();
@@ -217,8 +219,10 @@ fn a_timeout_of_nothing_does_not_wait() {
     assert!(!condition.wait_for_timeout(lock.acquire().unwrap(), now, |_| true).unwrap().1.timed_out());
     let event = ground.make(Event::options());
     assert!(matches!(event.wait_timeout(now), Err(EventError::TimedOut { .. })));
-    let latch = ground.make(Latch::options().count(u32::MAX));
-    assert!(matches!(latch.wait_timeout(now), Err(LatchError::TimedOut { arrived: 0, count: u32::MAX, .. })));
+    let latch = ground.make(Latch::options().count(u32::MAX as usize));
+    assert!(
+        matches!(latch.wait_timeout(now), Err(LatchError::TimedOut { arrived: 0, count, .. }) if count == u32::MAX as usize)
+    );
     assert!(ground.make(Latch::options().count(0)).wait_timeout(now).is_ok());
     assert!(ground.make(Once::options()).run_timeout(|_| (), now).unwrap());
     let value = ground.make(Value::<u32>::options());

@@ -70,11 +70,11 @@ macro_rules! all {
 }
 
 fn five() -> procession::BarrierOptions {
-    Barrier::options().parties(N)
+    Barrier::options().parties(N as usize)
 }
 
 fn in_step((barrier, counts, rounds): (Sent<Barrier>, Sent<Array<u32>>, u32)) {
-    assert_eq!(barrier.parties(), N);
+    assert_eq!(barrier.parties(), N as usize);
     for round in 0..rounds {
         counts.fetch_add(0, 1).unwrap();
         assert_eq!(counts.get(1).unwrap(), round * N);
@@ -164,7 +164,7 @@ fn reset_breaks_it_for_those_who_wait_and_mends_it(ground: &Ground) {
     let barrier = ground.make(five());
     let wait = |barrier: Sent<Barrier>| {
         let outcome = if barrier.wait().unwrap() == N / 2 {
-            until("the others wait", || barrier.n_waiting() == N - 1);
+            until("the others wait", || barrier.n_waiting() == (N - 1) as usize);
             barrier.reset().unwrap();
             Itself
         } else {
@@ -223,7 +223,8 @@ fn a_timeout_of_one_breaks_it_for_all(ground: &Ground) {
 
 // test_default_timeout
 fn the_default_timeout_does_too(ground: &Ground) {
-    let (barrier, here) = (ground.make(five().timeout(SHORT)), ground.make(Latch::options().count(N)));
+    let (barrier, here) =
+        (ground.make(five().timeout(SHORT)), ground.make(Latch::options().count(N as usize)));
     let wait = |(barrier, here): (Sent<Barrier>, Sent<Latch>)| {
         let late = here.arrive() == u64::from(N) / 2;
         here.wait().unwrap();

@@ -41,9 +41,9 @@ fn releasing_beyond_the_bound_is_an_error(ground: &Ground) {
 // None: Python's bound is racy.
 fn the_bound_is_exact_however_many_release_at_once(ground: &Ground) {
     const ROOM: u32 = 5;
-    let semaphore = ground.make(BoundedSemaphore::options().permits(ROOM));
+    let semaphore = ground.make(BoundedSemaphore::options().permits(ROOM as usize));
     let start = ground.make(Latch::options().count(4));
-    semaphore.acquire_many(ROOM).unwrap().forget();
+    semaphore.acquire_many(ROOM as usize).unwrap().forget();
     let release = |(semaphore, start): (Sent<BoundedSemaphore>, Sent<Latch>)| {
         start.arrive();
         start.wait().unwrap();
@@ -51,5 +51,5 @@ fn the_bound_is_exact_however_many_release_at_once(ground: &Ground) {
     };
     let children: Vec<_> = (0..4).map(|_| child(release, (semaphore.send(), start.send()))).collect();
     let released: usize = children.into_iter().map(|child| child.join().unwrap()).sum();
-    assert_eq!((released, semaphore.available()), (ROOM as usize, ROOM));
+    assert_eq!((released, semaphore.available()), (ROOM as usize, ROOM as usize));
 }

@@ -18,7 +18,7 @@ conforms!(
 );
 
 fn available(semaphore: Sent<Semaphore>) -> u32 {
-    semaphore.available()
+    semaphore.available() as u32
 }
 
 fn is_refused(semaphore: Sent<Semaphore>) -> bool {
@@ -43,7 +43,7 @@ fn permits_are_counted_down_and_up_by_all_processes(ground: &Ground) {
 // test_semaphore: a plain one goes from 2 to 4. Its maximum is 1024 unless said; Python's is SEM_VALUE_MAX.
 fn it_may_grow_beyond_what_it_began_with_up_to_its_maximum(ground: &Ground) {
     let semaphore = ground.make(Semaphore::options().permits(2));
-    let release = |(semaphore, count): (Sent<Semaphore>, u32)| semaphore.release(count).is_ok();
+    let release = |(semaphore, count): (Sent<Semaphore>, u32)| semaphore.release(count as usize).is_ok();
     for count in 3..=4 {
         assert!(elsewhere(release, (semaphore.send(), 1)));
         assert_eq!(semaphore.available(), count);

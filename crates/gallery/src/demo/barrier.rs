@@ -40,7 +40,7 @@ fn worker((me, barrier, arrived, longest): (u32, Barrier, Array<u32>, Duration))
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let longest = Duration::from_millis(if args.quick { 5 } else { 1000 });
-    let barrier = Barrier::new(WORKERS)?;
+    let barrier = Barrier::new(WORKERS as usize)?;
     let arrived = Array::options().len(ROUNDS).anonymous()?;
     let start = |me| {
         let named = Process::options().name(format!("worker-{me}"));

@@ -37,14 +37,14 @@ struct ByHand {
 impl ByHand {
     fn new() -> Result<Self, Failure> {
         let (arrived, left) = (Semaphore::new(0)?, Semaphore::new(0)?);
-        Ok(Self { mutex: Semaphore::new(1)?, count: Value::anonymous()?, arrived, left })
+        Ok(Self { mutex: Semaphore::new(1)?, count: Value::new(0)?, arrived, left })
     }
 
     /// The first phase: waits until all have arrived.
     fn arrive(&self) -> Done<()> {
         let permit = self.mutex.acquire()?;
         if self.count.fetch_add(1)? + 1 == WORKERS {
-            self.arrived.release(WORKERS)?;
+            self.arrived.release(WORKERS as usize)?;
         }
         drop(permit);
         // Used up, not to come back when it is dropped.
@@ -56,7 +56,7 @@ impl ByHand {
     fn leave(&self) -> Done<()> {
         let permit = self.mutex.acquire()?;
         if self.count.fetch_sub(1)? == 1 {
-            self.left.release(WORKERS)?;
+            self.left.release(WORKERS as usize)?;
         }
         drop(permit);
         self.left.acquire()?.forget();

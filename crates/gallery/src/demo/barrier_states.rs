@@ -44,7 +44,7 @@ fn waits(barrier: Barrier) -> Done<End> {
 }
 
 /// Prints what the barrier says, which must be this.
-fn shows(step: &str, barrier: &Barrier, waiting: u32, broken: Option<BreakCause>) -> Result<(), Failure> {
+fn shows(step: &str, barrier: &Barrier, waiting: usize, broken: Option<BreakCause>) -> Result<(), Failure> {
     let (parties, n_waiting, is_broken) = (barrier.parties(), barrier.n_waiting(), barrier.broken());
     let word = is_broken.map_or("no".to_owned(), |cause| format!("{cause:?}"));
     output::line(format_args!("{step}: parties {parties}, waiting {n_waiting}, broken {word}"))?;
@@ -52,7 +52,7 @@ fn shows(step: &str, barrier: &Barrier, waiting: u32, broken: Option<BreakCause>
 }
 
 /// Starts workers one after the other, each when those before it wait.
-fn wait_at(barrier: &Barrier, count: u32) -> Result<Vec<Process<Done<End>>>, Failure> {
+fn wait_at(barrier: &Barrier, count: usize) -> Result<Vec<Process<Done<End>>>, Failure> {
     let mut workers = Vec::new();
     for waiting in 1..=count {
         workers.push(Process::spawn(waits, barrier.clone())?);

@@ -56,10 +56,10 @@ fn worker((me, shared): (u32, Shared)) -> Done<(bool, bool)> {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let shared = Shared {
-        barrier: Barrier::new(WORKERS)?,
+        barrier: Barrier::new(WORKERS as usize)?,
         timeout: Duration::from_millis(if args.quick { 100 } else { 3000 }),
-        all_know: Latch::new(WORKERS)?,
-        healed: Event::anonymous()?,
+        all_know: Latch::new(WORKERS as usize)?,
+        healed: Event::new()?,
     };
     let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, shared.clone()));
     let workers = (1..=WORKERS).map(start).collect::<Result<Vec<_>, _>>()?;

@@ -37,7 +37,7 @@ fn party((number, enough, gone, work): (u32, Latch, Latch, Duration)) -> Done<bo
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (enough, gone) = (Latch::new(ENOUGH)?, Latch::new(ENOUGH)?);
+    let (enough, gone) = (Latch::new(ENOUGH as usize)?, Latch::new(ENOUGH as usize)?);
     let mut parties = Vec::new();
     for number in 1..=PARTIES {
         let work = Duration::from_millis(u64::from(number * 5 % 8) * if args.quick { 2 } else { 100 });

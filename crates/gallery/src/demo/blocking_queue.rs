@@ -80,7 +80,7 @@ struct ByHand {
 impl ByHand {
     fn new() -> Result<Self, Failure> {
         let (items, has_room, has_items) =
-            (Value::anonymous()?, Condition::anonymous()?, Condition::anonymous()?);
+            (Value::new(Items::zeroed())?, Condition::new()?, Condition::new()?);
         Ok(Self { items, has_room, has_items })
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-const PERMITS: u32 = 2;
+const PERMITS: usize = 2;
 
 /// What came of it: the permits at the end, and what the last release said if it was refused.
 type Outcome = (u32, Option<String>);
@@ -23,7 +23,7 @@ type Outcome = (u32, Option<String>);
 fn release_too_often(permits: &Semaphore) -> Done<Outcome> {
     drop(permits.acquire()?);
     let refusal = permits.release(1).err().map(|error| error.to_string());
-    Ok((permits.available(), refusal))
+    Ok((permits.available() as u32, refusal))
 }
 
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {

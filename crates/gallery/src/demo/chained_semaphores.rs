@@ -62,7 +62,7 @@ fn bind(water: Water) -> Done<()> {
 /// Runs in a process of its own: ten releases of one semaphore make one of the next.
 fn collect(water: Water) -> Done<()> {
     for drop in 1..=DROPS {
-        water.molecules.acquire_many(MOLECULES_IN_A_DROP)?.forget();
+        water.molecules.acquire_many(MOLECULES_IN_A_DROP as usize)?.forget();
         water.drops.release(1)?;
         say(format_args!("{MOLECULES_IN_A_DROP} molecules made drop {drop}"));
     }
@@ -77,7 +77,7 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
         molecules: Semaphore::new(0)?,
         drops: Semaphore::new(0)?,
         log: Array::options().len(3 * MOLECULES as usize).anonymous()?,
-        logged: Value::anonymous()?,
+        logged: Value::new(0)?,
     };
     let mut workers = vec![
         Process::options().name("binder").spawn(bind, water.clone())?,
@@ -97,7 +97,7 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
         let hydrogens = molecule.iter().filter(|&&atom| atom == b'H').count();
         must_hold(hydrogens == 2 && molecule.contains(&b'O'), "a molecule is not 2 H and 1 O")?;
     }
-    must_hold(water.drops.available() == DROPS, "a drop is missing")?;
+    must_hold(water.drops.available() == DROPS as usize, "a drop is missing")?;
     must_hold(water.molecules.available() == 0, "a molecule is left over")?;
     output::line(format_args!("{MOLECULES} molecules of 2 H and 1 O, {DROPS} drops: all right"))
 }

@@ -51,8 +51,8 @@ fn receptionist((book, changed): (Book, Condition)) -> Done<u32> {
 }
 
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {
-    let book: Book = Value::anonymous()?;
-    let changed = Condition::anonymous()?;
+    let book: Book = Value::new([0; 3])?;
+    let changed = Condition::new()?;
     let mut people = Vec::new();
     for number in 1..=3 {
         let named = Process::options().name(format!("patient-{number}"));

@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 const DOWNLOADS: u32 = 10;
-const AT_ONCE: u32 = 3;
+const AT_ONCE: usize = 3;
 
 /// The permits, how many are inside, and the greatest number that ever was.
 type Line = (Semaphore, Value<u32>, Value<u32>);
@@ -39,7 +39,7 @@ fn download((number, (permits, inside, most), time): (u32, Line, Duration)) -> D
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let line: Line = (Semaphore::new(AT_ONCE)?, Value::anonymous()?, Value::anonymous()?);
+    let line: Line = (Semaphore::new(AT_ONCE)?, Value::new(0)?, Value::new(0)?);
     let mut workers = Vec::new();
     for number in 1..=DOWNLOADS {
         let time = Duration::from_millis(if args.quick { 10 } else { 300 + u64::from(number % 3) * 100 });
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let done = join_all(workers)?.len();
     let (permits, inside, most) = line;
     let most = most.get()?;
-    must_hold(most <= AT_ONCE, "more were inside than there are permits")?;
+    must_hold(most <= AT_ONCE as u32, "more were inside than there are permits")?;
     must_hold(inside.get()? == 0, "somebody is still inside")?;
     must_hold(permits.available() == AT_ONCE, "a permit is missing")?;
     output::line(format_args!(

@@ -21,7 +21,7 @@ fn waiter((is_there, event): (Event, Event)) -> Result<(), String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let event = Event::anonymous()?;
+    let event = Event::new()?;
     let shows = |step: &str, expected: bool| {
         output::line(format_args!("{step}: {}", if event.is_set() { "set" } else { "not set" }))?;
         must_hold(event.is_set() == expected, "the event is in another state")
@@ -34,13 +34,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
     event.set();
     shows("set before anybody waits", true)?;
-    let late = Process::spawn(waiter, (Event::anonymous()?, event.clone()))?;
+    let late = Process::spawn(waiter, (Event::new()?, event.clone()))?;
     late.join()?.map_err(Failure::Wrong)?;
     shows("a late process did not wait", true)?;
 
     event.clear();
     shows("cleared", false)?;
-    let is_there = Event::anonymous()?;
+    let is_there = Event::new()?;
     let waiting = Process::spawn(waiter, (is_there.clone(), event.clone()))?;
     is_there.wait_timeout(Duration::from_secs(20))?;
     // Whether it waits already nobody can say: pulse until it has gone on.

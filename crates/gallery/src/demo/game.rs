@@ -74,17 +74,17 @@ fn announcer(game: Game) -> Done<Vec<u32>> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let count = PLAYERS.len() as u32;
+    let count = PLAYERS.len();
     // A player killed at the table leaves a score that is the old one or the new one: there is nothing to repair.
     let table = Lock::options().on_owner_death(OnOwnerDeath::Ignore).anonymous()?;
     let game = Game {
         seated: Latch::new(count)?,
-        start: Event::anonymous()?,
+        start: Event::new()?,
         table,
         scores: Array::options().len(PLAYERS.len()).anonymous()?,
         round_ends: Barrier::new(count)?,
-        rounds: Value::anonymous()?,
-        over: Event::anonymous()?,
+        rounds: Value::new(0)?,
+        over: Event::new()?,
         longest: Duration::from_millis(if args.quick { 2 } else { 400 }),
     };
     let mut people = Vec::new();

@@ -40,8 +40,8 @@ fn worker((me, barrier, cameras, longest): (u32, Barrier, Value<u32>, Duration))
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let longest = Duration::from_millis(if args.quick { 5 } else { 1000 });
-    let barrier = Barrier::new(WORKERS)?;
-    let cameras = Value::anonymous()?;
+    let barrier = Barrier::new(WORKERS as usize)?;
+    let cameras = Value::new(0)?;
     let mut workers = Vec::new();
     for me in 1..=WORKERS {
         let named = Process::options().name(format!("worker-{me}"));

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     output::line(format_args!("same order: both locks acquired {times} times"))?;
 
     let patience = Duration::from_millis(if args.quick { 100 } else { 2000 });
-    let (has_left, has_right) = (Event::anonymous()?, Event::anonymous()?);
+    let (has_left, has_right) = (Event::new()?, Event::new()?);
     let one = (left.clone(), right.clone(), patience, has_left.clone(), has_right.clone());
     let other = (right.clone(), left.clone(), PATIENCE, has_right.clone(), has_left.clone());
     let one = Process::options().name("left-first").spawn(crosswise, one)?;

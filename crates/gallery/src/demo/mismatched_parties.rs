@@ -17,7 +17,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-const PARTIES: u32 = 3;
+const PARTIES: usize = 3;
 const WORKERS: u32 = 2;
 
 /// Runs in a process of its own; whether it was told that somebody is missing.

@@ -63,7 +63,7 @@ fn worker((me, way, shared): (u32, usize, Shared)) -> Done<()> {
     for (number, (phase, name)) in PHASES.into_iter().zip(barriers).enumerate() {
         do_phase(phase, me, &shared)?;
         if !opened.contains_key(name) {
-            opened.insert(name, Barrier::options().parties(WORKERS).open_or_create(name)?);
+            opened.insert(name, Barrier::options().parties(WORKERS as usize).open_or_create(name)?);
         }
         let (actions, total) = (shared.actions.clone(), shared.total.clone());
         let action = move || {
@@ -84,7 +84,7 @@ fn all_phases(way: usize, longest: Duration) -> Result<(), Failure> {
     output::line(format_args!("{}:", WAYS[way].0))?;
     let data = Array::options().len(WORKERS as usize).anonymous()?;
     let actions = Array::options().len(PHASES.len()).anonymous()?;
-    let shared = Shared { data, total: Value::anonymous()?, actions, longest };
+    let shared = Shared { data, total: Value::new(0)?, actions, longest };
     let mut workers = Vec::new();
     for me in 0..WORKERS {
         let named = Process::options().name(format!("worker-{me}"));

@@ -31,7 +31,7 @@ fn count((counter, lock, times): (Value<u64>, Option<Lock>, u64)) -> Done<()> {
 
 /// Where two processes get to.
 fn counted(lock: Option<&Lock>, times: u64) -> Result<u64, Failure> {
-    let counter = Value::anonymous()?;
+    let counter = Value::new(0)?;
     let start = |number| {
         let named = Process::options().name(format!("counter-{number}"));
         named.spawn(count, (counter.clone(), lock.cloned(), times))

@@ -40,7 +40,7 @@ fn runner((line, gun, needs): (Latch, Event, Duration)) -> Done<Run> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let line = Latch::new(RUNNERS)?;
+    let line = Latch::new(RUNNERS as usize)?;
     let gun = Event::create("starting-gun")?;
     // The first runner is not the fastest.
     let needs = |number: u32| {

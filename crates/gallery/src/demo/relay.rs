@@ -73,12 +73,12 @@ fn save(relay: Relay) -> Done<Span> {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let relay = Relay {
-        has_fetched: Event::anonymous()?,
-        has_processed: Event::anonymous()?,
-        data: Value::anonymous()?,
-        result: Value::anonymous()?,
-        saved: Value::anonymous()?,
-        counter: Value::anonymous()?,
+        has_fetched: Event::new()?,
+        has_processed: Event::new()?,
+        data: Value::new(0)?,
+        result: Value::new(0)?,
+        saved: Value::new(0)?,
+        counter: Value::new(0)?,
         step: Duration::from_millis(if args.quick { 5 } else { 500 }),
     };
     let c = Process::options().name("C").spawn(save, relay.clone())?;

@@ -86,11 +86,11 @@ fn drinks(restaurant: Restaurant) -> Done<u32> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let barrier = Barrier::new(CHEFS.len() as u32)?;
+    let barrier = Barrier::new(CHEFS.len())?;
     let restaurant = Restaurant {
-        orders: CHEFS.iter().map(|_| Queue::anonymous()).collect::<Result<_, _>>()?,
-        parts: Queue::anonymous()?,
-        drinks_ready: Event::anonymous()?,
+        orders: CHEFS.iter().map(|_| Queue::new()).collect::<Result<_, _>>()?,
+        parts: Queue::new()?,
+        drinks_ready: Event::new()?,
         longest: Duration::from_millis(if args.quick { 2 } else { 300 }),
     };
     let mut staff = Vec::new();

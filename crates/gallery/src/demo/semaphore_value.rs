@@ -38,7 +38,7 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let permits = Semaphore::new(2)?;
     let mut workers = Vec::new();
     for _ in 0..2 {
-        let signals = (Event::anonymous()?, Event::anonymous()?, Event::anonymous()?, Event::anonymous()?);
+        let signals = (Event::new()?, Event::new()?, Event::new()?, Event::new()?);
         workers.push((Process::spawn(worker, (permits.clone(), signals.clone()))?, signals));
     }
     let mut values = vec![permits.available()];

@@ -50,7 +50,7 @@ fn consume((board, added, _): (Value<[Line; 6]>, Condition, Duration)) -> Done<V
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pause = Duration::from_millis(if args.quick { 0 } else { 300 });
-    let shared = (Value::anonymous()?, Condition::anonymous()?, pause);
+    let shared = (Value::new([[0; 16]; 6])?, Condition::new()?, pause);
     let consumer = Process::options().name("consumer").spawn(consume, shared.clone())?;
     let generator = Process::options().name("generator").spawn(generate, shared)?;
     let topics = join_all(vec![consumer, generator])?;

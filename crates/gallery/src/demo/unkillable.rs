@@ -28,7 +28,7 @@ pub(crate) struct Args {
 const WORKERS: usize = 4;
 const ACCOUNTS: usize = 8;
 const MONEY: i64 = 1_000;
-const PERMITS: u32 = 2;
+const PERMITS: usize = 2;
 /// How many workers there can be, one after the other.
 const LIVES: usize = 1 << 16;
 /// The longest that a worker is left alive, and the longest that the last ones may take to end.
@@ -167,17 +167,17 @@ fn world() -> Result<World, Failure> {
     let accounts = Array::options().len(ACCOUNTS).anonymous()?;
     accounts.write(0, &[MONEY; ACCOUNTS])?;
     Ok(World {
-        lock: Lock::anonymous()?,
-        twins: RawValue::anonymous()?,
-        repaired: Value::anonymous()?,
+        lock: Lock::new()?,
+        twins: RawValue::new(Twins::zeroed())?,
+        repaired: Value::new(0)?,
         permits: Semaphore::new(PERMITS)?,
         accounts,
-        transfers: Value::anonymous()?,
+        transfers: Value::new(0)?,
         barrier: Barrier::options().elastic().on_member_death(MemberDeath::Remove).anonymous()?,
-        rounds: Value::anonymous()?,
-        messages: Queue::anonymous()?,
+        rounds: Value::new(0)?,
+        messages: Queue::new()?,
         acknowledged: Array::options().len(LIVES).anonymous()?,
-        stop: Event::anonymous()?,
+        stop: Event::new()?,
     })
 }
 

@@ -61,10 +61,10 @@ fn worker((me, office): (u32, Office)) -> Done<Vec<usize>> {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let office = Office {
-        tasks: Value::anonymous()?,
-        has_work: Condition::anonymous()?,
-        has_done: Condition::anonymous()?,
-        shutdown: Event::anonymous()?,
+        tasks: Value::new([0; TASKS])?,
+        has_work: Condition::new()?,
+        has_done: Condition::new()?,
+        shutdown: Event::new()?,
         time: Duration::from_millis(if args.quick { 2 } else { 400 }),
     };
     let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, office.clone()));

@@ -120,7 +120,7 @@ impl Foreman {
     fn start(&self, place: usize) -> Result<(), PoolError> {
         // First: when the program ends, it waits for what is being started, and only then removes what is left.
         let _starting = children::starting()?;
-        let link = Link::anonymous()?;
+        let link = Link::new()?;
         let process = Process::options()
             .name(format!("{}-{}", self.name, place + 1))
             .daemon(true)

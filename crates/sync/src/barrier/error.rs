@@ -61,9 +61,9 @@ pub enum BarrierError {
         /// Which one.
         object: Label,
         /// How many had arrived.
-        arrived: u32,
+        arrived: usize,
         /// How many have to.
-        parties: u32,
+        parties: usize,
     },
     /// The action failed, here; the others are told that the barrier is broken.
     #[error("the action of {object} failed")]
@@ -79,7 +79,7 @@ pub enum BarrierError {
         /// Which one.
         object: Label,
         /// How many there are.
-        parties: u32,
+        parties: usize,
     },
     /// Only members wait at an elastic barrier; or this member is in a forked child, or was handed to another process.
     #[error("this has no place at {object}: only a member that is here can wait; join() makes one")]

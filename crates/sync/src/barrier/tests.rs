@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-fn barrier(parties: u32) -> Barrier {
+fn barrier(parties: usize) -> Barrier {
     Barrier::options().namespace(&Namespace::private()).parties(parties).anonymous().unwrap()
 }
 
@@ -113,7 +113,7 @@ fn one_party_never_waits_and_places_are_counted() {
 
 #[test]
 fn impossible_parties_and_words_are_refused() {
-    for parties in [0, 32_769, u32::MAX] {
+    for parties in [0, 32_769, usize::MAX] {
         assert!(matches!(Barrier::options().parties(parties).create("x"), Err(OpenError::Impossible { .. })));
     }
     let removing = Barrier::options().parties(2).on_member_death(MemberDeath::Remove);

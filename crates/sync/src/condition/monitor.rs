@@ -1,8 +1,8 @@
 //! The locks that a waiter can let go, and what it sees of one while it waits.
 
+use crate::cells::Plain;
 use crate::lock_word::LockWord;
 use crate::{LockError, LockGuard, RLockGuard, ValueGuard};
-use bytemuck::Pod;
 use procession_shm::Segment;
 
 /// A guard that a [`Condition`](crate::Condition) can let go and get back.
@@ -85,14 +85,14 @@ impl<'a> sealed::Monitor for RLockGuard<'a> {
     }
 }
 
-impl<T: Pod> Monitor for ValueGuard<'_, T> {
+impl<T: Plain> Monitor for ValueGuard<'_, T> {
     type Guarded = T;
 
     fn guarded(&self) -> &T {
         self
     }
 }
-impl<'a, T: Pod> sealed::Monitor for ValueGuard<'a, T> {
+impl<'a, T: Plain> sealed::Monitor for ValueGuard<'a, T> {
     type Left = &'a crate::Value<T>;
 
     fn burials(&self) -> u32 {

@@ -35,27 +35,17 @@ pub struct BoundedSemaphoreOptions {
 impl BoundedSemaphoreOptions {
     /// How many permits there are, at first and at most; 1 unless said.
     #[must_use]
-    pub fn permits(mut self, permits: u32) -> Self {
+    pub fn permits(mut self, permits: usize) -> Self {
         self.settings.permits = Some(permits);
         self
     }
 }
 
-procession_shm::object_builders!([] BoundedSemaphoreOptions => BoundedSemaphore);
+procession_shm::object_builders!([] BoundedSemaphoreOptions => BoundedSemaphore, (permits: usize));
 
 semaphore_object!(BoundedSemaphore, Kind::BOUNDED_SEMAPHORE, SemaphoreSettings::permits, |body| {
     Ok(BoundedSemaphore { body: Semaphore::over(body)? })
 });
-
-impl BoundedSemaphore {
-    /// An anonymous semaphore of `permits` permits, to be handed on as an argument or in a message.
-    ///
-    /// # Errors
-    /// As [`BoundedSemaphoreOptions::anonymous`].
-    pub fn new(permits: u32) -> Result<Self, OpenError> {
-        Self::options().permits(permits).anonymous()
-    }
-}
 
 impl std::ops::Deref for BoundedSemaphore {
     type Target = Semaphore;

@@ -11,14 +11,14 @@ use std::fmt;
 #[derive(Clone)]
 pub struct Shortage {
     semaphore: Semaphore,
-    asked: u32,
+    asked: usize,
 }
 
 /// How many holders an error lists by name.
 const NAMED: usize = 4;
 
 impl Shortage {
-    pub(super) fn new(semaphore: &Semaphore, asked: u32) -> Self {
+    pub(super) fn new(semaphore: &Semaphore, asked: usize) -> Self {
         Self { semaphore: semaphore.clone(), asked }
     }
 
@@ -30,13 +30,13 @@ impl Shortage {
 
     /// How many permits were asked for.
     #[must_use]
-    pub fn asked(&self) -> u32 {
+    pub fn asked(&self) -> usize {
         self.asked
     }
 
     /// Who holds permits now, and how many.
     #[must_use]
-    pub fn holders(&self) -> Vec<(Holder, u32)> {
+    pub fn holders(&self) -> Vec<(Holder, usize)> {
         self.semaphore.holders()
     }
 }
@@ -82,9 +82,9 @@ pub enum SemaphoreError {
         /// Which one.
         object: Label,
         /// How many were asked for.
-        asked: u32,
+        asked: usize,
         /// How many there can be.
-        max: u32,
+        max: usize,
     },
     /// The semaphore itself is unusable.
     #[error(transparent)]
@@ -103,7 +103,7 @@ pub enum ReleaseError {
         /// Which one.
         object: Label,
         /// How many there can be.
-        max: u32,
+        max: usize,
     },
     /// The semaphore itself is unusable.
     #[error(transparent)]

@@ -35,8 +35,8 @@ impl Cells<'_> {
 impl Permit<'_> {
     /// How many permits it is.
     #[must_use]
-    pub fn count(&self) -> u32 {
-        u32::try_from(self.cells.as_slice().len()).unwrap_or(u32::MAX)
+    pub fn count(&self) -> usize {
+        self.cells.as_slice().len()
     }
 
     /// Takes the permits out of the semaphore: from now on nobody holds them, and only

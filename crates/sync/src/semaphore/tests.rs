@@ -4,7 +4,7 @@ use procession_shm::{Namespace, OpenError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-fn semaphore(permits: u32, max: u32) -> Semaphore {
+fn semaphore(permits: usize, max: usize) -> Semaphore {
     let options = Semaphore::options().namespace(&Namespace::private());
     options.permits(permits).max(max).anonymous().unwrap()
 }
@@ -64,22 +64,22 @@ fn a_bounded_semaphore_is_never_above_its_bound() {
     assert!(matches!(semaphore.release(1), Err(ReleaseError::Full { max: 2, .. })));
     for _ in 0..100 {
         semaphore.acquire_many(2).unwrap().forget();
-        let release = || u32::from(semaphore.release(1).is_ok());
+        let release = || usize::from(semaphore.release(1).is_ok());
         let done = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(release)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
         });
         assert_eq!((done, semaphore.available()), (2, 2));
     }
 }
 
-fn bounded(permits: u32) -> BoundedSemaphore {
+fn bounded(permits: usize) -> BoundedSemaphore {
     BoundedSemaphore::options().namespace(&Namespace::private()).permits(permits).anonymous().unwrap()
 }
 
 #[test]
 fn a_release_for_which_there_is_room_all_the_time_is_never_refused() {
-    const THREADS: u32 = 4;
+    const THREADS: usize = 4;
     let semaphore = bounded(THREADS);
     semaphore.acquire_many(THREADS).unwrap().forget();
     // Each thread fills one place, and makes one before it comes again.
@@ -125,12 +125,12 @@ fn threads_never_have_more_than_there_are_and_all_get_on() {
                 for round in 0..300 {
                     let count = if thread < 2 { 2 } else { 1 };
                     let permit = semaphore.acquire_many(count).unwrap();
-                    let now = inside.fetch_add(count.into(), Ordering::Relaxed) + i64::from(count);
+                    let now = inside.fetch_add(count as i64, Ordering::Relaxed) + count as i64;
                     assert!(now <= PERMITS);
                     if round % 16 == 0 {
                         std::thread::yield_now();
                     }
-                    inside.fetch_sub(count.into(), Ordering::Relaxed);
+                    inside.fetch_sub(count as i64, Ordering::Relaxed);
                     drop(permit);
                 }
             });
@@ -145,8 +145,8 @@ fn impossible_numbers_are_refused() {
     let options = || Semaphore::options().namespace(&Namespace::private());
     assert!(refused(options().permits(0).max(0).anonymous()));
     assert!(refused(options().permits(5).max(4).anonymous()));
-    assert!(refused(options().permits(u32::MAX).anonymous()));
-    assert!(refused(options().max(u32::MAX).create("x")));
+    assert!(refused(options().permits(usize::MAX).anonymous()));
+    assert!(refused(options().max(usize::MAX).create("x")));
     let none = options().permits(0).anonymous().unwrap();
     assert_eq!((none.available(), none.max()), (0, 1024));
     assert_eq!(options().permits(2000).anonymous().unwrap().max(), 2000);

@@ -1,8 +1,8 @@
 //! A value that a thread holds.
 
 use super::Value;
+use crate::cells::Plain;
 use crate::hold::Hold;
-use bytemuck::Pod;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -35,7 +35,7 @@ impl<T> Drop for Held<'_, T> {
 /// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it. In a
 /// forked child the copy of a guard commits nothing.
 #[must_use = "dropping the guard releases the value at once"]
-pub struct ValueGuard<'a, T: Pod> {
+pub struct ValueGuard<'a, T: Plain> {
     copy: T,
     changed: bool,
     /// Whether a panic was under way when it was made: then that panic is none of its business.
@@ -44,7 +44,7 @@ pub struct ValueGuard<'a, T: Pod> {
     held: Held<'a, T>,
 }
 
-impl<'a, T: Pod> ValueGuard<'a, T> {
+impl<'a, T: Plain> ValueGuard<'a, T> {
     #[inline]
     pub(super) fn new(held: Held<'a, T>) -> Self {
         let panicking = std::thread::panicking();
@@ -65,7 +65,7 @@ impl<'a, T: Pod> ValueGuard<'a, T> {
     }
 }
 
-impl<T: Pod> Deref for ValueGuard<'_, T> {
+impl<T: Plain> Deref for ValueGuard<'_, T> {
     type Target = T;
 
     #[inline]
@@ -74,7 +74,7 @@ impl<T: Pod> Deref for ValueGuard<'_, T> {
     }
 }
 
-impl<T: Pod> DerefMut for ValueGuard<'_, T> {
+impl<T: Plain> DerefMut for ValueGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.changed = true;
@@ -82,7 +82,7 @@ impl<T: Pod> DerefMut for ValueGuard<'_, T> {
     }
 }
 
-impl<T: Pod> Drop for ValueGuard<'_, T> {
+impl<T: Plain> Drop for ValueGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         let Held { value, me, .. } = self.held;
@@ -100,7 +100,7 @@ impl<T: Pod> Drop for ValueGuard<'_, T> {
     }
 }
 
-impl<T: Pod + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+impl<T: Plain + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValueGuard")
             .field("value", &self.held.value.body.segment().name())

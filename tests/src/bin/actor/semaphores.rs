@@ -99,7 +99,7 @@ fn hold(world: &World, outcome: Result<Permit<'_>, SemaphoreError>) -> Next {
 /// Takes and gives back, so many at once.
 fn cycle(semaphore: &Semaphore, count: u32, rounds: u64) -> Result<(), SemaphoreError> {
     for _ in 0..rounds {
-        match semaphore.try_acquire_many(count) {
+        match semaphore.try_acquire_many(count as usize) {
             Ok(permit) => drop(permit),
             Err(SemaphoreError::WouldBlock { .. }) => {}
             Err(error) => return Err(error),
@@ -111,8 +111,8 @@ fn cycle(semaphore: &Semaphore, count: u32, rounds: u64) -> Result<(), Semaphore
 /// Releases, and takes out what was released; never less than before.
 fn give_and_take(semaphore: &Semaphore, count: u32, rounds: u64) -> Result<(), ReleaseError> {
     for _ in 0..rounds {
-        match semaphore.release(count) {
-            Ok(()) => drop(semaphore.acquire_many(count).map(Permit::forget)),
+        match semaphore.release(count as usize) {
+            Ok(()) => drop(semaphore.acquire_many(count as usize).map(Permit::forget)),
             Err(ReleaseError::Full { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -20,15 +20,15 @@ thread_local! {
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     match *words {
-        ["create", "wide", name] => return Some(keep(&WIDE, name, Value::create(name))),
+        ["create", "wide", name] => return Some(keep(&WIDE, name, Value::options().create(name))),
         ["open", "wide", name] => return Some(keep(&WIDE, name, Value::open(name))),
-        ["create", "count", name] => return Some(keep(&COUNTS, name, Value::create(name))),
+        ["create", "count", name] => return Some(keep(&COUNTS, name, Value::create(name, 0))),
         ["open", "count", name] => return Some(keep(&COUNTS, name, Value::open(name))),
         ["create", "array", name, len] => {
             return Some(keep(&ARRAYS, name, Array::options().len(number(len)).create(name)));
         }
         ["open", "array", name] => return Some(keep(&ARRAYS, name, Array::open(name))),
-        ["create", "raw_count", name] => return Some(keep(&RAW_COUNTS, name, RawValue::create(name))),
+        ["create", "raw_count", name] => return Some(keep(&RAW_COUNTS, name, RawValue::create(name, 0))),
         ["open", "raw_count", name] => return Some(keep(&RAW_COUNTS, name, RawValue::open(name))),
         ["create", "raw_array", name, len] => {
             return Some(keep(&RAW_ARRAYS, name, RawArray::options().len(number(len)).create(name)));

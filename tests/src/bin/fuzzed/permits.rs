@@ -15,7 +15,7 @@ impl Subject for Semaphore {
             3 | 4 => hand.now("acquire_many_timeout"),
             5..8 => {
                 hand.plain("release");
-                return tried(self.release(count));
+                return tried(self.release(count as usize));
             }
             _ => {
                 hand.look(self);
@@ -25,8 +25,8 @@ impl Subject for Semaphore {
         let permit = heard(match what {
             0 => self.try_acquire(),
             1 => self.acquire_timeout(time),
-            2 => self.try_acquire_many(count),
-            _ => self.acquire_many_timeout(count, time),
+            2 => self.try_acquire_many(count as usize),
+            _ => self.acquire_many_timeout(count as usize, time),
         });
         if hand.pick(3) == 0 {
             hand.meddle();

@@ -31,7 +31,7 @@ pub(crate) struct Scene {
 
 /// Plays the scene for each death of the slice, or for all, and says what came of it.
 pub(crate) fn run(scene: Scene) -> Result<(), String> {
-    let warm = Lock::anonymous().map_err(|error| error.to_string())?;
+    let warm = Lock::new().map_err(|error| error.to_string())?;
     // Read once in a process, by ten thousand instructions of the standard library.
     let _: u32 = procession_sys::cpu::available();
     let to_the_end = Death::After(usize::MAX);

@@ -21,7 +21,7 @@ struct Stock {
 
 impl Stock {
     fn new() -> Self {
-        Self { count: Value::anonymous().unwrap(), some: Condition::anonymous().unwrap() }
+        Self { count: Value::new(0).unwrap(), some: Condition::new().unwrap() }
     }
 
     #[inline]
@@ -120,8 +120,8 @@ fn notify_sleeper(stage: &mut Stage<'_>) -> u32 {
 /// What the victim changed, and said while it held the lock, is seen without further ado; what it did not change, this
 /// process changes. Progress: how much the victim gave.
 fn notify_held(stage: &mut Stage<'_>) -> u32 {
-    let given_and_taken: Value<[u64; 2]> = Value::anonymous().unwrap();
-    let some = Condition::anonymous().unwrap();
+    let given_and_taken: Value<[u64; 2]> = Value::new([0; 2]).unwrap();
+    let some = Condition::new().unwrap();
     let give = || {
         let mut stock = given_and_taken.acquire().unwrap();
         stock[0] += 1;

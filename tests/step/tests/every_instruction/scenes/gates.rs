@@ -34,7 +34,7 @@ fn works(stage: &mut Stage<'_>, event: &Event) {
 
 /// Progress: 1 when it is set.
 fn set(stage: &mut Stage<'_>) -> u32 {
-    let event = Event::anonymous().unwrap();
+    let event = Event::new().unwrap();
     stage.victim(|| stepped(|| event.set()));
     stage.kill(|_| ());
     let is_set = event.is_set();
@@ -43,7 +43,7 @@ fn set(stage: &mut Stage<'_>) -> u32 {
 }
 
 fn set_with_sleeper(stage: &mut Stage<'_>) -> u32 {
-    let event = Event::anonymous().unwrap();
+    let event = Event::new().unwrap();
     stage.victim(|| stepped(|| event.set()));
     stage.sleeper(|| passes(&event));
     stage.kill(|_| ());
@@ -59,7 +59,7 @@ fn set_with_sleeper(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: 1 when it is no longer set.
 fn clear(stage: &mut Stage<'_>) -> u32 {
-    let event = Event::anonymous().unwrap();
+    let event = Event::new().unwrap();
     event.set();
     stage.victim(|| stepped(|| event.clear()));
     stage.kill(|_| ());
@@ -69,7 +69,7 @@ fn clear(stage: &mut Stage<'_>) -> u32 {
 }
 
 fn wait(stage: &mut Stage<'_>) -> u32 {
-    let event = Event::anonymous().unwrap();
+    let event = Event::new().unwrap();
     stage.victim(|| stepped(|| event.wait().unwrap()));
     stage.kill(|_| event.set());
     works(stage, &event);
@@ -77,7 +77,7 @@ fn wait(stage: &mut Stage<'_>) -> u32 {
 }
 
 fn wait_with_sleeper(stage: &mut Stage<'_>) -> u32 {
-    let event = Event::anonymous().unwrap();
+    let event = Event::new().unwrap();
     stage.sleeper(|| passes(&event));
     stage.victim(|| stepped(|| event.wait().unwrap()));
     stage.kill(|_| event.set());
@@ -133,7 +133,7 @@ fn wait_at_latch(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: 1 when it may be half done, 2 when it is done.
 fn run_once(stage: &mut Stage<'_>) -> u32 {
-    let once = Once::anonymous().unwrap();
+    let once = Once::new().unwrap();
     stage.victim(|| stepped(|| once.run(|_| ()).unwrap()));
     stage.kill(|_| ());
     let mut progress = 2;
@@ -151,7 +151,7 @@ fn runs_again(once: &Once) -> u8 {
 
 /// The victim is inside. Progress: 1 when it is done.
 fn run_with_sleeper(stage: &mut Stage<'_>) -> u32 {
-    let once = Once::anonymous().unwrap();
+    let once = Once::new().unwrap();
     stage.victim(|| {
         once.run(|_| begin()).unwrap();
         finished();
@@ -165,7 +165,7 @@ fn run_with_sleeper(stage: &mut Stage<'_>) -> u32 {
 
 /// The victim waits for somebody who does it.
 fn wait_for_run(stage: &mut Stage<'_>) -> u32 {
-    let (once, go) = (Once::anonymous().unwrap(), Event::anonymous().unwrap());
+    let (once, go) = (Once::new().unwrap(), Event::new().unwrap());
     stage.sleeper(|| {
         let here = once.run(|_| go.wait().unwrap()).unwrap();
         assert!(here);

@@ -50,7 +50,7 @@ macro_rules! exclusive {
             type Guard<'a> = $guard<'a>;
 
             fn make() -> Self {
-                Self::anonymous().unwrap()
+                Self::new().unwrap()
             }
 
             fn take(&self) -> Result<$guard<'_>, LockError> {

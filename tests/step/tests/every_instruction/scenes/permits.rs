@@ -17,21 +17,21 @@ pub(super) const SCENES: &[Scene] = &[
 ];
 
 fn semaphore(permits: u32, max: u32) -> Semaphore {
-    Semaphore::options().permits(permits).max(max).anonymous().unwrap()
+    Semaphore::options().permits(permits as usize).max(max as usize).anonymous().unwrap()
 }
 
 /// There are `permits` permits, all of them free, and no more.
 fn all_are_free(semaphore: &Semaphore, permits: u32) -> u32 {
-    drop(semaphore.acquire_many(permits).unwrap());
-    assert_eq!(semaphore.available(), permits);
-    assert!(semaphore.try_acquire_many(permits + 1).is_err());
+    drop(semaphore.acquire_many(permits as usize).unwrap());
+    assert_eq!(semaphore.available(), permits as usize);
+    assert!(semaphore.try_acquire_many((permits + 1) as usize).is_err());
     assert!(semaphore.holders().is_empty());
     0
 }
 
 /// What a sleeper does: takes so many permits, and gives them back.
 fn use_some(semaphore: &Semaphore, count: u32) -> u8 {
-    drop(semaphore.acquire_many(count).unwrap());
+    drop(semaphore.acquire_many(count as usize).unwrap());
     0
 }
 
@@ -107,7 +107,7 @@ fn forget(stage: &mut Stage<'_>) -> u32 {
         semaphore.release(forgotten).unwrap();
     }
     all_are_free(&semaphore, 2);
-    forgotten
+    forgotten as u32
 }
 
 /// Progress: how many permits there are more.
@@ -116,8 +116,8 @@ fn release(stage: &mut Stage<'_>) -> u32 {
     stage.victim(|| stepped(|| semaphore.release(2).unwrap()));
     stage.kill(|_| ());
     let available = semaphore.available();
-    all_are_free(&semaphore, available);
-    available - 1
+    all_are_free(&semaphore, available as u32);
+    (available - 1) as u32
 }
 
 fn release_contended(stage: &mut Stage<'_>) -> u32 {
@@ -130,6 +130,6 @@ fn release_contended(stage: &mut Stage<'_>) -> u32 {
     drop(held);
     assert_eq!(stage.ends(), 0);
     let available = semaphore.available();
-    all_are_free(&semaphore, available);
-    available - 1
+    all_are_free(&semaphore, available as u32);
+    (available - 1) as u32
 }

@@ -244,7 +244,7 @@ fn is_gone_and_told(queue: &Queue<Receiver<Message>>, sender: &Sender<Message>) 
 
 /// A queue with an end in it, whose sender lives, and the other end.
 fn in_a_message() -> (Queue<Receiver<Message>>, Sender<Message>) {
-    let queue = Queue::anonymous().unwrap();
+    let queue = Queue::new().unwrap();
     let (receiver, sender) = pipe();
     queue.put(&receiver).unwrap();
     (queue, sender)
@@ -252,7 +252,7 @@ fn in_a_message() -> (Queue<Receiver<Message>>, Sender<Message>) {
 
 /// Progress: 1 when the message was there.
 fn put_an_end(stage: &mut Stage<'_>) -> u32 {
-    let queue = Queue::anonymous().unwrap();
+    let queue = Queue::new().unwrap();
     let (receiver, sender) = pipe();
     let end = arrived(&receiver);
     stage.victim(|| {

@@ -20,7 +20,7 @@ pub(super) const SCENES: &[Scene] = &[
 type Wide = [u64; 8];
 
 fn wide() -> Value<Wide> {
-    Value::anonymous().unwrap()
+    Value::new([0; 8]).unwrap()
 }
 
 /// Adds to all words; what a sleeper does.
@@ -78,7 +78,7 @@ fn set(stage: &mut Stage<'_>) -> u32 {
 }
 
 fn fetch_add(stage: &mut Stage<'_>) -> u32 {
-    let value: Value<u64> = Value::anonymous().unwrap();
+    let value: Value<u64> = Value::new(0).unwrap();
     stage.victim(|| stepped(|| value.fetch_add(1).unwrap()));
     stage.kill(|_| ());
     value.update(|n| *n += 10).unwrap();
@@ -87,7 +87,7 @@ fn fetch_add(stage: &mut Stage<'_>) -> u32 {
 
 /// This process holds the value, a sleeper waits for it, and so does the victim.
 fn fetch_add_contended(stage: &mut Stage<'_>) -> u32 {
-    let value: Value<u64> = Value::anonymous().unwrap();
+    let value: Value<u64> = Value::new(0).unwrap();
     let mut guard = value.acquire().unwrap();
     *guard += 100;
     let mut held = Some(guard);
@@ -151,7 +151,7 @@ fn array_commit(stage: &mut Stage<'_>) -> u32 {
 /// A sleeper and the victim wait for another that is inside.
 fn array_update_contended(stage: &mut Stage<'_>) -> u32 {
     let array = array();
-    let go = procession_sync::Event::anonymous().unwrap();
+    let go = procession_sync::Event::new().unwrap();
     stage.sleeper(|| {
         array.update(4..12, |_| go.wait().unwrap()).unwrap();
         0
