@@ -3,8 +3,8 @@
 
 use procession::{
     AckError, ArrayError, BarrierError, Bytes, CloseError, EventError, Fault, GetError, GetManyError,
-    JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, PutError, PutManyError, RecvError,
-    ReleaseError, SemaphoreError, SendError,
+    JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, ProcessError, PutError,
+    PutManyError, RecvError, ReleaseError, SemaphoreError, SendError,
 };
 use std::error::Error;
 
@@ -93,6 +93,10 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
             TimedOut Action NoPlace NotAMember InAction,
             BarrierError::Broken { cause, .. } => format!("Broken {{ cause: {cause:?} }}"),
             BarrierError::Fault(fault) => one_case(fault)
+        }
+        ProcessError {
+            Panicked Exited NeverStarted Refused Arguments,
+            ProcessError::Killed { signal, .. } => format!("Killed {{ signal: {signal} }}")
         }
         MemoryError {
             ,
