@@ -5,6 +5,7 @@
 
 mod child;
 mod children;
+mod crossing;
 mod current;
 mod entry;
 mod error;
@@ -25,6 +26,7 @@ mod test_support;
 
 pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
+pub use crossing::Crossing;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{KernelError, ProcessError, SpawnError, WaitError};
 pub use exit::end_children;

@@ -2,6 +2,7 @@
 
 use crate::child;
 use crate::children::{self, Child, Plan};
+use crate::crossing::Crossing;
 use crate::current::myself;
 use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::{KernelError, SpawnError};
@@ -15,8 +16,6 @@ use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
 use procession_sys::image::Image;
 use procession_sys::memfd::duplicate_above_stdio;
 use procession_sys::start::Start;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::any::type_name;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -121,8 +120,8 @@ impl ProcessOptions {
     pub fn spawn<F, A, R>(self, f: F, arguments: A) -> Result<Process<R>, SpawnError>
     where
         F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Crossing,
+        R: Crossing,
     {
         const { must_carry_nothing::<F>() };
         // `f` has no bytes: its type says everything about it.
@@ -260,8 +259,8 @@ impl<R> Process<R> {
     pub fn spawn<F, A>(f: F, arguments: A) -> Result<Self, SpawnError>
     where
         F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Crossing,
+        R: Crossing,
     {
         Process::options().spawn(f, arguments)
     }

@@ -22,6 +22,7 @@ mod worker;
 pub use error::{PoolError, TaskError, TaskItem};
 pub use results::{AsyncResult, ImapUnordered};
 
+use crate::crossing::Crossing;
 use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::in_full;
 use batch::{BatchBuilder, Cargo};
@@ -194,8 +195,8 @@ impl Pool {
     pub fn map<F, A, R, I>(&self, f: F, items: I) -> Result<Vec<R>, TaskError>
     where
         F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
         self.collect(plain::<F, A, R>(f)?, (Vec::new(), Cargo::default()), items)
@@ -208,9 +209,9 @@ impl Pool {
     pub fn map_with<F, S, A, R, I>(&self, state: &S, f: F, items: I) -> Result<Vec<R>, TaskError>
     where
         F: Fn(&S, A) -> R + Copy + 'static,
-        S: Serialize + DeserializeOwned + 'static,
-        A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        S: Crossing + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
         const { must_carry_nothing::<F>() };
@@ -230,8 +231,8 @@ impl Pool {
     pub fn apply<F, A, R>(&self, f: F, item: A) -> Result<R, TaskError>
     where
         F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
     {
         let (job, batch, cargo) = single(f, &item)?;
         let mut crew = self.foreman.enter()?;
@@ -246,8 +247,8 @@ impl Pool {
     pub fn apply_async<F, A, R>(&self, f: F, item: A) -> AsyncResult<R>
     where
         F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
     {
         let submit = || {
             let (job, batch, cargo) = single(f, &item)?;
@@ -266,8 +267,8 @@ impl Pool {
     pub fn imap_unordered<F, A, R, I>(&self, f: F, items: I) -> ImapUnordered<'_, I::IntoIter, R>
     where
         F: Fn(A) -> R + Copy + 'static,
-        A: Serialize + DeserializeOwned + 'static,
-        R: Serialize + DeserializeOwned + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
         let submit = || {
@@ -414,8 +415,8 @@ impl Drop for Feed<'_> {
 fn single<F, A, R>(f: F, item: &A) -> Result<(Job, BatchBuilder, Cargo), TaskError>
 where
     F: Fn(A) -> R + Copy + 'static,
-    A: Serialize + DeserializeOwned + 'static,
-    R: Serialize + DeserializeOwned + 'static,
+    A: Crossing + 'static,
+    R: Crossing + 'static,
 {
     let results = Results::Streamed(Default::default());
     let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
@@ -427,8 +428,8 @@ where
 fn plain<F, A, R>(f: F) -> Result<Function, TaskError>
 where
     F: Fn(A) -> R + Copy + 'static,
-    A: Serialize + DeserializeOwned + 'static,
-    R: Serialize + DeserializeOwned + 'static,
+    A: Crossing + 'static,
+    R: Crossing + 'static,
 {
     const { must_carry_nothing::<F>() };
     // `f` has no bytes: its type says everything about it.

@@ -82,7 +82,8 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// The function itself, and a closure around it, are fine:
+/// The function itself, and a closure around it, are fine. A function of no argument is called by `|()| work()`, one of
+/// several by `|(a, b)| add(a, b)`: what crosses is one value.
 ///
 /// ```
 /// fn double(n: u32) -> u32 { 2 * n }
@@ -91,6 +92,7 @@ use std::time::Duration;
 ///     procession_process::init();
 ///     assert_eq!(procession_process::Process::spawn(double, 1)?.join()?, 2);
 ///     assert_eq!(procession_process::Process::spawn(|n| double(n), 1)?.join()?, 2);
+///     assert_eq!(procession_process::Process::spawn(|(a, b)| a + double(b), (1, 2))?.join()?, 5);
 ///     Ok(())
 /// }
 /// ```

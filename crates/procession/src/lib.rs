@@ -23,10 +23,10 @@
 pub use bytemuck;
 pub use channel::*;
 pub use procession_process::{
-    ActiveChild, AsyncResult, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError, KernelError,
-    ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError, ProcessLabel, ProcessOptions,
-    SpawnError, TaskError, TaskItem, WaitError, active_children, current_process, end_children, init,
-    parent_process, take_inherited, test_support,
+    ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError,
+    KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError, ProcessLabel,
+    ProcessOptions, SpawnError, TaskError, TaskItem, WaitError, active_children, current_process,
+    end_children, init, parent_process, take_inherited, test_support,
 };
 pub use procession_shm::{
     Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
