@@ -6,7 +6,7 @@ use crate::list::ListArgs;
 use crate::remove::RemoveArgs;
 use crate::run::{RunArgs, WorkerArgs};
 use clap::{Parser, Subcommand};
-use procession::{Namespace, OpenError};
+use procession::{InvalidName, Namespace};
 
 /// Separate processes that coordinate through shared memory and survive kill -9.
 #[derive(Debug, Parser)]
@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Broom(procession_gallery::Broom),
 }
 
-fn namespace(name: &str) -> Result<Namespace, OpenError> {
+fn namespace(name: &str) -> Result<Namespace, InvalidName> {
     Namespace::new(name)
 }
 

@@ -29,7 +29,8 @@ pub use procession_process::{
     end_children, init, parent_process, take_inherited, test_support,
 };
 pub use procession_shm::{
-    Entry, Header, Kind, Namespace, OpenError, Participant, gc, list_all, register, register_with_slots,
+    Entry, Header, InvalidName, Kind, Namespace, OpenError, Participant, gc, list_all, register,
+    register_with_slots,
 };
 pub use sync::*;
 

@@ -7,8 +7,9 @@
 //! What is handed to one particular child ([`carrying_to_child`]) can be claimed in its name before it exists: see
 //! [`StartingProcess`].
 
-use crate::registry::StartingProcess;
-use crate::{OpenError, OwnerId, Registration};
+use crate::error::OpenError;
+use crate::owner::OwnerId;
+use crate::registry::{Registration, StartingProcess};
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;

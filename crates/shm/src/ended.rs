@@ -21,29 +21,14 @@
 //! | after | the same, and a bit | as above; the next occupant of the slot clears the bit |
 //! | taking a slot, after it cleared the bits | a dead occupant without bits, whose lifeline is free again | all of its holds are a dead process's |
 
-use crate::OwnerId;
+use crate::owner::OwnerId;
+use crate::registry::layout::{Row, TAGS};
 use crate::registry::{Registration, Unknowable, registrations};
-use procession_sys::{crash_point, shm_struct};
+use procession_sys::crash_point;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where the tag of a thread stands in a lock word.
 const TAG_SHIFT: u32 = 16;
-const WORDS: usize = 32;
-/// How many tags a slot has bits for.
-const TAGS: u64 = WORDS as u64 * 64;
-
-shm_struct! {
-    /// The threads of one slot's occupant.
-    struct Row {
-        bits: [AtomicU64; WORDS],
-    }
-}
-
-/// How many bytes the table takes behind the table of waits.
-pub(crate) const fn table_len(slots: u32) -> usize {
-    slots as usize * size_of::<Row>()
-}
-
 /// Says that the calling thread ends, and what stands under its `tag` in any lock word of this process is never given up.
 pub fn thread_ended(tag: u32) {
     for registration in registrations() {

@@ -1,8 +1,11 @@
 //! Why an object could not be created, opened, listed or removed.
 
-use crate::header::codec_name;
-use crate::label::Label;
-use procession_sys::limits;
+use crate::codec::codec_name;
+use crate::kind::Kind;
+use crate::label::{Label, ObjectName};
+use crate::namespace::InvalidName;
+use procession_sys::errno::EAGAIN;
+use procession_sys::{limits, shm_file};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -12,14 +15,9 @@ use std::io;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// A name outside `[A-Za-z0-9._-]{1,100}`, or one that begins with a dot.
-    #[error("invalid name {name:?}: {reason}")]
-    InvalidName {
-        /// What was given.
-        name: String,
-        /// Which rule it breaks.
-        reason: &'static str,
-    },
+    /// A name of an object, or of a namespace, that is none.
+    #[error(transparent)]
+    InvalidName(#[from] InvalidName),
     /// The options ask for what cannot be.
     #[error("{object} cannot be made: {what}")]
     Impossible {
@@ -157,9 +155,9 @@ pub enum OpenError {
         /// Which one.
         object: Label,
         /// What it is.
-        found: crate::Kind,
+        found: Kind,
         /// What was asked for.
-        asked: crate::Kind,
+        asked: Kind,
     },
     /// It was created with another parameter than the one asked for.
     #[error("{object} was created with {parameter} {found}, not {asked}")]
@@ -304,6 +302,12 @@ impl OpenError {
         )
     }
 
+    /// The error for bytes that are none of ours.
+    pub(crate) fn no_object(object: &ObjectName<'_>) -> Self {
+        let path = shm_file::path(&object.file_name()).display().to_string();
+        Self::NotAnObject { object: object.label_without_kind(), path }
+    }
+
     /// Wraps a kernel error; some have variants of their own.
     pub(crate) fn os(operation: &'static str, object: impl Into<Label>, source: io::Error) -> Self {
         let object = object.into();
@@ -356,10 +360,7 @@ fn remedy(operation: &str, source: &io::Error) -> &'static str {
     }
 }
 
-/// Linux's number, the same on every architecture we build for.
-const EAGAIN: i32 = 11;
-
-/// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
+//// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
 fn user_name(uid: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let is_it = |line: &&str| line.split(':').nth(2) == Some(&uid.to_string());

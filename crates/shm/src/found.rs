@@ -15,8 +15,9 @@
 //! The kernel is asked to follow no link and to wait for nobody (`O_NONBLOCK`): a FIFO has no other end to wait for, and
 //! the owner of a file may hold a lease on it.
 
+use crate::error::OpenError;
 use crate::label::Label;
-use crate::{OpenError, namespace};
+use crate::namespace;
 use procession_sys::shm_file::{self, FileId};
 use std::fs::Metadata;
 use std::io;

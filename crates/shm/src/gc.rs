@@ -8,10 +8,11 @@
 
 use crate::error::OpenError;
 use crate::found;
-use crate::header::{Header, InstanceId};
+use crate::header::Header;
+use crate::instance::InstanceId;
 use crate::inventory::{self, Entry, entry, entry_in, list_all};
 use crate::namespace::{self, Namespace, REGISTRY};
-use crate::segment;
+use crate::segment::{self, Orphans};
 use procession_sys::{fork, shm_file};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,44 +40,90 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
         Some(namespace) => namespace.list()?,
         None => list_all()?,
     };
-    // What is none of ours stands in nobody's way.
-    let entries: Vec<Entry> = entries.into_iter().filter(|entry| entry.ours).collect();
-    let in_use: BTreeSet<String> = entries
-        .iter()
-        .filter(|entry| entry.is_registry() && entry.attached)
-        .map(|entry| entry.namespace.name().to_owned())
-        .collect();
-    let is_garbage = |entry: &Entry| {
-        let abandoned = || !in_use.contains(entry.namespace.name()) && entry.namespace.is_private();
-        // A spill that is no garbage yet goes with its object.
-        let unused = || !entry.attached && !entry.is_registry() && !entry.is_spill();
-        entry.is_garbage() || (unused() && (options.unused || abandoned()))
-    };
-    let (garbage, mut kept): (Vec<Entry>, Vec<Entry>) = entries.into_iter().partition(is_garbage);
-    // While they are removed nobody can join an abandoned namespace: its registry's attach byte is held alone.
-    let registries = kept.iter().filter(|entry| entry.is_registry() && !entry.attached);
-    let held: Vec<segment::Alone> = registries.filter_map(|entry| entry.hold_alone()).collect();
-    let may_go = |entry: &Entry| {
-        let is_held = || held.iter().any(|alone| alone.namespace() == &entry.namespace);
-        entry.is_garbage() || options.unused || is_held() || !has_registry(&entry.namespace)
-    };
-    let goes = |entry: &Entry| may_go(entry) && (options.dry_run || remove(entry));
-    let mut removed: Vec<Entry> = garbage.into_iter().filter(goes).collect();
-    drop(held);
-    let spilled = |entry: &Entry| removed.iter().any(|home| entry.is_spill_of(home));
-    let orphans: Vec<Entry> = kept.iter().filter(|&entry| spilled(entry)).cloned().collect();
-    for orphan in orphans.into_iter().filter(|entry| options.dry_run || remove(entry)) {
-        kept.retain(|entry| entry.file != orphan.file);
-        removed.push(orphan);
+    Ok(Collection::of(entries, options).run())
+}
+
+/// One run of the collector: what is there, and what has been removed of it so far.
+struct Collection {
+    options: Options,
+    /// What was not removed yet.
+    kept: Vec<Entry>,
+    removed: Vec<Entry>,
+}
+
+impl Collection {
+    fn of(entries: Vec<Entry>, options: Options) -> Self {
+        // What is none of ours stands in nobody's way.
+        let kept = entries.into_iter().filter(|entry| entry.ours).collect();
+        Self { options, kept, removed: Vec::new() }
     }
-    // Registries last: only one that stands alone is of no use to anybody.
-    for registry in kept.iter().filter(|entry| entry.is_registry() && !entry.attached) {
-        let is_alone = kept.iter().filter(|other| other.namespace == registry.namespace).count() == 1;
-        if is_alone && (options.dry_run || remove(registry)) {
-            removed.push(registry.clone());
+
+    fn run(mut self) -> Vec<Entry> {
+        self.remove_objects();
+        self.remove_orphans();
+        self.remove_lonely_registries();
+        self.removed
+    }
+
+    /// The garbage itself; on request also what is only unused. In an abandoned namespace everything is garbage.
+    fn remove_objects(&mut self) {
+        let used: BTreeSet<String> = self
+            .kept
+            .iter()
+            .filter(|entry| entry.is_registry() && entry.attached)
+            .map(|entry| entry.namespace.name().to_owned())
+            .collect();
+        // While they are removed nobody can join an abandoned namespace: its registry's attach byte is held alone.
+        let registries = self.kept.iter().filter(|entry| entry.is_registry() && !entry.attached);
+        let held: Vec<segment::Alone> = registries.filter_map(Entry::hold_alone).collect();
+        for entry in std::mem::take(&mut self.kept) {
+            // A spill that is no garbage yet goes with its object.
+            let is_unused = !entry.attached && !entry.is_registry() && !entry.is_spill();
+            let is_abandoned = entry.namespace.is_private() && !used.contains(entry.namespace.name());
+            if !(entry.is_garbage() || is_unused && (self.options.unused || is_abandoned)) {
+                self.kept.push(entry);
+                continue;
+            }
+            let may_go =
+                entry.is_garbage() || self.options.unused || nobody_can_join(&entry.namespace, &held);
+            // What cannot be removed now is left to the next who looks, and keeps no registry.
+            if may_go && self.remove(&entry) {
+                self.removed.push(entry);
+            }
         }
     }
-    Ok(removed)
+
+    /// What the objects that were removed had spilled.
+    fn remove_orphans(&mut self) {
+        for entry in std::mem::take(&mut self.kept) {
+            let is_orphan = self.removed.iter().any(|home| entry.is_spill_of(home));
+            if is_orphan && self.remove(&entry) {
+                self.removed.push(entry);
+            } else {
+                self.kept.push(entry);
+            }
+        }
+    }
+
+    /// Registries last: only one that stands alone is of no use to anybody.
+    fn remove_lonely_registries(&mut self) {
+        for registry in self.kept.iter().filter(|entry| entry.is_registry() && !entry.attached) {
+            let others = self.kept.iter().filter(|other| other.namespace == registry.namespace).count() - 1;
+            if others == 0 && self.remove(registry) {
+                self.removed.push(registry.clone());
+            }
+        }
+    }
+
+    /// Removes it, unless this is only to say what would be removed; whether it is, or would be, gone.
+    fn remove(&self, entry: &Entry) -> bool {
+        self.options.dry_run || remove(entry)
+    }
+}
+
+/// Whether the namespace has no registry that others could register in now: none at all, or one that is held alone.
+fn nobody_can_join(namespace: &Namespace, held: &[segment::Alone]) -> bool {
+    held.iter().any(|alone| alone.namespace() == namespace) || !has_registry(namespace)
 }
 
 fn has_registry(namespace: &Namespace) -> bool {
@@ -162,6 +209,15 @@ pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
 fn remove_used(entry: &Entry) -> bool {
     let name = entry.namespace.file_name(&entry.name);
     entry.file.is_some_and(|file| segment::retire_and_remove(&name, file))
+}
+
+/// Calls `act`, which creates, opens or unlinks an object of the namespace, and then removes what was spilled by the
+/// objects that it removed on the way.
+pub(crate) fn sweeping<T>(namespace: &Namespace, act: impl FnOnce(&mut Orphans) -> T) -> T {
+    let mut orphans = Orphans::default();
+    let outcome = act(&mut orphans);
+    orphans.0.into_iter().for_each(|home| sweep_spills(namespace, home));
+    outcome
 }
 
 /// Run by whoever has removed the object `home`, or was the last to use it: what it had spilled.

@@ -26,10 +26,15 @@
 //! | 384 | 4 | **spilled**: 1 since a spill was first made for it |
 //! | 4088 | 8 | checksum over all of it but the three words |
 
+use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
+use crate::instance::{InstanceId, fnv, fnv_step};
+use crate::kind::Kind;
 use crate::label::ObjectName;
 use procession_sys::{clock, random};
-use std::fmt;
+
+/// How long a slot of a registry is: a part of the layout that two builds must agree on.
+pub(crate) const SLOT_LEN: usize = 128;
 
 /// Bytes before the body of every segment.
 pub const HEADER_LEN: usize = 4096;
@@ -47,143 +52,6 @@ const EPHEMERAL: u32 = 1;
 const TAG_OFFSET: usize = 138;
 const TAG_MAX: usize = 246;
 const CHECKSUM_OFFSET: usize = 4088;
-
-/// What an object is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Kind(pub(crate) u32);
-
-impl Kind {
-    /// The namespace's table of processes.
-    pub const REGISTRY: Self = Self(1);
-    /// `procession::Lock`.
-    pub const LOCK: Self = Self(2);
-    /// `procession::Queue`.
-    pub const QUEUE: Self = Self(3);
-    /// The two rings between a pool and one of its workers.
-    pub const POOL_WORKER: Self = Self(4);
-    /// `procession::JoinableQueue`.
-    pub const JOINABLE_QUEUE: Self = Self(5);
-    /// A message of a queue that is larger than the queue.
-    pub const SPILL: Self = Self(6);
-    /// `procession::Event`.
-    pub const EVENT: Self = Self(16);
-    /// `procession::Semaphore`.
-    pub const SEMAPHORE: Self = Self(17);
-    /// `procession::BoundedSemaphore`.
-    pub const BOUNDED_SEMAPHORE: Self = Self(18);
-    /// `procession::Latch`.
-    pub const LATCH: Self = Self(19);
-    /// `procession::Once`.
-    pub const ONCE: Self = Self(20);
-    /// `procession::Barrier`.
-    pub const BARRIER: Self = Self(21);
-    /// `procession::RLock`.
-    pub const RLOCK: Self = Self(22);
-    /// `procession::Value`.
-    pub const VALUE: Self = Self(23);
-    /// `procession::Array`.
-    pub const ARRAY: Self = Self(24);
-    /// `procession::RwLock`.
-    pub const RWLOCK: Self = Self(25);
-    /// `procession::Condition`.
-    pub const CONDITION: Self = Self(26);
-    /// `procession::RawValue`.
-    pub const RAW_VALUE: Self = Self(27);
-    /// `procession::RawArray`.
-    pub const RAW_ARRAY: Self = Self(28);
-    /// `procession::SharedMemory`.
-    pub const SHARED_MEMORY: Self = Self(29);
-    /// `procession::Sender` and `Receiver`, or two `Connection`s.
-    pub const PIPE: Self = Self(34);
-
-    /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::REGISTRY => "registry",
-            Self::LOCK => "lock",
-            Self::QUEUE => "queue",
-            Self::POOL_WORKER => "pool-worker",
-            Self::JOINABLE_QUEUE => "joinable-queue",
-            Self::SPILL => "spill",
-            Self::EVENT => "event",
-            Self::SEMAPHORE => "semaphore",
-            Self::BOUNDED_SEMAPHORE => "bounded-semaphore",
-            Self::LATCH => "latch",
-            Self::ONCE => "once",
-            Self::BARRIER => "barrier",
-            Self::RLOCK => "rlock",
-            Self::VALUE => "value",
-            Self::ARRAY => "array",
-            Self::RWLOCK => "rwlock",
-            Self::CONDITION => "condition",
-            Self::RAW_VALUE => "raw-value",
-            Self::RAW_ARRAY => "raw-array",
-            Self::SHARED_MEMORY => "shared-memory",
-            Self::PIPE => "pipe",
-            _ => "unknown",
-        }
-    }
-
-    /// The words that people read: `bounded semaphore`; `object` for a kind of a later version.
-    #[must_use]
-    pub fn words(self) -> String {
-        match self.name() {
-            "unknown" => "object".to_owned(),
-            name => name.replace('-', " "),
-        }
-    }
-
-    /// The words with the article that they take: `an event`, `a lock`, `shared memory`.
-    #[must_use]
-    pub fn with_article(self) -> String {
-        let words = self.words();
-        match words.as_bytes() {
-            _ if self == Self::SHARED_MEMORY => words,
-            // An "ar-lock", an "ar-w-lock".
-            [b'a' | b'e' | b'i' | b'o' | b'u', ..] | [b'r', b'l' | b'w', ..] => format!("an {words}"),
-            _ => format!("a {words}"),
-        }
-    }
-
-    /// Whether others may ask, when an object of this kind was unlinked, whether somebody still has it: for what its messages
-    /// refer to.
-    pub(crate) fn is_asked_about(self) -> bool {
-        [Self::QUEUE, Self::JOINABLE_QUEUE].contains(&self)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl fmt::Debug for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kind({}, {})", self.0, self.name())
-    }
-}
-
-/// A random 128-bit number: this object, and no other that had or will have its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct InstanceId([u64; 2]);
-
-impl InstanceId {
-    /// Half of it: enough to tell objects apart inside one process.
-    #[must_use]
-    pub fn low(self) -> u64 {
-        self.0[0]
-    }
-
-    pub(crate) fn to_words(self) -> [u64; 2] {
-        self.0
-    }
-
-    pub(crate) fn from_words(words: [u64; 2]) -> Self {
-        Self(words)
-    }
-}
 
 /// One parameter of an object: what it is created with, and whether an opener insists on it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -209,20 +77,6 @@ pub struct Shape {
     pub element: Option<String>,
     /// How messages are encoded; 0 for none.
     pub codec: u32,
-}
-
-/// In the [`Shape`] that an opener asks for: whatever codec the object was created with.
-pub const ANY_CODEC: u32 = u32::MAX;
-
-/// The codecs that a header can name: the number in it, and the name for people.
-pub const CODECS: [(u32, &str); 4] =
-    [(0x0b1c_0202, "Bincode"), (0x6a73_6f6e, "Json"), (0x6d73_6770, "MsgPack"), (0x6279_7465, "Bytes")];
-
-/// What people call the codec with this number.
-#[must_use]
-pub fn codec_name(id: u32) -> String {
-    let known = CODECS.iter().find(|(known, _)| *known == id);
-    known.map_or_else(|| format!("{id:#010x}"), |(_, name)| (*name).to_owned())
 }
 
 /// A header that was copied out and checked.
@@ -294,7 +148,7 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
     let name = || object.label();
     let corrupt = |what| OpenError::Corrupt { object: name(), what };
     if u64_at(page, 0) != MAGIC {
-        return Err(object.is_no_object());
+        return Err(OpenError::no_object(object));
     }
     let version = u32_at(page, 8);
     if version != FORMAT_VERSION {
@@ -325,7 +179,7 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
         ephemeral: flags & EPHEMERAL != 0,
         codec: u32_at(page, 28),
         size,
-        instance: InstanceId([u64_at(page, 40), u64_at(page, 48)]),
+        instance: InstanceId::from_words([u64_at(page, 40), u64_at(page, 48)]),
         registry: u64_at(page, REGISTRY_OFFSET),
         parameters: std::array::from_fn(|index| u64_at(page, 64 + 8 * index)),
         creator: u32_at(page, 96),
@@ -386,7 +240,7 @@ pub fn element_tag<T: ?Sized>() -> String {
 
 /// Constants and sizes that two builds must agree on, folded into one number.
 const fn fingerprint() -> u32 {
-    let parts = [HEADER_LEN, size_of::<usize>(), crate::registry::SLOT_LEN, 64];
+    let parts = [HEADER_LEN, size_of::<usize>(), SLOT_LEN, 64];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut index = 0;
     while index < parts.len() {
@@ -394,16 +248,6 @@ const fn fingerprint() -> u32 {
         index += 1;
     }
     (hash ^ (hash >> 32)) as u32
-}
-
-/// FNV-1a: a hash whose value does not change with the compiler.
-#[must_use]
-pub fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| fnv_step(hash, byte))
-}
-
-fn fnv_step(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
 fn checksum(page: &Page) -> u64 {
@@ -430,8 +274,9 @@ fn boot_id() -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER_LEN, Kind, Page, Parameter, Shape, compose, parse};
+    use super::{HEADER_LEN, Page, Parameter, Shape, compose, parse};
     use crate::error::OpenError;
+    use crate::kind::Kind;
     use crate::label::ObjectName;
     use crate::namespace::Namespace;
 

@@ -1,13 +1,13 @@
 //! What is there: the objects of a namespace, or of all, read without attaching to any.
 
-use crate::Segment;
 use crate::error::OpenError;
 use crate::found::{self, Found, Refusal};
-use crate::header::{self, Header, Kind};
+use crate::header::{self, Header};
+use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
+use crate::lost;
 use crate::namespace::{self, Namespace, Origin};
 use crate::segment::{self, ATTACH_BYTE};
-use crate::spill;
 use procession_sys::file_lock;
 use procession_sys::shm_file::{self, FileId};
 use std::os::unix::fs::MetadataExt;
@@ -71,7 +71,7 @@ impl Entry {
         let headers = self.header.as_ref().ok().zip(home.header.as_ref().ok());
         self.is_spill()
             && self.namespace == home.namespace
-            && headers.is_some_and(|(own, other)| spill::is_home(own, other))
+            && headers.is_some_and(|(own, other)| lost::is_home(own, other))
     }
 }
 
@@ -91,24 +91,6 @@ impl Namespace {
     /// [`OpenError::Os`] when `/dev/shm` cannot be read.
     pub fn list(&self) -> Result<Vec<Entry>, OpenError> {
         list(&self.prefix())
-    }
-
-    /// Removes the name of an object, whatever it is and whoever uses it: they go on with it, and nobody finds it
-    /// any more.
-    ///
-    /// # Errors
-    /// [`OpenError::NotFound`], [`OpenError::InvalidName`].
-    pub fn unlink(&self, name: &str) -> Result<(), OpenError> {
-        namespace::check_object_name(name)?;
-        segment::unlink(&self.file_name(name), &ObjectName { kind: None, namespace: self, name }, None)
-    }
-
-    #[doc(hidden)]
-    pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
-        let name = segment.name();
-        let object = ObjectName { kind: Some(segment.header().kind), namespace: self, name };
-        segment.registration().must_be_here(&object)?;
-        segment::unlink(&self.file_name(name), &object, Some(segment.file()))
     }
 }
 
@@ -158,7 +140,7 @@ pub(crate) fn entry_in(namespace: &Namespace, name: &str) -> Option<Entry> {
         .and_then(|header| if has_come_by(name, &header) { Ok(header) } else { Err(misnamed(&object)) });
     let attached = file_lock::is_locked(&file.handle, ATTACH_BYTE).unwrap_or(true);
     let goes = |header: &Header| match header.kind {
-        Kind::SPILL => !attached && spill::is_lost(&namespace, header, &file.handle),
+        Kind::SPILL => !attached && lost::is_lost(&namespace, header, &file.handle),
         _ => header.ephemeral || retired,
     };
     // What others may have changed is removed by nobody but its owner, who says so.
@@ -177,7 +159,7 @@ fn has_come_by(name: &str, header: &Header) -> bool {
         Origin::User => ![Kind::REGISTRY, Kind::SPILL].contains(&header.kind),
         Origin::Registry => header.kind == Kind::REGISTRY,
         Origin::Anonymous => header.ephemeral,
-        Origin::Spill { home } => header.kind == Kind::SPILL && spill::home_of(header).low() == home,
+        Origin::Spill { home } => header.kind == Kind::SPILL && lost::home_of(header).low() == home,
         Origin::Unlinked { object } => header.instance.low() == object,
         Origin::Unknown => false,
     }

@@ -1,7 +1,6 @@
 //! What people know an object by: its kind and its name.
 
-use crate::error::OpenError;
-use crate::header::Kind;
+use crate::kind::Kind;
 use crate::namespace::{Namespace, Origin, origin};
 use procession_sys::shm_file;
 use std::fmt;
@@ -134,12 +133,6 @@ impl ObjectName<'_> {
     pub(crate) fn label_without_kind(&self) -> Label {
         Label::of(None, self.name, Some(self.namespace))
     }
-
-    /// The error for bytes that are none of ours.
-    pub(crate) fn is_no_object(&self) -> OpenError {
-        let path = shm_file::path(&self.file_name()).display().to_string();
-        OpenError::NotAnObject { object: self.label_without_kind(), path }
-    }
 }
 
 impl From<&ObjectName<'_>> for Label {
@@ -157,7 +150,8 @@ impl From<&Label> for Label {
 #[cfg(test)]
 mod tests {
     use super::Label;
-    use crate::{Kind, Namespace};
+    use crate::kind::Kind;
+    use crate::namespace::Namespace;
 
     #[test]
     fn people_read_kind_and_name_and_the_namespace_only_where_it_is_another() {

@@ -4,14 +4,19 @@
 //! An object is one file in `/dev/shm` that appears whole and is removed once. Claims in it name their owner by
 //! [`OwnerId`], and [`Registration::is_dead`] tells whether that owner's process is gone.
 
+mod attached;
 mod carry;
+mod codec;
 mod ended;
 mod error;
 mod found;
 pub mod gc;
 mod header;
+mod instance;
 mod inventory;
+mod kind;
 mod label;
+mod lost;
 mod namespace;
 pub mod object;
 mod owner;
@@ -22,20 +27,21 @@ mod shared;
 mod spill;
 mod waits;
 
+pub use attached::{HANDLE_NAME, Handle, Segment};
 pub use carry::{Carried, carry, carrying, carrying_to_child, owner_of_child};
+pub use codec::{ANY_CODEC, CODECS, codec_name};
 #[doc(hidden)]
 pub use ended::thread_ended;
 pub use error::OpenError;
 #[doc(hidden)]
 pub use error::fmt_with_causes;
-pub use header::{
-    ANY_CODEC, CODECS, FORMAT_VERSION, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape, codec_name,
-    element_tag, fnv,
-};
+pub use header::{FORMAT_VERSION, HEADER_LEN, Header, Parameter, Shape, element_tag};
+pub use instance::{InstanceId, fnv};
 pub use inventory::{Entry, list_all};
+pub use kind::Kind;
 pub use label::Label;
-pub use namespace::Namespace;
-pub use object::{HANDLE_NAME, Handle, Object, Placement, Segment};
+pub use namespace::{InvalidName, Namespace};
+pub use object::{Object, Placement};
 pub use owner::OwnerId;
 pub use plain::PlainFile;
 pub use registry::{

@@ -4,10 +4,10 @@
 //! the parts are found again. Names that begin with a dot are the library's own: `.registry`, `.anonymous-…`, `.spill-…`,
 //! `.unlinked-…`.
 
-use crate::header::fnv;
-use crate::{InstanceId, OpenError};
+use crate::instance::{InstanceId, fnv};
 use procession_sys::image::is_secure;
 use procession_sys::{random, shm_file};
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
@@ -62,14 +62,30 @@ impl Hash for Namespace {
     }
 }
 
+/// A name outside the alphabet, too long, empty, or one that begins with a dot.
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid name {name:?}: {reason}")]
+pub struct InvalidName {
+    /// What was given.
+    pub name: String,
+    /// Which rule it breaks.
+    pub reason: &'static str,
+}
+
+impl fmt::Debug for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 static CURRENT: OnceLock<Namespace> = OnceLock::new();
 
 impl Namespace {
     /// The namespace called `name`: `[A-Za-z0-9_-]{1,64}`.
     ///
     /// # Errors
-    /// [`OpenError::InvalidName`].
-    pub fn new(name: &str) -> Result<Self, OpenError> {
+    /// [`InvalidName`].
+    pub fn new(name: &str) -> Result<Self, InvalidName> {
         check(name, MAX_NAMESPACE, "a namespace is made of A-Z, a-z, 0-9, '_' and '-'", |byte| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
         })?;
@@ -89,8 +105,8 @@ impl Namespace {
     /// The namespace of this process.
     ///
     /// # Errors
-    /// [`OpenError::InvalidName`] when `PROCESSION_NAMESPACE` is no namespace, or `PROCESSION_PREFIX` no prefix.
-    pub fn current() -> Result<Self, OpenError> {
+    /// [`InvalidName`] when `PROCESSION_NAMESPACE` is no namespace, or `PROCESSION_PREFIX` no prefix.
+    pub fn current() -> Result<Self, InvalidName> {
         if let Some(current) = CURRENT.get() {
             return Ok(current.clone());
         }
@@ -187,8 +203,8 @@ fn prefix() -> &'static str {
 /// Checks what was chosen for the beginning of all names; to be asked before a file is made or looked for.
 ///
 /// # Errors
-/// [`OpenError::InvalidName`].
-pub(crate) fn check_prefix() -> Result<(), OpenError> {
+/// [`InvalidName`].
+pub(crate) fn check_prefix() -> Result<(), InvalidName> {
     check(prefix(), MAX_PREFIX, PREFIX_RULE, |byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
     })
@@ -202,10 +218,10 @@ fn from_environment(variable: &str) -> Option<String> {
 }
 
 /// Checks a name that a user gives to an object.
-pub(crate) fn check_object_name(name: &str) -> Result<(), OpenError> {
+pub(crate) fn check_object_name(name: &str) -> Result<(), InvalidName> {
     if name.starts_with('.') {
         let reason = "a leading dot is reserved for the library's own files";
-        return Err(OpenError::InvalidName { name: name.to_owned(), reason });
+        return Err(InvalidName { name: name.to_owned(), reason });
     }
     check(name, MAX_NAME, "a name is made of A-Z, a-z, 0-9, '.', '_' and '-'", |byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
@@ -288,7 +304,7 @@ pub(crate) fn may_be_garbage(name: &str) -> bool {
     matches!(origin(name), Origin::Anonymous | Origin::Spill { .. } | Origin::Unlinked { .. })
 }
 
-fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool) -> Result<(), OpenError> {
+fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool) -> Result<(), InvalidName> {
     let reason = if name.is_empty() {
         "it is empty"
     } else if name.len() > max {
@@ -298,7 +314,7 @@ fn check(name: &str, max: usize, alphabet: &'static str, allowed: fn(u8) -> bool
     } else {
         return Ok(());
     };
-    Err(OpenError::InvalidName { name: name.to_owned(), reason })
+    Err(InvalidName { name: name.to_owned(), reason })
 }
 
 #[cfg(test)]

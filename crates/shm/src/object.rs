@@ -1,18 +1,19 @@
 //! What every named object has in common: how it is created, opened, handed on and dropped.
 
-use crate::carry::carry;
+use crate::attached::{Handle, Segment};
+use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
-use crate::header::{self, ANY_CODEC, Header, InstanceId, Kind, Shape};
+use crate::gc;
+use crate::header::{HEADER_LEN, Shape};
+use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
 use crate::registry::{self, Registration};
 use crate::segment::{self, ATTACH_BYTE, Attachment};
 use crate::shared::Shared;
 use procession_sys::file_lock::{self, Share};
-use procession_sys::shm_file::{self, FileId};
-use procession_sys::{Deadline, Mapping, ShmSafe, crash_point, fork, random};
-use std::fmt;
-use std::sync::Arc;
+use procession_sys::shm_file;
+use procession_sys::{Deadline, Mapping, ShmSafe, crash_point, random};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -80,7 +81,10 @@ pub struct Placement {
 impl Placement {
     fn namespace(&self) -> Result<Namespace, OpenError> {
         namespace::check_prefix()?;
-        self.namespace.clone().map_or_else(Namespace::current, Ok)
+        match &self.namespace {
+            Some(namespace) => Ok(namespace.clone()),
+            None => Ok(Namespace::current()?),
+        }
     }
 }
 
@@ -155,19 +159,16 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
     O::check_new(settings).map_err(|what| impossible::<O>(place, name, what))?;
     let registration = registry::register(&place.namespace()?)?;
     let object = ObjectName { kind: Some(O::KIND), namespace: registration.namespace(), name };
-    let attachment = segment::create_file(
-        &object,
-        &O::shape(settings),
-        O::later(settings),
-        place.ephemeral,
-        registration.instance(),
-        |mapping| {
-            if let Some(body) = body::<O::Body>(mapping) {
-                O::initialise(body, settings);
-                O::initialise_all(body, mapping, settings);
-            }
-        },
-    )?;
+    let initialise = |mapping: &Mapping| {
+        if let Some(body) = body::<O::Body>(mapping) {
+            O::initialise(body, settings);
+            O::initialise_all(body, mapping, settings);
+        }
+    };
+    let (shape, later, registry) = (O::shape(settings), O::later(settings), registration.instance());
+    let attachment = gc::sweeping(object.namespace, |orphans| {
+        segment::create_file(&object, &shape, later, place.ephemeral, registry, orphans, initialise)
+    })?;
     finish(attachment, registration, name)
 }
 
@@ -176,7 +177,8 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
     let object = ObjectName { kind: Some(O::KIND), namespace: registration.namespace(), name };
     let deadline = Deadline::after(REGISTRY_PATIENCE);
     loop {
-        let attachment = segment::open_file(&object, shape)?;
+        let attachment =
+            gc::sweeping(object.namespace, |orphans| segment::open_file(&object, shape, orphans))?;
         if adopt::<O>(&attachment, registration) {
             return finish(attachment, registration, name);
         }
@@ -217,204 +219,13 @@ fn finish<O: Object>(
     registration: &'static Registration,
     name: &str,
 ) -> Result<O, OpenError> {
-    let Attachment { file, mapping, header } = attachment;
-    let file_name = registration.namespace().file_name(name);
-    let removal = Removal {
-        registration,
-        file_name,
-        file: file.id,
-        ephemeral: header.ephemeral,
-        unlinked: false,
-        has_spilled: false,
-        asked_about: header.kind.is_asked_about().then_some(header.instance),
-        cookie: fork::cookie(),
-    };
-    let label = Label::new(header.kind, name, registration.namespace());
-    let inner = Inner { mapping, header, registration, label, file: file.id, removal };
-    // The descriptor closes here; the mapping keeps the attach byte.
-    drop(file.handle);
-    let segment = Segment(Arc::new(inner));
+    let segment = Segment::new(attachment, registration, name);
     let body = Shared::new(&segment).ok_or_else(|| segment.corrupt("the body is too small"))?;
     O::attach(body)
 }
 
 fn body<T: ShmSafe>(mapping: &Mapping) -> Option<&T> {
-    mapping.at(crate::HEADER_LEN)
-}
-
-/// An attached segment; clones share the attachment. When the last clone in the last process of an ephemeral
-/// object is dropped, the object is removed.
-#[derive(Clone)]
-pub struct Segment(Arc<Inner>);
-
-struct Inner {
-    mapping: Mapping,
-    header: Header,
-    registration: &'static Registration,
-    label: Label,
-    file: FileId,
-    /// After the mapping, because fields are dropped in order: only then is this process not attached any more.
-    removal: Removal,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
-        self.removal.has_spilled = segment::spilled(&self.mapping).load(Ordering::Acquire) != 0;
-    }
-}
-
-/// Removes what goes with its last user, when that has let it go: an ephemeral object, and what an unlinked one left.
-struct Removal {
-    registration: &'static Registration,
-    file_name: String,
-    file: FileId,
-    ephemeral: bool,
-    unlinked: bool,
-    has_spilled: bool,
-    /// Which object it is, if it is one that keeps a name when it is unlinked.
-    asked_about: Option<InstanceId>,
-    cookie: u64,
-}
-
-impl Drop for Removal {
-    fn drop(&mut self) {
-        // A forked child only inherited the segment: it never removes what its parent uses.
-        if !(self.ephemeral || self.unlinked) || self.cookie != fork::cookie() {
-            return;
-        }
-        let namespace = self.registration.namespace();
-        // Failure leaves all of it to the next process that looks.
-        let collect = |name: &str| segment::collect(name, self.file, namespace).unwrap_or(false);
-        let gone = self.ephemeral && collect(&self.file_name);
-        let Some(instance) = self.asked_about else { return };
-        let gone =
-            gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance)));
-        if gone && self.has_spilled {
-            crate::gc::sweep_spills(namespace, instance);
-        }
-    }
-}
-
-impl Segment {
-    /// The whole mapping, header included.
-    #[inline]
-    #[must_use]
-    pub fn mapping(&self) -> &Mapping {
-        &self.0.mapping
-    }
-
-    /// What the header says.
-    #[must_use]
-    pub fn header(&self) -> &Header {
-        &self.0.header
-    }
-
-    /// This process in the segment's namespace.
-    #[inline]
-    #[must_use]
-    pub fn registration(&self) -> &'static Registration {
-        self.0.registration
-    }
-
-    /// The object's name; the library's own for an anonymous one.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.0.label.name()
-    }
-
-    /// The namespace it lies in.
-    #[must_use]
-    pub fn namespace(&self) -> &Namespace {
-        self.0.registration.namespace()
-    }
-
-    /// What people know it by: for errors.
-    #[must_use]
-    pub fn label(&self) -> Label {
-        self.0.label.clone()
-    }
-
-    #[doc(hidden)]
-    #[must_use]
-    pub fn display_name(&self) -> String {
-        format!("{:?} in namespace {:?}", self.name(), self.namespace().name())
-    }
-
-    /// The error for nonsense found in the segment.
-    #[must_use]
-    pub fn corrupt(&self, what: &'static str) -> OpenError {
-        OpenError::Corrupt { object: self.label(), what }
-    }
-
-    /// As [`Shared::reserve`], from `offset` in the file on.
-    pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
-        let object =
-            ObjectName { kind: Some(self.header().kind), namespace: self.namespace(), name: self.name() };
-        segment::reserve_later(&object, self.0.file, offset as u64, len as u64)
-    }
-
-    /// Which file it is, whatever its name means by now.
-    pub(crate) fn file(&self) -> FileId {
-        self.0.file
-    }
-
-    /// Whether somebody outside this library removed the file: whoever waits here waits for nobody.
-    ///
-    /// Not to find its name proves nothing where the names are others': in another root, or under another mount.
-    #[must_use]
-    pub fn is_orphaned(&self) -> bool {
-        self.registration().place().has_lost(&self.0.removal.file_name, self.0.file)
-            // A removal by `unlink` is said in the header, and then its users may go on with it.
-            && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
-    }
-
-    /// Whether this process finds the file under its name. If it does not, it finds nothing out about other names either: it has
-    /// changed its user, its root or its mounts since.
-    #[must_use]
-    pub fn is_found(&self) -> bool {
-        let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
-        named.is_ok_and(|id| id == Some(self.0.file))
-    }
-
-    /// What is sent in its place: it is opened again from this by the receiver.
-    ///
-    /// Inside [`carrying`](crate::carrying) the segment is kept alive with the message.
-    #[must_use]
-    pub fn handle(&self) -> Handle {
-        carry(Arc::clone(&self.0) as Arc<dyn std::any::Any + Send + Sync>);
-        Handle {
-            namespace: self.namespace().name().to_owned(),
-            user: self.namespace().user(),
-            name: self.name().to_owned(),
-            instance: self.0.header.instance,
-        }
-    }
-}
-
-impl fmt::Debug for Segment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Segment")
-            .field("name", &self.name())
-            .field("namespace", &self.namespace().name())
-            .finish()
-    }
-}
-
-/// What serde calls a [`Handle`]: so a codec knows a message that names an object.
-pub const HANDLE_NAME: &str = "procession::Handle";
-
-/// An object as it crosses to another process: its name, and which object of that name it was.
-///
-/// A handle pins nothing: if the object is removed before it is opened, that says [`OpenError::Gone`].
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename = "procession::Handle")]
-pub struct Handle {
-    namespace: String,
-    /// Whose namespace: who sends it may have been another user when the object was made.
-    user: u32,
-    name: String,
-    instance: InstanceId,
+    mapping.at(HEADER_LEN)
 }
 
 impl Handle {

@@ -3,10 +3,10 @@
 //! Created as segments are, by `O_TMPFILE`, `fallocate` and `linkat`: the name appears when all of it is there. A death
 //! leaves the file whole or without a name; a name stays until somebody removes it, as everywhere in POSIX.
 
-use crate::OpenError;
+use crate::error::OpenError;
 use crate::found::{self, File, Found, Refusal};
 use crate::label::Label;
-use crate::namespace;
+use crate::namespace::{self, InvalidName};
 use procession_sys::shm_file::{self, FileId, Place};
 use procession_sys::{Mapping, crash_point};
 use std::io;
@@ -32,7 +32,7 @@ impl PlainFile {
         let name = check_name(name)?;
         if namespace::is_reserved(name) {
             let reason = "names that begin with `procession.` are those of objects";
-            return Err(OpenError::InvalidName { name: name.to_owned(), reason });
+            return Err(InvalidName { name: name.to_owned(), reason }.into());
         }
         if size == 0 {
             return Err(OpenError::Impossible {
@@ -118,7 +118,7 @@ fn check_name(name: &str) -> Result<&str, OpenError> {
         _ if short.contains(['/', '\0']) => "a name in /dev/shm has no slash and no NUL",
         _ => return Ok(short),
     };
-    Err(OpenError::InvalidName { name: name.to_owned(), reason })
+    Err(InvalidName { name: name.to_owned(), reason }.into())
 }
 
 fn error(operation: &'static str, name: &str, bytes: u64, source: io::Error) -> OpenError {
@@ -132,7 +132,8 @@ fn error(operation: &'static str, name: &str, bytes: u64, source: io::Error) -> 
 #[cfg(test)]
 mod tests {
     use super::PlainFile;
-    use crate::{Namespace, OpenError};
+    use crate::error::OpenError;
+    use crate::namespace::Namespace;
 
     #[test]
     fn names_that_cannot_be_are_refused() {

@@ -25,25 +25,35 @@
 //! 5. A registered process holds the attach byte through a description that no other process is registered with, and by
 //!    a mapping, which outlives a `closefrom()`; the registry is removed only by who holds the byte alone.
 
-use crate::OwnerId;
 use crate::error::OpenError;
 use crate::found::File;
-use crate::header::{HEADER_LEN, Kind, Parameter, Shape};
+use crate::gc;
+use crate::header::{self, HEADER_LEN, Parameter, SLOT_LEN, Shape};
+use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{Namespace, REGISTRY};
+use crate::owner::OwnerId;
 use crate::segment::{self, ATTACH_BYTE, Attachment};
-use crate::{ended, waits};
+use layout::{SLOTS_OFFSET, SWEEP_OFFSET, Slot, registry_len, waits_len};
+use lines::Lines;
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
 use procession_sys::image::is_secure;
 use procession_sys::shm_file::{self, FileId, Place};
-use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, clock, crash_point, fork, shm_struct};
+use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, crash_point, fork, shm_struct};
+use slot::{fill, moved_past, participant, process_name};
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Once, OnceLock};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub(crate) mod layout;
+mod lines;
+mod register;
+mod slot;
 mod starting;
 
+pub(crate) use register::registrations;
+pub use register::{leave, register, register_with_slots};
+pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
 
 /// The first byte of the lifelines in the registry's lock space.
@@ -52,30 +62,6 @@ const LIFELINES: u64 = 1 << 40;
 /// [`register_with_slots`] or by `PROCESSION_SLOTS` in its environment.
 pub const DEFAULT_SLOTS: u32 = 1024;
 const SLOTS_VARIABLE: &str = "PROCESSION_SLOTS";
-pub(crate) const SLOT_LEN: usize = size_of::<Slot>();
-const NAME_LEN: usize = 48;
-/// Where a sweep goes on reading the directory; the hint where to look for a free slot lies before it.
-const SWEEP_OFFSET: usize = HEADER_LEN + 8;
-/// The slots begin on a page of their own behind the header and the hints.
-const SLOTS_OFFSET: usize = HEADER_LEN + 64;
-
-shm_struct! {
-    /// One process.
-    struct Slot {
-        generation: AtomicU32,
-        pid: AtomicU32,
-        /// The pid of the occupant before, for people who ask who died.
-        previous_pid: AtomicU32,
-        reserved: AtomicU32,
-        /// When it registered, in nanoseconds since the epoch.
-        registered_ns: AtomicU64,
-        name_len: AtomicU32,
-        reserved_too: AtomicU32,
-        name: [AtomicU8; NAME_LEN],
-        spare: [AtomicU64; 6],
-    }
-}
-
 shm_struct! {
     /// What this process knows of itself, wiped by fork.
     struct Identity {
@@ -100,7 +86,7 @@ pub struct Registration {
     slots: u32,
     query: LooseFd,
     identity: &'static Identity,
-    starting: starting::Lines,
+    starting: Lines,
 }
 
 /// Where this process's id in one namespace is read from: one load, right also in a forked child.
@@ -128,102 +114,6 @@ pub enum Unknowable {
     RegistryChanged,
     /// There is no such slot: the word that named it is corrupt.
     NoSuchSlot,
-}
-
-/// A process as the registry shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Participant {
-    /// Its id in the namespace.
-    pub owner: OwnerId,
-    /// Its pid, in its own pid namespace.
-    pub pid: u32,
-    /// When it registered, in nanoseconds since the epoch.
-    pub registered_ns: u64,
-    /// Its name: of the process object, or of the program.
-    pub name: String,
-}
-
-/// The registrations of this process, each leading to the next; only ever appended to, under the registration lock. No
-/// lock of its own, because a forked child would inherit it held.
-static FIRST: OnceLock<&'static Known> = OnceLock::new();
-
-struct Known {
-    registration: Registration,
-    next: OnceLock<&'static Known>,
-}
-
-fn known() -> impl Iterator<Item = &'static Known> {
-    std::iter::successors(FIRST.get().copied(), |known| known.next.get().copied())
-}
-
-/// Every registration of this process.
-pub(crate) fn registrations() -> impl Iterator<Item = &'static Registration> {
-    known().map(|known| &known.registration)
-}
-
-/// The latest registration of the namespace by whoever this process is now.
-fn find(namespace: &Namespace) -> Option<&'static Registration> {
-    let (user, place) = (shm_file::effective_uid(), Place::current().ok());
-    registrations().filter(|one| one.is_of(namespace, user, place)).last()
-}
-
-/// Appends one; called under the registration lock.
-fn append(registration: Registration) -> &'static Registration {
-    let known: &'static Known = Box::leak(Box::new(Known { registration, next: OnceLock::new() }));
-    let mut end = &FIRST;
-    while let Some(next) = end.get() {
-        end = &next.next;
-    }
-    // Nobody else appends now, so the end is empty.
-    end.get_or_init(|| known);
-    &known.registration
-}
-
-static PROCESS_NAME: OnceLock<String> = OnceLock::new();
-
-/// Names this process in every registry it joins from now on, instead of the program's name.
-pub fn set_process_name(name: &str) {
-    // Kept if a name was chosen before: a process is one thing.
-    PROCESS_NAME.get_or_init(|| name.to_owned());
-}
-
-/// Registers this process in `namespace`, or finds that it is.
-///
-/// # Errors
-/// [`OpenError::RegistryFull`], `LifelineUnsupported`, `NoSpace`, `RegistryChanged`, and what opening a segment
-/// can meet; `Impossible` when `PROCESSION_SLOTS` is no number of processes.
-pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenError> {
-    register_as(namespace, None)
-}
-
-/// As [`register`]; the first process of the namespace chooses how many it holds.
-///
-/// # Errors
-/// As [`register`].
-pub fn register_with_slots(namespace: &Namespace, slots: u32) -> Result<&'static Registration, OpenError> {
-    register_as(namespace, Some(slots))
-}
-
-fn register_as(namespace: &Namespace, slots: Option<u32>) -> Result<&'static Registration, OpenError> {
-    let open_if = |is_stale: fn(&Registration) -> bool| {
-        ForkLock::registration().hold(|| match find(namespace).filter(|one| !is_stale(one)) {
-            Some(registration) => Ok(registration),
-            None => Registration::open(namespace, slots).map(append),
-        })
-    };
-    let registration = match find(namespace) {
-        Some(registration) => registration,
-        None => open_if(|_| false)?,
-    };
-    match registration.owner() {
-        Ok(_) => Ok(registration),
-        // A forked child whose parent left as the last one: nothing here is in use, so it begins anew.
-        Err(OpenError::RegistryChanged { .. }) if registration.is_left() => {
-            let fresh = open_if(Registration::is_left)?;
-            fresh.owner().map(|_| fresh)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 impl Registration {
@@ -346,7 +236,7 @@ impl Registration {
 
     /// What stands at `offset` of the table of threads that ended.
     pub(crate) fn ended_at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
-        self.waits_at(waits::table_len(self.slots) + offset)
+        self.waits_at(waits_len(self.slots) + offset)
     }
 
     /// The generation of the slot's latest occupant.
@@ -367,8 +257,7 @@ impl Registration {
 
     /// Whether it was inherited by fork and then removed by the last process that used it.
     fn is_left(&self) -> bool {
-        self.current_owner().is_none()
-            && segment::state(&self.map).load(Ordering::Acquire) != crate::header::LIVE
+        self.current_owner().is_none() && segment::state(&self.map).load(Ordering::Acquire) != header::LIVE
     }
 
     fn reopen_query(&self) -> Option<()> {
@@ -410,7 +299,7 @@ impl Registration {
             slots,
             query: LooseFd::keep(handle, id),
             identity,
-            starting: starting::Lines::none(),
+            starting: Lines::none(),
         })
     }
 
@@ -423,11 +312,10 @@ impl Registration {
                     return Ok(owner);
                 }
                 let owner = self.occupy()?;
-                leave_at_exit();
                 self.identity.owner.store(owner.to_bits(), Ordering::Release);
                 Ok(owner)
             })
-            .inspect(|_| crate::gc::sweep_at_registration(&self.namespace, self.map.at(SWEEP_OFFSET)))
+            .inspect(|_| gc::sweep_at_registration(&self.namespace, self.map.at(SWEEP_OFFSET)))
     }
 
     fn occupy(&self) -> Result<OwnerId, OpenError> {
@@ -520,7 +408,7 @@ impl Registration {
         let kept = Lifeline::of_file(&own).map_err(self.failed("map"))?;
         crash_point("registry.attached_forked");
         // After the lock: whoever removes the registry holds the byte exclusively before and while it does.
-        if segment::state(&self.map).load(Ordering::Acquire) != crate::header::LIVE {
+        if segment::state(&self.map).load(Ordering::Acquire) != header::LIVE {
             kept.release();
             return Err(self.changed());
         }
@@ -556,7 +444,7 @@ impl Registration {
             return;
         }
         crash_point("registry.leaving");
-        if crate::gc::sweep_abandoned(&self.namespace, self.instance) {
+        if gc::sweep_abandoned(&self.namespace, self.instance) {
             segment::retire(&self.map);
             crash_point("registry.retired");
             segment::remove_name(&self.namespace.file_name(REGISTRY), self.file);
@@ -574,55 +462,6 @@ impl std::fmt::Debug for Registration {
     }
 }
 
-fn registry_len(slots: u32) -> usize {
-    SLOTS_OFFSET + slots as usize * SLOT_LEN + waits::table_len(slots) + ended::table_len(slots)
-}
-
-/// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.
-fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
-    slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation()).cast_signed() > 0
-}
-
-/// Bumps the generation, from where on the occupant before is dead, and says who has the slot now.
-fn fill(slot: &Slot, index: u32, pid: u32, name: &str) -> OwnerId {
-    slot.previous_pid.store(slot.pid.load(Ordering::Relaxed), Ordering::Relaxed);
-    let mut generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
-    if generation == 0 {
-        // An owner of slot 0 must never pack to zero.
-        generation = 1;
-    }
-    slot.generation.store(generation, Ordering::SeqCst);
-    crash_point("registry.generation_bumped");
-    describe(slot, pid, name);
-    crash_point("registry.filled");
-    OwnerId::new(index, generation)
-}
-
-/// What people see of a slot.
-fn describe(slot: &Slot, pid: u32, name: &str) {
-    slot.pid.store(pid, Ordering::Relaxed);
-    slot.registered_ns.store(clock::wall_ns(), Ordering::Relaxed);
-    let cut = name.floor_char_boundary(NAME_LEN);
-    slot.name_len.store(0, Ordering::Release);
-    for (cell, &byte) in slot.name.iter().zip(&name.as_bytes()[..cut]) {
-        cell.store(byte, Ordering::Relaxed);
-    }
-    slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
-}
-
-fn participant(slot: &Slot, index: u32) -> Option<Participant> {
-    let generation = slot.generation.load(Ordering::Acquire);
-    let len = (slot.name_len.load(Ordering::Acquire) as usize).min(NAME_LEN);
-    let name: Vec<u8> = slot.name[..len].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
-    let found = Participant {
-        owner: OwnerId::new(index, generation),
-        pid: slot.pid.load(Ordering::Relaxed),
-        registered_ns: slot.registered_ns.load(Ordering::Relaxed),
-        name: String::from_utf8_lossy(&name).into_owned(),
-    };
-    (generation != 0 && slot.generation.load(Ordering::Acquire) == generation).then_some(found)
-}
-
 /// How many slots a registry gets if its first process does not say it in its code.
 fn usual_slots(registry: &ObjectName<'_>) -> Result<u32, OpenError> {
     let chosen = std::env::var(SLOTS_VARIABLE).ok().filter(|_| !is_secure());
@@ -630,27 +469,4 @@ fn usual_slots(registry: &ObjectName<'_>) -> Result<u32, OpenError> {
     let number = chosen.parse().ok().filter(|number| (1..OwnerId::MAX_SLOTS).contains(number));
     let what = "PROCESSION_SLOTS is to be the number of processes it holds, from 1 to 65535";
     number.ok_or_else(|| OpenError::Impossible { object: registry.label(), what })
-}
-
-fn process_name() -> String {
-    PROCESS_NAME.get().cloned().unwrap_or_else(|| {
-        std::fs::read_to_string("/proc/self/comm")
-            .map_or_else(|_| "?".into(), |name| name.trim_end().to_owned())
-    })
-}
-
-/// Arranges for [`Registration::leave`] when `main` returns or `exit` is called.
-fn leave_at_exit() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| procession_sys::at_exit(leave_all));
-}
-
-extern "C" fn leave_all() {
-    leave();
-}
-
-/// What this process does when it ends: if it is the last one in a namespace, it removes what nobody will use again. Runs
-/// by itself at normal exit; whoever ends children after that calls it once more.
-pub fn leave() {
-    registrations().for_each(Registration::leave);
 }

@@ -26,9 +26,11 @@
 
 use crate::error::OpenError;
 use crate::found::{self, File, Found, Refusal};
-use crate::header::{self, HEADER_LEN, Header, InstanceId, Page, Shape};
+use crate::header::{self, HEADER_LEN, Header, Page, Shape};
+use crate::instance::InstanceId;
 use crate::label::ObjectName;
 use crate::namespace::{self, Namespace};
+use procession_sys::errno::{EISDIR, EOPNOTSUPP};
 use procession_sys::file_lock::{self, Share};
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Deadline, Mapping, crash_point};
@@ -43,6 +45,11 @@ pub(crate) const ATTACH_BYTE: u64 = 1 << 41;
 const NAME_BYTE: u64 = (1 << 41) + 1;
 /// How long an opener waits for a collector that looks at the same file; it holds on for microseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Objects that were removed on the way, and have nobody any more: what they had [spilled](crate::spill) is left to the
+/// caller, who knows how to look for it.
+#[derive(Debug, Default)]
+pub(crate) struct Orphans(pub(crate) Vec<InstanceId>);
 
 /// What creating or opening a file leaves in hand: the mapping holds the attach byte.
 #[derive(Debug)]
@@ -59,6 +66,7 @@ pub(crate) fn create_file(
     later: u64,
     ephemeral: bool,
     registry: u64,
+    orphans: &mut Orphans,
     initialise: impl FnOnce(&Mapping),
 ) -> Result<Attachment, OpenError> {
     let failed = |operation| move |source| OpenError::os(operation, object, source);
@@ -91,7 +99,7 @@ pub(crate) fn create_file(
         if source.kind() != io::ErrorKind::AlreadyExists {
             return Err(OpenError::os("publish", object, source));
         }
-        if !is_free_now(&name, object)? || patience.has_passed() {
+        if !is_free_now(&name, object, orphans)? || patience.has_passed() {
             return Err(OpenError::AlreadyExists { object: object.label() });
         }
         // Whoever else removes it may need a moment.
@@ -102,12 +110,16 @@ pub(crate) fn create_file(
 }
 
 /// Opens and attaches the file; finishes its removal if it was being removed, and then finds nothing.
-pub(crate) fn open_file(object: &ObjectName<'_>, shape: &Shape) -> Result<Attachment, OpenError> {
+pub(crate) fn open_file(
+    object: &ObjectName<'_>,
+    shape: &Shape,
+    orphans: &mut Orphans,
+) -> Result<Attachment, OpenError> {
     let name = object.file_name();
     let deadline = Deadline::after(PATIENCE);
     loop {
         let file = found::open(&name).map_err(|refusal| refusal.into_error(object.label(), &name))?;
-        if let Some(attachment) = attach(file, &name, object, shape)? {
+        if let Some(attachment) = attach(file, &name, object, shape, orphans)? {
             return Ok(attachment);
         }
         if deadline.has_passed() {
@@ -118,7 +130,7 @@ pub(crate) fn open_file(object: &ObjectName<'_>, shape: &Shape) -> Result<Attach
     }
 }
 
-/// Opens the file, or creates it if there is none; a lost race ends in opening the winner's.
+/// Opens the file of a registry, or creates it if there is none; a lost race ends in opening the winner's.
 pub(crate) fn open_or_create_file(
     object: &ObjectName<'_>,
     shape: &Shape,
@@ -126,12 +138,14 @@ pub(crate) fn open_or_create_file(
     initialise: impl Fn(&Mapping),
 ) -> Result<Attachment, OpenError> {
     let deadline = Deadline::after(PATIENCE);
+    // What stands in the way under this name has spilled nothing: it is no queue's.
+    let mut orphans = Orphans::default();
     loop {
-        match open_file(object, shape) {
+        match open_file(object, shape, &mut orphans) {
             Err(OpenError::NotFound { .. }) => {}
             found => return found,
         }
-        match create_file(object, shape, 0, false, registry, &initialise) {
+        match create_file(object, shape, 0, false, registry, &mut orphans, &initialise) {
             Err(OpenError::AlreadyExists { .. }) if !deadline.has_passed() => {}
             made => return made,
         }
@@ -158,18 +172,18 @@ pub(crate) fn reserve_later(
 ///
 /// # Errors
 /// [`OpenError::WrongOwner`]: nobody can make this user's object while another user has taken its name.
-fn is_free_now(name: &str, object: &ObjectName<'_>) -> Result<bool, OpenError> {
+fn is_free_now(name: &str, object: &ObjectName<'_>, orphans: &mut Orphans) -> Result<bool, OpenError> {
     let file = match found::open(name) {
         Ok(file) => file,
         Err(Refusal::Missing) => return Ok(true),
         Err(foreign @ Refusal::Foreign { .. }) => return Err(foreign.into_error(object.label(), name)),
         Err(_) => return Ok(false),
     };
-    let is_removed = || {
+    let mut is_removed = || {
         let size = file.handle.metadata().ok()?.len();
         let page = read_page(&file.handle, size, object).ok()?;
         let header = header::parse(&page, size, object).ok()?;
-        finish_removal(&file, name, &page, &header, object).ok()
+        finish_removal(&file, name, &page, &header, object, orphans).ok()
     };
     Ok(is_removed().unwrap_or(false))
 }
@@ -182,10 +196,11 @@ fn finish_removal(
     page: &Page,
     header: &Header,
     object: &ObjectName<'_>,
+    orphans: &mut Orphans,
 ) -> Result<bool, OpenError> {
     if header::is_retired(page) {
         // False means that somebody else did it.
-        let _: bool = remove_retired(file, name, header, object.namespace);
+        let _: bool = remove_retired(file, name, header, object.namespace, orphans);
         return Ok(true);
     }
     let failed = |source| OpenError::os("look at", object, source);
@@ -203,13 +218,14 @@ fn attach(
     name: &str,
     object: &ObjectName<'_>,
     shape: &Shape,
+    orphans: &mut Orphans,
 ) -> Result<Option<Attachment>, OpenError> {
     let failed = |operation| move |source| OpenError::os(operation, object, source);
     let size = file.handle.metadata().map_err(failed("look at"))?.len();
     let page = read_page(&file.handle, size, object)?;
     let header = header::parse(&page, size, object)?;
     // Before anything else is said about it: of what kind garbage was matters to nobody.
-    if finish_removal(&file, name, &page, &header, object)? {
+    if finish_removal(&file, name, &page, &header, object, orphans)? {
         return Ok(None);
     }
     header.must_fit(shape, object)?;
@@ -219,7 +235,7 @@ fn attach(
     let mapping = map(&file.handle, size, object)?;
     crash_point("segment.open.attached");
     if state(&mapping).load(Ordering::Acquire) != header::LIVE {
-        remove_retired(&file, name, &header, object.namespace);
+        remove_retired(&file, name, &header, object.namespace, orphans);
         return Ok(None);
     }
     if shm_file::identity_of_name(name).map_err(failed("look at"))? != Some(file.id) {
@@ -284,7 +300,12 @@ impl Drop for Alone {
 
 /// Removes the name whoever is attached: they go on with the object, and nobody finds it any more. If a file is `meant`,
 /// and the name belongs to another one by now, it stays.
-pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>) -> Result<(), OpenError> {
+pub(crate) fn unlink(
+    name: &str,
+    object: &ObjectName<'_>,
+    meant: Option<FileId>,
+    orphans: &mut Orphans,
+) -> Result<(), OpenError> {
     let found = found::open_own(name).map_err(|refusal| refusal.into_error(object.label(), name))?;
     let Found { file, meta } = &found;
     if meant.is_some_and(|meant| meant != file.id) {
@@ -299,7 +320,7 @@ pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>)
         Some(header) => {
             drop(file.handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64));
             crash_point("segment.unlink.retired");
-            remove_retired(file, name, &header, object.namespace)
+            remove_retired(file, name, &header, object.namespace, orphans)
         }
         // Even what is corrupt can be removed, and one of two names; but only an object that has this name alone can be
         // told that it is being removed.
@@ -308,8 +329,14 @@ pub(crate) fn unlink(name: &str, object: &ObjectName<'_>, meant: Option<FileId>)
     if removed { Ok(()) } else { Err(OpenError::NotFound { object: object.label() }) }
 }
 
-/// Removes the name of a retired object that others may use; whether it did.
-fn remove_retired(file: &File, name: &str, header: &Header, namespace: &Namespace) -> bool {
+/// Removes the name of a retired object that others may use; whether it did. One that nobody uses becomes an orphan.
+fn remove_retired(
+    file: &File,
+    name: &str,
+    header: &Header,
+    namespace: &Namespace,
+    orphans: &mut Orphans,
+) -> bool {
     if !header.kind.is_asked_about() {
         return remove_name(name, file.id);
     }
@@ -317,7 +344,7 @@ fn remove_retired(file: &File, name: &str, header: &Header, namespace: &Namespac
     let removed = take_name(name, file.id, || shm_file::rename(name, &second));
     if !file_lock::is_locked(&file.handle, ATTACH_BYTE).unwrap_or(true) {
         drop(collect(&second, file.id, namespace));
-        crate::gc::sweep_spills(namespace, header.instance);
+        orphans.0.push(header.instance);
     }
     removed
 }
@@ -402,7 +429,7 @@ pub(crate) fn registry_word(mapping: &Mapping) -> &AtomicU64 {
 pub(crate) fn read_page(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Page, OpenError> {
     let mut page = [0; HEADER_LEN];
     if size == 0 {
-        return Err(object.is_no_object());
+        return Err(OpenError::no_object(object));
     }
     let len = usize::try_from(size).unwrap_or(HEADER_LEN).min(HEADER_LEN);
     match file.read_exact_at(&mut page[..len], 0) {
@@ -426,7 +453,3 @@ fn unsupported(object: &ObjectName<'_>, source: io::Error) -> OpenError {
         _ => OpenError::os("create", object, source),
     }
 }
-
-// Linux's numbers, the same on every architecture we build for.
-const EISDIR: i32 = 21;
-const EOPNOTSUPP: i32 = 95;

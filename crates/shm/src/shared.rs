@@ -1,7 +1,9 @@
 //! A typed view of a segment's body.
 #![expect(unsafe_code, reason = "a reference into the mapping that the segment keeps alive")]
 
-use crate::{HEADER_LEN, OpenError, Segment};
+use crate::attached::Segment;
+use crate::error::OpenError;
+use crate::header::HEADER_LEN;
 use procession_sys::{ShmSafe, cpu};
 use std::fmt;
 use std::ops::Deref;

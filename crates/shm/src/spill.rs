@@ -11,7 +11,7 @@
 //! | lost | its home is removed, and nobody has that any more | garbage |
 //!
 //! Nobody is attached to what is in its home: it needs nobody alive. Garbage is what nobody is attached to and is not in
-//! its home ([`is_lost`]); that can never change again, so the verdict may be late, and never wrong.
+//! its home ([`is_lost`](crate::lost::is_lost)); that can never change again, so the verdict may be late, and never wrong.
 //!
 //! A home that is unlinked while it is in use keeps a name that nobody opens, so that it can be asked about its marks: see
 //! [`segment`](crate::segment).
@@ -25,24 +25,21 @@
 //! | opening it | the message |
 //! | after `head` has passed it | garbage: the message went with its taker |
 
+use crate::attached::Segment;
 use crate::error::OpenError;
-use crate::found::{self, File, Found};
-use crate::header::{self, HEADER_LEN, Header, InstanceId, Kind, Parameter, Shape};
+use crate::header::{HEADER_LEN, Parameter, Shape};
+use crate::instance::InstanceId;
+use crate::kind::Kind;
 use crate::label::ObjectName;
+use crate::lost::{PLACED, home_of};
 use crate::namespace::{self, Namespace};
-use crate::object::Segment;
-use crate::segment::{self, Attachment};
-use procession_sys::shm_file::{self, FileId};
+use crate::segment::{self, Attachment, Orphans};
+use procession_sys::shm_file::FileId;
 use procession_sys::{Mapping, crash_point, fork, random};
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Where the bytes begin, behind `place`.
 const DATA_OFFSET: usize = HEADER_LEN + 64;
-/// How often marks that are moving are read before they are given up until next time.
-const READS: usize = 16;
-/// In `place`: the spill has one.
-const PLACED: u64 = 1 << 63;
 
 /// Where in an object's body its two marks are: words whose low halves say at which word of the ring the references
 /// begin that count, and where they end.
@@ -134,7 +131,8 @@ impl Spill {
         let registry = home.registration().instance();
         // Before it has a name: who removes the object and finds 0 there has nothing to look for.
         segment::spilled(home.mapping()).store(1, Ordering::Release);
-        let made = segment::create_file(&object, &shape, 0, false, registry, |_| ())?;
+        let made =
+            segment::create_file(&object, &shape, 0, false, registry, &mut Orphans::default(), |_| ())?;
         Ok(Self::attached(made, number, len as u64, home, name, true))
     }
 
@@ -155,7 +153,7 @@ impl Spill {
             element: None,
             codec: home.header().codec,
         };
-        let found = match segment::open_file(&object, &shape) {
+        let found = match segment::open_file(&object, &shape, &mut Orphans::default()) {
             Err(OpenError::NotFound { .. }) => return Err(gone()),
             found => found?,
         };
@@ -256,94 +254,14 @@ impl Drop for Removal {
     }
 }
 
-/// Which object a spill belongs to.
-pub(crate) fn home_of(header: &Header) -> InstanceId {
-    InstanceId::from_words([header.parameters[0], header.parameters[1]])
-}
-
-/// Whether a spill of this header belongs to an object of that one.
-pub(crate) fn is_home(spill: &Header, home: &Header) -> bool {
-    home_of(spill) == home.instance
-}
-
 fn place(mapping: &Mapping) -> Option<&AtomicU64> {
     mapping.at(HEADER_LEN)
-}
-
-/// Whether a spill that nobody is attached to is in no object any more: its file is open, and this is its header.
-pub(crate) fn is_lost(namespace: &Namespace, spill: &Header, file: &std::fs::File) -> bool {
-    let mut place = [0; 8];
-    if file.read_exact_at(&mut place, HEADER_LEN as u64).is_err() {
-        return false;
-    }
-    // Its maker is gone: this is what it said last, if it said anything.
-    let place = u64::from_le_bytes(place);
-    let home = home_of(spill);
-    if !namespace::is_possible(&spill.element) {
-        return false;
-    }
-    for name in [spill.element.clone(), namespace::unlinked_name(home)] {
-        match marks_of(namespace, &name, home, spill.parameters[2]) {
-            Home::Elsewhere => {}
-            Home::Unknown => return false,
-            Home::Here { head, tail } => {
-                let at = (place as u32).wrapping_sub(head);
-                return place & PLACED == 0 || at >= tail.wrapping_sub(head);
-            }
-        }
-    }
-    true
-}
-
-enum Home {
-    /// Not under this name.
-    Elsewhere,
-    /// It cannot be looked at.
-    Unknown,
-    /// Here, and this is what its marks say.
-    Here { head: u32, tail: u32 },
-}
-
-/// What the object `home` called `name` says, if that is what has the name. Its bytes are read, and never mapped: nobody
-/// here is attached to it, so nobody keeps it from being cut.
-fn marks_of(namespace: &Namespace, name: &str, home: InstanceId, marks: u64) -> Home {
-    let Found { file, meta } = match found::look_at_own(&namespace.file_name(name)) {
-        Ok(found) if found.must_be_private(shm_file::PRIVATE_MODE).is_ok() => found,
-        Err(refusal) if refusal.means_nothing_of_ours() => return Home::Elsewhere,
-        _ => return Home::Unknown,
-    };
-    let object = ObjectName { kind: None, namespace, name };
-    let page = segment::read_page(&file.handle, meta.len(), &object);
-    match page.and_then(|page| header::parse(&page, meta.len(), &object)) {
-        Err(OpenError::Os { .. }) => return Home::Unknown,
-        // Replaced by what is no object at all, or by another one.
-        Err(_) => return Home::Elsewhere,
-        Ok(found) if found.instance != home => return Home::Elsewhere,
-        Ok(_) => {}
-    }
-    read_marks(&file, marks).map_or(Home::Unknown, |(head, tail)| Home::Here { head, tail })
-}
-
-/// The marks of an object that others may be moving, or `None` while they move too fast.
-fn read_marks(file: &File, marks: u64) -> Option<(u32, u32)> {
-    let mark = |offset: u32| {
-        let mut bytes = [0; 8];
-        file.handle.read_exact_at(&mut bytes, HEADER_LEN as u64 + u64::from(offset)).ok()?;
-        // Neither before the bytes of another mark, nor after them.
-        fence(Ordering::SeqCst);
-        Some(u64::from_le_bytes(bytes) as u32)
-    };
-    let both = || Some((mark(marks as u32)?, mark((marks >> 32) as u32)?));
-    // A copy of bytes that others store meanwhile may be half of each store. Marks only grow: what is read twice has stood
-    // there from the first time to the second, and the two have been true together.
-    let read_twice = || both().filter(|&found| both() == Some(found));
-    (0..READS).find_map(|_| read_twice())
 }
 
 #[cfg(test)]
 mod tests {
     use super::Reference;
-    use crate::header::InstanceId;
+    use crate::instance::InstanceId;
 
     #[test]
     fn a_reference_comes_back_from_its_bytes() {

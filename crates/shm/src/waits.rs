@@ -18,55 +18,18 @@
 //! # Not promised
 //! A cell for everybody: a thread that finds none waits unseen.
 
-use crate::header::InstanceId;
+use crate::attached::Segment;
+use crate::instance::InstanceId;
+use crate::owner::OwnerId;
 use crate::registry::Registration;
-use crate::{OwnerId, Segment};
-use procession_sys::{clock, crash_point, shm_struct};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::registry::layout::{Cell, Head, REACH, cells};
+use procession_sys::{clock, crash_point};
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-/// Of how many cells a thread may take one.
-const REACH: usize = 32;
 /// Of `what`: whether the wait has a deadline, and whether the waiter backs out of a deadlock.
 const TIMED: u32 = 1;
 const BACKS_OUT: u32 = 2;
-
-shm_struct! {
-    /// What stands before the cells.
-    struct Head {
-        tick: AtomicU64,
-        spare: [AtomicU64; 7],
-    }
-}
-
-shm_struct! {
-    /// One thread that waits.
-    struct Cell {
-        /// Its process and thread, as they stand in a lock word.
-        waiter: AtomicU64,
-        /// When the wait was shown, in ticks; 0 while the cell is not whole.
-        began: AtomicU64,
-        object: [AtomicU64; 2],
-        /// Who was seen to hold the object, as in a lock word; 0 if that is not known.
-        holder: AtomicU64,
-        seen: AtomicU64,
-        /// When the wait began, monotonic, for people.
-        since_ns: AtomicU64,
-        tid: AtomicU32,
-        what: AtomicU32,
-    }
-}
-
-/// How many cells the table of a registry with so many slots has.
-const fn cells(slots: u32) -> usize {
-    let wanted = (slots as usize * 4).next_power_of_two();
-    if wanted < REACH { REACH } else { wanted }
-}
-
-/// How many bytes the table takes behind the slots.
-pub(crate) const fn table_len(slots: u32) -> usize {
-    size_of::<Head>() + cells(slots) * size_of::<Cell>()
-}
 
 /// A thread that has waited for a while, as it shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use crate::output;
 use nix::sys::signal::Signal;
-use procession::OpenError;
+use procession::{InvalidName, OpenError};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -70,10 +70,8 @@ impl Failure {
             Self::CommandLine(message) => u8::try_from(message.exit_code()).unwrap_or(USAGE),
             Self::NotRunnable { code, .. } | Self::Command(code) => *code,
             Self::Objects(errors) => errors.first().map_or(OWN_FAILURE, code_of_object),
-            Self::Error(error) => match error.downcast_ref::<OpenError>() {
-                Some(error) => code_of_object(error),
-                None => OWN_FAILURE,
-            },
+            Self::Error(error) if error.is::<InvalidName>() => USAGE,
+            Self::Error(error) => error.downcast_ref().map_or(OWN_FAILURE, code_of_object),
         }
     }
 

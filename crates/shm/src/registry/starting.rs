@@ -16,8 +16,12 @@
 //! that dies alive; but what `fork()` makes lets go at once ([`let_go_in_forked`]). What is left is a raw `clone` in that
 //! moment, for a child that dies before its last step: noticed late, when that clone ends, and never falsely.
 
-use super::{LIFELINES, Registration, append, describe, find, leave_at_exit, process_name, registrations};
-use crate::{Namespace, OpenError, OwnerId};
+use super::register::{append, find, leave_at_exit, registrations};
+use super::slot::{describe, process_name};
+use super::{LIFELINES, Registration};
+use crate::error::OpenError;
+use crate::namespace::Namespace;
+use crate::owner::OwnerId;
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::{self, ForkLock};
 use procession_sys::memfd::duplicate_above_stdio;
@@ -25,7 +29,7 @@ use procession_sys::{Lifeline, crash_point, hollow_out, shm_file};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A place in a registry for a process that is about to be started; dropping it declares that process dead.
 #[derive(Debug)]
@@ -33,25 +37,6 @@ pub struct StartingProcess {
     registration: &'static Registration,
     owner: OwnerId,
     line: OwnedFd,
-}
-
-/// The descriptors of the processes that this one is about to start, for those that are forked meanwhile: numbers, and 0
-/// for none. Changed under the registration lock alone, so that no fork sees half of a change.
-pub(super) struct Lines([AtomicI32; LINES]);
-
-/// How many starts at once a forked process knows of; the others it keeps, as a raw `clone` does.
-const LINES: usize = 64;
-
-impl Lines {
-    pub(super) const fn none() -> Self {
-        Self([const { AtomicI32::new(0) }; LINES])
-    }
-
-    fn change(&self, from: i32, to: i32) {
-        if let Some(cell) = self.0.iter().find(|cell| cell.load(Ordering::Relaxed) == from) {
-            cell.store(to, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Runs in each process that `fork()` makes: it keeps nobody alive whom its parent is about to start.

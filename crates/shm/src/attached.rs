@@ -1,0 +1,232 @@
+//! A segment that this process is attached to, how it is named to other processes, and how it loses its name.
+
+use crate::carry::carry;
+use crate::error::OpenError;
+use crate::gc;
+use crate::header::{self, Header};
+use crate::instance::InstanceId;
+use crate::label::{Label, ObjectName};
+use crate::namespace::{self, Namespace};
+use crate::registry::Registration;
+use crate::segment::{self, Attachment};
+use procession_sys::shm_file::{self, FileId};
+use procession_sys::{Mapping, fork};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// An attached segment; clones share the attachment. When the last clone in the last process of an ephemeral
+/// object is dropped, the object is removed.
+#[derive(Clone)]
+pub struct Segment(Arc<Inner>);
+
+struct Inner {
+    mapping: Mapping,
+    header: Header,
+    registration: &'static Registration,
+    label: Label,
+    file: FileId,
+    /// After the mapping, because fields are dropped in order: only then is this process not attached any more.
+    removal: Removal,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
+        self.removal.has_spilled = segment::spilled(&self.mapping).load(Ordering::Acquire) != 0;
+    }
+}
+
+/// Removes what goes with its last user, when that has let it go: an ephemeral object, and what an unlinked one left.
+struct Removal {
+    registration: &'static Registration,
+    file_name: String,
+    file: FileId,
+    ephemeral: bool,
+    unlinked: bool,
+    has_spilled: bool,
+    /// Which object it is, if it is one that keeps a name when it is unlinked.
+    asked_about: Option<InstanceId>,
+    cookie: u64,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // A forked child only inherited the segment: it never removes what its parent uses.
+        if !(self.ephemeral || self.unlinked) || self.cookie != fork::cookie() {
+            return;
+        }
+        let namespace = self.registration.namespace();
+        // Failure leaves all of it to the next process that looks.
+        let collect = |name: &str| segment::collect(name, self.file, namespace).unwrap_or(false);
+        let gone = self.ephemeral && collect(&self.file_name);
+        let Some(instance) = self.asked_about else { return };
+        let gone =
+            gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance)));
+        if gone && self.has_spilled {
+            gc::sweep_spills(namespace, instance);
+        }
+    }
+}
+
+impl Segment {
+    /// Of the object called `name`, which was just created or opened.
+    pub(crate) fn new(attachment: Attachment, registration: &'static Registration, name: &str) -> Self {
+        let Attachment { file, mapping, header } = attachment;
+        let removal = Removal {
+            registration,
+            file_name: registration.namespace().file_name(name),
+            file: file.id,
+            ephemeral: header.ephemeral,
+            unlinked: false,
+            has_spilled: false,
+            asked_about: header.kind.is_asked_about().then_some(header.instance),
+            cookie: fork::cookie(),
+        };
+        let label = Label::new(header.kind, name, registration.namespace());
+        // The descriptor closes here; the mapping keeps the attach byte.
+        drop(file.handle);
+        Self(Arc::new(Inner { mapping, header, registration, label, file: file.id, removal }))
+    }
+
+    /// The whole mapping, header included.
+    #[inline]
+    #[must_use]
+    pub fn mapping(&self) -> &Mapping {
+        &self.0.mapping
+    }
+
+    /// What the header says.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    /// This process in the segment's namespace.
+    #[inline]
+    #[must_use]
+    pub fn registration(&self) -> &'static Registration {
+        self.0.registration
+    }
+
+    /// The object's name; the library's own for an anonymous one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.label.name()
+    }
+
+    /// The namespace it lies in.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        self.0.registration.namespace()
+    }
+
+    /// What people know it by: for errors.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        self.0.label.clone()
+    }
+
+    #[doc(hidden)]
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        format!("{:?} in namespace {:?}", self.name(), self.namespace().name())
+    }
+
+    /// The error for nonsense found in the segment.
+    #[must_use]
+    pub fn corrupt(&self, what: &'static str) -> OpenError {
+        OpenError::Corrupt { object: self.label(), what }
+    }
+
+    /// As [`Shared::reserve`], from `offset` in the file on.
+    pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
+        let object =
+            ObjectName { kind: Some(self.header().kind), namespace: self.namespace(), name: self.name() };
+        segment::reserve_later(&object, self.0.file, offset as u64, len as u64)
+    }
+
+    /// Which file it is, whatever its name means by now.
+    pub(crate) fn file(&self) -> FileId {
+        self.0.file
+    }
+
+    /// Whether somebody outside this library removed the file: whoever waits here waits for nobody.
+    ///
+    /// Not to find its name proves nothing where the names are others': in another root, or under another mount.
+    #[must_use]
+    pub fn is_orphaned(&self) -> bool {
+        self.registration().place().has_lost(&self.0.removal.file_name, self.0.file)
+            // A removal by `unlink` is said in the header, and then its users may go on with it.
+            && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
+    }
+
+    /// Whether this process finds the file under its name. If it does not, it finds nothing out about other names either: it has
+    /// changed its user, its root or its mounts since.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
+        named.is_ok_and(|id| id == Some(self.0.file))
+    }
+
+    /// What is sent in its place: it is opened again from this by the receiver.
+    ///
+    /// Inside [`carrying`](crate::carrying) the segment is kept alive with the message.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        carry(Arc::clone(&self.0) as Arc<dyn std::any::Any + Send + Sync>);
+        Handle {
+            namespace: self.namespace().name().to_owned(),
+            user: self.namespace().user(),
+            name: self.name().to_owned(),
+            instance: self.0.header.instance,
+        }
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("name", &self.name())
+            .field("namespace", &self.namespace().name())
+            .finish()
+    }
+}
+
+/// What serde calls a [`Handle`]: so a codec knows a message that names an object.
+pub const HANDLE_NAME: &str = "procession::Handle";
+
+/// An object as it crosses to another process: its name, and which object of that name it was.
+///
+/// A handle pins nothing: if the object is removed before it is opened, that says [`OpenError::Gone`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename = "procession::Handle")]
+pub struct Handle {
+    pub(crate) namespace: String,
+    /// Whose namespace: who sends it may have been another user when the object was made.
+    pub(crate) user: u32,
+    pub(crate) name: String,
+    pub(crate) instance: InstanceId,
+}
+
+impl Namespace {
+    /// Removes the name of an object, whatever it is and whoever uses it: they go on with it, and nobody finds it
+    /// any more.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`], [`OpenError::InvalidName`].
+    pub fn unlink(&self, name: &str) -> Result<(), OpenError> {
+        namespace::check_object_name(name)?;
+        let object = ObjectName { kind: None, namespace: self, name };
+        gc::sweeping(self, |orphans| segment::unlink(&self.file_name(name), &object, None, orphans))
+    }
+
+    #[doc(hidden)]
+    pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
+        let name = segment.name();
+        let object = ObjectName { kind: Some(segment.header().kind), namespace: self, name };
+        segment.registration().must_be_here(&object)?;
+        let (file_name, file) = (self.file_name(name), segment.file());
+        gc::sweeping(self, |orphans| segment::unlink(&file_name, &object, Some(file), orphans))
+    }
+}

@@ -1,0 +1,81 @@
+//! One slot: who has it, and what people see of that.
+
+use super::layout::{NAME_LEN, Slot};
+use crate::owner::OwnerId;
+use procession_sys::{clock, crash_point};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+/// A process as the registry shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Its id in the namespace.
+    pub owner: OwnerId,
+    /// Its pid, in its own pid namespace.
+    pub pid: u32,
+    /// When it registered, in nanoseconds since the epoch.
+    pub registered_ns: u64,
+    /// Its name: of the process object, or of the program.
+    pub name: String,
+}
+
+static PROCESS_NAME: OnceLock<String> = OnceLock::new();
+
+/// Names this process in every registry it joins from now on, instead of the program's name.
+pub fn set_process_name(name: &str) {
+    // Kept if a name was chosen before: a process is one thing.
+    PROCESS_NAME.get_or_init(|| name.to_owned());
+}
+
+/// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.
+pub(super) fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
+    slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation()).cast_signed() > 0
+}
+
+/// Bumps the generation, from where on the occupant before is dead, and says who has the slot now.
+pub(super) fn fill(slot: &Slot, index: u32, pid: u32, name: &str) -> OwnerId {
+    slot.previous_pid.store(slot.pid.load(Ordering::Relaxed), Ordering::Relaxed);
+    let mut generation = slot.generation.load(Ordering::Relaxed).wrapping_add(1);
+    if generation == 0 {
+        // An owner of slot 0 must never pack to zero.
+        generation = 1;
+    }
+    slot.generation.store(generation, Ordering::SeqCst);
+    crash_point("registry.generation_bumped");
+    describe(slot, pid, name);
+    crash_point("registry.filled");
+    OwnerId::new(index, generation)
+}
+
+/// What people see of a slot.
+pub(super) fn describe(slot: &Slot, pid: u32, name: &str) {
+    slot.pid.store(pid, Ordering::Relaxed);
+    slot.registered_ns.store(clock::wall_ns(), Ordering::Relaxed);
+    let cut = name.floor_char_boundary(NAME_LEN);
+    slot.name_len.store(0, Ordering::Release);
+    for (cell, &byte) in slot.name.iter().zip(&name.as_bytes()[..cut]) {
+        cell.store(byte, Ordering::Relaxed);
+    }
+    slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
+}
+
+pub(super) fn participant(slot: &Slot, index: u32) -> Option<Participant> {
+    let generation = slot.generation.load(Ordering::Acquire);
+    let len = (slot.name_len.load(Ordering::Acquire) as usize).min(NAME_LEN);
+    let name: Vec<u8> = slot.name[..len].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
+    let found = Participant {
+        owner: OwnerId::new(index, generation),
+        pid: slot.pid.load(Ordering::Relaxed),
+        registered_ns: slot.registered_ns.load(Ordering::Relaxed),
+        name: String::from_utf8_lossy(&name).into_owned(),
+    };
+    (generation != 0 && slot.generation.load(Ordering::Acquire) == generation).then_some(found)
+}
+
+/// What this process is called.
+pub(super) fn process_name() -> String {
+    PROCESS_NAME.get().cloned().unwrap_or_else(|| {
+        std::fs::read_to_string("/proc/self/comm")
+            .map_or_else(|_| "?".into(), |name| name.trim_end().to_owned())
+    })
+}
