@@ -360,7 +360,7 @@ fn remedy(operation: &str, source: &io::Error) -> &'static str {
     }
 }
 
-//// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
+/// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
 fn user_name(uid: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let is_it = |line: &&str| line.split(':').nth(2) == Some(&uid.to_string());

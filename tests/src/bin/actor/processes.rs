@@ -199,6 +199,7 @@ fn fork_while_registering(world: &World, count: u32) -> Next {
         });
         for n in 0..count {
             let registered = Namespace::new(&format!("{}-{n}", world.namespace.name()))
+                .map_err(procession::OpenError::from)
                 .and_then(|namespace| register(&namespace)?.owner());
             if let Err(error) = registered {
                 say(&format!("error {}", case_of(&error)));
