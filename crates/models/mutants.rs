@@ -400,8 +400,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "condition_that_takes_a_signal_up_too_early",
         protocol: "condition",
         used_by: &[],
-        from: "        let guard = G::enter(left);\n        if matches!(",
-        to: "        cell.word.store(0, Ordering::Release);\n        let guard = G::enter(left);\n        if matches!(",
+        from: "        let guard = enter_again(left);\n        if matches!(",
+        to: "        cell.word.store(0, Ordering::Release);\n        let guard = enter_again(left);\n        if matches!(",
     },
     Mutant {
         name: "condition_that_does_not_watch_the_holder",
@@ -463,8 +463,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "barrier_that_looks_relaxed",
         protocol: "barrier",
         used_by: &[],
-        from: "            let word = self.barrier.body.word.load(Ordering::Acquire);\n            if let Some(outcome)",
-        to: "            let word = self.barrier.body.word.load(Ordering::Relaxed);\n            if let Some(outcome)",
+        from: "            let word = self.barrier.body.word.load(Ordering::Acquire);\n            if let Some(end)",
+        to: "            let word = self.barrier.body.word.load(Ordering::Relaxed);\n            if let Some(end)",
     },
     Mutant {
         name: "barrier_that_does_not_wake",
@@ -556,6 +556,27 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         used_by: &[],
         from: "        let Some(mine) = begin()? else { return Ok(Trip::NotYet) };\n",
         to: "        action().map_err(|source| BarrierError::Action { object: self.label(), source })?;\n        let Some(mine) = begin()? else { return Ok(Trip::NotYet) };\n",
+    },
+    Mutant {
+        name: "barrier_that_counts_who_has_gone",
+        protocol: "barrier",
+        used_by: &[],
+        from: "if self.is_interrupted && self.barrier.withdraw(word) {",
+        to: "if self.is_interrupted {",
+    },
+    Mutant {
+        name: "barrier_that_lets_pass_whom_a_withdrawal_woke",
+        protocol: "barrier",
+        used_by: &[],
+        from: "            WITHDRAWN => End::Again,",
+        to: "            WITHDRAWN => End::Passed,",
+    },
+    Mutant {
+        name: "barrier_that_breaks_for_a_withdrawal",
+        protocol: "barrier",
+        used_by: &[],
+        from: "            WITHDRAWN => End::Again,\n",
+        to: "",
     },
     Mutant {
         name: "elastic_barrier_that_arrives_without_a_fence",
@@ -870,7 +891,7 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         protocol: "joinable",
         used_by: &[],
         from: "let is_dead = self.body.segment().registration().is_dead(owner);",
-        to: "let is_dead = Ok::<bool, Unknowable>(false);",
+        to: "let is_dead = Ok::<bool, procession_shm::Unknowable>(false);",
     },
     Mutant {
         name: "joinable_that_does_not_count_anew",

@@ -1,7 +1,7 @@
 //! A process forked without `exec` uses the pools and processes of its parent: it is told so at once, and waits for nothing.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use procession::{Pool, PoolError, Process, TaskError, active_children};
+use procession::{Pool, PoolError, Process, TaskError, WaitError, active_children};
 use procession_tests::{Scratch, in_fork};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -114,7 +114,10 @@ fn a_forked_child_neither_waits_for_its_parents_children_nor_ends_them() {
     let child = Process::spawn(|()| std::thread::sleep(Duration::from_secs(600)), ()).unwrap();
     let told = in_fork("a handle of a process", || {
         let errors = [
-            child.wait().map(drop),
+            child.wait().map(drop).map_err(|error| match error {
+                WaitError::Kernel(error) => error,
+                other => panic!("{other}"),
+            }),
             child.try_wait().map(drop),
             child.terminate(),
             child.kill(),

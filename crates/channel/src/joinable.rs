@@ -72,12 +72,13 @@ use crate::codec::{Codec, with_scratch};
 use crate::messages::{After, Messages, Source, iterates};
 use crate::pipe::Location;
 use crate::underway::{self, Decoding, Parcel};
+use crate::waiter::Stopped;
 use crate::{GetError, PutError};
 use lease::Held;
 use procession_shm::Shared;
 use procession_sync::{EventCount, Fault, LockWord};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use procession_sys::{Deadline, crash_point, shm_struct};
+use procession_sys::{Deadline, crash_point, interrupt, shm_struct};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Borrow;
@@ -85,7 +86,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 use table::Fate;
-use work::Blocked;
 
 shm_struct! {
     #[doc(hidden)]
@@ -270,6 +270,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`Fault`].
     pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, Fault> {
+        let _deferred = interrupt::defer();
         let letters = self.locked(Deadline::NEVER, |table, _| table.dead_letters());
         let letters = letters.or_else(|blocked| blocked.into_fault().map_or(Ok(Vec::new()), Err))?;
         Ok(letters.into_iter().map(|(ticket, bytes)| DeadLetter::new(self, bytes, ticket)).collect())
@@ -376,6 +377,7 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// [`Fault`].
     pub fn close(&self) -> Result<(), Fault> {
+        let _deferred = interrupt::defer();
         let closed = self.locked(Deadline::NEVER, |_, _| {
             self.body.closed.store(1, Ordering::Release);
             crash_point("joinable.closed");
@@ -383,7 +385,7 @@ impl<T> JoinableQueue<T> {
         });
         self.body.items.notify_all();
         self.body.space.notify_all();
-        closed.or_else(Blocked::only_fault)
+        closed.or_else(Stopped::only_fault)
     }
 
     /// Removes a dead letter; `false` if somebody else has decided about it.

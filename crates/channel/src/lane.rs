@@ -32,7 +32,7 @@
 
 use crate::ring::{Head, Mark, Ring, record_words};
 use procession_shm::{OpenError, Shared};
-use procession_sync::{EventCount, Nap, Orphaned, Patience, spin_until};
+use procession_sync::{EventCount, Nap, Patience, Stop, spin_until};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::cpu;
 use procession_sys::{Deadline, ShmSafe, crash_point, shm_struct};
@@ -617,6 +617,6 @@ fn await_change(bell: &EventCount, patience: &mut Patience, mut is_ready: impl F
         *patience = Patience::new(Deadline::NEVER);
         return;
     }
-    // No object that people know: nobody is shown the wait, and it is never an orphan's.
-    let _: Result<Nap, Orphaned> = bell.wait(None, patience, is_ready);
+    // No object that people know: nobody is shown the wait, and nothing interrupts it.
+    let _: Result<Nap, Stop> = bell.wait(None, patience, is_ready);
 }

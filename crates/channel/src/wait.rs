@@ -12,7 +12,7 @@
 use crate::{JoinableQueue, Queue};
 use procession_sync::{BoundedSemaphore, Event, Semaphore};
 use procession_sys::futex::{self, Waited};
-use procession_sys::{Deadline, eventfd};
+use procession_sys::{Deadline, eventfd, interrupt};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -81,8 +81,9 @@ pub enum Watch<'a> {
 /// ```
 ///
 /// # Errors
-/// Only when there are processes among the objects, or more than 127 of them: this process has too many open files, or
-/// cannot start a thread.
+/// [`io::ErrorKind::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`). Otherwise only
+/// when there are processes among the objects, or more than 127 of them: this process has too many open files, or cannot
+/// start a thread.
 pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
     let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
     let mut ready = indices(objects, |object| object.is_ready());
@@ -94,6 +95,9 @@ pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<
             sleep_in_threads(objects, slice)?;
         }
         ready = indices(objects, |object| object.is_ready_after_all());
+        if ready.is_empty() && interrupt::is_wanted() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
     }
     Ok(ready)
 }

@@ -2,7 +2,7 @@
 //! with a lock of the queue's.
 
 use procession_shm::Segment;
-use procession_sync::{EventCount, Nap, Orphaned, Patience, spin_until};
+use procession_sync::{AcquireError, EventCount, Fault, Nap, Patience, spin_until};
 use procession_sys::Deadline;
 use std::ops::RangeInclusive;
 
@@ -12,7 +12,39 @@ const PAUSES: RangeInclusive<u32> = 1..=2;
 /// Why waiting ended without a reason to look again.
 pub(crate) enum Stopped {
     TimedOut,
-    Orphaned,
+    Interrupted,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<AcquireError> for Stopped {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Interrupted => Self::Interrupted,
+            AcquireError::Fault(fault) => Self::Fault(fault),
+            // None of a queue's inner locks reports deaths or deadlocks.
+            _ => Self::TimedOut,
+        }
+    }
+}
+
+impl Stopped {
+    /// For what waits without a deadline, and is not interrupted.
+    pub(crate) fn into_fault(self) -> Option<Fault> {
+        match self {
+            Self::TimedOut | Self::Interrupted => None,
+            Self::Fault(fault) => Some(fault),
+        }
+    }
+
+    pub(crate) fn only_fault(self) -> Result<(), Fault> {
+        self.into_fault().map_or(Ok(()), Err)
+    }
 }
 
 /// One thread's waits during one operation.
@@ -69,7 +101,7 @@ impl<'a> Waiter<'a> {
         let nap = self.bell.wait(Some(segment), patience, is_ready);
         // The queue's locks may be waited for next.
         patience.hide();
-        let nap = nap.map_err(|Orphaned| Stopped::Orphaned)?;
+        let nap = nap.map_err(|stop| Fault::of_stop(segment, stop, |_| Stopped::Interrupted))?;
         self.slept |= nap != Nap::Changed;
         self.is_its_turn |= matches!(nap, Nap::Ask | Nap::TimedOut);
         Ok(())

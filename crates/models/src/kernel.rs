@@ -13,6 +13,8 @@ loom::lazy_static! {
 loom::thread_local! {
     /// The label at which this thread is to die.
     static DOOMED: Cell<Option<&'static str>> = Cell::new(None);
+    /// Whether this thread's waits can be interrupted.
+    static INTERRUPTIBLE: Cell<bool> = Cell::new(false);
 }
 
 struct Kernel {
@@ -29,6 +31,7 @@ struct State {
     /// Threads that ended while they held something, as they stand in a lock word.
     ended: Vec<u64>,
     expired: bool,
+    interrupted: bool,
 }
 
 /// As `procession_sys::futex::Waited`.
@@ -38,6 +41,8 @@ pub enum Waited {
     Woken,
     /// The word had changed.
     Changed,
+    /// The model interrupted it.
+    Signaled,
     /// The deadline passed.
     TimedOut,
 }
@@ -73,6 +78,17 @@ fn lock() -> loom::sync::MutexGuard<'static, State> {
 pub fn expire() {
     lock().expired = true;
     KERNEL.changed.notify_all();
+}
+
+/// Interrupts the waits of all threads that can be interrupted, now and from now on.
+pub fn interrupt() {
+    lock().interrupted = true;
+    KERNEL.changed.notify_all();
+}
+
+/// Says whether this thread's waits can be interrupted; what it said before.
+pub fn set_interruptible(can_be: bool) -> bool {
+    INTERRUPTIBLE.with(|interruptible| interruptible.replace(can_be))
 }
 
 std::thread_local! {
@@ -194,6 +210,9 @@ pub fn sleep(word: impl Word, expected: u32, deadline: Deadline, deaths: &mut us
         }
         if deadline == Deadline::SOME_TIME && state.expired {
             break Some(Waited::TimedOut);
+        }
+        if state.interrupted && INTERRUPTIBLE.with(Cell::get) {
+            break Some(Waited::Signaled);
         }
         state = KERNEL.changed.wait(state).unwrap_or_else(|_| panic!("the kernel never panics"));
     };

@@ -175,6 +175,26 @@ pub mod fork {
     }
 }
 
+/// As `procession_sys::interrupt`.
+pub mod interrupt {
+    use crate::kernel;
+
+    /// As `procession_sys::interrupt::Deferred`.
+    #[derive(Debug)]
+    pub struct Deferred(bool);
+
+    /// This thread's waits are not interrupted.
+    pub fn defer() -> Deferred {
+        Deferred(kernel::set_interruptible(false))
+    }
+
+    impl Drop for Deferred {
+        fn drop(&mut self) {
+            kernel::set_interruptible(self.0);
+        }
+    }
+}
+
 /// As `procession_sys::cpu`: nobody spins.
 pub mod cpu {
     /// As there: a hint.
@@ -294,12 +314,12 @@ pub use latch::Latch;
 pub use lock::{Lock, LockError, LockGuard, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::Once;
-pub use patience::{Nap, Orphaned, Patience, Shown as ShownWait, spin_until};
+pub use patience::{Nap, Patience, Shown as ShownWait, Stop, spin_until};
 pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};
 pub use rlock::{RLock, RLockGuard};
 pub use rwlock::{READERS, RwLock};
 pub use semaphore::Semaphore;
-pub use turn::{Turn, TurnGuard};
+pub use turn::{NoTurn, Turn, TurnGuard};
 pub use value::{Value, ValueGuard};
 
 /// The protocols, each with one mistake, and those that use them.

@@ -18,9 +18,14 @@ pub enum Nap {
     TimedOut,
 }
 
-/// As `procession_sync::Orphaned`: no file of a model is ever removed.
+/// As `procession_sync::Stop`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orphaned;
+pub enum Stop {
+    /// The model interrupted it.
+    Interrupted,
+    /// Never: no file of a model is removed.
+    Orphaned,
+}
 
 /// As `procession_sync::Patience`.
 #[derive(Debug)]
@@ -69,12 +74,13 @@ impl Patience {
         word: impl Word,
         expected: u32,
         _: &AtomicU32,
-    ) -> Result<Nap, Orphaned> {
-        Ok(match kernel::sleep(word, expected, self.deadline, &mut self.deaths) {
-            None => Nap::Ask,
-            Some(Waited::Changed) => Nap::Changed,
-            Some(Waited::Woken) => Nap::Woken,
-            Some(Waited::TimedOut) => Nap::TimedOut,
-        })
+    ) -> Result<Nap, Stop> {
+        match kernel::sleep(word, expected, self.deadline, &mut self.deaths) {
+            None => Ok(Nap::Ask),
+            Some(Waited::Changed) => Ok(Nap::Changed),
+            Some(Waited::Woken) => Ok(Nap::Woken),
+            Some(Waited::Signaled) => Err(Stop::Interrupted),
+            Some(Waited::TimedOut) => Ok(Nap::TimedOut),
+        }
     }
 }

@@ -12,15 +12,24 @@ pub struct Turn<T>(RefCell<T>);
 #[derive(Debug)]
 pub struct TurnGuard<'a, T>(RefMut<'a, T>);
 
+/// As `procession_sys::NoTurn`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTurn {
+    /// Another has it.
+    TimedOut,
+    /// Never.
+    Interrupted,
+}
+
 impl<T> Turn<T> {
     /// As there.
     pub fn new(value: T) -> Self {
         Self(RefCell::new(value))
     }
 
-    /// As there.
-    pub fn lock_until(&self, _: Deadline) -> Option<TurnGuard<'_, T>> {
-        self.0.try_borrow_mut().ok().map(TurnGuard)
+    /// At once.
+    pub fn lock_until(&self, _: Deadline) -> Result<TurnGuard<'_, T>, NoTurn> {
+        self.0.try_borrow_mut().map(TurnGuard).map_err(|_| NoTurn::TimedOut)
     }
 }
 

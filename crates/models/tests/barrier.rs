@@ -7,7 +7,7 @@ use loom::cell::Cell;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 use procession_models::crash_point;
-use procession_models::kernel::{expire, until_killed};
+use procession_models::kernel::{expire, interrupt, set_interruptible, until_killed};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +114,67 @@ macro_rules! models {
                 _ => false,
             };
             assert!(agreed, "what became of it: {outcomes:?}");
+        }
+
+        /// Waits, and comes again if it was interrupted.
+        fn wait_interruptibly(barrier: &Barrier) -> u32 {
+            set_interruptible(true);
+            let outcome = barrier.wait();
+            set_interruptible(false);
+            match outcome {
+                Err(BarrierError::Interrupted) => barrier.wait().unwrap(),
+                outcome => outcome.unwrap(),
+            }
+        }
+
+        /// One of three is interrupted, perhaps after another has arrived: all three meet nevertheless.
+        pub(super) fn one_is_interrupted() {
+            let barrier = barrier(3);
+            let interrupted = spawn(&barrier, 1, wait_interruptibly);
+            let other = spawn(&barrier, 2, |barrier| barrier.wait().unwrap());
+            interrupt();
+            let index = barrier.wait().unwrap();
+            let mut indices = [index, interrupted.join().unwrap(), other.join().unwrap()];
+            indices.sort_unstable();
+            assert_eq!(indices, [0, 1, 2], "indices");
+        }
+
+        /// One of three dies while it takes its arrival back: nobody passes without the third, and all are told of an abort.
+        pub(super) fn who_is_interrupted_dies_at(label: &'static str) -> bool {
+            let barrier = barrier(3);
+            let interrupted = spawn(&barrier, 1, move |barrier| {
+                until_killed(1, label, || {
+                    set_interruptible(true);
+                    let outcome = barrier.wait();
+                    assert!(outcome.is_err(), "passed without the third");
+                })
+            });
+            let other = spawn(&barrier, 2, |barrier| barrier.wait());
+            interrupt();
+            let died = interrupted.join().unwrap();
+            barrier.abort();
+            let outcome = other.join().unwrap();
+            let told = outcome.as_ref().err().and_then(cause);
+            assert_eq!(told, Some(BreakCause::Aborted), "what became of it");
+            died
+        }
+
+        /// A member of an elastic barrier is interrupted, and comes again.
+        pub(super) fn a_member_is_interrupted() {
+            let barrier = elastic(false);
+            let (mut mine, mut its) = (barrier.join().unwrap(), barrier.of_process(1).join().unwrap());
+            let other = thread::spawn(move || {
+                set_interruptible(true);
+                let outcome = its.wait();
+                set_interruptible(false);
+                match outcome {
+                    Err(BarrierError::Interrupted) => its.wait().unwrap(),
+                    outcome => outcome.unwrap(),
+                }
+            });
+            interrupt();
+            let index = mine.wait().unwrap();
+            assert_eq!(index + other.join().unwrap(), 1, "indices");
         }
 
         /// Waits until it has met somebody; how often it was told of a reset.
@@ -363,6 +424,14 @@ fn an_abort_is_told_to_those_who_wait() {
 }
 
 #[test]
+fn who_is_interrupted_is_as_if_it_had_not_come() {
+    let labels = ["barrier.withdrawn", "barrier.failed", "barrier.taken_back"];
+    explore(1, the_barrier::one_is_interrupted);
+    explore_deaths(1, &labels, the_barrier::who_is_interrupted_dies_at);
+    explore(1, the_barrier::a_member_is_interrupted);
+}
+
+#[test]
 fn the_arrival_of_a_party_that_died_counts() {
     let labels =
         ["barrier.arrived", "barrier.waiting", "barrier.slept", "barrier.ended", "barrier.seat_left"];
@@ -416,6 +485,9 @@ found_out! {
     barrier_that_does_not_ask by a_member_dies_at("member.coming") up to 2: "deadlock";
     barrier_that_frees_the_dead_first by who_breaks_it_dies_at("barrier.member_found_dead") up to 2: "deadlock";
     barrier_that_does_not_ask_who_acts by who_acts_dies_at("barrier.acting") up to 2: "deadlock";
+    barrier_that_counts_who_has_gone by one_is_interrupted up to 1: "deadlock";
+    barrier_that_lets_pass_whom_a_withdrawal_woke by one_is_interrupted up to 1: "deadlock";
+    barrier_that_breaks_for_a_withdrawal by one_is_interrupted up to 1: "broken";
     barrier_that_gives_no_seat_back by seats_of_the_dead up to 2: "deadlock";
     barrier_that_acts_before_it_begins by an_action_is_done_once up to 2: "actions";
     elastic_barrier_that_arrives_without_a_fence by members_of_an_elastic_one_meet up to 2: "deadlock";

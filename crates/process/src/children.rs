@@ -13,8 +13,8 @@ use procession_shm::Carried;
 use procession_sys::errno::{ECHILD, EINVAL, ESRCH};
 use procession_sys::pidfd::{self, EndFd, Waited, Who};
 use procession_sys::signals::SIGKILL;
-use procession_sys::{PerProcess, fork};
-use std::io;
+use procession_sys::{PerProcess, fork, interrupt};
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -101,7 +101,7 @@ impl Child {
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let slice = left.map_or(look, |left| left.min(look));
-            let patience = if self.release_carried() { left } else { Some(slice) };
+            let patience = if self.release_carried() { interrupt::slice_of(left) } else { Some(slice) };
             let waited = self.end.wait(patience).map_err(|error| self.error("poll", error))?;
             if waited != Waited::TimedOut {
                 if let Some(status) = self.reap()? {
@@ -113,12 +113,16 @@ impl Child {
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
+            if interrupt::is_wanted() {
+                return Err(self.error("waiting", ErrorKind::Interrupted.into()));
+            }
             look = RAREST_LOOK.min(look * 2);
         }
     }
 
     /// Waits until the child has ended, whoever gets its status.
     pub(crate) fn await_end(&self) {
+        let _deferred = interrupt::defer();
         // A debugger may keep the zombie; without the descriptor only the status tells that it has ended.
         if !matches!(self.end.wait(None), Ok(Waited::Ended)) || self.reap().is_err() {
             drop(self.wait(None));
@@ -236,6 +240,7 @@ pub(crate) fn adopt(child: Child) -> Result<Arc<Child>, SpawnError> {
     }
     drop(table);
     child.signal(SIGKILL)?;
+    let _deferred = interrupt::defer();
     child.wait(None)?;
     Err(SpawnError::Exiting)
 }

@@ -101,6 +101,11 @@ fn hint(operation: &str, forked: bool, source: &io::Error) -> &'static str {
 }
 
 impl KernelError {
+    /// Whether nothing failed, and a hook of this thread wanted the wait to end.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.source.kind() == io::ErrorKind::Interrupted
+    }
+
     pub(crate) fn new(operation: &'static str, process: &ProcessLabel, source: io::Error) -> Self {
         Self { operation, process: process.to_string(), forked: false, source }
     }
@@ -226,6 +231,12 @@ pub enum ProcessError {
         /// Which one.
         process: ProcessLabel,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`). The process runs on, without this handle.
+    #[error("the wait for {process} was interrupted; it runs on")]
+    Interrupted {
+        /// Which one.
+        process: ProcessLabel,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -258,12 +269,28 @@ pub enum WaitError {
         /// Which one.
         process: ProcessLabel,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {process} was interrupted")]
+    Interrupted {
+        /// Which one.
+        process: ProcessLabel,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
 
 debug_as_text!(WaitError);
+
+impl WaitError {
+    pub(crate) fn new(process: &ProcessLabel, error: KernelError) -> Self {
+        if error.is_interrupted() {
+            Self::Interrupted { process: process.clone() }
+        } else {
+            Self::Kernel(error)
+        }
+    }
+}
 
 /// The error and what caused it, in one line: for those to whom it crosses as text.
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {

@@ -2,7 +2,7 @@
 
 use crate::children::{self, Child};
 use procession_sys::signals::{SIGKILL, SIGTERM};
-use procession_sys::{fork, start};
+use procession_sys::{fork, interrupt, start};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -75,6 +75,7 @@ pub fn end_children(grace: Duration) {
 
 /// Asks, insists, and gives up in the end: an exit must not wait for what cannot be ended.
 fn terminate(children: &[Arc<Child>], grace: Duration) {
+    let _deferred = interrupt::defer();
     let asked: Vec<_> = children.iter().filter(|child| child.signal(SIGTERM).is_ok()).collect();
     await_all(&asked, grace);
     let killed: Vec<_> = children.iter().filter(|child| child.signal(SIGKILL).is_ok()).collect();

@@ -146,13 +146,17 @@ impl<R> Process<R> {
     /// Waits until the process has ended. Unlike [`join`](Self::join), this does not ask what the function returned.
     ///
     /// # Errors
-    /// The kernel refused to wait: see [`KernelError::operation`].
-    pub fn wait(&self) -> Result<ExitStatus, KernelError> {
+    /// [`WaitError::Kernel`], and [`WaitError::Interrupted`] for a thread with a hook (`procession::interrupt`).
+    pub fn wait(&self) -> Result<ExitStatus, WaitError> {
         loop {
-            if let Some(status) = self.child.wait(None)? {
+            if let Some(status) = self.child.wait(None).map_err(|error| self.wait_error(error))? {
                 return Ok(status);
             }
         }
+    }
+
+    fn wait_error(&self, error: KernelError) -> WaitError {
+        WaitError::new(&self.child.label, error)
     }
 
     /// Looks whether the process has ended, and does not wait: `None` if it still runs. That is as in
@@ -169,7 +173,7 @@ impl<R> Process<R> {
     /// # Errors
     /// [`WaitError::TimedOut`] if it still runs then; [`WaitError::Kernel`] if the kernel refused to wait.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitStatus, WaitError> {
-        let status = self.child.wait(Some(timeout))?;
+        let status = self.child.wait(Some(timeout)).map_err(|error| self.wait_error(error))?;
         status.ok_or_else(|| WaitError::TimedOut { process: self.child.label.clone() })
     }
 
@@ -230,10 +234,17 @@ impl<R: DeserializeOwned> Process<R> {
     ///
     /// # Errors
     /// Every way to end without a result: [`ProcessError::Panicked`], [`ProcessError::Exited`],
-    /// [`ProcessError::Killed`] and rarer ones.
+    /// [`ProcessError::Killed`] and rarer ones. [`ProcessError::Interrupted`] for a thread with a hook
+    /// (`procession::interrupt`): one that wants to keep the process [waits](Self::wait) before it joins.
     pub fn join(self) -> Result<R, ProcessError> {
-        let status = self.wait()?;
-        self.result(status)
+        match self.wait() {
+            Ok(status) => self.result(status),
+            Err(WaitError::Kernel(error)) => Err(error.into()),
+            // A wait without a timeout is not over before the process is.
+            Err(WaitError::Interrupted { process } | WaitError::TimedOut { process }) => {
+                Err(ProcessError::Interrupted { process })
+            }
+        }
     }
 
     /// As [`join`](Self::join), but waits at most for `timeout` and then hands the process back.
@@ -245,6 +256,7 @@ impl<R: DeserializeOwned> Process<R> {
         match self.wait_timeout(timeout) {
             Ok(status) => Ok(self.result(status)?),
             Err(WaitError::TimedOut { .. }) => Err(JoinTimeoutError::TimedOut(self)),
+            Err(WaitError::Interrupted { .. }) => Err(JoinTimeoutError::Interrupted(self)),
             Err(WaitError::Kernel(error)) => Err(JoinTimeoutError::Ended(error.into())),
         }
     }
@@ -261,6 +273,9 @@ pub enum JoinTimeoutError<R> {
     /// The process still runs; here it is again.
     #[error("{} still runs", .0.label())]
     TimedOut(Process<R>),
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`); the process still runs, and here it is.
+    #[error("the wait for {} was interrupted", .0.label())]
+    Interrupted(Process<R>),
     /// The process ended without a result.
     #[error(transparent)]
     Ended(#[from] ProcessError),
@@ -269,7 +284,7 @@ pub enum JoinTimeoutError<R> {
 impl<R> fmt::Debug for JoinTimeoutError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TimedOut(_) => fmt::Display::fmt(self, f),
+            Self::TimedOut(_) | Self::Interrupted(_) => fmt::Display::fmt(self, f),
             Self::Ended(error) => fmt::Debug::fmt(error, f),
         }
     }

@@ -34,6 +34,39 @@ pub use procession_shm::{
 };
 pub use sync::*;
 
+/// Waits that end when the waiting thread has something else to do: a signal has come, or it was told to stop.
+///
+/// A thread that has a hook asks it while it waits: when a signal has ended its sleep, and at least every tenth of a second.
+/// Once the hook answers `true`, the operation fails with `Interrupted`, and everything is as if it had not begun: nothing
+/// was put or got, no permit and no lock was taken, and a [`Barrier`] does not count this thread. Every error of an
+/// operation that waits has this case; of [`wait`] it is [`std::io::ErrorKind::Interrupted`].
+///
+/// ```
+/// use procession::{GetError, Queue, interrupt};
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// static STOP: AtomicBool = AtomicBool::new(false);
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession::init();
+///     let jobs: Queue<String> = Queue::anonymous()?;
+///     let worker = std::thread::spawn(move || {
+///         // In a program, a handler of SIGINT or SIGTERM sets `STOP`.
+///         let _hook = interrupt::on_signal(|| STOP.load(Ordering::Relaxed));
+///         jobs.get()
+///     });
+///     STOP.store(true, Ordering::Relaxed);
+///     assert!(matches!(worker.join().unwrap(), Err(GetError::Interrupted)));
+///     Ok(())
+/// }
+/// ```
+///
+/// Operations that only need a moment, such as closing a queue, acknowledging an item or dropping a guard, are never
+/// interrupted.
+pub mod interrupt {
+    pub use procession_sys::interrupt::{OnSignal, on_signal};
+}
+
 /// Messages between processes: queues for many, pipes for two; all of it is also at the root.
 pub mod channel {
     pub use procession_channel::{

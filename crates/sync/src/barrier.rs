@@ -33,12 +33,18 @@
 //!
 //! # How a waiter learns what became of its generation, however late
 //! Its place says which it waits for before the word counts it. While the word shows that generation: from the state.
-//! Later: it has passed, unless its place says failed. Only a reset lets a generation end that did not trip, and in
+//! Later: it has passed, unless its place says failed. Only a reset lets a generation end that did not trip (or a withdrawal), and in
 //! three steps: `RESETTING`, which forbids the trip; failed in every place of that generation; the next generation.
 //! Nothing that happens after that changes what the place says, and it is free for others only when the waiter has
 //! left, or is dead. If all places are taken by the living, the next to arrive waits until one has left. (The
 //! generation has 43 bits: one trip per microsecond wraps it in a hundred days, and then a waiter is misled only if
 //! it looks in that very generation.)
+//!
+//! # An arrival that is taken back
+//! A waiter that is interrupted begins the generation anew, by the three steps of a reset, with a reason of its own
+//! (`WITHDRAWN`). Those who see that reason arrive again instead of saying that the barrier is broken. Nothing smaller
+//! will do: the count alone could be lowered, but the orders of arrival would then not be 0, 1, 2, … any more, and nobody
+//! might have the 0 by which people choose one of the parties. While an action runs nothing can be taken back.
 //!
 //! # Orderings
 //! Edge `barrier.trip`: the AcqRel of each arrival continues those before it, and meets the Acquire of everybody who
@@ -60,6 +66,7 @@
 //! | after breaking for a dead member, before freeing the place | the place | `reset`, or who wants a place |
 //! | in the action | `ACTING`, and a dead runner | a waiter: broken, `PeerDied`, whatever the policy |
 //! | after leaving an elastic barrier, before the wake | sleepers who could go on | the end of a sleeper's slice |
+//! | taking its arrival back | `RESETTING`, `WITHDRAWN` | as when resetting; the others arrive again |
 //! | resetting | `RESETTING` | whoever arrives, joins or resets next; those who waited are told already |
 //! | after a trip, break or reset, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
 //! | after a member's place was made a child's that never comes | a dead owner in it | as a dead member: see `registry/starting.rs` in `shm` |
@@ -84,8 +91,8 @@ pub use self::member::Member;
 use self::place::{Place, SPARE};
 use self::waiter::Waiter;
 use self::word::{
-    ABORTED, ACTING, RESET, RESETTING, WAITERS, arrived, cause, ended, generation, is_whole, state,
-    with_state,
+    ABORTED, ACTING, RESET, RESETTING, WAITERS, WITHDRAWN, arrived, cause, ended, generation, is_whole,
+    state, with_state,
 };
 use crate::fault::Fault;
 use crate::lock_word::{Claim, LockWord};
@@ -93,7 +100,7 @@ use procession_shm::{
     HEADER_LEN, Kind, Label, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
 };
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
-use procession_sys::{Deadline, Mapping, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, Mapping, crash_point, futex, interrupt, shm_struct};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -442,12 +449,14 @@ impl Barrier {
         let mut waiter = Waiter::new(self, None, Deadline::NEVER)?;
         self.must_not_be_in_action(me)?;
         loop {
+            let deferred = interrupt::defer();
             let hold = lock
                 .acquire(segment, Claim::Ignore, Deadline::NEVER)
                 .map_err(|error| self.lock_fault(error))?;
             let word = self.body.word.load(Ordering::Acquire);
             let found = (state(word) != ACTING).then(|| self.take_place(me));
             lock.release(hold, true);
+            drop(deferred);
             match found {
                 Some(found) => return Ok(found),
                 // That generation ends without it: not before it has.
@@ -470,7 +479,10 @@ impl Barrier {
             if word & RESETTING != 0 || self.change_from(word, resetting).is_ok() {
                 crash_point("barrier.resetting");
                 self.finish_reset(resetting);
-                break;
+                // A withdrawal tells nobody that the barrier is broken: whoever has arrived again by now is told.
+                if why != WITHDRAWN {
+                    break;
+                }
             }
             word = self.body.word.load(Ordering::Acquire);
         }
@@ -478,7 +490,21 @@ impl Barrier {
         Ok(())
     }
 
-    /// The second and third step of a reset.
+    /// Takes back the arrival of a waiter that was interrupted, if the generation of `word` still goes on: it begins anew,
+    /// and the others arrive again. Whether it did; if not, the word has changed.
+    fn withdraw(&self, word: u64) -> bool {
+        let withdrawn = with_state(word, WITHDRAWN) | RESETTING;
+        let is_possible = is_whole(word) && state(word) == 0;
+        if !is_possible || self.change_from(word, withdrawn).is_err() {
+            return false;
+        }
+        crash_point("barrier.withdrawn");
+        self.finish_reset(withdrawn);
+        crash_point("barrier.taken_back");
+        true
+    }
+
+    /// The second and third step of a reset, and of a withdrawal.
     fn finish_reset(&self, resetting: u64) {
         self.fail_places(resetting);
         let is_same = |word| generation(word) == generation(resetting) && word & RESETTING != 0;

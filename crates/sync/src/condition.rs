@@ -51,11 +51,11 @@ pub use self::monitor::Monitor;
 
 use self::monitor::Watched;
 use crate::fault::Fault;
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use crate::{EventCount, LockError};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use procession_sys::{Deadline, crash_point, futex, shm_struct};
+use procession_sys::{Deadline, crash_point, futex, interrupt, shm_struct};
 use std::fmt;
 use std::time::Duration;
 
@@ -187,6 +187,11 @@ impl Condition {
     /// Those of acquiring the lock again, above all [`LockError::OwnerDied`]. Then the lock is not held, other guards of
     /// a recursive lock do nothing any more, and another that waits is notified instead. `Orphaned`, `RegistryChanged`
     /// and `Corrupt` also about the condition, `Unregistered` in a forked child.
+    ///
+    /// [`LockError::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`): then this
+    /// thread is not notified, and a notification that came at that moment has gone to it or to another. Before the
+    /// error is returned the lock is acquired again, which nothing interrupts, and the guard is dropped: a recursive lock
+    /// is held as before by the guards further out.
     pub fn wait<G: Monitor>(&self, guard: G) -> Result<G, LockError> {
         self.wait_until(guard, Deadline::NEVER).map(|(guard, _)| guard)
     }
@@ -313,7 +318,7 @@ impl Condition {
         crash_point("condition.left");
         let watched = Watched::new::<G>(&left, burials);
         let signaled = self.sleep_in(cell, me.to_bits() | WAITING, &watched, deadline);
-        let guard = G::enter(left);
+        let guard = enter_again(left);
         if matches!(signaled, Ok(true)) {
             crash_point("condition.entered");
             if guard.is_err() {
@@ -355,7 +360,7 @@ impl Condition {
         let segment = self.body.segment();
         let signaled = waiting & !WAITING | SIGNALED;
         let corrupt = || Fault::corrupt(segment, "a waiter's cell in an impossible state");
-        let orphaned = |Orphaned| Fault::orphaned(segment).into();
+        let stopped = |stop| Fault::of_stop(segment, stop, |object| LockError::Interrupted { object });
         let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let mut patience = Patience::new(deadline);
         loop {
@@ -386,7 +391,7 @@ impl Condition {
             }
             let looked = match nap {
                 Ok(Nap::Ask) => self.look_around(),
-                other => other.map(drop).map_err(orphaned),
+                other => other.map(drop).map_err(stopped),
             };
             if let Err(error) = looked
                 && give_up()
@@ -476,11 +481,20 @@ impl Condition {
                         break Err(error);
                     }
                 }
-                Err(Orphaned) => break Err(Fault::orphaned(segment).into()),
+                Err(stop) => {
+                    break Err(Fault::of_stop(segment, stop, |object| LockError::Interrupted { object }));
+                }
             }
         };
-        Ok((G::enter(left)?, notified?))
+        Ok((enter_again(left)?, notified?))
     }
+}
+
+/// Acquires the lock again, whatever ended the wait: also when it was interrupted, and then the guard is dropped. Those
+/// further out, of a recursive lock, hold it as before. As with std's, nothing interrupts this.
+fn enter_again<G: Monitor>(left: G::Left) -> Result<G, LockError> {
+    let _deferred = interrupt::defer();
+    G::enter(left)
 }
 
 /// Frees the cell of a dead waiter, unless another was quicker, and has inherited the signal.

@@ -100,6 +100,12 @@ pub enum EventError {
         /// Which one.
         object: Label,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {object} was interrupted")]
+    Interrupted {
+        /// Which one.
+        object: Label,
+    },
     /// The event itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -165,6 +171,7 @@ impl Event {
         let passes = |word| word & SET != 0 || word / GENERATION != found / GENERATION;
         self.body.gate.wait(self.body.segment(), deadline, passes).map_err(|shut| match shut {
             Shut::TimedOut(_) => EventError::TimedOut { object: self.body.segment().label() },
+            Shut::Interrupted => EventError::Interrupted { object: self.body.segment().label() },
             Shut::Fault(fault) => fault.into(),
         })
     }

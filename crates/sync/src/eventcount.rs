@@ -21,7 +21,7 @@
 //! | waiter, woken, before it arrived | `WOKEN` | another sleeper's slice ends and it arrives; every 64th notify wakes all the same |
 //! | notifier, before its wake | a sleeper that missed something | the end of that sleeper's slice |
 
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience, Stop};
 use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, Ordering, fence};
 use procession_sys::{crash_point, futex, shm_struct};
@@ -70,7 +70,7 @@ impl EventCount {
         segment: Option<&Segment>,
         listened: u32,
         patience: &mut Patience,
-    ) -> Result<Nap, Orphaned> {
+    ) -> Result<Nap, Stop> {
         let nap = patience.sleep(segment, &self.word, listened, &self.asked);
         crash_point("eventcount.slept");
         nap
@@ -85,7 +85,7 @@ impl EventCount {
         segment: Option<&Segment>,
         patience: &mut Patience,
         mut is_ready: impl FnMut() -> bool,
-    ) -> Result<Nap, Orphaned> {
+    ) -> Result<Nap, Stop> {
         let listened = self.listen();
         if is_ready() {
             return Ok(Nap::Changed);

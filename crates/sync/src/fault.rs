@@ -1,6 +1,6 @@
 //! What is wrong with an object itself, whatever was wanted of it.
 
-use crate::lock_word::AcquireError;
+use crate::patience::Stop;
 use procession_shm::{Label, OpenError, OwnerId, Segment, Unknowable};
 
 /// What makes an object unusable: the last case of every operation's error.
@@ -92,16 +92,12 @@ impl Fault {
         Self::Inherited { object: segment.label() }
     }
 
-    /// A lock inside the object was not acquired; `None` when it was merely too late.
+    /// What a wait for the object fails with that was stopped.
     #[must_use]
-    pub fn of_acquiring(segment: &Segment, error: AcquireError) -> Option<Self> {
-        match error {
-            // None of these objects asks for deadlocks to be detected.
-            AcquireError::TimedOut | AcquireError::Deadlock => None,
-            AcquireError::Orphaned => Some(Self::orphaned(segment)),
-            AcquireError::Unknowable(why) => Some(Self::unknowable(segment, why)),
-            AcquireError::Unregistered(error) => Some(Self::unregistered(segment, error)),
-            AcquireError::OwnerDied { .. } => Some(Self::corrupt(segment, "a lock that was not taken")),
+    pub fn of_stop<E: From<Self>>(segment: &Segment, stop: Stop, interrupted: impl FnOnce(Label) -> E) -> E {
+        match stop {
+            Stop::Interrupted => interrupted(segment.label()),
+            Stop::Orphaned => Self::orphaned(segment).into(),
         }
     }
 }

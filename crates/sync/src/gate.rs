@@ -23,7 +23,7 @@
 //! handler, also in one that interrupts any of this.
 
 use crate::fault::Fault;
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
@@ -51,8 +51,16 @@ shm_struct! {
 pub(crate) enum Shut {
     /// At the deadline, when this was the word.
     TimedOut(u64),
+    /// A hook of this thread wanted it to end.
+    Interrupted,
     /// The object is unusable.
     Fault(Fault),
+}
+
+impl From<Fault> for Shut {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
 }
 
 impl Gate {
@@ -126,7 +134,7 @@ impl Gate {
         crash_point("gate.waiting");
         let nap = patience.sleep(Some(segment), futex::low_half(&self.word), announced as u32, &self.asked);
         crash_point("gate.slept");
-        nap.map_err(|Orphaned| Shut::Fault(Fault::orphaned(segment)))
+        nap.map_err(|stop| Fault::of_stop(segment, stop, |_| Shut::Interrupted))
     }
 
     /// Announces a waiter, unless it `passes`: the futex on which to sleep, while it says this.

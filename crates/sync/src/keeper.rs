@@ -2,7 +2,6 @@
 //! itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
 
 use crate::LockError;
-use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::holder::HeldBy;
 use crate::lock_word::{AcquireError, Claim, LockWord};
@@ -101,9 +100,8 @@ pub(crate) fn explain(
         AcquireError::TimedOut => too_late(HeldBy::of_word(word, segment), deadline),
         AcquireError::OwnerDied { pid } => LockError::OwnerDied { object, pid },
         AcquireError::Deadlock => LockError::Deadlock { object, is_own: false },
-        AcquireError::Orphaned => LockError::Fault(Fault::Orphaned { object }),
-        AcquireError::Unknowable(why) => LockError::Fault(Fault::unknowable(segment, why)),
-        AcquireError::Unregistered(source) => LockError::Fault(Fault::Unregistered { object, source }),
+        AcquireError::Interrupted => LockError::Interrupted { object },
+        AcquireError::Fault(fault) => LockError::Fault(fault),
     }
 }
 

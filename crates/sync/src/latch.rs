@@ -117,6 +117,12 @@ pub enum LatchError {
         /// How many have to.
         count: usize,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {object} was interrupted")]
+    Interrupted {
+        /// Which one.
+        object: Label,
+    },
     /// The latch itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -188,6 +194,7 @@ impl Latch {
                 arrived: word / ONE,
                 count: self.count,
             },
+            Shut::Interrupted => LatchError::Interrupted { object: self.body.segment().label() },
             Shut::Fault(fault) => fault.into(),
         })
     }

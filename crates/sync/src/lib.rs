@@ -52,7 +52,7 @@ pub use lock::{Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
 #[doc(hidden)]
-pub use patience::{Nap, Orphaned, Patience, spin_until};
+pub use patience::{Nap, Patience, Stop, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};
 pub use raw_value::{RawValue, RawValueOptions};
 pub use rlock::{RLock, RLockGuard, RLockOptions};

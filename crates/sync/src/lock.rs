@@ -167,6 +167,12 @@ pub enum LockError {
         /// Whether this thread itself holds it.
         is_own: bool,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {object} was interrupted")]
+    Interrupted {
+        /// Which one.
+        object: Label,
+    },
     /// The object itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -37,10 +37,11 @@
 //! # Not promised
 //! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
 
+use crate::fault::Fault;
 use crate::hold::{Hold, OWNED, holder_in};
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use crate::thread_tag;
-use procession_shm::{OpenError, OwnerId, Segment, Unknowable};
+use procession_shm::{OwnerId, Segment};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, clock, crash_point, futex, shm_struct};
 use std::ops::RangeInclusive;
@@ -101,12 +102,29 @@ pub enum AcquireError {
     },
     /// The owner waits, directly or through others, for what this thread holds.
     Deadlock,
-    /// The segment's file was removed by somebody else.
-    Orphaned,
-    /// The owner cannot be asked about.
-    Unknowable(Unknowable),
-    /// This process is a fork and could not register.
-    Unregistered(OpenError),
+    /// A hook of this thread wanted the wait to end.
+    Interrupted,
+    /// The object is unusable.
+    Fault(Fault),
+}
+
+impl From<Fault> for AcquireError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl AcquireError {
+    /// For a lock inside the segment's object, which is taken from the dead without a word: what is wrong with the object;
+    /// `None` if it was merely too late.
+    pub(crate) fn into_fault(self, segment: &Segment) -> Option<Fault> {
+        match self {
+            // None of these objects asks for deadlocks to be detected.
+            Self::TimedOut | Self::Deadlock | Self::Interrupted => None,
+            Self::OwnerDied { .. } => Some(Fault::corrupt(segment, "a lock that was not taken")),
+            Self::Fault(fault) => Some(fault),
+        }
+    }
 }
 
 impl LockWord {
@@ -137,7 +155,7 @@ impl LockWord {
     pub fn acquire(&self, segment: &Segment, claim: Claim, deadline: Deadline) -> Result<Hold, AcquireError> {
         let me = match segment.registration().current_owner() {
             Some(me) => me,
-            None => segment.registration().owner().map_err(AcquireError::Unregistered)?,
+            None => Fault::or_owner(segment)?,
         };
         let me = Hold::of_this_thread(me);
         if self.try_acquire_clean(me) {
@@ -157,8 +175,7 @@ impl LockWord {
         until: Deadline,
         patience: &mut Patience,
     ) -> Result<Hold, AcquireError> {
-        let me = segment.registration().owner().map_err(AcquireError::Unregistered)?;
-        let me = Hold::of_this_thread(me);
+        let me = Hold::of_this_thread(Fault::or_owner(segment)?);
         self.contend(segment, me, claim, until, patience).map(|()| me)
     }
 
@@ -372,7 +389,7 @@ impl Contender<'_> {
         crash_point("lock.waiting");
         let nap = patience
             .sleep(Some(self.segment), futex::low_half(&lock.word), announced as u32, &lock.asked)
-            .map_err(|Orphaned| AcquireError::Orphaned)?;
+            .map_err(|stop| Fault::of_stop(self.segment, stop, |_| AcquireError::Interrupted))?;
         crash_point("lock.slept");
         if nap != Nap::Changed && self.slept_since_ns == 0 {
             self.slept_since_ns = clock::now_ns().max(1);
@@ -396,7 +413,7 @@ impl Contender<'_> {
     /// Frees the lock from a dead owner; whether the word has changed, by us or by another.
     fn bury_if_dead(&self, word: u64) -> Result<bool, AcquireError> {
         let registration = self.segment.registration();
-        if !registration.is_gone(word).map_err(AcquireError::Unknowable)? {
+        if !registration.is_gone(word).map_err(|why| Fault::unknowable(self.segment, why))? {
             return Ok(false);
         }
         crash_point("lock.owner_found_dead");

@@ -120,6 +120,12 @@ pub enum OnceError {
         /// Which one.
         object: Label,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {object} was interrupted")]
+    Interrupted {
+        /// Which one.
+        object: Label,
+    },
     /// The object itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -233,8 +239,11 @@ impl Once {
                 Ok(me) => break me,
                 Err(AcquireError::TimedOut) if self.is_done() => return Ok(None),
                 Err(AcquireError::TimedOut) if !deadline.has_passed() => {}
+                Err(AcquireError::Interrupted) => {
+                    return Err(OnceError::Interrupted { object: segment.label() });
+                }
                 Err(error) => {
-                    let fault = Fault::of_acquiring(segment, error);
+                    let fault = error.into_fault(segment);
                     let held = || HeldBy::of_word(runner, segment);
                     return Err(match fault {
                         Some(fault) => fault.into(),

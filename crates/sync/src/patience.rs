@@ -18,7 +18,7 @@ use crate::hold::Hold;
 use procession_shm::{Segment, ShownWait, WaitNote, show_wait};
 use procession_sys::cpu::Spin;
 use procession_sys::futex::{self, Waited};
-use procession_sys::{Deadline, clock};
+use procession_sys::{Deadline, clock, interrupt};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -47,9 +47,15 @@ pub enum Nap {
     TimedOut,
 }
 
-/// The object's file was removed by somebody else: nobody new can come, and maybe nobody is left who could end the wait.
+/// Why a wait ends although nothing came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orphaned;
+pub enum Stop {
+    /// A hook of this thread wanted it to end (`procession_sys::interrupt`).
+    Interrupted,
+    /// The object's file was removed by somebody else: nobody new can come, and maybe nobody is left who could end the
+    /// wait.
+    Orphaned,
+}
 
 /// One waiter's sleeps during one operation.
 #[derive(Debug)]
@@ -62,6 +68,8 @@ pub struct Patience {
     unasked_ns: u64,
     next_survey_ns: u64,
     is_survey_due: bool,
+    /// Whether a signal ended a sleep, or a slice has ended, and no hook of this thread has been asked since.
+    is_interruption_due: bool,
     /// When the first slice began that was slept to its end, 0 if none was.
     long_since_ns: u64,
     shown: Option<ShownWait>,
@@ -78,6 +86,7 @@ impl Patience {
             unasked_ns: CAP_NS,
             next_survey_ns: 0,
             is_survey_due: false,
+            is_interruption_due: false,
             long_since_ns: 0,
             shown: None,
         }
@@ -137,21 +146,24 @@ impl Patience {
     /// `segment` is the object that the thread waits for, if it is one that people know.
     ///
     /// # Errors
-    /// [`Orphaned`], before it sleeps: whoever calls this has looked since the slice at whose end that was found.
+    /// [`Stop::Orphaned`], before it sleeps: whoever calls this has looked since the slice at whose end that was found.
+    /// [`Stop::Interrupted`], after it has slept, and then no wake was used up; never without a `segment`.
     pub fn sleep(
         &mut self,
         segment: Option<&Segment>,
         word: &AtomicU32,
         expected: u32,
         asked: &AtomicU32,
-    ) -> Result<Nap, Orphaned> {
+    ) -> Result<Nap, Stop> {
         if let Some(segment) = segment {
             if std::mem::take(&mut self.is_survey_due) && segment.is_orphaned() {
-                return Err(Orphaned);
+                return Err(Stop::Orphaned);
             }
             self.show(segment);
         }
-        Ok(self.slice(word, expected, asked))
+        let nap = self.slice(word, expected, asked);
+        let asks = std::mem::take(&mut self.is_interruption_due) && segment.is_some();
+        if asks && interrupt::is_wanted() { Err(Stop::Interrupted) } else { Ok(nap) }
     }
 
     fn slice(&mut self, word: &AtomicU32, expected: u32, asked: &AtomicU32) -> Nap {
@@ -164,7 +176,13 @@ impl Patience {
         match futex::wait(word, expected, slice_end.min(self.deadline)) {
             Waited::Changed => return Nap::Changed,
             Waited::Woken => return Nap::Woken,
-            Waited::TimedOut => {}
+            Waited::Signaled => {
+                self.is_interruption_due = true;
+                // The hook may do what it likes, and so this thread does not wait while it runs.
+                self.hide();
+                return Nap::Woken;
+            }
+            Waited::TimedOut => self.is_interruption_due = true,
         }
         if self.long_since_ns == 0 {
             self.long_since_ns = start;

@@ -60,7 +60,7 @@ use crate::lock_word::{Claim, LockWord};
 use procession_shm::{HEADER_LEN, OwnerId, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
+use procession_sys::{Deadline, Mapping, crash_point, interrupt, shm_struct};
 
 const ABSENT: u64 = 0;
 const FREE: u64 = 1 << 16;
@@ -346,9 +346,11 @@ impl PermitCells {
         if several.is_held_by(Hold::of_this_thread(me)) {
             return Err(Fault::corrupt(segment, "a release that this thread did not begin"));
         }
+        // Held for a moment by each, but for one that is stopped in the middle of it.
+        let _deferred = interrupt::defer();
         let me = match several.acquire(segment, Claim::Recover, deadline) {
             Ok(me) => me,
-            Err(error) => return Fault::of_acquiring(segment, error).map_or(Ok(None), Err),
+            Err(error) => return error.into_fault(segment).map_or(Ok(None), Err),
         };
         let turn = Turn { cells: self, me, has_recovered: several.is_inconsistent() };
         crash_point("semaphore.turn");

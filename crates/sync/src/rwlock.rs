@@ -50,7 +50,7 @@ use crate::hold::Hold;
 use crate::holder::{HeldBy, Holder};
 use crate::keeper::{Keeper, held_already, too_late};
 use crate::lock_word::{Claim, LockWord};
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use crate::{EventCount, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -361,7 +361,9 @@ impl RwLock {
                     return Err(too_late(self.held_by_reader(&self.body.cells[0]), deadline));
                 }
                 Ok(_) => self.body.space.arrive(),
-                Err(Orphaned) => return Err(Fault::orphaned(segment).into()),
+                Err(stop) => {
+                    return Err(Fault::of_stop(segment, stop, |object| LockError::Interrupted { object }));
+                }
             }
             has_slept = true;
         }

@@ -17,7 +17,7 @@ pub use permit::Permit;
 
 use crate::Holder;
 use crate::fault::Fault;
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
 use permit::Cells;
 use procession_shm::{
@@ -401,11 +401,9 @@ impl Semaphore {
                 nap = Nap::Changed;
                 continue;
             }
-            nap = self
-                .body
-                .freed
-                .sleep(Some(segment), listened, &mut patience)
-                .map_err(|Orphaned| Fault::orphaned(segment))?;
+            nap = self.body.freed.sleep(Some(segment), listened, &mut patience).map_err(|stop| {
+                Fault::of_stop(segment, stop, |object| SemaphoreError::Interrupted { object })
+            })?;
             *has_slept = true;
             cells.arrive();
         }

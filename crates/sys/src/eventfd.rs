@@ -1,5 +1,6 @@
 //! A bell that a process can wait for together with the ends of others: an eventfd, and `poll`.
 
+use crate::interrupt;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -38,7 +39,8 @@ pub fn silence(bell: impl AsFd) {
     let _: nix::Result<usize> = nix::unistd::read(bell, &mut [0; 8]);
 }
 
-/// Waits until at least one of `fds` is readable, at most for `timeout` (`None`: for ever); which are.
+/// Waits until at least one of `fds` is readable, at most for `timeout` (`None`: for ever); which are. Whoever can be
+/// interrupted by a signal finds that none is, and asks whether it is.
 ///
 /// # Errors
 /// `EINVAL` for more descriptors than the limit of open files; `ENOMEM`.
@@ -48,6 +50,7 @@ pub fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec
     loop {
         match poll(&mut fds, timeout) {
             Ok(_) => return Ok(fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()),
+            Err(Errno::EINTR) if interrupt::is_possible() => return Ok(vec![false; fds.len()]),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }

@@ -15,8 +15,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Waited {
-    /// Somebody called wake, or a signal interrupted the sleep.
+    /// Somebody called wake.
     Woken,
+    /// A signal interrupted the sleep; nobody's wake was used up.
+    Signaled,
     /// The word did not hold the expected value; nobody slept.
     Changed,
     /// The deadline passed.
@@ -45,7 +47,7 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
     }
     match std::io::Error::last_os_error().raw_os_error() {
         Some(libc::ETIMEDOUT) => Waited::TimedOut,
-        Some(libc::EINTR) => Waited::Woken,
+        Some(libc::EINTR) => Waited::Signaled,
         _ => Waited::Changed,
     }
 }
@@ -99,7 +101,7 @@ pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Deadline) -> Waited {
     }
     match std::io::Error::last_os_error().raw_os_error() {
         Some(libc::ETIMEDOUT) => Waited::TimedOut,
-        Some(libc::EINTR) => Waited::Woken,
+        Some(libc::EINTR) => Waited::Signaled,
         Some(libc::EAGAIN) => Waited::Changed,
         _ => {
             let soon = Deadline::after(Duration::from_millis(1)).min(deadline);

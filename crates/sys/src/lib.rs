@@ -19,6 +19,7 @@ pub mod futex;
 pub mod image;
 #[cfg(feature = "inherited")]
 pub mod inherited;
+pub mod interrupt;
 mod kept_fd;
 pub mod limits;
 mod loose_fd;
@@ -41,4 +42,4 @@ pub use loose_fd::{LooseFd, hollow_out};
 pub use mapping::{Lifeline, Mapping, ShmSafe};
 pub use per_process::PerProcess;
 pub use thread::{at_thread_end, thread_id};
-pub use turn::{Turn, TurnGuard};
+pub use turn::{NoTurn, Turn, TurnGuard};

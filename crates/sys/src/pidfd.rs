@@ -1,7 +1,7 @@
 //! Processes by descriptor: no pid is ever mistaken for a later process that got the same number.
 #![expect(unsafe_code, reason = "pidfd_open, pidfd_send_signal and waitid take raw numbers and pointers")]
 
-use crate::KeptFd;
+use crate::{KeptFd, interrupt};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -43,10 +43,11 @@ fn open_with(pid: u32, flags: libc::c_int) -> Result<OwnedFd> {
     crate::memfd::above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits until the process has ended, at most for `timeout` (`None`: for ever); returns whether it has.
+/// Waits until the process has ended, at most for `timeout` (`None`: for ever); returns whether it has. Whoever can be
+/// interrupted by a signal finds that it has not, and asks whether it is.
 ///
 /// # Errors
-/// `EBADF`, `ENOMEM`. Signals are no error: the wait goes on.
+/// `EBADF`, `ENOMEM`.
 pub fn wait(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
@@ -54,6 +55,7 @@ pub fn wait(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         match ppoll(&mut fds, left.map(TimeSpec::from), None) {
             Ok(ready) => return Ok(ready > 0),
+            Err(Errno::EINTR) if interrupt::is_possible() => return Ok(false),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -233,8 +235,10 @@ impl EndFd {
 
     /// Waits until the process has ended, at most for `timeout` (`None`: for ever).
     ///
+    /// As with [`wait`](wait()), a signal may end it early, and then it is `TimedOut`.
+    ///
     /// # Errors
-    /// `ENOMEM`. Signals are no error: the wait goes on.
+    /// `ENOMEM`.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited> {
         let Some(fd) = self.fd.get() else { return Ok(Waited::Lost) };
         let is_readable = wait(fd, timeout)?;

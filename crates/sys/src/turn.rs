@@ -10,7 +10,8 @@
 //! taken for ever, so whoever keeps one asks first whether it is its own.
 #![expect(unsafe_code, reason = "whose turn it is has the value to itself")]
 
-use crate::{Deadline, futex};
+use crate::futex::{self, Waited};
+use crate::{Deadline, interrupt};
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -21,6 +22,15 @@ const TAKEN: u32 = 1;
 const WANTED: u32 = 2;
 /// How long one who only tries waits for a holder that is in the middle of something short.
 const TRY_PATIENCE: Duration = Duration::from_millis(20);
+
+/// Why a thread did not get its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoTurn {
+    /// The deadline passed.
+    TimedOut,
+    /// A hook of this thread wanted the wait to end.
+    Interrupted,
+}
 
 /// A value that the threads of this process use in turns.
 #[derive(Debug)]
@@ -48,8 +58,14 @@ impl<T> Turn<T> {
     /// Waits for a turn until `deadline`. With [`Deadline::PASSED`] it gives up at once if the holder
     /// [rests](TurnGuard::rest), and otherwise waits for the moment that the holder needs.
     #[inline]
-    pub fn lock_until(&self, deadline: Deadline) -> Option<TurnGuard<'_, T>> {
-        if self.take() || self.wait(deadline) { Some(TurnGuard(self)) } else { None }
+    ///
+    /// # Errors
+    /// [`NoTurn`].
+    pub fn lock_until(&self, deadline: Deadline) -> Result<TurnGuard<'_, T>, NoTurn> {
+        if !self.take() {
+            self.wait(deadline)?;
+        }
+        Ok(TurnGuard(self))
     }
 
     #[inline]
@@ -58,23 +74,31 @@ impl<T> Turn<T> {
     }
 
     #[cold]
-    fn wait(&self, deadline: Deadline) -> bool {
+    fn wait(&self, deadline: Deadline) -> Result<(), NoTurn> {
         if deadline == Deadline::PASSED {
             let patience = Deadline::after(TRY_PATIENCE);
             while !self.resting.load(Ordering::Acquire) && !patience.has_passed() {
                 if self.take() {
-                    return true;
+                    return Ok(());
                 }
                 std::thread::yield_now();
             }
-            return false;
+            return Err(NoTurn::TimedOut);
         }
         while self.word.swap(WANTED, Ordering::Acquire) != FREE {
-            if futex::wait(&self.word, WANTED, deadline) == futex::Waited::TimedOut {
-                return false;
+            match futex::wait(&self.word, WANTED, interrupt::slice(deadline)) {
+                Waited::Woken | Waited::Changed => {}
+                Waited::Signaled | Waited::TimedOut => {
+                    if deadline.has_passed() {
+                        return Err(NoTurn::TimedOut);
+                    }
+                    if interrupt::is_wanted() {
+                        return Err(NoTurn::Interrupted);
+                    }
+                }
             }
         }
-        true
+        Ok(())
     }
 }
 
@@ -138,10 +162,10 @@ mod tests {
         let turn = Turn::new(());
         let guard = turn.lock_until(Deadline::NEVER).unwrap();
         guard.rest(true);
-        assert!(turn.lock_until(Deadline::PASSED).is_none());
-        assert!(turn.lock_until(Deadline::after(Duration::from_millis(2))).is_none());
+        assert!(turn.lock_until(Deadline::PASSED).is_err());
+        assert!(turn.lock_until(Deadline::after(Duration::from_millis(2))).is_err());
         guard.rest(false);
         drop(guard);
-        assert!(turn.lock_until(Deadline::PASSED).is_some());
+        assert!(turn.lock_until(Deadline::PASSED).is_ok());
     }
 }

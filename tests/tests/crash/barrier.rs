@@ -14,6 +14,10 @@ crash_points! {
     acted at "barrier.ended": acting;
     seat_left at "barrier.seat_left": leaving_the_seat;
     reset at "barrier.reset": resetting;
+    withdrawn at "barrier.withdrawn": withdrawing;
+    withdrawn_and_failed at "barrier.failed": withdrawing;
+    withdrawn_and_ended at "barrier.ended": withdrawing;
+    taken_back at "barrier.taken_back": withdrawing;
     reset_before_telling at "barrier.ended": resetting;
     reset_begun at "barrier.resetting": resetting;
     reset_failed at "barrier.failed": resetting;
@@ -126,6 +130,22 @@ fn resetting(label: &str) {
     victim.dies_at(label, "reset b");
     one.failed("Broken { cause: Reset }");
     all_is_well(&mut one, &mut two);
+}
+
+/// One that has arrived is interrupted, and dies while it takes its arrival back: the others wait for a third.
+fn withdrawing(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, 3);
+    one.waits("wait b");
+    victim.does("interrupt");
+    victim.dies_at(label, "wait b");
+    let mut third = Actor::start(&scratch);
+    third.does("open barrier b");
+    two.waits("wait b");
+    let mut indices = vec![third.does("wait b"), one.did(), two.did()];
+    indices.sort_unstable();
+    assert_eq!(indices, ["0", "1", "2"]);
+    third.does("unlink b");
 }
 
 fn joining(label: &str) {

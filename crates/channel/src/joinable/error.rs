@@ -15,6 +15,12 @@ pub enum JoinError {
         /// How many items.
         unfinished: usize,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for the items of {queue} to be done was interrupted")]
+    Interrupted {
+        /// Which queue.
+        queue: Label,
+    },
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -8,7 +8,7 @@ use procession_shm::{OwnerId, Unknowable};
 use procession_sync::{Claim, EventCount, Fault, Hold};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, clock, crash_point};
+use procession_sys::{Deadline, clock, crash_point, interrupt};
 use std::time::Duration;
 
 /// How long what need not wait waits for the inner lock, which is held for the time of one copy.
@@ -65,7 +65,7 @@ impl<T> JoinableQueue<T> {
                 }
                 Outcome::Later => {
                     let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
-                    self.wait(&mut waiter, may_go_on).map_err(|blocked| self.no_put(blocked))?;
+                    waiter.wait(self.body.segment(), may_go_on).map_err(|blocked| self.no_put(blocked))?;
                 }
                 Outcome::Closed => return Err(PutError::Closed(ClosedQueue::new(self.body.segment()))),
             }
@@ -79,7 +79,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// `None` once the queue is closed and everything is done.
-    fn claim_or_end(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Option<Ticket>, Blocked> {
+    fn claim_or_end(&self, into: &mut Vec<u8>, deadline: Deadline) -> Result<Option<Ticket>, Stopped> {
         let body = &*self.body;
         let mut waiter = Waiter::new(&body.items, deadline);
         if Counts::load(body).leased != 0 && self.is_survey_due() {
@@ -110,7 +110,7 @@ impl<T> JoinableQueue<T> {
                     if waiter.takes_turn() && (self.survey(deadline)? || others_hold) {
                         continue;
                     }
-                    self.wait(&mut waiter, || self.has_answer())?;
+                    waiter.wait(self.body.segment(), || self.has_answer())?;
                 }
                 Outcome::Closed => return Ok(None),
             }
@@ -121,7 +121,7 @@ impl<T> JoinableQueue<T> {
         self.wait_until_done(deadline).map_err(|blocked| self.no_join(blocked))
     }
 
-    fn wait_until_done(&self, deadline: Deadline) -> Result<(), Blocked> {
+    fn wait_until_done(&self, deadline: Deadline) -> Result<(), Stopped> {
         let body = &*self.body;
         let look = |_: &Table<'_>, _| {
             Ok((Counts::load(body).unfinished(), body.times_finished.load(Ordering::Relaxed)))
@@ -132,7 +132,7 @@ impl<T> JoinableQueue<T> {
         while unfinished != 0 && times == first {
             if !waiter.takes_turn() || !self.survey(deadline)? {
                 let may_go_on = || body.times_finished.load(Ordering::Acquire) != first;
-                self.wait(&mut waiter, may_go_on)?;
+                waiter.wait(self.body.segment(), may_go_on)?;
             }
             (unfinished, times) = self.locked(deadline, look)?;
         }
@@ -171,7 +171,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Gives back the leases of the dead, and those that are over time; whether there were any.
-    fn survey(&self, deadline: Deadline) -> Result<bool, Blocked> {
+    fn survey(&self, deadline: Deadline) -> Result<bool, Stopped> {
         // A hint: who has another clock looks more often than he needs to.
         self.body.surveyed_ms.store(clock::ms_of(clock::now_ns()), Ordering::Relaxed);
         let now_ns = self.time_of_lease();
@@ -197,7 +197,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Whether the owner is dead; each is asked about once.
-    fn is_dead(&self, owner: OwnerId, asked: &mut Vec<(OwnerId, bool)>) -> Result<bool, Blocked> {
+    fn is_dead(&self, owner: OwnerId, asked: &mut Vec<(OwnerId, bool)>) -> Result<bool, Stopped> {
         if let Some((_, is_dead)) = asked.iter().find(|(known, _)| *known == owner) {
             return Ok(*is_dead);
         }
@@ -225,6 +225,7 @@ impl<T> JoinableQueue<T> {
 
     /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
     pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> Result<bool, Fault> {
+        let _deferred = interrupt::defer();
         match self.locked(Deadline::NEVER, |table, _| Ok(table.settle(ticket, fate))) {
             Ok(false) => Ok(false),
             Ok(true) => {
@@ -266,7 +267,7 @@ impl<T> JoinableQueue<T> {
         }
     }
 
-    fn table(&self) -> Result<Table<'_>, Blocked> {
+    fn table(&self) -> Result<Table<'_>, Stopped> {
         Table::new(&self.body, self.count).ok_or_else(|| self.corrupt("the cells reach past the segment"))
     }
 
@@ -275,7 +276,7 @@ impl<T> JoinableQueue<T> {
         &self,
         deadline: Deadline,
         work: impl FnOnce(&Table<'_>, OwnerId) -> Result<R, Nonsense>,
-    ) -> Result<R, Blocked> {
+    ) -> Result<R, Stopped> {
         let table = self.table()?;
         let hold = self.acquire(deadline)?;
         let outcome = self.count_if_needed(&table).and_then(|()| work(&table, hold.owner()));
@@ -287,21 +288,10 @@ impl<T> JoinableQueue<T> {
         outcome.map_err(|what| self.corrupt(what))
     }
 
-    /// Waits at a bell until it is worth looking again.
-    fn wait(&self, waiter: &mut Waiter<'_>, may_go_on: impl Fn() -> bool) -> Result<(), Blocked> {
-        waiter.wait(self.body.segment(), may_go_on).map_err(|stopped| match stopped {
-            Stopped::TimedOut => Blocked::TimedOut,
-            Stopped::Orphaned => Blocked::Fault(Fault::orphaned(self.body.segment())),
-        })
-    }
-
-    fn acquire(&self, deadline: Deadline) -> Result<Hold, Blocked> {
+    fn acquire(&self, deadline: Deadline) -> Result<Hold, Stopped> {
         // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes it give up.
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
-        let acquired = self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline);
-        acquired.map_err(|error| {
-            Fault::of_acquiring(self.body.segment(), error).map_or(Blocked::TimedOut, Blocked::Fault)
-        })
+        Ok(self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline)?)
     }
 
     /// After a death: the counts from the cells.
@@ -319,33 +309,44 @@ impl<T> JoinableQueue<T> {
     }
 
     #[cold]
-    fn unknowable(&self, error: Unknowable) -> Blocked {
-        Blocked::Fault(Fault::unknowable(self.body.segment(), error))
+    fn unknowable(&self, error: Unknowable) -> Stopped {
+        Stopped::Fault(Fault::unknowable(self.body.segment(), error))
     }
 
     #[cold]
-    fn corrupt(&self, what: Nonsense) -> Blocked {
-        Blocked::Fault(Fault::corrupt(self.body.segment(), what))
+    fn corrupt(&self, what: Nonsense) -> Stopped {
+        Stopped::Fault(Fault::corrupt(self.body.segment(), what))
     }
 
     #[cold]
-    fn no_put(&self, blocked: Blocked) -> PutError {
-        blocked.into_fault().map_or_else(|| PutError::TimedOut(self.fullness()), PutError::Fault)
+    fn no_put(&self, stopped: Stopped) -> PutError {
+        match stopped {
+            Stopped::TimedOut => PutError::TimedOut(self.fullness()),
+            Stopped::Interrupted => PutError::Interrupted(self.body.segment().label()),
+            Stopped::Fault(fault) => PutError::Fault(fault),
+        }
     }
 
     #[cold]
-    fn no_get(&self, blocked: Blocked) -> GetError {
-        let timed_out = || GetError::TimedOut(self.body.segment().label());
-        blocked.into_fault().map_or_else(timed_out, GetError::Fault)
+    fn no_get(&self, stopped: Stopped) -> GetError {
+        let queue = self.body.segment().label();
+        match stopped {
+            Stopped::TimedOut => GetError::TimedOut(queue),
+            Stopped::Interrupted => GetError::Interrupted(queue),
+            Stopped::Fault(fault) => GetError::Fault(fault),
+        }
     }
 
     #[cold]
-    fn no_join(&self, blocked: Blocked) -> JoinError {
-        let timed_out = || JoinError::TimedOut {
-            queue: self.body.segment().label(),
-            unfinished: Counts::load(&self.body).unfinished() as usize,
-        };
-        blocked.into_fault().map_or_else(timed_out, JoinError::Fault)
+    fn no_join(&self, stopped: Stopped) -> JoinError {
+        let queue = self.body.segment().label();
+        match stopped {
+            Stopped::TimedOut => {
+                JoinError::TimedOut { queue, unfinished: Counts::load(&self.body).unfinished() as usize }
+            }
+            Stopped::Interrupted => JoinError::Interrupted { queue },
+            Stopped::Fault(fault) => JoinError::Fault(fault),
+        }
     }
 
     fn fullness(&self) -> Fullness {
@@ -366,24 +367,4 @@ enum Outcome<R> {
     Now(R),
     Later,
     Closed,
-}
-
-/// Why a thread could not go on.
-pub(super) enum Blocked {
-    TimedOut,
-    Fault(Fault),
-}
-
-impl Blocked {
-    /// For what waits without a deadline.
-    pub(super) fn into_fault(self) -> Option<Fault> {
-        match self {
-            Self::TimedOut => None,
-            Self::Fault(fault) => Some(fault),
-        }
-    }
-
-    pub(super) fn only_fault(self) -> Result<(), Fault> {
-        self.into_fault().map_or(Ok(()), Err)
-    }
 }

@@ -9,7 +9,7 @@ use crate::underway::{self, Decoding};
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, owner_of_child};
 use procession_sync::Fault;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use procession_sys::{clock, crash_point, shm_struct};
+use procession_sys::{clock, crash_point, interrupt, shm_struct};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32 as OwnAtomicU32, AtomicU64 as OwnAtomicU64};
@@ -206,7 +206,10 @@ impl End {
         }
         self.closing.store(true, Ordering::Release);
         self.call_everybody();
+        // Those who wait have been told, and let go at once.
+        let deferred = interrupt::defer();
         let quiet = quiesce(self);
+        drop(deferred);
         let closed = self.mine & !STATE | CLOSED;
         // SYNC: pipe.close. Another thread may have claimed it, or closed it.
         let mut word = self.cell().word.load(Ordering::Acquire);

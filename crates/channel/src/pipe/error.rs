@@ -2,6 +2,7 @@
 
 use crate::codec::{DecodeError, EncodeError, NotBytes};
 use procession_sync::Fault;
+use procession_sys::NoTurn;
 
 /// Why an end of a pipe cannot be used by whoever wanted to.
 pub(super) enum Unusable {
@@ -31,6 +32,15 @@ macro_rules! from_unusable {
                 }
             }
 
+            impl From<NoTurn> for $Error {
+                fn from(why: NoTurn) -> Self {
+                    match why {
+                        NoTurn::TimedOut => Self::TimedOut,
+                        NoTurn::Interrupted => Self::Interrupted,
+                    }
+                }
+            }
+
             procession_shm::debug_as_text!($Error);
         )*
     };
@@ -53,6 +63,9 @@ pub enum SendError {
     /// There was no room for all of it until the timeout (`send_timeout`).
     #[error("timed out: the pipe is full")]
     TimedOut,
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for room in the pipe was interrupted")]
+    Interrupted,
     /// The peer has closed its end: nobody will read the message.
     #[error("the other end of the pipe is closed")]
     PeerClosed,
@@ -109,6 +122,9 @@ pub enum RecvError {
     /// There was no message until the timeout (`recv_timeout`).
     #[error("timed out: the pipe is empty")]
     TimedOut,
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for a message of the pipe was interrupted")]
+    Interrupted,
     /// The peer has closed its end, and everything that it sent has been received.
     #[error("the other end of the pipe is closed, and everything was received")]
     Eof,

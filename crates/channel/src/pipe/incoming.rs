@@ -59,7 +59,7 @@ impl<T> Incoming<T> {
 
     /// Keeps the other threads from receiving until what it returns is dropped.
     pub(super) fn quiesce(&self) -> Option<TurnGuard<'_, LaneReader>> {
-        self.reader.lock_until(Deadline::NEVER)
+        self.reader.lock_until(Deadline::NEVER).ok()
     }
 }
 

@@ -36,7 +36,7 @@ impl<T> Outgoing<T> {
 
     /// Keeps the other threads from sending until what it returns is dropped.
     pub(super) fn quiesce(&self) -> Option<TurnGuard<'_, LaneWriter>> {
-        self.writer.lock_until(Deadline::NEVER)
+        self.writer.lock_until(Deadline::NEVER).ok()
     }
 }
 

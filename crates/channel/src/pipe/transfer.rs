@@ -4,7 +4,7 @@ use super::end::{End, Peer};
 use super::error::{RecvError, SendError, Unusable};
 use super::taker::{Taker, corrupt};
 use crate::lane::{LaneReader, LaneWriter};
-use procession_sync::{EventCount, Fault, Nap, Orphaned, Patience, spin_until};
+use procession_sync::{EventCount, Fault, Nap, Patience, Stop, spin_until};
 use procession_sys::cpu::{self, fence_after_rmw};
 use procession_sys::{Deadline, Turn, TurnGuard};
 use std::ops::RangeInclusive;
@@ -17,6 +17,7 @@ const LOOKS: u32 = 40;
 /// Why waiting ended without a reason to look again.
 enum Blocked {
     TimedOut,
+    Interrupted,
     Unusable(Unusable),
 }
 
@@ -77,8 +78,9 @@ impl<'a> Waiter<'a> {
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
         match self.bell.wait(Some(self.end.body.segment()), patience, is_ready) {
             // Without its file a pipe still has its two ends: what matters is whether the peer lives.
-            Ok(Nap::Ask) | Err(Orphaned) => self.end.ask_about_peer().map_err(unusable),
+            Ok(Nap::Ask) | Err(Stop::Orphaned) => self.end.ask_about_peer().map_err(unusable),
             Ok(_) => Ok(()),
+            Err(Stop::Interrupted) => Err(Blocked::Interrupted),
         }
     }
 }
@@ -92,7 +94,7 @@ pub(super) fn send(
     deadline: Deadline,
 ) -> Result<(), SendError> {
     end.claim()?;
-    let mut turn = writer.lock_until(deadline).ok_or(SendError::TimedOut)?;
+    let mut turn = writer.lock_until(deadline)?;
     turn.prepare(&end.body, end.outgoing());
     let sent = write(end, &mut turn, message, deadline);
     drop(turn);
@@ -168,6 +170,7 @@ fn write_waiting(
         waiter.wait(turn, |writer| writer.has_room_for(lane, message.len())).map_err(
             |blocked| match blocked {
                 Blocked::TimedOut => SendError::TimedOut,
+                Blocked::Interrupted => SendError::Interrupted,
                 Blocked::Unusable(unusable) => unusable.into(),
             },
         )?;
@@ -187,7 +190,7 @@ pub(super) fn receive<K: Taker>(
     deadline: Deadline,
 ) -> Result<K::Taken, RecvError> {
     end.claim()?;
-    let mut turn = reader.lock_until(deadline).ok_or(RecvError::TimedOut)?;
+    let mut turn = reader.lock_until(deadline)?;
     let taken = read(end, &mut turn, taker, deadline);
     turn.keep(taker.place());
     drop(turn);
@@ -247,6 +250,7 @@ fn read_waiting<K: Taker>(
         waiter.wait(turn, |reader| reader.has_data_soon(&end.body, lane)).map_err(
             |blocked| match blocked {
                 Blocked::TimedOut => RecvError::TimedOut,
+                Blocked::Interrupted => RecvError::Interrupted,
                 Blocked::Unusable(unusable) => unusable.into(),
             },
         )?;

@@ -11,7 +11,7 @@ use procession_shm::{Segment, Shared};
 use procession_sync::{Claim, Fault, Hold, LockWord};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
-use procession_sys::{Deadline, crash_point};
+use procession_sys::{Deadline, crash_point, interrupt};
 use std::fmt;
 use std::time::Duration;
 
@@ -149,9 +149,11 @@ impl Core {
 
     /// Holds an end, however long it takes; `None` where no time can be that long.
     pub(super) fn lock_for_ever(&self, end: End) -> Result<Option<Hold>, CloseError> {
+        // Held for a moment by each, but for one that is stopped in the middle of it.
+        let _deferred = interrupt::defer();
         match self.lock(end, Deadline::NEVER) {
             Ok(hold) => Ok(Some(hold)),
-            Err(Blocked::TimedOut) => Ok(None),
+            Err(Blocked::TimedOut | Blocked::Interrupted) => Ok(None),
             Err(Blocked::SlotHeld) => Err(CloseError::SlotHeld(self.segment().label())),
             Err(Blocked::Fault(fault)) => Err(fault.into()),
         }
@@ -168,9 +170,7 @@ impl Core {
         self.lock_of(end)
             .acquire(self.segment(), Claim::Ignore, deadline)
             .inspect_err(|_| self.pass_on(end))
-            .map_err(|error| {
-                Fault::of_acquiring(self.segment(), error).map_or(Blocked::TimedOut, Blocked::Fault)
-            })
+            .map_err(|error| Stopped::from(error).into())
     }
 
     /// Calls another sleeper: who is about to leave may have been called for what is there, and others rely on that.
@@ -184,19 +184,11 @@ impl Core {
         }
     }
 
-    /// A wait at one of the bells was in vain.
-    #[cold]
-    pub(super) fn stopped(&self, stopped: Stopped) -> Blocked {
-        match stopped {
-            Stopped::TimedOut => Blocked::TimedOut,
-            Stopped::Orphaned => Blocked::Fault(Fault::orphaned(self.segment())),
-        }
-    }
-
     #[cold]
     pub(super) fn no_put(&self, blocked: Blocked) -> PutError {
         match blocked {
             Blocked::TimedOut => PutError::TimedOut(self.fullness()),
+            Blocked::Interrupted => PutError::Interrupted(self.segment().label()),
             Blocked::SlotHeld => PutError::SlotHeld(self.segment().label()),
             Blocked::Fault(fault) => fault.into(),
         }
@@ -206,6 +198,7 @@ impl Core {
     pub(super) fn no_get(&self, blocked: Blocked) -> GetError {
         match blocked {
             Blocked::TimedOut => GetError::TimedOut(self.segment().label()),
+            Blocked::Interrupted => GetError::Interrupted(self.segment().label()),
             Blocked::SlotHeld => GetError::SlotHeld(self.segment().label()),
             Blocked::Fault(fault) => fault.into(),
         }

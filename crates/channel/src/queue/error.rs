@@ -2,6 +2,7 @@
 
 use crate::codec::{DecodeError, EncodeError, NotBytes};
 use crate::messages::After;
+use crate::waiter::Stopped;
 use procession_shm::{Label, OpenError, Segment};
 use procession_sync::Fault;
 use std::fmt;
@@ -89,6 +90,9 @@ pub enum PutError {
     /// There was no room until the timeout (`put_timeout`).
     #[error("timed out: {0}")]
     TimedOut(Fullness),
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {0} was interrupted")]
+    Interrupted(Label),
     /// The queue was closed.
     #[error("{0} is closed: nothing can be put any more{advice}", advice = .0.advice())]
     Closed(ClosedQueue),
@@ -141,6 +145,9 @@ pub enum GetError {
     /// There was no message until the timeout (`get_timeout`).
     #[error("timed out: {0} is empty")]
     TimedOut(Label),
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {0} was interrupted")]
+    Interrupted(Label),
     /// The queue was closed, and everything in it has been got.
     #[error("{0} is closed, and everything in it was got{advice}", advice = .0.advice())]
     Closed(ClosedQueue),
@@ -291,6 +298,17 @@ impl<T> From<Fault> for GetManyError<T> {
 /// Why a thread could not go on.
 pub(super) enum Blocked {
     TimedOut,
+    Interrupted,
     SlotHeld,
     Fault(Fault),
+}
+
+impl From<Stopped> for Blocked {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::TimedOut => Self::TimedOut,
+            Stopped::Interrupted => Self::Interrupted,
+            Stopped::Fault(fault) => Self::Fault(fault),
+        }
+    }
 }

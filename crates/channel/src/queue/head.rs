@@ -131,7 +131,7 @@ impl Core {
         loop {
             waiter
                 .spin_or_wait(self.segment(), || !self.is_empty() || self.is_closed())
-                .map_err(|stopped| self.no_get(self.stopped(stopped)))?;
+                .map_err(|stopped| self.no_get(stopped.into()))?;
             let mut head = AtHead::new(self, self.lock_head(deadline)?, waiter.has_slept());
             if head.has_message()? {
                 return Ok(head);

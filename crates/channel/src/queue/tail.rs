@@ -79,7 +79,7 @@ impl Core {
         loop {
             waiter
                 .spin_or_wait(self.segment(), || self.has_room(words) || self.is_closed())
-                .map_err(|stopped| self.no_put(self.stopped(stopped)))?;
+                .map_err(|stopped| self.no_put(stopped.into()))?;
             let mut tail = AtTail::new(self, self.lock_tail(deadline)?, waiter.has_slept());
             if tail.has_room(words)? {
                 return Ok(tail);

@@ -9,7 +9,7 @@ use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::thread_tag;
 use procession_shm::OwnerId;
 use procession_sys::atomic::Ordering;
-use procession_sys::{Deadline, crash_point};
+use procession_sys::{Deadline, crash_point, interrupt};
 use std::time::Duration;
 
 /// How long a waiter waits for one of the inner locks before it looks at the word again: somebody may have broken it.
@@ -19,6 +19,7 @@ impl Barrier {
     /// Takes one of the inner locks for a moment; `None` if somebody has it for longer.
     pub(super) fn lock(&self, lock: &LockWord, deadline: Deadline) -> Result<Option<Hold>, BarrierError> {
         let soon = Deadline::after(BRIEFLY).min(deadline);
+        let _deferred = interrupt::defer();
         match lock.acquire(self.body.segment(), Claim::Ignore, soon) {
             Ok(hold) => Ok(Some(hold)),
             Err(AcquireError::TimedOut) => Ok(None),
@@ -65,7 +66,8 @@ impl Barrier {
     /// Why one of the inner locks could not be taken.
     pub(super) fn lock_fault(&self, error: AcquireError) -> BarrierError {
         let segment = self.body.segment();
-        Fault::of_acquiring(segment, error)
+        error
+            .into_fault(segment)
             .unwrap_or_else(|| Fault::corrupt(segment, "a lock that was not taken"))
             .into()
     }

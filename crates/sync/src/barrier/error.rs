@@ -65,6 +65,13 @@ pub enum BarrierError {
         /// How many have to.
         parties: usize,
     },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`): it is as if this thread had not come, and the
+    /// others go on waiting.
+    #[error("the wait at {object} was interrupted, and the others wait on")]
+    Interrupted {
+        /// Which one.
+        object: Label,
+    },
     /// The action failed, here; the others are told that the barrier is broken.
     #[error("the action of {object} failed")]
     Action {

@@ -2,12 +2,12 @@
 
 use super::place::{Place, WAITER};
 use super::word::{
-    ABORTED, ACTING, ARRIVAL, ARRIVED, COMING, RESETTING, TIMED_OUT, WAITERS, arrived, ended, failure,
-    following, generation, is_whole, state, waiting, with_arrival, with_state,
+    ABORTED, ACTING, ARRIVAL, ARRIVED, COMING, RESETTING, TIMED_OUT, WAITERS, WITHDRAWN, arrived, ended,
+    failure, following, generation, is_whole, state, waiting, with_arrival, with_state,
 };
 use super::{Barrier, BarrierError};
 use crate::fault::Fault;
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use procession_shm::OwnerId;
 use procession_sys::atomic::{Ordering, fence};
 use procession_sys::{Deadline, crash_point, futex};
@@ -26,6 +26,14 @@ pub(super) enum Trip {
     Busy,
 }
 
+/// How a generation ended.
+enum End {
+    Passed,
+    Broken(BarrierError),
+    /// One that had arrived was interrupted: the others arrive again.
+    Again,
+}
+
 /// One thread that waits.
 pub(super) struct Waiter<'a> {
     barrier: &'a Barrier,
@@ -37,6 +45,8 @@ pub(super) struct Waiter<'a> {
     patience: Patience,
     /// Whether a slice has ended, and nobody has asked about the others since.
     asks: bool,
+    /// Whether a hook of this thread wanted the wait to end.
+    is_interrupted: bool,
 }
 
 impl<'a> Waiter<'a> {
@@ -47,7 +57,16 @@ impl<'a> Waiter<'a> {
     ) -> Result<Self, Fault> {
         let me = Fault::or_owner(barrier.body.segment())?;
         let patience = Patience::new(deadline);
-        Ok(Self { barrier, me, place, is_seated: false, deadline, patience, asks: false })
+        Ok(Self {
+            barrier,
+            me,
+            place,
+            is_seated: false,
+            deadline,
+            patience,
+            asks: false,
+            is_interrupted: false,
+        })
     }
 
     /// Arrives, and waits until all have; the order of the arrival.
@@ -101,8 +120,8 @@ impl<'a> Waiter<'a> {
             return Ok(None);
         }
         crash_point("barrier.arrived");
-        self.wait_for_end(generation(word), place)?;
-        Ok(Some(index))
+        let passed = self.wait_for_end(generation(word), place)?;
+        Ok(passed.then_some(index))
     }
 
     /// Arrives at an elastic barrier: the word gives the order, the member's own place is the arrival.
@@ -125,8 +144,8 @@ impl<'a> Waiter<'a> {
         crash_point("barrier.arrived");
         // SYNC: barrier.fewer. Of two that arrive last, one sees the other.
         fence(Ordering::SeqCst);
-        self.wait_for_end(mine, place)?;
-        Ok(Some(arrived(word)))
+        let passed = self.wait_for_end(mine, place)?;
+        Ok(passed.then_some(arrived(word)))
     }
 
     /// Where this thread waits; `None` while all places are taken.
@@ -180,33 +199,54 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Waits until the generation, in which this thread has arrived at `place`, has ended.
-    fn wait_for_end(&mut self, mine: u64, place: &Place) -> Result<(), BarrierError> {
+    /// Waits until the generation, in which this thread has arrived at `place`, has ended; whether it passed, and is not
+    /// to arrive again.
+    fn wait_for_end(&mut self, mine: u64, place: &Place) -> Result<bool, BarrierError> {
         loop {
             // SYNC: barrier.trip.
             let word = self.barrier.body.word.load(Ordering::Acquire);
-            if let Some(outcome) = self.outcome(word, mine, place) {
+            if let Some(end) = self.end(word, mine, place) {
                 if self.asks {
                     // Nobody woke this one: who ended it may have died before it woke anybody.
                     futex::wake_all(futex::low_half(&self.barrier.body.word));
                 }
-                return outcome;
+                return match end {
+                    End::Passed => Ok(true),
+                    End::Broken(error) => Err(error),
+                    End::Again if self.is_interrupted => Err(self.interrupted()),
+                    End::Again => Ok(false),
+                };
             }
             if self.barrier.rules.elastic && state(word) == 0 && self.trip_elastic(mine)? == Trip::Tripped {
-                return Ok(());
+                return Ok(true);
             }
-            self.sleep(word)?;
+            if self.is_interrupted && self.barrier.withdraw(word) {
+                return Err(self.interrupted());
+            }
+            // Interrupted while the action runs: the arrival cannot be taken back, and its end decides.
+            match self.sleep(word) {
+                Err(BarrierError::Interrupted { .. }) => self.is_interrupted = true,
+                slept => slept?,
+            }
         }
     }
 
+    fn interrupted(&self) -> BarrierError {
+        BarrierError::Interrupted { object: self.barrier.body.segment().label() }
+    }
+
     /// How the generation `mine` ended; `None` while it goes on.
-    fn outcome(&self, word: u64, mine: u64, place: &Place) -> Option<Result<(), BarrierError>> {
+    fn end(&self, word: u64, mine: u64, place: &Place) -> Option<End> {
+        let broken_by = |why| match why {
+            WITHDRAWN => End::Again,
+            _ => End::Broken(self.barrier.broken_by(why)),
+        };
         if generation(word) == mine {
-            return (!is_whole(word)).then(|| Err(self.barrier.broken_by(state(word))));
+            return (!is_whole(word)).then(|| broken_by(state(word)));
         }
         // After the word: a reset says so in every place before it changes the generation.
         if let Some(why) = failure(place.wait.load(Ordering::Acquire)) {
-            return Some(Err(self.barrier.broken_by(why)));
+            return Some(broken_by(why));
         }
         if word & RESETTING == 0
             && state(word) == ABORTED
@@ -214,9 +254,9 @@ impl<'a> Waiter<'a> {
             && generation(word) == following(mine)
         {
             // Aborted before all had left.
-            return Some(Err(self.barrier.broken_by(ABORTED)));
+            return Some(broken_by(ABORTED));
         }
-        Some(Ok(()))
+        Some(End::Passed)
     }
 
     /// Sleeps for a slice, unless the deadline has passed: then the barrier is broken.
@@ -254,7 +294,7 @@ impl<'a> Waiter<'a> {
         let nap = self
             .patience
             .sleep(Some(segment), futex::low_half(&body.word), announced, &body.asked)
-            .map_err(|Orphaned| Fault::orphaned(segment))?;
+            .map_err(|stop| Fault::of_stop(segment, stop, |object| BarrierError::Interrupted { object }))?;
         crash_point("barrier.slept");
         self.asks = nap == Nap::Ask;
         Ok(())

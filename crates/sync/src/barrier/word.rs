@@ -11,6 +11,8 @@ pub(super) const ACTION_FAILED: u64 = 3 << STATE_SHIFT;
 pub(super) const PEER_DIED: u64 = 4 << STATE_SHIFT;
 pub(super) const RESET: u64 = 5 << STATE_SHIFT;
 pub(super) const ACTING: u64 = 6 << STATE_SHIFT;
+/// With `RESETTING`: one that had arrived was interrupted, and the others arrive again.
+pub(super) const WITHDRAWN: u64 = 7 << STATE_SHIFT;
 pub(super) const ARRIVAL: u64 = 1 << 32;
 pub(super) const ARRIVALS: u64 = 0xffff;
 

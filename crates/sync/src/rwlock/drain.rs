@@ -4,7 +4,7 @@ use super::{Cell, RwLock, WAITERS};
 use crate::fault::Fault;
 use crate::hold::holder_in;
 use crate::keeper::too_late;
-use crate::patience::{Nap, Orphaned, Patience};
+use crate::patience::{Nap, Patience};
 use crate::{LockError, deadlock};
 use procession_shm::ShownWait;
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
@@ -47,7 +47,7 @@ impl RwLock {
         crash_point("rwlock.announced");
         let nap = patience
             .sleep(Some(segment), futex::low_half(&cell.word), announced as u32, &self.body.asked)
-            .map_err(|Orphaned| Fault::orphaned(segment))?;
+            .map_err(|stop| Fault::of_stop(segment, stop, |object| LockError::Interrupted { object }))?;
         let reader = |wait: &ShownWait| {
             self.reader_to_show(wait).map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire)))
         };

@@ -76,6 +76,12 @@ pub enum SemaphoreError {
     /// There were too few all the time (`acquire_timeout`).
     #[error("timed out: {0}")]
     TimedOut(Shortage),
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for {object} was interrupted")]
+    Interrupted {
+        /// Which one.
+        object: Label,
+    },
     /// There can never be so many.
     #[error("{asked} permits of {object} were asked for, which can have {max}")]
     TooMany {

@@ -1,0 +1,321 @@
+//! Waits that a signal ends, or a word from another thread: each says that it was interrupted, and leaves everything as if
+//! it had not begun.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use procession::{
+    Barrier, BarrierError, BoundedSemaphore, Condition, Event, EventError, GetError, JoinError,
+    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Process,
+    ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore, SemaphoreError, SendError, Value,
+    WaitError, Waitable, interrupt, pipe, wait,
+};
+use procession_tests::{Scratch, Watchdog, until};
+use std::io;
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+procession::test_support!();
+
+extern "C" fn do_nothing(_: libc::c_int) {}
+
+/// Has SIGUSR1 interrupt system calls and do nothing else.
+fn handle_signals() {
+    // SAFETY: all zeroes are a valid sigaction; the handler does nothing.
+    #[expect(unsafe_code, reason = "a handler without SA_RESTART")]
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = do_nothing as *const () as usize;
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+    }
+}
+
+/// Runs `waits` in a thread whose hook says yes once it is to stop, and signals that thread until it has ended.
+fn interrupted<T: Send + 'static>(waits: impl FnOnce() -> T + Send + 'static) -> T {
+    handle_signals();
+    let stop = Arc::new(AtomicBool::new(false));
+    let hears = Arc::clone(&stop);
+    let began = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&began);
+    let thread = std::thread::spawn(move || {
+        let _hook = interrupt::on_signal(move || hears.load(Ordering::Relaxed));
+        begins.store(true, Ordering::Relaxed);
+        waits()
+    });
+    until("the thread has begun", || began.load(Ordering::Relaxed));
+    // A signal that is not meant for the wait does not end it.
+    signal(&thread);
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(!thread.is_finished(), "nobody wanted it to end");
+    stop.store(true, Ordering::Relaxed);
+    while !thread.is_finished() {
+        signal(&thread);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.join().unwrap()
+}
+
+fn signal<T>(thread: &std::thread::JoinHandle<T>) {
+    // SAFETY: the thread was not joined yet, so its handle is valid.
+    #[expect(unsafe_code, reason = "pthread_kill")]
+    let _: libc::c_int = unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
+}
+
+/// A test of one thing that waits.
+macro_rules! interrupts {
+    ($($name:ident($scratch:ident) $body:block)*) => {$(
+        #[test]
+        fn $name() {
+            let _watchdog = Watchdog::start();
+            let $scratch = Scratch::new();
+            $body
+        }
+    )*};
+}
+
+interrupts! {
+    a_lock(scratch) {
+        let lock = Lock::options().namespace(&scratch).anonymous().unwrap();
+        let held = lock.acquire().unwrap();
+        let same = lock.clone();
+        assert!(matches!(interrupted(move || same.acquire().map(drop)), Err(LockError::Interrupted { .. })));
+        let same = lock.clone();
+        let timed = move || same.acquire_timeout(Duration::from_secs(3600)).map(drop);
+        assert!(matches!(interrupted(timed), Err(LockError::Interrupted { .. })));
+        drop(held);
+        drop(lock.try_acquire().unwrap());
+    }
+
+    a_recursive_lock(scratch) {
+        let lock = RLock::options().namespace(&scratch).anonymous().unwrap();
+        let held = lock.acquire().unwrap();
+        let same = lock.clone();
+        assert!(matches!(interrupted(move || same.acquire().map(drop)), Err(LockError::Interrupted { .. })));
+        drop(held);
+        drop(lock.try_acquire().unwrap());
+    }
+
+    a_lock_of_readers_and_writers(scratch) {
+        let lock = RwLock::options().namespace(&scratch).anonymous().unwrap();
+        let reading = lock.read().unwrap();
+        let same = lock.clone();
+        assert!(matches!(interrupted(move || same.write().map(drop)), Err(LockError::Interrupted { .. })));
+        drop(lock.try_read().unwrap());
+        drop(reading);
+        let writing = lock.write().unwrap();
+        let same = lock.clone();
+        assert!(matches!(interrupted(move || same.read().map(drop)), Err(LockError::Interrupted { .. })));
+        drop(writing);
+        drop(lock.try_write().unwrap());
+    }
+
+    a_semaphore(scratch) {
+        let semaphore = Semaphore::options().permits(3).namespace(&scratch).anonymous().unwrap();
+        let permit = semaphore.acquire().unwrap();
+        let same = semaphore.clone();
+        let many = move || same.acquire_many(3).map(drop);
+        assert!(matches!(interrupted(many), Err(SemaphoreError::Interrupted { .. })));
+        assert_eq!(semaphore.available(), 2);
+        drop(permit);
+        assert_eq!(semaphore.available(), 3);
+        let bounded = BoundedSemaphore::options().permits(1).namespace(&scratch).anonymous().unwrap();
+        let _permit = bounded.acquire().unwrap();
+        let same = bounded.clone();
+        assert!(matches!(interrupted(move || same.acquire().map(drop)), Err(SemaphoreError::Interrupted { .. })));
+    }
+
+    an_event_and_a_latch(scratch) {
+        let event = Event::options().namespace(&scratch).anonymous().unwrap();
+        assert!(matches!(interrupted(move || event.wait()), Err(EventError::Interrupted { .. })));
+        let latch = Latch::options().count(1).namespace(&scratch).anonymous().unwrap();
+        assert!(matches!(interrupted(move || latch.wait()), Err(LatchError::Interrupted { .. })));
+    }
+
+    a_once(scratch) {
+        let once = Once::options().namespace(&scratch).anonymous().unwrap();
+        let same = once.clone();
+        let mut inner = None;
+        once.run(|_| inner = Some(interrupted(move || same.run(|_| ())))).unwrap();
+        assert!(once.is_done() && matches!(inner, Some(Err(OnceError::Interrupted { .. }))));
+    }
+
+    a_condition_and_the_lock_is_free_after_it(scratch) {
+        let lock = Lock::options().namespace(&scratch).anonymous().unwrap();
+        let condition = Condition::options().namespace(&scratch).anonymous().unwrap();
+        let (same, changed) = (lock.clone(), condition.clone());
+        let waits = move || changed.wait(same.acquire()?).map(drop);
+        assert!(matches!(interrupted(waits), Err(LockError::Interrupted { .. })));
+        assert_eq!(condition.waiters(), 0);
+        drop(lock.try_acquire().unwrap());
+    }
+
+    a_condition_and_guards_further_out_hold_the_lock(scratch) {
+        let lock = RLock::options().namespace(&scratch).anonymous().unwrap();
+        let condition = Condition::options().namespace(&scratch).anonymous().unwrap();
+        let (same, changed) = (lock.clone(), condition.clone());
+        let depth = interrupted(move || {
+            let outer = same.acquire().unwrap();
+            let outcome = changed.wait(same.acquire().unwrap()).map(drop);
+            assert!(matches!(outcome, Err(LockError::Interrupted { .. })));
+            outer.depth()
+        });
+        assert_eq!(depth, 1);
+        drop(lock.try_acquire().unwrap());
+    }
+
+    a_value(scratch) {
+        let value: Value<u64> = Value::options().namespace(&scratch).anonymous().unwrap();
+        let held = value.acquire().unwrap();
+        let same = value.clone();
+        assert!(matches!(interrupted(move || same.update(|n| *n += 1)), Err(LockError::Interrupted { .. })));
+        drop(held);
+        assert_eq!(value.get().unwrap(), 0);
+    }
+
+    a_barrier_whose_others_meet_nevertheless(scratch) {
+        let barrier = Barrier::options().parties(3).namespace(&scratch).anonymous().unwrap();
+        let same = barrier.clone();
+        assert!(matches!(interrupted(move || same.wait()), Err(BarrierError::Interrupted { .. })));
+        assert_eq!((barrier.n_waiting(), barrier.broken()), (0, None));
+        // One of three has arrived before, and another one after the interrupted one.
+        let meet = |barrier: &Barrier| {
+            let barrier = barrier.clone();
+            std::thread::spawn(move || barrier.wait().unwrap())
+        };
+        let first = meet(&barrier);
+        until("one waits", || barrier.n_waiting() == 1);
+        let same = barrier.clone();
+        let outcome = interrupted(move || same.wait_timeout(Duration::from_secs(3600)));
+        assert!(matches!(outcome, Err(BarrierError::Interrupted { .. })));
+        until("one waits", || barrier.n_waiting() == 1);
+        let second = meet(&barrier);
+        let mut indices = vec![barrier.wait().unwrap(), first.join().unwrap(), second.join().unwrap()];
+        indices.sort_unstable();
+        assert_eq!(indices, [0, 1, 2]);
+    }
+
+    members_of_barriers(scratch) {
+        for elastic in [false, true] {
+            let options = Barrier::options().parties(2).namespace(&scratch);
+            let options = if elastic { options.elastic() } else { options };
+            let barrier = options.anonymous().unwrap();
+            let (mut mine, mut its) = (barrier.join().unwrap(), barrier.join().unwrap());
+            let (outcome, mut its) = interrupted(move || (its.wait(), its));
+            assert!(matches!(outcome, Err(BarrierError::Interrupted { .. })));
+            assert_eq!((barrier.n_waiting(), barrier.broken()), (0, None));
+            let other = std::thread::spawn(move || its.wait().unwrap());
+            assert_eq!(mine.wait().unwrap() + other.join().unwrap(), 1);
+        }
+    }
+
+    an_action_is_not_interrupted_for_those_who_wait_for_it(scratch) {
+        let barrier = Barrier::options().parties(2).namespace(&scratch).anonymous().unwrap();
+        let (acts, goes_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (began, may_end) = (Arc::clone(&acts), Arc::clone(&goes_on));
+        let acting = barrier.clone().with_action(move || {
+            began.store(true, Ordering::Relaxed);
+            until("the action may end", || may_end.load(Ordering::Relaxed));
+            Ok(())
+        });
+        let other = std::thread::spawn(move || {
+            let _hook = interrupt::on_signal(move || acts.load(Ordering::Relaxed));
+            barrier.wait()
+        });
+        let last = std::thread::spawn(move || acting.wait());
+        std::thread::sleep(Duration::from_millis(150));
+        goes_on.store(true, Ordering::Relaxed);
+        assert_eq!(last.join().unwrap().unwrap() + other.join().unwrap().unwrap(), 1);
+    }
+
+    a_queue(scratch) {
+        let queue: Queue<u8> = Queue::options().capacity(1).namespace(&scratch).anonymous().unwrap();
+        let same = queue.clone();
+        assert!(matches!(interrupted(move || same.get()), Err(GetError::Interrupted(_))));
+        queue.put(&1).unwrap();
+        let same = queue.clone();
+        assert!(matches!(interrupted(move || same.put(&2)), Err(PutError::Interrupted(_))));
+        assert_eq!((queue.get().unwrap(), queue.len()), (1, 0));
+    }
+
+    a_joinable_queue(scratch) {
+        let queue: JoinableQueue<u8> = JoinableQueue::options().namespace(&scratch).anonymous().unwrap();
+        let same = queue.clone();
+        assert!(matches!(interrupted(move || same.get().map(drop)), Err(GetError::Interrupted(_))));
+        queue.put(&1).unwrap();
+        let same = queue.clone();
+        assert!(matches!(interrupted(move || same.join()), Err(JoinError::Interrupted { .. })));
+        queue.get().unwrap().task_done().unwrap();
+        queue.join().unwrap();
+    }
+
+    a_pipe(scratch) {
+        let (receiver, sender) = pipe::<Vec<u8>>().unwrap();
+        drop(scratch);
+        let receiver = Arc::new(receiver);
+        let same = Arc::clone(&receiver);
+        assert!(matches!(interrupted(move || same.recv()), Err(RecvError::Interrupted)));
+        let sender = Arc::new(sender);
+        let same = Arc::clone(&sender);
+        let message = vec![7; 64 << 20];
+        assert!(matches!(interrupted(move || same.send_bytes(&message)), Err(SendError::Interrupted)));
+        // Nobody sees anything of it.
+        sender.send(&vec![1]).unwrap();
+        assert_eq!(receiver.recv().unwrap(), [1]);
+        // Another thread has the end, and waits.
+        let same = Arc::clone(&receiver);
+        let waiting = std::thread::spawn(move || same.recv());
+        std::thread::sleep(Duration::from_millis(20));
+        let same = Arc::clone(&receiver);
+        assert!(matches!(interrupted(move || same.recv()), Err(RecvError::Interrupted)));
+        sender.send(&vec![2]).unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap(), [2]);
+    }
+
+    several_things_at_once(scratch) {
+        let event = Event::options().namespace(&scratch).anonymous().unwrap();
+        let child = Arc::new(Process::spawn(|()| std::thread::sleep(Duration::from_secs(3600)), ()).unwrap());
+        let same = Arc::clone(&child);
+        let outcome = interrupted(move || {
+            let words: [&dyn Waitable; 1] = [&event];
+            let interrupted = |objects: &[&dyn Waitable]| {
+                wait(objects, None).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+            };
+            interrupted(&words) && interrupted(&[&event, &same])
+        });
+        assert!(outcome);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    a_process(scratch) {
+        drop(scratch);
+        let sleeper = || Process::spawn(|()| std::thread::sleep(Duration::from_secs(3600)), ()).unwrap();
+        let child = sleeper();
+        let (outcome, child) = interrupted(move || (child.wait(), child));
+        assert!(matches!(outcome, Err(WaitError::Interrupted { .. })));
+        let outcome = interrupted(move || child.join_timeout(Duration::from_secs(3600)));
+        let Err(JoinTimeoutError::Interrupted(child)) = outcome else { panic!("{outcome:?}") };
+        assert!(child.is_alive());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let child = sleeper();
+        let pid = child.pid();
+        let outcome = interrupted(move || child.join());
+        assert!(matches!(outcome, Err(ProcessError::Interrupted { .. })));
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    }
+
+    no_signal_but_a_word_from_another_thread(scratch) {
+        let queue: Queue<u8> = Queue::options().namespace(&scratch).anonymous().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let hears = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let _hook = interrupt::on_signal(move || hears.load(Ordering::Relaxed));
+            queue.get()
+        });
+        stop.store(true, Ordering::Relaxed);
+        assert!(matches!(thread.join().unwrap(), Err(GetError::Interrupted(_))));
+    }
+}
