@@ -519,8 +519,8 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         name: "barrier_that_leaves_an_abort_to_a_reset",
         protocol: "barrier",
         used_by: &[],
-        from: "            if word & RESETTING == 0 {\n                return;\n            }",
-        to: "            if true {\n                return;\n            }",
+        from: "            if word & RESETTING != 0 {\n                // Who began",
+        to: "            if word & RESETTING != 0 {\n                return;\n                // Who began",
     },
     Mutant {
         name: "barrier_that_does_not_ask",

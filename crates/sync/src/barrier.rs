@@ -515,13 +515,16 @@ impl Barrier {
     /// `wait` are told so too, if nobody has arrived since.
     pub fn abort(&self) {
         loop {
-            self.change(|word| is_whole(word).then(|| with_state(word, ABORTED)));
-            let word = self.body.word.load(Ordering::Acquire);
-            if word & RESETTING == 0 {
+            if self.change(|word| is_whole(word).then(|| with_state(word, ABORTED))) {
                 return;
             }
-            // Who began that may be dead: unfinished, it would undo this.
-            self.finish_reset(word);
+            let word = self.body.word.load(Ordering::Acquire);
+            if word & RESETTING != 0 {
+                // Who began that may be dead: unfinished, it would undo this.
+                self.finish_reset(word);
+            } else if !is_whole(word) {
+                return;
+            }
         }
     }
 
