@@ -30,6 +30,11 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             return Some(keep(world, name, options.create(name)));
         }
         ["open", "barrier", name] => return Some(keep(world, name, Barrier::open(name))),
+        ["interrupt"] => {
+            // From now on, this thread's waits end with their first slice.
+            std::mem::forget(interrupt::on_signal(|| true));
+            return done("");
+        }
         ["acted"] => return done(ACTED.load(Ordering::Relaxed)),
         ["child_said"] => {
             let child = CHILD.take().expect("a child was started");
