@@ -122,7 +122,7 @@ macro_rules! models {
             let outcome = barrier.wait();
             set_interruptible(false);
             match outcome {
-                Err(BarrierError::Interrupted) => barrier.wait().unwrap(),
+                Err(BarrierError::Interrupted { .. }) => barrier.wait().unwrap(),
                 outcome => outcome.unwrap(),
             }
         }
@@ -168,7 +168,7 @@ macro_rules! models {
                 let outcome = its.wait();
                 set_interruptible(false);
                 match outcome {
-                    Err(BarrierError::Interrupted) => its.wait().unwrap(),
+                    Err(BarrierError::Interrupted { .. }) => its.wait().unwrap(),
                     outcome => outcome.unwrap(),
                 }
             });

@@ -3,7 +3,7 @@
 use crate::locks::millis;
 use crate::processes::{child_until_the_end_of_input, fork_until_the_end_of_input};
 use crate::{Next, World, done, number, report, say, session};
-use procession::{Barrier, BarrierError, Member, MemberDeath, OpenError, Process};
+use procession::{Barrier, BarrierError, Member, MemberDeath, OpenError, Process, interrupt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
 use std::rc::Rc;
