@@ -341,6 +341,13 @@ pub(crate) const MUTANTS: &[Mutant] = &[
         to: "        }\n        if self.slept && !self.core.is_full() {",
     },
     Mutant {
+        name: "queue_that_stays_closed",
+        protocol: "queue",
+        used_by: &[],
+        from: "        self.words.closed.store(0, Ordering::Release);",
+        to: "        self.words.closed.store(1, Ordering::Release);",
+    },
+    Mutant {
         name: "queue_that_commits_before_it_writes",
         protocol: "queue",
         used_by: &[],

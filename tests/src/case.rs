@@ -1,6 +1,7 @@
 //! Which case of its type an error is, in a word that a test can compare: `Debug` of the library's errors prints what
 //! people read.
 
+use procession::codec::{DecodeError, EncodeError, NotBytes};
 use procession::{
     AckError, ArrayError, BarrierError, Bytes, CloseError, EventError, Fault, GetError, GetManyError,
     JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, ProcessError, PutError,
@@ -82,11 +83,19 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
             SendError::Fault(fault) => one_case(fault)
         }
         RecvError {
-            WouldBlock TimedOut Eof BufferTooShort Decode NotBytes Closed,
+            WouldBlock TimedOut Eof Decode NotBytes Closed,
+            RecvError::BufferTooShort { needed, len } => {
+                format!("BufferTooShort {{ needed: {needed}, len: {len} }}")
+            },
             RecvError::PeerDied { pid } => format!("PeerDied {{ pid: {pid} }}"),
             RecvError::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
             RecvError::Lost { pid } => format!("Lost {{ pid: {pid} }}"),
             RecvError::Fault(fault) => one_case(fault)
+        }
+        NotBytes { , _ => "NotBytes".to_owned() }
+        EncodeError { TooLarge TooDeep TooManyEmpty CannotComeBack NotRepresentable Unsupported }
+        DecodeError {
+            TooLarge UnexpectedEnd TrailingBytes TooDeep OtherFields OtherVariants Undescribed Invalid Changed Refused
         }
         ReleaseError { Full, ReleaseError::Fault(fault) => one_case(fault) }
         BarrierError {

@@ -78,7 +78,7 @@ fn through_queues<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
 }
 
 fn through_pipes<T: Sent>(value: &T) -> Vec<(&'static str, Fate<T>)> {
-    let (receiver, sender) = pipe::<T>().unwrap();
+    let (sender, receiver) = pipe::<T>().unwrap();
     let (one, two) = duplex::<T, T>().unwrap();
     let fate = |sent: Result<(), SendError>, receive: &dyn Fn() -> T| match sent {
         Ok(()) => Fate::Arrived(receive()),

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
-    Connection, GetError, JoinableQueue, Namespace, PipeOptions, Pool, Process, PutError, Queue, Receiver,
+    Connection, GetError, JoinableQueue, Namespace, Pipe, Pool, Process, PutError, Queue, Receiver,
     RecvError, SendError, Sender,
 };
 use procession_tests::Scratch;
@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(30);
 type End = Connection<u32, u32>;
 
 fn duplex(namespace: &Namespace) -> (End, End) {
-    PipeOptions::new().namespace(namespace).duplex().unwrap()
+    Pipe::options().namespace(namespace).duplex().unwrap()
 }
 
 fn queue<T: Serialize + serde::de::DeserializeOwned>(namespace: &Namespace) -> Queue<T> {
@@ -225,7 +225,7 @@ fn peek_takes_nothing() {
     drop(theirs);
     for _ in 0..3 {
         let seen = queue.peek().unwrap();
-        assert!(matches!(seen.send(&1), Err(SendError::Fault(_))));
+        assert!(matches!(seen.send(&1), Err(SendError::InUse { .. })));
         seen.close();
         assert!(!seen.is_closed());
         drop(seen);
@@ -291,15 +291,15 @@ fn an_item_that_is_done_or_discarded_closes_its_end() {
 #[test]
 fn what_a_pipe_s_receiver_does_not_take_is_given_up_with_it() {
     let scratch = Scratch::new();
-    let options = || PipeOptions::new().namespace(&scratch);
+    let options = || Pipe::options().namespace(&scratch);
     // Closed with the message inside.
-    let (receiver, sender): (Receiver<End>, Sender<End>) = options().pipe().unwrap();
+    let (sender, receiver): (Sender<End>, Receiver<End>) = options().pipe().unwrap();
     let (mine, theirs) = duplex(&scratch);
     sender.send(&theirs).unwrap();
     drop((theirs, receiver));
     assert_eq!(told(&mine), "eof");
     // Received by who cannot decode it; taken as bytes.
-    let (receiver, sender): (Receiver<Risky>, Sender<Risky>) = options().pipe().unwrap();
+    let (sender, receiver): (Sender<Risky>, Receiver<Risky>) = options().pipe().unwrap();
     let [(mine, theirs), (other, others)] = [(); 2].map(|()| duplex(&scratch));
     sender.send(&(Fatal(Fate::Wrong), theirs, Fatal(Fate::Fine))).unwrap();
     sender.send(&(Fatal(Fate::Fine), others, Fatal(Fate::Fine))).unwrap();
@@ -309,7 +309,7 @@ fn what_a_pipe_s_receiver_does_not_take_is_given_up_with_it() {
     assert_eq!([told(&mine), told(&other)], ["eof"; 2]);
     // Through a pipe whose receiving end is itself in a message of a queue that is dropped.
     let queue = queue::<Receiver<End>>(&scratch);
-    let (receiver, sender): (Receiver<End>, Sender<End>) = options().pipe().unwrap();
+    let (sender, receiver): (Sender<End>, Receiver<End>) = options().pipe().unwrap();
     let (mine, theirs) = duplex(&scratch);
     sender.send(&theirs).unwrap();
     queue.put(&receiver).unwrap();
@@ -321,8 +321,8 @@ fn what_a_pipe_s_receiver_does_not_take_is_given_up_with_it() {
 fn a_pipe_s_receiver_that_dies_over_a_message_takes_the_end_along() {
     let scratch = Scratch::new();
     for fates in [[Fate::Kills, Fate::Fine], [Fate::Fine, Fate::Kills]] {
-        let (receiver, sender): (Receiver<Risky>, Sender<Risky>) =
-            PipeOptions::new().namespace(&scratch).pipe().unwrap();
+        let (sender, receiver): (Sender<Risky>, Receiver<Risky>) =
+            Pipe::options().namespace(&scratch).pipe().unwrap();
         let (mine, theirs) = duplex(&scratch);
         let child = Process::spawn(|receiver: Receiver<Risky>| drop(receiver.recv()), receiver).unwrap();
         sender.send(&(Fatal(fates[0]), theirs, Fatal(fates[1]))).unwrap();

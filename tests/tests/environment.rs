@@ -113,7 +113,7 @@ fn change_the_user(before: bool) -> Result<String, String> {
     let pool = Pool::new(2).map_err(|error| text(&error))?;
     let more = pool.map(|n: u32| n + 1, 0..3).map_err(|error| text(&error))?;
     drop(pool);
-    let (receiver, sender) = pipe::<u32>().map_err(|error| text(&error))?;
+    let (sender, receiver) = pipe::<u32>().map_err(|error| text(&error))?;
     let child = Process::spawn(|sender: procession::Sender<u32>| sender.send(&9).unwrap(), sender);
     child.map_err(|error| text(&error))?.join().map_err(|error| text(&error))?;
     let sent = receiver.recv().map_err(|error| text(&error))?;
@@ -231,13 +231,13 @@ fn an_end_of_a_pipe_in_a_message_is_not_lost_for_another_user() {
     let scratch = Scratch::new();
     let said = run(&scratch, &[], |()| {
         let queue: Queue<procession::Sender<u32>> = Queue::new().unwrap();
-        let (receiver, sender) = pipe::<u32>().unwrap();
+        let (sender, receiver) = pipe::<u32>().unwrap();
         queue.put(&sender).unwrap();
         become_nobody();
         // Longer than it takes to ask whether anybody can get the message.
         format!("{:?}", receiver.recv_timeout(std::time::Duration::from_millis(1300)))
     });
-    assert_eq!(said, "Err(TimedOut)");
+    assert_eq!(said, "Err(timed out: the pipe is empty)");
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn with_its_standard_descriptors_closed_a_program_prints_into_nothing_of_ours() 
         let lock = Lock::new().unwrap();
         let event = Event::new().unwrap();
         let queue: Queue<Vec<u8>> = Queue::new().unwrap();
-        let (_receiver, sender) = pipe::<u32>().unwrap();
+        let (sender, _receiver) = pipe::<u32>().unwrap();
         let readable = procession::readiness(&event);
         let child = Process::spawn(
             |(queue, event): (Queue<Vec<u8>>, Event)| {

@@ -1,12 +1,21 @@
 //! What errors say: the cause of an error is told once, by the cause.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+#[path = "error_texts/channel.rs"]
+mod channel;
+
 use procession::{Lock, Namespace, OpenError, Pool, Process, ProcessError, Queue};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
 procession::test_support!();
+
+/// Puts this test program into a namespace of its own.
+fn enter() {
+    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+}
 
 /// The texts of an error and its causes.
 fn texts(error: &(dyn Error + 'static)) -> Vec<String> {
@@ -40,7 +49,7 @@ impl<'de> Deserialize<'de> for Uncrossable {
 
 #[test]
 fn errors_as_they_come_tell_each_cause_once() {
-    assert!(Namespace::private().enter());
+    enter();
     let spawn = Process::spawn(|_: Uncrossable| (), Uncrossable).unwrap_err();
     assert!(texts(&spawn).len() > 1, "{spawn}");
     let child = Process::spawn(|()| (), ()).unwrap();

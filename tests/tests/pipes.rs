@@ -41,7 +41,7 @@ fn connection() {
     one.does("pipe_close p.one");
     // It ended with the end of the pipe.
     assert_eq!(two.did(), "7");
-    one.fails("pipe_send p.one 1", "Fault(Closed)");
+    one.fails("pipe_send p.one 1", "Closed");
     two.does("pipe_close p.two");
 }
 
@@ -191,7 +191,7 @@ fn the_end_that_was_never_used_dies_with_who_carried_it() {
     three.failed(&format!("PeerDied {{ pid: {pid} }}"));
     // Too late.
     four.does(&format!("pipe_take q.two {message}"));
-    four.fails("pipe_recv q.two", &format!("Fault(Lost {{ pid: {pid} }})"));
+    four.fails("pipe_recv q.two", &format!("Lost {{ pid: {pid} }}"));
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn an_end_is_used_by_one_process_and_the_other_is_told_by_which() {
     let mut three = Actor::start(&scratch);
     hand(&mut two, "p.sender", &mut three);
     three.does("pipe_send p.sender 4");
-    let refused = format!("Fault(InUse {{ by: {}, here: {} }})", three.pid(), two.pid());
+    let refused = format!("InUse {{ by: {}, here: {} }}", three.pid(), two.pid());
     two.fails("pipe_send p.sender 1", &refused);
     two.fails("pipe_close_and_send p.sender 1", &refused);
     two.does("pipe_drop p.sender");
@@ -218,7 +218,7 @@ fn a_forked_child_has_no_end_and_takes_none_with_it() {
     let (mut one, mut two) = two(&scratch, "pipe", "p.sender");
     two.does("pipe_send p.sender 1");
     two.does("fork");
-    two.fails("pipe_send p.sender 2", "Fault(Inherited)");
+    two.fails("pipe_send p.sender 2", "Inherited");
     two.does("pipe_drop p.sender");
     two.tell("exit 0");
     assert_eq!(two.did(), "exit 0");
@@ -339,7 +339,7 @@ fn the_parents_copy_of_an_end_given_to_a_child_does_nothing() {
     let mut one = Actor::start(&scratch);
     one.does("create pipe p");
     let pid = one.does("pipe_child_and_keep p.sender waits");
-    one.fails("pipe_send p.sender 1", "Fault(InUse");
+    one.fails("pipe_send p.sender 1", "InUse");
     one.does("pipe_close p.sender");
     one.does("pipe_drop p.sender");
     for len in ["1", "2", "3"] {

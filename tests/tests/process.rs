@@ -368,7 +368,7 @@ fn without_files_to_open_a_pipe_stays_in_its_first_ring_until_there_are_some() {
         let few = libc::rlimit { rlim_cur: 60, rlim_max: 60 };
         // SAFETY: the limit is a valid structure for the whole call.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const few) }, 0);
-        let (receiver, sender) = pipe::<Bytes>().unwrap();
+        let (sender, receiver) = pipe::<Bytes>().unwrap();
         let mut files: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
         sender.try_send_bytes(&[1; 200_000]).unwrap();
         assert_eq!(receiver.recv_bytes().unwrap(), [1; 200_000]);
@@ -614,7 +614,7 @@ fn a_child_has_open_what_it_was_given_and_no_more() {
     let before = end(Process::spawn(|()| open_files(), ()).unwrap()).unwrap();
     let mut pool = procession::Pool::new(2).unwrap();
     pool.map(|n: u32| n, 0..3).unwrap();
-    let (receiver, sender) = pipe::<u32>().unwrap();
+    let (sender, receiver) = pipe::<u32>().unwrap();
     let queue = procession::Queue::<u32>::new().unwrap();
     queue.put(&1).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
-    Connection, GetError, JoinableQueue, PipeOptions, Process, PutError, Queue, Receiver, RecvError,
-    SendError, Waitable, wait,
+    Connection, GetError, JoinableQueue, Pipe, Process, PutError, Queue, Receiver, RecvError, SendError,
+    Waitable, wait,
 };
 use procession_tests::Scratch;
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,7 @@ fn talk(end: &Connection<Message, Message>, first: u64) -> Vec<Vec<Message>> {
 #[test]
 fn both_directions_of_one_end_are_used_by_many_threads_of_two_processes() {
     let scratch = Scratch::new();
-    let (here, there) = PipeOptions::new().namespace(&scratch).capacity(1024).duplex().unwrap();
+    let (here, there) = Pipe::options().namespace(&scratch).bytes(1024).duplex().unwrap();
     let other = Process::spawn(|end: Connection<Message, Message>| talk(&end, THREADS), there).unwrap();
     are_all(&talk(&here, 0), THREADS..2 * THREADS);
     are_all(&other.join().unwrap(), 0..THREADS);
@@ -117,7 +117,7 @@ fn receive_somehow(end: &Receiver<Message>, way: u64) -> Result<Message, RecvErr
 #[test]
 fn threads_that_receive_in_every_way_leave_each_other_what_they_do_not_take() {
     let scratch = Scratch::new();
-    let (receiver, sender) = PipeOptions::new().namespace(&scratch).capacity(512).pipe().unwrap();
+    let (sender, receiver) = Pipe::options().namespace(&scratch).bytes(512).pipe().unwrap();
     let send = |end: procession::Sender<Message>| {
         threads(|thread| (0..EACH).for_each(|number| end.send(&Message::new(thread, number)).unwrap()));
     };
@@ -141,7 +141,7 @@ fn threads_that_receive_in_every_way_leave_each_other_what_they_do_not_take() {
 fn an_end_closed_under_many_threads_has_sent_exactly_what_was_acknowledged() {
     let scratch = Scratch::new();
     for round in 0..10 {
-        let (receiver, sender) = PipeOptions::new().namespace(&scratch).capacity(512).pipe().unwrap();
+        let (sender, receiver) = Pipe::options().namespace(&scratch).bytes(512).pipe().unwrap();
         let count = |end: Receiver<Message>| {
             let mut got = Vec::new();
             loop {

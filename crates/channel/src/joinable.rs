@@ -16,7 +16,7 @@
 //! | `unfinished`, `others` | how many cells are ready, leased, dead; how many blocks are taken |
 //! | `times_finished` | changes when the last unfinished item is done or dead |
 //! | `uncounted` | 1: the four words before are to be made from the cells |
-//! | `closed` | 1: no put commits any more |
+//! | `closed` | 1: no put commits any more, until it is opened again |
 //! | `surveyed_ms` | hint: when somebody last asked about the holders of leases |
 //! | `items`, `space`, `finished` | eventcounts: of those who get, put and join |
 //!
@@ -49,6 +49,7 @@
 //! | having found a dead holder, before it is in the cell | the same | the same again |
 //! | counting anew | the same, `INCONSISTENT` or `uncounted` kept | the next holder |
 //! | closing, after the store of `closed` | sleepers who were not told | the ends of their slices |
+//! | opening it again, after the store of `closed` | an open queue | – |
 //!
 //! # Not promised
 //! Order, once an item came back: it is got before younger ones, but those may have been done meanwhile. Exactly once: an item
@@ -200,7 +201,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`GetError::Closed`] once the queue is closed and everything is done, [`GetError::Decode`], [`GetError::Fault`]. An item
     /// that cannot be decoded is there again for the next that gets, until it is a [dead letter](Self::dead_letters): after
-    /// [`max_attempts`](JoinableQueueOptions::max_attempts), or after three if those are not limited.
+    /// [`max_attempts`](JoinableQueueOptions::max_attempts), or after three if those are unlimited.
     ///
     /// # Panics
     /// When `T`'s `Deserialize` does; the item is then one that cannot be decoded.
@@ -350,8 +351,8 @@ impl<T> JoinableQueue<T> {
 
     /// Most items that are there to be got, if that was limited when the queue was created.
     #[must_use]
-    pub fn capacity(&self) -> Option<u32> {
-        (self.capacity != u32::MAX).then_some(self.capacity)
+    pub fn capacity(&self) -> Option<usize> {
+        (self.capacity != u32::MAX).then_some(self.capacity as usize)
     }
 
     /// How its items are written.
@@ -365,7 +366,7 @@ impl<T> JoinableQueue<T> {
         self.codec != Codec::Bytes
     }
 
-    /// Whether [`close`](Self::close) was called, by any process.
+    /// Whether [`close`](Self::close) was called, by any process, and [`reopen`](Self::reopen) was not since.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.body.closed.load(Ordering::Acquire) != 0
@@ -386,6 +387,20 @@ impl<T> JoinableQueue<T> {
         self.body.items.notify_all();
         self.body.space.notify_all();
         closed.or_else(Stopped::only_fault)
+    }
+
+    /// Opens a closed queue again, for everybody: items can be put, and `get` waits for them. Those who were told meanwhile that it
+    /// is closed are not told of this. An open queue stays open.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn reopen(&self) -> Result<(), Fault> {
+        let opened = self.locked(Deadline::NEVER, |_, _| {
+            self.body.closed.store(0, Ordering::Release);
+            crash_point("joinable.reopened");
+            Ok(())
+        });
+        opened.or_else(Blocked::only_fault)
     }
 
     /// Removes a dead letter; `false` if somebody else has decided about it.

@@ -20,7 +20,7 @@ pub use joinable::{
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use messages::Messages;
-pub use pipe::{Connection, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
+pub use pipe::{Connection, Pipe, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
 pub use queue::{
     CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch,
     QueueBytes, QueueOptions, QueueSlots, ReadSlot, WriteSlot,

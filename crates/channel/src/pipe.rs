@@ -98,13 +98,13 @@ const RECEIVER: usize = 1;
 
 /// What both ends of a pipe are made of; never seen by users.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(crate) struct PipeObject {
     body: Shared<PipeBody>,
     both_ways: bool,
     codec: Codec,
 }
 
-impl Object for Pipe {
+impl Object for PipeObject {
     const KIND: Kind = Kind::PIPE;
     type Body = PipeBody;
     type Settings = PipeSettings;
@@ -156,13 +156,13 @@ impl Object for Pipe {
     }
 }
 
-impl AsRef<Segment> for Pipe {
+impl AsRef<Segment> for PipeObject {
     fn as_ref(&self) -> &Segment {
         self.body.segment()
     }
 }
 
-impl Pipe {
+impl PipeObject {
     fn create(settings: &PipeSettings, place: &Placement) -> Result<[End; 2], OpenError> {
         let pipe: Self = procession_shm::object::anonymous(settings, place)?;
         Ok([End::create(&pipe, 0)?, End::create(&pipe, 1)?])
@@ -181,10 +181,10 @@ fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
     ((first, bytes as u32), (larger > 0).then_some((second, larger as u32)))
 }
 
-/// A pipe for messages one way: the end that receives, and the end that sends.
+/// A pipe for messages one way: the end that sends, and the end that receives.
 ///
 /// ```
-/// let (receiver, sender) = procession_channel::pipe::<(u32, String)>()?;
+/// let (sender, receiver) = procession_channel::pipe::<(u32, String)>()?;
 /// sender.send(&(7, "seven".to_owned()))?;
 /// drop(sender);
 /// assert_eq!(receiver.recv()?, (7, "seven".to_owned()));
@@ -194,8 +194,20 @@ fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
 ///
 /// # Errors
 /// What creating an object can meet: [`OpenError::NoSpace`], …
-pub fn pipe<T>() -> Result<(Receiver<T>, Sender<T>), OpenError> {
-    PipeOptions::new().pipe()
+pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>), OpenError> {
+    Pipe::options().pipe()
+}
+
+/// What pipes are made by when [`pipe`] and [`duplex`] say too little: see [`options`](Self::options).
+#[derive(Debug)]
+pub enum Pipe {}
+
+impl Pipe {
+    /// How a pipe is to be made; every setting has a default.
+    #[must_use]
+    pub fn options() -> PipeOptions {
+        PipeOptions::default()
+    }
 }
 
 /// A pipe for messages both ways: the first end sends `A` and receives `B`.
@@ -213,7 +225,7 @@ pub fn pipe<T>() -> Result<(Receiver<T>, Sender<T>), OpenError> {
 /// As [`pipe`].
 #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
 pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
-    PipeOptions::new().duplex()
+    Pipe::options().duplex()
 }
 
 /// The end of a pipe that sends.
@@ -236,7 +248,7 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// killed one can send until the pipe is full, or until somebody here has noticed.
 ///
 /// ```
-/// let (receiver, sender) = procession_channel::pipe::<u64>()?;
+/// let (sender, receiver) = procession_channel::pipe::<u64>()?;
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| (0..1000).try_for_each(|n| sender.send(&n)));
 ///     let sum: u64 = receiver.iter().take(1000).map(Result::unwrap).sum();

@@ -9,7 +9,7 @@
 //! | `get_lock` | consumers | one at a time reads at `head` |
 //! | `head` | holder of `get_lock` | words and messages got since the beginning; **its store commits a get** |
 //! | `tail_seen` | holder of `get_lock` | a value `tail` had |
-//! | `closed` | holder of `put_lock` | 1: no put commits any more |
+//! | `closed` | holder of `put_lock` | 1: no put commits any more, until it is opened again |
 //! | `items`, `space` | anybody | eventcounts: consumers sleep on the first, producers on the second |
 //!
 //! A large record needs much room at a time, and there never is if small ones take each bit at once. So a producer that has
@@ -38,6 +38,7 @@
 //! | after the store of `head` | the message went with its consumer (at most once) | – |
 //! | before its wake | a sleeper that missed something | the end of the sleeper's slice |
 //! | closing, after the store of `closed` | sleepers who were not told | the ends of their slices |
+//! | opening it again, after the store of `closed` | an open queue | – |
 //! | having said that it starves | a hint that holds others up for a millisecond each | it is a third of a second old |
 //! | shutting down at once, before the store of `head` | a closed queue, all messages still in it | whoever gets them, or shuts down again |
 //!
@@ -75,6 +76,7 @@ pub use batch::QueueBatch;
 pub use bytes::QueueBytes;
 pub use error::{CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError};
 pub use options::QueueOptions;
+pub(crate) use options::limit;
 pub use slots::{QueueSlots, ReadSlot, WriteSlot};
 
 /// How many bytes of messages a queue holds unless said otherwise.
@@ -370,8 +372,8 @@ impl<T> Queue<T> {
 
     /// Most messages at a time, if that was limited when the queue was created.
     #[must_use]
-    pub fn capacity(&self) -> Option<u32> {
-        (self.body.capacity != u32::MAX).then_some(self.body.capacity)
+    pub fn capacity(&self) -> Option<usize> {
+        (self.body.capacity != u32::MAX).then_some(self.body.capacity as usize)
     }
 
     /// How its messages are written.
@@ -380,7 +382,7 @@ impl<T> Queue<T> {
         self.body.codec
     }
 
-    /// Whether [`close`](Self::close) was called, by any process.
+    /// Whether [`close`](Self::close) was called, by any process, and [`reopen`](Self::reopen) was not since.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.body.is_closed()
@@ -393,6 +395,28 @@ impl<T> Queue<T> {
     /// [`CloseError`].
     pub fn close(&self) -> Result<(), CloseError> {
         self.body.close()
+    }
+
+    /// Opens a closed queue again, for everybody: messages can be put, and `get` waits for them. Those who were told meanwhile
+    /// that it is closed are not told of this. An open queue stays open. It waits for whoever holds a slot of
+    /// [`reserve`](QueueSlots::reserve).
+    ///
+    /// ```
+    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession_channel::Queue;
+    /// let jobs: Queue<u32> = Queue::options().namespace(&namespace).create("jobs")?;
+    /// jobs.close()?;
+    /// // A named queue stays closed, also when it is opened by name the next day.
+    /// jobs.reopen()?;
+    /// jobs.put(&1)?;
+    /// # jobs.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CloseError`].
+    pub fn reopen(&self) -> Result<(), CloseError> {
+        self.body.reopen()
     }
 
     /// [Closes](Self::close) the queue; at once if `immediate`, and then what is in it is thrown away. How many messages

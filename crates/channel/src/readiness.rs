@@ -57,11 +57,11 @@ pub struct Readiness {
 /// `Readiness` is.
 ///
 /// ```
-/// use procession_channel::{PipeOptions, readiness};
+/// use procession_channel::{Pipe, PipeOptions, readiness};
 /// use std::sync::Arc;
 ///
 /// # let namespace = procession_shm::Namespace::private();
-/// let (receiver, sender) = PipeOptions::new().namespace(&namespace).pipe::<u32>()?;
+/// let (sender, receiver) = Pipe::options().namespace(&namespace).pipe::<u32>()?;
 /// let receiver = Arc::new(receiver);
 /// let readiness = readiness(&receiver)?;
 /// sender.send(&7)?;
@@ -230,7 +230,7 @@ impl Bridge {
 #[cfg(test)]
 mod tests {
     use super::readiness;
-    use crate::{PipeOptions, Queue};
+    use crate::{Pipe, Queue};
     use procession_shm::Namespace;
     use procession_sync::{Event, Semaphore};
     use procession_sys::eventfd::wait_any;
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn the_end_of_a_pipe_rings_for_messages_and_for_the_end_of_them() {
         let namespace = Namespace::private();
-        let (receiver, sender) = PipeOptions::new().namespace(&namespace).pipe::<u8>().unwrap();
+        let (sender, receiver) = Pipe::options().namespace(&namespace).pipe::<u8>().unwrap();
         let receiver = Arc::new(receiver);
         let ready = readiness(&receiver).unwrap();
         let is_readable = |patience: Option<Duration>| wait_any(&[ready.as_fd()], patience).unwrap()[0];

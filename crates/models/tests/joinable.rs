@@ -16,7 +16,7 @@ macro_rules! models {
         use $world as world;
 
         /// With room for two items; the first is put before there are other threads, as the model's memory wants.
-        fn queue(capacity: u32) -> JoinableQueue<u8> {
+        fn queue(capacity: usize) -> JoinableQueue<u8> {
             let queue: JoinableQueue<u8> =
                 JoinableQueue::options().bytes(256).capacity(capacity).anonymous().unwrap();
             queue.put(&1).unwrap();

@@ -12,13 +12,13 @@ use procession_models::memory::send;
 macro_rules! models {
     ($world:path) => {
         use super::*;
-        use world::pipe::{PipeOptions, Receiver, RecvError, SendError, Sender};
+        use world::pipe::{Pipe, Receiver, RecvError, SendError, Sender};
         use $world as world;
 
         /// The ring has room for four messages. The sender is in another process.
-        fn pipe() -> (Receiver<u8>, Sender<u8>) {
-            let (receiver, sender) = PipeOptions::new().capacity(64).pipe().unwrap();
-            (receiver, send(&sender, 1))
+        fn pipe() -> (Sender<u8>, Receiver<u8>) {
+            let (sender, receiver) = Pipe::options().bytes(64).pipe().unwrap();
+            (send(&sender, 1), receiver)
         }
 
         /// All messages until the pipe ends, and how it ended.
@@ -33,7 +33,7 @@ macro_rules! models {
         }
 
         pub(super) fn one_closes(messages: &'static [u8]) {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let sender =
                 thread::spawn(move || messages.iter().for_each(|message| sender.send(message).unwrap()));
             let (received, end) = drain(&receiver);
@@ -44,7 +44,7 @@ macro_rules! models {
 
         /// Nobody closes an end before what was sent is received.
         pub(super) fn a_message_comes() {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let sender = thread::spawn(move || {
                 sender.send(&1).unwrap();
                 sender
@@ -55,7 +55,7 @@ macro_rules! models {
 
         /// Nor before there is room for all.
         pub(super) fn a_full_one_empties() {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let messages: [u8; 5] = [1, 2, 3, 4, 5];
             messages[..4].iter().for_each(|message| sender.send(message).unwrap());
             let sender = thread::spawn(move || {
@@ -80,7 +80,7 @@ macro_rules! models {
         }
 
         pub(super) fn the_receiver_closes() {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let sender = thread::spawn(move || send_until_the_end(&sender));
             receiver.recv().unwrap();
             drop(receiver);
@@ -90,7 +90,7 @@ macro_rules! models {
 
         /// What was sent is received, and then that the sender died, or closed before.
         pub(super) fn the_sender_dies_at(label: &'static str) -> bool {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let sender = thread::spawn(move || {
                 until_killed(1, label, || {
                     sender.send(&1).unwrap();
@@ -122,7 +122,7 @@ macro_rules! models {
         }
 
         pub(super) fn the_receiver_dies_at(label: &'static str) -> bool {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let receiver = send(&receiver, 2);
             let sender = thread::spawn(move || send_until_the_end(&sender));
             let died = until_killed(2, label, || {
@@ -141,7 +141,7 @@ macro_rules! models {
 
         /// Two have a handle of one end: one of them uses it.
         pub(super) fn two_want_an_end() {
-            let (receiver, sender) = pipe();
+            let (sender, receiver) = pipe();
             let other = send(&sender, 3);
             let other = thread::spawn(move || other.send(&2));
             let mine = sender.send(&1);

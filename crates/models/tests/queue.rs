@@ -13,7 +13,7 @@ macro_rules! models {
         use world::queue::{GetError, Queue};
         use $world as world;
 
-        fn queue(capacity: u32) -> Queue<u8> {
+        fn queue(capacity: usize) -> Queue<u8> {
             Queue::options().bytes(64).capacity(capacity).anonymous().unwrap()
         }
 
@@ -22,7 +22,7 @@ macro_rules! models {
             thread::spawn(move || messages.iter().for_each(|message| queue.put(message).unwrap()))
         }
 
-        pub(super) fn in_order(messages: &'static [u8], capacity: u32) {
+        pub(super) fn in_order(messages: &'static [u8], capacity: usize) {
             let queue = queue(capacity);
             let producer = put(&queue, 1, messages);
             let got: Vec<u8> = messages.iter().map(|_| queue.get().unwrap()).collect();
@@ -49,6 +49,21 @@ macro_rules! models {
             queue.close().unwrap();
             let got = [other.join().unwrap(), queue.get()];
             assert!(matches!(got, [Ok(7), Err(GetError::Closed(_))]), "messages that were got: {got:?}");
+        }
+
+        /// Who looks while it is closed may be told so, and nothing is lost.
+        pub(super) fn one_closes_and_opens_again() {
+            let queue = queue(0);
+            let other = queue.of_process(1);
+            let other = thread::spawn(move || other.get());
+            queue.close().unwrap();
+            queue.reopen().unwrap();
+            queue.put(&7).unwrap();
+            let got = match other.join().unwrap() {
+                Err(GetError::Closed(_)) => queue.get(),
+                got => got,
+            };
+            assert!(matches!(got, Ok(7)), "messages that were got: {got:?}");
         }
 
         /// Its message is there, or is not; the next ones are.
@@ -108,6 +123,11 @@ fn two_producers_and_two_consumers_lose_nothing() {
 }
 
 #[test]
+fn a_queue_that_is_opened_again_is_open() {
+    explore(1, the_queue::one_closes_and_opens_again);
+}
+
+#[test]
 fn a_close_reaches_who_waits() {
     explore(1, the_queue::two_wait_for_a_close);
 }
@@ -129,6 +149,7 @@ fn a_death_at_any_step_is_survived() {
 }
 
 found_out! {
+    queue_that_stays_closed by one_closes_and_opens_again() up to 1: "is closed";
     queue_that_commits_relaxed by in_order(&[1], 0) up to 2: "Causality violation";
     queue_that_does_not_call by in_order(&[1], 0) up to 2: "deadlock";
     queue_that_commits_before_it_writes by a_producer_dies_at("queue.put.written") up to 1: "messages that were got";

@@ -90,7 +90,7 @@ impl ProcessOptions {
     ///
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
     ///     procession_process::init();
-    ///     let (mut reader, writer) = pipe()?;
+    ///     let (writer, mut reader) = pipe()?;
     ///     let child = Process::options().inherit(Arc::new(writer.into())).spawn(
     ///         |()| {
     ///             let mut writer = take_inherited(0).map(File::from).expect("the parent passed it");

@@ -71,7 +71,7 @@ pub mod interrupt {
 pub mod channel {
     pub use procession_channel::{
         AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
-        GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages,
+        GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
         PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots,
         ReadSlot, Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec,
         duplex, pipe, readiness, wait,

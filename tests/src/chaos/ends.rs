@@ -7,8 +7,7 @@
 
 use super::{End, LIMIT, Law, Participant, Place};
 use procession::{
-    GetError, JoinableQueue, Namespace, PipeOptions, PutError, Queue, Receiver, RecvError, SendError, Sender,
-    gc,
+    GetError, JoinableQueue, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender, gc,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;
@@ -20,7 +19,7 @@ use std::time::Duration;
 /// How many pipes the test keeps an end of, at most.
 const KEPT: usize = 150;
 /// How many messages the participants have to get before they may wait for another.
-const CAPACITY: u32 = 8;
+const CAPACITY: usize = 8;
 /// How often an end that is given back comes again.
 const ATTEMPTS: u32 = 3;
 /// How long it may take until whoever waits is told: everybody is dead by then, and each wait asks.
@@ -97,8 +96,8 @@ impl Ends {
         }
     }
 
-    fn pipe<T: Serialize + for<'de> Deserialize<'de>>(&self) -> (Receiver<T>, Sender<T>) {
-        PipeOptions::new().namespace(&self.namespace).capacity(256).pipe().unwrap()
+    fn pipe<T: Serialize + for<'de> Deserialize<'de>>(&self) -> (Sender<T>, Receiver<T>) {
+        Pipe::options().namespace(&self.namespace).bytes(256).pipe().unwrap()
     }
 
     /// Takes whatever comes next, and does something with it.
@@ -183,13 +182,13 @@ impl Ends {
 
     /// A pipe with the end in it, whose sender does without it already.
     fn wrap(&self, end: &OneEnd) -> Option<Parcel> {
-        let (receiver, sender) = self.pipe();
+        let (sender, receiver) = self.pipe();
         sender.try_send(end).ok().map(|()| Parcel::Pipe(Slowly, receiver))
     }
 
     /// The test makes another pipe, if there is room.
     fn give(&self, kept: &mut Kept) {
-        let (receiver, sender) = self.pipe();
+        let (sender, receiver) = self.pipe();
         let (mine, theirs) = if kept.made.is_multiple_of(2) {
             (OneEnd::Receives(Slowly, receiver), OneEnd::Sends(Slowly, sender))
         } else {

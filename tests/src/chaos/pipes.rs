@@ -5,9 +5,7 @@
 //! A participant makes a pipe, keeps one end, and puts the other into a queue from which another takes it.
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
-use procession::{
-    GetError, Namespace, PipeOptions, PutError, Queue, Receiver, RecvError, SendError, Sender, gc,
-};
+use procession::{GetError, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender, gc};
 use procession_sys::shm_struct;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU64;
@@ -130,9 +128,9 @@ impl Pipes {
         let room = ROOM[who.dice.below(ROOM.len() as u64) as usize];
         self.pipes[id as usize].room.store(room[0].into(), SeqCst);
         self.pipes[id as usize].maker.store(who.mark(), SeqCst);
-        let options = PipeOptions::new().namespace(&self.namespace).capacity(room[0]);
-        let made = options.long_capacity(room[1]).pipe();
-        let Some((receiver, sender)) = who.must(made, "making a pipe") else { return };
+        let options = Pipe::options().namespace(&self.namespace).bytes(room[0].into());
+        let made = options.long_bytes(room[1].into()).pipe();
+        let Some((sender, receiver)) = who.must(made, "making a pipe") else { return };
         if who.dice.below(2) == 0 {
             if self.offer(who, OneEnd::Receives(id, receiver)) {
                 self.send(who, id, &sender, true);

@@ -7,8 +7,8 @@ use crate::ground::{Ground, Opened, Options, SHORT};
 use procession::{
     Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, BreakCause, Condition, Event, EventError,
     GetError, JoinableQueue, Latch, LatchError, Lock, LockError, MemberDeath, MemoryError, Namespace,
-    OnOwnerDeath, Once, OpenError, PipeOptions, PutError, Queue, RLock, RawArray, RawValue, RecvError,
-    ReleaseError, RwLock, Semaphore, SemaphoreError, SendError, SharedMemory, Value,
+    OnOwnerDeath, Once, OpenError, Pipe, PutError, Queue, RLock, RawArray, RawValue, RecvError, ReleaseError,
+    RwLock, Semaphore, SemaphoreError, SendError, SharedMemory, Value,
 };
 use procession_tests::Scratch;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn lengths_are_more_than_none_and_less_than_any_memory() {
 #[test]
 fn a_queue_of_no_capacity_has_no_limit_but_its_bytes() {
     let scratch = Scratch::new();
-    for capacity in [0, u32::MAX] {
+    for capacity in [0, u32::MAX as usize, usize::MAX] {
         let options = Queue::<Vec<u8>>::options().namespace(&scratch).capacity(capacity).bytes(0);
         let queue = options.anonymous().unwrap();
         // The bytes are the fewest there can be; what is larger lies elsewhere.
@@ -128,12 +128,12 @@ fn a_joinable_queue_has_at_most_4095_attempts_and_no_limits_of_zero() {
     std::thread::sleep(SHORT);
     assert!(matches!(queue.get_timeout(Duration::ZERO), Err(GetError::TimedOut(_))));
     lease.task_done().unwrap();
-    ground.make(jobs().max_attempts(4095).capacity(u32::MAX).lease_timeout(Duration::MAX));
+    ground.make(jobs().max_attempts(4095).capacity(usize::MAX).lease_timeout(Duration::MAX));
 }
 
 #[test]
 fn a_pipe_of_no_capacity_holds_a_little_and_sends_everything() {
-    let (receiver, sender) = PipeOptions::new().capacity(0).pipe::<Vec<u8>>().unwrap();
+    let (sender, receiver) = Pipe::options().bytes(0).pipe::<Vec<u8>>().unwrap();
     assert!(matches!(sender.try_send(&vec![0; 57]), Err(SendError::TooLarge { most: 56, .. })));
     std::thread::scope(|scope| {
         scope.spawn(|| sender.send_timeout(&vec![7; 1000], Duration::MAX).unwrap());

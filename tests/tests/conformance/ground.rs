@@ -4,8 +4,8 @@ use procession::bytemuck::Pod;
 use procession::{
     Array, ArrayOptions, Barrier, BarrierOptions, BoundedSemaphore, BoundedSemaphoreOptions, Condition,
     ConditionOptions, Event, EventOptions, JoinableQueue, JoinableQueueOptions, Latch, LatchOptions, Lock,
-    LockOptions, Namespace, Once, OnceOptions, OpenError, PipeOptions, Process, Queue, QueueOptions, RLock,
-    RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, Semaphore, SemaphoreOptions,
+    LockOptions, Namespace, Once, OnceOptions, OpenError, Pipe, PipeOptions, Process, Queue, QueueOptions,
+    RLock, RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, Semaphore, SemaphoreOptions,
     SharedMemory, SharedMemoryOptions, Value, ValueOptions,
 };
 use procession_tests::{Scratch, until};
@@ -125,7 +125,7 @@ impl Ground {
 
     /// How a pipe of the case is made.
     pub(crate) fn pipes(&self) -> PipeOptions {
-        PipeOptions::new().namespace(&self.scratch)
+        Pipe::options().namespace(&self.scratch)
     }
 
     /// An end of a pipe for a child. Pipes have no names: where objects have, it goes through a queue that has one.

@@ -26,7 +26,7 @@ fn pattern(len: usize) -> Vec<u8> {
 
 // _TestConnection.test_connection: poll(0), poll(-1), poll(TIMEOUT1)
 fn it_says_in_time_that_there_is_nothing(ground: &Ground) {
-    let (reader, writer) = ground.pipes().bytes_only().pipe::<()>().unwrap();
+    let (writer, reader) = ground.pipes().bytes_only().pipe::<()>().unwrap();
     let times_out = |end: Handed<Receiver<()>>| {
         let (end, start) = (end.take(), Instant::now());
         let seen = (0..3).any(|_| end.poll(NOW).unwrap()) || end.poll(SHORT).unwrap();
@@ -39,7 +39,7 @@ fn it_says_in_time_that_there_is_nothing(ground: &Ground) {
 
 // test_empty_string
 fn an_empty_message_is_there_until_it_is_received(ground: &Ground) {
-    let (reader, writer) = ground.pipes().bytes_only().pipe::<()>().unwrap();
+    let (writer, reader) = ground.pipes().bytes_only().pipe::<()>().unwrap();
     let send = |(end, received): (Handed<Sender<()>>, Sent<Event>)| {
         let end = end.take();
         end.send_bytes(&[]).unwrap();
@@ -58,8 +58,8 @@ fn an_empty_message_is_there_until_it_is_received(ground: &Ground) {
 // test_strings
 fn what_comes_with_pauses_is_seen_each_time_also_if_it_is_empty(ground: &Ground) {
     const MESSAGES: [&[u8]; 6] = [b"hello", b"", b"a", b"b", b"", b"bye"];
-    let (reader, writer) = ground.pipes().bytes_only().pipe::<()>().unwrap();
-    let (go_on, seen) = ground.pipes().bytes_only().pipe::<()>().unwrap();
+    let (writer, reader) = ground.pipes().bytes_only().pipe::<()>().unwrap();
+    let (seen, go_on) = ground.pipes().bytes_only().pipe::<()>().unwrap();
     let send = |(end, go_on): (Handed<Sender<()>>, Handed<Receiver<()>>)| {
         let (end, go_on) = (end.take(), go_on.take());
         for message in MESSAGES {
@@ -81,7 +81,7 @@ fn what_comes_with_pauses_is_seen_each_time_also_if_it_is_empty(ground: &Ground)
 
 // test_boundaries
 fn looking_at_a_long_message_takes_nothing_of_it_away(ground: &Ground) {
-    let (reader, writer) = ground.pipes().capacity(256).bytes_only().pipe::<()>().unwrap();
+    let (writer, reader) = ground.pipes().bytes(256).bytes_only().pipe::<()>().unwrap();
     let send = |end: Handed<Sender<()>>| {
         let end = end.take();
         for len in [10_000, 3, 0, 1000] {
@@ -100,7 +100,7 @@ fn looking_at_a_long_message_takes_nothing_of_it_away(ground: &Ground) {
 
 // test_dont_merge
 fn messages_do_not_merge(ground: &Ground) {
-    let (reader, writer) = ground.pipes().bytes_only().pipe::<()>().unwrap();
+    let (writer, reader) = ground.pipes().bytes_only().pipe::<()>().unwrap();
     assert!(!reader.poll(NOW).unwrap() && !reader.poll(NOW).unwrap());
     let send = |end: Handed<Sender<()>>| {
         let end = end.take();
@@ -120,7 +120,7 @@ fn messages_do_not_merge(ground: &Ground) {
 // test_empty_string, where it blocks
 fn who_polls_goes_on_when_something_comes(ground: &Ground) {
     let line = ground.line();
-    let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
+    let (writer, reader) = ground.pipes().pipe::<u32>().unwrap();
     let poll = |(end, line): (Handed<Receiver<u32>>, crate::ground::Line)| {
         let end = end.take();
         line.waits_now();
@@ -141,7 +141,7 @@ fn the_end_and_the_death_of_the_other_are_there_to_be_received(ground: &Ground) 
         started.set();
         for_ever();
     };
-    let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
+    let (writer, reader) = ground.pipes().pipe::<u32>().unwrap();
     let victim: Process<()> = child(carry, (ground.hand(writer), started.send()));
     started.wait().unwrap();
     assert_eq!(reader.recv().unwrap(), 1);
@@ -149,7 +149,7 @@ fn the_end_and_the_death_of_the_other_are_there_to_be_received(ground: &Ground) 
     kill(&victim);
     assert!(reader.poll(Duration::MAX).unwrap() && reader.poll(NOW).unwrap());
     assert!(matches!(reader.try_recv(), Err(RecvError::PeerDied { .. })));
-    let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
+    let (writer, reader) = ground.pipes().pipe::<u32>().unwrap();
     let close = |end: Handed<Sender<u32>>| end.take().close();
     let other = child(close, ground.hand(writer));
     assert!(reader.poll(Duration::MAX).unwrap() && reader.poll(NOW).unwrap());

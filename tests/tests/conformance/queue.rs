@@ -30,7 +30,7 @@ conforms!(
 
 type Numbers = Sent<Queue<u32>>;
 
-fn numbers(ground: &Ground, capacity: u32) -> Made<Queue<u32>> {
+fn numbers(ground: &Ground, capacity: usize) -> Made<Queue<u32>> {
     ground.make(Queue::options().capacity(capacity))
 }
 

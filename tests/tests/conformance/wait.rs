@@ -32,7 +32,7 @@ fn all_that_four_writers_send_is_received_and_then_their_ends(ground: &Ground) {
     let mut readers = Vec::new();
     let mut writers: Vec<Process<()>> = Vec::new();
     for _ in 0..4 {
-        let (reader, writer) = ground.pipes().capacity(64).pipe().unwrap();
+        let (writer, reader) = ground.pipes().bytes(64).pipe().unwrap();
         readers.push(reader);
         writers.push(child(write, ground.hand(writer)));
     }
@@ -134,7 +134,7 @@ fn who_waits_for_many_goes_on_with_any(ground: &Ground) {
         wait(&[&*queue, &*jobs, &*event, &*slots, &pipe], None).unwrap()
     };
     for which in 0..5 {
-        let (reader, writer) = ground.pipes().pipe().unwrap();
+        let (writer, reader) = ground.pipes().pipe().unwrap();
         let line = ground.line();
         let waiter = child(wait_for_one, (things(), ground.hand(reader), line.clone()));
         line.falls_asleep(&waiter);
@@ -209,8 +209,8 @@ fn the_death_of_the_other_end_ends_the_wait(ground: &Ground) {
         started.set();
         for_ever();
     };
-    let (reader, writer) = ground.pipes().pipe::<u32>().unwrap();
-    let (quiet, _other) = ground.pipes().pipe::<u32>().unwrap();
+    let (writer, reader) = ground.pipes().pipe::<u32>().unwrap();
+    let (_other, quiet) = ground.pipes().pipe::<u32>().unwrap();
     let victim: Process<()> = child(carry, (ground.hand(writer), started.send()));
     started.wait().unwrap();
     assert!(wait(&[&quiet, &reader], Some(SHORT)).unwrap().is_empty());

@@ -49,6 +49,7 @@ crash_points! {
     letter_retried_counted at "joinable.counted": deciding("retry");
     letter_retried_released at "joinable.released": deciding("retry");
     closed at "joinable.closed": closing;
+    reopened at "joinable.reopened": reopening;
     closed_released at "joinable.released": closing;
 }
 
@@ -300,6 +301,19 @@ fn deciding(command: &'static str) -> impl Fn(&str) {
         two.does("discard j");
         all_is_well(&mut one, &mut two);
     }
+}
+
+fn reopening(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "capacity=1");
+    victim.does("close j");
+    one.fails("put j 1", "Closed");
+    victim.dies_at(label, "reopen j");
+    // It was opened; saying so again changes nothing.
+    one.does("put j 1");
+    two.does("reopen j");
+    does_all(&mut two, &["1:1"]);
+    all_is_well(&mut one, &mut two);
 }
 
 fn closing(label: &str) {

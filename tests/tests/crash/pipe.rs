@@ -250,7 +250,7 @@ fn getting(label: &str) {
     victim.dies_at(label, "pipe_get p.sender post");
     one.failed(&format!("PeerDied {{ pid: {pid} }}"));
     late.does("pipe_get p.sender post");
-    late.fails("pipe_send p.sender 1", &format!("Fault(Lost {{ pid: {pid} }})"));
+    late.fails("pipe_send p.sender 1", &format!("Lost {{ pid: {pid} }}"));
     late.does("pipe_unlink post");
 }
 
@@ -304,7 +304,7 @@ fn noting(label: &str) {
     victim.dies_at(label, "pipe_recv q.one");
     late.does(&format!("pipe_take q.two {two}"));
     if label == "pipe.death_noted" {
-        late.fails("pipe_recv q.two", &format!("Fault(Lost {{ pid: {of_maker} }})"));
+        late.fails("pipe_recv q.two", &format!("Lost {{ pid: {of_maker} }}"));
     } else {
         late.fails("pipe_recv q.two", &format!("PeerDied {{ pid: {of_victim} }}"));
     }

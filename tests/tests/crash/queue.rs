@@ -34,6 +34,7 @@ crash_points! {
     shutdown_discarded at "queue.shutdown.discarded": shutting_down;
     close_stored at "queue.close.stored": closing;
     close_released at "queue.close.released": closing;
+    reopen_stored at "queue.reopen.stored": reopening;
 }
 
 /// Three processes that have the queue `q` open.
@@ -216,6 +217,22 @@ fn shutting_down(label: &str) {
     one.fails("get q", "Closed");
     assert_eq!(one.does("shutdown q"), "0");
     one.does("unlink q");
+}
+
+fn reopening(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "capacity=1");
+    one.does("put q 1");
+    victim.does("close q");
+    one.fails("put q 2", "Closed");
+    victim.dies_at(label, "reopen q");
+    // It was opened; saying so again changes nothing.
+    one.waits("put q 2");
+    assert_eq!(two.does("get q"), "1");
+    one.done();
+    two.does("reopen q");
+    assert_eq!(two.does("get q"), "2");
+    all_is_well(&mut one, &mut two);
 }
 
 fn closing(label: &str) {

@@ -45,7 +45,7 @@ fn trap_31_who_waits_for_an_object_that_somebody_else_removed_is_told() {
     fs::remove_file(raw::path(&scratch, "q")).unwrap();
     let said = waiter.failed("Orphaned");
     assert!(said.contains("\"l\""), "{said}");
-    let said = consumer.failed("Fault(Orphaned");
+    let said = consumer.failed("Orphaned");
     assert!(said.contains("\"q\""), "{said}");
 }
 

@@ -343,7 +343,7 @@ fn trap_19_slots_of_queues_inherited_by_fork_are_inert() {
             actor.fails("get_timeout q 50", "TimedOut");
             // It can neither use its copies, nor let go by them what its parent holds.
             for _ in 0..2 {
-                assert!(actor.ask("release").contains("Inherited"));
+                assert!(actor.ask("release").contains("it was forked from"));
             }
             actor.fails("get_timeout q 50", "TimedOut");
             other.fails("put_timeout q 3 50", "TimedOut");

@@ -7,7 +7,7 @@ use crate::error::{BenchError, Context, Result, check};
 use crate::meeting::{Meeting, Who};
 use crate::queue::{self, Kind, Made};
 use crate::roles;
-use procession::{Bytes, Connection, PipeOptions, Process, Receiver, Sender, codec};
+use procession::{Bytes, Connection, Pipe, Process, Receiver, Sender, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
@@ -34,21 +34,21 @@ pub(crate) const VECS: Kind = Kind { produce: "pipe/produce-vecs", consume: "pip
 pub(crate) const MEBIBYTE: usize = 1 << 20;
 
 fn one_way(session: &Session, _: &str) -> Result<Made> {
-    let made = PipeOptions::new().namespace(session.namespace()).pipe::<u64>();
-    let (receiver, sender) = made.context("make a pipe")?;
+    let made = Pipe::options().namespace(session.namespace()).pipe::<u64>();
+    let (sender, receiver) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
     Ok(Made { address, _keep: Box::new((receiver, sender)) })
 }
 
 fn one_way_of_bytes(session: &Session, _: &str) -> Result<Made> {
-    let made = PipeOptions::new().namespace(session.namespace()).pipe::<Bytes>();
-    let (receiver, sender) = made.context("make a pipe")?;
+    let made = Pipe::options().namespace(session.namespace()).pipe::<Bytes>();
+    let (sender, receiver) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
     Ok(Made { address, _keep: Box::new((receiver, sender)) })
 }
 
 fn both_ways(session: &Session, _: &str) -> Result<Made> {
-    let made = PipeOptions::new().namespace(session.namespace()).duplex::<u64, u64>();
+    let made = Pipe::options().namespace(session.namespace()).duplex::<u64, u64>();
     let (pong, ping) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&pong)?, text(&ping)?);
     Ok(Made { address, _keep: Box::new((pong, ping)) })
@@ -188,7 +188,7 @@ type Near = Connection<Option<u64>, (u64, u64)>;
 
 /// The demo `pipe`: so many integers one way, then the sum back; ms.
 pub(crate) fn demo<'a>(plan: &Plan<'a>, count: u64) -> Result<Side<'a>> {
-    let made = PipeOptions::new().namespace(plan.session.namespace()).duplex();
+    let made = Pipe::options().namespace(plan.session.namespace()).duplex();
     let (near, far): (Near, Far) = made.context("make a pipe")?;
     let reader = Process::spawn(add_up, far).context("start a reader")?;
     near.recv().context("the reader is there")?;

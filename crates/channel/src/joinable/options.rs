@@ -3,6 +3,7 @@
 use super::table::{self, BLOCK, Cell, MOST_ATTEMPTS, Table};
 use super::{JoinableBody, JoinableQueue};
 use crate::codec::{Codec, Form};
+use crate::queue::limit;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::Mapping;
 use procession_sys::atomic::Ordering;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// How many bytes of items a queue holds unless said otherwise.
 const DEFAULT_BYTES: u64 = 1 << 20;
+/// And how often an item is got.
+const MAX_ATTEMPTS: u64 = 5;
 const MIN_BYTES: u64 = 2 * BLOCK as u64;
 const MAX_BYTES: u64 = 1 << 31;
 
@@ -44,8 +47,8 @@ impl<T> JoinableQueueOptions<T> {
     /// Puts wait while so many items are there to be got; 0, the default, for as many as the bytes allow. Items that are
     /// leased do not count (as in Python), and one that comes back finds room in any case.
     #[must_use]
-    pub fn capacity(mut self, items: u32) -> Self {
-        self.settings.capacity = Some(items.into());
+    pub fn capacity(mut self, items: usize) -> Self {
+        self.settings.capacity = Some(limit(items));
         self
     }
 
@@ -57,8 +60,8 @@ impl<T> JoinableQueueOptions<T> {
         self
     }
 
-    /// After so many attempts, an item that is not done becomes a dead letter instead of being got again; 0, the default,
-    /// for never. At most 4095.
+    /// After so many attempts, 5 unless said, an item that is not done becomes a dead letter instead of being got again: an item
+    /// that kills whoever works on it would otherwise kill them all. 0 for never; at most 4095.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_attempts = Some(attempts.into());
@@ -131,7 +134,7 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
         };
         let capacity = parameter("capacity", settings.capacity, 0);
         let bytes = parameter("bytes", settings.bytes, DEFAULT_BYTES);
-        let max_attempts = parameter("max_attempts", settings.max_attempts, 0);
+        let max_attempts = parameter("max_attempts", settings.max_attempts, MAX_ATTEMPTS);
         let lease_timeout = parameter("lease_timeout", settings.lease_timeout_ns, 0);
         Shape {
             kind: Kind::JOINABLE_QUEUE,

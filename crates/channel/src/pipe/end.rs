@@ -2,7 +2,7 @@
 
 use super::error::{SendError, Unusable};
 use super::home::Location;
-use super::{Pipe, PipeBody};
+use super::{PipeBody, PipeObject};
 use crate::codec::Codec;
 use crate::lane::Lane;
 use crate::underway::{self, Decoding};
@@ -80,13 +80,13 @@ pub(crate) struct Passage {
 
 impl End {
     /// The end `side` of a pipe that nobody else knows yet.
-    pub(super) fn create(pipe: &Pipe, side: usize) -> Result<Self, OpenError> {
+    pub(super) fn create(pipe: &PipeObject, side: usize) -> Result<Self, OpenError> {
         let end = Self::new(pipe, side)?;
         end.cell().word.store(end.me.to_bits() | CARRIED, Ordering::Relaxed);
         Ok(end)
     }
 
-    fn new(pipe: &Pipe, side: usize) -> Result<Self, OpenError> {
+    fn new(pipe: &PipeObject, side: usize) -> Result<Self, OpenError> {
         static HANDLES_MADE: OwnAtomicU64 = OwnAtomicU64::new(0);
         let registration = pipe.body.segment().registration();
         let me = registration.owner()?;
@@ -393,7 +393,7 @@ impl End {
     }
 
     /// The end that a decoder comes to: whose it is then, the message says that it is in.
-    pub(super) fn arrive(passage: &Passage) -> Result<(Pipe, Self), OpenError> {
+    pub(super) fn arrive(passage: &Passage) -> Result<(PipeObject, Self), OpenError> {
         let (pipe, end) = Self::open(passage)?;
         match underway::rules() {
             Decoding::Adopts => drop(end.adopt()),
@@ -405,8 +405,8 @@ impl End {
     }
 
     /// A handle of an end that is in a message still.
-    pub(crate) fn open(passage: &Passage) -> Result<(Pipe, Self), OpenError> {
-        let pipe: Pipe = passage.pipe.open(&super::PipeSettings::default())?;
+    pub(crate) fn open(passage: &Passage) -> Result<(PipeObject, Self), OpenError> {
+        let pipe: PipeObject = passage.pipe.open(&super::PipeSettings::default())?;
         let end = Self::new(&pipe, usize::from(passage.side & 1))?;
         end.whereabouts.store(BORROWED, Ordering::Relaxed);
         Ok((pipe, end))
@@ -464,7 +464,7 @@ fn is_lost(location: &Location, nested: u32) -> bool {
     if location.object.is_lost() {
         return true;
     }
-    let Ok(home) = location.object.open::<Pipe>(&super::PipeSettings::default()) else { return false };
+    let Ok(home) = location.object.open::<PipeObject>(&super::PipeSettings::default()) else { return false };
     let word = home.body.ends[side].word.load(Ordering::Acquire);
     let is_dead = || home.body.segment().registration().is_dead(OwnerId::from_bits(word)) == Ok(true);
     let next = |nested| home.body.homes[side].get(word).is_some_and(|next| is_lost(&next, nested));

@@ -1,6 +1,6 @@
 //! How a pipe is made.
 
-use super::{Connection, End, Pipe, Receiver, Sender};
+use super::{Connection, End, PipeObject, Receiver, Sender};
 use crate::codec::{Codec, Form};
 use procession_shm::{HEADER_LEN, Namespace, Object, OpenError, Placement};
 use procession_sys::shm_file;
@@ -17,7 +17,7 @@ pub(super) const MAX_BYTES: u32 = 1 << 31;
 /// ```
 /// use procession_channel::PipeOptions;
 ///
-/// let (receiver, sender) = PipeOptions::new().capacity(4096).pipe::<String>()?;
+/// let (sender, receiver) = Pipe::options().bytes(4096).pipe::<String>()?;
 /// sender.send("small")?;
 /// assert_eq!(receiver.recv()?, "small");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -31,12 +31,6 @@ pub struct PipeOptions {
 }
 
 impl PipeOptions {
-    /// As [`pipe`](super::pipe) and [`duplex`](super::duplex) make them.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Puts the pipe into `namespace` instead of the process's own.
     #[must_use]
     pub fn namespace(mut self, namespace: &Namespace) -> Self {
@@ -47,23 +41,23 @@ impl PipeOptions {
     /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256 KiB unless
     /// said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
     #[must_use]
-    pub fn capacity(mut self, bytes: u32) -> Self {
+    pub fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(ring_of(bytes));
         self
     }
 
-    /// Holds so many bytes instead, each way in which a message longer than a quarter of its capacity has been sent: from then
+    /// Holds so many bytes instead, each way in which a message longer than a quarter of its bytes has been sent: from then
     /// on, and only then does it take the memory for them, which takes a millisecond or so for each 4 MiB, whatever the timeout.
-    /// Without enough memory, with no more bytes than its capacity, or where no file may be so long (`RLIMIT_FSIZE`), it stays as
+    /// Without enough memory, with no more bytes than it has, or where no file may be so long (`RLIMIT_FSIZE`), it stays as
     /// it was.
     ///
-    /// Unless said it is 4 MiB, or nothing if a capacity was said. Long messages go several times faster through a pipe that
+    /// Unless said it is 4 MiB, or nothing if [`bytes`](Self::bytes) were said. Long messages go several times faster through a pipe that
     /// holds more than a processor's own caches.
     ///
     /// ```
-    /// use procession_channel::{Bytes, PipeOptions, SendError};
+    /// use procession_channel::{Bytes, Pipe, PipeOptions, SendError};
     ///
-    /// let (receiver, sender) = PipeOptions::new().capacity(4096).long_capacity(1 << 20).pipe::<Bytes>()?;
+    /// let (sender, receiver) = Pipe::options().bytes(4096).long_bytes(1 << 20).pipe::<Bytes>()?;
     /// sender.try_send_bytes(&[7; 100_000])?;
     /// assert_eq!(receiver.recv_bytes()?, [7; 100_000]);
     /// let refused = sender.try_send_bytes(&vec![0; 2 << 20]);
@@ -71,7 +65,7 @@ impl PipeOptions {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn long_capacity(mut self, bytes: u32) -> Self {
+    pub fn long_bytes(mut self, bytes: u64) -> Self {
         self.larger = Some(ring_of(bytes));
         self
     }
@@ -93,9 +87,9 @@ impl PipeOptions {
     ///
     /// # Errors
     /// As [`pipe`](super::pipe).
-    pub fn pipe<T>(&self) -> Result<(Receiver<T>, Sender<T>), OpenError> {
+    pub fn pipe<T>(&self) -> Result<(Sender<T>, Receiver<T>), OpenError> {
         let [sender, receiver] = self.make(false, self.form.codec::<T>(), self.form.element::<T>())?;
-        Ok((Receiver::new(receiver), Sender::new(sender)))
+        Ok((Sender::new(sender), Receiver::new(receiver)))
     }
 
     /// As [`duplex`](super::duplex).
@@ -117,10 +111,10 @@ impl PipeOptions {
         let larger = self.larger.unwrap_or(if self.bytes.is_some() { 0 } else { LARGER_BYTES });
         let larger = if larger > bytes { larger } else { 0 };
         let mut settings = PipeSettings { bytes, larger, both_ways, codec, element };
-        if HEADER_LEN as u64 + Pipe::shape(&settings).body_len > shm_file::longest() {
+        if HEADER_LEN as u64 + PipeObject::shape(&settings).body_len > shm_file::longest() {
             settings.larger = 0;
         }
-        Pipe::create(&settings, &self.place)
+        PipeObject::create(&settings, &self.place)
     }
 }
 
@@ -142,6 +136,7 @@ impl PipeSettings {
 }
 
 /// The ring that holds so many bytes.
-fn ring_of(bytes: u32) -> u32 {
+fn ring_of(bytes: u64) -> u32 {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two()
 }

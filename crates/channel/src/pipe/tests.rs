@@ -1,4 +1,4 @@
-use super::{PipeOptions, RecvError, SendError, Sender};
+use super::{Pipe, PipeOptions, RecvError, SendError, Sender};
 use crate::codec::Bytes;
 use crate::{JoinableQueue, PutError, Queue};
 use procession_shm::{Entry, Kind, Namespace};
@@ -11,7 +11,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_millis(20);
 
 fn options() -> PipeOptions {
-    PipeOptions::new().namespace(&Namespace::private())
+    Pipe::options().namespace(&Namespace::private())
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -20,7 +20,7 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[test]
 fn messages_of_all_sizes_come_whole_and_in_order_through_a_small_ring() {
-    let (receiver, sender) = options().capacity(64).bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options().bytes(64).bytes_only().pipe::<()>().unwrap();
     let mut sizes = vec![0, 1, 8, 9, 16, 17, 0, 48, 56, 57, 64, 100, 1000, 0, 65536, 3];
     // Each size both ways of receiving, at different places of the ring.
     sizes.extend((0..=56).chain(0..=56));
@@ -45,12 +45,12 @@ fn messages_of_all_sizes_come_whole_and_in_order_through_a_small_ring() {
 #[test]
 fn a_long_message_moves_the_pipe_to_its_larger_ring_unless_its_capacity_was_said() {
     let namespace = Namespace::private();
-    let options = PipeOptions::new().namespace(&namespace);
+    let options = Pipe::options().namespace(&namespace);
     let memory = |name: &str| {
         let list = namespace.list().unwrap();
         list.iter().find(|entry| entry.name == name).unwrap().bytes
     };
-    let (receiver, sender) = options.clone().bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options.clone().bytes_only().pipe::<()>().unwrap();
     let name = sender.end.body.segment().name().to_owned();
     let before = memory(&name);
     assert!(before < 300 << 10, "{before}");
@@ -79,7 +79,7 @@ fn a_long_message_moves_the_pipe_to_its_larger_ring_unless_its_capacity_was_said
             assert_eq!(receiver.recv_bytes().unwrap(), pattern(len));
         }
     });
-    let (receiver, sender) = options.capacity(256 << 10).bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options.bytes(256 << 10).bytes_only().pipe::<()>().unwrap();
     let name = sender.end.body.segment().name().to_owned();
     sender.try_send_bytes(&pattern(200_000)).unwrap();
     let most = (256 << 10) - 8;
@@ -108,7 +108,7 @@ fn both_ways_move_each_for_itself() {
 
 #[test]
 fn a_buffer_that_is_too_short_leaves_the_message_where_it_is() {
-    let (receiver, sender) = options().capacity(1024).bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options().bytes(1024).bytes_only().pipe::<()>().unwrap();
     for size in [100, 900] {
         sender.send_bytes(&pattern(size)).unwrap();
         let mut short = [0; 99];
@@ -125,7 +125,7 @@ fn a_buffer_that_is_too_short_leaves_the_message_where_it_is() {
 
 #[test]
 fn a_message_that_timed_out_in_the_middle_is_never_received() {
-    let (receiver, sender) = options().capacity(256).bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options().bytes(256).bytes_only().pipe::<()>().unwrap();
     assert!(matches!(sender.send_bytes_timeout(&pattern(5000), SOON), Err(SendError::TimedOut)));
     let mut buffer = [0; 6000];
     assert!(matches!(receiver.recv_bytes_into_timeout(&mut buffer, SOON), Err(RecvError::TimedOut)));
@@ -152,7 +152,7 @@ fn a_message_that_timed_out_in_the_middle_is_never_received() {
 
 #[test]
 fn tries_say_full_empty_and_too_large_at_once() {
-    let (receiver, sender) = options().capacity(64).bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options().bytes(64).bytes_only().pipe::<()>().unwrap();
     assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::WouldBlock)));
     assert!(matches!(sender.try_send_bytes(&[0; 57]), Err(SendError::TooLarge { len: 57, most: 56 })));
     sender.try_send_bytes(&[1; 56]).unwrap();
@@ -165,7 +165,7 @@ fn tries_say_full_empty_and_too_large_at_once() {
 
 #[test]
 fn what_was_sent_before_the_end_was_closed_is_received_and_then_the_end() {
-    let (receiver, sender) = options().pipe::<u64>().unwrap();
+    let (sender, receiver) = options().pipe::<u64>().unwrap();
     (0..3).for_each(|n| sender.send(&n).unwrap());
     sender.close();
     sender.close();
@@ -174,7 +174,7 @@ fn what_was_sent_before_the_end_was_closed_is_received_and_then_the_end() {
     assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
     assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
     assert!(receiver.poll(Duration::ZERO).unwrap());
-    let (receiver, sender) = options().pipe::<u64>().unwrap();
+    let (sender, receiver) = options().pipe::<u64>().unwrap();
     drop(receiver);
     assert!(matches!(sender.send(&1), Err(SendError::PeerClosed)));
 }
@@ -194,7 +194,7 @@ fn both_ways_are_independent_and_close_together() {
 
 #[test]
 fn threads_take_turns_and_messages_stay_whole() {
-    let (receiver, sender) = options().capacity(256).pipe::<(u64, Vec<u8>)>().unwrap();
+    let (sender, receiver) = options().bytes(256).pipe::<(u64, Vec<u8>)>().unwrap();
     let mut got = std::thread::scope(|scope| {
         for who in 0..4 {
             let sender = &sender;
@@ -220,7 +220,7 @@ fn threads_take_turns_and_messages_stay_whole() {
 
 #[test]
 fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper() {
-    let (receiver, sender) = options().capacity(64).bytes_only().pipe::<()>().unwrap();
+    let (sender, receiver) = options().bytes(64).bytes_only().pipe::<()>().unwrap();
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| receiver.recv_bytes());
         while !sender.end.outgoing().data().has_waiters() {
@@ -232,7 +232,7 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
         receiver.close();
         assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Closed)));
     });
-    let (_receiver, sender) = options().capacity(64).bytes_only().pipe::<()>().unwrap();
+    let (sender, _receiver) = options().bytes(64).bytes_only().pipe::<()>().unwrap();
     std::thread::scope(|scope| {
         let sleeper = scope.spawn(|| sender.send_bytes(&[0; 1000]));
         while !sender.end.outgoing().room().has_waiters() {
@@ -246,7 +246,7 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
 
 #[test]
 fn two_handles_of_one_end_in_one_process_are_told_apart() {
-    let (receiver, sender) = options().pipe::<u64>().unwrap();
+    let (sender, receiver) = options().pipe::<u64>().unwrap();
     let mut bytes = Vec::new();
     crate::codec::encode(&sender, &mut bytes).unwrap();
     let arrived: Sender<u64> = crate::codec::decode(&bytes).unwrap();
@@ -266,7 +266,7 @@ fn two_handles_of_one_end_in_one_process_are_told_apart() {
 
 #[test]
 fn what_is_no_message_of_the_type_comes_as_bytes() {
-    let (receiver, sender) = options().pipe::<String>().unwrap();
+    let (sender, receiver) = options().pipe::<String>().unwrap();
     // By another build, whose strings are otherwise.
     let nonsense = || {
         super::transfer::send(&sender.end, sender.outgoing.writer(), &[200, 1, 2], Deadline::NEVER).unwrap();
@@ -293,7 +293,7 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
 
 #[test]
 fn ends_are_waited_for_among_others() {
-    let (one, sender) = options().capacity(64).pipe::<Bytes>().unwrap();
+    let (sender, one) = options().bytes(64).pipe::<Bytes>().unwrap();
     let (two, far) = options().duplex::<u64, u64>().unwrap();
     assert!(crate::wait(&[&one, &two], Some(SOON)).unwrap().is_empty());
     std::thread::scope(|scope| {
@@ -327,10 +327,10 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
     let namespace = Namespace::private();
     let mut corrupt = 0;
     for round in 0..800 {
-        let options = PipeOptions::new().namespace(&namespace).capacity(256);
+        let options = Pipe::options().namespace(&namespace).bytes(256);
         // Half of them have a larger ring, half of which are in it.
-        let options = if round % 2 == 0 { options.long_capacity(1024) } else { options };
-        let (receiver, sender) = options.pipe::<(u8, String)>().unwrap();
+        let options = if round % 2 == 0 { options.long_bytes(1024) } else { options };
+        let (sender, receiver) = options.pipe::<(u8, String)>().unwrap();
         let words = if round % 8 < 4 { 32 } else { 128 };
         if words > 32 && round % 2 == 0 {
             sender.send(&(2, "x".repeat(62))).unwrap();
@@ -389,18 +389,18 @@ impl Serialize for Refuses {
 #[test]
 fn a_message_that_is_not_sent_takes_no_end_with_it() {
     let namespace = Namespace::private();
-    let options = PipeOptions::new().namespace(&namespace).capacity(64);
+    let options = Pipe::options().namespace(&namespace).bytes(64);
     let full: Queue<Sender<u8>> = Queue::options().namespace(&namespace).capacity(1).anonymous().unwrap();
     let closed: JoinableQueue<Sender<u8>> =
         JoinableQueue::options().namespace(&namespace).anonymous().unwrap();
     closed.close().unwrap();
     let refusing: Queue<(Sender<u8>, Refuses)> = Queue::options().namespace(&namespace).anonymous().unwrap();
-    let (other, first) = options.pipe::<u8>().unwrap();
+    let (first, other) = options.pipe::<u8>().unwrap();
     full.put(&first).unwrap();
-    let (hears_not, deaf) = options.pipe::<Sender<u8>>().unwrap();
+    let (deaf, hears_not) = options.pipe::<Sender<u8>>().unwrap();
     while deaf.try_send_bytes(&[0; 8]).is_ok() {}
 
-    let (receiver, sender) = options.pipe::<u8>().unwrap();
+    let (sender, receiver) = options.pipe::<u8>().unwrap();
     assert!(matches!(full.try_put(&sender), Err(PutError::WouldBlock(_))));
     assert!(matches!(closed.put(&sender), Err(PutError::Closed(_))));
     assert!(matches!(deaf.send_timeout(&sender, Duration::from_millis(2)), Err(SendError::TimedOut)));
@@ -414,7 +414,7 @@ fn a_message_that_is_not_sent_takes_no_end_with_it() {
     drop(receiver);
 
     // One that was sent before goes on its way, whatever fails afterwards.
-    let (receiver, sender) = options.pipe::<u8>().unwrap();
+    let (sender, receiver) = options.pipe::<u8>().unwrap();
     drop((first, full.get().unwrap()));
     assert!(matches!(other.try_recv(), Err(RecvError::Eof)));
     full.put(&sender).unwrap();
@@ -431,7 +431,7 @@ fn a_message_that_is_not_sent_takes_no_end_with_it() {
 #[test]
 fn of_threads_that_use_an_end_first_one_claims_it_for_all() {
     for _ in 0..200 {
-        let (receiver, sender) = PipeOptions::new().namespace(&Namespace::private()).pipe::<u32>().unwrap();
+        let (sender, receiver) = Pipe::options().namespace(&Namespace::private()).pipe::<u32>().unwrap();
         let together = std::sync::Barrier::new(4);
         std::thread::scope(|scope| {
             for number in 0..4 {

@@ -76,6 +76,15 @@ impl Core {
         Ok(())
     }
 
+    /// Nobody sleeps until a queue is opened again: whoever found it closed has gone away.
+    pub(super) fn reopen(&self) -> Result<(), CloseError> {
+        let Some(hold) = self.lock_for_ever(End::Tail)? else { return Ok(()) };
+        self.words.closed.store(0, Ordering::Release);
+        crash_point("queue.reopen.stored");
+        self.words.put_lock.release(hold, true);
+        Ok(())
+    }
+
     /// The difference of the two marks, taken at one instant: `head` did not move while `tail` was read.
     fn used(&self) -> Mark {
         let mut head = self.words.head.load(Ordering::Acquire);

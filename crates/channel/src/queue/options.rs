@@ -5,6 +5,11 @@ use procession_shm::Placement;
 use std::fmt;
 use std::marker::PhantomData;
 
+/// How many messages stand in the header; what it cannot say is no limit.
+pub(crate) fn limit(messages: usize) -> u64 {
+    u32::try_from(messages).map_or(0, u64::from)
+}
+
 pub(super) const MIN_BYTES: u64 = 64;
 pub(super) const MAX_BYTES: u64 = 8 << 31;
 
@@ -32,8 +37,8 @@ impl<T> Default for QueueOptions<T> {
 impl<T> QueueOptions<T> {
     /// Holds at most so many messages; 0, the default, for as many as the bytes allow.
     #[must_use]
-    pub fn capacity(mut self, items: u32) -> Self {
-        self.settings.capacity = Some(items.into());
+    pub fn capacity(mut self, messages: usize) -> Self {
+        self.settings.capacity = Some(limit(messages));
         self
     }
 

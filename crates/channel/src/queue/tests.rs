@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-fn queue<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: u64, capacity: u32) -> Queue<T> {
+fn queue<T: serde::Serialize + serde::de::DeserializeOwned>(bytes: u64, capacity: usize) -> Queue<T> {
     let namespace = Namespace::private();
     Queue::options().namespace(&namespace).bytes(bytes).capacity(capacity).anonymous().unwrap()
 }

@@ -170,7 +170,7 @@ fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Result<Vec<St
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let short = Duration::from_millis(if args.quick { 5 } else { 500 });
     let by_hand = answers("by-hand", &ByHand::new()?, short)?;
-    let built_in: Queue<u32> = Queue::options().capacity(ROOM as u32).anonymous()?;
+    let built_in: Queue<u32> = Queue::options().capacity(ROOM).anonymous()?;
     let built_in = answers("built-in", &built_in, short)?;
     must_hold(by_hand == built_in, "the two queues answer differently")?;
     output::line(format_args!("{} answers, the same from both queues: all right", by_hand.len()))

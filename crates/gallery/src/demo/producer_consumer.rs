@@ -21,7 +21,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-const ROOM: u32 = 5;
+const ROOM: usize = 5;
 const PRODUCERS: u32 = 3;
 const CONSUMERS: u32 = 2;
 /// How many items each producer puts.

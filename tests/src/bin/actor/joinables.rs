@@ -39,6 +39,7 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
         ["join", _] => Some(report(&queue.join().map(|()| ""))),
         ["join_timeout", _, ms] => Some(report(&queue.join_timeout(millis(ms)).map(|()| ""))),
         ["close", _] => Some(report(&queue.close().map(|()| ""))),
+        ["reopen", _] => Some(report(&queue.reopen().map(|()| ""))),
         ["len", _] => done(queue.len()),
         ["unfinished", _] => done(queue.unfinished()),
         ["is_full", _] => done(queue.is_full()),

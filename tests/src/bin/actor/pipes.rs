@@ -3,7 +3,7 @@
 
 use crate::{Next, World, done, number, report};
 use procession::{
-    Bytes, Connection, PipeOptions, Process, Queue, Receiver, RecvError, SendError, Sender, SpawnError, codec,
+    Bytes, Connection, Pipe, Process, Queue, Receiver, RecvError, SendError, Sender, SpawnError, codec,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
@@ -190,12 +190,12 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
     match *words {
         ["create", kind @ ("pipe" | "duplex"), name, ref rest @ ..] => {
             let options = match *rest {
-                [bytes] => PipeOptions::new().capacity(number(bytes)),
-                _ => PipeOptions::new(),
+                [bytes] => Pipe::options().bytes(number(bytes)),
+                _ => Pipe::options(),
             };
             let mut ends = ends.borrow_mut();
             let made = if kind == "pipe" {
-                options.pipe().map(|(receiver, sender)| {
+                options.pipe().map(|(sender, receiver)| {
                     ends.insert(format!("{name}.receiver"), End::Receiver(receiver));
                     ends.insert(format!("{name}.sender"), End::Sender(sender));
                 })

@@ -18,6 +18,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["try_get", _] => got(queue.try_get()),
         ["get_timeout", _, ms] => got(queue.get_timeout(millis(ms))),
         ["close", _] => Some(report(&queue.close().map(|()| ""))),
+        ["reopen", _] => Some(report(&queue.reopen().map(|()| ""))),
         ["len", _] => done(queue.len()),
         ["peek", _] => got(queue.peek()),
         ["shutdown", _] => Some(report(&queue.shutdown(true))),

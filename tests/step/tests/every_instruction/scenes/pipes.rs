@@ -2,7 +2,7 @@
 
 use crate::run::Scene;
 use crate::stage::{Stage, stepped};
-use procession_channel::{GetError, PipeOptions, Queue, Receiver, RecvError, SendError, Sender, codec};
+use procession_channel::{GetError, Pipe, Queue, Receiver, RecvError, SendError, Sender, codec};
 
 pub(super) const SCENES: &[Scene] = &[
     Scene { name: "pipe/send", whole: 2, play: send },
@@ -22,8 +22,8 @@ pub(super) const SCENES: &[Scene] = &[
 /// A number, and bytes that are all equal to it.
 type Message = (u8, Vec<u8>);
 
-fn pipe() -> (Receiver<Message>, Sender<Message>) {
-    PipeOptions::new().capacity(64).pipe().unwrap()
+fn pipe() -> (Sender<Message>, Receiver<Message>) {
+    Pipe::options().bytes(64).pipe().unwrap()
 }
 
 fn message(n: u8) -> Message {
@@ -62,7 +62,7 @@ fn all(receiver: &Receiver<Message>) -> u32 {
 
 /// Progress: how many messages came.
 fn send(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let end = arrived(&sender);
     stage.victim(|| {
         let sender = end();
@@ -77,7 +77,7 @@ fn send(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: how many messages came to the sleeper.
 fn send_with_sleeper(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.victim(|| {
         let sender = to_write();
@@ -93,7 +93,7 @@ fn send_with_sleeper(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: 1 when the whole message, longer than the pipe, came to the sleeper.
 fn send_parts(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.victim(|| {
         let sender = to_write();
@@ -106,7 +106,7 @@ fn send_parts(stage: &mut Stage<'_>) -> u32 {
 
 /// The second message moves the pipe to its larger ring. Progress: how many messages came to the sleeper.
 fn send_moving(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = PipeOptions::new().capacity(64).long_capacity(128).pipe().unwrap();
+    let (sender, receiver) = Pipe::options().bytes(64).long_bytes(128).pipe().unwrap();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.victim(|| {
         let sender = to_write();
@@ -135,7 +135,7 @@ fn is_full_and_told(sender: &Sender<Message>) -> u32 {
 
 /// Progress: 1 when the message was taken.
 fn recv(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let end = arrived(&receiver);
     sender.send(&message(1)).unwrap();
     sender.send(&message(2)).unwrap();
@@ -149,7 +149,7 @@ fn recv(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: 1 when the sleeper found room.
 fn recv_with_sleeper(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.sleeper(|| {
         let sender = to_write();
@@ -166,7 +166,7 @@ fn recv_with_sleeper(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: 1 when the message was taken.
 fn recv_when_empty(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let end = arrived(&receiver);
     stage.victim(|| {
         let receiver = end();
@@ -182,7 +182,7 @@ fn recv_when_empty(stage: &mut Stage<'_>) -> u32 {
 
 /// The writer of a message longer than the pipe is told when its reader is dead, or has written all of it.
 fn recv_parts(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.sleeper(|| {
         let sender = to_write();
@@ -204,7 +204,7 @@ fn recv_parts(stage: &mut Stage<'_>) -> u32 {
 
 /// Progress: 1 when it is closed, and not dead.
 fn close(stage: &mut Stage<'_>) -> u32 {
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let (to_read, to_write) = (arrived(&receiver), arrived(&sender));
     stage.victim(|| {
         let sender = to_write();
@@ -245,7 +245,7 @@ fn is_gone_and_told(queue: &Queue<Receiver<Message>>, sender: &Sender<Message>) 
 /// A queue with an end in it, whose sender lives, and the other end.
 fn in_a_message() -> (Queue<Receiver<Message>>, Sender<Message>) {
     let queue = Queue::new().unwrap();
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     queue.put(&receiver).unwrap();
     (queue, sender)
 }
@@ -253,7 +253,7 @@ fn in_a_message() -> (Queue<Receiver<Message>>, Sender<Message>) {
 /// Progress: 1 when the message was there.
 fn put_an_end(stage: &mut Stage<'_>) -> u32 {
     let queue = Queue::new().unwrap();
-    let (receiver, sender) = pipe();
+    let (sender, receiver) = pipe();
     let end = arrived(&receiver);
     stage.victim(|| {
         let receiver = end();
