@@ -59,7 +59,7 @@ impl Drop for Plain {
 }
 
 #[test]
-fn trap_31_python_attaches_to_ours_and_leaves_it() {
+fn python_attaches_to_ours_and_leaves_it() {
     let scratch = Scratch::new();
     let ours = SharedMemory::options().namespace(&scratch).size(100).create("m").unwrap();
     ours.write_at(0, b"crabs").unwrap();
@@ -75,7 +75,7 @@ fn trap_31_python_attaches_to_ours_and_leaves_it() {
 }
 
 #[test]
-fn trap_31_python_removes_what_it_did_not_unregister_and_that_is_noticed() {
+fn python_removes_what_it_did_not_unregister_and_that_is_noticed() {
     let scratch = Scratch::new();
     let ours = SharedMemory::options().namespace(&scratch).size(100).create("m").unwrap();
     let (mut holder, mut waiter) = (Actor::start(&scratch), Actor::start(&scratch));

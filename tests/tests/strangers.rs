@@ -69,7 +69,7 @@ fn under_a_false_tag_other_messages_are_refused_one_by_one() {
         Queue::options().namespace(&scratch).type_tag("receipts.v1").create("receipts").unwrap();
     queue.put(&(1, "no parts".to_owned())).unwrap();
     let said = says(&start(&scratch, "tasks", "queue", "jobs.v1").wait_with_output().unwrap(), 3);
-    assert!(said.contains("not of the queue's type"), "{said}");
+    assert!(said.contains("is not of its type"), "{said}");
     assert!(queue.is_empty());
     queue.unlink().unwrap();
     receipts.unlink().unwrap();
@@ -77,7 +77,7 @@ fn under_a_false_tag_other_messages_are_refused_one_by_one() {
         JoinableQueue::options().namespace(&scratch).type_tag("jobs.v1").create("jobs").unwrap();
     jobs.put(&(1, "no parts".to_owned())).unwrap();
     let said = says(&start(&scratch, "tasks", "joinable", "jobs.v1").wait_with_output().unwrap(), 3);
-    assert!(said.contains("not of the queue's type"), "{said}");
+    assert!(said.contains("is not of its type"), "{said}");
     // It is there for whoever understands it.
     let lease = jobs.get().unwrap();
     assert_eq!((&*lease, lease.attempt()), (&(1, "no parts".to_owned()), 2));

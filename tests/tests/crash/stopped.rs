@@ -25,7 +25,7 @@ fn a_stopped_holder_is_never_declared_dead() {
 }
 
 #[test]
-fn trap_13_a_newcomer_that_stands_still_keeps_the_dead_one_before_it_alive() {
+fn a_newcomer_that_stands_still_keeps_the_dead_one_before_it_alive() {
     let scratch = Scratch::new();
     let mut keeper = Actor::start(&scratch);
     keeper.does("register 2");
@@ -48,7 +48,7 @@ fn trap_13_a_newcomer_that_stands_still_keeps_the_dead_one_before_it_alive() {
 }
 
 #[test]
-fn trap_29_a_new_object_is_attached_before_it_has_a_name() {
+fn a_new_object_is_attached_before_it_has_a_name() {
     let scratch = Scratch::new();
     let (mut one, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
     one.does("register");
@@ -93,7 +93,7 @@ fn two_who_unlink_meet_at_the_name_lock() {
 }
 
 #[test]
-fn trap_27_who_waited_for_the_name_lock_looks_again_whose_name_it_is() {
+fn who_waited_for_the_name_lock_looks_again_whose_name_it_is() {
     let scratch = Scratch::new();
     let (mut one, mut other) = two(&scratch);
     let mut third = Actor::start(&scratch);

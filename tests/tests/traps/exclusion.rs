@@ -1,9 +1,10 @@
-//! Traps 11, 15, 20, 21: who may hold, and what is kept.
+//! Who may hold, and what is kept: starvation with everybody alive, threads of one process, an unlock by who never
+//! recovered, what an acknowledgement promises.
 
 use procession_tests::{Actor, Scratch, raw, until};
 
 #[test]
-fn trap_11_a_lock_taken_again_at_once_starves_nobody() {
+fn a_lock_taken_again_at_once_starves_nobody() {
     let scratch = Scratch::new();
     let mut hogs: Vec<Actor> = (0..2).map(|_| Actor::start(&scratch)).collect();
     let mut other = Actor::start(&scratch);
@@ -24,7 +25,7 @@ fn trap_11_a_lock_taken_again_at_once_starves_nobody() {
 }
 
 #[test]
-fn trap_15_only_the_thread_that_holds_it_deadlocks() {
+fn only_the_thread_that_holds_it_deadlocks() {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
     one.does("create lock l");
@@ -49,7 +50,7 @@ fn trap_15_only_the_thread_that_holds_it_deadlocks() {
 }
 
 #[test]
-fn trap_15_the_same_threads_of_two_processes_and_of_a_fork_are_different() {
+fn the_same_threads_of_two_processes_and_of_a_fork_are_different() {
     let scratch = Scratch::new();
     let mut actor = Actor::start(&scratch);
     actor.does("create lock l");
@@ -65,7 +66,7 @@ fn trap_15_the_same_threads_of_two_processes_and_of_a_fork_are_different() {
 }
 
 #[test]
-fn trap_20_the_lock_stays_inconsistent_until_somebody_has_put_things_right() {
+fn the_lock_stays_inconsistent_until_somebody_has_put_things_right() {
     let scratch = Scratch::new();
     let (mut holder, mut one, mut two) = three(&scratch);
     let pid = holder.pid();
@@ -96,7 +97,7 @@ fn trap_20_the_lock_stays_inconsistent_until_somebody_has_put_things_right() {
 }
 
 #[test]
-fn trap_20_a_waiter_behind_a_recovery_that_dies_is_told() {
+fn a_waiter_behind_a_recovery_that_dies_is_told() {
     let scratch = Scratch::new();
     let (mut holder, mut recoverer, mut waiter) = three(&scratch);
     let pid = recoverer.pid();
@@ -127,7 +128,7 @@ fn a_lock_that_ignores_death_is_simply_free_again() {
 }
 
 #[test]
-fn trap_21_what_was_acknowledged_outlives_everybody() {
+fn what_was_acknowledged_outlives_everybody() {
     let scratch = Scratch::unswept();
     let mut producer = Actor::start(&scratch);
     producer.does("create queue q");

@@ -1,4 +1,4 @@
-//! Traps 2 and 31, and what else others do: other programs, other kernel namespaces, other file systems.
+//! What others do: other file systems under the same path, other programs in `/dev/shm`, other kernel namespaces.
 
 use procession_tests::{Actor, Scratch, can_unshare, in_own_shm, program, python, raw, run, skip};
 use std::fs;
@@ -14,7 +14,7 @@ segment.close()
 "#;
 
 #[test]
-fn trap_31_python_opens_a_segment_and_leaves_it() {
+fn python_opens_a_segment_and_leaves_it() {
     let scratch = Scratch::new();
     let mut actor = Actor::start(&scratch);
     actor.does("create lock l");
@@ -29,7 +29,7 @@ fn trap_31_python_opens_a_segment_and_leaves_it() {
 }
 
 #[test]
-fn trap_31_who_waits_for_an_object_that_somebody_else_removed_is_told() {
+fn who_waits_for_an_object_that_somebody_else_removed_is_told() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter, mut consumer) =
         (Actor::start(&scratch), Actor::start(&scratch), Actor::start(&scratch));
@@ -50,7 +50,7 @@ fn trap_31_who_waits_for_an_object_that_somebody_else_removed_is_told() {
 }
 
 #[test]
-fn trap_31_another_object_of_the_same_name_is_no_sign_of_life() {
+fn another_object_of_the_same_name_is_no_sign_of_life() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter, mut other) =
         (Actor::start(&scratch), Actor::start(&scratch), Actor::start(&scratch));
@@ -68,7 +68,7 @@ fn trap_31_another_object_of_the_same_name_is_no_sign_of_life() {
 }
 
 #[test]
-fn trap_31_removal_by_unlink_is_no_orphaning() {
+fn removal_by_unlink_is_no_orphaning() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = (Actor::start(&scratch), Actor::start(&scratch));
     holder.does("create lock l");
@@ -269,7 +269,7 @@ fn a_dev_shm_too_small_for_a_registry_is_an_error() {
 }
 
 #[test]
-fn trap_02_a_dev_shm_that_is_no_tmpfs_is_refused() {
+fn a_dev_shm_that_is_no_tmpfs_is_refused() {
     if !can_unshare(&["--mount"]) {
         return;
     }

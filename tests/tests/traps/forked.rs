@@ -1,4 +1,5 @@
-//! Traps 5, 7, 19, 28, 30 where a process forks: what the child inherits, and what it must not touch.
+//! What a forked process inherits, and what it must not touch: identities, lifelines, guards, file locks, handles on
+//! their way.
 
 use procession::{Namespace, register};
 use procession_tests::{Actor, Scratch, raw, until};
@@ -7,7 +8,7 @@ use procession_tests::{Actor, Scratch, raw, until};
 const WAYS: [&str; 2] = ["fork", "raw_fork"];
 
 #[test]
-fn trap_05_a_forked_child_registers_anew() {
+fn a_forked_child_registers_anew() {
     for way in WAYS {
         let scratch = Scratch::new();
         let mut actor = Actor::start(&scratch);
@@ -33,7 +34,7 @@ fn trap_05_a_forked_child_registers_anew() {
 }
 
 #[test]
-fn trap_05_a_forked_child_that_dies_holding_is_an_owner_of_its_own() {
+fn a_forked_child_that_dies_holding_is_an_owner_of_its_own() {
     for way in WAYS {
         let scratch = Scratch::new();
         let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -81,7 +82,7 @@ fn a_daemon_keeps_the_anonymous_objects_of_whoever_forked_it() {
 }
 
 #[test]
-fn trap_07_no_lifeline_reaches_a_child_forked_while_its_parent_registers() {
+fn no_lifeline_reaches_a_child_forked_while_its_parent_registers() {
     const COUNT: u32 = 60;
     let scratch = Scratch::new();
     let namespace = |n: u32| Namespace::new(&format!("{}-{n}", scratch.name())).unwrap();
@@ -105,7 +106,7 @@ fn trap_07_no_lifeline_reaches_a_child_forked_while_its_parent_registers() {
 }
 
 #[test]
-fn trap_19_a_guard_inherited_by_fork_is_inert() {
+fn a_guard_inherited_by_fork_is_inert() {
     for way in WAYS {
         let scratch = Scratch::new();
         let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -130,7 +131,7 @@ fn trap_19_a_guard_inherited_by_fork_is_inert() {
 }
 
 #[test]
-fn trap_19_a_guard_inherited_by_a_fork_that_has_registered_is_inert() {
+fn a_guard_inherited_by_a_fork_that_has_registered_is_inert() {
     for way in WAYS {
         let scratch = Scratch::new();
         let mut actor = Actor::start(&scratch);
@@ -155,7 +156,7 @@ fn trap_19_a_guard_inherited_by_a_fork_that_has_registered_is_inert() {
 }
 
 #[test]
-fn trap_28_an_object_stays_while_a_forked_child_has_it_mapped() {
+fn an_object_stays_while_a_forked_child_has_it_mapped() {
     let scratch = Scratch::new();
     let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
     other.does("register");
@@ -173,7 +174,7 @@ fn trap_28_an_object_stays_while_a_forked_child_has_it_mapped() {
 }
 
 #[test]
-fn trap_30_a_forked_child_that_exits_removes_nothing_of_its_parents() {
+fn a_forked_child_that_exits_removes_nothing_of_its_parents() {
     for way in WAYS {
         let scratch = Scratch::new();
         let mut actor = Actor::start(&scratch);
@@ -195,7 +196,7 @@ fn trap_30_a_forked_child_that_exits_removes_nothing_of_its_parents() {
 }
 
 #[test]
-fn trap_32_a_registry_stays_while_a_forked_child_is_registered_in_it() {
+fn a_registry_stays_while_a_forked_child_is_registered_in_it() {
     for way in WAYS {
         let scratch = Scratch::new();
         let mut outer = Actor::start(&scratch);
@@ -225,7 +226,7 @@ fn trap_32_a_registry_stays_while_a_forked_child_is_registered_in_it() {
 }
 
 #[test]
-fn trap_19_guards_of_recursive_locks_and_values_inherited_by_fork_are_inert() {
+fn guards_of_recursive_locks_and_values_inherited_by_fork_are_inert() {
     for way in WAYS {
         let scratch = Scratch::new();
         let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -261,7 +262,7 @@ fn trap_19_guards_of_recursive_locks_and_values_inherited_by_fork_are_inert() {
 }
 
 #[test]
-fn trap_19_a_value_of_one_word_and_an_update_under_way_inherited_by_fork_are_inert() {
+fn a_value_of_one_word_and_an_update_under_way_inherited_by_fork_are_inert() {
     for way in WAYS {
         let scratch = Scratch::new();
         let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -292,7 +293,7 @@ fn trap_19_a_value_of_one_word_and_an_update_under_way_inherited_by_fork_are_ine
 }
 
 #[test]
-fn trap_19_guards_of_readers_and_writers_inherited_by_fork_are_inert() {
+fn guards_of_readers_and_writers_inherited_by_fork_are_inert() {
     for way in WAYS {
         let scratch = Scratch::new();
         let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -327,7 +328,7 @@ fn trap_19_guards_of_readers_and_writers_inherited_by_fork_are_inert() {
 }
 
 #[test]
-fn trap_19_slots_of_queues_inherited_by_fork_are_inert() {
+fn slots_of_queues_inherited_by_fork_are_inert() {
     for way in WAYS {
         for len in ["20", "5000"] {
             let scratch = Scratch::new();
@@ -360,7 +361,7 @@ fn trap_19_slots_of_queues_inherited_by_fork_are_inert() {
 }
 
 #[test]
-fn trap_19_a_forked_child_waits_on_a_condition_as_itself() {
+fn a_forked_child_waits_on_a_condition_as_itself() {
     for way in WAYS {
         let scratch = Scratch::new();
         let (mut actor, mut other) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -392,7 +393,7 @@ fn trap_19_a_forked_child_waits_on_a_condition_as_itself() {
 }
 
 #[test]
-fn trap_32_a_parent_that_leaves_takes_no_registry_from_a_forked_child_without_descriptors() {
+fn a_parent_that_leaves_takes_no_registry_from_a_forked_child_without_descriptors() {
     for way in WAYS {
         let scratch = Scratch::new();
         let mut actor = Actor::start(&scratch);

@@ -1,4 +1,4 @@
-//! Traps 1 to 4, 6, 8 to 10, 12: who is alive, and how that is asked.
+//! Who is alive, and how that is asked: through which descriptor, of which file, how often, and from which slot on.
 
 use procession_tests::{Actor, Scratch, raw};
 use std::fs;
@@ -27,7 +27,7 @@ fn lives_until_it_is_killed(holder: Actor, mut waiter: Actor) {
 }
 
 #[test]
-fn trap_01_query_descriptor_closed_in_the_holder() {
+fn query_descriptor_closed_in_the_holder() {
     let scratch = Scratch::new();
     let (mut holder, waiter) = two(&scratch);
     holder.does("acquire l");
@@ -36,7 +36,7 @@ fn trap_01_query_descriptor_closed_in_the_holder() {
 }
 
 #[test]
-fn trap_01_query_descriptor_closed_in_the_waiter() {
+fn query_descriptor_closed_in_the_waiter() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = two(&scratch);
     holder.does("acquire l");
@@ -45,7 +45,7 @@ fn trap_01_query_descriptor_closed_in_the_waiter() {
 }
 
 #[test]
-fn trap_01_query_descriptor_closed_and_its_number_used_for_another_file() {
+fn query_descriptor_closed_and_its_number_used_for_another_file() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = two(&scratch);
     holder.does("acquire l");
@@ -55,7 +55,7 @@ fn trap_01_query_descriptor_closed_and_its_number_used_for_another_file() {
 }
 
 #[test]
-fn trap_01_query_descriptor_closed_and_its_number_used_for_another_registry() {
+fn query_descriptor_closed_and_its_number_used_for_another_registry() {
     let (scratch, other) = (Scratch::new(), Scratch::new());
     let mut neighbour = Actor::start(&other);
     neighbour.does("register");
@@ -68,7 +68,7 @@ fn trap_01_query_descriptor_closed_and_its_number_used_for_another_registry() {
 }
 
 #[test]
-fn trap_01_without_descriptor_and_name_nothing_is_said_about_a_live_holder() {
+fn without_descriptor_and_name_nothing_is_said_about_a_live_holder() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = two(&scratch);
     holder.does("acquire l");
@@ -86,7 +86,7 @@ fn trap_01_without_descriptor_and_name_nothing_is_said_about_a_live_holder() {
 }
 
 #[test]
-fn trap_03_a_process_never_takes_itself_for_dead() {
+fn a_process_never_takes_itself_for_dead() {
     let scratch = Scratch::new();
     let mut only = Actor::start(&scratch);
     only.does("create lock l");
@@ -102,7 +102,7 @@ fn trap_03_a_process_never_takes_itself_for_dead() {
 }
 
 #[test]
-fn trap_04_a_generation_from_before_does_not_kill_a_live_owner() {
+fn a_generation_from_before_does_not_kill_a_live_owner() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = two(&scratch);
     let (slot, generation) = id(&holder.does("register"));
@@ -115,7 +115,7 @@ fn trap_04_a_generation_from_before_does_not_kill_a_live_owner() {
 }
 
 #[test]
-fn trap_04_generations_wrap() {
+fn generations_wrap() {
     let scratch = Scratch::new();
     let mut keeper = Actor::start(&scratch);
     keeper.does("register 2");
@@ -137,7 +137,7 @@ fn trap_04_generations_wrap() {
 }
 
 #[test]
-fn trap_06_flock_on_the_registry_means_nothing() {
+fn flock_on_the_registry_means_nothing() {
     let scratch = Scratch::new();
     let (mut holder, waiter) = two(&scratch);
     let registry = fs::File::open(raw::registry(&scratch)).unwrap();
@@ -152,7 +152,7 @@ fn trap_06_flock_on_the_registry_means_nothing() {
 }
 
 #[test]
-fn trap_08_a_holder_that_has_just_changed_is_asked_about_too() {
+fn a_holder_that_has_just_changed_is_asked_about_too() {
     let scratch = Scratch::new();
     let (mut one, mut two) = two(&scratch);
     let mut waiter = Actor::start(&scratch);
@@ -182,7 +182,7 @@ fn two_answers_first(two: &Actor, other: &Actor) -> bool {
 }
 
 #[test]
-fn trap_09_a_crowd_on_one_word_is_told_of_the_holders_death() {
+fn a_crowd_on_one_word_is_told_of_the_holders_death() {
     let scratch = Scratch::new();
     let (mut holder, mut one) = two(&scratch);
     let mut other = Actor::start(&scratch);
@@ -202,7 +202,7 @@ fn trap_09_a_crowd_on_one_word_is_told_of_the_holders_death() {
 }
 
 #[test]
-fn trap_10_an_owner_whose_memory_still_has_a_user_is_alive() {
+fn an_owner_whose_memory_still_has_a_user_is_alive() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = two(&scratch);
     let pid = holder.pid();
@@ -221,7 +221,7 @@ fn trap_10_an_owner_whose_memory_still_has_a_user_is_alive() {
 }
 
 #[test]
-fn trap_10_a_large_process_is_found_dead_when_its_memory_is_gone() {
+fn a_large_process_is_found_dead_when_its_memory_is_gone() {
     let scratch = Scratch::new();
     let (mut holder, waiter) = two(&scratch);
     holder.does("eat 256");
@@ -230,7 +230,7 @@ fn trap_10_a_large_process_is_found_dead_when_its_memory_is_gone() {
 }
 
 #[test]
-fn trap_12_slots_are_taken_in_turn_and_used_again() {
+fn slots_are_taken_in_turn_and_used_again() {
     let scratch = Scratch::new();
     let mut keeper = Actor::start(&scratch);
     let mut slots = vec![id(&keeper.does("register 4")).0];

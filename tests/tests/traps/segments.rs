@@ -1,4 +1,4 @@
-//! Traps 25 to 30 and 32: how long objects live, and what becomes of registries.
+//! How long objects live, whose name is removed, and what becomes of registries.
 
 use procession_tests::{Actor, Scratch, program, raw, run, until};
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 #[test]
-fn trap_25_a_named_object_waits_for_its_next_user() {
+fn a_named_object_waits_for_its_next_user() {
     let scratch = Scratch::new();
     let mut one = Actor::start(&scratch);
     let mut keeper = Actor::start(&scratch);
@@ -141,7 +141,7 @@ fn what_the_dead_left_is_found_among_thousands_of_files_too() {
 }
 
 #[test]
-fn trap_26_whoever_finds_a_retired_object_finishes_its_removal() {
+fn whoever_finds_a_retired_object_finishes_its_removal() {
     for command in ["open_or_create lock l", "open_or_create queue l", "create lock l"] {
         let scratch = Scratch::new();
         let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
@@ -159,7 +159,7 @@ fn trap_26_whoever_finds_a_retired_object_finishes_its_removal() {
 }
 
 #[test]
-fn trap_26_a_retired_object_is_not_found() {
+fn a_retired_object_is_not_found() {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
     one.does("create queue q");
@@ -170,7 +170,7 @@ fn trap_26_a_retired_object_is_not_found() {
 }
 
 #[test]
-fn trap_27_the_last_user_of_an_ephemeral_object_removes_no_other_of_its_name() {
+fn the_last_user_of_an_ephemeral_object_removes_no_other_of_its_name() {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
     one.does("create lock x ephemeral");
@@ -186,7 +186,7 @@ fn trap_27_the_last_user_of_an_ephemeral_object_removes_no_other_of_its_name() {
 }
 
 #[test]
-fn trap_27_unlinking_by_many_removes_each_object_once() {
+fn unlinking_by_many_removes_each_object_once() {
     let scratch = Scratch::new();
     let mut actors: Vec<Actor> = (0..4).map(|_| Actor::start(&scratch)).collect();
     for round in 0..50 {
@@ -203,7 +203,7 @@ fn trap_27_unlinking_by_many_removes_each_object_once() {
 }
 
 #[test]
-fn trap_28_collecting_disturbs_nobody_who_opens() {
+fn collecting_disturbs_nobody_who_opens() {
     let scratch = Scratch::new();
     let (mut keeper, mut opener, mut collector) =
         (Actor::start(&scratch), Actor::start(&scratch), Actor::start(&scratch));
@@ -219,7 +219,7 @@ fn trap_28_collecting_disturbs_nobody_who_opens() {
 }
 
 #[test]
-fn trap_29_openers_and_a_collector_race_for_an_ephemeral_object() {
+fn openers_and_a_collector_race_for_an_ephemeral_object() {
     let scratch = Scratch::new();
     let (mut one, mut two, mut collector) =
         (Actor::start(&scratch), Actor::start(&scratch), Actor::start(&scratch));
@@ -242,7 +242,7 @@ fn trap_29_openers_and_a_collector_race_for_an_ephemeral_object() {
 }
 
 #[test]
-fn trap_30_an_anonymous_object_goes_with_its_last_user_and_its_handle_with_it() {
+fn an_anonymous_object_goes_with_its_last_user_and_its_handle_with_it() {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
     one.does("anonymous lock a");
@@ -264,7 +264,7 @@ fn trap_30_an_anonymous_object_goes_with_its_last_user_and_its_handle_with_it() 
 }
 
 #[test]
-fn trap_30_an_anonymous_object_of_the_killed_goes_with_the_next_process_that_looks() {
+fn an_anonymous_object_of_the_killed_goes_with_the_next_process_that_looks() {
     let scratch = Scratch::new();
     let mut keeper = Actor::start(&scratch);
     keeper.does("register");
@@ -283,7 +283,7 @@ fn trap_30_an_anonymous_object_of_the_killed_goes_with_the_next_process_that_loo
 }
 
 #[test]
-fn trap_30_an_ephemeral_object_of_the_killed_goes_with_the_next_that_opens_it() {
+fn an_ephemeral_object_of_the_killed_goes_with_the_next_that_opens_it() {
     let scratch = Scratch::new();
     let mut keeper = Actor::start(&scratch);
     keeper.does("register");
@@ -306,7 +306,7 @@ fn trap_30_an_ephemeral_object_of_the_killed_goes_with_the_next_that_opens_it() 
 }
 
 #[test]
-fn trap_30_a_handle_of_another_object_of_the_same_name_is_gone() {
+fn a_handle_of_another_object_of_the_same_name_is_gone() {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
     one.does("create lock l");
@@ -319,7 +319,7 @@ fn trap_30_a_handle_of_another_object_of_the_same_name_is_gone() {
 }
 
 #[test]
-fn trap_32_newcomers_are_kept_apart_from_the_users_of_a_removed_registry() {
+fn newcomers_are_kept_apart_from_the_users_of_a_removed_registry() {
     let scratch = Scratch::new();
     let (mut holder, mut waiter) = (Actor::start(&scratch), Actor::start(&scratch));
     holder.does("create lock l");
@@ -345,7 +345,7 @@ fn trap_32_newcomers_are_kept_apart_from_the_users_of_a_removed_registry() {
 }
 
 #[test]
-fn trap_32_owners_of_an_old_registry_are_forgotten_when_nobody_is_attached() {
+fn owners_of_an_old_registry_are_forgotten_when_nobody_is_attached() {
     let scratch = Scratch::new();
     let mut one = Actor::start(&scratch);
     one.does("create lock held");
@@ -374,7 +374,7 @@ fn trap_32_owners_of_an_old_registry_are_forgotten_when_nobody_is_attached() {
 }
 
 #[test]
-fn trap_32_many_newcomers_recover_an_old_object_once() {
+fn many_newcomers_recover_an_old_object_once() {
     let scratch = Scratch::new();
     let mut one = Actor::start(&scratch);
     one.does("create lock l ignore");

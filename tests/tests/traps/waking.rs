@@ -1,4 +1,4 @@
-//! Traps 22 to 24: hints that the dead leave behind, sleepers, and the bytes of the ring.
+//! Hints that the dead leave behind, sleepers that a lock must not hide, and the bytes of the ring.
 
 use procession_tests::{Actor, Scratch, raw, until};
 
@@ -26,7 +26,7 @@ fn held_and_awaited(scratch: &Scratch) -> (Actor, Actor) {
 }
 
 #[test]
-fn trap_22_a_waiter_killed_asleep_costs_one_wake() {
+fn a_waiter_killed_asleep_costs_one_wake() {
     let scratch = Scratch::new();
     let (mut holder, waiter) = held_and_awaited(&scratch);
     waiter.kill();
@@ -37,7 +37,7 @@ fn trap_22_a_waiter_killed_asleep_costs_one_wake() {
 }
 
 #[test]
-fn trap_22_what_a_woken_waiter_leaves_when_it_is_killed_does_not_make_the_lock_slow_for_ever() {
+fn what_a_woken_waiter_leaves_when_it_is_killed_does_not_make_the_lock_slow_for_ever() {
     // The instant itself is met in the crash tests: a stopped process sleeps on no futex, and cannot be woken.
     let scratch = Scratch::new();
     let mut actor = Actor::start(&scratch);
@@ -56,7 +56,7 @@ fn trap_22_what_a_woken_waiter_leaves_when_it_is_killed_does_not_make_the_lock_s
 }
 
 #[test]
-fn trap_22_a_waiter_that_dies_does_not_take_the_others_wake_with_it() {
+fn a_waiter_that_dies_does_not_take_the_others_wake_with_it() {
     let scratch = Scratch::new();
     let mut holder = Actor::start(&scratch);
     holder.does("create lock l");
@@ -79,7 +79,7 @@ fn trap_22_a_waiter_that_dies_does_not_take_the_others_wake_with_it() {
 }
 
 #[test]
-fn trap_22_a_starved_waiter_that_dies_leaves_no_courtesy_behind() {
+fn a_starved_waiter_that_dies_leaves_no_courtesy_behind() {
     let scratch = Scratch::new();
     let (mut holder, waiter) = held_and_awaited(&scratch);
     until("the waiter is starved", || raw::lock_word(&scratch, "l") & raw::STARVED != 0);
@@ -91,7 +91,7 @@ fn trap_22_a_starved_waiter_that_dies_leaves_no_courtesy_behind() {
 }
 
 #[test]
-fn trap_22_a_waiter_whose_time_is_over_hands_its_wake_on() {
+fn a_waiter_whose_time_is_over_hands_its_wake_on() {
     let scratch = Scratch::new();
     let (mut holder, mut late) = (Actor::start(&scratch), Actor::start(&scratch));
     holder.does("create lock l");
@@ -129,7 +129,7 @@ fn trap_22_a_waiter_whose_time_is_over_hands_its_wake_on() {
 }
 
 #[test]
-fn trap_23_closing_reaches_sleeping_consumers_and_producers() {
+fn closing_reaches_sleeping_consumers_and_producers() {
     let scratch = Scratch::new();
     let mut actors: Vec<Actor> = (0..5).map(|_| Actor::start(&scratch)).collect();
     actors[0].does("create queue empty");
@@ -158,7 +158,7 @@ fn trap_23_closing_reaches_sleeping_consumers_and_producers() {
 }
 
 #[test]
-fn trap_23_a_sleeping_consumer_that_is_stopped_or_killed_hides_no_message() {
+fn a_sleeping_consumer_that_is_stopped_or_killed_hides_no_message() {
     let scratch = Scratch::new();
     let [mut producer, mut one, mut two, mut three] = std::array::from_fn(|_| Actor::start(&scratch));
     producer.does("create queue q");
@@ -184,7 +184,7 @@ fn trap_23_a_sleeping_consumer_that_is_stopped_or_killed_hides_no_message() {
 }
 
 #[test]
-fn trap_23_a_sleeping_producer_that_is_stopped_or_killed_holds_up_nobody() {
+fn a_sleeping_producer_that_is_stopped_or_killed_holds_up_nobody() {
     let scratch = Scratch::new();
     let [mut consumer, mut one, mut two] = std::array::from_fn(|_| Actor::start(&scratch));
     consumer.does("create queue q capacity=1");
@@ -205,7 +205,7 @@ fn trap_23_a_sleeping_producer_that_is_stopped_or_killed_holds_up_nobody() {
 }
 
 #[test]
-fn trap_23_idle_consumers_hold_nothing() {
+fn idle_consumers_hold_nothing() {
     let scratch = Scratch::new();
     let [mut producer, mut one, mut two] = std::array::from_fn(|_| Actor::start(&scratch));
     producer.does("create queue q");
@@ -230,7 +230,7 @@ fn words_of_the_queue(scratch: &Scratch) -> Vec<u64> {
 }
 
 #[test]
-fn trap_24_messages_wrap_around_the_end_of_the_ring_between_processes() {
+fn messages_wrap_around_the_end_of_the_ring_between_processes() {
     let scratch = Scratch::new();
     let (mut producer, mut consumer) = (Actor::start(&scratch), Actor::start(&scratch));
     producer.does("create queue q bytes=256");
