@@ -251,7 +251,7 @@ interrupts! {
     }
 
     a_pipe(scratch) {
-        let (receiver, sender) = pipe::<Vec<u8>>().unwrap();
+        let (sender, receiver) = pipe::<Vec<u8>>().unwrap();
         drop(scratch);
         let receiver = Arc::new(receiver);
         let same = Arc::clone(&receiver);
@@ -259,7 +259,7 @@ interrupts! {
         let sender = Arc::new(sender);
         let same = Arc::clone(&sender);
         let message = vec![7; 64 << 20];
-        assert!(matches!(interrupted(move || same.send_bytes(&message)), Err(SendError::Interrupted)));
+        assert!(matches!(interrupted(move || same.send(&message)), Err(SendError::Interrupted)));
         // Nobody sees anything of it.
         sender.send(&vec![1]).unwrap();
         assert_eq!(receiver.recv().unwrap(), [1]);

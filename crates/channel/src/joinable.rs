@@ -395,12 +395,13 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// [`Fault`].
     pub fn reopen(&self) -> Result<(), Fault> {
+        let _deferred = interrupt::defer();
         let opened = self.locked(Deadline::NEVER, |_, _| {
             self.body.closed.store(0, Ordering::Release);
             crash_point("joinable.reopened");
             Ok(())
         });
-        opened.or_else(Blocked::only_fault)
+        opened.or_else(Stopped::only_fault)
     }
 
     /// Removes a dead letter; `false` if somebody else has decided about it.
