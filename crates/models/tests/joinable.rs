@@ -256,8 +256,8 @@ found_out! {
     joinable_that_closes_in_silence by one_closes up to 2: "deadlock";
     joinable_that_commits_before_it_writes by a_producer_dies_at("joinable.written") up to 2: "items that are there";
     joinable_that_does_not_look_for_the_dead by a_holder_dies_at("lease.held") up to 1: "deadlock";
-    joinable_that_does_not_count_anew by a_holder_dies_at("joinable.changed") up to 1: "Corrupt";
+    joinable_that_does_not_count_anew by a_holder_dies_at("joinable.changed") up to 1: "is corrupt";
     joinable_that_takes_any_acknowledgement by one_acknowledges_late up to 2: "items";
     joinable_that_forgets_how_often by one_gives_back up to 2: "items";
-    joinable_that_looks_only_behind by one_gives_back up to 2: "Corrupt";
+    joinable_that_looks_only_behind by one_gives_back up to 2: "is corrupt";
 }
