@@ -1,6 +1,7 @@
 //! Looks and changes behind the library's back: the files in `/dev/shm` as bytes.
 
-use procession::{Entry, Namespace};
+use procession::Namespace;
+use procession::shm::Entry;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! A namespace for one test, which must be empty when the test has ended.
 
 use crate::Watchdog;
-use procession::{Entry, Namespace, gc};
+use procession::Namespace;
+use procession::shm::{Entry, gc};
 use std::io::Write;
 use std::ops::Deref;
 use std::time::Duration;

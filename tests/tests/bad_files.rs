@@ -2,7 +2,8 @@
 //! looking at it changes nothing.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
-use procession::{Kind, Lock, OnOwnerDeath, OpenError, Queue};
+use procession::shm::Kind;
+use procession::{Lock, OnOwnerDeath, OpenError, Queue};
 use procession_tests::{Actor, Scratch, raw};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};

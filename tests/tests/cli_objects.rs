@@ -5,7 +5,8 @@
 mod cli;
 
 use cli::{is_empty, run};
-use procession::{Latch, Lock, Namespace, Process, Queue, SharedMemory, gc};
+use procession::shm::gc;
+use procession::{Latch, Lock, Namespace, Process, Queue, SharedMemory};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;

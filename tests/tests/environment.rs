@@ -310,7 +310,7 @@ fn an_environment_variable_says_how_many_processes_a_namespace_holds() {
         let go = Event::new().unwrap();
         let wait = |go: Event| go.wait().unwrap();
         let mut waiting: Vec<_> = (0..2).map(|_| Process::spawn(wait, go.clone()).unwrap()).collect();
-        while procession::register(go_namespace(&go)).unwrap().participants().len() < 3 {
+        while procession::shm::register(go_namespace(&go)).unwrap().participants().len() < 3 {
             std::thread::yield_now();
         }
         let said = Process::spawn(wait, go.clone()).unwrap().join().unwrap_err().to_string();

@@ -108,9 +108,9 @@ fn the_workers_of_a_killed_pool_die_with_it_and_leave_nothing() {
     // The next process that looks removes the links. The kernel lets go of a dead process's files a moment after its
     // memory, so it may have to look again.
     let namespace = procession::Namespace::current().unwrap();
-    let is_left = |entry: &procession::Entry| !entry.attached && !entry.is_registry();
+    let is_left = |entry: &procession::shm::Entry| !entry.attached && !entry.is_registry();
     let links_of_the_dead = || {
-        procession::gc::collect(Some(&namespace), procession::gc::Options::default()).unwrap();
+        procession::shm::gc::collect(Some(&namespace), procession::shm::gc::Options::default()).unwrap();
         namespace.list().unwrap().iter().any(&is_left)
     };
     while links_of_the_dead() {

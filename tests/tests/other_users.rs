@@ -4,7 +4,8 @@
 //! The tests start programs as other users, and so are for root: otherwise they say that they were skipped.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use procession::{GetError, Lock, Namespace, OpenError, PlainMemory, Queue, gc};
+use procession::shm::gc;
+use procession::{GetError, Lock, Namespace, OpenError, PlainMemory, Queue};
 use procession_tests::{Actor, Scratch, Watchdog, note, program, python, raw, run, until};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;

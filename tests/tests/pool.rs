@@ -1,7 +1,8 @@
 //! Pools: results, errors, and workers that are killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
-use procession::{Kind, Namespace, Pool, PoolError, Queue, TaskError, TaskItem};
+use procession::shm::Kind;
+use procession::{Namespace, Pool, PoolError, Queue, TaskError, TaskItem};
 use procession_tests::{Watchdog, raw};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -441,7 +442,7 @@ fn a_worker_that_closes_every_descriptor_still_answers() {
 fn spoil_the_outbox(n: u32) -> Vec<u8> {
     if n == 3 {
         let namespace = Namespace::current().unwrap();
-        let is_link = |entry: &procession::Entry| {
+        let is_link = |entry: &procession::shm::Entry| {
             entry.header.as_ref().is_ok_and(|header| header.kind == Kind::POOL_WORKER)
         };
         let links = namespace.list().unwrap().into_iter().filter(is_link).collect::<Vec<_>>();

@@ -1,7 +1,8 @@
 //! `procession gc`: removes what dead processes left behind.
 
 use crate::others;
-use procession::{Entry, Namespace, gc};
+use procession::Namespace;
+use procession::shm::{Entry, gc};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 

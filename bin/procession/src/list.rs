@@ -1,7 +1,8 @@
 //! `procession ls`: what objects there are, read without attaching to any.
 
 use crate::others;
-use procession::{Entry, Header, Namespace};
+use procession::Namespace;
+use procession::shm::{Entry, Header};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::{self, Align};
 use serde::Serialize;
@@ -26,7 +27,7 @@ pub(crate) struct ListArgs {
 /// When `/dev/shm` cannot be read.
 pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
     let mut entries = if args.all {
-        procession::list_all()?
+        procession::shm::list_all()?
     } else {
         let mut entries = Namespace::current()?.list()?;
         // What begins with a dot is the library's own.

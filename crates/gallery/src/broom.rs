@@ -1,6 +1,7 @@
 //! What an interrupted demo becomes: a program that removes the demo's namespace and exits with the code it is told.
 
-use procession::{Namespace, gc};
+use procession::Namespace;
+use procession::shm::gc;
 use procession_terminal::exit::Failure;
 use std::ffi::OsStr;
 use std::io;

@@ -1,4 +1,4 @@
-//! Separate processes coordinate through named shared memory, and survive `kill -9`.
+#![doc = include_str!("../README.md")]
 
 /// What makes a type plain data, fit for a [`Value`] or an [`Array`]. A program that does not depend on bytemuck itself
 /// tells the derives where it is:
@@ -15,24 +15,48 @@
 ///     rounds: u32,
 /// }
 ///
-/// let score = Value::<Score>::new(0)?;
+/// let score = Value::new(Score { points: 0, rounds: 0 })?;
 /// score.update(|score| score.points += 3)?;
 /// assert_eq!(score.get()?.points, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub use bytemuck;
-pub use channel::*;
+#[doc(inline)]
+pub use procession_channel::{
+    AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
+    GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
+    PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots, ReadSlot,
+    Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec, duplex, pipe,
+    readiness, wait,
+};
+#[doc(inline)]
 pub use procession_process::{
     ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError,
     KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError, ProcessLabel,
     ProcessOptions, SpawnError, TaskError, TaskItem, WaitError, active_children, current_process,
     end_children, init, parent_process, take_inherited, test_support,
 };
-pub use procession_shm::{
-    Entry, Header, InvalidName, Kind, Namespace, OpenError, Participant, gc, list_all, register,
-    register_with_slots,
+#[doc(inline)]
+pub use procession_shm::{InvalidName, Label, Namespace, OpenError};
+#[doc(inline)]
+pub use procession_sync::{
+    Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BlockedThread, BoundedSemaphore,
+    BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Deadlock, Event, EventError,
+    EventOptions, Fault, HeldBy, Holder, Integer, Latch, LatchError, LatchOptions, Lock, LockError,
+    LockGuard, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath, Once, OnceError,
+    OnceOptions, OnceRun, Permit, Plain, PlainMemory, RLock, RLockGuard, RLockOptions, RawArray,
+    RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions, Semaphore,
+    SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions, Shortage, Value, ValueGuard,
+    ValueOptions, WaitTimeoutResult, WriteGuard, blocked_in, deadlocks, deadlocks_in,
 };
-pub use sync::*;
+
+/// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is removed.
+///
+/// A program needs it to look at objects whose types it does not know, as the command `procession` does.
+pub mod shm {
+    #[doc(inline)]
+    pub use procession_shm::{Entry, Header, Kind, Participant, gc, list_all, register, register_with_slots};
+}
 
 /// Waits that end when the waiting thread has something else to do: a signal has come, or it was told to stop.
 ///
@@ -49,14 +73,14 @@ pub use sync::*;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession::init();
-///     let jobs: Queue<String> = Queue::anonymous()?;
+///     let jobs: Queue<String> = Queue::new()?;
 ///     let worker = std::thread::spawn(move || {
 ///         // In a program, a handler of SIGINT or SIGTERM sets `STOP`.
 ///         let _hook = interrupt::on_signal(|| STOP.load(Ordering::Relaxed));
 ///         jobs.get()
 ///     });
 ///     STOP.store(true, Ordering::Relaxed);
-///     assert!(matches!(worker.join().unwrap(), Err(GetError::Interrupted)));
+///     assert!(matches!(worker.join().unwrap(), Err(GetError::Interrupted(_))));
 ///     Ok(())
 /// }
 /// ```
@@ -66,34 +90,3 @@ pub use sync::*;
 pub mod interrupt {
     pub use procession_sys::interrupt::{OnSignal, on_signal};
 }
-
-/// Messages between processes: queues for many, pipes for two; all of it is also at the root.
-pub mod channel {
-    pub use procession_channel::{
-        AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
-        GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
-        PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots,
-        ReadSlot, Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec,
-        duplex, pipe, readiness, wait,
-    };
-}
-
-/// What processes share to keep out of each other's way, to wait for each other, and to see each other's changes; all
-/// of it is also at the root.
-pub mod sync {
-    pub use procession_sync::{
-        Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BlockedThread,
-        BoundedSemaphore, BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Deadlock, Event,
-        EventError, EventOptions, Fault, HeldBy, Holder, Integer, Latch, LatchError, LatchOptions, Lock,
-        LockError, LockGuard, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath, Once,
-        OnceError, OnceOptions, OnceRun, Permit, Plain, PlainMemory, RLock, RLockGuard, RLockOptions,
-        RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError, RwLock, RwLockOptions,
-        Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions, Shortage, Value,
-        ValueGuard, ValueOptions, WaitTimeoutResult, WriteGuard, blocked_in, deadlocks, deadlocks_in,
-    };
-}
-
-/// The example of the README, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;

@@ -6,8 +6,9 @@
 //! every end that was kept is told so.
 
 use super::{End, LIMIT, Law, Participant, Place};
+use procession::shm::gc;
 use procession::{
-    GetError, JoinableQueue, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender, gc,
+    GetError, JoinableQueue, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::VecDeque;

@@ -5,7 +5,8 @@
 //! A participant makes a pipe, keeps one end, and puts the other into a queue from which another takes it.
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
-use procession::{GetError, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender, gc};
+use procession::shm::gc;
+use procession::{GetError, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender};
 use procession_sys::shm_struct;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU64;

@@ -160,11 +160,11 @@ pub(crate) fn children_of(parent: u32) -> BTreeSet<u32> {
 
 /// The private namespace that one of these processes made.
 pub(crate) fn namespace_of(pids: &BTreeSet<u32>) -> Option<Namespace> {
-    let made = |entry: &procession::Entry| {
+    let made = |entry: &procession::shm::Entry| {
         let header = entry.header.as_ref().ok();
         entry.namespace.is_private() && header.is_some_and(|header| pids.contains(&header.creator))
     };
-    procession::list_all().unwrap().into_iter().find(made).map(|entry| entry.namespace)
+    procession::shm::list_all().unwrap().into_iter().find(made).map(|entry| entry.namespace)
 }
 
 /// Waits until nothing of the namespace is left.

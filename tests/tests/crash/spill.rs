@@ -67,7 +67,11 @@ fn putting_by(label: &str, how: &str) {
     // What was put needs nobody alive.
     one.finish();
     two.finish();
-    assert!(procession::gc::collect(Some(&scratch), procession::gc::Options::default()).unwrap().is_empty());
+    assert!(
+        procession::shm::gc::collect(Some(&scratch), procession::shm::gc::Options::default())
+            .unwrap()
+            .is_empty()
+    );
     let [mut one, mut two] = [Actor::start(&scratch), Actor::start(&scratch)];
     one.does("open queue q");
     two.does("open queue q");

@@ -1,7 +1,8 @@
 //! What a forked process inherits, and what it must not touch: identities, lifelines, guards, file locks, handles on
 //! their way.
 
-use procession::{Namespace, register};
+use procession::Namespace;
+use procession::shm::register;
 use procession_tests::{Actor, Scratch, raw, until};
 
 /// Both ways to fork: with and without the handlers of `pthread_atfork`.

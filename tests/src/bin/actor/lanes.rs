@@ -1,7 +1,8 @@
 //! Commands about lanes, which have no object of their own: here they get one.
 
 use crate::{Next, World, done, report};
-use procession::{Kind, OpenError};
+use procession::OpenError;
+use procession::shm::Kind;
 use procession_channel::{Lane, LaneReader, LaneWriter};
 use procession_shm::{Object, Parameter, Placement, Shape, Shared, object};
 use std::convert::Infallible;

@@ -1,7 +1,8 @@
 //! Commands about objects as such: creating, opening, handles, removal.
 
 use crate::{Next, World, done, number, report, say};
-use procession::{Bytes, Lock, LockOptions, OnOwnerDeath, OpenError, Queue, QueueOptions, gc};
+use procession::shm::gc;
+use procession::{Bytes, Lock, LockOptions, OnOwnerDeath, OpenError, Queue, QueueOptions};
 use std::rc::Rc;
 
 /// How `create`, `open`, … are to be done.

@@ -3,7 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "what a fork inherits is what these tests are about")]
 
 use crate::{Next, World, done, number, report, say};
-use procession::{Namespace, register, register_with_slots};
+use procession::Namespace;
+use procession::shm::{register, register_with_slots};
 use procession_tests::case_of;
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {

@@ -18,7 +18,8 @@ mod spoil;
 mod targets;
 
 use hand::{Hand, Post, keep_watch};
-use procession::{Namespace, register_with_slots};
+use procession::Namespace;
+use procession::shm::register_with_slots;
 use procession_tests::Dice;
 use procession_tests::raw;
 use spoil::Bytes;

@@ -2,7 +2,8 @@
 
 use crate::hand::{Hand, heard, tried, used};
 use crate::targets::Subject;
-use procession::{JoinableQueue, Kind, Namespace, OpenError, Queue};
+use procession::shm::Kind;
+use procession::{JoinableQueue, Namespace, OpenError, Queue};
 use procession_channel::{Lane, LaneReader, LaneWriter};
 use procession_shm::{Object, Parameter, Placement, Shape, Shared, object};
 use serde::Serialize;

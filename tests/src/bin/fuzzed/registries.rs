@@ -3,7 +3,8 @@
 use crate::hand::{Hand, heard, let_go, tried};
 use crate::spoil::spoil;
 use crate::targets::Subject;
-use procession::{Event, Lock, Namespace, OnOwnerDeath, OpenError, blocked_in, deadlocks_in, gc, register};
+use procession::shm::{gc, register};
+use procession::{Event, Lock, Namespace, OnOwnerDeath, OpenError, blocked_in, deadlocks_in};
 use procession_shm::OwnerId;
 use procession_tests::Dice;
 use procession_tests::raw;
