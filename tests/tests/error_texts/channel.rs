@@ -13,7 +13,8 @@ fn told(error: &(dyn Error + 'static)) -> String {
         std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     let text = all.join(": ");
     assert_eq!(format!("{error:?}"), text, "Debug prints something else");
-    text
+    // Where the tests are, and no user's object.
+    text.replace(" in a private namespace", "")
 }
 
 fn text<T>(outcome: Result<T, impl Error + 'static>) -> String {
@@ -155,17 +156,17 @@ fn pipes() {
     let (sender, receiver) = Pipe::options().bytes(64).pipe::<Bytes>().unwrap();
     assert_eq!(text(receiver.try_recv()), "the pipe is empty");
     assert_eq!(text(receiver.recv_timeout(SHORT)), "timed out: the pipe is empty");
-    sender.send(&[1; 40][..]).unwrap();
-    assert_eq!(text(sender.try_send(&[1; 40][..])), "the pipe is full");
-    assert_eq!(text(sender.send_timeout(&[1; 40][..], SHORT)), "timed out: the pipe is full");
+    while sender.try_send(&[1; 16][..]).is_ok() {}
+    assert_eq!(text(sender.try_send(&[1; 16][..])), "the pipe is full");
+    assert_eq!(text(sender.send_timeout(&[1; 16][..], SHORT)), "timed out: the pipe is full");
     assert_eq!(
         text(sender.try_send(&[1; 100][..])),
         "a message of 100 bytes can be sent only by one who waits: at once go at most 56"
     );
-    assert_eq!(text(receiver.recv_bytes_into(&mut [0; 3])), "the next message has 40 bytes, the buffer 3");
+    assert_eq!(text(receiver.recv_bytes_into(&mut [0; 3])), "the next message has 16 bytes, the buffer 3");
     sender.close();
     assert_eq!(text(sender.send(&[][..])), "this end of the pipe is closed");
-    drop(receiver.recv().unwrap());
+    while receiver.try_recv().is_ok() {}
     assert_eq!(text(receiver.recv()), "the other end of the pipe is closed, and everything was received");
     let (sender, receiver) = procession::pipe::<u8>().unwrap();
     drop(receiver);
