@@ -45,11 +45,11 @@ endif
 # Where tests say that they cannot be run here: for want of rights, or of something in the kernel.
 export PROCESSION_SKIPPED ?= $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 
-# The models are made of the files of others, whose examples are run there.
+# The models are made of the files of others, whose examples are run there. Examples use names that a user's programs may use, too.
 test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	@mkdir -p "$(dir $(PROCESSION_SKIPPED))"; : > "$(PROCESSION_SKIPPED)"
 	$(run_tests) --workspace
-	$(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
+	PROCESSION_NAMESPACE=documentation-$$$$ $(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
 	@$(MAKE) --no-print-directory chaos
 	@$(MAKE) --no-print-directory step
 	@echo "skipped here: $$(sort -u "$(PROCESSION_SKIPPED)" | wc -l)"; sort -u "$(PROCESSION_SKIPPED)"

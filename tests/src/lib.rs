@@ -17,6 +17,7 @@ mod processes;
 pub mod raw;
 mod scratch;
 mod shell;
+mod sources;
 mod watchdog;
 
 pub use actor::{Actor, program, signal_of};
@@ -25,4 +26,5 @@ pub use dice::Dice;
 pub use processes::{in_fork, runs};
 pub use scratch::Scratch;
 pub use shell::{can_unshare, in_own_shm, note, python, run, skip};
+pub use sources::sources;
 pub use watchdog::{Patience, Watchdog, until};

@@ -5,9 +5,10 @@
 mod channel;
 
 use procession::{Lock, Namespace, OpenError, Pool, Process, ProcessError, Queue};
+use procession_tests::sources;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 procession::test_support!();
 
@@ -72,18 +73,6 @@ fn errors_as_they_come_tell_each_cause_once() {
         Box::new(exited),
     ];
     errors.iter().for_each(|error| assert_tells_each_cause_once(error.as_ref()));
-}
-
-/// Every Rust file below `directory`.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
 }
 
 /// The error attributes of `text` that show the field which they also hand out as the cause.

@@ -68,7 +68,7 @@ pub const LIMIT: usize = 1 << 30;
 /// | `Bytes` | [`Bytes`], `Vec<u8>`, `String`: the bytes and nothing else | everybody who knows what they mean |
 ///
 /// ```
-/// use procession_channel::{Codec, Queue};
+/// use procession::{Codec, Queue};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -77,13 +77,11 @@ pub const LIMIT: usize = 1 << 30;
 ///     what: String,
 /// }
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let jobs: Queue<Job> = Queue::options().namespace(&namespace).codec(Codec::Json).create("jobs")?;
+/// let jobs: Queue<Job> = Queue::options().codec(Codec::Json).create("jobs")?;
 /// jobs.put(&Job { id: 7, what: "wash".to_owned() })?;
-/// // Another program, which has no `Job`:
-/// let any: Queue<serde_json::Value> = Queue::options().namespace(&namespace).open("jobs")?;
-/// assert_eq!(any.get()?["what"], "wash");
-/// # any.unlink()?;
+/// # jobs.unlink()?;
+/// // Another program, in whatever language, sees {"id":7,"what":"wash"}.
+/// assert_eq!(jobs.get()?.what, "wash");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -143,8 +141,8 @@ impl Codec {
     /// [`EncodeError::CannotComeBack`]; otherwise as [`encode`].
     ///
     /// ```
-    /// use procession_channel::Codec;
-    /// use procession_channel::codec::EncodeError;
+    /// use procession::Codec;
+    /// use procession::codec::EncodeError;
     /// use serde::{Deserialize, Serialize};
     ///
     /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -278,7 +276,7 @@ where
 /// [`EncodeError::Unsupported`] for what the codec cannot express.
 ///
 /// ```
-/// use procession_channel::codec;
+/// use procession::codec;
 /// let mut scratch = Vec::new();
 /// codec::encode(&(7_u32, "seven"), &mut scratch)?;
 /// let back: (u32, String) = codec::decode(&scratch)?;

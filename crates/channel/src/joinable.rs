@@ -123,10 +123,9 @@ shm_struct! {
 /// about a tenth of a second.
 ///
 /// ```
-/// use procession_channel::{GetError, JoinableQueue};
+/// use procession::{GetError, JoinableQueue};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let jobs: JoinableQueue<String> = JoinableQueue::options().namespace(&namespace).create("jobs")?;
+/// let jobs: JoinableQueue<String> = JoinableQueue::create("jobs")?;
 /// jobs.put("wash")?;
 /// let lease = jobs.get()?;
 /// assert_eq!((lease.as_str(), lease.attempt()), ("wash", 1));
@@ -229,9 +228,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// with a reference. [`GetError::Fault`] is the last item; other errors are about one item, and others follow.
     ///
     /// ```
-    /// # use procession_channel::JoinableQueue;
-    /// # let namespace = procession_shm::Namespace::private();
-    /// # let jobs: JoinableQueue<u32> = JoinableQueue::options().namespace(&namespace).anonymous()?;
+    /// use procession::JoinableQueue;
+    /// let jobs: JoinableQueue<u32> = JoinableQueue::new()?;
     /// jobs.put(&1)?;
     /// jobs.put(&2)?;
     /// jobs.close()?;
@@ -254,10 +252,9 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// [discarded](Self::discard) or [tried again](Self::retry).
     ///
     /// ```
-    /// # use procession_channel::JoinableQueue;
-    /// # let namespace = procession_shm::Namespace::private();
+    /// use procession::JoinableQueue;
     /// let jobs: JoinableQueue<String> =
-    ///     JoinableQueue::options().namespace(&namespace).max_attempts(1).anonymous()?;
+    ///     JoinableQueue::options().max_attempts(1).anonymous()?;
     /// jobs.put("explodes")?;
     /// drop(jobs.get()?);
     /// jobs.join()?;

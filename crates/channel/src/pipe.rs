@@ -184,11 +184,11 @@ fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
 /// A pipe for messages one way: the end that sends, and the end that receives.
 ///
 /// ```
-/// let (sender, receiver) = procession_channel::pipe::<(u32, String)>()?;
+/// let (sender, receiver) = procession::pipe::<(u32, String)>()?;
 /// sender.send(&(7, "seven".to_owned()))?;
 /// drop(sender);
 /// assert_eq!(receiver.recv()?, (7, "seven".to_owned()));
-/// assert!(matches!(receiver.recv(), Err(procession_channel::RecvError::Eof)));
+/// assert!(matches!(receiver.recv(), Err(procession::RecvError::Eof)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -213,7 +213,7 @@ impl Pipe {
 /// A pipe for messages both ways: the first end sends `A` and receives `B`.
 ///
 /// ```
-/// let (asks, answers) = procession_channel::duplex::<u64, String>()?;
+/// let (asks, answers) = procession::duplex::<u64, String>()?;
 /// asks.send(&12)?;
 /// let asked = answers.recv()?;
 /// answers.send(&format!("{asked} it is"))?;
@@ -248,13 +248,13 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 /// killed one can send until the pipe is full, or until somebody here has noticed.
 ///
 /// ```
-/// let (sender, receiver) = procession_channel::pipe::<u64>()?;
+/// let (sender, receiver) = procession::pipe::<u64>()?;
 /// std::thread::scope(|scope| {
 ///     scope.spawn(|| (0..1000).try_for_each(|n| sender.send(&n)));
 ///     let sum: u64 = receiver.iter().take(1000).map(Result::unwrap).sum();
 ///     assert_eq!(sum, 499_500);
 /// });
-/// # Ok::<(), procession_shm::OpenError>(())
+/// # Ok::<(), procession::OpenError>(())
 /// ```
 pub struct Sender<T> {
     end: End,

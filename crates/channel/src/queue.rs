@@ -131,10 +131,9 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 /// once).
 ///
 /// ```
-/// use procession_channel::{GetError, Queue};
+/// use procession::{GetError, Queue};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let jobs: Queue<(u32, String)> = Queue::options().namespace(&namespace).capacity(100).create("jobs")?;
+/// let jobs: Queue<(u32, String)> = Queue::options().capacity(100).create("jobs")?;
 /// jobs.put(&(1, "wash".to_owned()))?;
 /// assert_eq!(jobs.len(), 1);
 /// assert_eq!(jobs.get()?, (1, "wash".to_owned()));
@@ -202,9 +201,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// borrows as can be put in its place: a `&str` into a queue of `String`s, a slice into one of `Vec`s.
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::Queue;
-    /// let words: Queue<String> = Queue::options().namespace(&namespace).anonymous()?;
+    /// use procession::Queue;
+    /// let words: Queue<String> = Queue::new()?;
     /// words.put("wash")?;
     /// assert_eq!(words.get()?, "wash");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -295,9 +293,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// taken out, and others follow.
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::Queue;
-    /// let numbers: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
+    /// use procession::Queue;
+    /// let numbers: Queue<u32> = Queue::new()?;
     /// numbers.batch().put(&[1, 2, 3])?;
     /// numbers.close()?;
     /// assert_eq!(numbers.iter().sum::<Result<u32, _>>()?, 6);
@@ -402,9 +399,8 @@ impl<T> Queue<T> {
     /// [`reserve`](QueueSlots::reserve).
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::Queue;
-    /// let jobs: Queue<u32> = Queue::options().namespace(&namespace).create("jobs")?;
+    /// use procession::Queue;
+    /// let jobs: Queue<u32> = Queue::create("jobs")?;
     /// jobs.close()?;
     /// // A named queue stays closed, also when it is opened by name the next day.
     /// jobs.reopen()?;
@@ -426,9 +422,8 @@ impl<T> Queue<T> {
     /// holds a slot of [`reserve`](QueueSlots::reserve) and, to throw away what is there, of [`read`](QueueSlots::read).
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::{GetError, Queue};
-    /// let jobs: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
+    /// use procession::{GetError, Queue};
+    /// let jobs: Queue<u32> = Queue::new()?;
     /// jobs.batch().put(&[1, 2, 3])?;
     /// assert_eq!(jobs.shutdown(true)?, 3);
     /// assert!(matches!(jobs.get(), Err(GetError::Closed(_))));

@@ -28,11 +28,10 @@ const SOON: Duration = Duration::from_millis(1);
 /// A file descriptor that is readable while something is ready, until [`clear`](Self::clear).
 ///
 /// ```
-/// use procession_channel::readiness;
-/// use procession_sync::Event;
+/// use procession::readiness;
+/// use procession::Event;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let event = Event::options().namespace(&namespace).anonymous()?;
+/// let event = Event::new()?;
 /// let readiness = readiness(&event)?;
 /// // Give this descriptor to epoll, mio or tokio; when it is readable:
 /// use std::os::fd::AsFd;
@@ -57,11 +56,10 @@ pub struct Readiness {
 /// `Readiness` is.
 ///
 /// ```
-/// use procession_channel::{Pipe, PipeOptions, readiness};
+/// use procession::{Pipe, PipeOptions, readiness};
 /// use std::sync::Arc;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let (sender, receiver) = Pipe::options().namespace(&namespace).pipe::<u32>()?;
+/// let (sender, receiver) = Pipe::options().pipe::<u32>()?;
 /// let receiver = Arc::new(receiver);
 /// let readiness = readiness(&receiver)?;
 /// sender.send(&7)?;

@@ -12,10 +12,9 @@ use std::fmt;
 /// Underneath it is a queue of the default size: both can be opened by the same name, and one be made of the other.
 ///
 /// ```
-/// use procession_channel::SimpleQueue;
+/// use procession::SimpleQueue;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let words: SimpleQueue<String> = SimpleQueue::anonymous_in(&namespace)?;
+/// let words: SimpleQueue<String> = SimpleQueue::new()?;
 /// words.put("first")?;
 /// assert!(!words.is_empty());
 /// assert_eq!(words.get()?, "first");

@@ -65,13 +65,12 @@ pub enum Watch<'a> {
 /// before this thread looks may be missed.
 ///
 /// ```
-/// use procession_channel::{Queue, wait};
-/// use procession_sync::Event;
+/// use procession::{Queue, wait};
+/// use procession::Event;
 /// use std::time::Duration;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let jobs: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
-/// let stop = Event::options().namespace(&namespace).anonymous()?;
+/// let jobs: Queue<u32> = Queue::new()?;
+/// let stop = Event::new()?;
 /// assert!(wait(&[&jobs, &stop], Some(Duration::ZERO))?.is_empty());
 /// stop.set();
 /// assert_eq!(wait(&[&jobs, &stop], None)?, [1]);

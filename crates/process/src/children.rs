@@ -335,7 +335,7 @@ impl ActiveChild {
 /// reaped on the way.
 ///
 /// ```
-/// assert!(procession_process::active_children().is_empty());
+/// assert!(procession::active_children().is_empty());
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<ActiveChild> {

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 /// Many errors have them not, [`std::io::Error`] for one. Let the function return `Result<T, String>`:
 ///
 /// ```
-/// use procession_process::Process;
+/// use procession::Process;
 ///
 /// fn count_lines(path: String) -> Result<usize, String> {
 ///     let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 /// }
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let child = Process::spawn(count_lines, "/there/is/none".to_owned())?;
 ///     assert!(child.join()?.unwrap_err().contains("No such file"));
 ///     Ok(())
@@ -36,8 +36,8 @@ use serde::de::DeserializeOwned;
 /// }
 ///
 /// fn main() {
-///     procession_process::init();
-///     let _ = procession_process::Process::spawn(count_lines, "/there/is/none".to_owned());
+///     procession::init();
+///     let _ = procession::Process::spawn(count_lines, "/there/is/none".to_owned());
 /// }
 /// ```
 #[diagnostic::on_unimplemented(

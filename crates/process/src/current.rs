@@ -42,7 +42,7 @@ pub struct CurrentProcess {
 /// This process: its name, its parent, whether it is a daemon.
 ///
 /// ```
-/// let me = procession_process::current_process();
+/// let me = procession::current_process();
 /// assert_eq!(me.name(), "MainProcess");
 /// assert_eq!(me.pid(), std::process::id());
 /// ```

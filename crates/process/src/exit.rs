@@ -54,13 +54,13 @@ fn settle_children() {
 /// user's) or that the kernel has not ended ten seconds later: they are given up, and end with this process.
 ///
 /// ```
-/// use procession_process::Process;
+/// use procession::Process;
 /// use std::time::Duration;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let child = Process::spawn(|()| std::thread::sleep(Duration::from_secs(3600)), ())?;
-///     procession_process::end_children(Duration::from_secs(2));
+///     procession::end_children(Duration::from_secs(2));
 ///     assert!(!child.is_alive());
 ///     assert!(Process::spawn(|()| (), ()).is_err());
 ///     Ok(())

@@ -33,10 +33,10 @@ static TEST_HELPER: OnceLock<&'static str> = OnceLock::new();
 /// In a process whose environment has `PROCESSION_CHILD` without the open files it speaks of: somebody else set it.
 ///
 /// ```
-/// use procession_process::Process;
+/// use procession::Process;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let child = Process::spawn(|(a, b): (u32, u32)| a + b, (2, 3))?;
 ///     assert_eq!(child.join()?, 5);
 ///     Ok(())

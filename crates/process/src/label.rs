@@ -7,10 +7,10 @@ use std::sync::Arc;
 /// `process "greeter" (pid 4711, app::greet)`. It is cheap to clone.
 ///
 /// ```
-/// use procession_process::Process;
+/// use procession::Process;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let child = Process::spawn(|()| (), ())?;
 ///     let label = child.label();
 ///     assert_eq!((label.name(), label.pid()), (child.name(), child.pid()));

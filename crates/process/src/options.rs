@@ -26,10 +26,10 @@ use std::sync::Arc;
 /// Options for a new process; made by [`Process::options`].
 ///
 /// ```
-/// use procession_process::{Process, current_process};
+/// use procession::{Process, current_process};
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let child = Process::options()
 ///         .name("greeter")
 ///         .env("GREETING", "hello")
@@ -83,14 +83,14 @@ impl ProcessOptions {
     /// is closed in it.
     ///
     /// ```
-    /// use procession_process::{Process, take_inherited};
+    /// use procession::{Process, take_inherited};
     /// use std::fs::File;
     /// use std::io::{Read, Write, pipe};
     /// use std::sync::Arc;
     ///
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     procession_process::init();
-    ///     let (writer, mut reader) = pipe()?;
+    ///     procession::init();
+    ///     let (mut reader, writer) = pipe()?;
     ///     let child = Process::options().inherit(Arc::new(writer.into())).spawn(
     ///         |()| {
     ///             let mut writer = take_inherited(0).map(File::from).expect("the parent passed it");
@@ -236,15 +236,15 @@ impl<R> Process<R> {
     /// child exists: whenever it dies, the others are told.
     ///
     /// ```
-    /// use procession_process::Process;
-    /// use procession_sync::{Barrier, Member};
+    /// use procession::Process;
+    /// use procession::{Barrier, Member};
     ///
     /// fn work(mut place: Member) -> bool {
     ///     place.wait().is_ok()
     /// }
     ///
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     procession_process::init();
+    ///     procession::init();
     ///     let barrier = Barrier::new(2)?;
     ///     let child = Process::spawn(work, barrier.join()?)?;
     ///     // If the child is killed before it comes, this says so.

@@ -58,14 +58,14 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make the pool after the fork.
 ///
 /// ```
-/// use procession_process::Pool;
+/// use procession::Pool;
 ///
 /// fn square(n: u64) -> u64 {
 ///     n * n
 /// }
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let pool = Pool::new(2)?;
 ///     assert_eq!(pool.map(square, 1..=4)?, [1, 4, 9, 16]);
 ///     assert_eq!(pool.apply(|(a, b): (u8, u8)| a + b, (2, 3))?, 5);
@@ -77,9 +77,9 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 ///
 /// ```compile_fail
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let factor = 3_u64;
-///     procession_process::Pool::new(2)?.map(move |n: u64| n * factor, 0..10_u64)?;
+///     procession::Pool::new(2)?.map(move |n: u64| n * factor, 0..10_u64)?;
 ///     Ok(())
 /// }
 /// ```
@@ -87,10 +87,10 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// What it needs goes beside the items instead:
 ///
 /// ```
-/// use procession_process::Pool;
+/// use procession::Pool;
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let pool = Pool::new(1)?;
 ///     let factor = 3_u64;
 ///     assert_eq!(pool.map_with(&factor, |factor, n: u64| n * factor, [1, 2])?, [3, 6]);
@@ -175,10 +175,10 @@ impl Pool {
     /// Options for a new pool, which without any has one worker for each CPU that this process may use.
     ///
     /// ```
-    /// use procession_process::Pool;
+    /// use procession::Pool;
     ///
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-    ///     procession_process::init();
+    ///     procession::init();
     ///     let pool = Pool::options().retries(3).name("counter").start()?;
     ///     assert_eq!(pool.map(|word: String| word.len(), ["a".to_owned(), "be".to_owned()])?, [1, 2]);
     ///     Ok(())

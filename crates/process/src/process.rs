@@ -28,14 +28,14 @@ use std::time::Duration;
 /// started it ends, nothing happens to it.
 ///
 /// ```
-/// use procession_process::Process;
+/// use procession::Process;
 ///
 /// fn greet((name, times): (String, usize)) -> String {
 ///     format!("hello {name}, ").repeat(times)
 /// }
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
+///     procession::init();
 ///     let child = Process::spawn(greet, ("Ada".to_owned(), 2))?;
 ///     assert_eq!(child.join()?, "hello Ada, hello Ada, ");
 ///     Ok(())
@@ -46,9 +46,9 @@ use std::time::Duration;
 ///
 /// ```compile_fail
 /// fn main() {
-///     procession_process::init();
+///     procession::init();
 ///     let n = 7;
-///     let _ = procession_process::Process::spawn(move |m: u32| n + m, 1);
+///     let _ = procession::Process::spawn(move |m: u32| n + m, 1);
 /// }
 /// ```
 ///
@@ -58,9 +58,9 @@ use std::time::Duration;
 /// fn double(n: u32) -> u32 { 2 * n }
 ///
 /// fn main() {
-///     procession_process::init();
+///     procession::init();
 ///     let f: fn(u32) -> u32 = double;
-///     let _ = procession_process::Process::spawn(f, 1);
+///     let _ = procession::Process::spawn(f, 1);
 /// }
 /// ```
 ///
@@ -69,15 +69,15 @@ use std::time::Duration;
 ///
 /// ```compile_fail
 /// fn main() {
-///     procession_process::init();
-///     let _ = procession_process::Process::spawn(|s: &str| s.len(), "abc");
+///     procession::init();
+///     let _ = procession::Process::spawn(|s: &str| s.len(), "abc");
 /// }
 /// ```
 ///
 /// ```
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
-///     assert_eq!(procession_process::Process::spawn(|s: String| s.len(), "abc".to_owned())?.join()?, 3);
+///     procession::init();
+///     assert_eq!(procession::Process::spawn(|s: String| s.len(), "abc".to_owned())?.join()?, 3);
 ///     Ok(())
 /// }
 /// ```
@@ -89,10 +89,10 @@ use std::time::Duration;
 /// fn double(n: u32) -> u32 { 2 * n }
 ///
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession_process::init();
-///     assert_eq!(procession_process::Process::spawn(double, 1)?.join()?, 2);
-///     assert_eq!(procession_process::Process::spawn(|n| double(n), 1)?.join()?, 2);
-///     assert_eq!(procession_process::Process::spawn(|(a, b)| a + double(b), (1, 2))?.join()?, 5);
+///     procession::init();
+///     assert_eq!(procession::Process::spawn(double, 1)?.join()?, 2);
+///     assert_eq!(procession::Process::spawn(|n| double(n), 1)?.join()?, 2);
+///     assert_eq!(procession::Process::spawn(|(a, b)| a + double(b), (1, 2))?.join()?, 5);
 ///     Ok(())
 /// }
 /// ```

@@ -9,11 +9,11 @@
 /// What the child prints goes to the real stdout, past the harness's capturing.
 ///
 /// ```
-/// procession_process::test_support!();
+/// procession::test_support!();
 ///
 /// #[test]
 /// fn adds_elsewhere() {
-///     let child = procession_process::Process::spawn(|(a, b): (u32, u32)| a + b, (2, 3)).unwrap();
+///     let child = procession::Process::spawn(|(a, b): (u32, u32)| a + b, (2, 3)).unwrap();
 ///     assert_eq!(child.join().unwrap(), 5);
 /// }
 /// # fn main() {}

@@ -13,13 +13,14 @@ use std::sync::Arc;
 /// is cheap to clone, and keeps nothing of the object alive.
 ///
 /// ```
-/// use procession_shm::{Kind, Label, Namespace};
+/// use procession::shm::Kind;
+/// use procession::{Label, Namespace};
 ///
 /// let billing = Namespace::new("billing")?;
 /// let label = Label::new(Kind::EVENT, "ready", &billing);
 /// assert_eq!(label.to_string(), "event \"ready\" in namespace \"billing\"");
 /// assert_eq!(label.kind().map(|kind| kind.with_article()), Some("an event".to_owned()));
-/// # Ok::<(), procession_shm::OpenError>(())
+/// # Ok::<(), procession::OpenError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Label(Arc<Parts>);

@@ -35,11 +35,11 @@ const PREFIX_RULE: &str = "PROCESSION_PREFIX is made of A-Z, a-z, 0-9, '.', '_' 
 /// its caller, obeys neither of the variables.
 ///
 /// ```
-/// use procession_shm::Namespace;
+/// use procession::Namespace;
 /// let billing = Namespace::new("billing")?;
 /// assert_eq!(billing.name(), "billing");
 /// assert!(Namespace::new("a.b").is_err());
-/// # Ok::<(), procession_shm::OpenError>(())
+/// # Ok::<(), procession::OpenError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Namespace {

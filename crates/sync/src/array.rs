@@ -78,10 +78,9 @@ const MOST_BYTES: u64 = 1 << 47;
 /// [`RawArray`](crate::RawArray).
 ///
 /// ```
-/// use procession_sync::Array;
+/// use procession::Array;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let cells: Array<i32> = Array::options().namespace(&namespace).len(1000).create("cells")?;
+/// let cells: Array<i32> = Array::create("cells", 1000)?;
 /// cells.set(3, 7)?;
 /// cells.update(2..5, |part| part.reverse())?;
 /// cells.fetch_add(4, 10)?;

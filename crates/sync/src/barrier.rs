@@ -151,10 +151,9 @@ pub enum MemberDeath {
 /// is broken, as in Python.)
 ///
 /// ```
-/// use procession_sync::Barrier;
+/// use procession::Barrier;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let start = Barrier::options().namespace(&namespace).parties(2).create("start")?;
+/// let start = Barrier::create("start", 2)?;
 /// let other = start.clone();
 /// let thread = std::thread::spawn(move || other.wait());
 /// let mine = start.wait()?;
@@ -334,11 +333,10 @@ impl Barrier {
     /// with [`MemberDeath::Remove`].
     ///
     /// ```
-    /// use procession_sync::{Barrier, BarrierError, MemberDeath};
+    /// use procession::{Barrier, BarrierError, MemberDeath};
     ///
-    /// # let namespace = procession_shm::Namespace::private();
     /// let options = Barrier::options().elastic().on_member_death(MemberDeath::Remove);
-    /// let phase = options.namespace(&namespace).create("phase")?;
+    /// let phase = options.create("phase")?;
     /// assert!(matches!(phase.wait(), Err(BarrierError::NotAMember { .. })));
     /// let mut one = phase.join()?;
     /// one.wait()?;
@@ -371,12 +369,11 @@ impl Barrier {
     /// ([`BarrierError::InAction`]). Timeouts of the others go on while it runs.
     ///
     /// ```
-    /// use procession_sync::Barrier;
+    /// use procession::Barrier;
     /// use std::sync::Arc;
     /// use std::sync::atomic::{AtomicU32, Ordering};
     ///
-    /// # let namespace = procession_shm::Namespace::private();
-    /// let barrier = Barrier::options().namespace(&namespace).parties(1).anonymous()?;
+    /// let barrier = Barrier::new(1)?;
     /// let rounds = Arc::new(AtomicU32::new(0));
     /// let counted = Arc::clone(&rounds);
     /// let counting = barrier.clone().with_action(move || {

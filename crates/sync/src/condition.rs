@@ -103,13 +103,12 @@ shm_struct! {
 /// at all. Those who notify without the lock are told at [`notify`](Self::notify) what they give up.
 ///
 /// ```
-/// use procession_sync::{Condition, Value};
+/// use procession::{Condition, Value};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let stock: Value<u32> = Value::options().namespace(&namespace).create("stock")?;
-/// let changed = Condition::options().namespace(&namespace).create("changed")?;
+/// let stock: Value<u32> = Value::create("stock", 0)?;
+/// let changed = Condition::create("changed")?;
 /// std::thread::scope(|scope| {
-///     let buyer = scope.spawn(|| -> Result<u32, procession_sync::LockError> {
+///     let buyer = scope.spawn(|| -> Result<u32, procession::LockError> {
 ///         let mut left = changed.wait_for(stock.acquire()?, |stock| *stock > 0)?;
 ///         *left -= 1;
 ///         Ok(*left)
@@ -216,9 +215,11 @@ impl Condition {
     /// guard guards: the value of a [`Value`](crate::Value)'s guard; otherwise the guard.
     ///
     /// ```
-    /// use procession_sync::{Condition, Value};
+    /// use procession::bytemuck::{Pod, Zeroable};
+    /// use procession::{Condition, Value};
     ///
-    /// #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+    /// #[derive(Clone, Copy, Pod, Zeroable)]
+    /// #[bytemuck(crate = "procession::bytemuck")]
     /// #[repr(C)]
     /// struct Buffer {
     ///     used: u32,
@@ -231,7 +232,7 @@ impl Condition {
     ///     }
     /// }
     ///
-    /// let buffer = Value::options().initial(Buffer { used: 0, size: 1 }).anonymous()?;
+    /// let buffer = Value::new(Buffer { used: 0, size: 1 })?;
     /// let changed = Condition::new()?;
     /// let mut filling = changed.wait_for(buffer.acquire()?, Buffer::has_room)?;
     /// filling.used += 1;

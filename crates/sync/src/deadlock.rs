@@ -96,9 +96,9 @@ pub fn deadlocks() -> Result<Vec<Deadlock>, OpenError> {
 /// [`blocked_in`] lists waits of both sorts, but for pipes and children.
 ///
 /// ```
-/// let namespace = procession_shm::Namespace::private();
-/// assert!(procession_sync::deadlocks_in(&namespace)?.is_empty());
-/// # Ok::<(), procession_shm::OpenError>(())
+/// let namespace = procession::Namespace::private();
+/// assert!(procession::deadlocks_in(&namespace)?.is_empty());
+/// # Ok::<(), procession::OpenError>(())
 /// ```
 ///
 /// # Errors

@@ -43,11 +43,10 @@ shm_struct! {
 /// threads, and can be sent to other processes. Nobody holds an event: a process that dies leaves it as it is.
 ///
 /// ```
-/// use procession_sync::{Event, EventError};
+/// use procession::{Event, EventError};
 /// use std::time::Duration;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let ready = Event::options().namespace(&namespace).create("ready")?;
+/// let ready = Event::create("ready")?;
 /// assert!(matches!(ready.wait_timeout(Duration::from_millis(1)), Err(EventError::TimedOut { .. })));
 /// ready.set();
 /// ready.wait()?;

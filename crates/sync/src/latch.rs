@@ -37,10 +37,9 @@ shm_struct! {
 /// it. Who dies before it arrives is not missed by anybody: use a timeout, or arrive in its place.
 ///
 /// ```
-/// use procession_sync::Latch;
+/// use procession::Latch;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let loaded = Latch::options().namespace(&namespace).count(2).create("loaded")?;
+/// let loaded = Latch::create("loaded", 2)?;
 /// assert_eq!(loaded.arrive(), 0);
 /// assert!(!loaded.is_open());
 /// assert_eq!(loaded.arrive(), 1);

@@ -48,10 +48,9 @@ pub enum OnOwnerDeath {
 /// may be used by any number of threads, and can be sent to other processes as arguments and in messages.
 ///
 /// ```
-/// use procession_sync::{Lock, LockError};
+/// use procession::{Lock, LockError};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let lock = Lock::options().namespace(&namespace).open_or_create("deploy")?;
+/// let lock = Lock::open_or_create("deploy")?;
 /// {
 ///     let _guard = lock.acquire()?;
 ///     assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock(_))));

@@ -55,10 +55,9 @@ shm_struct! {
 /// is told so.
 ///
 /// ```
-/// use procession_sync::Once;
+/// use procession::Once;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let prepared = Once::options().namespace(&namespace).create("prepared")?;
+/// let prepared = Once::create("prepared")?;
 /// let mut times = 0;
 /// assert!(prepared.run(|_| times += 1)?);
 /// assert!(!prepared.run(|_| times += 1)?);

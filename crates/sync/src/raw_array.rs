@@ -26,10 +26,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// Where that matters, use an [`Array`](crate::Array). Nothing here ever waits, and integers are atomic counters.
 ///
 /// ```
-/// use procession_sync::RawArray;
+/// use procession::RawArray;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let seen: RawArray<u32> = RawArray::options().namespace(&namespace).len(256).create("seen")?;
+/// let seen: RawArray<u32> = RawArray::create("seen", 256)?;
 /// for byte in b"banana" {
 ///     seen.fetch_add(usize::from(*byte), 1)?;
 /// }

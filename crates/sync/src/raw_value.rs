@@ -22,10 +22,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Where that matters, use a [`Value`](crate::Value). Nothing here ever waits or fails, and integers are atomic counters.
 ///
 /// ```
-/// use procession_sync::RawValue;
+/// use procession::RawValue;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let served: RawValue<u64> = RawValue::options().namespace(&namespace).initial(10).create("served")?;
+/// let served: RawValue<u64> = RawValue::create("served", 10)?;
 /// served.fetch_add(5);
 /// assert_eq!(served.get(), 15);
 /// # served.unlink()?;

@@ -55,10 +55,9 @@ shm_struct! {
 /// waits. If the holder is killed, at whatever depth, the lock is free and inconsistent, as a [`Lock`](crate::Lock) is.
 ///
 /// ```
-/// use procession_sync::RLock;
+/// use procession::RLock;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let lock = RLock::options().namespace(&namespace).open_or_create("tree")?;
+/// let lock = RLock::open_or_create("tree")?;
 /// let outer = lock.acquire()?;
 /// {
 ///     let inner = lock.acquire()?;
@@ -72,7 +71,7 @@ shm_struct! {
 ///
 /// A guard stays with its thread:
 /// ```compile_fail
-/// # let lock = procession_sync::RLock::new().unwrap();
+/// let lock = procession::RLock::new().unwrap();
 /// let guard = lock.acquire().unwrap();
 /// std::thread::scope(|scope| scope.spawn(|| drop(guard)));
 /// ```

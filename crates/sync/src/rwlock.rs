@@ -100,10 +100,9 @@ shm_struct! {
 /// At most [`READERS`] can read at a time; further ones wait until one leaves, but never a thread that reads already.
 ///
 /// ```
-/// use procession_sync::{LockError, RwLock};
+/// use procession::{LockError, RwLock};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let table = RwLock::options().namespace(&namespace).open_or_create("table")?;
+/// let table = RwLock::open_or_create("table")?;
 /// {
 ///     let (_one, _two) = (table.read()?, table.read()?);
 ///     assert!(matches!(table.try_write(), Err(LockError::WouldBlock(_))));

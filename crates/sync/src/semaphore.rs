@@ -42,10 +42,9 @@ const PAUSES: RangeInclusive<u32> = 1..=64;
 /// threads, and can be sent to other processes.
 ///
 /// ```
-/// use procession_sync::{Semaphore, SemaphoreError};
+/// use procession::{Semaphore, SemaphoreError};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let slots = Semaphore::options().namespace(&namespace).permits(2).create("slots")?;
+/// let slots = Semaphore::create("slots", 2)?;
 /// let one = slots.acquire()?;
 /// let two = slots.acquire()?;
 /// assert!(matches!(slots.try_acquire(), Err(SemaphoreError::WouldBlock(_))));

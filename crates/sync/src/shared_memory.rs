@@ -35,11 +35,10 @@ const MOST_BYTES: u64 = 1 << 47;
 /// `resource_tracker`, and since then `track=False` be given; or Python removes the name when it exits.
 ///
 /// ```
-/// use procession_sync::SharedMemory;
+/// use procession::SharedMemory;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let frames = SharedMemory::options().namespace(&namespace).size(640 * 480).create("frames")?;
-/// let same = SharedMemory::options().namespace(&namespace).open("frames")?;
+/// let frames = SharedMemory::create("frames", 640 * 480)?;
+/// let same = SharedMemory::open("frames")?;
 /// frames.write_at(100, b"pixels")?;
 /// assert_eq!(same.read(100..106)?, b"pixels");
 /// assert_eq!(same.size(), 640 * 480);
@@ -209,9 +208,9 @@ impl fmt::Debug for SharedMemory {
 /// shorter while it is mapped, touching what was cut off is a SIGBUS.
 ///
 /// ```
-/// use procession_sync::PlainMemory;
+/// use procession::PlainMemory;
 ///
-/// # let name = procession_shm::Namespace::private().name().to_owned();
+/// let name = procession::Namespace::private().name().to_owned();
 /// let ours = PlainMemory::create(&name, 16)?;
 /// let theirs = PlainMemory::open(&name)?;
 /// ours.write_at(0, b"for Python")?;

@@ -86,14 +86,13 @@ const COPIES: usize = size_of::<ValueBody>();
 /// every change is made to what the one before it left.
 ///
 /// ```
-/// use procession_sync::Value;
+/// use procession::Value;
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let range: Value<[f64; 2]> = Value::options().namespace(&namespace).initial([0.0, 1.0]).create("range")?;
+/// let range: Value<[f64; 2]> = Value::create("range", [0.0, 1.0])?;
 /// range.update(|[low, high]| (*low, *high) = (*low - 1.0, *high + 1.0))?;
 /// assert_eq!(range.get()?, [-1.0, 2.0]);
 ///
-/// let hits: Value<u64> = Value::options().namespace(&namespace).create("hits")?;
+/// let hits: Value<u64> = Value::create("hits", 0)?;
 /// hits.fetch_add(5)?;
 /// {
 ///     let mut guard = hits.acquire()?;
@@ -108,7 +107,7 @@ const COPIES: usize = size_of::<ValueBody>();
 ///
 /// What is not plain data is refused by the compiler, which says what to use instead:
 /// ```compile_fail
-/// let ready = procession_sync::Value::new(true).unwrap();
+/// let ready = procession::Value::new(true).unwrap();
 /// ```
 pub struct Value<T> {
     body: Shared<ValueBody>,

@@ -11,10 +11,9 @@ use std::ops::{Deref, DerefMut};
 /// is written byte by byte.
 ///
 /// ```
-/// use procession_channel::{Bytes, Queue};
+/// use procession::{Bytes, Queue};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let frames: Queue<Bytes> = Queue::options().namespace(&namespace).anonymous()?;
+/// let frames: Queue<Bytes> = Queue::new()?;
 /// frames.put(&Bytes::from(&b"frame"[..]))?;
 /// frames.bytes().put(b"another")?;
 /// assert_eq!(frames.get()?, *b"frame");

@@ -12,9 +12,8 @@ impl<T> JoinableQueue<T> {
     /// says [`PutError::NotBytes`].
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::{Bytes, JoinableQueue};
-    /// let frames: JoinableQueue<Bytes> = JoinableQueue::options().namespace(&namespace).anonymous()?;
+    /// use procession::{Bytes, JoinableQueue};
+    /// let frames: JoinableQueue<Bytes> = JoinableQueue::new()?;
     /// frames.bytes().put(b"frame")?;
     /// let lease = frames.bytes().get()?;
     /// assert_eq!(*lease, *b"frame");

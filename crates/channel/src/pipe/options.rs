@@ -15,7 +15,7 @@ pub(super) const MAX_BYTES: u32 = 1 << 31;
 /// How a pipe is made.
 ///
 /// ```
-/// use procession_channel::PipeOptions;
+/// use procession::Pipe;
 ///
 /// let (sender, receiver) = Pipe::options().bytes(4096).pipe::<String>()?;
 /// sender.send("small")?;
@@ -55,7 +55,7 @@ impl PipeOptions {
     /// holds more than a processor's own caches.
     ///
     /// ```
-    /// use procession_channel::{Bytes, Pipe, PipeOptions, SendError};
+    /// use procession::{Bytes, Pipe, PipeOptions, SendError};
     ///
     /// let (sender, receiver) = Pipe::options().bytes(4096).long_bytes(1 << 20).pipe::<Bytes>()?;
     /// sender.try_send_bytes(&[7; 100_000])?;

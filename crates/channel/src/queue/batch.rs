@@ -31,9 +31,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     /// The queue's messages, many at a time.
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::Queue;
-    /// let numbers: Queue<u32> = Queue::options().namespace(&namespace).anonymous()?;
+    /// use procession::Queue;
+    /// let numbers: Queue<u32> = Queue::new()?;
     /// numbers.batch().put(&[1, 2, 3, 4])?;
     /// assert_eq!(numbers.batch().get(3)?, [1, 2, 3]);
     /// assert_eq!(numbers.batch().drain()?, [4]);

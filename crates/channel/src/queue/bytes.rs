@@ -11,9 +11,8 @@ impl<T> Queue<T> {
     /// other the bytes would be taken for a value, or a value for bytes, and each call says [`PutError::NotBytes`].
     ///
     /// ```
-    /// # let namespace = procession_shm::Namespace::private();
-    /// use procession_channel::{Bytes, Queue};
-    /// let frames: Queue<Bytes> = Queue::options().namespace(&namespace).anonymous()?;
+    /// use procession::{Bytes, Queue};
+    /// let frames: Queue<Bytes> = Queue::new()?;
     /// frames.bytes().put(&[7; 1000])?;
     /// let mut frame = [0; 1024];
     /// let len = frames.bytes().get_into(&mut frame)?;

@@ -38,11 +38,10 @@ impl<'q> QueueSlots<'q> {
     /// Until then nobody else can put, nor close the queue.
     ///
     /// ```
-    /// use procession_channel::{Bytes, Queue};
+    /// use procession::{Bytes, Queue};
     /// use std::io::Write;
     ///
-    /// # let namespace = procession_shm::Namespace::private();
-    /// let log: Queue<Bytes> = Queue::options().namespace(&namespace).anonymous()?;
+    /// let log: Queue<Bytes> = Queue::new()?;
     /// let mut slot = log.slots().reserve(100)?;
     /// write!(slot, "{} + {} = {}", 1, 2, 1 + 2)?;
     /// slot.commit()?;
@@ -78,11 +77,10 @@ impl<'q> QueueSlots<'q> {
     /// Until then nobody else can get.
     ///
     /// ```
-    /// use procession_channel::{Bytes, Queue};
+    /// use procession::{Bytes, Queue};
     /// use std::io::Read;
     ///
-    /// # let namespace = procession_shm::Namespace::private();
-    /// let texts: Queue<Bytes> = Queue::options().namespace(&namespace).anonymous()?;
+    /// let texts: Queue<Bytes> = Queue::new()?;
     /// texts.bytes().put(b"to be read")?;
     /// let mut slot = texts.slots().read()?;
     /// let mut text = String::new();

@@ -26,10 +26,9 @@ use std::time::Duration;
 /// There is an example at `Process::spawn`.
 ///
 /// ```
-/// use procession_sync::{Barrier, BarrierError};
+/// use procession::{Barrier, BarrierError};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let barrier = Barrier::options().namespace(&namespace).parties(1).anonymous()?;
+/// let barrier = Barrier::new(1)?;
 /// let mut place = barrier.join()?;
 /// assert_eq!(place.wait()?, 0);
 /// assert!(matches!(barrier.join(), Err(BarrierError::NoPlace { parties: 1, .. })));

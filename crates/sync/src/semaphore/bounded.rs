@@ -10,10 +10,9 @@ use std::fmt;
 /// In everything else it is a [`Semaphore`], which it can be used as.
 ///
 /// ```
-/// use procession_sync::{BoundedSemaphore, ReleaseError};
+/// use procession::{BoundedSemaphore, ReleaseError};
 ///
-/// # let namespace = procession_shm::Namespace::private();
-/// let slots = BoundedSemaphore::options().namespace(&namespace).permits(2).create("slots")?;
+/// let slots = BoundedSemaphore::create("slots", 2)?;
 /// slots.acquire()?.forget();
 /// slots.release(1)?;
 /// assert!(matches!(slots.release(1), Err(ReleaseError::Full { max: 2, .. })));
