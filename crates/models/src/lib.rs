@@ -312,7 +312,7 @@ pub use holder::{HeldBy, Holder};
 pub use integer::Integer;
 pub use latch::Latch;
 pub use lock::{Lock, LockError, LockGuard, OnOwnerDeath};
-pub use lock_word::{AcquireError, Claim, LockWord};
+pub use lock_word::{AcquireError, Claim, HolderEnd, LockWord};
 pub use once::Once;
 pub use patience::{Nap, Patience, Shown as ShownWait, Stop, spin_until};
 pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};

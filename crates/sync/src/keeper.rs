@@ -78,13 +78,32 @@ impl Keeper {
         word.acquire(segment, claim, deadline).map_err(|error| explain(error, word, segment, deadline))
     }
 
-    /// Releases `word`, which `me` holds; `consistent` says whether what it guards is whole.
+    /// Releases `word`, which `me` holds; `whole` says whether what it guards is: otherwise a panic is under way.
     #[inline]
-    pub(crate) fn release(self, word: &LockWord, me: Hold, consistent: bool) {
+    pub(crate) fn release(self, word: &LockWord, me: Hold, whole: bool) {
         if !me.names_the_thread() {
             thread_tag::forget(self.key);
         }
-        word.release(me, consistent);
+        if whole { word.release(me, true) } else { word.release_in_panic(me) }
+    }
+}
+
+/// Whether a panic was under way when something was acquired: that one is none of its guard's business.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panics {
+    before: bool,
+}
+
+impl Panics {
+    #[inline]
+    pub(crate) fn now() -> Self {
+        Self { before: std::thread::panicking() }
+    }
+
+    /// Whether a panic is under way that began since.
+    #[inline]
+    pub(crate) fn has_begun(self) -> bool {
+        std::thread::panicking() && !self.before
     }
 }
 
@@ -98,7 +117,7 @@ pub(crate) fn explain(
     let object = segment.label();
     match error {
         AcquireError::TimedOut => too_late(HeldBy::of_word(word, segment), deadline),
-        AcquireError::OwnerDied { pid } => LockError::OwnerDied { object, pid },
+        AcquireError::OwnerDied { pid, end } => LockError::OwnerDied { object, pid, end },
         AcquireError::Deadlock => LockError::Deadlock { object, is_own: false },
         AcquireError::Interrupted => LockError::Interrupted { object },
         AcquireError::Fault(fault) => LockError::Fault(fault),

@@ -48,6 +48,7 @@ pub use holder::{HeldBy, Holder};
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+pub use lock_word::HolderEnd;
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};

@@ -12,8 +12,8 @@
 use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::holder::{HeldBy, Holder};
-use crate::keeper;
-use crate::lock_word::{Claim, LockWord};
+use crate::keeper::{self, Panics};
+use crate::lock_word::{Claim, HolderEnd, LockWord};
 use crate::thread_tag;
 use crate::{deadlock, holder};
 use procession_shm::{Kind, Label, Myself, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
@@ -32,7 +32,7 @@ shm_struct! {
     }
 }
 
-/// What becomes of a lock whose holder is killed.
+/// What becomes of a lock whose holder is killed, or drops its guard in a panic that began under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnOwnerDeath {
     /// `acquire` answers [`LockError::OwnerDied`] until somebody recovers the lock.
@@ -83,7 +83,7 @@ pub struct LockSettings {
 }
 
 impl LockOptions {
-    /// What becomes of the lock when its holder is killed; [`OnOwnerDeath::Report`] unless said.
+    /// What becomes of the lock when its holder is killed or panics; [`OnOwnerDeath::Report`] unless said.
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
@@ -140,16 +140,26 @@ pub enum LockError {
     /// Somebody held it all the time (`acquire_timeout`).
     #[error("timed out: {0}")]
     TimedOut(HeldBy),
-    /// Its last holder was killed, or was a thread that ended without releasing it; and nobody has recovered it.
+    /// Its last holder was killed, or was a thread that ended without releasing it, or dropped the guard in a panic that
+    /// began under it; and nobody has recovered the lock.
     #[error(
-        "the holder of {object} (pid {pid}) died, or its thread ended without releasing it: put right what it guards, \
-         then call recover()"
+        "{} {object} (pid {pid}){}: put right what it guards, then call recover()",
+        match end {
+            HolderEnd::Died => "the holder of",
+            HolderEnd::Panicked => "a panic struck the holder of",
+        },
+        match end {
+            HolderEnd::Died => " died, or its thread ended without releasing it",
+            HolderEnd::Panicked => "",
+        }
     )]
     OwnerDied {
         /// Which one.
         object: Label,
         /// Whose it was, in its own pid namespace; 0 if nobody remembers.
         pid: u32,
+        /// Whether it died or panicked.
+        end: HolderEnd,
     },
     /// Waiting would never end. Either this thread holds the object already, and would wait for itself: that is told at
     /// once, with every kind of lock. Or the object was created with `detect_deadlock` ([`Lock`],
@@ -194,7 +204,7 @@ impl Lock {
     /// Waits until the lock is ours.
     ///
     /// # Errors
-    /// [`LockError::OwnerDied`] when a holder was killed and nobody has recovered the lock since;
+    /// [`LockError::OwnerDied`] when a holder was killed, or panicked, and nobody has recovered the lock since;
     /// [`LockError::Deadlock`] when this thread holds it; `Orphaned`, `RegistryChanged`, `Corrupt` when the files
     /// beneath it were tampered with; `Unregistered` in a forked child.
     #[inline]
@@ -267,7 +277,7 @@ impl Lock {
             thread_tag::note(self.key);
         }
         let recovers = claim == Claim::Recover && lock.is_inconsistent();
-        Ok(LockGuard { lock: self, me, recovers, not_send: PhantomData })
+        Ok(LockGuard { lock: self, me, recovers, panics: Panics::now(), not_send: PhantomData })
     }
 
     #[cold]
@@ -300,13 +310,14 @@ impl fmt::Debug for Lock {
 /// The lock, held; dropping it releases the lock.
 ///
 /// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent holds
-/// the lock.
+/// the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a death does.
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct LockGuard<'a> {
     lock: &'a Lock,
     me: Hold,
     /// Whether it was taken inconsistent, to be put right.
     recovers: bool,
+    panics: Panics,
     not_send: PhantomData<*const ()>,
 }
 
@@ -334,8 +345,11 @@ impl Drop for LockGuard<'_> {
             thread_tag::forget(self.lock.key);
         }
         let lock = &self.lock.body.lock;
-        let repaired = !self.recovers || !std::thread::panicking();
-        lock.release(self.me, repaired);
+        if self.panics.has_begun() && self.lock.claim != Claim::Ignore {
+            lock.release_in_panic(self.me);
+        } else {
+            lock.release(self.me, true);
+        }
     }
 }
 

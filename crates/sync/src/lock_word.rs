@@ -8,7 +8,7 @@
 //! | `WAITERS` 31 | somebody may sleep: whoever releases owes a wake |
 //! | `WOKEN` 28 | a woken waiter is on its way: no second one is woken (a convoy would form) |
 //! | `STARVED` 27 | a waiter has lost for 2 ms: newcomers let it go first |
-//! | `INCONSISTENT` 30 | an owner died here and nobody has put right what the lock guards |
+//! | `INCONSISTENT` 30 | an owner died here, or panicked, and nobody has put right what the lock guards |
 //!
 //! The futex is the low half; bit 29 keeps it from ever looking like a thread id.
 //!
@@ -51,6 +51,8 @@ const WAITERS: u64 = 1 << 31;
 const INCONSISTENT: u64 = 1 << 30;
 const WOKEN: u64 = 1 << 28;
 const STARVED: u64 = 1 << 27;
+/// In `died`: that owner panicked. No pid has so many bits.
+const PANICKED: u32 = 1 << 31;
 
 /// Each look takes the cache line from the owner, who loses more by it than the waiter gains: measured in
 /// docs/design/0001-lock.md.
@@ -69,13 +71,23 @@ shm_struct! {
         word: AtomicU64,
         /// When a waiter last asked about the owner, in milliseconds: see [`Patience`].
         asked: AtomicU32,
-        /// The pid of the last owner that died, for people.
+        /// The pid of the last owner that died, for people; with `PANICKED`, of one that panicked.
         died: AtomicU32,
         /// Releases that trusted `WOKEN`; written by the owner.
         trusted: AtomicU32,
         /// How often an owner was found dead: counted before the lock is freed from it, and so maybe twice.
         burials: AtomicU32,
     }
+}
+
+/// How a holder came to leave something half-done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HolderEnd {
+    /// Its process was killed or ended, or its thread ended without releasing it.
+    Died,
+    /// A panic that began while it held it was under way when it released it.
+    Panicked,
 }
 
 /// What to do about an owner that died.
@@ -99,6 +111,8 @@ pub enum AcquireError {
     OwnerDied {
         /// Its pid, 0 if nobody knows any more.
         pid: u32,
+        /// Whether it panicked instead.
+        end: HolderEnd,
     },
     /// The owner waits, directly or through others, for what this thread holds.
     Deadlock,
@@ -203,6 +217,22 @@ impl LockWord {
             return;
         }
         self.release_contended(me, consistent);
+    }
+
+    /// Releases the lock that `me` holds while a panic is under way that began meanwhile: what it guards may be
+    /// half-changed, as after a death.
+    #[cold]
+    pub fn release_in_panic(&self, me: Hold) {
+        self.count_panic();
+        self.release_contended(me, false);
+    }
+
+    /// Counts a panic of the owner as a death: those who wait on a condition look again. Called by the owner.
+    #[cold]
+    pub fn count_panic(&self) {
+        self.died.store(std::process::id() | PANICKED, Ordering::Relaxed);
+        // Published by the release that follows, as a burial is.
+        self.burials.fetch_add(1, Ordering::Relaxed);
     }
 
     #[cold]
@@ -437,7 +467,9 @@ impl Contender<'_> {
     }
 
     fn owner_died(&self) -> AcquireError {
-        AcquireError::OwnerDied { pid: self.lock.died.load(Ordering::Relaxed) }
+        let died = self.lock.died.load(Ordering::Relaxed);
+        let end = if died & PANICKED == 0 { HolderEnd::Died } else { HolderEnd::Panicked };
+        AcquireError::OwnerDied { pid: died & !PANICKED, end }
     }
 
     /// A sleeper that leaves without the lock hands on the wake that it may have been given.

@@ -26,7 +26,7 @@
 
 use crate::fault::Fault;
 use crate::hold::Hold;
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, Panics};
 use crate::lock_word::{Claim, LockWord};
 use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
@@ -41,7 +41,8 @@ shm_struct! {
     pub struct RLockBody {
         lock: LockWord,
         depth: AtomicU32,
-        reserved: AtomicU32,
+        /// Whether a panic that began under a guard has dropped it, while others still hold the lock.
+        struck: AtomicU32,
         entries: AtomicU64,
         entry: AtomicU64,
         /// To the end of the cache line.
@@ -219,6 +220,10 @@ impl RLock {
         self.body.entries.store(entry, Ordering::Relaxed);
         self.body.entry.store(entry, Ordering::Relaxed);
         self.body.depth.store(1, Ordering::Relaxed);
+        if self.body.struck.load(Ordering::Relaxed) != 0 {
+            // Of a holder that died.
+            self.body.struck.store(0, Ordering::Relaxed);
+        }
         crash_point("rlock.entered");
         Ok(self.guard(me))
     }
@@ -236,22 +241,28 @@ impl RLock {
     }
 
     fn guard(&self, me: Hold) -> RLockGuard<'_> {
-        RLockGuard { lock: self, me, entry: self.body.entry.load(Ordering::Relaxed), not_send: PhantomData }
+        let entry = self.body.entry.load(Ordering::Relaxed);
+        RLockGuard { lock: self, me, entry, panics: Panics::now(), not_send: PhantomData }
     }
 
-    /// Gives up one guard of `me`, or `all` of them; how many there were.
-    fn leave(&self, me: Hold, entry: u64, all: bool) -> u32 {
+    /// Gives up one guard of `me`, or `all` of them; how many there were. What the lock guards may be half-changed if a
+    /// panic has `struck` under this guard, or did under one that went before.
+    fn leave(&self, me: Hold, entry: u64, all: bool, struck: bool) -> u32 {
         let lock = &self.body.lock;
         if !self.counts(me, entry) {
             return 0;
         }
         let depth = self.body.depth.load(Ordering::Relaxed);
+        let struck = struck && self.claim != Claim::Ignore;
         if depth > 1 && !all {
+            if struck {
+                self.body.struck.store(1, Ordering::Relaxed);
+            }
             self.body.depth.store(depth - 1, Ordering::Relaxed);
             crash_point("rlock.shallower");
         } else {
-            let repaired = !(lock.is_inconsistent() && std::thread::panicking());
-            self.keeper.release(lock, me, repaired);
+            let whole = !struck && self.body.struck.load(Ordering::Relaxed) == 0;
+            self.keeper.release(lock, me, whole);
         }
         depth
     }
@@ -282,12 +293,14 @@ impl fmt::Debug for RLock {
 /// The recursive lock, held once more; dropping the last of a thread's guards releases the lock.
 ///
 /// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent holds
-/// the lock.
+/// the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a death does, as soon
+/// as the last guard is dropped.
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct RLockGuard<'a> {
     lock: &'a RLock,
     me: Hold,
     entry: u64,
+    panics: Panics,
     not_send: PhantomData<*const ()>,
 }
 
@@ -300,7 +313,7 @@ impl<'a> RLockGuard<'a> {
     /// Releases the lock over all levels; the lock, how many there were, and of which entry.
     pub(crate) fn leave_all(self) -> (&'a RLock, u32, u64) {
         // Dropping the guard then finds nothing to release.
-        (self.lock, self.lock.leave(self.me, self.entry, true), self.entry)
+        (self.lock, self.lock.leave(self.me, self.entry, true, false), self.entry)
     }
 
     /// How many guards hold the lock together with this one; 0 in a forked child, and when a wait on a
@@ -321,7 +334,7 @@ impl<'a> RLockGuard<'a> {
 impl Drop for RLockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.leave(self.me, self.entry, false);
+        self.lock.leave(self.me, self.entry, false, self.panics.has_begun());
     }
 }
 
@@ -381,7 +394,7 @@ mod tests {
     fn a_wait_gives_up_all_levels() {
         let lock = lock();
         let (outer, inner) = (lock.acquire().unwrap(), lock.acquire().unwrap());
-        assert_eq!(lock.leave(inner.me, inner.entry, true), 2);
+        assert_eq!(lock.leave(inner.me, inner.entry, true, false), 2);
         from_outside(&lock).unwrap();
         // Neither guard can do anything now, nor if the lock is acquired anew.
         assert_eq!((outer.depth(), inner.depth()), (0, 0));

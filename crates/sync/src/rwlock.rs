@@ -3,7 +3,7 @@
 //! | word | meaning |
 //! |---|---|
 //! | `writer` | a lock word (`lock_word.rs`): a writer that drains, writes or leaves; or a reader that had to queue |
-//! | `writing` | owner of the writer that is inside, or died inside and has not been recovered; 0 for none |
+//! | `writing` | owner of the writer that is inside, or died inside and has not been recovered; 0 for none. With `PANICKED`: it has left in a panic |
 //! | cell | a thread that reads: its hold, as in a lock word; 0 free. `WAITERS`: a writer may sleep on the cell |
 //! | cell's `deeper` | how many further read guards that thread has from this cell; the thread's own business |
 //! | `used` | a bit for each cell that was ever claimed: a writer looks at no others |
@@ -49,7 +49,7 @@ use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::holder::{HeldBy, Holder};
 use crate::keeper::{Keeper, held_already, too_late};
-use crate::lock_word::{Claim, LockWord};
+use crate::lock_word::{Claim, HolderEnd, LockWord};
 use crate::patience::{Nap, Patience};
 use crate::{EventCount, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
@@ -61,6 +61,8 @@ use std::time::Duration;
 
 /// How many guards for reading can exist at a time, in all processes, but for those of threads that have one already.
 pub const READERS: usize = 128;
+/// In `writing`: that writer panicked.
+const PANICKED: u64 = 1 << 30;
 /// In a cell: a writer may sleep on it.
 const WAITERS: u64 = 1 << 31;
 
@@ -284,7 +286,7 @@ impl RwLock {
         let found = writing();
         found != 0
             && self.claim != Claim::Ignore
-            && self.body.writer.owner().map(OwnerId::to_bits) != Some(found)
+            && (found & PANICKED != 0 || self.body.writer.owner().map(OwnerId::to_bits) != Some(found))
             // Otherwise that writer has left in between.
             && writing() == found
     }
@@ -500,7 +502,8 @@ impl RwLock {
             }
             dead => {
                 let pid = segment.registration().pid_of(OwnerId::from_bits(dead));
-                Err(LockError::OwnerDied { object: segment.label(), pid: pid.unwrap_or(0) })
+                let end = if dead & PANICKED == 0 { HolderEnd::Died } else { HolderEnd::Panicked };
+                Err(LockError::OwnerDied { object: segment.label(), pid: pid.unwrap_or(0), end })
             }
         }
     }

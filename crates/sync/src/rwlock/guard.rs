@@ -1,10 +1,13 @@
 //! What readers and writers hold: the ends of the protocol in `rwlock.rs`.
 
-use super::{RwLock, WAITERS};
+use super::{PANICKED, RwLock, WAITERS};
 use crate::LockError;
 use crate::fault::Fault;
 use crate::hold::Hold;
+use crate::keeper::Panics;
+use crate::lock_word::Claim;
 use crate::thread_tag;
+use procession_shm::OwnerId;
 use procession_sys::atomic::Ordering;
 use procession_sys::crash_point;
 use std::fmt;
@@ -66,19 +69,21 @@ impl fmt::Debug for ReadGuard<'_> {
     }
 }
 
-/// The lock, held to write. It stays with its thread; in a forked child its copy does nothing.
+/// The lock, held to write. It stays with its thread; in a forked child its copy does nothing. Dropping it in a panic that
+/// began while it was held leaves the lock inconsistent, as a death does.
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct WriteGuard<'a> {
     lock: &'a RwLock,
     me: Hold,
     /// Whether it was taken inconsistent, to be put right.
     recovers: bool,
+    panics: Panics,
     not_send: PhantomData<*const ()>,
 }
 
 impl<'a> WriteGuard<'a> {
     pub(super) fn new(lock: &'a RwLock, me: Hold, recovers: bool) -> Self {
-        Self { lock, me, recovers, not_send: PhantomData }
+        Self { lock, me, recovers, panics: Panics::now(), not_send: PhantomData }
     }
 
     /// Whether the lock was inconsistent when it was acquired: a writer died.
@@ -117,7 +122,11 @@ impl Drop for WriteGuard<'_> {
         if !self.lock.keeper.is_mine(self.me) {
             return;
         }
-        if !self.recovers || !std::thread::panicking() {
+        if self.panics.has_begun() && self.lock.claim != Claim::Ignore {
+            // As if it had died here: whoever comes next is told.
+            let writing = self.lock.body.writing.load(Ordering::Relaxed) & OwnerId::MASK;
+            self.lock.body.writing.store(writing | PANICKED, Ordering::Relaxed);
+        } else {
             self.lock.body.writing.store(0, Ordering::Relaxed);
             crash_point("rwlock.written");
         }

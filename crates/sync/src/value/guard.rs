@@ -3,6 +3,7 @@
 use super::Value;
 use crate::cells::Plain;
 use crate::hold::Hold;
+use crate::keeper::Panics;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -38,8 +39,7 @@ impl<T> Drop for Held<'_, T> {
 pub struct ValueGuard<'a, T: Plain> {
     copy: T,
     changed: bool,
-    /// Whether a panic was under way when it was made: then that panic is none of its business.
-    panicking: bool,
+    panics: Panics,
     /// Last, because fields are dropped in order: the lock is released after the commit.
     held: Held<'a, T>,
 }
@@ -47,9 +47,9 @@ pub struct ValueGuard<'a, T: Plain> {
 impl<'a, T: Plain> ValueGuard<'a, T> {
     #[inline]
     pub(super) fn new(held: Held<'a, T>) -> Self {
-        let panicking = std::thread::panicking();
+        let panics = Panics::now();
         // Filled where it lies: moving what was just written word by word costs more than writing it.
-        let mut guard = Self { copy: T::zeroed(), changed: false, panicking, held };
+        let mut guard = Self { copy: T::zeroed(), changed: false, panics, held };
         guard.held.value.take(&mut guard.copy);
         guard
     }
@@ -89,7 +89,11 @@ impl<T: Plain> Drop for ValueGuard<'_, T> {
         if !value.keeper.is_mine(me) {
             return;
         }
-        let discards = std::thread::panicking() && !self.panicking;
+        let discards = self.panics.has_begun();
+        if discards {
+            // The value is whole; but a notification that this thread took up is lost.
+            value.body.lock.count_panic();
+        }
         if self.changed && !discards {
             value.put(&self.copy);
         } else if Value::<T>::IS_WORD {
