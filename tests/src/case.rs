@@ -42,7 +42,7 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
         }
         Fault { Orphaned RegistryChanged Corrupt Unregistered Inherited }
         LockError {
-            WouldBlock TimedOut Deadlock,
+            WouldBlock TimedOut Deadlock Interrupted NotHeld,
             LockError::OwnerDied { pid, .. } => format!("OwnerDied {{ pid: {pid} }}"),
             LockError::Fault(fault) => one_case(fault)
         }

@@ -1,4 +1,4 @@
-//! A panic under a lock is told like a death: what the lock guards may be half-changed.
+//! A panic under a lock is told like a death: what the lock guards may be half-changed. And holds without a borrowed guard.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{Condition, HolderEnd, Lock, LockError, OnOwnerDeath, RLock, RwLock, Value};
@@ -126,4 +126,28 @@ fn a_panic_with_a_value_changes_nothing_and_makes_those_who_wait_look_again() {
         assert!(!waits.join().unwrap());
     });
     assert_eq!(stock.get().unwrap(), 1);
+}
+
+#[test]
+fn a_hold_that_owns_its_lock_ends_with_it_and_one_without_a_guard_by_release() {
+    let scratch = Scratch::new();
+    let lock = Lock::options().namespace(&scratch).anonymous().unwrap();
+    let rlock = RLock::options().namespace(&scratch).anonymous().unwrap();
+    let owned = lock.clone().acquire_owned().unwrap();
+    assert!(matches!(lock.try_acquire(), Err(LockError::WouldBlock(_))));
+    drop(owned);
+    panic_with(|| lock.acquire_owned().unwrap());
+    assert!(is_told(lock.acquire()) && lock.try_recover().unwrap().recovers());
+    assert!(matches!(lock.release(), Err(LockError::NotHeld { .. })));
+    std::mem::forget((lock.acquire().unwrap(), rlock.acquire().unwrap(), rlock.acquire().unwrap()));
+    std::thread::scope(|scope| {
+        let elsewhere = || matches!(lock.release(), Err(LockError::NotHeld { .. }));
+        assert!(scope.spawn(elsewhere).join().unwrap());
+    });
+    lock.release().unwrap();
+    drop(lock.acquire().unwrap());
+    rlock.release().unwrap();
+    assert!(rlock.holder().is_some());
+    rlock.release().unwrap();
+    assert!(rlock.holder().is_none() && matches!(rlock.release(), Err(LockError::NotHeld { .. })));
 }

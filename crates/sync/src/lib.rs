@@ -47,7 +47,7 @@ pub use hold::Hold;
 pub use holder::{HeldBy, Holder};
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
-pub use lock::{Lock, LockError, LockGuard, LockOptions, OnOwnerDeath};
+pub use lock::{Lock, LockError, LockGuard, LockOptions, OnOwnerDeath, OwnedLockGuard};
 pub use lock_word::HolderEnd;
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, LockWord};
@@ -59,7 +59,7 @@ pub use raw_value::{RawValue, RawValueOptions};
 pub use rlock::{RLock, RLockGuard, RLockOptions};
 pub use rwlock::{READERS, ReadGuard, RwLock, RwLockOptions, WriteGuard};
 pub use semaphore::{
-    BoundedSemaphore, BoundedSemaphoreOptions, Permit, ReleaseError, Semaphore, SemaphoreError,
+    BoundedSemaphore, BoundedSemaphoreOptions, OwnedPermit, Permit, ReleaseError, Semaphore, SemaphoreError,
     SemaphoreOptions, Shortage,
 };
 pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};

@@ -21,6 +21,7 @@ use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 shm_struct! {
@@ -182,6 +183,12 @@ pub enum LockError {
         /// Which one.
         object: Label,
     },
+    /// This thread does not hold it (`release`).
+    #[error("this thread does not hold {object}")]
+    NotHeld {
+        /// Which one.
+        object: Label,
+    },
     /// The object itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -241,12 +248,57 @@ impl Lock {
         self.claim(holder::recovering(self.claim), Deadline::NEVER)
     }
 
+    /// As [`recover`](Self::recover), if nobody holds it now.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
+    pub fn try_recover(&self) -> Result<LockGuard<'_>, LockError> {
+        self.claim(holder::recovering(self.claim), Deadline::PASSED)
+    }
+
     /// As [`recover`](Self::recover), for at most `timeout`.
     ///
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
         self.claim(holder::recovering(self.claim), Deadline::after(timeout))
+    }
+
+    /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for a hold that
+    /// outlasts the handle.
+    ///
+    /// ```
+    /// use procession_sync::{Lock, OwnedLockGuard};
+    ///
+    /// struct Deployment {
+    ///     _alone: OwnedLockGuard,
+    /// }
+    ///
+    /// let lock = Lock::new()?;
+    /// let deployment = Deployment { _alone: lock.acquire_owned()? };
+    /// assert!(lock.try_acquire().is_err());
+    /// drop(deployment);
+    /// assert!(lock.try_acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_owned(&self) -> Result<OwnedLockGuard, LockError> {
+        self.acquire().map(LockGuard::into_owned)
+    }
+
+    /// Releases what this thread holds without a guard: for bindings of other languages, and after `std::mem::forget` of
+    /// the guard. A guard that is still there releases nothing any more; but what this thread acquires before that guard
+    /// is dropped, the guard would release.
+    ///
+    /// # Errors
+    /// [`LockError::NotHeld`] when this thread does not hold it.
+    pub fn release(&self) -> Result<(), LockError> {
+        let me = self.myself.owner().map(Hold::of_this_thread).filter(|&me| self.is_held_by_this_thread(me));
+        let me = me.ok_or_else(|| LockError::NotHeld { object: self.body.segment().label() })?;
+        self.let_go(me, true);
+        Ok(())
     }
 
     /// Who holds it now, for people to read: by the time you look it may be another.
@@ -280,12 +332,31 @@ impl Lock {
         Ok(LockGuard { lock: self, me, recovers, panics: Panics::now(), not_send: PhantomData })
     }
 
+    /// Whether this very thread, whose hold is `me`, holds it.
+    fn is_held_by_this_thread(&self, me: Hold) -> bool {
+        if me.names_the_thread() { self.body.lock.is_held_by(me) } else { thread_tag::holds(self.key) }
+    }
+
+    /// Ends a hold of this thread; `whole` says whether what the lock guards is: otherwise a panic is under way.
+    #[inline]
+    fn let_go(&self, me: Hold, whole: bool) {
+        // A forked child is another owner, or none yet: its copy of a guard is inert.
+        if self.myself.owner() != Some(me.owner()) {
+            return;
+        }
+        if !me.names_the_thread() {
+            thread_tag::forget(self.key);
+        }
+        if whole || self.claim == Claim::Ignore {
+            self.body.lock.release(me, true);
+        } else {
+            self.body.lock.release_in_panic(me);
+        }
+    }
+
     #[cold]
     fn claim_contended(&self, me: Option<Hold>, claim: Claim, deadline: Deadline) -> Result<Hold, LockError> {
-        let holds = |me: Hold| {
-            if me.names_the_thread() { self.body.lock.is_held_by(me) } else { thread_tag::holds(self.key) }
-        };
-        if me.is_some_and(holds) {
+        if me.is_some_and(|me| self.is_held_by_this_thread(me)) {
             return Err(keeper::held_already(
                 HeldBy::of_word(&self.body.lock, self.body.segment()),
                 deadline,
@@ -332,24 +403,58 @@ impl<'a> LockGuard<'a> {
     pub fn recovers(&self) -> bool {
         self.recovers
     }
+
+    /// The same hold, with a guard that keeps the lock: see [`Lock::acquire_owned`].
+    pub fn into_owned(self) -> OwnedLockGuard {
+        let guard = ManuallyDrop::new(self);
+        let (me, recovers, panics) = (guard.me, guard.recovers, guard.panics);
+        OwnedLockGuard { lock: guard.lock.clone(), me, recovers, panics, not_send: PhantomData }
+    }
 }
 
 impl Drop for LockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        // A forked child is another owner, or none yet: its copy of the guard is inert.
-        if self.lock.myself.owner() != Some(self.me.owner()) {
-            return;
-        }
-        if !self.me.names_the_thread() {
-            thread_tag::forget(self.lock.key);
-        }
-        let lock = &self.lock.body.lock;
-        if self.panics.has_begun() && self.lock.claim != Claim::Ignore {
-            lock.release_in_panic(self.me);
-        } else {
-            lock.release(self.me, true);
-        }
+        self.lock.let_go(self.me, !self.panics.has_begun());
+    }
+}
+
+/// The lock, held, with the lock itself: what [`LockGuard`] is, for as long as one likes.
+#[must_use = "dropping the guard releases the lock at once"]
+pub struct OwnedLockGuard {
+    lock: Lock,
+    me: Hold,
+    recovers: bool,
+    panics: Panics,
+    not_send: PhantomData<*const ()>,
+}
+
+impl OwnedLockGuard {
+    /// The lock it is a guard of.
+    #[must_use]
+    pub fn lock(&self) -> &Lock {
+        &self.lock
+    }
+
+    /// Whether the lock was inconsistent when it was acquired: its previous holder died.
+    #[must_use]
+    pub fn recovers(&self) -> bool {
+        self.recovers
+    }
+}
+
+impl Drop for OwnedLockGuard {
+    fn drop(&mut self) {
+        self.lock.let_go(self.me, !self.panics.has_begun());
+    }
+}
+
+impl fmt::Debug for OwnedLockGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedLockGuard")
+            .field("lock", &self.lock.body.segment().name())
+            .field("recovers", &self.recovers)
+            .finish()
     }
 }
 

@@ -142,7 +142,12 @@ pub(crate) struct PermitCells {
 
 impl PermitCells {
     #[inline]
-    fn cell(&self, index: u32) -> Option<&AtomicU64> {
+    /// Which cell it is.
+    pub(crate) fn index_of(&self, cell: &AtomicU64) -> Option<u32> {
+        (0..self.max).find(|&index| self.cell(index).is_some_and(|found| std::ptr::eq(found, cell)))
+    }
+
+    pub(crate) fn cell(&self, index: u32) -> Option<&AtomicU64> {
         cell(self.body.segment().mapping(), index)
     }
 

@@ -180,12 +180,33 @@ impl RLock {
         self.enter(holder::recovering(self.claim), Deadline::NEVER)
     }
 
+    /// As [`recover`](Self::recover), if nobody holds it now.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
+    pub fn try_recover(&self) -> Result<RLockGuard<'_>, LockError> {
+        self.enter(holder::recovering(self.claim), Deadline::PASSED)
+    }
+
     /// As [`recover`](Self::recover), for at most `timeout`.
     ///
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
         self.enter(holder::recovering(self.claim), Deadline::after(timeout))
+    }
+
+    /// Releases once what this thread holds without a guard: for bindings of other languages, and after `std::mem::forget` of
+    /// the guard. A guard that is still there releases nothing any more; but what this thread acquires before that guard
+    /// is dropped, the guard would release.
+    ///
+    /// # Errors
+    /// [`LockError::NotHeld`] when this thread does not hold it.
+    pub fn release(&self) -> Result<(), LockError> {
+        let me = self.keeper.hold().filter(|&me| self.keeper.holds(&self.body.lock, me));
+        let me = me.ok_or_else(|| LockError::NotHeld { object: self.body.segment().label() })?;
+        self.leave(me, self.body.entry.load(Ordering::Relaxed), false, false);
+        Ok(())
     }
 
     /// Who holds it now, for people to read: by the time you look it may be another.

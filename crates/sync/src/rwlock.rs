@@ -257,6 +257,14 @@ impl RwLock {
         self.write_until(Claim::Recover, Deadline::NEVER)
     }
 
+    /// As [`recover`](Self::recover), if nobody holds it now.
+    ///
+    /// # Errors
+    /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
+    pub fn try_recover(&self) -> Result<WriteGuard<'_>, LockError> {
+        self.write_until(Claim::Recover, Deadline::PASSED)
+    }
+
     /// As [`recover`](Self::recover), for at most `timeout`.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ mod permit;
 
 pub use bounded::{BoundedSemaphore, BoundedSemaphoreOptions};
 pub use error::{ReleaseError, SemaphoreError, Shortage};
-pub use permit::Permit;
+pub use permit::{OwnedPermit, Permit};
 
 use crate::Holder;
 use crate::fault::Fault;
@@ -221,6 +221,24 @@ impl Semaphore {
     /// [`SemaphoreError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, SemaphoreError> {
         self.acquire_until(1, Deadline::after(timeout))
+    }
+
+    /// As [`acquire`](Self::acquire), with a permit that keeps the semaphore, and can be sent to other threads.
+    ///
+    /// ```
+    /// use procession_sync::Semaphore;
+    ///
+    /// let slots = Semaphore::new(1)?;
+    /// let slot = slots.acquire_owned()?;
+    /// std::thread::spawn(move || drop(slot)).join().unwrap();
+    /// assert_eq!(slots.available(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_owned(&self) -> Result<OwnedPermit, SemaphoreError> {
+        self.acquire().map(Permit::into_owned)
     }
 
     /// Waits until there are `count` permits, and takes all of them; while it waits it has none.

@@ -52,6 +52,13 @@ impl Permit<'_> {
         }
     }
 
+    /// The same permits, with the semaphore itself: for a struct that owns both, for another thread, or for a task.
+    pub fn into_owned(mut self) -> OwnedPermit {
+        let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
+        let indices = cells.as_slice().iter().filter_map(|cell| self.semaphore.cells.index_of(cell));
+        OwnedPermit { cells: indices.collect(), semaphore: self.semaphore.clone(), me: self.me }
+    }
+
     #[inline]
     fn is_ours(&self) -> bool {
         // A forked child is another owner, or none yet: its copy of the permit is inert.
@@ -70,6 +77,55 @@ impl Drop for Permit<'_> {
             Cells::Several(cells) => free_several(cells, self.me),
         }
         self.semaphore.cells.notify();
+    }
+}
+
+/// Permits, held, with the semaphore itself: what [`Permit`] is, for as long as one likes. It can be sent to other threads.
+#[must_use = "dropping the permit gives it back at once"]
+pub struct OwnedPermit {
+    semaphore: Semaphore,
+    me: OwnerId,
+    cells: Vec<u32>,
+}
+
+impl OwnedPermit {
+    /// How many permits it is.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// The semaphore that they are of.
+    #[must_use]
+    pub fn semaphore(&self) -> &Semaphore {
+        &self.semaphore
+    }
+
+    /// As [`Permit::forget`].
+    pub fn forget(mut self) {
+        self.take().forget();
+    }
+
+    /// The permits, without the semaphore; dropping it then gives nothing back.
+    fn take(&mut self) -> Permit<'_> {
+        let indices = std::mem::take(&mut self.cells);
+        let cells = indices.into_iter().filter_map(|index| self.semaphore.cells.cell(index)).collect();
+        Permit { semaphore: &self.semaphore, me: self.me, cells: Cells::Several(cells) }
+    }
+}
+
+impl Drop for OwnedPermit {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+impl fmt::Debug for OwnedPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPermit")
+            .field("semaphore", &self.semaphore.body.segment().name())
+            .field("count", &self.count())
+            .finish()
     }
 }
 
