@@ -50,8 +50,8 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
             OutOfRange,
             ArrayError::Lock(error) => inside("Lock", error)
         }
-        OnceError { WouldBlock TimedOut Deadlock, OnceError::Fault(fault) => one_case(fault) }
-        EventError { TimedOut, EventError::Fault(fault) => one_case(fault) }
+        OnceError { WouldBlock TimedOut Deadlock Interrupted, OnceError::Fault(fault) => one_case(fault) }
+        EventError { TimedOut Interrupted, EventError::Fault(fault) => one_case(fault) }
         LatchError {
             ,
             LatchError::TimedOut { arrived, count, .. } => {
@@ -59,7 +59,7 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
             },
             LatchError::Fault(fault) => one_case(fault)
         }
-        SemaphoreError { WouldBlock TimedOut TooMany, SemaphoreError::Fault(fault) => one_case(fault) }
+        SemaphoreError { WouldBlock TimedOut TooMany Interrupted, SemaphoreError::Fault(fault) => one_case(fault) }
         PutError {
             WouldBlock TimedOut Closed TooLarge Spill Encode NotBytes SlotHeld,
             PutError::Fault(fault) => one_case(fault)

@@ -3,6 +3,8 @@
 
 #[path = "error_texts/channel.rs"]
 mod channel;
+#[path = "error_texts/sync.rs"]
+mod sync;
 
 use procession::{Lock, Namespace, OpenError, Pool, Process, ProcessError, Queue};
 use procession_tests::sources;

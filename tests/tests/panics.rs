@@ -19,14 +19,15 @@ fn panic_with<G>(hold: impl FnOnce() -> G) {
 
 /// Drops what `hold` gets while a panic is under way that began before.
 fn hold_in_a_panic<G>(hold: impl Fn() -> G) {
-    struct Holds<F: Fn() -> G, G>(F);
-    impl<F: Fn() -> G, G> Drop for Holds<F, G> {
+    struct Holds<'a>(&'a dyn Fn());
+    impl Drop for Holds<'_> {
         fn drop(&mut self) {
-            drop((self.0)());
+            (self.0)();
         }
     }
     let panics = || {
-        let _holds = Holds(&hold);
+        let holds = || drop(hold());
+        let _holds = Holds(&holds);
         panic!("on purpose");
     };
     catch_unwind(AssertUnwindSafe(panics)).unwrap_err();

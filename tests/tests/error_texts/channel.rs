@@ -8,7 +8,7 @@ use std::time::Duration;
 const SHORT: Duration = Duration::from_millis(1);
 
 /// The text with its causes, which is what `Debug` prints, too.
-fn told(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn told(error: &(dyn Error + 'static)) -> String {
     let all: Vec<String> =
         std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();
     let text = all.join(": ");
@@ -17,7 +17,7 @@ fn told(error: &(dyn Error + 'static)) -> String {
     text.replace(" in a private namespace", "")
 }
 
-fn text<T>(outcome: Result<T, impl Error + 'static>) -> String {
+pub(crate) fn text<T>(outcome: Result<T, impl Error + 'static>) -> String {
     match outcome {
         Ok(_) => panic!("it went well"),
         Err(error) => told(&error),
