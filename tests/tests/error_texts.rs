@@ -3,6 +3,8 @@
 
 #[path = "error_texts/channel.rs"]
 mod channel;
+#[path = "error_texts/process.rs"]
+mod process;
 #[path = "error_texts/sync.rs"]
 mod sync;
 

@@ -102,7 +102,7 @@ impl<R> fmt::Debug for AsyncResult<R> {
     }
 }
 
-/// Results as they are ready; made by [`Pool::imap_unordered`]. Dropping it lets go of the items not yet begun.
+/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered). Dropping it lets go of the items not yet begun.
 #[must_use = "an iterator does nothing until it is asked for its next element"]
 pub struct ImapUnordered<'p, I, R> {
     foreman: &'p Foreman,
