@@ -5,10 +5,10 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procession::{
-    Barrier, BarrierError, BoundedSemaphore, Condition, Event, EventError, GetError, JoinError,
-    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Process,
+    Barrier, BarrierError, BoundedSemaphore, Bytes, Condition, Event, EventError, GetError, JoinError,
+    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Pipe, Process,
     ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore, SemaphoreError, SendError, Value,
-    WaitError, Waitable, interrupt, pipe, wait,
+    WaitError, Waitable, interrupt, wait,
 };
 use procession_tests::{Scratch, Watchdog, until};
 use std::io;
@@ -251,25 +251,24 @@ interrupts! {
     }
 
     a_pipe(scratch) {
-        let (sender, receiver) = pipe::<Vec<u8>>().unwrap();
-        drop(scratch);
-        let receiver = Arc::new(receiver);
+        let options = Pipe::options().bytes(4096).namespace(&scratch);
+        let (sender, receiver) = options.pipe::<Bytes>().unwrap();
+        let (sender, receiver) = (Arc::new(sender), Arc::new(receiver));
         let same = Arc::clone(&receiver);
-        assert!(matches!(interrupted(move || same.recv()), Err(RecvError::Interrupted)));
-        let sender = Arc::new(sender);
+        assert!(matches!(interrupted(move || same.recv_bytes()), Err(RecvError::Interrupted)));
         let same = Arc::clone(&sender);
         let message = vec![7; 64 << 20];
-        assert!(matches!(interrupted(move || same.send(&message)), Err(SendError::Interrupted)));
+        assert!(matches!(interrupted(move || same.send_bytes(&message)), Err(SendError::Interrupted)));
         // Nobody sees anything of it.
-        sender.send(&vec![1]).unwrap();
-        assert_eq!(receiver.recv().unwrap(), [1]);
+        sender.send_bytes(&[1]).unwrap();
+        assert_eq!(receiver.recv_bytes().unwrap(), [1]);
         // Another thread has the end, and waits.
         let same = Arc::clone(&receiver);
-        let waiting = std::thread::spawn(move || same.recv());
+        let waiting = std::thread::spawn(move || same.recv_bytes());
         std::thread::sleep(Duration::from_millis(20));
         let same = Arc::clone(&receiver);
-        assert!(matches!(interrupted(move || same.recv()), Err(RecvError::Interrupted)));
-        sender.send(&vec![2]).unwrap();
+        assert!(matches!(interrupted(move || same.recv_bytes()), Err(RecvError::Interrupted)));
+        sender.send_bytes(&[2]).unwrap();
         assert_eq!(waiting.join().unwrap().unwrap(), [2]);
     }
 
