@@ -29,7 +29,7 @@ pub use children::{ActiveChild, active_children};
 pub use crossing::Crossing;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{KernelError, ProcessError, SpawnError, WaitError};
-pub use exit::end_children;
+pub use exit::{end_children, leave};
 pub use init::init;
 pub use label::ProcessLabel;
 pub use options::ProcessOptions;

@@ -19,6 +19,15 @@ fn main() {
             queue.put(&vec![1; 3000]).unwrap();
             std::mem::forget(queue);
         }
+        Some("left") => {
+            let _queue: Queue<u32> = Queue::new().unwrap();
+            procession::leave();
+            // SAFETY: it ends the process.
+            #[expect(unsafe_code, reason = "no handler runs")]
+            unsafe {
+                libc::_exit(0)
+            }
+        }
         Some("exit") => {
             let _queue: Queue<u32> = Queue::new().unwrap();
             std::process::exit(0);

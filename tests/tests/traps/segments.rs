@@ -61,7 +61,7 @@ fn whoever_ends_with_handles_in_hand_leaves_nothing_that_only_it_had() {
 
 #[test]
 fn a_program_that_ends_with_a_handle_in_a_static_leaves_nothing() {
-    for what in ["queue", "pool", "forgotten", "exit"] {
+    for what in ["queue", "pool", "forgotten", "exit", "left"] {
         let scratch = Scratch::unswept();
         run(Command::new(program("statics")).arg(what).env("PROCESSION_NAMESPACE", scratch.name()));
         assert_eq!(scratch.names(), [""; 0], "{what}");
