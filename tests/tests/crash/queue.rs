@@ -229,7 +229,7 @@ fn reopening(label: &str) {
     // It was opened; saying so again changes nothing.
     one.waits("put q 2");
     assert_eq!(two.does("get q"), "1");
-    one.done();
+    one.did();
     two.does("reopen q");
     assert_eq!(two.does("get q"), "2");
     all_is_well(&mut one, &mut two);
