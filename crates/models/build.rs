@@ -55,7 +55,10 @@ const PROTOCOLS: &[Protocol] = &[
         file: "sync/src/event.rs",
         scaled: &[("-> (&AtomicU32, u32)", "-> (crate::kernel::LowHalf<'_>, u32)")],
     },
-    whole("sync/src/latch.rs"),
+    Protocol {
+        file: "sync/src/latch.rs",
+        scaled: &[("-> (&AtomicU32, u32)", "-> (crate::kernel::LowHalf<'_>, u32)")],
+    },
     whole("sync/src/permit_cells.rs"),
     whole("sync/src/semaphore.rs"),
     whole("sync/src/once.rs"),

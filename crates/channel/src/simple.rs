@@ -1,6 +1,6 @@
 //! A queue for those who want nothing but to put and get.
 
-use crate::{CloseError, GetError, PutError, Queue};
+use crate::queue::{CloseError, GetError, PutError, Queue};
 use procession_shm::{Namespace, OpenError, Segment};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

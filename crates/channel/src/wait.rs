@@ -9,12 +9,13 @@
 //! before, the end of that one's slice finds what there is. Those who die without telling anybody (the holder of a
 //! permit, the other end of a pipe) are asked about at the end of each slice, at most 100 ms long.
 
-use crate::{JoinableQueue, Queue};
-use procession_sync::{BoundedSemaphore, Event, Semaphore};
+use crate::joinable::JoinableQueue;
+use crate::queue::Queue;
+use procession_sync::{BoundedSemaphore, Event, Latch, Semaphore};
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, eventfd, interrupt};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,7 +25,8 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How many things one thread watches; one word more is its alarm.
 pub(crate) const CROWD: usize = futex::MAX_WORDS - 1;
 
-/// What [`wait`] can wait for: an [`Event`], a semaphore, a queue, an end of a pipe, a process.
+/// What [`wait`] can wait for: an [`Event`], a [`Latch`], a semaphore, a queue, an end of a pipe, a process; and any file
+/// descriptor that can be polled, which is ready when it is readable: a socket, a pidfd, a timer.
 ///
 /// It is the library's own: there is nothing in it to call or to implement.
 pub trait Waitable: Sync {
@@ -176,6 +178,56 @@ impl Waitable for Event {
     fn unwatch(&self) {}
 }
 
+impl Waitable for Latch {
+    fn is_ready(&self) -> bool {
+        self.is_open()
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        let (word, expected) = Latch::watch(self);
+        Watch::Futex(word, expected)
+    }
+
+    fn unwatch(&self) {}
+}
+
+/// Of another library, or the system: ready when it is readable, or has nothing but an error or an end to read.
+///
+/// ```
+/// use procession_channel::wait;
+/// use std::io::Write;
+/// use std::os::fd::AsFd;
+///
+/// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
+/// theirs.write_all(b"x")?;
+/// assert_eq!(wait(&[&ours.as_fd()], None)?, [0]);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl Waitable for BorrowedFd<'_> {
+    fn is_ready(&self) -> bool {
+        // What cannot be polled is an answer, too.
+        eventfd::wait_any(&[*self], Some(Duration::ZERO)).map_or(true, |ready| ready.contains(&true))
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch::File(*self)
+    }
+
+    fn unwatch(&self) {}
+}
+
+impl Waitable for OwnedFd {
+    fn is_ready(&self) -> bool {
+        Waitable::is_ready(&self.as_fd())
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch::File(self.as_fd())
+    }
+
+    fn unwatch(&self) {}
+}
+
 impl Waitable for Semaphore {
     fn is_ready(&self) -> bool {
         self.has_permits()
@@ -281,7 +333,10 @@ mod tests {
     use super::{Waitable, wait};
     use crate::Queue;
     use procession_shm::Namespace;
-    use procession_sync::{Event, Semaphore};
+    use procession_sync::{Event, Latch, Semaphore};
+    use std::io::Write;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
     #[test]
@@ -309,6 +364,25 @@ mod tests {
         jobs.close().unwrap();
         assert_eq!(waits(), [0, 1, 2]);
         assert!(wait(&[], Some(Duration::ZERO)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_latch_and_a_socket_are_waited_for_among_others() {
+        let namespace = Namespace::private();
+        let latch = Latch::options().namespace(&namespace).count(1).anonymous().unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let ours = OwnedFd::from(ours);
+        let all: [&dyn Waitable; 2] = [&latch, &ours];
+        assert!(wait(&all, Some(Duration::from_millis(2))).unwrap().is_empty());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| wait(&all, None).unwrap());
+            theirs.write_all(b"x").unwrap();
+            assert_eq!(waiting.join().unwrap(), [1]);
+        });
+        latch.arrive();
+        assert_eq!(wait(&all, None).unwrap(), [0, 1]);
+        let only: [&dyn Waitable; 1] = [&latch];
+        assert_eq!(wait(&only, None).unwrap(), [0]);
     }
 
     #[test]

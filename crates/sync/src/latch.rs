@@ -18,6 +18,7 @@
 use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
 use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::AtomicU32;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
 use std::time::Duration;
@@ -157,6 +158,13 @@ impl Latch {
     /// [`LatchError::TimedOut`]; otherwise as [`wait`](Self::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), LatchError> {
         self.wait_until(Deadline::after(timeout))
+    }
+
+    /// Announces a waiter: the futex on which to sleep, while it says this.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn watch(&self) -> (&AtomicU32, u32) {
+        self.body.gate.watch(|word| self.opens(word))
     }
 
     /// Whether enough have arrived.

@@ -109,7 +109,7 @@ impl<'de> Reading<'de> {
         Ok(result)
     }
 
-    /// Elements that each take a byte, unless they come of a type that needs none.
+    /// ReadElements that each take a byte, unless they come of a type that needs none.
     #[inline]
     fn elements<V: Visitor<'de>>(
         &mut self,
@@ -118,7 +118,7 @@ impl<'de> Reading<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         self.nested(|from| {
-            let mut elements = Elements { from, left, are_counted };
+            let mut elements = ReadElements { from, left, are_counted };
             let value = visitor.visit_seq(&mut elements)?;
             elements.finish()?;
             Ok(value)
@@ -297,7 +297,7 @@ impl<'de> Deserializer<'de> for &mut Reading<'de> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         let left = self.len()?;
         self.nested(|from| {
-            let mut entries = Entries { from, left, had: 0 };
+            let mut entries = ReadEntries { from, left, had: 0 };
             let value = visitor.visit_map(&mut entries)?;
             if entries.left == 0 { Ok(value) } else { Err(not_all_read()) }
         })
@@ -342,21 +342,21 @@ impl<'de> Deserializer<'de> for &mut Reading<'de> {
 }
 
 /// The elements of a sequence or tuple, or the fields of a struct.
-struct Elements<'r, 'de> {
+struct ReadElements<'r, 'de> {
     from: &'r mut Reading<'de>,
     left: usize,
     /// Whether the bytes say how many they are, and not the type.
     are_counted: bool,
 }
 
-impl Elements<'_, '_> {
+impl ReadElements<'_, '_> {
     #[inline]
     fn finish(&self) -> Result<(), DecodeError> {
         if self.left == 0 { Ok(()) } else { Err(not_all_read()) }
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Elements<'_, 'de> {
+impl<'de> SeqAccess<'de> for &mut ReadElements<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]
@@ -392,14 +392,14 @@ impl Reading<'_> {
 }
 
 /// The entries of a map.
-struct Entries<'r, 'de> {
+struct ReadEntries<'r, 'de> {
     from: &'r mut Reading<'de>,
     left: usize,
     /// How many bytes there were before the last entry.
     had: usize,
 }
 
-impl<'de> MapAccess<'de> for &mut Entries<'_, 'de> {
+impl<'de> MapAccess<'de> for &mut ReadEntries<'_, 'de> {
     type Error = DecodeError;
 
     #[inline]

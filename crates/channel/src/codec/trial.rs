@@ -87,13 +87,13 @@ where
     if known.is_some_and(|known| known.has(seen)) && !seen.is_an_event {
         return Ok(());
     }
-    try_it::<F, T, Q>(bytes, seen, key)
+    try_it::<F, T>(bytes, seen, key)
 }
 
 #[inline]
 fn key<F: Format, T: Serialize + DeserializeOwned, Q: ?Sized>() -> usize {
     // Two types may have one name, or one function: hardly both. One type may have several of both: it is tried several times.
-    let function: fn(&[u8], Seen, usize) -> Result<(), EncodeError> = try_it::<F, T, Q>;
+    let function: fn(&[u8], Seen, usize) -> Result<(), EncodeError> = try_it::<F, T>;
     let names = type_name::<T>().as_ptr() as usize ^ (type_name::<Q>().as_ptr() as usize).rotate_left(31);
     (function as usize).rotate_left(17) ^ names ^ (F::CODEC as usize) << 56
 }
@@ -113,11 +113,10 @@ impl Known {
 
 #[cold]
 #[inline(never)]
-fn try_it<F, T, Q>(bytes: &[u8], seen: Seen, key: usize) -> Result<(), EncodeError>
+fn try_it<F, T>(bytes: &[u8], seen: Seen, key: usize) -> Result<(), EncodeError>
 where
     F: Format,
     T: Serialize + DeserializeOwned,
-    Q: ?Sized,
 {
     if seen.is_an_event {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use super::{JoinableQueue, Lease};
 use crate::codec::{Bytes, Codec, NotBytes};
-use crate::{GetError, PutError};
+use crate::queue::{GetError, PutError};
 use procession_sys::Deadline;
 use std::marker::PhantomData;
 use std::time::Duration;

@@ -15,25 +15,25 @@ const PAUSES: RangeInclusive<u32> = 1..=4;
 const LOOKS: u32 = 40;
 
 /// Why waiting ended without a reason to look again.
-enum Blocked {
+enum PipeBlocked {
     TimedOut,
     Interrupted,
     Unusable(Unusable),
 }
 
-fn unusable(fault: Fault) -> Blocked {
-    Blocked::Unusable(fault.into())
+fn unusable(fault: Fault) -> PipeBlocked {
+    PipeBlocked::Unusable(fault.into())
 }
 
 /// One thread's waits during one operation.
-struct Waiter<'a> {
+struct PeerWaiter<'a> {
     end: &'a End,
     bell: &'a EventCount,
     deadline: Deadline,
     patience: Option<Patience>,
 }
 
-impl<'a> Waiter<'a> {
+impl<'a> PeerWaiter<'a> {
     #[inline]
     fn new(end: &'a End, bell: &'a EventCount, deadline: Deadline) -> Self {
         Self { end, bell, deadline, patience: None }
@@ -45,15 +45,15 @@ impl<'a> Waiter<'a> {
         &mut self,
         turn: &mut TurnGuard<'_, T>,
         is_ready: impl Fn(&mut T) -> bool,
-    ) -> Result<(), Blocked> {
+    ) -> Result<(), PipeBlocked> {
         let end = self.end;
         if end.is_closing() {
-            return Err(Blocked::Unusable(Unusable::Closed));
+            return Err(PipeBlocked::Unusable(Unusable::Closed));
         }
         if self.deadline.has_passed() {
             // Whoever waits again and again for less than a slice would otherwise never learn of a death.
             end.ask_seldom().map_err(unusable)?;
-            return if end.peer() == Peer::Open { Err(Blocked::TimedOut) } else { Ok(()) };
+            return if end.peer() == Peer::Open { Err(PipeBlocked::TimedOut) } else { Ok(()) };
         }
         let is_ready = |turn: &mut T| is_ready(turn) || end.peer() != Peer::Open || end.is_closing();
         // An answer that is on its way comes sooner than a clock can be read a few times.
@@ -73,14 +73,14 @@ impl<'a> Waiter<'a> {
         outcome
     }
 
-    fn sleep(&mut self, is_ready: impl FnMut() -> bool) -> Result<(), Blocked> {
+    fn sleep(&mut self, is_ready: impl FnMut() -> bool) -> Result<(), PipeBlocked> {
         let deadline = self.deadline;
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
         match self.bell.wait(Some(self.end.body.segment()), patience, is_ready) {
             // Without its file a pipe still has its two ends: what matters is whether the peer lives.
             Ok(Nap::Ask) | Err(Stop::Orphaned) => self.end.ask_about_peer().map_err(unusable),
             Ok(_) => Ok(()),
-            Err(Stop::Interrupted) => Err(Blocked::Interrupted),
+            Err(Stop::Interrupted) => Err(PipeBlocked::Interrupted),
         }
     }
 }
@@ -160,7 +160,7 @@ fn write_waiting(
     deadline: Deadline,
 ) -> Result<(), SendError> {
     let lane = end.outgoing();
-    let mut waiter = Waiter::new(end, lane.room(), deadline);
+    let mut waiter = PeerWaiter::new(end, lane.room(), deadline);
     while !turn.write_some(&end.body, lane, message) {
         if turn.is_corrupt() {
             return Err(end.corrupt(IMPOSSIBLE).into());
@@ -169,9 +169,9 @@ fn write_waiting(
         lane.notify_data();
         waiter.wait(turn, |writer| writer.has_room_for(lane, message.len())).map_err(
             |blocked| match blocked {
-                Blocked::TimedOut => SendError::TimedOut,
-                Blocked::Interrupted => SendError::Interrupted,
-                Blocked::Unusable(unusable) => unusable.into(),
+                PipeBlocked::TimedOut => SendError::TimedOut,
+                PipeBlocked::Interrupted => SendError::Interrupted,
+                PipeBlocked::Unusable(unusable) => unusable.into(),
             },
         )?;
         must_be_open(end)?;
@@ -226,7 +226,7 @@ fn read_waiting<K: Taker>(
     deadline: Deadline,
 ) -> Result<K::Taken, RecvError> {
     let lane = end.incoming();
-    let mut waiter = Waiter::new(end, lane.data(), deadline);
+    let mut waiter = PeerWaiter::new(end, lane.data(), deadline);
     loop {
         // Before the ring: what the peer sent before it closed or died is seen by whoever sees that.
         let peer = end.peer();
@@ -249,9 +249,9 @@ fn read_waiting<K: Taker>(
         turn.give_room(lane);
         waiter.wait(turn, |reader| reader.has_data_soon(&end.body, lane)).map_err(
             |blocked| match blocked {
-                Blocked::TimedOut => RecvError::TimedOut,
-                Blocked::Interrupted => RecvError::Interrupted,
-                Blocked::Unusable(unusable) => unusable.into(),
+                PipeBlocked::TimedOut => RecvError::TimedOut,
+                PipeBlocked::Interrupted => RecvError::Interrupted,
+                PipeBlocked::Unusable(unusable) => unusable.into(),
             },
         )?;
     }

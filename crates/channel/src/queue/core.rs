@@ -1,7 +1,7 @@
 //! What a queue is beneath its messages: two ends of a ring, each under its lock, and who waits at them.
 
-use super::ends::{self, End};
-use super::error::{Blocked, CloseError, ClosedQueue, Fullness, GetError, PutError};
+use super::ends::{self, QueueEnd};
+use super::error::{CloseError, ClosedQueue, Fullness, GetError, PutError, QueueBlocked};
 use super::{QueueBody, RING_OFFSET};
 use crate::codec::{Codec, NotBytes};
 use crate::pipe::Location;
@@ -65,7 +65,7 @@ impl Core {
     }
 
     pub(super) fn close(&self) -> Result<(), CloseError> {
-        let Some(hold) = self.lock_for_ever(End::Tail)? else { return Ok(()) };
+        let Some(hold) = self.lock_for_ever(QueueEnd::Tail)? else { return Ok(()) };
         self.words.closed.store(1, Ordering::Release);
         crash_point("queue.close.stored");
         self.words.put_lock.release(hold, true);
@@ -78,7 +78,7 @@ impl Core {
 
     /// Nobody sleeps until a queue is opened again: whoever found it closed has gone away.
     pub(super) fn reopen(&self) -> Result<(), CloseError> {
-        let Some(hold) = self.lock_for_ever(End::Tail)? else { return Ok(()) };
+        let Some(hold) = self.lock_for_ever(QueueEnd::Tail)? else { return Ok(()) };
         self.words.closed.store(0, Ordering::Release);
         crash_point("queue.reopen.stored");
         self.words.put_lock.release(hold, true);
@@ -127,16 +127,16 @@ impl Core {
         Location { object: self.segment().handle(), receiver: None }
     }
 
-    pub(super) fn lock_of(&self, end: End) -> &LockWord {
+    pub(super) fn lock_of(&self, end: QueueEnd) -> &LockWord {
         match end {
-            End::Tail => &self.words.put_lock,
-            End::Head => &self.words.get_lock,
+            QueueEnd::Tail => &self.words.put_lock,
+            QueueEnd::Head => &self.words.get_lock,
         }
     }
 
     /// Holds one end. Who dies holding it left the ring whole: see there.
     #[inline]
-    fn lock(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
+    fn lock(&self, end: QueueEnd, deadline: Deadline) -> Result<Hold, QueueBlocked> {
         let me = self.segment().registration().current_owner().map(Hold::of_this_thread);
         match me {
             Some(me) if self.lock_of(end).try_acquire_clean(me) => Ok(me),
@@ -147,31 +147,31 @@ impl Core {
     /// Holds the end at which messages are put.
     #[inline]
     pub(super) fn lock_tail(&self, deadline: Deadline) -> Result<Hold, PutError> {
-        self.lock(End::Tail, deadline).map_err(|blocked| self.no_put(blocked))
+        self.lock(QueueEnd::Tail, deadline).map_err(|blocked| self.no_put(blocked))
     }
 
     /// Holds the end at which messages are got.
     #[inline]
     pub(super) fn lock_head(&self, deadline: Deadline) -> Result<Hold, GetError> {
-        self.lock(End::Head, deadline).map_err(|blocked| self.no_get(blocked))
+        self.lock(QueueEnd::Head, deadline).map_err(|blocked| self.no_get(blocked))
     }
 
     /// Holds an end, however long it takes; `None` where no time can be that long.
-    pub(super) fn lock_for_ever(&self, end: End) -> Result<Option<Hold>, CloseError> {
+    pub(super) fn lock_for_ever(&self, end: QueueEnd) -> Result<Option<Hold>, CloseError> {
         // Held for a moment by each, but for one that is stopped in the middle of it.
         let _deferred = interrupt::defer();
         match self.lock(end, Deadline::NEVER) {
             Ok(hold) => Ok(Some(hold)),
-            Err(Blocked::TimedOut | Blocked::Interrupted) => Ok(None),
-            Err(Blocked::SlotHeld) => Err(CloseError::SlotHeld(self.segment().label())),
-            Err(Blocked::Fault(fault)) => Err(fault.into()),
+            Err(QueueBlocked::TimedOut | QueueBlocked::Interrupted) => Ok(None),
+            Err(QueueBlocked::SlotHeld) => Err(CloseError::SlotHeld(self.segment().label())),
+            Err(QueueBlocked::Fault(fault)) => Err(fault.into()),
         }
     }
 
     #[cold]
-    fn lock_contended(&self, end: End, deadline: Deadline) -> Result<Hold, Blocked> {
+    fn lock_contended(&self, end: QueueEnd, deadline: Deadline) -> Result<Hold, QueueBlocked> {
         if ends::is_held(self.segment(), end) {
-            return Err(Blocked::SlotHeld);
+            return Err(QueueBlocked::SlotHeld);
         }
         // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is
         // not; a holder that is stopped makes it give up all the same.
@@ -183,10 +183,10 @@ impl Core {
     }
 
     /// Calls another sleeper: who is about to leave may have been called for what is there, and others rely on that.
-    fn pass_on(&self, end: End) {
+    fn pass_on(&self, end: QueueEnd) {
         let (is_there, bell) = match end {
-            End::Tail => (!self.is_full(), &self.words.space),
-            End::Head => (!self.is_empty(), &self.words.items),
+            QueueEnd::Tail => (!self.is_full(), &self.words.space),
+            QueueEnd::Head => (!self.is_empty(), &self.words.items),
         };
         if is_there {
             bell.notify_one();
@@ -194,22 +194,22 @@ impl Core {
     }
 
     #[cold]
-    pub(super) fn no_put(&self, blocked: Blocked) -> PutError {
+    pub(super) fn no_put(&self, blocked: QueueBlocked) -> PutError {
         match blocked {
-            Blocked::TimedOut => PutError::TimedOut(self.fullness()),
-            Blocked::Interrupted => PutError::Interrupted(self.segment().label()),
-            Blocked::SlotHeld => PutError::SlotHeld(self.segment().label()),
-            Blocked::Fault(fault) => fault.into(),
+            QueueBlocked::TimedOut => PutError::TimedOut(self.fullness()),
+            QueueBlocked::Interrupted => PutError::Interrupted(self.segment().label()),
+            QueueBlocked::SlotHeld => PutError::SlotHeld(self.segment().label()),
+            QueueBlocked::Fault(fault) => fault.into(),
         }
     }
 
     #[cold]
-    pub(super) fn no_get(&self, blocked: Blocked) -> GetError {
+    pub(super) fn no_get(&self, blocked: QueueBlocked) -> GetError {
         match blocked {
-            Blocked::TimedOut => GetError::TimedOut(self.segment().label()),
-            Blocked::Interrupted => GetError::Interrupted(self.segment().label()),
-            Blocked::SlotHeld => GetError::SlotHeld(self.segment().label()),
-            Blocked::Fault(fault) => fault.into(),
+            QueueBlocked::TimedOut => GetError::TimedOut(self.segment().label()),
+            QueueBlocked::Interrupted => GetError::Interrupted(self.segment().label()),
+            QueueBlocked::SlotHeld => GetError::SlotHeld(self.segment().label()),
+            QueueBlocked::Fault(fault) => fault.into(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum QueueEnd {
     Tail,
     Head,
 }
@@ -15,7 +15,7 @@ pub(super) enum End {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct HeldEnd {
     queue: u64,
-    end: End,
+    end: QueueEnd,
     /// A forked child has a copy of what its parent noted, and holds none of it.
     cookie: u64,
 }
@@ -25,13 +25,13 @@ thread_local! {
 }
 
 impl HeldEnd {
-    fn of(queue: &Segment, end: End) -> Self {
+    fn of(queue: &Segment, end: QueueEnd) -> Self {
         Self { queue: queue.header().instance.low(), end, cookie: fork::cookie() }
     }
 }
 
 /// Whether this thread holds that end of the queue by a slot.
-pub(super) fn is_held(queue: &Segment, end: End) -> bool {
+pub(super) fn is_held(queue: &Segment, end: QueueEnd) -> bool {
     HELD.try_with(|held| held.borrow().contains(&HeldEnd::of(queue, end))).unwrap_or(false)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn is_held(queue: &Segment, end: End) -> bool {
 pub(super) struct HeldNote(HeldEnd);
 
 impl HeldNote {
-    pub(super) fn new(queue: &Segment, end: End) -> Self {
+    pub(super) fn new(queue: &Segment, end: QueueEnd) -> Self {
         let held = HeldEnd::of(queue, end);
         // While the thread ends there is nowhere to note it.
         let _: Result<(), _> = HELD.try_with(|all| all.borrow_mut().push(held));

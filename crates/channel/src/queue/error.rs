@@ -296,14 +296,14 @@ impl<T> From<Fault> for GetManyError<T> {
 }
 
 /// Why a thread could not go on.
-pub(super) enum Blocked {
+pub(super) enum QueueBlocked {
     TimedOut,
     Interrupted,
     SlotHeld,
     Fault(Fault),
 }
 
-impl From<Stopped> for Blocked {
+impl From<Stopped> for QueueBlocked {
     fn from(stopped: Stopped) -> Self {
         match stopped {
             Stopped::TimedOut => Self::TimedOut,

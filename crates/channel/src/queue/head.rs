@@ -1,7 +1,7 @@
 //! The end at which consumers get: held by one at a time, who copies out what is at `head` and then moves it.
 
 use super::core::Core;
-use super::ends::End;
+use super::ends::QueueEnd;
 use super::error::{CloseError, GetError};
 use crate::pipe::Passage;
 use crate::ring::{Head, Mark, WORD};
@@ -99,7 +99,7 @@ impl Core {
 
     /// Throws away all that is there; how many messages that were.
     pub(super) fn discard(&self) -> Result<usize, CloseError> {
-        let Some(hold) = self.lock_for_ever(End::Head)? else { return Ok(0) };
+        let Some(hold) = self.lock_for_ever(QueueEnd::Head)? else { return Ok(0) };
         let mut head = AtHead::new(self, hold, false);
         head.look()?;
         let there = head.there;

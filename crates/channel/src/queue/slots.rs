@@ -6,7 +6,7 @@
 
 use super::Queue;
 use super::core::Core;
-use super::ends::{End, HeldNote};
+use super::ends::{HeldNote, QueueEnd};
 use super::error::{GetError, PutError};
 use super::head::{AtHead, First};
 use super::tail::AtTail;
@@ -142,7 +142,7 @@ impl<'q> WriteSlot<'q> {
             spill,
             written: 0,
             capacity,
-            _note: HeldNote::new(core.segment(), End::Tail),
+            _note: HeldNote::new(core.segment(), QueueEnd::Tail),
         })
     }
 
@@ -266,7 +266,7 @@ impl<'q> ReadSlot<'q> {
         core.must_be_bytes()?;
         let mut head = core.at_head(deadline)?;
         let first = head.first()?;
-        Ok(Self { head: Some(head), first, read: 0, _note: HeldNote::new(core.segment(), End::Head) })
+        Ok(Self { head: Some(head), first, read: 0, _note: HeldNote::new(core.segment(), QueueEnd::Head) })
     }
 
     /// How long the message is, in bytes.
