@@ -35,7 +35,7 @@ pub(super) struct Jobs {
 
 impl Jobs {
     pub(super) fn new(place: &Place) -> Self {
-        let options = || JoinableQueue::options().namespace(&place.namespace);
+        let options = || JoinableQueue::options().namespace(&place.namespace).max_attempts(0);
         let plain = options().bytes(16384).open_or_create("jobs").unwrap();
         let timed = options().bytes(65536).capacity(9).lease_timeout(LIMIT / 2).open_or_create("timed-jobs");
         Self { queues: [plain, timed.unwrap()] }

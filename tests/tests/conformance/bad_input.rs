@@ -376,7 +376,7 @@ fn what_was_made_with_other_parameters_is_not_opened() {
     let jobs = JoinableQueue::<u8>::options;
     assert_eq!(disagrees(opens_as!(jobs().capacity(4), jobs().capacity(5))), ("capacity", 4, 5));
     assert_eq!(disagrees(opens_as!(jobs().bytes(256), jobs().bytes(257))), ("bytes", 256, 512));
-    assert_eq!(disagrees(opens_as!(jobs(), jobs().max_attempts(3))), ("max_attempts", 0, 3));
+    assert_eq!(disagrees(opens_as!(jobs(), jobs().max_attempts(3))), ("max_attempts", 5, 3));
     assert_eq!(disagrees(opens_as!(jobs(), jobs().lease_timeout(SHORT))), ("lease_timeout", 0, 20_000_000));
     // What an opener does not say, it does not ask for.
     opens_as!(semaphore(), Semaphore::options()).unwrap();

@@ -342,7 +342,12 @@ fn a_dead_letter_that_nobody_can_decode_can_be_discarded() {
 #[test]
 fn what_is_not_the_type_comes_back_as_bytes_and_is_never_done() {
     let namespace = Namespace::private();
-    let numbers = JoinableQueue::<u64>::options().namespace(&namespace).type_tag("n").create("q").unwrap();
+    let numbers = JoinableQueue::<u64>::options()
+        .namespace(&namespace)
+        .type_tag("n")
+        .max_attempts(0)
+        .create("q")
+        .unwrap();
     let words = JoinableQueue::<String>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
     numbers.put(&200).unwrap();
     assert!(matches!(words.get(), Err(GetError::Decode { bytes, .. }) if bytes == [200]));
@@ -363,7 +368,7 @@ fn what_is_not_the_type_comes_back_as_bytes_and_is_never_done() {
 
 #[test]
 fn an_item_whose_decoding_panics_is_a_dead_letter_after_three_attempts() {
-    let queue = options::<Explosive>().anonymous().unwrap();
+    let queue = options::<Explosive>().max_attempts(0).anonymous().unwrap();
     queue.put(&Explosive).unwrap();
     for _ in 0..3 {
         assert_eq!(queue.unfinished(), 1);

@@ -86,7 +86,7 @@ fn replace_killed(consumers: &mut [Process<Done<()>>], shared: &Shared) -> Resul
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pause = Duration::from_millis(if args.quick { 1 } else { 100 });
-    let items = JoinableQueue::options().capacity(ROOM).anonymous()?;
+    let items = JoinableQueue::options().capacity(ROOM).max_attempts(0).anonymous()?;
     let shared = Shared { items, done: Array::options().len(ITEMS as usize).anonymous()?, pause };
 
     let mut producers = Vec::new();
