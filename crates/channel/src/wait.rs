@@ -194,7 +194,7 @@ impl Waitable for Latch {
 /// Of another library, or the system: ready when it is readable, or has nothing but an error or an end to read.
 ///
 /// ```
-/// use procession_channel::wait;
+/// use procession::wait;
 /// use std::io::Write;
 /// use std::os::fd::AsFd;
 ///

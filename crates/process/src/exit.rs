@@ -56,7 +56,7 @@ fn settle_children() {
 /// garbage once it has ended, and is removed by the next process that joins the namespace, or by `procession gc`.
 ///
 /// ```
-/// use procession_process::leave;
+/// use procession::leave;
 ///
 /// leave();
 /// // `_exit` runs no handlers.

@@ -268,7 +268,7 @@ impl Lock {
     /// outlasts the handle.
     ///
     /// ```
-    /// use procession_sync::{Lock, OwnedLockGuard};
+    /// use procession::{Lock, OwnedLockGuard};
     ///
     /// struct Deployment {
     ///     _alone: OwnedLockGuard,

@@ -226,7 +226,7 @@ impl Semaphore {
     /// As [`acquire`](Self::acquire), with a permit that keeps the semaphore, and can be sent to other threads.
     ///
     /// ```
-    /// use procession_sync::Semaphore;
+    /// use procession::Semaphore;
     ///
     /// let slots = Semaphore::new(1)?;
     /// let slot = slots.acquire_owned()?;

@@ -1,8 +1,9 @@
 //! The text of every error of locks and their like, and of names that are opened, as people read it.
 
 use crate::channel::{text, told};
+use procession::shm::Kind;
 use procession::{
-    Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, Event, Fault, Kind, Latch, Lock, LockError,
+    Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, Event, Fault, Latch, Lock, LockError,
     Namespace, Once, OnceError, OpenError, RLock, RwLock, Semaphore, SharedMemory, Value,
 };
 use std::time::Duration;
