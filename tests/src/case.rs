@@ -14,11 +14,11 @@ macro_rules! cases {
     ($error:ident: $($Type:ident { $($Case:ident)* $(, $inside:pat => $said:expr)* })*) => {
         $(if let Some(error) = $error.downcast_ref::<$Type>() {
             #[allow(clippy::allow_attributes, unreachable_patterns, reason = "some types have one case")]
-            return match error {
+            return Some(match error {
                 $($inside => $said,)*
                 $($Type::$Case { .. } => stringify!($Case).to_owned(),)*
                 _ => panic!("a case of {} that has no name here: {error}", stringify!($Type)),
-            };
+            });
         })*
     };
 }
@@ -34,6 +34,11 @@ pub fn case_of(error: &(dyn Error + 'static)) -> String {
 }
 
 fn one_case(error: &(dyn Error + 'static)) -> String {
+    let known = of_objects(error).or_else(|| of_messages(error)).or_else(|| of_processes(error));
+    known.unwrap_or_else(|| format!("{error:?}"))
+}
+
+fn of_objects(error: &(dyn Error + 'static)) -> Option<String> {
     cases! { error:
         OpenError {
             InvalidName Impossible NotFound AlreadyExists WrongOwner OtherUser Elsewhere WrongMode
@@ -53,37 +58,55 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
         OnceError { WouldBlock TimedOut Deadlock Interrupted, OnceError::Fault(fault) => one_case(fault) }
         EventError { TimedOut Interrupted, EventError::Fault(fault) => one_case(fault) }
         LatchError {
-            ,
+            Interrupted,
             LatchError::TimedOut { arrived, count, .. } => {
                 format!("TimedOut {{ arrived: {arrived}, count: {count} }}")
             },
             LatchError::Fault(fault) => one_case(fault)
         }
         SemaphoreError { WouldBlock TimedOut TooMany Interrupted, SemaphoreError::Fault(fault) => one_case(fault) }
+        ReleaseError { Full, ReleaseError::Fault(fault) => one_case(fault) }
+        BarrierError {
+            TimedOut Action NoPlace NotAMember InAction Interrupted,
+            BarrierError::Broken { cause, .. } => format!("Broken {{ cause: {cause:?} }}"),
+            BarrierError::Fault(fault) => one_case(fault)
+        }
+        MemoryError {
+            ,
+            MemoryError::OutOfRange { start, end, size, .. } => {
+                format!("OutOfRange {{ start: {start}, end: {end}, size: {size} }}")
+            }
+        }
+    }
+    None
+}
+
+fn of_messages(error: &(dyn Error + 'static)) -> Option<String> {
+    cases! { error:
         PutError {
-            WouldBlock TimedOut Closed TooLarge Spill Encode NotBytes SlotHeld,
+            WouldBlock TimedOut Closed TooLarge Spill Encode NotBytes SlotHeld Interrupted,
             PutError::Fault(fault) => one_case(fault)
         }
         GetError {
-            WouldBlock TimedOut Closed BufferTooShort Spill Lost Decode NotBytes SlotHeld,
+            WouldBlock TimedOut Closed BufferTooShort Spill Lost Decode NotBytes SlotHeld Interrupted,
             GetError::Fault(fault) => one_case(fault)
         }
         CloseError { SlotHeld, CloseError::Fault(fault) => one_case(fault) }
-        JoinError { TimedOut, JoinError::Fault(fault) => one_case(fault) }
+        JoinError { TimedOut Interrupted, JoinError::Fault(fault) => one_case(fault) }
         AckError { StaleLease, AckError::Fault(fault) => one_case(fault) }
         PutManyError {
             ,
             failed => format!("PutManyError {{ put: {} }}", failed.put)
         }
         SendError {
-            WouldBlock TimedOut PeerClosed TooLarge Encode NotBytes Closed,
+            WouldBlock TimedOut PeerClosed TooLarge Encode NotBytes Closed Interrupted,
             SendError::PeerDied { pid } => format!("PeerDied {{ pid: {pid} }}"),
             SendError::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
             SendError::Lost { pid } => format!("Lost {{ pid: {pid} }}"),
             SendError::Fault(fault) => one_case(fault)
         }
         RecvError {
-            WouldBlock TimedOut Eof Decode NotBytes Closed,
+            WouldBlock TimedOut Eof Decode NotBytes Closed Interrupted,
             RecvError::BufferTooShort { needed, len } => {
                 format!("BufferTooShort {{ needed: {needed}, len: {len} }}")
             },
@@ -97,27 +120,19 @@ fn one_case(error: &(dyn Error + 'static)) -> String {
         DecodeError {
             TooLarge UnexpectedEnd TrailingBytes TooDeep OtherFields OtherVariants Undescribed Invalid Changed Refused
         }
-        ReleaseError { Full, ReleaseError::Fault(fault) => one_case(fault) }
-        BarrierError {
-            TimedOut Action NoPlace NotAMember InAction,
-            BarrierError::Broken { cause, .. } => format!("Broken {{ cause: {cause:?} }}"),
-            BarrierError::Fault(fault) => one_case(fault)
-        }
+    }
+    let failed = error.downcast_ref::<GetManyError<Bytes>>()?;
+    Some(format!("GetManyError {{ got: {}, rest: {} }}", failed.got.len(), failed.rest.len()))
+}
+
+fn of_processes(error: &(dyn Error + 'static)) -> Option<String> {
+    cases! { error:
         ProcessError {
             Panicked Exited NeverStarted Refused Arguments,
             ProcessError::Killed { signal, .. } => format!("Killed {{ signal: {signal} }}")
         }
-        MemoryError {
-            ,
-            MemoryError::OutOfRange { start, end, size, .. } => {
-                format!("OutOfRange {{ start: {start}, end: {end}, size: {size} }}")
-            }
-        }
     }
-    if let Some(failed) = error.downcast_ref::<GetManyError<Bytes>>() {
-        return format!("GetManyError {{ got: {}, rest: {} }}", failed.got.len(), failed.rest.len());
-    }
-    format!("{error:?}")
+    None
 }
 
 fn inside(case: &str, error: &(dyn Error + 'static)) -> String {
