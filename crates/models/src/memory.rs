@@ -296,11 +296,6 @@ impl Segment {
     }
 
     /// As there.
-    pub fn display_name(&self) -> String {
-        self.name().to_owned()
-    }
-
-    /// As there.
     pub fn corrupt(&self, what: &'static str) -> OpenError {
         OpenError::Corrupt(what)
     }

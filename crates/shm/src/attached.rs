@@ -127,12 +127,6 @@ impl Segment {
         self.0.label.clone()
     }
 
-    #[doc(hidden)]
-    #[must_use]
-    pub fn display_name(&self) -> String {
-        format!("{:?} in namespace {:?}", self.name(), self.namespace().name())
-    }
-
     /// The error for nonsense found in the segment.
     #[must_use]
     pub fn corrupt(&self, what: &'static str) -> OpenError {
