@@ -17,7 +17,7 @@ pub fn line(text: impl Display) -> Result<(), Failure> {
 /// One JSON document on stdout.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)?;
     line(text)
@@ -31,7 +31,7 @@ pub fn warn(text: &str) {
 /// The help or the version that was asked for, on stdout.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(crate) fn help(message: &clap::Error) -> Result<(), Failure> {
     written(message.print())
 }
@@ -59,7 +59,7 @@ pub enum Align {
 /// Rows in aligned columns on stdout, under a heading.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn table(heading: &[(&str, Align)], rows: &[Vec<String>]) -> Result<(), Failure> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());

@@ -67,8 +67,7 @@ fn ask(
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (is_there, answered, is_yes) =
-        (Event::new()?, Event::create("answered")?, Event::create("yes")?);
+    let (is_there, answered, is_yes) = (Event::new()?, Event::create("answered")?, Event::create("yes")?);
     let arguments = (is_there.clone(), answered.clone(), is_yes.clone());
     let waiting = [Process::options().name("waiter").spawn(waiter, arguments)?];
     introduce(&waiting)?;

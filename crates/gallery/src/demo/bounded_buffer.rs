@@ -135,8 +135,7 @@ fn start(role: Role, shared: &Shared) -> Result<Process<Done<()>>, Failure> {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pause = Duration::from_millis(if args.quick { 2 } else { 200 });
-    let (buffer, has_room, has_items) =
-        (Value::new(Buffer::zeroed())?, Condition::new()?, Condition::new()?);
+    let (buffer, has_room, has_items) = (Value::new(Buffer::zeroed())?, Condition::new()?, Condition::new()?);
     let shared = Shared { buffer, has_room, has_items, pause };
 
     let mut roles: Vec<Role> =
