@@ -2,7 +2,7 @@
 //! it had not begun.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::Pid;
 use procession::{
     Barrier, BarrierError, BoundedSemaphore, Bytes, Condition, Event, EventError, GetError, JoinError,
@@ -23,13 +23,11 @@ extern "C" fn do_nothing(_: libc::c_int) {}
 
 /// Has SIGUSR1 interrupt system calls and do nothing else.
 fn handle_signals() {
-    // SAFETY: all zeroes are a valid sigaction; the handler does nothing.
-    #[expect(unsafe_code, reason = "a handler without SA_RESTART")]
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = do_nothing as *const () as usize;
-        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
-    }
+    // Without SA_RESTART.
+    let action = SigAction::new(SigHandler::Handler(do_nothing), SaFlags::empty(), SigSet::empty());
+    #[expect(unsafe_code, reason = "a handler may do what it should not")]
+    // SAFETY: this one does nothing.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
 }
 
 /// Runs `waits` in a thread whose hook says yes once it is to stop, and signals that thread until it has ended.

@@ -1,5 +1,4 @@
 //! A panic under a lock is told like a death: what the lock guards may be half-changed. And holds without a borrowed guard.
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{Condition, HolderEnd, Lock, LockError, OnOwnerDeath, RLock, RwLock, Value};
 use procession_tests::Scratch;

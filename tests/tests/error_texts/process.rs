@@ -11,6 +11,7 @@ fn read_words(_: ()) {
 /// The whole table, so that whoever changes a text sees what its neighbours say: an error names the process or the item, and
 /// says what to do. `PID` stands for the number.
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn errors_of_processes_and_pools_read_so() {
     let child = Process::options().name("reader").spawn(read_words, ()).unwrap();
     let process = || child.label().clone();

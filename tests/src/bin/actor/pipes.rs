@@ -17,7 +17,7 @@ pub(crate) type Ends = RefCell<HashMap<String, End>>;
 pub(crate) enum End {
     Receiver(Receiver<Bytes>),
     Sender(Sender<Bytes>),
-    Connection(Connection<Bytes, Bytes>),
+    Connection(Box<Connection<Bytes, Bytes>>),
 }
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -201,8 +201,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
                 })
             } else {
                 options.duplex().map(|(one, two)| {
-                    ends.insert(format!("{name}.one"), End::Connection(one));
-                    ends.insert(format!("{name}.two"), End::Connection(two));
+                    ends.insert(format!("{name}.one"), End::Connection(Box::new(one)));
+                    ends.insert(format!("{name}.two"), End::Connection(Box::new(two)));
                 })
             };
             Some(report(&made.map(|()| "")))
