@@ -1,5 +1,5 @@
-//! The demos of conditions and barriers: what must hold, from what they print, and what becomes of them when a worker is
-//! killed.
+//! The demos of conditions and barriers: what must hold, from what they print, and what becomes of them when
+//! a worker is killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
@@ -163,10 +163,10 @@ fn barrier_timeout_is_seen_by_all_and_healed_by_reset() {
     let workers = |marker: &str| -> BTreeSet<u32> {
         numbers_of(&lines, marker).iter().map(|numbers| numbers[0]).collect()
     };
-    assert_eq!(workers("the barrier is broken"), [1, 2, 3].into(), "{lines:?}");
+    assert_eq!(workers("reset() makes it whole"), [1, 2, 3].into(), "{lines:?}");
     assert_eq!(workers(" passes"), [1, 2, 3].into(), "{lines:?}");
     let reset = places(&lines, "the barrier is reset");
-    assert!(places(&lines, "the barrier is broken").1 < reset.0, "{lines:?}");
+    assert!(places(&lines, "reset() makes it whole").1 < reset.0, "{lines:?}");
     assert!(reset.1 < places(&lines, " passes").0, "{lines:?}");
 }
 
@@ -197,7 +197,11 @@ fn barrier_states_are_as_they_must_be() {
     ];
     assert_eq!(states, expected);
     let count = |what: &str| ends.iter().filter(|end| end.contains(what)).count();
-    assert_eq!((count("Reset"), count("Aborted"), count("passes with index")), (2, 3, 3), "{lines:?}");
+    assert_eq!(
+        (count("called reset()"), count("called abort()"), count("passes with index")),
+        (2, 3, 3),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -288,7 +292,7 @@ fn a_worker_killed_at_its_task_is_named() {
 fn a_killed_member_is_told_to_the_others_at_the_barrier() {
     for line in ["worker 2 works", "worker 2 arrives"] {
         let (said, pid) = killed("barrier", "worker-2", line);
-        let told = format!("stopped: the barrier is broken: PeerDied {{ pid: {pid} }}");
+        let told = format!("stopped: an unnamed barrier is broken: one of its members died (pid {pid})");
         assert!(said.stderr.contains(&told), "{said:?}");
     }
 }
@@ -296,7 +300,7 @@ fn a_killed_member_is_told_to_the_others_at_the_barrier() {
 #[test]
 fn a_killed_player_ends_the_game_and_is_told_to_the_others() {
     let (said, pid) = killed("game", "Bob", "round 2: ");
-    let told = format!("stopped: the barrier is broken: PeerDied {{ pid: {pid} }}");
+    let told = format!("stopped: an unnamed barrier is broken: one of its members died (pid {pid})");
     assert!(said.stderr.contains(&told), "{said:?}");
     killed("game", "announcer", "round 2: ");
 }

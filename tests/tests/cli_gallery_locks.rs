@@ -1,4 +1,5 @@
-//! The gallery's demos of locks, semaphores and events: what they must show, and that they end whoever is killed.
+//! The gallery's demos of locks, semaphores and events: what they must show, and that they end whoever is
+//! killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
@@ -67,7 +68,7 @@ fn downloads_are_never_more_than_three() {
 #[test]
 fn bounded_semaphore_refuses_what_the_plain_one_allows() {
     let stdout = shown("bounded-semaphore");
-    let answer = "bounded semaphore of 2, released once too often: refused, released too often: the semaphore can have 2";
+    let answer = "bounded semaphore of 2, released once too often: refused, released too often: an unnamed bounded semaphore can have 2";
     assert!(stdout.contains(answer), "{stdout}");
     assert!(stdout.contains("plain semaphore of 2, released once too often: allowed"), "{stdout}");
     assert_eq!(numbers_before(&stdout, " permits"), [2, 2, 3], "{stdout}");
@@ -77,7 +78,7 @@ fn bounded_semaphore_refuses_what_the_plain_one_allows() {
 fn mutex_vs_semaphore_shows_who_may_release() {
     let stdout = shown("mutex-vs-semaphore");
     for line in [
-        "lock, acquire by another process: refused, the lock is held by somebody else",
+        "lock, acquire by another process: refused, lock \"mutex\"",
         "lock, recover by another process: refused, ",
         "lock, release by its holder: allowed",
         "semaphore, release by another process: allowed, and acquired again",

@@ -1,8 +1,8 @@
 //! `_TestArray`, and what `_TestSharedCTypes` says of arrays.
 //!
-//! On purpose different from Python: elements have at most 8 bytes, and an array is made by its length, not from a
-//! sequence: it is all zero, and then written. An index beyond the end is an error of `get` and `set`, and none counts
-//! from the end.
+//! On purpose different from Python: elements have at most 8 bytes, and an array is made by its length, not
+//! from a sequence: it is all zero, and then written. An index beyond the end is an error of `get` and `set`,
+//! and none counts from the end.
 
 use crate::ground::{Ground, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{Array, ArrayError, Event, LockError, RawArray};

@@ -1,7 +1,8 @@
-//! Numbers that are too small or too large, and objects that are not what the opener thinks: each is an error of its own,
-//! which names the object, and nothing is made, changed, or waited for.
+//! Numbers that are too small or too large, and objects that are not what the opener thinks: each is an error
+//! of its own, which names the object, and nothing is made, changed, or waited for.
 //!
-//! (Guards that were inherited by a fork are in `traps/forked.rs`; random bytes in an object in `bad_files.rs`.)
+//! (Guards that were inherited by a fork are in `traps/forked.rs`; random bytes in an object in
+//! `bad_files.rs`.)
 
 use crate::ground::{Ground, Opened, Options, SHORT};
 use procession::{
@@ -237,7 +238,8 @@ fn a_timeout_of_nothing_does_not_wait() {
     assert_eq!(barrier.broken(), Some(BreakCause::TimedOut));
 }
 
-/// That it waits for ever until it is released is shown by each primitive's own case, which waits for `Duration::MAX`.
+/// That it waits for ever until it is released is shown by each primitive's own case, which waits for
+/// `Duration::MAX`.
 #[test]
 fn an_enormous_timeout_is_none() {
     let ground = Ground::anonymous();

@@ -1,8 +1,8 @@
 //! `_TestBarrier`: four children and this process.
 //!
-//! On purpose different from Python: an action is code, so it belongs to a handle and does not cross: each process gives
-//! it to its own. Who breaks the barrier by its own timeout, or runs an action that fails, is told just that; the others
-//! are told that it is broken, and why. Parties are checked.
+//! On purpose different from Python: an action is code, so it belongs to a handle and does not cross: each
+//! process gives it to its own. Who breaks the barrier by its own timeout, or runs an action that fails, is
+//! told just that; the others are told that it is broken, and why. Parties are checked.
 
 use crate::ground::{Ground, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{Array, Barrier, BarrierError, BreakCause, Event, Latch, Member, Queue, Value};

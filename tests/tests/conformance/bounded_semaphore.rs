@@ -1,5 +1,5 @@
-//! `_TestSemaphore`, of a `BoundedSemaphore`. Beyond what it has in common with the plain one, its bound is exact: Python
-//! reads the value, and then releases.
+//! `_TestSemaphore`, of a `BoundedSemaphore`. Beyond what it has in common with the plain one, its bound is
+//! exact: Python reads the value, and then releases.
 
 use crate::ground::{Ground, Sent, child, conforms, elsewhere};
 use procession::{BoundedSemaphore, Latch, ReleaseError, SemaphoreError};

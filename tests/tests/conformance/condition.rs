@@ -1,8 +1,8 @@
 //! `_TestCondition`.
 //!
-//! On purpose different from Python: to wait takes a guard, so that "wait without the lock" (AssertionError) does not
-//! compile; to notify needs no lock; and who notifies never waits for the notified. A signal that interrupts a wait does
-//! not end it: in Rust a handler cannot raise.
+//! On purpose different from Python: to wait takes a guard, so that "wait without the lock" (AssertionError)
+//! does not compile; to notify needs no lock; and who notifies never waits for the notified. A signal that
+//! interrupts a wait does not end it: in Rust a handler cannot raise.
 
 use crate::ground::{Ground, Made, SHORT, Sent, child, conforms, elsewhere, kill};
 use procession::{Condition, Latch, Lock, LockError, RLock, RLockGuard, Value};

@@ -1,9 +1,10 @@
 //! `_TestConnection` and `_TestPicklingConnections`, of the ends of pipes.
 //!
-//! On purpose different from Python: an end says in its type what goes through it and in which direction, so the wrong
-//! direction (OSError) does not compile, and neither does an offset (`send_bytes` takes a slice). It is one process's: in
-//! who has given it away there is nothing to close, and no file descriptor, so none is sent. A buffer that is too short
-//! leaves the message in the pipe. And who closed its end (`Eof`) is told from who was killed (`PeerDied`).
+//! On purpose different from Python: an end says in its type what goes through it and in which direction, so
+//! the wrong direction (OSError) does not compile, and neither does an offset (`send_bytes` takes a slice).
+//! It is one process's: in who has given it away there is nothing to close, and no file descriptor, so none
+//! is sent. A buffer that is too short leaves the message in the pipe. And who closed its end (`Eof`) is told
+//! from who was killed (`PeerDied`).
 //!
 //! Pipes have no names. Where objects have, a child gets its end as a message of a queue that has one.
 
@@ -106,7 +107,8 @@ fn bytes_come_back_at_any_length(ground: &Ground) {
     assert_eq!(other.join().unwrap(), lengths.len());
 }
 
-// test_connection, `recv_bytes_into`. There, a message that is too long is out of the pipe, and in the exception.
+// test_connection, `recv_bytes_into`. There, a message that is too long is out of the pipe, and in the
+// exception.
 fn a_buffer_takes_a_message_of_its_length_or_less_and_a_shorter_one_leaves_it(ground: &Ground) {
     let (here, there) = ground.pipes().bytes(256).bytes_only().duplex::<(), ()>().unwrap();
     let other = child(echo_bytes, ground.hand(there));

@@ -69,7 +69,8 @@ fn set_wakes_all(ground: &Ground) {
     assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
 }
 
-// None: there, in `multiprocessing`, an untimed wait may return False (gh-95826). As `threading.Event`, this is exact.
+// None: there, in `multiprocessing`, an untimed wait may return False (gh-95826). As `threading.Event`, this
+// is exact.
 fn who_waited_at_the_set_goes_on_although_it_is_cleared_at_once(ground: &Ground) {
     let event = ground.make(Event::options());
     let change: [fn(&Event); 2] = [

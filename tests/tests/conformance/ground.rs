@@ -128,7 +128,8 @@ impl Ground {
         Pipe::options().namespace(&self.scratch)
     }
 
-    /// An end of a pipe for a child. Pipes have no names: where objects have, it goes through a queue that has one.
+    /// An end of a pipe for a child. Pipes have no names: where objects have, it goes through a queue that
+    /// has one.
     pub(crate) fn hand<E: Serialize + DeserializeOwned + 'static>(&self, end: E) -> Handed<E> {
         if !self.named {
             return Handed { end: Some(end), queue: None };
@@ -171,7 +172,8 @@ impl<O: Opened> Drop for Made<O> {
     }
 }
 
-/// An object on its way to a child, and in it: what has a name crosses as the name, and is opened by it there.
+/// An object on its way to a child, and in it: what has a name crosses as the name, and is opened by it
+/// there.
 #[derive(Clone)]
 pub(crate) struct Sent<O> {
     object: O,

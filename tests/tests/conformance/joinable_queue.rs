@@ -1,8 +1,9 @@
 //! `_TestQueue`, of a `JoinableQueue`.
 //!
-//! On purpose different from Python: what is got is a lease, and to be done is said of it, so that one `task_done` too
-//! many (ValueError) does not compile. An item whose lease is dropped, or whose holder dies, is got again. `join` has a
-//! timeout. And workers end when the queue is closed and everything is done; nobody has to send them a `None` each.
+//! On purpose different from Python: what is got is a lease, and to be done is said of it, so that one
+//! `task_done` too many (ValueError) does not compile. An item whose lease is dropped, or whose holder dies,
+//! is got again. `join` has a timeout. And workers end when the queue is closed and everything is done;
+//! nobody has to send them a `None` each.
 
 use crate::ground::{Ground, Line, Made, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{AckError, Event, GetError, JoinError, JoinableQueue, Latch, Process, PutError, Value};

@@ -1,18 +1,19 @@
 //! `_TestLock`, of a `Lock`.
 //!
-//! On purpose different from Python: a lock belongs to the thread that acquired it, and only its guard releases it. So
-//! "released by another" and "released when it is free" (ValueError) cannot be written down; for handing on, there is a
-//! semaphore of one permit. And a holder that dies is told: in Python, everybody else waits for ever.
+//! On purpose different from Python: a lock belongs to the thread that acquired it, and only its guard
+//! releases it. So "released by another" and "released when it is free" (ValueError) cannot be written down;
+//! for handing on, there is a semaphore of one permit. And a holder that dies is told: in Python, everybody
+//! else waits for ever.
 
 use crate::ground::{Ground, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
-use procession::{Event, Lock, LockError};
+use procession::{Event, HolderEnd, Lock, LockError};
 use std::time::{Duration, Instant};
 
 conforms!(
     it_is_refused_while_it_is_held_and_free_again_when_released,
     each_process_sees_who_of_them_holds_it,
     who_waits_gets_it_when_it_is_released,
-    leaving_the_scope_releases_it_also_in_a_panic,
+    leaving_the_scope_releases_it_and_a_panic_is_told,
     debug_shows_this_process_another_one_or_none,
     a_timeout_runs_out_and_zero_does_not_wait,
     an_acquisition_by_the_holder_is_an_error_and_not_a_deadlock,
@@ -79,7 +80,7 @@ fn who_waits_gets_it_when_it_is_released(ground: &Ground) {
 }
 
 // test_lock_context
-fn leaving_the_scope_releases_it_also_in_a_panic(ground: &Ground) {
+fn leaving_the_scope_releases_it_and_a_panic_is_told(ground: &Ground) {
     let lock = ground.make(Lock::options());
     {
         let _guard = lock.acquire().unwrap();
@@ -91,7 +92,9 @@ fn leaving_the_scope_releases_it_also_in_a_panic(ground: &Ground) {
     };
     let other: procession::Process<()> = child(panics, lock.send());
     assert!(other.join().unwrap_err().to_string().contains("holding the lock"));
-    // As in Python, and other than a `std::sync::Mutex`: a panic poisons nothing.
+    // As with a `std::sync::Mutex`, and other than in Python: what it guards may be half-changed.
+    assert!(matches!(lock.acquire(), Err(LockError::OwnerDied { end: HolderEnd::Panicked, .. })));
+    drop(lock.recover().unwrap());
     drop(lock.acquire().unwrap());
 }
 

@@ -1,10 +1,11 @@
-//! What CPython's own tests say of `multiprocessing`, said of these objects, as a user's program sees them: through the
-//! facade alone, with functions in other processes.
+//! What CPython's own tests say of `multiprocessing`, said of these objects, as a user's program sees them:
+//! through the facade alone, with functions in other processes.
 //!
-//! Each case runs twice under one name: in `named`, where a child opens the object by its name, and in `anonymous`, where
-//! the object is an argument. The comment above a case names the test of CPython 3.13 (`Lib/test/_test_multiprocessing.py`)
-//! that it mirrors, and says where we differ on purpose. Where Python's test sleeps and hopes, these wait until another
-//! process has said that it is there, or has been seen asleep.
+//! Each case runs twice under one name: in `named`, where a child opens the object by its name, and in
+//! `anonymous`, where the object is an argument. The comment above a case names the test of CPython 3.13
+//! (`Lib/test/_test_multiprocessing.py`) that it mirrors, and says where we differ on purpose. Where Python's
+//! test sleeps and hopes, these wait until another process has said that it is there, or has been seen
+//! asleep.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 mod array;

@@ -1,7 +1,8 @@
 //! `_TestPoll`, of the ends of pipes that receive.
 //!
-//! On purpose different from Python: a message is there when all of it is, so that the `recv` after a `poll` does not
-//! wait; and an end is one process's, so that nobody else can take what was seen (test_boundaries) but its threads.
+//! On purpose different from Python: a message is there when all of it is, so that the `recv` after a `poll`
+//! does not wait; and an end is one process's, so that nobody else can take what was seen (test_boundaries)
+//! but its threads.
 
 use crate::ground::{Ground, Handed, SHORT, Sent, child, conforms, for_ever, kill};
 use procession::{Event, Process, Receiver, RecvError, Sender};

@@ -1,9 +1,9 @@
 //! `_TestQueue`, of a `Queue`.
 //!
-//! On purpose different from Python: no thread feeds the queue, so what was put is there when `put` returns, what cannot
-//! be encoded is an error of `put`, and who has put may end at once; nothing is like `join_thread`. `close` is for all
-//! processes: nothing can be put any more, what is there can be got, and then everybody is told that it is the end. And
-//! `len` and `is_full` are of one mind with `is_empty`.
+//! On purpose different from Python: no thread feeds the queue, so what was put is there when `put` returns,
+//! what cannot be encoded is an error of `put`, and who has put may end at once; nothing is like
+//! `join_thread`. `close` is for all processes: nothing can be put any more, what is there can be got, and
+//! then everybody is told that it is the end. And `len` and `is_full` are of one mind with `is_empty`.
 
 use crate::ground::{Ground, Line, Made, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{Event, GetError, Process, PutError, Queue};
@@ -176,8 +176,8 @@ impl Serialize for Fussy {
     }
 }
 
-// test_queue_feeder_donot_stop_onexc, test_queue_feeder_on_queue_feeder_error: there, it is dropped without a word to
-// who has put it.
+// test_queue_feeder_donot_stop_onexc, test_queue_feeder_on_queue_feeder_error: there, it is dropped without a
+// word to who has put it.
 fn what_cannot_be_encoded_is_refused_and_takes_no_room(ground: &Ground) {
     let queue = ground.make(Queue::<Fussy>::options().capacity(1));
     let put = |queue: Sent<Queue<Fussy>>| {
@@ -193,7 +193,8 @@ fn what_cannot_be_encoded_is_refused_and_takes_no_room(ground: &Ground) {
     assert!(queue.is_empty());
 }
 
-// test_closed_queue_empty_exceptions, test_closed_queue_put_get_exceptions: there, only for the process that closes it.
+// test_closed_queue_empty_exceptions, test_closed_queue_put_get_exceptions: there, only for the process that
+// closes it.
 fn once_closed_it_is_drained_and_then_at_its_end_for_all(ground: &Ground) {
     let queue = numbers(ground, 0);
     (1..=2).for_each(|n| queue.put(&n).unwrap());

@@ -1,17 +1,18 @@
 //! `_TestLock`, of an `RLock`.
 //!
-//! On purpose different from Python: a guard cannot leave its thread, so "released by another" (AssertionError) does not
-//! compile, and "released too often" cannot be written down. A holder that dies is told.
+//! On purpose different from Python: a guard cannot leave its thread, so "released by another"
+//! (AssertionError) does not compile, and "released too often" cannot be written down. A holder that dies is
+//! told.
 
 use crate::ground::{Ground, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
-use procession::{Event, LockError, RLock};
+use procession::{Event, HolderEnd, LockError, RLock};
 use std::time::{Duration, Instant};
 
 conforms!(
     it_is_held_until_it_was_released_as_often_as_acquired,
     another_thread_of_the_same_process_is_another,
     who_waits_gets_it_when_the_last_guard_is_dropped,
-    leaving_the_scopes_releases_it_also_in_a_panic,
+    leaving_the_scopes_releases_it_and_a_panic_is_told,
     debug_shows_the_holder_and_how_often,
     a_timeout_runs_out_and_zero_does_not_wait,
     a_holder_that_is_killed_at_some_depth_is_told_and_the_lock_recovered,
@@ -69,7 +70,7 @@ fn who_waits_gets_it_when_the_last_guard_is_dropped(ground: &Ground) {
 }
 
 // test_rlock_context
-fn leaving_the_scopes_releases_it_also_in_a_panic(ground: &Ground) {
+fn leaving_the_scopes_releases_it_and_a_panic_is_told(ground: &Ground) {
     let lock = ground.make(RLock::options());
     {
         let _outer = lock.acquire().unwrap();
@@ -84,6 +85,8 @@ fn leaving_the_scopes_releases_it_also_in_a_panic(ground: &Ground) {
     };
     let other: procession::Process<()> = child(panics, lock.send());
     assert!(other.join().unwrap_err().to_string().contains("holding the lock"));
+    assert!(matches!(lock.acquire(), Err(LockError::OwnerDied { end: HolderEnd::Panicked, .. })));
+    drop(lock.recover().unwrap());
     drop(lock.acquire().unwrap());
 }
 

@@ -1,7 +1,7 @@
 //! `_TestSemaphore`, of a `Semaphore`.
 //!
-//! On purpose different from Python: what is acquired is a permit, which comes back when it is dropped and when its
-//! holder dies. A permit that is to be released by another is forgotten by the one who acquired it.
+//! On purpose different from Python: what is acquired is a permit, which comes back when it is dropped and
+//! when its holder dies. A permit that is to be released by another is forgotten by the one who acquired it.
 
 use crate::ground::{Ground, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{Event, ReleaseError, Semaphore, SemaphoreError};

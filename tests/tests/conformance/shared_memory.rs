@@ -1,8 +1,9 @@
 //! `_TestSharedMemory`.
 //!
-//! On purpose different from Python: nobody who only attached ever removes it, and its creator's death does not either
-//! (there, the resource tracker removes it); what has no name goes with the last who is attached. The size is what was
-//! asked for, and an opener that asks for another is told. Names are checked: no colons, no newlines.
+//! On purpose different from Python: nobody who only attached ever removes it, and its creator's death does
+//! not either (there, the resource tracker removes it); what has no name goes with the last who is attached.
+//! The size is what was asked for, and an opener that asks for another is told. Names are checked: no colons,
+//! no newlines.
 
 use crate::ground::{Ground, Opened, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{Lock, MemoryError, Namespace, OpenError, Queue, SharedMemory};

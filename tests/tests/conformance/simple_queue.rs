@@ -1,7 +1,7 @@
 //! `TestSimpleQueue`.
 //!
-//! On purpose different from Python: as with every queue, `close` is for all processes, and what is asked afterwards is
-//! answered. Each is made of the `Queue` that it is underneath.
+//! On purpose different from Python: as with every queue, `close` is for all processes, and what is asked
+//! afterwards is answered. Each is made of the `Queue` that it is underneath.
 
 use crate::ground::{Ground, Sent, child, conforms, elsewhere};
 use procession::{GetError, PutError, Queue, SimpleQueue};

@@ -1,7 +1,7 @@
 //! `_TestValue`, and what `_TestSharedCTypes` says of values.
 //!
-//! On purpose different from Python: a value belongs to its own lock, and none can be given to it. What is there
-//! `value.value += 1`, and loses counts, is `fetch_add` or `update`. An update is all or nothing.
+//! On purpose different from Python: a value belongs to its own lock, and none can be given to it. What is
+//! there `value.value += 1`, and loses counts, is `fetch_add` or `update`. An update is all or nothing.
 
 use crate::ground::{Ground, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::bytemuck::{Pod, Zeroable};

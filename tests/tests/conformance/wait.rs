@@ -1,8 +1,8 @@
 //! `TestWait`, of `wait`.
 //!
-//! On purpose different from Python: what is waited for are ends of pipes, queues, events, semaphores and processes
-//! instead of files, and the answer says their places, so that one thing may be there twice (there, a KeyError). A
-//! `Duration` is never negative.
+//! On purpose different from Python: what is waited for are ends of pipes, queues, events, semaphores and
+//! processes instead of files, and the answer says their places, so that one thing may be there twice (there,
+//! a KeyError). A `Duration` is never negative.
 
 use crate::ground::{Ground, Handed, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{

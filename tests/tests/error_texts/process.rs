@@ -8,8 +8,8 @@ fn read_words(_: ()) {
     std::thread::sleep(std::time::Duration::from_secs(3600));
 }
 
-/// The whole table, so that whoever changes a text sees what its neighbours say: an error names the process or the item, and
-/// says what to do. `PID` stands for the number.
+/// The whole table, so that whoever changes a text sees what its neighbours say: an error names the process
+/// or the item, and says what to do. `PID` stands for the number.
 #[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn errors_of_processes_and_pools_read_so() {

@@ -20,27 +20,23 @@ fn locks() {
     crate::enter();
     let lock = Lock::create("deploy").unwrap();
     let guard = lock.acquire().unwrap();
-    let place = "in a private namespace";
-    assert_eq!(text(lock.try_acquire()), format!("lock \"deploy\" {place} is held by this process"));
+    assert_eq!(text(lock.try_acquire()), "lock \"deploy\" is held by this process");
     let timed = elsewhere(|| text(lock.acquire_timeout(SHORT)));
-    assert_eq!(timed, format!("timed out: lock \"deploy\" {place} is held by this process"));
+    assert_eq!(timed, "timed out: lock \"deploy\" is held by this process");
     let holder = lock.try_acquire().unwrap_err().holder().unwrap();
     assert_eq!((holder.pid, holder.is_dead), (std::process::id(), false));
     assert_eq!(
         text(lock.acquire()),
-        format!("waiting for lock \"deploy\" {place} would never end: this thread holds it already")
+        "waiting for lock \"deploy\" would never end: this thread holds it already"
     );
-    assert_eq!(
-        elsewhere(|| text(lock.release())),
-        format!("this thread does not hold lock \"deploy\" {place}")
-    );
+    assert_eq!(elsewhere(|| text(lock.release())), "this thread does not hold lock \"deploy\"");
     drop(guard);
     elsewhere(|| std::mem::forget(lock.acquire().unwrap()));
     let pid = std::process::id();
     assert_eq!(
         text(lock.acquire()),
         format!(
-            "the holder of lock \"deploy\" {place} (pid {pid}) died, or its thread ended without releasing it: put right \
+            "the holder of lock \"deploy\" (pid {pid}) died, or its thread ended without releasing it: put right \
              what it guards, then call recover()"
         )
     );
@@ -53,7 +49,7 @@ fn locks() {
     assert_eq!(
         text(lock.acquire()),
         format!(
-            "a panic struck the holder of lock \"deploy\" {place} (pid {pid}): put right what it guards, then call \
+            "a panic struck the holder of lock \"deploy\" (pid {pid}): put right what it guards, then call \
              recover()"
         )
     );
@@ -148,30 +144,26 @@ fn permits() {
 #[test]
 fn names() {
     crate::enter();
-    let place = "in a private namespace";
     assert_eq!(
         text(Lock::open("there-is-none")),
-        format!("lock \"there-is-none\" {place} does not exist: create it first, or use open_or_create")
+        "lock \"there-is-none\" does not exist: create it first, or use open_or_create"
     );
     let event = Event::create("ready").unwrap();
     assert_eq!(
         text(Event::create("ready")),
-        format!("event \"ready\" {place} exists already: open it, or use open_or_create")
+        "event \"ready\" exists already: open it, or use open_or_create"
     );
-    assert_eq!(text(Lock::open("ready")), format!("object \"ready\" {place} is an event, not a lock"));
+    assert_eq!(text(Lock::open("ready")), "object \"ready\" is an event, not a lock");
     event.unlink().unwrap();
     let latch = Latch::create("both", 2).unwrap();
-    assert_eq!(
-        text(Latch::open_or_create("both", 3)),
-        format!("latch \"both\" {place} was created with count 2, not 3")
-    );
+    assert_eq!(text(Latch::open_or_create("both", 3)), "latch \"both\" was created with count 2, not 3");
     assert_eq!(Latch::open("both").unwrap().count(), 2);
     latch.unlink().unwrap();
     let value = Value::create("v", 1_u32).unwrap();
     assert_eq!(
         text(Value::<i32>::open("v")),
         format!(
-            "value \"v\" {place} holds elements of type u32, not i32: create and open it with the same .type_tag(\"…\") if \
+            "value \"v\" holds elements of type u32, not i32: create and open it with the same .type_tag(\"…\") if \
              the two programs mean one type"
         )
     );
