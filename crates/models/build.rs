@@ -1,5 +1,5 @@
-//! Takes the protocols from `crates/sync` and `crates/channel`, scaled down, and makes the mutants: copies with one line
-//! made wrong, which the models must find out.
+//! Takes the protocols from `crates/sync` and `crates/channel`, scaled down, and makes the mutants: copies
+//! with one line made wrong, which the models must find out.
 
 mod mutants;
 
@@ -7,7 +7,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// A file that is compiled here too, and what there is less of in a model: each word costs time in every interleaving.
+/// A file that is compiled here too, and what there is less of in a model: each word costs time in every
+/// interleaving.
 struct Protocol {
     file: &'static str,
     scaled: &'static [(&'static str, &'static str)],

@@ -1,5 +1,5 @@
-//! Which case of its type an error is, in a word that a test can compare: `Debug` of the library's errors prints what
-//! people read.
+//! Which case of its type an error is, in a word that a test can compare: `Debug` of the library's errors
+//! prints what people read.
 
 use procession::codec::{DecodeError, EncodeError, NotBytes};
 use procession::{
@@ -23,7 +23,8 @@ macro_rules! cases {
     };
 }
 
-/// The case's name, as in the source, with what tests want to know of it, and the cases of its causes behind it.
+/// The case's name, as in the source, with what tests want to know of it, and the cases of its causes behind
+/// it.
 ///
 /// # Panics
 /// When it is a case that has no name here.

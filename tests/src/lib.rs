@@ -1,8 +1,8 @@
 //! What the tests share: actors, watchdogs, namespaces, and a look at the bytes behind the library's back.
 //!
-//! A test makes a [`Scratch`] namespace, starts some [`Actor`]s in it, and tells them what to do line by line; an
-//! actor answers each line with one line. Nothing here sleeps to let something happen: it waits for an answer, or asks
-//! again until a condition holds. A test that waits for ever is ended by its [`Watchdog`].
+//! A test makes a [`Scratch`] namespace, starts some [`Actor`]s in it, and tells them what to do line by
+//! line; an actor answers each line with one line. Nothing here sleeps to let something happen: it waits for
+//! an answer, or asks again until a condition holds. A test that waits for ever is ended by its [`Watchdog`].
 #![expect(
     clippy::unwrap_used,
     clippy::missing_panics_doc,

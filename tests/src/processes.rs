@@ -1,5 +1,5 @@
-//! Processes from outside: whether they run, and forks of the test program that go on without `exec`, as daemons and some
-//! libraries make them.
+//! Processes from outside: whether they run, and forks of the test program that go on without `exec`, as
+//! daemons and some libraries make them.
 #![expect(unsafe_code, reason = "fork is a C function")]
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// How long a forked child may take, in milliseconds.
 const PATIENCE_MS: u16 = 20_000;
 
-/// What `work` returns in a forked child of this process, which ends without running destructors of the parent's.
+/// What `work` returns in a forked child of this process, which ends without running destructors of the
+/// parent's.
 ///
 /// # Panics
 /// When the child panics, dies, or has no answer after some seconds: then it hangs, and is killed.
@@ -51,7 +52,8 @@ pub fn in_fork<R: Serialize + DeserializeOwned>(what: &str, work: impl FnOnce() 
     codec::decode(&said).unwrap_or_else(|_| panic!("{what}: the forked child failed: {ended:?}"))
 }
 
-/// Whether any thread of the process runs, or is stopped: a zombie that nobody reaps does not, and has nothing open.
+/// Whether any thread of the process runs, or is stopped: a zombie that nobody reaps does not, and has
+/// nothing open.
 #[must_use]
 pub fn runs(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// A private namespace, watched: dropping it asserts that the test's objects are gone from `/dev/shm`.
 ///
-/// Every actor in it must have ended by then, and every named object must have been unlinked: only what the next
-/// process that looks removes by itself (ephemeral objects and the registry of the dead) may be left.
+/// Every actor in it must have ended by then, and every named object must have been unlinked: only what the
+/// next process that looks removes by itself (ephemeral objects and the registry of the dead) may be left.
 #[derive(Debug)]
 pub struct Scratch {
     namespace: Namespace,
@@ -44,7 +44,8 @@ impl Scratch {
         self.list().unwrap().into_iter().map(|entry| entry.name).collect()
     }
 
-    /// The names of its objects that somebody can find: without the registry, and what is unlinked and in use.
+    /// The names of its objects that somebody can find: without the registry, and what is unlinked and in
+    /// use.
     #[must_use]
     pub fn objects(&self) -> Vec<String> {
         let entries = self.list().unwrap().into_iter();
@@ -76,8 +77,8 @@ impl Scratch {
         wrong
     }
 
-    /// What garbage collection has left, but for what ends with this test program: its own registration, and what it has
-    /// unlinked and not dropped yet.
+    /// What garbage collection has left, but for what ends with this test program: its own registration, and
+    /// what it has unlinked and not dropped yet.
     fn uncollected(&self) -> Vec<String> {
         let entries = self.list().unwrap_or_default().into_iter();
         let is_ours = |entry: &Entry| {

@@ -1,7 +1,8 @@
 //! The end of tests that hang.
 //!
-//! Nothing here is a promise of speed: a healthy test takes a small part of its patience. A test that hangs sleeps, and so
-//! the machine is idle and it is found out soon; where the machine has more to do than it can, patience lasts longer.
+//! Nothing here is a promise of speed: a healthy test takes a small part of its patience. A test that hangs
+//! sleeps, and so the machine is idle and it is found out soon; where the machine has more to do than it can,
+//! patience lasts longer.
 
 use std::io::Write;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -1,5 +1,5 @@
-//! What is found under a name may be anything: each kind of wrongness has its own error, which names the object, and
-//! looking at it changes nothing.
+//! What is found under a name may be anything: each kind of wrongness has its own error, which names the
+//! object, and looking at it changes nothing.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use procession::shm::Kind;

@@ -1,10 +1,10 @@
-//! Many processes do random things to shared objects of every kind, and are killed, stopped and replaced at random
-//! instants, one of them with 32 threads, of which some end while they hold a lock; some processes fork, and some execute
-//! another program, while they hold one; some inherit odd states of signals, and signals interrupt them. The laws hold:
-//! each is one file of `procession_tests::chaos`.
+//! Many processes do random things to shared objects of every kind, and are killed, stopped and replaced at
+//! random instants, one of them with 32 threads, of which some end while they hold a lock; some processes
+//! fork, and some execute another program, while they hold one; some inherit odd states of signals, and
+//! signals interrupt them. The laws hold: each is one file of `procession_tests::chaos`.
 //!
-//! `PROCESSION_CHAOS_SECONDS` (20) says for how long, `PROCESSION_CHAOS_SEED` repeats the choices of an earlier run
-//! (not the instants: those are the kernel's), `PROCESSION_CHAOS_ACTORS` says how many at a time.
+//! `PROCESSION_CHAOS_SECONDS` (20) says for how long, `PROCESSION_CHAOS_SEED` repeats the choices of an
+//! earlier run (not the instants: those are the kernel's), `PROCESSION_CHAOS_ACTORS` says how many at a time.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use nix::errno::Errno;
@@ -43,8 +43,8 @@ const WAITING: [&str; 8] = [
     "receiving",
     "inside a lock, forking",
 ];
-/// Where a death matters most: who does this has what others wait for, or puts right what a dead one left. Half of the kills
-/// look for one of these, each kind as often as the others.
+/// Where a death matters most: who does this has what others wait for, or puts right what a dead one left.
+/// Half of the kills look for one of these, each kind as often as the others.
 const INSIDE: [&[&str]; 6] = [
     &[
         "inside a lock",
@@ -59,7 +59,8 @@ const INSIDE: [&[&str]; 6] = [
     &["updating a value", "updating an array", "counting in the ledger"],
     &["taking", "taking an end", "using an end"],
 ];
-/// What a process may find its signals like, as another program left them: `env` of the GNU core utilities does so.
+/// What a process may find its signals like, as another program left them: `env` of the GNU core utilities
+/// does so.
 const SIGNALS: [&[&str]; 6] = [
     &[],
     &[],
@@ -222,8 +223,8 @@ impl Chaos {
         self.bury(victim);
     }
 
-    /// Some real-time signals for somebody who has begun to listen to them; whoever executes another program does not for a
-    /// moment.
+    /// Some real-time signals for somebody who has begun to listen to them; whoever executes another program
+    /// does not for a moment.
     fn interrupt(&mut self) {
         let index = self.dice.below(self.running.len() as u64) as usize;
         let one = &self.running[index];
@@ -238,8 +239,8 @@ impl Chaos {
         }
     }
 
-    /// Looks for one that says that it is inside something that is wanted, stops it, and kills it if it still is. Whether there
-    /// was one.
+    /// Looks for one that says that it is inside something that is wanted, stops it, and kills it if it still
+    /// is. Whether there was one.
     fn aim(&mut self) -> bool {
         let wanted = INSIDE[self.dice.below(INSIDE.len() as u64) as usize];
         let spares_crowds = self.dice.below(4) != 0;
@@ -356,7 +357,8 @@ impl Chaos {
             if diary.is_dead.load(SeqCst) == 0 {
                 let pid = diary.pid.load(SeqCst);
                 if pid != 0 {
-                    // The child of one that was killed dies with it, and has become ours, unless it had ended before.
+                    // The child of one that was killed dies with it, and has become ours, unless it had ended
+                    // before.
                     let reaped = waitpid(Pid::from_raw(pid.cast_signed()), None);
                     assert!(matches!(reaped, Ok(_) | Err(Errno::ECHILD)), "{me}: {reaped:?}");
                 }

@@ -1,4 +1,5 @@
-//! The demos of queues: what must hold, from what they print, and what becomes of them when a worker is killed.
+//! The demos of queues: what must hold, from what they print, and what becomes of them when a worker is
+//! killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 

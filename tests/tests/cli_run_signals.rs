@@ -1,5 +1,5 @@
-//! `procession run` and what surrounds it: signals it gets and those that are ignored, children that are not its
-//! workers, being the first process of a container.
+//! `procession run` and what surrounds it: signals it gets and those that are ignored, children that are not
+//! its workers, being the first process of a container.
 //!
 //! What other programs that start a command do is the measure: `nice`, `xargs`, `flock`, `timeout`.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
@@ -59,7 +59,8 @@ fn the_first_process_of_a_container_takes_orphans_and_ends_with_its_workers() {
     if !can_unshare(&["--fork", "--pid", "--mount-proc"]) {
         return;
     }
-    // One orphan ends at once, and is a zombie until somebody takes its exit status; the other one never ends.
+    // One orphan ends at once, and is a zombie until somebody takes its exit status; the other one never
+    // ends.
     let script = "unshare --fork --pid --mount-proc \"$P\" run -n 1 -- sh -c '
         (sh -c \"echo \\$\\$ > $0/orphan; exit 9\" &)
         (sleep 1000 &)
@@ -136,7 +137,8 @@ fn what_is_ignored_stays_ignored() {
         let said =
             ignoring(signal, &format!("exec \"$P\" run -n 1 -- sh -c 'kill -{signal} $$; echo survived'"));
         assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "survived\n"), "{signal}: {said:?}");
-        // The worker asks that the command gets the signal, and goes on when that has had every chance to end it.
+        // The worker asks that the command gets the signal, and goes on when that has had every chance to end
+        // it.
         let script = format!("exec \"$P\" run -n 1 -- sh -c 'kill -{signal} $PPID; echo survived'");
         let said = ignoring(signal, &script);
         assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "survived\n"), "{signal}: {said:?}");

@@ -1,5 +1,5 @@
-//! serde's attributes, through everything that carries values: a value arrives as it was, or somebody is told; and what was put can
-//! be got.
+//! serde's attributes, through everything that carries values: a value arrives as it was, or somebody is
+//! told; and what was put can be got.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use procession::{
@@ -119,7 +119,8 @@ fn arrives<T: Sent>(pool: &Pool, value: &T) {
     }
 }
 
-/// It is refused before anything is written, in words that name `word`; a process or pool says so at the latest in its answer.
+/// It is refused before anything is written, in words that name `word`; a process or pool says so at the
+/// latest in its answer.
 fn is_refused<T: Sent>(pool: &Pool, value: &T, word: &str) {
     for (channel, fate) in through_queues(value).into_iter().chain(through_pipes(value)) {
         let Fate::Refused(why) = fate else { panic!("{channel}: {fate:?}") };

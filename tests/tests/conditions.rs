@@ -5,7 +5,8 @@ use procession_tests::{Actor, Scratch, raw, until};
 /// How many waiters have a cell.
 const CELLS: usize = 64;
 
-/// So many processes that have the condition `c`, the count `v`, the lock `l` and the recursive lock `r` open.
+/// So many processes that have the condition `c`, the count `v`, the lock `l` and the recursive lock `r`
+/// open.
 fn cast<const N: usize>(scratch: &Scratch) -> [Actor; N] {
     let mut cast: [Actor; N] = std::array::from_fn(|_| Actor::start(scratch));
     for (index, actor) in cast.iter_mut().enumerate() {

@@ -1,5 +1,5 @@
-//! Every example of the documentation compiles when a reader copies it, as it is shown, into a new crate that depends on
-//! `procession` and serde alone.
+//! Every example of the documentation compiles when a reader copies it, as it is shown, into a new crate that
+//! depends on `procession` and serde alone.
 #![cfg(not(procession_chaos))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 

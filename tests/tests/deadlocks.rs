@@ -4,8 +4,8 @@
 use procession::{Deadlock, blocked_in, deadlocks_in};
 use procession_tests::{Actor, Scratch, until};
 
-/// `count` processes, each of which holds the lock of its number and waits for the next one's; the last waits for the
-/// first's once `close` is called.
+/// `count` processes, each of which holds the lock of its number and waits for the next one's; the last waits
+/// for the first's once `close` is called.
 fn chain(scratch: &Scratch, count: usize, options: &str) -> Vec<Actor> {
     let mut actors: Vec<Actor> = (0..count).map(|_| Actor::start(scratch)).collect();
     for (index, actor) in actors.iter_mut().enumerate() {
@@ -125,8 +125,8 @@ fn waits_that_only_passed_through_each_other_are_no_deadlock() {
     unlink(&scratch);
 }
 
-/// So many processes that have the locks for readers and writers `v` and `w`, and the locks `l` and `m`, open; of the
-/// first kind as `options` say.
+/// So many processes that have the locks for readers and writers `v` and `w`, and the locks `l` and `m`,
+/// open; of the first kind as `options` say.
 fn cast<const N: usize>(scratch: &Scratch, options: &str) -> [Actor; N] {
     let mut cast: [Actor; N] = std::array::from_fn(|_| Actor::start(scratch));
     for (index, actor) in cast.iter_mut().enumerate() {
@@ -218,8 +218,8 @@ fn a_reader_behind_a_writer_that_waits_is_in_its_circle() {
     queued.tell("read w");
     queued.falls_asleep();
     reader.waits("acquire l");
-    // One of the two who wait for `w` backs out, whichever was shown last. If it is the writer, the other is let in, and may
-    // say so first.
+    // One of the two who wait for `w` backs out, whichever was shown last. If it is the writer, the other is
+    // let in, and may say so first.
     let answer = queued.answer();
     if answer.starts_with("error") {
         assert!(answer.starts_with("error Deadlock"), "{answer}");

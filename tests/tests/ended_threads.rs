@@ -1,5 +1,5 @@
-//! Threads that end while they hold something: nobody is let in beside what they hold, nobody takes it for a hold of its own,
-//! and whoever waits is told, in every process.
+//! Threads that end while they hold something: nobody is let in beside what they hold, nobody takes it for a
+//! hold of its own, and whoever waits is told, in every process.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{
@@ -138,7 +138,8 @@ fn guards_in_thread_locals_hold_until_they_are_dropped() {
         (Box::leak(Box::new(lock(&scratch))), Box::leak(Box::new(rlock(&scratch))));
     for round in 0..20 {
         thread::spawn(move || {
-            // Thread-locals are destroyed in some order: one before the first acquire of the thread, one after it.
+            // Thread-locals are destroyed in some order: one before the first acquire of the thread, one
+            // after it.
             FIRST.with(|first| first.0.replace(None));
             let guards: (LockGuard<'_>, RLockGuard<'_>) = (lock.acquire().unwrap(), rlock.acquire().unwrap());
             let keep = if round % 2 == 0 { &FIRST } else { &SECOND };

@@ -1,4 +1,5 @@
-//! Ends of pipes in messages: whatever becomes of the message, whoever waits at the other end is told, and the pipe's file goes.
+//! Ends of pipes in messages: whatever becomes of the message, whoever waits at the other end is told, and
+//! the pipe's file goes.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{

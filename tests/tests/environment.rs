@@ -1,5 +1,5 @@
-//! What is around a program, and is not as usual: another user, another root, another clock, limits, file systems, and
-//! descriptors that are closed. It works, or one error says what is missing and what to do.
+//! What is around a program, and is not as usual: another user, another root, another clock, limits, file
+//! systems, and descriptors that are closed. It works, or one error says what is missing and what to do.
 //!
 //! Most of this needs root; a test that cannot be done here says so.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]

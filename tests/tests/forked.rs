@@ -1,4 +1,5 @@
-//! A process forked without `exec` uses the pools and processes of its parent: it is told so at once, and waits for nothing.
+//! A process forked without `exec` uses the pools and processes of its parent: it is told so at once, and
+//! waits for nothing.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{Pool, PoolError, Process, TaskError, WaitError, active_children};

@@ -1,8 +1,9 @@
-//! Random and plausible nonsense in the bytes of every kind of object, while it is used: each operation ends with a typed
-//! error, or in time, or as it should; nothing panics, hangs, or reaches past the object. Processes of their own
-//! (`src/bin/fuzzed`) play with the objects, so that whatever becomes of them is seen.
+//! Random and plausible nonsense in the bytes of every kind of object, while it is used: each operation ends
+//! with a typed error, or in time, or as it should; nothing panics, hangs, or reaches past the object.
+//! Processes of their own (`src/bin/fuzzed`) play with the objects, so that whatever becomes of them is seen.
 //!
-//! `PROCESSION_FUZZ_SECONDS` (0.25) says for how long each kind, `PROCESSION_FUZZ_SEED` repeats the one round of that seed.
+//! `PROCESSION_FUZZ_SECONDS` (0.25) says for how long each kind, `PROCESSION_FUZZ_SEED` repeats the one round
+//! of that seed.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession_tests::{Scratch, note, program};

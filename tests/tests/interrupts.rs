@@ -1,5 +1,5 @@
-//! Waits that a signal ends, or a word from another thread: each says that it was interrupted, and leaves everything as if
-//! it had not begun.
+//! Waits that a signal ends, or a word from another thread: each says that it was interrupted, and leaves
+//! everything as if it had not begun.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
@@ -30,7 +30,8 @@ fn handle_signals() {
     unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
 }
 
-/// Runs `waits` in a thread whose hook says yes once it is to stop, and signals that thread until it has ended.
+/// Runs `waits` in a thread whose hook says yes once it is to stop, and signals that thread until it has
+/// ended.
 fn interrupted<T: Send + 'static>(waits: impl FnOnce() -> T + Send + 'static) -> T {
     handle_signals();
     let stop = Arc::new(AtomicBool::new(false));

@@ -1,4 +1,5 @@
-//! Joinable queues between processes: what Python's do, and what happens to the items of those that are killed.
+//! Joinable queues between processes: what Python's do, and what happens to the items of those that are
+//! killed.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use procession::JoinableQueue;

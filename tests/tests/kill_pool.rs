@@ -1,4 +1,5 @@
-//! A pool's worker killed at each of its crash points, and the pool's parent killed: what is lost, and what is left.
+//! A pool's worker killed at each of its crash points, and the pool's parent killed: what is lost, and what
+//! is left.
 #![cfg(procession_chaos)]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
@@ -105,8 +106,8 @@ fn the_workers_of_a_killed_pool_die_with_it_and_leave_nothing() {
         assert!(start.elapsed() < Duration::from_secs(30), "orphans: {workers:?}");
         std::thread::yield_now();
     }
-    // The next process that looks removes the links. The kernel lets go of a dead process's files a moment after its
-    // memory, so it may have to look again.
+    // The next process that looks removes the links. The kernel lets go of a dead process's files a moment
+    // after its memory, so it may have to look again.
     let namespace = procession::Namespace::current().unwrap();
     let is_left = |entry: &procession::shm::Entry| !entry.attached && !entry.is_registry();
     let links_of_the_dead = || {

@@ -1,5 +1,6 @@
-//! Other users of the machine make files in `/dev/shm`, too, under our names if they like. Whatever they make there, a victim
-//! neither crashes, hangs, reads it, changes it, nor believes it; and it is told whose file is in its way.
+//! Other users of the machine make files in `/dev/shm`, too, under our names if they like. Whatever they make
+//! there, a victim neither crashes, hangs, reads it, changes it, nor believes it; and it is told whose file
+//! is in its way.
 //!
 //! The tests start programs as other users, and so are for root: otherwise they say that they were skipped.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
@@ -102,8 +103,8 @@ fn squat(what: &str, make: Squat, path: &Path) {
     }
 }
 
-/// The attack: a queue and its long messages at the victim's names, everybody's to open, and all the time as short as
-/// can be or as long as before. Who maps it dies at the first touch.
+/// The attack: a queue and its long messages at the victim's names, everybody's to open, and all the time as
+/// short as can be or as long as before. Who maps it dies at the first touch.
 #[test]
 fn nobody_dies_of_files_that_others_cut() {
     if !can_be_others() {
@@ -234,8 +235,8 @@ fn who_finds_a_strangers_file_at_an_objects_name_is_told_so_and_leaves_it() {
     }
 }
 
-/// The owner of a file can hold a lease on it: then whoever opens it waits for three quarters of a minute, unless it asks not
-/// to.
+/// The owner of a file can hold a lease on it: then whoever opens it waits for three quarters of a minute,
+/// unless it asks not to.
 #[test]
 fn nobody_waits_for_the_lease_that_a_stranger_holds_on_a_file() {
     const HOLDS: &str = "import fcntl, os, signal, sys
@@ -276,8 +277,8 @@ sys.stdin.read()";
     }
 }
 
-/// Files that look like garbage of the victim's, and are another user's: nobody collects them, and they keep nothing of the
-/// victim's from being collected.
+/// Files that look like garbage of the victim's, and are another user's: nobody collects them, and they keep
+/// nothing of the victim's from being collected.
 #[test]
 fn what_looks_like_our_garbage_and_is_a_strangers_stays_as_it_is() {
     if !can_be_others() {
@@ -317,8 +318,8 @@ fn what_looks_like_our_garbage_and_is_a_strangers_stays_as_it_is() {
     theirs.iter().for_each(|path| remove(path));
 }
 
-/// A second name for a queue in use, and for one that nobody has open: whatever the name says, the queue and what is in it
-/// stay.
+/// A second name for a queue in use, and for one that nobody has open: whatever the name says, the queue and
+/// what is in it stay.
 #[test]
 fn a_link_to_a_queue_under_a_name_of_garbage_does_the_queue_no_harm() {
     if !can_be_others() {
@@ -380,7 +381,8 @@ fn removing_one_of_two_names_does_not_say_that_the_object_is_removed() {
     queue.unlink().unwrap();
 }
 
-/// What was acknowledged is not taken out as lost because somebody links its file, or lets others open it: that passes.
+/// What was acknowledged is not taken out as lost because somebody links its file, or lets others open it:
+/// that passes.
 #[test]
 fn a_large_message_whose_file_is_refused_stays_in_its_queue() {
     let scratch = Scratch::unswept();

@@ -1,4 +1,5 @@
-//! A panic under a lock is told like a death: what the lock guards may be half-changed. And holds without a borrowed guard.
+//! A panic under a lock is told like a death: what the lock guards may be half-changed. And holds without a
+//! borrowed guard.
 
 use procession::{Condition, HolderEnd, Lock, LockError, OnOwnerDeath, RLock, RwLock, Value};
 use procession_tests::Scratch;

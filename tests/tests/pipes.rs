@@ -1,5 +1,5 @@
-//! Pipes between processes: whose an end is, and what the other side learns of its death. The cases of CPython's
-//! `_TestConnection`, `_TestPoll` and `_TestPicklingConnections` have their names.
+//! Pipes between processes: whose an end is, and what the other side learns of its death. The cases of
+//! CPython's `_TestConnection`, `_TestPoll` and `_TestPicklingConnections` have their names.
 #![expect(clippy::expect_used, reason = "what fails here fails a test")]
 
 use procession_tests::{Actor, Scratch};
@@ -57,7 +57,8 @@ fn duplex_false() {
     assert_eq!(one.does("pipe_poll p.receiver 0"), "true");
 }
 
-/// `_TestPoll.test_empty_string`, `test_strings`, `test_dont_merge`: empty messages are messages, and messages stay apart.
+/// `_TestPoll.test_empty_string`, `test_strings`, `test_dont_merge`: empty messages are messages, and
+/// messages stay apart.
 #[test]
 fn strings_do_not_merge() {
     let scratch = Scratch::new();
@@ -291,8 +292,8 @@ fn kill(pid: &str) {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is there");
 }
 
-/// `_TestConnection.test_spawn_close`: what the child has closed by its end is at its end for the parent, which has
-/// nothing to close.
+/// `_TestConnection.test_spawn_close`: what the child has closed by its end is at its end for the parent,
+/// which has nothing to close.
 #[test]
 fn spawn_close() {
     let scratch = Scratch::new();

@@ -246,7 +246,8 @@ fn workers_killed_at_random_cost_at_most_one_item_each_time() {
             let (mut killed, mut known) = (0, Vec::new());
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 let workers = pool.workers();
-                // One that was there before: a pool whose workers all die before they are ready is broken, rightly.
+                // One that was there before: a pool whose workers all die before they are ready is broken,
+                // rightly.
                 if let Some(&pid) = workers.iter().find(|pid| known.contains(*pid)) {
                     kill(pid);
                     killed += 1;
@@ -438,7 +439,8 @@ fn a_worker_that_closes_every_descriptor_still_answers() {
     assert_eq!(pool.apply(close_all, 7).unwrap(), 7);
 }
 
-/// Returns much, and sees to it that its worker finds nonsense where the pool says how much of that it has read.
+/// Returns much, and sees to it that its worker finds nonsense where the pool says how much of that it has
+/// read.
 fn spoil_the_outbox(n: u32) -> Vec<u8> {
     if n == 3 {
         let namespace = Namespace::current().unwrap();

@@ -1,4 +1,5 @@
-//! Children end with their parent, whatever both have become; and nobody waits for ever for what cannot be ended.
+//! Children end with their parent, whatever both have become; and nobody waits for ever for what cannot be
+//! ended.
 #![expect(unsafe_code, reason = "users, system-call filters and descriptors are changed by C functions")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 

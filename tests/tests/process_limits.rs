@@ -1,4 +1,5 @@
-//! Processes and pools under `ulimit -f`: what is too long for a file is an error that says so, and kills nobody.
+//! Processes and pools under `ulimit -f`: what is too long for a file is an error that says so, and kills
+//! nobody.
 #![expect(unsafe_code, reason = "resource limits are set by a C function")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 

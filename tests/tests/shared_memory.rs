@@ -1,5 +1,5 @@
-//! Bytes that other programs share with us, both ways: Python's `multiprocessing.shared_memory`, and the `shared_memory`
-//! crate. Nobody who only attached removes anything, and who does so all the same is noticed.
+//! Bytes that other programs share with us, both ways: Python's `multiprocessing.shared_memory`, and the
+//! `shared_memory` crate. Nobody who only attached removes anything, and who does so all the same is noticed.
 #![expect(unsafe_code, reason = "the shared_memory crate cannot know who else writes")]
 
 use procession::{Namespace, OpenError, PlainMemory, SharedMemory};
@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-/// `attach name start`: says what it finds from `start` on, and writes. How it attaches is its second argument.
+/// `attach name start`: says what it finds from `start` on, and writes. How it attaches is its second
+/// argument.
 const ATTACH: &str = r#"
 import sys
 from multiprocessing import resource_tracker, shared_memory

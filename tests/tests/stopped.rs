@@ -1,5 +1,5 @@
-//! Who is stopped (SIGSTOP) at a queue or a pipe, and holds no lock, holds nobody but those who need what only it could give:
-//! its room, its messages, the item that it has leased.
+//! Who is stopped (SIGSTOP) at a queue or a pipe, and holds no lock, holds nobody but those who need what
+//! only it could give: its room, its messages, the item that it has leased.
 
 use procession_tests::{Actor, Scratch};
 

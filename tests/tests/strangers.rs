@@ -1,5 +1,6 @@
-//! Two programs in which a type has another name, and its fields too until serde renames them, exchange messages by the name of a queue, if they have agreed how the type is
-//! called; else the one that comes second is told so, and by which names.
+//! Two programs in which a type has another name, and its fields too until serde renames them, exchange
+//! messages by the name of a queue, if they have agreed how the type is called; else the one that comes
+//! second is told so, and by which names.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{JoinableQueue, Queue};

@@ -1,4 +1,5 @@
-//! `test_support!` where users will write it: deep in modules, in a crate without unsafe, beside other output.
+//! `test_support!` where users will write it: deep in modules, in a crate without unsafe, beside other
+//! output.
 #![forbid(unsafe_code)]
 
 mod inner {

@@ -1,6 +1,6 @@
-//! The threads of a process share one handle of a queue, or one end of a pipe, with each other and with those of another
-//! process: every message is one thread's, whole, and in the order of the thread that sent it; what is closed under them
-//! they are told.
+//! The threads of a process share one handle of a queue, or one end of a pipe, with each other and with those
+//! of another process: every message is one thread's, whole, and in the order of the thread that sent it;
+//! what is closed under them they are told.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{

@@ -8,9 +8,9 @@ use procession_terminal::output;
 
 /// Remove what dead processes left behind.
 ///
-/// That is: ephemeral and anonymous objects that nobody is attached to, all of a private namespace whose processes
-/// are gone, and registries that nobody needs. A named object is never garbage by itself: what was put into a queue
-/// is there for the next process.
+/// That is: ephemeral and anonymous objects that nobody is attached to, all of a private namespace whose
+/// processes are gone, and registries that nobody needs. A named object is never garbage by itself: what was
+/// put into a queue is there for the next process.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  procession gc --all --dry-run\n  procession -N build gc --unused")]
 pub(crate) struct CollectArgs {

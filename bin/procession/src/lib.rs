@@ -1,7 +1,7 @@
 //! The command `procession`, as a library so that tests can build it as a program of their own.
 //!
-//! `args` says what can be typed; the rest is one file per subcommand. The demos are the package `procession-gallery`,
-//! which the feature `demo` brings; output and exit codes are `procession-terminal`.
+//! `args` says what can be typed; the rest is one file per subcommand. The demos are the package
+//! `procession-gallery`, which the feature `demo` brings; output and exit codes are `procession-terminal`.
 #![forbid(unsafe_code)]
 
 mod args;

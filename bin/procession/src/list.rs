@@ -17,8 +17,8 @@ pub(crate) struct ListArgs {
     /// Print one JSON array.
     #[arg(long)]
     json: bool,
-    /// All your namespaces, with their registries and anonymous objects. Root is told on stderr which other users have
-    /// some.
+    /// All your namespaces, with their registries and anonymous objects. Root is told on stderr which other
+    /// users have some.
     #[arg(long, conflicts_with = "namespace")]
     all: bool,
 }

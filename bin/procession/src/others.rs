@@ -1,12 +1,13 @@
-//! What other users have in `/dev/shm`, for root, who looks after the machine: every user has objects of its own, and
-//! `ls` and `gc` look at no others.
+//! What other users have in `/dev/shm`, for root, who looks after the machine: every user has objects of its
+//! own, and `ls` and `gc` look at no others.
 
 use nix::unistd::{Uid, User, geteuid};
 use procession_sys::shm_file;
 use procession_terminal::output;
 use std::collections::BTreeMap;
 
-/// Tells root, on stderr, whose objects were left out, and that `command` as that user does not leave them out.
+/// Tells root, on stderr, whose objects were left out, and that `command` as that user does not leave them
+/// out.
 pub(crate) fn mention(left_out: &str, command: &str) {
     if !geteuid().is_root() {
         return;

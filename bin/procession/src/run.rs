@@ -1,7 +1,8 @@
 //! `procession run`: N processes of one command, which know their rank and end with this one.
 //!
-//! A worker is first this program again, as `__worker`: it asks the kernel to be killed when this process ends, looks
-//! whether that has happened already, and then executes the command. So a SIGKILL here kills the workers too.
+//! A worker is first this program again, as `__worker`: it asks the kernel to be killed when this process
+//! ends, looks whether that has happened already, and then executes the command. So a SIGKILL here kills the
+//! workers too.
 
 mod program;
 mod workers;
@@ -16,8 +17,9 @@ pub(crate) use program::{WorkerArgs, become_worker};
 
 /// Run a command in N worker processes that know their rank and end with this one.
 ///
-/// Each has RANK (0 to N-1), WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE in its environment, also with PROCESSION_ in
-/// front, and shares stdin, stdout and stderr. The workers are killed when this process is killed.
+/// Each has RANK (0 to N-1), WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE in its environment, also with
+/// PROCESSION_ in front, and shares stdin, stdout and stderr. The workers are killed when this process is
+/// killed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RUN_HELP)]
 pub(crate) struct RunArgs {
@@ -62,8 +64,8 @@ that of the worker that failed first, 128+n if signal n killed it; 126 or 127
 when the command cannot be run or is not found.";
 
 /// # Errors
-/// [`Failure::Command`] with the code of the worker that failed first, [`Failure::NotRunnable`], or the kernel's
-/// reason why a worker could not be started.
+/// [`Failure::Command`] with the code of the worker that failed first, [`Failure::NotRunnable`], or the
+/// kernel's reason why a worker could not be started.
 pub(crate) fn run(args: &RunArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     program::check(&args.command)?;
     let mut workers = Workers::new(args);

@@ -16,7 +16,8 @@ const AWAY: Duration = Duration::from_millis(1);
 /// How many rounds of other cases one of these is as long as: a waiter that is passed over is so for long.
 const ROUNDS: u32 = 3;
 
-/// Each sample is the time in ms that one acquire took, while the role `hog` has the lock nearly all the time.
+/// Each sample is the time in ms that one acquire took, while the role `hog` has the lock nearly all the
+/// time.
 pub(crate) fn beside_a_hog<'a, L: ProcessLock + 'a>(
     plan: &'a Plan<'a>,
     hog: &'static str,

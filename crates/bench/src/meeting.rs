@@ -2,10 +2,11 @@
 //!
 //! **There and back** ([`round_trip`]): both as fast as they can. Whoever waits may spin, if that is its way.
 //!
-//! **Asleep** ([`asleep`]): every wait ends in the kernel, on both sides. Whoever is about to signal first runs on for
-//! [`PAUSE`], longer than anybody spins, and then until `/proc` says that the other one sleeps. Only from then on is
-//! time counted: from just before the signal until the other's wait has returned. The figure is the median of the ways
-//! there plus the median of the ways back; so it is two wakes, each of a process that really slept.
+//! **Asleep** ([`asleep`]): every wait ends in the kernel, on both sides. Whoever is about to signal first
+//! runs on for [`PAUSE`], longer than anybody spins, and then until `/proc` says that the other one sleeps.
+//! Only from then on is time counted: from just before the signal until the other's wait has returned. The
+//! figure is the median of the ways there plus the median of the ways back; so it is two wakes, each of a
+//! process that really slept.
 
 use crate::actor::{Actor, Control};
 use crate::case::{Plan, Side};
@@ -167,7 +168,8 @@ pub(crate) fn meet<M: Meeting>(control: &mut Control, rest: &[String]) -> Result
     Ok(())
 }
 
-/// In turns: waits until the other one sleeps and wakes it, sleeps and is woken; the median ns of being woken.
+/// In turns: waits until the other one sleeps and wakes it, sleeps and is woken; the median ns of being
+/// woken.
 fn rouse<M: Meeting>(meeting: &M, page: &Page, me: Who, count: u64) -> Result<u64> {
     let other = Sleeper::of(page.word(pid_at(me.other())).load(Acquire))?;
     let signal = || {

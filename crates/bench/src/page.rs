@@ -1,7 +1,7 @@
 //! A page of memory that several processes share.
 //!
-//! The page is a memfd, which other processes open through `/proc`: it has no name that could be left behind. It has
-//! room for one object of C, and words.
+//! The page is a memfd, which other processes open through `/proc`: it has no name that could be left behind.
+//! It has room for one object of C, and words.
 #![expect(unsafe_code, reason = "atomics in shared memory")]
 
 use crate::error::{BenchError, Context, Result};
@@ -20,8 +20,8 @@ const WORDS: usize = PAGE_SIZE / APART - 1;
 /// One page of shared memory.
 ///
 /// # Invariants
-/// `map` is [`PAGE_SIZE`] bytes, readable and writable, and page-aligned, for as long as the page lives. Behind the
-/// first [`APART`] bytes it is only ever used as [`AtomicU64`]s, in all processes.
+/// `map` is [`PAGE_SIZE`] bytes, readable and writable, and page-aligned, for as long as the page lives.
+/// Behind the first [`APART`] bytes it is only ever used as [`AtomicU64`]s, in all processes.
 pub(crate) struct Page {
     map: MmapRaw,
     file: File,
@@ -49,7 +49,8 @@ impl Page {
         if map.len() != PAGE_SIZE {
             return Err(BenchError::Failed(format!("a page of {} bytes", map.len())));
         }
-        // INVARIANT: the size was checked, `map_raw` maps for reading and writing, and mappings are page-aligned.
+        // INVARIANT: the size was checked, `map_raw` maps for reading and writing, and mappings are
+        // page-aligned.
         Ok(Page { map, file })
     }
 

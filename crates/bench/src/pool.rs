@@ -8,9 +8,11 @@ const ITEMS: u64 = 1_000_000;
 
 /// A pool that has started and is idle between rounds.
 pub(crate) trait Pool {
-    /// Maps the trivial function, `x + 1`, over `0..items`; how long the map took, and the sum of its results.
+    /// Maps the trivial function, `x + 1`, over `0..items`; how long the map took, and the sum of its
+    /// results.
     fn map(&mut self, items: u64) -> Result<(Duration, u64)>;
-    /// Calls the same function on `0..calls`, one at a time; the median time of a call, and the sum of the results.
+    /// Calls the same function on `0..calls`, one at a time; the median time of a call, and the sum of the
+    /// results.
     fn apply(&mut self, calls: u64) -> Result<(Duration, u64)>;
 }
 

@@ -8,8 +8,8 @@ use crate::sample::{calibrated, nanos_each, per_second};
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-/// How many numbers the queues of rivals that must be told hold: as many as a pipe of ours. With as many as a queue of
-/// ours, four times that, iceoryx2 is much slower, and Boost not faster.
+/// How many numbers the queues of rivals that must be told hold: as many as a pipe of ours. With as many as a
+/// queue of ours, four times that, iceoryx2 is much slower, and Boost not faster.
 pub(crate) const ROOM: usize = 16 << 10;
 
 /// Who is compared, as the roles that its processes play.
@@ -154,7 +154,8 @@ pub(crate) fn produce_batches(
     Ok(())
 }
 
-/// As [`consume`], at most a batch at a time: the side supplies `get_many(into, most)`, which waits for one message.
+/// As [`consume`], at most a batch at a time: the side supplies `get_many(into, most)`, which waits for one
+/// message.
 pub(crate) fn consume_batches(
     control: &mut Control,
     mut get_many: impl FnMut(&mut Vec<u64>, usize) -> Result<()>,

@@ -1,8 +1,9 @@
 //! Recovery: how long a waiter waits for a holder that was killed.
 //!
-//! One waiter an object, which is the worst case: of several, the first to look finds out for all. As many objects as
-//! there are [`LANES`] go through it together, each with a holder and a waiter of its own. All of these processes
-//! sleep; the holders are killed one after the other, at intervals, so that no waiter's way back is in another's way.
+//! One waiter an object, which is the worst case: of several, the first to look finds out for all. As many
+//! objects as there are [`LANES`] go through it together, each with a holder and a waiter of its own. All of
+//! these processes sleep; the holders are killed one after the other, at intervals, so that no waiter's way
+//! back is in another's way.
 
 use crate::actor::{Actor, Control};
 use crate::case::{Plan, Side};
@@ -27,8 +28,8 @@ pub(crate) trait Scene {
     fn open(name: &str) -> Result<Self::Object>;
     /// Takes what its death is to leave behind, says so, and keeps it.
     fn hold(object: &Self::Object, victim: &mut Victim<'_>) -> Result<()>;
-    /// Waits behind the holder, until it is dead; the pid of the dead, where waiters are told. Anything but the
-    /// answer that its death should give is an error.
+    /// Waits behind the holder, until it is dead; the pid of the dead, where waiters are told. Anything but
+    /// the answer that its death should give is an error.
     fn wait(object: &Self::Object) -> Result<Option<u64>>;
     /// Makes the object usable again after a wait.
     fn mend(_object: &Self::Object) -> Result<()> {

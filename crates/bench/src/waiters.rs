@@ -1,9 +1,9 @@
 //! A crowd asleep on one lock whose holder lives: what it costs that they look whether it still does.
 //!
-//! A thousand waiters are ten threads each in a hundred processes: to the lock a waiter is a thread, and so they are
-//! there in a moment. (With a thousand processes each question about the holder would cost the kernel more: it walks
-//! the list of all lifelines.) The figure is the CPU time that
-//! all of their threads used, in the kernel and out of it, from the clocks of their processes, over the time that passed.
+//! A thousand waiters are ten threads each in a hundred processes: to the lock a waiter is a thread, and so
+//! they are there in a moment. (With a thousand processes each question about the holder would cost the
+//! kernel more: it walks the list of all lifelines.) The figure is the CPU time that all of their threads
+//! used, in the kernel and out of it, from the clocks of their processes, over the time that passed.
 
 use crate::actor::{Actor, Control};
 use crate::case::{Plan, Side};
@@ -43,7 +43,8 @@ pub(crate) fn crowd<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     }))
 }
 
-/// Dropped in this order: the crowd ends in the middle of its wait, and the last handle of the lock is the bench's.
+/// Dropped in this order: the crowd ends in the middle of its wait, and the last handle of the lock is the
+/// bench's.
 struct Crowd {
     actors: Vec<Actor>,
     _holder: Actor,

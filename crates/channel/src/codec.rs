@@ -1,22 +1,26 @@
 //! The one place where values become bytes and bytes become values.
 //!
-//! A queue or pipe has its [`Codec`] in its header, and every message in it is in that. Each codec is a `Format`: bincode, which
-//! is the default, in `writing.rs`, `reading.rs` and `shape.rs`; `json.rs` and `msgpack.rs` over `watching.rs`; `raw.rs` for
-//! bytes. [`encode`] and [`decode`] are the default codec, for what is in neither a queue nor a pipe.
+//! A queue or pipe has its [`Codec`] in its header, and every message in it is in that. Each codec is a
+//! `Format`: bincode, which is the default, in `writing.rs`, `reading.rs` and `shape.rs`; `json.rs` and
+//! `msgpack.rs` over `watching.rs`; `raw.rs` for bytes. [`encode`] and [`decode`] are the default codec, for
+//! what is in neither a queue nor a pipe.
 //!
 //! # What comes back
-//! What was encoded, or an error. [`Codec::encode`] refuses what [`Codec::decode`] could not read (`trial.rs`).
+//! What was encoded, or an error. [`Codec::encode`] refuses what [`Codec::decode`] could not read
+//! (`trial.rs`).
 //! - *Bincode*: bytes that were written for other fields or variants than the type has are noticed.
-//! - *JSON and MessagePack*: what is in an `Option` must not be written as `None` is, and JSON has no infinite numbers: such
-//!   values are refused.
+//! - *JSON and MessagePack*: what is in an `Option` must not be written as `None` is, and JSON has no
+//!   infinite numbers: such values are refused.
 //!
 //! # What hostile bytes can do
-//! Yield a [`DecodeError`], or a value of the right type that nobody wrote. They cannot make [`decode`] panic. It takes
+//! Yield a [`DecodeError`], or a value of the right type that nobody wrote. They cannot make [`decode`]
+//! panic. It takes
 //! - **time** for as many elements as there are bytes, and 65,536 more, which take none;
 //! - **stack** for 256 levels;
-//! - **memory** for as many elements as there are bytes, of whatever types the value is made: if its largest element has
-//!   1,000 bytes in memory and one in a message, as a `None` may, the value can be 1,000 times as long as the message; and a
-//!   mebibyte for each level, which serde reserves for a sequence of announced length.
+//! - **memory** for as many elements as there are bytes, of whatever types the value is made: if its largest
+//!   element has 1,000 bytes in memory and one in a message, as a `None` may, the value can be 1,000 times as
+//!   long as the message; and a mebibyte for each level, which serde reserves for a sequence of announced
+//!   length.
 
 mod bytes;
 mod error;
@@ -58,7 +62,8 @@ pub const CODEC_NAME: &str = "bincode 2.0.1 (standard), with shapes";
 /// The longest encoded value, in bytes: 1 GiB.
 pub const LIMIT: usize = 1 << 30;
 
-/// How the messages of a queue or pipe are written; it is chosen when that is created, and stands in its header.
+/// How the messages of a queue or pipe are written; it is chosen when that is created, and stands in its
+/// header.
 ///
 /// | | carries | who reads it |
 /// |---|---|---|
@@ -87,7 +92,8 @@ pub const LIMIT: usize = 1 << 30;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
-    /// bincode 2, with what tells whether writer and reader mean the same fields and variants. The smallest and fastest.
+    /// bincode 2, with what tells whether writer and reader mean the same fields and variants. The smallest
+    /// and fastest.
     #[default]
     Bincode = 0,
     /// JSON text. The feature `json` has it.
@@ -131,11 +137,12 @@ impl Codec {
         known.copied().ok_or_else(unknown)
     }
 
-    /// Appends `message`, encoded, to `out`, in place of the `T` that it borrows as, and makes sure that it can be decoded; on an
-    /// error `out` is as it was.
+    /// Appends `message`, encoded, to `out`, in place of the `T` that it borrows as, and makes sure that it
+    /// can be decoded; on an error `out` is as it was.
     ///
-    /// The first message of a type is decoded once, and so is each that has a variant, a type of elements or a type in an
-    /// `Option` that none before it had; unless there is a handle or an end of a pipe in it. Others cost nothing more.
+    /// The first message of a type is decoded once, and so is each that has a variant, a type of elements or
+    /// a type in an `Option` that none before it had; unless there is a handle or an end of a pipe in it.
+    /// Others cost nothing more.
     ///
     /// # Errors
     /// [`EncodeError::CannotComeBack`]; otherwise as [`encode`].

@@ -20,24 +20,26 @@
 //! | `surveyed_ms` | hint: when somebody last asked about the holders of leases |
 //! | `items`, `space`, `finished` | eventcounts: of those who get, put and join |
 //!
-//! A message lies in a chain of blocks of 128 bytes, each marked with the item's number. A block is free when no cell has that
-//! item: so the one store that makes an item done frees its cell and its blocks too, in any order, and an item that is
-//! worked on for an hour keeps nobody's room but its own. There are as many cells as blocks, so that blocks are all that can run
-//! out.
+//! A message lies in a chain of blocks of 128 bytes, each marked with the item's number. A block is free when
+//! no cell has that item: so the one store that makes an item done frees its cell and its blocks too, in any
+//! order, and an item that is worked on for an hour keeps nobody's room but its own. There are as many cells
+//! as blocks, so that blocks are all that can run out.
 //!
-//! A dead letter stays in its cell: that is one store. Moving it to another queue would be two, with a moment between them in
-//! which it is in both, or in none.
+//! A dead letter stays in its cell: that is one store. Moving it to another queue would be two, with a moment
+//! between them in which it is in both, or in none.
 //!
 //! # Who may change what
-//! Everything but the eventcounts and `surveyed_ms`: the holder of `lock`. Ready → leased: who gets. Leased → done: who leased it, in
-//! that attempt. Leased → ready, or dead after the last attempt: who leased it, by dropping the lease; anybody, once the
-//! holder is dead or, if leases have a timeout, over time. Dead → done or ready: anybody. Whoever decides about a lease compares the
-//! item's number, the whole word and the time first: an old acknowledgement never meets a new item, or a new attempt.
+//! Everything but the eventcounts and `surveyed_ms`: the holder of `lock`. Ready → leased: who gets. Leased →
+//! done: who leased it, in that attempt. Leased → ready, or dead after the last attempt: who leased it, by
+//! dropping the lease; anybody, once the holder is dead or, if leases have a timeout, over time. Dead → done
+//! or ready: anybody. Whoever decides about a lease compares the item's number, the whole word and the time
+//! first: an old acknowledgement never meets a new item, or a new attempt.
 //!
 //! # Orderings
-//! Edge `lock.handover` carries everything that only holders touch. Edge `joinable.cell`: the Release store of a cell meets
-//! the Acquire load of who looks for dead holders without the lock, before the owner is asked about. Edge
-//! `eventcount.dekker`: between a change and the look at the waiters lies the lock's release, and a full fence.
+//! Edge `lock.handover` carries everything that only holders touch. Edge `joinable.cell`: the Release store
+//! of a cell meets the Acquire load of who looks for dead holders without the lock, before the owner is asked
+//! about. Edge `eventcount.dekker`: between a change and the look at the waiters lies the lock's release, and
+//! a full fence.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -52,8 +54,9 @@
 //! | opening it again, after the store of `closed` | an open queue | – |
 //!
 //! # Not promised
-//! Order, once an item came back: it is got before younger ones, but those may have been done meanwhile. Exactly once: an item
-//! whose holder was killed after its work and before its acknowledgement is worked on again.
+//! Order, once an item came back: it is got before younger ones, but those may have been done meanwhile.
+//! Exactly once: an item whose holder was killed after its work and before its acknowledgement is worked on
+//! again.
 
 mod bytes;
 mod error;
@@ -111,16 +114,18 @@ shm_struct! {
 
 /// A queue between processes whose items are leased, and done when they are acknowledged.
 ///
-/// [`get`](Self::get) answers a [`Lease`]: the item, which nobody else gets meanwhile. [`Lease::task_done`] says that it is
-/// done, and only then is it gone. If the lease is dropped instead, or its process is killed, the item is there again for the next
-/// that gets, ahead of younger ones: **at least once**. What works on items must bear to begin one twice; after
-/// [`max_attempts`](JoinableQueueOptions::max_attempts) an item becomes a [dead letter](Self::dead_letters) instead.
+/// [`get`](Self::get) answers a [`Lease`]: the item, which nobody else gets meanwhile. [`Lease::task_done`]
+/// says that it is done, and only then is it gone. If the lease is dropped instead, or its process is killed,
+/// the item is there again for the next that gets, ahead of younger ones: **at least once**. What works on
+/// items must bear to begin one twice; after [`max_attempts`](JoinableQueueOptions::max_attempts) an item
+/// becomes a [dead letter](Self::dead_letters) instead.
 ///
-/// [`join`](Self::join) waits until everything that was put is done. Otherwise it is as a [`Queue`](crate::Queue): bounded, of any
-/// serde type, for any number of processes and threads; what `put` returned for survives every process.
+/// [`join`](Self::join) waits until everything that was put is done. Otherwise it is as a
+/// [`Queue`](crate::Queue): bounded, of any serde type, for any number of processes and threads; what `put`
+/// returned for survives every process.
 ///
-/// The death of a holder is noticed by those who get, and by those who join: at once when there is nothing else to get, else within
-/// about a tenth of a second.
+/// The death of a holder is noticed by those who get, and by those who join: at once when there is nothing
+/// else to get, else within about a tenth of a second.
 ///
 /// ```
 /// use procession::{GetError, JoinableQueue};
@@ -194,13 +199,14 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 
     /// Leases the first item that is there, waiting for one.
     ///
-    /// While the queue is closed and others still hold leases, it waits for those to be done, or to come back. So a thread that
-    /// holds the last lease itself should acknowledge it before it gets another.
+    /// While the queue is closed and others still hold leases, it waits for those to be done, or to come
+    /// back. So a thread that holds the last lease itself should acknowledge it before it gets another.
     ///
     /// # Errors
-    /// [`GetError::Closed`] once the queue is closed and everything is done, [`GetError::Decode`], [`GetError::Fault`]. An item
-    /// that cannot be decoded is there again for the next that gets, until it is a [dead letter](Self::dead_letters): after
-    /// [`max_attempts`](JoinableQueueOptions::max_attempts), or after three if those are unlimited.
+    /// [`GetError::Closed`] once the queue is closed and everything is done, [`GetError::Decode`],
+    /// [`GetError::Fault`]. An item that cannot be decoded is there again for the next that gets, until it is
+    /// a [dead letter](Self::dead_letters): after [`max_attempts`](JoinableQueueOptions::max_attempts), or
+    /// after three if those are unlimited.
     ///
     /// # Panics
     /// When `T`'s `Deserialize` does; the item is then one that cannot be decoded.
@@ -216,7 +222,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         self.get_until(Deadline::PASSED).map_err(GetError::at_once)
     }
 
-    /// Leases the first item that is there, waiting for one at most `timeout`: for everything, the inner lock included.
+    /// Leases the first item that is there, waiting for one at most `timeout`: for everything, the inner lock
+    /// included.
     ///
     /// # Errors
     /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
@@ -224,8 +231,9 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         self.get_until(Deadline::after(timeout))
     }
 
-    /// Leases one item after the other, waiting for each, until the queue is closed and everything is done; `for` does the same
-    /// with a reference. [`GetError::Fault`] is the last item; other errors are about one item, and others follow.
+    /// Leases one item after the other, waiting for each, until the queue is closed and everything is done;
+    /// `for` does the same with a reference. [`GetError::Fault`] is the last item; other errors are about one
+    /// item, and others follow.
     ///
     /// ```
     /// use procession::JoinableQueue;
@@ -247,9 +255,9 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         Messages::of(self)
     }
 
-    /// The items that were got as often as [`max_attempts`](JoinableQueueOptions::max_attempts) allows and never done, the oldest
-    /// first. They survive every process, count as finished for [`join`](Self::join), and take room until they are
-    /// [discarded](Self::discard) or [tried again](Self::retry).
+    /// The items that were got as often as [`max_attempts`](JoinableQueueOptions::max_attempts) allows and
+    /// never done, the oldest first. They survive every process, count as finished for [`join`](Self::join),
+    /// and take room until they are [discarded](Self::discard) or [tried again](Self::retry).
     ///
     /// ```
     /// use procession::JoinableQueue;
@@ -293,7 +301,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let held = Held::new(self, ticket, ends);
         match underway::decoding(Decoding::Borrows, || self.codec.decode(&payload)) {
             Ok(item) => Ok(Lease::new(held, item)),
-            // The hold gives it back, here and when the item's `Deserialize` panics: another program may understand it.
+            // The hold gives it back, here and when the item's `Deserialize` panics: another program may
+            // understand it.
             Err(source) => {
                 Err(GetError::Decode { queue: self.body.segment().label(), bytes: payload, source })
             }
@@ -302,11 +311,11 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 }
 
 impl<T> JoinableQueue<T> {
-    /// Waits until every item that was put is done, or a dead letter: until there was an instant with none unfinished, even if
-    /// more were put since.
+    /// Waits until every item that was put is done, or a dead letter: until there was an instant with none
+    /// unfinished, even if more were put since.
     ///
-    /// If the holder of a lease dies, its item is there to be got again. `join` sees to that too; it does not do the work: when
-    /// nobody gets any more, it waits.
+    /// If the holder of a lease dies, its item is there to be got again. `join` sees to that too; it does not
+    /// do the work: when nobody gets any more, it waits.
     ///
     /// # Errors
     /// [`JoinError::Fault`].
@@ -340,7 +349,8 @@ impl<T> JoinableQueue<T> {
         !self.has_room(self.counts(), 1)
     }
 
-    /// How many items are there to be got, or leased, at one instant during the call: those that `join` waits for.
+    /// How many items are there to be got, or leased, at one instant during the call: those that `join` waits
+    /// for.
     #[must_use]
     pub fn unfinished(&self) -> usize {
         self.counts().unfinished() as usize
@@ -369,8 +379,9 @@ impl<T> JoinableQueue<T> {
         self.body.closed.load(Ordering::Acquire) != 0
     }
 
-    /// Closes the queue for everybody: nothing can be put any more. What is in it can be got, and comes back if it is not
-    /// done; once everything is, `get` answers [`GetError::Closed`]. Closing twice is the same as once.
+    /// Closes the queue for everybody: nothing can be put any more. What is in it can be got, and comes back
+    /// if it is not done; once everything is, `get` answers [`GetError::Closed`]. Closing twice is the same
+    /// as once.
     ///
     /// # Errors
     /// [`Fault`].
@@ -386,8 +397,8 @@ impl<T> JoinableQueue<T> {
         closed.or_else(Stopped::only_fault)
     }
 
-    /// Opens a closed queue again, for everybody: items can be put, and `get` waits for them. Those who were told meanwhile that it
-    /// is closed are not told of this. An open queue stays open.
+    /// Opens a closed queue again, for everybody: items can be put, and `get` waits for them. Those who were
+    /// told meanwhile that it is closed are not told of this. An open queue stays open.
     ///
     /// # Errors
     /// [`Fault`].
@@ -413,7 +424,8 @@ impl<T> JoinableQueue<T> {
         Ok(is_discarded)
     }
 
-    /// Puts a dead letter back among the items, with no attempt made; `false` if somebody else has decided about it.
+    /// Puts a dead letter back among the items, with no attempt made; `false` if somebody else has decided
+    /// about it.
     ///
     /// # Errors
     /// [`Fault`].

@@ -6,20 +6,21 @@
 //! | `head` | the reader | words and records read; **its store gives their place back** |
 //! | `data`, `room` | both | eventcounts: the reader sleeps on the first, the writer on the second |
 //!
-//! Messages longer than a part of the ring are cut into records that [continue](crate::ring): the first of them
-//! announces the length of the message, the others are its parts, and the last one does not continue. A continuing
-//! record without bytes retracts what was begun. The reader has a message when it has its last part. There is one
-//! writer and one reader because their owner makes it so: the ends are not `Clone`.
+//! Messages longer than a part of the ring are cut into records that [continue](crate::ring): the first of
+//! them announces the length of the message, the others are its parts, and the last one does not continue. A
+//! continuing record without bytes retracts what was begun. The reader has a message when it has its last
+//! part. There is one writer and one reader because their owner makes it so: the ends are not `Clone`.
 //!
 //! # Two rings
-//! A lane may have a second, larger ring, which takes no memory until a message comes that is longer than a part of the
-//! first. Then the writer reserves it, and announces a message of no bytes: the record after that lies in the larger ring,
-//! and so do all others. `tail` and `head` go on counting. Without memory for it the lane stays where it is. What is
-//! gained is said in `docs/design/0006-two-rings.md`. Each side remembers in which ring it is, so one handle has to be
-//! the writer, and one the reader, from first to last.
+//! A lane may have a second, larger ring, which takes no memory until a message comes that is longer than a
+//! part of the first. Then the writer reserves it, and announces a message of no bytes: the record after that
+//! lies in the larger ring, and so do all others. `tail` and `head` go on counting. Without memory for it the
+//! lane stays where it is. What is gained is said in `docs/design/0006-two-rings.md`. Each side remembers in
+//! which ring it is, so one handle has to be the writer, and one the reader, from first to last.
 //!
 //! # Orderings
-//! Edges `lane.data` and `lane.room`: the Release store of `tail` (`head`) meets the other side's Acquire load.
+//! Edges `lane.data` and `lane.room`: the Release store of `tail` (`head`) meets the other side's Acquire
+//! load.
 //!
 //! # If a process dies
 //! | killed | left behind |

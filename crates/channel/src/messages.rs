@@ -26,7 +26,8 @@ pub trait Source {
     fn after(error: &Self::Error) -> After;
 }
 
-/// Message after message, waiting for each: see `iter` of the queue, or of the end of a pipe, that they come from.
+/// Message after message, waiting for each: see `iter` of the queue, or of the end of a pipe, that they come
+/// from.
 pub struct Messages<'a, C>(Option<&'a C>);
 
 impl<'a, C> Messages<'a, C> {

@@ -1,8 +1,8 @@
 //! Pipes: messages from one process to one other, one way or both ways.
 //!
-//! Each way is a [lane](crate::lane), a ring that one side writes and the other reads. What makes it a pipe are two
-//! cells that say whose the two ends are, so that exactly one handle in one process uses each, and each side learns
-//! what became of the other.
+//! Each way is a [lane](crate::lane), a ring that one side writes and the other reads. What makes it a pipe
+//! are two cells that say whose the two ends are, so that exactly one handle in one process uses each, and
+//! each side learns what became of the other.
 //!
 //! | the cell of an end | who changes it | to |
 //! |---|---|---|
@@ -17,22 +17,24 @@
 //! | | the other side, when P is dead | dead |
 //! | closed, dead | nobody | |
 //!
-//! Every change is one CAS from the exact word before. The word has the owner (bits 0..16 and 32..64), the state
-//! (16..19), and which handle of the process claimed the end, or how often it was sent off and taken (19..32).
+//! Every change is one CAS from the exact word before. The word has the owner (bits 0..16 and 32..64), the
+//! state (16..19), and which handle of the process claimed the end, or how often it was sent off and taken
+//! (19..32).
 //!
-//! There are no names to open a pipe by: an end that nobody carries could be neither closed nor dead. Who wants to meet by
-//! name uses a queue, or sends an end through one.
+//! There are no names to open a pipe by: an end that nobody carries could be neither closed nor dead. Who
+//! wants to meet by name uses a queue, or sends an end through one.
 //!
 //! # Threads
-//! The threads of a process use an end in turns (`sys::Turn`), a turn being one message, waiting included. It is private
-//! memory: nothing in the segment is locked, and a stopped peer holds nobody but who needs its messages or its room.
+//! The threads of a process use an end in turns (`sys::Turn`), a turn being one message, waiting included. It
+//! is private memory: nothing in the segment is locked, and a stopped peer holds nobody but who needs its
+//! messages or its room.
 //!
 //! # Orderings
-//! Edges `lane.data` and `lane.room`, see there. Edge `pipe.close`: the CAS that closes an end comes after all that was
-//! written through it, and meets the Acquire load of the other side, which then looks at the ring once more. The
-//! same for the death of an end's owner: it is asked for first, and the ring is looked at after.
-//! Edge `eventcount.dekker`: between the store of `tail` (`head`) and the look at the sleepers lies the end of the turn, an
-//! atomic read-modify-write, and a full fence.
+//! Edges `lane.data` and `lane.room`, see there. Edge `pipe.close`: the CAS that closes an end comes after
+//! all that was written through it, and meets the Acquire load of the other side, which then looks at the
+//! ring once more. The same for the death of an end's owner: it is asked for first, and the ring is looked at
+//! after. Edge `eventcount.dekker`: between the store of `tail` (`head`) and the look at the sleepers lies
+//! the end of the turn, an atomic read-modify-write, and a full fence.
 //!
 //! # If a process dies
 //! | killed | left behind | what the other side sees |
@@ -51,7 +53,8 @@
 //! | before a wake | a sleeper that missed something | the end of its slice |
 //! | noting the other's death | the pid, maybe the note | asks again |
 //!
-//! A process that ends in whatever way without having closed an end has died, as far as that end is concerned.
+//! A process that ends in whatever way without having closed an end has died, as far as that end is
+//! concerned.
 
 mod end;
 mod error;
@@ -172,7 +175,8 @@ impl PipeObject {
 /// Where a ring lies, and how many bytes it has.
 type Place = (usize, u32);
 
-/// The ring that the end `side` writes, and the larger one if there is one: checked when the pipe was attached.
+/// The ring that the end `side` writes, and the larger one if there is one: checked when the pipe was
+/// attached.
 fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
     let [bytes, both_ways, larger, _] =
         end.body.segment().header().parameters.map(|parameter| parameter as usize);
@@ -230,22 +234,23 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
 
 /// The end of a pipe that sends.
 ///
-/// It belongs to the first process that uses it, and in it to this handle, which any number of its threads may use: they
-/// take turns, one message each. It can be sent to another process before it is used: as an argument of
-/// `Process::spawn`, when it is the child's from before the child starts, or in a message. A process that has a handle of
-/// an end that another uses, or used first, gets [`SendError::InUse`]; a forked child [`Fault::Inherited`](procession_sync::Fault::Inherited).
+/// It belongs to the first process that uses it, and in it to this handle, which any number of its threads
+/// may use: they take turns, one message each. It can be sent to another process before it is used: as an
+/// argument of `Process::spawn`, when it is the child's from before the child starts, or in a message. A
+/// process that has a handle of an end that another uses, or used first, gets [`SendError::InUse`]; a forked
+/// child [`Fault::Inherited`](procession_sync::Fault::Inherited).
 ///
-/// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end receives what was
-/// sent, and then [`RecvError::Eof`]. If the process that has it is killed, or ends without dropping it, that is
-/// [`RecvError::PeerDied`], also if it has never used it; a message that it was sending then is not received at all. So a
-/// message is received whole or not.
+/// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end
+/// receives what was sent, and then [`RecvError::Eof`]. If the process that has it is killed, or ends without
+/// dropping it, that is [`RecvError::PeerDied`], also if it has never used it; a message that it was sending
+/// then is not received at all. So a message is received whole or not.
 ///
-/// An end that is on its way in a message is its sender's until it arrives: the pipe, and what was sent through it, is there as
-/// long as the sender lives, even if that has dropped the other end. If the sender dies first, and nobody else has an end, the
-/// pipe is gone, and the message cannot be decoded.
+/// An end that is on its way in a message is its sender's until it arrives: the pipe, and what was sent
+/// through it, is there as long as the sender lives, even if that has dropped the other end. If the sender
+/// dies first, and nobody else has an end, the pipe is gone, and the message cannot be decoded.
 ///
-/// `send` returns when the message is in the pipe: what becomes of the reader is another matter. To a reader that was
-/// killed one can send until the pipe is full, or until somebody here has noticed.
+/// `send` returns when the message is in the pipe: what becomes of the reader is another matter. To a reader
+/// that was killed one can send until the pipe is full, or until somebody here has noticed.
 ///
 /// ```
 /// let (sender, receiver) = procession::pipe::<u64>()?;
@@ -263,7 +268,8 @@ pub struct Sender<T> {
 
 /// The end of a pipe that receives. What is said of [`Sender`] is true of it, the other way round.
 ///
-/// A message is the receiver's when `recv` has taken it out; what a killed receiver had not taken is lost with it.
+/// A message is the receiver's when `recv` has taken it out; what a killed receiver had not taken is lost
+/// with it.
 pub struct Receiver<T> {
     end: End,
     incoming: Incoming<T>,

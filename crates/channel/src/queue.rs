@@ -12,22 +12,23 @@
 //! | `closed` | holder of `put_lock` | 1: no put commits any more, until it is opened again |
 //! | `items`, `space` | anybody | eventcounts: consumers sleep on the first, producers on the second |
 //!
-//! A large record needs much room at a time, and there never is if small ones take each bit at once. So a producer that has
-//! waited for long says that it starves, and whoever comes meanwhile waits for a millisecond before it puts: consumers are
-//! faster than that. It is a hint, and soon too old to count.
+//! A large record needs much room at a time, and there never is if small ones take each bit at once. So a
+//! producer that has waited for long says that it starves, and whoever comes meanwhile waits for a
+//! millisecond before it puts: consumers are faster than that. It is a hint, and soon too old to count.
 //!
-//! Nobody sleeps holding a lock: who finds the ring empty or full lets go, sleeps on the eventcount, and begins
-//! again. Serialization runs before the put lock is taken, and deserialization after the get lock is released. Only a
-//! [slot](slots) keeps an end for as long as its user likes, who said so.
+//! Nobody sleeps holding a lock: who finds the ring empty or full lets go, sleeps on the eventcount, and
+//! begins again. Serialization runs before the put lock is taken, and deserialization after the get lock is
+//! released. Only a [slot](slots) keeps an end for as long as its user likes, who said so.
 //!
-//! A commit may be of many messages ([`batch`]). A message that is larger than the ring lies elsewhere, and the ring has a
-//! reference to it ([`spill`]). The two ends are in [`tail`] and [`head`], what they have in common in [`core`](self::core).
+//! A commit may be of many messages ([`batch`]). A message that is larger than the ring lies elsewhere, and
+//! the ring has a reference to it ([`spill`]). The two ends are in [`tail`] and [`head`], what they have in
+//! common in [`core`](self::core).
 //!
 //! # Orderings
-//! Edge `queue.put`: the Release store of `tail` meets the Acquire load in a consumer, so that the record is there.
-//! Edge `queue.get`: the Release store of `head` meets the Acquire load in a producer, so that the record's place may
-//! be overwritten. Edge `eventcount.dekker`: between the store of `tail` (`head`) and the look at the waiters lies
-//! the lock's release, an atomic read-modify-write, and a full fence.
+//! Edge `queue.put`: the Release store of `tail` meets the Acquire load in a consumer, so that the record is
+//! there. Edge `queue.get`: the Release store of `head` meets the Acquire load in a producer, so that the
+//! record's place may be overwritten. Edge `eventcount.dekker`: between the store of `tail` (`head`) and the
+//! look at the waiters lies the lock's release, an atomic read-modify-write, and a full fence.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -110,15 +111,17 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 
 /// A queue between processes: what was put is got once, in the order it was put, by whoever comes first.
 ///
-/// It holds any serde type (but for those that [cannot come back](crate::codec::EncodeError::CannotComeBack)), written by the
-/// [`Codec`] that it was created with. It is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A
-/// message that is larger than that gets a file of its own; there are four such messages in the queue at the most.
-/// Handles are cheap to clone, may be used by any number of threads, and can be sent to other processes. A named queue
-/// keeps its messages until they are got or the queue is unlinked, also when every process has ended.
+/// It holds any serde type (but for those that
+/// [cannot come back](crate::codec::EncodeError::CannotComeBack)), written by the [`Codec`] that it was
+/// created with. It is bounded: by bytes (1 MiB unless said) and, if wanted, by a number of messages. A
+/// message that is larger than that gets a file of its own; there are four such messages in the queue at the
+/// most. Handles are cheap to clone, may be used by any number of threads, and can be sent to other
+/// processes. A named queue keeps its messages until they are got or the queue is unlinked, also when every
+/// process has ended.
 ///
-/// [`put`](Self::put) and [`get`](Self::get) wait; beside each is one that begins with `try_`, which never waits, and one that
-/// ends with `_timeout`, whose time is for everything it does. There are three other views of the same messages, with the same
-/// three ways to wait:
+/// [`put`](Self::put) and [`get`](Self::get) wait; beside each is one that begins with `try_`, which never
+/// waits, and one that ends with `_timeout`, whose time is for everything it does. There are three other
+/// views of the same messages, with the same three ways to wait:
 ///
 /// | view | what it is for |
 /// |---|---|
@@ -127,8 +130,8 @@ const RING_OFFSET: usize = size_of::<QueueBody>();
 /// | [`slots`](Self::slots) | bytes where they lie, without a copy |
 ///
 /// A message is in the queue when `put` has returned, whatever happens to its producer then. A message is the
-/// consumer's when `get` has taken it out: if the consumer is killed after that, the message is lost with it (at most
-/// once).
+/// consumer's when `get` has taken it out: if the consumer is killed after that, the message is lost with it
+/// (at most once).
 ///
 /// ```
 /// use procession::{GetError, Queue};
@@ -197,8 +200,9 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> Queue<T> {
-    /// Puts a message at the end, waiting for room. When it returns, the message survives every process. What a message
-    /// borrows as can be put in its place: a `&str` into a queue of `String`s, a slice into one of `Vec`s.
+    /// Puts a message at the end, waiting for room. When it returns, the message survives every process. What
+    /// a message borrows as can be put in its place: a `&str` into a queue of `String`s, a slice into one of
+    /// `Vec`s.
     ///
     /// ```
     /// use procession::Queue;
@@ -273,8 +277,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.get_until(Deadline::after(timeout))
     }
 
-    /// A copy of the first message, which stays, unless it is [lost](GetError::Lost). It never waits. Ends of pipes in the copy cannot
-    /// be used: they are in the message still.
+    /// A copy of the first message, which stays, unless it is [lost](GetError::Lost). It never waits. Ends of
+    /// pipes in the copy cannot be used: they are in the message still.
     ///
     /// # Errors
     /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
@@ -288,9 +292,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         })
     }
 
-    /// Takes message after message out, waiting for each, until the queue is closed and drained; `for` does the same with a
-    /// reference. [`GetError::Fault`] and [`GetError::Spill`] are the last item; other errors are about one message, which is
-    /// taken out, and others follow.
+    /// Takes message after message out, waiting for each, until the queue is closed and drained; `for` does
+    /// the same with a reference. [`GetError::Fault`] and [`GetError::Spill`] are the last item; other errors
+    /// are about one message, which is taken out, and others follow.
     ///
     /// ```
     /// use procession::Queue;
@@ -385,8 +389,9 @@ impl<T> Queue<T> {
         self.body.is_closed()
     }
 
-    /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get` answers
-    /// [`GetError::Closed`]. Closing twice is the same as once. It waits for whoever holds a slot of [`reserve`](QueueSlots::reserve).
+    /// Closes the queue for everybody: nothing can be put any more; what is in it can be got, and then `get`
+    /// answers [`GetError::Closed`]. Closing twice is the same as once. It waits for whoever holds a slot of
+    /// [`reserve`](QueueSlots::reserve).
     ///
     /// # Errors
     /// [`CloseError`].
@@ -394,9 +399,9 @@ impl<T> Queue<T> {
         self.body.close()
     }
 
-    /// Opens a closed queue again, for everybody: messages can be put, and `get` waits for them. Those who were told meanwhile
-    /// that it is closed are not told of this. An open queue stays open. It waits for whoever holds a slot of
-    /// [`reserve`](QueueSlots::reserve).
+    /// Opens a closed queue again, for everybody: messages can be put, and `get` waits for them. Those who
+    /// were told meanwhile that it is closed are not told of this. An open queue stays open. It waits for
+    /// whoever holds a slot of [`reserve`](QueueSlots::reserve).
     ///
     /// ```
     /// use procession::Queue;
@@ -415,11 +420,12 @@ impl<T> Queue<T> {
         self.body.reopen()
     }
 
-    /// [Closes](Self::close) the queue; at once if `immediate`, and then what is in it is thrown away. How many messages
-    /// that were.
+    /// [Closes](Self::close) the queue; at once if `immediate`, and then what is in it is thrown away. How
+    /// many messages that were.
     ///
-    /// If the process is killed in the middle, the queue may be closed, and all messages still in it. It waits for whoever
-    /// holds a slot of [`reserve`](QueueSlots::reserve) and, to throw away what is there, of [`read`](QueueSlots::read).
+    /// If the process is killed in the middle, the queue may be closed, and all messages still in it. It
+    /// waits for whoever holds a slot of [`reserve`](QueueSlots::reserve) and, to throw away what is there,
+    /// of [`read`](QueueSlots::read).
     ///
     /// ```
     /// use procession::{GetError, Queue};

@@ -1,13 +1,13 @@
 //! Readiness as a file descriptor, for programs that wait by `poll`, `epoll`, mio or tokio.
 //!
-//! Words in shared memory are no files. So one thread of the process, started by the first [`Readiness`] and asleep while
-//! nothing happens, waits for the words of up to 126 things, and rings an eventfd for each that becomes ready; for each
-//! further 126 there is one more. Rung, a bell stays rung, and its thing is not looked at any more, until
-//! [`clear`](Readiness::clear).
+//! Words in shared memory are no files. So one thread of the process, started by the first [`Readiness`] and
+//! asleep while nothing happens, waits for the words of up to 126 things, and rings an eventfd for each that
+//! becomes ready; for each further 126 there is one more. Rung, a bell stays rung, and its thing is not
+//! looked at any more, until [`clear`](Readiness::clear).
 //!
 //! # If a process dies
-//! All of this is the process's own. In a forked child the bells of the parent are the parent's: use those of objects that
-//! the child asked for its own.
+//! All of this is the process's own. In a forked child the bells of the parent are the parent's: use those of
+//! objects that the child asked for its own.
 
 use crate::wait::{CROWD, Waitable, Watch, sleep_on};
 use procession_sys::{Deadline, eventfd, fork, futex};
@@ -48,12 +48,12 @@ pub struct Readiness {
 
 /// The readiness of `object`, as a file descriptor.
 ///
-/// It is level-triggered: readable once the object is ready, and readable until [`Readiness::clear`]; if the object is still
-/// ready then, it becomes readable again at once. What is ready may have been used by somebody else before you come: use
-/// the calls that do not wait.
+/// It is level-triggered: readable once the object is ready, and readable until [`Readiness::clear`]; if the
+/// object is still ready then, it becomes readable again at once. What is ready may have been used by
+/// somebody else before you come: use the calls that do not wait.
 ///
-/// An end of a pipe and a process are not `Clone`: put them into an [`Arc`]. The end is then not dropped before the
-/// `Readiness` is.
+/// An end of a pipe and a process are not `Clone`: put them into an [`Arc`]. The end is then not dropped
+/// before the `Readiness` is.
 ///
 /// ```
 /// use procession::{Pipe, PipeOptions, readiness};
@@ -109,7 +109,8 @@ impl Drop for Readiness {
         if let Some(crowd) = self.crowd.as_ref().filter(|crowd| crowd.cookie == fork::cookie()) {
             crowd.members().retain(|one| !Arc::ptr_eq(one, &self.watched));
             crowd.call();
-            // The thread has a handle too: whoever drops this one last may expect an anonymous object to be gone.
+            // The thread has a handle too: whoever drops this one last may expect an anonymous object to be
+            // gone.
             let patience = Deadline::after(FAREWELL);
             while Arc::strong_count(&self.watched) > 1 && !patience.has_passed() {
                 let _ =
@@ -185,7 +186,8 @@ impl Crowd {
     }
 }
 
-/// The threads of one process. A forked child has none of them, finds its parent's bridge, and appends its own.
+/// The threads of one process. A forked child has none of them, finds its parent's bridge, and appends its
+/// own.
 struct Bridge {
     cookie: u64,
     crowds: Mutex<Vec<Arc<Crowd>>>,

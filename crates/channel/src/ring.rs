@@ -1,15 +1,16 @@
 //! Positions and records of a byte ring: pure arithmetic, and copies that wrap.
 //!
-//! A record is a word with the payload's length (and the marks [`CONTINUES`] and [`SPILLED`]), then the payload, padded to
-//! whole words. There is no marker where the ring wraps: the length word never straddles the end, because everything is a
-//! whole number of words, and the payload simply continues at the beginning.
+//! A record is a word with the payload's length (and the marks [`CONTINUES`] and [`SPILLED`]), then the
+//! payload, padded to whole words. There is no marker where the ring wraps: the length word never straddles
+//! the end, because everything is a whole number of words, and the payload simply continues at the beginning.
 
 use procession_shm::{OpenError, Shared};
 use procession_sys::ShmSafe;
 
 /// How many bytes a word has.
 pub(crate) const WORD: usize = 8;
-/// Payloads up to this length are copied word by word: calling `memcpy` for a length that is not known takes longer.
+/// Payloads up to this length are copied word by word: calling `memcpy` for a length that is not known takes
+/// longer.
 const SHORT: usize = 4 * WORD;
 /// In a record's first word: the message goes on in the next record.
 const CONTINUES: u64 = 1 << 63;
@@ -51,8 +52,8 @@ impl Head {
     }
 }
 
-/// How far a side of the ring has come: how many words, and how many records. Both wrap at 2^32; what counts is the
-/// difference of two marks, which is small. One 64-bit store moves both.
+/// How far a side of the ring has come: how many words, and how many records. Both wrap at 2^32; what counts
+/// is the difference of two marks, which is small. One 64-bit store moves both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     pub(crate) words: u32,
@@ -147,7 +148,8 @@ impl Ring {
                 .all(|(part, index)| body.copy_in(self.place(at.words.wrapping_add(index)), &padded(part)))
     }
 
-    /// Writes a record of `words` words at `at` that begins with a reference to a spill; what follows that stays as it is.
+    /// Writes a record of `words` words at `at` that begins with a reference to a spill; what follows that
+    /// stays as it is.
     pub(crate) fn write_spilled<T: ShmSafe>(
         self,
         body: &Shared<T>,
@@ -205,8 +207,8 @@ impl Ring {
         self.split(at, offset, to.len(), |place, from, end| body.copy_out(place, &mut to[from..end]))
     }
 
-    /// Where in the body the one or two stretches lie, and how long they are, that `len` bytes take which come `offset`
-    /// bytes behind `at`.
+    /// Where in the body the one or two stretches lie, and how long they are, that `len` bytes take which
+    /// come `offset` bytes behind `at`.
     pub(crate) fn stretches(self, at: Mark, offset: usize, len: usize) -> [(usize, usize); 2] {
         let mut found = [(self.offset, 0); 2];
         let mut next = 0;
@@ -254,13 +256,13 @@ impl Ring {
     /// Where the word at `position` lies in the body.
     #[inline]
     fn place(self, position: u32) -> usize {
-        // Whole numbers of 2^32 words are no whole number of rings unless `words` is a power of two; `Queue` makes
-        // it one.
+        // Whole numbers of 2^32 words are no whole number of rings unless `words` is a power of two; `Queue`
+        // makes it one.
         self.offset + (position & (self.words - 1)) as usize * WORD
     }
 
-    /// Calls `copy(place, from, to)` for the one or two stretches that `len` bytes take which come `offset` bytes, less
-    /// than the ring has, behind `at`.
+    /// Calls `copy(place, from, to)` for the one or two stretches that `len` bytes take which come `offset`
+    /// bytes, less than the ring has, behind `at`.
     #[inline]
     fn split(
         self,

@@ -9,7 +9,8 @@ use std::fmt;
 
 /// A [`Queue`] of which only `put`, `get`, `is_empty` and `close` are shown, as Python's `SimpleQueue`.
 ///
-/// Underneath it is a queue of the default size: both can be opened by the same name, and one be made of the other.
+/// Underneath it is a queue of the default size: both can be opened by the same name, and one be made of the
+/// other.
 ///
 /// ```
 /// use procession::SimpleQueue;
@@ -115,7 +116,8 @@ impl<T> SimpleQueue<T> {
         self.0.is_empty()
     }
 
-    /// As [`Queue::close`]: for everybody. Python's closes the queue in one process, which here dropping does.
+    /// As [`Queue::close`]: for everybody. Python's closes the queue in one process, which here dropping
+    /// does.
     ///
     /// # Errors
     /// [`CloseError`].

@@ -12,8 +12,9 @@
 //! | thrown away | adopted and closed | the death of who throws away |
 //! | looked at (`peek`, dead letters) | where they were; what is shown cannot be used | – |
 //!
-//! So that a message can be taken without being understood, one that carries ends ends with their list: encoded, its length,
-//! and [`MARK`]. (A flag in each record would do as well, but in the form of every ring and table.)
+//! So that a message can be taken without being understood, one that carries ends ends with their list:
+//! encoded, its length, and [`MARK`]. (A flag in each record would do as well, but in the form of every ring
+//! and table.)
 
 use crate::codec::{self, EncodeError};
 use crate::pipe::{End, Location, Passage};
@@ -99,8 +100,8 @@ impl Many {
     }
 }
 
-/// Encodes and sends messages; `send` says what came of it, and how many of them were sent. The ends in the others are where they
-/// were.
+/// Encodes and sends messages; `send` says what came of it, and how many of them were sent. The ends in the
+/// others are where they were.
 pub(crate) fn attempt_many<R>(send: impl FnOnce(&mut Many) -> (R, usize)) -> R {
     settle(true);
     let mut many = Many::default();
@@ -145,7 +146,8 @@ pub(crate) fn depart(count: &Arc<AtomicU32>, end: End, passage: Passage) {
     });
 }
 
-/// Appends the list of the ends in a message that was just encoded, if there are any; `location` is where it is about to be put.
+/// Appends the list of the ends in a message that was just encoded, if there are any; `location` is where it
+/// is about to be put.
 #[inline]
 pub(crate) fn seal(message: &mut Vec<u8>, location: impl FnOnce() -> Location) -> Result<(), EncodeError> {
     // Relaxed: what this thread noted, it sees.
@@ -245,8 +247,8 @@ pub(crate) fn cut(message: &mut Vec<u8>) -> Vec<Passage> {
     })
 }
 
-/// Ends in a message that this process carries, each with the word of its cell. Dropping it closes those that nobody has taken since:
-/// a decoder that makes a handle of one takes it, and so changes the word.
+/// Ends in a message that this process carries, each with the word of its cell. Dropping it closes those that
+/// nobody has taken since: a decoder that makes a handle of one takes it, and so changes the word.
 #[derive(Default)]
 #[must_use = "dropping it closes the ends"]
 pub struct Parcel(Vec<(End, u64)>);
@@ -267,8 +269,8 @@ impl std::fmt::Debug for Parcel {
 }
 
 impl Parcel {
-    /// Encodes something that is not put into a queue or a pipe, and keeps the ends in it: they are closed when this is dropped, unless
-    /// somebody has taken them.
+    /// Encodes something that is not put into a queue or a pipe, and keeps the ends in it: they are closed
+    /// when this is dropped, unless somebody has taken them.
     pub fn of_encoding<R>(encode: impl FnOnce() -> R) -> (R, Self) {
         settle(true);
         let result = encode();
@@ -283,7 +285,8 @@ impl Parcel {
         (result, Self(ends))
     }
 
-    /// Encodes something that goes neither into a queue nor into a pipe, and appends the list of the ends in it.
+    /// Encodes something that goes neither into a queue nor into a pipe, and appends the list of the ends in
+    /// it.
     ///
     /// # Errors
     /// As `encode`.
@@ -299,7 +302,8 @@ impl Parcel {
     /// Adopts the ends in a list: from now on they are this process's. Those whose pipe is gone are nobody's.
     ///
     /// # Errors
-    /// [What is about this process](OpenError::may_be_there), which cannot open a pipe now; then nothing was adopted.
+    /// [What is about this process](OpenError::may_be_there), which cannot open a pipe now; then nothing was
+    /// adopted.
     #[inline]
     pub(crate) fn adopt(passages: Vec<Passage>) -> Result<Self, OpenError> {
         if passages.is_empty() { Ok(Self(Vec::new())) } else { Self::adopt_all(passages) }
@@ -339,7 +343,8 @@ impl Parcel {
         self.0.append(&mut other.0);
     }
 
-    /// Adopts the ends in a message that is taken out in any case. Those that cannot be adopted now are closed later.
+    /// Adopts the ends in a message that is taken out in any case. Those that cannot be adopted now are
+    /// closed later.
     pub(crate) fn adopt_sooner_or_later(passages: Vec<Passage>) -> Self {
         let all = passages.clone();
         Self::adopt(passages).unwrap_or_else(|_| {
@@ -372,7 +377,8 @@ pub(crate) fn keep(end: End) {
     update(Some((fork::cookie(), end)));
 }
 
-/// Lets those pipes go whose ends have arrived, were closed, or are in a message that nobody can get any more.
+/// Lets those pipes go whose ends have arrived, were closed, or are in a message that nobody can get any
+/// more.
 pub(crate) fn let_go_of_arrived() {
     update(None);
 }

@@ -1,13 +1,14 @@
 //! Waiting for whichever of several things comes first: messages, events, permits, the end of processes.
 //!
-//! Each thing says whether it is ready, and which word changes, or which file becomes readable, when that may have
-//! changed. One thread sleeps on up to 127 words at once (`futex_waitv`); more words, or files among them, are watched
-//! by threads that live as long as the call, and ring a bell for it.
+//! Each thing says whether it is ready, and which word changes, or which file becomes readable, when that may
+//! have changed. One thread sleeps on up to 127 words at once (`futex_waitv`); more words, or files among
+//! them, are watched by threads that live as long as the call, and ring a bell for it.
 //!
 //! # If a process dies
-//! A waiter holds nothing. A wake that it took from somebody who waits for one of the things alone, it passes on; killed
-//! before, the end of that one's slice finds what there is. Those who die without telling anybody (the holder of a
-//! permit, the other end of a pipe) are asked about at the end of each slice, at most 100 ms long.
+//! A waiter holds nothing. A wake that it took from somebody who waits for one of the things alone, it passes
+//! on; killed before, the end of that one's slice finds what there is. Those who die without telling anybody
+//! (the holder of a permit, the other end of a pipe) are asked about at the end of each slice, at most 100 ms
+//! long.
 
 use crate::joinable::JoinableQueue;
 use crate::queue::Queue;
@@ -25,13 +26,14 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How many things one thread watches; one word more is its alarm.
 pub(crate) const CROWD: usize = futex::MAX_WORDS - 1;
 
-/// What [`wait`] can wait for: an [`Event`], a [`Latch`], a semaphore, a queue, an end of a pipe, a process; and any file
-/// descriptor that can be polled, which is ready when it is readable: a socket, a pidfd, a timer.
+/// What [`wait`] can wait for: an [`Event`], a [`Latch`], a semaphore, a queue, an end of a pipe, a process;
+/// and any file descriptor that can be polled, which is ready when it is readable: a socket, a pidfd, a
+/// timer.
 ///
 /// It is the library's own: there is nothing in it to call or to implement.
 pub trait Waitable: Sync {
-    /// Whether using it now would not wait, or would say why it never will: an event is set, a permit is there, a message
-    /// or the end of all messages, a process has ended.
+    /// Whether using it now would not wait, or would say why it never will: an event is set, a permit is
+    /// there, a message or the end of all messages, a process has ended.
     fn is_ready(&self) -> bool;
 
     /// The same, and asks about those who may have died.
@@ -59,12 +61,12 @@ pub enum Watch<'a> {
     File(BorrowedFd<'a>),
 }
 
-/// Waits until at least one of `objects` is ready, at most for `timeout` (`None`: without limit); the indices of all
-/// that are, in order, none if the time was over first.
+/// Waits until at least one of `objects` is ready, at most for `timeout` (`None`: without limit); the indices
+/// of all that are, in order, none if the time was over first.
 ///
-/// Ready is a state, not a change: what is ready already is reported at once. By the time you use it, somebody else may
-/// have been faster, so use the calls that do not wait (`try_get`, `try_acquire`, …). An event that is set and cleared again
-/// before this thread looks may be missed.
+/// Ready is a state, not a change: what is ready already is reported at once. By the time you use it,
+/// somebody else may have been faster, so use the calls that do not wait (`try_get`, `try_acquire`, …). An
+/// event that is set and cleared again before this thread looks may be missed.
 ///
 /// ```
 /// use procession::{Queue, wait};
@@ -82,9 +84,9 @@ pub enum Watch<'a> {
 /// ```
 ///
 /// # Errors
-/// [`io::ErrorKind::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`). Otherwise only
-/// when there are processes among the objects, or more than 127 of them: this process has too many open files, or cannot
-/// start a thread.
+/// [`io::ErrorKind::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`).
+/// Otherwise only when there are processes among the objects, or more than 127 of them: this process has too
+/// many open files, or cannot start a thread.
 pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
     let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
     let mut ready = indices(objects, |object| object.is_ready());
@@ -119,8 +121,8 @@ fn files<'a>(objects: &[&'a dyn Waitable]) -> Vec<BorrowedFd<'a>> {
     objects.iter().filter_map(file).collect()
 }
 
-/// Sleeps until something may have changed about at most [`CROWD`] objects without files, until the `alarm` word, if
-/// there is one, is woken or has changed, or until the deadline.
+/// Sleeps until something may have changed about at most [`CROWD`] objects without files, until the `alarm`
+/// word, if there is one, is woken or has changed, or until the deadline.
 pub(crate) fn sleep_on(
     objects: &[&dyn Waitable],
     alarm: Option<(&AtomicU32, u32)>,
@@ -191,7 +193,8 @@ impl Waitable for Latch {
     fn unwatch(&self) {}
 }
 
-/// Of another library, or the system: ready when it is readable, or has nothing but an error or an end to read.
+/// Of another library, or the system: ready when it is readable, or has nothing but an error or an end to
+/// read.
 ///
 /// ```
 /// use procession::wait;

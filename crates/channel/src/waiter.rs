@@ -1,5 +1,5 @@
-//! How a thread waits that found a queue empty or full, or with items that are not done: at one of its bells, and never
-//! with a lock of the queue's.
+//! How a thread waits that found a queue empty or full, or with items that are not done: at one of its bells,
+//! and never with a lock of the queue's.
 
 use procession_shm::Segment;
 use procession_sync::{AcquireError, EventCount, Fault, Nap, Patience, spin_until};

@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use procession_terminal::exit::Failure;
 
-/// Says once what is in the gallery, in the order in which it is shown: the file of each demo, and the name that its
-/// subcommand is made of. What a demo shows is the doc of its `Args`.
+/// Says once what is in the gallery, in the order in which it is shown: the file of each demo, and the name
+/// that its subcommand is made of. What a demo shows is the doc of its `Args`.
 ///
 /// `cargo fmt` does not find files that a macro names: `make lint` and `make fmt` name them themselves.
 macro_rules! gallery {

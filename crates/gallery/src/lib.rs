@@ -1,12 +1,14 @@
-//! The gallery: programs that tutorials teach coordination with, each as separate processes on Procession's objects.
+//! The gallery: programs that tutorials teach coordination with, each as separate processes on Procession's
+//! objects.
 //!
-//! One file below `demo` per demo, and one list of them in `demo.rs`. The command shows them as `procession demo`.
-//! A program that shows the gallery calls [`procession::init`] first, because its processes are copies of that program,
-//! and has a hidden subcommand [`BROOM`] with the arguments [`Broom`], because that is what an interrupted demo turns
-//! the program into.
+//! One file below `demo` per demo, and one list of them in `demo.rs`. The command shows them as
+//! `procession demo`. A program that shows the gallery calls [`procession::init`] first, because its
+//! processes are copies of that program, and has a hidden subcommand [`BROOM`] with the arguments [`Broom`],
+//! because that is what an interrupted demo turns the program into.
 //!
-//! **Invariant: the demos use nothing that a user's program could not.** Theirs is the facade `procession`; what they
-//! print with and how they fail is `procession-terminal`, who waits for their workers is in the other files here.
+//! **Invariant: the demos use nothing that a user's program could not.** Theirs is the facade `procession`;
+//! what they print with and how they fail is `procession-terminal`, who waits for their workers is in the
+//! other files here.
 #![forbid(unsafe_code)]
 
 mod broom;

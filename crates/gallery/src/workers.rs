@@ -1,4 +1,5 @@
-//! What demos with several processes have in common: when one of them is killed, the demo says which, and ends.
+//! What demos with several processes have in common: when one of them is killed, the demo says which, and
+//! ends.
 
 use procession::{Process, WaitError};
 use procession_terminal::exit::{Failure, with_causes};
@@ -9,7 +10,8 @@ use std::error::Error;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Why a worker could not finish, in words. Any error becomes one by `?`, and in words it can cross to the parent.
+/// Why a worker could not finish, in words. Any error becomes one by `?`, and in words it can cross to the
+/// parent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Stopped(String);
 
@@ -36,7 +38,8 @@ pub(crate) type Done<T> = Result<T, Stopped>;
 
 /// How long a worker is waited for before the next is looked at.
 const SLICE: Duration = Duration::from_millis(5);
-/// When one worker has failed: how long the others may take to fail of it, so that their reasons are told as well.
+/// When one worker has failed: how long the others may take to fail of it, so that their reasons are told as
+/// well.
 const AFTERMATH: Duration = Duration::from_secs(2);
 /// What has not happened for so long does not happen any more.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,7 +97,8 @@ where
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// Calls `wait` with a short timeout, again and again, until it says that what the workers bring about has happened.
+/// Calls `wait` with a short timeout, again and again, until it says that what the workers bring about has
+/// happened.
 ///
 /// # Errors
 /// When one of them was killed meanwhile, or it does not happen: which, and what.

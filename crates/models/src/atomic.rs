@@ -1,11 +1,12 @@
 //! As `procession_sys::atomic`: loom's atomics, which the dead do not reach.
 //!
-//! A death is a panic (`kernel::until_killed`), and unwinding runs destructors: those of guards would release what a
-//! killed process keeps. So nothing that is done during a panic has any effect.
+//! A death is a panic (`kernel::until_killed`), and unwinding runs destructors: those of guards would release
+//! what a killed process keeps. So nothing that is done during a panic has any effect.
 //!
-//! Beside each atomic stands another to which every load stores. loom tries two accesses in both orders if one of them
-//! changes something, but remembers only the last access to each atomic: a thread that loads and then stores hides from it
-//! that another had loaded before. The store beside it (relaxed, and never read) orders nothing, and is not hidden.
+//! Beside each atomic stands another to which every load stores. loom tries two accesses in both orders if
+//! one of them changes something, but remembers only the last access to each atomic: a thread that loads and
+//! then stores hides from it that another had loaded before. The store beside it (relaxed, and never read)
+//! orders nothing, and is not hidden.
 
 pub use std::sync::atomic::Ordering;
 

@@ -47,7 +47,8 @@ pub enum Waited {
     TimedOut,
 }
 
-/// As `procession_sys::Deadline`; every deadline that is not `NEVER` or `PASSED` passes when the model says so.
+/// As `procession_sys::Deadline`; every deadline that is not `NEVER` or `PASSED` passes when the model says
+/// so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(u8);
 
@@ -92,7 +93,8 @@ pub fn set_interruptible(can_be: bool) -> bool {
 }
 
 std::thread_local! {
-    /// What the clock says: to loom it is nothing that changes, so it may only change while there is one thread.
+    /// What the clock says: to loom it is nothing that changes, so it may only change while there is one
+    /// thread.
     static NOW: Cell<u64> = const { Cell::new(1) };
 }
 
@@ -127,8 +129,8 @@ pub fn end_thread(holder: u64) {
     KERNEL.changed.notify_all();
 }
 
-/// Runs `act` as the process in `slot`, which dies when it comes to the crash point `label`: from there on it does
-/// nothing, and then it is known to be dead. Whether it died.
+/// Runs `act` as the process in `slot`, which dies when it comes to the crash point `label`: from there on it
+/// does nothing, and then it is known to be dead. Whether it died.
 pub fn until_killed(slot: u32, label: &'static str, act: impl FnOnce()) -> bool {
     DOOMED.with(|doomed| doomed.set(Some(label)));
     let died = catch_unwind(AssertUnwindSafe(act)).is_err_and(|why| match why.downcast::<Killed>() {
@@ -189,8 +191,8 @@ impl Word for LowHalf<'_> {
     }
 }
 
-/// Sleeps while `word` holds `expected`, until woken, until `deadline`, or until a process dies, or a thread ends,
-/// beyond the `deaths` that are known: that is the end of a slice, and `None`.
+/// Sleeps while `word` holds `expected`, until woken, until `deadline`, or until a process dies, or a thread
+/// ends, beyond the `deaths` that are known: that is the end of a slice, and `None`.
 pub fn sleep(word: impl Word, expected: u32, deadline: Deadline, deaths: &mut usize) -> Option<Waited> {
     let mut state = lock();
     if word.value() != expected {

@@ -1,24 +1,29 @@
-//! The word protocols of `procession-sync` and `procession-channel`, compiled from their own files against loom's atomics
-//! and a modelled kernel.
+//! The word protocols of `procession-sync` and `procession-channel`, compiled from their own files against
+//! loom's atomics and a modelled kernel.
 //!
-//! loom runs a model through every interleaving and every order of loads that the memory model allows (up to a bound on
-//! preemptions). This crate stands in for `procession-sys` and `procession-shm`: under their names it offers what the
-//! protocols use, so that the very files of `crates/sync/src` and `crates/channel/src` are tried, and no copy can go
-//! stale. `build.rs` brings them in, with fewer cells where a model has no use for so many. It also makes copies with one
-//! line made wrong; the models must notice each of them.
+//! loom runs a model through every interleaving and every order of loads that the memory model allows (up to
+//! a bound on preemptions). This crate stands in for `procession-sys` and `procession-shm`: under their names
+//! it offers what the protocols use, so that the very files of `crates/sync/src` and `crates/channel/src` are
+//! tried, and no copy can go stale. `build.rs` brings them in, with fewer cells where a model has no use for
+//! so many. It also makes copies with one line made wrong; the models must notice each of them.
 //!
 //! # What is modelled
 //! * A futex: a queue per word behind a lock, as in the kernel. A wake takes sleepers from the queue.
-//! * Time: slices never end by themselves, so that a lost wake is a deadlock, which loom reports. Timeouts end when the
-//!   model [lets them](kernel::expire).
-//! * Death: a thread that is [killed at a crash point](kernel::until_killed) does nothing any more: what its guards do
-//!   while it unwinds has [no effect](atomic). Then every sleeper's slice ends once, as it would within 100 ms.
+//! * Time: slices never end by themselves, so that a lost wake is a deadlock, which loom reports. Timeouts
+//!   end when the model [lets them](kernel::expire).
+//! * Death: a thread that is [killed at a crash point](kernel::until_killed) does nothing any more: what its
+//!   guards do while it unwinds has [no effect](atomic). Then every sleeper's slice ends once, as it would
+//!   within 100 ms.
 //! * Bytes that are copied (the rings): loom reports a copy that is not ordered after another's.
 //!
 //! # What is not
-//! loom takes the order of sequentially consistent accesses for acquire and release only; the protocols use fences,
-//! which it has right. A weak compare-and-exchange never fails without a reason. Most processes have one thread; those with
-//! several are the models of `tests/threads.rs`.
+//! loom takes the order of sequentially consistent accesses for acquire and release only; the protocols use
+//! fences, which it has right. A weak compare-and-exchange never fails without a reason. Most processes have
+//! one thread; those with several are the models of `tests/threads.rs`.
+#![expect(
+    missing_docs,
+    reason = "an item without a word of its own is what the item of this name in the library is"
+)]
 
 extern crate self as procession_shm;
 extern crate self as procession_sync;
@@ -143,7 +148,6 @@ pub mod clock {
     pub use crate::kernel::now_ns;
     use std::time::Duration;
 
-    /// As there.
     pub const fn ms_of(now_ns: u64) -> u32 {
         (now_ns / 1_000_000) as u32
     }
@@ -197,7 +201,7 @@ pub mod interrupt {
 
 /// As `procession_sys::cpu`: nobody spins.
 pub mod cpu {
-    /// As there: a hint.
+    /// A hint.
     pub fn will_write<T>(_: &T) {}
 
     /// Gives up at once.

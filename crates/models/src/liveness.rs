@@ -7,12 +7,9 @@ use crate::kernel;
 pub struct OwnerId(u64);
 
 impl OwnerId {
-    /// As there.
     pub const MASK: u64 = 0xffff_ffff_0000_ffff;
-    /// As there.
     pub const MAX_SLOTS: u32 = 1 << 16;
 
-    /// As there.
     pub const fn new(slot: u32, generation: u32) -> Self {
         Self(slot as u64 | (generation as u64) << 32)
     }
@@ -22,17 +19,14 @@ impl OwnerId {
         Self::new(slot, 1)
     }
 
-    /// As there.
     pub const fn slot(self) -> u32 {
         (self.0 & 0xffff) as u32
     }
 
-    /// As there.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// As there.
     pub const fn from_bits(word: u64) -> Self {
         Self(word & Self::MASK)
     }
@@ -48,7 +42,6 @@ pub enum Unknowable {
 /// As `procession_shm::OpenError`.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// As there.
     #[error("{0}")]
     Corrupt(&'static str),
     #[error("{object} is gone")]
@@ -60,7 +53,6 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// As there.
     pub fn may_be_there(&self) -> bool {
         matches!(self, Self::Os { .. })
     }
@@ -73,7 +65,6 @@ pub struct Myself {
 }
 
 impl Myself {
-    /// As there.
     pub fn owner(self) -> Option<OwnerId> {
         Some(OwnerId::of_slot(self.slot))
     }
@@ -109,27 +100,22 @@ impl Registration {
         &TABLE[slot as usize]
     }
 
-    /// As there.
     pub fn myself(&self) -> Myself {
         Myself { slot: self.slot }
     }
 
-    /// As there.
     pub fn current_owner(&self) -> Option<OwnerId> {
         Some(OwnerId::of_slot(self.slot))
     }
 
-    /// As there.
     pub fn owner(&self) -> Result<OwnerId, OpenError> {
         Ok(OwnerId::of_slot(self.slot))
     }
 
-    /// As there.
     pub fn is_dead(&self, owner: OwnerId) -> Result<bool, Unknowable> {
         Ok(owner.slot() != self.slot && kernel::is_dead(owner.slot()))
     }
 
-    /// As there.
     pub fn is_gone(&self, holder: u64) -> Result<bool, Unknowable> {
         const NAME: u64 = OwnerId::MASK | 2047 << 16;
         Ok(self.is_dead(OwnerId::from_bits(holder))? || kernel::has_ended(holder & NAME))

@@ -68,7 +68,8 @@ macro_rules! shm_struct {
     };
 }
 
-/// The type of a field: nothing for those that nobody uses, because each atomic costs time in every interleaving.
+/// The type of a field: nothing for those that nobody uses, because each atomic costs time in every
+/// interleaving.
 #[macro_export]
 macro_rules! shm_field {
     (spare $type:ty) => {
@@ -112,7 +113,7 @@ macro_rules! shm_field {
     };
 }
 
-/// As there; nothing comes before the body.
+/// Nothing comes before the body.
 pub const HEADER_LEN: usize = 0;
 
 /// The body of a segment, and what lies behind it.
@@ -159,12 +160,11 @@ impl Mapping {
         assert!(offset < self.later || is_reserved, "no memory at {offset}");
     }
 
-    /// As there.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// As there. The first to ask for a type, before there are other threads, says where words of it begin.
+    /// The first to ask for a type, before there are other threads, says where words of it begin.
     pub fn slice<U: Zeroed>(&self, offset: usize, count: usize) -> Option<&[U]> {
         if offset.checked_add(count.checked_mul(U::WIDTH)?)? > self.len {
             return None;
@@ -184,7 +184,6 @@ impl Mapping {
         words.expect("a region")[..count].into()
     }
 
-    /// As there.
     pub fn at<U: Zeroed>(&self, offset: usize) -> Option<&U> {
         self.slice(offset, 1)?.first()
     }
@@ -221,7 +220,6 @@ impl Mapping {
     }
 }
 
-/// As there.
 #[derive(Clone, Debug, Default)]
 pub struct Header {
     /// Never: objects of models have no users that come later.
@@ -236,12 +234,10 @@ pub struct Header {
     pub instance: InstanceId,
 }
 
-/// As there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InstanceId;
 
 impl InstanceId {
-    /// As there.
     pub fn low(self) -> u64 {
         0
     }
@@ -265,17 +261,14 @@ impl Segment {
         Self { registration: Registration::of(slot), header: Arc::new(header), mapping: Arc::new(mapping) }
     }
 
-    /// As there.
     pub fn registration(&self) -> &'static Registration {
         self.registration
     }
 
-    /// As there.
     pub fn header(&self) -> &Header {
         &self.header
     }
 
-    /// As there.
     pub fn mapping(&self) -> &Mapping {
         &self.mapping
     }
@@ -285,17 +278,14 @@ impl Segment {
         false
     }
 
-    /// As there.
     pub fn name(&self) -> &'static str {
         "of a model"
     }
 
-    /// As there.
     pub fn label(&self) -> Label {
         Label
     }
 
-    /// As there.
     pub fn corrupt(&self, what: &'static str) -> OpenError {
         OpenError::Corrupt(what)
     }
@@ -305,48 +295,43 @@ impl Segment {
         false
     }
 
-    /// As there.
     pub fn handle(&self) -> Handle {
         CROSSING.with_borrow_mut(|(segment, _)| *segment = Some(self.clone()));
         Handle
     }
 }
 
-/// As there.
 pub struct Shared<T> {
     segment: Segment,
     body: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Zeroed> Shared<T> {
-    /// As there.
     pub fn segment(&self) -> &Segment {
         &self.segment
     }
 
-    /// As there.
     pub fn slice<U: Zeroed>(&self, offset: usize, count: usize) -> Option<&[U]> {
         self.segment.mapping.slice(offset, count)
     }
 
-    /// As there; there always is memory.
+    /// There always is memory.
     pub fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         self.segment.mapping.reserve(offset, len);
         Ok(())
     }
 
-    /// As there: a hint.
+    /// A hint.
     pub fn will_write(&self, _: usize) {}
 
-    /// As there: a hint.
+    /// A hint.
     pub fn will_read(&self, _: usize) {}
 
-    /// As there, but for words: those are left to be copied one by one.
+    /// But for words: those are left to be copied one by one.
     pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
         self.segment.mapping.copy_out(offset, to)
     }
 
-    /// As there.
     pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
         std::thread::panicking() || self.segment.mapping.copy_in(offset, from)
     }
@@ -372,7 +357,6 @@ impl<T> fmt::Debug for Shared<T> {
     }
 }
 
-/// As there.
 pub trait Object: Sized {
     const KIND: Kind = Kind;
     type Body: Zeroed;
@@ -424,7 +408,7 @@ pub fn attach<O: Object>(segment: &Segment, slot: u32) -> O {
     O::attach(Shared { segment, body: PhantomData }).expect("a whole object")
 }
 
-/// As there: without names.
+/// Without names.
 #[macro_export]
 macro_rules! object_builders {
     ([$($generics:tt)*] $Options:ty => $Object:ty $(, ($($usual:ident: $Usual:ty),*))?) => {
@@ -436,7 +420,6 @@ macro_rules! object_builders {
         }
 
         impl<$($generics)*> $Object {
-            /// As there.
             pub fn options() -> $Options {
                 Default::default()
             }
@@ -449,17 +432,16 @@ macro_rules! object_builders {
     };
 }
 
-/// As there: objects have no names.
+/// Objects have no names.
 #[derive(Clone, Debug, Default)]
 pub struct Placement {
     pub namespace: Option<Namespace>,
 }
 
-/// As there; there is one.
+/// There is one.
 #[derive(Clone, Debug, Default)]
 pub struct Namespace;
 
-/// As there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parameter {
     pub name: &'static str,
@@ -467,7 +449,6 @@ pub struct Parameter {
     pub asked: bool,
 }
 
-/// As there.
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub kind: Kind,
@@ -477,12 +458,10 @@ pub struct Shape {
     pub codec: u32,
 }
 
-/// As there.
 pub const ANY_CODEC: u32 = u32::MAX;
-/// As there.
 pub const CODECS: [(u32, &str); 4] = [(1, "Bincode"), (2, "Json"), (3, "MsgPack"), (4, "Bytes")];
 
-/// As there: objects have no names.
+/// Objects have no names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label;
 
@@ -492,7 +471,7 @@ impl std::fmt::Display for Label {
     }
 }
 
-/// As there, without the causes.
+/// Without the causes.
 #[macro_export]
 macro_rules! debug_as_text {
     ($Error:ty) => {
@@ -504,7 +483,7 @@ macro_rules! debug_as_text {
     };
 }
 
-/// As there; all the same.
+/// All the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind;
 
@@ -513,20 +492,20 @@ macro_rules! kinds {
 }
 kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE JOINABLE_QUEUE);
 
-/// As there.
 pub fn element_tag<T>() -> String {
     String::new()
 }
 
 std::thread_local! {
-    /// The object that crosses, and the slot of the process that it reaches. All threads of a model run on one.
+    /// The object that crosses, and the slot of the process that it reaches. All threads of a model run on
+    /// one.
     static CROSSING: RefCell<(Option<Segment>, u32)> = const { RefCell::new((None, 0)) };
 }
 
 /// What serde calls a handle.
 pub const HANDLE_NAME: &str = "Handle";
 
-/// As there: of the object that crosses.
+/// Of the object that crosses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Handle;
 
@@ -536,7 +515,7 @@ impl Handle {
         false
     }
 
-    /// As there, by the process that it reaches.
+    /// By the process that it reaches.
     pub fn open<O: Object>(&self, _: &O::Settings) -> Result<O, OpenError> {
         CROSSING.with_borrow(|(segment, slot)| match segment {
             Some(segment) => Ok(attach(segment, *slot)),
@@ -545,19 +524,18 @@ impl Handle {
     }
 }
 
-/// As there: where two words of a body are.
+/// Where two words of a body are.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks {
     pub head: u32,
     pub tail: u32,
 }
 
-/// As there: to nothing.
+/// To nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference;
 
 impl Reference {
-    /// As there.
     pub const LEN: usize = 32;
 
     /// Zero.
@@ -565,13 +543,12 @@ impl Reference {
         [0; Self::LEN]
     }
 
-    /// As there.
     pub fn from_bytes(_: [u8; Self::LEN]) -> Self {
         Self
     }
 }
 
-/// As there, but there are none: nothing is larger than a ring in a model.
+/// But there are none: nothing is larger than a ring in a model.
 #[derive(Debug)]
 pub enum Spill {}
 
@@ -586,39 +563,30 @@ impl Spill {
         Err(OpenError::Corrupt("nothing is spilled"))
     }
 
-    /// As there.
     pub fn reference(&self) -> Reference {
         match *self {}
     }
 
-    /// As there.
     pub fn len(&self) -> usize {
         match *self {}
     }
 
-    /// As there.
     pub fn truncate(&mut self, _: usize) {}
 
-    /// As there.
     pub fn place(&self, _: u32) {}
 
-    /// As there.
     pub fn stay(&mut self) {}
 
-    /// As there.
     pub fn go(&mut self) {}
 
-    /// As there.
     pub fn copy_in(&self, _: usize, _: &[u8]) -> bool {
         match *self {}
     }
 
-    /// As there.
     pub fn copy_out(&self, _: usize, _: &mut [u8]) -> bool {
         match *self {}
     }
 
-    /// As there.
     pub fn bytes(&self, _: usize) -> Option<&[AtomicU8]> {
         match *self {}
     }
@@ -634,7 +602,7 @@ pub fn send<T: Serialize + DeserializeOwned>(thing: &T, slot: u32) -> T {
     arrived
 }
 
-/// As there: nobody has children.
+/// Nobody has children.
 pub fn owner_of_child(_: &Registration) -> Option<Result<OwnerId, OpenError>> {
     None
 }

@@ -4,11 +4,9 @@ use crate::Deadline;
 use std::cell::{RefCell, RefMut};
 use std::ops::{Deref, DerefMut};
 
-/// As there.
 #[derive(Debug)]
 pub struct Turn<T>(RefCell<T>);
 
-/// As there.
 #[derive(Debug)]
 pub struct TurnGuard<'a, T>(RefMut<'a, T>);
 
@@ -22,7 +20,6 @@ pub enum NoTurn {
 }
 
 impl<T> Turn<T> {
-    /// As there.
     pub fn new(value: T) -> Self {
         Self(RefCell::new(value))
     }

@@ -1,4 +1,5 @@
-//! Barrier: those who meet pass together or are told why not, and see what the others did, also when somebody dies.
+//! Barrier: those who meet pass together or are told why not, and see what the others did, also when somebody
+//! dies.
 
 mod exploring;
 
@@ -43,7 +44,8 @@ macro_rules! models {
             }
         }
 
-        /// What each party does before each meeting: loom reports a look at it that is not ordered after that.
+        /// What each party does before each meeting: loom reports a look at it that is not ordered after
+        /// that.
         struct Done(Vec<Cell<u32>>);
 
         fn done(parties: u32, meetings: u32) -> Arc<Done> {
@@ -139,7 +141,8 @@ macro_rules! models {
             assert_eq!(indices, [0, 1, 2], "indices");
         }
 
-        /// One of three dies while it takes its arrival back: nobody passes without the third, and all are told of an abort.
+        /// One of three dies while it takes its arrival back: nobody passes without the third, and all are
+        /// told of an abort.
         pub(super) fn who_is_interrupted_dies_at(label: &'static str) -> bool {
             let barrier = barrier(3);
             let interrupted = spawn(&barrier, 1, move |barrier| {
@@ -207,7 +210,8 @@ macro_rules! models {
             died
         }
 
-        /// Nobody passes what was aborted before all had come; a reset beside it makes it whole, or came before.
+        /// Nobody passes what was aborted before all had come; a reset beside it makes it whole, or came
+        /// before.
         pub(super) fn one_aborts() {
             let barrier = barrier(2);
             let other = spawn(&barrier, 1, |barrier| barrier.wait());

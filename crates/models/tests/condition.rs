@@ -1,4 +1,5 @@
-//! Condition: who waits is told of what was done under the lock, one for each that is meant, also when somebody dies.
+//! Condition: who waits is told of what was done under the lock, one for each that is meant, also when
+//! somebody dies.
 
 mod exploring;
 
@@ -18,7 +19,8 @@ macro_rules! models {
         use world::condition::Condition;
         use $world as world;
 
-        /// Things that are taken under the lock, as one process has them: loom reports a look at them without it.
+        /// Things that are taken under the lock, as one process has them: loom reports a look at them without
+        /// it.
         struct Store {
             lock: Lock,
             changed: Condition,

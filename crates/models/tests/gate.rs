@@ -1,4 +1,5 @@
-//! Events and latches: nobody is left waiting, and who passes sees what was done before, also when somebody dies.
+//! Events and latches: nobody is left waiting, and who passes sees what was done before, also when somebody
+//! dies.
 
 mod exploring;
 

@@ -15,7 +15,8 @@ macro_rules! models {
         use world::joinable::{AckError, JoinableQueue, Lease};
         use $world as world;
 
-        /// With room for two items; the first is put before there are other threads, as the model's memory wants.
+        /// With room for two items; the first is put before there are other threads, as the model's memory
+        /// wants.
         fn queue(capacity: usize) -> JoinableQueue<u8> {
             let queue: JoinableQueue<u8> =
                 JoinableQueue::options().bytes(256).capacity(capacity).anonymous().unwrap();

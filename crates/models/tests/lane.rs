@@ -1,4 +1,5 @@
-//! Lane: what is written is read once, whole and in order, nobody is left asleep, and a death at any step is survived.
+//! Lane: what is written is read once, whole and in order, nobody is left asleep, and a death at any step is
+//! survived.
 
 mod exploring;
 

@@ -54,8 +54,8 @@ macro_rules! models {
             threads.into_iter().for_each(|thread| thread.join().unwrap());
         }
 
-        /// One holds, one gives up at some time, one waits without a limit: a wake that came to the one who gave up
-        /// is passed on.
+        /// One holds, one gives up at some time, one waits without a limit: a wake that came to the one who
+        /// gave up is passed on.
         pub(super) fn one_gives_up() {
             let shared = shared();
             let held = shared.lock.acquire(&Segment::of_process(3), Claim::Report, Deadline::NEVER).unwrap();
@@ -72,7 +72,8 @@ macro_rules! models {
             patient.join().unwrap();
         }
 
-        /// One is killed at `label` in its critical section's acquire or release; the other two take the lock over.
+        /// One is killed at `label` in its critical section's acquire or release; the other two take the lock
+        /// over.
         pub(super) fn one_dies_at(label: &'static str, survivors: u32) {
             let shared = shared();
             let threads: Vec<_> = (2..2 + survivors)

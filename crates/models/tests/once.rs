@@ -95,7 +95,8 @@ fn of_many_one_does_it() {
     explore(1, || the_once::of_many_one_does_it(3));
 }
 
-/// Between `once.running` and the first step of what is done nothing was begun, so that nobody can be told exactly.
+/// Between `once.running` and the first step of what is done nothing was begun, so that nobody can be told
+/// exactly.
 #[test]
 fn a_death_at_any_step_is_survived() {
     explore_deaths(2, &["once: in the middle", "once.done"], the_once::one_dies_at);

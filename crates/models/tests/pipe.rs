@@ -1,4 +1,5 @@
-//! Pipes: what was sent is received, then how it ended, whatever became of the other end; and each end is one handle's.
+//! Pipes: what was sent is received, then how it ended, whatever became of the other end; and each end is one
+//! handle's.
 
 mod exploring;
 

@@ -15,7 +15,8 @@ macro_rules! models {
         use world::rwlock::RwLock;
         use $world as world;
 
-        /// A lock, and what it guards: loom reports a look that is not ordered after each change, and the reverse.
+        /// A lock, and what it guards: loom reports a look that is not ordered after each change, and the
+        /// reverse.
         #[derive(Clone)]
         struct Table {
             lock: RwLock,

@@ -1,5 +1,5 @@
-//! Semaphores: no more hold permits than there are, none is lost, and nobody sleeps while there is one, also when
-//! somebody dies.
+//! Semaphores: no more hold permits than there are, none is lost, and nobody sleeps while there is one, also
+//! when somebody dies.
 
 mod exploring;
 

@@ -1,4 +1,5 @@
-//! Several threads of one process: each has its own name, names are given on, and a thread that ends holding something is dead.
+//! Several threads of one process: each has its own name, names are given on, and a thread that ends holding
+//! something is dead.
 
 mod exploring;
 
@@ -56,7 +57,8 @@ macro_rules! models {
             all.into_iter().for_each(|thread| thread.join().unwrap());
         }
 
-        /// A thread of process 1 ends without releasing: nobody is let in beside it, and whoever waits is told.
+        /// A thread of process 1 ends without releasing: nobody is let in beside it, and whoever waits is
+        /// told.
         pub(super) fn a_guard_is_forgotten(waiter: u32) {
             let shared = Arc::new((LockWord::zeroed(), UnsafeCell::new(0)));
             let same = Arc::clone(&shared);

@@ -1,8 +1,9 @@
 //! What happens in a child: from `init()` to its exit.
 //!
 //! # If a process dies
-//! The child at any moment: its report is not complete, and the parent sees its exit status instead. The parent: the kernel
-//! kills the child, and so does its watcher, unless it is detached. The thread that asked for the child: nothing.
+//! The child at any moment: its report is not complete, and the parent sees its exit status instead. The
+//! parent: the kernel kills the child, and so does its watcher, unless it is detached. The thread that asked
+//! for the child: nothing.
 
 use crate::current::{Identity, ParentProcess, become_child};
 use crate::entry::{rebuild, type_hash};
@@ -107,8 +108,8 @@ fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Resul
     }
 }
 
-/// Has this process killed when `parent` has ended, or executed another program. The kernel does that, too, but not for a
-/// process that has changed its user, nor if the parent was gone before it was asked for.
+/// Has this process killed when `parent` has ended, or executed another program. The kernel does that, too,
+/// but not for a process that has changed its user, nor if the parent was gone before it was asked for.
 fn watch(parent: &'static ParentProcess, starter: Option<u32>, detached: bool) -> io::Result<()> {
     let watcher =
         std::thread::Builder::new().name("procession-watch".to_owned()).stack_size(WATCHER_STACK_BYTES);
@@ -141,7 +142,8 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
     }
 }
 
-/// What a task's [`EntryRef`](crate::entry::EntryRef) leads to: the user's function with its arguments and its result.
+/// What a task's [`EntryRef`](crate::entry::EntryRef) leads to: the user's function with its arguments and
+/// its result.
 pub(crate) fn entry<F, A, R>(task: Task) -> Outcome
 where
     F: Fn(A) -> R + Copy + 'static,
@@ -168,8 +170,8 @@ where
     }
 }
 
-/// The descriptor that the parent passed by the `index`th [`inherit`](crate::ProcessOptions::inherit), counted from
-/// 0; `None` if there was none, or it was taken before. It is close-on-exec.
+/// The descriptor that the parent passed by the `index`th [`inherit`](crate::ProcessOptions::inherit),
+/// counted from 0; `None` if there was none, or it was taken before. It is close-on-exec.
 #[must_use]
 pub fn take_inherited(index: usize) -> Option<OwnedFd> {
     INHERITED.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()

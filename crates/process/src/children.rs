@@ -1,8 +1,8 @@
 //! The children of this process: started, not yet seen to have ended.
 //!
-//! A [`Process`](crate::Process) is a handle; dropping it neither ends nor awaits the child. The table keeps every
-//! child until its status was taken, so that it is no zombie for longer than until the next look, and so that the
-//! exit of this process knows whom to wait for.
+//! A [`Process`](crate::Process) is a handle; dropping it neither ends nor awaits the child. The table keeps
+//! every child until its status was taken, so that it is no zombie for longer than until the next look, and
+//! so that the exit of this process knows whom to wait for.
 
 use crate::current::myself;
 use crate::error::{KernelError, SpawnError};
@@ -107,7 +107,8 @@ impl Child {
                 if let Some(status) = self.reap()? {
                     return Ok(Some(status));
                 }
-                // Dead, but a debugger is first in line for its status; or it runs, and its descriptor was closed.
+                // Dead, but a debugger is first in line for its status; or it runs, and its descriptor was
+                // closed.
                 std::thread::sleep(slice);
             }
             if left == Some(Duration::ZERO) {
@@ -153,8 +154,8 @@ impl Child {
         Ok(Some(status))
     }
 
-    /// Lets go of the handles in the arguments once the child has its own, or none needs them any more; whether
-    /// nothing is held.
+    /// Lets go of the handles in the arguments once the child has its own, or none needs them any more;
+    /// whether nothing is held.
     fn release_carried(&self) -> bool {
         let mut carried = lock(&self.carried);
         if carried.is_none() {
@@ -206,8 +207,8 @@ struct Table {
     running: Vec<Arc<Child>>,
 }
 
-/// The children of one process, and the news that one was started. A forked child has none, and does not wait for the
-/// threads of its parent that were in the middle of something here.
+/// The children of one process, and the news that one was started. A forked child has none, and does not wait
+/// for the threads of its parent that were in the middle of something here.
 #[derive(Debug, Default)]
 struct Family {
     table: Mutex<Table>,
@@ -273,8 +274,8 @@ impl Drop for Starting {
     }
 }
 
-/// Waits until every child that was being started is either in the table or dead; at most so long, for the kernel may hold a
-/// start up for ever (a program on a dead network file system).
+/// Waits until every child that was being started is either in the table or dead; at most so long, for the
+/// kernel may hold a start up for ever (a program on a dead network file system).
 pub(crate) fn await_starts(at_most: Duration) {
     let family = FAMILY.get();
     let is_underway = |table: &mut Table| table.starting > 0;
@@ -331,8 +332,8 @@ impl ActiveChild {
     }
 }
 
-/// The children of this process that still run, whether or not their handles were kept; those that have ended are
-/// reaped on the way.
+/// The children of this process that still run, whether or not their handles were kept; those that have ended
+/// are reaped on the way.
 ///
 /// ```
 /// assert!(procession::active_children().is_empty());

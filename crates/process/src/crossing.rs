@@ -5,10 +5,10 @@ use serde::de::DeserializeOwned;
 
 /// What crosses to another process and back: the arguments of a function and its result.
 ///
-/// Every type has it that is serde's [`Serialize`] and [`Deserialize`](serde::Deserialize) and owns what it is made of,
-/// because it is made anew on the other side: a `String`, not a `&str`; a `Vec`, not a slice. There is nothing to
-/// implement: derive serde's two traits. It is a name of its own so that the compiler can say what to do about a type
-/// that has them not.
+/// Every type has it that is serde's [`Serialize`] and [`Deserialize`](serde::Deserialize) and owns what it
+/// is made of, because it is made anew on the other side: a `String`, not a `&str`; a `Vec`, not a slice.
+/// There is nothing to implement: derive serde's two traits. It is a name of its own so that the compiler can
+/// say what to do about a type that has them not.
 ///
 /// Many errors have them not, [`std::io::Error`] for one. Let the function return `Result<T, String>`:
 ///

@@ -86,7 +86,8 @@ pub struct ParentProcess {
     pub(crate) end: EndFd,
 }
 
-/// The process that started this one by [`Process::spawn`](crate::Process::spawn); `None` in the original process.
+/// The process that started this one by [`Process::spawn`](crate::Process::spawn); `None` in the original
+/// process.
 #[must_use]
 pub fn parent_process() -> Option<&'static ParentProcess> {
     myself().parent.as_ref()
@@ -105,7 +106,8 @@ impl ParentProcess {
         &self.name
     }
 
-    /// Whether it still runs, and runs the program that started this process. Only a detached child lives to see `false`.
+    /// Whether it still runs, and runs the program that started this process. Only a detached child lives to
+    /// see `false`.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         match self.end.wait(Some(Duration::ZERO)) {

@@ -1,13 +1,14 @@
 //! Functions by their place in the executable.
 //!
-//! A function crosses to another process of the same build as the distance of its code from the image's base. What
-//! is shipped is never the user's function itself but a function of ours, monomorphised for it, which rebuilds the
-//! user's zero-sized function value from nothing.
+//! A function crosses to another process of the same build as the distance of its code from the image's base.
+//! What is shipped is never the user's function itself but a function of ours, monomorphised for it, which
+//! rebuilds the user's zero-sized function value from nothing.
 //!
 //! # What keeps a wrong number from being called
-//! The receiver compares the build's identity before it looks at an offset, the offset must lie in the executable's
-//! code, and the function called compares a hash of the types it was made for with the hash in the message before
-//! it does anything (identical code may be merged, so one address can belong to several functions).
+//! The receiver compares the build's identity before it looks at an offset, the offset must lie in the
+//! executable's code, and the function called compares a hash of the types it was made for with the hash in
+//! the message before it does anything (identical code may be merged, so one address can belong to several
+//! functions).
 #![expect(unsafe_code, reason = "a function is rebuilt from its place in the executable")]
 
 use crate::error::SpawnError;
@@ -19,7 +20,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A function of this executable, as another process of the same build can find it: a `fn` pointer of type `Fp`.
+/// A function of this executable, as another process of the same build can find it: a `fn` pointer of type
+/// `Fp`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(crate) struct EntryRef<Fp> {
@@ -56,16 +58,16 @@ impl<Fp: Copy> EntryRef<Fp> {
     /// # Errors
     /// A sentence for the other process: no code at that place.
     pub(crate) fn find(self, _: SameBuild) -> Result<Fp, String> {
-        // SAFETY: a reference is made by `new` alone, from a function of type `Fp`, and comes to another process only in
-        // a task and in a pool's orders, which are read as references of that type; `SameBuild` says that the process
-        // that made it runs this build.
+        // SAFETY: a reference is made by `new` alone, from a function of type `Fp`, and comes to another
+        // process only in a task and in a pool's orders, which are read as references of that type;
+        // `SameBuild` says that the process that made it runs this build.
         unsafe { function_at::<Fp>(self.offset) }
             .ok_or_else(|| format!("there is no code at offset {:#x} of the executable", self.offset))
     }
 }
 
-/// Proof that the process which gives this one its work runs the same build of the program: it has the same functions
-/// at the same places.
+/// Proof that the process which gives this one its work runs the same build of the program: it has the same
+/// functions at the same places.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SameBuild(());
 
@@ -101,8 +103,8 @@ fn offset_of(function: *const ()) -> Option<u64> {
 /// The function at `offset` in the executable; `None` where the executable has no code.
 ///
 /// # Safety
-/// `Fp` is a `fn` pointer type, and `offset` was made by [`offset_of`] from a function of exactly that type, in a
-/// process that runs the same build as this one.
+/// `Fp` is a `fn` pointer type, and `offset` was made by [`offset_of`] from a function of exactly that type,
+/// in a process that runs the same build as this one.
 unsafe fn function_at<Fp: Copy>(offset: u64) -> Option<Fp> {
     const { assert!(size_of::<Fp>() == size_of::<*const ()>(), "function_at makes fn pointers only") };
     let address = Image::current().address_at(offset)?;
@@ -124,8 +126,9 @@ pub(crate) const fn must_carry_nothing<F>() {
 /// The value of a function type that has only one: every `fn` item and every closure that captures nothing.
 pub(crate) fn rebuild<F: Copy + 'static>() -> F {
     const { assert!(size_of::<F>() == 0) };
-    // SAFETY: `F` has no bytes, so a dangling, aligned pointer is valid for reading it. `F` is inhabited and `Copy`:
-    // our callers only come here after a value of this type was handed in, in the process that made the reference.
+    // SAFETY: `F` has no bytes, so a dangling, aligned pointer is valid for reading it. `F` is inhabited and
+    // `Copy`: our callers only come here after a value of this type was handed in, in the process that made
+    // the reference.
     unsafe { NonNull::<F>::dangling().read() }
 }
 

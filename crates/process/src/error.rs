@@ -15,7 +15,8 @@ use std::io;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SpawnError {
-    /// The program never called [`init`](crate::init), so a child would run `main` again instead of the function.
+    /// The program never called [`init`](crate::init), so a child would run `main` again instead of the
+    /// function.
     #[error(
         "procession is not initialised: make `procession::init();` the first line of main, \
          or in a test put `procession::test_support!();` once into the test file"
@@ -64,7 +65,8 @@ pub enum SpawnError {
         /// How long they are, and how long they may be.
         reason: String,
     },
-    /// A name, an argument or an environment variable contains a zero byte, or a variable's name contains `=`.
+    /// A name, an argument or an environment variable contains a zero byte, or a variable's name contains
+    /// `=`.
     #[error("{0:?} contains a zero byte, or is no name of an environment variable")]
     InvalidString(String),
     /// The kernel refused.
@@ -146,12 +148,12 @@ pub enum ProcessError {
         process: ProcessLabel,
         /// What the panic said.
         message: String,
-        /// `file:line:column`, unless the panic came without a message of its own (`resume_unwind`) or the program
-        /// replaced the panic hook.
+        /// `file:line:column`, unless the panic came without a message of its own (`resume_unwind`) or the
+        /// program replaced the panic hook.
         location: Option<String>,
-        /// The child's stack, under the same conditions, where the environment variable `RUST_BACKTRACE` asks for it
-        /// (or `RUST_LIB_BACKTRACE`). It begins where the panic began and ends with the function, unless the variable
-        /// is `full`. `Debug` shows it.
+        /// The child's stack, under the same conditions, where the environment variable `RUST_BACKTRACE` asks
+        /// for it (or `RUST_LIB_BACKTRACE`). It begins where the panic began and ends with the function,
+        /// unless the variable is `full`. `Debug` shows it.
         backtrace: Option<String>,
     },
     /// The process exited before the function returned.
@@ -170,8 +172,8 @@ pub enum ProcessError {
         /// The signal's number.
         signal: i32,
     },
-    /// The process ended before it reached [`init`](crate::init): something in `main`, or before it, went another
-    /// way.
+    /// The process ended before it reached [`init`](crate::init): something in `main`, or before it, went
+    /// another way.
     #[error(
         "{process} ended ({status}) before it reached procession::init(); is that the first line of main?"
     )]
@@ -221,8 +223,8 @@ pub enum ProcessError {
         /// What is wrong with it.
         source: DecodeError,
     },
-    /// The process ended without a result, and nobody can learn how: `SIGCHLD` is ignored, or other code in this
-    /// program waits for any child.
+    /// The process ended without a result, and nobody can learn how: `SIGCHLD` is ignored, or other code in
+    /// this program waits for any child.
     #[error(
         "{process} ended without a result, and its exit status was lost: SIGCHLD is ignored, or other code of this program \
          waits for any child"
@@ -231,7 +233,8 @@ pub enum ProcessError {
         /// Which one.
         process: ProcessLabel,
     },
-    /// A hook of this thread wanted the wait to end (`procession::interrupt`). The process runs on, without this handle.
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`). The process runs on, without
+    /// this handle.
     #[error("the wait for {process} was interrupted; it runs on")]
     Interrupted {
         /// Which one.

@@ -48,12 +48,14 @@ fn settle_children() {
     procession_shm::leave();
 }
 
-/// Does what happens at a normal exit, for a program that ends by `_exit`, as forked children of Python do. Daemons are
-/// terminated and other children joined; and if this process is the last one in a namespace, what nobody will use again is
-/// removed: objects without a name and ephemeral ones, also those to which it still has handles.
+/// Does what happens at a normal exit, for a program that ends by `_exit`, as forked children of Python do.
+/// Daemons are terminated and other children joined; and if this process is the last one in a namespace, what
+/// nobody will use again is removed: objects without a name and ephemeral ones, also those to which it still
+/// has handles.
 ///
-/// Call it last: no children can be started after it. Without it nothing is lost for good. What this process alone had is
-/// garbage once it has ended, and is removed by the next process that joins the namespace, or by `procession gc`.
+/// Call it last: no children can be started after it. Without it nothing is lost for good. What this process
+/// alone had is garbage once it has ended, and is removed by the next process that joins the namespace, or by
+/// `procession gc`.
 ///
 /// ```
 /// use procession::leave;
@@ -70,10 +72,11 @@ pub fn leave() {
     }
 }
 
-/// Ends all children of this process, daemons or not, and lets none start any more: for a program that was told to end
-/// by a signal. They get SIGTERM, and those that still run after `grace` get SIGKILL. Detached children are left
-/// alone. When it returns, the others have ended, but for those that this process may not signal (they have become another
-/// user's) or that the kernel has not ended ten seconds later: they are given up, and end with this process.
+/// Ends all children of this process, daemons or not, and lets none start any more: for a program that was
+/// told to end by a signal. They get SIGTERM, and those that still run after `grace` get SIGKILL. Detached
+/// children are left alone. When it returns, the others have ended, but for those that this process may not
+/// signal (they have become another user's) or that the kernel has not ended ten seconds later: they are
+/// given up, and end with this process.
 ///
 /// ```
 /// use procession::Process;

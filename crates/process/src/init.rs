@@ -1,5 +1,5 @@
-//! The first line of `main`: turns a started copy of the program into a child, and makes the original ready to
-//! start some.
+//! The first line of `main`: turns a started copy of the program into a child, and makes the original ready
+//! to start some.
 
 use crate::current::myself;
 use crate::error::SpawnError;
@@ -11,8 +11,8 @@ use std::ffi::OsStr;
 use std::sync::OnceLock;
 use std::thread;
 
-/// The numbers of the descriptors that a child inherits: task, report, parent, stdout if it is to be restored, and
-/// whatever the options added.
+/// The numbers of the descriptors that a child inherits: task, report, parent, stdout if it is to be
+/// restored, and whatever the options added.
 pub(crate) const VARIABLE: &str = "PROCESSION_CHILD";
 
 /// How many ancestors a process may have and still start children.
@@ -22,15 +22,17 @@ static TEST_HELPER: OnceLock<&'static str> = OnceLock::new();
 
 /// Makes this program able to run its functions in other processes. Call it in the first line of `main`.
 ///
-/// [`Process::spawn`](crate::Process::spawn) starts the same program again. In the process that results, this call
-/// does not return: it runs the function and exits, with code 0, or with code 1 after a panic. Whatever stands before
-/// it in `main` therefore runs in every child too; whatever stands after it runs in the original process alone.
+/// [`Process::spawn`](crate::Process::spawn) starts the same program again. In the process that results, this
+/// call does not return: it runs the function and exits, with code 0, or with code 1 after a panic. Whatever
+/// stands before it in `main` therefore runs in every child too; whatever stands after it runs in the
+/// original process alone.
 ///
 /// In the original process it also arranges what happens at normal exit, as in Python: daemon children are
 /// terminated, and the others are waited for.
 ///
 /// # Panics
-/// In a process whose environment has `PROCESSION_CHILD` without the open files it speaks of: somebody else set it.
+/// In a process whose environment has `PROCESSION_CHILD` without the open files it speaks of: somebody else
+/// set it.
 ///
 /// ```
 /// use procession::Process;
@@ -45,8 +47,8 @@ static TEST_HELPER: OnceLock<&'static str> = OnceLock::new();
 pub fn init() {
     become_child_if_started_as_one();
     if let Some(child) = child_thread() {
-        // Called again by the function that the child runs: nothing to do. Called in the child by another thread,
-        // this is a path that belongs to the original process: it must not go on.
+        // Called again by the function that the child runs: nothing to do. Called in the child by another
+        // thread, this is a path that belongs to the original process: it must not go on.
         while child != thread::current().id() {
             thread::park();
         }
@@ -93,8 +95,8 @@ pub(crate) fn permission() -> Result<(), SpawnError> {
     }
 }
 
-/// What the harness calls the test that children of a test program run, if the program is one: the path of its
-/// module without the crate.
+/// What the harness calls the test that children of a test program run, if the program is one: the path of
+/// its module without the crate.
 pub(crate) fn test_helper() -> Option<String> {
     let module = TEST_HELPER.get()?.split_once("::").map(|(_, inner)| format!("{inner}::"));
     Some(module.unwrap_or_default() + "procession_test_helper")

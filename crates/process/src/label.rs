@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A process as people know it, in errors and elsewhere: its name, its pid, and the function that it runs, as in
-/// `process "greeter" (pid 4711, app::greet)`. It is cheap to clone.
+/// A process as people know it, in errors and elsewhere: its name, its pid, and the function that it runs, as
+/// in `process "greeter" (pid 4711, app::greet)`. It is cheap to clone.
 ///
 /// ```
 /// use procession::Process;

@@ -1,7 +1,7 @@
 //! Functions run in other processes: Process and Pool.
 //!
-//! [`Process::spawn`] runs a function in a new process of the same program and hands back what it returned. The
-//! program calls [`init`] in the first line of `main`; a test file has [`test_support!`] instead.
+//! [`Process::spawn`] runs a function in a new process of the same program and hands back what it returned.
+//! The program calls [`init`] in the first line of `main`; a test file has [`test_support!`] instead.
 
 mod child;
 mod children;

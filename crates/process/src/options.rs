@@ -56,17 +56,18 @@ impl ProcessOptions {
         self
     }
 
-    /// Whether the process is terminated, instead of waited for, when this one exits normally. The default is what
-    /// this process itself is.
+    /// Whether the process is terminated, instead of waited for, when this one exits normally. The default is
+    /// what this process itself is.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = Some(daemon);
         self
     }
 
-    /// Lets the process live on when this one ends, in whatever way. Without it, a child never outlives its parent: it is
-    /// killed when its parent was killed, or has executed another program, also if it is stopped, or executes another program
-    /// itself. The kernel forgets that of a child that changes its user, or executes a set-user-id program: the former
-    /// still notices the end of its parent by itself, unless it is stopped; the latter does not.
+    /// Lets the process live on when this one ends, in whatever way. Without it, a child never outlives its
+    /// parent: it is killed when its parent was killed, or has executed another program, also if it is
+    /// stopped, or executes another program itself. The kernel forgets that of a child that changes its user,
+    /// or executes a set-user-id program: the former still notices the end of its parent by itself, unless it
+    /// is stopped; the latter does not.
     pub fn detached(mut self) -> Self {
         self.detached = true;
         self
@@ -79,8 +80,8 @@ impl ProcessOptions {
     }
 
     /// Gives the process a descriptor of its own for what `fd` is open on; it finds it by
-    /// [`take_inherited`](crate::take_inherited), the first such call under the number 0. Everything else of ours
-    /// is closed in it.
+    /// [`take_inherited`](crate::take_inherited), the first such call under the number 0. Everything else of
+    /// ours is closed in it.
     ///
     /// ```
     /// use procession::{Process, take_inherited};
@@ -112,8 +113,8 @@ impl ProcessOptions {
 
     /// Starts the process: it calls `f` with `arguments`, encoded here and decoded there.
     ///
-    /// `f` is a function or a closure that captures nothing. The call returns once the process exists; it does not
-    /// wait for it to come up.
+    /// `f` is a function or a closure that captures nothing. The call returns once the process exists; it
+    /// does not wait for it to come up.
     ///
     /// # Errors
     /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
@@ -232,8 +233,8 @@ impl Process<()> {
 impl<R> Process<R> {
     /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
     ///
-    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's before the
-    /// child exists: whenever it dies, the others are told.
+    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's
+    /// before the child exists: whenever it dies, the others are told.
     ///
     /// ```
     /// use procession::Process;
@@ -284,7 +285,8 @@ fn c_string(bytes: Vec<u8>) -> Result<CString, SpawnError> {
         .map_err(|error| SpawnError::InvalidString(String::from_utf8_lossy(&error.into_vec()).into_owned()))
 }
 
-/// The program's own arguments; under the test harness, those that make it run the helper test and nothing else.
+/// The program's own arguments; under the test harness, those that make it run the helper test and nothing
+/// else.
 fn arguments_of_child() -> Result<Vec<CString>, SpawnError> {
     let ours = std::env::args_os().map(|argument| c_string(argument.as_bytes().to_vec()));
     let Some(helper) = test_helper() else { return ours.collect() };
@@ -292,7 +294,8 @@ fn arguments_of_child() -> Result<Vec<CString>, SpawnError> {
     ours.take(1).chain(harness.into_iter().map(|argument| c_string(argument.into()))).collect()
 }
 
-/// Under the test harness: our stdout, which the harness in the child must not write to. A closed one stays closed.
+/// Under the test harness: our stdout, which the harness in the child must not write to. A closed one stays
+/// closed.
 fn stdout_to_restore() -> Option<OwnedFd> {
     test_helper()?;
     duplicate_above_stdio(io::stdout()).ok()

@@ -10,8 +10,8 @@ pub(crate) struct Panic {
     pub(crate) backtrace: Option<String>,
 }
 
-/// Of a stack as [`std::backtrace::Backtrace`] shows it, the frames between where the panic began and the function that
-/// was called by us: those that its writer knows. All of it where nothing would be left.
+/// Of a stack as [`std::backtrace::Backtrace`] shows it, the frames between where the panic began and the
+/// function that was called by us: those that its writer knows. All of it where nothing would be left.
 pub(crate) fn cut(backtrace: &str) -> String {
     let frames = frames(backtrace);
     let begin = frames.iter().rposition(|frame| frame.begins_a_panic()).map_or(0, |last| last + 1);

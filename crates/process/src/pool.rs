@@ -1,9 +1,9 @@
 //! Processes that run a function on many items.
 //!
-//! The caller's thread encodes items and gives them to workers under the pool's lock; results come back in shared
-//! memory (`link.rs`). A thread that waits looks after the outboxes itself for a moment, which spares two thread
-//! switches for a short task; after that, and for everything else, one thread of the pool sleeps until a worker
-//! rings or ends.
+//! The caller's thread encodes items and gives them to workers under the pool's lock; results come back in
+//! shared memory (`link.rs`). A thread that waits looks after the outboxes itself for a moment, which spares
+//! two thread switches for a short task; after that, and for everything else, one thread of the pool sleeps
+//! until a worker rings or ends.
 //!
 //! # If a process dies
 //! A worker: see `link.rs`. The pool's own process: its workers are killed with it, like every child.
@@ -47,15 +47,16 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 
 /// Worker processes that run functions on items.
 ///
-/// A function is any function or closure that captures nothing; items and results are any serde types that own what they are
-/// made of. When a worker is
-/// killed, only the item it was running is lost (or tried again, see [`PoolOptions::retries`]); everything else is done
-/// by the other workers, and the worker is replaced. Dropping the pool cancels what
-/// has no result, and lets the workers leave by themselves, which writes out what they have printed and runs what they have
-/// registered for their exit; those that are in an item and need longer than a second for it are terminated.
+/// A function is any function or closure that captures nothing; items and results are any serde types that
+/// own what they are made of. When a worker is killed, only the item it was running is lost (or tried again,
+/// see [`PoolOptions::retries`]); everything else is done by the other workers, and the worker is replaced.
+/// Dropping the pool cancels what has no result, and lets the workers leave by themselves, which writes out
+/// what they have printed and runs what they have registered for their exit; those that are in an item and
+/// need longer than a second for it are terminated.
 ///
-/// A pool belongs to the process that made it. In a forked child (a daemon, for instance) every call says so at once, by
-/// [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make the pool after the fork.
+/// A pool belongs to the process that made it. In a forked child (a daemon, for instance) every call says so
+/// at once, by [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make
+/// the pool after the fork.
 ///
 /// ```
 /// use procession::Pool;
@@ -120,8 +121,9 @@ impl PoolOptions {
         self
     }
 
-    /// How often an item whose worker was killed, or exited, is tried again; 0 unless said. An item that was begun and not
-    /// finished may have had effects: allow retries only for functions that can bear to run twice.
+    /// How often an item whose worker was killed, or exited, is tried again; 0 unless said. An item that was
+    /// begun and not finished may have had effects: allow retries only for functions that can bear to run
+    /// twice.
     pub fn retries(mut self, count: u32) -> Self {
         self.retries = count;
         self
@@ -260,10 +262,11 @@ impl Pool {
         AsyncResult::new(Arc::clone(&self.foreman), submit())
     }
 
-    /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are taken from the
-    /// iterator as workers become free: no more than four per worker are on their way.
+    /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are
+    /// taken from the iterator as workers become free: no more than four per worker are on their way.
     ///
-    /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that error.
+    /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that
+    /// error.
     pub fn imap_unordered<F, A, R, I>(&self, f: F, items: I) -> ImapUnordered<'_, I::IntoIter, R>
     where
         F: Fn(A) -> R + Copy + 'static,
@@ -287,8 +290,8 @@ impl Pool {
         self.foreman.enter().map_or_else(|_| Vec::new(), |crew| pids(&crew))
     }
 
-    /// Takes no more work; the workers leave when they have done what they were given, and what calls that are under
-    /// way still give them.
+    /// Takes no more work; the workers leave when they have done what they were given, and what calls that
+    /// are under way still give them.
     pub fn close(&self) {
         let Ok(mut crew) = self.foreman.enter() else { return };
         if crew.state == PoolState::Open {
@@ -299,8 +302,8 @@ impl Pool {
         self.foreman.ring();
     }
 
-    /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no result yet is
-    /// [`TaskError::Cancelled`].
+    /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no
+    /// result yet is [`TaskError::Cancelled`].
     pub fn terminate(&self) {
         let Ok(mut crew) = self.foreman.enter() else { return };
         crew.terminate();
@@ -311,8 +314,9 @@ impl Pool {
     /// Waits until every worker of a closed or terminated pool has ended.
     ///
     /// # Errors
-    /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate); [`PoolError::Forked`] in a
-    /// forked child; [`PoolError::NotEnded`] if workers of a terminated pool could not be ended.
+    /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate);
+    /// [`PoolError::Forked`] in a forked child; [`PoolError::NotEnded`] if workers of a terminated pool could
+    /// not be ended.
     pub fn join(&mut self) -> Result<(), PoolError> {
         let state = self.foreman.enter().map_err(|_| PoolError::Forked)?.state;
         if state == PoolState::Open {
@@ -389,7 +393,8 @@ struct Feed<'a> {
 
 impl Feed<'_> {
     fn send(&self, batch: BatchBuilder) {
-        // After a fork in the caller's iterator there is nobody to give it to; waiting for the results says so.
+        // After a fork in the caller's iterator there is nobody to give it to; waiting for the results says
+        // so.
         if batch.len() > 0
             && let Ok(mut crew) = self.foreman.enter()
         {

@@ -17,15 +17,16 @@ use std::time::Duration;
 
 /// A handle to a function that runs in another process and returns `R`.
 ///
-/// Every method that takes `&self` may be called by many threads at once. A forked child of this process may ask whether
-/// the process is alive; to wait for it or to send it signals is an error there. Dropping the handle neither ends nor awaits
-/// the process: it goes on, shows in [`active_children`](crate::active_children), and is settled when this process
-/// exits (see [`init`](crate::init)).
+/// Every method that takes `&self` may be called by many threads at once. A forked child of this process may
+/// ask whether the process is alive; to wait for it or to send it signals is an error there. Dropping the
+/// handle neither ends nor awaits the process: it goes on, shows in
+/// [`active_children`](crate::active_children), and is settled when this process exits (see
+/// [`init`](crate::init)).
 ///
 /// # If a process dies
-/// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is killed, the
-/// child is killed too, unless it was started [`detached`](crate::ProcessOptions::detached). When only the thread that
-/// started it ends, nothing happens to it.
+/// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is
+/// killed, the child is killed too, unless it was started [`detached`](crate::ProcessOptions::detached). When
+/// only the thread that started it ends, nothing happens to it.
 ///
 /// ```
 /// use procession::Process;
@@ -42,7 +43,8 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// A closure that captures something is refused when the program is built, for its captures would stay behind:
+/// A closure that captures something is refused when the program is built, for its captures would stay
+/// behind:
 ///
 /// ```compile_fail
 /// fn main() {
@@ -64,8 +66,9 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// Arguments own what they are made of, since they are made anew in the other process: a `String`, not a `&str`; a `Vec`, not
-/// a slice. The compiler says of one that borrows that its "implementation of `Deserialize` is not general enough":
+/// Arguments own what they are made of, since they are made anew in the other process: a `String`, not a
+/// `&str`; a `Vec`, not a slice. The compiler says of one that borrows that its "implementation of
+/// `Deserialize` is not general enough":
 ///
 /// ```compile_fail
 /// fn main() {
@@ -82,8 +85,8 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// The function itself, and a closure around it, are fine. A function of no argument is called by `|()| work()`, one of
-/// several by `|(a, b)| add(a, b)`: what crosses is one value.
+/// The function itself, and a closure around it, are fine. A function of no argument is called by
+/// `|()| work()`, one of several by `|(a, b)| add(a, b)`: what crosses is one value.
 ///
 /// ```
 /// fn double(n: u32) -> u32 { 2 * n }
@@ -143,10 +146,12 @@ impl<R> Process<R> {
         self.child.look()
     }
 
-    /// Waits until the process has ended. Unlike [`join`](Self::join), this does not ask what the function returned.
+    /// Waits until the process has ended. Unlike [`join`](Self::join), this does not ask what the function
+    /// returned.
     ///
     /// # Errors
-    /// [`WaitError::Kernel`], and [`WaitError::Interrupted`] for a thread with a hook (`procession::interrupt`).
+    /// [`WaitError::Kernel`], and [`WaitError::Interrupted`] for a thread with a hook
+    /// (`procession::interrupt`).
     pub fn wait(&self) -> Result<ExitStatus, WaitError> {
         loop {
             if let Some(status) = self.child.wait(None).map_err(|error| self.wait_error(error))? {
@@ -177,9 +182,9 @@ impl<R> Process<R> {
         status.ok_or_else(|| WaitError::TimedOut { process: self.child.label.clone() })
     }
 
-    /// Asks the process to end, by `SIGTERM`. It ends at once, without unwinding, unless it handles the signal. To a
-    /// process that has ended this does nothing; to the children of the process it does nothing either, but they
-    /// die with it.
+    /// Asks the process to end, by `SIGTERM`. It ends at once, without unwinding, unless it handles the
+    /// signal. To a process that has ended this does nothing; to the children of the process it does nothing
+    /// either, but they die with it.
     ///
     /// # Errors
     /// The kernel refused to send the signal.
@@ -229,8 +234,8 @@ impl<R> Process<R> {
 impl<R: DeserializeOwned> Process<R> {
     /// Waits until the process has ended and returns what the function returned.
     ///
-    /// A function that returned has returned: its result arrives even if the process was killed afterwards, while it
-    /// was exiting.
+    /// A function that returned has returned: its result arrives even if the process was killed afterwards,
+    /// while it was exiting.
     ///
     /// # Errors
     /// Every way to end without a result: [`ProcessError::Panicked`], [`ProcessError::Exited`],
@@ -250,8 +255,8 @@ impl<R: DeserializeOwned> Process<R> {
     /// As [`join`](Self::join), but waits at most for `timeout` and then hands the process back.
     ///
     /// # Errors
-    /// [`JoinTimeoutError::TimedOut`] with the process, or [`JoinTimeoutError::Ended`] with the reason why there is
-    /// no result.
+    /// [`JoinTimeoutError::TimedOut`] with the process, or [`JoinTimeoutError::Ended`] with the reason why
+    /// there is no result.
     pub fn join_timeout(self, timeout: Duration) -> Result<R, JoinTimeoutError<R>> {
         match self.wait_timeout(timeout) {
             Ok(status) => Ok(self.result(status)?),
@@ -273,7 +278,8 @@ pub enum JoinTimeoutError<R> {
     /// The process still runs; here it is again.
     #[error("{} still runs", .0.label())]
     TimedOut(Process<R>),
-    /// A hook of this thread wanted the wait to end (`procession::interrupt`); the process still runs, and here it is.
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`); the process still runs, and
+    /// here it is.
     #[error("the wait for {} was interrupted", .0.label())]
     Interrupted(Process<R>),
     /// The process ended without a result.

@@ -7,8 +7,8 @@
 //! | 16..   | the content: the encoded result, an encoded [`Panic`], or a message   |
 //!
 //! # If the child dies
-//! The word is written last. Before it there is no report, whatever of the content is there; after it the report is
-//! complete. The parent reads the content only after the child has ended.
+//! The word is written last. Before it there is no report, whatever of the content is there; after it the
+//! report is complete. The parent reads the content only after the child has ended.
 
 use crate::error::{ProcessError, in_full};
 use crate::label::ProcessLabel;
@@ -69,8 +69,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Report {
     /// There until the drop.
     file: Option<File>,
-    /// Device and inode, by which its process notices that somebody closed every descriptor there was, and that the
-    /// number now belongs to another file.
+    /// Device and inode, by which its process notices that somebody closed every descriptor there was, and
+    /// that the number now belongs to another file.
     identity: (u64, u64),
 }
 
@@ -171,7 +171,8 @@ impl Report {
         }
     }
 
-    /// The result or the error in a complete report, which is that of `process`; `None` if the report is not complete.
+    /// The result or the error in a complete report, which is that of `process`; `None` if the report is not
+    /// complete.
     pub(crate) fn read<R: DeserializeOwned>(
         &self,
         process: &ProcessLabel,

@@ -1,15 +1,17 @@
 //! Threads that start children, and are kept for ever.
 //!
-//! A child asks the kernel to kill it when the *thread* that started it ends (`PR_SET_PDEATHSIG`): that reaches a child that
-//! is stopped, or has executed another program, and a thread also ends when its process executes another program in place. So
-//! children are started by a thread that does nothing else and never ends by itself.
+//! A child asks the kernel to kill it when the *thread* that started it ends (`PR_SET_PDEATHSIG`): that
+//! reaches a child that is stopped, or has executed another program, and a thread also ends when its process
+//! executes another program in place. So children are started by a thread that does nothing else and never
+//! ends by itself.
 //!
-//! A new process takes over much from the one thread that starts it: CPUs, priority, namespaces, filters. It is to be as if
-//! the caller had started it, so there is a thread for each different inheritance, made by a caller who has it.
+//! A new process takes over much from the one thread that starts it: CPUs, priority, namespaces, filters. It
+//! is to be as if the caller had started it, so there is a thread for each different inheritance, made by a
+//! caller who has it.
 //!
 //! # If a process dies
-//! The parent: its threads end, and the kernel kills the children. A forked child of the parent has no such threads, and makes
-//! its own; the children are its parent's.
+//! The parent: its threads end, and the kernel kills the children. A forked child of the parent has no such
+//! threads, and makes its own; the children are its parent's.
 
 use procession_sys::pidfd::EndFd;
 use procession_sys::start::{self, Start};
@@ -24,7 +26,8 @@ const STACK_BYTES: usize = 128 << 10;
 #[derive(Debug)]
 pub(crate) struct Starter {
     thread: Option<Thread>,
-    /// What children watch: readable once the starter, or this process, has ended. `None` where the kernel has no pidfds.
+    /// What children watch: readable once the starter, or this process, has ended. `None` where the kernel
+    /// has no pidfds.
     pub(crate) end: Option<EndFd>,
 }
 

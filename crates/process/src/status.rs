@@ -6,8 +6,8 @@ use std::fmt;
 
 /// How a process ended: by itself with a code, or by a signal.
 ///
-/// Rarely neither: when `SIGCHLD` is ignored, or other code waits for any child, the process is known to have ended
-/// but its status is lost.
+/// Rarely neither: when `SIGCHLD` is ignored, or other code waits for any child, the process is known to have
+/// ended but its status is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExitStatus(Option<Ended>);
 
@@ -55,8 +55,8 @@ impl ExitStatus {
         self.0.is_none()
     }
 
-    /// The number that Python's `Process.exitcode` would show: the exit code, the negative signal number, or 255 for
-    /// a lost status.
+    /// The number that Python's `Process.exitcode` would show: the exit code, the negative signal number, or
+    /// 255 for a lost status.
     #[must_use]
     pub fn as_python(self) -> i32 {
         match self.0 {

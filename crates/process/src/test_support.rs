@@ -2,9 +2,10 @@
 
 /// Lets tests start processes: write it once in every test file (and once in the unit tests of a crate).
 ///
-/// A test program has no `main` of its own in which to call [`init`](crate::init). This macro adds a test named
-/// `procession_test_helper` instead: a child is the test program itself, told to run that one test, which calls the
-/// child's function. In an ordinary run it passes at once. It works under `cargo test` and under nextest.
+/// A test program has no `main` of its own in which to call [`init`](crate::init). This macro adds a test
+/// named `procession_test_helper` instead: a child is the test program itself, told to run that one test,
+/// which calls the child's function. In an ordinary run it passes at once. It works under `cargo test` and
+/// under nextest.
 ///
 /// What the child prints goes to the real stdout, past the harness's capturing.
 ///

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-/// What makes a type plain data, fit for a [`Value`] or an [`Array`]. A program that does not depend on bytemuck itself
-/// tells the derives where it is:
+/// What makes a type plain data, fit for a [`Value`] or an [`Array`]. A program that does not depend on
+/// bytemuck itself tells the derives where it is:
 ///
 /// ```
 /// use procession::Value;
@@ -51,7 +51,8 @@ pub use procession_sync::{
     deadlocks_in,
 };
 
-/// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is removed.
+/// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is
+/// removed.
 ///
 /// A program needs it to look at objects whose types it does not know, as the command `procession` does.
 pub mod shm {
@@ -59,12 +60,14 @@ pub mod shm {
     pub use procession_shm::{Entry, Header, Kind, Participant, gc, list_all, register, register_with_slots};
 }
 
-/// Waits that end when the waiting thread has something else to do: a signal has come, or it was told to stop.
+/// Waits that end when the waiting thread has something else to do: a signal has come, or it was told to
+/// stop.
 ///
-/// A thread that has a hook asks it while it waits: when a signal has ended its sleep, and at least every tenth of a second.
-/// Once the hook answers `true`, the operation fails with `Interrupted`, and everything is as if it had not begun: nothing
-/// was put or got, no permit and no lock was taken, and a [`Barrier`] does not count this thread. Every error of an
-/// operation that waits has this case; of [`wait`] it is [`std::io::ErrorKind::Interrupted`].
+/// A thread that has a hook asks it while it waits: when a signal has ended its sleep, and at least every
+/// tenth of a second. Once the hook answers `true`, the operation fails with `Interrupted`, and everything is
+/// as if it had not begun: nothing was put or got, no permit and no lock was taken, and a [`Barrier`] does
+/// not count this thread. Every error of an operation that waits has this case; of [`wait`] it is
+/// [`std::io::ErrorKind::Interrupted`].
 ///
 /// ```
 /// use procession::{GetError, Queue, interrupt};
@@ -86,8 +89,8 @@ pub mod shm {
 /// }
 /// ```
 ///
-/// Operations that only need a moment, such as closing a queue, acknowledging an item or dropping a guard, are never
-/// interrupted.
+/// Operations that only need a moment, such as closing a queue, acknowledging an item or dropping a guard,
+/// are never interrupted.
 pub mod interrupt {
     pub use procession_sys::interrupt::{OnSignal, on_signal};
 }

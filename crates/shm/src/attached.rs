@@ -26,7 +26,8 @@ struct Inner {
     registration: &'static Registration,
     label: Label,
     file: FileId,
-    /// After the mapping, because fields are dropped in order: only then is this process not attached any more.
+    /// After the mapping, because fields are dropped in order: only then is this process not attached any
+    /// more.
     removal: Removal,
 }
 
@@ -37,7 +38,8 @@ impl Drop for Inner {
     }
 }
 
-/// Removes what goes with its last user, when that has let it go: an ephemeral object, and what an unlinked one left.
+/// Removes what goes with its last user, when that has let it go: an ephemeral object, and what an unlinked
+/// one left.
 struct Removal {
     registration: &'static Registration,
     file_name: String,
@@ -147,7 +149,8 @@ impl Segment {
 
     /// Whether somebody outside this library removed the file: whoever waits here waits for nobody.
     ///
-    /// Not to find its name proves nothing where the names are others': in another root, or under another mount.
+    /// Not to find its name proves nothing where the names are others': in another root, or under another
+    /// mount.
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
         self.registration().place().has_lost(&self.0.removal.file_name, self.0.file)
@@ -155,8 +158,8 @@ impl Segment {
             && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
     }
 
-    /// Whether this process finds the file under its name. If it does not, it finds nothing out about other names either: it has
-    /// changed its user, its root or its mounts since.
+    /// Whether this process finds the file under its name. If it does not, it finds nothing out about other
+    /// names either: it has changed its user, its root or its mounts since.
     #[must_use]
     pub fn is_found(&self) -> bool {
         let named = shm_file::identity_of_name(&self.namespace().file_name(self.name()));
@@ -204,8 +207,8 @@ pub struct Handle {
 }
 
 impl Namespace {
-    /// Removes the name of an object, whatever it is and whoever uses it: they go on with it, and nobody finds it
-    /// any more.
+    /// Removes the name of an object, whatever it is and whoever uses it: they go on with it, and nobody
+    /// finds it any more.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], [`OpenError::InvalidName`].

@@ -4,8 +4,8 @@
 //! have no attached process and be removed. Whoever encodes arguments for a child therefore encodes them
 //! inside [`carrying`], and holds the [`Carried`] until the child says that it has decoded them.
 //!
-//! What is handed to one particular child ([`carrying_to_child`]) can be claimed in its name before it exists: see
-//! [`StartingProcess`].
+//! What is handed to one particular child ([`carrying_to_child`]) can be claimed in its name before it
+//! exists: see [`StartingProcess`].
 
 use crate::error::OpenError;
 use crate::owner::OwnerId;
@@ -57,8 +57,8 @@ pub fn carrying<R>(encode: impl FnOnce() -> R) -> (R, Carried) {
     (result, Carried(level.kept))
 }
 
-/// As [`carrying`], for a message that exactly one process gets, which is about to be started; the places in registries
-/// that were taken for it are returned too.
+/// As [`carrying`], for a message that exactly one process gets, which is about to be started; the places in
+/// registries that were taken for it are returned too.
 pub fn carrying_to_child<R>(encode: impl FnOnce() -> R) -> (R, Carried, Vec<StartingProcess>) {
     let level = Level { kept: Vec::new(), child: Some(Vec::new()) };
     let (result, level) = at_level(level, encode);
@@ -89,8 +89,8 @@ pub fn carry(handle: Arc<dyn Any + Send + Sync>) {
     });
 }
 
-/// Called while something that is claimed by one process serializes itself: the id that the process which gets the
-/// message will have. `None` outside [`carrying_to_child`].
+/// Called while something that is claimed by one process serializes itself: the id that the process which
+/// gets the message will have. `None` outside [`carrying_to_child`].
 pub fn owner_of_child(registration: &'static Registration) -> Option<Result<OwnerId, OpenError>> {
     COLLECTING.with_borrow_mut(|levels| {
         let places = levels.last_mut()?.child.as_mut()?;

@@ -1,5 +1,5 @@
-//! Threads that ended while they held something: a table behind the registry's waits, with a bit for each thread tag of each
-//! slot.
+//! Threads that ended while they held something: a table behind the registry's waits, with a bit for each
+//! thread tag of each slot.
 //!
 //! | bit | meaning |
 //! |---|---|
@@ -7,12 +7,14 @@
 //! | 1 | the thread with this tag of the slot's present occupant ended, and never gives up what stands under its name |
 //!
 //! # Who may change what
-//! 0 → 1: the thread itself, when it ends. Nobody has its tag after it. 1 → 0: who takes the slot, before it bumps the generation.
+//! 0 → 1: the thread itself, when it ends. Nobody has its tag after it. 1 → 0: who takes the slot, before it
+//! bumps the generation.
 //!
 //! # Orderings
-//! Edge `ended.holds`: the Release that sets the bit meets the Acquire of who asks, so what the thread did while it held is
-//! visible to who takes what it held. The bits are cleared before the generation is bumped (Release), and the generation
-//! is loaded (Acquire) before a bit: nobody takes a bit of the slot's previous occupant for one of the present one.
+//! Edge `ended.holds`: the Release that sets the bit meets the Acquire of who asks, so what the thread did
+//! while it held is visible to who takes what it held. The bits are cleared before the generation is bumped
+//! (Release), and the generation is loaded (Acquire) before a bit: nobody takes a bit of the slot's previous
+//! occupant for one of the present one.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -29,7 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where the tag of a thread stands in a lock word.
 const TAG_SHIFT: u32 = 16;
-/// Says that the calling thread ends, and what stands under its `tag` in any lock word of this process is never given up.
+/// Says that the calling thread ends, and what stands under its `tag` in any lock word of this process is
+/// never given up.
 pub fn thread_ended(tag: u32) {
     for registration in registrations() {
         let Some(owner) = registration.current_owner() else { continue };
@@ -42,8 +45,8 @@ pub fn thread_ended(tag: u32) {
 }
 
 impl Registration {
-    /// Whether nothing will ever be done any more under the name that stands in a lock word as `holder`: its process is gone,
-    /// or its thread ended.
+    /// Whether nothing will ever be done any more under the name that stands in a lock word as `holder`: its
+    /// process is gone, or its thread ended.
     ///
     /// # Errors
     /// [`Unknowable`]; then nothing may be taken from the holder.

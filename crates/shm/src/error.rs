@@ -53,7 +53,8 @@ pub enum OpenError {
         /// Who we are.
         ours: u32,
     },
-    /// The object was made by another user than this process is now: it, or who sent it, has changed its user id.
+    /// The object was made by another user than this process is now: it, or who sent it, has changed its user
+    /// id.
     #[error(
         "{object} is in the namespace of uid {owner}, and this process runs as uid {ours}: make objects after the user was changed; in a forked process, use them once before"
     )]
@@ -209,7 +210,8 @@ pub enum OpenError {
         /// The codec in the header: [`codec_name`].
         codec: u32,
     },
-    /// The namespace's registry was removed while in use: processes of the old and of the new one must not share.
+    /// The namespace's registry was removed while in use: processes of the old and of the new one must not
+    /// share.
     #[error(
         "the registry of namespace {namespace:?} was removed or replaced while {object} is in use; end the processes that use it, then run `procession gc`"
     )]
@@ -284,9 +286,9 @@ pub enum OpenError {
 crate::debug_as_text!(OpenError);
 
 impl OpenError {
-    /// Whether the object may well be there, although it was not opened: the kernel refuses something now, this process looks
-    /// elsewhere than who made the object, or somebody made a link to its file, or changed its mode. A later try, or another
-    /// process, may find it.
+    /// Whether the object may well be there, although it was not opened: the kernel refuses something now,
+    /// this process looks elsewhere than who made the object, or somebody made a link to its file, or changed
+    /// its mode. A later try, or another process, may find it.
     #[must_use]
     pub fn may_be_there(&self) -> bool {
         matches!(
@@ -337,7 +339,8 @@ impl OpenError {
     }
 }
 
-/// What is wrong around this process when the kernel refuses this, and what to do; in words that follow upon others.
+/// What is wrong around this process when the kernel refuses this, and what to do; in words that follow upon
+/// others.
 fn remedy(operation: &str, source: &io::Error) -> &'static str {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
     match (operation, source.kind(), source.raw_os_error()) {
@@ -360,7 +363,8 @@ fn remedy(operation: &str, source: &io::Error) -> &'static str {
     }
 }
 
-/// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no time for that.
+/// What `/etc/passwd` calls a user. The C library would ask services in the network, too, and an error has no
+/// time for that.
 fn user_name(uid: u32) -> String {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let is_it = |line: &&str| line.split(':').nth(2) == Some(&uid.to_string());
@@ -368,8 +372,8 @@ fn user_name(uid: u32) -> String {
     name.map_or_else(|| "a user without a name".to_owned(), |name| format!("user {name:?}"))
 }
 
-/// Writes what an error says, then what its causes say: what `Debug` of this library's errors prints, because that is
-/// what people see of an error that `main` returns, or that `unwrap` meets.
+/// Writes what an error says, then what its causes say: what `Debug` of this library's errors prints, because
+/// that is what people see of an error that `main` returns, or that `unwrap` meets.
 #[doc(hidden)]
 pub fn fmt_with_causes(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{error}")?;

@@ -1,7 +1,7 @@
 //! What a name in `/dev/shm` leads to: looked at before it is believed.
 //!
-//! Everybody may make files in `/dev/shm`, also under names that are ours, and make links to them. So whoever opens a name
-//! learns from the *descriptor* (a name may change hands at any moment) what it has in hand:
+//! Everybody may make files in `/dev/shm`, also under names that are ours, and make links to them. So whoever
+//! opens a name learns from the *descriptor* (a name may change hands at any moment) what it has in hand:
 //!
 //! | found | is | because |
 //! |---|---|---|
@@ -12,8 +12,8 @@
 //! | a file without a name | not found | it lost its name while it was opened |
 //! | any other one | used | only this user can have made it, and only this user can open it |
 //!
-//! The kernel is asked to follow no link and to wait for nobody (`O_NONBLOCK`): a FIFO has no other end to wait for, and
-//! the owner of a file may hold a lease on it.
+//! The kernel is asked to follow no link and to wait for nobody (`O_NONBLOCK`): a FIFO has no other end to
+//! wait for, and the owner of a file may hold a lease on it.
 
 use crate::error::OpenError;
 use crate::label::Label;
@@ -74,15 +74,16 @@ impl Refusal {
     }
 }
 
-/// Opens the object's file called `name` for reading and writing, if it is one that nobody else can have made or changed.
+/// Opens the object's file called `name` for reading and writing, if it is one that nobody else can have made
+/// or changed.
 pub(crate) fn open(name: &str) -> Result<File, Refusal> {
     let found = open_own(name)?;
     found.must_be_private(shm_file::PRIVATE_MODE)?;
     Ok(found.file)
 }
 
-/// Opens the object's file called `name` for reading and writing, if it is the user's whose number is in the name; others may
-/// be able to open it, too.
+/// Opens the object's file called `name` for reading and writing, if it is the user's whose number is in the
+/// name; others may be able to open it, too.
 pub(crate) fn open_own(name: &str) -> Result<Found, Refusal> {
     Found::from(name, user_of(name), shm_file::open(name))
 }
@@ -97,7 +98,8 @@ pub(crate) fn look_at_own(name: &str) -> Result<Found, Refusal> {
     Found::from(name, user_of(name), shm_file::open_read_only(name))
 }
 
-/// Who is to own an object's file: this user, or, of a registration made before this process changed its user, that one.
+/// Who is to own an object's file: this user, or, of a registration made before this process changed its
+/// user, that one.
 fn user_of(name: &str) -> u32 {
     namespace::user_in(name).unwrap_or_else(shm_file::effective_uid)
 }
@@ -127,8 +129,8 @@ impl Found {
     }
 }
 
-/// Why the name could not be opened. Whose file it is says more than that the kernel refused: of another user's private
-/// file it says EACCES, of a link ELOOP, of one with a lease EWOULDBLOCK.
+/// Why the name could not be opened. Whose file it is says more than that the kernel refused: of another
+/// user's private file it says EACCES, of a link ELOOP, of one with a lease EWOULDBLOCK.
 fn refusal(name: &str, user: u32, error: io::Error) -> Refusal {
     if error.kind() == io::ErrorKind::NotFound {
         return Refusal::Missing;

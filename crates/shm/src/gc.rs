@@ -1,10 +1,10 @@
 //! Removing what the dead left behind.
 //!
-//! Garbage is: an ephemeral or anonymous object that nobody is attached to; the same of an unlinked one that was in use,
-//! or whose removal was begun by somebody who was killed; a spill (a message larger than its queue) that is in no object;
-//! in a private namespace whose registry nobody is attached to, everything;
-//! and a registry that nobody is attached to, once it is alone. A named object is never garbage by itself: what was put
-//! into it is there for the next process.
+//! Garbage is: an ephemeral or anonymous object that nobody is attached to; the same of an unlinked one that
+//! was in use, or whose removal was begun by somebody who was killed; a spill (a message larger than its
+//! queue) that is in no object; in a private namespace whose registry nobody is attached to, everything; and
+//! a registry that nobody is attached to, once it is alone. A named object is never garbage by itself: what
+//! was put into it is there for the next process.
 
 use crate::error::OpenError;
 use crate::found;
@@ -65,7 +65,8 @@ impl Collection {
         self.removed
     }
 
-    /// The garbage itself; on request also what is only unused. In an abandoned namespace everything is garbage.
+    /// The garbage itself; on request also what is only unused. In an abandoned namespace everything is
+    /// garbage.
     fn remove_objects(&mut self) {
         let used: BTreeSet<String> = self
             .kept
@@ -73,7 +74,8 @@ impl Collection {
             .filter(|entry| entry.is_registry() && entry.attached)
             .map(|entry| entry.namespace.name().to_owned())
             .collect();
-        // While they are removed nobody can join an abandoned namespace: its registry's attach byte is held alone.
+        // While they are removed nobody can join an abandoned namespace: its registry's attach byte is held
+        // alone.
         let registries = self.kept.iter().filter(|entry| entry.is_registry() && !entry.attached);
         let held: Vec<segment::Alone> = registries.filter_map(Entry::hold_alone).collect();
         for entry in std::mem::take(&mut self.kept) {
@@ -121,7 +123,8 @@ impl Collection {
     }
 }
 
-/// Whether the namespace has no registry that others could register in now: none at all, or one that is held alone.
+/// Whether the namespace has no registry that others could register in now: none at all, or one that is held
+/// alone.
 fn nobody_can_join(namespace: &Namespace, held: &[segment::Alone]) -> bool {
     held.iter().any(|alone| alone.namespace() == namespace) || !has_registry(namespace)
 }
@@ -142,7 +145,8 @@ fn remove(entry: &Entry) -> bool {
 /// Run by each process that joins: the anonymous leftovers of its namespace, and private namespaces whose
 /// processes are all gone. Bounded, and silent: what fails is left to the next.
 ///
-/// Where `/dev/shm` holds many files, each looks at a part of it, and says in `place` where the next is to go on.
+/// Where `/dev/shm` holds many files, each looks at a part of it, and says in `place` where the next is to go
+/// on.
 pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&AtomicU64>) {
     let nowhere = AtomicU64::new(0);
     let place = place.unwrap_or(&nowhere);
@@ -173,11 +177,12 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&Atomic
     }
 }
 
-/// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace; whether
-/// nothing but the registry is left.
+/// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace;
+/// whether nothing but the registry is left.
 ///
-/// Nobody else is registered, so what still has a user, and owners in this registry, is used by this process alone: somebody
-/// ends with a handle in a static or in a forgotten value. Its files have nobody to go with but this process.
+/// Nobody else is registered, so what still has a user, and owners in this registry, is used by this process
+/// alone: somebody ends with a handle in a static or in a forgotten value. Its files have nobody to go with
+/// but this process.
 pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
     let Ok(files) = shm_file::names(&namespace.prefix()) else { return false };
     let name_of = |file: String| file.strip_prefix(&namespace.prefix()).map(str::to_owned);
@@ -211,8 +216,8 @@ fn remove_used(entry: &Entry) -> bool {
     entry.file.is_some_and(|file| segment::retire_and_remove(&name, file))
 }
 
-/// Calls `act`, which creates, opens or unlinks an object of the namespace, and then removes what was spilled by the
-/// objects that it removed on the way.
+/// Calls `act`, which creates, opens or unlinks an object of the namespace, and then removes what was spilled
+/// by the objects that it removed on the way.
 pub(crate) fn sweeping<T>(namespace: &Namespace, act: impl FnOnce(&mut Orphans) -> T) -> T {
     let mut orphans = Orphans::default();
     let outcome = act(&mut orphans);

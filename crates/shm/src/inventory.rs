@@ -78,7 +78,8 @@ impl Entry {
 /// Every object of this user, in every namespace, registries included.
 ///
 /// # Errors
-/// [`OpenError::Os`] when `/dev/shm` cannot be read; [`OpenError::InvalidName`] for a `PROCESSION_PREFIX` that is none.
+/// [`OpenError::Os`] when `/dev/shm` cannot be read; [`OpenError::InvalidName`] for a `PROCESSION_PREFIX`
+/// that is none.
 pub fn list_all() -> Result<Vec<Entry>, OpenError> {
     namespace::check_prefix()?;
     list(&namespace::user_prefix())
@@ -108,7 +109,8 @@ pub(crate) fn entry(file_name: &str) -> Option<Entry> {
     entry_in(&namespace, name)
 }
 
-/// The entry for the file of that name in the namespace, whoever this process is by now; `None` when it is gone.
+/// The entry for the file of that name in the namespace, whoever this process is by now; `None` when it is
+/// gone.
 pub(crate) fn entry_in(namespace: &Namespace, name: &str) -> Option<Entry> {
     let object = ObjectName { kind: None, namespace, name };
     let (file_name, namespace) = (&*object.file_name(), namespace.clone());
@@ -152,8 +154,8 @@ pub(crate) fn entry_in(namespace: &Namespace, name: &str) -> Option<Entry> {
     Some(Entry { namespace, name, bytes, attached, header, file, goes, ours: true })
 }
 
-/// Whether an object of this header can have got this name from the library. A link to another object, which somebody
-/// gave such a name, has not.
+/// Whether an object of this header can have got this name from the library. A link to another object, which
+/// somebody gave such a name, has not.
 fn has_come_by(name: &str, header: &Header) -> bool {
     match namespace::origin(name) {
         Origin::User => ![Kind::REGISTRY, Kind::SPILL].contains(&header.kind),

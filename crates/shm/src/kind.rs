@@ -100,8 +100,8 @@ impl Kind {
         }
     }
 
-    /// Whether others may ask, when an object of this kind was unlinked, whether somebody still has it: for what its messages
-    /// refer to.
+    /// Whether others may ask, when an object of this kind was unlinked, whether somebody still has it: for
+    /// what its messages refer to.
     pub(crate) fn is_asked_about(self) -> bool {
         [Self::QUEUE, Self::JOINABLE_QUEUE].contains(&self)
     }

@@ -6,11 +6,11 @@ use procession_sys::shm_file;
 use std::fmt;
 use std::sync::Arc;
 
-/// An object as people know it, in errors and elsewhere: `lock "deploy"`, `queue "jobs" in namespace "billing"`,
-/// `an unnamed event`.
+/// An object as people know it, in errors and elsewhere: `lock "deploy"`,
+/// `queue "jobs" in namespace "billing"`, `an unnamed event`.
 ///
-/// The namespace is said unless it is the one called `default`. Names that the library chose are never shown. A label
-/// is cheap to clone, and keeps nothing of the object alive.
+/// The namespace is said unless it is the one called `default`. Names that the library chose are never shown.
+/// A label is cheap to clone, and keeps nothing of the object alive.
 ///
 /// ```
 /// use procession::shm::Kind;
@@ -111,7 +111,8 @@ impl fmt::Debug for Label {
     }
 }
 
-/// An object that is looked for, created or opened: what a [`Label`] of it is made of when something goes wrong.
+/// An object that is looked for, created or opened: what a [`Label`] of it is made of when something goes
+/// wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectName<'a> {
     /// `None` where anything may have the name.

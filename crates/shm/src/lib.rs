@@ -1,8 +1,8 @@
 //! Named shared-memory segments, the registry of processes with their lifelines, inventory and garbage
 //! collection.
 //!
-//! An object is one file in `/dev/shm` that appears whole and is removed once. Claims in it name their owner by
-//! [`OwnerId`], and [`Registration::is_dead`] tells whether that owner's process is gone.
+//! An object is one file in `/dev/shm` that appears whole and is removed once. Claims in it name their owner
+//! by [`OwnerId`], and [`Registration::is_dead`] tells whether that owner's process is gone.
 
 mod attached;
 mod carry;

@@ -1,4 +1,5 @@
-//! Whether a [spill](crate::spill) is still in its home: asked of the bytes of both, by who is attached to neither.
+//! Whether a [spill](crate::spill) is still in its home: asked of the bytes of both, by who is attached to
+//! neither.
 
 use crate::error::OpenError;
 use crate::found::{self, File, Found};
@@ -26,7 +27,8 @@ pub(crate) fn is_home(spill: &Header, home: &Header) -> bool {
     home_of(spill) == home.instance
 }
 
-/// Whether a spill that nobody is attached to is in no object any more: its file is open, and this is its header.
+/// Whether a spill that nobody is attached to is in no object any more: its file is open, and this is its
+/// header.
 pub(crate) fn is_lost(namespace: &Namespace, spill: &Header, file: &std::fs::File) -> bool {
     let mut place = [0; 8];
     if file.read_exact_at(&mut place, HEADER_LEN as u64).is_err() {
@@ -60,8 +62,8 @@ enum Home {
     Here { head: u32, tail: u32 },
 }
 
-/// What the object `home` called `name` says, if that is what has the name. Its bytes are read, and never mapped: nobody
-/// here is attached to it, so nobody keeps it from being cut.
+/// What the object `home` called `name` says, if that is what has the name. Its bytes are read, and never
+/// mapped: nobody here is attached to it, so nobody keeps it from being cut.
 fn marks_of(namespace: &Namespace, name: &str, home: InstanceId, marks: u64) -> Home {
     let Found { file, meta } = match found::look_at_own(&namespace.file_name(name)) {
         Ok(found) if found.must_be_private(shm_file::PRIVATE_MODE).is_ok() => found,
@@ -90,8 +92,8 @@ fn read_marks(file: &File, marks: u64) -> Option<(u32, u32)> {
         Some(u64::from_le_bytes(bytes) as u32)
     };
     let both = || Some((mark(marks as u32)?, mark((marks >> 32) as u32)?));
-    // A copy of bytes that others store meanwhile may be half of each store. Marks only grow: what is read twice has stood
-    // there from the first time to the second, and the two have been true together.
+    // A copy of bytes that others store meanwhile may be half of each store. Marks only grow: what is read
+    // twice has stood there from the first time to the second, and the two have been true together.
     let read_twice = || both().filter(|&found| both() == Some(found));
     (0..READS).find_map(|_| read_twice())
 }

@@ -1,8 +1,8 @@
 //! Namespaces: objects that share one registry, and the names of their files.
 //!
-//! The file of an object is `/dev/shm/<prefix>.<uid>.<namespace>.<name>`; the prefix is `procession` if nothing else is chosen. A namespace has no dot in it, so
-//! the parts are found again. Names that begin with a dot are the library's own: `.registry`, `.anonymous-…`, `.spill-…`,
-//! `.unlinked-…`.
+//! The file of an object is `/dev/shm/<prefix>.<uid>.<namespace>.<name>`; the prefix is `procession` if
+//! nothing else is chosen. A namespace has no dot in it, so the parts are found again. Names that begin with
+//! a dot are the library's own: `.registry`, `.anonymous-…`, `.spill-…`, `.unlinked-…`.
 
 use crate::instance::{InstanceId, fnv};
 use procession_sys::image::is_secure;
@@ -30,9 +30,9 @@ const PREFIX_RULE: &str = "PROCESSION_PREFIX is made of A-Z, a-z, 0-9, '.', '_' 
 /// The namespace of a process is `default`, or what `PROCESSION_NAMESPACE` says, or what [`Namespace::enter`]
 /// chose; every object can be given another one by its options.
 ///
-/// File names begin with `procession.`, or with what `PROCESSION_PREFIX` says, for programs that may not make files of any
-/// name: processes share objects if both are the same. A set-user-ID program, or any other that has more rights than
-/// its caller, obeys neither of the variables.
+/// File names begin with `procession.`, or with what `PROCESSION_PREFIX` says, for programs that may not make
+/// files of any name: processes share objects if both are the same. A set-user-ID program, or any other that
+/// has more rights than its caller, obeys neither of the variables.
 ///
 /// ```
 /// use procession::Namespace;
@@ -44,7 +44,8 @@ const PREFIX_RULE: &str = "PROCESSION_PREFIX is made of A-Z, a-z, 0-9, '.', '_' 
 #[derive(Clone, Debug)]
 pub struct Namespace {
     name: Arc<str>,
-    /// Whose: that of a registration stays its user's, whatever user this process becomes. `None`: the effective user's.
+    /// Whose: that of a registration stays its user's, whatever user this process becomes. `None`: the
+    /// effective user's.
     user: Option<u32>,
 }
 
@@ -92,10 +93,11 @@ impl Namespace {
         Ok(Self { name: name.into(), user: None })
     }
 
-    /// A namespace nobody else has: everything in it is removed when its last process is gone, however it ended.
+    /// A namespace nobody else has: everything in it is removed when its last process is gone, however it
+    /// ended.
     ///
-    /// It is known by its name, which nobody else can come by than by copying it: the second half is computed from the
-    /// first. A namespace called `private-billing` is one like all others.
+    /// It is known by its name, which nobody else can come by than by copying it: the second half is computed
+    /// from the first. A namespace called `private-billing` is one like all others.
     #[must_use]
     pub fn private() -> Self {
         let number = random::nonzero_u64();
@@ -210,8 +212,8 @@ pub(crate) fn check_prefix() -> Result<(), InvalidName> {
     })
 }
 
-/// What the caller of this program has set, unless the program has more rights than its caller: then nobody knows who it
-/// is who wants that.
+/// What the caller of this program has set, unless the program has more rights than its caller: then nobody
+/// knows who it is who wants that.
 fn from_environment(variable: &str) -> Option<String> {
     let set = std::env::var_os(variable).filter(|_| !is_secure());
     set.map(|value| value.to_string_lossy().into_owned())

@@ -36,7 +36,8 @@ pub trait Object: Sized {
     fn check(_: &Self::Settings) -> Result<(), &'static str> {
         Ok(())
     }
-    /// What is impossible about them for an object that does not exist yet: those who open one need not say everything.
+    /// What is impossible about them for an object that does not exist yet: those who open one need not say
+    /// everything.
     ///
     /// # Errors
     /// In words.
@@ -49,8 +50,8 @@ pub trait Object: Sized {
     fn asked(settings: &Self::Settings) -> Shape {
         Self::shape(settings)
     }
-    /// How many bytes at the end of the body take no memory before they are [reserved](Shared::reserve), and must not be
-    /// touched before.
+    /// How many bytes at the end of the body take no memory before they are [reserved](Shared::reserve), and
+    /// must not be touched before.
     fn later(_: &Self::Settings) -> u64 {
         0
     }
@@ -193,7 +194,8 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
     }
 }
 
-/// Makes sure that owner ids in the body mean slots of *our* registry; `false` while users of another are alive.
+/// Makes sure that owner ids in the body mean slots of *our* registry; `false` while users of another are
+/// alive.
 fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> bool {
     let registry = segment::registry_word(&attachment.mapping);
     if registry.load(Ordering::Acquire) == registration.instance() {
@@ -229,7 +231,8 @@ fn body<T: ShmSafe>(mapping: &Mapping) -> Option<&T> {
 }
 
 impl Handle {
-    /// Whether nobody can use the object any more, nor will: it is gone, or garbage. What cannot be found out is no.
+    /// Whether nobody can use the object any more, nor will: it is gone, or garbage. What cannot be found out
+    /// is no.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         let Ok(namespace) = Namespace::new(&self.namespace) else { return false };
@@ -269,8 +272,9 @@ impl Handle {
 
 /// Gives an object and its options the methods that all of them share.
 ///
-/// `$Options` must have fields `place: Placement` and `settings: <$Object as Object>::Settings`, and `Default`; and a method
-/// for each parameter in the brackets: those that whoever makes such an object usually names.
+/// `$Options` must have fields `place: Placement` and `settings: <$Object as Object>::Settings`, and
+/// `Default`; and a method for each parameter in the brackets: those that whoever makes such an object
+/// usually names.
 #[macro_export]
 macro_rules! object_builders {
     ([$($generics:tt)*] $Options:ty => $Object:ty) => {
@@ -300,7 +304,8 @@ macro_rules! object_builders {
                 $crate::object::create(&self.settings, &self.place, name)
             }
 
-            /// Opens the object called `name`; what these options say must agree with what it was created with.
+            /// Opens the object called `name`; what these options say must agree with what it was created
+            /// with.
             ///
             /// # Errors
             /// [`NotFound`](procession_shm::OpenError::NotFound), and one variant for each disagreement.
@@ -316,8 +321,8 @@ macro_rules! object_builders {
                 $crate::object::open_or_create(&self.settings, &self.place, name)
             }
 
-            /// Creates an object without a name, to be handed on as an argument or in a message; it goes with the
-            /// last process that is attached to it.
+            /// Creates an object without a name, to be handed on as an argument or in a message; it goes with
+            /// the last process that is attached to it.
             ///
             /// # Errors
             /// As `create`.
@@ -333,8 +338,9 @@ macro_rules! object_builders {
                 Default::default()
             }
 
-            /// Makes one without a name, to be handed on as an argument or in a message; it goes with the last process that
-            /// is attached to it. What is not said here has its default: see [`options`](Self::options).
+            /// Makes one without a name, to be handed on as an argument or in a message; it goes with the
+            /// last process that is attached to it. What is not said here has its default: see
+            /// [`options`](Self::options).
             ///
             /// # Errors
             /// As `create`.
@@ -342,7 +348,8 @@ macro_rules! object_builders {
                 Self::options()$(.$usual($usual))*.anonymous()
             }
 
-            /// Creates the one called `name`. What is not said here has its default: see [`options`](Self::options).
+            /// Creates the one called `name`. What is not said here has its default: see
+            /// [`options`](Self::options).
             ///
             /// # Errors
             /// [`AlreadyExists`](procession_shm::OpenError::AlreadyExists), `InvalidName`, `NoSpace`, …
@@ -359,7 +366,8 @@ macro_rules! object_builders {
                 Self::options().open(name)
             }
 
-            /// Opens the one called `name`, or creates it. What is said here must agree with what it was created with.
+            /// Opens the one called `name`, or creates it. What is said here must agree with what it was
+            /// created with.
             ///
             /// # Errors
             /// As `create` and `open`.
@@ -376,8 +384,8 @@ macro_rules! object_builders {
             /// Removes its name: nobody finds it any more, and those who have it go on with it.
             ///
             /// # Errors
-            /// [`NotFound`](procession_shm::OpenError::NotFound) when it has no name any more; also when another
-            /// object has that name now.
+            /// [`NotFound`](procession_shm::OpenError::NotFound) when it has no name any more; also when
+            /// another object has that name now.
             pub fn unlink(&self) -> Result<(), $crate::OpenError> {
                 let segment = AsRef::<$crate::Segment>::as_ref(self);
                 segment.namespace().unlink_segment(segment)

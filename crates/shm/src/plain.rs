@@ -1,7 +1,9 @@
-//! Shared-memory files of other programs, or for them: bytes and nothing else, neither header nor attach byte.
+//! Shared-memory files of other programs, or for them: bytes and nothing else, neither header nor attach
+//! byte.
 //!
-//! Created as segments are, by `O_TMPFILE`, `fallocate` and `linkat`: the name appears when all of it is there. A death
-//! leaves the file whole or without a name; a name stays until somebody removes it, as everywhere in POSIX.
+//! Created as segments are, by `O_TMPFILE`, `fallocate` and `linkat`: the name appears when all of it is
+//! there. A death leaves the file whole or without a name; a name stays until somebody removes it, as
+//! everywhere in POSIX.
 
 use crate::error::OpenError;
 use crate::found::{self, File, Found, Refusal};
@@ -56,7 +58,8 @@ impl PlainFile {
     /// Its pages are reserved, so that a full `/dev/shm` is an error now, and no SIGBUS later.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is empty.
+    /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is
+    /// empty.
     pub fn open(name: &str, mode: u32) -> Result<Self, OpenError> {
         let name = check_name(name)?;
         let object = || Label::of_file(name);

@@ -9,21 +9,22 @@
 //! | the slot reads as locked through the query descriptor | – | as above |
 //! | id stored in the identity page | the process may claim things | a dead owner, as everywhere |
 //!
-//! `dead(owner)`: the slot's generation has moved past the owner's, or the slot's lifeline is free. The answer
-//! counts only if the descriptor asked through is, before and after, the registry that this process has mapped.
-//! Any failure to ask means alive: late, never false.
+//! `dead(owner)`: the slot's generation has moved past the owner's, or the slot's lifeline is free. The
+//! answer counts only if the descriptor asked through is, before and after, the registry that this process
+//! has mapped. Any failure to ask means alive: late, never false.
 //!
-//! A process that becomes another user, or looks at another `/dev/shm` (`chroot`, another mount), registers once more,
-//! in the registry that is found there: what it had goes on, and what it makes from then on is where others of its new
-//! kind look for it.
+//! A process that becomes another user, or looks at another `/dev/shm` (`chroot`, another mount), registers
+//! once more, in the registry that is found there: what it had goes on, and what it makes from then on is
+//! where others of its new kind look for it.
 //!
 //! # Invariants
 //! 1. A lifeline's description is opened for nothing else, and survives only in its mapping.
 //! 2. Generations only grow (wrapping), and only the holder of a slot's lifeline writes the slot.
 //! 3. The identity page is wiped in a forked child, which therefore registers anew on its first operation.
 //! 4. Nothing in a slot is changed at exit: the kernel's word alone declares death.
-//! 5. A registered process holds the attach byte through a description that no other process is registered with, and by
-//!    a mapping, which outlives a `closefrom()`; the registry is removed only by who holds the byte alone.
+//! 5. A registered process holds the attach byte through a description that no other process is registered
+//!    with, and by a mapping, which outlives a `closefrom()`; the registry is removed only by who holds the
+//!    byte alone.
 
 use crate::error::OpenError;
 use crate::found::File;
@@ -73,8 +74,8 @@ shm_struct! {
     }
 }
 
-/// This process's registration in one namespace. One per process, namespace, user that it was, and `/dev/shm` that it
-/// saw; it lives as long as the process.
+/// This process's registration in one namespace. One per process, namespace, user that it was, and `/dev/shm`
+/// that it saw; it lives as long as the process.
 pub struct Registration {
     /// The user's who this process was then.
     namespace: Namespace,
@@ -127,7 +128,8 @@ impl Registration {
         self.namespace == *namespace && self.namespace.user() == user && Some(self.place) == place
     }
 
-    /// Makes sure that `object`, one of its files, is found by its name, and can be opened, as when this process registered.
+    /// Makes sure that `object`, one of its files, is found by its name, and can be opened, as when this
+    /// process registered.
     pub(crate) fn must_be_here(&self, object: impl Into<Label>) -> Result<(), OpenError> {
         let (owner, ours) = (self.namespace.user(), shm_file::effective_uid());
         if owner != ours {
@@ -250,7 +252,8 @@ impl Registration {
         if let Some(locked) = self.query.is_locked(byte) {
             return Ok(locked);
         }
-        // The descriptor was closed behind our back: the name leads to the registry, or to nothing we may believe.
+        // The descriptor was closed behind our back: the name leads to the registry, or to nothing we may
+        // believe.
         self.reopen_query().ok_or(Unknowable::RegistryChanged)?;
         self.query.is_locked(byte).ok_or(Unknowable::RegistryChanged)
     }
@@ -395,8 +398,8 @@ impl Registration {
         Err(self.unsupported())
     }
 
-    /// Gives a forked child a query description of its own. With its parent's it would take itself for the last one
-    /// out, and would ask in vain about its own lock on the attach byte.
+    /// Gives a forked child a query description of its own. With its parent's it would take itself for the
+    /// last one out, and would ask in vain about its own lock on the attach byte.
     fn attach_forked(&self) -> Result<(), OpenError> {
         let own = self.open_line()?;
         let patience = Deadline::after(segment::PATIENCE);

@@ -21,7 +21,8 @@
 //! | removal of that name, if nobody is attached, else by the last user | nothing |
 //!
 //! # Invariants
-//! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean it.
+//! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean
+//!    it.
 //! 2. Whoever uses a segment holds its attach byte shared, by the mapping: it is dropped with the mapping.
 
 use crate::error::OpenError;
@@ -46,8 +47,8 @@ const NAME_BYTE: u64 = (1 << 41) + 1;
 /// How long an opener waits for a collector that looks at the same file; it holds on for microseconds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Objects that were removed on the way, and have nobody any more: what they had [spilled](crate::spill) is left to the
-/// caller, who knows how to look for it.
+/// Objects that were removed on the way, and have nobody any more: what they had [spilled](crate::spill) is
+/// left to the caller, who knows how to look for it.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans(pub(crate) Vec<InstanceId>);
 
@@ -188,8 +189,8 @@ fn is_free_now(name: &str, object: &ObjectName<'_>, orphans: &mut Orphans) -> Re
     Ok(is_removed().unwrap_or(false))
 }
 
-/// Removes an object that nobody can use any more: it is retired, or it is ephemeral and its last user is gone. Whether
-/// it was one; then its name is to be looked up again.
+/// Removes an object that nobody can use any more: it is retired, or it is ephemeral and its last user is
+/// gone. Whether it was one; then its name is to be looked up again.
 fn finish_removal(
     file: &File,
     name: &str,
@@ -244,8 +245,8 @@ fn attach(
     Ok(Some(Attachment { file, mapping, header }))
 }
 
-/// Removes the file `id` called `name` if nobody is attached; whether it did. Another file that has got the name since
-/// somebody found this one to be garbage may be of use: it is left alone.
+/// Removes the file `id` called `name` if nobody is attached; whether it did. Another file that has got the
+/// name since somebody found this one to be garbage may be of use: it is left alone.
 pub(crate) fn collect(name: &str, id: FileId, namespace: &Namespace) -> Result<bool, OpenError> {
     let (_, short) = Namespace::parse_file_name(name).unwrap_or((namespace.clone(), name));
     let object = ObjectName { kind: None, namespace, name: short };
@@ -298,8 +299,8 @@ impl Drop for Alone {
     }
 }
 
-/// Removes the name whoever is attached: they go on with the object, and nobody finds it any more. If a file is `meant`,
-/// and the name belongs to another one by now, it stays.
+/// Removes the name whoever is attached: they go on with the object, and nobody finds it any more. If a file
+/// is `meant`, and the name belongs to another one by now, it stays.
 pub(crate) fn unlink(
     name: &str,
     object: &ObjectName<'_>,
@@ -322,14 +323,15 @@ pub(crate) fn unlink(
             crash_point("segment.unlink.retired");
             remove_retired(file, name, &header, object.namespace, orphans)
         }
-        // Even what is corrupt can be removed, and one of two names; but only an object that has this name alone can be
-        // told that it is being removed.
+        // Even what is corrupt can be removed, and one of two names; but only an object that has this name
+        // alone can be told that it is being removed.
         None => remove_name(name, file.id),
     };
     if removed { Ok(()) } else { Err(OpenError::NotFound { object: object.label() }) }
 }
 
-/// Removes the name of a retired object that others may use; whether it did. One that nobody uses becomes an orphan.
+/// Removes the name of a retired object that others may use; whether it did. One that nobody uses becomes an
+/// orphan.
 fn remove_retired(
     file: &File,
     name: &str,
@@ -349,8 +351,8 @@ fn remove_retired(
     removed
 }
 
-/// Removes the file `id` called `name`, whoever uses it; whether it did. Unlike [`unlink`] it leaves a queue no second name:
-/// nobody is to find out about its spills.
+/// Removes the file `id` called `name`, whoever uses it; whether it did. Unlike [`unlink`] it leaves a queue
+/// no second name: nobody is to find out about its spills.
 pub(crate) fn retire_and_remove(name: &str, id: FileId) -> bool {
     let Some(file) = found::open(name).ok().filter(|file| file.id == id) else { return false };
     let retired = file.handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64);
@@ -387,8 +389,8 @@ fn take_name(name: &str, id: FileId, take: impl Fn() -> io::Result<()>) -> bool 
     removed
 }
 
-/// Whether nobody can come to use the object `instance` under this name any more: the name is nobody's, or another's, or means
-/// garbage. What cannot be found out is no.
+/// Whether nobody can come to use the object `instance` under this name any more: the name is nobody's, or
+/// another's, or means garbage. What cannot be found out is no.
 pub(crate) fn is_lost(namespace: &Namespace, name: &str, instance: InstanceId) -> bool {
     let object = ObjectName { kind: None, namespace, name };
     let handle = match found::open(&object.file_name()) {

@@ -13,7 +13,8 @@ use std::sync::atomic::AtomicU64;
 /// A segment whose body begins with a `T`.
 ///
 /// # Invariants
-/// `body` points into `segment`'s mapping, aligned, with room for a `T`; the mapping lives as long as `segment`.
+/// `body` points into `segment`'s mapping, aligned, with room for a `T`; the mapping lives as long as
+/// `segment`.
 pub struct Shared<T: ShmSafe> {
     segment: Segment,
     body: NonNull<T>,
@@ -41,10 +42,12 @@ impl<T: ShmSafe> Shared<T> {
         self.segment.mapping().slice(HEADER_LEN.saturating_add(offset), count)
     }
 
-    /// Takes the memory for the `len` bytes at `offset` in the body that the object left [for later](crate::Object::later).
+    /// Takes the memory for the `len` bytes at `offset` in the body that the object left
+    /// [for later](crate::Object::later).
     ///
     /// # Errors
-    /// [`OpenError::NoSpace`], `NotFound` or `Gone` where the file has lost its name, and whatever else opening a file can meet.
+    /// [`OpenError::NoSpace`], `NotFound` or `Gone` where the file has lost its name, and whatever else
+    /// opening a file can meet.
     pub fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         self.segment.reserve(HEADER_LEN.saturating_add(offset), len)
     }
@@ -83,8 +86,8 @@ impl<T: ShmSafe> Deref for Shared<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: by the invariant the pointer is valid while `self.segment` lives, which `self` keeps; `ShmSafe`
-        // makes any bytes a valid `T` that may change under a shared reference.
+        // SAFETY: by the invariant the pointer is valid while `self.segment` lives, which `self` keeps;
+        // `ShmSafe` makes any bytes a valid `T` that may change under a shared reference.
         unsafe { self.body.as_ref() }
     }
 }

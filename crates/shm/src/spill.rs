@@ -1,7 +1,7 @@
 //! Spills: messages too large for the ring of their object, each in a segment of its own.
 //!
-//! In the ring lies a reference to the spill; in the spill's header stands to which object, its home, it belongs, and
-//! where in that object's body the two marks are between which references count.
+//! In the ring lies a reference to the spill; in the spill's header stands to which object, its home, it
+//! belongs, and where in that object's body the two marks are between which references count.
 //!
 //! | the spill is | because | and goes |
 //! |---|---|---|
@@ -10,11 +10,12 @@
 //! | taken | the home's `head` has passed its place | by whoever moved `head`, who is attached; garbage if that one dies |
 //! | lost | its home is removed, and nobody has that any more | garbage |
 //!
-//! Nobody is attached to what is in its home: it needs nobody alive. Garbage is what nobody is attached to and is not in
-//! its home ([`is_lost`](crate::lost::is_lost)); that can never change again, so the verdict may be late, and never wrong.
+//! Nobody is attached to what is in its home: it needs nobody alive. Garbage is what nobody is attached to
+//! and is not in its home ([`is_lost`](crate::lost::is_lost)); that can never change again, so the verdict
+//! may be late, and never wrong.
 //!
-//! A home that is unlinked while it is in use keeps a name that nobody opens, so that it can be asked about its marks: see
-//! [`segment`](crate::segment).
+//! A home that is unlinked while it is in use keeps a name that nobody opens, so that it can be asked about
+//! its marks: see [`segment`](crate::segment).
 //!
 //! # If a process dies
 //! | killed | left behind |
@@ -41,8 +42,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Where the bytes begin, behind `place`.
 const DATA_OFFSET: usize = HEADER_LEN + 64;
 
-/// Where in an object's body its two marks are: words whose low halves say at which word of the ring the references
-/// begin that count, and where they end.
+/// Where in an object's body its two marks are: words whose low halves say at which word of the ring the
+/// references begin that count, and where they end.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks {
     /// Where they begin.
@@ -89,8 +90,8 @@ impl Reference {
 
 /// A message in a segment of its own, attached.
 ///
-/// One that was made is removed when it is dropped, until [`stay`](Self::stay); one that was opened stays, until
-/// [`go`](Self::go).
+/// One that was made is removed when it is dropped, until [`stay`](Self::stay); one that was opened stays,
+/// until [`go`](Self::go).
 #[derive(Debug)]
 pub struct Spill {
     mapping: Mapping,
@@ -112,7 +113,8 @@ impl Spill {
     /// Makes one of `len` bytes for a message of `home`.
     ///
     /// # Errors
-    /// [`OpenError::NoSpace`]; `OtherUser` and `Elsewhere` when no other user of the object would find it; and whatever else creating a file can meet.
+    /// [`OpenError::NoSpace`]; `OtherUser` and `Elsewhere` when no other user of the object would find it;
+    /// and whatever else creating a file can meet.
     pub fn create(home: &Segment, marks: Marks, len: usize) -> Result<Self, OpenError> {
         let number = random::nonzero_u64();
         let name = namespace::spill_name(home.header().instance, number);
@@ -139,8 +141,8 @@ impl Spill {
     /// Opens the one that a reference in the ring of `home` is to.
     ///
     /// # Errors
-    /// [`OpenError::Gone`] when somebody removed it, `OtherUser` and `Elsewhere` when this process cannot find it, `Corrupt` when it is another than it should be, and whatever else
-    /// opening a file can meet.
+    /// [`OpenError::Gone`] when somebody removed it, `OtherUser` and `Elsewhere` when this process cannot
+    /// find it, `Corrupt` when it is another than it should be, and whatever else opening a file can meet.
     pub fn open(home: &Segment, reference: Reference) -> Result<Self, OpenError> {
         let name = namespace::spill_name(home.header().instance, reference.number);
         let object = ObjectName { kind: Some(Kind::SPILL), namespace: home.namespace(), name: &name };
@@ -205,8 +207,8 @@ impl Spill {
         self.reference.len = self.reference.len.min(len as u64);
     }
 
-    /// Says at which word of the home's ring the reference is about to lie. From then on it is in its home if the marks
-    /// say so.
+    /// Says at which word of the home's ring the reference is about to lie. From then on it is in its home if
+    /// the marks say so.
     pub fn place(&self, word: u32) {
         if let Some(place) = place(&self.mapping) {
             // Before the home's mark moves past it, which publishes this.
@@ -225,13 +227,15 @@ impl Spill {
         self.removal.goes = true;
     }
 
-    /// Copies bytes into the message, `offset` bytes from its beginning; `false` if they would reach past its end.
+    /// Copies bytes into the message, `offset` bytes from its beginning; `false` if they would reach past its
+    /// end.
     #[must_use]
     pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
         self.mapping.copy_in(DATA_OFFSET.saturating_add(offset), from)
     }
 
-    /// Copies bytes out of the message, `offset` bytes from its beginning; `false` if they would reach past its end.
+    /// Copies bytes out of the message, `offset` bytes from its beginning; `false` if they would reach past
+    /// its end.
     #[must_use]
     pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
         self.mapping.copy_out(DATA_OFFSET.saturating_add(offset), to)

@@ -1,19 +1,21 @@
-//! Who waits for what: a table behind the registry's slots, in which every thread that has waited for longer than a
-//! slice shows itself. What is in it helps people, and the search for deadlocks; no protocol depends on it.
+//! Who waits for what: a table behind the registry's slots, in which every thread that has waited for longer
+//! than a slice shows itself. What is in it helps people, and the search for deadlocks; no protocol depends
+//! on it.
 //!
-//! A cell is `FREE` (`waiter` 0), `CLAIMED` (`waiter` set, `began` 0) or `SHOWN` (both set). Its waiter alone writes
-//! it: claims it by CAS, fills it, shows it by storing `began`, renews `holder` and `seen`, and clears it at the end of
-//! the wait. A cell whose waiter died is freed by whoever looks for a free one, by CAS from the dead value.
+//! A cell is `FREE` (`waiter` 0), `CLAIMED` (`waiter` set, `began` 0) or `SHOWN` (both set). Its waiter alone
+//! writes it: claims it by CAS, fills it, shows it by storing `began`, renews `holder` and `seen`, and clears
+//! it at the end of the wait. A cell whose waiter died is freed by whoever looks for a free one, by CAS from
+//! the dead value.
 //!
 //! # Ticks
-//! `began` and `seen` are drawn from one counter by read-modify-write, `seen` **before** the holder is read. So if A
-//! saw at `seen` that B held something, and B `began` earlier than that and still waits, then B held it while it
-//! waited, and still does: a thread that sleeps releases nothing. A circle of such sights is a deadlock for sure,
-//! whatever was stale elsewhere in the table.
+//! `began` and `seen` are drawn from one counter by read-modify-write, `seen` **before** the holder is read.
+//! So if A saw at `seen` that B held something, and B `began` earlier than that and still waits, then B held
+//! it while it waited, and still does: a thread that sleeps releases nothing. A circle of such sights is a
+//! deadlock for sure, whatever was stale elsewhere in the table.
 //!
 //! # If a process dies
-//! Its cells stay `CLAIMED` or `SHOWN` with a dead owner. Readers leave them out; a thread that finds no free cell
-//! among those it may take asks about their owners and takes one.
+//! Its cells stay `CLAIMED` or `SHOWN` with a dead owner. Readers leave them out; a thread that finds no free
+//! cell among those it may take asks about their owners and takes one.
 //!
 //! # Not promised
 //! A cell for everybody: a thread that finds none waits unseen.
@@ -56,7 +58,8 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Whether `next` is the thread that this one waits for, and was in its present wait when it was seen holding.
+    /// Whether `next` is the thread that this one waits for, and was in its present wait when it was seen
+    /// holding.
     #[must_use]
     pub fn waits_for(&self, next: &Self) -> bool {
         self.holder == next.waiter && self.seen > next.began
@@ -122,8 +125,8 @@ impl std::fmt::Debug for ShownWait {
     }
 }
 
-/// Shows that `waiter`, a thread of this process as it stands in a lock word, waits for the segment's object; `None` if
-/// there is no room.
+/// Shows that `waiter`, a thread of this process as it stands in a lock word, waits for the segment's object;
+/// `None` if there is no room.
 #[must_use]
 pub fn show_wait(segment: &Segment, waiter: u64, note: WaitNote) -> Option<ShownWait> {
     let registration = segment.registration();
@@ -204,7 +207,8 @@ impl Registration {
 }
 
 fn next_tick(head: &Head) -> u64 {
-    // AcqRel: a chain through the counter, so that who draws later sees what earlier ones did before they drew.
+    // AcqRel: a chain through the counter, so that who draws later sees what earlier ones did before they
+    // drew.
     head.tick.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
 }
 

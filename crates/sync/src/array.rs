@@ -1,4 +1,5 @@
-//! Many small elements between processes: each of them is whole at every instant, and so is an update of a range.
+//! Many small elements between processes: each of them is whole at every instant, and so is an update of a
+//! range.
 //!
 //! | word | written by | meaning |
 //! |---|---|---|
@@ -8,18 +9,19 @@
 //! | elements | holder of `lock` | an atomic each, as wide as the element. **Storing a single one commits** |
 //! | logged elements | holder of `lock`, while nothing is pending | the new elements of the range |
 //!
-//! A change of one element is one store. An update of several is written to the log, committed, copied from the log to the
-//! elements, and then the log is empty again. Whoever acquires the lock finishes what it finds pending. A reader that
-//! finds an update pending reads the log where the log speaks of its element: so everybody sees the update from its
-//! commit on, also when its writer is dead.
+//! A change of one element is one store. An update of several is written to the log, committed, copied from
+//! the log to the elements, and then the log is empty again. Whoever acquires the lock finishes what it finds
+//! pending. A reader that finds an update pending reads the log where the log speaks of its element: so
+//! everybody sees the update from its commit on, also when its writer is dead.
 //!
-//! All who write hold the lock, `fetch_add` too: an addition that went past an update under way would be written over when
-//! that is applied, and there is no bit in an element to keep it out by.
+//! All who write hold the lock, `fetch_add` too: an addition that went past an update under way would be
+//! written over when that is applied, and there is no bit in an element to keep it out by.
 //!
 //! # Orderings
-//! Edge `array.commit`: the Release store of `log` meets the Acquire load of a reader. Edge `array.reuse`: a Release
-//! fence before the log is written again meets the Acquire fence of a reader that has read from it, who then sees that
-//! `log` has moved. Elements: Release and Acquire, so that who sees one applied element sees the update pending.
+//! Edge `array.commit`: the Release store of `log` meets the Acquire load of a reader. Edge `array.reuse`: a
+//! Release fence before the log is written again meets the Acquire fence of a reader that has read from it,
+//! who then sees that `log` has moved. Elements: Release and Acquire, so that who sees one applied element
+//! sees the update pending.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -69,12 +71,13 @@ const MOST_BYTES: u64 = 1 << 47;
 
 /// A fixed number of elements between processes, of at most 8 bytes each.
 ///
-/// Every element is whole at every instant, and reading one takes no lock. All that writes takes the array's lock: a
-/// change of one element is one step, and [`update`](Self::update) changes a range as one: all of it from one instant on,
-/// or, if the process is killed before, nothing. An operation costs by the range it is about, not by the array.
+/// Every element is whole at every instant, and reading one takes no lock. All that writes takes the array's
+/// lock: a change of one element is one step, and [`update`](Self::update) changes a range as one: all of it
+/// from one instant on, or, if the process is killed before, nothing. An operation costs by the range it is
+/// about, not by the array.
 ///
-/// An element takes twice its own size of shared memory: the second half is for the update that is being committed.
-/// Integers that are to be counted without a lock, and without updates of ranges, belong into a
+/// An element takes twice its own size of shared memory: the second half is for the update that is being
+/// committed. Integers that are to be counted without a lock, and without updates of ranges, belong into a
 /// [`RawArray`](crate::RawArray).
 ///
 /// ```
@@ -292,8 +295,8 @@ impl<T: Plain> Array<T> {
         Ok(())
     }
 
-    /// Changes a range: all of what `change` does to its copy is committed at once when it returns; nothing of it if it
-    /// panics, or if the process is killed before.
+    /// Changes a range: all of what `change` does to its copy is committed at once when it returns; nothing
+    /// of it if it panics, or if the process is killed before.
     ///
     /// # Errors
     /// [`ArrayError::OutOfRange`]; [`ArrayError::Lock`] as [`Value::update`](crate::Value::update).
@@ -381,7 +384,8 @@ impl<T: Plain> Array<T> {
         }
     }
 
-    /// Makes the elements from `start` on `part`, for the holder of the lock: through the log, if they are several.
+    /// Makes the elements from `start` on `part`, for the holder of the lock: through the log, if they are
+    /// several.
     fn commit(&self, start: usize, part: &[T]) {
         if let [single] = part {
             self.elements().store(start, to_word(single), Ordering::Release);

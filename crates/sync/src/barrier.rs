@@ -15,43 +15,47 @@
 //! | places, one per party | owner `MEMBER` + a process: a place it has taken, so that its death is noticed |
 //! | places, 64 and one per party | owner `WAITER` + a process: one of its threads waits, or has not left yet |
 //!
-//! The second word of a place is a generation and how it goes: `COMING`, `ARRIVED` (elastic), or failed and why.
+//! The second word of a place is a generation and how it goes: `COMING`, `ARRIVED` (elastic), or failed and
+//! why.
 //!
 //! # Who may change what
-//! Arriving, breaking, resetting: anybody, by one CAS of the word. An arrival and the trip that it causes are one
-//! CAS. Where there is an action, the last to arrive first takes `runner`, then arrives (`ACTING`), and trips after
-//! the action.
+//! Arriving, breaking, resetting: anybody, by one CAS of the word. An arrival and the trip that it causes are
+//! one CAS. Where there is an action, the last to arrive first takes `runner`, then arrives (`ACTING`), and
+//! trips after the action.
 //!
 //! At an *elastic* barrier the places are the truth: an arrival is `COMING`, the word's count for the order,
-//! `ARRIVED`. Whoever arrives, and everybody who waits whenever it looks, ends the generation if all members have
-//! arrived. It looks and changes the word holding `joining`, and nobody joins without: so a generation waits for all
-//! who joined before its end. Leaving needs no lock; the one that leaves wakes the others, who look again.
+//! `ARRIVED`. Whoever arrives, and everybody who waits whenever it looks, ends the generation if all members
+//! have arrived. It looks and changes the word holding `joining`, and nobody joins without: so a generation
+//! waits for all who joined before its end. Leaving needs no lock; the one that leaves wakes the others, who
+//! look again.
 //!
-//! A place: free → owner by anybody for itself; back by its owner, or by anybody once the owner is dead; a member's
-//! to its child-to-be, by itself. Its second word: by its owner; from `COMING` or `ARRIVED` to failed by anybody, for
-//! a generation that is `RESETTING`.
+//! A place: free → owner by anybody for itself; back by its owner, or by anybody once the owner is dead; a
+//! member's to its child-to-be, by itself. Its second word: by its owner; from `COMING` or `ARRIVED` to
+//! failed by anybody, for a generation that is `RESETTING`.
 //!
 //! # How a waiter learns what became of its generation, however late
-//! Its place says which it waits for before the word counts it. While the word shows that generation: from the state.
-//! Later: it has passed, unless its place says failed. Only a reset lets a generation end that did not trip (or a withdrawal), and in
-//! three steps: `RESETTING`, which forbids the trip; failed in every place of that generation; the next generation.
-//! Nothing that happens after that changes what the place says, and it is free for others only when the waiter has
-//! left, or is dead. If all places are taken by the living, the next to arrive waits until one has left. (The
-//! generation has 43 bits: one trip per microsecond wraps it in a hundred days, and then a waiter is misled only if
-//! it looks in that very generation.)
+//! Its place says which it waits for before the word counts it. While the word shows that generation: from
+//! the state. Later: it has passed, unless its place says failed. Only a reset lets a generation end that did
+//! not trip (or a withdrawal), and in three steps: `RESETTING`, which forbids the trip; failed in every place
+//! of that generation; the next generation. Nothing that happens after that changes what the place says, and
+//! it is free for others only when the waiter has left, or is dead. If all places are taken by the living,
+//! the next to arrive waits until one has left. (The generation has 43 bits: one trip per microsecond wraps
+//! it in a hundred days, and then a waiter is misled only if it looks in that very generation.)
 //!
 //! # An arrival that is taken back
-//! A waiter that is interrupted begins the generation anew, by the three steps of a reset, with a reason of its own
-//! (`WITHDRAWN`). Those who see that reason arrive again instead of saying that the barrier is broken. Nothing smaller
-//! will do: the count alone could be lowered, but the orders of arrival would then not be 0, 1, 2, … any more, and nobody
-//! might have the 0 by which people choose one of the parties. While an action runs nothing can be taken back.
+//! A waiter that is interrupted begins the generation anew, by the three steps of a reset, with a reason of
+//! its own (`WITHDRAWN`). Those who see that reason arrive again instead of saying that the barrier is
+//! broken. Nothing smaller will do: the count alone could be lowered, but the orders of arrival would then
+//! not be 0, 1, 2, … any more, and nobody might have the 0 by which people choose one of the parties. While
+//! an action runs nothing can be taken back.
 //!
 //! # Orderings
-//! Edge `barrier.trip`: the AcqRel of each arrival continues those before it, and meets the Acquire of everybody who
-//! leaves: what was written before any arrival, and in the action, is visible behind the barrier. At an elastic
-//! barrier, the AcqRel of `ARRIVED` meets the Acquire of who looks at all of them, whose AcqRel meets those who
-//! leave. Edge `barrier.fewer`: who leaves frees its place, fences, looks at `WAITERS`; who waits sets `WAITERS`,
-//! fences, looks at the places. One of the two sees the other; so of two who arrive last.
+//! Edge `barrier.trip`: the AcqRel of each arrival continues those before it, and meets the Acquire of
+//! everybody who leaves: what was written before any arrival, and in the action, is visible behind the
+//! barrier. At an elastic barrier, the AcqRel of `ARRIVED` meets the Acquire of who looks at all of them,
+//! whose AcqRel meets those who leave. Edge `barrier.fewer`: who leaves frees its place, fences, looks at
+//! `WAITERS`; who waits sets `WAITERS`, fences, looks at the places. One of the two sees the other; so of two
+//! who arrive last.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -72,9 +76,9 @@
 //! | after a member's place was made a child's that never comes | a dead owner in it | as a dead member: see `registry/starting.rs` in `shm` |
 //!
 //! # Not promised
-//! That a barrier whose member is stopped goes on: it is alive. That the arrivals of a run whose processes are all
-//! dead are forgotten by the next run on the same name: they count, until a reset. That an abort and a reset at the
-//! same time end in this or that order.
+//! That a barrier whose member is stopped goes on: it is alive. That the arrivals of a run whose processes
+//! are all dead are forgotten by the next run on the same name: they count, until a reset. That an abort and
+//! a reset at the same time end in this or that order.
 
 mod action;
 mod error;
@@ -139,16 +143,16 @@ pub enum MemberDeath {
 
 /// A barrier between processes: `wait` waits until all parties do, then lets them all go on, again and again.
 ///
-/// If one of the parties does not come in time, or says that it will not, the barrier is broken for everybody, until
-/// it is [`reset`](Self::reset). A plain `wait` is anonymous: that one of the parties is dead shows only by a
-/// timeout, and if it died after it had arrived, its arrival counts. A process that has [joined](Self::join) is
-/// known: if it dies, arrived or not, the others are told. At an [elastic](Self::elastic) barrier all are members,
-/// and there are as many parties as members.
+/// If one of the parties does not come in time, or says that it will not, the barrier is broken for
+/// everybody, until it is [`reset`](Self::reset). A plain `wait` is anonymous: that one of the parties is
+/// dead shows only by a timeout, and if it died after it had arrived, its arrival counts. A process that has
+/// [joined](Self::join) is known: if it dies, arrived or not, the others are told. At an
+/// [elastic](Self::elastic) barrier all are members, and there are as many parties as members.
 ///
-/// Somebody who was stopped for however long while the others went on, or broke and reset the barrier, is told what
-/// became of the generation it waited for, and of no other. (One thing is undecided for those who have not returned
-/// from `wait` yet: if the barrier is [aborted](Self::abort) before anybody has arrived again, they are told that it
-/// is broken, as in Python.)
+/// Somebody who was stopped for however long while the others went on, or broke and reset the barrier, is
+/// told what became of the generation it waited for, and of no other. (One thing is undecided for those who
+/// have not returned from `wait` yet: if the barrier is [aborted](Self::abort) before anybody has arrived
+/// again, they are told that it is broken, as in Python.)
 ///
 /// ```
 /// use procession::Barrier;
@@ -226,8 +230,8 @@ impl BarrierSettings {
 }
 
 impl BarrierOptions {
-    /// How many wait for each other, at most 32,768; 1 unless said. For an elastic barrier: how many members it can
-    /// have, 256 unless said.
+    /// How many wait for each other, at most 32,768; 1 unless said. For an elastic barrier: how many members
+    /// it can have, 256 unless said.
     #[must_use]
     pub fn parties(mut self, parties: usize) -> Self {
         self.settings.parties = Some(parties);
@@ -328,9 +332,9 @@ impl Object for Barrier {
 impl Barrier {
     /// An anonymous barrier with as many parties as it has members: none at first.
     ///
-    /// A member that [joins](Self::join) is waited for from then on; one that leaves, by being dropped, is not, and
-    /// if all the others have arrived they go on. A member that is killed breaks it, or is removed if it was created
-    /// with [`MemberDeath::Remove`].
+    /// A member that [joins](Self::join) is waited for from then on; one that leaves, by being dropped, is
+    /// not, and if all the others have arrived they go on. A member that is killed breaks it, or is removed
+    /// if it was created with [`MemberDeath::Remove`].
     ///
     /// ```
     /// use procession::{Barrier, BarrierError, MemberDeath};
@@ -359,14 +363,14 @@ impl Barrier {
 
     /// With something to be done by the last to arrive, in its process, before anybody goes on.
     ///
-    /// The action belongs to this handle, to its clones, and to the members that join by them; it is code, and does
-    /// not travel to other processes. The last to arrive does that of the handle by which it arrived, if that has
-    /// one. So, for what is to be done in each generation, whoever comes last, give it to the handle of every
-    /// process: exactly one of them does it. At an elastic barrier the last to arrive is whichever member finds that
-    /// all are there: when one has left or died, one that waited.
+    /// The action belongs to this handle, to its clones, and to the members that join by them; it is code,
+    /// and does not travel to other processes. The last to arrive does that of the handle by which it
+    /// arrived, if that has one. So, for what is to be done in each generation, whoever comes last, give it
+    /// to the handle of every process: exactly one of them does it. At an elastic barrier the last to arrive
+    /// is whichever member finds that all are there: when one has left or died, one that waited.
     ///
-    /// If it fails, panics, or its process dies, the barrier is broken. It must not wait at the barrier itself
-    /// ([`BarrierError::InAction`]). Timeouts of the others go on while it runs.
+    /// If it fails, panics, or its process dies, the barrier is broken. It must not wait at the barrier
+    /// itself ([`BarrierError::InAction`]). Timeouts of the others go on while it runs.
     ///
     /// ```
     /// use procession::Barrier;
@@ -391,15 +395,16 @@ impl Barrier {
         self
     }
 
-    /// Waits until all parties have arrived, or for as long as the barrier was created with; the order of this
-    /// arrival, from 0: exactly one of the parties gets 0, and the last one the number of parties less one.
+    /// Waits until all parties have arrived, or for as long as the barrier was created with; the order of
+    /// this arrival, from 0: exactly one of the parties gets 0, and the last one the number of parties less
+    /// one.
     ///
-    /// More threads may use it than it has parties. While 64 and as many as it has parties have arrived and not left
-    /// yet, because they are stopped, the next one waits for them.
+    /// More threads may use it than it has parties. While 64 and as many as it has parties have arrived and
+    /// not left yet, because they are stopped, the next one waits for them.
     ///
     /// # Errors
-    /// [`BarrierError::Broken`], [`BarrierError::TimedOut`], [`BarrierError::Action`], [`BarrierError::InAction`],
-    /// [`BarrierError::Fault`]; [`BarrierError::NotAMember`] if it is elastic.
+    /// [`BarrierError::Broken`], [`BarrierError::TimedOut`], [`BarrierError::Action`],
+    /// [`BarrierError::InAction`], [`BarrierError::Fault`]; [`BarrierError::NotAMember`] if it is elastic.
     ///
     /// # Panics
     /// When the action does; the barrier is then broken.
@@ -422,8 +427,9 @@ impl Barrier {
         self.rules.timeout.map_or(Deadline::NEVER, Deadline::after)
     }
 
-    /// Takes one of the places in the name of this process: if it dies, the others are told. At an elastic barrier
-    /// there is then one party more, and no generation ends without it; while an action runs, this waits for its end.
+    /// Takes one of the places in the name of this process: if it dies, the others are told. At an elastic
+    /// barrier there is then one party more, and no generation ends without it; while an action runs, this
+    /// waits for its end.
     ///
     /// # Errors
     /// [`BarrierError::NoPlace`], [`BarrierError::InAction`], [`BarrierError::Fault`].
@@ -462,8 +468,8 @@ impl Barrier {
         }
     }
 
-    /// Makes it whole again: those who wait now are told that it is broken. Nothing happens if it is whole and nobody
-    /// waits. An action that runs is not stopped, and may end when others wait again.
+    /// Makes it whole again: those who wait now are told that it is broken. Nothing happens if it is whole
+    /// and nobody waits. An action that runs is not stopped, and may end when others wait again.
     ///
     /// # Errors
     /// [`BarrierError::Fault`] when it cannot be found out which members are dead.
@@ -476,7 +482,8 @@ impl Barrier {
             if word & RESETTING != 0 || self.change_from(word, resetting).is_ok() {
                 crash_point("barrier.resetting");
                 self.finish_reset(resetting);
-                // A withdrawal tells nobody that the barrier is broken: whoever has arrived again by now is told.
+                // A withdrawal tells nobody that the barrier is broken: whoever has arrived again by now is
+                // told.
                 if why != WITHDRAWN {
                     break;
                 }
@@ -487,8 +494,8 @@ impl Barrier {
         Ok(())
     }
 
-    /// Takes back the arrival of a waiter that was interrupted, if the generation of `word` still goes on: it begins anew,
-    /// and the others arrive again. Whether it did; if not, the word has changed.
+    /// Takes back the arrival of a waiter that was interrupted, if the generation of `word` still goes on: it
+    /// begins anew, and the others arrive again. Whether it did; if not, the word has changed.
     fn withdraw(&self, word: u64) -> bool {
         let withdrawn = with_state(word, WITHDRAWN) | RESETTING;
         let is_possible = is_whole(word) && state(word) == 0;
@@ -508,8 +515,8 @@ impl Barrier {
         self.change(|word| is_same(word).then(|| ended(word)));
     }
 
-    /// Breaks it, for everybody and until it is reset. Those who were let go just now and have not returned from
-    /// `wait` are told so too, if nobody has arrived since.
+    /// Breaks it, for everybody and until it is reset. Those who were let go just now and have not returned
+    /// from `wait` are told so too, if nobody has arrived since.
     pub fn abort(&self) {
         loop {
             if self.change(|word| is_whole(word).then(|| with_state(word, ABORTED))) {
@@ -579,7 +586,8 @@ impl Barrier {
         }
     }
 
-    /// Changes the word unless `to` says that there is nothing to do, and wakes those who wait; whether it did.
+    /// Changes the word unless `to` says that there is nothing to do, and wakes those who wait; whether it
+    /// did.
     fn change(&self, to: impl Fn(u64) -> Option<u64>) -> bool {
         let mut word = self.body.word.load(Ordering::Acquire);
         while let Some(changed) = to(word) {

@@ -1,4 +1,5 @@
-//! Plain data as it lies in shared memory: in atomics as wide as the data, so that up to 8 bytes are always whole.
+//! Plain data as it lies in shared memory: in atomics as wide as the data, so that up to 8 bytes are always
+//! whole.
 //!
 //! | size of the data | lies in |
 //! |---|---|
@@ -10,8 +11,9 @@ use procession_shm::Shared;
 use procession_sys::ShmSafe;
 use procession_sys::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// Plain data: what a [`Value`](crate::Value) or an [`Array`](crate::Array) can hold, because any bytes are a value of it. It
-/// is every [`bytemuck::Pod`] type: integers, floats, arrays of them, and `repr(C)` structs that derive `Pod`.
+/// Plain data: what a [`Value`](crate::Value) or an [`Array`](crate::Array) can hold, because any bytes are a
+/// value of it. It is every [`bytemuck::Pod`] type: integers, floats, arrays of them, and `repr(C)` structs
+/// that derive `Pod`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no plain data: other processes may write any bytes into it, and not all are a `{Self}`",
     label = "no plain data",
@@ -134,7 +136,8 @@ impl<'a> Cells<'a> {
         };
     }
 
-    /// Changes the one at `index`, which has at most 8 bytes, by one CAS, unless `change` says `None`; what it was.
+    /// Changes the one at `index`, which has at most 8 bytes, by one CAS, unless `change` says `None`; what
+    /// it was.
     #[inline]
     pub(crate) fn change(self, index: usize, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);

@@ -7,27 +7,29 @@
 //! | `WAITING` + owner | it waits; the lowest ticket has waited longest |
 //! | `SIGNALED` + owner | it was told, and has not taken that up yet |
 //!
-//! A waiter claims a cell while it holds the lock, lets the lock go, sleeps on its own cell, acquires the lock again, and
-//! only then frees the cell: until then its signal can be passed on. It passes it on itself if it cannot get the lock
-//! back. A waiter that finds no free cell sleeps on the eventcount `overflow`, which every notify wakes, and every signal
-//! that is passed on: it may return without having been meant.
+//! A waiter claims a cell while it holds the lock, lets the lock go, sleeps on its own cell, acquires the
+//! lock again, and only then frees the cell: until then its signal can be passed on. It passes it on itself
+//! if it cannot get the lock back. A waiter that finds no free cell sleeps on the eventcount `overflow`,
+//! which every notify wakes, and every signal that is passed on: it may return without having been meant.
 //!
 //! # Who may change what
-//! Free → claimed → waiting: the waiter. Waiting → signaled: anybody. Waiting → free (timeout) and signaled → free (taken
-//! up): the waiter. Anything of a dead owner → free: anybody, by CAS from the exact value; a signal is first passed on, to
-//! the one that has waited longest.
+//! Free → claimed → waiting: the waiter. Waiting → signaled: anybody. Waiting → free (timeout) and signaled →
+//! free (taken up): the waiter. Anything of a dead owner → free: anybody, by CAS from the exact value; a
+//! signal is first passed on, to the one that has waited longest.
 //!
 //! # Who dies with the lock
-//! A signal that was taken up is spent, and whoever took it up may be killed before it has acted on it; so may somebody
-//! who has changed what others wait for, before it has notified them. Both hold the lock then. So a waiter notes how often
-//! holders of the lock have died (`burials` in `lock_word.rs`) before it lets it go; sees after each sleep whether that
-//! has changed; and asks at the end of a slice whether the present holder is dead. If so, it signals itself, and so
-//! goes on as if it had been notified: everyone who waits looks again after every death of a holder.
+//! A signal that was taken up is spent, and whoever took it up may be killed before it has acted on it; so
+//! may somebody who has changed what others wait for, before it has notified them. Both hold the lock then.
+//! So a waiter notes how often holders of the lock have died (`burials` in `lock_word.rs`) before it lets it
+//! go; sees after each sleep whether that has changed; and asks at the end of a slice whether the present
+//! holder is dead. If so, it signals itself, and so goes on as if it had been notified: everyone who waits
+//! looks again after every death of a holder.
 //!
 //! # Orderings
-//! Edge `condition.signal`: the Release of the notifier's CAS meets the Acquire of the waiter. What people have changed is
-//! handed over by the lock they hold, so tickets are Relaxed. Edge `lock.handover` covers `burials`: a waiter reads it as
-//! the holder, so deaths before that are in it, and those of later holders are not.
+//! Edge `condition.signal`: the Release of the notifier's CAS meets the Acquire of the waiter. What people
+//! have changed is handed over by the lock they hold, so tickets are Relaxed. Edge `lock.handover` covers
+//! `burials`: a waiter reads it as the holder, so deaths before that are in it, and those of later holders
+//! are not.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -42,8 +44,9 @@
 //! | *without the lock*, between a change and its notify | sleepers that were not told | nobody, until the next notify: see [`Condition::notify`] |
 //!
 //! # Not promised
-//! That there was a reason to return: look at what you wait for again, or use [`Condition::wait_for`]. That a change is
-//! noticed which was made and notified without the lock: it can fall between a waiter's look and the claim of its cell.
+//! That there was a reason to return: look at what you wait for again, or use [`Condition::wait_for`]. That a
+//! change is noticed which was made and notified without the lock: it can fall between a waiter's look and
+//! the claim of its cell.
 
 mod monitor;
 
@@ -89,18 +92,20 @@ shm_struct! {
 /// Waits, with a lock let go, for a change that another process announces.
 ///
 /// The lock is a [`Lock`](crate::Lock), an [`RLock`](crate::RLock) (let go over all levels) or a
-/// [`Value`](crate::Value) (its changes are committed first). All who wait together should use the same one. Those who
-/// notify never wait for the notified.
+/// [`Value`](crate::Value) (its changes are committed first). All who wait together should use the same one.
+/// Those who notify never wait for the notified.
 ///
-/// **Change what others wait for, and notify, while you hold that lock: drop the guard last.** Then nobody sleeps through
-/// a change, whoever is killed when:
-/// - a process that is killed while it holds the lock, before its change, after it, or having been notified itself, makes
-///   everyone who waits return and look again, within a tenth of a second (in a crowd, a second);
+/// **Change what others wait for, and notify, while you hold that lock: drop the guard last.** Then nobody
+/// sleeps through a change, whoever is killed when:
+/// - a process that is killed while it holds the lock, before its change, after it, or having been notified
+///   itself, makes everyone who waits return and look again, within a tenth of a second (in a crowd, a
+///   second);
 /// - one that is notified and killed before it holds the lock is replaced by another that waits.
 ///
 /// With a [`Lock`](crate::Lock) or an [`RLock`](crate::RLock), those who return are told
-/// [`OwnerDied`](LockError::OwnerDied) until somebody has recovered it. With a `Value` they see the change whole or not
-/// at all. Those who notify without the lock are told at [`notify`](Self::notify) what they give up.
+/// [`OwnerDied`](LockError::OwnerDied) until somebody has recovered it. With a `Value` they see the change
+/// whole or not at all. Those who notify without the lock are told at [`notify`](Self::notify) what they give
+/// up.
 ///
 /// ```
 /// use procession::{Condition, Value};
@@ -176,29 +181,31 @@ impl WaitTimeoutResult {
 }
 
 impl Condition {
-    /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a reason, and does
-    /// when a holder of the lock has died.
+    /// Lets the guard's lock go, waits to be notified, and gets the lock back. It may return without a
+    /// reason, and does when a holder of the lock has died.
     ///
-    /// The lock goes as it does when the guard is dropped: a lock that was being recovered is consistent from then on, and
-    /// a value is committed.
+    /// The lock goes as it does when the guard is dropped: a lock that was being recovered is consistent from
+    /// then on, and a value is committed.
     ///
     /// # Errors
-    /// Those of acquiring the lock again, above all [`LockError::OwnerDied`]. Then the lock is not held, other guards of
-    /// a recursive lock do nothing any more, and another that waits is notified instead. `Orphaned`, `RegistryChanged`
-    /// and `Corrupt` also about the condition, `Unregistered` in a forked child.
+    /// Those of acquiring the lock again, above all [`LockError::OwnerDied`]. Then the lock is not held,
+    /// other guards of a recursive lock do nothing any more, and another that waits is notified instead.
+    /// `Orphaned`, `RegistryChanged` and `Corrupt` also about the condition, `Unregistered` in a forked
+    /// child.
     ///
-    /// [`LockError::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`): then this
-    /// thread is not notified, and a notification that came at that moment has gone to it or to another. Before the
-    /// error is returned the lock is acquired again, which nothing interrupts, and the guard is dropped: a recursive lock
-    /// is held as before by the guards further out.
+    /// [`LockError::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`):
+    /// then this thread is not notified, and a notification that came at that moment has gone to it or to
+    /// another. Before the error is returned the lock is acquired again, which nothing interrupts, and the
+    /// guard is dropped: a recursive lock is held as before by the guards further out.
     pub fn wait<G: Monitor>(&self, guard: G) -> Result<G, LockError> {
         self.wait_until(guard, Deadline::NEVER).map(|(guard, _)| guard)
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes. As std's, it gives the guard back
-    /// also when the time is over, and says beside it whether it is.
+    /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes. As std's, it gives the
+    /// guard back also when the time is over, and says beside it whether it is.
     ///
-    /// A notification that comes while the time runs out is not lost: either this waiter has it, and says so, or another.
+    /// A notification that comes while the time runs out is not lost: either this waiter has it, and says so,
+    /// or another.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -211,8 +218,8 @@ impl Condition {
         Ok((guard, WaitTimeoutResult(!notified)))
     }
 
-    /// Waits until `holds` says so, asking with the lock held: now, and after each notification. It is shown what the
-    /// guard guards: the value of a [`Value`](crate::Value)'s guard; otherwise the guard.
+    /// Waits until `holds` says so, asking with the lock held: now, and after each notification. It is shown
+    /// what the guard guards: the value of a [`Value`](crate::Value)'s guard; otherwise the guard.
     ///
     /// ```
     /// use procession::bytemuck::{Pod, Zeroable};
@@ -252,8 +259,8 @@ impl Condition {
         Ok(guard)
     }
 
-    /// As [`wait_for`](Self::wait_for), for at most `timeout`. As std's, it gives the guard back also when the
-    /// time is over and `holds` has not said so.
+    /// As [`wait_for`](Self::wait_for), for at most `timeout`. As std's, it gives the guard back also when
+    /// the time is over and `holds` has not said so.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -277,12 +284,13 @@ impl Condition {
 
     /// Notifies the `n` that have waited longest, or all if there are fewer. Waits for nobody.
     ///
-    /// Call it while you hold the lock that they use, after the change that they wait for, and before you drop the guard.
-    /// It may be called without the lock, at the price of two promises. A process that is killed between the change and
-    /// this call leaves those who wait asleep until somebody notifies again. And a change that is no change of what
-    /// the lock guards (as in `event.set()`, then `notify_all()`) can fall between the look of somebody who is about to
-    /// wait and its sleep: that one sleeps through it. (`fetch_add` and `set` of the `Value` that they wait with cannot:
-    /// they wait while somebody has its guard.) Who cannot hold the lock lets those who wait use a timeout.
+    /// Call it while you hold the lock that they use, after the change that they wait for, and before you
+    /// drop the guard. It may be called without the lock, at the price of two promises. A process that is
+    /// killed between the change and this call leaves those who wait asleep until somebody notifies again.
+    /// And a change that is no change of what the lock guards (as in `event.set()`, then `notify_all()`) can
+    /// fall between the look of somebody who is about to wait and its sleep: that one sleeps through it.
+    /// (`fetch_add` and `set` of the `Value` that they wait with cannot: they wait while somebody has its
+    /// guard.) Who cannot hold the lock lets those who wait use a timeout.
     pub fn notify(&self, n: usize) {
         let limit = self.body.tickets.load(Ordering::Acquire);
         for _ in 0..n.min(CELLS) {
@@ -301,8 +309,8 @@ impl Condition {
         self.notify(usize::MAX);
     }
 
-    /// How many wait, or were notified and have not gone on yet, up to the 64 that have a place of their own; for people
-    /// to read.
+    /// How many wait, or were notified and have not gone on yet, up to the 64 that have a place of their own;
+    /// for people to read.
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.body.cells.iter().filter(|cell| cell.word.load(Ordering::Relaxed) != 0).count()
@@ -326,8 +334,8 @@ impl Condition {
                 // It cannot act on the signal.
                 self.notify(1);
             }
-            // Only now: if this process dies before, another gets the signal. If it dies later, it holds the lock, and
-            // so all others look.
+            // Only now: if this process dies before, another gets the signal. If it dies later, it holds the
+            // lock, and so all others look.
             cell.word.store(0, Ordering::Release);
             crash_point("condition.taken_up");
         }
@@ -384,7 +392,8 @@ impl Condition {
             let nap = patience.sleep(Some(segment), futex, word as u32, &self.body.asked);
             crash_point("condition.slept");
             if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
-                // By the cell, so that this signal is not lost either. A failure means that another was quicker.
+                // By the cell, so that this signal is not lost either. A failure means that another was
+                // quicker.
                 let _: Result<u64, u64> =
                     cell.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
                 crash_point("condition.signaled_itself");
@@ -402,7 +411,8 @@ impl Condition {
         }
     }
 
-    /// What a waiter does when its slice has ended: passes on what the dead have of signals, and frees their cells.
+    /// What a waiter does when its slice has ended: passes on what the dead have of signals, and frees their
+    /// cells.
     fn look_around(&self) -> Result<(), LockError> {
         let segment = self.body.segment();
         for cell in &self.body.cells {
@@ -491,8 +501,9 @@ impl Condition {
     }
 }
 
-/// Acquires the lock again, whatever ended the wait: also when it was interrupted, and then the guard is dropped. Those
-/// further out, of a recursive lock, hold it as before. As with std's, nothing interrupts this.
+/// Acquires the lock again, whatever ended the wait: also when it was interrupted, and then the guard is
+/// dropped. Those further out, of a recursive lock, hold it as before. As with std's, nothing interrupts
+/// this.
 fn enter_again<G: Monitor>(left: G::Left) -> Result<G, LockError> {
     let _deferred = interrupt::defer();
     G::enter(left)

@@ -1,25 +1,27 @@
 //! Deadlocks: who waits for whom, in a circle.
 //!
-//! A thread that has waited for longer than a slice (10 ms) shows in the namespace's table of waits what it waits for,
-//! and which thread it last saw holding that; `crates/shm/src/waits.rs` says why a circle of such sights is a deadlock
-//! for sure. Whoever wants to know reads the table, asks nobody, and takes no lock.
+//! A thread that has waited for longer than a slice (10 ms) shows in the namespace's table of waits what it
+//! waits for, and which thread it last saw holding that; `crates/shm/src/waits.rs` says why a circle of such
+//! sights is a deadlock for sure. Whoever wants to know reads the table, asks nobody, and takes no lock.
 //!
-//! An object created with `.detect_deadlock(true)` lets a thread that waits for it back out: of those in a circle that
-//! may, the one whose wait was shown last does, so that one circle costs one wait.
+//! An object created with `.detect_deadlock(true)` lets a thread that waits for it back out: of those in a
+//! circle that may, the one whose wait was shown last does, so that one circle costs one wait.
 //!
-//! A writer of an [`RwLock`](crate::RwLock) waits for all who read, and is in a deadlock if it is in a circle with any of
-//! them; but it shows one at a time. It shows one that waits for it, if there is one; otherwise one of those that wait, each
-//! time another, so that two writers in one circle find each other.
+//! A writer of an [`RwLock`](crate::RwLock) waits for all who read, and is in a deadlock if it is in a circle
+//! with any of them; but it shows one at a time. It shows one that waits for it, if there is one; otherwise
+//! one of those that wait, each time another, so that two writers in one circle find each other.
 //!
 //! # If a process dies
-//! Its waits are left out, and so a circle through it is none: those who wait for the dead are told that it died.
+//! Its waits are left out, and so a circle through it is none: those who wait for the dead are told that it
+//! died.
 //!
 //! # Not promised
-//! Circles through permits, conditions, barriers, events, latches or messages: nobody knows which thread would release,
-//! notify, arrive, set or send; nor through a reader's wait for one of the 128 places of an `RwLock`. Threads beyond the 2,047th of their process, and waits that found the table full, are not seen. A circle is found
-//! when each of its waits was looked at once more after the last began: after 0.1 s, in a crowd after a second. A circle
-//! through several writers of `RwLock`s, each of which waits for several readers that wait, is found when all of them
-//! happen to show those in the circle: after some such times.
+//! Circles through permits, conditions, barriers, events, latches or messages: nobody knows which thread
+//! would release, notify, arrive, set or send; nor through a reader's wait for one of the 128 places of an
+//! `RwLock`. Threads beyond the 2,047th of their process, and waits that found the table full, are not seen.
+//! A circle is found when each of its waits was looked at once more after the last began: after 0.1 s, in a
+//! crowd after a second. A circle through several writers of `RwLock`s, each of which waits for several
+//! readers that wait, is found when all of them happen to show those in the circle: after some such times.
 
 use crate::Holder;
 use procession_shm::{
@@ -190,8 +192,8 @@ fn circle_of(registration: &Registration, wait: &ShownWait) -> Option<Vec<Waitin
     (circle.iter().all(is_alive) && still_stands(registration, &circle)).then_some(circle)
 }
 
-/// The waits from `first` on, each for what the next one's thread holds, up to the one for what the thread `last` holds
-/// while it waits; `None` if they lead elsewhere.
+/// The waits from `first` on, each for what the next one's thread holds, up to the one for what the thread
+/// `last` holds while it waits; `None` if they lead elsewhere.
 fn chain(registration: &Registration, first: Waiting, last: u64) -> Option<Vec<Waiting>> {
     let mut chain = vec![first];
     let mut met = HashSet::new();

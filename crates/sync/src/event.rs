@@ -7,16 +7,17 @@
 //! | 2.. | generation: how often it was set or pulsed. A waiter is released when it has moved on |
 //!
 //! # Who may change what
-//! Anybody, everything, by one CAS. `set`: generation + 1, `SET`, without `WAITERS`. `pulse`: the same without `SET`.
-//! `clear`: `SET` off, the generation stays, so that whoever waited at the set is released however soon it is cleared.
+//! Anybody, everything, by one CAS. `set`: generation + 1, `SET`, without `WAITERS`. `pulse`: the same
+//! without `SET`. `clear`: `SET` off, the generation stays, so that whoever waited at the set is released
+//! however soon it is cleared.
 //!
 //! # If a process dies
-//! Nothing is ever held, and what a death leaves at each step is said in `gate.rs`. `set`, `clear`, `pulse` and `is_set`
-//! may be called in a signal handler, also in one that interrupts any of them, or a wait.
+//! Nothing is ever held, and what a death leaves at each step is said in `gate.rs`. `set`, `clear`, `pulse`
+//! and `is_set` may be called in a signal handler, also in one that interrupts any of them, or a wait.
 //!
 //! # Not promised
-//! Which of a `set` and a `clear` that happen at the same time comes last. A `wait` that begins while a `pulse` happens
-//! may come after it.
+//! Which of a `set` and a `clear` that happen at the same time comes last. A `wait` that begins while a
+//! `pulse` happens may come after it.
 
 use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
@@ -38,9 +39,10 @@ shm_struct! {
 
 /// An event between processes: unset at first; while it is set, nobody waits for it.
 ///
-/// Whoever waits when it is set is released, also if it is cleared the next moment. Setting, clearing and looking take
-/// no lock, cannot fail, and may be done in a signal handler. Handles are cheap to clone, may be used by any number of
-/// threads, and can be sent to other processes. Nobody holds an event: a process that dies leaves it as it is.
+/// Whoever waits when it is set is released, also if it is cleared the next moment. Setting, clearing and
+/// looking take no lock, cannot fail, and may be done in a signal handler. Handles are cheap to clone, may be
+/// used by any number of threads, and can be sent to other processes. Nobody holds an event: a process that
+/// dies leaves it as it is.
 ///
 /// ```
 /// use procession::{Event, EventError};

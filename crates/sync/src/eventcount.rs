@@ -6,13 +6,14 @@
 //! | `WOKEN` 1 | a woken waiter is on its way: no second one is woken until it has arrived |
 //! | 2.. | changes with every wake, so that a waiter about to sleep notices one |
 //!
-//! A waiter: `listen`, then look at the something again, then `sleep`, `arrive`, look again. A notifier: change the
-//! something, then a full fence, then `notify`. While one woken waiter is on its way nobody wakes a second; so whoever
-//! has slept, and leaves something behind for another, notifies.
+//! A waiter: `listen`, then look at the something again, then `sleep`, `arrive`, look again. A notifier:
+//! change the something, then a full fence, then `notify`. While one woken waiter is on its way nobody wakes
+//! a second; so whoever has slept, and leaves something behind for another, notifies.
 //!
 //! # Orderings
-//! Edge `eventcount.dekker`: the waiter sets `WAITERS`, fences, looks at the something; the notifier changes the
-//! something, fences, looks at `WAITERS`. One of the two sees the other. The word itself carries no data: Relaxed.
+//! Edge `eventcount.dekker`: the waiter sets `WAITERS`, fences, looks at the something; the notifier changes
+//! the something, fences, looks at `WAITERS`. One of the two sees the other. The word itself carries no data:
+//! Relaxed.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -45,7 +46,8 @@ shm_struct! {
 }
 
 impl EventCount {
-    /// Announces a waiter; what [`sleep`](Self::sleep) is to be given. Look at the something again before sleeping.
+    /// Announces a waiter; what [`sleep`](Self::sleep) is to be given. Look at the something again before
+    /// sleeping.
     #[must_use]
     pub fn listen(&self) -> u32 {
         let before = self.word.fetch_or(WAITERS, Ordering::Relaxed);

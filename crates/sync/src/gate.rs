@@ -9,9 +9,9 @@
 //! Anybody, by one CAS. A waiter: `WAITERS` on, in a word that does not let it pass.
 //!
 //! # Orderings
-//! Edge `gate.passed`: the AcqRel of each change continues those before it, and meets the Acquire of whoever looks: what
-//! was written before any of the changes that let it pass is visible to it. `WAITERS` is Relaxed: it is in the word that
-//! the kernel compares before a waiter sleeps.
+//! Edge `gate.passed`: the AcqRel of each change continues those before it, and meets the Acquire of whoever
+//! looks: what was written before any of the changes that let it pass is visible to it. `WAITERS` is Relaxed:
+//! it is in the word that the kernel compares before a waiter sleeps.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -19,8 +19,8 @@
 //! | waiting, asleep or woken | maybe `WAITERS` | the next change that takes it off: one useless wake |
 //! | after the CAS of a change, before the wake | sleepers who were not told | the end of a sleeper's slice; it wakes all the others |
 //!
-//! Nothing is ever held. A change is a few atomic operations and at most one `FUTEX_WAKE`: it may be made in a signal
-//! handler, also in one that interrupts any of this.
+//! Nothing is ever held. A change is a few atomic operations and at most one `FUTEX_WAKE`: it may be made in
+//! a signal handler, also in one that interrupts any of this.
 
 use crate::fault::Fault;
 use crate::patience::{Nap, Patience};

@@ -1,4 +1,5 @@
-//! What stands in a lock word, and in a reader's cell, while a thread holds it: which process, and which thread of it.
+//! What stands in a lock word, and in a reader's cell, while a thread holds it: which process, and which
+//! thread of it.
 
 use crate::thread_tag;
 use procession_shm::OwnerId;

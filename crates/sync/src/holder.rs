@@ -53,8 +53,8 @@ impl fmt::Display for Holder {
 /// Something that could not be had because somebody else holds it.
 ///
 /// A try that fails is cheap: the holder's name and pid are looked up when this is shown, or when
-/// [`holder`](Self::holder) is called. It is the process that held the object when the try failed, or when the time was
-/// over; by the time you look it may hold it no more.
+/// [`holder`](Self::holder) is called. It is the process that held the object when the try failed, or when
+/// the time was over; by the time you look it may hold it no more.
 #[derive(Clone)]
 pub struct HeldBy {
     object: Label,

@@ -44,8 +44,8 @@ macro_rules! integers {
 }
 integers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
 
-/// Gives `$Object<T>` what integers can do, by its `change(index if it has several, what becomes of the old one)`,
-/// which answers what it was before.
+/// Gives `$Object<T>` what integers can do, by its
+/// `change(index if it has several, what becomes of the old one)`, which answers what it was before.
 macro_rules! integer_operations {
     ($(#[$about:meta])* $Object:ident ($($index:ident)?) -> $Was:ty; $(#[$errors:meta])*) => {
         $(#[$about])*

@@ -1,5 +1,5 @@
-//! What every object with a lock word inside does to claim it for a thread: asks whether the thread would wait for
-//! itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
+//! What every object with a lock word inside does to claim it for a thread: asks whether the thread would
+//! wait for itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
 
 use crate::LockError;
 use crate::hold::Hold;
@@ -78,7 +78,8 @@ impl Keeper {
         word.acquire(segment, claim, deadline).map_err(|error| explain(error, word, segment, deadline))
     }
 
-    /// Releases `word`, which `me` holds; `whole` says whether what it guards is: otherwise a panic is under way.
+    /// Releases `word`, which `me` holds; `whole` says whether what it guards is: otherwise a panic is under
+    /// way.
     #[inline]
     pub(crate) fn release(self, word: &LockWord, me: Hold, whole: bool) {
         if !me.names_the_thread() {

@@ -6,7 +6,8 @@
 //! | 1.. | how many have arrived; the latch is open when they are enough |
 //!
 //! # Who may change what
-//! Anybody, by one CAS. Arriving: the count + 1, and without `WAITERS` if that opens it. The count never falls.
+//! Anybody, by one CAS. Arriving: the count + 1, and without `WAITERS` if that opens it. The count never
+//! falls.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -34,8 +35,8 @@ shm_struct! {
 
 /// A latch between processes: `wait` waits until so many have arrived; late ones pass at once.
 ///
-/// It opens once and stays open; arrivals after that are counted too. An arrival counts whatever becomes of who made
-/// it. Who dies before it arrives is not missed by anybody: use a timeout, or arrive in its place.
+/// It opens once and stays open; arrivals after that are counted too. An arrival counts whatever becomes of
+/// who made it. Who dies before it arrives is not missed by anybody: use a timeout, or arrive in its place.
 ///
 /// ```
 /// use procession::Latch;
@@ -131,7 +132,8 @@ pub enum LatchError {
 procession_shm::debug_as_text!(LatchError);
 
 impl Latch {
-    /// Arrives, without waiting; how many had arrived before. The last one needed releases everybody who waits.
+    /// Arrives, without waiting; how many had arrived before. The last one needed releases everybody who
+    /// waits.
     ///
     /// What this thread wrote before is visible to everybody whom the latch lets through.
     #[expect(clippy::must_use_candidate, reason = "the arrival is what it is for")]

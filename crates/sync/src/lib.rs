@@ -1,8 +1,8 @@
 //! Locks between processes that no `kill -9` can leave held.
 //!
-//! Every object lies in a named shared-memory segment, or in an anonymous one whose handle is sent to those who
-//! need it. Whoever claims something writes its owner id in the same atomic step; when the owner's process is
-//! gone, the next process that waits finds out and puts things right.
+//! Every object lies in a named shared-memory segment, or in an anonymous one whose handle is sent to those
+//! who need it. Whoever claims something writes its owner id in the same atomic step; when the owner's
+//! process is gone, the next process that waits finds out and puts things right.
 
 mod array;
 mod barrier;

@@ -1,13 +1,13 @@
 //! A lock that one process at a time holds, and that outlives whoever is killed holding it.
 //!
-//! The protocol, its state table and what survives a death at each step are in `lock_word.rs`; here is the type
-//! that people use: options, guards, errors.
+//! The protocol, its state table and what survives a death at each step are in `lock_word.rs`; here is the
+//! type that people use: options, guards, errors.
 //!
 //! # If a process dies
 //! A dead waiter leaves nothing. A dead holder leaves the lock free and inconsistent: every `acquire` answers
-//! [`LockError::OwnerDied`], because what the lock guards may be half-changed, until somebody who knows how to put
-//! it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is created with
-//! [`OnOwnerDeath::Ignore`] and is simply free again.
+//! [`LockError::OwnerDied`], because what the lock guards may be half-changed, until somebody who knows how
+//! to put it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is
+//! created with [`OnOwnerDeath::Ignore`] and is simply free again.
 
 use crate::fault::Fault;
 use crate::hold::Hold;
@@ -45,8 +45,9 @@ pub enum OnOwnerDeath {
 
 /// A lock between processes: at most one guard of it exists anywhere.
 ///
-/// It is not recursive: a thread that already holds it is told [`LockError::Deadlock`]. Handles are cheap to clone,
-/// may be used by any number of threads, and can be sent to other processes as arguments and in messages.
+/// It is not recursive: a thread that already holds it is told [`LockError::Deadlock`]. Handles are cheap to
+/// clone, may be used by any number of threads, and can be sent to other processes as arguments and in
+/// messages.
 ///
 /// ```
 /// use procession::{Lock, LockError};
@@ -92,8 +93,8 @@ impl LockOptions {
     }
 
     /// Whether a thread that waits for the lock, and finds that it is in a deadlock, is told
-    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
-    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is
+    /// told. [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
     #[must_use]
     pub fn detect_deadlock(mut self, detect: bool) -> Self {
         self.settings.detect_deadlock = Some(detect);
@@ -141,8 +142,8 @@ pub enum LockError {
     /// Somebody held it all the time (`acquire_timeout`).
     #[error("timed out: {0}")]
     TimedOut(HeldBy),
-    /// Its last holder was killed, or was a thread that ended without releasing it, or dropped the guard in a panic that
-    /// began under it; and nobody has recovered the lock.
+    /// Its last holder was killed, or was a thread that ended without releasing it, or dropped the guard in a
+    /// panic that began under it; and nobody has recovered the lock.
     #[error(
         "{} {object} (pid {pid}){}: put right what it guards, then call recover()",
         match end {
@@ -162,11 +163,11 @@ pub enum LockError {
         /// Whether it died or panicked.
         end: HolderEnd,
     },
-    /// Waiting would never end. Either this thread holds the object already, and would wait for itself: that is told at
-    /// once, with every kind of lock. Or the object was created with `detect_deadlock` ([`Lock`],
-    /// [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or through others, for what
-    /// this thread holds: then of the threads in that circle one is told, after a tenth of a second or so.
-    /// [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
+    /// Waiting would never end. Either this thread holds the object already, and would wait for itself: that
+    /// is told at once, with every kind of lock. Or the object was created with `detect_deadlock` ([`Lock`],
+    /// [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or through others,
+    /// for what this thread holds: then of the threads in that circle one is told, after a tenth of a second
+    /// or so. [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
     #[error(
         "waiting for {object} would never end: {}",
         if *is_own { "this thread holds it already" } else { "its holder waits for what this thread holds" }
@@ -211,9 +212,9 @@ impl Lock {
     /// Waits until the lock is ours.
     ///
     /// # Errors
-    /// [`LockError::OwnerDied`] when a holder was killed, or panicked, and nobody has recovered the lock since;
-    /// [`LockError::Deadlock`] when this thread holds it; `Orphaned`, `RegistryChanged`, `Corrupt` when the files
-    /// beneath it were tampered with; `Unregistered` in a forked child.
+    /// [`LockError::OwnerDied`] when a holder was killed, or panicked, and nobody has recovered the lock
+    /// since; [`LockError::Deadlock`] when this thread holds it; `Orphaned`, `RegistryChanged`, `Corrupt`
+    /// when the files beneath it were tampered with; `Unregistered` in a forked child.
     #[inline]
     pub fn acquire(&self) -> Result<LockGuard<'_>, LockError> {
         self.claim(self.claim, Deadline::NEVER)
@@ -238,7 +239,8 @@ impl Lock {
         self.claim(self.claim, Deadline::after(timeout))
     }
 
-    /// Waits until the lock is ours, also if its last holder died: for those who can put right what it guards.
+    /// Waits until the lock is ours, also if its last holder died: for those who can put right what it
+    /// guards.
     ///
     /// Dropping the guard makes the lock consistent again; dropping it in a panic, or being killed, does not.
     ///
@@ -264,8 +266,8 @@ impl Lock {
         self.claim(holder::recovering(self.claim), Deadline::after(timeout))
     }
 
-    /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for a hold that
-    /// outlasts the handle.
+    /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
+    /// a hold that outlasts the handle.
     ///
     /// ```
     /// use procession::{Lock, OwnedLockGuard};
@@ -288,9 +290,9 @@ impl Lock {
         self.acquire().map(LockGuard::into_owned)
     }
 
-    /// Releases what this thread holds without a guard: for bindings of other languages, and after `std::mem::forget` of
-    /// the guard. A guard that is still there releases nothing any more; but what this thread acquires before that guard
-    /// is dropped, the guard would release.
+    /// Releases what this thread holds without a guard: for bindings of other languages, and after
+    /// `std::mem::forget` of the guard. A guard that is still there releases nothing any more; but what this
+    /// thread acquires before that guard is dropped, the guard would release.
     ///
     /// # Errors
     /// [`LockError::NotHeld`] when this thread does not hold it.
@@ -337,7 +339,8 @@ impl Lock {
         if me.names_the_thread() { self.body.lock.is_held_by(me) } else { thread_tag::holds(self.key) }
     }
 
-    /// Ends a hold of this thread; `whole` says whether what the lock guards is: otherwise a panic is under way.
+    /// Ends a hold of this thread; `whole` says whether what the lock guards is: otherwise a panic is under
+    /// way.
     #[inline]
     fn let_go(&self, me: Hold, whole: bool) {
         // A forked child is another owner, or none yet: its copy of a guard is inert.
@@ -380,8 +383,9 @@ impl fmt::Debug for Lock {
 
 /// The lock, held; dropping it releases the lock.
 ///
-/// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent holds
-/// the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a death does.
+/// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent
+/// holds the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a
+/// death does.
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct LockGuard<'a> {
     lock: &'a Lock,

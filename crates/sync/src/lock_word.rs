@@ -13,13 +13,14 @@
 //! The futex is the low half; bit 29 keeps it from ever looking like a thread id.
 //!
 //! # Who may change what
-//! Free → owned: anybody, by CAS. Owned → free: the owner; or anybody, by CAS from the exact value, once the owner is
-//! dead. The four hints: anybody, by CAS.
+//! Free → owned: anybody, by CAS. Owned → free: the owner; or anybody, by CAS from the exact value, once the
+//! owner is dead. The four hints: anybody, by CAS.
 //!
 //! # Orderings
-//! Edge `lock.handover`: the Release of whoever frees the lock meets the Acquire of whoever takes it. The lock word is
-//! loaded with Acquire before the owner is asked about, so that the answer is about this owner. The hints are
-//! Relaxed: the kernel compares the word again before a waiter sleeps, and every sleep is bounded.
+//! Edge `lock.handover`: the Release of whoever frees the lock meets the Acquire of whoever takes it. The
+//! lock word is loaded with Acquire before the owner is asked about, so that the answer is about this owner.
+//! The hints are Relaxed: the kernel compares the word again before a waiter sleeps, and every sleep is
+//! bounded.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -35,7 +36,8 @@
 //! A thread that ends without releasing is a dead owner as well, while its process lives: `thread_tag.rs`.
 //!
 //! # Not promised
-//! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds (`STARVED`).
+//! Order among waiters. A waiter that sleeps is passed over at most for a few tens of milliseconds
+//! (`STARVED`).
 
 use crate::fault::Fault;
 use crate::hold::{Hold, OWNED, holder_in};
@@ -129,8 +131,8 @@ impl From<Fault> for AcquireError {
 }
 
 impl AcquireError {
-    /// For a lock inside the segment's object, which is taken from the dead without a word: what is wrong with the object;
-    /// `None` if it was merely too late.
+    /// For a lock inside the segment's object, which is taken from the dead without a word: what is wrong
+    /// with the object; `None` if it was merely too late.
     pub(crate) fn into_fault(self, segment: &Segment) -> Option<Fault> {
         match self {
             // None of these objects asks for deadlocks to be detected.
@@ -178,7 +180,8 @@ impl LockWord {
         self.contend(segment, me, claim, deadline, &mut Patience::new(deadline)).map(|()| me)
     }
 
-    /// As [`acquire`](Self::acquire) before `until`, in one of several attempts that make one wait with `patience`.
+    /// As [`acquire`](Self::acquire) before `until`, in one of several attempts that make one wait with
+    /// `patience`.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire); `TimedOut` may come later than `until` by a slice.
@@ -219,8 +222,8 @@ impl LockWord {
         self.release_contended(me, consistent);
     }
 
-    /// Releases the lock that `me` holds while a panic is under way that began meanwhile: what it guards may be
-    /// half-changed, as after a death.
+    /// Releases the lock that `me` holds while a panic is under way that began meanwhile: what it guards may
+    /// be half-changed, as after a death.
     #[cold]
     pub fn release_in_panic(&self, me: Hold) {
         self.count_panic();
@@ -267,7 +270,8 @@ impl LockWord {
     fn wake_one(&self, mut seen: u64) {
         while futex::wake(futex::low_half(&self.word), 1) == 0 {
             crash_point("lock.woke_nobody");
-            // Free, nobody sleeps, so nobody is owed a wake; owned, nobody is on the way, so its owner owes one.
+            // Free, nobody sleeps, so nobody is owed a wake; owned, nobody is on the way, so its owner owes
+            // one.
             let hints = if seen & OWNED == 0 { WAITERS | WOKEN | STARVED } else { WOKEN };
             match self.word.compare_exchange(seen, seen & !hints, Ordering::Relaxed, Ordering::Relaxed) {
                 // The lock may have been taken and released in between, and somebody gone to sleep meanwhile.
@@ -433,7 +437,8 @@ impl Contender<'_> {
         }
         loop {
             let word = lock.word.load(Ordering::Acquire);
-            // Again if it has changed meanwhile: perhaps by hints alone, and a dead owner would stay for another slice.
+            // Again if it has changed meanwhile: perhaps by hints alone, and a dead owner would stay for
+            // another slice.
             if word & OWNED == 0 || !self.bury_if_dead(word)? {
                 return Ok(());
             }
@@ -448,14 +453,14 @@ impl Contender<'_> {
         }
         crash_point("lock.owner_found_dead");
         self.lock.died.store(registration.pid_of(OwnerId::from_bits(word)).unwrap_or(0), Ordering::Relaxed);
-        // Before the lock is free: whoever holds it next knows of this death, and whoever let it go before this owner
-        // took it sees that the count has moved. The CAS below publishes it.
+        // Before the lock is free: whoever holds it next knows of this death, and whoever let it go before
+        // this owner took it sees that the count has moved. The CAS below publishes it.
         self.lock.burials.fetch_add(1, Ordering::Relaxed);
         crash_point("lock.burial_counted");
         let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
         let freed = (word & (WAITERS | STARVED)) | kept;
-        // From the exact dead value: a second burier, or one that was killed here, does no harm. AcqRel: what the
-        // dead wrote is visible to whoever takes it next.
+        // From the exact dead value: a second burier, or one that was killed here, does no harm. AcqRel: what
+        // the dead wrote is visible to whoever takes it next.
         if self.lock.word.compare_exchange(word, freed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             crash_point("lock.buried");
             if freed & WAITERS != 0 {

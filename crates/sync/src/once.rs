@@ -9,8 +9,8 @@
 //! `done`: the holder of `runner`. `runner` is a [`LockWord`]: see there.
 //!
 //! # Orderings
-//! Edge `once.done`: the Release store of `done` meets the Acquire load of everybody who passes, so what was initialised
-//! is visible to them.
+//! Edge `once.done`: the Release store of `done` meets the Acquire load of everybody who passes, so what was
+//! initialised is visible to them.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -21,7 +21,8 @@
 //! | waiting | maybe a waiter's hint | the lock's own protocol |
 //!
 //! # Not promised
-//! That an initialiser which was killed has had no effect: it ran to some point, and runs again from the beginning.
+//! That an initialiser which was killed has had no effect: it ran to some point, and runs again from the
+//! beginning.
 
 use crate::fault::Fault;
 use crate::hold::Hold;
@@ -35,7 +36,8 @@ use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::time::Duration;
 
-/// How often those who wait for `runner` look whether it is done: whoever did it may be stopped before it releases.
+/// How often those who wait for `runner` look whether it is done: whoever did it may be stopped before it
+/// releases.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 shm_struct! {
@@ -51,8 +53,8 @@ shm_struct! {
 
 /// Something that is done to the end exactly once, by whoever comes first; all others wait until it is done.
 ///
-/// If the one who does it is killed, panics or fails in the middle, the next one does it again from the beginning, and
-/// is told so.
+/// If the one who does it is killed, panics or fails in the middle, the next one does it again from the
+/// beginning, and is told so.
 ///
 /// ```
 /// use procession::Once;
@@ -141,7 +143,8 @@ pub struct OnceRun {
 }
 
 impl Once {
-    /// Does it unless it is done, or waits until the one who is doing it has done it; whether it was done here.
+    /// Does it unless it is done, or waits until the one who is doing it has done it; whether it was done
+    /// here.
     ///
     /// # Errors
     /// [`OnceError::Deadlock`] when called by the initialiser itself; [`OnceError::Fault`].
@@ -168,7 +171,8 @@ impl Once {
         self.run_until(f, Deadline::PASSED)
     }
 
-    /// As [`run`](Self::run), for something that can fail: then it is not done, and the next one does it again.
+    /// As [`run`](Self::run), for something that can fail: then it is not done, and the next one does it
+    /// again.
     ///
     /// # Errors
     /// Inside, the error of `f`; otherwise as [`run`](Self::run).

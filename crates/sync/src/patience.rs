@@ -1,17 +1,18 @@
 //! How a waiter sleeps: in slices, so that a lost wake costs one slice, and so that somebody asks whether the
 //! holder is still alive.
 //!
-//! A slice is 10 ms, doubling to 100 ms, shortened by up to a quarter so that waiters do not march in step. At the
-//! end of each slice that timed out the waiter asks about the holder, unless another waiter on the same word did so
-//! in the last millisecond. A waiter that finds again and again that somebody asked a moment ago is in a crowd, and lets
-//! its slices grow to a second: the crowd still asks every other millisecond together, however large it is, and no
-//! count of waiters has to be kept that a killed one would spoil.
+//! A slice is 10 ms, doubling to 100 ms, shortened by up to a quarter so that waiters do not march in step.
+//! At the end of each slice that timed out the waiter asks about the holder, unless another waiter on the
+//! same word did so in the last millisecond. A waiter that finds again and again that somebody asked a moment
+//! ago is in a crowd, and lets its slices grow to a second: the crowd still asks every other millisecond
+//! together, however large it is, and no count of waiters has to be kept that a killed one would spoil.
 //!
-//! A wait that outlasts a slice is shown in the namespace's table of waits, for people and for the search
-//! for deadlocks (`deadlock.rs`). About once a second it is also asked whether the object's file is still there.
+//! A wait that outlasts a slice is shown in the namespace's table of waits, for people and for the search for
+//! deadlocks (`deadlock.rs`). About once a second it is also asked whether the object's file is still there.
 //!
-//! Before it sleeps at all, a waiter may look again and again for as long as a sleep and a wake would take. How long it
-//! pauses between two looks is measured for each object: each look takes the cache line from those who work there.
+//! Before it sleeps at all, a waiter may look again and again for as long as a sleep and a wake would take.
+//! How long it pauses between two looks is measured for each object: each look takes the cache line from
+//! those who work there.
 
 use crate::deadlock;
 use crate::hold::Hold;
@@ -52,8 +53,8 @@ pub enum Nap {
 pub enum Stop {
     /// A hook of this thread wanted it to end (`procession_sys::interrupt`).
     Interrupted,
-    /// The object's file was removed by somebody else: nobody new can come, and maybe nobody is left who could end the
-    /// wait.
+    /// The object's file was removed by somebody else: nobody new can come, and maybe nobody is left who
+    /// could end the wait.
     Orphaned,
 }
 
@@ -98,8 +99,8 @@ impl Patience {
         self.deadline.has_passed()
     }
 
-    /// Pauses for a moment, `pauses` long, the least at first and twice as long each time; `false` when that has been
-    /// done for long enough, and it is time to sleep.
+    /// Pauses for a moment, `pauses` long, the least at first and twice as long each time; `false` when that
+    /// has been done for long enough, and it is time to sleep.
     pub(crate) fn spins(&mut self, pauses: RangeInclusive<u32>) -> bool {
         let begin = || Spin::for_ns(SPIN_NS).starting_with(*pauses.start());
         self.spin.get_or_insert_with(begin).pause(*pauses.end())
@@ -113,8 +114,8 @@ impl Patience {
         self.shown.as_ref()
     }
 
-    /// Shows the wait no longer, until the next [`sleep`](Self::sleep): the thread does something else now, and may
-    /// wait for that.
+    /// Shows the wait no longer, until the next [`sleep`](Self::sleep): the thread does something else now,
+    /// and may wait for that.
     pub fn hide(&mut self) {
         self.shown = None;
     }
@@ -128,8 +129,8 @@ impl Patience {
         if me.names_the_thread() { show_wait(segment, me.as_waiter(), note) } else { None }
     }
 
-    /// Shows whom a wait that has outlasted a slice waits for: `look` reads it, as it stands in a lock word. Whether this
-    /// thread is in a deadlock, and the one that is to back out of it.
+    /// Shows whom a wait that has outlasted a slice waits for: `look` reads it, as it stands in a lock word.
+    /// Whether this thread is in a deadlock, and the one that is to back out of it.
     #[must_use]
     pub(crate) fn is_in_a_deadlock(
         &mut self,
@@ -142,12 +143,13 @@ impl Patience {
         })
     }
 
-    /// Sleeps for a slice on `word` while it holds `expected`. `asked` is the shared note of when somebody last asked.
-    /// `segment` is the object that the thread waits for, if it is one that people know.
+    /// Sleeps for a slice on `word` while it holds `expected`. `asked` is the shared note of when somebody
+    /// last asked. `segment` is the object that the thread waits for, if it is one that people know.
     ///
     /// # Errors
-    /// [`Stop::Orphaned`], before it sleeps: whoever calls this has looked since the slice at whose end that was found.
-    /// [`Stop::Interrupted`], after it has slept, and then no wake was used up; never without a `segment`.
+    /// [`Stop::Orphaned`], before it sleeps: whoever calls this has looked since the slice at whose end that
+    /// was found. [`Stop::Interrupted`], after it has slept, and then no wake was used up; never without a
+    /// `segment`.
     pub fn sleep(
         &mut self,
         segment: Option<&Segment>,
@@ -214,7 +216,8 @@ impl Patience {
     }
 }
 
-/// Looks again and again, with `pauses` between, for as long as a sleep and a wake would take; whether it `is_ready`.
+/// Looks again and again, with `pauses` between, for as long as a sleep and a wake would take; whether it
+/// `is_ready`.
 pub fn spin_until(pauses: RangeInclusive<u32>, mut is_ready: impl FnMut() -> bool) -> bool {
     let mut spin = Spin::for_ns(SPIN_NS).starting_with(*pauses.start());
     loop {

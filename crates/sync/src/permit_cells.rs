@@ -19,23 +19,25 @@
 //! | `gathering` | hint: somebody sleeps for several at once, so that everybody is to be woken, not one |
 //!
 //! # Who may change what
-//! Free → held: anybody, by CAS. Held → free or handed: its owner; held → free when the owner is dead: anybody, by CAS from
-//! the exact value. Handed → free, absent → free: anybody (`release`). Absent or handed → releasing, and on to free or
-//! back to what it was: the holder of `several`, which also stores `decided`. So `several` is what owns the releasing cells: if
-//! its holder dies, the next one first finishes what was decided, or undoes what was not.
+//! Free → held: anybody, by CAS. Held → free or handed: its owner; held → free when the owner is dead:
+//! anybody, by CAS from the exact value. Handed → free, absent → free: anybody (`release`). Absent or handed
+//! → releasing, and on to free or back to what it was: the holder of `several`, which also stores `decided`.
+//! So `several` is what owns the releasing cells: if its holder dies, the next one first finishes what was
+//! decided, or undoes what was not.
 //!
-//! Several are claimed in the order of the cells, once so many were seen free, and given back at the first that somebody
-//! else was faster to take. That one gets on, or is stopped by a cell further up: so two that want several never stop each
-//! other for ever.
+//! Several are claimed in the order of the cells, once so many were seen free, and given back at the first
+//! that somebody else was faster to take. That one gets on, or is stopped by a cell further up: so two that
+//! want several never stop each other for ever.
 //!
-//! That there is no room for a release is said only by who holds `several`, so that nothing is undecided, and has looked at
-//! all cells while `forgotten` did not change: nothing else makes room.
+//! That there is no room for a release is said only by who holds `several`, so that nothing is undecided, and
+//! has looked at all cells while `forgotten` did not change: nothing else makes room.
 //!
 //! # Orderings
-//! Edge `semaphore.handover`: the Release of whoever frees a cell meets the Acquire of whoever takes it; what a dead
-//! process decided reaches the taker through `decided`, from the Release of its store to the Acquire of who finishes it. Edge
-//! `eventcount.dekker`: between freeing a cell and the look at the waiters lies a full fence. A cell is loaded with
-//! Acquire before its owner is asked about, so that the answer is about this owner.
+//! Edge `semaphore.handover`: the Release of whoever frees a cell meets the Acquire of whoever takes it; what
+//! a dead process decided reaches the taker through `decided`, from the Release of its store to the Acquire
+//! of who finishes it. Edge `eventcount.dekker`: between freeing a cell and the look at the waiters lies a
+//! full fence. A cell is loaded with Acquire before its owner is asked about, so that the answer is about
+//! this owner.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -50,8 +52,9 @@
 //! | recovering | fewer cells of the dead; or a dead holder of `several` | the next one who finds too few |
 //!
 //! # Not promised
-//! Order among waiters: one that waits for many can be overtaken for ever by those that want one. A process that is stopped
-//! within a release of several holds up other releases of several, and those of one that find no room; nobody else.
+//! Order among waiters: one that waits for many can be overtaken for ever by those that want one. A process
+//! that is stopped within a release of several holds up other releases of several, and those of one that find
+//! no room; nobody else.
 
 use crate::eventcount::EventCount;
 use crate::fault::Fault;
@@ -251,7 +254,8 @@ impl PermitCells {
     /// A waiter goes on; if it was the only one told of several cells, it tells the next.
     pub(crate) fn arrive(&self) {
         self.body.freed.arrive();
-        // SYNC: eventcount.dekker. Who freed a cell and trusted that we are on our way is seen by the next look.
+        // SYNC: eventcount.dekker. Who freed a cell and trusted that we are on our way is seen by the next
+        // look.
         fence(Ordering::SeqCst);
     }
 
@@ -273,8 +277,8 @@ impl PermitCells {
         listened
     }
 
-    /// Releases one permit into the semaphore: one that was handed out, else one that was never there. Without either there
-    /// may still be room, of which only [`release`](Self::release) can be sure.
+    /// Releases one permit into the semaphore: one that was handed out, else one that was never there.
+    /// Without either there may still be room, of which only [`release`](Self::release) can be sure.
     pub(crate) fn try_release(&self) -> bool {
         let released = self.used().any(|cell| exchange(cell, HANDED, FREE))
             || (0..self.max).any(|index| self.claim_absent(index, FREE).is_some());
@@ -312,7 +316,8 @@ impl PermitCells {
         }
     }
 
-    /// Marks `count` cells as being released, or as many as there are; whether there were enough. In turn only.
+    /// Marks `count` cells as being released, or as many as there are; whether there were enough. In turn
+    /// only.
     fn claim_for_release(&self, count: u32) -> bool {
         let handed = self.used().filter(|cell| exchange(cell, HANDED, RELEASING_HANDED));
         let absent = (0..self.max).filter_map(|index| self.claim_absent(index, RELEASING));
@@ -447,8 +452,8 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Releases what was decided, or makes what was not what it was before. Until it is done, whoever comes next does it
-    /// all again.
+    /// Releases what was decided, or makes what was not what it was before. Until it is done, whoever comes
+    /// next does it all again.
     fn settle(&self) {
         let body = &self.cells.body;
         let is_decided = body.decided.load(Ordering::Acquire) != 0;

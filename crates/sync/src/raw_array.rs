@@ -1,7 +1,7 @@
 //! Many elements between processes as bare memory: no lock, no log, nothing to recover.
 //!
-//! The body is the elements, in atomics as `cells.rs` says. A store is the commit, of one element of at most 8 bytes;
-//! Release and Acquire.
+//! The body is the elements, in atomics as `cells.rs` says. A store is the commit, of one element of at most
+//! 8 bytes; Release and Acquire.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -19,11 +19,12 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// A fixed number of elements between processes without a lock: each of at most 8 bytes is always whole, **larger ones,
-/// and ranges, may be torn**.
+/// A fixed number of elements between processes without a lock: each of at most 8 bytes is always whole,
+/// **larger ones, and ranges, may be torn**.
 ///
-/// A reader may see some of one write and some of another, and a writer that is killed leaves what it has written so far.
-/// Where that matters, use an [`Array`](crate::Array). Nothing here ever waits, and integers are atomic counters.
+/// A reader may see some of one write and some of another, and a writer that is killed leaves what it has
+/// written so far. Where that matters, use an [`Array`](crate::Array). Nothing here ever waits, and integers
+/// are atomic counters.
 ///
 /// ```
 /// use procession::RawArray;

@@ -1,6 +1,7 @@
 //! A piece of plain data between processes, as bare memory: no lock, no copies, nothing to recover.
 //!
-//! The body is the data, in atomics as `cells.rs` says. A store is the commit, of at most 8 bytes; Release and Acquire.
+//! The body is the data, in atomics as `cells.rs` says. A store is the commit, of at most 8 bytes; Release
+//! and Acquire.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -16,10 +17,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// A value between processes without a lock: what has at most 8 bytes is always whole, **what has more may be torn**.
+/// A value between processes without a lock: what has at most 8 bytes is always whole, **what has more may be
+/// torn**.
 ///
-/// A reader may see some words of one write and some of another, and a writer that is killed leaves some of its words.
-/// Where that matters, use a [`Value`](crate::Value). Nothing here ever waits or fails, and integers are atomic counters.
+/// A reader may see some words of one write and some of another, and a writer that is killed leaves some of
+/// its words. Where that matters, use a [`Value`](crate::Value). Nothing here ever waits or fails, and
+/// integers are atomic counters.
 ///
 /// ```
 /// use procession::RawValue;

@@ -8,11 +8,12 @@
 //! | `entry` | the thread that holds `lock` | which of them the present one is: guards of another entry are inert |
 //!
 //! # Who may change what
-//! `depth` belongs to the thread in `lock`: the first acquire stores 1, each further one adds 1, each drop subtracts 1,
-//! and the drop at 1 releases `lock`. Guards are not `Send`, so no other thread can release.
+//! `depth` belongs to the thread in `lock`: the first acquire stores 1, each further one adds 1, each drop
+//! subtracts 1, and the drop at 1 releases `lock`. Guards are not `Send`, so no other thread can release.
 //!
-//! A thread can have guards and not hold `lock`: those that were left when a wait on a condition gave all levels up and
-//! could not get the lock back. Should the thread enter again, they are of an earlier `entry`, and do nothing.
+//! A thread can have guards and not hold `lock`: those that were left when a wait on a condition gave all
+//! levels up and could not get the lock back. Should the thread enter again, they are of an earlier `entry`,
+//! and do nothing.
 //!
 //! # Orderings
 //! Edge `lock.handover` of the lock word also hands over the other words, which are therefore Relaxed.
@@ -52,8 +53,9 @@ shm_struct! {
 
 /// A recursive lock between processes: one thread at a time has guards of it, as many as it likes.
 ///
-/// It is free again when the thread has dropped all of its guards. Another thread, of the same process or another,
-/// waits. If the holder is killed, at whatever depth, the lock is free and inconsistent, as a [`Lock`](crate::Lock) is.
+/// It is free again when the thread has dropped all of its guards. Another thread, of the same process or
+/// another, waits. If the holder is killed, at whatever depth, the lock is free and inconsistent, as a
+/// [`Lock`](crate::Lock) is.
 ///
 /// ```
 /// use procession::RLock;
@@ -106,8 +108,8 @@ impl RLockOptions {
     }
 
     /// Whether a thread that waits for the lock, and finds that it is in a deadlock, is told
-    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
-    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is
+    /// told. [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
     #[must_use]
     pub fn detect_deadlock(mut self, detect: bool) -> Self {
         self.settings.detect_deadlock = Some(detect);
@@ -147,7 +149,8 @@ impl RLock {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] when a holder was killed and nobody has recovered the lock since; `Orphaned`,
-    /// `RegistryChanged`, `Corrupt` when the files beneath it were tampered with; `Unregistered` in a forked child.
+    /// `RegistryChanged`, `Corrupt` when the files beneath it were tampered with; `Unregistered` in a forked
+    /// child.
     #[inline]
     pub fn acquire(&self) -> Result<RLockGuard<'_>, LockError> {
         self.enter(self.claim, Deadline::NEVER)
@@ -170,9 +173,11 @@ impl RLock {
         self.enter(self.claim, Deadline::after(timeout))
     }
 
-    /// Waits until the lock is this thread's, also if its last holder died: for those who can put right what it guards.
+    /// Waits until the lock is this thread's, also if its last holder died: for those who can put right what
+    /// it guards.
     ///
-    /// Dropping the last guard makes the lock consistent again; dropping it in a panic, or being killed, does not.
+    /// Dropping the last guard makes the lock consistent again; dropping it in a panic, or being killed, does
+    /// not.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire), but for `OwnerDied`.
@@ -196,9 +201,9 @@ impl RLock {
         self.enter(holder::recovering(self.claim), Deadline::after(timeout))
     }
 
-    /// Releases once what this thread holds without a guard: for bindings of other languages, and after `std::mem::forget` of
-    /// the guard. A guard that is still there releases nothing any more; but what this thread acquires before that guard
-    /// is dropped, the guard would release.
+    /// Releases once what this thread holds without a guard: for bindings of other languages, and after
+    /// `std::mem::forget` of the guard. A guard that is still there releases nothing any more; but what this
+    /// thread acquires before that guard is dropped, the guard would release.
     ///
     /// # Errors
     /// [`LockError::NotHeld`] when this thread does not hold it.
@@ -249,7 +254,8 @@ impl RLock {
         Ok(self.guard(me))
     }
 
-    /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`]: the guards of that entry count again.
+    /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`]: the guards of that entry count
+    /// again.
     pub(crate) fn acquire_again(&self, depth: u32, entry: u64) -> Result<RLockGuard<'_>, LockError> {
         let mut guard = self.acquire()?;
         if depth > 0 {
@@ -266,8 +272,8 @@ impl RLock {
         RLockGuard { lock: self, me, entry, panics: Panics::now(), not_send: PhantomData }
     }
 
-    /// Gives up one guard of `me`, or `all` of them; how many there were. What the lock guards may be half-changed if a
-    /// panic has `struck` under this guard, or did under one that went before.
+    /// Gives up one guard of `me`, or `all` of them; how many there were. What the lock guards may be
+    /// half-changed if a panic has `struck` under this guard, or did under one that went before.
     fn leave(&self, me: Hold, entry: u64, all: bool, struck: bool) -> u32 {
         let lock = &self.body.lock;
         if !self.counts(me, entry) {
@@ -288,8 +294,8 @@ impl RLock {
         depth
     }
 
-    /// Whether a guard of this thread is one of those that hold the lock. A forked child's copy is not, nor is one whose
-    /// lock was lost in a wait that failed.
+    /// Whether a guard of this thread is one of those that hold the lock. A forked child's copy is not, nor
+    /// is one whose lock was lost in a wait that failed.
     #[inline]
     fn counts(&self, me: Hold, entry: u64) -> bool {
         self.keeper.is_mine(me)
@@ -313,9 +319,9 @@ impl fmt::Debug for RLock {
 
 /// The recursive lock, held once more; dropping the last of a thread's guards releases the lock.
 ///
-/// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent holds
-/// the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a death does, as soon
-/// as the last guard is dropped.
+/// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent
+/// holds the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a
+/// death does, as soon as the last guard is dropped.
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct RLockGuard<'a> {
     lock: &'a RLock,

@@ -9,21 +9,24 @@
 //! | `used` | a bit for each cell that was ever claimed: a writer looks at no others |
 //! | `space` | eventcount: readers that found no free cell |
 //!
-//! A reader claims a cell, and is inside if it then finds `writer` free and `writing` 0. Otherwise it gives the cell
-//! back, queues for `writer` like everybody, claims a cell while it has it, and lets `writer` go. A writer acquires
-//! `writer`, waits for every cell to be seen free, stores `writing`, and is inside. So a writer that waits keeps new
-//! readers out, and does not starve; nor do readers, because `writer` passes over no sleeper for long. A thread that reads
-//! already goes deeper in its own cell when it cannot come in otherwise, and asks nobody.
+//! A reader claims a cell, and is inside if it then finds `writer` free and `writing` 0. Otherwise it gives
+//! the cell back, queues for `writer` like everybody, claims a cell while it has it, and lets `writer` go. A
+//! writer acquires `writer`, waits for every cell to be seen free, stores `writing`, and is inside. So a
+//! writer that waits keeps new readers out, and does not starve; nor do readers, because `writer` passes over
+//! no sleeper for long. A thread that reads already goes deeper in its own cell when it cannot come in
+//! otherwise, and asks nobody.
 //!
 //! # Who may change what
-//! Cell free → claimed: anybody, by CAS. Claimed → free: its thread; or anybody, by CAS from the exact value, once its
-//! owner is dead. `writing`: the holder of `writer`. A bit of `used` is set before the cell is claimed, and never cleared:
-//! so it is right whoever dies, and costs a writer one look at each cell that was ever in use.
+//! Cell free → claimed: anybody, by CAS. Claimed → free: its thread; or anybody, by CAS from the exact value,
+//! once its owner is dead. `writing`: the holder of `writer`. A bit of `used` is set before the cell is
+//! claimed, and never cleared: so it is right whoever dies, and costs a writer one look at each cell that was
+//! ever in use.
 //!
 //! # Orderings
-//! Edge `rwlock.dekker`: the reader claims its cell, fences, looks at `writer`; the writer acquires `writer`, fences,
-//! looks at `used` and the cells. One of the two sees the other. Edge `rwlock.read`: the Release that frees a cell meets the
-//! Acquire of the writer that sees it free. Edge `lock.handover` covers the rest, `writing` included.
+//! Edge `rwlock.dekker`: the reader claims its cell, fences, looks at `writer`; the writer acquires `writer`,
+//! fences, looks at `used` and the cells. One of the two sees the other. Edge `rwlock.read`: the Release that
+//! frees a cell meets the Acquire of the writer that sees it free. Edge `lock.handover` covers the rest,
+//! `writing` included.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -36,8 +39,9 @@
 //! | a reader, after it freed its cell, before its wake | a writer asleep | the end of the writer's slice |
 //!
 //! # Not promised
-//! Room for more than [`READERS`] readers at a time: further ones wait until one leaves. That a try succeeds while others
-//! come and go: a reader that finds a writer has its cell for an instant, and one that queued has `writer`.
+//! Room for more than [`READERS`] readers at a time: further ones wait until one leaves. That a try succeeds
+//! while others come and go: a reader that finds a writer has its cell for an instant, and one that queued
+//! has `writer`.
 
 mod drain;
 mod guard;
@@ -59,7 +63,8 @@ use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::time::Duration;
 
-/// How many guards for reading can exist at a time, in all processes, but for those of threads that have one already.
+/// How many guards for reading can exist at a time, in all processes, but for those of threads that have one
+/// already.
 pub const READERS: usize = 128;
 /// In `writing`: that writer panicked.
 const PANICKED: u64 = 1 << 30;
@@ -94,12 +99,13 @@ shm_struct! {
 
 /// A lock between processes that many may hold to read, or one to write.
 ///
-/// Readers do not share a cache line, and so do not slow each other down; a writer looks at one line for each of them. A
-/// writer that waits keeps new readers out; a thread that reads already may read once more. A reader that is killed is as if it had left. A writer that is killed
-/// leaves the lock inconsistent: `read` and `write` say [`LockError::OwnerDied`] until somebody calls
-/// [`recover`](Self::recover).
+/// Readers do not share a cache line, and so do not slow each other down; a writer looks at one line for each
+/// of them. A writer that waits keeps new readers out; a thread that reads already may read once more. A
+/// reader that is killed is as if it had left. A writer that is killed leaves the lock inconsistent: `read`
+/// and `write` say [`LockError::OwnerDied`] until somebody calls [`recover`](Self::recover).
 ///
-/// At most [`READERS`] can read at a time; further ones wait until one leaves, but never a thread that reads already.
+/// At most [`READERS`] can read at a time; further ones wait until one leaves, but never a thread that reads
+/// already.
 ///
 /// ```
 /// use procession::{LockError, RwLock};
@@ -145,9 +151,9 @@ impl RwLockOptions {
         self
     }
 
-    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is told
-    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is told.
-    /// [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
+    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is
+    /// told [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock,
+    /// one is told. [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
     #[must_use]
     pub fn detect_deadlock(mut self, detect: bool) -> Self {
         self.settings.detect_deadlock = Some(detect);
@@ -194,15 +200,16 @@ impl RwLock {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] when a writer was killed and nobody has recovered the lock since;
-    /// [`LockError::Deadlock`] when this thread writes, and as [`RwLockOptions::detect_deadlock`] says; `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath
-    /// it were tampered with; `Unregistered` in a forked child.
+    /// [`LockError::Deadlock`] when this thread writes, and as [`RwLockOptions::detect_deadlock`] says;
+    /// `Orphaned`, `RegistryChanged`, `Corrupt` when the files beneath it were tampered with; `Unregistered`
+    /// in a forked child.
     #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_>, LockError> {
         self.read_until(Deadline::NEVER)
     }
 
-    /// Reads if nobody writes or waits to write, and there is room. A writer that is found dead counts as nobody. A reader
-    /// that has just waited for a writer may be in the way for an instant.
+    /// Reads if nobody writes or waits to write, and there is room. A writer that is found dead counts as
+    /// nobody. A reader that has just waited for a writer may be in the way for an instant.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`read`](Self::read).
@@ -222,15 +229,15 @@ impl RwLock {
     /// Waits until nobody else reads or writes; then writes. New readers are kept out meanwhile.
     ///
     /// # Errors
-    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads: whoever wants to write what it has
-    /// read lets go of it first, and looks again.
+    /// As [`read`](Self::read); [`LockError::Deadlock`] also when this thread reads: whoever wants to write
+    /// what it has read lets go of it first, and looks again.
     #[inline]
     pub fn write(&self) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(self.claim, Deadline::NEVER)
     }
 
-    /// Writes if nobody else reads or writes. Those who are found dead count as nobody. A reader that is finding out that
-    /// somebody writes, or has just waited for that, may be in the way for an instant.
+    /// Writes if nobody else reads or writes. Those who are found dead count as nobody. A reader that is
+    /// finding out that somebody writes, or has just waited for that, may be in the way for an instant.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`write`](Self::write).
@@ -305,8 +312,8 @@ impl RwLock {
             Some(reading) => reading,
             None => self.read_contended(deadline)?,
         };
-        // Here, and not on each of the two ways: a guard that is built on one and copied on the other goes through
-        // memory, and the release's locked instruction waits for that.
+        // Here, and not on each of the two ways: a guard that is built on one and copied on the other goes
+        // through memory, and the release's locked instruction waits for that.
         Ok(ReadGuard::new(self, me, cell))
     }
 
@@ -400,7 +407,8 @@ impl RwLock {
     #[inline]
     fn claim_cell(&self, me: Hold) -> Option<usize> {
         let bits = me.to_bits();
-        // Far apart for the processes, and not side by side for the threads: neighbouring lines travel together.
+        // Far apart for the processes, and not side by side for the threads: neighbouring lines travel
+        // together.
         let first = ((bits >> 16 & 0x7ff) * 3 + (bits & 0xffff) * 79) as usize % READERS;
         let cell = if self.claims(first, me) { first } else { self.claim_cell_behind(first, me)? };
         // SYNC: rwlock.dekker.
@@ -432,7 +440,8 @@ impl RwLock {
     #[inline]
     fn use_cell(&self, index: usize) {
         let (cells, bit) = (&self.body.used[index / 64], 1 << (index % 64));
-        // SYNC: rwlock.dekker. A bit that is seen here is seen by a writer that the cell's claim does not see.
+        // SYNC: rwlock.dekker. A bit that is seen here is seen by a writer that the cell's claim does not
+        // see.
         if cells.load(Ordering::Relaxed) & bit == 0 {
             cells.fetch_or(bit, Ordering::Relaxed);
             crash_point("rwlock.used");

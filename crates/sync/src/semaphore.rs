@@ -1,7 +1,7 @@
 //! Permits that come back when their holder dies.
 //!
-//! The protocol, its state table and what survives a death at each step are in `permit_cells.rs`; here are the types
-//! that people use: options, permits, errors.
+//! The protocol, its state table and what survives a death at each step are in `permit_cells.rs`; here are
+//! the types that people use: options, permits, errors.
 //!
 //! # If a process dies
 //! Its permits come back: whoever finds too few looks for the dead. Permits that were
@@ -36,10 +36,10 @@ const PAUSES: RangeInclusive<u32> = 1..=64;
 
 /// A number of permits between processes.
 ///
-/// `acquire` takes one, and waits while there is none; dropping the [`Permit`] gives it back, and so does the death of
-/// the process that has it. [`release`](Self::release) adds permits that nobody acquired, up to a maximum: together
-/// with [`Permit::forget`] the semaphore is then a signal. Handles are cheap to clone, may be used by any number of
-/// threads, and can be sent to other processes.
+/// `acquire` takes one, and waits while there is none; dropping the [`Permit`] gives it back, and so does the
+/// death of the process that has it. [`release`](Self::release) adds permits that nobody acquired, up to a
+/// maximum: together with [`Permit::forget`] the semaphore is then a signal. Handles are cheap to clone, may
+/// be used by any number of threads, and can be sent to other processes.
 ///
 /// ```
 /// use procession::{Semaphore, SemaphoreError};
@@ -114,7 +114,8 @@ impl SemaphoreOptions {
         self
     }
 
-    /// How many permits there can ever be, at most 65,536; unless said, 1024 or the permits at first if they are more.
+    /// How many permits there can ever be, at most 65,536; unless said, 1024 or the permits at first if they
+    /// are more.
     #[must_use]
     pub fn max(mut self, max: usize) -> Self {
         self.settings.max = Some(max);
@@ -129,7 +130,8 @@ fn cells_for(permits: usize) -> u32 {
     u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
-/// What both kinds of semaphore are to the layer below: they differ in their kind, and in what their maximum is.
+/// What both kinds of semaphore are to the layer below: they differ in their kind, and in what their maximum
+/// is.
 macro_rules! semaphore_object {
     ($Semaphore:ident, $kind:expr, $max:expr, $attach:expr) => {
         impl Object for $Semaphore {
@@ -206,10 +208,12 @@ impl Semaphore {
         self.acquire_until(1, Deadline::NEVER)
     }
 
-    /// Takes a permit if there is one. One whose holder is found dead counts, so that a try never fails for ever.
+    /// Takes a permit if there is one. One whose holder is found dead counts, so that a try never fails for
+    /// ever.
     ///
     /// # Errors
-    /// [`SemaphoreError::WouldBlock`] when none was found: one that changed hands meanwhile may have been missed. Otherwise as [`acquire`](Self::acquire).
+    /// [`SemaphoreError::WouldBlock`] when none was found: one that changed hands meanwhile may have been
+    /// missed. Otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit<'_>, SemaphoreError> {
         self.acquire_until(1, Deadline::PASSED)
@@ -223,7 +227,8 @@ impl Semaphore {
         self.acquire_until(1, Deadline::after(timeout))
     }
 
-    /// As [`acquire`](Self::acquire), with a permit that keeps the semaphore, and can be sent to other threads.
+    /// As [`acquire`](Self::acquire), with a permit that keeps the semaphore, and can be sent to other
+    /// threads.
     ///
     /// ```
     /// use procession::Semaphore;
@@ -271,14 +276,16 @@ impl Semaphore {
         self.acquire_until(count, Deadline::after(timeout))
     }
 
-    /// Adds `count` permits, whoever calls it: first those that were forgotten, then new ones up to the maximum.
+    /// Adds `count` permits, whoever calls it: first those that were forgotten, then new ones up to the
+    /// maximum.
     ///
-    /// All or none, also when this process is killed in the middle. Several at a time (and one, when there seems to be no
-    /// room) are released one caller after the other: they wait for one that is stopped in the middle of it.
+    /// All or none, also when this process is killed in the middle. Several at a time (and one, when there
+    /// seems to be no room) are released one caller after the other: they wait for one that is stopped in the
+    /// middle of it.
     ///
     /// # Errors
-    /// [`ReleaseError::Full`] when that would be too many: at some instant during the call there was not so much room.
-    /// Then none was added.
+    /// [`ReleaseError::Full`] when that would be too many: at some instant during the call there was not so
+    /// much room. Then none was added.
     pub fn release(&self, count: usize) -> Result<(), ReleaseError> {
         if count == 0 || count == 1 && self.cells.try_release() {
             return Ok(());
@@ -292,8 +299,9 @@ impl Semaphore {
 
     /// How many permits nobody has, those of the dead included.
     ///
-    /// Exact while nobody acquires or releases. Otherwise each permit was looked at once during the call: one that changed
-    /// hands meanwhile may have been seen twice or not at all, and by the time you look it may be another number.
+    /// Exact while nobody acquires or releases. Otherwise each permit was looked at once during the call: one
+    /// that changed hands meanwhile may have been seen twice or not at all, and by the time you look it may
+    /// be another number.
     #[must_use]
     pub fn available(&self) -> usize {
         // What the dead have is available to whoever wants it. If nobody can be asked about, all are alive.

@@ -1,5 +1,5 @@
-//! Named bytes between processes: [`SharedMemory`], an object like the others, and [`PlainMemory`], a file as other
-//! programs make them.
+//! Named bytes between processes: [`SharedMemory`], an object like the others, and [`PlainMemory`], a file as
+//! other programs make them.
 //!
 //! | | `SharedMemory` | `PlainMemory` |
 //! |---|---|---|
@@ -25,14 +25,15 @@ const MOST_BYTES: u64 = 1 << 47;
 
 /// Named bytes, as Python's `SharedMemory`, but never removed by a process that only attached to them.
 ///
-/// They live until [`unlink`](Self::unlink), or, if they are ephemeral or anonymous, until the last process that is
-/// attached has gone. Any process may read and write them at any time, also in the middle of another's write: **what is
-/// read may be torn**, word by word of 8 bytes. Keep a [`Lock`](crate::Lock) beside them, or use a
-/// [`Value`](crate::Value) or an [`Array`](crate::Array).
+/// They live until [`unlink`](Self::unlink), or, if they are ephemeral or anonymous, until the last process
+/// that is attached has gone. Any process may read and write them at any time, also in the middle of
+/// another's write: **what is read may be torn**, word by word of 8 bytes. Keep a [`Lock`](crate::Lock)
+/// beside them, or use a [`Value`](crate::Value) or an [`Array`](crate::Array).
 ///
-/// Other programs open the file [`file_name`](Self::file_name), and find the bytes from [`OFFSET`](Self::OFFSET) on: in
-/// Python `SharedMemory(name).buf[4096:]`. With Python before 3.13 the name must be unregistered from its
-/// `resource_tracker`, and since then `track=False` be given; or Python removes the name when it exits.
+/// Other programs open the file [`file_name`](Self::file_name), and find the bytes from
+/// [`OFFSET`](Self::OFFSET) on: in Python `SharedMemory(name).buf[4096:]`. With Python before 3.13 the name
+/// must be unregistered from its `resource_tracker`, and since then `track=False` be given; or Python removes
+/// the name when it exits.
 ///
 /// ```
 /// use procession::SharedMemory;
@@ -147,8 +148,8 @@ impl SharedMemory {
         segment.namespace().file_name(segment.name())
     }
 
-    /// Whether somebody has removed the file, other than by [`unlink`](Self::unlink) or `procession rm`: then nobody
-    /// finds it any more.
+    /// Whether somebody has removed the file, other than by [`unlink`](Self::unlink) or `procession rm`: then
+    /// nobody finds it any more.
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
         self.body.segment().is_orphaned()
@@ -178,9 +179,9 @@ impl SharedMemory {
         self.bytes().write_at(offset, from)
     }
 
-    /// The first byte, for what copies are too slow for. It is valid, for [`size`](Self::size) bytes, while a clone of
-    /// `self` lives. Every process may change the bytes at any time: only atomics, or a protocol between the processes,
-    /// make it sound to look at them through a reference.
+    /// The first byte, for what copies are too slow for. It is valid, for [`size`](Self::size) bytes, while a
+    /// clone of `self` lives. Every process may change the bytes at any time: only atomics, or a protocol
+    /// between the processes, make it sound to look at them through a reference.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
         self.bytes().as_ptr()
@@ -202,10 +203,10 @@ impl fmt::Debug for SharedMemory {
 
 /// A shared-memory file of another program, or for one: its bytes from 0 on, and nothing else.
 ///
-/// It is what Python's `SharedMemory(name)`, the `shared_memory` crate, and `shm_open("/name")` of C make and open. It
-/// belongs to no namespace: `procession ls` does not list it, and nobody collects it; it lives until somebody unlinks
-/// it. Dropping it only unmaps it. What is read may be torn, as with [`SharedMemory`]. If another program makes the file
-/// shorter while it is mapped, touching what was cut off is a SIGBUS.
+/// It is what Python's `SharedMemory(name)`, the `shared_memory` crate, and `shm_open("/name")` of C make and
+/// open. It belongs to no namespace: `procession ls` does not list it, and nobody collects it; it lives until
+/// somebody unlinks it. Dropping it only unmaps it. What is read may be torn, as with [`SharedMemory`]. If
+/// another program makes the file shorter while it is mapped, touching what was cut off is a SIGBUS.
 ///
 /// ```
 /// use procession::PlainMemory;
@@ -222,19 +223,23 @@ impl fmt::Debug for SharedMemory {
 pub struct PlainMemory(Arc<PlainFile>);
 
 impl PlainMemory {
-    /// Creates the file `/dev/shm/<name>` of `size` zero bytes, of mode 0600. It appears when all of it is there.
+    /// Creates the file `/dev/shm/<name>` of `size` zero bytes, of mode 0600. It appears when all of it is
+    /// there.
     ///
     /// # Errors
-    /// [`OpenError::AlreadyExists`], `NoSpace`; `InvalidName`, also for the names of objects; `Impossible` for no bytes.
+    /// [`OpenError::AlreadyExists`], `NoSpace`; `InvalidName`, also for the names of objects; `Impossible`
+    /// for no bytes.
     pub fn create(name: &str, size: usize) -> Result<Self, OpenError> {
         PlainFile::create(name, size).map(|file| Self(Arc::new(file)))
     }
 
-    /// Opens the file `/dev/shm/<name>`, if it is this user's, and nobody else's to open. All its pages are reserved, so
-    /// that a full `/dev/shm` is an error now and not a SIGBUS later: also those that its creator never touched.
+    /// Opens the file `/dev/shm/<name>`, if it is this user's, and nobody else's to open. All its pages are
+    /// reserved, so that a full `/dev/shm` is an error now and not a SIGBUS later: also those that its
+    /// creator never touched.
     ///
     /// # Errors
-    /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is empty.
+    /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is
+    /// empty.
     pub fn open(name: &str) -> Result<Self, OpenError> {
         Self::open_with_mode(name, 0o600)
     }

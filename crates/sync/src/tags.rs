@@ -5,12 +5,13 @@
 //! | 0 | nobody has the tag |
 //! | 1 | a thread has it, or one had it that ended holding something: then it stays taken |
 //!
-//! No lock, because a forked child would inherit it held. The child does inherit the tags of its parent's other threads, which
-//! nobody gives back there.
+//! No lock, because a forked child would inherit it held. The child does inherit the tags of its parent's
+//! other threads, which nobody gives back there.
 //!
 //! # Orderings
-//! Edge `tags.again`: the Release of a thread that gives its tag back meets the Acquire of the next one that takes it. So the next
-//! one sees every lock word as its predecessor left it, and never takes a hold that was released for its own.
+//! Edge `tags.again`: the Release of a thread that gives its tag back meets the Acquire of the next one that
+//! takes it. So the next one sees every lock word as its predecessor left it, and never takes a hold that was
+//! released for its own.
 
 use procession_sys::atomic::{AtomicU64, Ordering};
 

@@ -1,10 +1,12 @@
 //! A number for each thread that holds or has held something: the answer to "would I wait for myself?".
 //!
-//! Owner ids are per process, so a lock word also carries the tag of the thread that took it, in the same CAS. Tags
-//! tell apart the threads of one process. (A table of holds in thread-local storage, the first design, costs several writes on
-//! each acquire, for which the release's locked instruction then waits: docs/design/0001-lock.md.)
+//! Owner ids are per process, so a lock word also carries the tag of the thread that took it, in the same
+//! CAS. Tags tell apart the threads of one process. (A table of holds in thread-local storage, the first
+//! design, costs several writes on each acquire, for which the release's locked instruction then waits:
+//! docs/design/0001-lock.md.)
 //!
-//! There are [`TAGS`] of them. A thread beyond that has tag 0, and remembers what it holds in a list of its own.
+//! There are [`TAGS`] of them. A thread beyond that has tag 0, and remembers what it holds in a list of its
+//! own.
 //!
 //! # If a thread ends
 //! | it ended | its tag |
@@ -13,10 +15,11 @@
 //! | holding something: a guard was forgotten | stays its own for ever, and the registry says that this thread ended: whoever waits for what it holds is told as of a dead process's hold |
 //! | holding something, without a tag | has none: what it holds stays held until its process ends |
 //!
-//! "Ends" is after the destructors of all thread-locals, in which guards may still be dropped or acquired. What little can run
-//! even later, in destructors of other keys of the C library, finds tag 0.
+//! "Ends" is after the destructors of all thread-locals, in which guards may still be dropped or acquired.
+//! What little can run even later, in destructors of other keys of the C library, finds tag 0.
 //!
-//! Each thread counts what it holds, in thread-local storage: one write, which is measured to cost nothing, where a list would.
+//! Each thread counts what it holds, in thread-local storage: one write, which is measured to cost nothing,
+//! where a list would.
 
 use crate::tags::{TAGS, Tags};
 use std::cell::{Cell, RefCell};
@@ -30,7 +33,8 @@ const UNKNOWN: u32 = u32::MAX;
 
 static ALL: Tags = Tags::new();
 
-// None of them has a destructor: they are used on every acquire, and in the destructors of other thread-locals.
+// None of them has a destructor: they are used on every acquire, and in the destructors of other
+// thread-locals.
 thread_local! {
     /// This thread's tag, where it stands in a word.
     static TAG: Cell<u32> = const { Cell::new(UNKNOWN) };

@@ -1,7 +1,8 @@
 //! A small piece of plain data between processes, that is never half-written.
 //!
-//! Two copies lie behind the body, and `version` says which of them is the value. A value of at most 8 bytes has also a
-//! word of its own, `word`, which is the value unless it says `ASIDE`: then the copies are looked at.
+//! Two copies lie behind the body, and `version` says which of them is the value. A value of at most 8 bytes
+//! has also a word of its own, `word`, which is the value unless it says `ASIDE`: then the copies are looked
+//! at.
 //!
 //! | word | written by | meaning |
 //! |---|---|---|
@@ -12,17 +13,18 @@
 //! | `word`, if not `ASIDE` | CAS, by anybody | a value of at most 8 bytes. **The CAS commits** |
 //! | `word` = `ASIDE` | holder of `lock` | the value is aside, in the copies: a guard or an update has taken it, or it happens to be the number that `ASIDE` is. **Storing the new value commits** |
 //!
-//! So `fetch_add` and the like are one CAS and take no lock; and while somebody holds the value, they find `ASIDE`, a CAS
-//! that was on its way fails, and they wait for the lock like everybody who writes. That is all that keeps the two kinds
-//! of change apart.
+//! So `fetch_add` and the like are one CAS and take no lock; and while somebody holds the value, they find
+//! `ASIDE`, a CAS that was on its way fails, and they wait for the lock like everybody who writes. That is
+//! all that keeps the two kinds of change apart.
 //!
 //! # Orderings
-//! Edge `value.commit`: the Release store of `version` meets the Acquire load of a reader, so that the copy is whole.
-//! Edge `value.reuse`: the Release fence before the spare copy is touched meets the reader's Acquire fence after its
-//! copying: a reader that saw one word of a later build sees that `version` has moved, and tries again. The copies
-//! are read and written word by word, Relaxed. Edge `value.aside`: who reads `ASIDE` (Acquire) sees the copy that was
-//! committed before it was written (Release). A reader of the copies looks at `word` once more before it looks at
-//! `version` again: at that instant the value was aside, and it was this copy.
+//! Edge `value.commit`: the Release store of `version` meets the Acquire load of a reader, so that the copy
+//! is whole. Edge `value.reuse`: the Release fence before the spare copy is touched meets the reader's
+//! Acquire fence after its copying: a reader that saw one word of a later build sees that `version` has
+//! moved, and tries again. The copies are read and written word by word, Relaxed. Edge `value.aside`: who
+//! reads `ASIDE` (Acquire) sees the copy that was committed before it was written (Release). A reader of the
+//! copies looks at `word` once more before it looks at `version` again: at that instant the value was aside,
+//! and it was this copy.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -32,8 +34,9 @@
 //! | putting the value aside, before `ASIDE` is written | a copy of it that nobody looks at | nothing |
 //! | having put it aside, before the commit | the old value in the copies; `ASIDE`; a dead owner of `lock` | readers read the copy; the next who writes takes the lock over, and puts the value back into `word` |
 //!
-//! The lock is taken over from the dead without a word, because at every instant the value is whole. Readers do not
-//! look at the lock, and so never wait for a dead writer; only a reader that lost to 64 commits in a row takes it.
+//! The lock is taken over from the dead without a word, because at every instant the value is whole. Readers
+//! do not look at the lock, and so never wait for a dead writer; only a reader that lost to 64 commits in a
+//! row takes it.
 
 mod guard;
 #[cfg(test)]
@@ -58,8 +61,8 @@ use std::time::Duration;
 const MAX_BYTES: usize = 4096;
 /// How often a reader tries before it keeps the writers out.
 const TRIES: u32 = 64;
-/// In `word`: the value is in the copies. Any number would do that few values are; this one is no number as a float, and
-/// nothing that has less than 8 bytes.
+/// In `word`: the value is in the copies. Any number would do that few values are; this one is no number as a
+/// float, and nothing that has less than 8 bytes.
 const ASIDE: u64 = 0xfff5_3a1e_d0c3_7b69;
 
 shm_struct! {
@@ -75,15 +78,17 @@ shm_struct! {
 
 const COPIES: usize = size_of::<ValueBody>();
 
-/// A value between processes: plain data of at most 4 KiB, of which everybody sees all of an update or nothing.
+/// A value between processes: plain data of at most 4 KiB, of which everybody sees all of an update or
+/// nothing.
 ///
-/// `T` is any [`bytemuck::Pod`] type: integers, floats, arrays and `repr(C)` structs of them. Reading takes no lock.
-/// Changing it under a guard or by [`update`](Self::update) takes the value's own lock; when a writer is killed, what it
-/// had not committed never happened, and nobody is told: there is nothing to put right.
+/// `T` is any [`bytemuck::Pod`] type: integers, floats, arrays and `repr(C)` structs of them. Reading takes
+/// no lock. Changing it under a guard or by [`update`](Self::update) takes the value's own lock; when a
+/// writer is killed, what it had not committed never happened, and nobody is told: there is nothing to put
+/// right.
 ///
 /// What has at most 8 bytes is [set](Self::set) without the lock, and integers are changed without it by
-/// [`fetch_add`](Self::fetch_add) and its friends. They wait only while somebody has a guard, or is inside `update`:
-/// every change is made to what the one before it left.
+/// [`fetch_add`](Self::fetch_add) and its friends. They wait only while somebody has a guard, or is inside
+/// `update`: every change is made to what the one before it left.
 ///
 /// ```
 /// use procession::Value;
@@ -142,8 +147,8 @@ impl<T> ValueOptions<T> {
         self
     }
 
-    /// Says what the value is called, instead of the name of `T`: so that programs in which the type has another path
-    /// can share it. The size is compared all the same.
+    /// Says what the value is called, instead of the name of `T`: so that programs in which the type has
+    /// another path can share it. The size is compared all the same.
     #[must_use]
     pub fn type_tag(mut self, tag: &str) -> Self {
         self.settings.type_tag = Some(tag.to_owned());
@@ -246,7 +251,8 @@ impl<T: Plain> Value<T> {
         })
     }
 
-    /// Makes it `value`; without the lock if that has at most 8 bytes and nobody has a guard or is in an update.
+    /// Makes it `value`; without the lock if that has at most 8 bytes and nobody has a guard or is in an
+    /// update.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -270,8 +276,8 @@ impl<T: Plain> Value<T> {
         self.set_until(value, Deadline::after(timeout))
     }
 
-    /// Changes the value: all of what `change` does to its copy is committed at once when it returns; nothing of it if
-    /// it panics, or if the process is killed before.
+    /// Changes the value: all of what `change` does to its copy is committed at once when it returns; nothing
+    /// of it if it panics, or if the process is killed before.
     ///
     /// # Errors
     /// [`LockError::Deadlock`] when this thread is changing the value already; `Orphaned`, `RegistryChanged`,
@@ -347,7 +353,8 @@ impl<T: Plain> Value<T> {
 
     #[inline]
     fn update_until<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, LockError> {
-        // Made where it stays: a guard that is handed on in a `Result` is moved, which waits for what was just written into it.
+        // Made where it stays: a guard that is handed on in a `Result` is moved, which waits for what was
+        // just written into it.
         let mut guard = ValueGuard::new(self.hold(deadline)?);
         Ok(change(&mut guard))
     }
@@ -494,8 +501,8 @@ impl<T: Integer> Value<T> {
 }
 
 integer_operations! {
-    /// Without the lock, in one step. Only while somebody has a guard, or is inside `update`, they wait until that is
-    /// over.
+    /// Without the lock, in one step. Only while somebody has a guard, or is inside `update`, they wait until
+    /// that is over.
     Value() -> Result<T, LockError>;
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! Monotonic time and deadlines. A timeout becomes a [`Deadline`] once, at the edge of the API.
 //!
-//! Each time namespace has a monotonic clock of its own, which is ahead of the machine's or behind it by an offset that
-//! never changes. So [`now_ns`] means something within one process; what another process is to compare is written as
-//! [`machine_ns`].
+//! Each time namespace has a monotonic clock of its own, which is ahead of the machine's or behind it by an
+//! offset that never changes. So [`now_ns`] means something within one process; what another process is to
+//! compare is written as [`machine_ns`].
 #![expect(unsafe_code, reason = "clock_gettime fills a struct through a pointer")]
 
 use crate::fork::wiped_on_fork;
@@ -12,8 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// By how much two readings of how far the time of day is ahead may differ, in one namespace: for the time between the
-/// two clocks' readings.
+/// By how much two readings of how far the time of day is ahead may differ, in one namespace: for the time
+/// between the two clocks' readings.
 const SAME_CLOCK_NS: u64 = 50_000_000;
 
 /// Nanoseconds of this process's `CLOCK_MONOTONIC`; not to be compared with another process's.
@@ -22,8 +22,9 @@ pub fn now_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
-/// Nanoseconds of the machine's own monotonic clock, the same for all processes, whatever their time namespaces; `None` if
-/// it cannot be told: without `/proc`, or between an `unshare` of the time and the `exec` that completes it.
+/// Nanoseconds of the machine's own monotonic clock, the same for all processes, whatever their time
+/// namespaces; `None` if it cannot be told: without `/proc`, or between an `unshare` of the time and the
+/// `exec` that completes it.
 #[must_use]
 pub fn machine_ns() -> Option<u64> {
     on_machine(now_ns())
@@ -36,13 +37,14 @@ pub fn on_machine(ns: u64) -> Option<u64> {
 }
 
 crate::shm_struct! {
-    /// What was read of this process's time namespace; a forked child may be in another one and reads it anew.
+    /// What was read of this process's time namespace; a forked child may be in another one and reads it
+    /// anew.
     struct Known {
         is_known: AtomicU32,
         reserved: AtomicU32,
         offset: AtomicU64,
-        /// How far the time of day was ahead of our clock. If it is by another amount now, our clock is another one
-        /// (`setns`), or the time was set.
+        /// How far the time of day was ahead of our clock. If it is by another amount now, our clock is
+        /// another one (`setns`), or the time was set.
         ahead_ns: AtomicU64,
     }
 }
@@ -88,7 +90,8 @@ fn parse_offset(text: &str) -> Option<u64> {
     Some(seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds).cast_unsigned())
 }
 
-/// What `now_ns` is in milliseconds, for words of 32 bits: it wraps after 49 days, so only differences mean anything.
+/// What `now_ns` is in milliseconds, for words of 32 bits: it wraps after 49 days, so only differences mean
+/// anything.
 #[must_use]
 pub const fn ms_of(now_ns: u64) -> u32 {
     (now_ns / 1_000_000) as u32

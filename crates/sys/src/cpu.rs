@@ -1,4 +1,5 @@
-//! How many processors we may use, how to wait on one of them for a moment, and how to tell it what comes next.
+//! How many processors we may use, how to wait on one of them for a moment, and how to tell it what comes
+//! next.
 #![cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "instructions that ask for a cache line"))]
 
 use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
@@ -64,7 +65,8 @@ pub fn fence_after_rmw() {
     }
 }
 
-/// Asks for the cache line of `place`, which will be written soon: other processors lose it. A hint; nothing is read.
+/// Asks for the cache line of `place`, which will be written soon: other processors lose it. A hint; nothing
+/// is read.
 #[inline]
 pub fn will_write<T>(place: &T) {
     // SAFETY: the instruction changes nothing that a program can see, and never faults.

@@ -55,7 +55,8 @@ mod armed {
         arm_next(label, nth, action);
     }
 
-    /// Arms this process for what is to happen after that: at the `nth` passing of `label` after the place where it stops.
+    /// Arms this process for what is to happen after that: at the `nth` passing of `label` after the place
+    /// where it stops.
     pub fn arm_next(label: &str, nth: u32, action: Action) {
         plans().push_back(Plan { label: label.to_owned(), left: nth.max(1), action });
     }

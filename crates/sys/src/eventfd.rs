@@ -24,8 +24,8 @@ pub fn ring(bell: impl AsFd) {
     let _: nix::Result<usize> = nix::unistd::write(bell, &1_u64.to_ne_bytes());
 }
 
-/// As [`ring`], for a descriptor that user code may have closed: if the number means a file, a socket or a pipe now,
-/// nothing is written to it.
+/// As [`ring`], for a descriptor that user code may have closed: if the number means a file, a socket or a
+/// pipe now, nothing is written to it.
 pub fn ring_if_still_there(bell: impl AsFd) {
     // What an eventfd refers to has no file type.
     if fstat(&bell).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0) {
@@ -39,8 +39,8 @@ pub fn silence(bell: impl AsFd) {
     let _: nix::Result<usize> = nix::unistd::read(bell, &mut [0; 8]);
 }
 
-/// Waits until at least one of `fds` is readable, at most for `timeout` (`None`: for ever); which are. Whoever can be
-/// interrupted by a signal finds that none is, and asks whether it is.
+/// Waits until at least one of `fds` is readable, at most for `timeout` (`None`: for ever); which are.
+/// Whoever can be interrupted by a signal finds that none is, and asks whether it is.
 ///
 /// # Errors
 /// `EINVAL` for more descriptors than the limit of open files; `ENOMEM`.

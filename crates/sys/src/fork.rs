@@ -1,7 +1,7 @@
 //! Noticing that this process is a fork: pages that the kernel wipes in the child.
 //!
-//! `pthread_atfork` is not enough: a raw `clone` runs no handlers. A page with `MADV_WIPEONFORK` reads as zero
-//! in every child that copies the address space, however it was made.
+//! `pthread_atfork` is not enough: a raw `clone` runs no handlers. A page with `MADV_WIPEONFORK` reads as
+//! zero in every child that copies the address space, however it was made.
 #![expect(unsafe_code, reason = "mmap, madvise, and a reference into the page they return")]
 
 use crate::ShmSafe;
@@ -29,8 +29,8 @@ pub fn wiped_on_fork<T: ShmSafe>() -> Result<&'static T> {
     if unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) } != 0 {
         return Err(Error::last_os_error());
     }
-    // SAFETY: the page is zeroed, aligned, large enough for `T`, never unmapped, and `ShmSafe` says that any bytes
-    // are a valid `T` which tolerates being changed under a shared reference.
+    // SAFETY: the page is zeroed, aligned, large enough for `T`, never unmapped, and `ShmSafe` says that any
+    // bytes are a valid `T` which tolerates being changed under a shared reference.
     Ok(unsafe { &*page.cast::<T>() })
 }
 
@@ -90,8 +90,9 @@ impl ForkLock {
     fn word(&self) -> Option<&'static AtomicU32> {
         *self.page.get_or_init(|| {
             let page = wiped_on_fork::<AtomicU32>().ok();
-            // SAFETY: the handlers only touch the wiped page and make futex calls, all of it async-signal-safe. They
-            // are never removed, and this code is never unloaded before the process ends.
+            // SAFETY: the handlers only touch the wiped page and make futex calls, all of it
+            // async-signal-safe. They are never removed, and this code is never unloaded before the process
+            // ends.
             unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), None) };
             page
         })
@@ -112,19 +113,21 @@ impl ForkLock {
     }
 }
 
-/// Has `handler` called in each process that `fork()` makes of this one, though not in one that a raw `clone` makes. It may
-/// make system calls and use atomics, and nothing else.
+/// Has `handler` called in each process that `fork()` makes of this one, though not in one that a raw `clone`
+/// makes. It may make system calls and use atomics, and nothing else.
 pub fn in_forked(handler: extern "C" fn()) {
-    // SAFETY: a plain function of the right type, which is never unloaded. Failure (no memory) means that it is not
-    // called.
+    // SAFETY: a plain function of the right type, which is never unloaded. Failure (no memory) means that it
+    // is not called.
     unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
-/// Whether this process, or one that it was forked from, may have been copied by `fork()` since it first registered. A raw
-/// `clone` is not noticed; what is started by `posix_spawn`, or otherwise executes another program at once, does not count.
+/// Whether this process, or one that it was forked from, may have been copied by `fork()` since it first
+/// registered. A raw `clone` is not noticed; what is started by `posix_spawn`, or otherwise executes another
+/// program at once, does not count.
 #[must_use]
 pub fn may_have_copies() -> bool {
-    // Relaxed: who asks is not in the middle of a fork, and what happens in other threads meanwhile cannot be ordered.
+    // Relaxed: who asks is not in the middle of a fork, and what happens in other threads meanwhile cannot be
+    // ordered.
     FORKED.load(Ordering::Relaxed)
 }
 

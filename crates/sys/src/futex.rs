@@ -29,8 +29,8 @@ pub enum Waited {
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
     let timeout = deadline.to_timespec();
     let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
-    // SAFETY: `word` is a live, aligned 32-bit word; `timeout` is null or outlives the call. FUTEX_WAIT_BITSET
-    // without FUTEX_CLOCK_REALTIME takes an absolute CLOCK_MONOTONIC time.
+    // SAFETY: `word` is a live, aligned 32-bit word; `timeout` is null or outlives the call.
+    // FUTEX_WAIT_BITSET without FUTEX_CLOCK_REALTIME takes an absolute CLOCK_MONOTONIC time.
     let result = unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -67,8 +67,8 @@ struct WaitVector {
 /// `FUTEX2_SIZE_U32`, and shared.
 const SHARED_U32: u32 = 2;
 
-/// Sleeps while each of `words` (at most [`MAX_WORDS`]) holds what is said beside it, until any of them is woken or
-/// until `deadline`. Wakes of several are all consumed: look at everything again.
+/// Sleeps while each of `words` (at most [`MAX_WORDS`]) holds what is said beside it, until any of them is
+/// woken or until `deadline`. Wakes of several are all consumed: look at everything again.
 ///
 /// Kernels before 5.16, and sandboxes that do not know the call, sleep on the first word for a millisecond.
 pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Deadline) -> Waited {
@@ -84,8 +84,8 @@ pub fn wait_any(words: &[(&AtomicU32, u32)], deadline: Deadline) -> Waited {
         .collect();
     let timeout = deadline.to_timespec();
     let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
-    // SAFETY: the vectors name live, aligned words and outlive the call, as does `timeout`, which is null or an absolute
-    // CLOCK_MONOTONIC time.
+    // SAFETY: the vectors name live, aligned words and outlive the call, as does `timeout`, which is null or
+    // an absolute CLOCK_MONOTONIC time.
     let result = unsafe {
         libc::syscall(
             libc::SYS_futex_waitv,
@@ -129,8 +129,9 @@ pub fn wake_all(word: &AtomicU32) -> u32 {
 /// The futex word of a 64-bit word: its low half (little-endian, checked at compile time in `lib.rs`).
 #[must_use]
 pub fn low_half(word: &AtomicU64) -> &AtomicU32 {
-    // SAFETY: the low half of an aligned u64 is an aligned u32 inside it with the same lifetime. The half is only
-    // handed to the kernel, which reads 32 bits atomically; glibc's semaphores rely on the same mix of sizes.
+    // SAFETY: the low half of an aligned u64 is an aligned u32 inside it with the same lifetime. The half is
+    // only handed to the kernel, which reads 32 bits atomically; glibc's semaphores rely on the same mix of
+    // sizes.
     unsafe { AtomicU32::from_ptr(word.as_ptr().cast::<u32>()) }
 }
 

@@ -27,7 +27,8 @@ impl Image {
 
     fn find() -> Self {
         let mut image = Self { base: 0, text: Vec::new(), has_interpreter: false, build_id: None };
-        // SAFETY: the callback gets `image` back as its data pointer, which is valid and unaliased for the call.
+        // SAFETY: the callback gets `image` back as its data pointer, which is valid and unaliased for the
+        // call.
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut image).cast()) };
         image
     }
@@ -49,8 +50,8 @@ impl Image {
         self.text.iter().any(|range| range.contains(&address))
     }
 
-    /// Bytes that two processes share exactly when they run the same build: the linker's build id, or else device,
-    /// inode, size and modification time of the file.
+    /// Bytes that two processes share exactly when they run the same build: the linker's build id, or else
+    /// device, inode, size and modification time of the file.
     ///
     /// # Errors
     /// Without a build id, whatever `stat("/proc/self/exe")` says.
@@ -63,12 +64,13 @@ impl Image {
         Ok([b"file:".as_slice(), &facts.map(u64::to_le_bytes).concat()].concat())
     }
 
-    /// Whether the program was started as `ld.so ./program`: then `/proc/self/exe` is the loader, not the program.
+    /// Whether the program was started as `ld.so ./program`: then `/proc/self/exe` is the loader, not the
+    /// program.
     #[must_use]
     pub fn runs_under_loader(&self) -> bool {
         // The kernel notes an interpreter's base only when it was the kernel who loaded one. A static-pie has
-        // neither; a program that names an interpreter which the kernel did not load was itself loaded by one.
-        // SAFETY: getauxval only reads the auxiliary vector.
+        // neither; a program that names an interpreter which the kernel did not load was itself loaded by
+        // one. SAFETY: getauxval only reads the auxiliary vector.
         self.has_interpreter && unsafe { libc::getauxval(libc::AT_BASE) } == 0
     }
 }
@@ -101,7 +103,8 @@ unsafe extern "C" fn visit(
             libc::PT_LOAD if header.p_flags & libc::PF_X != 0 => image.text.push(start..start + length),
             libc::PT_INTERP => image.has_interpreter = true,
             libc::PT_NOTE if image.build_id.is_none() => {
-                // SAFETY: notes lie inside a readable, loaded segment of the main program, which is never unloaded.
+                // SAFETY: notes lie inside a readable, loaded segment of the main program, which is never
+                // unloaded.
                 let notes = unsafe { std::slice::from_raw_parts(start as *const u8, length) };
                 image.build_id = build_id(notes);
             }

@@ -1,8 +1,9 @@
 //! What whoever started this process gave to it, as it was before Rust's runtime changed it.
 //!
-//! The runtime opens `/dev/null` in place of a closed stdin, stdout or stderr, so that writing a result to nowhere
-//! succeeds; and it ignores SIGPIPE, so that nobody can tell whether that was wished. Only what runs before `main`
-//! sees more. It is a feature of its own, so that no other program runs anything before its `main`.
+//! The runtime opens `/dev/null` in place of a closed stdin, stdout or stderr, so that writing a result to
+//! nowhere succeeds; and it ignores SIGPIPE, so that nobody can tell whether that was wished. Only what runs
+//! before `main` sees more. It is a feature of its own, so that no other program runs anything before its
+//! `main`.
 #![expect(unsafe_code, reason = "the linker is asked to have a function called before main")]
 
 use crate::signals::is_ignored;
@@ -17,7 +18,8 @@ const IGNORED_PIPE: u32 = 1 << (3 * BITS_OF_ONE);
 static SEEN: AtomicU32 = AtomicU32::new(0);
 
 #[used]
-// The C library calls what this section lists once, before `main`; the function needs nothing but system calls.
+// The C library calls what this section lists once, before `main`; the function needs nothing but system
+// calls.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = look;
 

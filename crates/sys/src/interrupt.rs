@@ -1,8 +1,10 @@
-//! Waits that end when the waiting thread has something else to do: a signal has come, or somebody told it to stop.
+//! Waits that end when the waiting thread has something else to do: a signal has come, or somebody told it to
+//! stop.
 //!
-//! Every wait of the library sleeps in slices. A thread that has a hook (from [`on_signal`]) asks it when a signal has
-//! ended a sleep, and at the end of each slice. If the answer is yes, the operation fails with `Interrupted`, and what it
-//! had begun is undone. A thread without a hook pays nothing, and one with a hook pays only where it sleeps anyway.
+//! Every wait of the library sleeps in slices. A thread that has a hook (from [`on_signal`]) asks it when a
+//! signal has ended a sleep, and at the end of each slice. If the answer is yes, the operation fails with
+//! `Interrupted`, and what it had begun is undone. A thread without a hook pays nothing, and one with a hook
+//! pays only where it sleeps anyway.
 
 use crate::Deadline;
 use std::cell::{Cell, RefCell};
@@ -24,18 +26,19 @@ thread_local! {
     static DEFERRED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Has `wants_to_stop` asked whenever this thread is woken by a signal while it waits for something of this library, and
-/// at least every tenth of a second (in a crowd of waiters, every second). Once it answers `true`, the operation that
-/// waits fails with `Interrupted`, and leaves everything as if it had not begun. It counts until the guard is dropped.
+/// Has `wants_to_stop` asked whenever this thread is woken by a signal while it waits for something of this
+/// library, and at least every tenth of a second (in a crowd of waiters, every second). Once it answers
+/// `true`, the operation that waits fails with `Interrupted`, and leaves everything as if it had not begun.
+/// It counts until the guard is dropped.
 ///
-/// If there are several, the last one is asked first. An operation that succeeds at the very moment says that it did,
-/// although the answer was `true`.
+/// If there are several, the last one is asked first. An operation that succeeds at the very moment says that
+/// it did, although the answer was `true`.
 ///
-/// The hook runs where the operation was called, and may do what a callback may: but it should not let go of locks that
-/// this thread holds, nor wait for long. If it panics, that counts as `true`.
+/// The hook runs where the operation was called, and may do what a callback may: but it should not let go of
+/// locks that this thread holds, nor wait for long. If it panics, that counts as `true`.
 ///
-/// A signal ends a sleep only if it has a handler, and is delivered to this thread. Without signals it is the tenth of a
-/// second that counts.
+/// A signal ends a sleep only if it has a handler, and is delivered to this thread. Without signals it is the
+/// tenth of a second that counts.
 #[must_use = "dropping it takes the hook away at once"]
 pub fn on_signal(wants_to_stop: impl Fn() -> bool + 'static) -> OnSignal {
     let id = NEXT.replace(NEXT.get().wrapping_add(1));

@@ -1,7 +1,7 @@
 //! A descriptor that is kept for long, and that the program may close behind our back.
 //!
-//! Daemons close every descriptor they find, and the numbers are used again for other files. So a kept descriptor is asked
-//! which file it is before it is used, and it is closed only while it is still ours.
+//! Daemons close every descriptor they find, and the numbers are used again for other files. So a kept
+//! descriptor is asked which file it is before it is used, and it is closed only while it is still ours.
 
 use crate::shm_file::FileId;
 use nix::sys::stat::fstat;
@@ -68,7 +68,8 @@ fn file_id(fd: BorrowedFd<'_>) -> Option<FileId> {
     fstat(fd).ok().map(|stat| FileId { device: stat.st_dev, inode: stat.st_ino })
 }
 
-/// The line of `/proc/self/fdinfo` that tells files with a common inode apart; none where the inode says it all.
+/// The line of `/proc/self/fdinfo` that tells files with a common inode apart; none where the inode says it
+/// all.
 fn mark(fd: BorrowedFd<'_>) -> Option<String> {
     let has_type = fstat(fd).ok()?.st_mode & libc::S_IFMT != NO_FILE_TYPE;
     if has_type || fstatfs(fd).is_ok_and(|stat| stat.filesystem_type() == FsType(PIDFS)) {

@@ -63,8 +63,8 @@ fn checked<R>(number: RawFd, id: FileId, ask: impl FnOnce(&File) -> Result<R>) -
     is_ours().then_some(answer)
 }
 
-/// Lets go of the file `id` under this number, if that is what the number still means. The number stays open on nothing in
-/// particular, so that whoever owns it can close it. Async-signal-safe.
+/// Lets go of the file `id` under this number, if that is what the number still means. The number stays open
+/// on nothing in particular, so that whoever owns it can close it. Async-signal-safe.
 pub fn hollow_out(number: RawFd, id: FileId) {
     if checked(number, id, |_| Ok(())).is_none() {
         return;

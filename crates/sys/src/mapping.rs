@@ -46,7 +46,8 @@ macro_rules! shm_struct {
 pub struct Mapping(MmapRaw);
 
 impl Mapping {
-    /// Maps `len` bytes of `file`; the descriptor may be closed afterwards, the mapping keeps the description.
+    /// Maps `len` bytes of `file`; the descriptor may be closed afterwards, the mapping keeps the
+    /// description.
     ///
     /// # Errors
     /// As `mmap`: `ENOMEM`, `EACCES`, …
@@ -86,12 +87,13 @@ impl Mapping {
     #[inline]
     #[must_use]
     pub fn at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
-        // SAFETY: inside the mapping and aligned (mappings are page-aligned), alive as long as `self`; `ShmSafe`
-        // makes any bytes valid and changeable.
+        // SAFETY: inside the mapping and aligned (mappings are page-aligned), alive as long as `self`;
+        // `ShmSafe` makes any bytes valid and changeable.
         self.pointer(offset).map(|pointer| unsafe { pointer.as_ref() })
     }
 
-    /// The `count` values of `T` from `offset` on, or `None` if they would be misaligned or reach past the end.
+    /// The `count` values of `T` from `offset` on, or `None` if they would be misaligned or reach past the
+    /// end.
     #[must_use]
     pub fn slice<T: ShmSafe>(&self, offset: usize, count: usize) -> Option<&[T]> {
         let end = size_of::<T>().checked_mul(count)?.checked_add(offset)?;
@@ -100,8 +102,8 @@ impl Mapping {
         }
         // SAFETY: `offset` lies inside the mapping or at its end, checked above.
         let first = unsafe { self.0.as_ptr().add(offset) }.cast::<T>();
-        // SAFETY: all of it lies inside the mapping, aligned, and lives as long as `self`; `ShmSafe` makes any bytes
-        // valid and changeable under a shared reference.
+        // SAFETY: all of it lies inside the mapping, aligned, and lives as long as `self`; `ShmSafe` makes
+        // any bytes valid and changeable under a shared reference.
         Some(unsafe { std::slice::from_raw_parts(first, count) })
     }
 
@@ -114,8 +116,9 @@ impl Mapping {
         }
         // SAFETY: `offset` lies inside the mapping, checked above.
         let from = unsafe { self.0.as_ptr().add(offset) };
-        // SAFETY: both sides hold `to.len()` bytes and cannot overlap: `to` is ours alone. The protocols let nobody
-        // write these bytes meanwhile; a foreign writer makes them arbitrary, which every reader must survive.
+        // SAFETY: both sides hold `to.len()` bytes and cannot overlap: `to` is ours alone. The protocols let
+        // nobody write these bytes meanwhile; a foreign writer makes them arbitrary, which every reader must
+        // survive.
         unsafe { from.copy_to_nonoverlapping(to.as_mut_ptr(), to.len()) };
         true
     }

@@ -32,8 +32,8 @@ pub fn create(name: &str) -> Result<File> {
     Ok(File::from(above_stdio(fd)?))
 }
 
-/// Writes all of `bytes`, unless the file would become longer than this process may make one: the kernel would answer with
-/// SIGXFSZ, which kills.
+/// Writes all of `bytes`, unless the file would become longer than this process may make one: the kernel
+/// would answer with SIGXFSZ, which kills.
 ///
 /// # Errors
 /// `EFBIG` beyond the limit of file sizes ([`longest`]), and then nothing is written; `ENOMEM`.

@@ -1,14 +1,17 @@
-//! A value of which each process has its own, so that a forked child finds none that a thread of its parent was using.
+//! A value of which each process has its own, so that a forked child finds none that a thread of its parent
+//! was using.
 //!
-//! A lock that some other thread holds at the moment of `fork` stays held in the child for ever: the child has no such
-//! thread. Here the child makes a fresh value instead, and the copy of its parent's is left as it is.
+//! A lock that some other thread holds at the moment of `fork` stays held in the child for ever: the child
+//! has no such thread. Here the child makes a fresh value instead, and the copy of its parent's is left as it
+//! is.
 #![expect(unsafe_code, reason = "references into boxes that are never freed")]
 
 use crate::fork;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// A value that is made on first use in each process; those of a process's ancestors are never looked at again.
+/// A value that is made on first use in each process; those of a process's ancestors are never looked at
+/// again.
 #[derive(Debug)]
 pub struct PerProcess<T: 'static> {
     current: AtomicPtr<Entry<T>>,

@@ -43,8 +43,8 @@ fn open_with(pid: u32, flags: libc::c_int) -> Result<OwnedFd> {
     crate::memfd::above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Waits until the process has ended, at most for `timeout` (`None`: for ever); returns whether it has. Whoever can be
-/// interrupted by a signal finds that it has not, and asks whether it is.
+/// Waits until the process has ended, at most for `timeout` (`None`: for ever); returns whether it has.
+/// Whoever can be interrupted by a signal finds that it has not, and asks whether it is.
 ///
 /// # Errors
 /// `EBADF`, `ENOMEM`.
@@ -81,7 +81,8 @@ pub fn reap(who: Who<'_>) -> Result<Option<Ended>> {
     Ok(wait_id(who, libc::WEXITED | libc::WNOHANG)?.map(|(_, ended)| ended))
 }
 
-/// Takes the exit status of any child that has ended, and thereby removes the zombie; `None` while all of them run.
+/// Takes the exit status of any child that has ended, and thereby removes the zombie; `None` while all of
+/// them run.
 ///
 /// # Errors
 /// `ECHILD` if there is no child.
@@ -144,8 +145,8 @@ pub enum Waited {
     Lost,
 }
 
-/// A descriptor that is readable once a process has ended: a pidfd, or where the kernel gives none, an eventfd that a
-/// thread rings.
+/// A descriptor that is readable once a process has ended: a pidfd, or where the kernel gives none, an
+/// eventfd that a thread rings.
 #[derive(Debug)]
 pub struct EndFd {
     fd: KeptFd,
@@ -171,8 +172,9 @@ impl EndFd {
         }
     }
 
-    /// The end of this process, and if `tid` names one of its threads and the kernel is of 2024 or later, of that thread: it
-    /// ends also when this process executes another program. `None` where the kernel gives no pidfds.
+    /// The end of this process, and if `tid` names one of its threads and the kernel is of 2024 or later, of
+    /// that thread: it ends also when this process executes another program. `None` where the kernel gives no
+    /// pidfds.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`.
@@ -257,13 +259,14 @@ impl AsFd for EndFd {
     }
 }
 
-/// Whether the kernel has no pidfds (before Linux 5.3, some sandboxes), or a system-call filter keeps them from this process.
+/// Whether the kernel has no pidfds (before Linux 5.3, some sandboxes), or a system-call filter keeps them
+/// from this process.
 fn is_refused(error: &Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EACCES))
 }
 
-/// Ends the child `pid` and removes its zombie, without a descriptor: for a child that was started a moment ago and for
-/// which none could be had.
+/// Ends the child `pid` and removes its zombie, without a descriptor: for a child that was started a moment
+/// ago and for which none could be had.
 pub fn discard(pid: u32) {
     let pid = nix::unistd::Pid::from_raw(libc::pid_t::try_from(pid).unwrap_or(0));
     // 0 and less would mean a group of processes.

@@ -1,6 +1,7 @@
 //! Files in `/dev/shm`: made without a name, filled, then published by one `linkat`.
 //!
-//! Their descriptors are numbered 3 or more: a program that has closed its stdout must not print into one of them.
+//! Their descriptors are numbered 3 or more: a program that has closed its stdout must not print into one of
+//! them.
 #![expect(unsafe_code, reason = "O_TMPFILE, linkat and fstatfs go through libc")]
 
 use crate::memfd::above_stdio;
@@ -88,8 +89,8 @@ pub fn create_unnamed() -> Result<File> {
     Ok(file)
 }
 
-/// Reserves every page of `len` bytes from `offset` on now, so that a full tmpfs is `ENOSPC` here and not SIGBUS at the first
-/// touch.
+/// Reserves every page of `len` bytes from `offset` on now, so that a full tmpfs is `ENOSPC` here and not
+/// SIGBUS at the first touch.
 ///
 /// # Errors
 /// `ENOSPC`, `EFBIG`, …
@@ -107,7 +108,8 @@ pub fn reserve(file: &File, offset: u64, len: u64) -> Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
         outcome => return outcome,
     }
-    // Some kernels begin again from nothing after any signal: where one comes every millisecond they would not end.
+    // Some kernels begin again from nothing after any signal: where one comes every millisecond they would
+    // not end.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let outcome = try_once();
     mask.thread_set_mask()?;
@@ -117,8 +119,8 @@ pub fn reserve(file: &File, offset: u64, len: u64) -> Result<()> {
 /// Makes a new file `len` bytes long, of which it reserves the first `reserved`.
 ///
 /// # Errors
-/// `EFBIG` beyond what this process may write (`RLIMIT_FSIZE`), for which the kernel would also send SIGXFSZ, which kills;
-/// otherwise as [`reserve`].
+/// `EFBIG` beyond what this process may write (`RLIMIT_FSIZE`), for which the kernel would also send SIGXFSZ,
+/// which kills; otherwise as [`reserve`].
 pub fn make_long(file: &File, len: u64, reserved: u64) -> Result<()> {
     if len > longest() {
         return Err(Error::from_raw_os_error(libc::EFBIG));
@@ -136,8 +138,8 @@ pub fn longest() -> u64 {
 /// Gives the unnamed `file` its name, whole or not at all.
 ///
 /// # Errors
-/// `EEXIST` when the name is taken, `ENAMETOOLONG`; `ENOENT` without `/proc`, unless this user or kernel (6.10) can do
-/// without; …
+/// `EEXIST` when the name is taken, `ENAMETOOLONG`; `ENOENT` without `/proc`, unless this user or kernel
+/// (6.10) can do without; …
 pub fn publish(file: &File, name: &str) -> Result<()> {
     let from = c_path(format!("/proc/self/fd/{}", file.as_raw_fd()).into())?;
     let to = c_path(path(name))?;
@@ -154,8 +156,8 @@ pub fn publish(file: &File, name: &str) -> Result<()> {
     }
 }
 
-/// Opens the file called `name` for reading and writing; never creates it, never follows a link, never waits. Whose file it
-/// is, and whether it is a file, is for the caller to ask.
+/// Opens the file called `name` for reading and writing; never creates it, never follows a link, never waits.
+/// Whose file it is, and whether it is a file, is for the caller to ask.
 ///
 /// # Errors
 /// `ENOENT`, `ELOOP` for a symbolic link, `EACCES`, …
@@ -245,9 +247,9 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// As [`names`], but only of the next 64 KiB of the directory from the place `from` on, which is 0 at first and
-/// then what the call before returned: what it costs does not grow with the directory, and after some calls all of it
-/// was read.
+/// As [`names`], but only of the next 64 KiB of the directory from the place `from` on, which is 0 at first
+/// and then what the call before returned: what it costs does not grow with the directory, and after some
+/// calls all of it was read.
 ///
 /// # Errors
 /// As [`names`].
@@ -266,7 +268,8 @@ pub fn names_from(from: u64, prefix: &str) -> Result<(Vec<String>, u64)> {
 /// How much of the directory is read at once: about 2,000 names.
 const READ_LEN: usize = 1 << 16;
 
-/// The open directory. What there is for it in std makes a string of each name, of which very few may be ours.
+/// The open directory. What there is for it in std makes a string of each name, of which very few may be
+/// ours.
 struct Directory(File);
 
 impl Directory {
@@ -289,7 +292,8 @@ impl Directory {
         let Ok(len) = usize::try_from(len) else { return Err(Error::last_os_error()) };
         let mut entries = buffer.get(..len).unwrap_or_default();
         let mut place = None;
-        // struct linux_dirent64: inode (8), place of the next one (8), length of this one (2), type (1), name, NUL.
+        // struct linux_dirent64: inode (8), place of the next one (8), length of this one (2), type (1),
+        // name, NUL.
         while let Some((head, rest)) = entries.split_first_chunk::<19>() {
             let [_, _, _, _, _, _, _, _, next @ .., low, high, _] = *head;
             place = Some(u64::from_ne_bytes(next));

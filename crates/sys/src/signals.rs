@@ -16,7 +16,8 @@ pub use libc::{
     SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 };
 
-/// The name by which people know the signal; `None` for the real-time signals, which have none, and what is no signal.
+/// The name by which people know the signal; `None` for the real-time signals, which have none, and what is
+/// no signal.
 #[must_use]
 pub fn name(signal: i32) -> Option<&'static str> {
     /// One list of constants, as numbers and as texts.
@@ -96,11 +97,13 @@ impl FromIterator<i32> for SignalSet {
     }
 }
 
-/// Whether the signal is ignored: whoever started this process did not want it to end by it, as nohup does not.
+/// Whether the signal is ignored: whoever started this process did not want it to end by it, as nohup does
+/// not.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the call only fills `action`, or leaves it zeroed for a number that is none.
+    // SAFETY: without a new action the call only fills `action`, or leaves it zeroed for a number that is
+    // none.
     unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeroes are an action too, and the kernel has written no other than valid ones.
     unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
@@ -119,7 +122,8 @@ pub fn set_blocked(signals: SignalSet) -> SignalSet {
 
 fn change_blocked(how: libc::c_int, signals: SignalSet) -> SignalSet {
     let (signals, mut before) = (signals.to_c(), SignalSet::default().to_c());
-    // SAFETY: both sets are initialised and outlive the call, which keeps no pointer and fails for no valid `how`.
+    // SAFETY: both sets are initialised and outlive the call, which keeps no pointer and fails for no valid
+    // `how`.
     unsafe { libc::pthread_sigmask(how, &raw const signals, &raw mut before) };
     SignalSet::from_c(&before)
 }
@@ -221,7 +225,8 @@ mod tests {
 
     #[test]
     fn signals_are_taken_and_not_delivered() {
-        // Of this thread alone, so that the threads of other tests get nothing: signals to the whole process would.
+        // Of this thread alone, so that the threads of other tests get nothing: signals to the whole process
+        // would.
         let inbox = Inbox::open([libc::SIGRTMIN() + 3, libc::SIGWINCH].into_iter().collect());
         assert_eq!(inbox.take(Deadline::PASSED), None);
         assert_eq!(inbox.take(Deadline::after(Duration::from_millis(1))), None);

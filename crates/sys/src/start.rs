@@ -1,7 +1,7 @@
 //! Starting this very program again, and what the started copy needs before anything else.
 //!
-//! `posix_spawn` shares the address space with the child until `exec`, so starting a child costs a large parent no
-//! more than a small one.
+//! `posix_spawn` shares the address space with the child until `exec`, so starting a child costs a large
+//! parent no more than a small one.
 #![expect(unsafe_code, reason = "posix_spawn, atexit and the environment are C interfaces")]
 
 use crate::memfd::is_sealed;
@@ -30,9 +30,9 @@ pub struct Start {
     pub mute_stdout: bool,
 }
 
-/// Executes `/proc/self/exe` in a new process and returns its pid. Its stdin is `/dev/null`, no signal is blocked,
-/// and signals have their default actions, except that `SIGHUP`, `SIGINT` and `SIGQUIT` stay ignored if they are
-/// (so that `nohup` reaches the children too).
+/// Executes `/proc/self/exe` in a new process and returns its pid. Its stdin is `/dev/null`, no signal is
+/// blocked, and signals have their default actions, except that `SIGHUP`, `SIGINT` and `SIGQUIT` stay ignored
+/// if they are (so that `nohup` reaches the children too).
 ///
 /// # Errors
 /// `EAGAIN` at the limit of processes, `ENOMEM`, and whatever `execve` says.
@@ -42,8 +42,8 @@ pub fn same_program(start: &Start) -> Result<u32> {
     let arguments = pointers(&start.arguments);
     let environment = pointers(&start.environment);
     let mut pid: libc::pid_t = 0;
-    // SAFETY: both arrays end with null and point to strings that outlive the call; actions and attributes are
-    // initialised; nothing is kept after the call.
+    // SAFETY: both arrays end with null and point to strings that outlive the call; actions and attributes
+    // are initialised; nothing is kept after the call.
     let code = unsafe {
         libc::posix_spawn(
             &raw mut pid,
@@ -145,11 +145,12 @@ impl Drop for Attributes {
     }
 }
 
-/// Takes over the descriptors whose numbers, separated by commas, are in the environment variable `variable`, and
-/// removes the variable so that no grandchild sees it. `None` if the variable is not set, or was taken before.
+/// Takes over the descriptors whose numbers, separated by commas, are in the environment variable `variable`,
+/// and removes the variable so that no grandchild sees it. `None` if the variable is not set, or was taken
+/// before.
 ///
-/// All of them become close-on-exec. The first must be a sealed memfd: a variable that somebody else set leads
-/// nowhere.
+/// All of them become close-on-exec. The first must be a sealed memfd: a variable that somebody else set
+/// leads nowhere.
 ///
 /// # Errors
 /// `EBADF` if the numbers are not open, distinct descriptors of 3 or more with a sealed memfd first.
@@ -160,8 +161,8 @@ pub fn take_inherited(variable: &OsStr) -> Option<Result<Vec<OwnedFd>>> {
     if TAKEN.swap(true, Ordering::Relaxed) {
         return None;
     }
-    // SAFETY: reached once per process, on the way into a child, which is the first thing `main` does there (a test
-    // harness only waits meanwhile); so no other thread reads the environment behind std's lock.
+    // SAFETY: reached once per process, on the way into a child, which is the first thing `main` does there
+    // (a test harness only waits meanwhile); so no other thread reads the environment behind std's lock.
     unsafe { std::env::remove_var(variable) };
     Some(adopt(&value).ok_or_else(|| Error::from_raw_os_error(libc::EBADF)))
 }
@@ -180,8 +181,8 @@ fn adopt(value: &OsStr) -> Option<Vec<OwnedFd>> {
     if !is_sealed(unsafe { BorrowedFd::borrow_raw(*numbers.first()?) }) {
         return None;
     }
-    // SAFETY: the numbers are distinct and open, and the process that started this one opened them for it: the
-    // sealed file in front shows that the variable is not a stranger's.
+    // SAFETY: the numbers are distinct and open, and the process that started this one opened them for it:
+    // the sealed file in front shows that the variable is not a stranger's.
     Some(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
@@ -196,8 +197,8 @@ pub fn restore_stdout(fd: OwnedFd) -> Result<()> {
 
 /// Shows `name`, cut to 15 bytes, as this process's name in `ps` and `top`.
 pub fn set_title(name: &str) {
-    // Unlike prctl, this names the process even when another thread than the first asks. Without /proc the process
-    // keeps the name it has.
+    // Unlike prctl, this names the process even when another thread than the first asks. Without /proc the
+    // process keeps the name it has.
     drop(std::fs::write("/proc/self/comm", name));
 }
 
@@ -207,9 +208,9 @@ pub fn block_signals() {
     let _ = SigSet::all().thread_block();
 }
 
-/// Has the kernel kill this process when the thread that started it ends. The wish holds also while this process is
-/// stopped, and after it has executed another program, unless that one is set-user-id; it ends when this process changes
-/// its user.
+/// Has the kernel kill this process when the thread that started it ends. The wish holds also while this
+/// process is stopped, and after it has executed another program, unless that one is set-user-id; it ends
+/// when this process changes its user.
 pub fn die_with_the_starter() {
     // It fails for no valid signal.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
@@ -225,9 +226,9 @@ pub fn has_thread(pid: u32, tid: u32) -> bool {
     asked == 0 || Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Everything that a new process takes over from the one thread that starts it, as text that is equal for threads from which
-/// children come out alike: user, capabilities, filters, CPUs, priority, namespaces, directories. `thread` is what
-/// [`this_thread`] said in it.
+/// Everything that a new process takes over from the one thread that starts it, as text that is equal for
+/// threads from which children come out alike: user, capabilities, filters, CPUs, priority, namespaces,
+/// directories. `thread` is what [`this_thread`] said in it.
 #[must_use]
 pub fn inheritance(thread: &str) -> String {
     const LINES: [&str; 9] = [
@@ -283,8 +284,8 @@ pub fn kill_self() {
     let _ = nix::sys::signal::raise(Signal::SIGKILL);
 }
 
-/// Has `handler` called when the process exits normally: by `exit` or by returning from `main`, not by a signal.
-/// Handlers run in the reverse order of their registration. They must not panic.
+/// Has `handler` called when the process exits normally: by `exit` or by returning from `main`, not by a
+/// signal. Handlers run in the reverse order of their registration. They must not panic.
 ///
 /// # Errors
 /// `ENOMEM`.

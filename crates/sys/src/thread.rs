@@ -9,7 +9,8 @@ use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-/// This thread's number, as people see it in `ps -L` and below `/proc/PID/task`; nothing is ever claimed by it.
+/// This thread's number, as people see it in `ps -L` and below `/proc/PID/task`; nothing is ever claimed by
+/// it.
 #[must_use]
 pub fn thread_id() -> u32 {
     // SAFETY: gettid touches no memory and cannot fail.
@@ -17,7 +18,8 @@ pub fn thread_id() -> u32 {
     tid.cast_unsigned()
 }
 
-/// How often the C library goes through a thread's keys, if destructors set values anew: `PTHREAD_DESTRUCTOR_ITERATIONS`.
+/// How often the C library goes through a thread's keys, if destructors set values anew:
+/// `PTHREAD_DESTRUCTOR_ITERATIONS`.
 const ROUNDS: u32 = 4;
 
 thread_local! {
@@ -28,9 +30,9 @@ thread_local! {
     static ROUND: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Runs `work` at the end of this thread, once: after the destructors of all thread-locals, and as late as the C library
-/// lets anything run. Whether it will; it will not when the process has no key left (`PTHREAD_KEYS_MAX`), nor when the process
-/// ends before the thread does.
+/// Runs `work` at the end of this thread, once: after the destructors of all thread-locals, and as late as
+/// the C library lets anything run. Whether it will; it will not when the process has no key left
+/// (`PTHREAD_KEYS_MAX`), nor when the process ends before the thread does.
 ///
 /// Of `work` there is one for each thread: a second one takes the place of the first.
 pub fn at_thread_end(work: fn()) -> bool {
@@ -43,7 +45,8 @@ fn set_key() -> bool {
     static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
     let key = *KEY.get_or_init(|| {
         let mut key = 0;
-        // SAFETY: the key is written before it is read; the destructor is never unloaded, and the key never deleted.
+        // SAFETY: the key is written before it is read; the destructor is never unloaded, and the key never
+        // deleted.
         let outcome = unsafe { libc::pthread_key_create(&raw mut key, Some(on_key)) };
         (outcome == 0).then_some(key)
     });

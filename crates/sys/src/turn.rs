@@ -6,8 +6,8 @@
 //! | 1 | taken |
 //! | 2 | taken, and somebody may sleep on the word |
 //!
-//! It is private memory: a process takes its threads with it when it dies. In a forked child a taken turn stays
-//! taken for ever, so whoever keeps one asks first whether it is its own.
+//! It is private memory: a process takes its threads with it when it dies. In a forked child a taken turn
+//! stays taken for ever, so whoever keeps one asks first whether it is its own.
 #![expect(unsafe_code, reason = "whose turn it is has the value to itself")]
 
 use crate::futex::{self, Waited};
@@ -114,7 +114,8 @@ impl<T> Deref for TurnGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: while the guard lives no other is made, and it gives out references as it is borrowed itself.
+        // SAFETY: while the guard lives no other is made, and it gives out references as it is borrowed
+        // itself.
         unsafe { &*self.0.value.get() }
     }
 }

@@ -14,7 +14,8 @@ pub enum Failure {
     CommandLine(clap::Error),
     /// The command line makes no sense.
     Usage(String),
-    /// Nobody reads stdout any more. Other programs are killed by SIGPIPE then, so this looks like it, and says nothing.
+    /// Nobody reads stdout any more. Other programs are killed by SIGPIPE then, so this looks like it, and
+    /// says nothing.
     ClosedPipe,
     /// A result that must hold does not.
     Wrong(String),
@@ -51,8 +52,8 @@ const USAGE: u8 = 2;
 const NO_SUCH_OBJECT: u8 = 66;
 /// The object is there, and not for this user: `EX_NOPERM` of sysexits.h.
 const NOT_PERMITTED: u8 = 77;
-/// Procession itself failed. Like the next two, this is what env(1) and timeout(1) say, so that the codes of the
-/// command that `run` starts stay free.
+/// Procession itself failed. Like the next two, this is what env(1) and timeout(1) say, so that the codes of
+/// the command that `run` starts stay free.
 pub const OWN_FAILURE: u8 = 125;
 /// The command of `run` was found and cannot be executed.
 pub const NOT_EXECUTABLE: u8 = 126;

@@ -1,8 +1,9 @@
 //! One process of the chaos test: random steps until it is killed or told to stop.
 //!
-//! Arguments: the directory of witnesses, how many diaries there are, the first of its own, how many are its own, how
-//! many of these are used already, its role, its seed. Roles: `one` thread; a `crowd` of as many threads as it has
-//! diaries; `forks` and `execs` do that while they hold a lock, and each child or next program has the next diary.
+//! Arguments: the directory of witnesses, how many diaries there are, the first of its own, how many are its
+//! own, how many of these are used already, its role, its seed. Roles: `one` thread; a `crowd` of as many
+//! threads as it has diaries; `forks` and `execs` do that while they hold a lock, and each child or next
+//! program has the next diary.
 #![expect(unsafe_code, reason = "fork, signal handlers and closing what others opened")]
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 

@@ -1,4 +1,5 @@
-//! A program that drops a pool whose worker has printed half a line and has registered something for its exit.
+//! A program that drops a pool whose worker has printed half a line and has registered something for its
+//! exit.
 #![expect(unsafe_code, reason = "atexit is a C function")]
 
 use procession::Pool;

@@ -1,5 +1,5 @@
-//! A program that forgot `procession::init()`: it exits with 3 and the error on stderr, instead of running for ever.
-//! With the argument `astray` it has the line, but its children leave `main` before they reach it.
+//! A program that forgot `procession::init()`: it exits with 3 and the error on stderr, instead of running
+//! for ever. With the argument `astray` it has the line, but its children leave `main` before they reach it.
 
 use procession::Process;
 use std::io::Write;

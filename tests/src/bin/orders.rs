@@ -1,8 +1,8 @@
-//! One of two programs that know nothing of each other's types: it makes the queues, puts orders, and gets receipts.
-//! The other is `tasks`.
+//! One of two programs that know nothing of each other's types: it makes the queues, puts orders, and gets
+//! receipts. The other is `tasks`.
 //!
-//! Arguments: `queue` or `joinable`, the tag of the orders, or `-` for none. Exits with 3 and the error on stdout when it
-//! cannot open what there is.
+//! Arguments: `queue` or `joinable`, the tag of the orders, or `-` for none. Exits with 3 and the error on
+//! stdout when it cannot open what there is.
 
 use procession::{JoinableQueue, JoinableQueueOptions, OpenError, Queue, QueueOptions};
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
-//! One of two programs that know nothing of each other's types: it opens the queues that `orders` has made, gets what
-//! is in them as its own type, and does it.
+//! One of two programs that know nothing of each other's types: it opens the queues that `orders` has made,
+//! gets what is in them as its own type, and does it.
 //!
-//! Arguments: `queue` or `joinable`, the tag of the tasks, or `-` for none. Exits with 3 and the error on stdout when it
-//! cannot open what there is.
+//! Arguments: `queue` or `joinable`, the tag of the tasks, or `-` for none. Exits with 3 and the error on
+//! stdout when it cannot open what there is.
 
 use procession::{GetError, JoinableQueue, OpenError, Queue};
 use std::io::Write;

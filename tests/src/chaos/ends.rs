@@ -1,9 +1,10 @@
-//! Ends of pipes in messages: whoever waits at the other end of a pipe is told when nobody has this one any more.
+//! Ends of pipes in messages: whoever waits at the other end of a pipe is told when nobody has this one any
+//! more.
 //!
-//! The test itself, who is never killed, makes pipes, keeps one end of each, and puts the other into a queue, a joinable
-//! queue, or a pipe that goes through the queue. Participants take them, use them, send them on, throw messages away
-//! undecoded, give leases back, and are killed anywhere. When all participants are dead and nothing is in the queues any more,
-//! every end that was kept is told so.
+//! The test itself, who is never killed, makes pipes, keeps one end of each, and puts the other into a queue,
+//! a joinable queue, or a pipe that goes through the queue. Participants take them, use them, send them on,
+//! throw messages away undecoded, give leases back, and are killed anywhere. When all participants are dead
+//! and nothing is in the queues any more, every end that was kept is told so.
 
 use super::{End, LIMIT, Law, Participant, Place};
 use procession::shm::gc;
@@ -40,7 +41,8 @@ enum Parcel {
     Pipe(Slowly, Receiver<OneEnd>),
 }
 
-/// What it takes a while to decode, now and then: whoever is killed meanwhile has the message, and not yet the end in it.
+/// What it takes a while to decode, now and then: whoever is killed meanwhile has the message, and not yet
+/// the end in it.
 #[derive(Serialize)]
 struct Slowly;
 
@@ -73,7 +75,8 @@ pub(super) struct Ends {
     kept: Mutex<Kept>,
 }
 
-/// The test's own ends, the oldest first; how many there have been, and how many of them were told before the end.
+/// The test's own ends, the oldest first; how many there have been, and how many of them were told before the
+/// end.
 #[derive(Default)]
 struct Kept {
     ends: VecDeque<OneEnd>,

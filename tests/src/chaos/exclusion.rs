@@ -1,7 +1,8 @@
-//! Exclusion: two plain words that only the holder of a lock writes differ only while a holder is inside, or died inside.
+//! Exclusion: two plain words that only the holder of a lock writes differ only while a holder is inside, or
+//! died inside.
 //!
-//! Two locks, a recursive one and one of readers and writers; waiting on conditions with the lock let go; forking and
-//! executing while holding; threads that end while holding.
+//! Two locks, a recursive one and one of readers and writers; waiting on conditions with the lock let go;
+//! forking and executing while holding; threads that end while holding.
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::{Condition, Lock, LockError, LockGuard, RLock, RLockGuard, ReadGuard, RwLock, WriteGuard};
@@ -210,8 +211,8 @@ impl Exclusion {
         who.settle(outcome, || self.recover(which))
     }
 
-    /// Forks in the middle of a change: in the child, which gets none of what its parent holds, this is true. `fork`
-    /// returns to the parent when the child has ended.
+    /// Forks in the middle of a change: in the child, which gets none of what its parent holds, this is true.
+    /// `fork` returns to the parent when the child has ended.
     pub fn fork_inside(
         &self,
         who: &mut Participant<'_>,

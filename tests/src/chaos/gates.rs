@@ -1,5 +1,6 @@
-//! Gates: nobody passes a latch before enough have arrived, a once before it was initialised to the end, and then no
-//! initialiser begins any more; who waits for pulses of an event passes by a pulse that came after it began to wait.
+//! Gates: nobody passes a latch before enough have arrived, a once before it was initialised to the end, and
+//! then no initialiser begins any more; who waits for pulses of an event passes by a pulse that came after it
+//! began to wait.
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::{

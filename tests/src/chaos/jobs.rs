@@ -1,6 +1,7 @@
-//! Jobs: what was acknowledged by a put is done once, or is still there. In one attempt nobody has an item but its
-//! holder; it comes back only when the lease was dropped, or its holder died, or, in the second queue, was too slow, and
-//! then the late acknowledgement is refused. What is unfinished is what can be got in the end.
+//! Jobs: what was acknowledged by a put is done once, or is still there. In one attempt nobody has an item
+//! but its holder; it comes back only when the lease was dropped, or its holder died, or, in the second
+//! queue, was too slow, and then the late acknowledgement is refused. What is unfinished is what can be got
+//! in the end.
 
 use super::{Account, Diary, End, LIMIT, Law, Participant, Place};
 use procession::{AckError, GetError, JoinableQueue, Lease, PutError};
@@ -209,7 +210,8 @@ impl Fate {
         self.attempts.values().any(is_done)
     }
 
-    /// Whether it is gone with a holder that may have acknowledged it, and was killed before it could write so.
+    /// Whether it is gone with a holder that may have acknowledged it, and was killed before it could write
+    /// so.
     fn went_along(&self, end: &End<'_>) -> bool {
         self.attempts.last_key_value().is_some_and(|(_, attempt)| {
             end.was_killed(attempt.holder) && attempt.deeds.iter().eq(&[Deed::Got])

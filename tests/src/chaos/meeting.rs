@@ -1,8 +1,9 @@
-//! Generations of a barrier: members come, go and die, and no generation ends without one who is a member and lives; the
-//! action, which counts generations, runs once for each.
+//! Generations of a barrier: members come, go and die, and no generation ends without one who is a member and
+//! lives; the action, which counts generations, runs once for each.
 //!
-//! Nobody has a deadline there: one that passes while the action runs breaks the barrier, and the action, which goes on,
-//! counts what is no generation. Deadlines are for a second barrier, where the law is only that everybody goes on.
+//! Nobody has a deadline there: one that passes while the action runs breaks the barrier, and the action,
+//! which goes on, counts what is no generation. Deadlines are for a second barrier, where the law is only
+//! that everybody goes on.
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::{Barrier, BarrierError, Lock, Member, MemberDeath};

@@ -1,8 +1,9 @@
 //! Messages: what was acknowledged is got once, by one, in the order of its producer, or is still there.
 //!
-//! Two queues are read where the messages lie: a consumer writes down what it has in hand, and then takes it. Nothing is lost
-//! there, whoever is killed. From a third, messages are got one by one and several at once; only what a consumer gets
-//! while it is killed can be lost with it. Some messages are larger than their queue.
+//! Two queues are read where the messages lie: a consumer writes down what it has in hand, and then takes it.
+//! Nothing is lost there, whoever is killed. From a third, messages are got one by one and several at once;
+//! only what a consumer gets while it is killed can be lost with it. Some messages are larger than their
+//! queue.
 
 use super::{Account, End, LIMIT, Law, Participant, Place};
 use procession::{Bytes, GetError, GetManyError, PutError, PutManyError, Queue, ReadSlot, codec};

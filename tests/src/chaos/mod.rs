@@ -1,9 +1,10 @@
 //! Laws that hold however many participants are killed, stopped, forked or replaced, and whenever.
 //!
-//! Each law is one file, and both sides of it: what a participant does, which `chaos_actor` calls, and what must be true
-//! when all have ended, which the chaos test calls. A participant is one thread of one process. It has a [`Diary`] in
-//! memory that outlives it, where it says what it is about to do before it does it, and what it has done when it has
-//! been told so; a law is about the sums. Laws that a participant can see itself, it checks all the time.
+//! Each law is one file, and both sides of it: what a participant does, which `chaos_actor` calls, and what
+//! must be true when all have ended, which the chaos test calls. A participant is one thread of one process.
+//! It has a [`Diary`] in memory that outlives it, where it says what it is about to do before it does it, and
+//! what it has done when it has been told so; a law is about the sums. Laws that a participant can see
+//! itself, it checks all the time.
 
 mod diary;
 mod ends;
@@ -30,7 +31,8 @@ use std::time::Duration;
 
 /// How long an operation with a limit waits.
 const LIMIT: Duration = Duration::from_millis(20);
-/// How often what takes no time is done, one after the other, at most: else everybody would wait most of the time.
+/// How often what takes no time is done, one after the other, at most: else everybody would wait most of the
+/// time.
 const BURST: u64 = 50;
 
 /// What is always true of some objects, whoever dies.

@@ -1,6 +1,6 @@
-//! Money: transfers leave the sum as it is. Between values, under one lock, with a journal from which the next holder
-//! finishes what a dead one began; inside one value; inside one array. And a ledger that anybody counts in, in every way
-//! there is.
+//! Money: transfers leave the sum as it is. Between values, under one lock, with a journal from which the
+//! next holder finishes what a dead one began; inside one value; inside one array. And a ledger that anybody
+//! counts in, in every way there is.
 
 use super::{Account, BURST, End, Law, Participant, Place};
 use procession::{Array, Lock, LockError, LockGuard, Value};

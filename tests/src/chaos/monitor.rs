@@ -1,5 +1,5 @@
-//! A monitor: a bounded buffer in a value, and two conditions. What is in it is what was stored, less what was fetched,
-//! whatever becomes of those who store and fetch.
+//! A monitor: a bounded buffer in a value, and two conditions. What is in it is what was stored, less what
+//! was fetched, whatever becomes of those who store and fetch.
 
 use super::{Account, End, LIMIT, Law, Participant, Place};
 use procession::bytemuck::{Pod, Zeroable};

@@ -1,5 +1,5 @@
-//! Permits: never more holders among the living than permits, and all of them there at the end. Tokens, which are given
-//! and taken for ever: as many as were given, less those taken.
+//! Permits: never more holders among the living than permits, and all of them there at the end. Tokens, which
+//! are given and taken for ever: as many as were given, less those taken.
 
 use super::{Account, BURST, End, LIMIT, Law, Participant, Place, Table};
 use procession::{BoundedSemaphore, Permit, ReleaseError, Semaphore, SemaphoreError};

@@ -1,6 +1,6 @@
-//! Pipes: what comes out is what was sent, in order and whole, and then the end: after all of it if the other side has
-//! closed its end, and after all that was acknowledged if it has died. Whoever waits for one that is gone is told so. When
-//! all are dead, nothing is left of them.
+//! Pipes: what comes out is what was sent, in order and whole, and then the end: after all of it if the other
+//! side has closed its end, and after all that was acknowledged if it has died. Whoever waits for one that is
+//! gone is told so. When all are dead, nothing is left of them.
 //!
 //! A participant makes a pipe, keeps one end, and puts the other into a queue from which another takes it.
 
@@ -50,7 +50,8 @@ shm_struct! {
 shm_struct! {
     struct Words {
         made: AtomicU64,
-        /// Pipes that were gone when an end of theirs was taken out of the queue; those whose maker did not wait.
+        /// Pipes that were gone when an end of theirs was taken out of the queue; those whose maker did not
+        /// wait.
         gone: AtomicU64,
         abandoned: AtomicU64,
         /// How often a receiver was told of the end, and of the death, of the other side.

@@ -1,4 +1,5 @@
-//! Whoever updates a range of an array dies: others see all of the range or nothing, at once, element by element too.
+//! Whoever updates a range of an array dies: others see all of the range or nothing, at once, element by
+//! element too.
 
 use crate::crash_points;
 use procession_tests::{Actor, Scratch};
@@ -104,7 +105,8 @@ fn with_a_sleeper(label: &str) {
     }
 }
 
-/// A waiter's time and its writer's life end together: it has changed the array or not, and the answer says which.
+/// A waiter's time and its writer's life end together: it has changed the array or not, and the answer says
+/// which.
 fn while_a_timeout_runs_out(label: &str) {
     for ms in [5, 10, 15, 20] {
         let scratch = Scratch::new();

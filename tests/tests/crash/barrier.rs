@@ -132,7 +132,8 @@ fn resetting(label: &str) {
     all_is_well(&mut one, &mut two);
 }
 
-/// One that has arrived is interrupted, and dies while it takes its arrival back: the others wait for a third.
+/// One that has arrived is interrupted, and dies while it takes its arrival back: the others wait for a
+/// third.
 fn withdrawing(label: &str) {
     let scratch = Scratch::new();
     let (mut victim, mut one, mut two) = cast(&scratch, 3);
@@ -237,7 +238,8 @@ fn leaving_the_seat(label: &str) {
     all_is_well(&mut one, &mut two);
 }
 
-/// The generation of a stopped waiter is reset by somebody who is killed over it: others finish that, and go on.
+/// The generation of a stopped waiter is reset by somebody who is killed over it: others finish that, and go
+/// on.
 fn resetting_under_a_stopped_waiter(label: &str) {
     let scratch = Scratch::new();
     let (victim, mut one, mut two) = cast(&scratch, 2);
@@ -389,7 +391,8 @@ fn taking_over_amid(ways: &[&str], label: &str) {
     }
 }
 
-/// Who joins while another is about to end a generation joins after it, or the generation waits for it: here, after.
+/// Who joins while another is about to end a generation joins after it, or the generation waits for it: here,
+/// after.
 fn joining_during_a_trip(label: &str) {
     let scratch = Scratch::new();
     let (mut late, mut one, mut two) = elastic_cast(&scratch);

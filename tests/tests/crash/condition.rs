@@ -91,8 +91,8 @@ fn being_signaled(label: &str) {
     all_is_well(&mut one, &mut two);
 }
 
-/// It has its signal, and holds what it was told of: at the second time, after the wait, either it has not committed
-/// that it took it, or it has.
+/// It has its signal, and holds what it was told of: at the second time, after the wait, either it has not
+/// committed that it took it, or it has.
 fn having_taken_up(label: &str) {
     let scratch = Scratch::new();
     let (mut victim, mut one, mut two) = cast(&scratch);
@@ -226,8 +226,8 @@ fn notifying(label: &str) {
     all_is_well(&mut one, &mut two);
 }
 
-/// It changes what they wait for, and notifies, with the lock held: what it has changed they find without further ado,
-/// and what it has not, another changes.
+/// It changes what they wait for, and notifies, with the lock held: what it has changed they find without
+/// further ado, and what it has not, another changes.
 fn notifying_with_the_lock(label: &str) {
     let scratch = Scratch::new();
     let (victim, mut one, mut two) = cast(&scratch);

@@ -1,5 +1,5 @@
-//! Somebody dies while it puts, gets, acknowledges, gives back, looks for the dead, or counts after another death: no item is lost,
-//! none that was acknowledged comes back, and nobody hangs.
+//! Somebody dies while it puts, gets, acknowledges, gives back, looks for the dead, or counts after another
+//! death: no item is lost, none that was acknowledged comes back, and nobody hangs.
 
 use crate::crash_points;
 use procession_tests::{Actor, Scratch};
@@ -136,7 +136,8 @@ fn getting(label: &str) {
         item
     });
     got.sort();
-    // The second victim had the first item again, or one of its own, or died when it had given back the first.
+    // The second victim had the first item again, or one of its own, or died when it had given back the
+    // first.
     let possible = [["1:2", "2:1", "3:1"], ["1:3", "2:1", "3:1"], ["1:2", "2:2", "3:1"]];
     assert!(possible.iter().any(|items| got == *items), "{got:?}");
     all_is_well(&mut one, &mut two);
@@ -337,7 +338,8 @@ fn closing(label: &str) {
     two.does("unlink j");
 }
 
-/// Who does not wait finds the item of a dead holder also if another gives it back between its look and its survey.
+/// Who does not wait finds the item of a dead holder also if another gives it back between its look and its
+/// survey.
 #[test]
 fn a_lost_item_that_another_has_given_back_is_there_for_who_tries() {
     let scratch = Scratch::new();

@@ -1,4 +1,5 @@
-//! A holder, or a waiter, of a lock dies: exclusion, the waiters' progress, and `OwnerDied` exactly when it held.
+//! A holder, or a waiter, of a lock dies: exclusion, the waiters' progress, and `OwnerDied` exactly when it
+//! held.
 
 use crate::crash_points;
 use procession_tests::{Actor, Scratch, raw};
@@ -34,8 +35,8 @@ pub(crate) fn cast(scratch: &Scratch) -> (Actor, Actor, Actor) {
     (victim, one, two)
 }
 
-/// The survivors use the lock together, and find `died` (a pid, or nobody) to have died holding it, once; then the
-/// lock is as good as new.
+/// The survivors use the lock together, and find `died` (a pid, or nobody) to have died holding it, once;
+/// then the lock is as good as new.
 pub(crate) fn all_is_well(scratch: &Scratch, one: &mut Actor, two: &mut Actor, died: Option<u32>) {
     one.tell("mend l 300");
     two.tell("mend l 300");
@@ -192,7 +193,8 @@ fn taking_over_before_others(label: &str) {
     three.waits("mend l 100");
     one.does("release");
     victim.dies();
-    // Whether its attempt was the one that succeeded is for the survivors to find out: at most one of them reports it.
+    // Whether its attempt was the one that succeeded is for the survivors to find out: at most one of them
+    // reports it.
     let found = [two.did(), three.did()].concat();
     let late = one.does("mend l 1");
     let found = found + &late;

@@ -1,7 +1,8 @@
-//! A real process dies by SIGKILL at each crash point of the protocols, in each scene in which it matters, and the
-//! others finish and find everything as it was promised.
+//! A real process dies by SIGKILL at each crash point of the protocols, in each scene in which it matters,
+//! and the others finish and find everything as it was promised.
 //!
-//! Run by `RUSTFLAGS="--cfg procession_chaos" cargo nextest run -p procession-tests --target-dir target/chaos`.
+//! Run by
+//! `RUSTFLAGS="--cfg procession_chaos" cargo nextest run -p procession-tests --target-dir target/chaos`.
 #![cfg(procession_chaos)]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 

@@ -287,8 +287,8 @@ fn losing(label: &str) {
     assert_eq!(one.does("pipe_poll r.receiver 0"), "true");
 }
 
-/// Who finds the carrier of the other end dead dies, before or after that is written down: whoever gets the end late is
-/// told of the one death or of the other.
+/// Who finds the carrier of the other end dead dies, before or after that is written down: whoever gets the
+/// end late is told of the one death or of the other.
 fn noting(label: &str) {
     let scratch = Scratch::new();
     let [mut maker, mut victim, mut late] = std::array::from_fn(|_| Actor::start(&scratch));

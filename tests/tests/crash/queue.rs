@@ -1,4 +1,5 @@
-//! Somebody dies in the middle of a put, a get or a close: the message is wholly there or not at all, and nobody hangs.
+//! Somebody dies in the middle of a put, a get or a close: the message is wholly there or not at all, and
+//! nobody hangs.
 
 use crate::crash_points;
 use procession_tests::{Actor, Scratch};
@@ -181,7 +182,8 @@ fn getting_by_slot(label: &str) {
     all_is_well(&mut one, &mut two);
 }
 
-/// Who holds a slot is killed, stopped, or just has it: the slot never was, and meanwhile the other end goes on.
+/// Who holds a slot is killed, stopped, or just has it: the slot never was, and meanwhile the other end goes
+/// on.
 #[test]
 fn a_slot_whose_process_dies_never_was() {
     let scratch = Scratch::new();

@@ -49,7 +49,8 @@ fn joining(label: &str) {
     assert_eq!(keeper.does("participants").split(' ').count(), 2);
 }
 
-/// A thread ends while it holds something, and its process dies over it, or lives on: it is dead all the same.
+/// A thread ends while it holds something, and its process dies over it, or lives on: it is dead all the
+/// same.
 fn a_thread_ends(label: &str) {
     let scratch = Scratch::new();
     let [mut first, mut second, mut survivor] = std::array::from_fn(|_| Actor::start(&scratch));

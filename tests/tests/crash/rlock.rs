@@ -1,5 +1,5 @@
-//! A thread that holds a recursive lock dies at whatever depth: the lock is found inconsistent, once, and is as good as
-//! new when it has been recovered.
+//! A thread that holds a recursive lock dies at whatever depth: the lock is found inconsistent, once, and is
+//! as good as new when it has been recovered.
 
 use crate::crash_points;
 use procession_tests::{Actor, Scratch};

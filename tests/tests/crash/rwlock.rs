@@ -417,8 +417,8 @@ fn newcomer(scratch: &Scratch) -> Actor {
     actor
 }
 
-/// A reader, a draining writer or a writer dies, then whoever comes after it dies at the label, then one more: whatever
-/// the three were doing, exactly the death of who was inside is told.
+/// A reader, a draining writer or a writer dies, then whoever comes after it dies at the label, then one
+/// more: whatever the three were doing, exactly the death of who was inside is told.
 fn succeeding_the_dead(label: &str) {
     for first in ["rwlock.reading", "rwlock.draining", "rwlock.writing"] {
         for commands in [["read w", "write w"], ["try_write w", "try_read w"], ["recover w", "recover w"]] {

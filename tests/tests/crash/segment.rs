@@ -1,4 +1,5 @@
-//! Who creates, opens, collects or unlinks an object dies: it is there whole, or the next to look finishes the removal.
+//! Who creates, opens, collects or unlinks an object dies: it is there whole, or the next to look finishes
+//! the removal.
 
 use crate::crash_points;
 use procession_tests::{Actor, Scratch, raw};

@@ -58,7 +58,8 @@ fn newcomer(scratch: &Scratch) -> Actor {
     actor
 }
 
-/// There are so many permits (at least one), all of them free, and they can be taken, waited for and released.
+/// There are so many permits (at least one), all of them free, and they can be taken, waited for and
+/// released.
 fn all_is_well(one: &mut Actor, two: &mut Actor, permits: u32) {
     assert_eq!(one.does("available s"), permits.to_string());
     one.does(&format!("take_many s {permits}"));
@@ -191,8 +192,8 @@ fn failing_to_take_several(label: &str) {
     }
 }
 
-/// A waiter's time is over, and before it looks again there is a permit: it takes it. If it is killed then, the permit is
-/// another's.
+/// A waiter's time is over, and before it looks again there is a permit: it takes it. If it is killed then,
+/// the permit is another's.
 fn being_too_late_and_in_time(label: &str) {
     for dies in [false, true] {
         let scratch = Scratch::new();
@@ -260,7 +261,8 @@ fn of_three(label: &str) -> u32 {
     if ["semaphore.turn", "semaphore.releasing"].contains(&label) { 0 } else { 3 }
 }
 
-/// Three permits can be released: one that was forgotten, and two that never were there. Somebody is killed over it.
+/// Three permits can be released: one that was forgotten, and two that never were there. Somebody is killed
+/// over it.
 fn dies_releasing_three(label: &str, nth: u32, mut victim: Actor, one: &mut Actor) {
     one.does("take_and_forget s");
     victim.does(&format!("arm {label} {nth} kill"));

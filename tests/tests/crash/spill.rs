@@ -1,5 +1,5 @@
-//! Messages that are larger than their queue, each in a file of its own: whoever dies, the message is there or not, and
-//! no file stays that is in no queue.
+//! Messages that are larger than their queue, each in a file of its own: whoever dies, the message is there
+//! or not, and no file stays that is in no queue.
 
 use crate::crash_points;
 use crate::queue::{all_is_well, cast};

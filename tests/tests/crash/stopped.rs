@@ -1,4 +1,5 @@
-//! A process that stands still at a crash point is alive: others may wait for it, but nothing is taken from it.
+//! A process that stands still at a crash point is alive: others may wait for it, but nothing is taken from
+//! it.
 
 use procession_tests::{Actor, Scratch, raw};
 

@@ -101,7 +101,8 @@ fn after_the_commit_with_a_sleeper(label: &str) {
     all_is_well(&mut one, &mut two, 8);
 }
 
-/// A waiter's time and its writer's life end together: it has changed the value or not, and the answer says which.
+/// A waiter's time and its writer's life end together: it has changed the value or not, and the answer says
+/// which.
 fn while_a_timeout_runs_out(label: &str) {
     let then = if label == "value.committed" { 7 } else { 5 };
     for ms in [5, 10, 15, 20] {

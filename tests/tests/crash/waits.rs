@@ -1,5 +1,5 @@
-//! A thread dies while it shows, renews or ends its wait in the table: what it left is never taken for a wait of the
-//! living, and hides no deadlock.
+//! A thread dies while it shows, renews or ends its wait in the table: what it left is never taken for a wait
+//! of the living, and hides no deadlock.
 
 use super::lock::{all_is_well, cast};
 use crate::crash_points;
@@ -60,8 +60,8 @@ fn nobody_waits_but_the_living(scratch: &Scratch, one: &mut Actor, two: &mut Act
     two.does("unlink m");
 }
 
-/// `one` stands still, about to note who holds what it waits for; `two`, who held that, lets it go meanwhile, and then
-/// waits for what `one` holds. That was never a circle, and nobody backs out.
+/// `one` stands still, about to note who holds what it waits for; `two`, who held that, lets it go meanwhile,
+/// and then waits for what `one` holds. That was never a circle, and nobody backs out.
 fn a_holder_lets_go_at(label: &str, let_go: impl Fn(&mut Actor, &mut Actor)) {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));

@@ -1,5 +1,5 @@
-//! Who may hold, and what is kept: starvation with everybody alive, threads of one process, an unlock by who never
-//! recovered, what an acknowledgement promises.
+//! Who may hold, and what is kept: starvation with everybody alive, threads of one process, an unlock by who
+//! never recovered, what an acknowledgement promises.
 
 use procession_tests::{Actor, Scratch, raw, until};
 

@@ -1,4 +1,5 @@
-//! What others do: other file systems under the same path, other programs in `/dev/shm`, other kernel namespaces.
+//! What others do: other file systems under the same path, other programs in `/dev/shm`, other kernel
+//! namespaces.
 
 use procession_tests::{Actor, Scratch, can_unshare, in_own_shm, program, python, raw, run, skip};
 use std::fs;

@@ -1,5 +1,5 @@
-//! What a forked process inherits, and what it must not touch: identities, lifelines, guards, file locks, handles on
-//! their way.
+//! What a forked process inherits, and what it must not touch: identities, lifelines, guards, file locks,
+//! handles on their way.
 
 use procession::Namespace;
 use procession::shm::register;
@@ -399,7 +399,8 @@ fn a_parent_that_leaves_takes_no_registry_from_a_forked_child_without_descriptor
         let scratch = Scratch::new();
         let mut actor = Actor::start(&scratch);
         actor.does("register");
-        // The child goes on with the commands, and its parent leaves as soon as it has closed its descriptors.
+        // The child goes on with the commands, and its parent leaves as soon as it has closed its
+        // descriptors.
         actor.does(&format!("{way}_and_outlive"));
         actor.does("register");
         actor.does("closefrom");

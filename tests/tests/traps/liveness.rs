@@ -1,4 +1,5 @@
-//! Who is alive, and how that is asked: through which descriptor, of which file, how often, and from which slot on.
+//! Who is alive, and how that is asked: through which descriptor, of which file, how often, and from which
+//! slot on.
 
 use procession_tests::{Actor, Scratch, raw};
 use std::fs;

@@ -119,7 +119,8 @@ fn a_private_namespace_whose_last_process_was_killed_goes_with_the_next_process_
     });
 }
 
-/// Each process that joins reads a part of a large directory, and the next one of its namespace goes on there.
+/// Each process that joins reads a part of a large directory, and the next one of its namespace goes on
+/// there.
 #[test]
 fn what_the_dead_left_is_found_among_thousands_of_files_too() {
     let (scratch, other) = (Scratch::new(), Scratch::new());

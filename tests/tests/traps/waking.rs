@@ -4,7 +4,8 @@ use procession_tests::{Actor, Scratch, raw, until};
 
 const HINTS: u64 = raw::WAITERS | raw::WOKEN | raw::STARVED;
 
-/// Releases until the word of `l` is clean, which must be soon: then acquiring and releasing is one CAS each again.
+/// Releases until the word of `l` is clean, which must be soon: then acquiring and releasing is one CAS each
+/// again.
 fn becomes_quick_again(scratch: &Scratch, actor: &mut Actor) {
     for _ in 0..64 {
         actor.does("cycle l 1");
@@ -38,7 +39,8 @@ fn a_waiter_killed_asleep_costs_one_wake() {
 
 #[test]
 fn what_a_woken_waiter_leaves_when_it_is_killed_does_not_make_the_lock_slow_for_ever() {
-    // The instant itself is met in the crash tests: a stopped process sleeps on no futex, and cannot be woken.
+    // The instant itself is met in the crash tests: a stopped process sleeps on no futex, and cannot be
+    // woken.
     let scratch = Scratch::new();
     let mut actor = Actor::start(&scratch);
     actor.does("create lock l");

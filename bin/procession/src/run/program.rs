@@ -75,8 +75,8 @@ fn not_runnable(code: u8, message: String) -> Failure {
     Failure::NotRunnable { code, message }
 }
 
-/// Has stdin, stdout and stderr closed in what is executed if they were when this process began: Rust's runtime has
-/// opened `/dev/null` in their places.
+/// Has stdin, stdout and stderr closed in what is executed if they were when this process began: Rust's
+/// runtime has opened `/dev/null` in their places.
 pub(super) fn keep_closed() {
     let close = |fd: u32, stream: BorrowedFd<'_>| {
         if !was_open(fd) {

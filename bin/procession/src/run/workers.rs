@@ -1,8 +1,8 @@
 //! The workers of one `procession run`: started, told of signals and waited for, all by one thread.
 //!
-//! Signals are blocked, and taken one by one by this thread. So none is lost, whenever it comes; and an id that is
-//! signalled is the worker's own, because this thread alone takes exit statuses. A worker begins with those signals
-//! blocked: one that comes before the command is executed waits for that.
+//! Signals are blocked, and taken one by one by this thread. So none is lost, whenever it comes; and an id
+//! that is signalled is the worker's own, because this thread alone takes exit statuses. A worker begins with
+//! those signals blocked: one that comes before the command is executed waits for that.
 
 use super::{OnFailure, RunArgs, program};
 use procession::Namespace;
@@ -16,8 +16,8 @@ use std::io::{Error, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// What is not passed on: what cannot be, what a process gets for its own mistakes and limits, and what the terminal
-/// says to those that read from it in the background.
+/// What is not passed on: what cannot be, what a process gets for its own mistakes and limits, and what the
+/// terminal says to those that read from it in the background.
 const NOT_PASSED_ON: [i32; 16] = [
     sig::SIGKILL,
     sig::SIGSTOP,
@@ -177,8 +177,8 @@ impl<'a> Workers<'a> {
         }
     }
 
-    /// Takes those of all children that have ended: a process has others than its workers if it was executed by one
-    /// that had children, and the first process of a container gets all orphans.
+    /// Takes those of all children that have ended: a process has others than its workers if it was executed
+    /// by one that had children, and the first process of a container gets all orphans.
     fn take_exit_statuses(&mut self) {
         loop {
             match reap_any() {
@@ -230,7 +230,8 @@ impl<'a> Workers<'a> {
 }
 
 fn tell(pid: u32, signal: i32) {
-    // It may have ended, which is what most signals want; or it has become another user's, who is not to be told.
+    // It may have ended, which is what most signals want; or it has become another user's, who is not to be
+    // told.
     drop(send(pid, signal));
 }
 

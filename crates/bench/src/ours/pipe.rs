@@ -182,7 +182,8 @@ impl Meeting for Pipes {
     }
 }
 
-/// What the demo's two processes say: a number, or that it was the last; and back how many there were, and their sum.
+/// What the demo's two processes say: a number, or that it was the last; and back how many there were, and
+/// their sum.
 type Far = Connection<(u64, u64), Option<u64>>;
 type Near = Connection<Option<u64>, (u64, u64)>;
 

@@ -177,7 +177,8 @@ impl Scene for Permitted {
     }
 }
 
-/// Two wait; the one that is notified is killed before it gets the lock back, and the other goes on instead of it.
+/// Two wait; the one that is notified is killed before it gets the lock back, and the other goes on instead
+/// of it.
 pub(crate) struct Signaled;
 impl Scene for Signaled {
     const NAME: &'static str = "condition";

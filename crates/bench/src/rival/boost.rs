@@ -1,4 +1,5 @@
-//! Boost.Interprocess: a `message_queue` between two processes of C++, `boost.cpp`, which is compiled when it is needed.
+//! Boost.Interprocess: a `message_queue` between two processes of C++, `boost.cpp`, which is compiled when it
+//! is needed.
 
 use crate::actor::Control;
 use crate::error::{BenchError, Context, Result};
@@ -52,7 +53,8 @@ fn compile() -> Result<()> {
     }
 }
 
-/// Either role is the program of C++ in place of this one: it hears the same orders, and dies with the same parent.
+/// Either role is the program of C++ in place of this one: it hears the same orders, and dies with the same
+/// parent.
 pub(crate) fn become_program(_: &mut Control, what: &str, rest: &[String]) -> Result<()> {
     let [address] = roles::rest(rest)?;
     let error = Command::new(PROGRAM).args([what, address, &ROOM.to_string()]).exec();

@@ -1,4 +1,5 @@
-//! Two processes and two cache lines: a store here, a load that spins there. Nothing between processes is faster.
+//! Two processes and two cache lines: a store here, a load that spins there. Nothing between processes is
+//! faster.
 
 use crate::actor::Control;
 use crate::error::Result;

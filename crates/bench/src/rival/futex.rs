@@ -1,7 +1,7 @@
 //! Two processes that wake each other by nothing but the system call, on two words that both map.
 //!
-//! This is what any object that sleeps has to pay: a store and `FUTEX_WAKE` here, `FUTEX_WAIT` there. Nobody is
-//! recovered, nobody spins, and there is no deadline.
+//! This is what any object that sleeps has to pay: a store and `FUTEX_WAKE` here, `FUTEX_WAIT` there. Nobody
+//! is recovered, nobody spins, and there is no deadline.
 #![expect(unsafe_code, reason = "the futex system call takes addresses")]
 
 use crate::error::Result;

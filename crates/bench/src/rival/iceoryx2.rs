@@ -1,5 +1,5 @@
-//! iceoryx2: publish-subscribe of numbers, set up so that none is lost: a publisher that finds the subscriber's buffer
-//! full waits. A subscriber only ever polls.
+//! iceoryx2: publish-subscribe of numbers, set up so that none is lost: a publisher that finds the
+//! subscriber's buffer full waits. A subscriber only ever polls.
 
 use crate::actor::Control;
 use crate::error::{BenchError, Context, Result, check};

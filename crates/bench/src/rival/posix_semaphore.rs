@@ -15,7 +15,8 @@ pub(crate) struct PosixSemaphore(Page);
 impl PosixSemaphore {
     pub(crate) fn create() -> Result<Self> {
         let semaphore = PosixSemaphore(Page::create()?);
-        // SAFETY: `raw` points into a page that nobody else knows yet, with room for a semaphore, aligned to the page.
+        // SAFETY: `raw` points into a page that nobody else knows yet, with room for a semaphore, aligned to
+        // the page.
         done("sem_init", unsafe { libc::sem_init(semaphore.raw(), 1, 1) })?;
         // INVARIANT: the semaphore is initialised.
         Ok(semaphore)

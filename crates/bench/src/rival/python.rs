@@ -1,4 +1,5 @@
-//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py`, `meeting.py`, `pipe.py` and `put_get.py`.
+//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py`, `meeting.py`, `pipe.py`
+//! and `put_get.py`.
 
 use crate::actor::Actor;
 use crate::case::{Plan, Side};

@@ -6,9 +6,9 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// Bytes, as a message or a part of one. A queue or pipe of these alone has [`Codec::Bytes`](super::Codec::Bytes) unless another is
-/// said: its messages are the bytes, for every program that can read them. As a field they are copied at once, where a `Vec<u8>`
-/// is written byte by byte.
+/// Bytes, as a message or a part of one. A queue or pipe of these alone has
+/// [`Codec::Bytes`](super::Codec::Bytes) unless another is said: its messages are the bytes, for every
+/// program that can read them. As a field they are copied at once, where a `Vec<u8>` is written byte by byte.
 ///
 /// ```
 /// use procession::{Bytes, Queue};

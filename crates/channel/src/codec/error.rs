@@ -14,8 +14,8 @@ pub enum EncodeError {
          or as the name of a shared memory"
     )]
     TooLarge,
-    /// The value has more levels (structs, enums, sequences, maps, tuples, `Option`s and newtypes in one another) than are
-    /// read: 256, or 127 in JSON and MessagePack.
+    /// The value has more levels (structs, enums, sequences, maps, tuples, `Option`s and newtypes in one
+    /// another) than are read: 256, or 127 in JSON and MessagePack.
     #[error(
         "the value has more than {} levels in one another (127 in JSON and MessagePack): send it flat, for instance as a Vec whose elements \
          name one another by their index",

@@ -22,8 +22,8 @@ impl Form {
         if self.codec.is_none() && !is_bytes::<T>() { ANY_CODEC } else { self.codec::<T>().id() }
     }
 
-    /// The tag of the messages' type. Only in bincode do they need it: in the other codecs any program may read them, whatever
-    /// it calls their type, and what it cannot read it is told.
+    /// The tag of the messages' type. Only in bincode do they need it: in the other codecs any program may
+    /// read them, whatever it calls their type, and what it cannot read it is told.
     pub(crate) fn element<T>(&self) -> Option<String> {
         let of_type = || (self.codec::<T>() == Codec::Bincode).then(procession_shm::element_tag::<T>);
         self.type_tag.clone().or_else(of_type)

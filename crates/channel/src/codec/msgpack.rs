@@ -1,5 +1,5 @@
-//! MessagePack, by `rmp-serde`: structs are maps from the names of their fields, so that any program can read them, and types
-//! that ask what the bytes are (`untagged`, `tag`, `flatten`) are told.
+//! MessagePack, by `rmp-serde`: structs are maps from the names of their fields, so that any program can read
+//! them, and types that ask what the bytes are (`untagged`, `tag`, `flatten`) are told.
 
 use super::error::{DecodeError, EncodeError};
 use super::trial::Seen;
@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 /// How many levels are written: as many as in JSON.
 const MOST_DEPTH: u32 = 127;
-/// And how many are read, which are counted otherwise: rmp-serde's own 1,024 are too many for the stack of a thread.
+/// And how many are read, which are counted otherwise: rmp-serde's own 1,024 are too many for the stack of a
+/// thread.
 const READ_DEPTH: usize = 2 * MOST_DEPTH as usize;
 
 pub(super) struct MsgPack;

@@ -1,7 +1,8 @@
 //! How bytes become values: serde's calls on this side.
 //!
-//! Whatever the bytes are, the time that is spent on them is bounded by their length: each element of a sequence takes a byte,
-//! or is one of the few that may take none. The stack is bounded by the levels that are open at a time.
+//! Whatever the bytes are, the time that is spent on them is bounded by their length: each element of a
+//! sequence takes a byte, or is one of the few that may take none. The stack is bounded by the levels that
+//! are open at a time.
 
 use super::error::DecodeError;
 use super::shape::{self, HEADER, MOST_COUNTED, MOST_DEPTH, MOST_EMPTY, Names};

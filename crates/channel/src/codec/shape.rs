@@ -1,4 +1,5 @@
-//! What the writer and the reader of a value say about its shape, so that they notice when they mean different ones.
+//! What the writer and the reader of a value say about its shape, so that they notice when they mean
+//! different ones.
 //!
 //! | | bytes before its content |
 //! |---|---|

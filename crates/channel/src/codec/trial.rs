@@ -1,16 +1,18 @@
 //! Whether what is written can be read: tried once for each kind of value, before anything is put.
 //!
-//! In JSON and MessagePack it is written once more, too, because these do not notice a field that is skipped on one side.
+//! In JSON and MessagePack it is written once more, too, because these do not notice a field that is skipped
+//! on one side.
 //!
 //! Some types write what they do not read (`#[serde(untagged)]`, `#[serde(tag)]`, `serde_json::Value`,
-//! `skip_serializing`), and only their `Deserialize` tells. So the first message of a type is decoded where it was encoded, and so is each
-//! that has a part which none before it had: a variant, a type of elements, a type in an `Option`, a field left out. What
-//! follows costs a look at a table.
+//! `skip_serializing`), and only their `Deserialize` tells. So the first message of a type is decoded where
+//! it was encoded, and so is each that has a part which none before it had: a variant, a type of elements, a
+//! type in an `Option`, a field left out. What follows costs a look at a table.
 //!
 //! # What is not tried
-//! A message whose decoding is an event: with a handle or an end of a pipe in it, which to decode is to take, or with a value
-//! of a type of the user's that has no content and is written as none. A message put while another is tried. A `Deserialize`
-//! that panics decides nothing, and is for whoever gets the message to deal with.
+//! A message whose decoding is an event: with a handle or an end of a pipe in it, which to decode is to take,
+//! or with a value of a type of the user's that has no content and is written as none. A message put while
+//! another is tried. A `Deserialize` that panics decides nothing, and is for whoever gets the message to deal
+//! with.
 
 use super::Format;
 use super::error::{DecodeError, EncodeError};
@@ -22,15 +24,16 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many words have a bit for each part. One word, or two with one bit in all, would confuse one part in thirty with
-/// two others: a message that cannot be read would be put.
+/// How many words have a bit for each part. One word, or two with one bit in all, would confuse one part in
+/// thirty with two others: a message that cannot be read would be put.
 pub(super) const PARTS: usize = 4;
 
 /// Of what a value is made, as far as that differs from value to value of one type.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Seen {
-    /// A bit in each word for each variant, type of elements, type in an `Option` and field left out. Two of them may
-    /// share some of their bits; that all bits of one are those of `n` others happens once in `(64 / n)⁴`.
+    /// A bit in each word for each variant, type of elements, type in an `Option` and field left out. Two of
+    /// them may share some of their bits; that all bits of one are those of `n` others happens once in
+    /// `(64 / n)⁴`.
     pub(super) parts: [u64; PARTS],
     /// Whether there is something in it whose decoding does more than decode.
     pub(super) is_an_event: bool,
@@ -92,7 +95,8 @@ where
 
 #[inline]
 fn key<F: Format, T: Serialize + DeserializeOwned, Q: ?Sized>() -> usize {
-    // Two types may have one name, or one function: hardly both. One type may have several of both: it is tried several times.
+    // Two types may have one name, or one function: hardly both. One type may have several of both: it is
+    // tried several times.
     let function: fn(&[u8], Seen, usize) -> Result<(), EncodeError> = try_it::<F, T>;
     let names = type_name::<T>().as_ptr() as usize ^ (type_name::<Q>().as_ptr() as usize).rotate_left(31);
     (function as usize).rotate_left(17) ^ names ^ (F::CODEC as usize) << 56
@@ -140,7 +144,8 @@ where
     Ok(())
 }
 
-/// Reads a value; and where the bytes do not tell whether it is the one that was written, writes it again to compare.
+/// Reads a value; and where the bytes do not tell whether it is the one that was written, writes it again to
+/// compare.
 fn read_again<F: Format, T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(), DecodeError> {
     let value: T = F::read(bytes)?;
     if F::TELLS {

@@ -1,5 +1,5 @@
-//! A serializer around another, for formats of other crates: it notes what [the trial](super::trial) has to know, and refuses what
-//! the format could not tell from something else.
+//! A serializer around another, for formats of other crates: it notes what [the trial](super::trial) has to
+//! know, and refuses what the format could not tell from something else.
 
 use super::error::EncodeError;
 use super::trial::{Seen, is_of_users};

@@ -1,7 +1,7 @@
 //! How values become bytes: serde's calls on this side.
 //!
-//! bincode writes each scalar. The shape of the value is written here, because bincode's own way of doing so trusts that
-//! `Serialize` and `Deserialize` of a type agree, and is silent when they do not.
+//! bincode writes each scalar. The shape of the value is written here, because bincode's own way of doing so
+//! trusts that `Serialize` and `Deserialize` of a type agree, and is silent when they do not.
 
 use super::error::EncodeError;
 use super::shape::{self, MOST_DEPTH, MOST_EMPTY, Names};
@@ -86,7 +86,8 @@ impl<'o> Writing<'o> {
         Ok(())
     }
 
-    /// A type of the user's that has no content, and is written as none: its `Deserialize` makes it up, for what that does.
+    /// A type of the user's that has no content, and is written as none: its `Deserialize` makes it up, for
+    /// what that does.
     #[cold]
     fn note_marker(&mut self, name: &str) {
         self.seen.is_an_event |= is_of_users(name);
@@ -100,7 +101,8 @@ impl<'o> Writing<'o> {
         Ok(())
     }
 
-    /// Which variant it is: its number, and a byte of its name, because the two sides may number them differently.
+    /// Which variant it is: its number, and a byte of its name, because the two sides may number them
+    /// differently.
     #[inline]
     fn variant(
         &mut self,

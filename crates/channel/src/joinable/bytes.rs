@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 impl<T> JoinableQueue<T> {
-    /// The queue's items as bytes. The queue must have [`Codec::Bytes`], as a `JoinableQueue<Bytes>` has: otherwise each call
-    /// says [`PutError::NotBytes`].
+    /// The queue's items as bytes. The queue must have [`Codec::Bytes`], as a `JoinableQueue<Bytes>` has:
+    /// otherwise each call says [`PutError::NotBytes`].
     ///
     /// ```
     /// use procession::{Bytes, JoinableQueue};

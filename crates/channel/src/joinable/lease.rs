@@ -14,9 +14,9 @@ use std::ops::Deref;
 
 /// An item of a [`JoinableQueue`], got and not done yet: nobody else gets it meanwhile.
 ///
-/// [`task_done`](Self::task_done) acknowledges it. Dropped without that, also by a panic, it is there again for the next that gets,
-/// and so it is when this process is killed. It may be sent to other threads. In a forked child the copy of a lease
-/// does nothing: the parent has it.
+/// [`task_done`](Self::task_done) acknowledges it. Dropped without that, also by a panic, it is there again
+/// for the next that gets, and so it is when this process is killed. It may be sent to other threads. In a
+/// forked child the copy of a lease does nothing: the parent has it.
 #[must_use = "dropping the lease gives the item back, to be got again"]
 pub struct Lease<T> {
     held: Held<T>,
@@ -38,8 +38,8 @@ pub(super) struct Held<T> {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AckError {
-    /// The lease was taken away, because it was older than the queue's lease timeout, or was inherited through a fork.
-    /// The item is somebody else's, or done by somebody else.
+    /// The lease was taken away, because it was older than the queue's lease timeout, or was inherited
+    /// through a fork. The item is somebody else's, or done by somebody else.
     #[error("the lease of an item of {queue}, in attempt {attempt}, is not valid any more")]
     StaleLease {
         /// Which queue.
@@ -83,8 +83,8 @@ impl<T> Held<T> {
     pub(super) fn task_done(mut self) -> Result<(), AckError> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
         if self.is_ours(ticket) {
-            // Before the item is done: killed after it, this process is who they die with. Those that nobody used are closed when
-            // this is dropped.
+            // Before the item is done: killed after it, this process is who they die with. Those that nobody
+            // used are closed when this is dropped.
             let _ends = self.adopt_ends(ticket);
             if self.queue.settle(ticket, Fate::Done)? {
                 return Ok(());
@@ -94,7 +94,8 @@ impl<T> Held<T> {
         Err(AckError::StaleLease { queue, attempt: ticket.attempts() })
     }
 
-    /// The ends in the item, if the lease is still valid: otherwise they are in somebody else's hands with it.
+    /// The ends in the item, if the lease is still valid: otherwise they are in somebody else's hands with
+    /// it.
     fn adopt_ends(&mut self, ticket: Ticket) -> Option<Parcel> {
         let is_needed = !self.ends.is_empty() && self.queue.is_valid(ticket);
         is_needed.then(|| Parcel::adopt_sooner_or_later(std::mem::take(&mut self.ends)))
@@ -160,8 +161,8 @@ impl<T> DeadLetter<T> {
 }
 
 impl<T: DeserializeOwned> DeadLetter<T> {
-    /// What it is. It may be a dead letter because nobody could say. Ends of pipes in it cannot be used: they are in the item, which
-    /// may be [tried again](JoinableQueue::retry).
+    /// What it is. It may be a dead letter because nobody could say. Ends of pipes in it cannot be used: they
+    /// are in the item, which may be [tried again](JoinableQueue::retry).
     ///
     /// # Errors
     /// Every way in which its bytes are no `T`.

@@ -44,40 +44,44 @@ impl<T> Default for JoinableQueueOptions<T> {
 }
 
 impl<T> JoinableQueueOptions<T> {
-    /// Puts wait while so many items are there to be got; 0, the default, for as many as the bytes allow. Items that are
-    /// leased do not count (as in Python), and one that comes back finds room in any case.
+    /// Puts wait while so many items are there to be got; 0, the default, for as many as the bytes allow.
+    /// Items that are leased do not count (as in Python), and one that comes back finds room in any case.
     #[must_use]
     pub fn capacity(mut self, items: usize) -> Self {
         self.settings.capacity = Some(limit(items));
         self
     }
 
-    /// Holds at most so many bytes of items, counting those that are leased and dead letters; each takes a multiple of 128. 1 MiB
-    /// unless said, rounded up to a power of two between 256 bytes and 2 GiB. No item can be larger than that.
+    /// Holds at most so many bytes of items, counting those that are leased and dead letters; each takes a
+    /// multiple of 128. 1 MiB unless said, rounded up to a power of two between 256 bytes and 2 GiB. No item
+    /// can be larger than that.
     #[must_use]
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
         self
     }
 
-    /// After so many attempts, 5 unless said, an item that is not done becomes a dead letter instead of being got again: an item
-    /// that kills whoever works on it would otherwise kill them all. 0 for never; at most 4095.
+    /// After so many attempts, 5 unless said, an item that is not done becomes a dead letter instead of being
+    /// got again: an item that kills whoever works on it would otherwise kill them all. 0 for never; at most
+    /// 4095.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Self {
         self.settings.max_attempts = Some(attempts.into());
         self
     }
 
-    /// Takes a lease away when it is older than `timeout`, although its holder lives: the item is got again, and the late
-    /// acknowledgement is refused. Zero, the default, for never. Those who get look for such leases about ten times a second.
+    /// Takes a lease away when it is older than `timeout`, although its holder lives: the item is got again,
+    /// and the late acknowledgement is refused. Zero, the default, for never. Those who get look for such
+    /// leases about ten times a second.
     #[must_use]
     pub fn lease_timeout(mut self, timeout: Duration) -> Self {
         self.settings.lease_timeout_ns = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         self
     }
 
-    /// How items are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of [`Bytes`](crate::Bytes). Who opens one
-    /// need not say it, and is told when that says another than it was created with.
+    /// How items are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of
+    /// [`Bytes`](crate::Bytes). Who opens one need not say it, and is told when that says another than it was
+    /// created with.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.settings.form.codec = Some(codec);
@@ -90,8 +94,9 @@ impl<T> JoinableQueueOptions<T> {
         self.codec(Codec::Bytes)
     }
 
-    /// Says what the items are called, instead of the name of `T`: so that programs in which the type has another path can
-    /// share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the others any program may read them.
+    /// Says what the items are called, instead of the name of `T`: so that programs in which the type has
+    /// another path can share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the
+    /// others any program may read them.
     #[must_use]
     pub fn type_tag(mut self, tag: &str) -> Self {
         self.settings.form.type_tag = Some(tag.to_owned());

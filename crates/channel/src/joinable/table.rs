@@ -171,8 +171,8 @@ impl<'a> Table<'a> {
         // A cell that is still taken is stepped over.
         let seq = (0..self.cells.len() as u64).map(|step| begin.wrapping_add(step)).find(is_free);
         let seq = seq.ok_or("no cell is free, although there is room")?;
-        // Before any block is marked: a number that was given to a put that came to nothing is not given again, or the
-        // blocks that it marked would seem to be the next item's.
+        // Before any block is marked: a number that was given to a put that came to nothing is not given
+        // again, or the blocks that it marked would seem to be the next item's.
         body.next_seq.store(seq.wrapping_add(1), Ordering::Relaxed);
         let first = self.write(seq, payload)?;
         let cell = self.cell(seq);
@@ -321,8 +321,8 @@ impl<'a> Table<'a> {
 
     /// Every lease, without the lock: each is to be looked at again under it, by [`settle`](Self::settle).
     ///
-    /// Items are leased in their order, so the looks begin where the last one was leased, and end when there are as many as
-    /// are counted: a large table is not gone through for a few.
+    /// Items are leased in their order, so the looks begin where the last one was leased, and end when there
+    /// are as many as are counted: a large table is not gone through for a few.
     pub(super) fn leases(&self) -> impl Iterator<Item = Ticket> {
         let first_ready = self.body.first_ready.load(Ordering::Relaxed);
         let counted = Counts::load(self.body).leased as usize;

@@ -27,7 +27,8 @@ impl<T> JoinableQueue<T> {
     pub(super) fn counts(&self) -> Counts {
         let lock = &self.body.lock;
         if lock.is_owned() || lock.is_inconsistent() || self.body.uncounted.load(Ordering::Relaxed) != 0 {
-            // Whoever holds it may be dead. If it is alive and stands still, its change is as good as not begun.
+            // Whoever holds it may be dead. If it is alive and stands still, its change is as good as not
+            // begun.
             drop(self.locked(Deadline::PASSED, |_, _| Ok(())));
         }
         Counts::load(&self.body)
@@ -159,7 +160,8 @@ impl<T> JoinableQueue<T> {
         self.counts().ready != 0 || self.has_answer()
     }
 
-    /// When a lease begins, for whoever will ask whether it is over: 0 if it never is. Who asks may have another clock.
+    /// When a lease begins, for whoever will ask whether it is over: 0 if it never is. Who asks may have
+    /// another clock.
     fn time_of_lease(&self) -> u64 {
         if self.lease_timeout_ns == 0 { 0 } else { clock::machine_ns().unwrap_or(0) }
     }
@@ -213,8 +215,8 @@ impl<T> JoinableQueue<T> {
         if is_last { Fate::Dead } else { Fate::Ready }
     }
 
-    /// What becomes of an item that could not be decoded. If attempts are not limited, these are: nobody is served by an item that
-    /// comes back at once, for ever, ahead of those that can be decoded.
+    /// What becomes of an item that could not be decoded. If attempts are not limited, these are: nobody is
+    /// served by an item that comes back at once, for ever, ahead of those that can be decoded.
     pub(super) fn fate_of_unreadable(&self, ticket: Ticket) -> Fate {
         if self.max_attempts == 0 && ticket.attempts() >= MOST_UNREADABLE {
             Fate::Dead
@@ -289,7 +291,8 @@ impl<T> JoinableQueue<T> {
     }
 
     fn acquire(&self, deadline: Deadline) -> Result<Hold, Stopped> {
-        // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes it give up.
+        // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes
+        // it give up.
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
         Ok(self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline)?)
     }

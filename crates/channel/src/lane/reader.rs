@@ -115,8 +115,9 @@ impl LaneReader {
         Ok(())
     }
 
-    /// How long the next message is, if there is a whole one. What has come of a long message is read meanwhile: into
-    /// `place` if it is long enough, and then the same must be given again, or else [`keep`](Self::keep) be called.
+    /// How long the next message is, if there is a whole one. What has come of a long message is read
+    /// meanwhile: into `place` if it is long enough, and then the same must be given again, or else
+    /// [`keep`](Self::keep) be called.
     ///
     /// # Errors
     /// [`LaneCorrupt`].
@@ -258,8 +259,9 @@ impl LaneReader {
         crash_point("lane.read");
     }
 
-    /// Wakes the writer, if it sleeps, when anything was read since the last call; whether that was so. A part of a
-    /// message that is not whole yet counts too: without the room it gives, the rest could not come.
+    /// Wakes the writer, if it sleeps, when anything was read since the last call; whether that was so. A
+    /// part of a message that is not whole yet counts too: without the room it gives, the rest could not
+    /// come.
     pub fn give_room(&mut self, lane: &Lane) -> bool {
         let took = std::mem::take(&mut self.took);
         if took {
@@ -281,7 +283,8 @@ impl LaneReader {
         self.tail_seen != self.head
     }
 
-    /// As [`has_data`](Self::has_data), for who looks again and again: fetches the next record together with `tail`.
+    /// As [`has_data`](Self::has_data), for who looks again and again: fetches the next record together with
+    /// `tail`.
     #[inline]
     pub fn has_data_soon<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         self.bytes.will_read(body, self.head);

@@ -47,7 +47,8 @@ impl LaneWriter {
         }
     }
 
-    /// Gives the lane a larger ring, which need not be reserved: where it lies, and how many bytes, a power of two, it has.
+    /// Gives the lane a larger ring, which need not be reserved: where it lies, and how many bytes, a power
+    /// of two, it has.
     #[must_use]
     pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
         Self { larger: ring.map(|(offset, len)| Ring::new(offset, len / 8)), ..self }
@@ -66,7 +67,8 @@ impl LaneWriter {
         self.bytes.words() as usize * 8 / PARTS
     }
 
-    /// A message will be written soon: fetches what the reader has had since the last one, both lines at once.
+    /// A message will be written soon: fetches what the reader has had since the last one, both lines at
+    /// once.
     #[inline]
     pub fn prepare<T: ShmSafe>(&self, body: &Shared<T>, lane: &Lane) {
         self.bytes.will_write(body, self.tail);
@@ -82,8 +84,8 @@ impl LaneWriter {
             && self.write_record(body, lane, message, false)
     }
 
-    /// Writes as much of `message` as there is room for, a long one in parts; whether it is written wholly. To be called
-    /// with the same message until it is, or until [`abandon`](Self::abandon).
+    /// Writes as much of `message` as there is room for, a long one in parts; whether it is written wholly.
+    /// To be called with the same message until it is, or until [`abandon`](Self::abandon).
     #[inline]
     pub fn write_some<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
         if message.len() <= self.part() {
@@ -129,7 +131,8 @@ impl LaneWriter {
         self.retracts |= self.begun.take().is_some();
     }
 
-    /// Whether a message can begin: what was begun before, and will never end, the reader has been told to forget.
+    /// Whether a message can begin: what was begun before, and will never end, the reader has been told to
+    /// forget.
     #[inline]
     fn may_begin<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         !self.retracts || self.retract(body, lane)
@@ -141,8 +144,8 @@ impl LaneWriter {
         !self.retracts
     }
 
-    /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say so. Only between
-    /// two messages: in the middle of one it would be taken for a part.
+    /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say
+    /// so. Only between two messages: in the middle of one it would be taken for a part.
     fn enlarge<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
         let Some(larger) = self.larger.filter(|_| self.has_room(lane, ANNOUNCEMENT_WORDS)) else {
             return self.larger.is_none();
@@ -175,7 +178,8 @@ impl LaneWriter {
         self.waiting.is_empty()
     }
 
-    /// Whether the reader's word says that it has read what was never written: then there never is room again.
+    /// Whether the reader's word says that it has read what was never written: then there never is room
+    /// again.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         self.tail.since(self.head_seen).words > self.bytes.words()

@@ -32,13 +32,14 @@ const CARRIED: u64 = 1 << 16;
 const CLAIMED: u64 = 2 << 16;
 const CLOSED: u64 = 3 << 16;
 const DEAD: u64 = 4 << 16;
-/// The handle that claimed it, 13 bits, so that two handles of one process are not taken for one another; of an end that is
-/// carried, how often it changed hands or was sent off, so that what was found out about one journey is not done to another.
+/// The handle that claimed it, 13 bits, so that two handles of one process are not taken for one another; of
+/// an end that is carried, how often it changed hands or was sent off, so that what was found out about one
+/// journey is not done to another.
 const HANDLE: u32 = 19;
 const HANDLES: u64 = 1 << 13;
 
-// Where the handle believes the end to be: how many messages it was sent off in; that a child has it; that it is in a message
-// that is only leased, or looked at.
+// Where the handle believes the end to be: how many messages it was sent off in; that a child has it; that it
+// is in a message that is only leased, or looked at.
 const HERE: u32 = 0;
 const GIVEN: u32 = 1 << 31;
 const BORROWED: u32 = 1 << 30;
@@ -196,8 +197,8 @@ impl End {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Closes the end, if it is this handle's to close. `quiesce` keeps other threads from writing until what it
-    /// returns is dropped; they have been told.
+    /// Closes the end, if it is this handle's to close. `quiesce` keeps other threads from writing until what
+    /// it returns is dropped; they have been told.
     pub(super) fn close<R>(&self, quiesce: impl FnOnce(&Self) -> R) {
         let word = self.cell().word.load(Ordering::Acquire);
         if !self.is_here() || !self.may_close(word) {
@@ -256,7 +257,8 @@ impl End {
         }
     }
 
-    /// As [`ask_about_peer`](Self::ask_about_peer), for who tries again and again: at most once a millisecond.
+    /// As [`ask_about_peer`](Self::ask_about_peer), for who tries again and again: at most once a
+    /// millisecond.
     pub(super) fn ask_seldom(&self) -> Result<(), Fault> {
         let now = clock::now_ns();
         if now.saturating_sub(self.asked_ns.load(Ordering::Relaxed)) < SELDOM_NS {
@@ -291,13 +293,15 @@ impl End {
         Ok(())
     }
 
-    /// Closes the end `side`, whose cell held `word`, if it travels in a message that nobody can get any more.
+    /// Closes the end `side`, whose cell held `word`, if it travels in a message that nobody can get any
+    /// more.
     fn close_if_lost(&self, side: usize, word: u64) {
         if word & STATE != CARRIED {
             return;
         }
         let Some(location) = self.body.homes[side].get(word) else { return };
-        // Who does not find this pipe by its name finds no home by its name either, and has found nothing out.
+        // Who does not find this pipe by its name finds no home by its name either, and has found nothing
+        // out.
         if !self.body.segment().is_found() || !is_lost(&location, NESTED) {
             return;
         }
@@ -305,7 +309,8 @@ impl End {
         self.close_from(side, word);
     }
 
-    /// Closes the end `side` for good, if its cell still has this word: otherwise somebody got it after all, or sent it off anew.
+    /// Closes the end `side` for good, if its cell still has this word: otherwise somebody got it after all,
+    /// or sent it off anew.
     fn close_from(&self, side: usize, word: u64) {
         let (cell, closed) = (&self.body.ends[side].word, word & !STATE | CLOSED);
         if cell.compare_exchange(word, closed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
@@ -321,7 +326,8 @@ impl End {
         }
     }
 
-    /// Of an end that this process carries: says in which message it is about to travel; `None`: in none, or nobody knows.
+    /// Of an end that this process carries: says in which message it is about to travel; `None`: in none, or
+    /// nobody knows.
     pub(crate) fn set_home(&self, location: Option<&Location>) {
         if let Some(word) = self.carried_word() {
             self.body.homes[self.side].set(word, location);
@@ -456,7 +462,8 @@ fn carried_by(owner: OwnerId, before: u64) -> u64 {
     owner.to_bits() | CARRIED | times << HANDLE
 }
 
-/// Whether nobody can get messages there any more. The receiving end of a pipe may travel itself, so many times `nested`.
+/// Whether nobody can get messages there any more. The receiving end of a pipe may travel itself, so many
+/// times `nested`.
 fn is_lost(location: &Location, nested: u32) -> bool {
     let Some(side) = location.receiver.map(|side| usize::from(side & 1)) else {
         return location.object.is_lost();

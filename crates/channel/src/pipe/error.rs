@@ -92,8 +92,8 @@ pub enum SendError {
     /// This end was closed, by this handle or another of this end.
     #[error("this end of the pipe is closed")]
     Closed,
-    /// An end belongs to the first process that uses it, or was given to a child before. Both are this process if it has
-    /// two handles of one end.
+    /// An end belongs to the first process that uses it, or was given to a child before. Both are this
+    /// process if it has two handles of one end.
     #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
     InUse {
         /// The process that has the end; 0 if that is not known, or it has not started yet.
@@ -101,7 +101,8 @@ pub enum SendError {
         /// This process.
         here: u32,
     },
-    /// The end died with the process that carried it: the one that sent it, or the child that it was given to.
+    /// The end died with the process that carried it: the one that sent it, or the child that it was given
+    /// to.
     #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
     Lost {
         /// The process that died; 0 if that is not known.
@@ -159,8 +160,8 @@ pub enum RecvError {
     /// This end was closed, by this handle or another of this end.
     #[error("this end of the pipe is closed")]
     Closed,
-    /// An end belongs to the first process that uses it, or was given to a child before. Both are this process if it has
-    /// two handles of one end.
+    /// An end belongs to the first process that uses it, or was given to a child before. Both are this
+    /// process if it has two handles of one end.
     #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
     InUse {
         /// The process that has the end; 0 if that is not known, or it has not started yet.
@@ -168,7 +169,8 @@ pub enum RecvError {
         /// This process.
         here: u32,
     },
-    /// The end died with the process that carried it: the one that sent it, or the child that it was given to.
+    /// The end died with the process that carried it: the one that sent it, or the child that it was given
+    /// to.
     #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
     Lost {
         /// The process that died; 0 if that is not known.

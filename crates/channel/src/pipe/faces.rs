@@ -1,5 +1,5 @@
-//! What can be done with the ends of pipes: each kind of end shows what it has a way for, by [`Outgoing`](super::outgoing) and
-//! [`Incoming`](super::incoming).
+//! What can be done with the ends of pipes: each kind of end shows what it has a way for, by
+//! [`Outgoing`](super::outgoing) and [`Incoming`](super::incoming).
 
 use super::end::{End, Passage};
 use super::error::{RecvError, SendError};
@@ -17,10 +17,12 @@ use std::time::Duration;
 macro_rules! sends {
     ([$($generics:tt)*] $End:ty, $T:ident) => {
         impl<$($generics)*> $End {
-            /// Sends bytes as one message, waiting for room. The pipe must carry bytes, as one of [`Bytes`](crate::Bytes) does.
+            /// Sends bytes as one message, waiting for room. The pipe must carry bytes, as one of
+            /// [`Bytes`](crate::Bytes) does.
             ///
             /// # Errors
-            /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::NotBytes`], [`SendError::Fault`].
+            /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::NotBytes`],
+            /// [`SendError::Fault`].
             pub fn send_bytes(&self, message: &[u8]) -> Result<(), SendError> {
                 self.outgoing.send_bytes(&self.end, message, Deadline::NEVER)
             }
@@ -47,12 +49,13 @@ macro_rules! sends {
         where
             $T: Serialize + DeserializeOwned,
         {
-            /// Sends a message, waiting for room. A message longer than the pipe goes through it in parts, as fast as
-            /// the other side receives them, and is received as one. What a message borrows as can be sent in its place, as a
-            /// `&str` where there are `String`s.
+            /// Sends a message, waiting for room. A message longer than the pipe goes through it in parts, as
+            /// fast as the other side receives them, and is received as one. What a message borrows as can be
+            /// sent in its place, as a `&str` where there are `String`s.
             ///
             /// # Errors
-            /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::Encode`], [`SendError::Fault`].
+            /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::Encode`],
+            /// [`SendError::Fault`].
             ///
             /// # Panics
             /// When the message's `Serialize` does; nothing is sent.
@@ -80,7 +83,8 @@ macro_rules! sends {
                 self.outgoing.send(&self.end, message, Deadline::PASSED).map_err(full)
             }
 
-            /// Sends a message, waiting for room at most `timeout`. After a timeout nothing of it is received.
+            /// Sends a message, waiting for room at most `timeout`. After a timeout nothing of it is
+            /// received.
             ///
             /// # Errors
             /// [`SendError::TimedOut`]; otherwise as [`send`](Self::send).
@@ -126,8 +130,8 @@ macro_rules! receives {
                 self.incoming.recv_bytes(&self.end, Deadline::after(timeout))
             }
 
-            /// Receives the next message into `buffer`, waiting for one; how long it is. What is behind it in the
-            /// buffer, and all of the buffer after an error, is undefined.
+            /// Receives the next message into `buffer`, waiting for one; how long it is. What is behind it in
+            /// the buffer, and all of the buffer after an error, is undefined.
             ///
             /// # Errors
             /// [`RecvError::BufferTooShort`], and then the message is still to be received; otherwise as
@@ -144,7 +148,8 @@ macro_rules! receives {
                 self.incoming.recv_into(&self.end, buffer, Deadline::PASSED).map_err(empty)
             }
 
-            /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting for all of the message at most `timeout`.
+            /// As [`recv_bytes_into`](Self::recv_bytes_into), waiting for all of the message at most
+            /// `timeout`.
             ///
             /// # Errors
             /// [`RecvError::TimedOut`]; otherwise as [`recv_bytes_into`](Self::recv_bytes_into).
@@ -156,8 +161,9 @@ macro_rules! receives {
                 self.incoming.recv_into(&self.end, buffer, Deadline::after(timeout))
             }
 
-            /// Waits at most `timeout` until [`recv`](Self::recv) would return at once: because there is a whole
-            /// message, be it empty, or because the other side has closed its end or died. Whether that is so.
+            /// Waits at most `timeout` until [`recv`](Self::recv) would return at once: because there is a
+            /// whole message, be it empty, or because the other side has closed its end or died. Whether that
+            /// is so.
             ///
             /// # Errors
             /// [`RecvError::Fault`].
@@ -204,9 +210,9 @@ macro_rules! receives {
                 self.incoming.recv(&self.end, Deadline::after(timeout))
             }
 
-            /// Receives message after message, waiting for each, until the other side has closed its end; `for` does the same
-            /// with a reference. [`RecvError::PeerDied`] and [`RecvError::Fault`] are the last item; a
-            /// [`RecvError::Decode`] is about one message, and others follow.
+            /// Receives message after message, waiting for each, until the other side has closed its end;
+            /// `for` does the same with a reference. [`RecvError::PeerDied`] and [`RecvError::Fault`] are the
+            /// last item; a [`RecvError::Decode`] is about one message, and others follow.
             #[must_use]
             pub fn iter(&self) -> Messages<'_, Self> {
                 Messages::of(self)
@@ -236,9 +242,10 @@ macro_rules! receives {
 macro_rules! ends {
     ([$($generics:tt)*] $End:ty, $name:literal, $both_ways:literal, $side:pat, |$this:ident| $quiesce:expr) => {
         impl<$($generics)*> $End {
-            /// Closes this end, for all threads of this process: the other side receives what was sent, and then the
-            /// end of the pipe; threads that wait here get [`SendError::Closed`] or [`RecvError::Closed`]. Closing twice is the same as once.
-            /// Nothing happens to an end that another process uses, or that was given away.
+            /// Closes this end, for all threads of this process: the other side receives what was sent, and
+            /// then the end of the pipe; threads that wait here get [`SendError::Closed`] or
+            /// [`RecvError::Closed`]. Closing twice is the same as once. Nothing happens to an end that
+            /// another process uses, or that was given away.
             pub fn close(&self) {
                 let $this = self;
                 self.end.close(|_| $quiesce);

@@ -1,4 +1,5 @@
-//! Where the message is in which an end travels: so that the other side can find out that nobody will ever get it.
+//! Where the message is in which an end travels: so that the other side can find out that nobody will ever
+//! get it.
 //!
 //! | word | meaning |
 //! |---|---|
@@ -8,10 +9,12 @@
 //! | `bytes` | an encoded [`Location`] |
 //!
 //! # Who may change what
-//! Who carries the end, before it puts the message, and again when the message was not put. Its threads take turns.
+//! Who carries the end, before it puts the message, and again when the message was not put. Its threads take
+//! turns.
 //!
 //! # If a process dies
-//! Killed anywhere in here, it is the end's carrier, and the end is dead with it. The next carrier writes all of it anew.
+//! Killed anywhere in here, it is the end's carrier, and the end is dead with it. The next carrier writes all
+//! of it anew.
 
 use crate::codec;
 use procession_shm::Handle;
@@ -43,12 +46,14 @@ pub(crate) struct Location {
 }
 
 impl Home {
-    /// Writes where the message is in which an end travels whose cell has the word `of`; `None` where nobody can be asked.
+    /// Writes where the message is in which an end travels whose cell has the word `of`; `None` where nobody
+    /// can be asked.
     pub(super) fn set(&self, of: u64, place: Option<&Location>) {
         static TURN: Mutex<()> = Mutex::new(());
         let mut bytes = Vec::new();
         let is_encoded = place.is_some_and(|place| codec::encode(place, &mut bytes).is_ok());
-        // A forked child may have inherited the turn taken. Then nobody knows, as with a name that is too long.
+        // A forked child may have inherited the turn taken. Then nobody knows, as with a name that is too
+        // long.
         let turn = TURN.try_lock();
         let len = if is_encoded && turn.is_ok() && bytes.len() <= HOME_LEN { bytes.len() } else { 0 };
         if len == 0 && self.len.load(Ordering::Relaxed) == 0 {
@@ -65,7 +70,8 @@ impl Home {
         self.turn.store(writing.wrapping_add(1), Ordering::Release);
     }
 
-    /// Where the message is in which an end travels whose cell has the word `of`, if that is known and is not being written.
+    /// Where the message is in which an end travels whose cell has the word `of`, if that is known and is not
+    /// being written.
     pub(super) fn get(&self, of: u64) -> Option<Location> {
         let turn = self.turn.load(Ordering::Acquire);
         let len = self.len.load(Ordering::Relaxed) as usize;

@@ -1,4 +1,5 @@
-//! The way into an end: what a [`Receiver`](super::Receiver) and a [`Connection`](super::Connection) receive by.
+//! The way into an end: what a [`Receiver`](super::Receiver) and a [`Connection`](super::Connection) receive
+//! by.
 
 use super::end::End;
 use super::error::RecvError;

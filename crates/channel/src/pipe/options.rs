@@ -7,7 +7,8 @@ use procession_sys::shm_file;
 
 /// How many bytes a ring holds unless said.
 const DEFAULT_BYTES: u32 = 256 << 10;
-/// And how many the larger one, to which a lane then moves when a long message comes: more than a processor's own caches.
+/// And how many the larger one, to which a lane then moves when a long message comes: more than a processor's
+/// own caches.
 const LARGER_BYTES: u32 = 4 << 20;
 pub(super) const MIN_BYTES: u32 = 64;
 pub(super) const MAX_BYTES: u32 = 1 << 31;
@@ -38,21 +39,22 @@ impl PipeOptions {
         self
     }
 
-    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256 KiB unless
-    /// said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all the same, by who waits.
+    /// Holds at most so many bytes of messages each way (each takes 8 more, and whole multiples of 8): 256
+    /// KiB unless said, rounded up to a power of two between 64 bytes and 2 GiB. A longer message is sent all
+    /// the same, by who waits.
     #[must_use]
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(ring_of(bytes));
         self
     }
 
-    /// Holds so many bytes instead, each way in which a message longer than a quarter of its bytes has been sent: from then
-    /// on, and only then does it take the memory for them, which takes a millisecond or so for each 4 MiB, whatever the timeout.
-    /// Without enough memory, with no more bytes than it has, or where no file may be so long (`RLIMIT_FSIZE`), it stays as
-    /// it was.
+    /// Holds so many bytes instead, each way in which a message longer than a quarter of its bytes has been
+    /// sent: from then on, and only then does it take the memory for them, which takes a millisecond or so
+    /// for each 4 MiB, whatever the timeout. Without enough memory, with no more bytes than it has, or where
+    /// no file may be so long (`RLIMIT_FSIZE`), it stays as it was.
     ///
-    /// Unless said it is 4 MiB, or nothing if [`bytes`](Self::bytes) were said. Long messages go several times faster through a pipe that
-    /// holds more than a processor's own caches.
+    /// Unless said it is 4 MiB, or nothing if [`bytes`](Self::bytes) were said. Long messages go several
+    /// times faster through a pipe that holds more than a processor's own caches.
     ///
     /// ```
     /// use procession::{Bytes, Pipe, PipeOptions, SendError};
@@ -70,7 +72,8 @@ impl PipeOptions {
         self
     }
 
-    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a pipe of [`Bytes`](crate::Bytes).
+    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a pipe of
+    /// [`Bytes`](crate::Bytes).
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.form.codec = Some(codec);

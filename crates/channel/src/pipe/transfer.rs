@@ -111,7 +111,8 @@ fn write(
     message: &[u8],
     deadline: Deadline,
 ) -> Result<(), SendError> {
-    // After the beginning of the turn: whoever closes the end waits for the turn, and nothing is written after that.
+    // After the beginning of the turn: whoever closes the end waits for the turn, and nothing is written
+    // after that.
     if end.is_closing() {
         return Err(SendError::Closed);
     }

@@ -1,8 +1,8 @@
 //! Many messages by one lock and one commit.
 //!
-//! A batch is encoded before the lock is taken, record after record as they are to lie in the ring, so that one copy
-//! brings in as many as there is room for, and one store commits them: nobody sees a part of those. Getting is the same the
-//! other way round.
+//! A batch is encoded before the lock is taken, record after record as they are to lie in the ring, so that
+//! one copy brings in as many as there is room for, and one store commits them: nobody sees a part of those.
+//! Getting is the same the other way round.
 //!
 //! # If a process dies
 //! | killed | left behind |
@@ -62,8 +62,8 @@ impl<T> fmt::Debug for QueueBatch<'_, T> {
 }
 
 impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
-    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible at once: it
-    /// takes as many from the iterator as fill the queue before it puts the first.
+    /// Puts messages at the end in their order, waiting for room. As many as there is room for become visible
+    /// at once: it takes as many from the iterator as fill the queue before it puts the first.
     ///
     /// # Errors
     /// As [`Queue::put`]; the error says how many were put. Those are the first ones.
@@ -116,8 +116,8 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
     /// Takes the first messages out, at most `most` of those that are there, waiting until there is one.
     ///
     /// # Errors
-    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Decode`] and [`GetError::Lost`] with the
-    /// messages that were taken out too, [`GetError::Spill`], [`GetError::Fault`].
+    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::Decode`] and [`GetError::Lost`]
+    /// with the messages that were taken out too, [`GetError::Spill`], [`GetError::Fault`].
     ///
     /// # Panics
     /// When `T`'s `Deserialize` does; the messages are then gone.
@@ -179,7 +179,8 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
         done.map_err(|error| PutManyError { put, error })
     }
 
-    /// Puts all messages, and counts in `put` how many; `departed` is told after which of them ends of pipes were noted.
+    /// Puts all messages, and counts in `put` how many; `departed` is told after which of them ends of pipes
+    /// were noted.
     fn put_all<'a, Q>(
         self,
         messages: impl IntoIterator<Item = &'a Q>,
@@ -234,7 +235,8 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
 }
 
 impl Core {
-    /// Puts whole records, so many as `all` says, as many at a time as there is room for; counts what was `put`.
+    /// Puts whole records, so many as `all` says, as many at a time as there is room for; counts what was
+    /// `put`.
     fn put_records(
         &self,
         mut records: &[u8],
@@ -257,8 +259,8 @@ impl Core {
         Ok(())
     }
 
-    /// Takes at most `most` records out as they lie in the ring; how many, the spills they refer to, and the ends of pipes in
-    /// them.
+    /// Takes at most `most` records out as they lie in the ring; how many, the spills they refer to, and the
+    /// ends of pipes in them.
     fn get_records(
         &self,
         most: usize,
@@ -330,7 +332,8 @@ impl Core {
         Ok(messages)
     }
 
-    /// The payload of the first record, without the list of its ends, and whether it is a reference to a spill; it is cut off.
+    /// The payload of the first record, without the list of its ends, and whether it is a reference to a
+    /// spill; it is cut off.
     #[inline]
     fn next_record<'a>(&self, records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
         let (payload, spilled) = next_whole_record(records)?;
@@ -412,7 +415,8 @@ fn lists_in(mut records: &[u8], spills: &mut [Spill]) -> Vec<Passage> {
     ends
 }
 
-/// The payload of the first record, with the list of its ends, and whether it is a reference to a spill; it is cut off.
+/// The payload of the first record, with the list of its ends, and whether it is a reference to a spill; it
+/// is cut off.
 #[inline]
 fn next_whole_record<'a>(records: &mut &'a [u8]) -> Option<(&'a [u8], bool)> {
     let record = head_at(records, 0)?;

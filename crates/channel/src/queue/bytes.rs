@@ -7,8 +7,9 @@ use procession_sys::Deadline;
 use std::time::Duration;
 
 impl<T> Queue<T> {
-    /// The queue's messages as bytes. The queue must have [`Codec::Bytes`](crate::Codec::Bytes), as a `Queue<Bytes>` has: in any
-    /// other the bytes would be taken for a value, or a value for bytes, and each call says [`PutError::NotBytes`].
+    /// The queue's messages as bytes. The queue must have [`Codec::Bytes`](crate::Codec::Bytes), as a
+    /// `Queue<Bytes>` has: in any other the bytes would be taken for a value, or a value for bytes, and each
+    /// call says [`PutError::NotBytes`].
     ///
     /// ```
     /// use procession::{Bytes, Queue};
@@ -57,8 +58,8 @@ impl QueueBytes<'_> {
     /// Takes the first message out, waiting for one.
     ///
     /// # Errors
-    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::NotBytes`], [`GetError::Spill`],
-    /// [`GetError::Lost`], [`GetError::Fault`].
+    /// [`GetError::Closed`] once the queue is closed and drained, [`GetError::NotBytes`],
+    /// [`GetError::Spill`], [`GetError::Lost`], [`GetError::Fault`].
     pub fn get(self) -> Result<Vec<u8>, GetError> {
         self.get_until(Deadline::NEVER)
     }

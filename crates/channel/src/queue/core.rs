@@ -36,7 +36,8 @@ impl fmt::Debug for Core {
 }
 
 impl Core {
-    /// The queue in an attached segment whose ring has `len` words, for at most so many messages at a time; 0 for no limit.
+    /// The queue in an attached segment whose ring has `len` words, for at most so many messages at a time; 0
+    /// for no limit.
     pub(super) fn new(words: Shared<QueueBody>, capacity: u32, len: u32, codec: Codec) -> Self {
         let capacity = if capacity == 0 { u32::MAX } else { capacity };
         Self { words, ring: Ring::new(RING_OFFSET, len), capacity, codec }
@@ -173,8 +174,8 @@ impl Core {
         if ends::is_held(self.segment(), end) {
             return Err(QueueBlocked::SlotHeld);
         }
-        // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty that is
-        // not; a holder that is stopped makes it give up all the same.
+        // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty
+        // that is not; a holder that is stopped makes it give up all the same.
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
         self.lock_of(end)
             .acquire(self.segment(), Claim::Ignore, deadline)
@@ -182,7 +183,8 @@ impl Core {
             .map_err(|error| Stopped::from(error).into())
     }
 
-    /// Calls another sleeper: who is about to leave may have been called for what is there, and others rely on that.
+    /// Calls another sleeper: who is about to leave may have been called for what is there, and others rely
+    /// on that.
     fn pass_on(&self, end: QueueEnd) {
         let (is_there, bell) = match end {
             QueueEnd::Tail => (!self.is_full(), &self.words.space),

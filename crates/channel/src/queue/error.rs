@@ -13,7 +13,8 @@ use std::fmt;
 pub struct Fullness {
     /// Which queue.
     pub queue: Label,
-    /// How many messages were in it; of a [`JoinableQueue`](crate::JoinableQueue), how many were there to be got.
+    /// How many messages were in it; of a [`JoinableQueue`](crate::JoinableQueue), how many were there to be
+    /// got.
     pub messages: usize,
     /// How many there can be, if that is limited.
     pub capacity: Option<usize>,
@@ -159,8 +160,8 @@ pub enum GetError {
         /// How long the buffer is.
         len: usize,
     },
-    /// The message is larger than the whole queue, or has ends of pipes in it, and a file that belongs to it cannot be opened now;
-    /// it is still in the queue.
+    /// The message is larger than the whole queue, or has ends of pipes in it, and a file that belongs to it
+    /// cannot be opened now; it is still in the queue.
     #[error(
         "a message of {queue} lies in a file of its own, or has a pipe in it, whose file cannot be opened now"
     )]
@@ -170,8 +171,8 @@ pub enum GetError {
         /// Why: too many open files, for instance.
         source: OpenError,
     },
-    /// The message was larger than the whole queue, and somebody outside this library removed or spoilt the file in which it
-    /// lay; it is not in the queue any more.
+    /// The message was larger than the whole queue, and somebody outside this library removed or spoilt the
+    /// file in which it lay; it is not in the queue any more.
     #[error("a message of {queue} is lost: the file in which it lay was removed or spoilt")]
     Lost {
         /// Which queue.
@@ -179,7 +180,8 @@ pub enum GetError {
         /// What is wrong with the file.
         source: OpenError,
     },
-    /// A message was taken out, but it is no `T`; here it is. A [`JoinableQueue`](crate::JoinableQueue) has it back.
+    /// A message was taken out, but it is no `T`; here it is. A [`JoinableQueue`](crate::JoinableQueue) has
+    /// it back.
     #[error(
         "a message of {} bytes of {queue} is not of its type: it was put as another type, under the same .type_tag or in a \
          codec that says no types, or by another build of the program (give the queue of each build its own .type_tag)",

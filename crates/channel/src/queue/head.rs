@@ -139,7 +139,8 @@ impl Core {
         }
     }
 
-    /// Adopts the ends in a message that is about to be taken out: killed after it, this process is who they die with.
+    /// Adopts the ends in a message that is about to be taken out: killed after it, this process is who they
+    /// die with.
     #[inline]
     pub(super) fn adopt(&self, ends: Vec<Passage>) -> Result<Parcel, GetError> {
         Parcel::adopt(ends).map_err(|source| GetError::Spill { queue: self.segment().label(), source })
@@ -232,8 +233,8 @@ impl<'q> AtHead<'q> {
         record.filter(|record| !record.continues)
     }
 
-    /// The first message, without the list of the ends of pipes in it. If it was spilled and its file is gone or spoilt, its
-    /// record is taken out: it is lost.
+    /// The first message, without the list of the ends of pipes in it. If it was spilled and its file is gone
+    /// or spoilt, its record is taken out: it is lost.
     #[inline]
     pub(super) fn first(&mut self) -> Result<First, GetError> {
         let mut record = self.record(Mark::default())?;
@@ -250,7 +251,8 @@ impl<'q> AtHead<'q> {
         Ok(First::Here(record))
     }
 
-    /// The list of ends in a record in the ring that comes `skipped` behind the head, and how long its message is without it.
+    /// The list of ends in a record in the ring that comes `skipped` behind the head, and how long its
+    /// message is without it.
     #[inline]
     fn list_in(&self, record: &Head, skipped: Mark) -> Option<(usize, Vec<Passage>)> {
         if !self.core.carries_ends() {

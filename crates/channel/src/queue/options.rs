@@ -42,17 +42,18 @@ impl<T> QueueOptions<T> {
         self
     }
 
-    /// Holds at most so many bytes of messages (each takes 8 more, and whole multiples of 8): 1 MiB unless said,
-    /// rounded up to a power of two between 64 bytes and 16 GiB. A larger message gets a file of its own, and is then much
-    /// slower; it takes a quarter of this, so that there are four of them at the most.
+    /// Holds at most so many bytes of messages (each takes 8 more, and whole multiples of 8): 1 MiB unless
+    /// said, rounded up to a power of two between 64 bytes and 16 GiB. A larger message gets a file of its
+    /// own, and is then much slower; it takes a quarter of this, so that there are four of them at the most.
     #[must_use]
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
         self
     }
 
-    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of [`Bytes`](crate::Bytes). Who opens one
-    /// need not say it, and is told when that says another than it was created with.
+    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of
+    /// [`Bytes`](crate::Bytes). Who opens one need not say it, and is told when that says another than it was
+    /// created with.
     #[must_use]
     pub fn codec(mut self, codec: Codec) -> Self {
         self.settings.form.codec = Some(codec);
@@ -65,8 +66,9 @@ impl<T> QueueOptions<T> {
         self.codec(Codec::Bytes)
     }
 
-    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has another path can
-    /// share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the others any program may read them.
+    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has
+    /// another path can share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the
+    /// others any program may read them.
     #[must_use]
     pub fn type_tag(mut self, tag: &str) -> Self {
         self.settings.form.type_tag = Some(tag.to_owned());

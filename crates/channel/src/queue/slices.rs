@@ -8,12 +8,13 @@ impl WriteSlot<'_> {
     /// [`advance`](Self::advance) how many were written.
     ///
     /// # Safety
-    /// No process but this one may touch these bytes while the slices live. Those that use this library do not, as long
-    /// as the slot is held by the process that reserved it, and not by a forked child.
+    /// No process but this one may touch these bytes while the slices live. Those that use this library do
+    /// not, as long as the slot is held by the process that reserved it, and not by a forked child.
     pub unsafe fn as_mut_slices(&mut self) -> [&mut [u8]; 2] {
         self.unwritten().map(|bytes| {
-            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the caller's
-            // promise nobody else touches it, the two do not overlap, and atomics may be written through their pointer.
+            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the
+            // caller's promise nobody else touches it, the two do not overlap, and atomics may be written
+            // through their pointer.
             unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr().cast_mut().cast(), bytes.len()) }
         })
     }
@@ -23,12 +24,12 @@ impl ReadSlot<'_> {
     /// All bytes of the message, as one or two slices.
     ///
     /// # Safety
-    /// No process may write these bytes while the slices live. Those that use this library do not, as long as the slot is
-    /// held by the process that read it, and not by a forked child.
+    /// No process may write these bytes while the slices live. Those that use this library do not, as long as
+    /// the slot is held by the process that read it, and not by a forked child.
     pub unsafe fn as_slices(&self) -> [&[u8]; 2] {
         self.all().map(|bytes| {
-            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the caller's
-            // promise nobody writes it.
+            // SAFETY: the stretch is mapped as long as the queue is, longer than `self` is borrowed; by the
+            // caller's promise nobody writes it.
             unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
         })
     }

@@ -1,8 +1,8 @@
 //! Messages written and read where they lie, without a copy in between.
 //!
-//! A slot holds its end of the queue: while one process writes into a slot, nobody else puts; while it reads, nobody else
-//! gets. So a slot is for those who have the bytes at hand. If its process dies, the end is free again, and the slot never
-//! happened; in a forked child the copy of a slot is inert.
+//! A slot holds its end of the queue: while one process writes into a slot, nobody else puts; while it reads,
+//! nobody else gets. So a slot is for those who have the bytes at hand. If its process dies, the end is free
+//! again, and the slot never happened; in a forked child the copy of a slot is inert.
 
 use super::Queue;
 use super::core::Core;
@@ -20,7 +20,8 @@ use std::io;
 use std::time::Duration;
 
 impl<T> Queue<T> {
-    /// The queue's messages as bytes that are written and read where they lie. The queue must have [`Codec::Bytes`](crate::Codec::Bytes).
+    /// The queue's messages as bytes that are written and read where they lie. The queue must have
+    /// [`Codec::Bytes`](crate::Codec::Bytes).
     #[must_use]
     pub fn slots(&self) -> QueueSlots<'_> {
         QueueSlots(&self.body)
@@ -32,8 +33,9 @@ impl<T> Queue<T> {
 pub struct QueueSlots<'q>(&'q Core);
 
 impl<'q> QueueSlots<'q> {
-    /// A slot at the end of the queue for a message of at most `len` bytes, waiting for room. What is written into it is
-    /// in the queue after [`commit`](WriteSlot::commit), and never was if it is dropped before, or its process dies.
+    /// A slot at the end of the queue for a message of at most `len` bytes, waiting for room. What is written
+    /// into it is in the queue after [`commit`](WriteSlot::commit), and never was if it is dropped before, or
+    /// its process dies.
     ///
     /// Until then nobody else can put, nor close the queue.
     ///
@@ -71,8 +73,8 @@ impl<'q> QueueSlots<'q> {
         WriteSlot::new(self.0, len, Deadline::after(timeout))
     }
 
-    /// The first message where it lies, waiting for one. It is taken out by [`commit`](ReadSlot::commit), and stays if the
-    /// slot is dropped before, or its process dies.
+    /// The first message where it lies, waiting for one. It is taken out by [`commit`](ReadSlot::commit), and
+    /// stays if the slot is dropped before, or its process dies.
     ///
     /// Until then nobody else can get.
     ///
@@ -116,8 +118,8 @@ impl<'q> QueueSlots<'q> {
 
 /// Room for a message at the end of a queue: see [`QueueSlots::reserve`].
 ///
-/// It is written front to back, by [`io::Write`], and the message is what was written when it is committed. It stays with
-/// its thread.
+/// It is written front to back, by [`io::Write`], and the message is what was written when it is committed.
+/// It stays with its thread.
 #[must_use = "what is not committed never was in the queue"]
 pub struct WriteSlot<'q> {
     /// `None` once it was let go.
@@ -346,7 +348,8 @@ impl fmt::Debug for ReadSlot<'_> {
     }
 }
 
-/// What holds a queue's end, if that is this process: in a forked child, the parent holds it. `None` once it was let go.
+/// What holds a queue's end, if that is this process: in a forked child, the parent holds it. `None` once it
+/// was let go.
 fn take_ours<E>(held: &mut Option<E>, of: impl Fn(&E) -> (&Core, Hold)) -> Result<Option<E>, Fault> {
     let Some(end) = held.take() else { return Ok(None) };
     let (core, hold) = of(&end);

@@ -1,8 +1,8 @@
-//! Messages that are larger than the ring: each lies in a [`Spill`], a segment of its own, and its record in the ring
-//! refers to it.
+//! Messages that are larger than the ring: each lies in a [`Spill`], a segment of its own, and its record in
+//! the ring refers to it.
 //!
-//! The record takes a quarter of the ring, most of it unused: so a queue holds four such messages at the most, and whoever
-//! puts them faster than they are got waits, as with smaller ones.
+//! The record takes a quarter of the ring, most of it unused: so a queue holds four such messages at the
+//! most, and whoever puts them faster than they are got waits, as with smaller ones.
 //!
 //! # If a process dies
 //! | killed | left behind |
@@ -46,8 +46,8 @@ impl Core {
         record_words(Reference::LEN).unwrap_or(0).max(self.ring.words() / PARTS)
     }
 
-    /// A segment for a message of so many bytes, once there is room for its record: those who wait have made no files yet, and
-    /// those who make a file, which takes time, hold nobody up.
+    /// A segment for a message of so many bytes, once there is room for its record: those who wait have made
+    /// no files yet, and those who make a file, which takes time, hold nobody up.
     pub(super) fn spill_when_there_is_room(&self, len: usize, deadline: Deadline) -> Result<Spill, PutError> {
         drop(self.at_tail(self.spill_words(), deadline)?);
         Spill::create(self.segment(), MARKS, len).map_err(|source| {
@@ -93,13 +93,14 @@ impl AtHead<'_> {
         Ok(ends)
     }
 
-    /// Opens the first message, which was spilled. If somebody has removed or spoilt its file, its record is taken out:
-    /// nobody could ever get it, nor what is behind it.
+    /// Opens the first message, which was spilled. If somebody has removed or spoilt its file, its record is
+    /// taken out: nobody could ever get it, nor what is behind it.
     #[cold]
     pub(super) fn first_spilled(&mut self, record: Head) -> Result<Spill, GetError> {
         match self.open_spill(Mark::default()) {
             Ok(spill) => Ok(spill),
-            // The kernel may have its reasons now, and none later; and another process can get what this one cannot open.
+            // The kernel may have its reasons now, and none later; and another process can get what this one
+            // cannot open.
             Err(source) if source.may_be_there() => {
                 Err(GetError::Spill { queue: self.core.segment().label(), source })
             }

@@ -37,7 +37,8 @@ impl Core {
         match self.words_for(payload.len()) {
             Some(words) => {
                 self.let_the_starving_go_first(deadline);
-                // Not by `at_tail`: to move what is so young from one place to another stalls for as long as all else takes.
+                // Not by `at_tail`: to move what is so young from one place to another stalls for as long as
+                // all else takes.
                 let mut tail = AtTail::new(self, self.lock_tail(deadline)?, false);
                 if !tail.has_room(words)? {
                     drop(tail);
@@ -85,8 +86,8 @@ impl Core {
                 return Ok(tail);
             }
             if tail.slept {
-                // There may be room for the smaller record of another. But only once for the same room: two whose
-                // records are too large would wake each other for ever.
+                // There may be room for the smaller record of another. But only once for the same room: two
+                // whose records are too large would wake each other for ever.
                 let head = tail.tail.since(tail.used);
                 tail.slept = passed_on_at.replace(head) != Some(head);
                 hunger.grows();
@@ -94,7 +95,8 @@ impl Core {
         }
     }
 
-    /// If a producer says that it starves, gives it the time in which consumers make room, unless there is none.
+    /// If a producer says that it starves, gives it the time in which consumers make room, unless there is
+    /// none.
     #[inline]
     fn let_the_starving_go_first(&self, deadline: Deadline) {
         // Relaxed: a hint.

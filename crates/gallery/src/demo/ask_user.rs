@@ -1,7 +1,7 @@
 //! A process waits until the person at the terminal types `y`.
 //!
-//! A process that is started by another has no terminal: its stdin is `/dev/null`. So the parent reads, and an event
-//! tells the waiting process.
+//! A process that is started by another has no terminal: its stdin is `/dev/null`. So the parent reads, and
+//! an event tells the waiting process.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, nobody_was_killed, until};
@@ -46,7 +46,8 @@ fn waiter((is_there, answered, is_yes): (Event, Event, Event)) -> Done<bool> {
     Ok(is_yes.is_set())
 }
 
-/// Reads until somebody says yes or no; `None` at the end of the input. Meanwhile it looks after those who wait.
+/// Reads until somebody says yes or no; `None` at the end of the input. Meanwhile it looks after those who
+/// wait.
 fn ask(
     waiting: &[Process<Done<bool>>],
     input: impl Read + Send + 'static,

@@ -1,7 +1,7 @@
 //! Three workers that wait for each other, twice.
 //!
-//! Each counts itself before the barrier and looks at the count behind it. They have joined the barrier, so it knows them:
-//! if one is killed, the others are told which, instead of waiting for ever.
+//! Each counts itself before the barrier and looks at the count behind it. They have joined the barrier, so
+//! it knows them: if one is killed, the others are told which, instead of waiting for ever.
 
 use crate::check::must_hold;
 use crate::random::work;

@@ -1,11 +1,11 @@
 //! A barrier that can be used again, built from three semaphores.
 //!
-//! One semaphore guards a count, the two others are gates. The last to arrive opens the first gate for everybody; the last
-//! to leave opens the second. Without the second gate a quick worker could run through the first one twice, and a slow one
-//! would stay behind.
+//! One semaphore guards a count, the two others are gates. The last to arrive opens the first gate for
+//! everybody; the last to leave opens the second. Without the second gate a quick worker could run through
+//! the first one twice, and a slow one would stay behind.
 //!
-//! What such a barrier does not have is an answer to death: if a worker is killed, the others wait for ever (here the parent
-//! notices). [`Barrier`](procession::Barrier) tells them.
+//! What such a barrier does not have is an answer to death: if a worker is killed, the others wait for ever
+//! (here the parent notices). [`Barrier`](procession::Barrier) tells them.
 
 use crate::check::must_hold;
 use crate::random::work;

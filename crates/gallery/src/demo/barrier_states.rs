@@ -1,7 +1,7 @@
 //! What a barrier says about itself: how many there are to be, how many wait, and whether it is broken.
 //!
-//! Two of three wait, and it is reset: they are told, and it is whole. Two wait, and it is aborted: they are told, and so
-//! is everybody who comes later, until it is reset. Then three pass.
+//! Two of three wait, and it is reset: they are told, and it is whole. Two wait, and it is aborted: they are
+//! told, and so is everybody who comes later, until it is reset. Then three pass.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all, say, until};

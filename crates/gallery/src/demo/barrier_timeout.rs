@@ -1,7 +1,8 @@
 //! An unreliable worker, and a barrier that does not wait for it for ever.
 //!
-//! Two workers wait, the third does not come. When the first has waited for long enough, the barrier is broken for
-//! everybody: for the other that waits, and for the third, who comes too late. Then it is reset, and holds again.
+//! Two workers wait, the third does not come. When the first has waited for long enough, the barrier is
+//! broken for everybody: for the other that waits, and for the third, who comes too late. Then it is reset,
+//! and holds again.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all, say, until};

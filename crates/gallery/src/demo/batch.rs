@@ -1,7 +1,7 @@
 //! A batch that goes when three quarters have come, and takes the others along as they come.
 //!
-//! A latch waits for so many, whoever they are; whoever comes later passes at once. The last quarter starts only when all of the
-//! others have gone: so if anybody waited for them, nobody would ever arrive.
+//! A latch waits for so many, whoever they are; whoever comes later passes at once. The last quarter starts
+//! only when all of the others have gone: so if anybody waited for them, nobody would ever arrive.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, say};

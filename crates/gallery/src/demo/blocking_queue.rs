@@ -1,7 +1,8 @@
 //! A blocking queue made by hand from a condition, beside the one that is built in.
 //!
-//! The items lie in a [`Value`], whose guard two conditions let go while somebody waits: enqueuing waits while it is full,
-//! dequeuing while it is empty. The same is then asked of both queues, and the answers must be the same.
+//! The items lie in a [`Value`], whose guard two conditions let go while somebody waits: enqueuing waits
+//! while it is full, dequeuing while it is empty. The same is then asked of both queues, and the answers must
+//! be the same.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all, nobody_was_killed, say};

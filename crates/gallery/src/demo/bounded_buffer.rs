@@ -1,10 +1,12 @@
 //! A buffer of five between two producers and two consumers.
 //!
-//! The buffer is a [`Value`]: what is done under its guard happens all at once when the guard is dropped, or, if the
-//! process is killed before, not at all. So whoever is killed here is replaced, and the other goes on where it stopped.
+//! The buffer is a [`Value`]: what is done under its guard happens all at once when the guard is dropped, or,
+//! if the process is killed before, not at all. So whoever is killed here is replaced, and the other goes on
+//! where it stopped.
 //!
-//! Two conditions say that the buffer has become less full, or less empty. They are notified under the guard. After it,
-//! a process could be killed between the change and the notification, and nobody would learn of the change.
+//! Two conditions say that the buffer has become less full, or less empty. They are notified under the guard.
+//! After it, a process could be killed between the change and the notification, and nobody would learn of the
+//! change.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, say};

@@ -1,7 +1,8 @@
 //! Semaphores in a chain: two hydrogens and one oxygen make a molecule of water, ten molecules make a drop.
 //!
-//! Five processes bring atoms, one binds them, one collects drops. They know nothing of each other: each takes permits of
-//! one semaphore and releases permits of another. Which atoms came together is written down, not assumed.
+//! Five processes bring atoms, one binds them, one collects drops. They know nothing of each other: each
+//! takes permits of one semaphore and releases permits of another. Which atoms came together is written down,
+//! not assumed.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all, say};

@@ -1,8 +1,8 @@
 //! A clinic: patients wait until the receptionist has appointments for them.
 //!
-//! The patients wait on a condition. The receptionist writes three appointments into the book, all in one change, and
-//! notifies everybody; each patient takes one out. The book is a [`Value`]: its guard is what the condition lets go while
-//! a patient waits.
+//! The patients wait on a condition. The receptionist writes three appointments into the book, all in one
+//! change, and notifies everybody; each patient takes one out. The book is a [`Value`]: its guard is what the
+//! condition lets go while a patient waits.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all, say};

@@ -1,8 +1,8 @@
 //! Money comes in and goes out, by two processes at the same time.
 //!
-//! One adds a profit, the other pays a bill, equally often, so that the balance ends where it began: if nothing is lost.
-//! Under the lock nothing is. If one of them is killed while it holds the lock, the other is told so and stops: the rest of
-//! the dead one's bookings would be missing.
+//! One adds a profit, the other pays a bill, equally often, so that the balance ends where it began: if
+//! nothing is lost. Under the lock nothing is. If one of them is killed while it holds the lock, the other is
+//! told so and stops: the rest of the dead one's bookings would be missing.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all};

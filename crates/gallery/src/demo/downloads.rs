@@ -1,8 +1,8 @@
 //! Ten downloads over a line that takes three at a time.
 //!
-//! A semaphore of three permits lets them in. Each counts itself in and out again, so that how many were inside at once
-//! is measured, not assumed. A worker that is killed gives its permit back by dying; but nobody finishes its download,
-//! and the demo says so.
+//! A semaphore of three permits lets them in. Each counts itself in and out again, so that how many were
+//! inside at once is measured, not assumed. A worker that is killed gives its permit back by dying; but
+//! nobody finishes its download, and the demo says so.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, say};

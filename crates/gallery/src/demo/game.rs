@@ -1,7 +1,8 @@
 //! A game of dice between processes.
 //!
-//! An event starts it; a lock lets one player at a time to the table; a barrier ends each round; another event says that
-//! the game is over. The players have joined the barrier, so if one is killed the others are told, and the game ends.
+//! An event starts it; a lock lets one player at a time to the table; a barrier ends each round; another
+//! event says that the game is over. The players have joined the barrier, so if one is killed the others are
+//! told, and the game ends.
 
 use crate::check::must_hold;
 use crate::random::{below, work};
@@ -75,7 +76,8 @@ fn announcer(game: Game) -> Done<Vec<u32>> {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let count = PLAYERS.len();
-    // A player killed at the table leaves a score that is the old one or the new one: there is nothing to repair.
+    // A player killed at the table leaves a score that is the old one or the new one: there is nothing to
+    // repair.
     let table = Lock::options().on_owner_death(OnOwnerDeath::Ignore).anonymous()?;
     let game = Game {
         seated: Latch::new(count)?,

@@ -1,7 +1,7 @@
 //! A group photo: when everybody is there, one of them sets up the camera.
 //!
-//! A barrier gives everyone who passes it another index. So they need not talk about who does something that is to be done
-//! once: whoever gets 0 does it. The others wait for that at the barrier as well.
+//! A barrier gives everyone who passes it another index. So they need not talk about who does something that
+//! is to be done once: whoever gets 0 does it. The others wait for that at the barrier as well.
 
 use crate::check::must_hold;
 use crate::random::work;

@@ -1,8 +1,8 @@
 //! Two locks, two processes.
 //!
-//! When both acquire the locks in the same order, one of them waits and nothing else happens. In opposite order each
-//! can hold what the other waits for. Here they make sure that it comes to that; then the less patient one sees its timeout
-//! pass, tells who holds what, and lets go, so that the other can go on.
+//! When both acquire the locks in the same order, one of them waits and nothing else happens. In opposite
+//! order each can hold what the other waits for. Here they make sure that it comes to that; then the less
+//! patient one sees its timeout pass, tells who holds what, and lets go, so that the other can go on.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all};
@@ -32,8 +32,8 @@ fn in_this_order((first, second): (Lock, Lock)) -> Done<u32> {
     Ok(TIMES)
 }
 
-/// The locks in the order in which to acquire them; the patience; an event that says "I hold my first lock", and that of
-/// the other process.
+/// The locks in the order in which to acquire them; the patience; an event that says "I hold my first lock",
+/// and that of the other process.
 type Crossing = (Lock, Lock, Duration, Event, Event);
 
 /// Runs in a process of its own: what was in the way, if it did not get both locks.

@@ -1,9 +1,10 @@
 //! Who may release: a lock only whoever holds it, a semaphore anybody.
 //!
-//! A lock is released by dropping its guard, and a guard can neither be copied nor sent to another process: a program
-//! that tries is not compiled. All that another process can do is to acquire the lock itself, and that is refused;
-//! `recover`, which takes a lock over from the dead, takes nothing from the living. A semaphore's permit can be forgotten
-//! instead of dropped. Then it belongs to nobody, and any process may release one: that is a signal, not a mutex.
+//! A lock is released by dropping its guard, and a guard can neither be copied nor sent to another process: a
+//! program that tries is not compiled. All that another process can do is to acquire the lock itself, and
+//! that is refused; `recover`, which takes a lock over from the dead, takes nothing from the living. A
+//! semaphore's permit can be forgotten instead of dropped. Then it belongs to nobody, and any process may
+//! release one: that is a signal, not a mutex.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all};

@@ -1,8 +1,9 @@
 //! A system of three components, whose states are named events.
 //!
-//! Whoever knows a name, `database.Ready`, can ask for that state or wait for it: no handle is passed on, and nobody has to
-//! be there already. An event stays set while its component is in that state. The parent is the orchestrator: it
-//! starts the components, waits until all are ready, lets them process, sees one fail, and shuts the system down.
+//! Whoever knows a name, `database.Ready`, can ask for that state or wait for it: no handle is passed on, and
+//! nobody has to be there already. An event stays set while its component is in that state. The parent is the
+//! orchestrator: it starts the components, waits until all are ready, lets them process, sees one fail, and
+//! shuts the system down.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, say, until};

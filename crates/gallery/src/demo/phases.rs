@@ -1,8 +1,8 @@
 //! A computation in four phases, with a barrier after each, in two ways.
 //!
-//! First there is a barrier for each phase, then there are two that take turns. Their names are all that the workers agree
-//! on: whoever comes first creates the barrier, the others open it. At the end of each phase one worker, the last to arrive,
-//! runs the barrier's action while the others wait.
+//! First there is a barrier for each phase, then there are two that take turns. Their names are all that the
+//! workers agree on: whoever comes first creates the barrier, the others open it. At the end of each phase
+//! one worker, the last to arrive, runs the barrier's action while the others wait.
 
 use crate::check::must_hold;
 use crate::random::work;

@@ -1,7 +1,7 @@
 //! Integers through a pipe, to a reader in another process.
 //!
-//! The writer sends so many numbers and then that it is done; the reader sends back how many it received, and their sum. If
-//! one of the two is killed the other is told, by the pipe, who that was.
+//! The writer sends so many numbers and then that it is done; the reader sends back how many it received, and
+//! their sum. If one of the two is killed the other is told, by the pipe, who that was.
 
 use crate::check::must_hold;
 use procession::{Connection, Process, RecvError, duplex};

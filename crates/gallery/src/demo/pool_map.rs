@@ -27,7 +27,8 @@ pub(crate) struct Args {
 /// How often a number is tried again when its worker is killed.
 const RETRIES: u32 = 100;
 
-/// After how many numbers the progress bar moves. Between two steps workers wait for each other, so not too often.
+/// After how many numbers the progress bar moves. Between two steps workers wait for each other, so not too
+/// often.
 const STEP: usize = 20_000;
 
 /// The sum of i * i for all i below `n`; runs in the workers.

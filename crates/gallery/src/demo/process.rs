@@ -1,7 +1,7 @@
 //! Functions in processes of their own.
 //!
-//! Each process squares one number. All are started, then all are joined; whoever is killed on the way is started
-//! again, so that the result stays the same.
+//! Each process squares one number. All are started, then all are joined; whoever is killed on the way is
+//! started again, so that the result stays the same.
 
 use crate::check::must_hold;
 use procession::{Process, ProcessError, current_process};

@@ -1,10 +1,12 @@
 //! Producers and consumers, and a queue that knows when all work is done.
 //!
-//! Each item that is got from a [`JoinableQueue`] is leased; only `task_done` makes it done. The parent joins the queue, not the
-//! consumers: it says "Finished" when every item is done, whoever did it. The consumers are daemons, which never end by themselves.
+//! Each item that is got from a [`JoinableQueue`] is leased; only `task_done` makes it done. The parent joins
+//! the queue, not the consumers: it says "Finished" when every item is done, whoever did it. The consumers
+//! are daemons, which never end by themselves.
 //!
-//! Kill a consumer (`kill -9`): the item that it had is got again, by another, in attempt 2. Another consumer takes its place.
-//! A killed producer has nobody who knows how far it had come, so the demo says which it was, and ends.
+//! Kill a consumer (`kill -9`): the item that it had is got again, by another, in attempt 2. Another consumer
+//! takes its place. A killed producer has nobody who knows how far it had come, so the demo says which it
+//! was, and ends.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, nobody_was_killed, say, who};
@@ -13,7 +15,8 @@ use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
 
-/// Producers and consumers share a JoinableQueue of five; Finished when every item is done, whoever is killed over it.
+/// Producers and consumers share a JoinableQueue of five; Finished when every item is done, whoever is killed
+/// over it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Pauses of 1 ms instead of 100.

@@ -1,7 +1,7 @@
 //! A queue between three processes.
 //!
-//! One process puts squares, another puts cubes, and the parent takes them out. What a process has put is in the
-//! queue even if the process is killed right after that: then another goes on where it stopped.
+//! One process puts squares, another puts cubes, and the parent takes them out. What a process has put is in
+//! the queue even if the process is killed right after that: then another goes on where it stopped.
 
 use crate::check::must_hold;
 use procession::{GetError, Process, ProcessError, Queue};

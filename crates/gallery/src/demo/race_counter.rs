@@ -1,7 +1,7 @@
 //! Two processes count on one number: with nothing between them, and then under a lock.
 //!
-//! An increment reads, adds and writes. What the other writes between the reading and the writing is lost, unless a lock
-//! keeps it out.
+//! An increment reads, adds and writes. What the other writes between the reading and the writing is lost,
+//! unless a lock keeps it out.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all};

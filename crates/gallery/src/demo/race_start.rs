@@ -1,7 +1,7 @@
 //! A race: runners wait for the starting gun, which is an event.
 //!
-//! Times are those of the kernel's monotonic clock, which is the same in all processes: so "before" and "after" can be
-//! compared across them.
+//! Times are those of the kernel's monotonic clock, which is the same in all processes: so "before" and
+//! "after" can be compared across them.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, until};

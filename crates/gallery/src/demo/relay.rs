@@ -1,7 +1,7 @@
 //! Three processes in a row: A fetches, B processes, C saves.
 //!
-//! C is started first and A last; two events put them in order. Each takes two numbers from a common counter, one when it
-//! begins and one when it ends: so the order is measured.
+//! C is started first and A last; two events put them in order. Each takes two numbers from a common counter,
+//! one when it begins and one when it ends: so the order is measured.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, say};

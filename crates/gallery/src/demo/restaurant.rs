@@ -1,8 +1,10 @@
-//! A restaurant: the waiter writes orders down, three chefs make a part of each, and a barrier says when the dish is whole.
+//! A restaurant: the waiter writes orders down, three chefs make a part of each, and a barrier says when the
+//! dish is whole.
 //!
-//! The waiter puts each order into the queue of every chef. The barrier's action, which is done once for each dish while
-//! all chefs wait, sends it out. The drinks station works on its own and signals by an event; closed queues are how the
-//! chefs learn that no more orders will come. If a chef is killed the others are told, for they have joined the barrier.
+//! The waiter puts each order into the queue of every chef. The barrier's action, which is done once for each
+//! dish while all chefs wait, sends it out. The drinks station works on its own and signals by an event;
+//! closed queues are how the chefs learn that no more orders will come. If a chef is killed the others are
+//! told, for they have joined the barrier.
 
 use crate::check::must_hold;
 use crate::random::work;

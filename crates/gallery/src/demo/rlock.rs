@@ -1,7 +1,7 @@
 //! A recursive lock, and what a plain lock says to a second acquire.
 //!
-//! The recursion goes three levels down under one lock and comes back. A plain lock taken twice would wait for itself for
-//! ever; it says so instead.
+//! The recursion goes three levels down under one lock and comes back. A plain lock taken twice would wait
+//! for itself for ever; it says so instead.
 
 use crate::check::must_hold;
 use procession::{Lock, LockError, Process, RLock};

@@ -1,7 +1,7 @@
 //! The value of a semaphore, step by step.
 //!
-//! Two permits, two workers: each takes one when it is told to, and gives it back when it is told to. A worker that was
-//! killed would give its permit back as well.
+//! Two permits, two workers: each takes one when it is told to, and gives it back when it is told to. A
+//! worker that was killed would give its permit back as well.
 
 use crate::check::must_hold;
 use procession::{Event, Process, Semaphore};

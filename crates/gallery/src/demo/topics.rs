@@ -1,7 +1,7 @@
 //! One process writes topics onto a board, another reads each as soon as it is there.
 //!
-//! The board is shared memory; the condition says that something was added to it. The reader looks at the board, not at how
-//! often it was notified: it does not matter whether it waited already when a topic came.
+//! The board is shared memory; the condition says that something was added to it. The reader looks at the
+//! board, not at how often it was notified: it does not matter whether it waited already when a topic came.
 
 use crate::check::must_hold;
 use crate::workers::{Done, join_all, say};

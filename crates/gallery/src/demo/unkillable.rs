@@ -1,5 +1,5 @@
-//! The promise, live: workers use a lock, a semaphore, a value, a barrier and a queue all the time, and are killed at random
-//! moments by `kill -9`. New ones take their place. At the end everything adds up.
+//! The promise, live: workers use a lock, a semaphore, a value, a barrier and a queue all the time, and are
+//! killed at random moments by `kill -9`. New ones take their place. At the end everything adds up.
 
 use crate::check::must_hold;
 use crate::random::{below, work};

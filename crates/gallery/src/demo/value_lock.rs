@@ -1,7 +1,8 @@
 //! Two processes add and subtract on one shared value, in three ways.
 //!
-//! Reading and then writing without a lock may lose what the other did in between. Under the value's guard, or by
-//! `update`, nothing can be lost. (Whoever is killed on the way is not started again here: its part would be missing.)
+//! Reading and then writing without a lock may lose what the other did in between. Under the value's guard,
+//! or by `update`, nothing can be lost. (Whoever is killed on the way is not started again here: its part
+//! would be missing.)
 
 use crate::check::must_hold;
 use procession::{LockError, Process, Value};

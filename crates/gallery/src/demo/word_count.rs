@@ -1,7 +1,7 @@
 //! The words of real files, counted by a pool of processes.
 //!
-//! A worker gets the name of a file and returns how often each word is in it; the parent adds up, in whatever order
-//! the answers come. What cannot be counted is reported and left out.
+//! A worker gets the name of a file and returns how often each word is in it; the parent adds up, in whatever
+//! order the answers come. What cannot be counted is reported and left out.
 
 use crate::check::must_hold;
 use crate::progress::progress;
@@ -21,8 +21,9 @@ use walkdir::WalkDir;
 
 /// Counts the words of files, with a pool of processes.
 ///
-/// Directories are walked. Symbolic links in them are not followed, and only regular files are opened. A file that
-/// is not UTF-8, or cannot be read, is reported and left out; the exit code is 1 if it was named on the command line.
+/// Directories are walked. Symbolic links in them are not followed, and only regular files are opened. A file
+/// that is not UTF-8, or cannot be read, is reported and left out; the exit code is 1 if it was named on the
+/// command line.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Files, and directories with files.

@@ -1,7 +1,8 @@
 //! Two workers, ten tasks, and an orderly end.
 //!
-//! A condition says that there is work, another that some of it is done, and an event says that no more will come. Workers
-//! wait for either, with the list of tasks in their hands; they leave when there is no work and none will come.
+//! A condition says that there is work, another that some of it is done, and an event says that no more will
+//! come. Workers wait for either, with the list of tasks in their hands; they leave when there is no work and
+//! none will come.
 
 use crate::check::must_hold;
 use crate::workers::{Done, introduce, join_all, say, until};
@@ -83,7 +84,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         waited.is_ok_and(|(_, waited)| !waited.timed_out())
     })?;
 
-    // Under the guard, so that it cannot happen between a worker's look at the event and the beginning of its wait.
+    // Under the guard, so that it cannot happen between a worker's look at the event and the beginning of its
+    // wait.
     let tasks = office.tasks.acquire()?;
     office.shutdown.set();
     office.has_work.notify_all();

@@ -21,7 +21,8 @@ pub fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     println!("{} interleavings", runs.load(Ordering::Relaxed));
 }
 
-/// The same for a model in which somebody dies, once for each label; there must be an interleaving that comes to it.
+/// The same for a model in which somebody dies, once for each label; there must be an interleaving that comes
+/// to it.
 pub fn explore_deaths(
     preemptions: usize,
     labels: &[&'static str],
@@ -57,7 +58,8 @@ macro_rules! found_out {
     )*};
 }
 
-/// Runs `model`, which is all of the test called `test`, in another process, and looks for `why` in what it says.
+/// Runs `model`, which is all of the test called `test`, in another process, and looks for `why` in what it
+/// says.
 pub fn fails(test: &str, why: &str, model: impl Fn()) {
     const INSIDE: &str = "PROCESSION_MODEL_INSIDE";
     if std::env::var_os(INSIDE).is_some() {

@@ -24,8 +24,8 @@ pub(crate) struct Batch {
     _cargo: Cargo,
 }
 
-/// What something encoded relies on: the objects whose handles are in it live as long, and ends of pipes that nobody has taken by then
-/// are closed.
+/// What something encoded relies on: the objects whose handles are in it live as long, and ends of pipes that
+/// nobody has taken by then are closed.
 #[derive(Debug, Default)]
 pub(crate) struct Cargo {
     _handles: Carried,

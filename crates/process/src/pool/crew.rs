@@ -1,7 +1,8 @@
 //! The pool's workers and what each of them has to do: the state behind the pool's one lock.
 //!
-//! A worker has at most two chunks: the one it runs, and the next, so that it does not wait for the pool between them.
-//! The second is only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
+//! A worker has at most two chunks: the one it runs, and the next, so that it does not wait for the pool
+//! between them. The second is only offered, and taken back for a worker that would have nothing to do (see
+//! `link.rs`).
 
 use super::batch::Chunk;
 use super::error::TaskError;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 /// How many workers may die one after the other before they were ready, until the pool gives up.
 const MAX_FAILED_STARTS: u32 = 8;
-/// How many workers may die one after the other with work of one job and without a result, until the job is given up.
+/// How many workers may die one after the other with work of one job and without a result, until the job is
+/// given up.
 const MAX_BARREN: u32 = 4;
 /// How many workers without a result are replaced at once, and how long the pool waits with the later ones.
 const FREE_STARTS: u32 = 4;
@@ -202,8 +204,8 @@ impl Crew {
         }
     }
 
-    /// Reads what the workers have answered and gives them more to do; whether any item was finished. Only the
-    /// [`Foreman`](super::foreman::Foreman) calls it: it tells those who wait.
+    /// Reads what the workers have answered and gives them more to do; whether any item was finished. Only
+    /// the [`Foreman`](super::foreman::Foreman) calls it: it tells those who wait.
     pub(super) fn step(&mut self) -> bool {
         let mut finished = false;
         for place in 0..self.workers.len() {

@@ -34,8 +34,8 @@ pub enum PoolError {
     /// This process was forked from the one that made the pool, which alone can use it.
     #[error("{FORKED}")]
     Forked,
-    /// Workers of a terminated pool do not end: they have become another user's, so that this process may not signal them, or
-    /// they hang inside the kernel. They are given up, and end with this process.
+    /// Workers of a terminated pool do not end: they have become another user's, so that this process may not
+    /// signal them, or they hang inside the kernel. They are given up, and end with this process.
     #[error("workers {pids:?} could not be ended: they are another user's now, or hang inside the kernel")]
     NotEnded {
         /// Which processes.

@@ -1,10 +1,10 @@
 //! Keeps a pool going: its lock, its waiting threads, and the thread that replaces dead workers.
 //!
 //! Who looks at the outboxes, and when:
-//! - the pool's thread sleeps in `poll` on the bell and on every worker's pidfd; before that it tells the workers to
-//!   ring, and looks once more;
-//! - a thread that waits for a result first looks itself, again and again for a moment, and tells the workers not to
-//!   ring meanwhile; when it gives up it tells them to ring again, and looks once more.
+//! - the pool's thread sleeps in `poll` on the bell and on every worker's pidfd; before that it tells the
+//!   workers to ring, and looks once more;
+//! - a thread that waits for a result first looks itself, again and again for a moment, and tells the workers
+//!   not to ring meanwhile; when it gives up it tells them to ring again, and looks once more.
 
 use super::crew::{Crew, PoolState, WorkerView};
 use super::error::{PoolError, TaskError};
@@ -26,7 +26,8 @@ const HELP_NS: u64 = 50_000;
 const HELP_CAP: u32 = 4;
 /// How long a worker may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long the pool's thread sleeps at most, with work and without: a bell that was never rung costs so much.
+/// How long the pool's thread sleeps at most, with work and without: a bell that was never rung costs so
+/// much.
 const SLICE: Duration = Duration::from_millis(100);
 const IDLE_SLICE: Duration = Duration::from_secs(1);
 
@@ -56,8 +57,8 @@ impl Foreman {
         })
     }
 
-    /// The lock's guard, for a call of the user's: a forked child has only a copy of the pool's memory, in which the lock
-    /// may be held for ever.
+    /// The lock's guard, for a call of the user's: a forked child has only a copy of the pool's memory, in
+    /// which the lock may be held for ever.
     ///
     /// # Errors
     /// [`TaskError::Forked`].
@@ -118,7 +119,8 @@ impl Foreman {
     }
 
     fn start(&self, place: usize) -> Result<(), PoolError> {
-        // First: when the program ends, it waits for what is being started, and only then removes what is left.
+        // First: when the program ends, it waits for what is being started, and only then removes what is
+        // left.
         let _starting = children::starting()?;
         let link = Link::new()?;
         let process = Process::options()
@@ -148,8 +150,8 @@ impl Foreman {
         Ok(self.give_and_wait(self.enter()?, |_| (), deadline, ready))
     }
 
-    /// As [`wait_until`](Self::wait_until), for what `give` gives the workers: one that is given something short finds
-    /// this thread looking already, and does not ring.
+    /// As [`wait_until`](Self::wait_until), for what `give` gives the workers: one that is given something
+    /// short finds this thread looking already, and does not ring.
     pub(crate) fn give_and_wait<T>(
         &self,
         crew: MutexGuard<'_, Crew>,
@@ -207,7 +209,8 @@ impl Foreman {
     /// Has the workers ring from now on, and sees what they did before.
     fn want_bell(&self, crew: &mut Crew) {
         crew.set_sleeping(true);
-        // A worker writes its record, fences, and looks whether to ring; we ask to be rung, fence, and look for records.
+        // A worker writes its record, fences, and looks whether to ring; we ask to be rung, fence, and look
+        // for records.
         fence(Ordering::SeqCst);
         self.step(crew);
     }
@@ -350,8 +353,8 @@ impl Foreman {
         self.ring();
     }
 
-    /// Lets the workers of a pool that nobody uses any more leave by themselves, as far as they do so soon; what has no result
-    /// is cancelled.
+    /// Lets the workers of a pool that nobody uses any more leave by themselves, as far as they do so soon;
+    /// what has no result is cancelled.
     pub(crate) fn let_go(&self) {
         let Ok(mut crew) = self.enter() else { return };
         crew.terminate();

@@ -11,10 +11,10 @@
 //! | `ready` | the worker | 1 once it has decoded what it was started with |
 //!
 //! # If the worker dies
-//! The pool reads what the outbox holds to the end. Let that be `n` records since the worker started: if `begun` is
-//! `n + 1`, the worker died in its item `n`, and that item alone is lost. If it is `n`, no item was running. Everything
-//! else that it had been given goes to other workers; but a job whose state has ended some of them one after the other
-//! (`preparing`), or of which some of them began nothing, is given up.
+//! The pool reads what the outbox holds to the end. Let that be `n` records since the worker started: if
+//! `begun` is `n + 1`, the worker died in its item `n`, and that item alone is lost. If it is `n`, no item
+//! was running. Everything else that it had been given goes to other workers; but a job whose state has ended
+//! some of them one after the other (`preparing`), or of which some of them began nothing, is given up.
 
 use procession_channel::{Lane, LaneReader, LaneWriter};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
@@ -46,8 +46,8 @@ shm_struct! {
     }
 }
 
-/// A worker's right to a chunk. A cell is used again once its chunk is done or taken back; the number tells an old
-/// order, still unread in the inbox, from the new one.
+/// A worker's right to a chunk. A cell is used again once its chunk is done or taken back; the number tells
+/// an old order, still unread in the inbox, from the new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Lease {
     /// Which of the worker's claims.

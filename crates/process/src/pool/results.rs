@@ -13,7 +13,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The result of one item, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async). Dropping it lets the item be done for nobody.
+/// The result of one item, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async).
+/// Dropping it lets the item be done for nobody.
 #[must_use = "the result is thrown away with this"]
 pub struct AsyncResult<R> {
     foreman: Arc<Foreman>,
@@ -74,7 +75,8 @@ impl<R: DeserializeOwned> AsyncResult<R> {
         self.get_by(Deadline::PASSED).unwrap_or(Err(TaskError::WouldBlock))
     }
 
-    /// Waits for the result, at most for `timeout`; afterwards it can be waited for again, unless it was there.
+    /// Waits for the result, at most for `timeout`; afterwards it can be waited for again, unless it was
+    /// there.
     ///
     /// # Errors
     /// [`TaskError::TimedOut`]; otherwise as [`get`](Self::get).
@@ -102,7 +104,8 @@ impl<R> fmt::Debug for AsyncResult<R> {
     }
 }
 
-/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered). Dropping it lets go of the items not yet begun.
+/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered). Dropping it lets
+/// go of the items not yet begun.
 #[must_use = "an iterator does nothing until it is asked for its next element"]
 pub struct ImapUnordered<'p, I, R> {
     foreman: &'p Foreman,

@@ -96,7 +96,8 @@ impl Worker<'_> {
     }
 
     fn run(&mut self, item: &[u8]) {
-        // Only this worker writes the word. Release: the pool must not see an item's record before its beginning.
+        // Only this worker writes the word. Release: the pool must not see an item's record before its
+        // beginning.
         self.begun += 1;
         self.link.body.begun.store(self.begun, Ordering::Release);
         crash_point("pool.item_begun");

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// The descriptors of the processes that this one is about to start, for those that are forked meanwhile: numbers, and 0
-/// for none. Changed under the registration lock alone, so that no fork sees half of a change.
+/// The descriptors of the processes that this one is about to start, for those that are forked meanwhile:
+/// numbers, and 0 for none. Changed under the registration lock alone, so that no fork sees half of a change.
 pub(super) struct Lines(pub(super) [AtomicI32; LINES]);
 
 /// How many starts at once a forked process knows of; the others it keeps, as a raw `clone` does.

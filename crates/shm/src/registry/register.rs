@@ -7,8 +7,8 @@ use procession_sys::fork::ForkLock;
 use procession_sys::shm_file::{self, Place};
 use std::sync::{Once, OnceLock};
 
-/// The registrations of this process, each leading to the next; only ever appended to, under the registration lock. No
-/// lock of its own, because a forked child would inherit it held.
+/// The registrations of this process, each leading to the next; only ever appended to, under the registration
+/// lock. No lock of its own, because a forked child would inherit it held.
 static FIRST: OnceLock<&'static Known> = OnceLock::new();
 
 struct Known {
@@ -46,8 +46,8 @@ pub(super) fn append(registration: Registration) -> &'static Registration {
 /// Registers this process in `namespace`, or finds that it is.
 ///
 /// # Errors
-/// [`OpenError::RegistryFull`], `LifelineUnsupported`, `NoSpace`, `RegistryChanged`, and what opening a segment
-/// can meet; `Impossible` when `PROCESSION_SLOTS` is no number of processes.
+/// [`OpenError::RegistryFull`], `LifelineUnsupported`, `NoSpace`, `RegistryChanged`, and what opening a
+/// segment can meet; `Impossible` when `PROCESSION_SLOTS` is no number of processes.
 pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenError> {
     register_as(namespace, None)
 }
@@ -93,8 +93,8 @@ extern "C" fn leave_all() {
     leave();
 }
 
-/// What this process does when it ends: if it is the last one in a namespace, it removes what nobody will use again. Runs
-/// by itself at normal exit; whoever ends children after that calls it once more.
+/// What this process does when it ends: if it is the last one in a namespace, it removes what nobody will use
+/// again. Runs by itself at normal exit; whoever ends children after that calls it once more.
 pub fn leave() {
     registrations().for_each(Registration::leave);
 }

@@ -1,5 +1,5 @@
-//! The id of a process that does not exist yet: what is handed to a child is claimed in its name before it starts, so
-//! that there is no moment at which its death would go unnoticed.
+//! The id of a process that does not exist yet: what is handed to a child is claimed in its name before it
+//! starts, so that there is no moment at which its death would go unnoticed.
 //!
 //! | step | who holds the slot's lock | killed here |
 //! |---|---|---|
@@ -11,10 +11,11 @@
 //! | the child locks the slot through a description of its own, and maps that | the child, twice | the same |
 //! | the child unlocks the slot through the descriptor that it inherited, and closes it | the child | as every registered process |
 //!
-//! A lock is its description's, whoever has a descriptor of it. So also of the parent's other children, forked without
-//! `exec` between the first step and the fifth: the last step takes it away from them. Until then they would keep a child
-//! that dies alive; but what `fork()` makes lets go at once ([`let_go_in_forked`]). What is left is a raw `clone` in that
-//! moment, for a child that dies before its last step: noticed late, when that clone ends, and never falsely.
+//! A lock is its description's, whoever has a descriptor of it. So also of the parent's other children,
+//! forked without `exec` between the first step and the fifth: the last step takes it away from them. Until
+//! then they would keep a child that dies alive; but what `fork()` makes lets go at once
+//! ([`let_go_in_forked`]). What is left is a raw `clone` in that moment, for a child that dies before its
+//! last step: noticed late, when that clone ends, and never falsely.
 
 use super::register::{append, find, leave_at_exit, registrations};
 use super::slot::{describe, process_name};
@@ -45,7 +46,8 @@ extern "C" fn let_go_in_forked() {
         for line in &registration.starting.0 {
             match line.swap(0, Ordering::Relaxed) {
                 0 => {}
-                // The number stays open: whoever was about to close it, in the middle of the start, still does.
+                // The number stays open: whoever was about to close it, in the middle of the start, still
+                // does.
                 number => hollow_out(number, registration.file),
             }
         }
@@ -106,12 +108,13 @@ impl Registration {
     }
 }
 
-/// Registers this process with what its parent prepared: the namespace and the id that [`StartingProcess::describe`]
-/// told, and the descriptor that it inherited. Nothing of the namespace may have been used before.
+/// Registers this process with what its parent prepared: the namespace and the id that
+/// [`StartingProcess::describe`] told, and the descriptor that it inherited. Nothing of the namespace may
+/// have been used before.
 ///
 /// # Errors
-/// [`OpenError::RegistryChanged`] when the registry is another one, or this process is registered already; otherwise as
-/// [`register`](crate::register).
+/// [`OpenError::RegistryChanged`] when the registry is another one, or this process is registered already;
+/// otherwise as [`register`](crate::register).
 pub fn take_over(namespace: &str, owner: u64, line: OwnedFd) -> Result<(), OpenError> {
     let namespace = Namespace::new(namespace)?;
     let registration = ForkLock::registration().hold(|| match find(&namespace) {
@@ -154,7 +157,8 @@ impl StartingProcess {
 impl Drop for StartingProcess {
     fn drop(&mut self) {
         let number = self.line.as_raw_fd();
-        // Before the number is free for another file, and while nobody forks: a fork would inherit what it knows nothing of.
+        // Before the number is free for another file, and while nobody forks: a fork would inherit what it
+        // knows nothing of.
         ForkLock::registration().hold(|| {
             hollow_out(number, self.registration.file);
             self.registration.starting.change(number, 0);

@@ -12,7 +12,8 @@ use procession_sys::atomic::Ordering;
 use procession_sys::{Deadline, crash_point, interrupt};
 use std::time::Duration;
 
-/// How long a waiter waits for one of the inner locks before it looks at the word again: somebody may have broken it.
+/// How long a waiter waits for one of the inner locks before it looks at the word again: somebody may have
+/// broken it.
 const BRIEFLY: Duration = Duration::from_millis(1);
 
 impl Barrier {
@@ -27,7 +28,8 @@ impl Barrier {
         }
     }
 
-    /// Runs the action, between `begin`, which makes the word `ACTING` and says in which generation, and the trip.
+    /// Runs the action, between `begin`, which makes the word `ACTING` and says in which generation, and the
+    /// trip.
     pub(super) fn act(
         &self,
         action: &Action,

@@ -52,8 +52,8 @@ pub enum BarrierError {
         /// Why.
         cause: BreakCause,
     },
-    /// The others did not come before the timeout, or their action was not over; now the barrier is broken. An action that
-    /// runs is not stopped by that: it may end after a [`reset`](super::Barrier::reset).
+    /// The others did not come before the timeout, or their action was not over; now the barrier is broken.
+    /// An action that runs is not stopped by that: it may end after a [`reset`](super::Barrier::reset).
     #[error(
         "timed out: {arrived} of {parties} had arrived at {object}, which is broken now; reset() makes it whole"
     )]
@@ -65,8 +65,8 @@ pub enum BarrierError {
         /// How many have to.
         parties: usize,
     },
-    /// A hook of this thread wanted the wait to end (`procession::interrupt`): it is as if this thread had not come, and the
-    /// others go on waiting.
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`): it is as if this thread had
+    /// not come, and the others go on waiting.
     #[error("the wait at {object} was interrupted, and the others wait on")]
     Interrupted {
         /// Which one.
@@ -88,7 +88,8 @@ pub enum BarrierError {
         /// How many there are.
         parties: usize,
     },
-    /// Only members wait at an elastic barrier; or this member is in a forked child, or was handed to another process.
+    /// Only members wait at an elastic barrier; or this member is in a forked child, or was handed to another
+    /// process.
     #[error("this has no place at {object}: only a member that is here can wait; join() makes one")]
     NotAMember {
         /// Which one.

@@ -12,16 +12,17 @@ use std::time::Duration;
 
 /// A place at a [`Barrier`]: one of its parties, of whose death the others are told.
 ///
-/// Dropping it leaves the place: at an elastic barrier there is one party less then, and at any other somebody else may
-/// take it. In a forked child the copy of it does nothing: the parent has the place.
+/// Dropping it leaves the place: at an elastic barrier there is one party less then, and at any other
+/// somebody else may take it. In a forked child the copy of it does nothing: the parent has the place.
 ///
 /// # Handing it to a child
-/// A member can be an argument of `Process::spawn`, and nothing else: not a message, not the argument of a pool's
-/// worker. When the arguments have been encoded the place is the child's, although there is no child yet, and the
-/// sender's own `Member` does nothing any more. From then on the child's death counts as that of any member, whenever
-/// it comes: when it could not be started, when it is killed while its program is still being loaded, before its first
-/// wait, or later. If the parent is killed before the child has started, or kills the child by its own death, that is
-/// the same. The action does not cross: see [`Member::with_action`].
+/// A member can be an argument of `Process::spawn`, and nothing else: not a message, not the argument of a
+/// pool's worker. When the arguments have been encoded the place is the child's, although there is no child
+/// yet, and the sender's own `Member` does nothing any more. From then on the child's death counts as that of
+/// any member, whenever it comes: when it could not be started, when it is killed while its program is still
+/// being loaded, before its first wait, or later. If the parent is killed before the child has started, or
+/// kills the child by its own death, that is the same. The action does not cross: see
+/// [`Member::with_action`].
 ///
 /// There is an example at `Process::spawn`.
 ///
@@ -60,10 +61,12 @@ impl Member {
         &self.barrier
     }
 
-    /// As [`Barrier::wait`]. At an elastic barrier the order of the arrivals counts those, too, that died or left since.
+    /// As [`Barrier::wait`]. At an elastic barrier the order of the arrivals counts those, too, that died or
+    /// left since.
     ///
     /// # Errors
-    /// As [`Barrier::wait`]; [`BarrierError::NotAMember`] in a forked child, and after it was handed to a child.
+    /// As [`Barrier::wait`]; [`BarrierError::NotAMember`] in a forked child, and after it was handed to a
+    /// child.
     ///
     /// # Panics
     /// As [`Barrier::wait`].

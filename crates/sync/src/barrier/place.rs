@@ -1,4 +1,5 @@
-//! The places of a barrier: who takes part, and what each of them waits for. The protocol is described in `barrier.rs`.
+//! The places of a barrier: who takes part, and what each of them waits for. The protocol is described in
+//! `barrier.rs`.
 
 use super::word::{ARRIVED, COMING, PEER_DIED, WAITERS, failed, generation, is_whole, waiting, with_state};
 use super::{Barrier, BarrierBody};
@@ -150,7 +151,8 @@ impl Barrier {
         }
     }
 
-    /// Breaks the barrier if a member is dead, and frees its place; `None` if somebody arrived or reset it meanwhile.
+    /// Breaks the barrier if a member is dead, and frees its place; `None` if somebody arrived or reset it
+    /// meanwhile.
     fn try_break_for_the_dead(&self) -> Result<Option<bool>, Fault> {
         // Before the places: if it is reset meanwhile, the break fails.
         let word = self.body.word.load(Ordering::Acquire);
@@ -208,7 +210,8 @@ impl Barrier {
         self.member_places().iter().all(has)
     }
 
-    /// Wakes those who wait at an elastic barrier, to look whether all members have arrived: there are fewer now.
+    /// Wakes those who wait at an elastic barrier, to look whether all members have arrived: there are fewer
+    /// now.
     pub(super) fn call_waiters(&self) {
         // SYNC: barrier.fewer.
         fence(Ordering::SeqCst);

@@ -95,7 +95,8 @@ impl<'a> Waiter<'a> {
         }
     }
 
-    /// Arrives at a barrier of so many parties: the arrival, and the trip that it causes, are one CAS of the word.
+    /// Arrives at a barrier of so many parties: the arrival, and the trip that it causes, are one CAS of the
+    /// word.
     fn arrive(&mut self, word: u64) -> Result<Option<u64>, BarrierError> {
         let (barrier, index) = (self.barrier, arrived(word));
         let parties = u64::from(barrier.rules.parties);
@@ -199,8 +200,8 @@ impl<'a> Waiter<'a> {
         })
     }
 
-    /// Waits until the generation, in which this thread has arrived at `place`, has ended; whether it passed, and is not
-    /// to arrive again.
+    /// Waits until the generation, in which this thread has arrived at `place`, has ended; whether it passed,
+    /// and is not to arrive again.
     fn wait_for_end(&mut self, mine: u64, place: &Place) -> Result<bool, BarrierError> {
         loop {
             // SYNC: barrier.trip.

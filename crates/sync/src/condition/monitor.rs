@@ -126,11 +126,11 @@ impl<'a> Watched<'a> {
         Self { lock, segment, burials }
     }
 
-    /// Whether a holder has died since: what it was about to do, somebody who waits may have to do instead. `asks`
-    /// whether the present one lives.
+    /// Whether a holder has died since: what it was about to do, somebody who waits may have to do instead.
+    /// `asks` whether the present one lives.
     pub(super) fn has_lost_a_holder(&self, asks: bool) -> bool {
-        // First the owner: if it is another than the dead one already, the burial was counted before. Whoever cannot be
-        // asked about is left to the acquire, which reports it.
+        // First the owner: if it is another than the dead one already, the burial was counted before. Whoever
+        // cannot be asked about is left to the acquire, which reports it.
         let is_gone = |holder| self.segment.registration().is_gone(holder) != Ok(false);
         asks && self.lock.held_as().is_some_and(is_gone) || self.lock.burials() != self.burials
     }

@@ -1,4 +1,5 @@
-//! How a writer waits until nobody reads, and how dead readers are removed; the protocol is described in `rwlock.rs`.
+//! How a writer waits until nobody reads, and how dead readers are removed; the protocol is described in
+//! `rwlock.rs`.
 
 use super::{Cell, RwLock, WAITERS};
 use crate::fault::Fault;
@@ -95,8 +96,8 @@ impl RwLock {
         Ok(true)
     }
 
-    /// Frees the cells of the dead, wherever they are: who finds none free finds those too that `used` leaves out in a
-    /// damaged file. Whether one is free.
+    /// Frees the cells of the dead, wherever they are: who finds none free finds those too that `used` leaves
+    /// out in a damaged file. Whether one is free.
     pub(super) fn bury_readers(&self) -> Result<bool, LockError> {
         let mut any = false;
         for cell in &self.body.cells {

@@ -69,8 +69,8 @@ impl fmt::Debug for ReadGuard<'_> {
     }
 }
 
-/// The lock, held to write. It stays with its thread; in a forked child its copy does nothing. Dropping it in a panic that
-/// began while it was held leaves the lock inconsistent, as a death does.
+/// The lock, held to write. It stays with its thread; in a forked child its copy does nothing. Dropping it in
+/// a panic that began while it was held leaves the lock inconsistent, as a death does.
 #[must_use = "dropping the guard releases the lock at once"]
 pub struct WriteGuard<'a> {
     lock: &'a RwLock,
@@ -95,8 +95,8 @@ impl<'a> WriteGuard<'a> {
     /// Goes on reading: no other writer comes in between, and other readers may read from now on.
     ///
     /// # Errors
-    /// [`LockError::RegistryChanged`], `Corrupt`: then the lock is released. In a forked child, [`Fault::Inherited`]: the
-    /// guard is the parent's.
+    /// [`LockError::Fault`]: then the lock is released. In a forked child that is [`Fault::Inherited`]: the guard is the
+    /// parent's.
     pub fn downgrade(self) -> Result<ReadGuard<'a>, LockError> {
         let lock = self.lock;
         if !lock.keeper.is_mine(self.me) {

@@ -6,8 +6,8 @@ use crate::fault::Fault;
 use procession_shm::Label;
 use std::fmt;
 
-/// Too few permits: who holds them is looked up when this is shown, or when [`holders`](Self::holders) is called, so
-/// that a try that fails is cheap. The semaphore is kept for that.
+/// Too few permits: who holds them is looked up when this is shown, or when [`holders`](Self::holders) is
+/// called, so that a try that fails is cheap. The semaphore is kept for that.
 #[derive(Clone)]
 pub struct Shortage {
     semaphore: Semaphore,

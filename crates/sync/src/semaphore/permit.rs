@@ -8,7 +8,8 @@ use std::fmt;
 
 /// Permits, held; dropping it gives them back, and so does the death of this process.
 ///
-/// It may be dropped by another thread. In a forked child the copy of a permit does nothing: the parent has it.
+/// It may be dropped by another thread. In a forked child the copy of a permit does nothing: the parent has
+/// it.
 #[must_use = "dropping the permit gives it back at once"]
 pub struct Permit<'a> {
     pub(super) semaphore: &'a Semaphore,
@@ -42,7 +43,8 @@ impl Permit<'_> {
     /// Takes the permits out of the semaphore: from now on nobody holds them, and only
     /// [`release`](Semaphore::release) brings as many back, by whomever.
     ///
-    /// If this process is killed in the middle of forgetting several, those that it had not come to come back by themselves.
+    /// If this process is killed in the middle of forgetting several, those that it had not come to come back
+    /// by themselves.
     pub fn forget(mut self) {
         let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
         if self.is_ours() {
@@ -52,7 +54,8 @@ impl Permit<'_> {
         }
     }
 
-    /// The same permits, with the semaphore itself: for a struct that owns both, for another thread, or for a task.
+    /// The same permits, with the semaphore itself: for a struct that owns both, for another thread, or for a
+    /// task.
     pub fn into_owned(mut self) -> OwnedPermit {
         let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
         let indices = cells.as_slice().iter().filter_map(|cell| self.semaphore.cells.index_of(cell));
@@ -80,7 +83,8 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// Permits, held, with the semaphore itself: what [`Permit`] is, for as long as one likes. It can be sent to other threads.
+/// Permits, held, with the semaphore itself: what [`Permit`] is, for as long as one likes. It can be sent to
+/// other threads.
 #[must_use = "dropping the permit gives it back at once"]
 pub struct OwnedPermit {
     semaphore: Semaphore,

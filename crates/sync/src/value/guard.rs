@@ -31,10 +31,11 @@ impl<T> Drop for Held<'_, T> {
     }
 }
 
-/// A value that nobody else changes meanwhile, as a copy: dropping the guard commits what was changed, all at once.
+/// A value that nobody else changes meanwhile, as a copy: dropping the guard commits what was changed, all at
+/// once.
 ///
-/// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it. In a
-/// forked child the copy of a guard commits nothing.
+/// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it.
+/// In a forked child the copy of a guard commits nothing.
 #[must_use = "dropping the guard releases the value at once"]
 pub struct ValueGuard<'a, T: Plain> {
     copy: T,

@@ -109,8 +109,8 @@ fn join(world: &World, name: &str, barrier: &Barrier) -> Next {
     next
 }
 
-/// Starts a child that has a place, and does with it as it is told; its pid. In the middle of it, when the child has its
-/// place, it forks another one, which lives as long as the test.
+/// Starts a child that has a place, and does with it as it is told; its pid. In the middle of it, when the
+/// child has its place, it forks another one, which lives as long as the test.
 fn spawn(barrier: &Barrier, how: &str, label: Option<&str>, fork: &str) -> Next {
     let mut builder = Process::options();
     if let Some(label) = label {
@@ -161,7 +161,8 @@ impl Serialize for Forks {
     }
 }
 
-/// What the child is to do; two things it does while it decodes it, before it has the place that comes after it.
+/// What the child is to do; two things it does while it decodes it, before it has the place that comes after
+/// it.
 struct On(String);
 
 impl Serialize for On {

@@ -87,8 +87,8 @@ fn take_in_threads(condition: &Condition, value: &Value<u64>, n: usize) -> Resul
     Ok("")
 }
 
-/// Waits once with a recursive lock held twice; how deep it is held afterwards. A lock that could not be got back is
-/// recovered, and the guards from before must not count any more.
+/// Waits once with a recursive lock held twice; how deep it is held afterwards. A lock that could not be got
+/// back is recovered, and the guards from before must not count any more.
 fn wait_deep(condition: &Condition, lock: &RLock) -> Result<u32, LockError> {
     let outer = lock.acquire()?;
     match condition.wait(lock.acquire()?) {

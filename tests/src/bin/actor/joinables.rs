@@ -1,4 +1,5 @@
-//! Commands about joinable queues. Leases are kept until they are acknowledged or given back, the oldest first.
+//! Commands about joinable queues. Leases are kept until they are acknowledged or given back, the oldest
+//! first.
 
 use crate::locks::millis;
 use crate::{Message, Next, done, number, report};
@@ -117,8 +118,8 @@ fn decide(
     Ok(decision(queue, letters.first().expect("there is a dead letter"))?)
 }
 
-/// Works until the queue is closed and everything is done. Before an item is acknowledged, `begin` with its number and attempt is in
-/// the diary, and after it `done`.
+/// Works until the queue is closed and everything is done. Before an item is acknowledged, `begin` with its
+/// number and attempt is in the diary, and after it `done`.
 fn work(queue: &Jobs, diary: &str) -> Result<u32, GetError> {
     let mut diary =
         OpenOptions::new().append(true).create(true).open(diary).expect("the diary can be opened");

@@ -1,5 +1,5 @@
-//! Commands about recursive locks, and about locks for readers and writers. `enter`, `read` and `write` hold a guard
-//! until `release`, as `acquire` does.
+//! Commands about recursive locks, and about locks for readers and writers. `enter`, `read` and `write` hold
+//! a guard until `release`, as `acquire` does.
 
 use crate::locks::millis;
 use crate::{Next, World, describe, done, number, report, say, session};

@@ -1,5 +1,5 @@
-//! Commands about pipes. `create pipe p` makes the ends `p.receiver` and `p.sender`, `create duplex p` `p.one` and `p.two`.
-//! A message is so many bytes of a pattern, and is checked by who receives it.
+//! Commands about pipes. `create pipe p` makes the ends `p.receiver` and `p.sender`, `create duplex p`
+//! `p.one` and `p.two`. A message is so many bytes of a pattern, and is checked by who receives it.
 
 use crate::{Next, World, done, number, report};
 use procession::{

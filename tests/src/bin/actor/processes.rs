@@ -20,7 +20,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         }))),
         ["pid"] => done(std::process::id()),
         ["closefrom"] => {
-            // SAFETY: nothing here owns a descriptor above stderr, but for the library, whose loss this tests.
+            // SAFETY: nothing here owns a descriptor above stderr, but for the library, whose loss this
+            // tests.
             let closed = unsafe { libc::close_range(3, u32::MAX, 0) };
             done(closed)
         }
@@ -119,7 +120,8 @@ fn take_descriptors(path: &str) -> Option<Next> {
     done(count)
 }
 
-/// Forks. The child follows the commands from here on, and the parent after the child's end, which it reports.
+/// Forks. The child follows the commands from here on, and the parent after the child's end, which it
+/// reports.
 fn as_child(fork: impl FnOnce() -> i32) -> Next {
     let child = fork();
     if child == 0 {
@@ -138,7 +140,8 @@ fn as_child(fork: impl FnOnce() -> i32) -> Next {
     Next::Command
 }
 
-/// Forks. The child follows the commands from here on, and the parent exits when the child closes its descriptors.
+/// Forks. The child follows the commands from here on, and the parent exits when the child closes its
+/// descriptors.
 fn as_orphan(fork: impl FnOnce() -> i32) -> Next {
     let (mut is_open, open) = std::io::pipe().expect("a pipe");
     if fork() == 0 {

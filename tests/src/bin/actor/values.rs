@@ -1,5 +1,5 @@
-//! Commands about values: `wide` ones of eight words that are always equal, `count`s of one word, and arrays; the same
-//! raw.
+//! Commands about values: `wide` ones of eight words that are always equal, `count`s of one word, and arrays;
+//! the same raw.
 
 use crate::locks::millis;
 use crate::{Next, World, done, number, report, say, session};

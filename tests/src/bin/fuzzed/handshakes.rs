@@ -1,7 +1,7 @@
 //! What a started child is told: a child that is given nonsense refuses it, and ends.
 //!
-//! A task for this very build may name any place of its code, and is believed: it came in a sealed file from the process that
-//! started the child. So tasks whose build is right name no place.
+//! A task for this very build may name any place of its code, and is believed: it came in a sealed file from
+//! the process that started the child. So tasks whose build is right name no place.
 
 use crate::{REPEATS, say};
 use procession_channel::codec;
@@ -97,7 +97,8 @@ fn bytes(dice: &mut Dice) -> Vec<u8> {
     task
 }
 
-/// The header of a task, as `crates/process/src/task.rs` has it, or of a task of another build with some bytes changed.
+/// The header of a task, as `crates/process/src/task.rs` has it, or of a task of another build with some
+/// bytes changed.
 fn header(dice: &mut Dice) -> Vec<u8> {
     let is_ours = dice.below(2) == 0;
     let image = if is_ours { Image::current().identity().unwrap() } else { vec![1; dice.below(40) as usize] };

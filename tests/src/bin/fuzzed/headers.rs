@@ -1,5 +1,5 @@
-//! Headers that are whole but for one field, with the checksum that belongs to them: the field alone must give them away,
-//! or else be one that the object can live with.
+//! Headers that are whole but for one field, with the checksum that belongs to them: the field alone must
+//! give them away, or else be one that the object can live with.
 
 use crate::hand::{Hand, Post};
 use crate::spoil::Bytes;

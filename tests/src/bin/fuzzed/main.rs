@@ -1,8 +1,9 @@
-//! A process that uses one object whose bytes are nonsense, again and again, until its time is up: `fuzzed TARGET SEED
-//! SECONDS`. It says the seed of each round before it plays it. It ends by itself, whatever the bytes were; whoever
-//! started it sees every other end, and the seed that led there. `fuzzed TARGET SEED only` plays one round several times,
-//! `fuzzed TARGET SEED headers` all headers that are wrong in one field, and `fuzzed list` names the targets. `fuzzed handshake
-//! SEED SECONDS` starts itself as a child, with nonsense for a task.
+//! A process that uses one object whose bytes are nonsense, again and again, until its time is up:
+//! `fuzzed TARGET SEED SECONDS`. It says the seed of each round before it plays it. It ends by itself,
+//! whatever the bytes were; whoever started it sees every other end, and the seed that led there.
+//! `fuzzed TARGET SEED only` plays one round several times, `fuzzed TARGET SEED headers` all headers that are
+//! wrong in one field, and `fuzzed list` names the targets. `fuzzed handshake SEED SECONDS` starts itself as
+//! a child, with nonsense for a task.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "this is part of the tests")]
 
 mod data;

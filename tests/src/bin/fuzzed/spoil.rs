@@ -61,8 +61,8 @@ impl Bytes {
         self.write(&self.fresh, raw::BODY);
     }
 
-    /// Spoils the body in one of many ways. Unless it may name the `living`, whoever is named in it afterwards is dead, or
-    /// nobody.
+    /// Spoils the body in one of many ways. Unless it may name the `living`, whoever is named in it
+    /// afterwards is dead, or nobody.
     pub(crate) fn spoil(&self, dice: &mut Dice, living: bool) {
         let mut body = vec![0; self.fresh.len()];
         self.file.read_exact_at(&mut body, raw::BODY).unwrap();

@@ -1,9 +1,10 @@
-//! A process is killed at every instruction of an operation, and the survivors must finish and find all as promised.
+//! A process is killed at every instruction of an operation, and the survivors must finish and find all as
+//! promised.
 //!
-//! A scene is one operation of one object, alone or with another process asleep on it. It is played again and again
-//! with new objects. Its victim is single-stepped by `ptrace` and killed by SIGKILL before the first instruction of the
-//! operation, then after one, after two, and so on to its end, and inside each system call that blocks. (`ptrace` stops
-//! behind a system call, so before and after it are steps like others.)
+//! A scene is one operation of one object, alone or with another process asleep on it. It is played again and
+//! again with new objects. Its victim is single-stepped by `ptrace` and killed by SIGKILL before the first
+//! instruction of the operation, then after one, after two, and so on to its end, and inside each system call
+//! that blocks. (`ptrace` stops behind a system call, so before and after it are steps like others.)
 //!
 //! Of interest is what the release build executes: in others there are no tests here.
 //!

@@ -12,8 +12,8 @@ use std::time::Duration;
 const SLICE: usize = 40;
 /// Set to play a scene for all deaths.
 const ALL: &str = "PROCESSION_EVERY_INSTRUCTION";
-/// Longer operations, which make files and remove them, would take hours in all their deaths, for each is played from the
-/// beginning: they are played for so many of them.
+/// Longer operations, which make files and remove them, would take hours in all their deaths, for each is
+/// played from the beginning: they are played for so many of them.
 const LONG: usize = 12_000;
 const MOST: usize = 2_000;
 /// In how many of its sleeps a victim dies: the later ones are slices of one wait.
@@ -25,7 +25,8 @@ pub(crate) struct Scene {
     pub(crate) name: &'static str,
     /// What `play` returns when the operation has ended.
     pub(crate) whole: u32,
-    /// Plays it once; how far the operation had come as the survivors see it: from 0, never less with more instructions.
+    /// Plays it once; how far the operation had come as the survivors see it: from 0, never less with more
+    /// instructions.
     pub(crate) play: fn(&mut Stage<'_>) -> u32,
 }
 

@@ -59,8 +59,8 @@ pub(crate) fn stepped<R>(operation: impl FnOnce() -> R) -> R {
     result
 }
 
-/// The stepping begins with the next instruction. For operations that have a beginning outside of what is stepped;
-/// they must call [`finished`].
+/// The stepping begins with the next instruction. For operations that have a beginning outside of what is
+/// stepped; they must call [`finished`].
 #[inline(always)]
 pub(crate) fn begin() {
     // SAFETY: the tracer waits for this trap, and lets the process go on behind it.
@@ -91,7 +91,8 @@ impl<'a> Stage<'a> {
         ptrace::setoptions(victim, Options::PTRACE_O_EXITKILL).unwrap();
     }
 
-    /// Starts another process, and returns when it sleeps. What its part returns is what [`Self::ends`] returns.
+    /// Starts another process, and returns when it sleeps. What its part returns is what [`Self::ends`]
+    /// returns.
     pub(crate) fn sleeper(&mut self, part: impl FnOnce() -> u8) {
         let sleeper = self.fork(part);
         self.sleepers.push(sleeper);
@@ -222,10 +223,12 @@ fn instruction_pointer(victim: Pid) -> u64 {
     ptrace::read_user(victim, offset as AddressType).unwrap().cast_unsigned()
 }
 
-/// Whether the instruction at `address` of the victim is `syscall`. The victim is a fork of this process, so it is ours too.
+/// Whether the instruction at `address` of the victim is `syscall`. The victim is a fork of this process, so
+/// it is ours too.
 fn is_system_call(address: u64) -> bool {
-    // SAFETY: the victim is about to execute, or has executed, the bytes there, which are mapped here as well. They
-    // are two at least, or the last on their page: and no instruction of one byte is the last of a text.
+    // SAFETY: the victim is about to execute, or has executed, the bytes there, which are mapped here as
+    // well. They are two at least, or the last on their page: and no instruction of one byte is the last of a
+    // text.
     let bytes = unsafe { (address as *const [u8; 2]).read_unaligned() };
     bytes == [0x0f, 0x05]
 }

@@ -19,7 +19,8 @@ pub(crate) fn watch(played: String) {
     *PLAYED.lock().unwrap_or_else(PoisonError::into_inner) = played;
     note_address(None);
     let action = SigAction::new(SigHandler::Handler(hangs), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler runs when the only thread waits for another process, if not for ever, and it ends the program.
+    // SAFETY: the handler runs when the only thread waits for another process, if not for ever, and it ends
+    // the program.
     unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
     alarm::set(PATIENCE);
 }

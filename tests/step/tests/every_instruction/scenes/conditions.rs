@@ -117,8 +117,8 @@ fn notify_sleeper(stage: &mut Stage<'_>) -> u32 {
     0
 }
 
-/// What the victim changed, and said while it held the lock, is seen without further ado; what it did not change, this
-/// process changes. Progress: how much the victim gave.
+/// What the victim changed, and said while it held the lock, is seen without further ado; what it did not
+/// change, this process changes. Progress: how much the victim gave.
 fn notify_held(stage: &mut Stage<'_>) -> u32 {
     let given_and_taken: Value<[u64; 2]> = Value::new([0; 2]).unwrap();
     let some = Condition::new().unwrap();

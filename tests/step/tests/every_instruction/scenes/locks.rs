@@ -1,4 +1,5 @@
-//! Lock, RLock, RwLock. Progress of acquiring: 1 when the victim died holding it; of releasing: 1 when it did not.
+//! Lock, RLock, RwLock. Progress of acquiring: 1 when the victim died holding it; of releasing: 1 when it did
+//! not.
 
 use crate::run::Scene;
 use crate::stage::{Stage, stepped};

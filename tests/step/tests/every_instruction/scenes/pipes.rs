@@ -1,4 +1,5 @@
-//! Pipe: a message is received whole or not at all, and then the other side is told of the death, or of the end.
+//! Pipe: a message is received whole or not at all, and then the other side is told of the death, or of the
+//! end.
 
 use crate::run::Scene;
 use crate::stage::{Stage, stepped};
@@ -120,8 +121,8 @@ fn send_moving(stage: &mut Stage<'_>) -> u32 {
     stage.ends().into()
 }
 
-/// The reader is dead, and the writer is told at its next wait at the latest. Progress: 1 when there was room for
-/// another message.
+/// The reader is dead, and the writer is told at its next wait at the latest. Progress: 1 when there was room
+/// for another message.
 fn is_full_and_told(sender: &Sender<Message>) -> u32 {
     let mut sent = 0;
     loop {
@@ -224,8 +225,8 @@ fn close(stage: &mut Stage<'_>) -> u32 {
     stage.ends().into()
 }
 
-/// Whoever has the other end of a pipe whose receiver was in a message is told, if nobody has that any more. Whether the
-/// message was gone before this took it.
+/// Whoever has the other end of a pipe whose receiver was in a message is told, if nobody has that any more.
+/// Whether the message was gone before this took it.
 fn is_gone_and_told(queue: &Queue<Receiver<Message>>, sender: &Sender<Message>) -> bool {
     let is_gone = match queue.try_get() {
         Ok(_) => false,
