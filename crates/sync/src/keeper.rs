@@ -38,6 +38,15 @@ impl Keeper {
         if me.names_the_thread() { word.is_held_by(me) } else { thread_tag::holds(self.key) }
     }
 
+    /// This thread's hold of `word`, for who has no guard of it.
+    ///
+    /// # Errors
+    /// [`LockError::NotHeld`].
+    pub(crate) fn must_hold(self, word: &LockWord, segment: &Segment) -> Result<Hold, LockError> {
+        let mine = self.hold().filter(|&me| self.holds(word, me));
+        mine.ok_or_else(|| LockError::NotHeld { object: segment.label() })
+    }
+
     /// Whether a guard made for `me` belongs to this process, and is not the copy in a forked child.
     #[inline]
     pub(crate) fn is_mine(self, me: Hold) -> bool {
@@ -109,12 +118,7 @@ impl Panics {
 }
 
 /// The failure for people, with the object's name and its holder.
-pub(crate) fn explain(
-    error: AcquireError,
-    word: &LockWord,
-    segment: &Segment,
-    deadline: Deadline,
-) -> LockError {
+fn explain(error: AcquireError, word: &LockWord, segment: &Segment, deadline: Deadline) -> LockError {
     let object = segment.label();
     match error {
         AcquireError::TimedOut => too_late(HeldBy::of_word(word, segment), deadline),

@@ -12,11 +12,10 @@
 use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::holder::{HeldBy, Holder};
-use crate::keeper::{self, Panics};
+use crate::keeper::{Keeper, Panics};
 use crate::lock_word::{Claim, HolderEnd, LockWord};
-use crate::thread_tag;
 use crate::{deadlock, holder};
-use procession_shm::{Kind, Label, Myself, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
 use std::fmt;
@@ -65,9 +64,8 @@ pub enum OnOwnerDeath {
 #[derive(Clone)]
 pub struct Lock {
     body: Shared<LockBody>,
-    myself: Myself,
+    keeper: Keeper,
     claim: Claim,
-    key: u64,
 }
 
 /// How a [`Lock`] is created or opened.
@@ -124,11 +122,8 @@ impl Object for Lock {
     }
 
     fn attach(body: Shared<LockBody>) -> Result<Self, OpenError> {
-        let header = body.segment().header();
-        let key = header.instance.low();
         let claim = holder::claim_of(body.segment());
-        let myself = body.segment().registration().myself();
-        Ok(Self { body, myself, claim, key })
+        Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
     }
 }
 
@@ -297,8 +292,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::NotHeld`] when this thread does not hold it.
     pub fn release(&self) -> Result<(), LockError> {
-        let me = self.myself.owner().map(Hold::of_this_thread).filter(|&me| self.is_held_by_this_thread(me));
-        let me = me.ok_or_else(|| LockError::NotHeld { object: self.body.segment().label() })?;
+        let me = self.keeper.must_hold(&self.body.lock, self.body.segment())?;
         self.let_go(me, true);
         Ok(())
     }
@@ -323,20 +317,9 @@ impl Lock {
     #[inline]
     fn claim(&self, claim: Claim, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
         let lock = &self.body.lock;
-        let me = match self.myself.owner().map(Hold::of_this_thread) {
-            Some(me) if lock.try_acquire_clean(me) => me,
-            me => self.claim_contended(me, claim, deadline)?,
-        };
-        if !me.names_the_thread() {
-            thread_tag::note(self.key);
-        }
+        let me = self.keeper.claim(lock, self.body.segment(), claim, deadline)?;
         let recovers = claim == Claim::Recover && lock.is_inconsistent();
         Ok(LockGuard { lock: self, me, recovers, panics: Panics::now(), not_send: PhantomData })
-    }
-
-    /// Whether this very thread, whose hold is `me`, holds it.
-    fn is_held_by_this_thread(&self, me: Hold) -> bool {
-        if me.names_the_thread() { self.body.lock.is_held_by(me) } else { thread_tag::holds(self.key) }
     }
 
     /// Ends a hold of this thread; `whole` says whether what the lock guards is: otherwise a panic is under
@@ -344,30 +327,9 @@ impl Lock {
     #[inline]
     fn let_go(&self, me: Hold, whole: bool) {
         // A forked child is another owner, or none yet: its copy of a guard is inert.
-        if self.myself.owner() != Some(me.owner()) {
-            return;
+        if self.keeper.is_mine(me) {
+            self.keeper.release(&self.body.lock, me, whole || self.claim == Claim::Ignore);
         }
-        if !me.names_the_thread() {
-            thread_tag::forget(self.key);
-        }
-        if whole || self.claim == Claim::Ignore {
-            self.body.lock.release(me, true);
-        } else {
-            self.body.lock.release_in_panic(me);
-        }
-    }
-
-    #[cold]
-    fn claim_contended(&self, me: Option<Hold>, claim: Claim, deadline: Deadline) -> Result<Hold, LockError> {
-        if me.is_some_and(|me| self.is_held_by_this_thread(me)) {
-            return Err(keeper::held_already(
-                HeldBy::of_word(&self.body.lock, self.body.segment()),
-                deadline,
-            ));
-        }
-        let (lock, segment) = (&self.body.lock, self.body.segment());
-        lock.acquire(segment, claim, deadline)
-            .map_err(|error| keeper::explain(error, lock, segment, deadline))
     }
 }
 

@@ -208,8 +208,7 @@ impl RLock {
     /// # Errors
     /// [`LockError::NotHeld`] when this thread does not hold it.
     pub fn release(&self) -> Result<(), LockError> {
-        let me = self.keeper.hold().filter(|&me| self.keeper.holds(&self.body.lock, me));
-        let me = me.ok_or_else(|| LockError::NotHeld { object: self.body.segment().label() })?;
+        let me = self.keeper.must_hold(&self.body.lock, self.body.segment())?;
         self.leave(me, self.body.entry.load(Ordering::Relaxed), false, false);
         Ok(())
     }
