@@ -347,7 +347,7 @@ fn newcomers_are_kept_apart_from_the_users_of_a_removed_registry() {
 
 #[test]
 fn owners_of_an_old_registry_are_forgotten_when_nobody_is_attached() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let mut one = Actor::start(&scratch);
     one.does("create lock held");
     one.does("create lock free");
@@ -376,7 +376,7 @@ fn owners_of_an_old_registry_are_forgotten_when_nobody_is_attached() {
 
 #[test]
 fn many_newcomers_recover_an_old_object_once() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let mut one = Actor::start(&scratch);
     one.does("create lock l ignore");
     one.does("acquire l");
