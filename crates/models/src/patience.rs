@@ -49,6 +49,11 @@ impl Patience {
         Self { deadline, deaths: 0 }
     }
 
+    /// When the whole wait ends.
+    pub fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// Whether the model let the deadline pass.
     pub fn is_over(&self) -> bool {
         self.deadline.has_passed()

@@ -99,9 +99,10 @@ use self::word::{
     state, with_state,
 };
 use crate::fault::Fault;
+use crate::keeper::Keeper;
 use crate::lock_word::{Claim, LockWord};
 use procession_shm::{
-    HEADER_LEN, Kind, Label, Myself, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
+    HEADER_LEN, Kind, Label, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared,
 };
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, Mapping, crash_point, futex, interrupt, shm_struct};
@@ -169,7 +170,7 @@ pub enum MemberDeath {
 #[derive(Clone)]
 pub struct Barrier {
     body: Shared<BarrierBody>,
-    myself: Myself,
+    keeper: Keeper,
     rules: Rules,
     action: Option<Action>,
 }
@@ -324,8 +325,7 @@ impl Object for Barrier {
         if segment.header().size != HEADER_LEN as u64 + rules.body_len() {
             return Err(corrupt());
         }
-        let myself = segment.registration().myself();
-        Ok(Self { body, myself, rules, action: None })
+        Ok(Self { keeper: Keeper::new(segment), body, rules, action: None })
     }
 }
 

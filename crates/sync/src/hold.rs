@@ -47,6 +47,28 @@ impl Hold {
     pub fn names_the_thread(self) -> bool {
         self.0 & THREAD != 0
     }
+
+    /// Notes that this thread holds what is called `key`, where the word cannot say which thread does.
+    #[inline]
+    pub(crate) fn note(self, key: u64) {
+        if !self.names_the_thread() {
+            thread_tag::note(key);
+        }
+    }
+
+    /// Takes one [`note`](Self::note) back.
+    #[inline]
+    pub(crate) fn forget(self, key: u64) {
+        if !self.names_the_thread() {
+            thread_tag::forget(key);
+        }
+    }
+
+    /// Whether it is this thread's hold, and no other thread's of its process, that stands in the word of
+    /// what is called `key`.
+    pub(crate) fn is_this_threads(self, key: u64) -> bool {
+        self.names_the_thread() || thread_tag::holds(key)
+    }
 }
 
 /// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.

@@ -1,12 +1,12 @@
 //! What every object with a lock word inside does to claim it for a thread: asks whether the thread would
 //! wait for itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
 
-use crate::LockError;
 use crate::hold::Hold;
 use crate::holder::HeldBy;
+use crate::lock::LockError;
 use crate::lock_word::{AcquireError, Claim, LockWord};
-use crate::thread_tag;
-use procession_shm::{Myself, Segment};
+use crate::patience::Patience;
+use procession_shm::{Myself, OwnerId, Segment};
 use procession_sys::Deadline;
 
 /// Claims one lock word of one segment for the threads of this process.
@@ -27,6 +27,12 @@ impl Keeper {
         self.key ^ (index as u64 + 1) << 40
     }
 
+    /// This process's id; `None` in a forked child that has done nothing yet.
+    #[inline]
+    pub(crate) fn owner(self) -> Option<OwnerId> {
+        self.myself.owner()
+    }
+
     /// What this thread's hold looks like; `None` in a forked child that has done nothing yet.
     #[inline]
     pub(crate) fn hold(self) -> Option<Hold> {
@@ -35,7 +41,7 @@ impl Keeper {
 
     /// Whether this very thread, whose hold is `me`, holds `word`.
     pub(crate) fn holds(self, word: &LockWord, me: Hold) -> bool {
-        if me.names_the_thread() { word.is_held_by(me) } else { thread_tag::holds(self.key) }
+        word.is_held_as(me) && me.is_this_threads(self.key)
     }
 
     /// This thread's hold of `word`, for who has no guard of it.
@@ -53,6 +59,14 @@ impl Keeper {
         self.myself.owner() == Some(me.owner())
     }
 
+    /// Takes `word` if it is free and nobody waits for it: one CAS, and the whole of an uncontended acquire.
+    #[inline]
+    pub(crate) fn try_claim(self, word: &LockWord) -> Option<Hold> {
+        let me = self.hold().filter(|&me| word.try_acquire_clean(me))?;
+        me.note(self.key);
+        Some(me)
+    }
+
     /// Acquires `word` before `deadline`.
     #[inline]
     pub(crate) fn claim(
@@ -62,38 +76,66 @@ impl Keeper {
         claim: Claim,
         deadline: Deadline,
     ) -> Result<Hold, LockError> {
-        let me = match self.hold() {
-            Some(me) if word.try_acquire_clean(me) => me,
-            me => self.claim_contended(me, word, segment, claim, deadline)?,
-        };
-        if !me.names_the_thread() {
-            thread_tag::note(self.key);
+        match self.try_claim(word) {
+            Some(me) => Ok(me),
+            None => self.claim_contended(word, segment, claim, deadline),
         }
-        Ok(me)
     }
 
+    /// Acquires `word`, which was not to be had at once, before `deadline`.
     #[cold]
-    fn claim_contended(
+    pub(crate) fn claim_contended(
         self,
-        me: Option<Hold>,
         word: &LockWord,
         segment: &Segment,
         claim: Claim,
         deadline: Deadline,
     ) -> Result<Hold, LockError> {
-        if me.is_some_and(|me| self.holds(word, me)) {
-            return Err(held_already(HeldBy::of_word(word, segment), deadline));
-        }
-        word.acquire(segment, claim, deadline).map_err(|error| explain(error, word, segment, deadline))
+        self.claim_within(word, segment, claim, deadline, &mut Patience::new(deadline))
     }
 
-    /// Releases `word`, which `me` holds; `whole` says whether what it guards is: otherwise a panic is under
-    /// way.
+    /// Acquires `word` before `until`, in one of several attempts that make one wait with `patience`.
+    ///
+    /// # Errors
+    /// `TimedOut`, or `WouldBlock` if the whole wait is a try, may come later than `until` by a slice.
+    #[cold]
+    pub(crate) fn claim_within(
+        self,
+        word: &LockWord,
+        segment: &Segment,
+        claim: Claim,
+        until: Deadline,
+        patience: &mut Patience,
+    ) -> Result<Hold, LockError> {
+        let deadline = patience.deadline();
+        // The thread would wait for itself. Only here: who gets the word at once did not hold it.
+        if self.hold().is_some_and(|me| self.holds(word, me)) {
+            return Err(held_already(HeldBy::of_word(word, segment), deadline));
+        }
+        let me = word
+            .acquire_within(segment, claim, until, patience)
+            .map_err(|error| explain(error, word, segment, deadline))?;
+        me.note(self.key);
+        Ok(me)
+    }
+
+    /// What the list of threads without a tag calls the object's lock word.
+    pub(crate) fn key(self) -> u64 {
+        self.key
+    }
+
+    /// Releases `word`, which `me` holds, if nobody waits for it, no panic is under way, and there is nothing
+    /// else to think of; then one CAS is all.
+    #[inline]
+    pub(crate) fn try_release(self, word: &LockWord, me: Hold) -> bool {
+        !std::thread::panicking() && me.names_the_thread() && self.is_mine(me) && word.try_release_clean(me)
+    }
+
+    /// Releases `word`, which `me` holds; `whole` says whether what it guards is. Otherwise something was
+    /// given up in the middle, by a panic above all: the next to come is told as of a death.
     #[inline]
     pub(crate) fn release(self, word: &LockWord, me: Hold, whole: bool) {
-        if !me.names_the_thread() {
-            thread_tag::forget(self.key);
-        }
+        me.forget(self.key);
         if whole { word.release(me, true) } else { word.release_in_panic(me) }
     }
 }

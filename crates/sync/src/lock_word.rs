@@ -156,11 +156,11 @@ impl LockWord {
         taken
     }
 
-    /// Whether this very thread holds it.
+    /// Whether `me` stands in the word: this very thread, if it has a tag.
     #[must_use]
-    pub fn is_held_by(&self, me: Hold) -> bool {
+    pub fn is_held_as(&self, me: Hold) -> bool {
         // Relaxed: what this thread wrote it sees, and what others write is never its own hold.
-        me.names_the_thread() && self.word.load(Ordering::Relaxed) & Hold::MASK == me.to_bits()
+        self.word.load(Ordering::Relaxed) & Hold::MASK == me.to_bits()
     }
 
     /// Takes the lock before `deadline`.
@@ -211,15 +211,21 @@ impl LockWord {
     /// Releases the lock that `me` holds; `consistent` says whether what it guards is whole.
     #[inline]
     pub fn release(&self, me: Hold, consistent: bool) {
+        if !(consistent && self.try_release_clean(me)) {
+            self.release_contended(me, consistent);
+        }
+    }
+
+    /// Releases the lock that `me` holds if it is consistent and nobody waits for it: one CAS.
+    #[inline]
+    pub fn try_release_clean(&self, me: Hold) -> bool {
         // SYNC: lock.handover.
-        if consistent
-            && self.word.compare_exchange(me.to_bits(), 0, Ordering::Release, Ordering::Relaxed).is_ok()
-        {
+        let freed = self.word.compare_exchange(me.to_bits(), 0, Ordering::Release, Ordering::Relaxed).is_ok();
+        if freed {
             crash_point("lock.released");
             thread_tag::gave();
-            return;
         }
-        self.release_contended(me, consistent);
+        freed
     }
 
     /// Releases the lock that `me` holds while a panic is under way that began meanwhile: what it guards may

@@ -27,9 +27,10 @@
 use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::holder::HeldBy;
-use crate::lock_word::{AcquireError, Claim, LockWord};
+use crate::keeper::Keeper;
+use crate::lock::LockError;
+use crate::lock_word::{Claim, LockWord};
 use crate::patience::Patience;
-use crate::thread_tag;
 use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -70,7 +71,7 @@ shm_struct! {
 #[derive(Clone)]
 pub struct Once {
     body: Shared<OnceBody>,
-    key: u64,
+    keeper: Keeper,
 }
 
 /// How a [`Once`] is created or opened.
@@ -100,8 +101,7 @@ impl Object for Once {
     }
 
     fn attach(body: Shared<OnceBody>) -> Result<Self, OpenError> {
-        let key = body.segment().header().instance.low();
-        Ok(Self { body, key })
+        Ok(Self { keeper: Keeper::new(body.segment()), body })
     }
 }
 
@@ -109,7 +109,7 @@ impl Object for Once {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OnceError {
-    /// Somebody is doing it (`try_run`).
+    /// Somebody is doing it, maybe this very thread (`try_run`).
     #[error("not done yet: {0}")]
     WouldBlock(HeldBy),
     /// Somebody was doing it all the time (`run_timeout`).
@@ -166,7 +166,8 @@ impl Once {
     /// As [`run`](Self::run), if nobody else is doing it now.
     ///
     /// # Errors
-    /// [`OnceError::WouldBlock`]; otherwise as [`run`](Self::run).
+    /// [`OnceError::WouldBlock`], also when called by the initialiser itself; otherwise as
+    /// [`run`](Self::run).
     pub fn try_run(&self, f: impl FnOnce(OnceRun)) -> Result<bool, OnceError> {
         self.run_until(f, Deadline::PASSED)
     }
@@ -230,37 +231,35 @@ impl Once {
     /// Waits until nobody else is doing it; `None` when it is done while somebody still holds `runner`.
     fn begin(&self, deadline: Deadline) -> Result<Option<Running<'_>>, OnceError> {
         let (segment, runner) = (self.body.segment(), &self.body.runner);
-        let me = Fault::or_owner(segment)?;
-        let me = Hold::of_this_thread(me);
-        if if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key) } {
-            return Err(OnceError::Deadlock { object: segment.label() });
-        }
         let mut patience = Patience::new(deadline);
-        let me = loop {
+        loop {
             let look = Deadline::after(LOOK_AGAIN).min(deadline);
-            match runner.acquire_within(segment, Claim::Recover, look, &mut patience) {
-                Ok(me) => break me,
-                Err(AcquireError::TimedOut) if self.is_done() => return Ok(None),
-                Err(AcquireError::TimedOut) if !deadline.has_passed() => {}
-                Err(AcquireError::Interrupted) => {
-                    return Err(OnceError::Interrupted { object: segment.label() });
+            match self.keeper.claim_within(runner, segment, Claim::Recover, look, &mut patience) {
+                Ok(me) => {
+                    crash_point("once.running");
+                    return Ok(Some(Running { once: self, me, is_whole: false }));
                 }
-                Err(error) => {
-                    let fault = error.into_fault(segment);
-                    let held = || HeldBy::of_word(runner, segment);
-                    return Err(match fault {
-                        Some(fault) => fault.into(),
-                        None if deadline == Deadline::PASSED => OnceError::WouldBlock(held()),
-                        None => OnceError::TimedOut(held()),
-                    });
-                }
+                Err(LockError::WouldBlock(_) | LockError::TimedOut(_)) if self.is_done() => return Ok(None),
+                // That was the time until the next look.
+                Err(LockError::TimedOut(_)) if !deadline.has_passed() => {}
+                Err(error) => return Err(self.explain(error)),
             }
-        };
-        if !me.names_the_thread() {
-            thread_tag::note(self.key);
         }
-        crash_point("once.running");
-        Ok(Some(Running { once: self, me, is_whole: false }))
+    }
+
+    /// The failure of `runner`, for people.
+    fn explain(&self, error: LockError) -> OnceError {
+        match error {
+            LockError::WouldBlock(held) => OnceError::WouldBlock(held),
+            LockError::TimedOut(held) => OnceError::TimedOut(held),
+            LockError::Deadlock { object, .. } => OnceError::Deadlock { object },
+            LockError::Interrupted { object } => OnceError::Interrupted { object },
+            LockError::Fault(fault) => OnceError::Fault(fault),
+            // Neither is said to who recovers a lock.
+            LockError::OwnerDied { .. } | LockError::NotHeld { .. } => {
+                Fault::corrupt(self.body.segment(), "a lock that was not taken").into()
+            }
+        }
     }
 }
 
@@ -273,7 +272,7 @@ struct Running<'a> {
 
 impl Running<'_> {
     fn is_ours(&self) -> bool {
-        self.once.body.segment().registration().current_owner() == Some(self.me.owner())
+        self.once.keeper.is_mine(self.me)
     }
 }
 
@@ -281,13 +280,11 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         // A forked child is another owner: it does nothing.
         if self.is_ours() {
-            if !self.me.names_the_thread() {
-                thread_tag::forget(self.once.key);
-            }
+            let runner = &self.once.body.runner;
             if self.is_whole {
-                self.once.body.runner.make_consistent();
+                runner.make_consistent();
             }
-            self.once.body.runner.release(self.me, self.is_whole);
+            self.once.keeper.release(runner, self.me, self.is_whole);
         }
     }
 }

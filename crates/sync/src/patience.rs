@@ -93,6 +93,11 @@ impl Patience {
         }
     }
 
+    /// When the whole wait ends.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+
     /// Whether the deadline has passed.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -353,7 +353,8 @@ impl PermitCells {
     /// Waits for the turn to release several; `None` at the deadline. What a dead one left is settled then.
     fn take_turn(&self, me: OwnerId, deadline: Deadline) -> Result<Option<Turn<'_>>, Fault> {
         let (segment, several) = (self.body.segment(), &self.body.several);
-        if several.is_held_by(Hold::of_this_thread(me)) {
+        let me = Hold::of_this_thread(me);
+        if me.names_the_thread() && several.is_held_as(me) {
             return Err(Fault::corrupt(segment, "a release that this thread did not begin"));
         }
         // Held for a moment by each, but for one that is stopped in the middle of it.

@@ -232,6 +232,15 @@ impl RLock {
 
     #[inline]
     fn enter(&self, claim: Claim, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
+        match self.keeper.try_claim(&self.body.lock) {
+            Some(me) => Ok(self.entered(me)),
+            None => self.enter_contended(claim, deadline),
+        }
+    }
+
+    /// Goes one deeper if this thread holds the lock already, else waits for it.
+    #[cold]
+    fn enter_contended(&self, claim: Claim, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
         let (lock, segment) = (&self.body.lock, self.body.segment());
         if let Some(me) = self.keeper.hold().filter(|&me| self.keeper.holds(lock, me)) {
             let deeper = self.body.depth.load(Ordering::Relaxed).checked_add(1);
@@ -240,7 +249,12 @@ impl RLock {
             crash_point("rlock.deeper");
             return Ok(self.guard(me));
         }
-        let me = self.keeper.claim(lock, segment, claim, deadline)?;
+        Ok(self.entered(self.keeper.claim_contended(lock, segment, claim, deadline)?))
+    }
+
+    /// The first guard of a new entry.
+    #[inline]
+    fn entered(&self, me: Hold) -> RLockGuard<'_> {
         let entry = self.body.entries.load(Ordering::Relaxed).wrapping_add(1);
         self.body.entries.store(entry, Ordering::Relaxed);
         self.body.entry.store(entry, Ordering::Relaxed);
@@ -250,7 +264,7 @@ impl RLock {
             self.body.struck.store(0, Ordering::Relaxed);
         }
         crash_point("rlock.entered");
-        Ok(self.guard(me))
+        self.guard(me)
     }
 
     /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`]: the guards of that entry count
@@ -266,6 +280,7 @@ impl RLock {
         Ok(guard)
     }
 
+    #[inline]
     fn guard(&self, me: Hold) -> RLockGuard<'_> {
         let entry = self.body.entry.load(Ordering::Relaxed);
         RLockGuard { lock: self, me, entry, panics: Panics::now(), not_send: PhantomData }

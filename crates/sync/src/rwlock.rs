@@ -392,9 +392,7 @@ impl RwLock {
 
     #[inline]
     fn reads(&self, me: Hold, cell: usize) {
-        if !me.names_the_thread() {
-            thread_tag::note(self.keeper.key_of(cell));
-        }
+        me.note(self.keeper.key_of(cell));
         // Almost always it is 0, and then there is no store that the release would have to wait for.
         let deeper = &self.body.cells[cell].deeper;
         if deeper.load(Ordering::Relaxed) != 0 {
@@ -464,7 +462,7 @@ impl RwLock {
     fn cell_of(&self, me: Hold) -> Option<usize> {
         self.cells_in_use().find(|&index| {
             self.body.cells[index].word.load(Ordering::Relaxed) & !WAITERS == me.to_bits()
-                && (me.names_the_thread() || thread_tag::holds(self.keeper.key_of(index)))
+                && me.is_this_threads(self.keeper.key_of(index))
         })
     }
 

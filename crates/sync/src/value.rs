@@ -366,8 +366,18 @@ impl<T: Plain> Value<T> {
 
     #[inline]
     fn hold(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
-        let me = self.keeper.claim(&self.body.lock, self.body.segment(), Claim::Ignore, deadline)?;
-        Ok(Held::new(self, me))
+        match self.keeper.try_claim(&self.body.lock) {
+            Some(me) => Ok(Held::new(self, me)),
+            None => self.hold_contended(deadline),
+        }
+    }
+
+    #[cold]
+    fn hold_contended(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
+        let segment = self.body.segment();
+        self.keeper
+            .claim_contended(&self.body.lock, segment, Claim::Ignore, deadline)
+            .map(|me| Held::new(self, me))
     }
 
     /// The value, unless a commit came in between.

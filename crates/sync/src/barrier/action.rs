@@ -6,7 +6,6 @@ use super::{Action, Barrier, BarrierError};
 use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::lock_word::{AcquireError, Claim, LockWord};
-use crate::thread_tag;
 use procession_shm::OwnerId;
 use procession_sys::atomic::Ordering;
 use procession_sys::{Deadline, crash_point, interrupt};
@@ -53,16 +52,8 @@ impl Barrier {
 
     /// Whether this thread runs the action now.
     pub(super) fn must_not_be_in_action(&self, me: OwnerId) -> Result<(), BarrierError> {
-        let me = Hold::of_this_thread(me);
-        let runner = &self.body.runner;
-        let is_in_action =
-            if me.names_the_thread() { runner.is_held_by(me) } else { thread_tag::holds(self.key()) };
+        let is_in_action = self.keeper.holds(&self.body.runner, Hold::of_this_thread(me));
         if is_in_action { Err(BarrierError::InAction { object: self.label() }) } else { Ok(()) }
-    }
-
-    /// What the list of threads without a tag calls the barrier.
-    fn key(&self) -> u64 {
-        self.body.segment().header().instance.low()
     }
 
     /// Why one of the inner locks could not be taken.
@@ -102,9 +93,7 @@ struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     fn new(barrier: &'a Barrier, hold: Hold) -> Self {
-        if !hold.names_the_thread() {
-            thread_tag::note(barrier.key());
-        }
+        hold.note(barrier.keeper.key());
         Self { barrier, hold, generation: None }
     }
 }
@@ -112,15 +101,12 @@ impl<'a> Runner<'a> {
 impl Drop for Runner<'_> {
     fn drop(&mut self) {
         // A forked child is another owner: it does nothing.
-        if self.barrier.myself.owner() != Some(self.hold.owner()) {
+        if !self.barrier.keeper.is_mine(self.hold) {
             return;
         }
         if let Some(mine) = self.generation {
             self.barrier.change(|word| is_acting(word, mine).then(|| with_state(word, ACTION_FAILED)));
         }
-        if !self.hold.names_the_thread() {
-            thread_tag::forget(self.barrier.key());
-        }
-        self.barrier.body.runner.release(self.hold, true);
+        self.barrier.keeper.release(&self.barrier.body.runner, self.hold, true);
     }
 }

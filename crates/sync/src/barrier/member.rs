@@ -92,7 +92,7 @@ impl Member {
 
     /// Its place, if it is this process's.
     fn place(&self) -> Option<&Place> {
-        if self.barrier.myself.owner() != Some(self.me) {
+        if self.barrier.keeper.owner() != Some(self.me) {
             return None;
         }
         let place = self.barrier.member_places().get(self.index)?;

@@ -280,7 +280,7 @@ fn who_runs_the_action_cannot_wait_at_its_barrier() {
 fn more_waiters_than_places_wait_for_one() {
     let barrier = barrier(2);
     // As if so many had arrived before and were stopped.
-    let me = barrier.myself.owner().unwrap().to_bits() | super::place::WAITER;
+    let me = barrier.keeper.owner().unwrap().to_bits() | super::place::WAITER;
     let seats = &barrier.places()[2..];
     seats.iter().for_each(|seat| seat.owner.store(me, Ordering::Relaxed));
     let late = barrier.clone();

@@ -6,7 +6,6 @@ use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::keeper::Panics;
 use crate::lock_word::Claim;
-use crate::thread_tag;
 use procession_shm::OwnerId;
 use procession_sys::atomic::Ordering;
 use procession_sys::crash_point;
@@ -51,7 +50,7 @@ impl ReadGuard<'_> {
         let deeper = &self.lock.body.cells[self.cell].deeper;
         match deeper.load(Ordering::Relaxed) {
             0 => {
-                thread_tag::forget(self.lock.keeper.key_of(self.cell));
+                self.me.forget(self.lock.keeper.key_of(self.cell));
                 true
             }
             more => {

@@ -16,6 +16,7 @@ pub(super) struct Held<'a, T> {
 }
 
 impl<'a, T> Held<'a, T> {
+    #[inline]
     pub(super) fn new(value: &'a Value<T>, me: Hold) -> Self {
         Self { value, me, not_send: PhantomData }
     }
