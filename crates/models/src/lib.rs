@@ -315,16 +315,16 @@ pub use hold::Hold;
 pub use holder::{HeldBy, Holder};
 pub use integer::Integer;
 pub use latch::Latch;
-pub use lock::{Lock, LockError, LockGuard, OnOwnerDeath};
+pub use lock::{Lock, LockError, LockGuard, LockGuardOf, OnOwnerDeath};
 pub use lock_word::{AcquireError, Claim, HolderEnd, LockWord};
 pub use once::Once;
 pub use patience::{Nap, Patience, Shown as ShownWait, Stop, spin_until};
 pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};
-pub use rlock::{RLock, RLockGuard};
+pub use rlock::{RLock, RLockGuard, RLockGuardOf};
 pub use rwlock::{READERS, RwLock};
 pub use semaphore::Semaphore;
 pub use turn::{NoTurn, Turn, TurnGuard};
-pub use value::{Value, ValueGuard};
+pub use value::{Value, ValueGuard, ValueGuardOf};
 
 /// The protocols, each with one mistake, and those that use them.
 pub mod mutants {

@@ -43,12 +43,13 @@ pub use procession_sync::{
     Array, ArrayError, ArrayOptions, Barrier, BarrierError, BarrierOptions, BlockedThread, BoundedSemaphore,
     BoundedSemaphoreOptions, BreakCause, Condition, ConditionOptions, Deadlock, Event, EventError,
     EventOptions, Fault, HeldBy, Holder, HolderEnd, Integer, Latch, LatchError, LatchOptions, Lock,
-    LockError, LockGuard, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath, Once,
-    OnceError, OnceOptions, OnceRun, OwnedLockGuard, OwnedPermit, Permit, Plain, PlainMemory, RLock,
-    RLockGuard, RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReleaseError,
+    LockError, LockGuard, LockGuardOf, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath,
+    Once, OnceError, OnceOptions, OnceRun, OwnedLockGuard, OwnedPermit, OwnedRLockGuard, OwnedReadGuard,
+    OwnedValueGuard, OwnedWriteGuard, Permit, Plain, PlainMemory, RLock, RLockGuard, RLockGuardOf,
+    RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReadGuardOf, ReleaseError,
     RwLock, RwLockOptions, Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions,
-    Shortage, Value, ValueGuard, ValueOptions, WaitTimeoutResult, WriteGuard, blocked_in, deadlocks,
-    deadlocks_in,
+    Shortage, Value, ValueGuard, ValueGuardOf, ValueOptions, WaitTimeoutResult, WriteGuard, WriteGuardOf,
+    blocked_in, deadlocks, deadlocks_in,
 };
 
 /// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is

@@ -47,7 +47,7 @@ pub use hold::Hold;
 pub use holder::{HeldBy, Holder};
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
-pub use lock::{Lock, LockError, LockGuard, LockOptions, OnOwnerDeath, OwnedLockGuard};
+pub use lock::{Lock, LockError, LockGuard, LockGuardOf, LockOptions, OnOwnerDeath, OwnedLockGuard};
 pub use lock_word::HolderEnd;
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, LockWord};
@@ -56,11 +56,14 @@ pub use once::{Once, OnceError, OnceOptions, OnceRun};
 pub use patience::{Nap, Patience, Stop, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};
 pub use raw_value::{RawValue, RawValueOptions};
-pub use rlock::{RLock, RLockGuard, RLockOptions};
-pub use rwlock::{READERS, ReadGuard, RwLock, RwLockOptions, WriteGuard};
+pub use rlock::{OwnedRLockGuard, RLock, RLockGuard, RLockGuardOf, RLockOptions};
+pub use rwlock::{
+    OwnedReadGuard, OwnedWriteGuard, READERS, ReadGuard, ReadGuardOf, RwLock, RwLockOptions, WriteGuard,
+    WriteGuardOf,
+};
 pub use semaphore::{
     BoundedSemaphore, BoundedSemaphoreOptions, OwnedPermit, Permit, ReleaseError, Semaphore, SemaphoreError,
     SemaphoreOptions, Shortage,
 };
 pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
-pub use value::{Value, ValueGuard, ValueOptions};
+pub use value::{OwnedValueGuard, Value, ValueGuard, ValueGuardOf, ValueOptions};

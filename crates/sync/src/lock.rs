@@ -18,6 +18,7 @@ use crate::{deadlock, holder};
 use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -212,7 +213,7 @@ impl Lock {
     /// when the files beneath it were tampered with; `Unregistered` in a forked child.
     #[inline]
     pub fn acquire(&self) -> Result<LockGuard<'_>, LockError> {
-        self.claim(self.claim, Deadline::NEVER)
+        LockGuardOf::claim(self, self.claim, Deadline::NEVER)
     }
 
     /// Takes the lock if nobody holds it.
@@ -223,7 +224,7 @@ impl Lock {
     /// [`LockError::WouldBlock`], also when this thread holds it; otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<LockGuard<'_>, LockError> {
-        self.claim(self.claim, Deadline::PASSED)
+        LockGuardOf::claim(self, self.claim, Deadline::PASSED)
     }
 
     /// Waits at most `timeout` until the lock is ours.
@@ -231,7 +232,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
-        self.claim(self.claim, Deadline::after(timeout))
+        LockGuardOf::claim(self, self.claim, Deadline::after(timeout))
     }
 
     /// Waits until the lock is ours, also if its last holder died: for those who can put right what it
@@ -242,7 +243,7 @@ impl Lock {
     /// # Errors
     /// As [`acquire`](Self::acquire), but for `OwnerDied`.
     pub fn recover(&self) -> Result<LockGuard<'_>, LockError> {
-        self.claim(holder::recovering(self.claim), Deadline::NEVER)
+        LockGuardOf::claim(self, holder::recovering(self.claim), Deadline::NEVER)
     }
 
     /// As [`recover`](Self::recover), if nobody holds it now.
@@ -250,7 +251,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
     pub fn try_recover(&self) -> Result<LockGuard<'_>, LockError> {
-        self.claim(holder::recovering(self.claim), Deadline::PASSED)
+        LockGuardOf::claim(self, holder::recovering(self.claim), Deadline::PASSED)
     }
 
     /// As [`recover`](Self::recover), for at most `timeout`.
@@ -258,7 +259,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
-        self.claim(holder::recovering(self.claim), Deadline::after(timeout))
+        LockGuardOf::claim(self, holder::recovering(self.claim), Deadline::after(timeout))
     }
 
     /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
@@ -282,7 +283,7 @@ impl Lock {
     /// # Errors
     /// As [`acquire`](Self::acquire).
     pub fn acquire_owned(&self) -> Result<OwnedLockGuard, LockError> {
-        self.acquire().map(LockGuard::into_owned)
+        OwnedLockGuard::acquire(self.clone())
     }
 
     /// Releases what this thread holds without a guard: for bindings of other languages, and after
@@ -314,25 +315,6 @@ impl Lock {
         (&self.body.lock, self.body.segment())
     }
 
-    #[inline]
-    fn claim(&self, claim: Claim, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
-        match self.keeper.try_claim(&self.body.lock) {
-            // Free and nothing else: consistent, too.
-            Some(me) => Ok(LockGuard::new(self, me, false)),
-            None => self.claim_contended(claim, deadline),
-        }
-    }
-
-    /// A function of its own that returns the finished guard: so the guard of an uncontended acquire stays in
-    /// registers. In memory it would be written in parts and read as a whole, for which the processor waits
-    /// (store forwarding fails): three times as long as the lock itself.
-    #[cold]
-    fn claim_contended(&self, claim: Claim, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
-        let lock = &self.body.lock;
-        let me = self.keeper.claim_contended(lock, self.body.segment(), claim, deadline)?;
-        Ok(LockGuard::new(self, me, claim == Claim::Recover && lock.is_inconsistent()))
-    }
-
     /// Ends a hold of this thread; `whole` says whether what the lock guards is: otherwise a panic is under
     /// way.
     #[cold]
@@ -359,9 +341,15 @@ impl fmt::Debug for Lock {
 /// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent
 /// holds the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a
 /// death does.
+pub type LockGuard<'a> = LockGuardOf<&'a Lock>;
+
+/// The lock, held, with the lock itself: what [`LockGuard`] is, for as long as one likes.
+pub type OwnedLockGuard = LockGuardOf<Lock>;
+
+/// A hold of a lock, with a reference to it ([`LockGuard`]) or with the lock itself ([`OwnedLockGuard`]).
 #[must_use = "dropping the guard releases the lock at once"]
-pub struct LockGuard<'a> {
-    lock: &'a Lock,
+pub struct LockGuardOf<L: Borrow<Lock>> {
+    lock: L,
     me: Hold,
     /// Whether it was taken inconsistent, to be put right.
     recovers: bool,
@@ -369,15 +357,37 @@ pub struct LockGuard<'a> {
     not_send: PhantomData<*const ()>,
 }
 
-impl<'a> LockGuard<'a> {
+impl<L: Borrow<Lock>> LockGuardOf<L> {
     #[inline]
-    fn new(lock: &'a Lock, me: Hold, recovers: bool) -> Self {
+    fn claim(lock: L, claim: Claim, deadline: Deadline) -> Result<Self, LockError> {
+        let Lock { keeper, body, .. } = lock.borrow();
+        match keeper.try_claim(&body.lock) {
+            // Free and nothing else: consistent, too.
+            Some(me) => Ok(Self::new(lock, me, false)),
+            None => Self::claim_contended(lock, claim, deadline),
+        }
+    }
+
+    /// A function of its own that returns the finished guard: so the guard of an uncontended acquire stays in
+    /// registers. In memory it would be written in parts and read as a whole, for which the processor waits
+    /// (store forwarding fails): three times as long as the lock itself.
+    #[cold]
+    fn claim_contended(lock: L, claim: Claim, deadline: Deadline) -> Result<Self, LockError> {
+        let Lock { keeper, body, .. } = lock.borrow();
+        let me = keeper.claim_contended(&body.lock, body.segment(), claim, deadline)?;
+        let recovers = claim == Claim::Recover && body.lock.is_inconsistent();
+        Ok(Self::new(lock, me, recovers))
+    }
+
+    #[inline]
+    fn new(lock: L, me: Hold, recovers: bool) -> Self {
         Self { lock, me, recovers, panics: Panics::now(), not_send: PhantomData }
     }
 
     /// The lock it is a guard of.
-    pub(crate) fn lock(&self) -> &'a Lock {
-        self.lock
+    #[must_use]
+    pub fn lock(&self) -> &Lock {
+        self.lock.borrow()
     }
 
     /// Whether the lock was inconsistent when it was acquired: its previous holder died.
@@ -386,7 +396,23 @@ impl<'a> LockGuard<'a> {
         self.recovers
     }
 
-    /// The same hold, with a guard that keeps the lock: see [`Lock::acquire_owned`].
+    /// Acquires the lock.
+    pub(crate) fn acquire(lock: L) -> Result<Self, LockError> {
+        let claim = lock.borrow().claim;
+        Self::claim(lock, claim, Deadline::NEVER)
+    }
+
+    /// Releases the lock; what it was a guard of.
+    pub(crate) fn into_lock(self) -> L
+    where
+        L: Clone,
+    {
+        self.lock.clone()
+    }
+}
+
+impl LockGuard<'_> {
+    /// This hold, with a guard that keeps the lock: see [`Lock::acquire_owned`].
     pub fn into_owned(self) -> OwnedLockGuard {
         let guard = ManuallyDrop::new(self);
         let (me, recovers, panics) = (guard.me, guard.recovers, guard.panics);
@@ -394,60 +420,20 @@ impl<'a> LockGuard<'a> {
     }
 }
 
-impl Drop for LockGuard<'_> {
+impl<L: Borrow<Lock>> Drop for LockGuardOf<L> {
     #[inline]
     fn drop(&mut self) {
-        if !self.lock.keeper.try_release(&self.lock.body.lock, self.me) {
-            self.lock.let_go(self.me, !self.panics.has_begun());
+        let lock = self.lock.borrow();
+        if !lock.keeper.try_release(&lock.body.lock, self.me) {
+            lock.let_go(self.me, !self.panics.has_begun());
         }
     }
 }
 
-/// The lock, held, with the lock itself: what [`LockGuard`] is, for as long as one likes.
-#[must_use = "dropping the guard releases the lock at once"]
-pub struct OwnedLockGuard {
-    lock: Lock,
-    me: Hold,
-    recovers: bool,
-    panics: Panics,
-    not_send: PhantomData<*const ()>,
-}
-
-impl OwnedLockGuard {
-    /// The lock it is a guard of.
-    #[must_use]
-    pub fn lock(&self) -> &Lock {
-        &self.lock
-    }
-
-    /// Whether the lock was inconsistent when it was acquired: its previous holder died.
-    #[must_use]
-    pub fn recovers(&self) -> bool {
-        self.recovers
-    }
-}
-
-impl Drop for OwnedLockGuard {
-    fn drop(&mut self) {
-        if !self.lock.keeper.try_release(&self.lock.body.lock, self.me) {
-            self.lock.let_go(self.me, !self.panics.has_begun());
-        }
-    }
-}
-
-impl fmt::Debug for OwnedLockGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedLockGuard")
-            .field("lock", &self.lock.body.segment().name())
-            .field("recovers", &self.recovers)
-            .finish()
-    }
-}
-
-impl fmt::Debug for LockGuard<'_> {
+impl<L: Borrow<Lock>> fmt::Debug for LockGuardOf<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LockGuard")
-            .field("lock", &self.lock.body.segment().name())
+            .field("lock", &self.lock().body.segment().name())
             .field("recovers", &self.recovers)
             .finish()
     }

@@ -33,8 +33,10 @@ use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 shm_struct! {
@@ -153,7 +155,7 @@ impl RLock {
     /// child.
     #[inline]
     pub fn acquire(&self) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(self.claim, Deadline::NEVER)
+        RLockGuardOf::enter(self, self.claim, Deadline::NEVER)
     }
 
     /// Takes the lock if no other thread holds it. A holder that is found dead counts as nobody.
@@ -162,7 +164,7 @@ impl RLock {
     /// [`LockError::WouldBlock`]; otherwise as [`acquire`](Self::acquire).
     #[inline]
     pub fn try_acquire(&self) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(self.claim, Deadline::PASSED)
+        RLockGuardOf::enter(self, self.claim, Deadline::PASSED)
     }
 
     /// Waits at most `timeout` until the lock is this thread's.
@@ -170,7 +172,7 @@ impl RLock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(self.claim, Deadline::after(timeout))
+        RLockGuardOf::enter(self, self.claim, Deadline::after(timeout))
     }
 
     /// Waits until the lock is this thread's, also if its last holder died: for those who can put right what
@@ -182,7 +184,7 @@ impl RLock {
     /// # Errors
     /// As [`acquire`](Self::acquire), but for `OwnerDied`.
     pub fn recover(&self) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(holder::recovering(self.claim), Deadline::NEVER)
+        RLockGuardOf::enter(self, holder::recovering(self.claim), Deadline::NEVER)
     }
 
     /// As [`recover`](Self::recover), if nobody holds it now.
@@ -190,7 +192,7 @@ impl RLock {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
     pub fn try_recover(&self) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(holder::recovering(self.claim), Deadline::PASSED)
+        RLockGuardOf::enter(self, holder::recovering(self.claim), Deadline::PASSED)
     }
 
     /// As [`recover`](Self::recover), for at most `timeout`.
@@ -198,7 +200,25 @@ impl RLock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
-        self.enter(holder::recovering(self.claim), Deadline::after(timeout))
+        RLockGuardOf::enter(self, holder::recovering(self.claim), Deadline::after(timeout))
+    }
+
+    /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
+    /// a hold that outlasts the handle.
+    ///
+    /// ```
+    /// use procession::RLock;
+    ///
+    /// let outer = RLock::new()?.acquire_owned()?;
+    /// let inner = outer.lock().acquire_owned()?;
+    /// assert_eq!((outer.depth(), inner.depth()), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub fn acquire_owned(&self) -> Result<OwnedRLockGuard, LockError> {
+        RLockGuardOf::enter(self.clone(), self.claim, Deadline::NEVER)
     }
 
     /// Releases once what this thread holds without a guard: for bindings of other languages, and after
@@ -230,31 +250,9 @@ impl RLock {
         self.body.lock.is_inconsistent()
     }
 
+    /// Begins a new entry of `me`, which has just acquired the lock.
     #[inline]
-    fn enter(&self, claim: Claim, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
-        match self.keeper.try_claim(&self.body.lock) {
-            Some(me) => Ok(self.entered(me)),
-            None => self.enter_contended(claim, deadline),
-        }
-    }
-
-    /// Goes one deeper if this thread holds the lock already, else waits for it.
-    #[cold]
-    fn enter_contended(&self, claim: Claim, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
-        let (lock, segment) = (&self.body.lock, self.body.segment());
-        if let Some(me) = self.keeper.hold().filter(|&me| self.keeper.holds(lock, me)) {
-            let deeper = self.body.depth.load(Ordering::Relaxed).checked_add(1);
-            let deeper = deeper.ok_or_else(|| Fault::corrupt(segment, "more guards than can be counted"))?;
-            self.body.depth.store(deeper, Ordering::Relaxed);
-            crash_point("rlock.deeper");
-            return Ok(self.guard(me));
-        }
-        Ok(self.entered(self.keeper.claim_contended(lock, segment, claim, deadline)?))
-    }
-
-    /// The first guard of a new entry.
-    #[inline]
-    fn entered(&self, me: Hold) -> RLockGuard<'_> {
+    fn begin(&self) {
         let entry = self.body.entries.load(Ordering::Relaxed).wrapping_add(1);
         self.body.entries.store(entry, Ordering::Relaxed);
         self.body.entry.store(entry, Ordering::Relaxed);
@@ -264,26 +262,15 @@ impl RLock {
             self.body.struck.store(0, Ordering::Relaxed);
         }
         crash_point("rlock.entered");
-        self.guard(me)
     }
 
-    /// Acquires the lock as deep as it was before [`RLockGuard::leave_all`]: the guards of that entry count
-    /// again.
-    pub(crate) fn acquire_again(&self, depth: u32, entry: u64) -> Result<RLockGuard<'_>, LockError> {
-        let mut guard = self.acquire()?;
-        if depth > 0 {
-            guard.entry = entry;
-            self.body.entry.store(entry, Ordering::Relaxed);
-            self.body.depth.store(depth, Ordering::Relaxed);
-            crash_point("rlock.restored");
-        }
-        Ok(guard)
-    }
-
-    #[inline]
-    fn guard(&self, me: Hold) -> RLockGuard<'_> {
-        let entry = self.body.entry.load(Ordering::Relaxed);
-        RLockGuard { lock: self, me, entry, panics: Panics::now(), not_send: PhantomData }
+    /// Goes one deeper into the entry of this thread, which holds the lock.
+    fn deepen(&self) -> Result<(), Fault> {
+        let deeper = self.body.depth.load(Ordering::Relaxed).checked_add(1);
+        let corrupt = || Fault::corrupt(self.body.segment(), "more guards than can be counted");
+        self.body.depth.store(deeper.ok_or_else(corrupt)?, Ordering::Relaxed);
+        crash_point("rlock.deeper");
+        Ok(())
     }
 
     /// Gives up one guard of `me`, or `all` of them; how many there were. What the lock guards may be
@@ -336,53 +323,120 @@ impl fmt::Debug for RLock {
 /// It stays with the thread that acquired it. In a forked child the copy of a guard does nothing: the parent
 /// holds the lock. Dropping it in a panic that began while it was held leaves the lock inconsistent, as a
 /// death does, as soon as the last guard is dropped.
+pub type RLockGuard<'a> = RLockGuardOf<&'a RLock>;
+
+/// The recursive lock, held once more, with the lock itself: what [`RLockGuard`] is, for as long as one
+/// likes.
+pub type OwnedRLockGuard = RLockGuardOf<RLock>;
+
+/// A hold of a recursive lock, with a reference to it ([`RLockGuard`]) or with the lock itself
+/// ([`OwnedRLockGuard`]).
 #[must_use = "dropping the guard releases the lock at once"]
-pub struct RLockGuard<'a> {
-    lock: &'a RLock,
+pub struct RLockGuardOf<L: Borrow<RLock>> {
+    lock: L,
     me: Hold,
     entry: u64,
     panics: Panics,
     not_send: PhantomData<*const ()>,
 }
 
-impl<'a> RLockGuard<'a> {
-    /// The lock it is a guard of.
-    pub(crate) fn lock(&self) -> &'a RLock {
-        self.lock
+impl<L: Borrow<RLock>> RLockGuardOf<L> {
+    #[inline]
+    fn enter(lock: L, claim: Claim, deadline: Deadline) -> Result<Self, LockError> {
+        let RLock { keeper, body, .. } = lock.borrow();
+        match keeper.try_claim(&body.lock) {
+            Some(me) => {
+                lock.borrow().begin();
+                Ok(Self::new(lock, me))
+            }
+            None => Self::enter_contended(lock, claim, deadline),
+        }
+    }
+
+    /// Goes one deeper if this thread holds the lock already, else waits for it.
+    #[cold]
+    fn enter_contended(lock: L, claim: Claim, deadline: Deadline) -> Result<Self, LockError> {
+        let RLock { keeper, body, .. } = lock.borrow();
+        if let Some(me) = keeper.hold().filter(|&me| keeper.holds(&body.lock, me)) {
+            lock.borrow().deepen()?;
+            return Ok(Self::new(lock, me));
+        }
+        let me = keeper.claim_contended(&body.lock, body.segment(), claim, deadline)?;
+        lock.borrow().begin();
+        Ok(Self::new(lock, me))
+    }
+
+    #[inline]
+    fn new(lock: L, me: Hold) -> Self {
+        let entry = lock.borrow().body.entry.load(Ordering::Relaxed);
+        Self { lock, me, entry, panics: Panics::now(), not_send: PhantomData }
     }
 
     /// Releases the lock over all levels; the lock, how many there were, and of which entry.
-    pub(crate) fn leave_all(self) -> (&'a RLock, u32, u64) {
+    pub(crate) fn leave_all(self) -> (L, u32, u64)
+    where
+        L: Clone,
+    {
         // Dropping the guard then finds nothing to release.
-        (self.lock, self.lock.leave(self.me, self.entry, true, false), self.entry)
+        (self.lock.clone(), self.lock().leave(self.me, self.entry, true, false), self.entry)
+    }
+
+    /// Acquires the lock as deep as it was before [`leave_all`](Self::leave_all): the guards of that entry
+    /// count again.
+    pub(crate) fn enter_again(lock: L, depth: u32, entry: u64) -> Result<Self, LockError> {
+        let claim = lock.borrow().claim;
+        let mut guard = Self::enter(lock, claim, Deadline::NEVER)?;
+        if depth > 0 {
+            guard.entry = entry;
+            let body = &guard.lock.borrow().body;
+            body.entry.store(entry, Ordering::Relaxed);
+            body.depth.store(depth, Ordering::Relaxed);
+            crash_point("rlock.restored");
+        }
+        Ok(guard)
+    }
+
+    /// The lock it is a guard of.
+    #[must_use]
+    pub fn lock(&self) -> &RLock {
+        self.lock.borrow()
     }
 
     /// How many guards hold the lock together with this one; 0 in a forked child, and when a wait on a
     /// [`Condition`](crate::Condition) has lost the lock: then it holds nothing.
     #[must_use]
     pub fn depth(&self) -> u32 {
-        let lock = self.lock;
+        let lock = self.lock();
         if lock.counts(self.me, self.entry) { lock.body.depth.load(Ordering::Relaxed) } else { 0 }
     }
 
     /// Whether the lock was inconsistent when this thread acquired it: its previous holder died.
     #[must_use]
     pub fn recovers(&self) -> bool {
-        self.depth() > 0 && self.lock.is_inconsistent()
+        self.depth() > 0 && self.lock().is_inconsistent()
     }
 }
 
-impl Drop for RLockGuard<'_> {
+impl RLockGuard<'_> {
+    /// This hold, with a guard that keeps the lock: see [`RLock::acquire_owned`].
+    pub fn into_owned(self) -> OwnedRLockGuard {
+        let guard = ManuallyDrop::new(self);
+        let (me, entry, panics) = (guard.me, guard.entry, guard.panics);
+        OwnedRLockGuard { lock: guard.lock.clone(), me, entry, panics, not_send: PhantomData }
+    }
+}
+
+impl<L: Borrow<RLock>> Drop for RLockGuardOf<L> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.leave(self.me, self.entry, false, self.panics.has_begun());
+        self.lock.borrow().leave(self.me, self.entry, false, self.panics.has_begun());
     }
 }
 
-impl fmt::Debug for RLockGuard<'_> {
+impl<L: Borrow<RLock>> fmt::Debug for RLockGuardOf<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RLockGuard")
-            .field("lock", &self.lock.body.segment().name())
+            .field("lock", &self.lock().body.segment().name())
             .field("depth", &self.depth())
             .finish()
     }
@@ -390,7 +444,7 @@ impl fmt::Debug for RLockGuard<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::RLock;
+    use super::{RLock, RLockGuardOf};
     use crate::{Fault, LockError};
     use std::sync::atomic::Ordering;
     use std::time::Duration;
@@ -456,7 +510,7 @@ mod tests {
         for _ in 0..3 {
             from_outside(&lock).unwrap();
         }
-        let inner = lock.acquire_again(depth, entry).unwrap();
+        let inner = RLockGuardOf::enter_again(&lock, depth, entry).unwrap();
         assert_eq!((outer.depth(), inner.depth()), (2, 2));
         drop(outer);
         assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock(_))));

@@ -46,7 +46,7 @@
 mod drain;
 mod guard;
 
-pub use guard::{ReadGuard, WriteGuard};
+pub use guard::{OwnedReadGuard, OwnedWriteGuard, ReadGuard, ReadGuardOf, WriteGuard, WriteGuardOf};
 
 use self::drain::wake_writer;
 use crate::fault::Fault;
@@ -278,6 +278,63 @@ impl RwLock {
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(Claim::Recover, Deadline::after(timeout))
+    }
+
+    /// As [`read`](Self::read), with a guard that keeps the lock: for a struct that owns both, and for a hold
+    /// that outlasts the handle.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_owned(&self) -> Result<OwnedReadGuard, LockError> {
+        self.read().map(ReadGuard::into_owned)
+    }
+
+    /// As [`write`](Self::write), with a guard that keeps the lock.
+    ///
+    /// ```
+    /// use procession::RwLock;
+    ///
+    /// let writing = RwLock::new()?.write_owned()?;
+    /// assert!(writing.lock().try_read().is_err());
+    /// let reading = writing.downgrade()?;
+    /// assert!(reading.lock().try_read().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_owned(&self) -> Result<OwnedWriteGuard, LockError> {
+        self.write().map(WriteGuard::into_owned)
+    }
+
+    /// Releases once what this thread holds without a guard, to write or to read: for bindings of other
+    /// languages, and after `std::mem::forget` of the guard. A guard that is still there releases nothing any
+    /// more; but what this thread acquires before that guard is dropped, the guard would release.
+    ///
+    /// ```
+    /// use procession::{LockError, RwLock};
+    ///
+    /// let table = RwLock::new()?;
+    /// std::mem::forget(table.write()?);
+    /// table.release()?;
+    /// std::mem::forget(table.read()?);
+    /// table.release()?;
+    /// assert!(matches!(table.release(), Err(LockError::NotHeld { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LockError::NotHeld`] when this thread does not hold it.
+    pub fn release(&self) -> Result<(), LockError> {
+        let (writer, segment) = (&self.body.writer, self.body.segment());
+        let me = self.keeper.hold().ok_or_else(|| LockError::NotHeld { object: segment.label() })?;
+        if let Some(cell) = self.cell_of(me) {
+            self.stop_reading(me, cell);
+            return Ok(());
+        }
+        let me = self.keeper.must_hold(writer, segment)?;
+        self.stop_writing(me, true);
+        Ok(())
     }
 
     /// Who writes, or is about to, for people to read.

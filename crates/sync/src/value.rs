@@ -42,13 +42,13 @@ mod guard;
 #[cfg(test)]
 mod tests;
 
-pub use guard::ValueGuard;
+pub use guard::{OwnedValueGuard, ValueGuard, ValueGuardOf};
 
 use self::guard::Held;
 use crate::cells::{Plain, from_word, load_words, store_words, to_word};
 use crate::integer::integer_operations;
 use crate::keeper::Keeper;
-use crate::lock_word::{Claim, LockWord};
+use crate::lock_word::LockWord;
 use crate::{Holder, Integer, LockError, holder};
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
@@ -240,7 +240,7 @@ impl<T: Plain> Value<T> {
 
     #[cold]
     fn get_locked(&self) -> Result<T, LockError> {
-        let _held = self.hold(Deadline::NEVER)?;
+        let _held = Held::claim(self, Deadline::NEVER)?;
         Ok(match self.body.word.load(Ordering::Acquire) {
             word if Self::IS_WORD && word != ASIDE => from_word(word),
             _ => {
@@ -314,7 +314,7 @@ impl<T: Plain> Value<T> {
     /// # Errors
     /// As [`update`](Self::update).
     pub fn acquire(&self) -> Result<ValueGuard<'_, T>, LockError> {
-        self.guard(Deadline::NEVER)
+        ValueGuard::acquire(self, Deadline::NEVER)
     }
 
     /// As [`acquire`](Self::acquire), if nobody is changing the value now.
@@ -322,7 +322,7 @@ impl<T: Plain> Value<T> {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
     pub fn try_acquire(&self) -> Result<ValueGuard<'_, T>, LockError> {
-        self.guard(Deadline::PASSED)
+        ValueGuard::acquire(self, Deadline::PASSED)
     }
 
     /// As [`acquire`](Self::acquire), waiting at most `timeout`.
@@ -330,7 +330,27 @@ impl<T: Plain> Value<T> {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<ValueGuard<'_, T>, LockError> {
-        self.guard(Deadline::after(timeout))
+        ValueGuard::acquire(self, Deadline::after(timeout))
+    }
+
+    /// As [`acquire`](Self::acquire), with a guard that keeps the value's handle: for a struct that owns both,
+    /// and for a hold that outlasts the handle.
+    ///
+    /// ```
+    /// use procession::Value;
+    ///
+    /// let counter = Value::new(1u64)?;
+    /// let mut guard = counter.acquire_owned()?;
+    /// *guard += 1;
+    /// drop(guard);
+    /// assert_eq!(counter.get()?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn acquire_owned(&self) -> Result<OwnedValueGuard<T>, LockError> {
+        OwnedValueGuard::acquire(self.clone(), Deadline::NEVER)
     }
 
     /// Who is changing it now, for people to read: by the time you look it may be another.
@@ -355,29 +375,8 @@ impl<T: Plain> Value<T> {
     fn update_until<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, LockError> {
         // Made where it stays: a guard that is handed on in a `Result` is moved, which waits for what was
         // just written into it.
-        let mut guard = ValueGuard::new(self.hold(deadline)?);
+        let mut guard = ValueGuard::new(Held::claim(self, deadline)?);
         Ok(change(&mut guard))
-    }
-
-    #[inline]
-    fn guard(&self, deadline: Deadline) -> Result<ValueGuard<'_, T>, LockError> {
-        Ok(ValueGuard::new(self.hold(deadline)?))
-    }
-
-    #[inline]
-    fn hold(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
-        match self.keeper.try_claim(&self.body.lock) {
-            Some(me) => Ok(Held::new(self, me)),
-            None => self.hold_contended(deadline),
-        }
-    }
-
-    #[cold]
-    fn hold_contended(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
-        let segment = self.body.segment();
-        self.keeper
-            .claim_contended(&self.body.lock, segment, Claim::Ignore, deadline)
-            .map(|me| Held::new(self, me))
     }
 
     /// The value, unless a commit came in between.
@@ -477,7 +476,7 @@ impl<T: Plain> Value<T> {
 
     #[cold]
     fn change_aside(&self, change: impl Fn(T) -> Option<T>, deadline: Deadline) -> Result<T, LockError> {
-        let _held = self.hold(deadline)?;
+        let _held = Held::claim(self, deadline)?;
         let mut old = T::zeroed();
         self.take(&mut old);
         self.put(&change(old).unwrap_or(old));

@@ -2,8 +2,10 @@
 
 use crate::cells::Plain;
 use crate::lock_word::LockWord;
-use crate::{LockError, LockGuard, RLockGuard, ValueGuard};
+use crate::{Lock, LockError, LockGuardOf, RLock, RLockGuardOf, Value, ValueGuardOf};
 use procession_shm::Segment;
+use procession_sys::Deadline;
+use std::borrow::Borrow;
 
 /// A guard that a [`Condition`](crate::Condition) can let go and get back.
 pub trait Monitor: sealed::Monitor {
@@ -31,49 +33,49 @@ pub(super) mod sealed {
     }
 }
 
-impl Monitor for LockGuard<'_> {
+impl<L: Borrow<Lock> + Clone> Monitor for LockGuardOf<L> {
     type Guarded = Self;
 
     fn guarded(&self) -> &Self {
         self
     }
 }
-impl<'a> sealed::Monitor for LockGuard<'a> {
-    type Left = &'a crate::Lock;
+impl<L: Borrow<Lock> + Clone> sealed::Monitor for LockGuardOf<L> {
+    type Left = L;
 
     fn burials(&self) -> u32 {
         self.lock().word().0.burials()
     }
 
-    fn word(lock: &Self::Left) -> (&LockWord, &Segment) {
-        lock.word()
+    fn word(lock: &L) -> (&LockWord, &Segment) {
+        lock.borrow().word()
     }
 
-    fn leave(self) -> Self::Left {
-        self.lock()
+    fn leave(self) -> L {
+        self.into_lock()
     }
 
-    fn enter(lock: Self::Left) -> Result<Self, LockError> {
-        lock.acquire()
+    fn enter(lock: L) -> Result<Self, LockError> {
+        Self::acquire(lock)
     }
 }
 
-impl Monitor for RLockGuard<'_> {
+impl<L: Borrow<RLock> + Clone> Monitor for RLockGuardOf<L> {
     type Guarded = Self;
 
     fn guarded(&self) -> &Self {
         self
     }
 }
-impl<'a> sealed::Monitor for RLockGuard<'a> {
-    type Left = (&'a crate::RLock, u32, u64);
+impl<L: Borrow<RLock> + Clone> sealed::Monitor for RLockGuardOf<L> {
+    type Left = (L, u32, u64);
 
     fn burials(&self) -> u32 {
         self.lock().word().0.burials()
     }
 
     fn word((lock, ..): &Self::Left) -> (&LockWord, &Segment) {
-        lock.word()
+        lock.borrow().word()
     }
 
     fn leave(self) -> Self::Left {
@@ -81,34 +83,34 @@ impl<'a> sealed::Monitor for RLockGuard<'a> {
     }
 
     fn enter((lock, depth, entry): Self::Left) -> Result<Self, LockError> {
-        lock.acquire_again(depth, entry)
+        Self::enter_again(lock, depth, entry)
     }
 }
 
-impl<T: Plain> Monitor for ValueGuard<'_, T> {
+impl<V: Borrow<Value<T>> + Clone, T: Plain> Monitor for ValueGuardOf<V, T> {
     type Guarded = T;
 
     fn guarded(&self) -> &T {
         self
     }
 }
-impl<'a, T: Plain> sealed::Monitor for ValueGuard<'a, T> {
-    type Left = &'a crate::Value<T>;
+impl<V: Borrow<Value<T>> + Clone, T: Plain> sealed::Monitor for ValueGuardOf<V, T> {
+    type Left = V;
 
     fn burials(&self) -> u32 {
         self.value().lock_word().0.burials()
     }
 
-    fn word(value: &Self::Left) -> (&LockWord, &Segment) {
-        value.lock_word()
+    fn word(value: &V) -> (&LockWord, &Segment) {
+        value.borrow().lock_word()
     }
 
-    fn leave(self) -> Self::Left {
-        self.value()
+    fn leave(self) -> V {
+        self.into_value()
     }
 
-    fn enter(value: Self::Left) -> Result<Self, LockError> {
-        value.acquire()
+    fn enter(value: V) -> Result<Self, LockError> {
+        Self::acquire(value, Deadline::NEVER)
     }
 }
 

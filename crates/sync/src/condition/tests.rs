@@ -47,6 +47,19 @@ fn a_recursive_lock_comes_back_as_deep_as_it_was() {
 }
 
 #[test]
+fn guards_that_keep_their_lock_can_wait_too() {
+    let condition = condition();
+    let private = Namespace::private();
+    let lock = Lock::options().namespace(&private).anonymous().unwrap().acquire_owned().unwrap();
+    let value = Value::<u32>::options().namespace(&private).anonymous().unwrap().acquire_owned().unwrap();
+    let (lock, in_time) = condition.wait_timeout(lock, Duration::from_millis(5)).unwrap();
+    assert!(in_time.timed_out() && lock.lock().holder().is_some());
+    let (value, in_time) =
+        condition.wait_for_timeout(value, Duration::from_millis(5), |value| *value == 1).unwrap();
+    assert!(in_time.timed_out() && value.value().holder().is_some());
+}
+
+#[test]
 fn nobody_notifies_and_the_time_is_over() {
     let condition = condition();
     let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();

@@ -4,30 +4,46 @@ use super::Value;
 use crate::cells::Plain;
 use crate::hold::Hold;
 use crate::keeper::Panics;
+use crate::lock::LockError;
+use crate::lock_word::Claim;
+use procession_sys::Deadline;
+use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// The value's lock, held.
-pub(super) struct Held<'a, T> {
-    value: &'a Value<T>,
+pub(super) struct Held<V: Borrow<Value<T>>, T> {
+    value: V,
     me: Hold,
-    not_send: PhantomData<*const ()>,
+    not_send: PhantomData<(*const (), T)>,
 }
 
-impl<'a, T> Held<'a, T> {
+impl<V: Borrow<Value<T>>, T: Plain> Held<V, T> {
     #[inline]
-    pub(super) fn new(value: &'a Value<T>, me: Hold) -> Self {
-        Self { value, me, not_send: PhantomData }
+    pub(super) fn claim(value: V, deadline: Deadline) -> Result<Self, LockError> {
+        let Value { keeper, body, .. } = value.borrow();
+        match keeper.try_claim(&body.lock) {
+            Some(me) => Ok(Self { value, me, not_send: PhantomData }),
+            None => Self::claim_contended(value, deadline),
+        }
+    }
+
+    #[cold]
+    fn claim_contended(value: V, deadline: Deadline) -> Result<Self, LockError> {
+        let Value { keeper, body, .. } = value.borrow();
+        let me = keeper.claim_contended(&body.lock, body.segment(), Claim::Ignore, deadline)?;
+        Ok(Self { value, me, not_send: PhantomData })
     }
 }
 
-impl<T> Drop for Held<'_, T> {
+impl<V: Borrow<Value<T>>, T> Drop for Held<V, T> {
     #[inline]
     fn drop(&mut self) {
+        let Value { keeper, body, .. } = self.value.borrow();
         // A forked child's copy is inert.
-        if self.value.keeper.is_mine(self.me) {
-            self.value.keeper.release(&self.value.body.lock, self.me, true);
+        if keeper.is_mine(self.me) {
+            keeper.release(&body.lock, self.me, true);
         }
     }
 }
@@ -37,28 +53,51 @@ impl<T> Drop for Held<'_, T> {
 ///
 /// Dropping it in a panic discards the changes, and so does death. It stays with the thread that acquired it.
 /// In a forked child the copy of a guard commits nothing.
+pub type ValueGuard<'a, T> = ValueGuardOf<&'a Value<T>, T>;
+
+/// A value that nobody else changes meanwhile, with the value's handle itself: what [`ValueGuard`] is, for as
+/// long as one likes.
+pub type OwnedValueGuard<T> = ValueGuardOf<Value<T>, T>;
+
+/// A hold of a value, with a reference to its handle ([`ValueGuard`]) or with the handle itself
+/// ([`OwnedValueGuard`]).
 #[must_use = "dropping the guard releases the value at once"]
-pub struct ValueGuard<'a, T: Plain> {
+pub struct ValueGuardOf<V: Borrow<Value<T>>, T: Plain> {
     copy: T,
     changed: bool,
     panics: Panics,
     /// Last, because fields are dropped in order: the lock is released after the commit.
-    held: Held<'a, T>,
+    held: Held<V, T>,
 }
 
-impl<'a, T: Plain> ValueGuard<'a, T> {
+impl<V: Borrow<Value<T>>, T: Plain> ValueGuardOf<V, T> {
     #[inline]
-    pub(super) fn new(held: Held<'a, T>) -> Self {
+    pub(super) fn new(held: Held<V, T>) -> Self {
         let panics = Panics::now();
         // Filled where it lies: moving what was just written word by word costs more than writing it.
         let mut guard = Self { copy: T::zeroed(), changed: false, panics, held };
-        guard.held.value.take(&mut guard.copy);
+        guard.held.value.borrow().take(&mut guard.copy);
         guard
     }
 
+    /// Acquires the value.
+    #[inline]
+    pub(crate) fn acquire(value: V, deadline: Deadline) -> Result<Self, LockError> {
+        Held::claim(value, deadline).map(Self::new)
+    }
+
     /// The value it is a guard of.
-    pub(crate) fn value(&self) -> &'a Value<T> {
-        self.held.value
+    #[must_use]
+    pub fn value(&self) -> &Value<T> {
+        self.held.value.borrow()
+    }
+
+    /// Releases the value; what it was a guard of.
+    pub(crate) fn into_value(self) -> V
+    where
+        V: Clone,
+    {
+        self.held.value.clone()
     }
 
     /// Gives the value up without committing anything.
@@ -67,7 +106,7 @@ impl<'a, T: Plain> ValueGuard<'a, T> {
     }
 }
 
-impl<T: Plain> Deref for ValueGuard<'_, T> {
+impl<V: Borrow<Value<T>>, T: Plain> Deref for ValueGuardOf<V, T> {
     type Target = T;
 
     #[inline]
@@ -76,7 +115,7 @@ impl<T: Plain> Deref for ValueGuard<'_, T> {
     }
 }
 
-impl<T: Plain> DerefMut for ValueGuard<'_, T> {
+impl<V: Borrow<Value<T>>, T: Plain> DerefMut for ValueGuardOf<V, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         self.changed = true;
@@ -84,11 +123,11 @@ impl<T: Plain> DerefMut for ValueGuard<'_, T> {
     }
 }
 
-impl<T: Plain> Drop for ValueGuard<'_, T> {
+impl<V: Borrow<Value<T>>, T: Plain> Drop for ValueGuardOf<V, T> {
     #[inline]
     fn drop(&mut self) {
-        let Held { value, me, .. } = self.held;
-        if !value.keeper.is_mine(me) {
+        let value = self.held.value.borrow();
+        if !value.keeper.is_mine(self.held.me) {
             return;
         }
         let discards = self.panics.has_begun();
@@ -106,10 +145,10 @@ impl<T: Plain> Drop for ValueGuard<'_, T> {
     }
 }
 
-impl<T: Plain + fmt::Debug> fmt::Debug for ValueGuard<'_, T> {
+impl<V: Borrow<Value<T>>, T: Plain + fmt::Debug> fmt::Debug for ValueGuardOf<V, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValueGuard")
-            .field("value", &self.held.value.body.segment().name())
+            .field("value", &self.value().body.segment().name())
             .field("copy", &self.copy)
             .finish()
     }
