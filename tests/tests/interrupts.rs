@@ -8,10 +8,9 @@ use procession::{
     Barrier, BarrierError, BoundedSemaphore, Bytes, Condition, Event, EventError, GetError, JoinError,
     JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Pipe, Process,
     ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore, SemaphoreError, SendError, Value,
-    WaitError, Waitable, interrupt, wait,
+    WaitAnyError, WaitError, Waitable, interrupt, wait,
 };
 use procession_tests::{Scratch, Watchdog, until};
-use std::io;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -278,7 +277,7 @@ interrupts! {
         let outcome = interrupted(move || {
             let words: [&dyn Waitable; 1] = [&event];
             let interrupted = |objects: &[&dyn Waitable]| {
-                wait(objects, None).is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+                matches!(wait(objects), Err(WaitAnyError::Interrupted))
             };
             interrupted(&words) && interrupted(&[&event, &same])
         });

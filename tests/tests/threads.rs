@@ -5,7 +5,7 @@
 
 use procession::{
     Connection, GetError, JoinableQueue, Pipe, Process, PutError, Queue, Receiver, RecvError, SendError,
-    Waitable, wait,
+    WaitAnyError, Waitable, wait_timeout,
 };
 use procession_tests::Scratch;
 use serde::{Deserialize, Serialize};
@@ -104,11 +104,13 @@ fn receive_somehow(end: &Receiver<Message>, way: u64) -> Result<Message, RecvErr
         1 => end.try_recv(),
         2 => end.recv_timeout(A_WHILE),
         3 => {
-            assert!(end.poll(A_WHILE).is_ok());
+            let seen = end.poll_timeout(A_WHILE);
+            assert!(matches!(seen, Ok(()) | Err(RecvError::TimedOut)), "{seen:?}");
             end.try_recv()
         }
         _ => {
-            wait(&[end as &dyn Waitable], Some(A_WHILE)).unwrap();
+            let ready = wait_timeout(&[end as &dyn Waitable], A_WHILE);
+            assert!(matches!(ready, Ok(_) | Err(WaitAnyError::TimedOut)), "{ready:?}");
             end.recv_timeout(Duration::ZERO)
         }
     }

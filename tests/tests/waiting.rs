@@ -3,7 +3,7 @@
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use procession::{Event, Process, Queue, Semaphore, Waitable, readiness, wait};
+use procession::{Event, Process, Queue, Semaphore, WaitAnyError, Waitable, readiness, wait, wait_timeout};
 use procession_tests::{Scratch, Watchdog};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -26,15 +26,15 @@ fn what_another_process_does_ends_the_wait() {
     let permit = semaphore.acquire().unwrap();
     let all: [&dyn Waitable; 3] = [&event, &queue, &semaphore];
     let set = Process::spawn(|event: Event| event.set(), event.clone()).unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [0]);
+    assert_eq!(wait(&all).unwrap(), [0]);
     set.join().unwrap();
     event.clear();
     let put = Process::spawn(|queue: Queue<u64>| queue.put(&7).unwrap(), queue.clone()).unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [1]);
+    assert_eq!(wait(&all).unwrap(), [1]);
     put.join().unwrap();
     assert_eq!(queue.get().unwrap(), 7);
     let signal = Process::spawn(|semaphore: Semaphore| semaphore.release(1).unwrap(), semaphore.clone());
-    assert_eq!(wait(&all, None).unwrap(), [2]);
+    assert_eq!(wait(&all).unwrap(), [2]);
     signal.unwrap().join().unwrap();
     drop(permit);
 }
@@ -55,9 +55,9 @@ fn a_permit_of_a_process_that_is_killed_ends_the_wait() {
     event.wait().unwrap();
     event.clear();
     let all: [&dyn Waitable; 3] = [&event, &queue, &semaphore];
-    assert!(wait(&all, Some(Duration::from_millis(30))).unwrap().is_empty());
+    assert!(matches!(wait_timeout(&all, Duration::from_millis(30)), Err(WaitAnyError::TimedOut)));
     holder.kill().unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [2]);
+    assert_eq!(wait(&all).unwrap(), [2]);
     assert!(holder.join().is_err());
 }
 
@@ -71,11 +71,11 @@ fn the_end_of_a_process_is_waited_for_like_everything_else() {
     };
     let children: [Process<()>; 2] = [Process::spawn(park, ()).unwrap(), Process::spawn(park, ()).unwrap()];
     let all: [&dyn Waitable; 4] = [&event, &children[0], &queue, &children[1]];
-    assert!(wait(&all, Some(Duration::from_millis(10))).unwrap().is_empty());
+    assert!(matches!(wait_timeout(&all, Duration::from_millis(10)), Err(WaitAnyError::TimedOut)));
     children[1].kill().unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [3]);
+    assert_eq!(wait(&all).unwrap(), [3]);
     queue.put(&1).unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [2, 3]);
+    assert_eq!(wait(&all).unwrap(), [2, 3]);
     children[0].kill().unwrap();
     assert!(children.into_iter().all(|child| child.join().is_err()));
 }
@@ -89,7 +89,7 @@ fn more_than_a_hundred_queues_are_waited_for_at_once() {
     let all: Vec<&dyn Waitable> = queues.iter().map(|queue| queue as &dyn Waitable).collect();
     let last = queues.last().unwrap().clone();
     let put = Process::spawn(|queue: Queue<u64>| queue.put(&7).unwrap(), last).unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [149]);
+    assert_eq!(wait(&all).unwrap(), [149]);
     put.join().unwrap();
 }
 

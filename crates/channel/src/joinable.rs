@@ -65,6 +65,7 @@ mod options;
 mod table;
 #[cfg(test)]
 mod tests;
+mod waitable;
 mod work;
 
 pub use bytes::JoinableBytes;

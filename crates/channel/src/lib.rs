@@ -11,6 +11,7 @@ mod ring;
 mod simple;
 mod underway;
 mod wait;
+mod waitable;
 mod waiter;
 
 pub use codec::{Bytes, Codec};
@@ -29,4 +30,5 @@ pub use readiness::{Readiness, readiness};
 pub use simple::SimpleQueue;
 #[doc(hidden)]
 pub use underway::Parcel;
-pub use wait::{Waitable, Watch, wait};
+pub use wait::{WaitAnyError, try_wait, wait, wait_timeout};
+pub use waitable::{Waitable, Watch};

@@ -56,6 +56,7 @@ mod slices;
 mod slots;
 mod spill;
 mod tail;
+mod waitable;
 
 use self::core::Core;
 use crate::codec::{Codec, with_scratch};
@@ -441,11 +442,6 @@ impl<T> Queue<T> {
     pub fn shutdown(&self, immediate: bool) -> Result<usize, CloseError> {
         self.body.close()?;
         if immediate { self.body.discard() } else { Ok(0) }
-    }
-
-    /// Where consumers sleep.
-    pub(crate) fn items(&self) -> &EventCount {
-        &self.body.words.items
     }
 }
 

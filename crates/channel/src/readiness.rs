@@ -9,7 +9,8 @@
 //! All of this is the process's own. In a forked child the bells of the parent are the parent's: use those of
 //! objects that the child asked for its own.
 
-use crate::wait::{CROWD, Waitable, Watch, sleep_on};
+use crate::wait::{CROWD, sleep_on};
+use crate::waitable::{Waitable, Watch};
 use procession_sys::{Deadline, eventfd, fork, futex};
 use std::fmt;
 use std::io;

@@ -10,14 +10,11 @@
 //! (the holder of a permit, the other end of a pipe) are asked about at the end of each slice, at most 100 ms
 //! long.
 
-use crate::joinable::JoinableQueue;
-use crate::queue::Queue;
-use procession_sync::{BoundedSemaphore, Event, Latch, Semaphore};
+use crate::waitable::{Waitable, Watch};
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, eventfd, interrupt};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -26,80 +23,106 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How many things one thread watches; one word more is its alarm.
 pub(crate) const CROWD: usize = futex::MAX_WORDS - 1;
 
-/// What [`wait`] can wait for: an [`Event`], a [`Latch`], a semaphore, a queue, an end of a pipe, a process;
-/// and any file descriptor that can be polled, which is ready when it is readable: a socket, a pidfd, a
-/// timer.
-///
-/// It is the library's own: there is nothing in it to call or to implement.
-pub trait Waitable: Sync {
-    /// Whether using it now would not wait, or would say why it never will: an event is set, a permit is
-    /// there, a message or the end of all messages, a process has ended.
-    fn is_ready(&self) -> bool;
-
-    /// The same, and asks about those who may have died.
-    #[doc(hidden)]
-    fn is_ready_after_all(&self) -> bool {
-        self.is_ready()
-    }
-
-    /// Announces a waiter: where it is told that something may have changed since.
-    #[doc(hidden)]
-    fn watch(&self) -> Watch<'_>;
-
-    /// Follows each [`watch`](Self::watch) after the sleep, and passes a wake on that it may have taken.
-    #[doc(hidden)]
-    fn unwatch(&self);
+/// Why none of the things that were waited for is known to be ready.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitAnyError {
+    /// None of them is ready now ([`try_wait`]).
+    #[error("none of the objects is ready")]
+    WouldBlock,
+    /// None of them was ready until the timeout ([`wait_timeout`]).
+    #[error("timed out: none of the objects is ready")]
+    TimedOut,
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for one of several objects was interrupted")]
+    Interrupted,
+    /// This process cannot wait for so many things, or for processes and descriptors among them: it has too
+    /// many open files, or cannot start a thread.
+    #[error("this process cannot wait for several objects now")]
+    Os(#[from] io::Error),
 }
 
-/// Where a waiter is told.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub enum Watch<'a> {
-    /// A wake on this word, if it still holds this.
-    Futex(&'a AtomicU32, u32),
-    /// This file becomes readable.
-    File(BorrowedFd<'a>),
-}
+procession_shm::debug_as_text!(WaitAnyError);
 
-/// Waits until at least one of `objects` is ready, at most for `timeout` (`None`: without limit); the indices
-/// of all that are, in order, none if the time was over first.
+/// Waits until at least one of `objects` is ready; the indices of all that are, in order.
 ///
 /// Ready is a state, not a change: what is ready already is reported at once. By the time you use it,
 /// somebody else may have been faster, so use the calls that do not wait (`try_get`, `try_acquire`, …). An
 /// event that is set and cleared again before this thread looks may be missed.
 ///
+/// If a process dies that holds what is waited for, such as a permit or the other end of a pipe, the wait
+/// ends within about a tenth of a second.
+///
 /// ```
-/// use procession::{Queue, wait};
-/// use procession::Event;
-/// use std::time::Duration;
+/// use procession::{Event, Queue, WaitAnyError, try_wait, wait};
 ///
 /// let jobs: Queue<u32> = Queue::new()?;
 /// let stop = Event::new()?;
-/// assert!(wait(&[&jobs, &stop], Some(Duration::ZERO))?.is_empty());
+/// assert!(matches!(try_wait(&[&jobs, &stop]), Err(WaitAnyError::WouldBlock)));
 /// stop.set();
-/// assert_eq!(wait(&[&jobs, &stop], None)?, [1]);
+/// assert_eq!(wait(&[&jobs, &stop])?, [1]);
 /// jobs.put(&7)?;
-/// assert_eq!(wait(&[&jobs, &stop], None)?, [0, 1]);
+/// assert_eq!(wait(&[&jobs, &stop])?, [0, 1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
-/// [`io::ErrorKind::Interrupted`] when a hook of this thread wants the wait to end (`procession::interrupt`).
-/// Otherwise only when there are processes among the objects, or more than 127 of them: this process has too
-/// many open files, or cannot start a thread.
-pub fn wait(objects: &[&dyn Waitable], timeout: Option<Duration>) -> io::Result<Vec<usize>> {
-    let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
+/// [`WaitAnyError::Interrupted`], [`WaitAnyError::Os`].
+pub fn wait(objects: &[&dyn Waitable]) -> Result<Vec<usize>, WaitAnyError> {
+    wait_until(objects, Deadline::NEVER)
+}
+
+/// The indices of all `objects` that are ready now. It asks about those who may have died, too.
+///
+/// # Errors
+/// [`WaitAnyError::WouldBlock`].
+pub fn try_wait(objects: &[&dyn Waitable]) -> Result<Vec<usize>, WaitAnyError> {
+    wait_until(objects, Deadline::PASSED).map_err(|error| match error {
+        WaitAnyError::TimedOut => WaitAnyError::WouldBlock,
+        other => other,
+    })
+}
+
+/// Waits at most `timeout` until at least one of `objects` is ready; otherwise as [`wait`].
+///
+/// ```
+/// use procession::{Event, WaitAnyError, wait_timeout};
+/// use std::time::Duration;
+///
+/// let [first, second] = [Event::new()?, Event::new()?];
+/// match wait_timeout(&[&first, &second], Duration::from_millis(1)) {
+///     Ok(ready) => println!("{ready:?} are set"),
+///     Err(WaitAnyError::TimedOut) => println!("neither"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`WaitAnyError::TimedOut`]; otherwise as [`wait`].
+pub fn wait_timeout(objects: &[&dyn Waitable], timeout: Duration) -> Result<Vec<usize>, WaitAnyError> {
+    wait_until(objects, Deadline::after(timeout))
+}
+
+fn wait_until(objects: &[&dyn Waitable], deadline: Deadline) -> Result<Vec<usize>, WaitAnyError> {
     let mut ready = indices(objects, |object| object.is_ready());
-    while ready.is_empty() && !deadline.has_passed() {
-        let slice = Deadline::after(SLICE).min(deadline);
-        if objects.len() <= CROWD && files(objects).is_empty() {
-            let _ = sleep_on(objects, None, slice);
-        } else {
-            sleep_in_threads(objects, slice)?;
+    while ready.is_empty() {
+        // Who tries again and again for no time must learn of a death, too: it asks once before it gives up.
+        let is_over = deadline.has_passed();
+        if !is_over {
+            let slice = Deadline::after(SLICE).min(deadline);
+            if objects.len() <= CROWD && files(objects).is_empty() {
+                let _ = sleep_on(objects, None, slice);
+            } else {
+                sleep_in_threads(objects, slice)?;
+            }
         }
         ready = indices(objects, |object| object.is_ready_after_all());
+        if ready.is_empty() && is_over {
+            return Err(WaitAnyError::TimedOut);
+        }
         if ready.is_empty() && interrupt::is_wanted() {
-            return Err(io::ErrorKind::Interrupted.into());
+            return Err(WaitAnyError::Interrupted);
         }
     }
     Ok(ready)
@@ -140,7 +163,7 @@ pub(crate) fn sleep_on(
     waited
 }
 
-/// The same for any objects, by threads that end with the call.
+/// As [`sleep_on`], for any objects, by threads that end with the call.
 fn sleep_in_threads(objects: &[&dyn Waitable], deadline: Deadline) -> io::Result<()> {
     let bell = eventfd::create()?;
     let mut files = files(objects);
@@ -167,180 +190,23 @@ fn sleep_in_threads(objects: &[&dyn Waitable], deadline: Deadline) -> io::Result
     })
 }
 
-impl Waitable for Event {
-    fn is_ready(&self) -> bool {
-        self.is_set()
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        let (word, expected) = Event::watch(self);
-        Watch::Futex(word, expected)
-    }
-
-    fn unwatch(&self) {}
-}
-
-impl Waitable for Latch {
-    fn is_ready(&self) -> bool {
-        self.is_open()
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        let (word, expected) = Latch::watch(self);
-        Watch::Futex(word, expected)
-    }
-
-    fn unwatch(&self) {}
-}
-
-/// Of another library, or the system: ready when it is readable, or has nothing but an error or an end to
-/// read.
-///
-/// ```
-/// use procession::wait;
-/// use std::io::Write;
-/// use std::os::fd::AsFd;
-///
-/// let (ours, mut theirs) = std::os::unix::net::UnixStream::pair()?;
-/// theirs.write_all(b"x")?;
-/// assert_eq!(wait(&[&ours.as_fd()], None)?, [0]);
-/// # Ok::<(), std::io::Error>(())
-/// ```
-impl Waitable for BorrowedFd<'_> {
-    fn is_ready(&self) -> bool {
-        // What cannot be polled is an answer, too.
-        eventfd::wait_any(&[*self], Some(Duration::ZERO)).map_or(true, |ready| ready.contains(&true))
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        Watch::File(*self)
-    }
-
-    fn unwatch(&self) {}
-}
-
-impl Waitable for OwnedFd {
-    fn is_ready(&self) -> bool {
-        Waitable::is_ready(&self.as_fd())
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        Watch::File(self.as_fd())
-    }
-
-    fn unwatch(&self) {}
-}
-
-impl Waitable for Semaphore {
-    fn is_ready(&self) -> bool {
-        self.has_permits()
-    }
-
-    fn is_ready_after_all(&self) -> bool {
-        self.available() > 0
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        let (word, expected) = Semaphore::watch(self);
-        Watch::Futex(word, expected)
-    }
-
-    fn unwatch(&self) {
-        Semaphore::unwatch(self);
-    }
-}
-
-impl Waitable for BoundedSemaphore {
-    fn is_ready(&self) -> bool {
-        Waitable::is_ready(&**self)
-    }
-
-    fn is_ready_after_all(&self) -> bool {
-        Waitable::is_ready_after_all(&**self)
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        Waitable::watch(&**self)
-    }
-
-    fn unwatch(&self) {
-        Waitable::unwatch(&**self);
-    }
-}
-
-impl<T> Waitable for Queue<T> {
-    fn is_ready(&self) -> bool {
-        !self.is_empty() || self.is_closed()
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        let bell = self.items();
-        let expected = bell.listen();
-        Watch::Futex(bell.word(), expected)
-    }
-
-    fn unwatch(&self) {
-        let bell = self.items();
-        bell.arrive();
-        if Waitable::is_ready(self) {
-            bell.notify_one();
-        }
-    }
-}
-
-impl<T> Waitable for JoinableQueue<T> {
-    fn is_ready(&self) -> bool {
-        self.has_answer()
-    }
-
-    fn is_ready_after_all(&self) -> bool {
-        self.has_answer_after_all()
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        let bell = self.items();
-        let expected = bell.listen();
-        Watch::Futex(bell.word(), expected)
-    }
-
-    fn unwatch(&self) {
-        let bell = self.items();
-        bell.arrive();
-        if self.has_answer() {
-            bell.notify_one();
-        }
-    }
-}
-
-/// As what it holds: the end of a pipe, or a process, which cannot be cloned, has its readiness in this way.
-impl<W: Waitable + Send + ?Sized> Waitable for Arc<W> {
-    fn is_ready(&self) -> bool {
-        (**self).is_ready()
-    }
-
-    fn is_ready_after_all(&self) -> bool {
-        (**self).is_ready_after_all()
-    }
-
-    fn watch(&self) -> Watch<'_> {
-        (**self).watch()
-    }
-
-    fn unwatch(&self) {
-        (**self).unwatch();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Waitable, wait};
-    use crate::Queue;
+    use super::{WaitAnyError, try_wait, wait, wait_timeout};
+    use crate::queue::Queue;
+    use crate::waitable::Waitable;
     use procession_shm::Namespace;
     use procession_sync::{Event, Latch, Semaphore};
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
+
+    /// None of them is ready, now and for a while.
+    fn times_out(all: &[&dyn Waitable]) -> bool {
+        matches!(try_wait(all), Err(WaitAnyError::WouldBlock))
+            && matches!(wait_timeout(all, Duration::from_millis(2)), Err(WaitAnyError::TimedOut))
+    }
 
     #[test]
     fn whichever_comes_first_is_reported_with_all_that_are_ready() {
@@ -350,14 +216,14 @@ mod tests {
         let slots = Semaphore::options().permits(1).namespace(&namespace).anonymous().unwrap();
         let permit = slots.acquire().unwrap();
         let all: [&dyn Waitable; 3] = [&event, &jobs, &slots];
-        assert!(wait(&all, Some(Duration::from_millis(2))).unwrap().is_empty());
+        assert!(times_out(&all));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| wait(&all, None).unwrap());
+            let waiting = scope.spawn(|| wait(&all).unwrap());
             jobs.put(&1).unwrap();
             assert_eq!(waiting.join().unwrap(), [1]);
         });
         assert_eq!(jobs.get().unwrap(), 1);
-        let waits = || wait(&all, None).unwrap();
+        let waits = || wait(&all).unwrap();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(waits);
             drop(permit);
@@ -366,7 +232,7 @@ mod tests {
         event.set();
         jobs.close().unwrap();
         assert_eq!(waits(), [0, 1, 2]);
-        assert!(wait(&[], Some(Duration::ZERO)).unwrap().is_empty());
+        assert!(times_out(&[]));
     }
 
     #[test]
@@ -376,16 +242,16 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let ours = OwnedFd::from(ours);
         let all: [&dyn Waitable; 2] = [&latch, &ours];
-        assert!(wait(&all, Some(Duration::from_millis(2))).unwrap().is_empty());
+        assert!(times_out(&all));
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| wait(&all, None).unwrap());
+            let waiting = scope.spawn(|| wait(&all).unwrap());
             theirs.write_all(b"x").unwrap();
             assert_eq!(waiting.join().unwrap(), [1]);
         });
         latch.arrive();
-        assert_eq!(wait(&all, None).unwrap(), [0, 1]);
+        assert_eq!(wait(&all).unwrap(), [0, 1]);
         let only: [&dyn Waitable; 1] = [&latch];
-        assert_eq!(wait(&only, None).unwrap(), [0]);
+        assert_eq!(wait(&only).unwrap(), [0]);
     }
 
     #[test]
@@ -394,10 +260,10 @@ mod tests {
         let events: Vec<Event> =
             (0..300).map(|_| Event::options().namespace(&namespace).anonymous().unwrap()).collect();
         let all: Vec<&dyn Waitable> = events.iter().map(|event| event as &dyn Waitable).collect();
-        assert!(wait(&all, Some(Duration::from_millis(2))).unwrap().is_empty());
+        assert!(times_out(&all));
         for last in [299, 0] {
             std::thread::scope(|scope| {
-                let waiting = scope.spawn(|| wait(&all, None).unwrap());
+                let waiting = scope.spawn(|| wait(&all).unwrap());
                 events[last].set();
                 assert_eq!(waiting.join().unwrap(), [last]);
             });
@@ -412,10 +278,11 @@ mod tests {
         for _ in 0..200 {
             std::thread::scope(|scope| {
                 let getting = scope.spawn(|| jobs.get().unwrap());
-                let waiting = scope.spawn(|| wait(&[&jobs], Some(Duration::from_millis(20))).unwrap());
+                let waiting = scope.spawn(|| wait_timeout(&[&jobs], Duration::from_millis(20)));
                 jobs.put(&7).unwrap();
                 assert_eq!(getting.join().unwrap(), 7);
-                drop(waiting.join().unwrap());
+                let waited = waiting.join().unwrap();
+                assert!(matches!(waited, Ok(_) | Err(WaitAnyError::TimedOut)), "{waited:?}");
             });
         }
     }

@@ -237,11 +237,15 @@ pub mod cpu {
 }
 
 /// As `procession_channel`'s module: nobody waits for several things.
-mod wait {
+mod waitable {
+    use crate::EventCount;
     use crate::atomic::AtomicU32;
 
     pub trait Waitable {
         fn is_ready(&self) -> bool;
+        fn is_ready_after_all(&self) -> bool {
+            self.is_ready()
+        }
         fn watch(&self) -> Watch<'_>;
         fn unwatch(&self);
     }
@@ -249,6 +253,15 @@ mod wait {
     pub enum Watch<'a> {
         Futex(&'a AtomicU32, u32),
     }
+
+    impl<'a> Watch<'a> {
+        pub(crate) fn at(bell: &'a EventCount) -> Self {
+            let expected = bell.listen();
+            Self::Futex(bell.word(), expected)
+        }
+    }
+
+    pub(crate) fn leave(_: &EventCount, _: impl FnOnce() -> bool) {}
 }
 
 /// As `procession_sync`'s module: nobody backs out.

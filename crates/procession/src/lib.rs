@@ -26,8 +26,8 @@ pub use procession_channel::{
     AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
     GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
     PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots, ReadSlot,
-    Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, Waitable, WriteSlot, codec, duplex, pipe,
-    readiness, wait,
+    Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, WaitAnyError, Waitable, WriteSlot, codec,
+    duplex, pipe, readiness, try_wait, wait, wait_timeout,
 };
 #[doc(inline)]
 pub use procession_process::{
@@ -67,8 +67,7 @@ pub mod shm {
 /// A thread that has a hook asks it while it waits: when a signal has ended its sleep, and at least every
 /// tenth of a second. Once the hook answers `true`, the operation fails with `Interrupted`, and everything is
 /// as if it had not begun: nothing was put or got, no permit and no lock was taken, and a [`Barrier`] does
-/// not count this thread. Every error of an operation that waits has this case; of [`wait`] it is
-/// [`std::io::ErrorKind::Interrupted`].
+/// not count this thread. Every error of an operation that waits has this case.
 ///
 /// ```
 /// use procession::{GetError, Queue, interrupt};

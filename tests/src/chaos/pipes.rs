@@ -254,7 +254,7 @@ impl Pipes {
             let was_gone = self.is_gone(who, id, is_maker);
             let outcome = match who.dice.below(4) {
                 0 => receiver.try_recv(),
-                1 if receiver.poll(LIMIT).is_ok_and(|is_there| is_there) => receiver.try_recv(),
+                1 if receiver.poll_timeout(LIMIT).is_ok() => receiver.try_recv(),
                 _ => receiver.recv_timeout(LIMIT),
             };
             match outcome {

@@ -19,7 +19,11 @@ conforms!(
     the_end_and_the_death_of_the_other_are_there_to_be_received,
 );
 
-const NOW: Duration = Duration::ZERO;
+/// There is nothing to receive now.
+fn is_not_there<T>(end: &Receiver<T>) -> bool {
+    let answers = [end.try_poll(), end.poll_timeout(Duration::ZERO)];
+    matches!(answers, [Err(RecvError::WouldBlock), Err(RecvError::TimedOut)])
+}
 
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n * 7 + n / 251) as u8).collect()
@@ -30,8 +34,8 @@ fn it_says_in_time_that_there_is_nothing(ground: &Ground) {
     let (writer, reader) = ground.pipes().bytes_only().pipe::<()>().unwrap();
     let times_out = |end: Handed<Receiver<()>>| {
         let (end, start) = (end.take(), Instant::now());
-        let seen = (0..3).any(|_| end.poll(NOW).unwrap()) || end.poll(SHORT).unwrap();
-        !seen && start.elapsed() >= SHORT
+        (0..3).for_each(|_| assert!(is_not_there(&end)));
+        matches!(end.poll_timeout(SHORT), Err(RecvError::TimedOut)) && start.elapsed() >= SHORT
     };
     let other = child(times_out, ground.hand(reader));
     assert!(other.join().unwrap());
@@ -48,10 +52,11 @@ fn an_empty_message_is_there_until_it_is_received(ground: &Ground) {
     };
     let received = ground.make(Event::options());
     let other = child(send, (ground.hand(writer), received.send()));
-    assert!(reader.poll(Duration::MAX).unwrap());
-    assert!(reader.poll(NOW).unwrap() && reader.poll(SHORT).unwrap());
+    reader.poll().unwrap();
+    reader.try_poll().unwrap();
+    reader.poll_timeout(SHORT).unwrap();
     assert!(reader.recv_bytes().unwrap().is_empty());
-    assert!(!reader.poll(NOW).unwrap());
+    assert!(is_not_there(&reader));
     received.set();
     other.join().unwrap();
 }
@@ -71,9 +76,11 @@ fn what_comes_with_pauses_is_seen_each_time_also_if_it_is_empty(ground: &Ground)
     let other = child(send, (ground.hand(writer), ground.hand(go_on)));
     for message in MESSAGES {
         // Python tries two hundred times for 10 ms each.
-        while !reader.poll(Duration::from_millis(1)).unwrap() {}
+        while let Err(error) = reader.poll_timeout(Duration::from_millis(1)) {
+            assert!(matches!(error, RecvError::TimedOut), "{error}");
+        }
         assert_eq!(reader.try_recv_bytes().unwrap(), message);
-        assert!(!reader.poll(NOW).unwrap());
+        assert!(is_not_there(&reader));
         seen.send_bytes(&[]).unwrap();
     }
     other.join().unwrap();
@@ -91,8 +98,8 @@ fn looking_at_a_long_message_takes_nothing_of_it_away(ground: &Ground) {
     };
     let other = child(send, ground.hand(writer));
     for len in [10_000, 3, 0, 1000] {
-        until("all of it has come", || reader.poll(NOW).unwrap());
-        assert!(reader.poll(NOW).unwrap());
+        until("all of it has come", || reader.try_poll().is_ok());
+        reader.try_poll().unwrap();
         assert!(reader.try_recv_bytes().unwrap() == pattern(len), "{len}");
     }
     other.join().unwrap();
@@ -102,7 +109,7 @@ fn looking_at_a_long_message_takes_nothing_of_it_away(ground: &Ground) {
 // test_dont_merge
 fn messages_do_not_merge(ground: &Ground) {
     let (writer, reader) = ground.pipes().bytes_only().pipe::<()>().unwrap();
-    assert!(!reader.poll(NOW).unwrap() && !reader.poll(NOW).unwrap());
+    assert!(is_not_there(&reader) && is_not_there(&reader));
     let send = |end: Handed<Sender<()>>| {
         let end = end.take();
         for message in [&b"a"[..], b"b", b"cd"] {
@@ -112,7 +119,7 @@ fn messages_do_not_merge(ground: &Ground) {
     let other = child(send, ground.hand(writer));
     other.join().unwrap();
     for (message, looks) in [(&b"a"[..], 1), (b"b", 3), (b"cd", 2)] {
-        assert!((0..looks).all(|_| reader.poll(SHORT).unwrap()));
+        (0..looks).for_each(|_| reader.poll_timeout(SHORT).unwrap());
         assert_eq!(reader.recv_bytes().unwrap(), message);
     }
     assert!(matches!(reader.recv_bytes(), Err(RecvError::Eof)));
@@ -125,7 +132,8 @@ fn who_polls_goes_on_when_something_comes(ground: &Ground) {
     let poll = |(end, line): (Handed<Receiver<u32>>, crate::ground::Line)| {
         let end = end.take();
         line.waits_now();
-        end.poll(Duration::MAX).unwrap() && end.try_recv().unwrap() == 7
+        end.poll().unwrap();
+        end.try_recv().unwrap() == 7
     };
     let other = child(poll, (ground.hand(reader), line.clone()));
     line.falls_asleep(&other);
@@ -146,14 +154,16 @@ fn the_end_and_the_death_of_the_other_are_there_to_be_received(ground: &Ground) 
     let victim: Process<()> = child(carry, (ground.hand(writer), started.send()));
     started.wait().unwrap();
     assert_eq!(reader.recv().unwrap(), 1);
-    assert!(!reader.poll(SHORT).unwrap());
+    assert!(matches!(reader.poll_timeout(SHORT), Err(RecvError::TimedOut)));
     kill(&victim);
-    assert!(reader.poll(Duration::MAX).unwrap() && reader.poll(NOW).unwrap());
+    reader.poll_timeout(Duration::MAX).unwrap();
+    reader.try_poll().unwrap();
     assert!(matches!(reader.try_recv(), Err(RecvError::PeerDied { .. })));
     let (writer, reader) = ground.pipes().pipe::<u32>().unwrap();
     let close = |end: Handed<Sender<u32>>| end.take().close();
     let other = child(close, ground.hand(writer));
-    assert!(reader.poll(Duration::MAX).unwrap() && reader.poll(NOW).unwrap());
+    reader.poll_timeout(Duration::MAX).unwrap();
+    reader.try_poll().unwrap();
     assert!(matches!(reader.try_recv(), Err(RecvError::Eof)));
     other.join().unwrap();
 }

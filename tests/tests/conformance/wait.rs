@@ -6,14 +6,15 @@
 
 use crate::ground::{Ground, Handed, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
 use procession::{
-    Event, GetError, JoinableQueue, Process, Queue, Receiver, RecvError, Semaphore, Sender, Waitable, wait,
+    Event, GetError, JoinableQueue, Process, Queue, Receiver, RecvError, Semaphore, Sender, WaitAnyError,
+    Waitable, try_wait, wait, wait_timeout,
 };
 use std::time::{Duration, Instant};
 
 conforms!(
     all_that_four_writers_send_is_received_and_then_their_ends,
     all_that_four_producers_put_is_got_and_then_the_end,
-    it_answers_nothing_when_the_time_is_over_and_what_is_ready_at_once,
+    it_says_that_the_time_is_over_and_answers_what_is_ready_at_once,
     exactly_what_is_ready_is_answered_in_order,
     who_waits_for_many_goes_on_with_any,
     what_two_wait_for_one_gets_and_the_other_waits_on,
@@ -21,7 +22,11 @@ conforms!(
     the_death_of_the_other_end_ends_the_wait,
 );
 
-const NOW: Option<Duration> = Some(Duration::ZERO);
+/// Nothing of it is ready, and so it stays for a while.
+fn times_out(all: &[&dyn Waitable]) -> bool {
+    matches!(try_wait(all), Err(WaitAnyError::WouldBlock))
+        && matches!(wait_timeout(all, SHORT), Err(WaitAnyError::TimedOut))
+}
 
 // test_wait
 fn all_that_four_writers_send_is_received_and_then_their_ends(ground: &Ground) {
@@ -39,7 +44,7 @@ fn all_that_four_writers_send_is_received_and_then_their_ends(ground: &Ground) {
     let mut got = Vec::new();
     while !readers.is_empty() {
         let all: Vec<&dyn Waitable> = readers.iter().map(|reader| reader as &dyn Waitable).collect();
-        let ready = wait(&all, None).unwrap();
+        let ready = wait(&all).unwrap();
         assert!(!ready.is_empty());
         for index in ready.into_iter().rev() {
             match readers[index].try_recv() {
@@ -69,7 +74,7 @@ fn all_that_four_producers_put_is_got_and_then_the_end(ground: &Ground) {
     let mut got = Vec::new();
     while !queues.is_empty() {
         let all: Vec<&dyn Waitable> = queues.iter().map(|(queue, _)| &**queue as &dyn Waitable).collect();
-        let ready = wait(&all, None).unwrap();
+        let ready = wait(&all).unwrap();
         assert!(!ready.is_empty());
         for index in ready.into_iter().rev() {
             match queues[index].0.try_get() {
@@ -83,21 +88,23 @@ fn all_that_four_producers_put_is_got_and_then_the_end(ground: &Ground) {
     producers.into_iter().for_each(|producer| producer.join().unwrap());
 }
 
-// test_wait_timeout, test_neg_timeout
-fn it_answers_nothing_when_the_time_is_over_and_what_is_ready_at_once(ground: &Ground) {
+// test_wait_timeout, test_neg_timeout: there, an empty list.
+fn it_says_that_the_time_is_over_and_answers_what_is_ready_at_once(ground: &Ground) {
     let (queue, event) = (ground.make(Queue::<u32>::options()), ground.make(Event::options()));
-    let times_out = |(queue, event): (Sent<Queue<u32>>, Sent<Event>)| {
+    let is_in_vain = |(queue, event): (Sent<Queue<u32>>, Sent<Event>)| {
         let start = Instant::now();
-        assert!(wait(&[&*queue, &*event], NOW).unwrap().is_empty());
-        assert!(wait(&[&*queue, &*event], Some(SHORT)).unwrap().is_empty());
-        assert!(wait(&[], Some(SHORT)).unwrap().is_empty());
+        assert!(times_out(&[&*queue, &*event]));
+        assert!(times_out(&[]));
         start.elapsed() >= 2 * SHORT
     };
-    assert!(times_out((queue.send(), event.send())) && elsewhere(times_out, (queue.send(), event.send())));
+    assert!(is_in_vain((queue.send(), event.send())) && elsewhere(is_in_vain, (queue.send(), event.send())));
     elsewhere(|queue: Sent<Queue<u32>>| queue.put(&1).unwrap(), queue.send());
-    for patience in [NOW, Some(SHORT), Some(Duration::MAX), None] {
-        assert_eq!(wait(&[&*event, &*queue, &*queue], patience).unwrap(), [1, 2]);
+    let all: [&dyn Waitable; 3] = [&*event, &*queue, &*queue];
+    assert_eq!(try_wait(&all).unwrap(), [1, 2]);
+    for timeout in [Duration::ZERO, SHORT, Duration::MAX] {
+        assert_eq!(wait_timeout(&all, timeout).unwrap(), [1, 2]);
     }
+    assert_eq!(wait(&all).unwrap(), [1, 2]);
     // It was only looked at.
     assert_eq!(queue.try_get().unwrap(), 1);
 }
@@ -108,15 +115,15 @@ fn exactly_what_is_ready_is_answered_in_order(ground: &Ground) {
     let end = ground.make(Event::options());
     let process = child(|end: Sent<Event>| end.wait().unwrap(), end.send());
     let all: [&dyn Waitable; 3] = [&a, &process, &b];
-    assert!(wait(&all, NOW).unwrap().is_empty());
+    assert!(matches!(try_wait(&all), Err(WaitAnyError::WouldBlock)));
     end.set();
-    assert_eq!(wait(&all, None).unwrap(), [1]);
+    assert_eq!(wait(&all).unwrap(), [1]);
     a.send(&()).unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [1, 2]);
+    assert_eq!(wait(&all).unwrap(), [1, 2]);
     b.send(&()).unwrap();
-    assert_eq!(wait(&all, None).unwrap(), [0, 1, 2]);
+    assert_eq!(wait(&all).unwrap(), [0, 1, 2]);
     b.recv().unwrap();
-    assert_eq!(wait(&all, NOW).unwrap(), [0, 1]);
+    assert_eq!(try_wait(&all).unwrap(), [0, 1]);
     process.join().unwrap();
 }
 
@@ -131,7 +138,7 @@ fn who_waits_for_many_goes_on_with_any(ground: &Ground) {
     let wait_for_one = |((queue, jobs, event, slots), pipe, line): (Things, Handed<Receiver<u32>>, Line)| {
         let pipe = pipe.take();
         line.waits_now();
-        wait(&[&*queue, &*jobs, &*event, &*slots, &pipe], None).unwrap()
+        wait(&[&*queue, &*jobs, &*event, &*slots, &pipe]).unwrap()
     };
     for which in 0..5 {
         let (writer, reader) = ground.pipes().pipe().unwrap();
@@ -162,7 +169,7 @@ fn what_two_wait_for_one_gets_and_the_other_waits_on(ground: &Ground) {
         let mut waits = 0;
         loop {
             line.waits_now();
-            assert_eq!(wait(&[&*queue], None).unwrap(), [0]);
+            assert_eq!(wait(&[&*queue]).unwrap(), [0]);
             waits += 1;
             match queue.try_get() {
                 Ok(n) => return (n, waits),
@@ -193,9 +200,9 @@ fn the_item_of_a_killed_holder_ends_the_wait(ground: &Ground) {
     };
     let victim: Process<()> = child(hold, (jobs.send(), held.send()));
     held.wait().unwrap();
-    assert!(wait(&[&*jobs], Some(SHORT)).unwrap().is_empty());
+    assert!(times_out(&[&*jobs]));
     kill(&victim);
-    assert_eq!(wait(&[&*jobs], None).unwrap(), [0]);
+    assert_eq!(wait(&[&*jobs]).unwrap(), [0]);
     let lease = jobs.try_get().unwrap();
     assert_eq!((*lease, lease.attempt()), (1, 2));
     lease.task_done().unwrap();
@@ -213,8 +220,8 @@ fn the_death_of_the_other_end_ends_the_wait(ground: &Ground) {
     let (_other, quiet) = ground.pipes().pipe::<u32>().unwrap();
     let victim: Process<()> = child(carry, (ground.hand(writer), started.send()));
     started.wait().unwrap();
-    assert!(wait(&[&quiet, &reader], Some(SHORT)).unwrap().is_empty());
+    assert!(times_out(&[&quiet, &reader]));
     kill(&victim);
-    assert_eq!(wait(&[&quiet, &reader], None).unwrap(), [1]);
+    assert_eq!(wait(&[&quiet, &reader]).unwrap(), [1]);
     assert!(matches!(reader.try_recv(), Err(RecvError::PeerDied { .. })));
 }

@@ -1,6 +1,9 @@
 //! The text of every error of queues and pipes, as people read it.
 
-use procession::{AckError, Bytes, Codec, JoinableQueue, Pipe, Queue, RecvError, SendError};
+use procession::{
+    AckError, Bytes, Codec, Event, JoinableQueue, Pipe, Queue, RecvError, SendError, WaitAnyError, try_wait,
+    wait_timeout,
+};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::time::Duration;
@@ -156,6 +159,8 @@ fn pipes() {
     let (sender, receiver) = Pipe::options().bytes(64).pipe::<Bytes>().unwrap();
     assert_eq!(text(receiver.try_recv()), "the pipe is empty");
     assert_eq!(text(receiver.recv_timeout(SHORT)), "timed out: the pipe is empty");
+    assert_eq!(text(receiver.try_poll()), "the pipe is empty");
+    assert_eq!(text(receiver.poll_timeout(SHORT)), "timed out: the pipe is empty");
     while sender.try_send(&[1; 16][..]).is_ok() {}
     assert_eq!(text(sender.try_send(&[1; 16][..])), "the pipe is full");
     assert_eq!(text(sender.send_timeout(&[1; 16][..], SHORT)), "timed out: the pipe is full");
@@ -174,6 +179,14 @@ fn pipes() {
     assert!(text(sender.send_bytes(&[1])).starts_with("an unnamed pipe carries values, in codec Bincode"));
 }
 
+#[test]
+fn waits_for_several_objects() {
+    crate::enter();
+    let event = Event::new().unwrap();
+    assert_eq!(text(try_wait(&[&event])), "none of the objects is ready");
+    assert_eq!(text(wait_timeout(&[&event], SHORT)), "timed out: none of the objects is ready");
+}
+
 /// Those that take a death, or more than a test has.
 #[test]
 fn those_that_are_rare() {
@@ -182,6 +195,11 @@ fn those_that_are_rare() {
         (
             told(&RecvError::PeerDied { pid: 0 }),
             "a process that nobody remembers died, which had the other end of the pipe; everything it had sent was received",
+        ),
+        (told(&WaitAnyError::Interrupted), "the wait for one of several objects was interrupted"),
+        (
+            told(&WaitAnyError::from(std::io::Error::other("no files"))),
+            "this process cannot wait for several objects now: no files",
         ),
         (told(&SendError::Lost { pid: 7 }), "this end of the pipe was lost with process 7, which carried it"),
         (

@@ -1,7 +1,8 @@
 //! One process, several threads: the cells and blocks, and the answers of a queue.
 
-use super::JoinableQueue;
-use crate::{AckError, GetError, JoinError, PutError};
+use super::{AckError, JoinError, JoinableQueue};
+use crate::queue::{GetError, PutError};
+use crate::wait::{WaitAnyError, wait, wait_timeout};
 use procession_shm::{Namespace, OpenError};
 use procession_sync::Fault;
 use procession_sys::Deadline;
@@ -225,17 +226,17 @@ fn a_closed_queue_ends_when_everything_is_done() {
 fn it_can_be_waited_for_among_others() {
     let (one, other) = (queue::<u32>(1024), queue::<u32>(1024));
     let all: [&dyn crate::Waitable; 2] = [&one, &other];
-    assert!(crate::wait(&all, Some(SHORT)).unwrap().is_empty());
+    assert!(matches!(wait_timeout(&all, SHORT), Err(WaitAnyError::TimedOut)));
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| crate::wait(&all, None).unwrap());
+        let waiting = scope.spawn(|| wait(&all).unwrap());
         other.put(&1).unwrap();
         assert_eq!(waiting.join().unwrap(), [1]);
     });
     let held = other.get().unwrap();
     other.close().unwrap();
-    assert!(crate::wait(&all, Some(SHORT)).unwrap().is_empty());
+    assert!(matches!(wait_timeout(&all, SHORT), Err(WaitAnyError::TimedOut)));
     held.task_done().unwrap();
-    assert_eq!(crate::wait(&all, None).unwrap(), [1]);
+    assert_eq!(wait(&all).unwrap(), [1]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{GetError, JoinError, JoinableQueue, PutError};
 use crate::queue::{ClosedQueue, Fullness};
 use crate::waiter::{Stopped, Waiter};
 use procession_shm::{OwnerId, Unknowable};
-use procession_sync::{Claim, EventCount, Fault, Hold};
+use procession_sync::{Claim, Fault, Hold};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, clock, crash_point, interrupt};
@@ -140,19 +140,14 @@ impl<T> JoinableQueue<T> {
         Ok(())
     }
 
-    /// Where those sleep who get.
-    pub(crate) fn items(&self) -> &EventCount {
-        &self.body.items
-    }
-
     /// Whether a get would not wait, as far as can be seen without the lock.
-    pub(crate) fn has_answer(&self) -> bool {
+    pub(super) fn has_answer(&self) -> bool {
         let counts = Counts::load(&self.body);
         counts.ready != 0 || self.is_closed() && counts.unfinished() == 0
     }
 
-    /// The same, and looks for lost leases.
-    pub(crate) fn has_answer_after_all(&self) -> bool {
+    /// As [`has_answer`](Self::has_answer), and looks for lost leases.
+    pub(super) fn has_answer_after_all(&self) -> bool {
         if !self.has_answer() && Counts::load(&self.body).leased != 0 {
             // What is wrong with the queue, the next get says.
             drop(self.survey(Deadline::PASSED));

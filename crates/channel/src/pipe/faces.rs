@@ -161,15 +161,29 @@ macro_rules! receives {
                 self.incoming.recv_into(&self.end, buffer, Deadline::after(timeout))
             }
 
-            /// Waits at most `timeout` until [`recv`](Self::recv) would return at once: because there is a
-            /// whole message, be it empty, or because the other side has closed its end or died. Whether that
-            /// is so.
+            /// Waits until [`recv`](Self::recv) would return at once: because there is a whole message, be it
+            /// empty, or because the other side has closed its end or died.
             ///
             /// # Errors
-            /// [`RecvError::Fault`].
-            pub fn poll(&self, timeout: Duration) -> Result<bool, RecvError> {
-                let deadline = if timeout.is_zero() { Deadline::PASSED } else { Deadline::after(timeout) };
-                self.incoming.poll(&self.end, deadline)
+            /// [`RecvError::Closed`], [`RecvError::Fault`].
+            pub fn poll(&self) -> Result<(), RecvError> {
+                self.incoming.poll(&self.end, Deadline::NEVER)
+            }
+
+            /// Whether [`recv`](Self::recv) would return at once.
+            ///
+            /// # Errors
+            /// [`RecvError::WouldBlock`] if it would not; otherwise as [`poll`](Self::poll).
+            pub fn try_poll(&self) -> Result<(), RecvError> {
+                self.incoming.poll(&self.end, Deadline::PASSED).map_err(empty)
+            }
+
+            /// As [`poll`](Self::poll), waiting at most `timeout`.
+            ///
+            /// # Errors
+            /// [`RecvError::TimedOut`]; otherwise as [`poll`](Self::poll).
+            pub fn poll_timeout(&self, timeout: Duration) -> Result<(), RecvError> {
+                self.incoming.poll(&self.end, Deadline::after(timeout))
             }
         }
 

@@ -44,12 +44,11 @@ impl<T> Incoming<T> {
         receive(end, &self.reader, &mut Fill(buffer), deadline)
     }
 
-    /// Whether there is an answer for who receives, before `deadline`.
-    pub(super) fn poll(&self, end: &End, deadline: Deadline) -> Result<bool, RecvError> {
+    /// Waits until there is an answer for who receives: a message, or the end of all messages.
+    pub(super) fn poll(&self, end: &End, deadline: Deadline) -> Result<(), RecvError> {
         match receive(end, &self.reader, &mut Look, deadline) {
-            Ok(()) | Err(RecvError::Eof | RecvError::PeerDied { .. }) => Ok(true),
-            Err(RecvError::TimedOut) => Ok(false),
-            Err(error) => Err(error),
+            Err(RecvError::Eof | RecvError::PeerDied { .. }) => Ok(()),
+            outcome => outcome,
         }
     }
 

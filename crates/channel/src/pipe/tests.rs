@@ -1,6 +1,8 @@
 use super::{Pipe, PipeOptions, RecvError, SendError, Sender};
 use crate::codec::Bytes;
-use crate::{JoinableQueue, PutError, Queue};
+use crate::joinable::JoinableQueue;
+use crate::queue::{PutError, Queue};
+use crate::wait::{WaitAnyError, wait, wait_timeout};
 use procession_shm::{Entry, Kind, Namespace};
 use procession_sync::Fault;
 use procession_sys::Deadline;
@@ -116,7 +118,7 @@ fn a_buffer_that_is_too_short_leaves_the_message_where_it_is() {
             let refused = receiver.recv_bytes_into(&mut short);
             assert!(matches!(refused, Err(RecvError::BufferTooShort { needed, len: 99 }) if needed == size));
         }
-        assert!(receiver.poll(Duration::ZERO).unwrap());
+        receiver.try_poll().unwrap();
         let mut long = [0; 1000];
         assert_eq!(receiver.recv_bytes_into(&mut long).unwrap(), size);
         assert_eq!(long[..size], pattern(size));
@@ -146,7 +148,7 @@ fn a_message_that_timed_out_in_the_middle_is_never_received() {
     });
     assert!(matches!(sender.send_bytes_timeout(&pattern(4000), SOON), Err(SendError::TimedOut)));
     drop(sender);
-    assert!(receiver.poll(SOON).unwrap());
+    receiver.poll_timeout(SOON).unwrap();
     assert!(matches!(receiver.recv_bytes(), Err(RecvError::Eof)));
 }
 
@@ -173,7 +175,7 @@ fn what_was_sent_before_the_end_was_closed_is_received_and_then_the_end() {
     assert_eq!(receiver.iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
     assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
-    assert!(receiver.poll(Duration::ZERO).unwrap());
+    receiver.try_poll().unwrap();
     let (sender, receiver) = options().pipe::<u64>().unwrap();
     drop(receiver);
     assert!(matches!(sender.send(&1), Err(SendError::PeerClosed)));
@@ -228,7 +230,7 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
         }
         assert!(matches!(receiver.try_recv_bytes(), Err(RecvError::WouldBlock)));
         assert!(matches!(receiver.recv_bytes_timeout(SOON), Err(RecvError::TimedOut)));
-        assert!(!receiver.poll(SOON).unwrap());
+        assert!(matches!(receiver.poll_timeout(SOON), Err(RecvError::TimedOut)));
         receiver.close();
         assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Closed)));
     });
@@ -295,7 +297,7 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
 fn ends_are_waited_for_among_others() {
     let (sender, one) = options().bytes(64).pipe::<Bytes>().unwrap();
     let (two, far) = options().duplex::<u64, u64>().unwrap();
-    assert!(crate::wait(&[&one, &two], Some(SOON)).unwrap().is_empty());
+    assert!(matches!(wait_timeout(&[&one, &two], SOON), Err(WaitAnyError::TimedOut)));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !far.end.outgoing().data().has_waiters() {
@@ -303,15 +305,15 @@ fn ends_are_waited_for_among_others() {
             }
             far.send(&1).unwrap();
         });
-        assert_eq!(crate::wait(&[&one, &two], None).unwrap(), [1]);
+        assert_eq!(wait(&[&one, &two]).unwrap(), [1]);
         // What is longer than the pipe is ready when all of it is there.
         scope.spawn(|| sender.send_bytes(&[7; 1000]).unwrap());
         assert_eq!(two.recv().unwrap(), 1);
-        assert_eq!(crate::wait(&[&one, &two], None).unwrap(), [0]);
+        assert_eq!(wait(&[&one, &two]).unwrap(), [0]);
         assert_eq!(one.recv_bytes().unwrap(), [7; 1000]);
     });
     drop((sender, far));
-    assert_eq!(crate::wait(&[&one, &two], None).unwrap(), [0, 1]);
+    assert_eq!(wait(&[&one, &two]).unwrap(), [0, 1]);
 }
 
 /// Any words and bytes in the segment end in messages or typed errors.
@@ -365,7 +367,7 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
                     Deadline::PASSED,
                 )
                 .map(|_| ()),
-                _ => receiver.poll(Duration::ZERO).map(|_| ()),
+                _ => receiver.try_poll(),
             };
             corrupt += u32::from(matches!(outcome, Err(RecvError::Fault(Fault::Corrupt { .. }))));
             // Full, or corrupt.

@@ -1,30 +1,24 @@
-//! Ends that receive, among the things that [`wait`](crate::wait) waits for.
+//! Ends that receive, among the things that [`wait`](crate::wait()) waits for.
 
+use super::error::RecvError;
 use super::{Connection, Receiver};
-use crate::wait::{Waitable, Watch};
-use std::time::Duration;
+use crate::waitable::{Waitable, Watch, leave};
 
 macro_rules! waits {
     ([$($generics:tt)*] $End:ty) => {
         impl<$($generics)*> Waitable for $End {
-            /// As [`poll`](Self::poll), which uses the end. A fault is an answer, too.
+            /// As [`try_poll`](Self::try_poll), which uses the end. A fault is an answer, too.
             fn is_ready(&self) -> bool {
-                self.poll(Duration::ZERO).unwrap_or(true)
+                !matches!(self.try_poll(), Err(RecvError::WouldBlock))
             }
 
             fn watch(&self) -> Watch<'_> {
-                let bell = self.end.incoming().data();
-                let expected = bell.listen();
-                Watch::Futex(bell.word(), expected)
+                Watch::at(self.end.incoming().data())
             }
 
             fn unwatch(&self) {
-                let bell = self.end.incoming().data();
-                bell.arrive();
                 // Another thread may wait to receive.
-                if self.is_ready() {
-                    bell.notify_one();
-                }
+                leave(self.end.incoming().data(), || self.is_ready());
             }
         }
     };

@@ -67,10 +67,14 @@ impl End {
 
     fn poll(&self, ms: u64) -> Result<bool, RecvError> {
         let timeout = Duration::from_millis(ms);
-        match self {
-            Self::Receiver(end) => end.poll(timeout),
-            Self::Connection(end) => end.poll(timeout),
+        let seen = match self {
+            Self::Receiver(end) => end.poll_timeout(timeout),
+            Self::Connection(end) => end.poll_timeout(timeout),
             Self::Sender(_) => panic!("a sender does not receive"),
+        };
+        match seen {
+            Err(RecvError::TimedOut) => Ok(false),
+            seen => seen.map(|()| true),
         }
     }
 

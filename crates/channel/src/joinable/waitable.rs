@@ -1,0 +1,22 @@
+//! Joinable queues among the things that [`wait`](crate::wait()) waits for.
+
+use super::JoinableQueue;
+use crate::waitable::{Waitable, Watch, leave};
+
+impl<T> Waitable for JoinableQueue<T> {
+    fn is_ready(&self) -> bool {
+        self.has_answer()
+    }
+
+    fn is_ready_after_all(&self) -> bool {
+        self.has_answer_after_all()
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch::at(&self.body.items)
+    }
+
+    fn unwatch(&self) {
+        leave(&self.body.items, || self.has_answer());
+    }
+}
