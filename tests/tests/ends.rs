@@ -360,7 +360,7 @@ fn an_end_in_a_pool_s_item_goes_with_the_item() {
     let pool = Pool::new(2).unwrap();
     let risky = |fate, end| (Fatal(fate), end, Fatal(Fate::Fine));
     let (mine, theirs) = duplex(&scratch);
-    let result = pool.apply_async(serve, risky(Fate::Fine, theirs));
+    let mut result = pool.apply_async(serve, risky(Fate::Fine, theirs));
     mine.send(&41).unwrap();
     assert_eq!(result.get().unwrap(), 42);
     // Its worker cannot decode it, or is killed by it, before it comes to the end or after.
@@ -380,7 +380,7 @@ fn an_end_in_a_pool_s_item_goes_with_the_item() {
     let sleep = |item: Risky| drop((item, std::thread::sleep(LONG)));
     let busy: Vec<_> =
         (0..2).map(|_| pool.apply_async(sleep, risky(Fate::Fine, duplex(&scratch).1))).collect();
-    let waiting = pool.apply_async(serve, risky(Fate::Fine, theirs));
+    let mut waiting = pool.apply_async(serve, risky(Fate::Fine, theirs));
     let thrown_away = pool.apply_async(serve, risky(Fate::Fine, others));
     drop(thrown_away);
     pool.terminate();

@@ -6,9 +6,9 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::unistd::Pid;
 use procession::{
     Barrier, BarrierError, BoundedSemaphore, Bytes, Condition, Event, EventError, GetError, JoinError,
-    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Pipe, Process,
-    ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore, SemaphoreError, SendError, Value,
-    WaitAnyError, WaitError, Waitable, interrupt, wait,
+    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Pipe, Pool,
+    PoolError, Process, ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore, SemaphoreError,
+    SendError, TaskError, Value, WaitAnyError, WaitError, Waitable, interrupt, wait,
 };
 use procession_tests::{Scratch, Watchdog, until};
 use std::os::unix::thread::JoinHandleExt;
@@ -59,6 +59,30 @@ fn signal<T>(thread: &std::thread::JoinHandle<T>) {
     // SAFETY: the thread was not joined yet, so its handle is valid.
     #[expect(unsafe_code, reason = "pthread_kill")]
     let _: libc::c_int = unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
+}
+
+/// Counts that it has begun, and waits until the event is set.
+fn wait_at((gate, begun): &(Event, Value<u64>), item: u64) -> u64 {
+    begun.update(|n| *n += 1).unwrap();
+    gate.wait().unwrap();
+    item
+}
+
+/// Takes a moment to end when it gets SIGTERM.
+fn end_slowly([ready, done]: [Latch; 2]) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    extern "C" fn note(_: libc::c_int) {
+        TOLD.store(true, Ordering::Relaxed);
+    }
+    let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
+    #[expect(unsafe_code, reason = "a handler may do what it should not")]
+    // SAFETY: this one stores a word.
+    unsafe { sigaction(Signal::SIGTERM, &action) }.unwrap();
+    ready.arrive();
+    until("SIGTERM comes", || TOLD.load(Ordering::Relaxed));
+    std::thread::sleep(Duration::from_millis(50));
+    done.arrive();
+    std::process::exit(0);
 }
 
 /// A test of one thing that waits.
@@ -302,6 +326,98 @@ interrupts! {
         let outcome = interrupted(move || child.join());
         assert!(matches!(outcome, Err(ProcessError::Interrupted { .. })));
         kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
+    }
+
+    a_pool_that_maps_and_what_is_not_begun_is_not_run(scratch) {
+        let pool = Pool::new(1).unwrap();
+        let gate = Event::options().namespace(&scratch).anonymous().unwrap();
+        let begun: Value<u64> = Value::options().namespace(&scratch).anonymous().unwrap();
+        let state = (gate.clone(), begun.clone());
+        // The worker has a chunk of ten items, and ten more are offered to it.
+        let (outcome, pool) = interrupted(move || (pool.map_with(&state, wait_at, 0..320), pool));
+        assert!(matches!(outcome, Err(TaskError::Interrupted { .. })));
+        until("an item has begun", || begun.get().unwrap() == 1);
+        gate.set();
+        assert_eq!(pool.apply(|n: u64| n * n, 7).unwrap(), 49);
+        assert_eq!(begun.get().unwrap(), 1);
+    }
+
+    a_pool_that_applies(scratch) {
+        let pool = Pool::new(1).unwrap();
+        let gate = Event::options().namespace(&scratch).anonymous().unwrap();
+        let same = gate.clone();
+        let (outcome, pool) = interrupted(move || (pool.apply(|gate: Event| gate.wait().unwrap(), same), pool));
+        assert!(matches!(outcome, Err(TaskError::Interrupted { .. })));
+        gate.set();
+        assert_eq!(pool.apply(|n: u64| n * n, 7).unwrap(), 49);
+    }
+
+    a_result_of_a_pool_and_it_comes_later(scratch) {
+        let pool = Pool::new(1).unwrap();
+        let gate = Event::options().namespace(&scratch).anonymous().unwrap();
+        let mut result = pool.apply_async(|gate: Event| gate.wait().is_ok(), gate.clone());
+        let (outcome, mut result) = interrupted(move || (result.get(), result));
+        assert!(matches!(outcome, Err(TaskError::Interrupted { .. })));
+        let (outcome, mut result) = interrupted(move || (result.get_timeout(Duration::from_secs(3600)), result));
+        assert!(matches!(outcome, Err(TaskError::Interrupted { .. })));
+        gate.set();
+        assert!(result.get().unwrap() && result.get().unwrap());
+    }
+
+    results_one_by_one_and_none_is_lost(scratch) {
+        let gate = Event::options().namespace(&scratch).anonymous().unwrap();
+        let begun: Value<u64> = Value::options().namespace(&scratch).anonymous().unwrap();
+        let outcomes = interrupted(move || {
+            let pool = Pool::new(2).unwrap();
+            let items = (0..20).map(|n| (n, (gate.clone(), begun.clone())));
+            let mut results = pool.imap_unordered(|(n, state): (u64, _)| wait_at(&state, n), items);
+            let first = results.next().unwrap().1;
+            assert!(matches!(first, Err(TaskError::Interrupted { .. })));
+            gate.set();
+            // The hook goes on saying yes.
+            results.filter_map(|(index, outcome)| Some((index, outcome.ok()?))).collect::<Vec<_>>()
+        });
+        let mut indices: Vec<usize> = outcomes.iter().map(|(index, n)| {
+            assert_eq!(*index as u64, *n);
+            *index
+        }).collect();
+        indices.sort_unstable();
+        assert!(indices.iter().copied().eq(0..20));
+    }
+
+    a_pool_whose_workers_leave(scratch) {
+        let pool = Pool::new(1).unwrap();
+        let gate = Event::options().namespace(&scratch).anonymous().unwrap();
+        let mut result = pool.apply_async(|gate: Event| gate.wait().is_ok(), gate.clone());
+        pool.close();
+        let (outcome, mut pool) = interrupted(move || {
+            let mut pool = pool;
+            (pool.join(), pool)
+        });
+        assert!(matches!(outcome, Err(PoolError::Interrupted)));
+        gate.set();
+        pool.join().unwrap();
+        assert!(result.get().unwrap() && pool.workers().is_empty());
+    }
+
+    not_the_second_that_a_terminated_worker_has(scratch) {
+        let pool = Pool::new(1).unwrap();
+        let latches: [Latch; 2] =
+            [(); 2].map(|()| Latch::options().count(1).namespace(&scratch).anonymous().unwrap());
+        let [ready, done] = latches.clone();
+        let _result = pool.apply_async(end_slowly, latches);
+        ready.wait().unwrap();
+        handle_signals();
+        let thread = std::thread::spawn(move || {
+            let _hook = interrupt::on_signal(|| true);
+            pool.terminate();
+        });
+        while !thread.is_finished() {
+            signal(&thread);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        thread.join().unwrap();
+        assert!(done.is_open());
     }
 
     no_signal_but_a_word_from_another_thread(scratch) {

@@ -85,7 +85,7 @@ fn items_and_results_far_larger_than_the_lanes_get_through() {
 fn apply_async_results_can_be_asked_for_in_any_order() {
     let pool = pool(2);
     let mut results: Vec<_> = (0..50).map(|n| (n, pool.apply_async(square, n))).collect();
-    while let Some((n, result)) = results.pop() {
+    while let Some((n, mut result)) = results.pop() {
         assert_eq!(result.get().unwrap(), n * n);
     }
 }
@@ -96,8 +96,8 @@ fn a_result_that_is_not_there_yet_times_out_and_comes_later() {
     let gate = Queue::<u8>::new().unwrap();
     let mut slow = pool.apply_async(|gate: Queue<u8>| gate.get().unwrap(), gate.clone());
     assert!(!slow.is_ready());
-    assert!(matches!(slow.try_get(), Err(TaskError::WouldBlock)));
-    assert!(matches!(slow.get_timeout(Duration::from_millis(20)), Err(TaskError::TimedOut)));
+    assert!(matches!(slow.try_get(), Err(TaskError::WouldBlock { .. })));
+    assert!(matches!(slow.get_timeout(Duration::from_millis(20)), Err(TaskError::TimedOut { .. })));
     gate.put(&7).unwrap();
     assert_eq!(slow.get_timeout(Duration::from_secs(30)).unwrap(), 7);
 }
@@ -279,7 +279,7 @@ fn a_closed_pool_finishes_what_it_has_and_takes_no_more() {
     assert!(refused.iter().all(|(_, result)| matches!(result, Err(TaskError::Closed))));
     pool.join().unwrap();
     assert!(pids.into_iter().all(is_gone));
-    assert!(open.into_iter().map(|result| result.get().unwrap()).eq((0..100).map(square)));
+    assert!(open.into_iter().map(|mut result| result.get().unwrap()).eq((0..100).map(square)));
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn terminate_cancels_what_is_open_and_reaps_the_workers() {
     let wait = |gate: Queue<u8>| gate.get().is_ok();
     let open: Vec<_> = (0..10).map(|_| pool.apply_async(wait, gate.clone())).collect();
     pool.terminate();
-    for result in open {
+    for mut result in open {
         assert!(matches!(result.get(), Err(TaskError::Cancelled)));
     }
     pool.join().unwrap();
@@ -300,7 +300,7 @@ fn terminate_cancels_what_is_open_and_reaps_the_workers() {
 fn a_dropped_pool_leaves_no_worker_and_open_results_are_cancelled() {
     let pool = pool(2);
     let (pids, gate) = (pool.workers(), Queue::<u8>::new().unwrap());
-    let open = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
+    let mut open = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
     drop(pool);
     assert!(pids.into_iter().all(is_gone));
     assert!(matches!(open.get(), Err(TaskError::Cancelled)));
@@ -379,7 +379,7 @@ fn asking_whether_a_result_is_ready_takes_nobody_elses_wake() {
     std::thread::scope(|scope| {
         let (pool, done) = (&pool, &done);
         let gate = Queue::<u8>::new().unwrap();
-        let waiting = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
+        let mut waiting = pool.apply_async(|gate: Queue<u8>| gate.get().is_ok(), gate.clone());
         scope.spawn(move || {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
                 assert!(!waiting.is_ready());

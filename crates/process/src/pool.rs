@@ -31,7 +31,7 @@ use foreman::Foreman;
 use job::{Collected, Function, Job, Results};
 use procession_channel::codec;
 use procession_shm::carrying;
-use procession_sys::Deadline;
+use procession_sys::{Deadline, interrupt};
 use runner::{JobEntry, job_with_state, plain_job};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,10 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// A pool belongs to the process that made it. In a forked child (a daemon, for instance) every call says so
 /// at once, by [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make
 /// the pool after the fork.
+///
+/// What waits can be interrupted (`procession::interrupt`). An interrupted [`map`](Self::map) or
+/// [`apply`](Self::apply) has no results: items that no worker has begun are not run, those that workers are
+/// running are finished for nobody, and the pool goes on.
 ///
 /// ```
 /// use procession::Pool;
@@ -194,6 +198,8 @@ impl Pool {
     ///
     /// # Errors
     /// When everything has been run: the error of the first item, in the order of the items, that has one.
+    /// Before that: [`TaskError::Interrupted`] for a thread with a hook, and what the pool as a whole says
+    /// ([`TaskError::Closed`] and the like).
     pub fn map<F, A, R, I>(&self, f: F, items: I) -> Result<Vec<R>, TaskError>
     where
         F: Fn(A) -> R + Copy + 'static,
@@ -229,7 +235,7 @@ impl Pool {
     /// Runs `f` on one item and waits for the result.
     ///
     /// # Errors
-    /// The item's [`TaskError`], with index 0.
+    /// The item's [`TaskError`], with index 0; [`TaskError::Interrupted`] for a thread with a hook.
     pub fn apply<F, A, R>(&self, f: F, item: A) -> Result<R, TaskError>
     where
         F: Fn(A) -> R + Copy + 'static,
@@ -242,6 +248,10 @@ impl Pool {
         let chunk = batch.finish(id, cargo);
         let give = |crew: &mut Crew| crew.add(chunk);
         let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_single(id));
+        let outcome = outcome.map_err(|stopped| {
+            self.foreman.abandon(id);
+            stopped.in_call_of(type_name::<F>())
+        })?;
         outcome.unwrap_or(Err(TaskError::Cancelled))?.decode()
     }
 
@@ -259,7 +269,8 @@ impl Pool {
             crew.add(batch.finish(id, cargo));
             Ok(id)
         };
-        AsyncResult::new(Arc::clone(&self.foreman), submit())
+        let item = TaskItem { index: 0, function: type_name::<F>() };
+        AsyncResult::new(Arc::clone(&self.foreman), item, submit())
     }
 
     /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are
@@ -303,7 +314,7 @@ impl Pool {
     }
 
     /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no
-    /// result yet is [`TaskError::Cancelled`].
+    /// result yet is [`TaskError::Cancelled`]. It waits for that second, at most, and is not interrupted.
     pub fn terminate(&self) {
         let Ok(mut crew) = self.foreman.enter() else { return };
         crew.terminate();
@@ -316,11 +327,14 @@ impl Pool {
     /// # Errors
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate);
     /// [`PoolError::Forked`] in a forked child; [`PoolError::NotEnded`] if workers of a terminated pool could
-    /// not be ended.
+    /// not be ended; [`PoolError::Interrupted`] for a thread with a hook, which can call `join` again.
     pub fn join(&mut self) -> Result<(), PoolError> {
         let state = self.foreman.enter().map_err(|_| PoolError::Forked)?.state;
         if state == PoolState::Open {
             return Err(PoolError::StillOpen);
+        }
+        if self.thread.is_some() {
+            self.foreman.await_end()?;
         }
         if let Some(thread) = self.thread.take() {
             // The thread runs no code that panics; if it did, the workers end with this process all the same.
@@ -363,7 +377,8 @@ impl Pool {
         });
         self.foreman.end_feeding(id);
         let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
-        let job = self.foreman.wait_until(Deadline::NEVER, is_done)?.flatten();
+        let job = self.foreman.wait_until(Deadline::NEVER, is_done);
+        let job = job.map_err(|stopped| stopped.in_call_of(function.path))?.flatten();
         let Some(Job { results: Results::Collected(collected), .. }) = job else {
             return Err(TaskError::Cancelled);
         };
@@ -377,6 +392,7 @@ impl Drop for Pool {
             // A forked child only inherited the pool: its parent's workers and its parent's thread.
             std::mem::forget(self.thread.take());
         } else if self.thread.is_some() {
+            let _deferred = interrupt::defer();
             self.foreman.let_go();
             self.terminate();
             drop(self.join());
@@ -384,7 +400,8 @@ impl Drop for Pool {
     }
 }
 
-/// A job that is forgotten if whoever started it does not finish it: a panic in an iterator or an encoder.
+/// A job that is forgotten if whoever started it does not finish it: its wait was interrupted, or an iterator
+/// or an encoder panicked.
 struct Feed<'a> {
     foreman: &'a Foreman,
     id: u64,

@@ -176,7 +176,8 @@ impl<R> Process<R> {
     /// Waits until the process has ended, at most for `timeout`.
     ///
     /// # Errors
-    /// [`WaitError::TimedOut`] if it still runs then; [`WaitError::Kernel`] if the kernel refused to wait.
+    /// [`WaitError::TimedOut`] if it still runs then; [`WaitError::Interrupted`] for a thread with a hook;
+    /// [`WaitError::Kernel`] if the kernel refused to wait.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<ExitStatus, WaitError> {
         let status = self.child.wait(Some(timeout)).map_err(|error| self.wait_error(error))?;
         status.ok_or_else(|| WaitError::TimedOut { process: self.child.label.clone() })
@@ -255,8 +256,8 @@ impl<R: DeserializeOwned> Process<R> {
     /// As [`join`](Self::join), but waits at most for `timeout` and then hands the process back.
     ///
     /// # Errors
-    /// [`JoinTimeoutError::TimedOut`] with the process, or [`JoinTimeoutError::Ended`] with the reason why
-    /// there is no result.
+    /// [`JoinTimeoutError::TimedOut`] with the process, as [`JoinTimeoutError::Interrupted`] for a thread with
+    /// a hook; [`JoinTimeoutError::Ended`] with the reason why there is no result.
     pub fn join_timeout(self, timeout: Duration) -> Result<R, JoinTimeoutError<R>> {
         match self.wait_timeout(timeout) {
             Ok(status) => Ok(self.result(status)?),

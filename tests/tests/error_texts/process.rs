@@ -116,8 +116,8 @@ fn errors_of_processes_and_pools_read_so() {
         (Box::new(TaskError::Cancelled), "the pool was terminated before the item was done"),
         (Box::new(TaskError::Closed), "the pool is closed: it takes no more work"),
         (Box::new(TaskError::Broken { reason: reason() }), "the pool is broken: not UTF-8"),
-        (Box::new(TaskError::WouldBlock), "the result is not there yet"),
-        (Box::new(TaskError::TimedOut), "the result was not there until the timeout"),
+        (Box::new(TaskError::WouldBlock { item }), "item 7 of F has no result yet"),
+        (Box::new(TaskError::TimedOut { item }), "item 7 of F had no result until the timeout"),
         (Box::new(PoolError::NoWorkers), "a pool needs at least one worker: processes(0) was asked for"),
         (
             Box::new(PoolError::from(SpawnError::Exiting)),

@@ -123,6 +123,8 @@ pub(crate) struct Crew {
     pub(crate) next_start: Deadline,
     /// When a terminated pool waits no longer for workers that do not end.
     pub(crate) give_up: Deadline,
+    /// Whether the pool's thread has ended.
+    pub(crate) is_over: bool,
     /// Why no worker can be started any more.
     pub(crate) broken: Option<String>,
     /// Threads that look after the outboxes themselves while they wait.
@@ -143,6 +145,7 @@ impl Crew {
             fruitless: 0,
             next_start: Deadline::PASSED,
             give_up: Deadline::NEVER,
+            is_over: false,
             broken: None,
             helpers: 0,
             record: Vec::new(),
@@ -217,6 +220,31 @@ impl Crew {
         }
         self.dispatch();
         finished
+    }
+
+    /// Nobody waits for the job any more: items that are not begun are not run. Whether there is such a job.
+    pub(super) fn abandon(&mut self, id: u64) -> bool {
+        let Self { workers, jobs, idle, .. } = self;
+        let Some(job) = jobs.get_mut(&id) else { return false };
+        job.abandoned = true;
+        job.feeding = false;
+        let mut unbegun: usize = job.pending.drain(..).map(|chunk| chunk.range.len()).sum();
+        for (place, worker) in workers.iter_mut().enumerate() {
+            let Some(worker) = worker else { continue };
+            let before = worker.assigned.len();
+            let link = &worker.link;
+            worker.assigned.retain(|Assigned { lease, chunk, .. }| {
+                let is_taken_back = chunk.job == id && link.revoke_or_cut(*lease);
+                unbegun += if is_taken_back { chunk.range.len() } else { 0 };
+                !is_taken_back
+            });
+            if before > 0 && worker.assigned.is_empty() {
+                idle.push(place);
+            }
+        }
+        job.open = job.open.saturating_sub(unbegun);
+        self.forget_abandoned();
+        true
     }
 
     fn forget_abandoned(&mut self) {

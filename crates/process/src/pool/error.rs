@@ -34,6 +34,9 @@ pub enum PoolError {
     /// This process was forked from the one that made the pool, which alone can use it.
     #[error("{FORKED}")]
     Forked,
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`); `join` can be called again.
+    #[error("the wait for the workers of the pool to leave was interrupted: they leave all the same")]
+    Interrupted,
     /// Workers of a terminated pool do not end: they have become another user's, so that this process may not
     /// signal them, or they hang inside the kernel. They are given up, and end with this process.
     #[error("workers {pids:?} could not be ended: they are another user's now, or hang inside the kernel")]
@@ -151,14 +154,54 @@ pub enum TaskError {
         reason: String,
     },
     /// The result is not there yet.
-    #[error("the result is not there yet")]
-    WouldBlock,
+    #[error("{item} has no result yet")]
+    WouldBlock {
+        /// Which item.
+        item: TaskItem,
+    },
     /// The result was not there until the timeout; it may still come.
-    #[error("the result was not there until the timeout")]
-    TimedOut,
+    #[error("{item} had no result until the timeout")]
+    TimedOut {
+        /// Which item.
+        item: TaskItem,
+    },
+    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
+    #[error("the wait for results of {function} was interrupted")]
+    Interrupted {
+        /// The path of the function.
+        function: &'static str,
+    },
     /// This process was forked from the one that made the pool, which alone can use it.
     #[error("{FORKED}")]
     Forked,
+}
+
+/// Why a wait has ended without an answer and before its deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// This is a forked child of the process that made the pool.
+    Forked,
+    /// A hook of this thread wanted the wait to end.
+    Interrupted,
+}
+
+impl Stopped {
+    /// As an error of a call that runs `function`.
+    pub(crate) fn in_call_of(self, function: &'static str) -> TaskError {
+        match self {
+            Self::Forked => TaskError::Forked,
+            Self::Interrupted => TaskError::Interrupted { function },
+        }
+    }
+}
+
+impl From<Stopped> for PoolError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Forked => Self::Forked,
+            Stopped::Interrupted => Self::Interrupted,
+        }
+    }
 }
 
 impl TaskError {

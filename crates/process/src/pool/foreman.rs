@@ -5,9 +5,14 @@
 //!   workers to ring, and looks once more;
 //! - a thread that waits for a result first looks itself, again and again for a moment, and tells the workers
 //!   not to ring meanwhile; when it gives up it tells them to ring again, and looks once more.
+//!
+//! Threads that wait sleep on the word `changes`, which everybody increments who has changed something under
+//! the lock. A waiter reads it while it holds the lock, so that no change between its look and its sleep is
+//! missed. It is a condition variable but for one thing: a sleep ends when a signal comes, because the thread
+//! may have to be interrupted.
 
 use super::crew::{Crew, PoolState, WorkerView};
-use super::error::{PoolError, TaskError};
+use super::error::{PoolError, Stopped, TaskError};
 use super::link::Link;
 use super::worker::work;
 use crate::children;
@@ -15,10 +20,11 @@ use crate::error::in_full;
 use crate::exit::LAST_WAIT;
 use crate::process::Process;
 use procession_sys::cpu::Spin;
-use procession_sys::{Deadline, KeptFd, eventfd, fork};
+use procession_sys::futex::{self, Waited};
+use procession_sys::{Deadline, KeptFd, eventfd, fork, interrupt};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a waiting thread looks itself before it sleeps.
@@ -34,8 +40,10 @@ const IDLE_SLICE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Foreman {
     crew: Mutex<Crew>,
-    /// Some item was finished.
-    changed: Condvar,
+    /// How often something has changed that a thread may wait for.
+    changes: AtomicU32,
+    /// How many threads may sleep on `changes`.
+    sleepers: AtomicU32,
     /// A new one when the program has closed it; the workers that are there go on ringing the old one.
     bell: Mutex<Arc<KeptFd>>,
     name: String,
@@ -49,7 +57,8 @@ impl Foreman {
         let crew = Mutex::new(Crew::new(count, retries));
         Ok(Self {
             crew,
-            changed: Condvar::new(),
+            changes: AtomicU32::new(0),
+            sleepers: AtomicU32::new(0),
             bell: Mutex::new(Arc::new(KeptFd::keep(eventfd::create()?)?)),
             name,
             count,
@@ -141,37 +150,65 @@ impl Foreman {
     /// Waits until `ready` has an answer, or until `deadline`; `None` if there was none by then.
     ///
     /// # Errors
-    /// As [`enter`](Self::enter).
+    /// [`Stopped`].
     pub(crate) fn wait_until<T>(
         &self,
         deadline: Deadline,
         ready: impl FnMut(&mut Crew) -> Option<T>,
-    ) -> Result<Option<T>, TaskError> {
-        Ok(self.give_and_wait(self.enter()?, |_| (), deadline, ready))
+    ) -> Result<Option<T>, Stopped> {
+        let crew = self.enter().map_err(|_| Stopped::Forked)?;
+        self.give_and_wait(crew, |_| (), deadline, ready)
     }
 
-    /// As [`wait_until`](Self::wait_until), for what `give` gives the workers: one that is given something
-    /// short finds this thread looking already, and does not ring.
+    /// Gives the workers what `give` gives, and waits as [`wait_until`](Self::wait_until) does. A worker that
+    /// is given something short finds this thread looking already, and does not ring.
     pub(crate) fn give_and_wait<T>(
         &self,
         crew: MutexGuard<'_, Crew>,
         give: impl FnOnce(&mut Crew),
         deadline: Deadline,
         mut ready: impl FnMut(&mut Crew) -> Option<T>,
-    ) -> Option<T> {
+    ) -> Result<Option<T>, Stopped> {
         if let Some(answer) = self.help(crew, give, &mut ready, deadline) {
-            return Some(answer);
+            return Ok(Some(answer));
         }
         let mut crew = self.lock();
+        let mut is_interrupted = false;
         loop {
             if let Some(answer) = ready(&mut crew) {
-                return Some(answer);
+                return Ok(Some(answer));
             }
-            crew = match deadline.remaining() {
-                None => self.changed.wait(crew).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return None,
-                Some(left) => self.changed.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
+            if deadline.has_passed() {
+                return Ok(None);
+            }
+            if is_interrupted {
+                return Err(Stopped::Interrupted);
+            }
+            is_interrupted = self.sleep(crew, interrupt::slice(deadline)) && interrupt::is_wanted();
+            // The hook is code of the user's, which may have forked.
+            crew = self.enter().map_err(|_| Stopped::Forked)?;
+        }
+    }
+
+    /// Opens the lock and sleeps until something changes, until a signal comes, or until `deadline`; whether
+    /// it was one of the last two.
+    fn sleep(&self, crew: MutexGuard<'_, Crew>, deadline: Deadline) -> bool {
+        // Relaxed, like all that is done to the two words: they are read and written by threads that hold
+        // the lock, or have just held it.
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        let seen = self.changes.load(Ordering::Relaxed);
+        drop(crew);
+        let waited = futex::wait(&self.changes, seen, deadline);
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        matches!(waited, Waited::Signaled | Waited::TimedOut)
+    }
+
+    /// Wakes those who wait. The caller has changed something under the lock before.
+    fn announce(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        // A thread that counts itself later takes the lock later, and sees the change.
+        if self.sleepers.load(Ordering::Relaxed) != 0 {
+            futex::wake_all(&self.changes);
         }
     }
 
@@ -217,27 +254,21 @@ impl Foreman {
 
     fn step(&self, crew: &mut Crew) {
         if crew.step() {
-            self.changed.notify_all();
+            self.announce();
         }
     }
 
     /// Nobody waits for the job any more.
     pub(crate) fn abandon(&self, id: u64) {
         let Ok(mut crew) = self.enter() else { return };
-        if let Some(job) = crew.jobs.get_mut(&id) {
-            job.abandoned = true;
-            job.feeding = false;
-            let unstarted: usize = job.pending.drain(..).map(|chunk| chunk.range.len()).sum();
-            job.open -= unstarted;
-            if job.open == 0 {
-                crew.jobs.remove(&id);
-            }
+        if crew.abandon(id) {
             self.step(&mut crew);
         }
     }
 
     /// The pool's thread: until the last worker of a closed or terminated pool has ended.
     pub(crate) fn run(&self) {
+        let _over = Over(self);
         loop {
             let workers = self.workers();
             let (is_over, slice) = {
@@ -259,7 +290,14 @@ impl Foreman {
         }
         // Nobody is left to do what a late call may have added.
         self.lock().terminate();
-        self.changed.notify_all();
+    }
+
+    /// Waits until the pool's thread has ended.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub(crate) fn await_end(&self) -> Result<(), Stopped> {
+        self.wait_until(Deadline::NEVER, |crew| crew.is_over.then_some(())).map(drop)
     }
 
     /// Sleeps until a worker rings or ends, and settles the work of those that have ended.
@@ -309,7 +347,7 @@ impl Foreman {
                 crew.note_failed_start(&format!("no worker can be started: {}", in_full(&error)));
             }
             drop(crew);
-            self.changed.notify_all();
+            self.announce();
         }
     }
 
@@ -329,12 +367,14 @@ impl Foreman {
             return;
         }
         self.lock().bury(place);
-        self.changed.notify_all();
+        self.announce();
     }
 
     /// Ends the workers of a terminated pool: asks, and after a while insists.
     pub(crate) fn terminate_workers(&self) {
-        self.changed.notify_all();
+        // A worker has its grace also from a thread that is in a hurry.
+        let _deferred = interrupt::defer();
+        self.announce();
         let workers = self.workers();
         for (_, process) in &workers {
             // A worker that cannot be signalled has ended, or is another user's.
@@ -359,13 +399,12 @@ impl Foreman {
         let Ok(mut crew) = self.enter() else { return };
         crew.terminate();
         crew.dismiss();
-        self.changed.notify_all();
+        self.announce();
         self.ring();
         let deadline = Deadline::after(GRACE);
-        while crew.workers.iter().any(Option::is_some)
-            && let Some(left) = deadline.remaining().filter(|left| !left.is_zero())
-        {
-            crew = self.changed.wait_timeout(crew, left).unwrap_or_else(PoisonError::into_inner).0;
+        while crew.workers.iter().any(Option::is_some) && !deadline.has_passed() {
+            self.sleep(crew, deadline);
+            crew = self.lock();
         }
     }
 
@@ -376,12 +415,23 @@ impl Foreman {
 
     /// Ends every worker at once and reaps it: the pool never came up, or can watch over nothing any more.
     pub(crate) fn kill_all(&self) {
+        let _deferred = interrupt::defer();
         for (_, process) in self.workers() {
             if process.kill().is_ok() {
                 drop(process.wait_timeout(LAST_WAIT));
             }
         }
         self.lock().terminate();
-        self.changed.notify_all();
+        self.announce();
+    }
+}
+
+/// Says that the pool's thread has ended, when it does.
+struct Over<'a>(&'a Foreman);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.announce();
     }
 }

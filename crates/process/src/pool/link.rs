@@ -5,7 +5,7 @@
 //! | `inbox` | the pool | chunks of items, and the order to leave |
 //! | `outbox` | the worker | one record for each item that is done, in the order the items were given; **its commit is the item's** |
 //! | `begun` | the worker | how many items it has begun, since it started |
-//! | `claims` | pool, then either | for each chunk that a worker has: `seq * 4 +` [`OFFERED`], then [`TAKEN`] by the worker or [`REVOKED`] by the pool |
+//! | `claims` | pool, then either | for each chunk that a worker has: `seq * 4 +` [`OFFERED`], then [`TAKEN`] by the worker or [`REVOKED`] by the pool; from [`TAKEN`] the pool may make it [`CUT`] |
 //! | `pool_sleeps` | both | 1 while the pool sleeps and wants its bell rung |
 //! | `preparing` | the worker | 0, or 1 + the number of the job whose state it is decoding: code of the user's that may end it |
 //! | `ready` | the worker | 1 once it has decoded what it was started with |
@@ -32,6 +32,8 @@ pub(crate) const AHEAD: usize = 2;
 const OFFERED: u64 = 0;
 const TAKEN: u64 = 1;
 const REVOKED: u64 = 2;
+/// Taken, but nobody waits for it any more: the worker answers the rest of the items without running them.
+const CUT: u64 = 3;
 
 shm_struct! {
     pub(crate) struct LinkBody {
@@ -112,19 +114,36 @@ impl Link {
 
     /// The worker takes the chunk, unless the pool has taken it back.
     pub(crate) fn take(&self, lease: Lease) -> bool {
-        self.settle(lease, TAKEN)
+        self.settle(lease, OFFERED, TAKEN)
     }
 
     /// The pool takes the chunk back, unless the worker has it.
     pub(crate) fn revoke(&self, lease: Lease) -> bool {
-        self.settle(lease, REVOKED)
+        self.settle(lease, OFFERED, REVOKED)
     }
 
-    fn settle(&self, lease: Lease, how: u64) -> bool {
+    /// The pool takes the chunk back, as [`revoke`](Self::revoke) does; if the worker has it already, it is
+    /// to begin no further item of it.
+    pub(crate) fn revoke_or_cut(&self, lease: Lease) -> bool {
+        let is_revoked = self.revoke(lease);
+        if !is_revoked {
+            // It fails if the chunk is over.
+            self.settle(lease, TAKEN, CUT);
+        }
+        is_revoked
+    }
+
+    /// Whether the worker is to begin no further item of the chunk that it has taken.
+    pub(crate) fn is_cut(&self, lease: Lease) -> bool {
+        let cut = lease.seq.wrapping_mul(4) | CUT;
+        // Relaxed: a worker that sees it late runs one item more.
+        self.claim(lease).is_some_and(|claim| claim.load(Ordering::Relaxed) == cut)
+    }
+
+    fn settle(&self, lease: Lease, from: u64, to: u64) -> bool {
         let number = lease.seq.wrapping_mul(4);
-        let (offered, settled) = (number | OFFERED, number | how);
         self.claim(lease).is_some_and(|claim| {
-            claim.compare_exchange(offered, settled, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            claim.compare_exchange(number | from, number | to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
     }
 

@@ -1,7 +1,7 @@
 //! What a caller holds while the pool works for it.
 
 use super::batch::BatchBuilder;
-use super::error::{TaskError, TaskItem};
+use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::job::{ItemResult, Results};
 use procession_sys::Deadline;
@@ -18,6 +18,7 @@ use std::time::Duration;
 #[must_use = "the result is thrown away with this"]
 pub struct AsyncResult<R> {
     foreman: Arc<Foreman>,
+    item: TaskItem,
     /// The pool's job, unless it took none.
     id: Option<u64>,
     /// The outcome, once it was taken from the pool.
@@ -26,12 +27,12 @@ pub struct AsyncResult<R> {
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(foreman: Arc<Foreman>, job: Result<u64, TaskError>) -> Self {
+    pub(crate) fn new(foreman: Arc<Foreman>, item: TaskItem, job: Result<u64, TaskError>) -> Self {
         let (id, outcome) = match job {
             Ok(id) => (Some(id), None),
             Err(error) => (None, Some(Err(error))),
         };
-        Self { foreman, id, outcome, result: PhantomData }
+        Self { foreman, item, id, outcome, result: PhantomData }
     }
 
     /// Whether the result, or the error, is there.
@@ -44,49 +45,56 @@ impl<R> AsyncResult<R> {
         self.outcome.is_some() || self.id.as_ref().is_none_or(is_done)
     }
 
-    /// Has the outcome taken from the pool, if it is there by then.
-    fn fetch(&mut self, deadline: Deadline) {
+    /// Takes the outcome from the pool, if it is there by then.
+    fn fetch(&mut self, deadline: Deadline) -> Result<(), Stopped> {
         if self.outcome.is_none()
             && let Some(id) = self.id
         {
-            self.outcome = match self.foreman.wait_until(deadline, |crew| crew.take_single(id)) {
-                Ok(outcome) => outcome,
-                Err(error) => Some(Err(error)),
-            };
+            self.outcome = self.foreman.wait_until(deadline, |crew| crew.take_single(id))?;
         }
+        Ok(())
     }
 }
 
 impl<R: DeserializeOwned> AsyncResult<R> {
-    /// Waits for the result.
+    /// Waits for the result. It stays here, and can be got again; but an end of a pipe in it goes to whoever
+    /// gets it first.
     ///
     /// # Errors
-    /// The item's [`TaskError`]; its index is 0.
-    pub fn get(mut self) -> Result<R, TaskError> {
-        self.fetch(Deadline::NEVER);
-        self.outcome.take().unwrap_or(Err(TaskError::Cancelled))?.decode()
+    /// The item's [`TaskError`]; its index is 0. [`TaskError::Interrupted`] for a thread with a hook, which can
+    /// call `get` again: the item is still being done.
+    pub fn get(&mut self) -> Result<R, TaskError> {
+        self.get_by(Deadline::NEVER).unwrap_or(Err(TaskError::Cancelled))
     }
 
-    /// Takes the result if it is there; afterwards it can be asked for again, unless it was.
+    /// Gets the result if it is there.
     ///
     /// # Errors
-    /// [`TaskError::WouldBlock`]; otherwise as [`get`](Self::get).
+    /// [`TaskError::WouldBlock`] if it is not; otherwise as [`get`](Self::get).
     pub fn try_get(&mut self) -> Result<R, TaskError> {
-        self.get_by(Deadline::PASSED).unwrap_or(Err(TaskError::WouldBlock))
+        let item = self.item;
+        self.get_by(Deadline::PASSED).unwrap_or(Err(TaskError::WouldBlock { item }))
     }
 
-    /// Waits for the result, at most for `timeout`; afterwards it can be waited for again, unless it was
-    /// there.
+    /// Waits for the result, at most for `timeout`.
     ///
     /// # Errors
-    /// [`TaskError::TimedOut`]; otherwise as [`get`](Self::get).
+    /// [`TaskError::TimedOut`] if it was not there by then: it can be waited for again. Otherwise as
+    /// [`get`](Self::get).
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<R, TaskError> {
-        self.get_by(Deadline::after(timeout)).unwrap_or(Err(TaskError::TimedOut))
+        let item = self.item;
+        self.get_by(Deadline::after(timeout)).unwrap_or(Err(TaskError::TimedOut { item }))
     }
 
+    /// The result, or why there is none; `None` if neither is there by `deadline`.
     fn get_by(&mut self, deadline: Deadline) -> Option<Result<R, TaskError>> {
-        self.fetch(deadline);
-        self.outcome.clone().map(|outcome| outcome?.decode())
+        if let Err(stopped) = self.fetch(deadline) {
+            return Some(Err(stopped.in_call_of(self.item.function)));
+        }
+        self.outcome.as_ref().map(|outcome| match outcome {
+            Ok(received) => received.decode(),
+            Err(error) => Err(error.clone()),
+        })
     }
 }
 
@@ -106,6 +114,10 @@ impl<R> fmt::Debug for AsyncResult<R> {
 
 /// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered). Dropping it lets
 /// go of the items not yet begun.
+///
+/// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
+/// [`TaskError::Interrupted`], with the index of an item that is still being done. The iteration can go on,
+/// and then that item comes as if nothing had been.
 #[must_use = "an iterator does nothing until it is asked for its next element"]
 pub struct ImapUnordered<'p, I, R> {
     foreman: &'p Foreman,
@@ -195,10 +207,12 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
         });
         let (index, outcome) = match outcome {
             Ok(outcome) => outcome?,
-            Err(error) => {
-                self.job = Err(error);
-                return self.next();
+            Err(stopped @ Stopped::Interrupted) => {
+                let index = self.in_flight.first().copied()?;
+                return Some((index, Err(stopped.in_call_of(self.function))));
             }
+            // The next call says so.
+            Err(Stopped::Forked) => return self.next(),
         };
         self.in_flight.remove(&index);
         self.refill();

@@ -1,6 +1,6 @@
 //! What runs in a worker.
 
-use super::link::Link;
+use super::link::{Lease, Link};
 use super::runner::Runner;
 use super::wire::{Answer, ChunkHeader, Items, Order, answer, split_order};
 use crate::child::take_inherited;
@@ -68,7 +68,7 @@ impl Worker<'_> {
                         if self.outbox.is_corrupt() {
                             return false;
                         }
-                        self.run(item);
+                        self.run(item, chunk.lease);
                     }
                     self.tell();
                 }
@@ -95,7 +95,7 @@ impl Worker<'_> {
         self.current = Some((chunk.job, runner));
     }
 
-    fn run(&mut self, item: &[u8]) {
+    fn run(&mut self, item: &[u8], lease: Lease) {
         // Only this worker writes the word. Release: the pool must not see an item's record before its
         // beginning.
         self.begun += 1;
@@ -103,8 +103,10 @@ impl Worker<'_> {
         crash_point("pool.item_begun");
         self.record.clear();
         self.record.push(Answer::Done as u8);
+        let is_cut = self.link.is_cut(lease);
         let (current, record) = (&mut self.current, &mut self.record);
         let run = || match current {
+            _ if is_cut => Err("nobody waits for it any more".to_owned()),
             Some((_, Ok(runner))) => runner.run(item, record),
             Some((_, Err(reason))) => Err(reason.clone()),
             None => Err("the worker was given no job".to_owned()),
