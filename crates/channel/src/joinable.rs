@@ -105,7 +105,7 @@ shm_struct! {
         uncounted: AtomicU32,
         closed: AtomicU32,
         surveyed_ms: AtomicU32,
-        spare: [AtomicU64; 6],
+        spare: [AtomicU64; 5],
         items: EventCount,
         space: EventCount,
         finished: EventCount,

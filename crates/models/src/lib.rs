@@ -281,6 +281,33 @@ mod deadlock {
     }
 }
 
+/// As `procession_sync`'s module: nobody asks how long somebody has held something.
+mod held_since {
+    use std::time::Duration;
+
+    /// Nothing, because each atomic costs time in every interleaving.
+    #[derive(Debug)]
+    pub struct HeldSince;
+
+    impl crate::Zeroed for HeldSince {
+        const WIDTH: usize = 8;
+
+        fn zeroed() -> Self {
+            Self
+        }
+    }
+
+    impl HeldSince {
+        pub(crate) fn note(&self, _: u64, _: u64, _: impl FnOnce() -> bool) {}
+
+        pub(crate) fn clear(&self) {}
+
+        pub(crate) fn duration(&self, _: u64) -> Option<Duration> {
+            None
+        }
+    }
+}
+
 /// As `procession_sync`'s module: a thread of a model has tag 1, unless the model gives it another.
 pub mod thread_tag {
     use std::cell::Cell;

@@ -49,6 +49,11 @@ impl Patience {
         Self { deadline, deaths: 0 }
     }
 
+    /// Nobody knows: no clock runs in a model.
+    pub fn slept_since(&self) -> Option<u64> {
+        None
+    }
+
     /// When the whole wait ends.
     pub fn deadline(&self) -> Deadline {
         self.deadline

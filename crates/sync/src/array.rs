@@ -57,7 +57,7 @@ shm_struct! {
         log_start: AtomicU64,
         log_len: AtomicU64,
         /// To the end of the cache line.
-        spare: [AtomicU64; 2],
+        spare: AtomicU64,
     }
 }
 

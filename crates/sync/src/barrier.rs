@@ -125,6 +125,8 @@ shm_struct! {
         died: AtomicU32,
         runner: LockWord,
         joining: LockWord,
+        /// To the end of the cache line.
+        spare: [AtomicU64; 6],
     }
 }
 

@@ -4,6 +4,7 @@ use crate::OnOwnerDeath;
 use crate::lock_word::{Claim, LockWord};
 use procession_shm::{Label, OwnerId, Parameter, Registration, Segment};
 use std::fmt;
+use std::time::Duration;
 
 /// A process that holds something, for people to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,9 @@ pub struct Holder {
     pub name: String,
     /// Whether it was killed, or its thread ended, and nobody has noticed yet.
     pub is_dead: bool,
+    /// How long it has held the object, at least: since somebody who waited saw it. `None` if nobody has waited
+    /// for this hold, and of what is no lock.
+    pub held_for: Option<Duration>,
 }
 
 impl Holder {
@@ -30,7 +34,7 @@ impl Holder {
             .map(|found| (found.pid, found.name))
             .unwrap_or_else(|| (registration.pid_of(owner).unwrap_or(0), String::new()));
         let is_dead = registration.is_dead(owner) == Ok(true);
-        Self { pid, name, is_dead }
+        Self { pid, name, is_dead, held_for: None }
     }
 
     /// What is known of a process and thread as they stand in a word.
@@ -61,17 +65,19 @@ pub struct HeldBy {
     registration: &'static Registration,
     /// As it stands in a word; 0 if it was let go just then.
     held: u64,
+    held_for: Option<Duration>,
 }
 
 impl HeldBy {
     /// Of the segment's object, which the process and thread hold that stand in a word as `held`.
     pub(crate) fn new(segment: &Segment, held: u64) -> Self {
-        Self { object: segment.label(), registration: segment.registration(), held }
+        Self { object: segment.label(), registration: segment.registration(), held, held_for: None }
     }
 
     /// Of the segment's object, or a part of it, whose lock word this is.
     pub(crate) fn of_word(word: &LockWord, segment: &Segment) -> Self {
-        Self::new(segment, word.held_as().unwrap_or(0))
+        let held = word.held_as().unwrap_or(0);
+        Self { held_for: word.held_for(held), ..Self::new(segment, held) }
     }
 
     /// Which object is held.
@@ -83,7 +89,8 @@ impl HeldBy {
     /// Who holds it; `None` if it was let go in the very moment in which the time was over.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        (self.held != 0).then(|| Holder::in_word(self.registration, self.held))
+        let holder = || Holder { held_for: self.held_for, ..Holder::in_word(self.registration, self.held) };
+        (self.held != 0).then(holder)
     }
 }
 
@@ -96,6 +103,11 @@ impl fmt::Display for HeldBy {
                 write!(f, "{object} is held by this process")
             }
             Some(holder) => write!(f, "{object} is held by {holder}"),
+        }?;
+        match self.held_for.map_or(0, |held_for| held_for.as_secs()) {
+            // A hold that is shorter is nobody's concern.
+            0 => Ok(()),
+            seconds => write!(f, ", for at least {seconds} s"),
         }
     }
 }
@@ -108,7 +120,7 @@ impl fmt::Debug for HeldBy {
 
 /// Who holds a lock word now.
 pub(crate) fn of_word(word: &LockWord, segment: &Segment) -> Option<Holder> {
-    word.held_as().map(|held| Holder::in_word(segment.registration(), held))
+    HeldBy::of_word(word, segment).holder()
 }
 
 /// The header's parameter for an object that may ignore the deaths of its holders.

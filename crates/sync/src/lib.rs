@@ -13,6 +13,7 @@ mod event;
 mod eventcount;
 mod fault;
 mod gate;
+mod held_since;
 mod hold;
 mod holder;
 mod integer;

@@ -29,7 +29,7 @@ shm_struct! {
     pub struct LockBody {
         lock: LockWord,
         /// To the end of the cache line.
-        spare: [AtomicU64; 5],
+        spare: [AtomicU64; 4],
     }
 }
 

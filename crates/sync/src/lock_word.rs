@@ -40,6 +40,7 @@
 //! (`STARVED`).
 
 use crate::fault::Fault;
+use crate::held_since::HeldSince;
 use crate::hold::{Hold, OWNED, holder_in};
 use crate::patience::{Nap, Patience};
 use crate::thread_tag;
@@ -79,6 +80,8 @@ shm_struct! {
         trusted: AtomicU32,
         /// How often an owner was found dead: counted before the lock is freed from it, and so maybe twice.
         burials: AtomicU32,
+        /// For people.
+        since: HeldSince,
     }
 }
 
@@ -251,6 +254,7 @@ impl LockWord {
             if word & Hold::MASK != me.to_bits() {
                 return; // Not ours: nothing that this process may free.
             }
+            self.since.clear();
             let wakes = word & WAITERS != 0 && (word & WOKEN == 0 || self.must_not_trust());
             let mut freed = word & (WAITERS | WOKEN | STARVED);
             if wakes {
@@ -322,6 +326,11 @@ impl LockWord {
         (word & OWNED != 0).then_some(word & Hold::MASK)
     }
 
+    /// How long `hold`, as it stands in the word, has held it, at least; `None` if nobody has waited for it.
+    pub(crate) fn held_for(&self, hold: u64) -> Option<Duration> {
+        self.since.duration(hold)
+    }
+
     /// Whether an owner died and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
@@ -341,6 +350,7 @@ impl LockWord {
 
     /// Frees it from an owner of another registry: nobody else is attached.
     pub fn forget_owner(&self) {
+        self.since.clear();
         let word = self.word.load(Ordering::Relaxed);
         let kept = if word & OWNED != 0 { INCONSISTENT } else { word & INCONSISTENT };
         self.word.store(kept, Ordering::Relaxed);
@@ -434,6 +444,12 @@ impl Contender<'_> {
         if nap != Nap::Changed && self.slept_since_ns == 0 {
             self.slept_since_ns = clock::now_ns().max(1);
         }
+        if let Some(since_ns) = patience.slept_since() {
+            let is_there = || (lock.word.load(Ordering::Relaxed) ^ word) & Hold::MASK == 0;
+            if is_there() {
+                lock.since.note(word, since_ns, is_there);
+            }
+        }
         let holder = |_: &_| holder_in(lock.word.load(Ordering::Acquire));
         if patience.is_in_a_deadlock(self.segment, holder) {
             return Err(AcquireError::Deadlock);
@@ -462,6 +478,7 @@ impl Contender<'_> {
         // Before the lock is free: whoever holds it next knows of this death, and whoever let it go before
         // this owner took it sees that the count has moved. The CAS below publishes it.
         self.lock.burials.fetch_add(1, Ordering::Relaxed);
+        self.lock.since.clear();
         crash_point("lock.burial_counted");
         let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
         let freed = (word & (WAITERS | STARVED)) | kept;

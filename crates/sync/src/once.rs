@@ -48,7 +48,7 @@ shm_struct! {
         done: AtomicU32,
         reserved: AtomicU32,
         /// To the end of the cache line.
-        spare: [AtomicU64; 4],
+        spare: [AtomicU64; 3],
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Patience {
     is_interruption_due: bool,
     /// When the first slice began that was slept to its end, 0 if none was.
     long_since_ns: u64,
+    /// When the last slice began, if it was slept to its end; otherwise 0.
+    whole_since_ns: u64,
     shown: Option<ShownWait>,
 }
 
@@ -89,6 +91,7 @@ impl Patience {
             is_survey_due: false,
             is_interruption_due: false,
             long_since_ns: 0,
+            whole_since_ns: 0,
             shown: None,
         }
     }
@@ -96,6 +99,11 @@ impl Patience {
     /// When the whole wait ends.
     pub(crate) fn deadline(&self) -> Deadline {
         self.deadline
+    }
+
+    /// When the last slice began, if it was slept to its end: what is there since then is there for long.
+    pub(crate) fn slept_since(&self) -> Option<u64> {
+        (self.whole_since_ns != 0).then_some(self.whole_since_ns)
     }
 
     /// Whether the deadline has passed.
@@ -175,6 +183,7 @@ impl Patience {
 
     fn slice(&mut self, word: &AtomicU32, expected: u32, asked: &AtomicU32) -> Nap {
         let start = clock::now_ns();
+        self.whole_since_ns = 0;
         if self.next_survey_ns == 0 {
             self.next_survey_ns = start + SURVEY_NS;
         }
@@ -191,6 +200,7 @@ impl Patience {
             }
             Waited::TimedOut => self.is_interruption_due = true,
         }
+        self.whole_since_ns = start;
         if self.long_since_ns == 0 {
             self.long_since_ns = start;
         }

@@ -85,8 +85,6 @@ shm_struct! {
         high: AtomicU32,
         gathering: AtomicU32,
         forgotten: AtomicU32,
-        /// To the end of the cache line.
-        spare: AtomicU64,
     }
 }
 

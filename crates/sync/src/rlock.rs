@@ -49,7 +49,7 @@ shm_struct! {
         entries: AtomicU64,
         entry: AtomicU64,
         /// To the end of the cache line.
-        spare: [AtomicU64; 2],
+        spare: AtomicU64,
     }
 }
 

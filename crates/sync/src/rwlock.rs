@@ -90,7 +90,6 @@ shm_struct! {
         asked: AtomicU32,
         reserved: AtomicU32,
         used: [AtomicU64; READERS / 64],
-        spare: AtomicU64,
         space: EventCount,
         space_spare: [AtomicU64; 6],
         cells: [Cell; READERS],

@@ -72,7 +72,7 @@ shm_struct! {
         version: AtomicU64,
         word: AtomicU64,
         /// To the end of the cache line.
-        spare: [AtomicU64; 3],
+        spare: [AtomicU64; 2],
     }
 }
 

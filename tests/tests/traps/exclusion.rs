@@ -113,6 +113,29 @@ fn a_waiter_behind_a_recovery_that_dies_is_told() {
 }
 
 #[test]
+fn how_long_a_lock_is_held_is_known_once_somebody_has_waited_for_it() {
+    let scratch = Scratch::new();
+    let (mut holder, mut waiter, mut onlooker) = three(&scratch);
+    let lasting = "for at least 1 s";
+    holder.does("acquire l");
+    assert!(!onlooker.fails("try l", "WouldBlock").contains("for at least"));
+    assert!(waiter.fails("acquire_timeout l 1300", "TimedOut").contains(lasting));
+    assert!(onlooker.fails("try l", "WouldBlock").contains(lasting));
+    // Another hold of the same thread is not as old.
+    holder.does("release");
+    holder.does("acquire l");
+    assert!(!onlooker.fails("try l", "WouldBlock").contains("for at least"));
+    // The dead are not told of.
+    waiter.waits("acquire l");
+    holder.kill();
+    waiter.failed("OwnerDied");
+    waiter.does("recover l");
+    assert!(!onlooker.fails("try l", "WouldBlock").contains("for at least"));
+    waiter.does("release");
+    waiter.does("unlink l");
+}
+
+#[test]
 fn a_lock_that_ignores_death_is_simply_free_again() {
     let scratch = Scratch::new();
     let (mut one, mut two) = (Actor::start(&scratch), Actor::start(&scratch));
