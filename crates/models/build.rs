@@ -38,6 +38,9 @@ const PROTOCOLS: &[Protocol] = &[
     whole("sync/src/fault.rs"),
     whole("sync/src/keeper.rs"),
     whole("sync/src/holder.rs"),
+    whole("sync/src/held_by.rs"),
+    whole("sync/src/owner_death.rs"),
+    whole("sync/src/lock_error.rs"),
     whole("sync/src/lock.rs"),
     whole("sync/src/rlock.rs"),
     Protocol {

@@ -163,10 +163,10 @@ pub mod clock {
     }
 }
 
-/// As `procession_sys::shm_file`: files may be of any length.
-pub mod shm_file {
+/// As `procession_sys::limits`: files may be of any length.
+pub mod limits {
     /// No limit.
-    pub fn longest() -> u64 {
+    pub fn longest_file() -> u64 {
         u64::MAX
     }
 }
@@ -351,13 +351,16 @@ pub use condition::Condition;
 pub use event::Event;
 pub use eventcount::EventCount;
 pub use fault::Fault;
+pub use held_by::HeldBy;
 pub use hold::Hold;
-pub use holder::{HeldBy, Holder};
+pub use holder::Holder;
 pub use integer::Integer;
 pub use latch::Latch;
-pub use lock::{Lock, LockError, LockGuard, LockGuardOf, OnOwnerDeath};
+pub use lock::{Lock, LockGuard, LockGuardOf};
+pub use lock_error::LockError;
 pub use lock_word::{AcquireError, Claim, HolderEnd, LockWord};
 pub use once::Once;
+pub use owner_death::OnOwnerDeath;
 pub use patience::{Nap, Patience, Shown as ShownWait, Stop, spin_until};
 pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};
 pub use rlock::{RLock, RLockGuard, RLockGuardOf};

@@ -15,8 +15,8 @@ use crate::label::ProcessLabel;
 use crate::panicked::Panic;
 use procession_channel::codec;
 use procession_sys::errno::EFBIG;
+use procession_sys::limits::longest_file;
 use procession_sys::memfd;
-use procession_sys::shm_file::longest;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
@@ -137,7 +137,7 @@ impl Report {
             return Ok(());
         }
         let reason = too_long(content.len(), &error).unwrap_or_else(|| in_full(&error));
-        let room = usize::try_from(longest().saturating_sub(CONTENT_AT)).unwrap_or(usize::MAX);
+        let room = usize::try_from(longest_file().saturating_sub(CONTENT_AT)).unwrap_or(usize::MAX);
         self.store(Kind::Encode, &reason.as_bytes()[..reason.len().min(room)])
     }
 
@@ -238,7 +238,7 @@ pub(crate) fn too_long(bytes: usize, error: &io::Error) -> Option<String> {
         format!(
             "{bytes} bytes are more than the limit of file sizes, {}: raise it (ulimit -f, RLIMIT_FSIZE), \
              or send long values through a pipe",
-            longest()
+            longest_file()
         )
     })
 }

@@ -36,11 +36,14 @@
 mod tests;
 
 use crate::cells::{Cells, Plain, from_word, stride, to_word};
+use crate::held_by;
 use crate::hold::Hold;
+use crate::holder::Holder;
+use crate::integer::Integer;
 use crate::integer::integer_operations;
 use crate::keeper::Keeper;
+use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
-use crate::{Holder, Integer, LockError, holder};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -336,7 +339,7 @@ impl<T: Plain> Array<T> {
     /// Who is writing now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        holder::of_word(&self.body.lock, self.body.segment())
+        held_by::holder_of(&self.body.lock, self.body.segment())
     }
 
     fn update_until<R>(
@@ -506,7 +509,7 @@ impl<T> fmt::Debug for Array<T> {
         f.debug_struct("Array")
             .field("name", &self.body.segment().name())
             .field("len", &self.len)
-            .field("holder", &holder::of_word(&self.body.lock, self.body.segment()))
+            .field("holder", &held_by::holder_of(&self.body.lock, self.body.segment()))
             .finish_non_exhaustive()
     }
 }

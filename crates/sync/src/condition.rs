@@ -53,9 +53,10 @@ mod monitor;
 pub use self::monitor::Monitor;
 
 use self::monitor::Watched;
+use crate::eventcount::EventCount;
 use crate::fault::Fault;
+use crate::lock_error::LockError;
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, LockError};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, futex, interrupt, shm_struct};

@@ -23,7 +23,7 @@
 //! crowd after a second. A circle through several writers of `RwLock`s, each of which waits for several
 //! readers that wait, is found when all of them happen to show those in the circle: after some such times.
 
-use crate::Holder;
+use crate::holder::Holder;
 use procession_shm::{
     Entry, Kind, Namespace, OpenError, OwnerId, Parameter, Registration, Segment, ShownWait, Waiting,
     register,

@@ -1,9 +1,9 @@
 //! What every object with a lock word inside does to claim it for a thread: asks whether the thread would
 //! wait for itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
 
+use crate::held_by::HeldBy;
 use crate::hold::Hold;
-use crate::holder::HeldBy;
-use crate::lock::LockError;
+use crate::lock_error::LockError;
 use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::patience::Patience;
 use procession_shm::{Myself, OwnerId, Segment};

@@ -13,6 +13,7 @@ mod event;
 mod eventcount;
 mod fault;
 mod gate;
+mod held_by;
 mod held_since;
 mod hold;
 mod holder;
@@ -20,8 +21,10 @@ mod integer;
 mod keeper;
 mod latch;
 mod lock;
+mod lock_error;
 mod lock_word;
 mod once;
+mod owner_death;
 mod patience;
 mod permit_cells;
 mod raw_array;
@@ -43,16 +46,19 @@ pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use fault::Fault;
+pub use held_by::HeldBy;
 #[doc(hidden)]
 pub use hold::Hold;
-pub use holder::{HeldBy, Holder};
+pub use holder::Holder;
 pub use integer::Integer;
 pub use latch::{Latch, LatchError, LatchOptions};
-pub use lock::{Lock, LockError, LockGuard, LockGuardOf, LockOptions, OnOwnerDeath, OwnedLockGuard};
+pub use lock::{Lock, LockGuard, LockGuardOf, LockOptions, OwnedLockGuard};
+pub use lock_error::LockError;
 pub use lock_word::HolderEnd;
 #[doc(hidden)]
 pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
+pub use owner_death::OnOwnerDeath;
 #[doc(hidden)]
 pub use patience::{Nap, Patience, Stop, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};

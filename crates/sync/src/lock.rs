@@ -9,13 +9,14 @@
 //! to put it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is
 //! created with [`OnOwnerDeath::Ignore`] and is simply free again.
 
-use crate::fault::Fault;
+use crate::held_by;
 use crate::hold::Hold;
-use crate::holder::{HeldBy, Holder};
+use crate::holder::Holder;
 use crate::keeper::{Keeper, Panics};
-use crate::lock_word::{Claim, HolderEnd, LockWord};
-use crate::{deadlock, holder};
-use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use crate::lock_word::{Claim, LockWord};
+use crate::owner_death::{self, OnOwnerDeath};
+use crate::{deadlock, lock_error::LockError};
+use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
 use std::borrow::Borrow;
@@ -31,16 +32,6 @@ shm_struct! {
         /// To the end of the cache line.
         spare: [AtomicU64; 4],
     }
-}
-
-/// What becomes of a lock whose holder is killed, or drops its guard in a panic that began under it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum OnOwnerDeath {
-    /// `acquire` answers [`LockError::OwnerDied`] until somebody recovers the lock.
-    #[default]
-    Report,
-    /// The lock is free again, for what can never be half-changed.
-    Ignore,
 }
 
 /// A lock between processes: at most one guard of it exists anywhere.
@@ -109,7 +100,7 @@ impl Object for Lock {
     type Settings = LockSettings;
 
     fn shape(settings: &LockSettings) -> Shape {
-        let policy = holder::policy_parameter(settings.on_owner_death);
+        let policy = owner_death::parameter(settings.on_owner_death);
         let detect = deadlock::parameter(settings.detect_deadlock);
         let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<LockBody>() as u64;
@@ -123,86 +114,10 @@ impl Object for Lock {
     }
 
     fn attach(body: Shared<LockBody>) -> Result<Self, OpenError> {
-        let claim = holder::claim_of(body.segment());
+        let claim = owner_death::claim_of(body.segment());
         Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
     }
 }
-
-/// Why a [`Lock`], or whatever else a thread holds alone, was not acquired.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum LockError {
-    /// Somebody holds it (`try_acquire`).
-    #[error("{0}")]
-    WouldBlock(HeldBy),
-    /// Somebody held it all the time (`acquire_timeout`).
-    #[error("timed out: {0}")]
-    TimedOut(HeldBy),
-    /// Its last holder was killed, or was a thread that ended without releasing it, or dropped the guard in a
-    /// panic that began under it; and nobody has recovered the lock.
-    #[error(
-        "{} {object} (pid {pid}){}: put right what it guards, then call recover()",
-        match end {
-            HolderEnd::Died => "the holder of",
-            HolderEnd::Panicked => "a panic struck the holder of",
-        },
-        match end {
-            HolderEnd::Died => " died, or its thread ended without releasing it",
-            HolderEnd::Panicked => "",
-        }
-    )]
-    OwnerDied {
-        /// Which one.
-        object: Label,
-        /// Whose it was, in its own pid namespace; 0 if nobody remembers.
-        pid: u32,
-        /// Whether it died or panicked.
-        end: HolderEnd,
-    },
-    /// Waiting would never end. Either this thread holds the object already, and would wait for itself: that
-    /// is told at once, with every kind of lock. Or the object was created with `detect_deadlock` ([`Lock`],
-    /// [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or through others,
-    /// for what this thread holds: then of the threads in that circle one is told, after a tenth of a second
-    /// or so. [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
-    #[error(
-        "waiting for {object} would never end: {}",
-        if *is_own { "this thread holds it already" } else { "its holder waits for what this thread holds" }
-    )]
-    Deadlock {
-        /// Which one.
-        object: Label,
-        /// Whether this thread itself holds it.
-        is_own: bool,
-    },
-    /// A hook of this thread wanted the wait to end (`procession::interrupt`).
-    #[error("the wait for {object} was interrupted")]
-    Interrupted {
-        /// Which one.
-        object: Label,
-    },
-    /// This thread does not hold it (`release`).
-    #[error("this thread does not hold {object}")]
-    NotHeld {
-        /// Which one.
-        object: Label,
-    },
-    /// The object itself is unusable.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-impl LockError {
-    /// Who holds the object, where that is why it was not acquired.
-    #[must_use]
-    pub fn holder(&self) -> Option<Holder> {
-        match self {
-            Self::WouldBlock(held) | Self::TimedOut(held) => held.holder(),
-            _ => None,
-        }
-    }
-}
-
-procession_shm::debug_as_text!(LockError);
 
 impl Lock {
     /// Waits until the lock is ours.
@@ -243,7 +158,7 @@ impl Lock {
     /// # Errors
     /// As [`acquire`](Self::acquire), but for `OwnerDied`.
     pub fn recover(&self) -> Result<LockGuard<'_>, LockError> {
-        LockGuardOf::claim(self, holder::recovering(self.claim), Deadline::NEVER)
+        LockGuardOf::claim(self, owner_death::recovering(self.claim), Deadline::NEVER)
     }
 
     /// As [`recover`](Self::recover), if nobody holds it now.
@@ -251,7 +166,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
     pub fn try_recover(&self) -> Result<LockGuard<'_>, LockError> {
-        LockGuardOf::claim(self, holder::recovering(self.claim), Deadline::PASSED)
+        LockGuardOf::claim(self, owner_death::recovering(self.claim), Deadline::PASSED)
     }
 
     /// As [`recover`](Self::recover), for at most `timeout`.
@@ -259,7 +174,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
-        LockGuardOf::claim(self, holder::recovering(self.claim), Deadline::after(timeout))
+        LockGuardOf::claim(self, owner_death::recovering(self.claim), Deadline::after(timeout))
     }
 
     /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
@@ -301,7 +216,7 @@ impl Lock {
     /// Who holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        holder::of_word(&self.body.lock, self.body.segment())
+        held_by::holder_of(&self.body.lock, self.body.segment())
     }
 
     /// Whether a holder died and nobody has recovered the lock.

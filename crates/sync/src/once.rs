@@ -25,10 +25,10 @@
 //! beginning.
 
 use crate::fault::Fault;
+use crate::held_by::{self, HeldBy};
 use crate::hold::Hold;
-use crate::holder::HeldBy;
 use crate::keeper::Keeper;
-use crate::lock::LockError;
+use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
 use crate::patience::Patience;
 use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
@@ -292,7 +292,7 @@ impl Drop for Running<'_> {
 impl fmt::Debug for Once {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let segment = self.body.segment();
-        let runner = crate::holder::of_word(&self.body.runner, segment);
+        let runner = held_by::holder_of(&self.body.runner, segment);
         f.debug_struct("Once")
             .field("name", &segment.name())
             .field("done", &self.is_done())

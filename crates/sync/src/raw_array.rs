@@ -9,9 +9,10 @@
 //! | writing one element of at most 8 bytes | the old one or the new one | nothing |
 //! | writing several, or larger ones | some new, some old | nobody: that is what [`Array`](crate::Array) is for |
 
+use crate::array::ArrayError;
 use crate::array::{check_len, check_new_len};
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
-use crate::{ArrayError, Integer, integer::integer_operations};
+use crate::integer::{Integer, integer_operations};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::crash_point;
 use std::fmt;

@@ -10,7 +10,7 @@
 //! | writing more | some words new, some old | nobody: that is what [`Value`](crate::Value) is for |
 
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
-use crate::{Integer, integer::integer_operations};
+use crate::integer::{Integer, integer_operations};
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Mapping, crash_point};
 use std::fmt;

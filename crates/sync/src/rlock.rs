@@ -25,11 +25,15 @@
 //! | anywhere inside, at any depth | a dead owner, some values | the same |
 //! | after the last release | nothing | – |
 
+use crate::deadlock;
 use crate::fault::Fault;
+use crate::held_by;
 use crate::hold::Hold;
+use crate::holder::Holder;
 use crate::keeper::{Keeper, Panics};
+use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
-use crate::{Holder, LockError, OnOwnerDeath, deadlock, holder};
+use crate::owner_death::{self, OnOwnerDeath};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -127,7 +131,7 @@ impl Object for RLock {
     type Settings = RLockSettings;
 
     fn shape(settings: &RLockSettings) -> Shape {
-        let policy = holder::policy_parameter(settings.on_owner_death);
+        let policy = owner_death::parameter(settings.on_owner_death);
         let detect = deadlock::parameter(settings.detect_deadlock);
         let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RLockBody>() as u64;
@@ -141,7 +145,7 @@ impl Object for RLock {
     }
 
     fn attach(body: Shared<RLockBody>) -> Result<Self, OpenError> {
-        let claim = holder::claim_of(body.segment());
+        let claim = owner_death::claim_of(body.segment());
         Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
     }
 }
@@ -184,7 +188,7 @@ impl RLock {
     /// # Errors
     /// As [`acquire`](Self::acquire), but for `OwnerDied`.
     pub fn recover(&self) -> Result<RLockGuard<'_>, LockError> {
-        RLockGuardOf::enter(self, holder::recovering(self.claim), Deadline::NEVER)
+        RLockGuardOf::enter(self, owner_death::recovering(self.claim), Deadline::NEVER)
     }
 
     /// As [`recover`](Self::recover), if nobody holds it now.
@@ -192,7 +196,7 @@ impl RLock {
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
     pub fn try_recover(&self) -> Result<RLockGuard<'_>, LockError> {
-        RLockGuardOf::enter(self, holder::recovering(self.claim), Deadline::PASSED)
+        RLockGuardOf::enter(self, owner_death::recovering(self.claim), Deadline::PASSED)
     }
 
     /// As [`recover`](Self::recover), for at most `timeout`.
@@ -200,7 +204,7 @@ impl RLock {
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
     pub fn recover_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
-        RLockGuardOf::enter(self, holder::recovering(self.claim), Deadline::after(timeout))
+        RLockGuardOf::enter(self, owner_death::recovering(self.claim), Deadline::after(timeout))
     }
 
     /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
@@ -236,7 +240,7 @@ impl RLock {
     /// Who holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        holder::of_word(&self.body.lock, self.body.segment())
+        held_by::holder_of(&self.body.lock, self.body.segment())
     }
 
     /// The word that says who holds it.

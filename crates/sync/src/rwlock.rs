@@ -49,13 +49,17 @@ mod guard;
 pub use guard::{OwnedReadGuard, OwnedWriteGuard, ReadGuard, ReadGuardOf, WriteGuard, WriteGuardOf};
 
 use self::drain::wake_writer;
+use crate::eventcount::EventCount;
 use crate::fault::Fault;
+use crate::held_by::{self, HeldBy};
 use crate::hold::Hold;
-use crate::holder::{HeldBy, Holder};
+use crate::holder::Holder;
 use crate::keeper::{Keeper, held_already, too_late};
+use crate::lock_error::LockError;
 use crate::lock_word::{Claim, HolderEnd, LockWord};
+use crate::owner_death::{self, OnOwnerDeath};
 use crate::patience::{Nap, Patience};
-use crate::{EventCount, LockError, OnOwnerDeath, deadlock, holder, thread_tag};
+use crate::{deadlock, thread_tag};
 use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::fence_after_rmw;
@@ -168,7 +172,7 @@ impl Object for RwLock {
     type Settings = RwLockSettings;
 
     fn shape(settings: &RwLockSettings) -> Shape {
-        let policy = holder::policy_parameter(settings.on_owner_death);
+        let policy = owner_death::parameter(settings.on_owner_death);
         let detect = deadlock::parameter(settings.detect_deadlock);
         let parameters = [policy, detect, Parameter::default(), Parameter::default()];
         let body_len = size_of::<RwLockBody>() as u64;
@@ -189,7 +193,7 @@ impl Object for RwLock {
     }
 
     fn attach(body: Shared<RwLockBody>) -> Result<Self, OpenError> {
-        let claim = holder::claim_of(body.segment());
+        let claim = owner_death::claim_of(body.segment());
         Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
     }
 }
@@ -339,7 +343,7 @@ impl RwLock {
     /// Who writes, or is about to, for people to read.
     #[must_use]
     pub fn writer(&self) -> Option<Holder> {
-        holder::of_word(&self.body.writer, self.body.segment())
+        held_by::holder_of(&self.body.writer, self.body.segment())
     }
 
     /// Who reads, once for each thread, for people to read.

@@ -15,8 +15,8 @@ pub use bounded::{BoundedSemaphore, BoundedSemaphoreOptions};
 pub use error::{ReleaseError, SemaphoreError, Shortage};
 pub use permit::{OwnedPermit, Permit};
 
-use crate::Holder;
 use crate::fault::Fault;
+use crate::holder::Holder;
 use crate::patience::{Nap, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
 use permit::Cells;

@@ -46,10 +46,13 @@ pub use guard::{OwnedValueGuard, ValueGuard, ValueGuardOf};
 
 use self::guard::Held;
 use crate::cells::{Plain, from_word, load_words, store_words, to_word};
+use crate::held_by;
+use crate::holder::Holder;
+use crate::integer::Integer;
 use crate::integer::integer_operations;
 use crate::keeper::Keeper;
+use crate::lock_error::LockError;
 use crate::lock_word::LockWord;
-use crate::{Holder, Integer, LockError, holder};
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
@@ -356,7 +359,7 @@ impl<T: Plain> Value<T> {
     /// Who is changing it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        holder::of_word(&self.body.lock, self.body.segment())
+        held_by::holder_of(&self.body.lock, self.body.segment())
     }
 
     /// Its lock.
@@ -529,7 +532,7 @@ impl<T> fmt::Debug for Value<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Value")
             .field("name", &self.body.segment().name())
-            .field("holder", &holder::of_word(&self.body.lock, self.body.segment()))
+            .field("holder", &held_by::holder_of(&self.body.lock, self.body.segment()))
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
 //! lock is granted beside it.
 #![expect(unsafe_code, reason = "fcntl takes a struct by pointer")]
 
-use crate::Deadline;
+use crate::clock::Deadline;
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! zero in every child that copies the address space, however it was made.
 #![expect(unsafe_code, reason = "mmap, madvise, and a reference into the page they return")]
 
-use crate::ShmSafe;
+use crate::mapping::ShmSafe;
 use std::io::{Error, Result};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
@@ -101,7 +101,7 @@ impl ForkLock {
     fn acquire(&self) {
         let Some(word) = self.word() else { return };
         while word.swap(1, Ordering::Acquire) != 0 {
-            let _ = crate::futex::wait(word, 1, crate::Deadline::after(Duration::from_millis(1)));
+            let _ = crate::futex::wait(word, 1, crate::clock::Deadline::after(Duration::from_millis(1)));
         }
     }
 

@@ -6,7 +6,7 @@
     reason = "the futex system call takes addresses; the low half of a 64-bit word is a cast"
 )]
 
-use crate::Deadline;
+use crate::clock::Deadline;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -138,7 +138,7 @@ pub fn low_half(word: &AtomicU64) -> &AtomicU32 {
 #[cfg(test)]
 mod tests {
     use super::{MAX_WORDS, Waited, low_half, wait, wait_any, wake};
-    use crate::Deadline;
+    use crate::clock::Deadline;
     use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;
 

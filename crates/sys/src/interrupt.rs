@@ -6,7 +6,7 @@
 //! `Interrupted`, and what it had begun is undone. A thread without a hook pays nothing, and one with a hook
 //! pays only where it sleeps anyway.
 
-use crate::Deadline;
+use crate::clock::Deadline;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -125,7 +125,7 @@ impl Drop for Deferred {
 #[cfg(test)]
 mod tests {
     use super::{defer, is_possible, is_wanted, on_signal, slice};
-    use crate::Deadline;
+    use crate::clock::Deadline;
     use std::cell::Cell;
     use std::rc::Rc;
 

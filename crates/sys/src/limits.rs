@@ -1,6 +1,13 @@
-//! What to do when the kernel refuses for want of something of which a process may have so much and no more.
+//! What a process may have so much of and no more, and what to do when the kernel refuses for want of it.
 
+use nix::sys::resource::{Resource, getrlimit};
 use std::io::Error;
+
+/// How long this process may make a file, in bytes.
+#[must_use]
+pub fn longest_file() -> u64 {
+    getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
+}
 
 /// Which limit was met, and how it is raised, in words that follow upon others; nothing if it is not that.
 #[must_use]

@@ -1,6 +1,6 @@
 //! Files without a name, in memory: they vanish with their last descriptor, whoever is killed.
 
-use crate::shm_file::longest;
+use crate::limits::longest_file;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -36,9 +36,9 @@ pub fn create(name: &str) -> Result<File> {
 /// would answer with SIGXFSZ, which kills.
 ///
 /// # Errors
-/// `EFBIG` beyond the limit of file sizes ([`longest`]), and then nothing is written; `ENOMEM`.
+/// `EFBIG` beyond the limit of file sizes ([`longest_file`]), and then nothing is written; `ENOMEM`.
 pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> Result<()> {
-    if offset.saturating_add(bytes.len() as u64) > longest() {
+    if offset.saturating_add(bytes.len() as u64) > longest_file() {
         return Err(Errno::EFBIG.into());
     }
     file.write_all_at(bytes, offset)

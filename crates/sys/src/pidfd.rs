@@ -1,7 +1,8 @@
 //! Processes by descriptor: no pid is ever mistaken for a later process that got the same number.
 #![expect(unsafe_code, reason = "pidfd_open, pidfd_send_signal and waitid take raw numbers and pointers")]
 
-use crate::{KeptFd, interrupt};
+use crate::interrupt;
+use crate::kept_fd::KeptFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;

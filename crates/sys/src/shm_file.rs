@@ -4,9 +4,9 @@
 //! them.
 #![expect(unsafe_code, reason = "O_TMPFILE, linkat and fstatfs go through libc")]
 
+use crate::limits::longest_file;
 use crate::memfd::above_stdio;
 use nix::fcntl::{AtFlags, OFlag};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use std::ffi::{CStr, CString};
@@ -122,17 +122,11 @@ pub fn reserve(file: &File, offset: u64, len: u64) -> Result<()> {
 /// `EFBIG` beyond what this process may write (`RLIMIT_FSIZE`), for which the kernel would also send SIGXFSZ,
 /// which kills; otherwise as [`reserve`].
 pub fn make_long(file: &File, len: u64, reserved: u64) -> Result<()> {
-    if len > longest() {
+    if len > longest_file() {
         return Err(Error::from_raw_os_error(libc::EFBIG));
     }
     reserve(file, 0, reserved)?;
     if reserved < len { file.set_len(len) } else { Ok(()) }
-}
-
-/// How long this process may make a file.
-#[must_use]
-pub fn longest() -> u64 {
-    getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
 /// Gives the unnamed `file` its name, whole or not at all.

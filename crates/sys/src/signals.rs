@@ -6,7 +6,7 @@
     reason = "signal sets, sigaction, sigtimedwait and kill take pointers and raw numbers"
 )]
 
-use crate::Deadline;
+use crate::clock::Deadline;
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
 
@@ -206,7 +206,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::{ALL, Inbox, SignalSet, is_ignored, send, set_blocked, words};
-    use crate::Deadline;
+    use crate::clock::Deadline;
     use std::time::Duration;
 
     #[test]

@@ -10,8 +10,9 @@
 //! stays taken for ever, so whoever keeps one asks first whether it is its own.
 #![expect(unsafe_code, reason = "whose turn it is has the value to itself")]
 
+use crate::clock::Deadline;
 use crate::futex::{self, Waited};
-use crate::{Deadline, interrupt};
+use crate::interrupt;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -140,7 +141,7 @@ impl<T> Drop for TurnGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::Turn;
-    use crate::Deadline;
+    use crate::clock::Deadline;
     use std::time::Duration;
 
     #[test]

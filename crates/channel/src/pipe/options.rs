@@ -3,7 +3,7 @@
 use super::{Connection, End, PipeObject, Receiver, Sender};
 use crate::codec::{Codec, Form};
 use procession_shm::{HEADER_LEN, Namespace, Object, OpenError, Placement};
-use procession_sys::shm_file;
+use procession_sys::limits;
 
 /// How many bytes a ring holds unless said.
 const DEFAULT_BYTES: u32 = 256 << 10;
@@ -114,7 +114,7 @@ impl PipeOptions {
         let larger = self.larger.unwrap_or(if self.bytes.is_some() { 0 } else { LARGER_BYTES });
         let larger = if larger > bytes { larger } else { 0 };
         let mut settings = PipeSettings { bytes, larger, both_ways, codec, element };
-        if HEADER_LEN as u64 + PipeObject::shape(&settings).body_len > shm_file::longest() {
+        if HEADER_LEN as u64 + PipeObject::shape(&settings).body_len > limits::longest_file() {
             settings.larger = 0;
         }
         PipeObject::create(&settings, &self.place)

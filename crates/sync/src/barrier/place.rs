@@ -4,6 +4,7 @@
 use super::word::{ARRIVED, COMING, PEER_DIED, WAITERS, failed, generation, is_whole, waiting, with_state};
 use super::{Barrier, BarrierBody};
 use crate::fault::Fault;
+use crate::holder::Holder;
 use procession_shm::OwnerId;
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{crash_point, shm_struct};
@@ -76,11 +77,11 @@ impl Barrier {
     }
 
     /// The owners that stand in some places, as people want to see them.
-    pub(super) fn owners(&self, places: &[Place], is_asked: impl Fn(&Place) -> bool) -> Vec<crate::Holder> {
+    pub(super) fn owners(&self, places: &[Place], is_asked: impl Fn(&Place) -> bool) -> Vec<Holder> {
         let segment = self.body.segment();
         let owner = |place: &Place| match place.owner.load(Ordering::Acquire) {
             0 => None,
-            owner => is_asked(place).then(|| crate::Holder::of(segment, OwnerId::from_bits(owner))),
+            owner => is_asked(place).then(|| Holder::of(segment, OwnerId::from_bits(owner))),
         };
         places.iter().filter_map(owner).collect()
     }

@@ -1,8 +1,11 @@
 //! The locks that a waiter can let go, and what it sees of one while it waits.
 
 use crate::cells::Plain;
+use crate::lock::{Lock, LockGuardOf};
+use crate::lock_error::LockError;
 use crate::lock_word::LockWord;
-use crate::{Lock, LockError, LockGuardOf, RLock, RLockGuardOf, Value, ValueGuardOf};
+use crate::rlock::{RLock, RLockGuardOf};
+use crate::value::{Value, ValueGuardOf};
 use procession_shm::Segment;
 use procession_sys::Deadline;
 use std::borrow::Borrow;

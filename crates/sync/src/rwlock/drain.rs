@@ -2,11 +2,12 @@
 //! `rwlock.rs`.
 
 use super::{Cell, RwLock, WAITERS};
+use crate::deadlock;
 use crate::fault::Fault;
 use crate::hold::holder_in;
 use crate::keeper::too_late;
+use crate::lock_error::LockError;
 use crate::patience::{Nap, Patience};
-use crate::{LockError, deadlock};
 use procession_shm::ShownWait;
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, clock, crash_point, futex};

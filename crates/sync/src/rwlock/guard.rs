@@ -1,10 +1,10 @@
 //! What readers and writers hold: the ends of the protocol in `rwlock.rs`.
 
 use super::{PANICKED, RwLock, WAITERS};
-use crate::LockError;
 use crate::fault::Fault;
 use crate::hold::Hold;
 use crate::keeper::Panics;
+use crate::lock_error::LockError;
 use crate::lock_word::Claim;
 use procession_shm::OwnerId;
 use procession_sys::atomic::Ordering;

@@ -1,8 +1,8 @@
 //! What can go wrong with a semaphore.
 
 use super::Semaphore;
-use crate::Holder;
 use crate::fault::Fault;
+use crate::holder::Holder;
 use procession_shm::Label;
 use std::fmt;
 

@@ -4,7 +4,7 @@ use super::Value;
 use crate::cells::Plain;
 use crate::hold::Hold;
 use crate::keeper::Panics;
-use crate::lock::LockError;
+use crate::lock_error::LockError;
 use crate::lock_word::Claim;
 use procession_sys::Deadline;
 use std::borrow::Borrow;
