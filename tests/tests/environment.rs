@@ -323,7 +323,7 @@ fn an_environment_variable_says_how_many_processes_a_namespace_holds() {
     assert!(parts.iter().all(|part| said.contains(part)), "{said}");
     assert!(!said.contains("not a value"), "{said}");
     let said = run(&scratch, &[("PROCESSION_SLOTS", "many")], |()| Event::new().unwrap_err().to_string());
-    assert!(said.contains("PROCESSION_SLOTS is to be the number"), "{said}");
+    assert!(said.contains("PROCESSION_SLOTS in the environment is no number"), "{said}");
 }
 
 fn go_namespace(event: &Event) -> &procession::Namespace {

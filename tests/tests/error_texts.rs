@@ -1,8 +1,30 @@
 //! What errors say: the cause of an error is told once, by the cause.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
+/// Checks what an error says with its causes, and which case it is: of an error, `says!(error, text)`; of an
+/// outcome, `says!(case, outcome, text)`. The case stands first, where
+/// [`every_case_of_every_error_has_a_text`] finds it.
+macro_rules! says {
+    ($error:expr, $text:expr $(,)?) => {
+        assert_eq!(told(&$error), $text)
+    };
+    ($case:pat, $outcome:expr, $text:expr $(,)?) => {
+        match $outcome {
+            Ok(_) => panic!("it went well: {}", stringify!($outcome)),
+            Err(error) => {
+                assert!(matches!(error, $case), "{error:?}");
+                assert_eq!(told(&error), $text);
+            }
+        }
+    };
+}
+
+#[path = "error_texts/cases.rs"]
+mod cases;
 #[path = "error_texts/channel.rs"]
 mod channel;
+#[path = "error_texts/names.rs"]
+mod names;
 #[path = "error_texts/process.rs"]
 mod process;
 #[path = "error_texts/sync.rs"]
@@ -20,6 +42,14 @@ procession::test_support!();
 fn enter() {
     static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+}
+
+/// The text with its causes, which is what `Debug` prints, too.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let text = texts(error).join(": ");
+    assert_eq!(format!("{error:?}"), text, "Debug prints something else");
+    // Where the tests are, and no user's object.
+    text.replace(" in a private namespace", "")
 }
 
 /// The texts of an error and its causes.

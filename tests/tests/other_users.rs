@@ -557,7 +557,7 @@ fn the_beginning_of_all_names_can_be_chosen() {
             .unwrap();
         let text = String::from_utf8_lossy(&said.stderr).into_owned();
         assert!(
-            !said.status.success() && text.contains("invalid name") && text.contains(why),
+            !said.status.success() && text.contains("is no valid name") && text.contains(why),
             "{bad}: {text}"
         );
     }

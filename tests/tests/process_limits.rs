@@ -58,7 +58,7 @@ fn a_result_or_a_panic_longer_than_a_file_may_be_is_an_error() {
 #[test]
 fn a_panic_whose_stack_is_too_long_for_a_file_arrives_without_the_stack() {
     let text = limited(|_| {
-        let child = Process::options().env("RUST_BACKTRACE", "1").spawn(
+        let child = Process::options().env("RUST_BACKTRACE", "full").spawn(
             |()| {
                 // Room for the message and little more.
                 limit_files_to(200);

@@ -152,7 +152,7 @@ impl Object for PipeObject {
             && (HEADER_LEN + RING_OFFSET) as u64 + (bytes + larger) * (1 + both_ways)
                 == segment.header().size;
         if !fits {
-            return Err(segment.corrupt("an impossible number of bytes"));
+            return Err(segment.corrupt("it says an impossible number of bytes"));
         }
         let codec = Codec::of(segment)?;
         Ok(Self { both_ways: both_ways != 0, codec, body })

@@ -189,12 +189,13 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
     fn attach(body: Shared<QueueBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
         let [capacity, bytes, ..] = segment.header().parameters;
-        let capacity = u32::try_from(capacity).map_err(|_| segment.corrupt("an impossible capacity"))?;
+        let capacity =
+            u32::try_from(capacity).map_err(|_| segment.corrupt("it says an impossible capacity"))?;
         let fits = bytes.is_power_of_two()
             && (MIN_BYTES..=MAX_BYTES).contains(&bytes)
             && RING_OFFSET as u64 + bytes + procession_shm::HEADER_LEN as u64 == segment.header().size;
         let words = u32::try_from(bytes / 8).ok().filter(|_| fits);
-        let words = words.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
+        let words = words.ok_or_else(|| segment.corrupt("it says an impossible number of bytes"))?;
         let codec = Codec::of(segment)?;
         Ok(Self { body: Core::new(body, capacity, words, codec), messages: PhantomData })
     }

@@ -24,19 +24,26 @@ pub enum SpawnError {
     NotInitialised,
     /// The attempt came from code that runs while this process itself is still being started: from the
     /// `Deserialize` of an argument.
-    #[error("this process is itself still starting: its arguments are being decoded")]
+    #[error(
+        "this process is itself still starting: it decodes its arguments, and can start others only from its function"
+    )]
     Bootstrapping,
     /// The process is exiting: children started now would never be waited for.
-    #[error("this process is exiting")]
+    #[error("this process is exiting, and would not wait for a process that is started now")]
     Exiting,
     /// Children have started children to this depth, which is taken for a mistake.
-    #[error("processes are nested {depth} deep")]
+    #[error(
+        "this process has {depth} ancestors that started one another, and starts no further one: does the function start itself?"
+    )]
     TooDeep {
         /// How many ancestors this process has.
         depth: u32,
     },
     /// The program runs with more rights than its caller, who could misuse the way functions cross.
-    #[error("a set-user-id program, or one with file capabilities, starts no processes this way")]
+    #[error(
+        "this program has more rights than its caller (set-user-id, or file capabilities) and starts no processes this way: \
+         take those rights from the file"
+    )]
     Secure,
     /// The program was started as `ld.so ./program`: `/proc/self/exe` is the loader.
     #[error(
@@ -44,7 +51,10 @@ pub enum SpawnError {
     )]
     RunByLoader,
     /// The function is part of a shared library, not of the executable.
-    #[error("{function} is not in the main executable but in a shared library")]
+    #[error(
+        "{function} is not in the main executable but in a shared library, where a child may not find it: hand over a function of \
+         the program that calls it"
+    )]
     NotInExecutable {
         /// The function's path.
         function: &'static str,
@@ -67,7 +77,9 @@ pub enum SpawnError {
     },
     /// A name, an argument or an environment variable contains a zero byte, or a variable's name contains
     /// `=`.
-    #[error("{0:?} contains a zero byte, or is no name of an environment variable")]
+    #[error(
+        "{0:?} cannot be handed to a process: it contains a zero byte, or is no name of an environment variable"
+    )]
     InvalidString(String),
     /// The kernel refused.
     #[error(transparent)]
@@ -273,7 +285,7 @@ pub enum WaitError {
         process: ProcessLabel,
     },
     /// A hook of this thread wanted the wait to end (`procession::interrupt`).
-    #[error("the wait for {process} was interrupted")]
+    #[error("the wait for {process} was interrupted; it runs on")]
     Interrupted {
         /// Which one.
         process: ProcessLabel,

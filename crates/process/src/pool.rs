@@ -461,6 +461,6 @@ where
 
 fn function<F: 'static, A, R>(entry: JobEntry) -> Result<Function, TaskError> {
     let entry = EntryRef::new::<F, A, R>(entry);
-    let entry = entry.map_err(|error| TaskError::Broken { reason: in_full(&error) })?;
+    let entry = entry.map_err(|error| TaskError::NotRunnable { reason: in_full(&error) })?;
     Ok(Function { entry, path: type_name::<F>() })
 }

@@ -281,7 +281,7 @@ pub enum JoinTimeoutError<R> {
     TimedOut(Process<R>),
     /// A hook of this thread wanted the wait to end (`procession::interrupt`); the process still runs, and
     /// here it is.
-    #[error("the wait for {} was interrupted", .0.label())]
+    #[error("the wait for {} was interrupted; it runs on", .0.label())]
     Interrupted(Process<R>),
     /// The process ended without a result.
     #[error(transparent)]

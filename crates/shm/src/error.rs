@@ -23,7 +23,7 @@ pub enum OpenError {
     Impossible {
         /// Which one.
         object: Label,
-        /// What is impossible.
+        /// The rule that the options break, as a sentence.
         what: &'static str,
     },
     /// Nothing has this name.
@@ -121,7 +121,9 @@ pub enum OpenError {
         path: String,
     },
     /// The file is shorter or longer than its header says.
-    #[error("{object} is truncated: {found} bytes, its header says {expected}")]
+    #[error(
+        "{object} is truncated: it has {found} bytes, and its header says {expected}. When nobody uses it any more, remove it (`procession rm`)"
+    )]
     Truncated {
         /// Which one.
         object: Label,
@@ -131,7 +133,9 @@ pub enum OpenError {
         found: u64,
     },
     /// Another version of the format wrote it.
-    #[error("{object} has format version {found}, this program understands version {ours}")]
+    #[error(
+        "{object} has format version {found}, and this program understands version {ours}: build all programs with the same version of procession, or use another namespace for each"
+    )]
     Version {
         /// Which one.
         object: Label,
@@ -141,7 +145,9 @@ pub enum OpenError {
         ours: u32,
     },
     /// The same version laid out differently: two builds that must not share.
-    #[error("{object} has layout {found:08x}, this program uses {ours:08x}; both must be built alike")]
+    #[error(
+        "{object} has layout {found:08x}, and this program uses {ours:08x}: build all programs with the same version of procession, or use another namespace for each"
+    )]
     Layout {
         /// Which one.
         object: Label,
@@ -151,7 +157,7 @@ pub enum OpenError {
         ours: u32,
     },
     /// Another kind of object has this name.
-    #[error("{object} is {}, not {}", found.with_article(), asked.with_article())]
+    #[error("{object} is {}, not {}: open it as what it is, or take another name", found.with_article(), asked.with_article())]
     Kind {
         /// Which one.
         object: Label,
@@ -161,7 +167,9 @@ pub enum OpenError {
         asked: Kind,
     },
     /// It was created with another parameter than the one asked for.
-    #[error("{object} was created with {parameter} {found}, not {asked}")]
+    #[error(
+        "{object} was created with {parameter} {found}, not {asked}: ask for the same, or open it without saying any"
+    )]
     Parameter {
         /// Which one.
         object: Label,
@@ -241,7 +249,9 @@ pub enum OpenError {
         namespace: String,
     },
     /// `/dev/shm` is full.
-    #[error("no space in /dev/shm for {bytes} bytes of {object}")]
+    #[error(
+        "/dev/shm has no space for {bytes} bytes of {object}: remove something (`procession gc`, `df /dev/shm`), or mount it with a larger size"
+    )]
     NoSpace {
         /// Which one.
         object: Label,
@@ -250,7 +260,7 @@ pub enum OpenError {
     },
     /// `/dev/shm` may hold no more files.
     #[error(
-        "no room in /dev/shm for one more file, which {object} needs: remove some (`df -i /dev/shm` counts them), or mount it with a larger nr_inodes"
+        "/dev/shm has no room for one more file, which {object} needs: remove some (`df -i /dev/shm` counts them), or mount it with a larger nr_inodes"
     )]
     NoInodes {
         /// Which one.
@@ -263,11 +273,11 @@ pub enum OpenError {
         object: Label,
     },
     /// The header is ours, but what it says is impossible.
-    #[error("{object} is corrupt: {what}")]
+    #[error("{object} is corrupt: {what}. When nobody uses it any more, remove it (`procession rm`)")]
     Corrupt {
         /// Which one.
         object: Label,
-        /// What is impossible.
+        /// What is impossible, as a sentence.
         what: &'static str,
     },
     /// The kernel refused.

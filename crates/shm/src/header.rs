@@ -167,7 +167,7 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
     }
     let flags = u32_at(page, 20);
     if flags & !EPHEMERAL != 0 {
-        return Err(corrupt("flags that there are not"));
+        return Err(corrupt("it has flags that do not exist"));
     }
     let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]]));
     if tag_len > TAG_MAX {

@@ -65,7 +65,7 @@ impl Hash for Namespace {
 
 /// A name outside the alphabet, too long, empty, or one that begins with a dot.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid name {name:?}: {reason}")]
+#[error("{name:?} is no valid name: {reason}")]
 pub struct InvalidName {
     /// What was given.
     pub name: String,
@@ -222,7 +222,7 @@ fn from_environment(variable: &str) -> Option<String> {
 /// Checks a name that a user gives to an object.
 pub(crate) fn check_object_name(name: &str) -> Result<(), InvalidName> {
     if name.starts_with('.') {
-        let reason = "a leading dot is reserved for the library's own files";
+        let reason = "names that begin with a dot are those of the library's own files";
         return Err(InvalidName { name: name.to_owned(), reason });
     }
     check(name, MAX_NAME, "a name is made of A-Z, a-z, 0-9, '.', '_' and '-'", |byte| {

@@ -39,7 +39,7 @@ impl PlainFile {
         if size == 0 {
             return Err(OpenError::Impossible {
                 object: Label::of_file(name),
-                what: "shared memory of no bytes",
+                what: "shared memory has at least one byte",
             });
         }
         let failed = |operation| move |source| error(operation, name, size as u64, source);
@@ -84,6 +84,12 @@ impl PlainFile {
         &self.mapping
     }
 
+    /// The file as people know it.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        Label::of_file(&self.name)
+    }
+
     /// The name in `/dev/shm`.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -105,7 +111,7 @@ impl PlainFile {
         if shm_file::identity_of_name(&self.name).map_err(|source| error("look at", &self.name, 0, source))?
             != Some(self.file)
         {
-            return Err(OpenError::NotFound { object: Label::of_file(&self.name) });
+            return Err(OpenError::NotFound { object: self.label() });
         }
         shm_file::unlink(&self.name).map_err(|source| error("open", &self.name, 0, source))
     }

@@ -286,7 +286,8 @@ impl Registration {
         let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
         let Attachment { file, mapping, header, .. } =
             segment::open_or_create_file(&object, &shape, 0, |_| ())?;
-        let corrupt = || OpenError::Corrupt { object: object.label(), what: "the number of slots" };
+        let corrupt =
+            || OpenError::Corrupt { object: object.label(), what: "it says an impossible number of slots" };
         let slots = u32::try_from(header.parameters[0]).map_err(|_| corrupt())?;
         if slots == 0 || mapping.len() < registry_len(slots) {
             return Err(corrupt());
@@ -470,6 +471,6 @@ fn usual_slots(registry: &ObjectName<'_>) -> Result<u32, OpenError> {
     let chosen = std::env::var(SLOTS_VARIABLE).ok().filter(|_| !is_secure());
     let Some(chosen) = chosen else { return Ok(DEFAULT_SLOTS) };
     let number = chosen.parse().ok().filter(|number| (1..OwnerId::MAX_SLOTS).contains(number));
-    let what = "PROCESSION_SLOTS is to be the number of processes it holds, from 1 to 65535";
+    let what = "PROCESSION_SLOTS in the environment is no number from 1 to 65535";
     number.ok_or_else(|| OpenError::Impossible { object: registry.label(), what })
 }

@@ -90,7 +90,7 @@ pub(crate) fn create_file(
     let page = header::compose(shape, ephemeral, registry);
     let header = header::parse(&page, size, object)?;
     if !mapping.copy_in(0, &page) {
-        return Err(OpenError::Corrupt { object: object.label(), what: "no room for a header" });
+        return Err(OpenError::Corrupt { object: object.label(), what: "it is too short for a header" });
     }
     initialise(&mapping);
     crash_point("segment.create.initialised");
@@ -441,7 +441,7 @@ pub(crate) fn read_page(file: &std::fs::File, size: u64, object: &ObjectName<'_>
 }
 
 fn map(file: &std::fs::File, size: u64, object: &ObjectName<'_>) -> Result<Mapping, OpenError> {
-    let corrupt = || OpenError::Corrupt { object: object.label(), what: "an impossible size" };
+    let corrupt = || OpenError::Corrupt { object: object.label(), what: "it has an impossible size" };
     let len = usize::try_from(size).map_err(|_| corrupt())?;
     Mapping::of_file(file, len).map_err(|source| OpenError::os("map", object, source))
 }

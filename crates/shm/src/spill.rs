@@ -164,7 +164,10 @@ impl Spill {
             return Err(gone());
         }
         if room < reference.len || home_of(&found.header) != home.header().instance {
-            return Err(OpenError::Corrupt { object: object.label(), what: "another message's bytes" });
+            return Err(OpenError::Corrupt {
+                object: object.label(),
+                what: "it holds another message's bytes",
+            });
         }
         Ok(Self::attached(found, reference.number, reference.len, home, name, false))
     }

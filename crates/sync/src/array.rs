@@ -39,12 +39,11 @@ use crate::cells::{Cells, Plain, from_word, stride, to_word};
 use crate::held_by;
 use crate::hold::Hold;
 use crate::holder::Holder;
-use crate::integer::Integer;
-use crate::integer::integer_operations;
+use crate::integer::{Integer, integer_operations};
 use crate::keeper::Keeper;
 use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
@@ -184,15 +183,15 @@ impl<T: Plain> Object for Array<T> {
 /// What is impossible about a number of elements of which each takes `each` bytes.
 pub(crate) fn check_len(len: Option<u64>, each: usize) -> Result<(), &'static str> {
     match len {
-        Some(0) => Err("an array without elements"),
-        Some(len) if len > MOST_BYTES / each as u64 => Err("an array larger than any memory"),
+        Some(0) => Err("an array has at least one element"),
+        Some(len) if len > MOST_BYTES / each as u64 => Err("no memory is so large"),
         _ => Ok(()),
     }
 }
 
 /// The same for an array that does not exist yet.
 pub(crate) fn check_new_len(len: Option<u64>) -> Result<(), &'static str> {
-    if len.is_some() { Ok(()) } else { Err("an array without elements: say how many by `.len()`") }
+    if len.is_some() { Ok(()) } else { Err("nobody said how many elements it has: call .len()") }
 }
 
 /// Why an operation on an array failed; then it has changed nothing.
@@ -200,8 +199,10 @@ pub(crate) fn check_new_len(len: Option<u64>) -> Result<(), &'static str> {
 #[non_exhaustive]
 pub enum ArrayError {
     /// There are not so many elements.
-    #[error("elements {start}..{end} of an array that has {len}")]
+    #[error("elements {start}..{end} were asked for of {object}, which has {len}")]
     OutOfRange {
+        /// Which array.
+        object: Label,
         /// The first element asked for.
         start: usize,
         /// Behind the last one.
@@ -474,8 +475,10 @@ impl<T: Plain> Array<T> {
         if fits { Ok(()) } else { Err(self.out_of_range(range)) }
     }
 
+    #[cold]
     fn out_of_range(&self, range: &Range<usize>) -> ArrayError {
-        ArrayError::OutOfRange { start: range.start, end: range.end, len: self.len }
+        let object = self.body.segment().label();
+        ArrayError::OutOfRange { object, start: range.start, end: range.end, len: self.len }
     }
 }
 

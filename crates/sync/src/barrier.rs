@@ -272,10 +272,10 @@ impl Object for Barrier {
 
     fn check(settings: &BarrierSettings) -> Result<(), &'static str> {
         match settings.rules() {
-            Rules { parties: 0, .. } => Err("a barrier without parties"),
-            Rules { parties, .. } if parties > MOST => Err("a barrier can have at most 32768 parties"),
+            Rules { parties: 0, .. } => Err("a barrier has at least one party"),
+            Rules { parties, .. } if parties > MOST => Err("a barrier has at most 32768 parties"),
             Rules { removes: true, elastic: false, .. } => {
-                Err("only an elastic barrier can go on without a member that died")
+                Err("only an elastic barrier can go on without a member that died: call .elastic(), too")
             }
             _ => Ok(()),
         }
@@ -316,7 +316,7 @@ impl Object for Barrier {
     fn attach(body: Shared<BarrierBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
         let [parties, timeout, elastic, removes] = segment.header().parameters;
-        let corrupt = || segment.corrupt("an impossible number of parties");
+        let corrupt = || segment.corrupt("it says an impossible number of parties");
         let parties = u32::try_from(parties).ok().filter(|parties| (1..=MOST).contains(parties));
         let rules = Rules {
             parties: parties.ok_or_else(corrupt)?,

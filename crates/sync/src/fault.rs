@@ -8,7 +8,10 @@ use procession_shm::{Label, OpenError, OwnerId, Segment, Unknowable};
 #[non_exhaustive]
 pub enum Fault {
     /// The object's file was removed while this thread waited: nobody new can come, and maybe nobody is left.
-    #[error("the file of {object} was removed from /dev/shm while this process waited for it")]
+    #[error(
+        "the file of {object} was removed from /dev/shm while this process waited for it: whoever comes now finds another one \
+         or none; start everybody anew who uses it"
+    )]
     Orphaned {
         /// Which one.
         object: Label,
@@ -23,11 +26,11 @@ pub enum Fault {
         object: Label,
     },
     /// What stands in the object's memory is impossible.
-    #[error("{object} is corrupt: {what}")]
+    #[error("{object} is corrupt: {what}. When nobody uses it any more, remove it (`procession rm`)")]
     Corrupt {
         /// Which one.
         object: Label,
-        /// What is impossible.
+        /// What is impossible, as a sentence.
         what: &'static str,
     },
     /// This process was forked, and could not register under its own name.
@@ -39,7 +42,10 @@ pub enum Fault {
         source: OpenError,
     },
     /// What was used is a copy, made by `fork`, of what the parent process holds.
-    #[error("what this forked process has of {object} belongs to the process that it was forked from")]
+    #[error(
+        "what this forked process has of {object} belongs to the process that it was forked from: acquire or join here what \
+         this process needs"
+    )]
     Inherited {
         /// Which one.
         object: Label,

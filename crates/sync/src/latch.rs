@@ -99,7 +99,7 @@ impl Object for Latch {
     fn attach(body: Shared<LatchBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
         let count = usize::try_from(segment.header().parameters[0]);
-        let count = count.map_err(|_| segment.corrupt("an impossible count"))?;
+        let count = count.map_err(|_| segment.corrupt("it says an impossible count"))?;
         Ok(Self { body, count })
     }
 }

@@ -329,7 +329,7 @@ impl PermitCells {
             // Acquire: who sees a cell that is not absent any more sees `high` raised before.
             let is_absent = self.cell(index).is_some_and(|cell| cell.load(Ordering::Acquire) == ABSENT);
             if !is_absent && self.high() <= index {
-                return Err(Fault::corrupt(self.body.segment(), "a permit beyond all that there are"));
+                return Err(Fault::corrupt(self.body.segment(), "there are more permits than there can be"));
             }
         }
         Ok(())
@@ -353,7 +353,7 @@ impl PermitCells {
         let (segment, several) = (self.body.segment(), &self.body.several);
         let me = Hold::of_this_thread(me);
         if me.names_the_thread() && several.is_held_as(me) {
-            return Err(Fault::corrupt(segment, "a release that this thread did not begin"));
+            return Err(Fault::corrupt(segment, "it says that this thread is releasing, which is not so"));
         }
         // Held for a moment by each, but for one that is stopped in the middle of it.
         let _deferred = interrupt::defer();
@@ -366,7 +366,7 @@ impl PermitCells {
         if turn.has_recovered {
             turn.settle();
         } else if self.body.decided.load(Ordering::Relaxed) != 0 {
-            return Err(Fault::corrupt(segment, "a release that nobody began"));
+            return Err(Fault::corrupt(segment, "it says that permits are being released, which is not so"));
         }
         Ok(Some(turn))
     }
@@ -396,7 +396,7 @@ impl PermitCells {
                 if matches!(word, ABSENT | FREE | HANDED) || before_release(word).is_some() {
                     continue;
                 }
-                return Err(Fault::corrupt(segment, "a permit in an impossible state"));
+                return Err(Fault::corrupt(segment, "a permit is in an impossible state"));
             }
             let owner = OwnerId::from_bits(word);
             if alive.contains(&owner) {

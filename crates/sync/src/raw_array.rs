@@ -138,7 +138,7 @@ impl<T: Plain> RawArray<T> {
     /// [`ArrayError::OutOfRange`].
     #[inline]
     pub fn get(&self, index: usize) -> Result<T, ArrayError> {
-        load(self.cells(), index).ok_or_else(|| self.out_of_range(index, 1))
+        load(self.cells(), index).ok_or_else(|| self.no_such(index))
     }
 
     /// Makes an element `value`; of more than 8 bytes, word by word.
@@ -156,7 +156,7 @@ impl<T: Plain> RawArray<T> {
     /// [`ArrayError::OutOfRange`].
     pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ArrayError> {
         if range.start > range.end || range.end > self.len {
-            return Err(ArrayError::OutOfRange { start: range.start, end: range.end, len: self.len });
+            return Err(self.out_of_range(range));
         }
         let cells = self.cells();
         Ok(range.filter_map(|index| load(cells, index)).collect())
@@ -201,12 +201,16 @@ impl<T: Plain> RawArray<T> {
 
     fn check(&self, start: usize, count: usize) -> Result<(), ArrayError> {
         let fits = start.checked_add(count).is_some_and(|end| end <= self.len);
-        if fits { Ok(()) } else { Err(self.out_of_range(start, count)) }
+        if fits { Ok(()) } else { Err(self.out_of_range(start..start.saturating_add(count))) }
+    }
+
+    fn no_such(&self, index: usize) -> ArrayError {
+        self.out_of_range(index..index.saturating_add(1))
     }
 
     #[cold]
-    fn out_of_range(&self, start: usize, count: usize) -> ArrayError {
-        ArrayError::OutOfRange { start, end: start.saturating_add(count), len: self.len }
+    fn out_of_range(&self, Range { start, end }: Range<usize>) -> ArrayError {
+        ArrayError::OutOfRange { object: self.body.segment().label(), start, end, len: self.len }
     }
 }
 
@@ -236,7 +240,7 @@ impl<T: Integer> RawArray<T> {
     fn change(&self, index: usize, change: impl Fn(T) -> Option<T>) -> Result<T, ArrayError> {
         let was = self.cells().change(index, |word| change(from_word(word)).as_ref().map(to_word));
         crash_point("raw_array.changed");
-        was.map(from_word).ok_or_else(|| self.out_of_range(index, 1))
+        was.map(from_word).ok_or_else(|| self.no_such(index))
     }
 }
 
@@ -304,7 +308,7 @@ mod tests {
         for range in [0..4, 4..4, backwards, 0..usize::MAX] {
             assert!(matches!(array.read(range), Err(ArrayError::OutOfRange { len: 3, .. })));
         }
-        assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { start: 3, end: 4, len: 3 })));
+        assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { start: 3, end: 4, len: 3, .. })));
         assert!(matches!(array.write(2, &[1, 2]), Err(ArrayError::OutOfRange { start: 2, end: 4, .. })));
         assert!(matches!(array.fetch_add(usize::MAX, 1), Err(ArrayError::OutOfRange { .. })));
         let options = || RawArray::<[u64; 3]>::options().namespace(&Namespace::private());

@@ -97,12 +97,16 @@ impl SemaphoreSettings {
 
     fn check(&self, max: usize) -> Result<(), &'static str> {
         if max == 0 {
-            return Err("a semaphore that can never have a permit");
+            return Err("a semaphore can have at least one permit: call .max() with 1 or more");
         }
         if max > MOST as usize {
-            return Err("a semaphore can have at most 65536 permits");
+            return Err("a semaphore has at most 65536 permits");
         }
-        if self.permits() > max { Err("more permits than the maximum") } else { Ok(()) }
+        if self.permits() > max {
+            Err("it cannot begin with more permits than .max() allows")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -185,7 +189,7 @@ impl Semaphore {
             && segment.header().size
                 == (procession_shm::HEADER_LEN + size_of::<SemaphoreBody>()) as u64 + max * 8;
         let max = u32::try_from(max).ok().filter(|_| fits);
-        let max = max.ok_or_else(|| segment.corrupt("an impossible number of permits"))?;
+        let max = max.ok_or_else(|| segment.corrupt("it says an impossible number of permits"))?;
         let myself = segment.registration().myself();
         let slot = myself.owner().map_or(0, OwnerId::slot);
         // Each process begins at a cell of its own, if there are enough.

@@ -13,7 +13,9 @@
 //! | creating it | nothing, or all of it under its name | the next process that looks, if it is ephemeral |
 //! | writing | some bytes new, some old | nobody: bytes have no lock |
 
-use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, PlainFile, Shape, Shared};
+use procession_shm::{
+    HEADER_LEN, Kind, Label, Object, OpenError, Parameter, Placement, PlainFile, Segment, Shape, Shared,
+};
 use procession_sys::Mapping;
 use std::fmt;
 use std::ops::Range;
@@ -83,14 +85,14 @@ impl Object for SharedMemory {
 
     fn check(settings: &SharedMemorySettings) -> Result<(), &'static str> {
         match settings.size {
-            Some(0) => Err("shared memory of no bytes"),
-            Some(size) if size > MOST_BYTES => Err("shared memory larger than any memory"),
+            Some(0) => Err("shared memory has at least one byte"),
+            Some(size) if size > MOST_BYTES => Err("no memory is so large"),
             _ => Ok(()),
         }
     }
 
     fn check_new(settings: &SharedMemorySettings) -> Result<(), &'static str> {
-        settings.size.map(drop).ok_or("shared memory of no bytes: say how many by `.size()`")
+        settings.size.map(drop).ok_or("nobody said how many bytes it has: call .size()")
     }
 
     fn shape(settings: &SharedMemorySettings) -> Shape {
@@ -118,8 +120,10 @@ impl Object for SharedMemory {
 #[non_exhaustive]
 pub enum MemoryError {
     /// There are not so many bytes.
-    #[error("bytes {start}..{end} of shared memory that has {size}")]
+    #[error("bytes {start}..{end} were asked for of {object}, which has {size}")]
     OutOfRange {
+        /// Which memory.
+        object: Label,
         /// The first byte asked for.
         start: usize,
         /// Behind the last one.
@@ -188,7 +192,8 @@ impl SharedMemory {
     }
 
     fn bytes(&self) -> Bytes<'_> {
-        Bytes { mapping: self.body.segment().mapping(), start: HEADER_LEN, size: self.size }
+        let segment = self.body.segment();
+        Bytes { of: Memory::Object(segment), mapping: segment.mapping(), start: HEADER_LEN, size: self.size }
     }
 }
 
@@ -309,16 +314,23 @@ impl PlainMemory {
     }
 
     fn bytes(&self) -> Bytes<'_> {
-        Bytes { mapping: self.0.mapping(), start: 0, size: self.size() }
+        Bytes { of: Memory::File(&self.0), mapping: self.0.mapping(), start: 0, size: self.size() }
     }
 }
 
 /// Bytes that others may change at any time: read and written in whole words where they are aligned.
 struct Bytes<'a> {
+    of: Memory<'a>,
     mapping: &'a Mapping,
     /// A multiple of 8.
     start: usize,
     size: usize,
+}
+
+/// Where bytes lie: whose they are is asked only when something is wrong.
+enum Memory<'a> {
+    Object(&'a Segment),
+    File(&'a PlainFile),
 }
 
 /// A range of bytes: those before the first whole word, the words, and those behind the last.
@@ -327,10 +339,9 @@ type Parts<'a> = (&'a [AtomicU8], &'a [AtomicU64], &'a [AtomicU8]);
 impl Bytes<'_> {
     fn read(&self, range: Range<usize>) -> Result<Vec<u8>, MemoryError> {
         let len = range.end.checked_sub(range.start).filter(|_| range.end <= self.size);
-        let Range { start, end } = range;
-        let len = len.ok_or(MemoryError::OutOfRange { start, end, size: self.size })?;
+        let len = len.ok_or_else(|| self.out_of_range(range.clone()))?;
         let mut bytes = vec![0; len];
-        self.read_at(start, &mut bytes)?;
+        self.read_at(range.start, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -375,7 +386,16 @@ impl Bytes<'_> {
             ))
         };
         let parts = if fits { part() } else { None };
-        parts.ok_or(MemoryError::OutOfRange { start: offset, end, size: self.size })
+        parts.ok_or_else(|| self.out_of_range(offset..end))
+    }
+
+    #[cold]
+    fn out_of_range(&self, Range { start, end }: Range<usize>) -> MemoryError {
+        let object = match self.of {
+            Memory::Object(segment) => segment.label(),
+            Memory::File(file) => file.label(),
+        };
+        MemoryError::OutOfRange { object, start, end, size: self.size }
     }
 
     fn as_ptr(&self) -> *mut u8 {

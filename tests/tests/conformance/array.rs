@@ -47,8 +47,11 @@ fn it_has_a_length_elements_and_slices(ground: &Ground) {
     };
     elsewhere(write, array.send());
     assert_eq!(array.read(0..10).unwrap(), [680, 626, 934, 821, 1, 2, 3, 4, 714, 77]);
-    assert!(matches!(array.get(10), Err(ArrayError::OutOfRange { start: 10, end: 11, len: 10 })));
-    assert!(matches!(array.write(8, &[0; 3]), Err(ArrayError::OutOfRange { start: 8, end: 11, len: 10 })));
+    assert!(matches!(array.get(10), Err(ArrayError::OutOfRange { start: 10, end: 11, len: 10, .. })));
+    assert!(matches!(
+        array.write(8, &[0; 3]),
+        Err(ArrayError::OutOfRange { start: 8, end: 11, len: 10, .. })
+    ));
 }
 
 // test_array

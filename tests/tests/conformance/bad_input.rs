@@ -31,14 +31,14 @@ fn impossible<O: Options>(options: O) -> &'static str {
 #[test]
 fn parties_are_between_one_and_32768() {
     // Python does not look: a barrier of no parties there breaks everybody's neck at the first wait.
-    assert_eq!(impossible(Barrier::options().parties(0)), "a barrier without parties");
+    assert_eq!(impossible(Barrier::options().parties(0)), "a barrier has at least one party");
     for parties in [32_769, u32::MAX] {
         assert_eq!(
             impossible(Barrier::options().parties(parties as usize)),
-            "a barrier can have at most 32768 parties"
+            "a barrier has at most 32768 parties"
         );
     }
-    assert_eq!(impossible(Barrier::options().elastic().parties(0)), "a barrier without parties");
+    assert_eq!(impossible(Barrier::options().elastic().parties(0)), "a barrier has at least one party");
     let removing = Barrier::options().parties(2).on_member_death(MemberDeath::Remove);
     assert!(impossible(removing).contains("elastic"));
     let ground = Ground::anonymous();
@@ -48,10 +48,13 @@ fn parties_are_between_one_and_32768() {
 
 #[test]
 fn permits_are_at_most_65536_and_no_more_than_their_maximum() {
-    assert_eq!(impossible(Semaphore::options().permits(5).max(4)), "more permits than the maximum");
-    assert!(impossible(Semaphore::options().permits(0).max(0)).contains("never have a permit"));
+    assert_eq!(
+        impossible(Semaphore::options().permits(5).max(4)),
+        "it cannot begin with more permits than .max() allows"
+    );
+    assert!(impossible(Semaphore::options().permits(0).max(0)).contains("at least one permit"));
     // Python makes one of no permits, which nobody can ever acquire.
-    assert!(impossible(BoundedSemaphore::options().permits(0)).contains("never have a permit"));
+    assert!(impossible(BoundedSemaphore::options().permits(0)).contains("at least one permit"));
     for permits in [65_537, u32::MAX] {
         assert!(impossible(Semaphore::options().permits(permits as usize)).contains("65536"));
         assert!(impossible(Semaphore::options().max(permits as usize)).contains("65536"));
@@ -86,13 +89,13 @@ fn permits_asked_for_or_released_beyond_all_are_refused_at_once() {
 
 #[test]
 fn lengths_are_more_than_none_and_less_than_any_memory() {
-    assert!(impossible(Array::<u8>::options()).contains("without elements"));
-    assert!(impossible(Array::<u8>::options().len(0)).contains("without elements"));
-    assert!(impossible(Array::<u64>::options().len(usize::MAX)).contains("larger than any memory"));
-    assert!(impossible(RawArray::<u8>::options().len(0)).contains("without elements"));
-    assert!(impossible(RawArray::<[u64; 9]>::options().len(usize::MAX)).contains("larger than any memory"));
-    assert!(impossible(SharedMemory::options().size(0)).contains("no bytes"));
-    assert!(impossible(SharedMemory::options().size(usize::MAX)).contains("larger than any memory"));
+    assert!(impossible(Array::<u8>::options()).contains("call .len()"));
+    assert!(impossible(Array::<u8>::options().len(0)).contains("at least one element"));
+    assert!(impossible(Array::<u64>::options().len(usize::MAX)).contains("no memory is so large"));
+    assert!(impossible(RawArray::<u8>::options().len(0)).contains("at least one element"));
+    assert!(impossible(RawArray::<[u64; 9]>::options().len(usize::MAX)).contains("no memory is so large"));
+    assert!(impossible(SharedMemory::options().size(0)).contains("at least one byte"));
+    assert!(impossible(SharedMemory::options().size(usize::MAX)).contains("no memory is so large"));
 }
 
 #[test]
@@ -115,7 +118,10 @@ fn a_queue_of_no_capacity_has_no_limit_but_its_bytes() {
 fn a_joinable_queue_has_at_most_4095_attempts_and_no_limits_of_zero() {
     let jobs = JoinableQueue::<Vec<u8>>::options;
     for attempts in [4096, u32::MAX] {
-        assert_eq!(impossible(jobs().max_attempts(attempts)), "more attempts than 4095");
+        assert_eq!(
+            impossible(jobs().max_attempts(attempts)),
+            "an item can be tried 4095 times at most (.max_attempts())"
+        );
     }
     let ground = Ground::anonymous();
     let unlimited = jobs().capacity(0).max_attempts(0).lease_timeout(Duration::ZERO).bytes(0);
@@ -165,7 +171,7 @@ fn ranges_beyond_the_end_or_backwards_are_refused() {
     for (start, end) in [(0, 5), (5, 5), (3, 2), (usize::MAX, usize::MAX), (0, usize::MAX), (usize::MAX, 0)] {
         let outside = |error: ArrayError| {
             assert!(
-                matches!(error, ArrayError::OutOfRange { start: s, end: e, len: 4 } if (s, e) == (start, end))
+                matches!(error, ArrayError::OutOfRange { start: s, end: e, len: 4, .. } if (s, e) == (start, end))
             );
         };
         outside(array.read(start..end).unwrap_err());
@@ -174,7 +180,7 @@ fn ranges_beyond_the_end_or_backwards_are_refused() {
         outside(raw.read(start..end).unwrap_err());
         let read = memory.read(start..end);
         assert!(
-            matches!(read, Err(MemoryError::OutOfRange { start: s, end: e, size: 4 }) if (s, e) == (start, end))
+            matches!(read, Err(MemoryError::OutOfRange { start: s, end: e, size: 4, .. }) if (s, e) == (start, end))
         );
     }
     for index in [4, usize::MAX] {

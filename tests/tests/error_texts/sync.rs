@@ -1,10 +1,11 @@
-//! The text of every error of locks and their like, and of names that are opened, as people read it.
+//! What errors of locks and of everything else that processes wait for say.
 
-use crate::channel::{text, told};
+use crate::told;
 use procession::shm::Kind;
 use procession::{
-    Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, Event, Fault, Latch, Lock, LockError,
-    Namespace, Once, OnceError, OpenError, RLock, RwLock, Semaphore, SharedMemory, Value,
+    Array, ArrayError, Barrier, BarrierError, BoundedSemaphore, BreakCause, Event, EventError, Fault, Label,
+    Latch, LatchError, Lock, LockError, MemoryError, Namespace, Once, OnceError, OpenError, PlainMemory,
+    RLock, ReleaseError, RwLock, Semaphore, SemaphoreError, SharedMemory, Value,
 };
 use std::time::Duration;
 
@@ -15,26 +16,39 @@ fn elsewhere<T: Send>(ask: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(ask).join()).unwrap()
 }
 
+fn object() -> Label {
+    Label::new(Kind::EVENT, "ready", &Namespace::new("billing").unwrap())
+}
+
 #[test]
 fn locks() {
     crate::enter();
     let lock = Lock::create("deploy").unwrap();
     let guard = lock.acquire().unwrap();
-    assert_eq!(text(lock.try_acquire()), "lock \"deploy\" is held by this process");
-    let timed = elsewhere(|| text(lock.acquire_timeout(SHORT)));
-    assert_eq!(timed, "timed out: lock \"deploy\" is held by this process");
+    says!(LockError::WouldBlock(_), lock.try_acquire(), "lock \"deploy\" is held by this process");
+    says!(
+        LockError::TimedOut(_),
+        elsewhere(|| lock.acquire_timeout(SHORT).map(drop)),
+        "timed out: lock \"deploy\" is held by this process"
+    );
     let holder = lock.try_acquire().unwrap_err().holder().unwrap();
     assert_eq!((holder.pid, holder.is_dead), (std::process::id(), false));
-    assert_eq!(
-        text(lock.acquire()),
+    says!(
+        LockError::Deadlock { .. },
+        lock.acquire(),
         "waiting for lock \"deploy\" would never end: this thread holds it already"
     );
-    assert_eq!(elsewhere(|| text(lock.release())), "this thread does not hold lock \"deploy\"");
+    says!(
+        LockError::NotHeld { .. },
+        elsewhere(|| lock.release()),
+        "this thread does not hold lock \"deploy\""
+    );
     drop(guard);
     elsewhere(|| std::mem::forget(lock.acquire().unwrap()));
     let pid = std::process::id();
-    assert_eq!(
-        text(lock.acquire()),
+    says!(
+        LockError::OwnerDied { .. },
+        lock.acquire(),
         format!(
             "the holder of lock \"deploy\" (pid {pid}) died, or its thread ended without releasing it: put right \
              what it guards, then call recover()"
@@ -46,8 +60,9 @@ fn locks() {
         panic!("on purpose");
     }));
     panics.unwrap_err();
-    assert_eq!(
-        text(lock.acquire()),
+    says!(
+        LockError::OwnerDied { .. },
+        lock.acquire(),
         format!(
             "a panic struck the holder of lock \"deploy\" (pid {pid}): put right what it guards, then call \
              recover()"
@@ -56,8 +71,18 @@ fn locks() {
     lock.unlink().unwrap();
     let (rlock, rwlock) = (RLock::new().unwrap(), RwLock::new().unwrap());
     let _guards = (rlock.acquire().unwrap(), rwlock.read().unwrap());
-    assert_eq!(elsewhere(|| text(rlock.try_acquire())), "an unnamed rlock is held by this process");
-    assert_eq!(elsewhere(|| text(rwlock.try_write())), "an unnamed rwlock is held by this process");
+    elsewhere(|| {
+        says!(LockError::WouldBlock(_), rlock.try_acquire(), "an unnamed rlock is held by this process");
+        says!(LockError::WouldBlock(_), rwlock.try_write(), "an unnamed rwlock is held by this process");
+    });
+    says!(
+        LockError::Interrupted { object: object() },
+        "the wait for event \"ready\" in namespace \"billing\" was interrupted"
+    );
+    says!(
+        LockError::Deadlock { object: object(), is_own: false },
+        "waiting for event \"ready\" in namespace \"billing\" would never end: its holder waits for what this thread holds"
+    );
 }
 
 #[test]
@@ -65,56 +90,137 @@ fn values_arrays_and_memory() {
     crate::enter();
     let value = Value::new(1_u32).unwrap();
     let _guard = value.acquire().unwrap();
-    assert_eq!(text(value.try_set(2)), "an unnamed value is held by this process");
+    says!(LockError::WouldBlock(_), value.try_set(2), "an unnamed value is held by this process");
     let array = Array::<u8>::new(3).unwrap();
-    assert_eq!(text(array.get(7)), "elements 7..8 of an array that has 3");
-    let inside = array.update(0..1, |_| array.set(0, 1)).unwrap();
-    assert_eq!(text(inside), "waiting for an unnamed array would never end: this thread holds it already");
-    assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { .. })));
+    says!(
+        ArrayError::OutOfRange { .. },
+        array.get(7),
+        "elements 7..8 were asked for of an unnamed array, which has 3"
+    );
+    says!(
+        ArrayError::Lock(_),
+        array.update(0..1, |_| array.set(0, 1)).unwrap(),
+        "waiting for an unnamed array would never end: this thread holds it already"
+    );
     let memory = SharedMemory::new(4).unwrap();
-    assert_eq!(text(memory.read(2..9)), "bytes 2..9 of shared memory that has 4");
+    says!(
+        MemoryError::OutOfRange { .. },
+        memory.read(2..9),
+        "bytes 2..9 were asked for of unnamed shared memory, which has 4"
+    );
+    let name = Namespace::private().name().to_owned();
+    let file = PlainMemory::create(&name, 4).unwrap();
+    says!(
+        MemoryError::OutOfRange { .. },
+        file.write_at(4, b"x"),
+        format!("bytes 4..5 were asked for of file /dev/shm/{name}, which has 4")
+    );
+    file.unlink().unwrap();
 }
 
 #[test]
 fn who_waits_for_others() {
     crate::enter();
     let event = Event::new().unwrap();
-    assert_eq!(text(event.wait_timeout(SHORT)), "timed out: nobody has set an unnamed event");
+    says!(
+        EventError::TimedOut { .. },
+        event.wait_timeout(SHORT),
+        "timed out: nobody has set an unnamed event"
+    );
     let latch = Latch::new(2).unwrap();
     latch.arrive();
-    assert_eq!(text(latch.wait_timeout(SHORT)), "timed out: 1 of 2 have arrived at an unnamed latch");
+    says!(
+        LatchError::TimedOut { .. },
+        latch.wait_timeout(SHORT),
+        "timed out: 1 of 2 have arrived at an unnamed latch"
+    );
     let once = Once::new().unwrap();
     once.run(|_| {
-        assert_eq!(
-            text(once.run(|_| ())),
+        says!(
+            OnceError::Deadlock { .. },
+            once.run(|_| ()),
             "this thread is already inside an unnamed once, and would wait for itself for ever"
         );
-        let others = elsewhere(|| text(once.try_run(|_| ())));
-        assert_eq!(others, "not done yet: an unnamed once is held by this process");
-        assert!(matches!(elsewhere(|| once.run_timeout(|_| (), SHORT)), Err(OnceError::TimedOut(_))));
+        elsewhere(|| {
+            says!(
+                OnceError::WouldBlock(_),
+                once.try_run(|_| ()),
+                "not done yet: an unnamed once is held by this process"
+            );
+            says!(
+                OnceError::TimedOut(_),
+                once.run_timeout(|_| (), SHORT),
+                "timed out: an unnamed once is held by this process"
+            );
+        });
     })
     .unwrap();
+    let interrupted = "the wait for event \"ready\" in namespace \"billing\" was interrupted";
+    says!(EventError::Interrupted { object: object() }, interrupted);
+    says!(LatchError::Interrupted { object: object() }, interrupted);
+    says!(OnceError::Interrupted { object: object() }, interrupted);
+}
+
+#[test]
+fn barriers() {
+    crate::enter();
     let barrier = Barrier::new(2).unwrap();
-    assert_eq!(
-        text(barrier.wait_timeout(SHORT)),
+    says!(
+        BarrierError::TimedOut { .. },
+        barrier.wait_timeout(SHORT),
         "timed out: 1 of 2 had arrived at an unnamed barrier, which is broken now; reset() makes it whole"
     );
-    assert_eq!(
-        text(barrier.wait()),
+    says!(
+        BarrierError::Broken { .. },
+        barrier.wait(),
         "an unnamed barrier is broken: somebody's time was over; reset() makes it whole"
     );
     let elastic = Barrier::elastic().unwrap();
-    assert_eq!(
-        text(elastic.wait()),
-        "this has no place at an unnamed barrier: only a member that is here can wait; join() makes one"
+    says!(
+        BarrierError::NotAMember { .. },
+        elastic.wait(),
+        "whoever waits at an unnamed barrier needs a place in this process, and has none: join() gives one"
     );
     let alone = Barrier::new(1).unwrap();
     let _member = alone.join().unwrap();
-    assert_eq!(text(alone.join()), "all 1 places of an unnamed barrier are taken by live members");
+    says!(
+        BarrierError::NoPlace { .. },
+        alone.join(),
+        "all 1 places of an unnamed barrier are taken by live members: one of them has to leave (drop its Member) first"
+    );
     let failing = alone.clone().with_action(|| Err("no film".into()));
-    let failed = failing.wait().unwrap_err();
-    assert!(matches!(failed, BarrierError::Action { .. }));
-    assert_eq!(told(&failed), "the action of an unnamed barrier failed: no film");
+    says!(BarrierError::Action { .. }, failing.wait(), "the action of an unnamed barrier failed: no film");
+    let waiting = Barrier::new(1).unwrap();
+    let again = waiting.clone();
+    let acting = waiting.with_action(move || {
+        says!(
+            BarrierError::InAction { .. },
+            again.wait(),
+            "this thread is running the action of an unnamed barrier, and would wait for itself for ever"
+        );
+        Ok(())
+    });
+    acting.wait().unwrap();
+    says!(
+        BarrierError::Interrupted { object: object() },
+        "the wait at event \"ready\" in namespace \"billing\" was interrupted, and the others wait on"
+    );
+}
+
+#[test]
+fn why_barriers_are_broken() {
+    let causes = [
+        (BreakCause::TimedOut, "somebody's time was over; reset() makes it whole"),
+        (BreakCause::Aborted, "somebody called abort(); reset() makes it whole"),
+        (BreakCause::Reset, "somebody called reset() while this thread waited"),
+        (BreakCause::ActionFailed, "its action failed; reset() makes it whole"),
+        (BreakCause::PeerDied { pid: 7 }, "one of its members died (pid 7); reset() makes it whole"),
+        (BreakCause::PeerDied { pid: 0 }, "one of its members died; reset() makes it whole"),
+    ];
+    for (cause, words) in causes {
+        let broken = BarrierError::Broken { object: object(), cause };
+        assert_eq!(told(&broken), format!("{} is broken: {words}", object()));
+    }
 }
 
 #[test]
@@ -122,74 +228,71 @@ fn permits() {
     crate::enter();
     let semaphore = Semaphore::new(1).unwrap();
     let permit = semaphore.acquire().unwrap();
-    let said = text(semaphore.try_acquire());
-    assert!(said.starts_with("no permit of an unnamed semaphore is free: "), "{said}");
-    assert!(said.ends_with(&format!(" (pid {}) has 1", std::process::id())), "{said}");
+    let shortage = told(&semaphore.try_acquire().unwrap_err());
+    let holder = shortage.strip_prefix("no permit of an unnamed semaphore is free: ").unwrap();
+    assert!(holder.ends_with(&format!(" (pid {}) has 1", std::process::id())), "{shortage}");
+    says!(SemaphoreError::WouldBlock(_), semaphore.try_acquire(), shortage);
     permit.forget();
-    assert_eq!(
-        text(semaphore.acquire_timeout(SHORT)),
+    says!(
+        SemaphoreError::TimedOut(_),
+        semaphore.acquire_timeout(SHORT),
         "timed out: no permit of an unnamed semaphore is free: nobody holds one, and nobody has released any"
     );
-    assert_eq!(
-        text(semaphore.acquire_many(2000)),
-        "2000 permits of an unnamed semaphore were asked for, which can have 1024"
+    says!(
+        SemaphoreError::TooMany { .. },
+        semaphore.acquire_many(2000),
+        "2000 permits of an unnamed semaphore were asked for, which has 1024 at most: create it with a larger .max()"
+    );
+    says!(
+        SemaphoreError::Interrupted { object: object() },
+        "the wait for event \"ready\" in namespace \"billing\" was interrupted"
     );
     let bounded = BoundedSemaphore::new(1).unwrap();
-    assert_eq!(
-        text(bounded.release(1)),
-        "released too often: an unnamed bounded semaphore can have 1 permits, and they are all there or held by somebody"
+    says!(
+        ReleaseError::Full { .. },
+        bounded.release(1),
+        "released too often: an unnamed bounded semaphore has 1 permits at most, and they are all there or held by somebody"
     );
-}
-
-#[test]
-fn names() {
-    crate::enter();
-    assert_eq!(
-        text(Lock::open("there-is-none")),
-        "lock \"there-is-none\" does not exist: create it first, or use open_or_create"
-    );
-    let event = Event::create("ready").unwrap();
-    assert_eq!(
-        text(Event::create("ready")),
-        "event \"ready\" exists already: open it, or use open_or_create"
-    );
-    assert_eq!(text(Lock::open("ready")), "object \"ready\" is an event, not a lock");
-    event.unlink().unwrap();
-    let latch = Latch::create("both", 2).unwrap();
-    assert_eq!(text(Latch::open_or_create("both", 3)), "latch \"both\" was created with count 2, not 3");
-    assert_eq!(Latch::open("both").unwrap().count(), 2);
-    latch.unlink().unwrap();
-    let value = Value::create("v", 1_u32).unwrap();
-    assert_eq!(
-        text(Value::<i32>::open("v")),
-        format!(
-            "value \"v\" holds elements of type u32, not i32: create and open it with the same .type_tag(\"…\") if \
-             the two programs mean one type"
-        )
-    );
-    value.unlink().unwrap();
-    assert_eq!(text(Barrier::new(0)), "an unnamed barrier cannot be made: a barrier without parties");
 }
 
 #[test]
 fn faults_name_the_object_and_hand_out_their_cause() {
-    let billing = Namespace::new("billing").unwrap();
-    let object = procession::Label::new(Kind::EVENT, "ready", &billing);
     let name = "event \"ready\" in namespace \"billing\"";
-    let orphaned = LockError::Fault(Fault::Orphaned { object: object.clone() });
-    assert_eq!(
-        told(&orphaned),
-        format!("the file of {name} was removed from /dev/shm while this process waited for it")
+    says!(
+        Fault::Orphaned { object: object() },
+        format!(
+            "the file of {name} was removed from /dev/shm while this process waited for it: whoever comes now finds \
+             another one or none; start everybody anew who uses it"
+        )
     );
-    let corrupt = Fault::Corrupt { object: object.clone(), what: "a word names no possible owner" };
-    assert_eq!(told(&corrupt), format!("{name} is corrupt: a word names no possible owner"));
-    let source = OpenError::RegistryFull { namespace: "billing".to_owned(), slots: 4 };
-    assert_eq!(
-        told(&Fault::Unregistered { object: object.clone(), source }).split(": ").next().unwrap(),
-        format!("this forked process could not register in the namespace of {name}")
+    let orphaned = LockError::from(Fault::Orphaned { object: object() });
+    assert_eq!(told(&orphaned), told(&Fault::Orphaned { object: object() }));
+    says!(
+        Fault::RegistryChanged { object: object() },
+        format!(
+            "the registry of the namespace of {name} was removed or replaced while in use: end all processes that use the \
+             namespace, then run `procession gc`"
+        )
     );
-    assert_eq!(
-        told(&Fault::Inherited { object }),
-        format!("what this forked process has of {name} belongs to the process that it was forked from")
+    says!(
+        Fault::Corrupt { object: object(), what: "a word names no possible owner" },
+        format!(
+            "{name} is corrupt: a word names no possible owner. When nobody uses it any more, remove it (`procession rm`)"
+        )
+    );
+    let source = OpenError::LifelineUnsupported { namespace: "billing".to_owned() };
+    says!(
+        Fault::Unregistered { object: object(), source },
+        format!(
+            "this forked process could not register in the namespace of {name}: /dev/shm is not a tmpfs that keeps locks of \
+             mappings (namespace \"billing\"): mount a tmpfs there"
+        )
+    );
+    says!(
+        Fault::Inherited { object: object() },
+        format!(
+            "what this forked process has of {name} belongs to the process that it was forked from: acquire or join here \
+             what this process needs"
+        )
     );
 }

@@ -83,7 +83,7 @@ pub enum DecodeError {
     #[error("the bytes end in the middle of the value")]
     UnexpectedEnd,
     /// The value is complete, but bytes follow it: they were written as another type.
-    #[error("{count} bytes follow the value")]
+    #[error("{count} bytes follow the value: they were written as another type")]
     TrailingBytes {
         /// How many bytes are left over.
         count: usize,

@@ -40,7 +40,10 @@ pub(super) struct Held<T> {
 pub enum AckError {
     /// The lease was taken away, because it was older than the queue's lease timeout, or was inherited
     /// through a fork. The item is somebody else's, or done by somebody else.
-    #[error("the lease of an item of {queue}, in attempt {attempt}, is not valid any more")]
+    #[error(
+        "the lease of an item of {queue}, in attempt {attempt}, is not valid any more: it lasted longer than .lease_timeout(), or \
+         this process was forked while it had it"
+    )]
     StaleLease {
         /// Which queue.
         queue: Label,

@@ -128,7 +128,7 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
 
     fn check(settings: &JoinableSettings) -> Result<(), &'static str> {
         let is_possible = settings.max_attempts.is_none_or(|most| most <= u64::from(MOST_ATTEMPTS));
-        if is_possible { Ok(()) } else { Err("more attempts than 4095") }
+        if is_possible { Ok(()) } else { Err("an item can be tried 4095 times at most (.max_attempts())") }
     }
 
     fn shape(settings: &JoinableSettings) -> Shape {
@@ -176,14 +176,16 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
     fn attach(body: Shared<JoinableBody>) -> Result<Self, OpenError> {
         let segment = body.segment();
         let [capacity, bytes, max_attempts, lease_timeout_ns] = segment.header().parameters;
-        let capacity = u32::try_from(capacity).map_err(|_| segment.corrupt("an impossible capacity"))?;
+        let capacity =
+            u32::try_from(capacity).map_err(|_| segment.corrupt("it says an impossible capacity"))?;
         let max_attempts = u32::try_from(max_attempts).ok().filter(|&most| most <= MOST_ATTEMPTS);
-        let max_attempts = max_attempts.ok_or_else(|| segment.corrupt("an impossible number of attempts"))?;
+        let max_attempts =
+            max_attempts.ok_or_else(|| segment.corrupt("it says an impossible number of attempts"))?;
         let fits = bytes.is_power_of_two()
             && (MIN_BYTES..=MAX_BYTES).contains(&bytes)
             && table::body_len(bytes / BLOCK as u64) + HEADER_LEN as u64 == segment.header().size;
         let count = u32::try_from(bytes / BLOCK as u64).ok().filter(|_| fits);
-        let count = count.ok_or_else(|| segment.corrupt("an impossible number of bytes"))?;
+        let count = count.ok_or_else(|| segment.corrupt("it says an impossible number of bytes"))?;
         let capacity = if capacity == 0 { u32::MAX } else { capacity };
         let codec = Codec::of(segment)?;
         Ok(Self { body, codec, capacity, count, max_attempts, lease_timeout_ns, items: PhantomData })

@@ -251,15 +251,15 @@ impl<'a> Table<'a> {
     fn read(&self, cell: &Cell, into: &mut Vec<u8>) -> Result<(), Nonsense> {
         let (seq, len) = (cell.seq.load(Ordering::Relaxed), cell.len.load(Ordering::Relaxed) as usize);
         if len.div_ceil(BLOCK) > self.links.len() {
-            return Err("a message longer than all blocks");
+            return Err("a message is longer than all blocks");
         }
         into.clear();
         into.resize(len, 0);
         let mut at = cell.first.load(Ordering::Relaxed);
         for part in into.chunks_mut(BLOCK) {
-            let link = self.links.get(at as usize).ok_or("a block that there is not")?;
+            let link = self.links.get(at as usize).ok_or("a message lies in a block that does not exist")?;
             if link.seq.load(Ordering::Relaxed) != seq {
-                return Err("a message in a block of another");
+                return Err("two messages lie in one block");
             }
             if !self.body.copy_out(self.block_offset(at as usize), part) {
                 return Err("the blocks reach past the segment");
@@ -358,11 +358,11 @@ impl<'a> Table<'a> {
                 continue;
             }
             if word & STATE > DEAD {
-                return Err("a cell in a state that there is not");
+                return Err("a cell is in an impossible state");
             }
             let len = cell.len.load(Ordering::Relaxed) as usize;
             if seq as usize & (self.cells.len() - 1) != index || len.div_ceil(BLOCK) > self.links.len() {
-                return Err("a cell of an impossible item");
+                return Err("a cell names an impossible item");
             }
             counts = counts.shifted(FREE, word, blocks_of(len) as u32);
             if word & STATE == READY {
@@ -370,7 +370,7 @@ impl<'a> Table<'a> {
             }
         }
         if counts.blocks as usize > self.links.len() {
-            return Err("more in the blocks than they can hold");
+            return Err("there is more in the blocks than they can hold");
         }
         self.body.first_ready.store(first_ready, Ordering::Relaxed);
         counts.store(self.body);

@@ -182,7 +182,7 @@ impl End {
                 let by = self.body.segment().registration().pid_of(OwnerId::from_bits(word)).unwrap_or(0);
                 Unusable::InUse { by, here: std::process::id() }
             }
-            _ => self.corrupt("an end that is in no possible state").into(),
+            _ => self.corrupt("one of its ends is in an impossible state").into(),
         }
     }
 

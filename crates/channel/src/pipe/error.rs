@@ -76,7 +76,9 @@ pub enum SendError {
         pid: u32,
     },
     /// It can only be sent in parts, by who waits (`try_send`).
-    #[error("a message of {len} bytes can be sent only by one who waits: at once go at most {most}")]
+    #[error(
+        "a message of {len} bytes can be sent only by one who waits (send): at once the pipe takes {most} at most"
+    )]
     TooLarge {
         /// How long the message is, in bytes.
         len: usize,
@@ -136,7 +138,9 @@ pub enum RecvError {
         pid: u32,
     },
     /// The next message is longer than the buffer (`recv_bytes_into`); it is still to be received.
-    #[error("the next message has {needed} bytes, the buffer {len}")]
+    #[error(
+        "the next message of the pipe has {needed} bytes and does not fit into a buffer of {len}: it is still to be received"
+    )]
     BufferTooShort {
         /// How long the message is, in bytes.
         needed: usize,

@@ -58,5 +58,5 @@ impl Taker for Look {
 
 #[cold]
 pub(super) fn corrupt(end: &End, _: LaneCorrupt) -> RecvError {
-    end.corrupt("a message that cannot lie in the ring").into()
+    end.corrupt("a message lies where the ring cannot hold it").into()
 }

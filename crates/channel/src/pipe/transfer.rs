@@ -180,7 +180,7 @@ fn write_waiting(
     Ok(())
 }
 
-const IMPOSSIBLE: &str = "more in the ring than it can hold";
+const IMPOSSIBLE: &str = "there is more in the ring than it can hold";
 
 /// Receives one message, or looks at it.
 #[inline]

@@ -153,8 +153,12 @@ pub enum GetError {
     #[error("{0} is closed, and everything in it was got{advice}", advice = .0.advice())]
     Closed(ClosedQueue),
     /// The message does not fit into the buffer (`bytes().get_into`); it is still in the queue.
-    #[error("a message of {needed} bytes does not fit into a buffer of {len}")]
+    #[error(
+        "a message of {needed} bytes of {queue} does not fit into a buffer of {len}: it is still in the queue"
+    )]
     BufferTooShort {
+        /// Which queue.
+        queue: Label,
         /// How long the message is, in bytes.
         needed: usize,
         /// How long the buffer is.

@@ -82,7 +82,8 @@ impl Core {
         let mut head = self.at_head(deadline)?;
         let first = head.first()?;
         let (needed, len) = (first.len(), into.len());
-        let into = into.get_mut(..needed).ok_or(GetError::BufferTooShort { needed, len })?;
+        let too_short = || GetError::BufferTooShort { queue: self.segment().label(), needed, len };
+        let into = into.get_mut(..needed).ok_or_else(too_short)?;
         match first {
             First::Here(record) => {
                 head.read(into)?;
@@ -154,7 +155,7 @@ impl Core {
         self.words.tail_seen.store(tail, Ordering::Relaxed);
         let there = Mark::from_bits(tail).since(head);
         if there.words > self.ring.words() {
-            return Err(self.corrupt("more in the ring than it can hold"));
+            return Err(self.corrupt("there is more in the ring than it can hold"));
         }
         Ok(there)
     }
@@ -222,7 +223,7 @@ impl<'q> AtHead<'q> {
     #[inline]
     pub(super) fn record(&self, skipped: Mark) -> Result<Head, Fault> {
         self.record_if_whole(skipped)
-            .ok_or_else(|| self.core.corrupt("a message longer than what is in the ring"))
+            .ok_or_else(|| self.core.corrupt("a message is longer than what is in the ring"))
     }
 
     /// The same, or `None` if it is no record.

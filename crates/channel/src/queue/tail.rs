@@ -126,7 +126,7 @@ impl Core {
         self.words.head_seen.store(head, Ordering::Relaxed);
         let used = tail.since(Mark::from_bits(head));
         if used.words > self.ring.words() || used.items > used.words {
-            return Err(self.corrupt("more in the ring than it can hold"));
+            return Err(self.corrupt("there is more in the ring than it can hold"));
         }
         Ok(used)
     }

@@ -145,10 +145,16 @@ pub enum TaskError {
     #[error("the pool was terminated before the item was done")]
     Cancelled,
     /// The pool was closed before the item was given to it.
-    #[error("the pool is closed: it takes no more work")]
+    #[error("the pool is closed, and takes no more work: make another one")]
     Closed,
+    /// The function is in a shared library, where no worker can find it.
+    #[error("no worker can run the function: {reason}")]
+    NotRunnable {
+        /// Why.
+        reason: String,
+    },
     /// No worker can be started any more.
-    #[error("the pool is broken: {reason}")]
+    #[error("the pool is broken, and no worker of it can be started any more: {reason}")]
     Broken {
         /// Why.
         reason: String,

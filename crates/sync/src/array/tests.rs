@@ -31,7 +31,7 @@ fn nonsense_is_refused() {
     for range in [0..4, 4..4, backwards, 0..usize::MAX] {
         assert!(matches!(array.read(range), Err(ArrayError::OutOfRange { len: 3, .. })));
     }
-    assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { start: 3, end: 4, len: 3 })));
+    assert!(matches!(array.get(3), Err(ArrayError::OutOfRange { start: 3, end: 4, len: 3, .. })));
     assert!(matches!(array.set(usize::MAX, 1), Err(ArrayError::OutOfRange { .. })));
     let options = || Array::<u64>::options().namespace(&Namespace::private());
     for impossible in [options(), options().len(0), options().len(1 << 46), options().len(usize::MAX)] {

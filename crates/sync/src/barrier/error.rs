@@ -81,7 +81,9 @@ pub enum BarrierError {
         source: Failed,
     },
     /// All places are taken by live members (`join`).
-    #[error("all {parties} places of {object} are taken by live members")]
+    #[error(
+        "all {parties} places of {object} are taken by live members: one of them has to leave (drop its Member) first"
+    )]
     NoPlace {
         /// Which one.
         object: Label,
@@ -90,7 +92,7 @@ pub enum BarrierError {
     },
     /// Only members wait at an elastic barrier; or this member is in a forked child, or was handed to another
     /// process.
-    #[error("this has no place at {object}: only a member that is here can wait; join() makes one")]
+    #[error("whoever waits at {object} needs a place in this process, and has none: join() gives one")]
     NotAMember {
         /// Which one.
         object: Label,

@@ -101,7 +101,9 @@ impl<'a> Waiter<'a> {
         let (barrier, index) = (self.barrier, arrived(word));
         let parties = u64::from(barrier.rules.parties);
         if index >= parties {
-            return Err(Fault::corrupt(barrier.body.segment(), "more arrivals than parties").into());
+            return Err(
+                Fault::corrupt(barrier.body.segment(), "more have arrived than there are parties").into()
+            );
         }
         if index + 1 == parties {
             return match self.trip(word)? {

@@ -83,7 +83,9 @@ pub enum SemaphoreError {
         object: Label,
     },
     /// There can never be so many.
-    #[error("{asked} permits of {object} were asked for, which can have {max}")]
+    #[error(
+        "{asked} permits of {object} were asked for, which has {max} at most: create it with a larger .max()"
+    )]
     TooMany {
         /// Which one.
         object: Label,
@@ -103,7 +105,7 @@ pub enum SemaphoreError {
 pub enum ReleaseError {
     /// It would be more than the maximum: a permit that is held by somebody comes back only from there.
     #[error(
-        "released too often: {object} can have {max} permits, and they are all there or held by somebody"
+        "released too often: {object} has {max} permits at most, and they are all there or held by somebody"
     )]
     Full {
         /// Which one.
