@@ -27,7 +27,9 @@
 //!
 //! # Orderings
 //! Edge `condition.signal`: the Release of the notifier's CAS meets the Acquire of the waiter. What people
-//! have changed is handed over by the lock they hold, so tickets are Relaxed. Edge `lock.handover` covers
+//! have changed is handed over by the lock they hold. Edge `condition.cell`: the Release with which a cell
+//! changes hands, from a waiter to nobody or from nobody to a waiter with its ticket, meets the Acquire of
+//! whoever claims it, signals it, or asks whether its owner is dead. Edge `lock.handover` covers
 //! `burials`: a waiter reads it as the holder, so deaths before that are in it, and those of later holders
 //! are not.
 //!
@@ -37,7 +39,7 @@
 //! | waiting, not signaled | a cell of a dead owner | the notifier that chooses it, or a waiter whose slice ends: freed, skipped |
 //! | signaled, before it has taken that up | a signal of a dead owner | a waiter whose slice ends signals another, perhaps itself, then frees the cell |
 //! | passing a signal on, in between | two signals for one | nobody: the second is a spurious return |
-//! | after the signal was passed on to it | a signal of a dead owner | the same again |
+//! | after the signal was passed on to it | a signal of a dead owner | a waiter whose slice ends: it signals another |
 //! | notifying, before its wake | a signaled sleeper | the end of its slice |
 //! | holding the lock: about to wait; with a signal taken up; about to notify, or in the middle of it | a dead holder of the lock, or, once somebody has buried it, one burial more | each waiter whose slice ends: it signals itself |
 //! | having signaled itself | a signal of a dead owner | as above: passed on, a spurious return |
@@ -293,6 +295,8 @@ impl Condition {
     /// (`fetch_add` and `set` of the `Value` that they wait with cannot: they wait while somebody has its
     /// guard.) Who cannot hold the lock lets those who wait use a timeout.
     pub fn notify(&self, n: usize) {
+        // Acquire: the cells are looked at after this, so that none with a lower ticket is seen as it was
+        // before.
         let limit = self.body.tickets.load(Ordering::Acquire);
         for _ in 0..n.min(CELLS) {
             if !self.signal_oldest(limit) {
@@ -300,6 +304,7 @@ impl Condition {
             }
         }
         if n > 0 {
+            // SYNC: eventcount.dekker: of the change before and the sleeper, one is seen by the other side.
             fence(Ordering::SeqCst);
             self.body.overflow.notify_all();
         }
@@ -337,6 +342,7 @@ impl Condition {
             }
             // Only now: if this process dies before, another gets the signal. If it dies later, it holds the
             // lock, and so all others look.
+            // SYNC: condition.cell.
             cell.word.store(0, Ordering::Release);
             crash_point("condition.taken_up");
         }
@@ -347,6 +353,7 @@ impl Condition {
     fn claim_cell(&self, me: OwnerId) -> Option<&Cell> {
         let claimed = me.to_bits() | CLAIMED;
         let free = |cell: &&Cell| {
+            // SYNC: condition.cell.
             cell.word.load(Ordering::Relaxed) == 0
                 && cell.word.compare_exchange(0, claimed, Ordering::Acquire, Ordering::Relaxed).is_ok()
         };
@@ -354,6 +361,7 @@ impl Condition {
         crash_point("condition.claimed");
         let ticket = self.body.tickets.fetch_add(1, Ordering::Relaxed);
         cell.ticket.store(ticket, Ordering::Relaxed);
+        // SYNC: condition.cell: with the ticket.
         cell.word.store(me.to_bits() | WAITING, Ordering::Release);
         crash_point("condition.waiting");
         Some(cell)
@@ -393,8 +401,8 @@ impl Condition {
             let nap = patience.sleep(Some(segment), futex, word as u32, &self.body.asked);
             crash_point("condition.slept");
             if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
-                // By the cell, so that this signal is not lost either. A failure means that another was
-                // quicker.
+                // SYNC: condition.signal. By the cell, so that this signal is not lost either. A failure means
+                // that another was quicker.
                 let _: Result<u64, u64> =
                     cell.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
                 crash_point("condition.signaled_itself");
@@ -412,11 +420,11 @@ impl Condition {
         }
     }
 
-    /// What a waiter does when its slice has ended: passes on what the dead have of signals, and frees their
-    /// cells.
+    /// Passes on the signals of dead waiters, and frees their cells; called at the end of a slice.
     fn look_around(&self) -> Result<(), LockError> {
         let segment = self.body.segment();
         for cell in &self.body.cells {
+            // SYNC: condition.cell: what is asked about is the owner that was seen.
             let word = cell.word.load(Ordering::Acquire);
             if word == 0 {
                 continue;
@@ -429,7 +437,7 @@ impl Condition {
                 self.notify(1);
                 crash_point("condition.passed_on");
             }
-            // From the exact dead value. A failure means that another was quicker.
+            // SYNC: condition.cell. From the exact dead value: a failure means that another was quicker.
             let _: Result<u64, u64> =
                 cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
             crash_point("condition.buried");
@@ -444,6 +452,7 @@ impl Condition {
         let mut dead: Option<(&Cell, u64)> = None;
         loop {
             let waiters = self.body.cells.iter().filter_map(|cell| {
+                // SYNC: condition.cell.
                 let word = cell.word.load(Ordering::Acquire);
                 let age = limit.wrapping_sub(cell.ticket.load(Ordering::Relaxed)).cast_signed();
                 (word & WAITING != 0 && age > 0).then_some((age, cell, word))
@@ -513,6 +522,7 @@ fn enter_again<G: Monitor>(left: G::Left) -> Result<G, LockError> {
 /// Frees the cell of a dead waiter, unless another was quicker, and has inherited the signal.
 fn skip(dead: Option<(&Cell, u64)>) {
     if let Some((cell, signaled)) = dead {
+        // SYNC: condition.cell.
         let _: Result<u64, u64> =
             cell.word.compare_exchange(signaled, 0, Ordering::AcqRel, Ordering::Relaxed);
         crash_point("condition.skipped");

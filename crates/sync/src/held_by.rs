@@ -1,4 +1,4 @@
-//! Who is in the way of whom: what an error says of an object that somebody else holds.
+//! The holder that is in the way, as an error tells of it.
 
 use crate::holder::Holder;
 use crate::lock_word::LockWord;
@@ -38,7 +38,7 @@ impl HeldBy {
         &self.object
     }
 
-    /// Who holds it; `None` if it was let go in the very moment in which the time was over.
+    /// The process that holds it; `None` if it was let go in the very moment in which the time was over.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
         let holder = || Holder { held_for: self.held_for, ..Holder::in_word(self.registration, self.held) };
@@ -70,7 +70,7 @@ impl fmt::Debug for HeldBy {
     }
 }
 
-/// Who holds a lock word now.
+/// The process that holds a lock word now.
 pub(crate) fn holder_of(word: &LockWord, segment: &Segment) -> Option<Holder> {
     HeldBy::of_word(word, segment).holder()
 }

@@ -1,5 +1,5 @@
-//! What stands in a lock word, and in a reader's cell, while a thread holds it: which process, and which
-//! thread of it.
+//! A hold is a process and one of its threads, as they stand in a lock word or in a reader's cell while that
+//! thread holds it.
 
 use crate::thread_tag;
 use procession_shm::OwnerId;
@@ -71,7 +71,7 @@ impl Hold {
     }
 }
 
-/// Who holds a lock whose word this is, as the table of waits names threads; 0 for nobody it could name.
+/// The holder in a lock word, as the table of waits names threads; 0 for nobody it could name.
 #[must_use]
 pub(crate) fn holder_in(word: u64) -> u64 {
     if word & OWNED != 0 && word & THREAD != 0 { word & (OwnerId::MASK | THREAD) } else { 0 }

@@ -20,12 +20,12 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// What is known of an owner in the segment's namespace.
+    /// An owner in the segment's namespace.
     pub(crate) fn of(segment: &Segment, owner: OwnerId) -> Self {
         Self::in_registry(segment.registration(), owner)
     }
 
-    /// What is known of an owner in a namespace.
+    /// An owner in a namespace, as far as it is remembered.
     pub(crate) fn in_registry(registration: &Registration, owner: OwnerId) -> Self {
         let (pid, name) = registration
             .participant(owner)
@@ -35,7 +35,7 @@ impl Holder {
         Self { pid, name, is_dead, held_for: None }
     }
 
-    /// What is known of a process and thread as they stand in a word.
+    /// A process and thread as they stand in a word.
     pub(crate) fn in_word(registration: &Registration, held: u64) -> Self {
         let is_dead = registration.is_gone(held) == Ok(true);
         Self { is_dead, ..Self::in_registry(registration, OwnerId::from_bits(held)) }

@@ -1,5 +1,6 @@
-//! What every object with a lock word inside does to claim it for a thread: asks whether the thread would
-//! wait for itself, acquires, turns failures into [`LockError`], and leaves guards inert in a forked child.
+//! The keeper of an object claims its lock word for threads of this process and releases it: it asks whether
+//! a thread would wait for itself, turns failures into [`LockError`], and leaves guards inert in a forked
+//! child.
 
 use crate::held_by::HeldBy;
 use crate::hold::Hold;
@@ -22,7 +23,7 @@ impl Keeper {
         Self { myself: segment.registration().myself(), key: segment.header().instance.low() }
     }
 
-    /// What the list of threads without a tag calls the `index`-th cell of the object.
+    /// The key of the `index`-th cell of the object in the list of threads without a tag.
     pub(crate) fn key_of(self, index: usize) -> u64 {
         self.key ^ (index as u64 + 1) << 40
     }
@@ -33,7 +34,7 @@ impl Keeper {
         self.myself.owner()
     }
 
-    /// What this thread's hold looks like; `None` in a forked child that has done nothing yet.
+    /// The hold that this thread has, or would have; `None` in a forked child that has done nothing yet.
     #[inline]
     pub(crate) fn hold(self) -> Option<Hold> {
         self.myself.owner().map(Hold::of_this_thread)
@@ -119,7 +120,7 @@ impl Keeper {
         Ok(me)
     }
 
-    /// What the list of threads without a tag calls the object's lock word.
+    /// The key of the object's lock word in the list of threads without a tag.
     pub(crate) fn key(self) -> u64 {
         self.key
     }
@@ -171,7 +172,7 @@ fn explain(error: AcquireError, word: &LockWord, segment: &Segment, deadline: De
     }
 }
 
-/// What a thread is told that asks for what it holds: a try would block, and any other wait would never end.
+/// The error for a thread that asks for what it holds: a try would block, any other wait would never end.
 pub(crate) fn held_already(held: HeldBy, deadline: Deadline) -> LockError {
     if deadline == Deadline::PASSED {
         return LockError::WouldBlock(held);
@@ -179,7 +180,7 @@ pub(crate) fn held_already(held: HeldBy, deadline: Deadline) -> LockError {
     LockError::Deadlock { object: held.object().clone(), is_own: true }
 }
 
-/// What somebody is told who does not wait any longer, or never did.
+/// The error at the end of the time, or of a try.
 pub(crate) fn too_late(held: HeldBy, deadline: Deadline) -> LockError {
     if deadline == Deadline::PASSED { LockError::WouldBlock(held) } else { LockError::TimedOut(held) }
 }

@@ -17,9 +17,9 @@
 //! owner is dead. The four hints: anybody, by CAS.
 //!
 //! # Orderings
-//! Edge `lock.handover`: the Release of whoever frees the lock meets the Acquire of whoever takes it. The
-//! lock word is loaded with Acquire before the owner is asked about, so that the answer is about this owner.
-//! The hints are Relaxed: the kernel compares the word again before a waiter sleeps, and every sleep is
+//! Edge `lock.handover`: the Release of whoever frees the lock meets the Acquire of whoever takes it. Edge
+//! `lock.owner`: the word is loaded with Acquire before anything is asked about its owner, so that the answer
+//! is about the owner that was seen. The hints are Relaxed: the kernel compares the word again before a waiter sleeps, and every sleep is
 //! bounded.
 //!
 //! # If a process dies
@@ -31,7 +31,7 @@
 //! | woken, before acquiring | `WOKEN` set, nobody on the way | a sleeper's slice ends and it clears `WOKEN`; every 64th release wakes all the same |
 //! | burying a dead owner, before the CAS | a death counted in `burials`, the dead owner | the next burier, who counts it again |
 //! | after burying a dead owner | free and inconsistent | whoever recovers, as after any death |
-//! | while recovering | a dead owner, `INCONSISTENT` kept | the same again |
+//! | while recovering | a dead owner, `INCONSISTENT` kept | any waiter, as for every dead owner |
 //!
 //! A thread that ends without releasing is a dead owner as well, while its process lives: `thread_tag.rs`.
 //!
@@ -313,15 +313,17 @@ impl LockWord {
         self.word.load(Ordering::Acquire) & OWNED != 0
     }
 
-    /// Who holds it now.
+    /// The process that holds it now.
     #[must_use]
     pub fn owner(&self) -> Option<OwnerId> {
+        // SYNC: lock.owner.
         let word = self.word.load(Ordering::Acquire);
         (word & OWNED != 0).then(|| OwnerId::from_bits(word))
     }
 
     /// The process and thread that hold it now, as they stand in the word.
     pub(crate) fn held_as(&self) -> Option<u64> {
+        // SYNC: lock.owner.
         let word = self.word.load(Ordering::Acquire);
         (word & OWNED != 0).then_some(word & Hold::MASK)
     }
@@ -334,6 +336,7 @@ impl LockWord {
     /// Whether an owner died and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
+        // SYNC: lock.handover. Whoever is told so sees what the dead one left.
         self.word.load(Ordering::Acquire) & INCONSISTENT != 0
     }
 
@@ -371,19 +374,25 @@ impl Contender<'_> {
     fn acquire(&mut self, deadline: Deadline, patience: &mut Patience) -> Result<(), AcquireError> {
         let mut courtesies = COURTESIES;
         let outcome = loop {
+            // SYNC: lock.owner.
             let word = self.lock.word.load(Ordering::Acquire);
             if word & OWNED == 0 {
                 if word & INCONSISTENT != 0 && self.claim == Claim::Report {
+                    // The lock stays free and inconsistent, and the next to come is told as well: whoever is
+                    // told may know nothing of what the lock guards.
                     break Err(self.owner_died());
                 }
                 if word & STARVED != 0 && self.slept_since_ns == 0 && courtesies > 0 && !deadline.has_passed()
                 {
+                    // A newcomer that has not slept lets the starved waiter go first, but not for ever: that
+                    // one may be dead.
                     courtesies -= 1;
                     clock::nap(COURTESY);
                 } else if self.take(word) {
                     thread_tag::took();
                     return Ok(());
                 }
+                // Another was quicker, or a hint has changed.
                 continue;
             }
             if deadline.has_passed() {
@@ -394,6 +403,7 @@ impl Contender<'_> {
                     Err(error) => break Err(error),
                 }
             }
+            // Not behind sleepers: they have waited longer, and the release wakes one of them.
             if self.slept_since_ns == 0 && word & WAITERS == 0 && patience.spins(PAUSES) {
                 continue;
             }
@@ -434,6 +444,7 @@ impl Contender<'_> {
         if announced != word
             && lock.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err()
         {
+            // The lock may be free now.
             return Ok(());
         }
         crash_point("lock.waiting");
@@ -450,6 +461,7 @@ impl Contender<'_> {
                 lock.since.note(word, since_ns, is_there);
             }
         }
+        // SYNC: lock.owner.
         let holder = |_: &_| holder_in(lock.word.load(Ordering::Acquire));
         if patience.is_in_a_deadlock(self.segment, holder) {
             return Err(AcquireError::Deadlock);
@@ -458,6 +470,7 @@ impl Contender<'_> {
             return Ok(());
         }
         loop {
+            // SYNC: lock.owner.
             let word = lock.word.load(Ordering::Acquire);
             // Again if it has changed meanwhile: perhaps by hints alone, and a dead owner would stay for
             // another slice.
@@ -482,7 +495,8 @@ impl Contender<'_> {
         crash_point("lock.burial_counted");
         let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
         let freed = (word & (WAITERS | STARVED)) | kept;
-        // From the exact dead value: a second burier, or one that was killed here, does no harm. AcqRel: what
+        // SYNC: lock.handover. From the exact dead value: a second burier, or one that was killed here, does
+        // no harm. AcqRel: what
         // the dead wrote is visible to whoever takes it next.
         if self.lock.word.compare_exchange(word, freed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             crash_point("lock.buried");

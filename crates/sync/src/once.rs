@@ -6,7 +6,7 @@
 //! | `runner` | the lock of who is doing it; inconsistent when somebody began and did not finish |
 //!
 //! # Who may change what
-//! `done`: the holder of `runner`. `runner` is a [`LockWord`]: see there.
+//! `done`: the holder of `runner`. `runner` is a [`LockWord`], whose file says who may change that.
 //!
 //! # Orderings
 //! Edge `once.done`: the Release store of `done` meets the Acquire load of everybody who passes, so what was
@@ -134,7 +134,7 @@ pub enum OnceError {
 
 procession_shm::debug_as_text!(OnceError);
 
-/// What an initialiser is told about its run.
+/// The circumstances of a run, for the initialiser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OnceRun {

@@ -106,7 +106,7 @@ pub struct RLockSettings {
 }
 
 impl RLockOptions {
-    /// What becomes of the lock when its holder is killed; [`OnOwnerDeath::Report`] unless said.
+    /// Chooses what becomes of the lock when its holder is killed; [`OnOwnerDeath::Report`] unless said.
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
@@ -237,7 +237,7 @@ impl RLock {
         Ok(())
     }
 
-    /// Who holds it now, for people to read: by the time you look it may be another.
+    /// The process that holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
         held_by::holder_of(&self.body.lock, self.body.segment())

@@ -25,7 +25,8 @@
 //! # Orderings
 //! Edge `rwlock.dekker`: the reader claims its cell, fences, looks at `writer`; the writer acquires `writer`,
 //! fences, looks at `used` and the cells. One of the two sees the other. Edge `rwlock.read`: the Release that
-//! frees a cell meets the Acquire of the writer that sees it free. Edge `lock.handover` covers the rest,
+//! frees a cell meets the Acquire of the writer that sees it free. Edge `rwlock.owner`: a cell, or `writing`,
+//! is loaded with Acquire before anything is asked about its owner. Edge `lock.handover` covers the rest,
 //! `writing` included.
 //!
 //! # If a process dies
@@ -35,7 +36,7 @@
 //! | queueing or draining with `writer` | a dead owner of `writer`, `writing` 0 | any waiter: nothing was touched, nobody is told |
 //! | writing | `writing` names the dead | every acquire says `OwnerDied` until somebody recovers |
 //! | after `writing` was cleared | a dead owner of `writer` | any waiter, silently |
-//! | recovering | `writing` still names the first that died | the same again |
+//! | recovering | `writing` still names the first that died | every acquire says `OwnerDied` again |
 //! | a reader, after it freed its cell, before its wake | a writer asleep | the end of the writer's slice |
 //!
 //! # Not promised
@@ -147,7 +148,7 @@ pub struct RwLockSettings {
 }
 
 impl RwLockOptions {
-    /// What becomes of the lock when a writer is killed; [`OnOwnerDeath::Report`] unless said.
+    /// Chooses what becomes of the lock when a writer is killed; [`OnOwnerDeath::Report`] unless said.
     #[must_use]
     pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
         self.settings.on_owner_death = Some(policy);
@@ -340,15 +341,16 @@ impl RwLock {
         Ok(())
     }
 
-    /// Who writes, or is about to, for people to read.
+    /// The process that writes, or is about to, for people to read.
     #[must_use]
     pub fn writer(&self) -> Option<Holder> {
         held_by::holder_of(&self.body.writer, self.body.segment())
     }
 
-    /// Who reads, once for each thread, for people to read.
+    /// The processes that read, once for each thread, for people to read.
     #[must_use]
     pub fn readers(&self) -> Vec<Holder> {
+        // SYNC: rwlock.owner.
         let words = self.cells_in_use().map(|index| self.body.cells[index].word.load(Ordering::Acquire));
         let owners = words.filter(|&word| word != 0).map(OwnerId::from_bits);
         owners.map(|owner| Holder::of(self.body.segment(), owner)).collect()
@@ -357,6 +359,7 @@ impl RwLock {
     /// Whether a writer died, and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
+        // SYNC: rwlock.owner.
         let writing = || self.body.writing.load(Ordering::Acquire);
         let found = writing();
         found != 0
@@ -445,8 +448,9 @@ impl RwLock {
         }
     }
 
-    /// What a writer is told of the reader in a cell.
+    /// The reader in a cell, as a writer is told of it.
     fn held_by_reader(&self, cell: &Cell) -> HeldBy {
+        // SYNC: rwlock.owner.
         HeldBy::new(self.body.segment(), cell.word.load(Ordering::Acquire) & !WAITERS)
     }
 
@@ -485,6 +489,7 @@ impl RwLock {
         let word = &self.body.cells[index].word;
         word.load(Ordering::Relaxed) == 0 && {
             self.use_cell(index);
+            // SYNC: rwlock.read: after whoever freed the cell.
             let claimed =
                 word.compare_exchange(0, me.to_bits(), Ordering::Acquire, Ordering::Relaxed).is_ok();
             if claimed {

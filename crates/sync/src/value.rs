@@ -6,7 +6,7 @@
 //!
 //! | word | written by | meaning |
 //! |---|---|---|
-//! | `lock` | see `lock_word.rs` | one at a time builds a new value |
+//! | `lock` | its holder (`lock_word.rs`) | one at a time builds a new value |
 //! | `version` | holder of `lock` | how many commits there were; its lowest bit says which copy is the value. **Its store commits** |
 //! | copy `version & 1` | nobody | the value |
 //! | the other copy | holder of `lock` | what the next commit will make the value |
@@ -24,7 +24,8 @@
 //! moved, and tries again. The copies are read and written word by word, Relaxed. Edge `value.aside`: who
 //! reads `ASIDE` (Acquire) sees the copy that was committed before it was written (Release). A reader of the
 //! copies looks at `word` once more before it looks at `version` again: at that instant the value was aside,
-//! and it was this copy.
+//! and it was this copy. Edge `value.word`: the Release with which a value is put into `word` meets the
+//! Acquire of whoever reads it there, as of any atomic of std that hands something over.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -143,7 +144,7 @@ impl<T> Default for ValueOptions<T> {
 }
 
 impl<T> ValueOptions<T> {
-    /// What the value is when it is created, instead of all zero; of no meaning to those who open it.
+    /// The value that it is created with, instead of all zero; of no meaning to those who open it.
     #[must_use]
     pub fn initial(mut self, value: T) -> Self {
         self.settings.initial = Some(value);
@@ -244,6 +245,7 @@ impl<T: Plain> Value<T> {
     #[cold]
     fn get_locked(&self) -> Result<T, LockError> {
         let _held = Held::claim(self, Deadline::NEVER)?;
+        // SYNC: value.aside.
         Ok(match self.body.word.load(Ordering::Acquire) {
             word if Self::IS_WORD && word != ASIDE => from_word(word),
             _ => {
@@ -356,7 +358,7 @@ impl<T: Plain> Value<T> {
         OwnedValueGuard::acquire(self.clone(), Deadline::NEVER)
     }
 
-    /// Who is changing it now, for people to read: by the time you look it may be another.
+    /// The process that is changing it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
         held_by::holder_of(&self.body.lock, self.body.segment())
@@ -407,6 +409,7 @@ impl<T: Plain> Value<T> {
     /// Copies the copy that is the value, for the holder of the lock: nobody else commits one.
     #[inline]
     fn copy_kept(&self, to: &mut T) {
+        // SYNC: value.commit.
         load_words(self.copy(self.body.version.load(Ordering::Acquire)), bytemuck::bytes_of_mut(to));
     }
 
@@ -415,6 +418,7 @@ impl<T: Plain> Value<T> {
     #[inline]
     fn take(&self, to: &mut T) {
         if Self::IS_WORD {
+            // SYNC: value.word.
             let mut word = self.body.word.load(Ordering::Acquire);
             while word != ASIDE {
                 self.keep(&from_word(word));
@@ -438,6 +442,7 @@ impl<T: Plain> Value<T> {
         if word == ASIDE {
             self.keep(value);
         } else {
+            // SYNC: value.word.
             self.body.word.store(word, Ordering::Release);
             crash_point("value.put");
         }
@@ -459,6 +464,7 @@ impl<T: Plain> Value<T> {
     /// Changes a value of at most 8 bytes, unless `change` says `None`; what it was.
     #[inline]
     fn change_until(&self, change: impl Fn(T) -> Option<T>, deadline: Deadline) -> Result<T, LockError> {
+        // SYNC: value.word.
         let mut word = self.body.word.load(Ordering::Acquire);
         while word != ASIDE {
             let old = from_word(word);
@@ -466,6 +472,7 @@ impl<T: Plain> Value<T> {
             if new == ASIDE {
                 break;
             }
+            // SYNC: value.word.
             match self.body.word.compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
                     crash_point("value.changed");

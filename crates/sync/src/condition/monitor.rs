@@ -12,10 +12,10 @@ use std::borrow::Borrow;
 
 /// A guard that a [`Condition`](crate::Condition) can let go and get back.
 pub trait Monitor: sealed::Monitor {
-    /// What a waiter looks at to know whether to go on: the value, or the guard where there is none.
+    /// The thing that a waiter looks at to know whether to go on: the value, or the guard where there is none.
     type Guarded;
 
-    /// What the guard guards.
+    /// The value that the guard guards, or the guard itself.
     fn guarded(&self) -> &Self::Guarded;
 }
 
@@ -25,7 +25,7 @@ pub(super) mod sealed {
     use procession_shm::Segment;
 
     pub trait Monitor: Sized {
-        /// What is needed to get the guard back.
+        /// All that is needed to get the guard back.
         type Left;
 
         /// How many holders of the lock have died; asked while it is held.

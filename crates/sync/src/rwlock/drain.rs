@@ -30,6 +30,7 @@ impl RwLock {
     #[cold]
     fn wait_for(&self, cell: &Cell, deadline: Deadline, patience: &mut Patience) -> Result<(), LockError> {
         let segment = self.body.segment();
+        // SYNC: rwlock.read.
         let word = cell.word.load(Ordering::Acquire);
         if word == 0 {
             return Ok(());
@@ -50,6 +51,7 @@ impl RwLock {
         let nap = patience
             .sleep(Some(segment), futex::low_half(&cell.word), announced as u32, &self.body.asked)
             .map_err(|stop| Fault::of_stop(segment, stop, |object| LockError::Interrupted { object }))?;
+        // SYNC: rwlock.owner.
         let reader = |wait: &ShownWait| {
             self.reader_to_show(wait).map_or(0, |cell| holder_in(cell.word.load(Ordering::Acquire)))
         };
@@ -65,6 +67,7 @@ impl RwLock {
 
     /// Of those who read, the one that a writer names as the one it waits for: see `deadlock.rs`.
     fn reader_to_show(&self, wait: &ShownWait) -> Option<&Cell> {
+        // SYNC: rwlock.owner.
         let reader = |cell: &Cell| holder_in(cell.word.load(Ordering::Acquire));
         let mut cells: Vec<&Cell> = self.cells_in_use().map(|index| &self.body.cells[index]).collect();
         cells.retain(|cell| reader(cell) != 0);
@@ -77,6 +80,7 @@ impl RwLock {
     /// Frees a cell if its owner is dead; whether it is free or changed now.
     fn bury_reader(&self, cell: &Cell) -> Result<bool, LockError> {
         let segment = self.body.segment();
+        // SYNC: rwlock.owner.
         let word = cell.word.load(Ordering::Acquire);
         if word == 0 {
             return Ok(true);
@@ -86,7 +90,7 @@ impl RwLock {
             return Ok(false);
         }
         crash_point("rwlock.reader_found_dead");
-        // From the exact dead value. A failure means that another was quicker.
+        // SYNC: rwlock.read. From the exact dead value: a failure means that another was quicker.
         let buried = cell.word.compare_exchange(word, 0, Ordering::AcqRel, Ordering::Relaxed);
         if buried.is_ok() {
             crash_point("rwlock.buried");

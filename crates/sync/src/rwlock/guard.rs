@@ -1,4 +1,4 @@
-//! What readers and writers hold: the ends of the protocol in `rwlock.rs`.
+//! The guards of readers and writers, and how each lets go; the protocol is described in `rwlock.rs`.
 
 use super::{PANICKED, RwLock, WAITERS};
 use crate::fault::Fault;
