@@ -43,7 +43,7 @@ fn of_objects(error: &(dyn Error + 'static)) -> Option<String> {
     cases! { error:
         OpenError {
             InvalidName Impossible NotFound AlreadyExists WrongOwner OtherUser Elsewhere WrongMode
-            Linked NotRegularFile NotAnObject Truncated Version Layout Kind Parameter ElementType Codec
+            Linked NotRegularFile NotAnObject Truncated Version Layout Kind Parameter ElementType Structure Codec
             RegistryChanged RegistryFull LifelineUnsupported NoSpace NoInodes Gone Corrupt Os
         }
         Fault { Orphaned RegistryChanged Corrupt Unregistered Inherited }

@@ -72,6 +72,7 @@ struct Record<'a> {
     creator: Option<u32>,
     created_ns: Option<u64>,
     element: Option<&'a str>,
+    structure: Option<&'a str>,
     error: Option<&'a str>,
 }
 
@@ -90,6 +91,7 @@ impl<'a> From<&'a Entry> for Record<'a> {
             creator: header.map(|header| header.creator),
             created_ns: header.map(|header| header.created_ns),
             element: header.map(|header| header.element.as_str()).filter(|element| !element.is_empty()),
+            structure: header.map(|header| header.structure.as_str()).filter(|text| !text.is_empty()),
             error: entry.header.as_ref().err().map(String::as_str),
         }
     }

@@ -29,6 +29,7 @@ mod form;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+mod probe;
 mod raw;
 mod reading;
 mod scratch;

@@ -82,6 +82,7 @@ use crate::codec::Codec;
 use crate::lane::Lane;
 use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
 use procession_sys::shm_struct;
+use serde::de::DeserializeOwned;
 
 shm_struct! {
     #[doc(hidden)]
@@ -198,7 +199,7 @@ fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
 ///
 /// # Errors
 /// What creating an object can meet: [`OpenError::NoSpace`], …
-pub fn pipe<T>() -> Result<(Sender<T>, Receiver<T>), OpenError> {
+pub fn pipe<T: DeserializeOwned>() -> Result<(Sender<T>, Receiver<T>), OpenError> {
     Pipe::options().pipe()
 }
 
@@ -228,7 +229,11 @@ impl Pipe {
 /// # Errors
 /// As [`pipe`].
 #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
-pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
+pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
+where
+    A: DeserializeOwned,
+    B: DeserializeOwned,
+{
     Pipe::options().duplex()
 }
 

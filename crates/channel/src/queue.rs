@@ -170,7 +170,7 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
             kind: Kind::QUEUE,
             body_len: RING_OFFSET as u64 + bytes.value,
             parameters: [capacity, bytes, Parameter::default(), Parameter::default()],
-            element: settings.form.element::<T>(),
+            element: Some(settings.form.element::<T>()),
             codec: settings.form.codec::<T>().id(),
         }
     }

@@ -39,9 +39,9 @@ pub mod turn;
 pub use kernel::{Deadline, crash_point};
 pub use liveness::{Myself, OpenError, OwnerId, Participant, Registration, Unknowable};
 pub use memory::{
-    ANY_CODEC, CODECS, HANDLE_NAME, HEADER_LEN, Handle, Header, InstanceId, Kind, Label, Mapping, Marks,
-    Namespace, Object, Parameter, Placement, Reference, Segment, Shape, Shared, Spill, Zeroed,
-    Zeroed as ShmSafe, element_tag, owner_of_child,
+    ANY_CODEC, CODECS, Element, HANDLE_NAME, HEADER_LEN, Handle, Header, InstanceId, Kind, Label, Mapping,
+    Marks, Namespace, ONLY_BYTES, Object, Parameter, Placement, Reference, STRUCTURE_MAX, Segment, Shape,
+    Shared, Spill, UNKNOWN, Zeroed, Zeroed as ShmSafe, element_tag, name_in_structure, owner_of_child,
 };
 
 /// As `procession_shm::object`.

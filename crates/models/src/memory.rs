@@ -6,6 +6,7 @@ use loom::cell::UnsafeCell;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -252,6 +253,11 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Both sides of a model have one type.
+    pub fn must_hold(&self, _: &Element) -> Result<(), OpenError> {
+        Ok(())
+    }
+
     /// Nothing, attached by the process in `slot`.
     pub fn of_process(slot: u32) -> Self {
         Self::new(slot, Header::default(), Mapping::new(0, 0, Box::new(())))
@@ -454,9 +460,31 @@ pub struct Shape {
     pub kind: Kind,
     pub body_len: u64,
     pub parameters: [Parameter; 4],
-    pub element: Option<String>,
+    pub element: Option<Element>,
     pub codec: u32,
 }
+
+/// Nobody opens an object as another type.
+#[derive(Clone, Debug)]
+pub struct Element {
+    pub tag: Option<String>,
+    pub type_name: &'static str,
+    pub structure: Cow<'static, str>,
+}
+
+impl Element {
+    pub fn plain<T>(_: Option<&String>) -> Self {
+        Self { tag: None, type_name: "", structure: UNKNOWN.into() }
+    }
+}
+
+pub fn name_in_structure(name: &str) -> Cow<'_, str> {
+    Cow::Borrowed(name)
+}
+
+pub const UNKNOWN: &str = "_";
+pub const ONLY_BYTES: &str = "bytes";
+pub const STRUCTURE_MAX: usize = 3600;
 
 pub const ANY_CODEC: u32 = u32::MAX;
 pub const CODECS: [(u32, &str); 4] = [(1, "Bincode"), (2, "Json"), (3, "MsgPack"), (4, "Bytes")];

@@ -58,7 +58,9 @@ pub use procession_sync::{
 /// A program needs it to look at objects whose types it does not know, as the command `procession` does.
 pub mod shm {
     #[doc(inline)]
-    pub use procession_shm::{Entry, Header, Kind, Participant, gc, list_all, register, register_with_slots};
+    pub use procession_shm::{
+        Difference, Entry, Header, Kind, Participant, gc, list_all, register, register_with_slots,
+    };
 }
 
 /// Waits that end when the waiting thread has something else to do: a signal has come, or it was told to

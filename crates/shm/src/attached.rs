@@ -3,7 +3,7 @@
 use crate::carry::carry;
 use crate::error::OpenError;
 use crate::gc;
-use crate::header::{self, Header};
+use crate::header::{self, Element, Header};
 use crate::instance::InstanceId;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
@@ -133,6 +133,14 @@ impl Segment {
     #[must_use]
     pub fn corrupt(&self, what: &'static str) -> OpenError {
         OpenError::Corrupt { object: self.label(), what }
+    }
+
+    /// Whether its elements are made of what the caller's are, as far as that is known.
+    ///
+    /// # Errors
+    /// [`OpenError::Structure`].
+    pub fn must_hold(&self, element: &Element) -> Result<(), OpenError> {
+        self.header().must_hold(element, || self.label())
     }
 
     /// As [`Shared::reserve`], from `offset` in the file on.

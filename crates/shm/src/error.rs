@@ -4,6 +4,7 @@ use crate::codec::codec_name;
 use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::InvalidName;
+use crate::structure::Difference;
 use procession_sys::errno::EAGAIN;
 use procession_sys::{limits, shm_file};
 use std::error::Error;
@@ -193,6 +194,15 @@ pub enum OpenError {
         /// The type asked for.
         asked: String,
     },
+    /// Its elements are made of something else than those of this program's type: another build of a program
+    /// has created it, or another program.
+    #[error("{object} holds elements{}", made_otherwise(difference))]
+    Structure {
+        /// Which one.
+        object: Label,
+        /// Both types, and what is different.
+        difference: Box<Difference>,
+    },
     /// Its messages are encoded in another way.
     #[error(
         "{object} carries its messages in codec {}, and was opened with codec {}",
@@ -347,6 +357,16 @@ impl OpenError {
             _ => Self::os(operation, object, source),
         }
     }
+}
+
+/// How elements are different, in words that follow upon others.
+fn made_otherwise(difference: &Difference) -> String {
+    let Difference { element, type_name, place, found, asked } = difference;
+    let of_type = if element.is_empty() { String::new() } else { format!(" of type {element}") };
+    format!(
+        "{of_type} that are made otherwise than {type_name} is in this program: {place} is {found} there, and \
+         {asked} here; build both programs with the same type, or take another name, or remove the object"
+    )
 }
 
 /// What is wrong around this process when the kernel refuses this, and what to do; in words that follow upon

@@ -24,14 +24,19 @@
 //! | 136 | 2 | length of the tag that follows, at most 246 |
 //! | 138 | 246 | the tag, cut at 246 bytes |
 //! | 384 | 4 | **spilled**: 1 since a spill was first made for it |
+//! | 388 | 2 | length of the structure that follows, at most 3,600 |
+//! | 390 | 3600 | the structure of the elements (`structure.rs`); empty: not known |
 //! | 4088 | 8 | checksum over all of it but the three words |
 
 use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
 use crate::instance::{InstanceId, fnv, fnv_step};
 use crate::kind::Kind;
-use crate::label::ObjectName;
+use crate::label::{Label, ObjectName};
+use crate::structure::{self, Difference, UNKNOWN};
 use procession_sys::{clock, random};
+use std::any::type_name;
+use std::borrow::Cow;
 
 /// How long a slot of a registry is: a part of the layout that two builds must agree on.
 pub(crate) const SLOT_LEN: usize = 128;
@@ -51,6 +56,9 @@ const FINGERPRINT: u32 = fingerprint();
 const EPHEMERAL: u32 = 1;
 const TAG_OFFSET: usize = 138;
 const TAG_MAX: usize = 246;
+const STRUCTURE_OFFSET: usize = 390;
+/// The longest structure that a header has room for.
+pub const STRUCTURE_MAX: usize = 3600;
 const CHECKSUM_OFFSET: usize = 4088;
 
 /// One parameter of an object: what it is created with, and whether an opener insists on it.
@@ -74,9 +82,29 @@ pub struct Shape {
     /// By kind.
     pub parameters: [Parameter; 4],
     /// The element type, for objects that hold elements.
-    pub element: Option<String>,
+    pub element: Option<Element>,
     /// How messages are encoded; 0 for none.
     pub codec: u32,
+}
+
+/// The type of an object's elements.
+#[derive(Clone, Debug)]
+pub struct Element {
+    /// What it is called; `None` where that is no matter.
+    pub tag: Option<String>,
+    /// What Rust calls it here.
+    pub type_name: &'static str,
+    /// What it is made of.
+    pub structure: Cow<'static, str>,
+}
+
+impl Element {
+    /// The type of plain data that is called as said, or as Rust calls it.
+    #[must_use]
+    pub fn plain<T>(tag: Option<&String>) -> Self {
+        let tag = tag.cloned().unwrap_or_else(element_tag::<T>);
+        Self { tag: Some(tag), type_name: type_name::<T>(), structure: structure::plain_structure::<T>() }
+    }
 }
 
 /// A header that was copied out and checked.
@@ -103,6 +131,8 @@ pub struct Header {
     /// The element type, possibly cut; empty for objects without elements.
     pub element: String,
     element_hash: u64,
+    /// What its elements are made of; empty where nothing is known of that.
+    pub structure: String,
 }
 
 /// A header page, to be written or just read.
@@ -129,7 +159,14 @@ pub(crate) fn compose(shape: &Shape, ephemeral: bool, registry: u64) -> Page {
     put(96, &std::process::id().to_le_bytes());
     put(104, &clock::wall_ns().to_le_bytes());
     put(112, &boot_id());
-    if let Some(tag) = &shape.element {
+    if let Some(Element { structure, .. }) = &shape.element
+        && structure != UNKNOWN
+        && structure.len() <= STRUCTURE_MAX
+    {
+        put(STRUCTURE_OFFSET - 2, &u16::try_from(structure.len()).unwrap_or(0).to_le_bytes());
+        put(STRUCTURE_OFFSET, structure.as_bytes());
+    }
+    if let Some(tag) = shape.element.as_ref().and_then(|element| element.tag.as_ref()) {
         let cut = tag.floor_char_boundary(TAG_MAX);
         put(128, &fnv(tag.as_bytes()).to_le_bytes());
         put(136, &u16::try_from(cut).unwrap_or(0).to_le_bytes());
@@ -169,11 +206,11 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
     if flags & !EPHEMERAL != 0 {
         return Err(corrupt("it has flags that do not exist"));
     }
-    let tag_len = usize::from(u16::from_le_bytes([page[136], page[137]]));
+    let tag_len = usize::from(u16_at(page, TAG_OFFSET - 2));
     if tag_len > TAG_MAX {
         return Err(corrupt("the tag of its elements is longer than the header"));
     }
-    let element = String::from_utf8_lossy(&page[TAG_OFFSET..TAG_OFFSET + tag_len]).into_owned();
+    let text = |offset: usize, len| String::from_utf8_lossy(&page[offset..offset + len]).into_owned();
     Ok(Header {
         kind: Kind(u32_at(page, 16)),
         ephemeral: flags & EPHEMERAL != 0,
@@ -184,8 +221,9 @@ pub(crate) fn parse(page: &Page, file_size: u64, object: &ObjectName<'_>) -> Res
         parameters: std::array::from_fn(|index| u64_at(page, 64 + 8 * index)),
         creator: u32_at(page, 96),
         created_ns: u64_at(page, 104),
-        element,
+        element: text(TAG_OFFSET, tag_len),
         element_hash: u64_at(page, 128),
+        structure: text(STRUCTURE_OFFSET, structure_len(page)),
     })
 }
 
@@ -210,7 +248,8 @@ impl Header {
         }
         // 0: it was created without a tag, because its messages say themselves what they are.
         let differs = |tag: &&String| ![0, fnv(tag.as_bytes())].contains(&self.element_hash);
-        if let Some(tag) = asked.element.as_ref().filter(differs) {
+        let tag = asked.element.as_ref().and_then(|element| element.tag.as_ref());
+        if let Some(tag) = tag.filter(differs) {
             let (found, asked) = (self.element.clone(), tag.clone());
             return Err(OpenError::ElementType { object: name(), found, asked });
         }
@@ -223,14 +262,30 @@ impl Header {
                 return Err(OpenError::Parameter { object: name(), parameter, found, asked });
             }
         }
-        Ok(())
+        asked.element.as_ref().map_or(Ok(()), |element| self.must_hold(element, name))
+    }
+
+    /// Whether its elements are made of what the caller's are, as far as that is known.
+    ///
+    /// # Errors
+    /// [`OpenError::Structure`].
+    pub(crate) fn must_hold(&self, asked: &Element, object: impl Fn() -> Label) -> Result<(), OpenError> {
+        match structure::difference(&self.structure, &asked.structure) {
+            Ok(None) => Ok(()),
+            Ok(Some(difference)) => {
+                let (element, type_name) = (self.element.clone(), asked.type_name);
+                let difference = Box::new(Difference { element, type_name, ..difference });
+                Err(OpenError::Structure { object: object(), difference })
+            }
+            Err(what) => Err(OpenError::Corrupt { object: object(), what }),
+        }
     }
 }
 
 /// The tag of an element type: fixed words for what other languages have too, the Rust path for the rest.
 #[must_use]
 pub fn element_tag<T: ?Sized>() -> String {
-    let path = std::any::type_name::<T>();
+    let path = type_name::<T>();
     match path {
         "alloc::string::String" | "&str" => "string".to_owned(),
         "alloc::vec::Vec<u8>" | "&[u8]" => "bytes".to_owned(),
@@ -240,7 +295,7 @@ pub fn element_tag<T: ?Sized>() -> String {
 
 /// Constants and sizes that two builds must agree on, folded into one number.
 const fn fingerprint() -> u32 {
-    let parts = [HEADER_LEN, size_of::<usize>(), SLOT_LEN, 64];
+    let parts = [HEADER_LEN, size_of::<usize>(), SLOT_LEN, 64, STRUCTURE_OFFSET, STRUCTURE_MAX];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut index = 0;
     while index < parts.len() {
@@ -251,14 +306,27 @@ const fn fingerprint() -> u32 {
 }
 
 fn checksum(page: &Page) -> u64 {
-    let fixed =
-        [0..STATE_OFFSET, STATE_OFFSET + 4..REGISTRY_OFFSET, REGISTRY_OFFSET + 8..TAG_OFFSET + TAG_MAX];
+    let fixed = [
+        0..STATE_OFFSET,
+        STATE_OFFSET + 4..REGISTRY_OFFSET,
+        REGISTRY_OFFSET + 8..SPILLED_OFFSET,
+        SPILLED_OFFSET + 4..STRUCTURE_OFFSET + structure_len(page),
+    ];
     let bytes = fixed.into_iter().flat_map(|range| &page[range]);
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| fnv_step(hash, byte))
 }
 
+/// How long the structure is: of a page that is not checked yet, as much as there is room for.
+fn structure_len(page: &Page) -> usize {
+    usize::from(u16_at(page, STRUCTURE_OFFSET - 2)).min(STRUCTURE_MAX)
+}
+
 fn u64_at(page: &Page, offset: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|index| page[offset + index]))
+}
+
+fn u16_at(page: &Page, offset: usize) -> u16 {
+    u16::from_le_bytes(std::array::from_fn(|index| page[offset + index]))
 }
 
 fn u32_at(page: &Page, offset: usize) -> u32 {
@@ -274,11 +342,15 @@ fn boot_id() -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER_LEN, Page, Parameter, Shape, compose, parse};
+    use super::{Element, HEADER_LEN, Page, Parameter, STRUCTURE_MAX, Shape, compose, parse};
     use crate::error::OpenError;
     use crate::kind::Kind;
     use crate::label::ObjectName;
     use crate::namespace::Namespace;
+
+    fn element(tag: &str, structure: &'static str) -> Option<Element> {
+        Some(Element { tag: Some(tag.to_owned()), type_name: "u64", structure: structure.into() })
+    }
 
     fn shape() -> Shape {
         let capacity = Parameter { name: "capacity", value: 5, asked: true };
@@ -286,7 +358,7 @@ mod tests {
             kind: Kind::QUEUE,
             body_len: 4096,
             parameters: [capacity, Parameter::default(), Parameter::default(), Parameter::default()],
-            element: Some("u64".to_owned()),
+            element: element("u64", "{a:u8}"),
             codec: 1,
         }
     }
@@ -304,8 +376,10 @@ mod tests {
         assert!(matches!(check(&page, 8191, &shape()), Err(OpenError::Truncated { expected: 8192, .. })));
         let other = Shape { kind: Kind::LOCK, ..shape() };
         assert!(matches!(check(&page, 8192, &other), Err(OpenError::Kind { .. })));
-        let other = Shape { element: Some("i64".to_owned()), ..shape() };
+        let other = Shape { element: element("i64", "{a:u8}"), ..shape() };
         assert!(matches!(check(&page, 8192, &other), Err(OpenError::ElementType { .. })));
+        let other = Shape { element: element("u64", "{b:u8}"), ..shape() };
+        assert!(matches!(check(&page, 8192, &other), Err(OpenError::Structure { .. })));
         let other = Shape { codec: 2, ..shape() };
         assert!(matches!(check(&page, 8192, &other), Err(OpenError::Codec { found: 1, asked: 2, .. })));
         let mut other = shape();
@@ -319,11 +393,15 @@ mod tests {
     #[test]
     fn every_flipped_byte_of_the_fixed_part_is_noticed() {
         let page = compose(&shape(), true, 9);
-        for offset in (0..24).chain(28..56).chain(64..384).chain(4088..4096) {
+        for offset in (0..24).chain(28..56).chain(64..384).chain(388..396).chain(4088..4096) {
             let mut bad = page;
             bad[offset] ^= 0x40;
             assert!(check(&bad, 8192, &shape()).is_err(), "offset {offset}");
         }
+        let structure = format!("{{a:u8,{}}}", "b".repeat(STRUCTURE_MAX)).into();
+        let long = Element { structure, ..shape().element.unwrap() };
+        let page = compose(&Shape { element: Some(long), ..shape() }, true, 9);
+        assert!(check(&page, 8192, &shape()).is_ok(), "there is no room for it: it is not known");
         let mut changing = page;
         changing[24..28].copy_from_slice(&1_u32.to_le_bytes());
         changing[56..64].copy_from_slice(&77_u64.to_le_bytes());

@@ -25,6 +25,7 @@ mod registry;
 mod segment;
 mod shared;
 mod spill;
+mod structure;
 mod waits;
 
 pub use attached::{HANDLE_NAME, Handle, Segment};
@@ -35,7 +36,7 @@ pub use ended::thread_ended;
 pub use error::OpenError;
 #[doc(hidden)]
 pub use error::fmt_with_causes;
-pub use header::{FORMAT_VERSION, HEADER_LEN, Header, Parameter, Shape, element_tag};
+pub use header::{Element, FORMAT_VERSION, HEADER_LEN, Header, Parameter, STRUCTURE_MAX, Shape, element_tag};
 pub use instance::{InstanceId, fnv};
 pub use inventory::{Entry, list_all};
 pub use kind::Kind;
@@ -51,4 +52,5 @@ pub use registry::{
 pub use shared::Shared;
 #[doc(hidden)]
 pub use spill::{Marks, Reference, Spill};
+pub use structure::{Difference, ONLY_BYTES, UNKNOWN, name_in_structure};
 pub use waits::{ShownWait, WaitNote, Waiting, show_wait};

@@ -4,7 +4,7 @@ use crate::attached::{Handle, Segment};
 use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
 use crate::gc;
-use crate::header::{HEADER_LEN, Shape};
+use crate::header::{Element, HEADER_LEN, Shape};
 use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
@@ -259,8 +259,11 @@ impl Handle {
         if self.user != ours {
             return Err(OpenError::OtherUser { object, owner: self.user, ours });
         }
-        // The tag may have been chosen by the creator; which object it is, the instance says.
-        let shape = Shape { element: None, codec: ANY_CODEC, ..O::asked(settings) };
+        // The tag may have been chosen by the creator; which object it is, the instance says. What it holds,
+        // another program may still see otherwise.
+        let asked = O::asked(settings);
+        let element = asked.element.map(|element| Element { tag: None, ..element });
+        let shape = Shape { element, codec: ANY_CODEC, ..asked };
         let place = Placement { namespace: Some(namespace), ephemeral: false };
         match open_as::<O>(&shape, &place, &self.name) {
             Ok(found) if found.as_ref().header().instance == self.instance => Ok(found),

@@ -28,13 +28,14 @@
 
 use crate::attached::Segment;
 use crate::error::OpenError;
-use crate::header::{HEADER_LEN, Parameter, Shape};
+use crate::header::{Element, HEADER_LEN, Parameter, Shape};
 use crate::instance::InstanceId;
 use crate::kind::Kind;
 use crate::label::ObjectName;
 use crate::lost::{PLACED, home_of};
 use crate::namespace::{self, Namespace};
 use crate::segment::{self, Attachment, Orphans};
+use crate::structure::UNKNOWN;
 use procession_sys::shm_file::FileId;
 use procession_sys::{Mapping, crash_point, fork, random};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -127,7 +128,11 @@ impl Spill {
             kind: Kind::SPILL,
             body_len: ((DATA_OFFSET - HEADER_LEN) as u64).saturating_add(len as u64),
             parameters: [low, high, marks, 0].map(parameter),
-            element: Some(home.name().to_owned()),
+            element: Some(Element {
+                tag: Some(home.name().to_owned()),
+                type_name: "",
+                structure: UNKNOWN.into(),
+            }),
             codec: home.header().codec,
         };
         let registry = home.registration().instance();

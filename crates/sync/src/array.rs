@@ -43,7 +43,7 @@ use crate::integer::{Integer, integer_operations};
 use crate::keeper::Keeper;
 use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
-use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Element, Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
@@ -156,10 +156,11 @@ impl<T: Plain> Object for Array<T> {
         const { assert!(size_of::<T>() <= 8, "an element of an Array has at most 8 bytes: use a RawArray") };
         let len = Parameter { name: "len", value: settings.len.unwrap_or(0), asked: settings.len.is_some() };
         let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
+        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
+        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
         let bytes = usize::try_from(len.value).ok().and_then(Self::body_len).unwrap_or(usize::MAX);
-        let parameters = [len, size, Parameter::default(), Parameter::default()];
-        Shape { kind: Self::KIND, body_len: bytes as u64, parameters, element: Some(tag), codec: 0 }
+        let parameters = [len, size, alignment, Parameter::default()];
+        Shape { kind: Self::KIND, body_len: bytes as u64, parameters, element, codec: 0 }
     }
 
     fn initialise(_: &ArrayBody, _: &ArraySettings) {}

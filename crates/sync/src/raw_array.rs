@@ -9,11 +9,10 @@
 //! | writing one element of at most 8 bytes | the old one or the new one | nothing |
 //! | writing several, or larger ones | some new, some old | nobody: that is what [`Array`](crate::Array) is for |
 
-use crate::array::ArrayError;
-use crate::array::{check_len, check_new_len};
+use crate::array::{ArrayError, check_len, check_new_len};
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::integer::{Integer, integer_operations};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Element, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::crash_point;
 use std::fmt;
 use std::marker::PhantomData;
@@ -99,10 +98,11 @@ impl<T: Plain> Object for RawArray<T> {
     fn shape(settings: &RawArraySettings) -> Shape {
         let len = Parameter { name: "len", value: settings.len.unwrap_or(0), asked: settings.len.is_some() };
         let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
+        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
+        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
         let body_len = len.value.saturating_mul(stride(size_of::<T>()) as u64);
-        let parameters = [len, size, Parameter::default(), Parameter::default()];
-        Shape { kind: Self::KIND, body_len, parameters, element: Some(tag), codec: 0 }
+        let parameters = [len, size, alignment, Parameter::default()];
+        Shape { kind: Self::KIND, body_len, parameters, element, codec: 0 }
     }
 
     fn initialise(_: &Self::Body, _: &RawArraySettings) {}

@@ -11,7 +11,7 @@
 
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::integer::{Integer, integer_operations};
-use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_shm::{Element, HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::{Mapping, crash_point};
 use std::fmt;
 use std::marker::PhantomData;
@@ -89,10 +89,11 @@ impl<T: Plain> Object for RawValue<T> {
 
     fn shape(settings: &RawValueSettings<T>) -> Shape {
         let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
-        let parameters = [size, Parameter::default(), Parameter::default(), Parameter::default()];
+        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
+        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
+        let parameters = [size, alignment, Parameter::default(), Parameter::default()];
         let body_len = stride(size_of::<T>()) as u64;
-        Shape { kind: Self::KIND, body_len, parameters, element: Some(tag), codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element, codec: 0 }
     }
 
     fn initialise(_: &Self::Body, _: &RawValueSettings<T>) {}

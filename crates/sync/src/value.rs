@@ -49,12 +49,13 @@ use self::guard::Held;
 use crate::cells::{Plain, from_word, load_words, store_words, to_word};
 use crate::held_by;
 use crate::holder::Holder;
-use crate::integer::Integer;
-use crate::integer::integer_operations;
+use crate::integer::{Integer, integer_operations};
 use crate::keeper::Keeper;
 use crate::lock_error::LockError;
 use crate::lock_word::LockWord;
-use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use procession_shm::{
+    Element, HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared,
+};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
@@ -181,12 +182,13 @@ impl<T: Plain> Object for Value<T> {
 
     fn shape(settings: &ValueSettings<T>) -> Shape {
         let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let tag = settings.type_tag.clone().unwrap_or_else(procession_shm::element_tag::<T>);
+        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
+        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
         Shape {
             kind: Self::KIND,
             body_len: (COPIES + 2 * 8 * Self::WORDS) as u64,
-            parameters: [size, Parameter::default(), Parameter::default(), Parameter::default()],
-            element: Some(tag),
+            parameters: [size, alignment, Parameter::default(), Parameter::default()],
+            element,
             codec: 0,
         }
     }

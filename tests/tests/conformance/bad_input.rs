@@ -413,6 +413,11 @@ fn what_holds_another_type_is_not_opened() {
     is_other(opens_as!(jobs().type_tag("job.v1"), jobs()), "job.v1", "u64");
     let tagged = |tag| Value::<u32>::options().type_tag(tag);
     is_other(opens_as!(tagged("score.v1"), tagged("score.v2")), "score.v1", "score.v2");
+    let as_int = opens_as!(tagged("score"), Value::<i32>::options().type_tag("score")).unwrap_err();
+    assert!(as_int.to_string().contains("element is u32 there, and i32 here"), "{as_int}");
+    let (halves, whole) = (Value::<[u32; 2]>::options(), Value::<u64>::options());
+    let aligned = opens_as!(halves.type_tag("score"), whole.type_tag("score"));
+    assert_eq!(disagreement(aligned), ("alignment", 4, 8));
     let other_size = opens_as!(tagged("score"), Value::<u64>::options().type_tag("score"));
     assert_eq!(disagreement(other_size), ("size", 4, 8));
 }

@@ -118,6 +118,23 @@ fn codecs() {
         "0 messages were got, and no more: queue \"numbers\" is empty"
     );
     json.unlink().unwrap();
+    let pairs = Queue::<(u8, String)>::options().type_tag("pair").create("pairs").unwrap();
+    says!(
+        OpenError::Structure { .. },
+        Queue::<(u8, u64)>::options().type_tag("pair").open("pairs"),
+        "queue \"pairs\" holds elements of type pair that are made otherwise than (u8, u64) is in this program: \
+         element.1 is string there, and u64 here; build both programs with the same type, or take another name, or \
+         remove the object"
+    );
+    pairs.unlink().unwrap();
+    let bytes = Queue::<Bytes>::options().create("frames").unwrap();
+    says!(
+        OpenError::Structure { .. },
+        Queue::<u64>::open("frames"),
+        "queue \"frames\" holds elements that are made otherwise than u64 is in this program: element is bytes there, \
+         and u64 here; build both programs with the same type, or take another name, or remove the object"
+    );
+    bytes.unlink().unwrap();
     let untagged = Queue::<Untagged>::options().create("untagged").unwrap();
     says!(
         PutError::Encode(EncodeError::CannotComeBack { .. }),

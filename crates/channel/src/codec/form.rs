@@ -1,8 +1,12 @@
 //! What options say about the messages of a queue or pipe: their codec, and what their type is called.
 
-use super::{Bytes, Codec};
-use procession_shm::ANY_CODEC;
+use super::{Bytes, Codec, probe};
+#[cfg(any(feature = "json", feature = "msgpack"))]
+use procession_shm::UNKNOWN;
+use procession_shm::{ANY_CODEC, Element, ONLY_BYTES};
+use serde::de::DeserializeOwned;
 use std::any::type_name;
+use std::borrow::Cow;
 
 /// What was said; what was not, follows from the type of the messages.
 #[derive(Clone, Debug, Default)]
@@ -22,11 +26,30 @@ impl Form {
         if self.codec.is_none() && !is_bytes::<T>() { ANY_CODEC } else { self.codec::<T>().id() }
     }
 
-    /// The tag of the messages' type. Only in bincode do they need it: in the other codecs any program may
-    /// read them, whatever it calls their type, and what it cannot read it is told.
-    pub(crate) fn element<T>(&self) -> Option<String> {
+    /// The type of the messages. Only in bincode do they need a tag and a structure: in the other codecs any
+    /// program may read them, whatever it calls their type, and what it cannot read it is told.
+    pub(crate) fn element<T: DeserializeOwned>(&self) -> Element {
+        self.element_of::<T>(structure::<T>(self.codec::<T>()))
+    }
+
+    /// The types of the messages of a pipe in which `A` goes one way and `B` the other.
+    pub(crate) fn element_of_both<A: DeserializeOwned, B: DeserializeOwned>(&self, codec: Codec) -> Element {
+        self.element_of::<(A, B)>(format!("({},{})", structure::<A>(codec), structure::<B>(codec)).into())
+    }
+
+    fn element_of<T>(&self, structure: Cow<'static, str>) -> Element {
         let of_type = || (self.codec::<T>() == Codec::Bincode).then(procession_shm::element_tag::<T>);
-        self.type_tag.clone().or_else(of_type)
+        Element { tag: self.type_tag.clone().or_else(of_type), type_name: type_name::<T>(), structure }
+    }
+}
+
+/// What messages are made of, as far as whoever reads them must have the same.
+fn structure<T: DeserializeOwned>(codec: Codec) -> Cow<'static, str> {
+    match codec {
+        Codec::Bincode => probe::structure::<T>().to_string().into(),
+        Codec::Bytes => ONLY_BYTES.into(),
+        #[cfg(any(feature = "json", feature = "msgpack"))]
+        _ => UNKNOWN.into(),
     }
 }
 

@@ -145,7 +145,7 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
             kind: Kind::JOINABLE_QUEUE,
             body_len: table::body_len(bytes.value / BLOCK as u64),
             parameters: [capacity, bytes, max_attempts, lease_timeout],
-            element: settings.form.element::<T>(),
+            element: Some(settings.form.element::<T>()),
             codec: settings.form.codec::<T>().id(),
         }
     }

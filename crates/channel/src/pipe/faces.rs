@@ -5,7 +5,9 @@ use super::end::{End, Passage};
 use super::error::{RecvError, SendError};
 use super::incoming::after;
 use super::{Connection, RECEIVER, Receiver, SENDER, Sender};
+use crate::codec::{Codec, Form};
 use crate::messages::{After, Messages, Source, iterates};
+use procession_shm::Element;
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -254,8 +256,8 @@ macro_rules! receives {
 
 /// What every end can do.
 macro_rules! ends {
-    ([$($generics:tt)*] $End:ty, $name:literal, $both_ways:literal, $side:pat, |$this:ident| $quiesce:expr) => {
-        impl<$($generics)*> $End {
+    ([$($generics:ident),*] $End:ty, $name:literal, $both_ways:literal, $side:pat, $element:expr, |$this:ident| $quiesce:expr) => {
+        impl<$($generics),*> $End {
             /// Closes this end, for all threads of this process: the other side receives what was sent, and
             /// then the end of the pipe; threads that wait here get [`SendError::Closed`] or
             /// [`RecvError::Closed`]. Closing twice is the same as once. Nothing happens to an end that
@@ -272,14 +274,14 @@ macro_rules! ends {
             }
         }
 
-        impl<$($generics)*> Drop for $End {
+        impl<$($generics),*> Drop for $End {
             fn drop(&mut self) {
                 // No other thread has it.
                 self.end.close(|_| ());
             }
         }
 
-        impl<$($generics)*> fmt::Debug for $End {
+        impl<$($generics),*> fmt::Debug for $End {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct($name)
                     .field("pipe", &self.end.body.segment().name())
@@ -288,20 +290,29 @@ macro_rules! ends {
             }
         }
 
-        impl<$($generics)*> Serialize for $End {
+        impl<$($generics),*> Serialize for $End {
             fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
                 self.end.depart().map_err(serde::ser::Error::custom)?.serialize(serializer)
             }
         }
 
-        impl<'de, $($generics)*> Deserialize<'de> for $End {
+        impl<'de, $($generics: DeserializeOwned),*> Deserialize<'de> for $End {
             fn deserialize<Z: Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
                 use serde::de::Error;
                 let passage = Passage::deserialize(deserializer)?;
                 let (pipe, end) = End::arrive(&passage).map_err(Error::custom)?;
                 match (pipe.both_ways, end.side()) {
-                    ($both_ways, $side) => Ok(Self::new(end)),
-                    _ => Err(Error::custom(concat!("another end of a pipe than a ", $name))),
+                    ($both_ways, $side) => {
+                        // If it is refused, it is dropped, and so closed: the other side is told.
+                        let arrived = Self::new(end);
+                        let element: Element = $element(arrived.end.side());
+                        arrived.end.body.segment().must_hold(&element).map_err(Error::custom)?;
+                        Ok(arrived)
+                    }
+                    _ => {
+                        end.close(|_| ());
+                        Err(Error::custom(concat!("another end of a pipe than a ", $name)))
+                    }
                 }
             }
         }
@@ -314,9 +325,24 @@ iterates!([T: DeserializeOwned] Receiver<T>);
 sends!([S, R] Connection<S, R>, S);
 receives!([S, R] Connection<S, R>, R);
 iterates!([S, R: DeserializeOwned] Connection<S, R>);
-ends!([T] Sender<T>, "Sender", false, SENDER, |this| this.outgoing.quiesce());
-ends!([T] Receiver<T>, "Receiver", false, RECEIVER, |this| this.incoming.quiesce());
-ends!([S, R] Connection<S, R>, "Connection", true, _, |this| this.outgoing.quiesce());
+ends!([T] Sender<T>, "Sender", false, SENDER, one_way::<T>, |this| this.outgoing.quiesce());
+ends!([T] Receiver<T>, "Receiver", false, RECEIVER, one_way::<T>, |this| this.incoming.quiesce());
+ends!([S, R] Connection<S, R>, "Connection", true, _, both_ways::<S, R>, |this| this.outgoing.quiesce());
+
+/// The messages of a pipe whose ends are a `Sender<T>` and a `Receiver<T>`.
+fn one_way<T: DeserializeOwned>(_: usize) -> Element {
+    Form::default().element::<T>()
+}
+
+/// The messages of a pipe whose end `side` is a `Connection<S, R>`. Its codec does not count: what is carried as
+/// bytes is compared with what they are here.
+fn both_ways<S: DeserializeOwned, R: DeserializeOwned>(side: usize) -> Element {
+    let form = Form::default();
+    match side {
+        0 => form.element_of_both::<S, R>(Codec::Bincode),
+        _ => form.element_of_both::<R, S>(Codec::Bincode),
+    }
+}
 
 /// What a try answers instead of having waited.
 fn full(error: SendError) -> SendError {

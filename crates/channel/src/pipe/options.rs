@@ -2,8 +2,9 @@
 
 use super::{Connection, End, PipeObject, Receiver, Sender};
 use crate::codec::{Codec, Form};
-use procession_shm::{HEADER_LEN, Namespace, Object, OpenError, Placement};
+use procession_shm::{Element, HEADER_LEN, Namespace, Object, OpenError, Placement};
 use procession_sys::limits;
+use serde::de::DeserializeOwned;
 
 /// How many bytes a ring holds unless said.
 const DEFAULT_BYTES: u32 = 256 << 10;
@@ -90,7 +91,7 @@ impl PipeOptions {
     ///
     /// # Errors
     /// As [`pipe`](super::pipe).
-    pub fn pipe<T>(&self) -> Result<(Sender<T>, Receiver<T>), OpenError> {
+    pub fn pipe<T: DeserializeOwned>(&self) -> Result<(Sender<T>, Receiver<T>), OpenError> {
         let [sender, receiver] = self.make(false, self.form.codec::<T>(), self.form.element::<T>())?;
         Ok((Sender::new(sender), Receiver::new(receiver)))
     }
@@ -100,20 +101,24 @@ impl PipeOptions {
     /// # Errors
     /// As [`pipe`](super::pipe).
     #[expect(clippy::type_complexity, reason = "two ends, each of which says what it sends and receives")]
-    pub fn duplex<A, B>(&self) -> Result<(Connection<A, B>, Connection<B, A>), OpenError> {
+    pub fn duplex<A, B>(&self) -> Result<(Connection<A, B>, Connection<B, A>), OpenError>
+    where
+        A: DeserializeOwned,
+        B: DeserializeOwned,
+    {
         let (one, other) = (self.form.codec::<A>(), self.form.codec::<B>());
         // Bytes each way, or values in which there may be bytes.
         let codec = if one == other { one } else { Codec::Bincode };
-        let [first, second] = self.make(true, codec, self.form.element::<(A, B)>())?;
+        let [first, second] = self.make(true, codec, self.form.element_of_both::<A, B>(codec))?;
         Ok((Connection::new(first), Connection::new(second)))
     }
 
-    fn make(&self, both_ways: bool, codec: Codec, element: Option<String>) -> Result<[End; 2], OpenError> {
+    fn make(&self, both_ways: bool, codec: Codec, element: Element) -> Result<[End; 2], OpenError> {
         let bytes = self.bytes.unwrap_or(DEFAULT_BYTES);
         // Who says how much a pipe holds, and no more, means it.
         let larger = self.larger.unwrap_or(if self.bytes.is_some() { 0 } else { LARGER_BYTES });
         let larger = if larger > bytes { larger } else { 0 };
-        let mut settings = PipeSettings { bytes, larger, both_ways, codec, element };
+        let mut settings = PipeSettings { bytes, larger, both_ways, codec, element: Some(element) };
         if HEADER_LEN as u64 + PipeObject::shape(&settings).body_len > limits::longest_file() {
             settings.larger = 0;
         }
@@ -129,7 +134,7 @@ pub(crate) struct PipeSettings {
     pub(super) larger: u32,
     pub(super) both_ways: bool,
     pub(super) codec: Codec,
-    pub(super) element: Option<String>,
+    pub(super) element: Option<Element>,
 }
 
 impl PipeSettings {

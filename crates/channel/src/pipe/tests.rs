@@ -247,6 +247,31 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
 }
 
 #[test]
+fn an_end_that_arrives_for_other_messages_is_refused() {
+    let told = |message: &[u8]| {
+        let refused = crate::codec::decode::<Sender<(u64, String)>>(message).unwrap_err();
+        assert!(refused.to_string().contains("element.1 is u8 there, and string here"), "{refused}");
+    };
+    let encoded = |end: &dyn Fn(&mut Vec<u8>)| {
+        let mut message = Vec::new();
+        end(&mut message);
+        message
+    };
+    let (sender, receiver) = super::pipe::<(u64, u8)>().unwrap();
+    told(&encoded(&|out| crate::codec::encode(&sender, out).unwrap()));
+    // It was taken, and is lost.
+    assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
+    let (one, other) = super::duplex::<u8, [u16; 2]>().unwrap();
+    let message = encoded(&|out| crate::codec::encode(&one, out).unwrap());
+    assert!(crate::codec::decode::<super::Connection<[u16; 2], u8>>(&message).is_err());
+    let message = encoded(&|out| crate::codec::encode(&other, out).unwrap());
+    assert!(crate::codec::decode::<super::Connection<(u16, u16), u8>>(&message).is_ok());
+    let (bytes, _receiver) = Pipe::options().bytes_only().duplex::<Vec<u8>, String>().unwrap();
+    let message = encoded(&|out| crate::codec::encode(&bytes, out).unwrap());
+    assert!(crate::codec::decode::<super::Connection<String, Vec<u8>>>(&message).is_ok());
+}
+
+#[test]
 fn two_handles_of_one_end_in_one_process_are_told_apart() {
     let (sender, receiver) = options().pipe::<u64>().unwrap();
     let mut bytes = Vec::new();

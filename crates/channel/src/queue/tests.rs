@@ -7,6 +7,7 @@ use procession_shm::{Namespace, OpenError};
 use procession_sync::Fault;
 use procession_sys::clock;
 use std::io::{Read, Write};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -595,11 +596,92 @@ fn many_threads_lose_nothing_and_keep_each_producers_order() {
 fn what_is_not_the_type_comes_back_as_bytes() {
     let namespace = Namespace::private();
     let numbers = Queue::<u64>::options().namespace(&namespace).type_tag("n").create("q").unwrap();
-    let words = Queue::<String>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
-    numbers.put(&200).unwrap();
-    assert!(matches!(words.get(), Err(GetError::Decode { bytes, .. }) if bytes == [200]));
+    let others = Queue::<NonZeroU64>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
+    numbers.put(&0).unwrap();
+    assert!(matches!(others.get(), Err(GetError::Decode { bytes, .. }) if bytes == [0]));
     assert!(numbers.is_empty());
     numbers.unlink().unwrap();
+}
+
+/// One type in two builds of a program, or three.
+mod builds {
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) struct Old {
+        pub(super) id: u32,
+        pub(super) what: String,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Swapped {
+        pub(super) what: String,
+        pub(super) id: u32,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct Longer {
+        pub(super) id: u32,
+        pub(super) what: String,
+        #[serde(default)]
+        pub(super) retries: u8,
+    }
+
+    #[derive(Serialize, Deserialize)]
+    pub(super) struct TooLong {
+        pub(super) id: u32,
+        pub(super) what: String,
+        pub(super) retries: u8,
+    }
+}
+
+#[test]
+fn another_structure_is_refused_when_a_queue_is_opened() {
+    let namespace = Namespace::private();
+    let old = Queue::<builds::Old>::options().namespace(&namespace).type_tag("job").create("q").unwrap();
+    let swapped = Queue::<builds::Swapped>::options().namespace(&namespace).type_tag("job").open("q");
+    let Err(OpenError::Structure { difference, .. }) = swapped else { panic!("{swapped:?}") };
+    let [element, place, found, asked] =
+        [&difference.element, &difference.place, &difference.found, &difference.asked].map(String::as_str);
+    assert_eq!([element, place, found, asked], ["job", "field 1 of element", "id: u32", "what: string"]);
+    assert!(difference.type_name.ends_with("builds::Swapped"), "{}", difference.type_name);
+    let longer =
+        Queue::<builds::TooLong>::options().namespace(&namespace).type_tag("job").open_or_create("q");
+    assert!(matches!(longer, Err(OpenError::Structure { .. })));
+    // A field with a default at the end is the way in which a type can grow.
+    let longer = Queue::<builds::Longer>::options().namespace(&namespace).type_tag("job").open("q").unwrap();
+    old.put(&builds::Old { id: 1, what: "wash".to_owned() }).unwrap();
+    assert_eq!(longer.get().unwrap().retries, 0);
+    // A handle opens the object that it was made of, whatever the type is called; but not as another type.
+    let mut message = Vec::new();
+    crate::codec::encode(&old, &mut message).unwrap();
+    assert!(crate::codec::decode::<Queue<builds::Longer>>(&message).is_ok());
+    let refused = crate::codec::decode::<Queue<builds::Swapped>>(&message).unwrap_err();
+    assert!(refused.to_string().contains("field 1 of element is id: u32 there"), "{refused}");
+    old.unlink().unwrap();
+}
+
+#[test]
+fn a_queue_of_bytes_is_not_opened_as_one_of_anything_else() {
+    let namespace = Namespace::private();
+    let bytes = Queue::<Bytes>::options().namespace(&namespace).create("q").unwrap();
+    let refused = Queue::<builds::Old>::options().namespace(&namespace).open("q").unwrap_err();
+    assert!(
+        refused.to_string().contains("element is bytes there, and {id:u32,what:string} here"),
+        "{refused}"
+    );
+    assert!(Queue::<u8>::options().namespace(&namespace).open("q").is_err());
+    assert!(Queue::<Vec<u8>>::options().namespace(&namespace).open("q").is_ok());
+    let text = Queue::<String>::options().namespace(&namespace).open("q").unwrap();
+    text.put("bytes").unwrap();
+    assert_eq!(bytes.get().unwrap(), *b"bytes");
+    bytes.unlink().unwrap();
+    // In JSON anybody may read what is there, and as much of it as is wanted.
+    let json = Queue::<builds::Old>::options().namespace(&namespace).codec(Codec::Json).create("q").unwrap();
+    let swapped = Queue::<builds::Swapped>::options().namespace(&namespace).open("q").unwrap();
+    json.put(&builds::Old { id: 1, what: "wash".to_owned() }).unwrap();
+    assert_eq!(swapped.get().unwrap().id, 1);
+    json.unlink().unwrap();
 }
 
 #[test]

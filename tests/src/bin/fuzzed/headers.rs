@@ -24,7 +24,7 @@ const fn field(name: &'static str, at: usize, len: usize, decides: bool) -> Fiel
 }
 
 /// As the table in `crates/shm/src/header.rs`.
-const FIELDS: [Field; 21] = [
+const FIELDS: [Field; 23] = [
     field("magic", 0, 8, true),
     field("format version", 8, 4, true),
     field("layout", 12, 4, true),
@@ -46,6 +46,8 @@ const FIELDS: [Field; 21] = [
     field("hash of the tag", 128, 8, false),
     field("length of the tag", 136, 2, false),
     field("tag", 138, 246, false),
+    field("length of the structure", 388, 2, false),
+    field("structure", 390, 8, false),
 ];
 
 /// What stands in a field instead.
@@ -111,6 +113,7 @@ fn meet(target: &Target, namespace: &Namespace, bytes: &Bytes, field: &Field, va
 
 /// The checksum of a header.
 fn sum(file: &[u8]) -> u64 {
-    let fixed = [0..24, 28..56, 64..384];
+    let structure = usize::from(u16::from_le_bytes([file[388], file[389]])).min(3600);
+    let fixed = [0..24, 28..56, 64..384, 388..390 + structure];
     fnv(&fixed.map(|range| &file[range]).concat())
 }
