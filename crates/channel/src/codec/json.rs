@@ -17,11 +17,16 @@ impl Format for Json {
     // A field that the type does not have is skipped.
     const TELLS: bool = false;
 
-    fn write<V: Serialize + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
+    fn write<V: Serialize + ?Sized>(
+        value: &V,
+        out: &mut Vec<u8>,
+        seen: &mut Seen,
+    ) -> Result<(), EncodeError> {
         let notes = Notes::new(Rules { codec: Self::CODEC, levels: MOST_DEPTH, has_infinity: false });
         let mut out = Limited::new(out);
         let mut to = serde_json::Serializer::new(&mut out);
         let outcome = Watched { value, notes: &notes }.serialize(&mut to);
+        *seen = notes.seen();
         written(outcome, &out, &notes)
     }
 

@@ -21,11 +21,16 @@ impl Format for MsgPack {
     // A field that the type does not have is skipped.
     const TELLS: bool = false;
 
-    fn write<V: Serialize + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
+    fn write<V: Serialize + ?Sized>(
+        value: &V,
+        out: &mut Vec<u8>,
+        seen: &mut Seen,
+    ) -> Result<(), EncodeError> {
         let notes = Notes::new(Rules { codec: Self::CODEC, levels: MOST_DEPTH, has_infinity: true });
         let mut out = Limited::new(out);
         let mut to = rmp_serde::Serializer::new(&mut out).with_struct_map();
         let outcome = Watched { value, notes: &notes }.serialize(&mut to);
+        *seen = notes.seen();
         written(outcome, &out, &notes)
     }
 

@@ -14,8 +14,8 @@ impl Format for Raw {
     // There is nothing in a message but the value's own bytes.
     const TELLS: bool = true;
 
-    fn write<V: Serialize + ?Sized>(value: &V, out: &mut Vec<u8>) -> Result<Seen, EncodeError> {
-        value.serialize(Bare { out, is_byte: false }).map(|()| Seen::default())
+    fn write<V: Serialize + ?Sized>(value: &V, out: &mut Vec<u8>, _: &mut Seen) -> Result<(), EncodeError> {
+        value.serialize(Bare { out, is_byte: false })
     }
 
     fn read<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, DecodeError> {

@@ -79,7 +79,7 @@ thread_local! {
 
 /// Makes sure that `bytes`, which a `Q` was written as in place of a `T`, can be read as a `T`.
 #[inline]
-pub(super) fn prove<F, T, Q>(bytes: &[u8], seen: Seen) -> Result<(), EncodeError>
+pub(super) fn prove<F, T, Q>(bytes: &[u8], seen: &Seen) -> Result<(), EncodeError>
 where
     F: Format,
     T: Serialize + DeserializeOwned,
@@ -97,7 +97,7 @@ where
 fn key<F: Format, T: Serialize + DeserializeOwned, Q: ?Sized>() -> usize {
     // Two types may have one name, or one function: hardly both. One type may have several of both: it is
     // tried several times.
-    let function: fn(&[u8], Seen, usize) -> Result<(), EncodeError> = try_it::<F, T>;
+    let function: fn(&[u8], &Seen, usize) -> Result<(), EncodeError> = try_it::<F, T>;
     let names = type_name::<T>().as_ptr() as usize ^ (type_name::<Q>().as_ptr() as usize).rotate_left(31);
     (function as usize).rotate_left(17) ^ names ^ (F::CODEC as usize) << 56
 }
@@ -110,14 +110,14 @@ fn places(key: usize) -> impl Iterator<Item = &'static Known> {
 
 impl Known {
     #[inline]
-    fn has(&self, seen: Seen) -> bool {
+    fn has(&self, seen: &Seen) -> bool {
         self.parts.iter().zip(seen.parts).all(|(known, parts)| parts & !known.load(Ordering::Relaxed) == 0)
     }
 }
 
 #[cold]
 #[inline(never)]
-fn try_it<F, T>(bytes: &[u8], seen: Seen, key: usize) -> Result<(), EncodeError>
+fn try_it<F, T>(bytes: &[u8], seen: &Seen, key: usize) -> Result<(), EncodeError>
 where
     F: Format,
     T: Serialize + DeserializeOwned,
@@ -152,7 +152,7 @@ fn read_again<F: Format, T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Resul
         return Ok(());
     }
     let mut again = Vec::new();
-    let is_written = F::write(&value, &mut again).is_ok();
+    let is_written = F::write(&value, &mut again, &mut Seen::default()).is_ok();
     if is_written && count(bytes) == count(&again) { Ok(()) } else { Err(DecodeError::Changed) }
 }
 

@@ -47,6 +47,10 @@ impl Notes {
         }
     }
 
+    pub(super) fn seen(&self) -> Seen {
+        self.seen.get()
+    }
+
     fn note(&self, address: usize) {
         let mut seen = self.seen.get();
         seen.note(address);
@@ -146,8 +150,8 @@ pub(super) fn written<E: std::fmt::Display>(
     outcome: Result<(), E>,
     out: &Limited<'_>,
     notes: &Notes,
-) -> Result<Seen, EncodeError> {
-    let Err(error) = outcome else { return Ok(notes.seen.get()) };
+) -> Result<(), EncodeError> {
+    let Err(error) = outcome else { return Ok(()) };
     if out.is_full {
         return Err(EncodeError::TooLarge);
     }

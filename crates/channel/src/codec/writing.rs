@@ -25,7 +25,7 @@ pub(super) struct Writing<'o> {
     empty: u32,
     /// How many times a unit was written.
     units: u32,
-    pub(super) seen: Seen,
+    seen: &'o mut Seen,
 }
 
 struct Bounded<'o> {
@@ -47,10 +47,10 @@ impl Writer for Bounded<'_> {
 impl<'o> Writing<'o> {
     /// Appends to `out`, at most so many bytes.
     #[inline]
-    pub(super) fn new(out: &'o mut Vec<u8>, limit: usize) -> Self {
+    pub(super) fn new(out: &'o mut Vec<u8>, limit: usize, seen: &'o mut Seen) -> Self {
         let end = out.len().saturating_add(limit);
         let encoder = EncoderImpl::new(Bounded { out, end }, config::standard());
-        Self { encoder, levels: MOST_DEPTH, empty: 0, units: 0, seen: Seen::default() }
+        Self { encoder, levels: MOST_DEPTH, empty: 0, units: 0, seen }
     }
 
     #[inline]
