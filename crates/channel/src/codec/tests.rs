@@ -621,6 +621,39 @@ fn random_bytes_never_panic() {
 }
 
 #[test]
+fn scalars_are_written_as_bincode_writes_them() {
+    fn is_alike<T: Serialize + bincode::Encode + Copy>(value: T) {
+        let mut bytes = vec![0; 70_100];
+        let len = bincode::encode_into_slice(value, &mut bytes, bincode::config::standard()).unwrap();
+        assert_eq!(encoded(&value), bytes[..len]);
+    }
+    for power in 0..64 {
+        for number in [(1_u64 << power) - 1, 1 << power, (1 << power) + 1, 249 + power, 251 << power] {
+            is_alike(number as u8);
+            is_alike(number as u16);
+            is_alike(number as u32);
+            is_alike(number);
+            is_alike(number as usize);
+            is_alike(u128::from(number) << 64 | 7);
+            for number in [number.cast_signed(), number.cast_signed().wrapping_neg()] {
+                is_alike(number as i8);
+                is_alike(number as i16);
+                is_alike(number as i32);
+                is_alike(number);
+                is_alike(i128::from(number) << 60);
+            }
+            is_alike(f64::from_bits(number));
+            is_alike(number as f32);
+        }
+    }
+    for len in [0, 1, 250, 251, 70_000] {
+        let text = "x".repeat(len);
+        is_alike(&*text);
+        is_alike(('x', true, false, &*text));
+    }
+}
+
+#[test]
 fn what_is_too_long_says_how_else_to_send_it() {
     let text = EncodeError::TooLarge.to_string();
     assert!(text.contains(&LIMIT.to_string()) && text.contains("put_bytes"), "{text}");
