@@ -17,6 +17,14 @@
 //! once more, in the registry that is found there: what it had goes on, and what it makes from then on is
 //! where others of its new kind look for it.
 //!
+//! # Orderings
+//! Edge `registry.bumped`: the SeqCst store of a generation, made under the slot's lifeline, meets the
+//! Acquire of whoever asks about an owner: what the former occupant's death allows is done after it. Edge
+//! `registry.described`: what people see of a slot is read between two looks at the generation, with the
+//! fences of a seqlock, and so belongs to one occupant. Edge `registry.registered`: the Release of the id in
+//! the identity page meets its Acquire in this process's other threads. Edge `segment.retired` is that of
+//! `segment.rs`.
+//!
 //! # Invariants
 //! 1. A lifeline's description is opened for nothing else, and survives only in its mapping.
 //! 2. Generations only grow (wrapping), and only the holder of a slot's lifeline writes the slot.
@@ -44,7 +52,7 @@ use procession_sys::shm_file::{self, FileId, Place};
 use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, crash_point, fork, shm_struct};
 use slot::{fill, moved_past, participant, process_name};
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 pub(crate) mod layout;
 mod lines;
@@ -198,13 +206,16 @@ impl Registration {
     #[must_use]
     pub fn pid_of(&self, owner: OwnerId) -> Option<u32> {
         let slot = self.slot(owner.slot())?;
+        // SYNC: registry.described.
         let before = slot.generation.load(Ordering::Acquire);
         let pid = match before.wrapping_sub(owner.generation()) {
             0 => slot.pid.load(Ordering::Relaxed),
             1 => slot.previous_pid.load(Ordering::Relaxed),
             _ => return None,
         };
-        (slot.generation.load(Ordering::Acquire) == before && pid != 0).then_some(pid)
+        // SYNC: registry.described.
+        fence(Ordering::Acquire);
+        (slot.generation.load(Ordering::Relaxed) == before && pid != 0).then_some(pid)
     }
 
     /// What people want to know of `owner`, while it is the slot's latest occupant.
@@ -243,6 +254,7 @@ impl Registration {
 
     /// The generation of the slot's latest occupant.
     pub(crate) fn generation_of(&self, slot: u32) -> Option<u32> {
+        // SYNC: registry.bumped.
         self.slot(slot).map(|slot| slot.generation.load(Ordering::Acquire))
     }
 
@@ -260,6 +272,7 @@ impl Registration {
 
     /// Whether it was inherited by fork and then removed by the last process that used it.
     fn is_left(&self) -> bool {
+        // SYNC: segment.retired.
         self.current_owner().is_none() && segment::state(&self.map).load(Ordering::Acquire) != header::LIVE
     }
 
@@ -316,6 +329,7 @@ impl Registration {
                     return Ok(owner);
                 }
                 let owner = self.occupy()?;
+                // SYNC: registry.registered.
                 self.identity.owner.store(owner.to_bits(), Ordering::Release);
                 Ok(owner)
             })
@@ -412,6 +426,7 @@ impl Registration {
         let kept = Lifeline::of_file(&own).map_err(self.failed("map"))?;
         crash_point("registry.attached_forked");
         // After the lock: whoever removes the registry holds the byte exclusively before and while it does.
+        // SYNC: segment.retired.
         if segment::state(&self.map).load(Ordering::Acquire) != header::LIVE {
             kept.release();
             return Err(self.changed());

@@ -4,7 +4,7 @@ use super::layout::{NAME_LEN, Slot};
 use crate::owner::OwnerId;
 use procession_sys::{clock, crash_point};
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 /// A process as the registry shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,7 @@ pub fn set_process_name(name: &str) {
 
 /// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.
 pub(super) fn moved_past(slot: &Slot, owner: OwnerId) -> bool {
+    // SYNC: registry.bumped.
     slot.generation.load(Ordering::Acquire).wrapping_sub(owner.generation()).cast_signed() > 0
 }
 
@@ -40,26 +41,36 @@ pub(super) fn fill(slot: &Slot, index: u32, pid: u32, name: &str) -> OwnerId {
         // An owner of slot 0 must never pack to zero.
         generation = 1;
     }
+    // SYNC: registry.bumped.
     slot.generation.store(generation, Ordering::SeqCst);
+    // SYNC: registry.described. Nothing of this occupant is seen with the generation of the last one.
+    fence(Ordering::Release);
     crash_point("registry.generation_bumped");
     describe(slot, pid, name);
     crash_point("registry.filled");
     OwnerId::new(index, generation)
 }
 
-/// What people see of a slot.
+/// Writes what people see of a slot.
 pub(super) fn describe(slot: &Slot, pid: u32, name: &str) {
     slot.pid.store(pid, Ordering::Relaxed);
     slot.registered_ns.store(clock::wall_ns(), Ordering::Relaxed);
     let cut = name.floor_char_boundary(NAME_LEN);
-    slot.name_len.store(0, Ordering::Release);
+    // While it is written, there is no name: a process that takes over what its parent prepared describes
+    // itself under the same generation.
+    slot.name_len.store(0, Ordering::Relaxed);
+    fence(Ordering::Release);
     for (cell, &byte) in slot.name.iter().zip(&name.as_bytes()[..cut]) {
         cell.store(byte, Ordering::Relaxed);
     }
+    // SYNC: registry.described.
     slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
 }
 
+/// The process that has the slot, as people see it; `None` if none ever had, or another one takes it just
+/// now.
 pub(super) fn participant(slot: &Slot, index: u32) -> Option<Participant> {
+    // SYNC: registry.described.
     let generation = slot.generation.load(Ordering::Acquire);
     let len = (slot.name_len.load(Ordering::Acquire) as usize).min(NAME_LEN);
     let name: Vec<u8> = slot.name[..len].iter().map(|byte| byte.load(Ordering::Relaxed)).collect();
@@ -69,7 +80,9 @@ pub(super) fn participant(slot: &Slot, index: u32) -> Option<Participant> {
         registered_ns: slot.registered_ns.load(Ordering::Relaxed),
         name: String::from_utf8_lossy(&name).into_owned(),
     };
-    (generation != 0 && slot.generation.load(Ordering::Acquire) == generation).then_some(found)
+    // SYNC: registry.described.
+    fence(Ordering::Acquire);
+    (generation != 0 && slot.generation.load(Ordering::Relaxed) == generation).then_some(found)
 }
 
 /// What this process is called.

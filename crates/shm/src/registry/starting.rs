@@ -83,6 +83,7 @@ impl Registration {
 
     fn take_over(&self, owner: OwnerId, line: &File) -> Result<(), OpenError> {
         let slot = self.slot(owner.slot()).ok_or_else(|| self.changed())?;
+        // SYNC: registry.bumped.
         let is_ours = shm_file::identity(line).map_err(self.failed("look at"))? == self.file
             && slot.generation.load(Ordering::Acquire) == owner.generation();
         if !is_ours {
@@ -103,6 +104,7 @@ impl Registration {
         self.verify(owner.slot(), lifeline)?;
         crash_point("registry.slot_taken_over");
         leave_at_exit();
+        // SYNC: registry.registered.
         self.identity.owner.store(owner.to_bits(), Ordering::Release);
         Ok(())
     }
