@@ -1,4 +1,8 @@
 //! How far this process has come on its way from the start of the program to its own work.
+//!
+//! # Orderings
+//! Edge `phase.begun`: the Release that begins a phase meets the Acquire of a thread that asks for it, and
+//! then sees what was set up before.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -21,17 +25,18 @@ pub(crate) enum Phase {
 impl Phase {
     /// Says that this process has come so far.
     pub(crate) fn begin(self) {
-        // Release and Acquire: whoever sees a phase sees what was set up before it.
+        // SYNC: phase.begun.
         PHASE.store(self as u8, Ordering::Release);
     }
 
     /// Whether this process is in this phase now.
     pub(crate) fn is_now(self) -> bool {
+        // SYNC: phase.begun.
         PHASE.load(Ordering::Acquire) == self as u8
     }
 }
 
-/// The calling thread is the one that runs a child's function.
+/// Says that the calling thread is the one that runs a child's function.
 pub(crate) fn become_child_thread() {
     CHILD_THREAD.get_or_init(|| thread::current().id());
 }

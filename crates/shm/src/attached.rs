@@ -33,6 +33,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // SYNC: segment.retired; segment.spilled.
         self.removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
         self.removal.has_spilled = segment::spilled(&self.mapping).load(Ordering::Acquire) != 0;
     }
@@ -163,6 +164,7 @@ impl Segment {
     pub fn is_orphaned(&self) -> bool {
         self.registration().place().has_lost(&self.0.removal.file_name, self.0.file)
             // A removal by `unlink` is said in the header, and then its users may go on with it.
+            // SYNC: segment.retired.
             && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE
     }
 

@@ -87,7 +87,8 @@ fn read_marks(file: &File, marks: u64) -> Option<(u32, u32)> {
     let mark = |offset: u32| {
         let mut bytes = [0; 8];
         file.handle.read_exact_at(&mut bytes, HEADER_LEN as u64 + u64::from(offset)).ok()?;
-        // Neither before the bytes of another mark, nor after them.
+        // Keeps the reads of the two marks, and of the two rounds, in their order.
+        // SYNC: spill.placed.
         fence(Ordering::SeqCst);
         Some(u64::from_le_bytes(bytes) as u32)
     };

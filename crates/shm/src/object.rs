@@ -198,11 +198,14 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
 /// alive.
 fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> bool {
     let registry = segment::registry_word(&attachment.mapping);
+    // SYNC: segment.adopted.
     if registry.load(Ordering::Acquire) == registration.instance() {
         return true;
     }
     let file = &attachment.file.handle;
     if !file_lock::try_lock(file, ATTACH_BYTE, Share::Exclusive).unwrap_or(false) {
+        // Somebody uses it: another newcomer that has adopted it meanwhile, or a user of the other registry.
+        // SYNC: segment.adopted.
         return registry.load(Ordering::Acquire) == registration.instance();
     }
     crash_point("object.adopt.locked");
@@ -212,6 +215,7 @@ fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> boo
     }
     crash_point("object.adopt.forgotten");
     // Last: killed before, the next opener does it all again.
+    // SYNC: segment.adopted.
     registry.store(registration.instance(), Ordering::Release);
     file_lock::try_lock(file, ATTACH_BYTE, Share::Shared).unwrap_or(false)
 }

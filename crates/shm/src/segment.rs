@@ -20,6 +20,13 @@
 //! | name lock, `unlink`; if it is a queue, `rename` to `.unlinked-…` | nothing; or a name that nobody opens, but by which can be found out whether the queue's [spills](crate::spill), and ends of pipes in its messages, are still wanted |
 //! | removal of that name, if nobody is attached, else by the last user | nothing |
 //!
+//! # Orderings
+//! Edge `segment.retired`: the Release that retires an object meets the Acquire of whoever finds it retired.
+//! Edge `segment.adopted`: the Release of the registry's number, stored when the owners of another registry
+//! are forgotten, meets the Acquire of an opener that finds its own registry there. Edge `segment.spilled`:
+//! the Release that says that the object spills meets the Acquire of its last user, which looks for what was
+//! spilled. What is stored before the name exists needs no ordering: the kernel publishes it.
+//!
 //! # Invariants
 //! 1. A file gets its name once, and loses it only under its own name lock, after the name was seen to mean
 //!    it.
@@ -225,7 +232,7 @@ fn attach(
     let size = file.handle.metadata().map_err(failed("look at"))?.len();
     let page = read_page(&file.handle, size, object)?;
     let header = header::parse(&page, size, object)?;
-    // Before anything else is said about it: of what kind garbage was matters to nobody.
+    // Garbage is removed before its kind and its parameters are compared: it is no object any more.
     if finish_removal(&file, name, &page, &header, object, orphans)? {
         return Ok(None);
     }
@@ -235,6 +242,8 @@ fn attach(
     }
     let mapping = map(&file.handle, size, object)?;
     crash_point("segment.open.attached");
+    // Retired between the first look and the attachment: nobody may come in any more.
+    // SYNC: segment.retired.
     if state(&mapping).load(Ordering::Acquire) != header::LIVE {
         remove_retired(&file, name, &header, object.namespace, orphans);
         return Ok(None);
@@ -362,6 +371,7 @@ pub(crate) fn retire_and_remove(name: &str, id: FileId) -> bool {
 
 /// Marks a mapped segment as being removed.
 pub(crate) fn retire(mapping: &Mapping) {
+    // SYNC: segment.retired.
     state(mapping).store(header::RETIRED, Ordering::Release);
 }
 

@@ -17,6 +17,11 @@
 //! A home that is unlinked while it is in use keeps a name that nobody opens, so that it can be asked about
 //! its marks: see [`segment`](crate::segment).
 //!
+//! # Orderings
+//! Edge `segment.spilled` (`segment.rs`) covers the word that says that an object spills. Edge
+//! `spill.placed`: the Release of the place is seen by whoever sees the home's mark behind it, which is
+//! stored later.
+//!
 //! # If a process dies
 //! | killed | left behind |
 //! |---|---|
@@ -137,6 +142,7 @@ impl Spill {
         };
         let registry = home.registration().instance();
         // Before it has a name: who removes the object and finds 0 there has nothing to look for.
+        // SYNC: segment.spilled.
         segment::spilled(home.mapping()).store(1, Ordering::Release);
         let made =
             segment::create_file(&object, &shape, 0, false, registry, &mut Orphans::default(), |_| ())?;
@@ -220,6 +226,7 @@ impl Spill {
     pub fn place(&self, word: u32) {
         if let Some(place) = place(&self.mapping) {
             // Before the home's mark moves past it, which publishes this.
+            // SYNC: spill.placed.
             place.store(PLACED | u64::from(word), Ordering::Release);
         }
         crash_point("spill.placed");

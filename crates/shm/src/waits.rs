@@ -13,6 +13,14 @@
 //! it while it waited, and still does: a thread that sleeps releases nothing. A circle of such sights is a
 //! deadlock for sure, whatever was stale elsewhere in the table.
 //!
+//! # Orderings
+//! Edge `waits.shown`: a cell is a seqlock whose version is `began` (and, for the holder, `seen`). The waiter
+//! makes the version 0, fences (Release), writes, and stores the new version (Release); a reader loads the
+//! version (Acquire), reads, fences (Acquire), and believes what it has read if the version is still the
+//! same. Edge `waits.claimed`: the CAS by which a cell changes hands (AcqRel). Edge `waits.ticks`: the chain
+//! of read-modify-writes of the counter (AcqRel), so that who draws later sees what earlier ones did before
+//! they drew.
+//!
 //! # If a process dies
 //! Its cells stay `CLAIMED` or `SHOWN` with a dead owner. Readers leave them out; a thread that finds no free
 //! cell among those it may take asks about their owners and takes one.
@@ -93,9 +101,11 @@ impl ShownWait {
         let seen = next_tick(head);
         crash_point("waits.drew");
         let holder = look();
+        // SYNC: waits.shown.
         cell.seen.store(0, Ordering::Relaxed);
         fence(Ordering::Release);
         cell.holder.store(holder, Ordering::Relaxed);
+        // SYNC: waits.shown.
         cell.seen.store(seen, Ordering::Release);
         crash_point("waits.saw");
     }
@@ -112,6 +122,7 @@ impl Drop for ShownWait {
         // A copy in a forked child shows nothing.
         let is_mine = self.registration.current_owner() == Some(OwnerId::from_bits(self.waiter));
         if let (true, Some((_, cell))) = (is_mine, self.registration.wait_cell(self.index)) {
+            // SYNC: waits.shown; waits.claimed. Hidden first: nobody takes the cell while it is shown.
             cell.began.store(0, Ordering::Release);
             cell.waiter.store(0, Ordering::Release);
             crash_point("waits.ended");
@@ -133,6 +144,7 @@ pub fn show_wait(segment: &Segment, waiter: u64, note: WaitNote) -> Option<Shown
     let index = registration.claim_wait_cell(waiter)?;
     crash_point("waits.claimed");
     let (head, cell) = registration.wait_cell(index)?;
+    // SYNC: waits.shown. `began` is 0 since the cell was hidden.
     fence(Ordering::Release);
     let object = segment.header().instance.to_words();
     cell.object[0].store(object[0], Ordering::Relaxed);
@@ -146,6 +158,7 @@ pub fn show_wait(segment: &Segment, waiter: u64, note: WaitNote) -> Option<Shown
     let timed = if note.is_timed { TIMED } else { 0 };
     let backs_out = if note.backs_out { BACKS_OUT } else { 0 };
     cell.what.store(timed | backs_out, Ordering::Relaxed);
+    // SYNC: waits.shown.
     cell.began.store(next_tick(head), Ordering::Release);
     crash_point("waits.shown");
     Some(ShownWait { registration, index, waiter })
@@ -189,15 +202,18 @@ impl Registration {
     fn claim_wait_cell(&self, waiter: u64) -> Option<usize> {
         let claim = |index: usize, from: u64| {
             let (_, cell) = self.wait_cell(index)?;
+            // SYNC: waits.claimed.
             let won = cell.waiter.compare_exchange(from, waiter, Ordering::AcqRel, Ordering::Relaxed).is_ok();
             won.then_some(index)
         };
         self.reach_of(waiter).find_map(|index| claim(index, 0)).or_else(|| {
             self.reach_of(waiter).find_map(|index| {
                 let (_, cell) = self.wait_cell(index)?;
+                // SYNC: waits.claimed.
                 let other = cell.waiter.load(Ordering::Acquire);
                 let is_dead = self.is_dead(OwnerId::from_bits(other)) == Ok(true);
                 // First hidden, by CAS from the dead's own tick: nobody may read half of each.
+                // SYNC: waits.shown.
                 let began = cell.began.load(Ordering::Acquire);
                 let hide = || cell.began.compare_exchange(began, 0, Ordering::AcqRel, Ordering::Relaxed);
                 if is_dead && hide().is_ok() { claim(index, other) } else { None }
@@ -207,8 +223,7 @@ impl Registration {
 }
 
 fn next_tick(head: &Head) -> u64 {
-    // AcqRel: a chain through the counter, so that who draws later sees what earlier ones did before they
-    // drew.
+    // SYNC: waits.ticks.
     head.tick.fetch_add(1, Ordering::AcqRel).wrapping_add(1)
 }
 
@@ -216,10 +231,12 @@ fn next_tick(head: &Head) -> u64 {
 fn read(cell: &Cell) -> Option<Waiting> {
     let now_ns = clock::machine_ns().unwrap_or_else(clock::now_ns);
     for _ in 0..8 {
+        // SYNC: waits.shown.
         let began = cell.began.load(Ordering::Acquire);
         if began == 0 {
             return None;
         }
+        // SYNC: waits.shown.
         let seen = cell.seen.load(Ordering::Acquire);
         let object = [cell.object[0].load(Ordering::Relaxed), cell.object[1].load(Ordering::Relaxed)];
         let what = cell.what.load(Ordering::Relaxed);
@@ -237,6 +254,7 @@ fn read(cell: &Cell) -> Option<Waiting> {
             began,
             seen,
         };
+        // SYNC: waits.shown.
         fence(Ordering::Acquire);
         if cell.seen.load(Ordering::Relaxed) == seen && cell.began.load(Ordering::Relaxed) == began {
             return (waiting.waiter != 0).then_some(waiting);

@@ -55,7 +55,10 @@
 //! barrier. At an elastic barrier, the AcqRel of `ARRIVED` meets the Acquire of who looks at all of them,
 //! whose AcqRel meets those who leave. Edge `barrier.fewer`: who leaves frees its place, fences, looks at
 //! `WAITERS`; who waits sets `WAITERS`, fences, looks at the places. One of the two sees the other; so of two
-//! who arrive last.
+//! who arrive last. Edge `barrier.place`: the AcqRel by which a place changes its owner meets the Acquire of
+//! whoever looks at the owner before asking about it, or counts it. Edge `barrier.failed`: the Release that
+//! makes a place failed meets the Acquire of the waiter that learns it there, however late; and the Release
+//! of `COMING` that of whoever fails it.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |

@@ -81,7 +81,7 @@ pub(crate) fn store_words(words: &[AtomicU64], from: &[u8], stored: impl Fn()) {
     }
 }
 
-/// Several of one size.
+/// Several pieces of data of one size.
 #[derive(Clone, Copy)]
 pub(crate) enum Cells<'a> {
     One(&'a [AtomicU8]),
@@ -140,6 +140,7 @@ impl<'a> Cells<'a> {
     /// it was.
     #[inline]
     pub(crate) fn change(self, index: usize, change: impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        // SYNC: raw.value, raw.element, or the edge of whichever object the cells belong to.
         let (set, fetch) = (Ordering::AcqRel, Ordering::Acquire);
         let outcome = match self {
             Self::One(cells) => {
@@ -166,7 +167,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// What was there, whether or not it was changed.
+/// The word that was there, whether or not it was changed.
 #[inline]
 fn widen<N: Into<u64>>(outcome: Result<N, N>) -> u64 {
     outcome.unwrap_or_else(|unchanged| unchanged).into()

@@ -36,8 +36,10 @@
 //! Edge `semaphore.handover`: the Release of whoever frees a cell meets the Acquire of whoever takes it; what
 //! a dead process decided reaches the taker through `decided`, from the Release of its store to the Acquire
 //! of who finishes it. Edge `eventcount.dekker`: between freeing a cell and the look at the waiters lies a
-//! full fence. A cell is loaded with Acquire before its owner is asked about, so that the answer is about
-//! this owner.
+//! full fence. Edge `semaphore.asked`: the AcqRel by which a cell gets its owner meets the Acquire that loads
+//! it before that owner is asked about, so that the answer is about this owner. Edge `semaphore.room`: a held
+//! cell becomes a handed one (Release) before `forgotten` changes (Release), and `high` is raised before a
+//! cell beyond it is not absent any more; who looks for room (Acquire) and sees the cell sees that, too.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -174,7 +176,8 @@ impl PermitCells {
         // Once: those that it does not cover are absent now, and count, whatever becomes of them.
         let high = self.high();
         let cells = (0..high).filter_map(|index| self.cell(index));
-        // Acquire: who sees what was made of a forgotten permit sees that `forgotten` has changed.
+        // SYNC: semaphore.room. Who sees what was made of a forgotten permit sees that `forgotten` has
+        // changed.
         let has_room = |cell: &AtomicU64| matches!(cell.load(Ordering::Acquire), HANDED | ABSENT);
         cells.fold(self.max - high, |room, cell| room + u32::from(has_room(cell)))
     }
@@ -220,9 +223,10 @@ impl PermitCells {
     pub(crate) fn set_handed(&self, cell: &AtomicU64, me: OwnerId) {
         // Failure means that the word is not ours any more.
         let held = me.to_bits() | HELD;
+        // SYNC: semaphore.room.
         let _: Result<u64, u64> = cell.compare_exchange(held, HANDED, Ordering::Release, Ordering::Relaxed);
         crash_point("semaphore.handed");
-        // Release: who sees it sees the cell.
+        // SYNC: semaphore.room. Who sees it sees the cell.
         self.body.forgotten.fetch_add(1, Ordering::Release);
         crash_point("semaphore.forgotten");
     }
@@ -244,6 +248,7 @@ impl PermitCells {
         } else {
             // Before the wake: who gathers sets it again before it sleeps again.
             self.body.gathering.store(0, Ordering::Relaxed);
+            // SYNC: eventcount.dekker.
             fence(Ordering::SeqCst);
             self.body.freed.notify_all();
         }
@@ -295,14 +300,17 @@ impl PermitCells {
         // At no deadline it is never too late.
         let Some(turn) = self.take_turn(me, Deadline::NEVER)? else { return Ok(false) };
         loop {
+            // SYNC: semaphore.room.
             let forgotten = self.body.forgotten.load(Ordering::Acquire);
             if self.room() < count {
+                // SYNC: semaphore.room. There was none only if nothing was forgotten while we looked.
                 if self.body.forgotten.load(Ordering::Acquire) == forgotten {
                     return Ok(false);
                 }
                 continue;
             }
             if self.claim_for_release(count) {
+                // SYNC: semaphore.handover.
                 self.body.decided.store(1, Ordering::Release);
                 crash_point("semaphore.decided");
                 turn.settle();
@@ -326,7 +334,7 @@ impl PermitCells {
     /// What `high` does not cover is counted as room, unseen.
     fn must_be_absent_beyond_high(&self) -> Result<(), Fault> {
         for index in self.high()..self.max {
-            // Acquire: who sees a cell that is not absent any more sees `high` raised before.
+            // SYNC: semaphore.room. Who sees a cell that is not absent any more sees `high` raised before.
             let is_absent = self.cell(index).is_some_and(|cell| cell.load(Ordering::Acquire) == ABSENT);
             if !is_absent && self.high() <= index {
                 return Err(Fault::corrupt(self.body.segment(), "there are more permits than there can be"));
@@ -390,7 +398,7 @@ impl PermitCells {
         let mut recovered = self.recover_release(me)?;
         let mut alive = Vec::new();
         for cell in self.used() {
-            // Acquire: see the orderings.
+            // SYNC: semaphore.asked.
             let word = cell.load(Ordering::Acquire);
             if word & STATE != HELD {
                 if matches!(word, ABSENT | FREE | HANDED) || before_release(word).is_some() {
@@ -408,6 +416,7 @@ impl PermitCells {
             }
             crash_point("semaphore.owner_found_dead");
             // From the exact dead value: a second one who recovers, or one who was killed here, does no harm.
+            // SYNC: semaphore.handover.
             if cell.compare_exchange(word, FREE, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 crash_point("semaphore.recovered");
                 recovered = true;

@@ -1,7 +1,11 @@
 //! Many elements between processes as bare memory: no lock, no log, nothing to recover.
 //!
-//! The body is the elements, in atomics as `cells.rs` says. A store is the commit, of one element of at most
-//! 8 bytes; Release and Acquire.
+//! The body is the elements, in atomics as `cells.rs` says. A store is the commit of one element of at most 8
+//! bytes.
+//!
+//! # Orderings
+//! Edge `raw.element`: the Release that stores an element of at most 8 bytes meets the Acquire that loads it.
+//! Larger ones are stored word by word, Relaxed, and order nothing.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -186,6 +190,7 @@ impl<T: Plain> RawArray<T> {
         for (index, value) in (start..).zip(values) {
             match cells.words(index, size_of::<T>()) {
                 Some(words) if size_of::<T>() > 8 => store_words(words, bytemuck::bytes_of(value), || ()),
+                // SYNC: raw.element.
                 _ => cells.store(index, to_word(value), Ordering::Release),
             }
             crash_point("raw_array.written");
@@ -218,6 +223,7 @@ impl<T: Plain> RawArray<T> {
 #[inline]
 fn load<T: Plain>(cells: Cells<'_>, index: usize) -> Option<T> {
     if size_of::<T>() <= 8 {
+        // SYNC: raw.element.
         return cells.load(index, Ordering::Acquire).map(from_word);
     }
     let mut value = T::zeroed();

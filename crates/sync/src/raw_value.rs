@@ -1,7 +1,10 @@
 //! A piece of plain data between processes, as bare memory: no lock, no copies, nothing to recover.
 //!
-//! The body is the data, in atomics as `cells.rs` says. A store is the commit, of at most 8 bytes; Release
-//! and Acquire.
+//! The body is the data, in atomics as `cells.rs` says. A store is the commit of at most 8 bytes.
+//!
+//! # Orderings
+//! Edge `raw.value`: the Release that stores at most 8 bytes meets the Acquire that loads them. More are
+//! stored word by word, Relaxed, and order nothing.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -121,6 +124,7 @@ impl<T: Plain> RawValue<T> {
     #[must_use]
     pub fn get(&self) -> T {
         if size_of::<T>() <= 8 {
+            // SYNC: raw.value.
             return from_word(self.cells().load(0, Ordering::Acquire).unwrap_or_default());
         }
         let mut value = T::zeroed();
@@ -132,6 +136,7 @@ impl<T: Plain> RawValue<T> {
     #[inline]
     pub fn set(&self, value: T) {
         if size_of::<T>() <= 8 {
+            // SYNC: raw.value.
             self.cells().store(0, to_word(&value), Ordering::Release);
         } else {
             store_words(self.words(), bytemuck::bytes_of(&value), || ());

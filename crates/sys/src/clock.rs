@@ -3,6 +3,10 @@
 //! Each time namespace has a monotonic clock of its own, which is ahead of the machine's or behind it by an
 //! offset that never changes. So [`now_ns`] means something within one process; what another process is to
 //! compare is written as [`machine_ns`].
+//!
+//! # Orderings
+//! Edge `clock.known`: the Release that says that the offset is known meets the Acquire of a thread that uses
+//! it.
 #![expect(unsafe_code, reason = "clock_gettime fills a struct through a pointer")]
 
 use crate::fork::wiped_on_fork;
@@ -54,15 +58,17 @@ fn offset() -> Option<u64> {
     static KNOWN: OnceLock<Option<&'static Known>> = OnceLock::new();
     let ahead = wall_ns().wrapping_sub(now_ns());
     let Some(known) = KNOWN.get_or_init(|| wiped_on_fork().ok()) else { return read_offset() };
-    // Acquire and Release: whoever sees that it is known sees what is known.
+    // SYNC: clock.known.
     let is_known = known.is_known.load(Ordering::Acquire) != 0;
     if is_known && ahead.abs_diff(known.ahead_ns.load(Ordering::Relaxed)) < SAME_CLOCK_NS {
         return Some(known.offset.load(Ordering::Relaxed));
     }
     let offset = read_offset()?;
-    known.is_known.store(0, Ordering::Release);
+    // Two threads may do this at once; what they have read is the same.
+    known.is_known.store(0, Ordering::Relaxed);
     known.offset.store(offset, Ordering::Relaxed);
     known.ahead_ns.store(ahead, Ordering::Relaxed);
+    // SYNC: clock.known.
     known.is_known.store(1, Ordering::Release);
     Some(offset)
 }

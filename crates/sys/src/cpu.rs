@@ -54,8 +54,8 @@ impl Spin {
 
 /// A full fence between an earlier atomic read-modify-write of this thread and its later loads.
 ///
-/// On x86-64 the locked instruction itself is that fence, so only the compiler must be held; elsewhere it is
-/// `fence(SeqCst)`.
+/// On x86-64 the locked instruction itself is that fence, so that only the compiler must be kept from moving
+/// the loads; elsewhere it is `fence(SeqCst)`. The edge is the caller's, and named where it is called.
 #[inline]
 pub fn fence_after_rmw() {
     if cfg!(target_arch = "x86_64") {

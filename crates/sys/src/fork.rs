@@ -2,6 +2,9 @@
 //!
 //! `pthread_atfork` is not enough: a raw `clone` runs no handlers. A page with `MADV_WIPEONFORK` reads as
 //! zero in every child that copies the address space, however it was made.
+//!
+//! # Orderings
+//! Edge `fork_lock.handover`: the Release that opens the lock meets the Acquire of its next holder.
 #![expect(unsafe_code, reason = "mmap, madvise, and a reference into the page they return")]
 
 use crate::mapping::ShmSafe;
@@ -100,6 +103,7 @@ impl ForkLock {
 
     fn acquire(&self) {
         let Some(word) = self.word() else { return };
+        // SYNC: fork_lock.handover.
         while word.swap(1, Ordering::Acquire) != 0 {
             let _ = crate::futex::wait(word, 1, crate::clock::Deadline::after(Duration::from_millis(1)));
         }
@@ -107,6 +111,7 @@ impl ForkLock {
 
     fn release(&self) {
         if let Some(word) = self.word() {
+            // SYNC: fork_lock.handover.
             word.store(0, Ordering::Release);
             crate::futex::wake(word, 1);
         }

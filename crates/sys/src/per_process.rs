@@ -4,14 +4,18 @@
 //! A lock that some other thread holds at the moment of `fork` stays held in the child for ever: the child
 //! has no such thread. Here the child makes a fresh value instead, and the copy of its parent's is left as it
 //! is.
+//!
+//! # Orderings
+//! Edge `per_process.made`: the AcqRel of the thread that publishes its entry meets the Acquire of every
+//! thread that finds the pointer, so that what `make` wrote is there.
 #![expect(unsafe_code, reason = "references into boxes that are never freed")]
 
 use crate::fork;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// A value that is made on first use in each process; those of a process's ancestors are never looked at
-/// again.
+/// A value that each process makes when it first uses it; the values of a process's ancestors are never
+/// looked at again.
 #[derive(Debug)]
 pub struct PerProcess<T: 'static> {
     current: AtomicPtr<Entry<T>>,
@@ -24,7 +28,7 @@ struct Entry<T> {
 }
 
 impl<T: Send + Sync> PerProcess<T> {
-    /// Nothing yet; `make` makes the value, at most once for each thread that is there first.
+    /// Makes no value yet; `make` makes it, at most once for each of the threads that are there first.
     pub const fn new(make: fn() -> T) -> Self {
         Self { current: AtomicPtr::new(null_mut()), make }
     }
@@ -32,7 +36,7 @@ impl<T: Send + Sync> PerProcess<T> {
     /// This process's value.
     pub fn get(&self) -> &'static T {
         let cookie = fork::cookie();
-        // Acquire: what `make` wrote is visible to whoever finds the pointer.
+        // SYNC: per_process.made.
         let mut seen = self.current.load(Ordering::Acquire);
         loop {
             // SAFETY: the pointer is null or was made from a box below, and no such box is ever freed.
@@ -42,8 +46,10 @@ impl<T: Send + Sync> PerProcess<T> {
                 return &entry.value;
             }
             let fresh = Box::into_raw(Box::new(Entry { cookie, value: (self.make)() }));
+            // SYNC: per_process.made. Acquire on failure, too: another thread's entry is used then.
             match self.current.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => seen = fresh,
+                // Another thread has made one in the meantime: its entry is everybody's.
                 Err(others) => {
                     // SAFETY: the box was made above, and nobody else has seen its pointer.
                     drop(unsafe { Box::from_raw(fresh) });

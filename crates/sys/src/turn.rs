@@ -6,8 +6,13 @@
 //! | 1 | taken |
 //! | 2 | taken, and somebody may sleep on the word |
 //!
-//! It is private memory: a process takes its threads with it when it dies. In a forked child a taken turn
-//! stays taken for ever, so whoever keeps one asks first whether it is its own.
+//! The word is private memory: a process takes its threads with it when it dies. In a forked child a taken
+//! turn stays taken for ever, so whoever keeps a `Turn` asks first whether it is its own.
+//!
+//! # Orderings
+//! Edge `turn.handover`: the Release that ends a turn meets the Acquire of the next holder, so that it sees
+//! what the last one wrote. Edge `turn.rests`: the Release that says that the holder rests meets the Acquire
+//! of one who only tries, so that it gives up only after what the holder did before. The rest is Relaxed.
 #![expect(unsafe_code, reason = "whose turn it is has the value to itself")]
 
 use crate::clock::Deadline;
@@ -45,13 +50,13 @@ pub struct Turn<T> {
 // SAFETY: `lock_until` gives the value to one thread at a time, which is all that `T: Send` asks for.
 unsafe impl<T: Send> Sync for Turn<T> {}
 
-/// Somebody's turn; dropping it is a read-modify-write, and so on x86-64 a full fence.
+/// A thread's turn; dropping it is a read-modify-write, and so on x86-64 a full fence.
 #[derive(Debug)]
 #[must_use = "dropping it ends the turn at once"]
 pub struct TurnGuard<'a, T>(&'a Turn<T>);
 
 impl<T> Turn<T> {
-    /// Nobody's turn yet.
+    /// A value that nobody uses yet.
     pub const fn new(value: T) -> Self {
         Self { word: AtomicU32::new(FREE), resting: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
@@ -71,6 +76,7 @@ impl<T> Turn<T> {
 
     #[inline]
     fn take(&self) -> bool {
+        // SYNC: turn.handover.
         self.word.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
@@ -78,6 +84,8 @@ impl<T> Turn<T> {
     fn wait(&self, deadline: Deadline) -> Result<(), NoTurn> {
         if deadline == Deadline::PASSED {
             let patience = Deadline::after(TRY_PATIENCE);
+            // A holder that rests may need for ever; any other one is in the middle of something short.
+            // SYNC: turn.rests.
             while !self.resting.load(Ordering::Acquire) && !patience.has_passed() {
                 if self.take() {
                     return Ok(());
@@ -86,6 +94,8 @@ impl<T> Turn<T> {
             }
             return Err(NoTurn::TimedOut);
         }
+        // Whoever has slept leaves `WANTED` behind when it takes its turn: there may be others asleep.
+        // SYNC: turn.handover.
         while self.word.swap(WANTED, Ordering::Acquire) != FREE {
             match futex::wait(&self.word, WANTED, interrupt::slice(deadline)) {
                 Waited::Woken | Waited::Changed => {}
@@ -106,6 +116,7 @@ impl<T> Turn<T> {
 impl<T> TurnGuard<'_, T> {
     /// Says whether the holder is about to wait for something that may never come.
     pub fn rest(&self, rests: bool) {
+        // SYNC: turn.rests.
         self.0.resting.store(rests, Ordering::Release);
     }
 }
@@ -124,7 +135,7 @@ impl<T> Deref for TurnGuard<'_, T> {
 impl<T> DerefMut for TurnGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above.
+        // SAFETY: while the guard lives no other is made, and it is borrowed mutably itself.
         unsafe { &mut *self.0.value.get() }
     }
 }
@@ -132,6 +143,7 @@ impl<T> DerefMut for TurnGuard<'_, T> {
 impl<T> Drop for TurnGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        // SYNC: turn.handover.
         if self.0.word.swap(FREE, Ordering::Release) == WANTED {
             futex::wake(&self.0.word, 1);
         }

@@ -370,7 +370,7 @@ impl Crew {
         self.drain(place);
         let Some(worker) = self.workers[place].take() else { return };
         self.idle.retain(|&idle| idle != place);
-        // Acquire: the worker is gone, and its last store is what counts.
+        // SYNC: pool.begun. The worker is gone, and its last store is what counts.
         let begun = worker.link.body.begun.load(Ordering::Acquire);
         let was_running = begun > worker.received;
         if begun == 0 && !worker.leaving && self.state != PoolState::Terminated {

@@ -32,8 +32,8 @@ const HELP_NS: u64 = 50_000;
 const HELP_CAP: u32 = 4;
 /// How long a worker may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long the pool's thread sleeps at most, with work and without: a bell that was never rung costs so
-/// much.
+/// How long the pool's thread sleeps at most, with work and without. It is what is lost when a worker is
+/// killed between its record and the bell (a lost wake-up).
 const SLICE: Duration = Duration::from_millis(100);
 const IDLE_SLICE: Duration = Duration::from_secs(1);
 
@@ -246,8 +246,7 @@ impl Foreman {
     /// Has the workers ring from now on, and sees what they did before.
     fn want_bell(&self, crew: &mut Crew) {
         crew.set_sleeping(true);
-        // A worker writes its record, fences, and looks whether to ring; we ask to be rung, fence, and look
-        // for records.
+        // SYNC: pool.dekker.
         fence(Ordering::SeqCst);
         self.step(crew);
     }
@@ -303,7 +302,7 @@ impl Foreman {
     /// Sleeps until a worker rings or ends, and settles the work of those that have ended.
     fn watch(&self, workers: &[(usize, Arc<Process<()>>)], slice: Duration) {
         let bell = self.bell();
-        // Whose descriptor the program has closed is looked at again and again instead.
+        // A worker whose descriptor the program has closed cannot be polled: it is asked about in each slice.
         let ends: Vec<Option<BorrowedFd<'_>>> = workers.iter().map(|(_, process)| process.end()).collect();
         let fds: Vec<BorrowedFd<'_>> = ends.iter().flatten().copied().chain(bell.get()).collect();
         let sees_all = ends.iter().all(Option::is_some) && bell.get().is_some();

@@ -10,6 +10,14 @@
 //! | `preparing` | the worker | 0, or 1 + the number of the job whose state it is decoding: code of the user's that may end it |
 //! | `ready` | the worker | 1 once it has decoded what it was started with |
 //!
+//! # Orderings
+//! Edge `pool.begun`: the Release of `begun` before an item is run meets the Acquire of the pool, which reads
+//! it when the worker has ended; the item's record is committed later (by its lane). Edge `pool.claim`: each
+//! change of a claim (AcqRel, or Release when it is offered) meets the next one. Edge `pool.told`: `ready`
+//! and `preparing`, stored with Release, meet the Acquire of the pool. Edge `pool.dekker`: a worker commits a
+//! record, fences, and looks whether the pool sleeps; the pool says that it sleeps, fences, and looks for
+//! records. One of the two sees the other.
+//!
 //! # If the worker dies
 //! The pool reads what the outbox holds to the end. Let that be `n` records since the worker started: if
 //! `begun` is `n + 1`, the worker died in its item `n`, and that item alone is lost. If it is `n`, no item
@@ -108,6 +116,7 @@ impl Link {
     /// The pool offers the chunk of `lease`, before it is written to the inbox.
     pub(crate) fn offer(&self, lease: Lease) {
         if let Some(claim) = self.claim(lease) {
+            // SYNC: pool.claim.
             claim.store(lease.seq.wrapping_mul(4) | OFFERED, Ordering::Release);
         }
     }
@@ -142,6 +151,7 @@ impl Link {
 
     fn settle(&self, lease: Lease, from: u64, to: u64) -> bool {
         let number = lease.seq.wrapping_mul(4);
+        // SYNC: pool.claim.
         self.claim(lease).is_some_and(|claim| {
             claim.compare_exchange(number | from, number | to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         })
@@ -151,21 +161,27 @@ impl Link {
         self.body.claims.get(usize::from(lease.cell))
     }
 
+    /// The worker has decoded what it was started with.
     pub(crate) fn set_ready(&self) {
+        // SYNC: pool.told.
         self.body.ready.store(1, Ordering::Release);
     }
 
+    /// Whether the worker has come so far that it can take work.
     pub(crate) fn is_ready(&self) -> bool {
+        // SYNC: pool.told.
         self.body.ready.load(Ordering::Acquire) != 0
     }
 
     /// The worker says of which job it decodes the state now, if of any.
     pub(crate) fn set_preparing(&self, job: Option<u64>) {
+        // SYNC: pool.told.
         self.body.preparing.store(job.map_or(0, |job| job.wrapping_add(1)), Ordering::Release);
     }
 
     /// The job whose state the worker was decoding when it ended.
     pub(crate) fn preparing(&self) -> Option<u64> {
+        // SYNC: pool.told.
         self.body.preparing.load(Ordering::Acquire).checked_sub(1)
     }
 

@@ -1,4 +1,5 @@
-//! What runs in a worker.
+//! The loop of a worker: it takes orders from its inbox, runs their items, and writes the results to its
+//! outbox.
 
 use super::link::{Lease, Link};
 use super::runner::Runner;
@@ -13,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{Ordering, fence};
 
-/// A worker's whole life.
+/// Runs what the pool orders, until it is told to leave.
 pub(crate) fn work(link: Link) {
     let Some(bell) = take_inherited(0) else { return };
     let (mut inbox, outbox) = link.worker_ends();
@@ -96,8 +97,8 @@ impl Worker<'_> {
     }
 
     fn run(&mut self, item: &[u8], lease: Lease) {
-        // Only this worker writes the word. Release: the pool must not see an item's record before its
-        // beginning.
+        // Only this worker writes the word.
+        // SYNC: pool.begun. The pool must not see an item's record before its beginning.
         self.begun += 1;
         self.link.body.begun.store(self.begun, Ordering::Release);
         crash_point("pool.item_begun");
@@ -146,6 +147,7 @@ impl Worker<'_> {
 
     /// Makes the pool look at the outbox.
     fn tell(&self) {
+        // SYNC: pool.dekker.
         fence(Ordering::SeqCst);
         self.ring_if_wanted();
     }

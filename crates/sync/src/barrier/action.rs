@@ -46,6 +46,8 @@ impl Barrier {
         if tripped {
             return Ok(Trip::Tripped);
         }
+        // Somebody has broken or reset the barrier while the action ran.
+        // SYNC: barrier.trip.
         let word = self.body.word.load(Ordering::Acquire);
         Err(self.broken_by(if generation(word) == mine { state(word) } else { RESET }))
     }
@@ -61,7 +63,7 @@ impl Barrier {
         let segment = self.body.segment();
         error
             .into_fault(segment)
-            .unwrap_or_else(|| Fault::corrupt(segment, "a lock that was not taken"))
+            .unwrap_or_else(|| Fault::corrupt(segment, "one of its locks was left as if nobody had taken it"))
             .into()
     }
 

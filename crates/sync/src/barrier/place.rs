@@ -32,16 +32,19 @@ impl Place {
     }
 
     pub(super) fn belongs_to(&self, owner: u64) -> bool {
+        // SYNC: barrier.place.
         self.owner.load(Ordering::Acquire) == owner
     }
 
     /// Makes it another's; whether it was this one's.
     pub(super) fn hand_over(&self, from: u64, to: u64) -> bool {
+        // SYNC: barrier.place.
         self.owner.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Whether somebody waits here for the generation, for people.
     pub(super) fn waits_for(&self, mine: u64) -> bool {
+        // SYNC: barrier.failed.
         [COMING, ARRIVED].contains(&(self.wait.load(Ordering::Acquire) ^ waiting(mine, 0)))
     }
 
@@ -54,6 +57,7 @@ impl Place {
     fn fail(&self, mine: u64, word: u64) {
         for code in [COMING, ARRIVED] {
             let (from, to) = (waiting(mine, code), failed(mine, word));
+            // SYNC: barrier.failed.
             let _: Result<u64, u64> =
                 self.wait.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed);
         }
@@ -65,13 +69,13 @@ impl Barrier {
         self.body.slice(size_of::<BarrierBody>(), self.rules.places()).unwrap_or_default()
     }
 
-    /// Those that members take.
+    /// The places that members take.
     pub(super) fn member_places(&self) -> &[Place] {
         let places = self.places();
         places.get(..self.rules.parties as usize).unwrap_or(places)
     }
 
-    /// Those of who waits without being a member.
+    /// The places of those who wait without being members.
     fn waiter_places(&self) -> &[Place] {
         self.places().get(self.rules.parties as usize..).unwrap_or_default()
     }
@@ -79,6 +83,7 @@ impl Barrier {
     /// The owners that stand in some places, as people want to see them.
     pub(super) fn owners(&self, places: &[Place], is_asked: impl Fn(&Place) -> bool) -> Vec<Holder> {
         let segment = self.body.segment();
+        // SYNC: barrier.place.
         let owner = |place: &Place| match place.owner.load(Ordering::Acquire) {
             0 => None,
             owner => is_asked(place).then(|| Holder::of(segment, OwnerId::from_bits(owner))),
@@ -120,6 +125,7 @@ impl Barrier {
     fn is_deserted(&self, place: &Place, owner: u64) -> Result<bool, Fault> {
         crash_point("barrier.asking");
         // Again after the answer: one that left its place and then ended has not died as a member.
+        // SYNC: barrier.place.
         Ok(self.is_dead(OwnerId::from_bits(owner))? && place.owner.load(Ordering::Acquire) == owner)
     }
 
@@ -127,6 +133,7 @@ impl Barrier {
     pub(super) fn free_dead(&self, places: &[Place]) -> Result<bool, Fault> {
         let mut found = false;
         for place in places {
+            // SYNC: barrier.place.
             let owner = place.owner.load(Ordering::Acquire);
             if owner != 0 && self.is_deserted(place, owner)? {
                 found |= place.free(owner);
@@ -156,8 +163,10 @@ impl Barrier {
     /// meanwhile.
     fn try_break_for_the_dead(&self) -> Result<Option<bool>, Fault> {
         // Before the places: if it is reset meanwhile, the break fails.
+        // SYNC: barrier.trip.
         let word = self.body.word.load(Ordering::Acquire);
         for place in self.member_places() {
+            // SYNC: barrier.place.
             let owner = place.owner.load(Ordering::Acquire);
             if owner == 0 || !self.is_deserted(place, owner)? {
                 continue;
@@ -189,12 +198,14 @@ impl Barrier {
 
     /// How many members an elastic barrier has.
     pub(super) fn count_members(&self) -> usize {
+        // SYNC: barrier.place.
         self.member_places().iter().filter(|place| place.owner.load(Ordering::Acquire) != 0).count()
     }
 
     /// How many have arrived at an elastic barrier, of the members that it has.
     pub(super) fn count_arrived(&self, mine: u64) -> usize {
         let arrived = waiting(mine, ARRIVED);
+        // SYNC: barrier.trip; barrier.place.
         let is_counted = |place: &&Place| {
             place.wait.load(Ordering::Acquire) == arrived && place.owner.load(Ordering::Acquire) != 0
         };

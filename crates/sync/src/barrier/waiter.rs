@@ -116,6 +116,7 @@ impl<'a> Waiter<'a> {
             self.sleep(word)?;
             return Ok(None);
         };
+        // SYNC: barrier.failed.
         place.wait.store(waiting(generation(word), COMING), Ordering::Release);
         // SYNC: barrier.trip.
         let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
@@ -134,6 +135,7 @@ impl<'a> Waiter<'a> {
         };
         let (body, mine) = (&self.barrier.body, generation(word));
         let coming = waiting(mine, COMING);
+        // SYNC: barrier.failed.
         place.wait.store(coming, Ordering::Release);
         // SYNC: barrier.trip.
         let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
@@ -248,6 +250,7 @@ impl<'a> Waiter<'a> {
             return (!is_whole(word)).then(|| broken_by(state(word)));
         }
         // After the word: a reset says so in every place before it changes the generation.
+        // SYNC: barrier.failed.
         if let Some(why) = failure(place.wait.load(Ordering::Acquire)) {
             return Some(broken_by(why));
         }
