@@ -73,7 +73,7 @@ impl Drop for Removal {
 }
 
 impl Segment {
-    /// Of the object called `name`, which was just created or opened.
+    /// The segment of the object called `name`, which was just created or opened.
     pub(crate) fn new(attachment: Attachment, registration: &'static Registration, name: &str) -> Self {
         let Attachment { file, mapping, header } = attachment;
         let removal = Removal {
@@ -99,7 +99,7 @@ impl Segment {
         &self.0.mapping
     }
 
-    /// What the header says.
+    /// The header, as it was when the segment was attached.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.0.header
@@ -124,7 +124,7 @@ impl Segment {
         self.0.registration.namespace()
     }
 
-    /// What people know it by: for errors.
+    /// The name and the kind by which people know it: for errors.
     #[must_use]
     pub fn label(&self) -> Label {
         self.0.label.clone()
@@ -144,7 +144,7 @@ impl Segment {
         self.header().must_hold(element, || self.label())
     }
 
-    /// As [`Shared::reserve`], from `offset` in the file on.
+    /// Reserves memory as [`Shared::reserve`] does, from `offset` in the file on.
     pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         let object =
             ObjectName { kind: Some(self.header().kind), namespace: self.namespace(), name: self.name() };
@@ -176,7 +176,7 @@ impl Segment {
         named.is_ok_and(|id| id == Some(self.0.file))
     }
 
-    /// What is sent in its place: it is opened again from this by the receiver.
+    /// The handle that is sent in its place: the receiver opens the object again from it.
     ///
     /// Inside [`carrying`](crate::carrying) the segment is kept alive with the message.
     #[must_use]
@@ -200,7 +200,7 @@ impl fmt::Debug for Segment {
     }
 }
 
-/// What serde calls a [`Handle`]: so a codec knows a message that names an object.
+/// The name of a [`Handle`] in serde, by which a codec knows a message that names an object.
 pub const HANDLE_NAME: &str = "procession::Handle";
 
 /// An object as it crosses to another process: its name, and which object of that name it was.
@@ -210,7 +210,7 @@ pub const HANDLE_NAME: &str = "procession::Handle";
 #[serde(rename = "procession::Handle")]
 pub struct Handle {
     pub(crate) namespace: String,
-    /// Whose namespace: who sends it may have been another user when the object was made.
+    /// The user whose namespace it is: who sends it may have been another user when the object was made.
     pub(crate) user: u32,
     pub(crate) name: String,
     pub(crate) instance: InstanceId,

@@ -18,7 +18,7 @@ thread_local! {
     static COLLECTING: RefCell<Vec<Level>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One message being encoded.
+/// The handles in a message that is being encoded.
 #[derive(Default)]
 struct Level {
     kept: Vec<Arc<dyn Any + Send + Sync>>,
@@ -57,8 +57,8 @@ pub fn carrying<R>(encode: impl FnOnce() -> R) -> (R, Carried) {
     (result, Carried(level.kept))
 }
 
-/// As [`carrying`], for a message that exactly one process gets, which is about to be started; the places in
-/// registries that were taken for it are returned too.
+/// Collects handles as [`carrying`] does, for a message that exactly one process gets, which is about to be
+/// started; the places in registries that were taken for it are returned too.
 pub fn carrying_to_child<R>(encode: impl FnOnce() -> R) -> (R, Carried, Vec<StartingProcess>) {
     let level = Level { kept: Vec::new(), child: Some(Vec::new()) };
     let (result, level) = at_level(level, encode);

@@ -1,4 +1,4 @@
-//! What a name in `/dev/shm` leads to: looked at before it is believed.
+//! Looks at what a name in `/dev/shm` leads to, before it is believed.
 //!
 //! Everybody may make files in `/dev/shm`, also under names that are ours, and make links to them. So whoever
 //! opens a name learns from the *descriptor* (a name may change hands at any moment) what it has in hand:
@@ -42,13 +42,13 @@ pub(crate) struct Found {
 pub(crate) enum Refusal {
     /// There is nothing of that name.
     Missing,
-    /// Another user owns it than the one who is to.
+    /// The file belongs to another user than the one who is to own it.
     Foreign { owner: u32, ours: u32 },
-    /// It is no file.
+    /// The name leads to something else than a file.
     NotAFile { what: &'static str },
     /// Others may open it.
     Mode { found: u32, accepted: u32 },
-    /// It has other names, too.
+    /// The file has other names, too.
     Linked { links: u64 },
     /// The kernel refused.
     Failed(io::Error),
@@ -88,18 +88,18 @@ pub(crate) fn open_own(name: &str) -> Result<Found, Refusal> {
     Found::from(name, user_of(name), shm_file::open(name))
 }
 
-/// As [`open_own`] for a file of any name, and this user.
+/// Opens a file of any name, of this user, as [`open_own`] does.
 pub(crate) fn open_mine(name: &str) -> Result<Found, Refusal> {
     Found::from(name, shm_file::effective_uid(), shm_file::open(name))
 }
 
-/// As [`open_own`] for reading only: for tools that look and touch nothing.
+/// Opens a file as [`open_own`] does, but for reading only: for tools that look and touch nothing.
 pub(crate) fn look_at_own(name: &str) -> Result<Found, Refusal> {
     Found::from(name, user_of(name), shm_file::open_read_only(name))
 }
 
-/// Who is to own an object's file: this user, or, of a registration made before this process changed its
-/// user, that one.
+/// The user who is to own an object's file: this user, or, of a registration made before this process changed
+/// its user, that one.
 fn user_of(name: &str) -> u32 {
     namespace::user_in(name).unwrap_or_else(shm_file::effective_uid)
 }

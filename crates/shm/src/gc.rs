@@ -22,7 +22,7 @@ const PROBES: usize = 32;
 /// How many abandoned namespaces it removes: for each of them it reads all of the directory.
 const ABANDONED: usize = 4;
 
-/// What [`collect`] does besides looking.
+/// How far [`collect`] goes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Only says what would be removed.
@@ -43,10 +43,10 @@ pub fn collect(namespace: Option<&Namespace>, options: Options) -> Result<Vec<En
     Ok(Collection::of(entries, options).run())
 }
 
-/// One run of the collector: what is there, and what has been removed of it so far.
+/// A run of the collector: the objects that are there, and those that it has removed so far.
 struct Collection {
     options: Options,
-    /// What was not removed yet.
+    /// The objects that were not removed yet.
     kept: Vec<Entry>,
     removed: Vec<Entry>,
 }
@@ -95,7 +95,7 @@ impl Collection {
         }
     }
 
-    /// What the objects that were removed had spilled.
+    /// Removes the spills of the objects that were removed.
     fn remove_orphans(&mut self) {
         for entry in std::mem::take(&mut self.kept) {
             let is_orphan = self.removed.iter().any(|home| entry.is_spill_of(home));

@@ -61,10 +61,10 @@ const STRUCTURE_OFFSET: usize = 390;
 pub const STRUCTURE_MAX: usize = 3600;
 const CHECKSUM_OFFSET: usize = 4088;
 
-/// One parameter of an object: what it is created with, and whether an opener insists on it.
+/// A parameter of an object: the value that it is created with, and whether an opener insists on it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parameter {
-    /// What errors call it.
+    /// The parameter's name in errors.
     pub name: &'static str,
     /// The value.
     pub value: u64,
@@ -72,7 +72,7 @@ pub struct Parameter {
     pub asked: bool,
 }
 
-/// What is written into a header besides identity and time.
+/// The part of a header that its creator chooses: everything but identity and time.
 #[derive(Clone, Debug)]
 pub struct Shape {
     /// What the object is.
@@ -124,7 +124,7 @@ pub struct Header {
     pub registry: u64,
     /// By kind.
     pub parameters: [u64; 4],
-    /// Who made it, in the creator's pid namespace.
+    /// The pid of its creator, in the creator's pid namespace.
     pub creator: u32,
     /// When it was made, in nanoseconds since the epoch.
     pub created_ns: u64,

@@ -26,7 +26,7 @@ pub fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| fnv_step(hash, byte))
 }
 
-/// One byte more.
+/// Takes one byte more into a hash.
 pub(crate) fn fnv_step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }

@@ -1,4 +1,4 @@
-//! What is there: the objects of a namespace, or of all, read without attaching to any.
+//! The inventory: the objects of a namespace, or of all namespaces, read without attaching to any.
 
 use crate::error::OpenError;
 use crate::found::{self, Found, Refusal};
@@ -12,21 +12,21 @@ use procession_sys::file_lock;
 use procession_sys::shm_file::{self, FileId};
 use std::os::unix::fs::MetadataExt;
 
-/// What files count their memory in, whatever their system.
+/// The unit in which files count their memory, whatever the file system.
 const BLOCK: u64 = 512;
 
-/// One object as `procession ls` shows it.
+/// An object as `procession ls` shows it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its namespace.
+    /// The object's namespace.
     pub namespace: Namespace,
-    /// Its name.
+    /// The object's name.
     pub name: String,
     /// How many bytes of memory its file takes: whole pages.
     pub bytes: u64,
     /// Whether any process is attached.
     pub attached: bool,
-    /// What its header says, or why it cannot be read.
+    /// The object's header, or why it cannot be read.
     pub header: Result<Header, String>,
     /// Which file was looked at, if it could be opened: only this one is removed as garbage.
     pub(crate) file: Option<FileId>,
@@ -86,7 +86,7 @@ pub fn list_all() -> Result<Vec<Entry>, OpenError> {
 }
 
 impl Namespace {
-    /// Its objects, the registry included, by name.
+    /// The objects of the namespace, the registry included, by name.
     ///
     /// # Errors
     /// [`OpenError::Os`] when `/dev/shm` cannot be read.

@@ -1,8 +1,8 @@
-//! What objects there are.
+//! The kinds of objects.
 
 use std::fmt;
 
-/// What an object is.
+/// The kind of an object: lock, queue, event and so on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kind(pub(crate) u32);
 

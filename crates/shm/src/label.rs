@@ -1,4 +1,4 @@
-//! What people know an object by: its kind and its name.
+//! Labels: an object's kind and name, by which people know it.
 
 use crate::kind::Kind;
 use crate::namespace::{Namespace, Origin, origin};
@@ -35,7 +35,7 @@ struct Parts {
 }
 
 impl Label {
-    /// Of the object of that kind and name.
+    /// The label of the object of that kind and name.
     #[must_use]
     pub fn new(kind: Kind, name: &str, namespace: &Namespace) -> Self {
         Self::of(Some(kind), name, Some(namespace))
@@ -45,23 +45,23 @@ impl Label {
         Self(Arc::new(Parts { kind, name: name.to_owned(), namespace: namespace.cloned() }))
     }
 
-    /// Of a file that lies in no namespace.
+    /// The label of a file that lies in no namespace.
     pub(crate) fn of_file(name: &str) -> Self {
         Self::of(Some(Kind::SHARED_MEMORY), name, None)
     }
 
-    /// Of the directory in which all objects lie.
+    /// The label of the directory in which all objects lie.
     pub(crate) fn of_directory() -> Self {
         Self::of(None, shm_file::DIRECTORY, None)
     }
 
-    /// What kind of object it is; `None` where that is not known.
+    /// The kind of the object; `None` where that is not known.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.0.kind
     }
 
-    /// Its name; one that the library chose if it is anonymous.
+    /// The object's name; one that the library chose if it is anonymous.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name

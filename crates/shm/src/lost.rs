@@ -14,7 +14,7 @@ use std::sync::atomic::{Ordering, fence};
 
 /// How often marks that are moving are read before they are given up until next time.
 const READS: usize = 16;
-/// In a spill's `place`: it has one.
+/// The bit of a spill's `place` that says that it has one.
 pub(crate) const PLACED: u64 = 1 << 63;
 
 /// Which object a spill belongs to.
@@ -54,15 +54,15 @@ pub(crate) fn is_lost(namespace: &Namespace, spill: &Header, file: &std::fs::Fil
 }
 
 enum Home {
-    /// Not under this name.
+    /// The object is not under this name.
     Elsewhere,
-    /// It cannot be looked at.
+    /// The object cannot be looked at.
     Unknown,
-    /// Here, and this is what its marks say.
+    /// The object has this name, and these are its marks.
     Here { head: u32, tail: u32 },
 }
 
-/// What the object `home` called `name` says, if that is what has the name. Its bytes are read, and never
+/// The marks of the object `home` called `name`, if that is what has the name. Its bytes are read, and never
 /// mapped: nobody here is attached to it, so nobody keeps it from being cut.
 fn marks_of(namespace: &Namespace, name: &str, home: InstanceId, marks: u64) -> Home {
     let Found { file, meta } = match found::look_at_own(&namespace.file_name(name)) {

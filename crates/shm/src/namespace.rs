@@ -19,7 +19,7 @@ pub(crate) const SPILL: &str = ".spill-";
 const UNLINKED: &str = ".unlinked-";
 const PRIVATE: &str = "private-";
 const VARIABLE: &str = "PROCESSION_NAMESPACE";
-/// What all file names begin with, for programs that may not make files of any name.
+/// The variable that says what all file names begin with, for programs that may not make files of any name.
 const PREFIX_VARIABLE: &str = "PROCESSION_PREFIX";
 const PREFIX: &str = "procession";
 const MAX_PREFIX: usize = 64;
@@ -44,8 +44,8 @@ const PREFIX_RULE: &str = "PROCESSION_PREFIX is made of A-Z, a-z, 0-9, '.', '_' 
 #[derive(Clone, Debug)]
 pub struct Namespace {
     name: Arc<str>,
-    /// Whose: that of a registration stays its user's, whatever user this process becomes. `None`: the
-    /// effective user's.
+    /// The user whose namespace it is: that of a registration stays its user's, whatever user this process
+    /// becomes. `None`: the effective user's.
     user: Option<u32>,
 }
 
@@ -67,9 +67,9 @@ impl Hash for Namespace {
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no valid name: {reason}")]
 pub struct InvalidName {
-    /// What was given.
+    /// The name that was given.
     pub name: String,
-    /// Which rule it breaks.
+    /// The rule that the name breaks.
     pub reason: &'static str,
 }
 
@@ -96,8 +96,8 @@ impl Namespace {
     /// A namespace nobody else has: everything in it is removed when its last process is gone, however it
     /// ended.
     ///
-    /// It is known by its name, which nobody else can come by than by copying it: the second half is computed
-    /// from the first. A namespace called `private-billing` is one like all others.
+    /// The namespace is known by its name, which nobody else can come by than by copying it: the second half
+    /// is computed from the first. A namespace called `private-billing` is one like all others.
     #[must_use]
     pub fn private() -> Self {
         let number = random::nonzero_u64();
@@ -126,7 +126,7 @@ impl Namespace {
         CURRENT.get_or_init(|| self.clone()) == self
     }
 
-    /// Its name.
+    /// The namespace's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -147,18 +147,18 @@ impl Namespace {
         format!("{}{object}", self.prefix())
     }
 
-    /// What the file names of all its objects begin with.
+    /// The beginning of the file names of all objects of the namespace.
     pub(crate) fn prefix(&self) -> String {
         let prefix = self.user.map_or_else(user_prefix, prefix_of);
         format!("{prefix}{}.", self.name)
     }
 
-    /// The same, and `user`'s from now on.
+    /// The namespace of this name, taken for `user`'s from now on.
     pub(crate) fn of_user(&self, user: u32) -> Self {
         Self { name: Arc::clone(&self.name), user: Some(user) }
     }
 
-    /// Whose it is.
+    /// The user whose namespace it is.
     pub(crate) fn user(&self) -> u32 {
         self.user.unwrap_or_else(shm_file::effective_uid)
     }
@@ -175,7 +175,7 @@ fn proof(number: u64) -> u64 {
     fnv(&number.to_le_bytes())
 }
 
-/// What the file names of all objects of this user begin with.
+/// The beginning of the file names of all objects of this user.
 pub(crate) fn user_prefix() -> String {
     prefix_of(shm_file::effective_uid())
 }
@@ -212,8 +212,8 @@ pub(crate) fn check_prefix() -> Result<(), InvalidName> {
     })
 }
 
-/// What the caller of this program has set, unless the program has more rights than its caller: then nobody
-/// knows who it is who wants that.
+/// The variable as the caller of this program has set it, unless the program has more rights than its caller:
+/// then nobody knows who it is who wants that.
 fn from_environment(variable: &str) -> Option<String> {
     let set = std::env::var_os(variable).filter(|_| !is_secure());
     set.map(|value| value.to_string_lossy().into_owned())
@@ -235,7 +235,7 @@ pub(crate) fn anonymous_name() -> String {
     format!("{ANONYMOUS}{:016x}", random::nonzero_u64())
 }
 
-/// What the names of all spills of an object begin with.
+/// The beginning of the names of all spills of an object.
 pub(crate) fn spills_of(home: InstanceId) -> String {
     format!("{SPILL}{:016x}-", home.low())
 }
@@ -250,7 +250,7 @@ pub(crate) fn unlinked_name(object: InstanceId) -> String {
     format!("{UNLINKED}{:016x}", object.low())
 }
 
-/// Who gives such a name, and to what.
+/// How a name came about: who chose it, and for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A user, to an object.
@@ -263,7 +263,7 @@ pub(crate) enum Origin {
     Spill { home: u64 },
     /// The library, to the unlinked object with this number.
     Unlinked { object: u64 },
-    /// Nobody: it begins like the library's own, and goes on otherwise.
+    /// A name that nobody gives: it begins like the library's own, and goes on otherwise.
     Unknown,
 }
 
@@ -289,7 +289,7 @@ pub(crate) fn origin(name: &str) -> Origin {
     }
 }
 
-/// What `{:016x}` made.
+/// Reads a number back that `{:016x}` wrote.
 fn hex_number(digits: &str) -> Option<u64> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
     let is_whole = digits.len() == 16 && digits.bytes().all(is_digit);

@@ -22,21 +22,22 @@ const REGISTRY_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A kind of object: what its segment looks like, and what it is made of.
 pub trait Object: Sized {
-    /// What it is.
+    /// The kind in the object's header.
     const KIND: Kind;
     /// The beginning of the body.
     type Body: ShmSafe;
-    /// What `options()` can say besides [`Placement`].
+    /// The options of the object besides [`Placement`].
     type Settings;
 
-    /// What is impossible about the settings, if anything is.
+    /// Checks settings that are impossible for everybody; the error is the rule that they break, as a
+    /// sentence.
     ///
     /// # Errors
     /// In words.
     fn check(_: &Self::Settings) -> Result<(), &'static str> {
         Ok(())
     }
-    /// What is impossible about them for an object that does not exist yet: those who open one need not say
+    /// Checks settings with which no object can be created: those who open one need not say
     /// everything.
     ///
     /// # Errors
@@ -46,7 +47,7 @@ pub trait Object: Sized {
     }
     /// The header it is created with.
     fn shape(settings: &Self::Settings) -> Shape;
-    /// What an opener compares with the header.
+    /// The shape that an opener compares with the header.
     fn asked(settings: &Self::Settings) -> Shape {
         Self::shape(settings)
     }
@@ -61,7 +62,7 @@ pub trait Object: Sized {
     fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
     /// Clears what the dead of another registry held: called when nobody else is attached.
     fn forget_owners(body: &Self::Body);
-    /// The same for what lies behind the body.
+    /// Clears the owners that lie behind the body, as [`forget_owners`](Self::forget_owners) does in it.
     fn forget_owners_of_all(_: &Mapping) {}
     /// The object over an attached segment.
     ///

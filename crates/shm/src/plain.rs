@@ -55,7 +55,7 @@ impl PlainFile {
 
     /// Opens the file called `name`, if it is this user's and allows others no more than `mode` does.
     ///
-    /// Its pages are reserved, so that a full `/dev/shm` is an error now, and no SIGBUS later.
+    /// The file's pages are reserved, so that a full `/dev/shm` is an error now, and no SIGBUS later.
     ///
     /// # Errors
     /// [`OpenError::NotFound`], `NotRegularFile`, `WrongOwner`, `WrongMode`, `NoSpace`; `Corrupt` when it is

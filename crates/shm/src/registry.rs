@@ -72,7 +72,7 @@ const LIFELINES: u64 = 1 << 40;
 pub const DEFAULT_SLOTS: u32 = 1024;
 const SLOTS_VARIABLE: &str = "PROCESSION_SLOTS";
 shm_struct! {
-    /// What this process knows of itself, wiped by fork.
+    /// The page in which this process notes its own id; fork wipes it.
     struct Identity {
         /// The owner's bits; 0 while this process is not registered.
         owner: AtomicU64,
@@ -179,7 +179,7 @@ impl Registration {
         self.myself().owner()
     }
 
-    /// What an object keeps to learn this process's id on its fast path.
+    /// A reference by which an object learns this process's id on its fast path.
     #[inline]
     #[must_use]
     pub fn myself(&self) -> Myself {
@@ -218,7 +218,7 @@ impl Registration {
         (slot.generation.load(Ordering::Relaxed) == before && pid != 0).then_some(pid)
     }
 
-    /// What people want to know of `owner`, while it is the slot's latest occupant.
+    /// The process `owner` as people want to see it, while it is the slot's latest occupant.
     #[must_use]
     pub fn participant(&self, owner: OwnerId) -> Option<Participant> {
         participant(self.slot(owner.slot())?, owner.slot()).filter(|found| found.owner == owner)
@@ -242,12 +242,12 @@ impl Registration {
         self.slots
     }
 
-    /// What stands at `offset` of the table of waits.
+    /// The words at `offset` of the table of waits.
     pub(crate) fn waits_at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
         self.map.at(SLOTS_OFFSET + self.slots as usize * SLOT_LEN + offset)
     }
 
-    /// What stands at `offset` of the table of threads that ended.
+    /// The words at `offset` of the table of threads that ended.
     pub(crate) fn ended_at<T: ShmSafe>(&self, offset: usize) -> Option<&T> {
         self.waits_at(waits_len(self.slots) + offset)
     }
@@ -436,7 +436,8 @@ impl Registration {
         Ok(())
     }
 
-    /// From a rotating hint on: from slot 0 the thousandth process would try 999 taken ones first.
+    /// Locks a free slot, from a rotating hint on: from slot 0 the thousandth process would try 999 taken
+    /// ones first.
     fn lock_free_slot(&self, line: &std::fs::File) -> std::io::Result<Option<u32>> {
         let hint = self.map.at::<AtomicU32>(HEADER_LEN);
         let start = hint.map_or(0, |hint| hint.load(Ordering::Relaxed));

@@ -59,7 +59,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct Orphans(pub(crate) Vec<InstanceId>);
 
-/// What creating or opening a file leaves in hand: the mapping holds the attach byte.
+/// A file that was created or opened, and its mapping, which holds the attach byte.
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) file: File,

@@ -58,7 +58,7 @@ pub struct Marks {
     pub tail: u32,
 }
 
-/// What lies in the ring instead of the message.
+/// A reference to a spill: it lies in the ring instead of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
     number: u64,
@@ -71,7 +71,7 @@ impl Reference {
     /// How many bytes it takes.
     pub const LEN: usize = 32;
 
-    /// As it lies in the ring.
+    /// The reference as it lies in the ring.
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::LEN] {
         let [low, high] = self.instance.to_words();
@@ -82,7 +82,7 @@ impl Reference {
         bytes
     }
 
-    /// What [`to_bytes`](Self::to_bytes) made.
+    /// Reads a reference that [`to_bytes`](Self::to_bytes) wrote.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         let mut words = [0; 4];
@@ -198,7 +198,7 @@ impl Spill {
         Self { mapping, reference, removal }
     }
 
-    /// What is to lie in the ring.
+    /// The reference that is to lie in the ring.
     #[must_use]
     pub fn reference(&self) -> Reference {
         self.reference

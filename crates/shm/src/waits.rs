@@ -1,4 +1,4 @@
-//! Who waits for what: a table behind the registry's slots, in which every thread that has waited for longer
+//! The table of waits: it lies behind the registry's slots, in which every thread that has waited for longer
 //! than a slice shows itself. What is in it helps people, and the search for deadlocks; no protocol depends
 //! on it.
 //!
@@ -37,20 +37,20 @@ use procession_sys::{clock, crash_point};
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-/// Of `what`: whether the wait has a deadline, and whether the waiter backs out of a deadlock.
+/// The bits of a cell's `what`: the wait has a deadline; the waiter backs out of a deadlock.
 const TIMED: u32 = 1;
 const BACKS_OUT: u32 = 2;
 
 /// A thread that has waited for a while, as it shows itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Its process and its thread, as they stand in a lock word.
+    /// The process and the thread that wait, as they stand in a lock word.
     pub waiter: u64,
     /// Which object it waits for.
     pub object: InstanceId,
-    /// Who was last seen to hold that, as in a lock word; 0 if nobody does, or it is not known.
+    /// The thread that was last seen to hold that, as in a lock word; 0 if nobody does, or it is not known.
     pub holder: u64,
-    /// Its thread's number in the kernel, in its own pid namespace.
+    /// The waiting thread's number in the kernel, in its own pid namespace.
     pub tid: u32,
     /// Whether it gives up by itself some time.
     pub is_timed: bool,
@@ -74,7 +74,7 @@ impl Waiting {
     }
 }
 
-/// What a waiter says of its wait, besides who it is.
+/// The details of a wait that its waiter shows, besides who it is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WaitNote {
     /// Whether it gives up by itself some time.
@@ -172,7 +172,7 @@ impl Registration {
         shown.filter(|wait| self.is_dead(OwnerId::from_bits(wait.waiter)) == Ok(false)).collect()
     }
 
-    /// What the thread waits for that stands in a lock word as `waiter`.
+    /// The wait of the thread that stands in a lock word as `waiter`.
     #[must_use]
     pub fn wait_of(&self, waiter: u64) -> Option<Waiting> {
         self.reach_of(waiter)

@@ -1,4 +1,4 @@
-//! What lies where in a registry: the hints, the slots, the table of waits, the table of threads that ended.
+//! The layout of a registry: the hints, the slots, the table of waits, the table of threads that ended.
 
 use crate::header::{HEADER_LEN, SLOT_LEN};
 use procession_sys::shm_struct;
@@ -11,7 +11,7 @@ pub(crate) const SWEEP_OFFSET: usize = HEADER_LEN + 8;
 pub(crate) const SLOTS_OFFSET: usize = HEADER_LEN + 64;
 
 shm_struct! {
-    /// One process.
+    /// The slot of a process.
     pub(crate) struct Slot {
         pub(crate) generation: AtomicU32,
         pub(crate) pid: AtomicU32,
@@ -29,11 +29,11 @@ shm_struct! {
 
 const _: () = assert!(size_of::<Slot>() == SLOT_LEN, "the fingerprint of the layout knows another length");
 
-/// Of how many cells of the table of waits a thread may take one.
+/// The number of cells of the table of waits of which a thread may take one.
 pub(crate) const REACH: usize = 32;
 
 shm_struct! {
-    /// What stands before the cells.
+    /// The head of the table of waits, before its cells.
     pub(crate) struct Head {
         pub(crate) tick: AtomicU64,
         pub(crate) spare: [AtomicU64; 7],
@@ -41,14 +41,14 @@ shm_struct! {
 }
 
 shm_struct! {
-    /// One thread that waits.
+    /// The cell of a thread that waits.
     pub(crate) struct Cell {
-        /// Its process and thread, as they stand in a lock word.
+        /// The process and thread that wait, as they stand in a lock word.
         pub(crate) waiter: AtomicU64,
         /// When the wait was shown, in ticks; 0 while the cell is not whole.
         pub(crate) began: AtomicU64,
         pub(crate) object: [AtomicU64; 2],
-        /// Who was seen to hold the object, as in a lock word; 0 if that is not known.
+        /// The thread that was seen to hold the object, as in a lock word; 0 if that is not known.
         pub(crate) holder: AtomicU64,
         pub(crate) seen: AtomicU64,
         /// When the wait began, monotonic, for people.

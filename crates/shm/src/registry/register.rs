@@ -52,7 +52,7 @@ pub fn register(namespace: &Namespace) -> Result<&'static Registration, OpenErro
     register_as(namespace, None)
 }
 
-/// As [`register`]; the first process of the namespace chooses how many it holds.
+/// Registers as [`register`] does; the first process of the namespace chooses how many processes it holds.
 ///
 /// # Errors
 /// As [`register`].
@@ -93,8 +93,8 @@ extern "C" fn leave_all() {
     leave();
 }
 
-/// What this process does when it ends: if it is the last one in a namespace, it removes what nobody will use
-/// again. Runs by itself at normal exit; whoever ends children after that calls it once more.
+/// Does what this process does when it ends: if it is the last one in a namespace, it removes what nobody
+/// will use again. Runs by itself at normal exit; whoever ends children after that calls it once more.
 pub fn leave() {
     registrations().for_each(Registration::leave);
 }

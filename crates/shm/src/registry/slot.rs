@@ -1,4 +1,4 @@
-//! One slot: who has it, and what people see of that.
+//! A slot of the registry: the process that has it, and what people see of that.
 
 use super::layout::{NAME_LEN, Slot};
 use crate::owner::OwnerId;
@@ -9,13 +9,13 @@ use std::sync::atomic::{Ordering, fence};
 /// A process as the registry shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Participant {
-    /// Its id in the namespace.
+    /// The process's id in the namespace.
     pub owner: OwnerId,
-    /// Its pid, in its own pid namespace.
+    /// The process's pid, in its own pid namespace.
     pub pid: u32,
     /// When it registered, in nanoseconds since the epoch.
     pub registered_ns: u64,
-    /// Its name: of the process object, or of the program.
+    /// The process's name: of the process object, or of the program.
     pub name: String,
 }
 
@@ -85,7 +85,7 @@ pub(super) fn participant(slot: &Slot, index: u32) -> Option<Participant> {
     (generation != 0 && slot.generation.load(Ordering::Relaxed) == generation).then_some(found)
 }
 
-/// What this process is called.
+/// The name of this process: the one that was set, or the program's.
 pub(super) fn process_name() -> String {
     PROCESS_NAME.get().cloned().unwrap_or_else(|| {
         std::fs::read_to_string("/proc/self/comm")

@@ -141,7 +141,7 @@ impl StartingProcess {
         self.owner
     }
 
-    /// What the process needs to be told for [`take_over`], besides the descriptor.
+    /// The namespace and the id that the process needs for [`take_over`], besides the descriptor.
     #[must_use]
     pub fn describe(&self) -> (String, u64) {
         (self.registration.namespace().name().to_owned(), self.owner.to_bits())
