@@ -1,4 +1,4 @@
-//! What happens in a child: from `init()` to its exit.
+//! The life of a child: from `init()` to its exit.
 //!
 //! # If a process dies
 //! The child at any moment: its report is not complete, and the parent sees its exit status instead. The
@@ -142,8 +142,8 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
     }
 }
 
-/// What a task's [`EntryRef`](crate::entry::EntryRef) leads to: the user's function with its arguments and
-/// its result.
+/// The entry to which a task's [`EntryRef`](crate::entry::EntryRef) leads: the user's function with its
+/// arguments and its result.
 pub(crate) fn entry<F, A, R>(task: Task) -> Outcome
 where
     F: Fn(A) -> R + Copy + 'static,

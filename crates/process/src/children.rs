@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const RAREST_LOOK: Duration = Duration::from_millis(100);
 
-/// One child process, shared by its handle and the table.
+/// A child process, shared by its handle and the table.
 #[derive(Debug)]
 pub(crate) struct Child {
     pub(crate) label: ProcessLabel,
@@ -45,7 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is decided about a child before it is started.
+/// The properties of a child that are decided before it is started.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) name: String,
@@ -282,7 +282,7 @@ pub(crate) fn await_starts(at_most: Duration) {
     drop(family.started.wait_timeout_while(lock(&family.table), at_most, is_underway));
 }
 
-/// From now on no child is added; those that still run.
+/// Closes the table, so that no child is added any more; returns those that still run.
 pub(crate) fn close() -> Vec<Arc<Child>> {
     table().closed = true;
     running()
@@ -313,13 +313,13 @@ pub(crate) fn running() -> Vec<Arc<Child>> {
 pub struct ActiveChild(Arc<Child>);
 
 impl ActiveChild {
-    /// Its process id.
+    /// The child's process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.0.label.pid()
     }
 
-    /// Its name.
+    /// The child's name.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.label.name()

@@ -1,4 +1,4 @@
-//! What can go to another process and come back.
+//! The trait of values that can go to another process and come back.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

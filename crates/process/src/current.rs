@@ -8,7 +8,7 @@ use std::time::Duration;
 
 static MYSELF: OnceLock<Identity> = OnceLock::new();
 
-/// What `init` learned from the parent; the defaults in the original process.
+/// The identity of this process, as `init` learned it from the parent; the defaults in the original process.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: String,
@@ -23,7 +23,7 @@ impl Identity {
     }
 }
 
-/// Who this process is.
+/// The identity of this process.
 pub(crate) fn myself() -> &'static Identity {
     MYSELF.get_or_init(Identity::original)
 }
@@ -82,7 +82,8 @@ impl CurrentProcess {
 pub struct ParentProcess {
     pub(crate) pid: u32,
     pub(crate) name: String,
-    /// Of the parent's thread that started this process, where the kernel can say that; else of the parent.
+    /// The end of the parent's thread that started this process, where the kernel can say that; else of the
+    /// parent.
     pub(crate) end: EndFd,
 }
 
@@ -94,7 +95,7 @@ pub fn parent_process() -> Option<&'static ParentProcess> {
 }
 
 impl ParentProcess {
-    /// Its process id. Once it has ended, another process may get the same number.
+    /// The parent's process id. Once it has ended, another process may get the same number.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) struct EntryRef<Fp> {
     /// Distance from the image's base.
     offset: u64,
-    /// What [`type_hash`] said of the types the function was made for.
+    /// The [`type_hash`] of the types the function was made for.
     pub(crate) hash: u64,
     function: PhantomData<Fp>,
 }

@@ -1,4 +1,4 @@
-//! What becomes of the children when this process exits normally.
+//! The end of the children when this process exits normally.
 
 use crate::children::{self, Child};
 use procession_sys::signals::{SIGKILL, SIGTERM};
@@ -25,7 +25,8 @@ pub(crate) fn register() {
     }
 }
 
-/// As Python does: daemons are terminated, the others joined. Detached children are left alone.
+/// Settles the children at a normal exit, as Python does: daemons are terminated, the others joined. Detached
+/// children are left alone.
 extern "C" fn settle() {
     if REGISTERED_BY.load(Ordering::Relaxed) != fork::cookie() {
         return;

@@ -95,8 +95,8 @@ pub(crate) fn permission() -> Result<(), SpawnError> {
     }
 }
 
-/// What the harness calls the test that children of a test program run, if the program is one: the path of
-/// its module without the crate.
+/// The name that the harness has for the test that children of a test program run, if the program is one: the
+/// path of its module without the crate.
 pub(crate) fn test_helper() -> Option<String> {
     let module = TEST_HELPER.get()?.split_once("::").map(|(_, inner)| format!("{inner}::"));
     Some(module.unwrap_or_default() + "procession_test_helper")

@@ -1,4 +1,4 @@
-//! What people know a process by.
+//! Labels of processes: the name, pid and function by which people know one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl ProcessLabel {
         Self { name: name.into(), pid, function }
     }
 
-    /// Of a worker, while it ran `function` for a pool.
+    /// The label of a worker, while it ran `function` for a pool.
     pub(crate) fn running(&self, function: &'static str) -> Self {
         Self { function, ..self.clone() }
     }
@@ -41,7 +41,7 @@ impl ProcessLabel {
         &self.name
     }
 
-    /// Its process id. Once it has ended, another process may get the same number.
+    /// The process's id. Once it has ended, another process may get the same number.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid

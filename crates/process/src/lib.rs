@@ -37,7 +37,7 @@ pub use pool::{AsyncResult, ImapUnordered, Pool, PoolError, PoolOptions, TaskErr
 pub use process::{JoinTimeoutError, Process};
 pub use status::ExitStatus;
 
-/// What [`test_support!`] expands to; nothing for people.
+/// The functions to which [`test_support!`] expands; nothing for people.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::init::{run_test_helper, set_test_helper};

@@ -233,8 +233,8 @@ impl Process<()> {
 impl<R> Process<R> {
     /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
     ///
-    /// What one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is the child's
-    /// before the child exists: whenever it dies, the others are told.
+    /// An argument that one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is
+    /// the child's before the child exists: whenever it dies, the others are told.
     ///
     /// ```
     /// use procession::Process;

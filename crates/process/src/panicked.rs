@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a panic said, where, and the stack if it was wanted.
+/// A panic: its message, its place, and its stack if that was wanted.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Panic {
     pub(crate) message: String,
@@ -10,8 +10,8 @@ pub(crate) struct Panic {
     pub(crate) backtrace: Option<String>,
 }
 
-/// Of a stack as [`std::backtrace::Backtrace`] shows it, the frames between where the panic began and the
-/// function that was called by us: those that its writer knows. All of it where nothing would be left.
+/// Cuts a stack, as [`std::backtrace::Backtrace`] shows it, to the frames between where the panic began and
+/// the function that was called by us: those that its writer knows. All of it where nothing would be left.
 pub(crate) fn cut(backtrace: &str) -> String {
     let frames = frames(backtrace);
     let begin = frames.iter().rposition(|frame| frame.begins_a_panic()).map_or(0, |last| last + 1);
@@ -29,7 +29,7 @@ pub(crate) fn cut(backtrace: &str) -> String {
     users.iter().map(|frame| frame.text).collect()
 }
 
-/// One frame: the line with its number and its function, and the one with its place.
+/// A frame of a stack: the line with its number and its function, and the one with its place.
 struct Frame<'a> {
     function: &'a str,
     text: &'a str,
@@ -83,7 +83,7 @@ fn frames(backtrace: &str) -> Vec<Frame<'_>> {
     frames
 }
 
-/// What follows upon the number of a frame.
+/// The text behind the number of a frame.
 fn number(line: &str) -> Option<&str> {
     let (number, function) = line.trim_start().split_once(": ")?;
     number.bytes().all(|byte| byte.is_ascii_digit()).then_some(function).filter(|_| !number.is_empty())

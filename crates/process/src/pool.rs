@@ -58,7 +58,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// at once, by [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make
 /// the pool after the fork.
 ///
-/// What waits can be interrupted (`procession::interrupt`). An interrupted [`map`](Self::map) or
+/// Calls that wait can be interrupted (`procession::interrupt`). An interrupted [`map`](Self::map) or
 /// [`apply`](Self::apply) has no results: items that no worker has begun are not run, those that workers are
 /// running are finished for nobody, and the pool goes on.
 ///
@@ -89,7 +89,7 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 /// }
 /// ```
 ///
-/// What it needs goes beside the items instead:
+/// The data that it needs goes beside the items instead:
 ///
 /// ```
 /// use procession::Pool;
@@ -133,7 +133,8 @@ impl PoolOptions {
         self
     }
 
-    /// What the workers are called: `name-1`, `name-2`, …; `PoolWorker` unless said.
+    /// The name of the pool, after which the workers are called `name-1`, `name-2`, …; `PoolWorker` unless
+    /// said.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -210,7 +211,8 @@ impl Pool {
         self.collect(plain::<F, A, R>(f)?, (Vec::new(), Cargo::default()), items)
     }
 
-    /// As [`map`](Self::map), with a state that every worker is given once: `f(&state, item)`.
+    /// Runs `f(&state, item)` on every item, as [`map`](Self::map) does; every worker is given the state
+    /// once.
     ///
     /// # Errors
     /// As [`map`](Self::map).

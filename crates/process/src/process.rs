@@ -209,7 +209,7 @@ impl<R> Process<R> {
         self.child.signal(signal)
     }
 
-    /// What is readable once the process has ended, unless the program has closed it.
+    /// The descriptor that is readable once the process has ended, unless the program has closed it.
     pub(crate) fn end(&self) -> Option<BorrowedFd<'_>> {
         self.child.end.get()
     }
@@ -253,11 +253,11 @@ impl<R: DeserializeOwned> Process<R> {
         }
     }
 
-    /// As [`join`](Self::join), but waits at most for `timeout` and then hands the process back.
+    /// Joins as [`join`](Self::join) does, but waits at most for `timeout` and then hands the process back.
     ///
     /// # Errors
-    /// [`JoinTimeoutError::TimedOut`] with the process, as [`JoinTimeoutError::Interrupted`] for a thread with
-    /// a hook; [`JoinTimeoutError::Ended`] with the reason why there is no result.
+    /// [`JoinTimeoutError::TimedOut`] with the process, as [`JoinTimeoutError::Interrupted`] for a thread
+    /// with a hook; [`JoinTimeoutError::Ended`] with the reason why there is no result.
     pub fn join_timeout(self, timeout: Duration) -> Result<R, JoinTimeoutError<R>> {
         match self.wait_timeout(timeout) {
             Ok(status) => Ok(self.result(status)?),

@@ -1,4 +1,5 @@
-//! What a child says of itself, in a file in memory: it never waits for a parent that is not looking.
+//! The report of a child about itself, in a file in memory: the child never waits for a parent that is not
+//! looking.
 //!
 //! | bytes  | content                                                               |
 //! |--------|-----------------------------------------------------------------------|
@@ -23,7 +24,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::OnceLock;
 
-/// In a child, the report that it makes to its parent.
+/// The report that this process makes to its parent, if it is a child.
 static OWN: OnceLock<Report> = OnceLock::new();
 
 const LENGTH_AT: u64 = 8;
@@ -42,7 +43,7 @@ pub(crate) enum Stage {
     Committed,
 }
 
-/// What a complete report is about.
+/// The content of a complete report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Returned,
@@ -64,7 +65,7 @@ pub(crate) enum Outcome {
     Encode(String),
 }
 
-/// One end of the file; parent and child each have one.
+/// An end of the file; parent and child each have one.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// There until the drop.
@@ -79,12 +80,12 @@ impl Report {
         memfd::create("procession-report").and_then(Self::from_file)
     }
 
-    /// In a child: what it reports to its parent from now on.
+    /// Makes this the report of this process, which is a child.
     pub(crate) fn begin(self) -> &'static Self {
         OWN.get_or_init(|| self)
     }
 
-    /// What this process reports to its parent, if it is a child.
+    /// The report of this process to its parent, if it is a child.
     pub(crate) fn own() -> Option<&'static Self> {
         OWN.get()
     }
@@ -232,7 +233,7 @@ impl Drop for Report {
     }
 }
 
-/// What to say when `bytes` did not fit into a file because of the limit of file sizes.
+/// The words for the case that `bytes` did not fit into a file because of the limit of file sizes.
 pub(crate) fn too_long(bytes: usize, error: &io::Error) -> Option<String> {
     (error.raw_os_error() == Some(EFBIG)).then(|| {
         format!(

@@ -22,19 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const STACK_BYTES: usize = 128 << 10;
 
-/// Who starts a child: a thread of its own, or the caller where there can be none.
+/// A starter of children: a thread of its own, or the caller where there can be none.
 #[derive(Debug)]
 pub(crate) struct Starter {
     thread: Option<Thread>,
-    /// What children watch: readable once the starter, or this process, has ended. `None` where the kernel
-    /// has no pidfds.
+    /// The descriptor that children watch: readable once the starter, or this process, has ended. `None`
+    /// where the kernel has no pidfds.
     pub(crate) end: Option<EndFd>,
 }
 
 #[derive(Debug)]
 struct Thread {
     id: u32,
-    /// Its directory below `/proc`.
+    /// The thread's directory below `/proc`.
     directory: String,
     requests: Sender<Request>,
 }

@@ -1,4 +1,4 @@
-//! What a child is given to do: a sealed file in memory.
+//! The task of a child, in a sealed file in memory.
 //!
 //! | bytes        | content                                                    |
 //! |--------------|------------------------------------------------------------|
@@ -24,7 +24,7 @@ const MAGIC: [u8; 8] = *b"PROCTASK";
 const VERSION: u32 = 2;
 const PREFIX: usize = 32;
 
-/// What a child runs: decodes the arguments, calls the user's function, encodes the result.
+/// The function that a child runs: it decodes the arguments, calls the user's function, encodes the result.
 pub(crate) type TaskEntry = fn(Task) -> Outcome;
 
 /// Everything about a child but its arguments.

@@ -7,7 +7,7 @@
 /// which calls the child's function. In an ordinary run it passes at once. It works under `cargo test` and
 /// under nextest.
 ///
-/// What the child prints goes to the real stdout, past the harness's capturing.
+/// The output of the child goes to the real stdout, past the harness's capturing.
 ///
 /// ```
 /// procession::test_support!();

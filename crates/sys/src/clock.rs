@@ -34,15 +34,15 @@ pub fn machine_ns() -> Option<u64> {
     on_machine(now_ns())
 }
 
-/// What the machine's own clock showed when [`now_ns`] was `ns` in this process.
+/// The reading of the machine's own clock when [`now_ns`] was `ns` in this process.
 #[must_use]
 pub fn on_machine(ns: u64) -> Option<u64> {
     offset().map(|offset| ns.wrapping_sub(offset))
 }
 
 crate::shm_struct! {
-    /// What was read of this process's time namespace; a forked child may be in another one and reads it
-    /// anew.
+    /// The offset of this process's time namespace, as it was read; a forked child may be in another one and
+    /// reads it anew.
     struct Known {
         is_known: AtomicU32,
         reserved: AtomicU32,
@@ -96,7 +96,7 @@ fn parse_offset(text: &str) -> Option<u64> {
     Some(seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds).cast_unsigned())
 }
 
-/// What `now_ns` is in milliseconds, for words of 32 bits: it wraps after 49 days, so only differences mean
+/// The time `now_ns` in milliseconds, for words of 32 bits: it wraps after 49 days, so only differences mean
 /// anything.
 #[must_use]
 pub const fn ms_of(now_ns: u64) -> u32 {
@@ -150,7 +150,7 @@ impl Deadline {
         self.0 != u64::MAX && (self.0 == 0 || now_ns() >= self.0)
     }
 
-    /// What is left of it, zero once passed; `None` for never.
+    /// The time that is left until the deadline, zero once it has passed; `None` for never.
     #[must_use]
     pub fn remaining(self) -> Option<Duration> {
         (self.0 != u64::MAX).then(|| Duration::from_nanos(self.0.saturating_sub(now_ns())))

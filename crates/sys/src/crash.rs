@@ -24,7 +24,7 @@ mod armed {
     use std::collections::VecDeque;
     use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-    /// What an armed process does at its label.
+    /// The action of an armed process at its label.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Action {
         /// SIGKILL: nothing after this instruction runs.

@@ -24,8 +24,8 @@ pub fn ring(bell: impl AsFd) {
     let _: nix::Result<usize> = nix::unistd::write(bell, &1_u64.to_ne_bytes());
 }
 
-/// As [`ring`], for a descriptor that user code may have closed: if the number means a file, a socket or a
-/// pipe now, nothing is written to it.
+/// Rings as [`ring`] does, for a descriptor that user code may have closed: if the number means a file, a
+/// socket or a pipe now, nothing is written to it.
 pub fn ring_if_still_there(bell: impl AsFd) {
     // What an eventfd refers to has no file type.
     if fstat(&bell).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == 0) {

@@ -1,4 +1,4 @@
-//! What runs when the process ends normally.
+//! Handlers that run when the process ends normally.
 #![expect(unsafe_code, reason = "atexit takes a function pointer for C")]
 
 /// Runs `function` when `main` returns or `exit` is called, the last registered first; not when the process

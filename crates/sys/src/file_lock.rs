@@ -11,12 +11,12 @@ use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// What to lock a byte for.
+/// The way in which a byte is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
     /// Many descriptions may hold it together.
     Shared,
-    /// One description holds it alone.
+    /// The lock that one description holds alone.
     Exclusive,
 }
 
@@ -68,7 +68,7 @@ pub fn is_locked(file: impl AsFd, byte: u64) -> Result<bool> {
     Ok(control(&file, libc::F_OFD_GETLK, byte, libc::F_WRLCK)? != libc::F_UNLCK)
 }
 
-/// One `fcntl` lock command on one byte; the lock type the kernel left in the struct.
+/// Gives `fcntl` a lock command for one byte; returns the lock type the kernel left in the struct.
 fn control(file: &impl AsFd, command: i32, byte: u64, kind: i32) -> Result<i32> {
     let start = i64::try_from(byte).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
     let mut lock = libc::flock {

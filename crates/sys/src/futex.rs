@@ -55,7 +55,7 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
 /// How many words [`wait_any`] can sleep on.
 pub const MAX_WORDS: usize = 128;
 
-/// What the kernel takes for one word of [`wait_any`].
+/// The form in which the kernel takes one word of [`wait_any`].
 #[repr(C)]
 struct WaitVector {
     expected: u64,

@@ -1,4 +1,5 @@
-//! What whoever started this process gave to it, as it was before Rust's runtime changed it.
+//! The stdin, stdout and stderr that this process was started with, as they were before Rust's runtime
+//! changed them.
 //!
 //! The runtime opens `/dev/null` in place of a closed stdin, stdout or stderr, so that writing a result to
 //! nowhere succeeds; and it ignores SIGPIPE, so that nobody can tell whether that was wished. Only what runs

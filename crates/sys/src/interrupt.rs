@@ -19,7 +19,7 @@ const SLICE: Duration = Duration::from_millis(100);
 type Hook = Rc<dyn Fn() -> bool>;
 
 thread_local! {
-    /// Of this thread, the outermost first.
+    /// The hooks of this thread, the outermost first.
     static HOOKS: RefCell<Vec<(u64, Hook)>> = const { RefCell::new(Vec::new()) };
     static NEXT: Cell<u64> = const { Cell::new(0) };
     /// How many [`Deferred`] there are.
@@ -87,14 +87,14 @@ pub fn is_possible() -> bool {
     DEFERRED.get() == 0 && HOOKS.try_with(|hooks| !hooks.borrow().is_empty()).unwrap_or(false)
 }
 
-/// When to look again, for a sleep that nothing else bounds.
+/// The deadline of a sleep that nothing else bounds: when to look again.
 #[doc(hidden)]
 #[must_use]
 pub fn slice(deadline: Deadline) -> Deadline {
     if is_possible() { Deadline::after(SLICE).min(deadline) } else { deadline }
 }
 
-/// As [`slice`], for those who count what is left.
+/// The time to sleep, as [`slice`] says it, for those who count what is left.
 #[doc(hidden)]
 #[must_use]
 pub fn slice_of(left: Option<Duration>) -> Option<Duration> {
@@ -109,7 +109,7 @@ pub fn defer() -> Deferred {
     Deferred { not_send: PhantomData }
 }
 
-/// From [`defer`].
+/// The guard of [`defer`].
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Deferred {

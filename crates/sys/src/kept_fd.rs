@@ -20,7 +20,7 @@ pub struct KeptFd {
     /// There until the drop.
     fd: Option<OwnedFd>,
     id: Option<FileId>,
-    /// What tells it from other files with the same inode.
+    /// The mark by which it is told from other files with the same inode.
     mark: Option<String>,
 }
 

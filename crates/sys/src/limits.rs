@@ -1,4 +1,5 @@
-//! What a process may have so much of and no more, and what to do when the kernel refuses for want of it.
+//! Limits of a process (open files, memory, file sizes), and what to do when the kernel refuses because of
+//! one.
 
 use nix::sys::resource::{Resource, getrlimit};
 use std::io::Error;

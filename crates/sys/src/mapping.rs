@@ -138,7 +138,7 @@ impl Mapping {
     }
 }
 
-/// One page of a file mapped without access, for what the mapping keeps: its description, and so its locks.
+/// A page of a file mapped without access: the mapping keeps the file's description, and so its locks.
 ///
 /// It lives until [`Lifeline::release`] or the end of the process; dropping it does not unmap it, because its
 /// lock is the proof that this process exists.

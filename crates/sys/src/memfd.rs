@@ -9,7 +9,8 @@ use std::io::Result;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-/// What a sealed file has given up: changing its bytes, its length, and this very list.
+/// The seals of a file that nobody can change any more: they forbid changing its bytes, its length, and this
+/// very list.
 const FROZEN: SealFlag = SealFlag::F_SEAL_WRITE
     .union(SealFlag::F_SEAL_SHRINK)
     .union(SealFlag::F_SEAL_GROW)
@@ -59,13 +60,13 @@ pub fn is_sealed(file: impl AsFd) -> bool {
     fcntl(file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(FROZEN))
 }
 
-/// The same description under a number that no redirection of stdin, stdout or stderr replaces.
+/// Moves a descriptor to a number that no redirection of stdin, stdout or stderr replaces.
 pub(crate) fn above_stdio(fd: OwnedFd) -> Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     if fd.as_raw_fd() > libc::STDERR_FILENO { Ok(fd) } else { duplicate_above_stdio(fd) }
 }
 
-/// Another close-on-exec descriptor of the same description, numbered 3 or more.
+/// Makes another close-on-exec descriptor of the description, numbered 3 or more.
 ///
 /// # Errors
 /// `EMFILE`; `EBADF` if `fd` is one of the standard three and closed.

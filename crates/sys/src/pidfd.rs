@@ -19,7 +19,7 @@ const WAITER_STACK_BYTES: usize = 128 << 10;
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It called `exit`, or returned from `main`, with this code.
+    /// The process called `exit`, or returned from `main`, with this code.
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
@@ -135,12 +135,12 @@ pub fn signal_child(pid: u32, signal: i32) -> Result<()> {
     if unsafe { libc::kill(number, signal) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
 
-/// What came of a wait for the end of a process.
+/// The outcome of a wait for the end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
-    /// It has ended.
+    /// The process has ended.
     Ended,
-    /// It had not ended by the deadline.
+    /// The process had not ended by the deadline.
     TimedOut,
     /// Somebody has closed the descriptor, so nothing is known.
     Lost,
@@ -204,7 +204,7 @@ impl EndFd {
         Ok(Self { fd: KeptFd::keep(crate::eventfd::create()?)?, is_pidfd: false })
     }
 
-    /// From now on everybody sees the end.
+    /// Announces the end: from now on everybody sees it.
     pub fn announce(&self) {
         if let Some(fd) = self.fd.get() {
             crate::eventfd::ring(fd);

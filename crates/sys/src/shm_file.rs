@@ -51,7 +51,7 @@ pub struct FileId {
 pub struct Place(FileId);
 
 impl Place {
-    /// What it is now.
+    /// The place that this process sees now.
     ///
     /// # Errors
     /// `ENOENT`, `EACCES`.
@@ -241,9 +241,9 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// As [`names`], but only of the next 64 KiB of the directory from the place `from` on, which is 0 at first
-/// and then what the call before returned: what it costs does not grow with the directory, and after some
-/// calls all of it was read.
+/// Lists names as [`names`] does, but only of the next 64 KiB of the directory from the place `from` on,
+/// which is 0 at first and then what the call before returned: what it costs does not grow with the
+/// directory, and after some calls all of it was read.
 ///
 /// # Errors
 /// As [`names`].

@@ -20,7 +20,7 @@ pub use libc::{
 /// no signal.
 #[must_use]
 pub fn name(signal: i32) -> Option<&'static str> {
-    /// One list of constants, as numbers and as texts.
+    /// Makes a list of constants, as numbers and as texts.
     macro_rules! names {
         ($($name:ident)*) => {
             match signal {
@@ -45,7 +45,7 @@ pub fn words(signal: i32) -> String {
 /// The signals there are. Two of them, 32 and 33, are the C library's own.
 pub const ALL: std::ops::RangeInclusive<i32> = 1..=64;
 
-/// Some signals.
+/// A set of signals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignalSet(u64);
 
@@ -56,7 +56,7 @@ impl SignalSet {
         Self(bits)
     }
 
-    /// One bit for each signal; the lowest stands for signal 1.
+    /// The set as a word with a bit for each signal; the lowest stands for signal 1.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
@@ -145,7 +145,7 @@ pub fn send(pid: u32, signal: i32) -> Result<()> {
 /// A signal that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Its number.
+    /// The signal's number.
     pub signal: i32,
     /// Whether the kernel sent it, for instance because of a key on the terminal, and not a process.
     pub from_kernel: bool,
@@ -157,12 +157,12 @@ pub struct Taken {
 #[derive(Debug)]
 pub struct Inbox {
     signals: SignalSet,
-    /// Those that were blocked before, by whoever started this process.
+    /// The signals that were blocked before, by whoever started this process.
     pub blocked_before: SignalSet,
 }
 
 impl Inbox {
-    /// From now on these signals wait to be taken, even if they are ignored.
+    /// Blocks these signals, so that from now on they wait to be taken, even if they are ignored.
     #[must_use]
     pub fn open(signals: SignalSet) -> Self {
         Self { signals, blocked_before: change_blocked(libc::SIG_BLOCK, signals) }

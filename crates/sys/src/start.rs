@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const PROGRAM: &CStr = c"/proc/self/exe";
 const NULL_DEVICE: &CStr = c"/dev/null";
 
-/// What the new process is given. Everything else of ours is close-on-exec.
+/// The start of a process: what it is given. Everything else of ours is close-on-exec.
 #[derive(Debug)]
 pub struct Start {
     /// The arguments, the program's name first.

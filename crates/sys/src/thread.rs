@@ -1,4 +1,4 @@
-//! What the kernel calls a thread, and what runs last in one.
+//! The kernel's number of a thread, and work that runs last in one.
 #![expect(
     unsafe_code,
     reason = "a system call without arguments; keys whose destructors the C library calls"
@@ -24,7 +24,7 @@ const ROUNDS: u32 = 4;
 
 thread_local! {
     // Without destructors, so that they can be read until the very end.
-    /// What is to run when this thread ends.
+    /// The work that is to run when this thread ends.
     static LAST_WORK: Cell<Option<fn()>> = const { Cell::new(None) };
     /// How many rounds of destructors it has let pass.
     static ROUND: Cell<u32> = const { Cell::new(0) };

@@ -20,11 +20,11 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     /// Where each item begins, and where the last one ends.
     starts: Vec<usize>,
-    /// What is in the items relies on it until they are done.
+    /// The handles and ends of pipes in the items, kept until they are done.
     _cargo: Cargo,
 }
 
-/// What something encoded relies on: the objects whose handles are in it live as long, and ends of pipes that
+/// The cargo of something encoded: the objects whose handles are in it live as long, and ends of pipes that
 /// nobody has taken by then are closed.
 #[derive(Debug, Default)]
 pub(crate) struct Cargo {
@@ -33,7 +33,7 @@ pub(crate) struct Cargo {
 }
 
 impl Cargo {
-    /// Of what `encode` encodes.
+    /// Runs `encode`, and collects the cargo of what it encodes.
     pub(crate) fn of<R>(encode: impl FnOnce() -> R) -> (R, Self) {
         let ((result, ends), _handles) = carrying(|| Parcel::of_encoding(encode));
         (result, Self { _handles, ends })

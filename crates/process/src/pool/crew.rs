@@ -34,18 +34,18 @@ pub(crate) enum PoolState {
     Open,
     /// Takes no more work, and lets its workers go when all is done.
     Closed,
-    /// Its workers are being killed.
+    /// The workers are being killed.
     Terminated,
 }
 
-/// One worker, as the pool sees it.
+/// A worker, as the pool sees it.
 #[derive(Debug)]
 pub(crate) struct WorkerView {
     pub(crate) process: Arc<Process<()>>,
     link: Link,
     writer: LaneWriter,
     reader: LaneReader,
-    /// What it was given and has not finished, the one it runs first.
+    /// The chunks that it was given and has not finished; first the one that it runs.
     assigned: VecDeque<Assigned>,
     next_seq: u64,
     /// How many records came from it.
@@ -160,7 +160,7 @@ impl Crew {
         self.dispatch();
     }
 
-    /// Takes a new job in.
+    /// Takes in a new job.
     pub(crate) fn open_job(&mut self, job: Job) -> Result<u64, TaskError> {
         match (&self.broken, self.state) {
             (Some(reason), _) => Err(TaskError::Broken { reason: reason.clone() }),
@@ -190,7 +190,7 @@ impl Crew {
         }
     }
 
-    /// What a job of one item came to, if it has; then the job is over.
+    /// Takes the outcome of a job of one item, if it is there; then the job is over.
     pub(crate) fn take_single(&mut self, id: u64) -> Option<ItemResult> {
         let Some(job) = self.jobs.get_mut(&id) else { return Some(Err(TaskError::Cancelled)) };
         let Results::Streamed(ready) = &mut job.results else { return None };
@@ -222,7 +222,8 @@ impl Crew {
         finished
     }
 
-    /// Nobody waits for the job any more: items that are not begun are not run. Whether there is such a job.
+    /// Gives up a job that nobody waits for any more: items that are not begun are not run. Returns whether
+    /// there is such a job.
     pub(super) fn abandon(&mut self, id: u64) -> bool {
         let Self { workers, jobs, idle, .. } = self;
         let Some(job) = jobs.get_mut(&id) else { return false };

@@ -1,6 +1,6 @@
 //! Keeps a pool going: its lock, its waiting threads, and the thread that replaces dead workers.
 //!
-//! Who looks at the outboxes, and when:
+//! Two kinds of threads look at the outboxes:
 //! - the pool's thread sleeps in `poll` on the bell and on every worker's pidfd; before that it tells the
 //!   workers to ring, and looks once more;
 //! - a thread that waits for a result first looks itself, again and again for a moment, and tells the workers
@@ -257,7 +257,7 @@ impl Foreman {
         }
     }
 
-    /// Nobody waits for the job any more.
+    /// Gives up a job that nobody waits for any more.
     pub(crate) fn abandon(&self, id: u64) {
         let Ok(mut crew) = self.enter() else { return };
         if crew.abandon(id) {

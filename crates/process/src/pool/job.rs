@@ -1,4 +1,4 @@
-//! One call's work: its items on their way, and their results.
+//! A job, the work of one call: its items on their way, and their results.
 
 use super::batch::{Cargo, Chunk};
 use super::error::{TaskError, TaskItem};
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What one item came to: the encoded result, or why there is none.
+/// The outcome of an item: the encoded result, or why there is none.
 pub(crate) type ItemResult = Result<Received, TaskError>;
 
 /// An encoded result, and the ends of pipes in it, which are this process's until the last copy is dropped.
@@ -77,7 +77,7 @@ impl Collected {
     }
 }
 
-/// What a job runs.
+/// The function that a job runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Function {
     /// How it is known in the workers.
@@ -92,9 +92,9 @@ pub(crate) struct Job {
     pub(crate) function: Function,
     /// The encoded state, given to each worker once.
     pub(crate) state: Arc<Vec<u8>>,
-    /// What is in the state relies on it.
+    /// The handles and ends of pipes in the state.
     pub(crate) _cargo: Cargo,
-    /// What no worker has yet.
+    /// The chunks that no worker has yet.
     pub(crate) pending: VecDeque<Chunk>,
     /// Items without a result.
     pub(crate) open: usize,

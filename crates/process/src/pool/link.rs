@@ -66,7 +66,7 @@ pub(crate) struct Lease {
     pub(crate) seq: u64,
 }
 
-/// One worker's link; the pool has it, and so has the worker.
+/// The link of one worker; the pool has it, and so has the worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) body: Shared<LinkBody>,

@@ -1,4 +1,4 @@
-//! What a caller holds while the pool works for it.
+//! The handles that a caller holds while the pool works for it.
 
 use super::batch::BatchBuilder;
 use super::error::{Stopped, TaskError, TaskItem};
@@ -61,8 +61,8 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// gets it first.
     ///
     /// # Errors
-    /// The item's [`TaskError`]; its index is 0. [`TaskError::Interrupted`] for a thread with a hook, which can
-    /// call `get` again: the item is still being done.
+    /// The item's [`TaskError`]; its index is 0. [`TaskError::Interrupted`] for a thread with a hook, which
+    /// can call `get` again: the item is still being done.
     pub fn get(&mut self) -> Result<R, TaskError> {
         self.get_by(Deadline::NEVER).unwrap_or(Err(TaskError::Cancelled))
     }

@@ -16,7 +16,7 @@ pub(crate) trait Runner {
     fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
 }
 
-/// What a worker turns a job into: the types it was made for, and the encoded state, into a runner.
+/// The entry by which a worker makes a runner of a job: from the hash of its types, and its encoded state.
 pub(crate) type JobEntry = fn(u64, &[u8]) -> Result<Box<dyn Runner>, String>;
 
 /// The runner of a function of one argument.

@@ -1,4 +1,4 @@
-//! What a pool and its workers say to each other, as bytes.
+//! The messages between a pool and its workers, as bytes.
 
 use super::link::Lease;
 use super::runner::JobEntry;
@@ -6,7 +6,8 @@ use crate::entry::EntryRef;
 use procession_channel::codec;
 use serde::{Deserialize, Serialize};
 
-/// Some items of one job, as a worker is told about them. The encoded items follow, each behind its length.
+/// The header of a chunk: some items of one job, as a worker is told about them. The encoded items follow,
+/// each behind its length.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ChunkHeader {
     pub(crate) lease: Lease,
@@ -23,7 +24,7 @@ pub(crate) enum Order {
     Leave,
 }
 
-/// What a worker answers for an item: the first byte of a record.
+/// The answer of a worker for an item: the first byte of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Answer {
