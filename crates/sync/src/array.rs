@@ -64,7 +64,7 @@ shm_struct! {
 }
 
 const ELEMENTS: usize = size_of::<ArrayBody>();
-/// In `log`: an update is to be applied.
+/// The bit of `log` that says that an update is to be applied.
 const PENDING: u64 = 1;
 /// How often a reader tries before it keeps the writers out.
 const TRIES: u32 = 64;
@@ -181,7 +181,7 @@ impl<T: Plain> Object for Array<T> {
     }
 }
 
-/// What is impossible about a number of elements of which each takes `each` bytes.
+/// Checks a number of elements of which each takes `each` bytes.
 pub(crate) fn check_len(len: Option<u64>, each: usize) -> Result<(), &'static str> {
     match len {
         Some(0) => Err("an array has at least one element"),
@@ -190,7 +190,7 @@ pub(crate) fn check_len(len: Option<u64>, each: usize) -> Result<(), &'static st
     }
 }
 
-/// The same for an array that does not exist yet.
+/// Checks that a new array has a number of elements: those who open one need not say it.
 pub(crate) fn check_new_len(len: Option<u64>) -> Result<(), &'static str> {
     if len.is_some() { Ok(()) } else { Err("nobody said how many elements it has: call .len()") }
 }
@@ -276,7 +276,7 @@ impl<T: Plain> Array<T> {
         Ok(part)
     }
 
-    /// As many elements as `part` has room for, from `start` on, as they were at one instant.
+    /// Reads as many elements as `part` has room for, from `start` on, as they were at one instant.
     ///
     /// # Errors
     /// As [`update`](Self::update).
@@ -313,7 +313,7 @@ impl<T: Plain> Array<T> {
         self.update_until(range, change, Deadline::NEVER)
     }
 
-    /// As [`update`](Self::update), if nobody is writing now.
+    /// Updates as [`update`](Self::update) does, if nobody is writing now.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`] in [`ArrayError::Lock`]; otherwise as [`update`](Self::update).
@@ -325,7 +325,7 @@ impl<T: Plain> Array<T> {
         self.update_until(range, change, Deadline::PASSED)
     }
 
-    /// As [`update`](Self::update), waiting at most `timeout` for those who are writing.
+    /// Updates as [`update`](Self::update) does, waiting at most `timeout` for those who are writing.
     ///
     /// # Errors
     /// [`LockError::TimedOut`] in [`ArrayError::Lock`]; otherwise as [`update`](Self::update).
@@ -338,7 +338,7 @@ impl<T: Plain> Array<T> {
         self.update_until(range, change, Deadline::after(timeout))
     }
 
-    /// Who is writing now, for people to read: by the time you look it may be another.
+    /// The process that is writing now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
         held_by::holder_of(&self.body.lock, self.body.segment())

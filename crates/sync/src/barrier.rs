@@ -137,10 +137,11 @@ const PLACES_OFFSET: usize = HEADER_LEN + size_of::<BarrierBody>();
 
 type Action = Arc<dyn Fn() -> Result<(), Failed> + Send + Sync>;
 
-/// What becomes of a barrier one of whose members dies.
+/// The policy of a barrier for the death of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum MemberDeath {
-    /// It is broken for everybody, with [`BreakCause::PeerDied`], whether the member had arrived or not.
+    /// The barrier is broken for everybody, with [`BreakCause::PeerDied`], whether the member had arrived or
+    /// not.
     #[default]
     Break,
     /// The member is removed, as if it had left: the others wait only for each other. Elastic barriers only.
@@ -180,7 +181,7 @@ pub struct Barrier {
     action: Option<Action>,
 }
 
-/// What a barrier was created with.
+/// The parameters that a barrier was created with.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     /// How many parties; how many members at most if it is elastic.
@@ -251,14 +252,15 @@ impl BarrierOptions {
         self
     }
 
-    /// As many parties as there are members at the time: see [`Barrier::elastic`].
+    /// Makes the barrier elastic: it has as many parties as it has members at the time; see
+    /// [`Barrier::elastic`].
     #[must_use]
     pub fn elastic(mut self) -> Self {
         self.settings.elastic = true;
         self
     }
 
-    /// What becomes of it when a member dies; [`MemberDeath::Break`] unless said.
+    /// Says what becomes of the barrier when a member dies; [`MemberDeath::Break`] unless said.
     #[must_use]
     pub fn on_member_death(mut self, policy: MemberDeath) -> Self {
         self.settings.on_member_death = Some(policy);
@@ -366,7 +368,7 @@ impl Barrier {
         Self::options().elastic().anonymous()
     }
 
-    /// With something to be done by the last to arrive, in its process, before anybody goes on.
+    /// Adds an action: the last to arrive runs it, in its process, before anybody goes on.
     ///
     /// The action belongs to this handle, to its clones, and to the members that join by them; it is code,
     /// and does not travel to other processes. The last to arrive does that of the handle by which it
@@ -417,7 +419,8 @@ impl Barrier {
         Waiter::new(self, None, self.usual_deadline())?.pass()
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout`; when that is over the barrier is broken for everybody.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`; when that is over the barrier is broken for
+    /// everybody.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

@@ -47,15 +47,15 @@ pub struct Deadlock {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BlockedThread {
-    /// Its process.
+    /// The thread's process.
     pub process: Holder,
-    /// Its number in the kernel, in its own pid namespace.
+    /// The thread's number in the kernel, in its own pid namespace.
     pub tid: u32,
     /// The name of the object it waits for; `None` if that was removed.
     pub object: Option<String>,
-    /// What kind of object that is, as `procession ls` shows it.
+    /// The kind of that object, as `procession ls` shows it.
     pub kind: &'static str,
-    /// Who holds that object, if it is one that a thread holds; one of several readers.
+    /// The process that holds that object, if it is one that a thread holds; one of several readers.
     pub holder: Option<Holder>,
     /// For how long it has waited.
     pub since: Duration,
@@ -124,7 +124,7 @@ pub fn blocked_in(namespace: &Namespace) -> Result<Vec<BlockedThread>, OpenError
     Ok(waits.iter().map(|wait| describe(registration, &entries, wait)).collect())
 }
 
-/// What is there to look at; `None` if nobody ever was in the namespace.
+/// The registration and the objects of the namespace; `None` if nobody ever was there.
 fn look_at(namespace: &Namespace) -> Result<Option<(&'static Registration, Vec<Entry>)>, OpenError> {
     let entries = namespace.list()?;
     if !entries.iter().any(Entry::is_registry) {
@@ -213,11 +213,11 @@ fn chain(registration: &Registration, first: Waiting, last: u64) -> Option<Vec<W
 /// How a thread that holds something, together with others, stands to a thread that waits for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Standing {
-    /// It waits for nothing.
+    /// The thread waits for nothing.
     Runs,
-    /// It waits, for all that is known not for the other.
+    /// The thread waits, but as far as is known not for the other.
     Waits,
-    /// It waits for the other, directly or through more.
+    /// The thread waits for the other, directly or through more.
     WaitsForIt,
 }
 

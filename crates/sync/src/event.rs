@@ -95,7 +95,7 @@ impl Object for Event {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EventError {
-    /// It was not set until the timeout (`wait_timeout`).
+    /// The event was not set until the timeout (`wait_timeout`).
     #[error("timed out: nobody has set {object}")]
     TimedOut {
         /// Which one.
@@ -115,7 +115,7 @@ pub enum EventError {
 procession_shm::debug_as_text!(EventError);
 
 impl Event {
-    /// Sets it, and releases everybody who waits. Setting it again changes nothing.
+    /// Sets the event, and releases everybody who waits. Setting it again changes nothing.
     ///
     /// What this thread wrote before is visible to everybody who is released.
     pub fn set(&self) {
@@ -127,7 +127,7 @@ impl Event {
         self.body.gate.change(next_generation);
     }
 
-    /// Clears it: from now on, whoever waits has to wait. Those who were released stay released.
+    /// Clears the event: from now on, whoever waits has to wait. Those who were released stay released.
     pub fn clear(&self) {
         self.body.gate.change(|word| word & !SET);
     }
@@ -139,14 +139,14 @@ impl Event {
         self.body.gate.watch(|word| word & SET != 0)
     }
 
-    /// Whether it is set at this moment.
+    /// Whether the event is set at this moment.
     #[inline]
     #[must_use]
     pub fn is_set(&self) -> bool {
         self.body.gate.word() & SET != 0
     }
 
-    /// Waits until it is set, or pulsed; not at all if it is set.
+    /// Waits until the event is set, or pulsed; not at all if it is set.
     ///
     /// # Errors
     /// [`EventError::Fault`] when the event's file was removed.

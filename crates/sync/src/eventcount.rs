@@ -30,7 +30,7 @@ use procession_sys::{crash_point, futex, shm_struct};
 const WAITERS: u32 = 1;
 const WOKEN: u32 = 2;
 const STEP: u32 = 4;
-/// Of the notifies that would trust `WOKEN`, every so many does not.
+/// Of so many notifies that find `WOKEN`, one wakes all the same: the woken waiter may have died on its way.
 const TRUST: u32 = 64;
 
 shm_struct! {

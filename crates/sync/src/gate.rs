@@ -64,7 +64,7 @@ impl From<Fault> for Shut {
 }
 
 impl Gate {
-    /// What it says now.
+    /// The word as it is now.
     #[inline]
     pub(crate) fn word(&self) -> u64 {
         // SYNC: gate.passed.

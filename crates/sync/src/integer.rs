@@ -1,4 +1,4 @@
-//! What can be done to an integer in shared memory: the same operations for all objects that hold some.
+//! Operations on an integer in shared memory: the same ones for all objects that hold some.
 
 use bytemuck::Pod;
 

@@ -124,7 +124,7 @@ fn cell(mapping: &Mapping, index: u32) -> Option<&AtomicU64> {
     mapping.at(CELLS_OFFSET + index as usize * 8)
 }
 
-/// What a cell was before somebody began to release it; `None` for one that nobody releases.
+/// The state of a cell before somebody began to release it; `None` for one that nobody releases.
 fn before_release(word: u64) -> Option<u64> {
     match word {
         RELEASING => Some(ABSENT),
@@ -331,7 +331,7 @@ impl PermitCells {
         claimed.take(count as usize).count() == count as usize
     }
 
-    /// What `high` does not cover is counted as room, unseen.
+    /// Checks that the cells beyond `high`, which are counted as room unseen, are absent.
     fn must_be_absent_beyond_high(&self) -> Result<(), Fault> {
         for index in self.high()..self.max {
             // SYNC: semaphore.room. Who sees a cell that is not absent any more sees `high` raised before.
@@ -428,13 +428,13 @@ impl PermitCells {
         Ok(recovered)
     }
 
-    /// As a damaged file might say.
+    /// Stores what a damaged file might say.
     #[cfg(test)]
     pub(crate) fn decide_at_random(&self) {
         self.body.decided.store(7, Ordering::Relaxed);
     }
 
-    /// Who holds permits now, and how many.
+    /// The owners that hold permits now, and how many each.
     pub(crate) fn holders(&self) -> Vec<(OwnerId, u32)> {
         let mut holders: Vec<(OwnerId, u32)> = Vec::new();
         for cell in self.used() {

@@ -166,7 +166,7 @@ impl<T: Plain> RawArray<T> {
         Ok(range.filter_map(|index| load(cells, index)).collect())
     }
 
-    /// As many elements as `part` has room for, from `start` on, one after the other.
+    /// Reads as many elements as `part` has room for, from `start` on, one after the other.
     ///
     /// # Errors
     /// [`ArrayError::OutOfRange`].

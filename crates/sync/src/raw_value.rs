@@ -62,7 +62,7 @@ impl<T> Default for RawValueOptions<T> {
 }
 
 impl<T> RawValueOptions<T> {
-    /// What the value is when it is created, instead of all zero; of no meaning to those who open it.
+    /// The value at its creation, instead of all zero; of no meaning to those who open it.
     #[must_use]
     pub fn initial(mut self, value: T) -> Self {
         self.settings.initial = Some(value);
@@ -160,7 +160,7 @@ impl<T: Integer> RawValue<T> {
     /// Makes it `new` if it is `current`.
     ///
     /// # Errors
-    /// What it is instead.
+    /// The value that it has instead.
     #[inline]
     pub fn compare_exchange(&self, current: T, new: T) -> Result<T, T> {
         let was = self.change(|old| (old == current).then_some(new));

@@ -129,12 +129,12 @@ impl SemaphoreOptions {
 
 procession_shm::object_builders!([] SemaphoreOptions => Semaphore, (permits: usize));
 
-/// So many permits as the number of cells that they take; more than there can be is too many whatever it is.
+/// The number of cells that so many permits take; more than there can be is too many whatever it is.
 fn cells_for(permits: usize) -> u32 {
     u32::try_from(permits).unwrap_or(u32::MAX)
 }
 
-/// What both kinds of semaphore are to the layer below: they differ in their kind, and in what their maximum
+/// Implements `Object` for both kinds of semaphore: they differ in their kind, and in what their maximum
 /// is.
 macro_rules! semaphore_object {
     ($Semaphore:ident, $kind:expr, $max:expr, $attach:expr) => {
@@ -231,8 +231,8 @@ impl Semaphore {
         self.acquire_until(1, Deadline::after(timeout))
     }
 
-    /// As [`acquire`](Self::acquire), with a permit that keeps the semaphore, and can be sent to other
-    /// threads.
+    /// Acquires as [`acquire`](Self::acquire) does, with a permit that keeps the semaphore, and can be sent
+    /// to other threads.
     ///
     /// ```
     /// use procession::Semaphore;
@@ -341,7 +341,7 @@ impl Semaphore {
         self.cells.max as usize
     }
 
-    /// Who holds permits now, and how many, for people to read.
+    /// The processes that hold permits now, and how many each, for people to read.
     #[must_use]
     pub fn holders(&self) -> Vec<(Holder, usize)> {
         let segment = self.body.segment();

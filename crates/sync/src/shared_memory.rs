@@ -145,7 +145,7 @@ impl SharedMemory {
         self.size
     }
 
-    /// What the file is called in `/dev/shm`: the name for other programs.
+    /// The file's name in `/dev/shm`, for other programs.
     #[must_use]
     pub fn file_name(&self) -> String {
         let segment = self.body.segment();
@@ -257,7 +257,7 @@ impl PlainMemory {
         PlainFile::open(name, mode).map(|file| Self(Arc::new(file)))
     }
 
-    /// Its name in `/dev/shm`.
+    /// The file's name in `/dev/shm`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.name()

@@ -40,7 +40,7 @@ thread_local! {
     static TAG: Cell<u32> = const { Cell::new(UNKNOWN) };
     /// How many lock words and cells this thread holds.
     static HELD: Cell<u32> = const { Cell::new(0) };
-    /// What a thread without a tag holds.
+    /// The holds of a thread without a tag.
     static HOLDS: ManuallyDrop<RefCell<Vec<u64>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 

@@ -49,7 +49,8 @@ impl Member {
         Self { barrier, me, index }
     }
 
-    /// As [`Barrier::with_action`], for this member: what it does when it is the last to arrive.
+    /// Adds an action for this member, as [`Barrier::with_action`] does: it runs it when it is the last to
+    /// arrive.
     pub fn with_action(mut self, action: impl Fn() -> Result<(), Failed> + Send + Sync + 'static) -> Self {
         self.barrier.action = Some(Arc::new(action) as Action);
         self
@@ -61,8 +62,8 @@ impl Member {
         &self.barrier
     }
 
-    /// As [`Barrier::wait`]. At an elastic barrier the order of the arrivals counts those, too, that died or
-    /// left since.
+    /// Waits as [`Barrier::wait`] does. At an elastic barrier the order of the arrivals counts those, too,
+    /// that died or left since.
     ///
     /// # Errors
     /// As [`Barrier::wait`]; [`BarrierError::NotAMember`] in a forked child, and after it was handed to a
@@ -74,7 +75,7 @@ impl Member {
         self.wait_until(self.barrier.usual_deadline())
     }
 
-    /// As [`Barrier::wait_timeout`].
+    /// Waits as [`Barrier::wait_timeout`] does.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -90,7 +91,7 @@ impl Member {
         Waiter::new(&self.barrier, Some(place), deadline)?.pass()
     }
 
-    /// Its place, if it is this process's.
+    /// The member's place, if it is this process's.
     fn place(&self) -> Option<&Place> {
         if self.barrier.keeper.owner() != Some(self.me) {
             return None;

@@ -19,7 +19,7 @@ pub(super) const SPARE: usize = 64;
 shm_struct! {
     /// Free while all zero.
     pub struct Place {
-        /// Whose place it is; 0 for nobody's.
+        /// The owner of the place; 0 if it is free.
         pub(super) owner: AtomicU64,
         /// The generation that is waited for, and how it goes.
         pub(super) wait: AtomicU64,

@@ -22,7 +22,7 @@ pub(super) enum Trip {
     Tripped,
     /// Somebody came between, or not all are there: look again.
     NotYet,
-    /// Another thread does it now.
+    /// Another thread is ending the generation now.
     Busy,
 }
 
@@ -30,11 +30,11 @@ pub(super) enum Trip {
 enum End {
     Passed,
     Broken(BarrierError),
-    /// One that had arrived was interrupted: the others arrive again.
+    /// A thread that had arrived was interrupted: the others arrive again.
     Again,
 }
 
-/// One thread that waits.
+/// A thread that waits.
 pub(super) struct Waiter<'a> {
     barrier: &'a Barrier,
     me: OwnerId,

@@ -11,7 +11,8 @@ pub(super) const ACTION_FAILED: u64 = 3 << STATE_SHIFT;
 pub(super) const PEER_DIED: u64 = 4 << STATE_SHIFT;
 pub(super) const RESET: u64 = 5 << STATE_SHIFT;
 pub(super) const ACTING: u64 = 6 << STATE_SHIFT;
-/// With `RESETTING`: one that had arrived was interrupted, and the others arrive again.
+/// The state that goes with `RESETTING` when a thread that had arrived was interrupted: the others arrive
+/// again.
 pub(super) const WITHDRAWN: u64 = 7 << STATE_SHIFT;
 pub(super) const ARRIVAL: u64 = 1 << 32;
 pub(super) const ARRIVALS: u64 = 0xffff;
@@ -22,7 +23,7 @@ const LOW_BITS: u32 = 27;
 const HIGH_SHIFT: u32 = 48;
 const GENERATIONS: u64 = (1 << (LOW_BITS + 64 - HIGH_SHIFT)) - 1;
 
-/// What a place's `wait` says besides the generation: nothing of it is waited for.
+/// The bits of a place's `wait` besides the generation; all 0 if nobody waits here for it.
 const CODES: u64 = 0b1111;
 /// On its way: counted once the barrier's word is.
 pub(super) const COMING: u64 = 1;
@@ -63,7 +64,8 @@ pub(super) fn ended(word: u64) -> u64 {
     (next & ((1 << LOW_BITS) - 1)) << LOW_SHIFT | next >> LOW_BITS << HIGH_SHIFT
 }
 
-/// One more arrival; beyond what can be counted, none: at an elastic barrier it is only the order.
+/// The word with one more arrival; beyond what can be counted, none: at an elastic barrier it is only the
+/// order.
 pub(super) fn with_arrival(word: u64) -> u64 {
     if arrived(word) == ARRIVALS { word } else { word + ARRIVAL }
 }
@@ -72,7 +74,7 @@ pub(super) fn waiting(generation: u64, code: u64) -> u64 {
     generation << 4 | code
 }
 
-/// What stands in a place whose generation failed for the reason in `word`.
+/// The `wait` of a place whose generation failed for the reason in `word`.
 pub(super) fn failed(generation: u64, word: u64) -> u64 {
     waiting(generation, FAILED | state(word) >> STATE_SHIFT)
 }

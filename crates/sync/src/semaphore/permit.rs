@@ -54,8 +54,7 @@ impl Permit<'_> {
         }
     }
 
-    /// The same permits, with the semaphore itself: for a struct that owns both, for another thread, or for a
-    /// task.
+    /// Makes the permit own its semaphore: for a struct that keeps both, for another thread, or for a task.
     pub fn into_owned(mut self) -> OwnedPermit {
         let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
         let indices = cells.as_slice().iter().filter_map(|cell| self.semaphore.cells.index_of(cell));
@@ -105,7 +104,7 @@ impl OwnedPermit {
         &self.semaphore
     }
 
-    /// As [`Permit::forget`].
+    /// Forgets the permits, as [`Permit::forget`] does.
     pub fn forget(mut self) {
         self.take().forget();
     }
