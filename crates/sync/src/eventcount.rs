@@ -128,8 +128,10 @@ impl EventCount {
         let mut word = self.word.load(Ordering::Relaxed);
         let called = loop {
             if word & WAITERS == 0 {
+                // Another notifier has woken everybody meanwhile.
                 return;
             }
+            // A woken waiter is on its way, and will see this change, too; unless it died.
             if word & WOKEN != 0
                 && !self.trusted.fetch_add(1, Ordering::Relaxed).wrapping_add(1).is_multiple_of(TRUST)
             {

@@ -1,4 +1,4 @@
-//! A word that many wait on until it says that they may pass: what events and latches are made of.
+//! A gate: a word on which many wait until it lets them pass. Events and latches are made of it.
 //!
 //! | bits of the word | meaning |
 //! |---|---|
@@ -32,7 +32,7 @@ use std::ops::RangeInclusive;
 /// Somebody may sleep.
 pub(crate) const WAITERS: u64 = 1;
 
-/// Between two looks of a waiter that does not sleep yet.
+/// The pauses between two looks of a waiter that does not sleep yet: from the first number up to the second.
 const PAUSES: RangeInclusive<u32> = 1..=16;
 
 shm_struct! {
@@ -49,7 +49,7 @@ shm_struct! {
 
 /// Why a wait ended.
 pub(crate) enum Shut {
-    /// At the deadline, when this was the word.
+    /// The deadline passed, when this was the word.
     TimedOut(u64),
     /// A hook of this thread wanted it to end.
     Interrupted,
@@ -117,6 +117,8 @@ impl Gate {
             if patience.is_over() {
                 return Err(Shut::TimedOut(word));
             }
+            // As long as nobody sleeps here, whoever lets this one pass owes no system call: it spins a
+            // while.
             if word & WAITERS == 0 && patience.spins(PAUSES) {
                 continue;
             }
@@ -129,6 +131,7 @@ impl Gate {
         let announced = word | WAITERS;
         let taken = self.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
+            // The word was changed since it was looked at: it may let this one pass now.
             return Ok(Nap::Changed);
         }
         crash_point("gate.waiting");

@@ -25,7 +25,7 @@ use crate::tags::{TAGS, Tags};
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 
-/// Where the tag stands in a lock word.
+/// The lowest bit of the tag in a lock word.
 const SHIFT: u32 = 16;
 /// The bits of the tag in a lock word.
 pub(crate) const MASK: u32 = TAGS << SHIFT;
@@ -62,13 +62,14 @@ fn assign() -> u32 {
     tag << SHIFT
 }
 
-/// The end of the thread.
+/// Gives the thread's tag back when the thread ends, or says that it ended while it held something.
 fn end() {
     let tag = TAG.replace(0) >> SHIFT;
     drop(HOLDS.with(|holds| holds.take()));
     match (tag, HELD.get()) {
         (0, _) => {}
         (tag, 0) => ALL.give_back(tag),
+        // The tag stays this thread's for ever: words name it, and must not mean another thread.
         (tag, _) => procession_shm::thread_ended(tag),
     }
 }
@@ -79,7 +80,7 @@ pub(crate) fn took() {
     HELD.set(HELD.get().wrapping_add(1));
 }
 
-/// Counts one less.
+/// Counts one lock word, or cell, less.
 #[inline]
 pub(crate) fn gave() {
     HELD.set(HELD.get().wrapping_sub(1));

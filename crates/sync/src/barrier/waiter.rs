@@ -269,11 +269,13 @@ impl<'a> Waiter<'a> {
     pub(super) fn sleep(&mut self, word: u64) -> Result<(), BarrierError> {
         let (barrier, body) = (self.barrier, &self.barrier.body);
         if self.patience.is_over() {
+            // Only from the word that was seen: a trip or a reset in between counts, and not the time.
             return match barrier.change_from(word, with_state(word, TIMED_OUT)) {
                 Ok(()) => Err(barrier.timed_out(word)),
                 Err(_) => Ok(()),
             };
         }
+        // The last slice ended without a wake, so that somebody who would have come may be dead.
         if std::mem::take(&mut self.asks) {
             if state(word) == ACTING {
                 barrier.find_dead_runner(word)?;
@@ -285,6 +287,7 @@ impl<'a> Waiter<'a> {
             if self.patience.spins(PAUSES) {
                 return Ok(());
             }
+            // Before the sleep: whoever changes the word sees it and owes a wake.
             let announced = word | WAITERS;
             if body.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 return Ok(());
