@@ -170,9 +170,9 @@ fn read(path: &Path) -> String {
             lines.next();
         } else if line == "#[cfg(test)]" && next == "mod tests {" {
             lines.find(|line| *line == "}");
-        } else if let Some(name) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+        } else if let Some((visibility, name)) = sub_module(line) {
             let inner = read(&path.with_extension("").join(format!("{name}.rs")));
-            write!(kept, "mod {name} {{\n{inner}\n}}\n").expect("a string has room");
+            write!(kept, "{visibility}mod {name} {{\n{inner}\n}}\n").expect("a string has room");
         } else {
             kept.push_str(line);
             kept.push('\n');
@@ -180,4 +180,11 @@ fn read(path: &Path) -> String {
     }
     // To the explorer, std's is nothing that lets others go on.
     kept.replace("std::thread::yield_now", "loom::thread::yield_now")
+}
+
+/// The module that this line says to be in a file of its own, and who may see it.
+fn sub_module(line: &str) -> Option<(&str, &str)> {
+    let visibility = if line.starts_with("pub(crate) ") { "pub(crate) " } else { "" };
+    let name = line[visibility.len()..].strip_prefix("mod ")?.strip_suffix(';')?;
+    Some((visibility, name))
 }

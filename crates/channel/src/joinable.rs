@@ -73,11 +73,12 @@ pub use error::JoinError;
 pub use lease::{AckError, DeadLetter, Lease};
 pub use options::JoinableQueueOptions;
 
-use crate::codec::{Codec, with_scratch};
+use crate::codec::Codec;
 use crate::messages::{After, Messages, Source, iterates};
-use crate::pipe::Location;
+use crate::pipe::end::Decoding;
+use crate::pipe::home::Location;
 use crate::queue::{GetError, PutError};
-use crate::underway::{self, Decoding, Parcel};
+use crate::underway::{self, Parcel};
 use crate::waiter::Stopped;
 use lease::Held;
 use procession_shm::Shared;
@@ -284,15 +285,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn put_until<Q: Serialize + ?Sized>(&self, item: &Q, deadline: Deadline) -> Result<(), PutError> {
-        underway::attempt(|| {
-            with_scratch(|payload| {
-                payload.clear();
-                self.codec.encode::<T, Q>(item, payload)?;
-                let object = || self.body.segment().handle();
-                underway::seal(payload, || Location { object: object(), receiver: None })?;
-                self.put_payload(payload, deadline)
-            })
-        })
+        let home = || Location::of_queue(self.body.segment());
+        underway::send::<T, Q, _>(self.codec, item, home, |bytes| self.put_payload(bytes, deadline))
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<Lease<T>, GetError> {

@@ -56,10 +56,10 @@
 //! A process that ends in whatever way without having closed an end has died, as far as that end is
 //! concerned.
 
-mod end;
+pub(crate) mod end;
 mod error;
 mod faces;
-mod home;
+pub(crate) mod home;
 mod incoming;
 mod options;
 mod outgoing;
@@ -69,11 +69,9 @@ mod tests;
 mod transfer;
 mod waitable;
 
-use self::end::EndCell;
-pub(crate) use self::end::{End, Passage};
+use self::end::{End, EndCell};
 pub use self::error::{RecvError, SendError};
 use self::home::Home;
-pub(crate) use self::home::Location;
 use self::incoming::Incoming;
 pub use self::options::PipeOptions;
 use self::options::{MAX_BYTES, MIN_BYTES, PipeSettings};

@@ -61,7 +61,8 @@ mod waitable;
 use self::core::Core;
 use crate::codec::{Codec, with_scratch};
 use crate::messages::{After, Messages, Source, iterates};
-use crate::underway::{self, Decoding};
+use crate::pipe::end::Decoding;
+use crate::underway;
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
 use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared};
 use procession_sync::{EventCount, LockWord};
@@ -312,14 +313,8 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn put_until<Q: Serialize + ?Sized>(&self, message: &Q, deadline: Deadline) -> Result<(), PutError> {
-        underway::attempt(|| {
-            with_scratch(|scratch| {
-                scratch.clear();
-                self.body.codec.encode::<T, Q>(message, scratch)?;
-                underway::seal(scratch, || self.body.as_location())?;
-                self.body.put(scratch, deadline)
-            })
-        })
+        let put = |bytes: &[u8]| self.body.put(bytes, deadline);
+        underway::send::<T, Q, _>(self.body.codec, message, || self.body.as_location(), put)
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<T, GetError> {

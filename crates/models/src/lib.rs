@@ -57,22 +57,9 @@ pub mod object {
 /// As `procession_channel`'s module: no message of a model has an end of a pipe in it.
 mod underway {
     use crate::OpenError;
-    use crate::codec::EncodeError;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicU32;
-
-    pub(crate) enum Decoding {
-        Adopts,
-        Borrows,
-        Looks,
-    }
-
-    #[derive(Default)]
-    pub(crate) struct Many;
-
-    impl Many {
-        pub(crate) fn encoded_one(&mut self) {}
-    }
+    use crate::codec::{Codec, EncodeError, with_scratch};
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
 
     #[derive(Debug, Default)]
     pub struct Parcel;
@@ -95,16 +82,42 @@ mod underway {
         }
     }
 
-    pub(crate) fn attempt<R>(send: impl FnOnce() -> R) -> R {
-        send()
+    pub(crate) struct Departed;
+
+    impl Departed {
+        pub(crate) fn sent(self) {}
     }
 
-    pub(crate) fn attempt_many<R>(send: impl FnOnce(&mut Many) -> (R, usize)) -> R {
-        send(&mut Many).0
+    pub(crate) fn send<T, Q, E>(
+        codec: Codec,
+        message: &Q,
+        _: impl Sized,
+        send: impl FnOnce(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        T: Serialize + DeserializeOwned,
+        Q: Serialize + ?Sized,
+        E: From<EncodeError>,
+    {
+        with_scratch(|scratch| {
+            scratch.clear();
+            codec.encode::<T, Q>(message, scratch)?;
+            send(scratch)
+        })
     }
 
-    pub(crate) fn seal<L>(_: &mut Vec<u8>, _: impl FnOnce() -> L) -> Result<(), EncodeError> {
-        Ok(())
+    pub(crate) fn encode<T, Q>(
+        codec: Codec,
+        message: &Q,
+        out: &mut Vec<u8>,
+        _: impl Sized,
+        _: impl FnOnce(Departed),
+    ) -> Result<(), EncodeError>
+    where
+        T: Serialize + DeserializeOwned,
+        Q: Serialize + ?Sized,
+    {
+        codec.encode::<T, Q>(message, out)
     }
 
     pub(crate) fn list<P>(_: usize, _: impl Fn(usize, &mut [u8]) -> bool) -> Option<(usize, Vec<P>)> {
@@ -123,17 +136,15 @@ mod underway {
         Vec::new()
     }
 
-    pub(crate) fn decoding<R>(_: Decoding, decode: impl FnOnce() -> R) -> R {
+    pub(crate) fn decoding<D, R>(_: D, decode: impl FnOnce() -> R) -> R {
         decode()
     }
 
-    pub(crate) fn rules() -> Decoding {
-        Decoding::Adopts
+    pub(crate) fn rules<D: Default>() -> D {
+        D::default()
     }
 
-    pub(crate) fn depart<E, P>(_: &Arc<AtomicU32>, _: E, _: P) {}
-
-    pub(crate) fn keep<E>(_: E) {}
+    pub(crate) fn departs<E>(_: &E) {}
 
     pub(crate) fn let_go_of_arrived() {}
 }

@@ -3,8 +3,8 @@
 use super::JoinableQueue;
 use super::table::{Fate, Ticket};
 use crate::codec::{Codec, DecodeError};
-use crate::pipe::Passage;
-use crate::underway::{self, Decoding, Parcel};
+use crate::pipe::end::{Decoding, Passage};
+use crate::underway::{self, Parcel};
 use procession_shm::Label;
 use procession_sync::Fault;
 use serde::de::DeserializeOwned;

@@ -5,7 +5,6 @@ use super::home::Location;
 use super::{PipeBody, PipeObject};
 use crate::codec::Codec;
 use crate::lane::Lane;
-use crate::underway::{self, Decoding};
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, owner_of_child};
 use procession_sync::Fault;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -70,6 +69,18 @@ pub(crate) struct End {
     whereabouts: Arc<OwnAtomicU32>,
     /// When somebody who would not wait last asked about the peer.
     asked_ns: OwnAtomicU64,
+}
+
+/// What becomes of the ends in a message that is decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Decoding {
+    /// They are this process's.
+    #[default]
+    Adopts,
+    /// They stay where they are, and this process may use them.
+    Borrows,
+    /// They stay where they are.
+    Looks,
 }
 
 /// An end on its way.
@@ -202,7 +213,6 @@ impl End {
     pub(super) fn close<R>(&self, quiesce: impl FnOnce(&Self) -> R) {
         let word = self.cell().word.load(Ordering::Acquire);
         if !self.is_here() || !self.may_close(word) {
-            underway::let_go_of_arrived();
             return;
         }
         self.closing.store(true, Ordering::Release);
@@ -223,7 +233,6 @@ impl End {
         crash_point("pipe.closed");
         drop(quiet);
         self.call_everybody();
-        underway::let_go_of_arrived();
     }
 
     /// Whether the end is this handle's: it uses it, or has carried it here and not sent it off.
@@ -329,14 +338,14 @@ impl End {
     /// Of an end that this process carries: says in which message it is about to travel; `None`: in none, or
     /// nobody knows.
     pub(crate) fn set_home(&self, location: Option<&Location>) {
-        if let Some(word) = self.carried_word() {
+        if let Some(word) = self.carried_word().filter(|_| self.is_here()) {
             self.body.homes[self.side].set(word, location);
         }
     }
 
     /// Where messages are that are sent through this end.
     pub(super) fn as_location(&self) -> Location {
-        Location { object: self.body.segment().handle(), receiver: Some(u8::from(self.side == 0)) }
+        Location { receiver: Some(u8::from(self.side == 0)), ..Location::of_queue(self.body.segment()) }
     }
 
     /// Sends the end off: to the child that gets these arguments, or to whoever gets the message.
@@ -362,17 +371,36 @@ impl End {
             }
         }
         crash_point("pipe.departed");
-        let passage = Passage { pipe: segment.handle(), side: u8::from(self.side != 0) };
         if child.is_some() {
             self.whereabouts.store(GIVEN, Ordering::Relaxed);
         } else {
-            underway::depart(&self.whereabouts, self.twin(), passage.clone());
-            underway::keep(self.twin());
+            self.whereabouts.fetch_add(1, Ordering::Relaxed);
         }
-        Ok(passage)
+        Ok(self.passage())
     }
 
-    /// A handle that neither uses the end nor closes it.
+    /// Whether it was given to a child.
+    pub(crate) fn is_given(&self) -> bool {
+        self.whereabouts.load(Ordering::Relaxed) == GIVEN
+    }
+
+    /// Whether it was sent off in no other message.
+    pub(crate) fn is_in_one_message(&self) -> bool {
+        self.whereabouts.load(Ordering::Relaxed) == 1
+    }
+
+    /// A message that it was in was not sent.
+    pub(crate) fn came_back(&self) {
+        self.set_home(None);
+        self.whereabouts.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// How it is found by whoever gets the message.
+    pub(crate) fn passage(&self) -> Passage {
+        Passage { pipe: self.body.segment().handle(), side: u8::from(self.side != 0) }
+    }
+
+    /// Another name of this handle, which neither uses the end nor closes it.
     pub(crate) fn twin(&self) -> Self {
         Self {
             body: self.body.clone(),
@@ -382,7 +410,7 @@ impl End {
             me: self.me,
             mine: self.mine,
             closing: AtomicBool::new(true),
-            whereabouts: Arc::new(OwnAtomicU32::new(1)),
+            whereabouts: Arc::clone(&self.whereabouts),
             asked_ns: OwnAtomicU64::new(0),
         }
     }
@@ -398,10 +426,10 @@ impl End {
         self.carried_word().is_some()
     }
 
-    /// The end that a decoder comes to: whose it is then, the message says that it is in.
-    pub(super) fn arrive(passage: &Passage) -> Result<(PipeObject, Self), OpenError> {
+    /// The end that a decoder comes to.
+    pub(super) fn arrive(passage: &Passage, rules: Decoding) -> Result<(PipeObject, Self), OpenError> {
         let (pipe, end) = Self::open(passage)?;
-        match underway::rules() {
+        match rules {
             Decoding::Adopts => drop(end.adopt()),
             Decoding::Borrows => {}
             Decoding::Looks => end.whereabouts.store(SEEN, Ordering::Relaxed),
@@ -447,7 +475,6 @@ impl End {
         if self.is_here() {
             self.close_from(self.side, word);
         }
-        underway::let_go_of_arrived();
     }
 
     /// Which of the two it is.

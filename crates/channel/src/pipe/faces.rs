@@ -7,6 +7,7 @@ use super::incoming::after;
 use super::{Connection, RECEIVER, Receiver, SENDER, Sender};
 use crate::codec::{Codec, Form};
 use crate::messages::{After, Messages, Source, iterates};
+use crate::underway;
 use procession_shm::Element;
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
@@ -265,6 +266,7 @@ macro_rules! ends {
             pub fn close(&self) {
                 let $this = self;
                 self.end.close(|_| $quiesce);
+                underway::let_go_of_arrived();
             }
 
             /// Whether this end was closed.
@@ -278,6 +280,7 @@ macro_rules! ends {
             fn drop(&mut self) {
                 // No other thread has it.
                 self.end.close(|_| ());
+                underway::let_go_of_arrived();
             }
         }
 
@@ -292,7 +295,9 @@ macro_rules! ends {
 
         impl<$($generics),*> Serialize for $End {
             fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-                self.end.depart().map_err(serde::ser::Error::custom)?.serialize(serializer)
+                let passage = self.end.depart().map_err(serde::ser::Error::custom)?;
+                underway::departs(&self.end);
+                passage.serialize(serializer)
             }
         }
 
@@ -300,7 +305,7 @@ macro_rules! ends {
             fn deserialize<Z: Deserializer<'de>>(deserializer: Z) -> Result<Self, Z::Error> {
                 use serde::de::Error;
                 let passage = Passage::deserialize(deserializer)?;
-                let (pipe, end) = End::arrive(&passage).map_err(Error::custom)?;
+                let (pipe, end) = End::arrive(&passage, underway::rules()).map_err(Error::custom)?;
                 match (pipe.both_ways, end.side()) {
                     ($both_ways, $side) => {
                         // If it is refused, it is dropped, and so closed: the other side is told.

@@ -17,7 +17,7 @@
 //! of it anew.
 
 use crate::codec;
-use procession_shm::Handle;
+use procession_shm::{Handle, Segment};
 use procession_sys::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::shm_struct;
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,12 @@ pub(crate) struct Location {
     pub(crate) object: Handle,
     /// Of a pipe: the end that receives them.
     pub(crate) receiver: Option<u8>,
+}
+
+impl Location {
+    pub(crate) fn of_queue(queue: &Segment) -> Self {
+        Self { object: queue.handle(), receiver: None }
+    }
 }
 
 impl Home {

@@ -4,7 +4,7 @@ use super::end::End;
 use super::error::SendError;
 use super::rings;
 use super::transfer::send;
-use crate::codec::{Codec, NotBytes, with_scratch};
+use crate::codec::{Codec, NotBytes};
 use crate::lane::LaneWriter;
 use crate::underway;
 use procession_sys::{Deadline, Turn, TurnGuard};
@@ -46,14 +46,8 @@ impl<T: Serialize + DeserializeOwned> Outgoing<T> {
         Q: Serialize + ?Sized,
     {
         // Before the turn: the user's code runs in no turn.
-        underway::attempt(|| {
-            with_scratch(|scratch| {
-                scratch.clear();
-                end.codec().encode::<T, Q>(message, scratch)?;
-                underway::seal(scratch, || end.as_location())?;
-                send(end, &self.writer, scratch, deadline)
-            })
-        })
+        let send = |bytes: &[u8]| send(end, &self.writer, bytes, deadline);
+        underway::send::<T, Q, _>(end.codec(), message, || end.as_location(), send)
     }
 }
 

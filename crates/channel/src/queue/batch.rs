@@ -16,9 +16,9 @@ use super::core::Core;
 use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::head::{First, cut_spill};
 use crate::codec::with_scratch;
-use crate::pipe::Passage;
+use crate::pipe::end::Passage;
 use crate::ring::{Head, Mark, WORD};
-use crate::underway::{self, Parcel};
+use crate::underway::{self, Departed, Parcel};
 use procession_shm::Spill;
 use procession_sys::Deadline;
 use serde::Serialize;
@@ -171,21 +171,16 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
     where
         Q: Serialize + ?Sized + 'a,
     {
-        let mut put = 0;
-        let done = underway::attempt_many(|departed| {
-            let outcome = self.put_all(messages, &mut put, departed, deadline);
-            (outcome, put)
-        });
-        done.map_err(|error| PutManyError { put, error })
+        let mut batch = Batch::default();
+        let done = self.put_all(messages, &mut batch, deadline);
+        done.map_err(|error| PutManyError { put: batch.put, error })
     }
 
-    /// Puts all messages, and counts in `put` how many; `departed` is told after which of them ends of pipes
-    /// were noted.
+    /// Puts all messages, and says in `batch` how far that has come.
     fn put_all<'a, Q>(
         self,
         messages: impl IntoIterator<Item = &'a Q>,
-        put: &mut usize,
-        departed: &mut underway::Many,
+        batch: &mut Batch,
         deadline: Deadline,
     ) -> Result<(), PutError>
     where
@@ -197,8 +192,8 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
             let mut all = Mark::default();
             for message in messages {
                 let start = records.len();
-                let appended = append::<T, Q>(records, message, core);
-                departed.encoded_one();
+                let appended = append::<T, Q>(records, message, core, |ends| batch.depart(ends));
+                batch.encoded += 1;
                 let words = appended.as_ref().ok().and_then(|&len| core.words_for(len));
                 if let Some(words) = words
                     && records.len() / WORD <= core.ring.words() as usize
@@ -208,17 +203,17 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
                 }
                 // Those before it first: the ring has no room for more at a time, or this one is special.
                 let rest = records.split_off(start);
-                core.put_records(records, all, put, deadline)?;
+                core.put_records(records, all, &mut batch.put, deadline)?;
                 *records = rest;
                 all = Mark::default().after_record(words.unwrap_or(0));
                 let len = appended?;
                 if words.is_none() {
                     core.put_spilled(records.get(WORD..WORD + len).unwrap_or_default(), deadline)?;
-                    *put += 1;
+                    batch.put += 1;
                     (all, *records) = (Mark::default(), Vec::new());
                 }
             }
-            core.put_records(records, all, put, deadline)
+            core.put_records(records, all, &mut batch.put, deadline)
         })
     }
 
@@ -372,17 +367,47 @@ impl Core {
     }
 }
 
-/// Appends a message as a record, padded to whole words; how long its payload is.
+/// How far a batch has come. The ends in those messages that were not put are where they were.
+#[derive(Default)]
+struct Batch {
+    encoded: usize,
+    put: usize,
+    /// The ends in the how manieth message, if there are any.
+    departed: Vec<(usize, Departed)>,
+}
+
+impl Batch {
+    /// The ends in the message that is encoded now.
+    #[cold]
+    fn depart(&mut self, ends: Departed) {
+        self.departed.push((self.encoded, ends));
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let put = self.put;
+        self.departed.drain(..).filter(|(nth, _)| *nth < put).for_each(|(_, ends)| ends.sent());
+    }
+}
+
+/// Appends a message as a record, padded to whole words; how long its payload is. If there are ends of pipes
+/// in it, `departs` is called with them.
 #[inline]
-fn append<T, Q>(records: &mut Vec<u8>, message: &Q, core: &Core) -> Result<usize, PutError>
+fn append<T, Q>(
+    records: &mut Vec<u8>,
+    message: &Q,
+    core: &Core,
+    departs: impl FnOnce(Departed),
+) -> Result<usize, PutError>
 where
     T: Serialize + DeserializeOwned,
     Q: Serialize + ?Sized,
 {
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
-    let encoded = core.codec.encode::<T, Q>(message, records);
-    if let Err(error) = encoded.and_then(|()| underway::seal(records, || core.as_location())) {
+    let encoded = underway::encode::<T, Q>(core.codec, message, records, || core.as_location(), departs);
+    if let Err(error) = encoded {
         records.truncate(start);
         return Err(error.into());
     }

@@ -4,7 +4,7 @@ use super::ends::{self, QueueEnd};
 use super::error::{CloseError, ClosedQueue, Fullness, GetError, PutError, QueueBlocked};
 use super::{QueueBody, RING_OFFSET};
 use crate::codec::{Codec, NotBytes};
-use crate::pipe::Location;
+use crate::pipe::home::Location;
 use crate::ring::{Mark, Ring, WORD};
 use crate::waiter::Stopped;
 use procession_shm::{Segment, Shared};
@@ -125,7 +125,7 @@ impl Core {
 
     /// Where messages are that are put here.
     pub(super) fn as_location(&self) -> Location {
-        Location { object: self.segment().handle(), receiver: None }
+        Location::of_queue(self.segment())
     }
 
     pub(super) fn lock_of(&self, end: QueueEnd) -> &LockWord {
