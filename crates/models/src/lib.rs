@@ -30,19 +30,23 @@ extern crate self as procession_sync;
 extern crate self as procession_sys;
 
 pub mod atomic;
+pub mod crossing;
 pub mod kernel;
 mod liveness;
 pub mod memory;
 pub mod patience;
+mod spill;
 pub mod turn;
 
+pub use crossing::{HANDLE_NAME, Handle, owner_of_child};
 pub use kernel::{Deadline, crash_point};
 pub use liveness::{Myself, OpenError, OwnerId, Participant, Registration, Unknowable};
 pub use memory::{
-    ANY_CODEC, CODECS, Element, HANDLE_NAME, HEADER_LEN, Handle, Header, InstanceId, Kind, Label, Mapping,
-    Marks, Namespace, ONLY_BYTES, Object, Parameter, Placement, Reference, STRUCTURE_MAX, Segment, Shape,
-    Shared, Spill, UNKNOWN, Zeroed, Zeroed as ShmSafe, element_tag, name_in_structure, owner_of_child,
+    ANY_CODEC, CODECS, Element, HEADER_LEN, Header, InstanceId, Kind, Label, Mapping, Namespace, ONLY_BYTES,
+    Object, Parameter, Placement, STRUCTURE_MAX, Segment, Shape, Shared, UNKNOWN, Zeroed, Zeroed as ShmSafe,
+    element_tag, name_in_structure,
 };
+pub use spill::{Marks, Reference, Spill};
 
 /// As `procession_shm::object`.
 pub mod object {

@@ -1,13 +1,10 @@
 //! As `procession_shm`: segments and the objects in them, in memory of the model.
 
 use crate::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
-use crate::liveness::{OpenError, OwnerId, Registration};
+use crate::liveness::{OpenError, Registration};
 use loom::cell::UnsafeCell;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -300,11 +297,6 @@ impl Segment {
     pub fn is_found(&self) -> bool {
         false
     }
-
-    pub fn handle(&self) -> Handle {
-        CROSSING.with_borrow_mut(|(segment, _)| *segment = Some(self.clone()));
-        Handle
-    }
 }
 
 pub struct Shared<T> {
@@ -522,115 +514,4 @@ kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE 
 
 pub fn element_tag<T>() -> String {
     String::new()
-}
-
-std::thread_local! {
-    /// The object that crosses, and the slot of the process that it reaches. All threads of a model run on
-    /// one.
-    static CROSSING: RefCell<(Option<Segment>, u32)> = const { RefCell::new((None, 0)) };
-}
-
-/// What serde calls a handle.
-pub const HANDLE_NAME: &str = "Handle";
-
-/// Of the object that crosses.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Handle;
-
-impl Handle {
-    /// What is in a model lives as long as the model.
-    pub fn is_lost(&self) -> bool {
-        false
-    }
-
-    /// By the process that it reaches.
-    pub fn open<O: Object>(&self, _: &O::Settings) -> Result<O, OpenError> {
-        CROSSING.with_borrow(|(segment, slot)| match segment {
-            Some(segment) => Ok(attach(segment, *slot)),
-            None => Err(OpenError::Corrupt("nothing crosses")),
-        })
-    }
-}
-
-/// Where two words of a body are.
-#[derive(Clone, Copy, Debug)]
-pub struct Marks {
-    pub head: u32,
-    pub tail: u32,
-}
-
-/// To nothing.
-#[derive(Clone, Copy, Debug)]
-pub struct Reference;
-
-impl Reference {
-    pub const LEN: usize = 32;
-
-    /// Zero.
-    pub fn to_bytes(self) -> [u8; Self::LEN] {
-        [0; Self::LEN]
-    }
-
-    pub fn from_bytes(_: [u8; Self::LEN]) -> Self {
-        Self
-    }
-}
-
-/// But there are none: nothing is larger than a ring in a model.
-#[derive(Debug)]
-pub enum Spill {}
-
-impl Spill {
-    /// Never.
-    pub fn create(_: &Segment, _: Marks, _: usize) -> Result<Self, OpenError> {
-        Err(OpenError::Corrupt("nothing is spilled"))
-    }
-
-    /// Never.
-    pub fn open(_: &Segment, _: Reference) -> Result<Self, OpenError> {
-        Err(OpenError::Corrupt("nothing is spilled"))
-    }
-
-    pub fn reference(&self) -> Reference {
-        match *self {}
-    }
-
-    pub fn len(&self) -> usize {
-        match *self {}
-    }
-
-    pub fn truncate(&mut self, _: usize) {}
-
-    pub fn place(&self, _: u32) {}
-
-    pub fn stay(&mut self) {}
-
-    pub fn go(&mut self) {}
-
-    pub fn copy_in(&self, _: usize, _: &[u8]) -> bool {
-        match *self {}
-    }
-
-    pub fn copy_out(&self, _: usize, _: &mut [u8]) -> bool {
-        match *self {}
-    }
-
-    pub fn bytes(&self, _: usize) -> Option<&[AtomicU8]> {
-        match *self {}
-    }
-}
-
-/// Sends something in a message to the process in `slot`. One thing at a time crosses in a model.
-pub fn send<T: Serialize + DeserializeOwned>(thing: &T, slot: u32) -> T {
-    let mut message = Vec::new();
-    crate::codec::encode(thing, &mut message).expect("it can be sent");
-    CROSSING.with_borrow_mut(|(_, to)| *to = slot);
-    let arrived = crate::codec::decode(&message).expect("it arrives");
-    CROSSING.with_borrow_mut(|(segment, _)| *segment = None);
-    arrived
-}
-
-/// Nobody has children.
-pub fn owner_of_child(_: &Registration) -> Option<Result<OwnerId, OpenError>> {
-    None
 }

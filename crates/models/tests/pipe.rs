@@ -6,8 +6,8 @@ mod exploring;
 use exploring::{explore, explore_deaths, found_out};
 use loom::thread;
 use procession_models::crash_point;
+use procession_models::crossing::send;
 use procession_models::kernel::until_killed;
-use procession_models::memory::send;
 
 /// The models of one implementation, which is a mutant's in the tests below.
 macro_rules! models {
