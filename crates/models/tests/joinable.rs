@@ -97,6 +97,45 @@ macro_rules! models {
             other.join().unwrap();
         }
 
+        /// Who looks while it is closed may be told so; what is put after it was opened is got, and done.
+        pub(super) fn one_closes_and_opens_again() {
+            let queue = queue(0);
+            queue.get().unwrap().task_done().unwrap();
+            let get = |queue: &JoinableQueue<u8>| {
+                queue.get().map(|lease| {
+                    let item = *lease;
+                    lease.task_done().unwrap();
+                    item
+                })
+            };
+            let other = spawn(&queue, 1, get);
+            queue.close().unwrap();
+            queue.reopen().unwrap();
+            queue.put(&2).unwrap();
+            let got = match other.join().unwrap() {
+                Err(GetError::Closed(_)) => get(&queue),
+                got => got,
+            };
+            assert!(matches!(got, Ok(2)), "items: {got:?}");
+            is_done(&queue);
+        }
+
+        /// One dies while it opens a closed queue again, beside one who works: the queue is open once that has
+        /// its effect, and whole in any case.
+        pub(super) fn who_opens_again_dies_at(label: &'static str) -> bool {
+            let queue = queue(0);
+            queue.close().unwrap();
+            let victim = spawn(&queue, 1, move |queue| until_killed(1, label, || queue.reopen().unwrap()));
+            queue.get().unwrap().task_done().unwrap();
+            let died = victim.join().unwrap();
+            let is_open = queue.put(&2).is_ok();
+            assert_eq!(is_open, !died || label != "lock.acquired", "open");
+            queue.close().unwrap();
+            assert_eq!(work(&queue).len(), usize::from(is_open), "items");
+            is_done(&queue);
+            died
+        }
+
         /// Everything that is there until all is done, and how often each was got.
         fn work(queue: &JoinableQueue<u8>) -> Vec<(u8, u32)> {
             let work = |lease: Result<Lease<u8>, GetError>| {
@@ -229,6 +268,13 @@ fn a_close_is_told_when_all_is_done() {
 }
 
 #[test]
+fn a_queue_that_is_opened_again_is_open() {
+    explore(1, the_queue::one_closes_and_opens_again);
+    let labels = ["lock.acquired", "joinable.reopened", "joinable.released"];
+    explore_deaths(1, &labels, the_queue::who_opens_again_dies_at);
+}
+
+#[test]
 fn a_death_of_a_holder_is_survived() {
     let labels = ["joinable.changed", "joinable.counted", "joinable.released", "lease.held"];
     explore_deaths(1, &labels, the_queue::a_holder_dies_at);
@@ -254,6 +300,7 @@ found_out! {
     joinable_that_does_not_fence by all_is_done up to 2: "deadlock";
     joinable_that_does_not_say_that_it_is_done by all_is_done up to 2: "deadlock";
     joinable_that_gives_back_in_silence by one_gives_back up to 2: "deadlock";
+    joinable_that_stays_closed by one_closes_and_opens_again() up to 1: "is closed";
     joinable_that_closes_in_silence by one_closes up to 2: "deadlock";
     joinable_that_commits_before_it_writes by a_producer_dies_at("joinable.written") up to 2: "items that are there";
     joinable_that_does_not_look_for_the_dead by a_holder_dies_at("lease.held") up to 1: "deadlock";
