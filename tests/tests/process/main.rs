@@ -1,0 +1,68 @@
+//! A function in another process: its result, its end, and who ends with whom.
+#![expect(unsafe_code, reason = "signal actions and resource limits are set by C functions")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what tests share is part of the tests")]
+
+mod crossing;
+mod ends;
+mod lineage;
+mod names;
+mod results;
+mod surroundings;
+
+use procession::{ExitStatus, JoinTimeoutError, Process, ProcessError};
+use serde::de::DeserializeOwned;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+procession::test_support!();
+
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// Asks again and again until `condition` holds.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WATCHDOG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Joins, but not for ever.
+fn end<R: DeserializeOwned + 'static>(process: Process<R>) -> Result<R, ProcessError> {
+    match process.join_timeout(WATCHDOG) {
+        Ok(result) => Ok(result),
+        Err(JoinTimeoutError::Ended(error)) => Err(error),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn status<R>(process: &Process<R>) -> ExitStatus {
+    process.wait_timeout(WATCHDOG).expect("ends in time")
+}
+
+/// Leaves a complete file.
+fn say(file: &Path, what: impl ToString) {
+    let partial = file.with_extension("partial");
+    fs::write(&partial, what.to_string()).unwrap();
+    fs::rename(&partial, file).unwrap();
+}
+
+fn hear(file: &Path) -> String {
+    until("a file is there", || file.exists());
+    fs::read_to_string(file).unwrap()
+}
+
+fn for_ever<T>(_: T) {
+    loop {
+        thread::park();
+    }
+}
+
+/// What careless daemons do.
+fn close_files() {
+    for fd in 3..64 {
+        // SAFETY: the callers use no descriptor that they did not open afterwards.
+        unsafe { libc::close(fd) };
+    }
+}
