@@ -68,7 +68,7 @@ fn downloads_are_never_more_than_three() {
 #[test]
 fn bounded_semaphore_refuses_what_the_plain_one_allows() {
     let stdout = shown("bounded-semaphore");
-    let answer = "bounded semaphore of 2, released once too often: refused, released too often: an unnamed bounded semaphore can have 2";
+    let answer = "bounded semaphore of 2, released once too often: refused, released too often: an unnamed bounded semaphore has 2";
     assert!(stdout.contains(answer), "{stdout}");
     assert!(stdout.contains("plain semaphore of 2, released once too often: allowed"), "{stdout}");
     assert_eq!(numbers_before(&stdout, " permits"), [2, 2, 3], "{stdout}");
