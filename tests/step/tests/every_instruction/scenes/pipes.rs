@@ -4,6 +4,7 @@
 use crate::run::Scene;
 use crate::stage::{Stage, stepped};
 use procession_channel::{GetError, Pipe, Queue, Receiver, RecvError, SendError, Sender, codec};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) const SCENES: &[Scene] = &[
     Scene { name: "pipe/send", whole: 2, play: send },
@@ -32,7 +33,7 @@ fn message(n: u8) -> Message {
 }
 
 /// The end as another process gets it, from the message that it was sent in.
-fn arrived<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> impl Fn() -> E + use<E> {
+fn arrived<E: Serialize + serde::de::DeserializeOwned>(end: &E) -> impl Fn() -> E + use<E> {
     let mut bytes = Vec::new();
     codec::encode(end, &mut bytes).unwrap();
     move || codec::decode(&bytes).unwrap()
@@ -276,13 +277,28 @@ fn get_an_end(stage: &mut Stage<'_>) -> u32 {
     is_gone_and_told(&queue, &sender).into()
 }
 
+/// Nobody can say what this is made of, so a queue of anything can be opened as a queue of it.
+struct Unreadable;
+
+impl Serialize for Unreadable {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(serde::de::Error::custom("unreadable"))
+    }
+}
+
 /// Progress: 1 when it was taken.
 fn throw_an_end_away(stage: &mut Stage<'_>) -> u32 {
     let (queue, sender) = in_a_message();
     // It cannot be read as this, and is taken all the same.
     let mut handle = Vec::new();
     codec::encode(&queue, &mut handle).unwrap();
-    let stranger: Queue<u8> = codec::decode(&handle).unwrap();
+    let stranger: Queue<Unreadable> = codec::decode(&handle).unwrap();
     stage.victim(|| stepped(|| assert!(stranger.get().is_err())));
     stage.kill(|_| ());
     is_gone_and_told(&queue, &sender).into()
