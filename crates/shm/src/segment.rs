@@ -139,6 +139,9 @@ pub(crate) fn open_file(
 }
 
 /// Opens the file of a registry, or creates it if there is none; a lost race ends in opening the winner's.
+///
+/// One that another build made says who of that build is alive. When nobody is, it is only in the way of this
+/// build, and is removed; the objects stay, and whoever opens one of them is told.
 pub(crate) fn open_or_create_file(
     object: &ObjectName<'_>,
     shape: &Shape,
@@ -151,12 +154,27 @@ pub(crate) fn open_or_create_file(
     loop {
         match open_file(object, shape, &mut orphans) {
             Err(OpenError::NotFound { .. }) => {}
+            Err(error @ (OpenError::Version { .. } | OpenError::Layout { .. })) => {
+                if !is_collected(object)? {
+                    return Err(error);
+                }
+            }
             found => return found,
         }
         match create_file(object, shape, 0, false, registry, &mut orphans, &initialise) {
             Err(OpenError::AlreadyExists { .. }) if !deadline.has_passed() => {}
             made => return made,
         }
+    }
+}
+
+/// Removes what has the object's name if nobody is attached; whether it did, or somebody else has done so.
+fn is_collected(object: &ObjectName<'_>) -> Result<bool, OpenError> {
+    let name = object.file_name();
+    match found::open(&name) {
+        Ok(file) => collect(&name, file.id, object.namespace),
+        Err(Refusal::Missing) => Ok(true),
+        Err(refusal) => Err(refusal.into_error(object.label(), &name)),
     }
 }
 

@@ -103,6 +103,33 @@ fn the_registry_stays_while_there_are_named_objects() {
     assert_eq!(scratch.names(), [""; 0]);
 }
 
+/// Version and layout: where they are in a header.
+#[test]
+fn a_registry_of_another_build_goes_when_nobody_of_that_build_is_alive() {
+    for (offset, case) in [(8, "Version"), (12, "Layout")] {
+        let scratch = Scratch::unswept();
+        let mut old = Actor::start(&scratch);
+        old.does("create queue q");
+        old.does("put q 5");
+        raw::poke(&scratch, ".registry", offset, &77_u32.to_le_bytes());
+        let mut new = Actor::start(&scratch);
+        new.fails("register", case);
+        old.kill();
+        new.does("register");
+        // The new registry is of this build, and so is the object; it knows nothing of the dead one's.
+        new.does("open queue q");
+        assert_eq!(new.does("get q"), "5");
+        raw::poke(&scratch, "q", offset, &77_u32.to_le_bytes());
+        let mut next = Actor::start(&scratch);
+        next.fails("open queue q", case);
+        new.does("unlink q");
+        new.does("drop q");
+        new.finish();
+        next.finish();
+        assert_eq!(scratch.names(), [""; 0]);
+    }
+}
+
 #[test]
 fn a_private_namespace_whose_last_process_was_killed_goes_with_the_next_process_anywhere() {
     let (scratch, other) = (Scratch::new(), Scratch::new());

@@ -92,8 +92,9 @@ fn meet(target: &Target, namespace: &Namespace, bytes: &Bytes, field: &Field, va
     let mut hand = Hand::new(namespace, bytes, Post::First, Dice::new(value), false);
     SEED.store(value, Ordering::Relaxed);
     hand.now(field.name);
-    // A registry that says it is garbage is removed, and another one made.
-    let is_replaced = target.file == ".registry" && ["flags", "state"].contains(&field.name);
+    // A registry that says it is garbage, or is another build's with nobody alive, is removed, and another made.
+    let replaced = ["flags", "state", "format version", "layout"];
+    let is_replaced = target.file == ".registry" && replaced.contains(&field.name);
     match (target.open)(namespace) {
         Ok(_) if field.decides && !is_replaced => {
             panic!("{} with {value} as its {} was opened", target.name, field.name)
