@@ -2,6 +2,7 @@
 //! handles on their way.
 
 use procession::Namespace;
+use procession::leave;
 use procession::shm::register;
 use procession_tests::{Actor, Scratch, raw, until};
 
@@ -103,7 +104,11 @@ fn no_lifeline_reaches_a_child_forked_while_its_parent_registers() {
         until("a killed process is dead", || registration.is_dead(owner) == Ok(true));
     }
     drop(actor);
-    // This program is the last in these namespaces, and removes their registries when it ends.
+    // The children end one after the other; then this program is the last in these namespaces.
+    until("nothing is left", || {
+        leave();
+        (0..COUNT).all(|n| namespace(n).list().unwrap().is_empty())
+    });
 }
 
 #[test]
