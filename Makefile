@@ -34,22 +34,25 @@ demo: toolchain ## a pool of processes at work: sums, then the words of real fil
 		"$$bin" demo word-count --top 10 $(texts); \
 	fi
 
+# What names no namespace is in one of this run: in the usual one may be the user's programs, of another build.
+own_namespace = PROCESSION_NAMESPACE=tests-$$$$
+
 ifdef have_nextest
-run_tests = $(CARGO) nextest run $(nextest_jobs)
+run_tests = $(own_namespace) $(CARGO) nextest run $(nextest_jobs)
 # There are no such tests on machines other than x86-64.
 no_tests = --no-tests=pass
 else
-run_tests = $(CARGO) test $(cargo_jobs) --all-targets
+run_tests = $(own_namespace) $(CARGO) test $(cargo_jobs) --all-targets
 endif
 
 # Where tests say that they cannot be run here: for want of rights, or of something in the kernel.
 export PROCESSION_SKIPPED ?= $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 
-# The models are made of the files of others, whose examples are run there. Examples use names that a user's programs may use, too.
+# The models are made of the files of others, whose examples are run there.
 test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	@mkdir -p "$(dir $(PROCESSION_SKIPPED))"; : > "$(PROCESSION_SKIPPED)"
 	$(run_tests) --workspace
-	PROCESSION_NAMESPACE=documentation-$$$$ $(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
+	$(own_namespace) $(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
 	@$(MAKE) --no-print-directory chaos
 	@$(MAKE) --no-print-directory step
 	@echo "skipped here: $$(sort -u "$(PROCESSION_SKIPPED)" | wc -l)"; sort -u "$(PROCESSION_SKIPPED)"

@@ -140,7 +140,8 @@ fn a_joinable_queue_has_at_most_4095_attempts_and_no_limits_of_zero() {
 
 #[test]
 fn a_pipe_of_no_capacity_holds_a_little_and_sends_everything() {
-    let (sender, receiver) = Pipe::options().bytes(0).pipe::<Vec<u8>>().unwrap();
+    let scratch = Scratch::new();
+    let (sender, receiver) = Pipe::options().namespace(&scratch).bytes(0).pipe::<Vec<u8>>().unwrap();
     assert!(matches!(sender.try_send(&vec![0; 57]), Err(SendError::TooLarge { most: 56, .. })));
     std::thread::scope(|scope| {
         scope.spawn(|| sender.send_timeout(&vec![7; 1000], Duration::MAX).unwrap());

@@ -257,16 +257,16 @@ fn an_end_that_arrives_for_other_messages_is_refused() {
         end(&mut message);
         message
     };
-    let (sender, receiver) = super::pipe::<(u64, u8)>().unwrap();
+    let (sender, receiver) = options().pipe::<(u64, u8)>().unwrap();
     told(&encoded(&|out| crate::codec::encode(&sender, out).unwrap()));
     // It was taken, and is lost.
     assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
-    let (one, other) = super::duplex::<u8, [u16; 2]>().unwrap();
+    let (one, other) = options().duplex::<u8, [u16; 2]>().unwrap();
     let message = encoded(&|out| crate::codec::encode(&one, out).unwrap());
     assert!(crate::codec::decode::<super::Connection<[u16; 2], u8>>(&message).is_err());
     let message = encoded(&|out| crate::codec::encode(&other, out).unwrap());
     assert!(crate::codec::decode::<super::Connection<(u16, u16), u8>>(&message).is_ok());
-    let (bytes, _receiver) = Pipe::options().bytes_only().duplex::<Vec<u8>, String>().unwrap();
+    let (bytes, _receiver) = options().bytes_only().duplex::<Vec<u8>, String>().unwrap();
     let message = encoded(&|out| crate::codec::encode(&bytes, out).unwrap());
     assert!(crate::codec::decode::<super::Connection<String, Vec<u8>>>(&message).is_ok());
 }

@@ -5,6 +5,7 @@
 use super::structure;
 use crate::pipe::Sender;
 use crate::queue::Queue;
+use procession_shm::Namespace;
 use serde::de::{DeserializeOwned, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -297,7 +298,7 @@ struct Opener(u8);
 
 impl<'de> Deserialize<'de> for Opener {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Queue::<Self>::options().anonymous().map_err(D::Error::custom)?;
+        Queue::<Self>::options().namespace(&Namespace::private()).anonymous().map_err(D::Error::custom)?;
         u8::deserialize(deserializer).map(Self)
     }
 }
