@@ -100,6 +100,8 @@ fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Resul
     for ((namespace, owner), lifeline) in header.places.iter().zip(places) {
         procession_shm::take_over(namespace, *owner, lifeline).map_err(io::Error::other)?;
     }
+    // Before there is another thread, which would stay as it is.
+    header.settings.apply(!header.detached && header.starter.is_some())?;
     match &myself.parent {
         Some(parent) if !header.detached || !header.parent_fd => {
             watch(parent, header.starter, header.detached)

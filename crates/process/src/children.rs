@@ -9,6 +9,7 @@ use crate::error::{KernelError, SpawnError};
 use crate::label::ProcessLabel;
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
+use crate::stdio::PipeEnds;
 use procession_shm::Carried;
 use procession_sys::errno::{ECHILD, EINVAL, ESRCH};
 use procession_sys::pidfd::{self, EndFd, Waited, Who};
@@ -36,12 +37,14 @@ pub(crate) struct Child {
     reaping: Mutex<()>,
     /// The handles named in the arguments, until the child has its own.
     carried: Mutex<Option<Carried>>,
+    /// Our ends of its standard streams, until they are taken.
+    pub(crate) pipes: Mutex<PipeEnds>,
     /// The process whose child it is: to a fork of that one it is a sibling.
     parent: u64,
 }
 
 /// A lock whose holder cannot leave the data half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -55,12 +58,13 @@ pub(crate) struct Plan {
     pub(crate) detached: bool,
     pub(crate) report: Report,
     pub(crate) carried: Carried,
+    pub(crate) pipes: PipeEnds,
 }
 
 impl Child {
     /// The process `pid`, which was started a moment ago. On an error it is killed.
     pub(crate) fn new(pid: u32, plan: Plan) -> Result<Self, KernelError> {
-        let Plan { name, function, daemon, detached, report, carried } = plan;
+        let Plan { name, function, daemon, detached, report, carried, pipes } = plan;
         let label = ProcessLabel::new(&name, pid, function);
         let end = EndFd::of_child(pid).map_err(|error| {
             pidfd::discard(pid);
@@ -68,7 +72,18 @@ impl Child {
         })?;
         let carried = Mutex::new((!carried.is_empty()).then_some(carried));
         let (status, reaping, parent) = (OnceLock::new(), Mutex::new(()), fork::cookie());
-        Ok(Self { label, daemon, detached, end, report, status, reaping, carried, parent })
+        Ok(Self {
+            label,
+            daemon,
+            detached,
+            end,
+            report,
+            status,
+            reaping,
+            carried,
+            pipes: Mutex::new(pipes),
+            parent,
+        })
     }
 
     /// The status, if it was taken already.

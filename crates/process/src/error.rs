@@ -10,6 +10,7 @@ use procession_sys::{limits, signals};
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// Why no process was started.
 #[derive(thiserror::Error)]
@@ -81,6 +82,14 @@ pub enum SpawnError {
         "{0:?} cannot be handed to a process: it contains a zero byte, or is no name of an environment variable"
     )]
     InvalidString(String),
+    /// The directory in which the process was to begin is none, or is not open to this user.
+    #[error("no process can begin in {}: name a directory that is there and may be entered", directory.display())]
+    Directory {
+        /// Which one.
+        directory: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -195,7 +204,8 @@ pub enum ProcessError {
         /// How it ended.
         status: ExitStatus,
     },
-    /// The child refused to run the function: it is another build, or the message to it was damaged.
+    /// The child refused to run the function: it is another build, the message to it was damaged, or it could
+    /// not change of itself what its options say.
     #[error("{process} refused its task: {reason}")]
     Refused {
         /// Which one.

@@ -19,8 +19,10 @@ mod phase;
 mod pool;
 mod process;
 mod report;
+mod settings;
 mod starter;
 mod status;
+mod stdio;
 mod task;
 mod test_support;
 
@@ -35,7 +37,9 @@ pub use label::ProcessLabel;
 pub use options::ProcessOptions;
 pub use pool::{AsyncResult, ImapUnordered, Pool, PoolError, PoolOptions, TaskError, TaskItem};
 pub use process::{JoinTimeoutError, Process};
+pub use procession_sys::settings::Resource;
 pub use status::ExitStatus;
+pub use stdio::Stdio;
 
 /// The functions to which [`test_support!`] expands; nothing for people.
 #[doc(hidden)]

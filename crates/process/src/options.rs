@@ -9,18 +9,22 @@ use crate::error::{KernelError, SpawnError};
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
 use crate::report::{Report, too_long};
+use crate::settings::Settings;
 use crate::starter::starter;
+use crate::stdio::{ChildStreams, Stdio, Streams};
 use crate::task::{self, TaskEntry, TaskHeader};
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
 use procession_sys::image::Image;
-use procession_sys::memfd::duplicate_above_stdio;
+use procession_sys::settings::Resource;
 use procession_sys::start::Start;
 use std::any::type_name;
 use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Options for a new process; made by [`Process::options`].
@@ -44,8 +48,14 @@ pub struct ProcessOptions {
     name: Option<String>,
     daemon: Option<bool>,
     detached: bool,
-    environment: Vec<(OsString, OsString)>,
+    /// What is set, or, by `None`, removed; the later counts.
+    environment: Vec<(OsString, Option<OsString>)>,
+    clears_environment: bool,
     inherit: Vec<Arc<OwnedFd>>,
+    streams: Streams,
+    directory: Option<PathBuf>,
+    process_group: Option<u32>,
+    settings: Settings,
 }
 
 impl ProcessOptions {
@@ -75,7 +85,102 @@ impl ProcessOptions {
 
     /// Sets an environment variable in the process, beside all that this process has.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.environment.push((name.into(), value.into()));
+        self.environment.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Takes an environment variable of this process away from the process.
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), None));
+        self
+    }
+
+    /// Gives the process none of this process's environment variables, and none that were set here before.
+    /// The namespace stays this process's.
+    pub fn env_clear(mut self) -> Self {
+        self.environment.clear();
+        self.clears_environment = true;
+        self
+    }
+
+    /// The directory in which the process begins; as this process's unless said. A relative path is taken
+    /// from this process's directory.
+    pub fn current_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// The process's standard input; nothing unless said. That is unlike [`std::process::Command`]: children
+    /// that read from one terminal take each other's lines.
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.streams.stdin = Some(stdin.into());
+        self
+    }
+
+    /// The process's standard output; this process's unless said.
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.streams.stdout = Some(stdout.into());
+        self
+    }
+
+    /// The process's standard error output; this process's unless said.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.streams.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Makes the process one of this user, in no other group than its own: say [`gid`](Self::gid), too. That
+    /// takes root's rights (`CAP_SETUID`); without them the process is
+    /// [`Refused`](crate::ProcessError::Refused) its work, as with all that it cannot change of itself.
+    ///
+    /// Objects are a user's: those of this process are none of such a child's.
+    pub fn uid(mut self, user: u32) -> Self {
+        self.settings.user = Some(user);
+        self
+    }
+
+    /// Makes the process one of this group. That takes root's rights (`CAP_SETGID`).
+    pub fn gid(mut self, group: u32) -> Self {
+        self.settings.group = Some(group);
+        self
+    }
+
+    /// Lets the process use at most `soft` of a resource, in the resource's unit; it may itself raise that up
+    /// to `hard`. `u64::MAX` is no limit. To raise `hard` takes root's rights (`CAP_SYS_RESOURCE`).
+    ///
+    /// ```
+    /// use procession::{Process, Resource};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let few_files = Process::options().rlimit(Resource::OpenFiles, 64, 64);
+    ///     let opened = |()| (0..1000).map_while(|_| std::fs::File::open("/dev/null").ok()).collect::<Vec<_>>().len();
+    ///     assert!(few_files.spawn(opened, ())?.join()? < 64);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn rlimit(mut self, resource: Resource, soft: u64, hard: u64) -> Self {
+        self.settings.limit(resource, soft, hard);
+        self
+    }
+
+    /// Lets the process run on these CPUs only, which are numbered from 0.
+    pub fn cpu_affinity(mut self, cpus: impl IntoIterator<Item = usize>) -> Self {
+        self.settings.cpus = Some(cpus.into_iter().collect());
+        self
+    }
+
+    /// The process's niceness, from -20 (first in line) to 19 (last); this process's unless said. To go below
+    /// that takes root's rights (`CAP_SYS_NICE`).
+    pub fn nice(mut self, niceness: i32) -> Self {
+        self.settings.niceness = Some(niceness);
+        self
+    }
+
+    /// Puts the process into the process group of this number: a terminal's Ctrl-C, for one, goes to a group.
+    /// 0 makes a new one, whose number is the process's pid. Unless said, the process is in this process's.
+    pub fn process_group(mut self, group: u32) -> Self {
+        self.process_group = Some(group);
         self
     }
 
@@ -138,7 +243,7 @@ impl ProcessOptions {
     }
 
     fn start(
-        self,
+        mut self,
         (function, entry): (&'static str, EntryRef<TaskEntry>),
         arguments: &[u8],
         carried: Carried,
@@ -154,7 +259,10 @@ impl ProcessOptions {
             let name = name.clone();
             move |error| KernelError::before_start(operation, &name, error)
         };
-        let stdout = stdout_to_restore();
+        let streams = std::mem::take(&mut self.streams).open();
+        let (mut streams, pipes) = streams.map_err(kernel("opening the standard streams"))?;
+        // Under the test harness: the harness in the child must not write to it.
+        let stdout = test_helper().and_then(|_| streams.hold_back_stdout());
         let starter = starter().map_err(kernel("pidfd_open"))?;
         let header = TaskHeader {
             image: Image::current().identity().map_err(kernel("stat /proc/self/exe"))?,
@@ -170,14 +278,9 @@ impl ProcessOptions {
             parent_fd: starter.end.is_some(),
             namespace: self.namespace_of_child(),
             places: places.iter().map(StartingProcess::describe).collect(),
+            settings: std::mem::take(&mut self.settings),
         };
-        let mut bytes = Vec::new();
-        codec::encode(&header, &mut bytes).map_err(|source| SpawnError::Encode { function, source })?;
-        let task = task::write(&bytes, arguments).map_err(|error| {
-            let too_long =
-                too_long(arguments.len(), &error).map(|reason| SpawnError::TooLong { function, reason });
-            too_long.unwrap_or_else(|| kernel("writing the task to a memfd")(error).into())
-        })?;
+        let task = written_task(function, &header, arguments, &kernel)?;
         let report = Report::create().map_err(kernel("memfd_create"))?;
         let file = report.file().map_err(kernel("memfd_create"))?;
         let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), file.as_fd()]
@@ -188,19 +291,38 @@ impl ProcessOptions {
             .chain(self.inherit.iter().map(|fd| fd.as_fd()))
             .collect();
         let inherit: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
-        let start = Start {
-            arguments: arguments_of_child()?,
-            environment: self.environment_of_child(&inherit)?,
-            inherit,
-            mute_stdout: stdout.is_some(),
-        };
-        let pid = starter.start(start).map_err(kernel("posix_spawn"))?;
+        let start = self.start_of_child(inherit, &streams)?;
+        let pid = starter.start(start).map_err(|error| self.why_not_started(&name, error))?;
         // From here on the child alone holds its places in the registries.
         places.into_iter().for_each(|place| place.started(pid));
-        let plan = Plan { name: name.clone(), function, daemon, detached: self.detached, report, carried };
+        let detached = self.detached;
+        let plan = Plan { name: name.clone(), function, daemon, detached, report, carried, pipes };
         let adopted = children::adopt(Child::new(pid, plan)?);
         drop(starting);
         adopted
+    }
+
+    fn start_of_child(&self, inherit: Vec<RawFd>, streams: &ChildStreams) -> Result<Start, SpawnError> {
+        let path = |directory: &PathBuf| c_string(directory.as_os_str().as_bytes().to_vec());
+        Ok(Start {
+            arguments: arguments_of_child()?,
+            environment: self.environment_of_child(&inherit)?,
+            inherit,
+            streams: streams.streams(),
+            directory: self.directory.as_ref().map(path).transpose()?,
+            process_group: self.process_group,
+        })
+    }
+
+    /// `posix_spawn` does not say what of all that it does has failed.
+    fn why_not_started(&self, name: &str, error: io::Error) -> SpawnError {
+        let is_without = |directory: &PathBuf| std::fs::read_dir(directory).is_err();
+        match &self.directory {
+            Some(directory) if is_without(directory) => {
+                SpawnError::Directory { directory: directory.clone(), source: error }
+            }
+            _ => KernelError::before_start("posix_spawn", name, error).into(),
+        }
     }
 
     /// Ours, unless the options' environment names another one.
@@ -211,20 +333,39 @@ impl ProcessOptions {
     }
 
     fn environment_of_child(&self, inherit: &[RawFd]) -> Result<Vec<CString>, SpawnError> {
-        let replaced = |name: &OsStr| name == VARIABLE || self.environment.iter().any(|(own, _)| own == name);
-        let ours = std::env::vars_os().filter(|(name, _)| !replaced(name));
+        let is_changed =
+            |name: &OsStr| name == VARIABLE || self.environment.iter().any(|(own, _)| own == name);
+        let ours = std::env::vars_os().filter(|(name, _)| !self.clears_environment && !is_changed(name));
         let numbers: Vec<String> = inherit.iter().map(RawFd::to_string).collect();
         let task = (VARIABLE.into(), numbers.join(",").into());
-        // Of two settings for one name, the later counts.
-        let own = self.environment.iter().enumerate().filter(|(index, (name, _))| {
-            !self.environment.iter().skip(index + 1).any(|(later, _)| later == name)
+        // Of two changes of one variable, the later counts.
+        let own = self.environment.iter().enumerate().filter_map(|(index, (name, value))| {
+            let is_changed_again = self.environment.iter().skip(index + 1).any(|(later, _)| later == name);
+            let value = value.clone().filter(|_| !is_changed_again)?;
+            Some((name.clone(), value))
         });
-        ours.chain(own.map(|(_, own)| own.clone())).chain([task]).map(assignment).collect()
+        ours.chain(own).chain([task]).map(assignment).collect()
     }
 }
 
+/// The sealed file with the task.
+fn written_task<E: FnOnce(io::Error) -> KernelError>(
+    function: &'static str,
+    header: &TaskHeader,
+    arguments: &[u8],
+    kernel: &impl Fn(&'static str) -> E,
+) -> Result<File, SpawnError> {
+    let mut bytes = Vec::new();
+    codec::encode(header, &mut bytes).map_err(|source| SpawnError::Encode { function, source })?;
+    task::write(&bytes, arguments).map_err(|error| {
+        let too_long =
+            too_long(arguments.len(), &error).map(|reason| SpawnError::TooLong { function, reason });
+        too_long.unwrap_or_else(|| kernel("writing the task to a memfd")(error).into())
+    })
+}
+
 impl Process<()> {
-    /// Options for a new process: name, daemon, detached, environment.
+    /// Options for a new process: its name, its streams, its limits, its user, and more.
     pub fn options() -> ProcessOptions {
         ProcessOptions::default()
     }
@@ -292,11 +433,4 @@ fn arguments_of_child() -> Result<Vec<CString>, SpawnError> {
     let Some(helper) = test_helper() else { return ours.collect() };
     let harness = [&helper, "--exact", "--test-threads=1", "--nocapture", "-q"];
     ours.take(1).chain(harness.into_iter().map(|argument| c_string(argument.into()))).collect()
-}
-
-/// Under the test harness: our stdout, which the harness in the child must not write to. A closed one stays
-/// closed.
-fn stdout_to_restore() -> Option<OwnedFd> {
-    test_helper()?;
-    duplicate_above_stdio(io::stdout()).ok()
 }

@@ -1,6 +1,6 @@
 //! A function running in a process of its own.
 
-use crate::children::Child;
+use crate::children::{Child, lock};
 use crate::error::{KernelError, ProcessError, WaitError};
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
@@ -10,6 +10,7 @@ use procession_channel::{Waitable, Watch};
 use procession_sys::signals::{SIGKILL, SIGTERM};
 use serde::de::DeserializeOwned;
 use std::fmt;
+use std::io::{PipeReader, PipeWriter};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -146,13 +147,38 @@ impl<R> Process<R> {
         self.child.look()
     }
 
+    /// This process's end of the pipe to the process's standard input, once, if
+    /// [`Stdio::piped`](crate::Stdio::piped) was asked for. The process finds the end of its input when this
+    /// is dropped; [`wait`](Self::wait) and [`join`](Self::join) drop it if nobody has taken it.
+    #[must_use]
+    pub fn take_stdin(&self) -> Option<PipeWriter> {
+        lock(&self.child.pipes).stdin.take()
+    }
+
+    /// This process's end of the pipe from the process's standard output, once, if
+    /// [`Stdio::piped`](crate::Stdio::piped) was asked for. Reading it ends when the process, and all to which
+    /// it has passed its output, have closed it.
+    #[must_use]
+    pub fn take_stdout(&self) -> Option<PipeReader> {
+        lock(&self.child.pipes).stdout.take()
+    }
+
+    /// This process's end of the pipe from the process's standard error output, as
+    /// [`take_stdout`](Self::take_stdout).
+    #[must_use]
+    pub fn take_stderr(&self) -> Option<PipeReader> {
+        lock(&self.child.pipes).stderr.take()
+    }
+
     /// Waits until the process has ended. Unlike [`join`](Self::join), this does not ask what the function
-    /// returned.
+    /// returned. A pipe to the process's standard input that nobody has taken is closed first, so that a
+    /// process that reads to the end of its input comes to an end.
     ///
     /// # Errors
     /// [`WaitError::Kernel`], and [`WaitError::Interrupted`] for a thread with a hook
     /// (`procession::interrupt`).
     pub fn wait(&self) -> Result<ExitStatus, WaitError> {
+        drop(self.take_stdin());
         loop {
             if let Some(status) = self.child.wait(None).map_err(|error| self.wait_error(error))? {
                 return Ok(status);

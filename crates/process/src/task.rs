@@ -13,6 +13,7 @@
 
 use crate::entry::{EntryRef, SameBuild};
 use crate::report::Outcome;
+use crate::settings::Settings;
 use procession_channel::codec;
 use procession_sys::memfd;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const MAGIC: [u8; 8] = *b"PROCTASK";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX: usize = 32;
 
 /// The function that a child runs: it decodes the arguments, calls the user's function, encodes the result.
@@ -50,6 +51,8 @@ pub(crate) struct TaskHeader {
     pub(crate) namespace: Option<String>,
     /// The child's places in registries: the next inherited descriptors are their lifelines.
     pub(crate) places: Vec<(String, u64)>,
+    /// What the child is to change of itself.
+    pub(crate) settings: Settings,
 }
 
 /// A task as the child reads it.
@@ -129,6 +132,7 @@ mod tests {
     use super::{NotATask, Task, TaskEntry, TaskHeader, write};
     use crate::entry::EntryRef;
     use crate::report::Outcome;
+    use crate::settings::Settings;
     use procession_channel::codec;
     use std::os::unix::fs::FileExt;
 
@@ -151,6 +155,7 @@ mod tests {
             parent_fd: true,
             namespace: None,
             places: Vec::new(),
+            settings: Settings::default(),
         };
         let mut bytes = Vec::new();
         codec::encode(&header, &mut bytes).unwrap();

@@ -33,8 +33,8 @@ pub use procession_channel::{
 pub use procession_process::{
     ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError,
     KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError, ProcessLabel,
-    ProcessOptions, SpawnError, TaskError, TaskItem, WaitError, active_children, current_process,
-    end_children, init, leave, parent_process, take_inherited, test_support,
+    ProcessOptions, Resource, SpawnError, Stdio, TaskError, TaskItem, WaitError, active_children,
+    current_process, end_children, init, leave, parent_process, take_inherited, test_support,
 };
 #[doc(inline)]
 pub use procession_shm::{InvalidName, Label, Namespace, OpenError};

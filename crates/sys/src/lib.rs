@@ -28,6 +28,7 @@ pub mod memfd;
 mod per_process;
 pub mod pidfd;
 pub mod random;
+pub mod settings;
 pub mod shm_file;
 pub mod signals;
 pub mod start;

@@ -26,19 +26,35 @@ pub struct Start {
     pub environment: Vec<CString>,
     /// Descriptors that the child has open under the same numbers, all of them 3 or more.
     pub inherit: Vec<RawFd>,
-    /// Whether the child's standard output is `/dev/null`.
-    pub mute_stdout: bool,
+    /// The child's standard input, output and error output.
+    pub streams: [Stream; 3],
+    /// The directory in which the child begins, if it is another than ours.
+    pub directory: Option<CString>,
+    /// The process group that the child joins; 0 makes one of its own, with its pid as the number.
+    pub process_group: Option<u32>,
 }
 
-/// Executes `/proc/self/exe` in a new process and returns its pid. Its stdin is `/dev/null`, no signal is
-/// blocked, and signals have their default actions, except that `SIGHUP`, `SIGINT` and `SIGQUIT` stay ignored
-/// if they are (so that `nohup` reaches the children too).
+/// What a standard stream of a new process is.
+#[derive(Clone, Copy, Debug)]
+pub enum Stream {
+    /// As in this process.
+    Inherit,
+    /// `/dev/null`.
+    Null,
+    /// This descriptor of ours, whose number is 3 or more.
+    File(RawFd),
+}
+
+/// Executes `/proc/self/exe` in a new process and returns its pid. No signal is blocked in it, and signals
+/// have their default actions, except that `SIGHUP`, `SIGINT` and `SIGQUIT` stay ignored if they are (so that
+/// `nohup` reaches the children too).
 ///
 /// # Errors
-/// `EAGAIN` at the limit of processes, `ENOMEM`, and whatever `execve` says.
+/// `EAGAIN` at the limit of processes, `ENOMEM`, whatever `chdir` and `setpgid` say, and whatever `execve`
+/// says.
 pub fn same_program(start: &Start) -> Result<u32> {
     let actions = start.file_actions()?;
-    let attributes = Attributes::clean()?;
+    let attributes = Attributes::clean(start.process_group)?;
     let arguments = pointers(&start.arguments);
     let environment = pointers(&start.environment);
     let mut pid: libc::pid_t = 0;
@@ -69,12 +85,20 @@ fn check(code: libc::c_int) -> Result<()> {
 impl Start {
     fn file_actions(&self) -> Result<FileActions> {
         let mut actions = FileActions::new()?;
-        actions.open(libc::STDIN_FILENO, libc::O_RDONLY)?;
-        if self.mute_stdout {
-            actions.open(libc::STDOUT_FILENO, libc::O_WRONLY)?;
+        for (number, stream) in (libc::STDIN_FILENO..).zip(self.streams) {
+            let flags = if number == libc::STDIN_FILENO { libc::O_RDONLY } else { libc::O_WRONLY };
+            match stream {
+                Stream::Inherit => {}
+                Stream::Null => actions.open(number, flags)?,
+                Stream::File(fd) => actions.duplicate(fd, number)?,
+            }
         }
         for &fd in &self.inherit {
-            actions.keep(fd)?;
+            // Onto itself: that clears close-on-exec, in the child only.
+            actions.duplicate(fd, fd)?;
+        }
+        if let Some(directory) = &self.directory {
+            actions.change_directory(directory)?;
         }
         Ok(actions)
     }
@@ -98,10 +122,14 @@ impl FileActions {
         })
     }
 
-    /// Duplicating a descriptor onto itself clears close-on-exec, in the child only.
-    fn keep(&mut self, fd: RawFd) -> Result<()> {
+    fn duplicate(&mut self, fd: RawFd, number: RawFd) -> Result<()> {
         // SAFETY: the actions are initialised.
-        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.0, fd, fd) })
+        check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.0, fd, number) })
+    }
+
+    fn change_directory(&mut self, directory: &CStr) -> Result<()> {
+        // SAFETY: the actions are initialised, and the call copies the path.
+        check(unsafe { libc::posix_spawn_file_actions_addchdir_np(&raw mut self.0, directory.as_ptr()) })
     }
 }
 
@@ -115,7 +143,7 @@ impl Drop for FileActions {
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
-    fn clean() -> Result<Self> {
+    fn clean(process_group: Option<u32>) -> Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the call initialises what the pointer leads to.
         check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
@@ -130,7 +158,13 @@ impl Attributes {
         check(unsafe { libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, defaults.as_ref()) })?;
         // SAFETY: the attributes are initialised; the call copies the set.
         check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, unblocked.as_ref()) })?;
-        let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        let mut flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        if let Some(group) = process_group {
+            let group = libc::pid_t::try_from(group).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
+            // SAFETY: the attributes are initialised.
+            check(unsafe { libc::posix_spawnattr_setpgroup(&raw mut attributes.0, group) })?;
+            flags |= libc::POSIX_SPAWN_SETPGROUP;
+        }
         let flags = libc::c_short::try_from(flags).unwrap_or(0);
         // SAFETY: the attributes are initialised.
         check(unsafe { libc::posix_spawnattr_setflags(&raw mut attributes.0, flags) })?;

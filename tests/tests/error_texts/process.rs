@@ -156,6 +156,13 @@ fn starts_of_processes() {
         "the arguments of F cannot be handed over: 9 bytes"
     );
     says!(
+        SpawnError::Directory {
+            directory: "/there/is/none".into(),
+            source: io::Error::from_raw_os_error(libc::ENOENT)
+        },
+        "no process can begin in /there/is/none: name a directory that is there and may be entered: No such file or directory (os error 2)"
+    );
+    says!(
         SpawnError::InvalidString("a=b".to_owned()),
         "\"a=b\" cannot be handed to a process: it contains a zero byte, or is no name of an environment variable"
     );

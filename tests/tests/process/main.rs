@@ -7,6 +7,7 @@ mod ends;
 mod lineage;
 mod names;
 mod results;
+mod settings;
 mod surroundings;
 
 use procession::{ExitStatus, JoinTimeoutError, Process, ProcessError};

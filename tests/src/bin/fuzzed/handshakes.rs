@@ -6,7 +6,7 @@
 use crate::{REPEATS, say};
 use procession_channel::codec;
 use procession_sys::image::Image;
-use procession_sys::start::{Start, same_program};
+use procession_sys::start::{Start, Stream, same_program};
 use procession_sys::{memfd, pidfd};
 use procession_tests::Dice;
 use std::ffi::CString;
@@ -54,7 +54,14 @@ fn outcome_of(inherit: &[BorrowedFd<'_>]) -> Option<(Option<i32>, Option<i32>)> 
     let arguments = vec![CString::from(c"fuzzed"), CString::from(c"list")];
     let environment = vec![CString::new(variable).unwrap(), CString::from(c"RUST_BACKTRACE=0")];
     let inherit = inherit.iter().map(AsRawFd::as_raw_fd).collect();
-    let start = Start { arguments, environment, inherit, mute_stdout: true };
+    let start = Start {
+        arguments,
+        environment,
+        inherit,
+        streams: [Stream::Null, Stream::Null, Stream::Inherit],
+        directory: None,
+        process_group: None,
+    };
     let pid = same_program(&start).unwrap();
     let child = pidfd::open(pid).unwrap();
     if !pidfd::wait(&child, Some(LIMIT)).unwrap() {

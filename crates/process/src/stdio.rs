@@ -1,0 +1,184 @@
+//! The standard streams of a new process.
+
+use procession_sys::memfd::duplicate_above_stdio;
+use procession_sys::start::Stream;
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// What a standard stream of a new process is: as in this process, nothing, a pipe to this process, or a file.
+///
+/// ```
+/// use procession::{Process, Stdio};
+/// use std::io::Read;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     procession::init();
+///     let child = Process::options().stdout(Stdio::piped()).spawn(|()| println!("hello"), ())?;
+///     let mut said = String::new();
+///     child.take_stdout().expect("it was asked for").read_to_string(&mut said)?;
+///     assert_eq!(said, "hello\n");
+///     child.join()?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Stdio(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Inherit,
+    Null,
+    Piped,
+    File(OwnedFd),
+}
+
+impl Stdio {
+    /// The same as in this process.
+    #[must_use]
+    pub fn inherit() -> Self {
+        Self(Kind::Inherit)
+    }
+
+    /// `/dev/null`: nothing is read, and what is written is thrown away.
+    #[must_use]
+    pub fn null() -> Self {
+        Self(Kind::Null)
+    }
+
+    /// A pipe whose other end this process has: see [`take_stdin`](crate::Process::take_stdin),
+    /// [`take_stdout`](crate::Process::take_stdout) and [`take_stderr`](crate::Process::take_stderr). A pipe
+    /// holds 64 KiB; a process that writes more waits until somebody reads.
+    #[must_use]
+    pub fn piped() -> Self {
+        Self(Kind::Piped)
+    }
+}
+
+impl From<OwnedFd> for Stdio {
+    fn from(file: OwnedFd) -> Self {
+        Self(Kind::File(file))
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Self {
+        Self(Kind::File(file.into()))
+    }
+}
+
+impl From<PipeReader> for Stdio {
+    fn from(pipe: PipeReader) -> Self {
+        Self(Kind::File(pipe.into()))
+    }
+}
+
+impl From<PipeWriter> for Stdio {
+    fn from(pipe: PipeWriter) -> Self {
+        Self(Kind::File(pipe.into()))
+    }
+}
+
+/// The options for the three streams.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    pub(crate) stdin: Option<Stdio>,
+    pub(crate) stdout: Option<Stdio>,
+    pub(crate) stderr: Option<Stdio>,
+}
+
+/// This process's ends of the pipes to a child.
+#[derive(Debug, Default)]
+pub(crate) struct PipeEnds {
+    pub(crate) stdin: Option<PipeWriter>,
+    pub(crate) stdout: Option<PipeReader>,
+    pub(crate) stderr: Option<PipeReader>,
+}
+
+/// The child's ends, as long as it is not started.
+#[derive(Debug)]
+pub(crate) struct ChildStreams {
+    stdin: ChildStream,
+    stdout: ChildStream,
+    stderr: ChildStream,
+}
+
+#[derive(Debug)]
+enum ChildStream {
+    Inherit,
+    Null,
+    File(OwnedFd),
+}
+
+impl Streams {
+    /// What the child gets, and what stays here. A child reads nothing unless it is said, and writes to where
+    /// this process writes.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`.
+    pub(crate) fn open(self) -> io::Result<(ChildStreams, PipeEnds)> {
+        let mut ends = PipeEnds::default();
+        let stdin = match self.stdin.unwrap_or_else(Stdio::null).0 {
+            Kind::Piped => {
+                let (reader, writer) = io::pipe()?;
+                ends.stdin = Some(writer);
+                ChildStream::file(reader.into())?
+            }
+            other => other.without_pipe()?,
+        };
+        let output = |chosen: Option<Stdio>| match chosen.unwrap_or_else(Stdio::inherit).0 {
+            Kind::Piped => {
+                let (reader, writer) = io::pipe()?;
+                Ok((ChildStream::file(writer.into())?, Some(reader)))
+            }
+            other => Ok::<_, io::Error>((other.without_pipe()?, None)),
+        };
+        let (stdout, out) = output(self.stdout)?;
+        let (stderr, err) = output(self.stderr)?;
+        (ends.stdout, ends.stderr) = (out, err);
+        Ok((ChildStreams { stdin, stdout, stderr }, ends))
+    }
+}
+
+impl Kind {
+    fn without_pipe(self) -> io::Result<ChildStream> {
+        match self {
+            Self::Inherit => Ok(ChildStream::Inherit),
+            Self::Null | Self::Piped => Ok(ChildStream::Null),
+            Self::File(file) => ChildStream::file(file),
+        }
+    }
+}
+
+impl ChildStream {
+    /// In this process the file may have the number of one of the three streams, if that was closed.
+    fn file(file: OwnedFd) -> io::Result<Self> {
+        let is_above = file.as_raw_fd() > 2;
+        Ok(Self::File(if is_above { file } else { duplicate_above_stdio(&file)? }))
+    }
+
+    fn stream(&self) -> Stream {
+        match self {
+            Self::Inherit => Stream::Inherit,
+            Self::Null => Stream::Null,
+            Self::File(file) => Stream::File(file.as_raw_fd()),
+        }
+    }
+}
+
+impl ChildStreams {
+    /// As the start of the process wants them.
+    pub(crate) fn streams(&self) -> [Stream; 3] {
+        [self.stdin.stream(), self.stdout.stream(), self.stderr.stream()]
+    }
+
+    /// Takes away the output, for as long as something else than the function may write to it: what it is to
+    /// be then. A closed one stays closed.
+    pub(crate) fn hold_back_stdout(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(&mut self.stdout, ChildStream::Null) {
+            ChildStream::Inherit => duplicate_above_stdio(io::stdout().as_fd()).ok(),
+            ChildStream::Null => None,
+            ChildStream::File(file) => Some(file),
+        }
+    }
+}

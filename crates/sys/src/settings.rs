@@ -1,0 +1,130 @@
+//! What a process changes of itself before it does its work: limits, CPUs, priority, user.
+#![expect(unsafe_code, reason = "the priority is set by a C function")]
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource;
+use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
+use std::io::{Error, Result};
+
+/// Something of which a process may use only so much. The words in brackets are the shell's: `ulimit -n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resource {
+    /// The process's address space, in bytes (`-v`).
+    AddressSpace,
+    /// A core file, in bytes (`-c`).
+    CoreFile,
+    /// Processor time, in seconds (`-t`).
+    CpuTime,
+    /// The data segment and private memory, in bytes (`-d`).
+    Data,
+    /// A file that the process writes, in bytes (`-f`).
+    FileSize,
+    /// Memory that stays in RAM, in bytes (`-l`).
+    LockedMemory,
+    /// Open files: one more than the largest number of a descriptor (`-n`).
+    OpenFiles,
+    /// Processes and threads of the process's user (`-u`).
+    Processes,
+    /// The main thread's stack, in bytes (`-s`).
+    Stack,
+}
+
+impl Resource {
+    /// Every resource, by its number in a message.
+    pub const ALL: [Self; 9] = [
+        Self::AddressSpace,
+        Self::CoreFile,
+        Self::CpuTime,
+        Self::Data,
+        Self::FileSize,
+        Self::LockedMemory,
+        Self::OpenFiles,
+        Self::Processes,
+        Self::Stack,
+    ];
+
+    fn raw(self) -> resource::Resource {
+        match self {
+            Self::AddressSpace => resource::Resource::RLIMIT_AS,
+            Self::CoreFile => resource::Resource::RLIMIT_CORE,
+            Self::CpuTime => resource::Resource::RLIMIT_CPU,
+            Self::Data => resource::Resource::RLIMIT_DATA,
+            Self::FileSize => resource::Resource::RLIMIT_FSIZE,
+            Self::LockedMemory => resource::Resource::RLIMIT_MEMLOCK,
+            Self::OpenFiles => resource::Resource::RLIMIT_NOFILE,
+            Self::Processes => resource::Resource::RLIMIT_NPROC,
+            Self::Stack => resource::Resource::RLIMIT_STACK,
+        }
+    }
+}
+
+/// Lets this process use at most `soft` of the resource; it may itself raise that up to `hard`. `u64::MAX` is
+/// no limit.
+///
+/// # Errors
+/// `EINVAL` where `soft` is more than `hard`; `EPERM` where `hard` is more than it was, and this process has
+/// not the right (`CAP_SYS_RESOURCE`).
+pub fn limit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
+    Ok(resource::setrlimit(resource.raw(), soft, hard)?)
+}
+
+/// Lets the threads of this process, and those that they start, run on these CPUs only, which are numbered
+/// from 0.
+///
+/// # Errors
+/// `EINVAL` where none of them exists, or a number is beyond 1,023.
+pub fn run_on(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    cpus.iter().try_for_each(|&cpu| set.set(cpu))?;
+    for_each_thread(|thread| Ok(sched_setaffinity(Pid::from_raw(thread), &set)?))
+}
+
+/// Gives the threads of this process, and those that they start, the niceness `nice`: from -20, first in line,
+/// to 19, last.
+///
+/// # Errors
+/// `EACCES` or `EPERM` where that is less than it was, and this process has not the right (`CAP_SYS_NICE`).
+pub fn set_niceness(nice: i32) -> Result<()> {
+    for_each_thread(|thread| {
+        // SAFETY: the call takes integers only.
+        let changed = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread.unsigned_abs(), nice) };
+        if changed == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    })
+}
+
+/// To Linux, CPUs and priority are a thread's. A program may have threads before its `main` is reached.
+fn for_each_thread(change: impl Fn(libc::pid_t) -> Result<()>) -> Result<()> {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return change(0) };
+    let numbers = threads.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    for thread in numbers {
+        match change(thread) {
+            // It has ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            changed => changed?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes this process one of another group and user, for good. Whose user is changed is in no other group
+/// than its own: those of the former user are not the new one's.
+///
+/// # Errors
+/// `EPERM` where this process is no root (`CAP_SETGID`, `CAP_SETUID`).
+pub fn become_user(user: Option<u32>, group: Option<u32>) -> Result<()> {
+    if user.is_some() {
+        match setgroups(&[]) {
+            // Who may not change its groups may still become the user that it is.
+            Err(nix::Error::EPERM) if user == Some(Uid::effective().as_raw()) => {}
+            changed => changed?,
+        }
+    }
+    if let Some(group) = group.map(Gid::from_raw) {
+        setresgid(group, group, group)?;
+    }
+    if let Some(user) = user.map(Uid::from_raw) {
+        setresuid(user, user, user)?;
+    }
+    Ok(())
+}
