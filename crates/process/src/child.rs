@@ -8,8 +8,10 @@
 use crate::current::{Identity, ParentProcess, become_child};
 use crate::entry::{rebuild, type_hash};
 use crate::error::in_full;
+use crate::function::Function;
 use crate::panic;
 use crate::phase::Phase;
+use crate::remote::Failure;
 use crate::report::{Outcome, Report, Stage};
 use crate::task::{Task, TaskHeader};
 use procession_channel::codec;
@@ -146,27 +148,50 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
 
 /// The entry to which a task's [`EntryRef`](crate::entry::EntryRef) leads: the user's function with its
 /// arguments and its result.
-pub(crate) fn entry<F, A, R>(task: Task) -> Outcome
+pub(crate) fn entry<F, A, M>(task: Task) -> Outcome
 where
-    F: Fn(A) -> R + Copy + 'static,
+    F: Function<A, M, Output: Serialize>,
     A: DeserializeOwned,
-    R: Serialize,
 {
-    if task.header.entry.hash != type_hash::<F, A, R>() {
-        return Outcome::Refused("the function there has other types".to_owned());
+    call::<F, A, M>(task).map_or_else(|refused| refused, |result| returned(&result))
+}
+
+/// The [`entry`] of a function that may return an error.
+pub(crate) fn fallible_entry<F, A, M, T, E, N>(task: Task) -> Outcome
+where
+    F: Function<A, M, Output = Result<T, E>>,
+    A: DeserializeOwned,
+    T: Serialize,
+    E: Failure<N>,
+{
+    match call::<F, A, M>(task) {
+        Ok(Ok(result)) => returned(&result),
+        Ok(Err(error)) => Outcome::Failed(error.into_remote()),
+        Err(refused) => refused,
     }
-    let arguments = match codec::decode::<A>(task.arguments()) {
-        Ok(arguments) => arguments,
-        Err(error) => return Outcome::Arguments(in_full(&error)),
-    };
+}
+
+fn call<F, A, M>(task: Task) -> Result<F::Output, Outcome>
+where
+    F: Function<A, M>,
+    A: DeserializeOwned,
+{
+    if task.header.entry.hash != type_hash::<F, A, F::Output>() {
+        return Err(Outcome::Refused("the function there has other types".to_owned()));
+    }
+    let arguments =
+        codec::decode::<A>(task.arguments()).map_err(|error| Outcome::Arguments(in_full(&error)))?;
     drop(task);
     if let Some(report) = Report::own() {
         report.mark(Stage::Decoded);
     }
     Phase::Ready.begin();
-    let result = rebuild::<F>()(arguments);
+    Ok(rebuild::<F>().call(arguments))
+}
+
+fn returned(result: &impl Serialize) -> Outcome {
     let mut bytes = Vec::new();
-    match codec::encode(&result, &mut bytes) {
+    match codec::encode(result, &mut bytes) {
         Ok(()) => Outcome::Returned(bytes),
         Err(error) => Outcome::Encode(in_full(&error)),
     }

@@ -10,25 +10,8 @@ use serde::de::DeserializeOwned;
 /// There is nothing to implement: derive serde's two traits. It is a name of its own so that the compiler can
 /// say what to do about a type that has them not.
 ///
-/// Many errors have them not, [`std::io::Error`] for one. Let the function return `Result<T, String>`:
-///
-/// ```
-/// use procession::Process;
-///
-/// fn count_lines(path: String) -> Result<usize, String> {
-///     let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-///     Ok(text.lines().count())
-/// }
-///
-/// fn main() -> Result<(), Box<dyn std::error::Error>> {
-///     procession::init();
-///     let child = Process::spawn(count_lines, "/there/is/none".to_owned())?;
-///     assert!(child.join()?.unwrap_err().contains("No such file"));
-///     Ok(())
-/// }
-/// ```
-///
-/// Returning the error itself is refused when the program is built:
+/// Many errors have them not, [`std::io::Error`] for one. A function that returns such an error is started by
+/// [`spawn_fallible`](crate::Process::spawn_fallible); by `spawn` it is refused when the program is built:
 ///
 /// ```compile_fail
 /// fn count_lines(path: String) -> std::io::Result<usize> {
@@ -45,7 +28,7 @@ use serde::de::DeserializeOwned;
     label = "not serde's `Serialize` and `Deserialize`, or not owned",
     note = "arguments and results are made anew in the other process: derive serde::Serialize and serde::Deserialize",
     note = "what borrows does not cross: pass a `String` instead of a `&str`, a `Vec` instead of a slice",
-    note = "errors such as std::io::Error do not cross: return `Result<T, String>`, by `.map_err(|error| error.to_string())`"
+    note = "errors such as std::io::Error do not cross: start the function by `spawn_fallible`, or return `Result<T, String>`, by `.map_err(|error| error.to_string())`"
 )]
 pub trait Crossing: Serialize + DeserializeOwned {}
 

@@ -2,6 +2,7 @@
 
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
+use crate::remote::RemoteError;
 use crate::status::ExitStatus;
 use procession_channel::codec::{DecodeError, EncodeError};
 use procession_shm::{debug_as_text, fmt_with_causes};
@@ -176,6 +177,15 @@ pub enum ProcessError {
         /// for it (or `RUST_LIB_BACKTRACE`). It begins where the panic began and ends with the function,
         /// unless the variable is `full`. `Debug` shows it.
         backtrace: Option<String>,
+    },
+    /// The function returned an error: [`spawn_fallible`](crate::Process::spawn_fallible).
+    #[error("{process} failed")]
+    Failed {
+        /// Which one.
+        process: ProcessLabel,
+        /// What the function returned, with its causes.
+        #[source]
+        error: RemoteError,
     },
     /// The process exited before the function returned.
     #[error("{process} exited with code {code} before the function returned")]

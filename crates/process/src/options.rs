@@ -6,8 +6,10 @@ use crate::crossing::Crossing;
 use crate::current::myself;
 use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::{KernelError, SpawnError};
+use crate::function::Function;
 use crate::init::{VARIABLE, permission, test_helper};
 use crate::process::Process;
+use crate::remote::Failure;
 use crate::report::{Report, too_long};
 use crate::settings::Settings;
 use crate::starter::starter;
@@ -218,28 +220,50 @@ impl ProcessOptions {
 
     /// Starts the process: it calls `f` with `arguments`, encoded here and decoded there.
     ///
-    /// `f` is a function or a closure that captures nothing. The call returns once the process exists; it
-    /// does not wait for it to come up.
+    /// `f` is a function or a closure that captures nothing; of several arguments it is given a tuple: see
+    /// [`Function`]. The call returns once the process exists; it does not wait for it to come up.
     ///
     /// # Errors
     /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
-    pub fn spawn<F, A, R>(self, f: F, arguments: A) -> Result<Process<R>, SpawnError>
+    pub fn spawn<F, A, M>(self, f: F, arguments: A) -> Result<Process<F::Output>, SpawnError>
     where
-        F: Fn(A) -> R + Copy + 'static,
+        F: Function<A, M, Output: Crossing>,
         A: Crossing,
-        R: Crossing,
     {
         const { must_carry_nothing::<F>() };
+        self.start_with::<F, A, M>(child::entry::<F, A, M>, f, arguments).map(Process::new)
+    }
+
+    /// Starts the process as [`spawn`](Self::spawn) does, for a function that returns a `Result` with an error
+    /// of any kind: see [`Process::spawn_fallible`].
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_fallible<F, A, M, T, E, N>(self, f: F, arguments: A) -> Result<Process<T>, SpawnError>
+    where
+        F: Function<A, M, Output = Result<T, E>>,
+        A: Crossing,
+        T: Crossing,
+        E: Failure<N>,
+    {
+        const { must_carry_nothing::<F>() };
+        self.start_with::<F, A, M>(child::fallible_entry::<F, A, M, T, E, N>, f, arguments).map(Process::new)
+    }
+
+    fn start_with<F, A, M>(self, entry: TaskEntry, f: F, arguments: A) -> Result<Arc<Child>, SpawnError>
+    where
+        F: Function<A, M>,
+        A: Crossing,
+    {
         // `f` has no bytes: its type says everything about it.
         let _ = f;
         permission()?;
-        let function: TaskEntry = child::entry::<F, A, R>;
-        let entry = EntryRef::new::<F, A, R>(function)?;
+        let entry = EntryRef::new::<F, A, F::Output>(entry)?;
         let mut bytes = Vec::new();
         let (encoded, carried, places) = carrying_to_child(|| codec::encode(&arguments, &mut bytes));
         let function = type_name::<F>();
         encoded.map_err(|source| SpawnError::Encode { function, source })?;
-        self.start((function, entry), &bytes, carried, places).map(Process::new)
+        self.start((function, entry), &bytes, carried, places)
     }
 
     fn start(
@@ -372,7 +396,8 @@ impl Process<()> {
 }
 
 impl<R> Process<R> {
-    /// Starts a process that calls `f` with `arguments`. Several arguments are one tuple.
+    /// Starts a process that calls `f` with `arguments`: with `()` a function of no argument, with a tuple one
+    /// of several.
     ///
     /// An argument that one process alone can have, a [`Member`](procession_sync::Member) of a barrier, is
     /// the child's before the child exists: whenever it dies, the others are told.
@@ -398,13 +423,47 @@ impl<R> Process<R> {
     ///
     /// # Errors
     /// See [`SpawnError`]; most of all [`SpawnError::NotInitialised`].
-    pub fn spawn<F, A>(f: F, arguments: A) -> Result<Self, SpawnError>
+    pub fn spawn<F, A, M>(f: F, arguments: A) -> Result<Self, SpawnError>
     where
-        F: Fn(A) -> R + Copy + 'static,
+        F: Function<A, M, Output = R>,
         A: Crossing,
         R: Crossing,
     {
         Process::options().spawn(f, arguments)
+    }
+
+    /// Starts a process that calls `f` with `arguments`, where `f` returns a `Result` whose error need not
+    /// cross by itself: any [`std::error::Error`], a `Box<dyn Error>`, a `String`.
+    /// [`join`](Self::join) returns what is in the `Ok`; the error arrives as its text and those of its causes,
+    /// in [`ProcessError::Failed`](crate::ProcessError::Failed). After [`spawn`](Self::spawn) the result is the
+    /// whole `Result`, and its error is one that crosses.
+    ///
+    /// ```
+    /// use procession::{Process, ProcessError};
+    ///
+    /// fn count_lines(path: String) -> std::io::Result<usize> {
+    ///     Ok(std::fs::read_to_string(path)?.lines().count())
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let child = Process::spawn_fallible(count_lines, "/there/is/none".to_owned())?;
+    ///     let Err(ProcessError::Failed { error, .. }) = child.join() else { panic!("there is one") };
+    ///     assert_eq!(error.to_string(), "No such file or directory (os error 2)");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn spawn_fallible<F, A, M, E, N>(f: F, arguments: A) -> Result<Self, SpawnError>
+    where
+        F: Function<A, M, Output = Result<R, E>>,
+        A: Crossing,
+        R: Crossing,
+        E: Failure<N>,
+    {
+        Process::options().spawn_fallible(f, arguments)
     }
 }
 

@@ -57,7 +57,8 @@ impl Frame<'_> {
     }
 
     fn is_ours(&self) -> bool {
-        self.is_in(&["procession_process::"])
+        // Also what a type of the user's does by a trait of ours: `<app::work as procession_process::…>::call`.
+        self.is_in(&["procession_process::"]) || self.function.contains(" as procession_process::")
     }
 
     fn calls_a_function(&self) -> bool {
@@ -107,6 +108,11 @@ mod tests {
         let worker =
             stack.replace("procession_process::child::entry", "<procession_process::pool::Plain as X>::run");
         assert_eq!(cut(&worker), users);
+        let called = stack.replace(
+            "procession_process::child::entry",
+            "<app::work as procession_process::function::Function<(), fn()>>::call",
+        );
+        assert_eq!(cut(&called), users);
     }
 
     #[test]

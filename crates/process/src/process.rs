@@ -86,8 +86,7 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// The function itself, and a closure around it, are fine. A function of no argument is called by
-/// `|()| work()`, one of several by `|(a, b)| add(a, b)`: what crosses is one value.
+/// The function itself, and a closure around it, are fine; what crosses to one of several arguments is a tuple.
 ///
 /// ```
 /// fn double(n: u32) -> u32 { 2 * n }
@@ -96,7 +95,7 @@ use std::time::Duration;
 ///     procession::init();
 ///     assert_eq!(procession::Process::spawn(double, 1)?.join()?, 2);
 ///     assert_eq!(procession::Process::spawn(|n| double(n), 1)?.join()?, 2);
-///     assert_eq!(procession::Process::spawn(|(a, b)| a + double(b), (1, 2))?.join()?, 5);
+///     assert_eq!(procession::Process::spawn(|a, b| a + double(b), (1, 2))?.join()?, 5);
 ///     Ok(())
 /// }
 /// ```

@@ -14,10 +14,12 @@
 use crate::error::{ProcessError, in_full};
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
+use crate::remote::RemoteError;
 use procession_channel::codec;
 use procession_sys::errno::EFBIG;
 use procession_sys::limits::longest_file;
 use procession_sys::memfd;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
@@ -51,6 +53,7 @@ enum Kind {
     Refused,
     Arguments,
     Encode,
+    Failed,
 }
 
 /// How the child's function ended; the content is encoded already.
@@ -58,6 +61,8 @@ enum Kind {
 pub(crate) enum Outcome {
     Returned(Vec<u8>),
     Panicked(Panic),
+    /// The function returned an error.
+    Failed(RemoteError),
     Refused(String),
     /// The arguments could not be decoded.
     Arguments(String),
@@ -118,13 +123,8 @@ impl Report {
             Outcome::Refused(message) => (Kind::Refused, message.into_bytes()),
             Outcome::Arguments(message) => (Kind::Arguments, message.into_bytes()),
             Outcome::Encode(message) => (Kind::Encode, message.into_bytes()),
-            Outcome::Panicked(panic) => {
-                let mut bytes = Vec::new();
-                match codec::encode(&panic, &mut bytes) {
-                    Ok(()) => (Kind::Panicked, bytes),
-                    Err(error) => (Kind::Encode, in_full(&error).into_bytes()),
-                }
-            }
+            Outcome::Panicked(panic) => encoded(Kind::Panicked, &panic),
+            Outcome::Failed(error) => encoded(Kind::Failed, &error),
         };
         self.store(kind, &content).or_else(|error| self.store_instead(kind, &content, error))
     }
@@ -198,6 +198,7 @@ impl Report {
                 codec::decode(&content).map_err(|source| ProcessError::Decode { process, source })
             }
             k if k == Kind::Panicked as u8 => Err(panicked(process, &content)),
+            k if k == Kind::Failed as u8 => Err(failed(process, &content)),
             k if k == Kind::Refused as u8 => Err(ProcessError::Refused { process, reason }),
             k if k == Kind::Arguments as u8 => Err(ProcessError::Arguments { process, reason }),
             _ => Err(ProcessError::Encode { process, reason }),
@@ -249,6 +250,22 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
+/// The kind and the content of a report: `content` encoded, or why it cannot be.
+fn encoded(kind: Kind, content: &impl Serialize) -> (Kind, Vec<u8>) {
+    let mut bytes = Vec::new();
+    match codec::encode(content, &mut bytes) {
+        Ok(()) => (kind, bytes),
+        Err(error) => (Kind::Encode, in_full(&error).into_bytes()),
+    }
+}
+
+fn failed(process: ProcessLabel, content: &[u8]) -> ProcessError {
+    match codec::decode(content) {
+        Ok(error) => ProcessError::Failed { process, error },
+        Err(source) => ProcessError::Decode { process, source },
+    }
+}
+
 fn panicked(process: ProcessLabel, content: &[u8]) -> ProcessError {
     match codec::decode(content) {
         Ok(panic) => ProcessError::panicked(process, panic),
@@ -261,6 +278,7 @@ mod tests {
     use super::{Kind, Outcome, Panic, Report, Stage};
     use crate::error::ProcessError;
     use crate::label::ProcessLabel;
+    use crate::remote::RemoteError;
     use std::os::unix::fs::FileExt;
 
     fn somebody() -> ProcessLabel {
@@ -294,6 +312,16 @@ mod tests {
     }
 
     #[test]
+    fn an_error_arrives_with_its_causes() {
+        let report = Report::create().unwrap();
+        let error = RemoteError::from(vec!["outer".to_owned(), "inner".to_owned()]);
+        report.commit(Outcome::Failed(error.clone())).unwrap();
+        assert!(
+            matches!(report.read::<u8>(&somebody()), Some(Err(ProcessError::Failed { error: found, .. })) if found == error)
+        );
+    }
+
+    #[test]
     fn an_impossible_length_is_an_error() {
         let report = Report::create().unwrap();
         report.store(Kind::Returned, &[1]).unwrap();
@@ -319,7 +347,7 @@ mod tests {
             report.file().unwrap().write_all_at(&bytes, 0).unwrap();
             if next() % 4 != 0 {
                 // A stage and a kind that there are, or nearly; a length that fits, or nearly.
-                report.file().unwrap().write_all_at(&[(next() % 5) as u8, (next() % 6) as u8], 0).unwrap();
+                report.file().unwrap().write_all_at(&[(next() % 5) as u8, (next() % 7) as u8], 0).unwrap();
                 report.file().unwrap().write_all_at(&(content + next() % 3 - 1).to_le_bytes(), 8).unwrap();
             }
             match report.read::<(String, Vec<Option<u64>>)>(&somebody()) {

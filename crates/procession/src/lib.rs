@@ -31,10 +31,11 @@ pub use procession_channel::{
 };
 #[doc(inline)]
 pub use procession_process::{
-    ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, ImapUnordered, JoinTimeoutError,
-    KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError, ProcessLabel,
-    ProcessOptions, Resource, SpawnError, Stdio, TaskError, TaskItem, WaitError, active_children,
-    current_process, end_children, init, leave, parent_process, take_inherited, test_support,
+    ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, Failure, Function, ImapUnordered,
+    JoinTimeoutError, KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError,
+    ProcessLabel, ProcessOptions, RemoteError, Resource, SpawnError, Stdio, TaskError, TaskItem, WaitError,
+    active_children, current_process, end_children, init, leave, parent_process, take_inherited,
+    test_support,
 };
 #[doc(inline)]
 pub use procession_shm::{InvalidName, Label, Namespace, OpenError};

@@ -4,7 +4,7 @@ use procession::codec::{DecodeError, EncodeError};
 use procession::shm::Kind;
 use procession::{
     JoinTimeoutError, KernelError, Label, Namespace, OpenError, PoolError, Process, ProcessError,
-    ProcessLabel, SpawnError, TaskError, TaskItem, WaitError,
+    ProcessLabel, RemoteError, SpawnError, TaskError, TaskItem, WaitError,
 };
 use std::error::Error;
 use std::io;
@@ -78,6 +78,8 @@ fn ends_of_processes() {
         ProcessError::NeverStarted { process: process(), status },
         "R ended (exit code 3) before it reached procession::init(); is that the first line of main?"
     );
+    let error = RemoteError::from(vec!["no number".to_owned(), "invalid digit".to_owned()]);
+    says!(ProcessError::Failed { process: process(), error }, "R failed: no number: invalid digit");
     says!(ProcessError::Refused { process: process(), reason: reason() }, "R refused its task: not UTF-8");
     says!(
         ProcessError::Arguments { process: process(), reason: reason() },
