@@ -20,15 +20,16 @@ mod wire;
 mod worker;
 
 pub use error::{PoolError, TaskError, TaskItem};
-pub use results::{AsyncResult, ImapUnordered};
+pub use results::{AsyncResult, Imap, ImapUnordered};
 
 use crate::crossing::Crossing;
 use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::in_full;
+use crate::function::Function;
 use batch::{BatchBuilder, Cargo};
 use crew::{Crew, PoolState};
 use foreman::Foreman;
-use job::{Collected, Function, Job, Results};
+use job::{Collected, Job, JobFunction, Outcome, Results};
 use procession_channel::codec;
 use procession_shm::carrying;
 use procession_sys::{Deadline, interrupt};
@@ -36,7 +37,6 @@ use runner::{JobEntry, job_with_state, plain_job};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Into how many chunks per worker a call's items are divided at least.
@@ -208,7 +208,65 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.collect(plain::<F, A, R>(f)?, (Vec::new(), Cargo::default()), items)
+        let work = plain::<F, A, fn(A) -> R>(f)?;
+        self.collect(work, items)?.decode(type_name::<F>())
+    }
+
+    /// Runs `f` on every item as [`map`](Self::map) does; an item is a tuple of `f`'s arguments.
+    ///
+    /// ```
+    /// use procession::Pool;
+    ///
+    /// fn power(base: u64, exponent: u32) -> u64 {
+    ///     base.pow(exponent)
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     assert_eq!(Pool::new(2)?.starmap(power, [(2, 3), (3, 2)])?, [8, 9]);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn starmap<F, A, M, I>(&self, f: F, items: I) -> Result<Vec<F::Output>, TaskError>
+    where
+        F: Function<A, M, Output: Crossing + 'static>,
+        A: Crossing + 'static,
+        M: 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.collect(plain::<F, A, M>(f)?, items)?.decode(type_name::<F>())
+    }
+
+    /// Runs `f` on every item, and returns for each what became of it, in the order of the items: one that has
+    /// killed its worker costs its own result alone.
+    ///
+    /// ```
+    /// use procession::{Pool, TaskError};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let invert = |n: i32| if n == 0 { std::process::abort() } else { 12 / n };
+    ///     let inverted = Pool::new(2)?.try_map(invert, [1, 0, 3])?;
+    ///     assert!(matches!(inverted[..], [Ok(12), Err(TaskError::WorkerDied { .. }), Ok(4)]));
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// What the pool as a whole says ([`TaskError::Closed`] and the like), and [`TaskError::Interrupted`] for
+    /// a thread with a hook.
+    pub fn try_map<F, A, R, I>(&self, f: F, items: I) -> Result<Vec<Result<R, TaskError>>, TaskError>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        let work = plain::<F, A, fn(A) -> R>(f)?;
+        Ok(self.collect(work, items)?.decode_each(type_name::<F>()))
     }
 
     /// Runs `f(&state, item)` on every item, as [`map`](Self::map) does; every worker is given the state
@@ -224,55 +282,132 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        const { must_carry_nothing::<F>() };
-        let _ = f;
-        let function = function::<F, (S, A), R>(job_with_state::<F, S, A, R>)?;
-        let mut bytes = Vec::new();
-        let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
-        encoded
-            .map_err(|error| TaskError::EncodeState { function: function.path, reason: in_full(&error) })?;
-        self.collect(function, (bytes, cargo), items)
+        self.collect(stateful(state, f)?, items)?.decode(type_name::<F>())
     }
 
-    /// Runs `f` on one item and waits for the result.
+    /// Has `f` run on every item; all results can be asked for later. The items are taken and encoded before
+    /// this returns.
+    ///
+    /// ```
+    /// use procession::Pool;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let pool = Pool::new(2)?;
+    ///     let mut squares = pool.map_async(|n: u64| n * n, 1..=3);
+    ///     // Something else meanwhile; then:
+    ///     assert_eq!(squares.get()?, [1, 4, 9]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn map_async<F, A, R, I>(&self, f: F, items: I) -> AsyncResult<Vec<R>>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.collect_later(plain::<F, A, fn(A) -> R>(f), items)
+    }
+
+    /// Has `f` run on every item as [`map_async`](Self::map_async) does; an item is a tuple of `f`'s
+    /// arguments.
+    pub fn starmap_async<F, A, M, I>(&self, f: F, items: I) -> AsyncResult<Vec<F::Output>>
+    where
+        F: Function<A, M, Output: Crossing + 'static>,
+        A: Crossing + 'static,
+        M: 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.collect_later(plain::<F, A, M>(f), items)
+    }
+
+    /// Runs `f` once and waits for the result. `f` is given `arguments` as by
+    /// [`Process::spawn`](crate::Process::spawn): `()` for none, a tuple for several.
     ///
     /// # Errors
     /// The item's [`TaskError`], with index 0; [`TaskError::Interrupted`] for a thread with a hook.
-    pub fn apply<F, A, R>(&self, f: F, item: A) -> Result<R, TaskError>
+    pub fn apply<F, A, M>(&self, f: F, arguments: A) -> Result<F::Output, TaskError>
     where
-        F: Fn(A) -> R + Copy + 'static,
+        F: Function<A, M, Output: Crossing + 'static>,
         A: Crossing + 'static,
-        R: Crossing + 'static,
+        M: 'static,
     {
-        let (job, batch, cargo) = single(f, &item)?;
-        let mut crew = self.foreman.enter()?;
-        let id = crew.open_job(job)?;
-        let chunk = batch.finish(id, cargo);
-        let give = |crew: &mut Crew| crew.add(chunk);
-        let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_single(id));
-        let outcome = outcome.map_err(|stopped| {
-            self.foreman.abandon(id);
-            stopped.in_call_of(type_name::<F>())
-        })?;
-        outcome.unwrap_or(Err(TaskError::Cancelled))?.decode()
+        self.run_one(plain::<F, A, M>(f)?, &arguments)
     }
 
-    /// Has `f` run on one item; the result can be asked for later, and with it whatever went wrong.
-    pub fn apply_async<F, A, R>(&self, f: F, item: A) -> AsyncResult<R>
+    /// Runs `f(&state, item)` once and waits for the result.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_with<F, S, A, R>(&self, state: &S, f: F, item: A) -> Result<R, TaskError>
     where
-        F: Fn(A) -> R + Copy + 'static,
+        F: Fn(&S, A) -> R + Copy + 'static,
+        S: Crossing + 'static,
         A: Crossing + 'static,
         R: Crossing + 'static,
     {
+        self.run_one(stateful(state, f)?, &item)
+    }
+
+    /// Has `f` run once; the result can be asked for later, and with it whatever went wrong. `f` is given
+    /// `arguments` as by [`apply`](Self::apply).
+    pub fn apply_async<F, A, M>(&self, f: F, arguments: A) -> AsyncResult<F::Output>
+    where
+        F: Function<A, M, Output: Crossing + 'static>,
+        A: Crossing + 'static,
+        M: 'static,
+    {
         let submit = || {
-            let (job, batch, cargo) = single(f, &item)?;
+            let (job, batch, cargo) = single(plain::<F, A, M>(f)?, &arguments)?;
             let mut crew = self.foreman.enter()?;
             let id = crew.open_job(job)?;
             crew.add(batch.finish(id, cargo));
             Ok(id)
         };
-        let item = TaskItem { index: 0, function: type_name::<F>() };
-        AsyncResult::new(Arc::clone(&self.foreman), item, submit())
+        AsyncResult::one(Arc::clone(&self.foreman), type_name::<F>(), submit())
+    }
+
+    /// Runs `f` on every item; the results come in the order of the items, each as soon as it and those before
+    /// it are there. Items are taken from the iterator as that goes on: no more than four per worker are on
+    /// their way, or done and not asked for.
+    ///
+    /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that
+    /// error.
+    ///
+    /// ```
+    /// use procession::Pool;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let pool = Pool::new(2)?;
+    ///     // No number is the last: only as many are taken as are needed.
+    ///     let squares = pool.imap(|n: u64| n * n, 1..).take(3);
+    ///     assert_eq!(squares.collect::<Result<Vec<_>, _>>()?, [1, 4, 9]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn imap<F, A, R, I>(&self, f: F, items: I) -> Imap<'_, I::IntoIter, R>
+    where
+        F: Fn(A) -> R + Copy + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self.imap_unordered(f, items))
+    }
+
+    /// Runs `f(&state, item)` on every item, as [`imap`](Self::imap) does; every worker is given the state
+    /// once.
+    pub fn imap_with<F, S, A, R, I>(&self, state: &S, f: F, items: I) -> Imap<'_, I::IntoIter, R>
+    where
+        F: Fn(&S, A) -> R + Copy + 'static,
+        S: Crossing + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self.imap_unordered_with(state, f, items))
     }
 
     /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are
@@ -287,13 +422,25 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        let submit = || {
-            let results = Results::Streamed(Default::default());
-            let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
-            self.foreman.enter()?.open_job(job.fed())
-        };
-        let most = self.workers * IN_FLIGHT_PER_WORKER;
-        ImapUnordered::new(&self.foreman, submit(), (type_name::<F>(), items.into_iter()), most)
+        self.stream(plain::<F, A, fn(A) -> R>(f), type_name::<F>(), items)
+    }
+
+    /// Runs `f(&state, item)` on every item, as [`imap_unordered`](Self::imap_unordered) does; every worker is
+    /// given the state once.
+    pub fn imap_unordered_with<F, S, A, R, I>(
+        &self,
+        state: &S,
+        f: F,
+        items: I,
+    ) -> ImapUnordered<'_, I::IntoIter, R>
+    where
+        F: Fn(&S, A) -> R + Copy + 'static,
+        S: Crossing + 'static,
+        A: Crossing + 'static,
+        R: Crossing + 'static,
+        I: IntoIterator<Item = A>,
+    {
+        self.stream(stateful(state, f), type_name::<F>(), items)
     }
 
     /// The pids of the workers that are there now; none in a forked child.
@@ -346,45 +493,93 @@ impl Pool {
         if pids.is_empty() { Ok(()) } else { Err(PoolError::NotEnded { pids }) }
     }
 
+    /// Gives one item to the workers and waits for its result.
+    fn run_one<A: Serialize, R: DeserializeOwned>(&self, work: Work, item: &A) -> Result<R, TaskError> {
+        let path = work.function.path;
+        let (job, batch, cargo) = single(work, item)?;
+        let mut crew = self.foreman.enter()?;
+        let id = crew.open_job(job)?;
+        let chunk = batch.finish(id, cargo);
+        let give = |crew: &mut Crew| crew.add(chunk);
+        let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_outcome(id));
+        let outcome = outcome.map_err(|stopped| {
+            self.foreman.abandon(id);
+            stopped.in_call_of(path)
+        })?;
+        match outcome {
+            Some(Outcome::One(outcome)) => outcome?.decode(),
+            _ => Err(TaskError::Cancelled),
+        }
+    }
+
     /// Gives all items to the workers and waits for all results.
-    fn collect<A, R>(
+    fn collect<A: Serialize>(
         &self,
-        function: Function,
-        (state, cargo): (Vec<u8>, Cargo),
+        work: Work,
         items: impl IntoIterator<Item = A>,
-    ) -> Result<Vec<R>, TaskError>
-    where
-        A: Serialize,
-        R: DeserializeOwned,
-    {
-        let items = items.into_iter();
+    ) -> Result<Collected, TaskError> {
+        let feed = self.feed(work, items)?;
+        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| crew.take_outcome(feed.id));
+        match outcome.map_err(|stopped| stopped.in_call_of(feed.function))? {
+            Some(Outcome::All(collected)) => Ok(collected),
+            _ => Err(TaskError::Cancelled),
+        }
+    }
+
+    /// Gives all items to the workers; all results can be asked for later.
+    fn collect_later<A: Serialize, R: DeserializeOwned>(
+        &self,
+        work: Result<Work, TaskError>,
+        items: impl IntoIterator<Item = A>,
+    ) -> AsyncResult<Vec<R>> {
+        let path = work.as_ref().map_or("", |work| work.function.path);
+        let id = work.and_then(|work| Ok(self.feed(work, items)?.keep()));
+        AsyncResult::all(Arc::clone(&self.foreman), path, id)
+    }
+
+    /// Gives all items to the workers.
+    fn feed<A: Serialize>(
+        &self,
+        work: Work,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Feed<'_>, TaskError> {
+        let mut items = items.into_iter();
         let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
-        let results = Results::Collected(Collected::default());
-        let id = self.foreman.enter()?.open_job(Job::new(function, state, cargo, results).fed())?;
-        let feed = Feed { foreman: &self.foreman, id, function: function.path };
-        // Handles in the items live until all results are there.
-        let ((), _carried) = carrying(|| {
-            let mut batch = BatchBuilder::new(0);
-            for (index, item) in items.enumerate() {
-                if let Err(error) = batch.push(&item) {
-                    let rest = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
-                    feed.send(rest);
-                    feed.fail(index, &error);
-                } else if batch.len() >= most || batch.is_long() {
-                    let full = std::mem::replace(&mut batch, BatchBuilder::new(index + 1));
-                    feed.send(full);
+        let function = work.function.path;
+        let id = self.foreman.enter()?.open_job(work.job(Results::Collected(Collected::default())).fed())?;
+        let feed = Feed { foreman: &self.foreman, id, function };
+        let mut next = 0;
+        let mut is_end = false;
+        while !is_end {
+            let mut batch = BatchBuilder::new(next);
+            let (filled, handles) = carrying(|| batch.fill(&mut items, most));
+            next = batch.end();
+            feed.send(batch, Cargo::of_handles(handles));
+            match filled {
+                Ok(was_last) => is_end = was_last,
+                Err(error) => {
+                    feed.fail(next, &error);
+                    next += 1;
                 }
             }
-            feed.send(batch);
-        });
+        }
         self.foreman.end_feeding(id);
-        let is_done = |crew: &mut Crew| (crew.jobs.get(&id)?.open == 0).then(|| crew.jobs.remove(&id));
-        let job = self.foreman.wait_until(Deadline::NEVER, is_done);
-        let job = job.map_err(|stopped| stopped.in_call_of(function.path))?.flatten();
-        let Some(Job { results: Results::Collected(collected), .. }) = job else {
-            return Err(TaskError::Cancelled);
+        Ok(feed)
+    }
+
+    /// Gives items to the workers as results are asked for.
+    fn stream<I: IntoIterator<Item: Serialize>, R>(
+        &self,
+        work: Result<Work, TaskError>,
+        path: &'static str,
+        items: I,
+    ) -> ImapUnordered<'_, I::IntoIter, R> {
+        let submit = |work: Work| {
+            let job = work.job(Results::Streamed(Default::default()));
+            self.foreman.enter()?.open_job(job.fed())
         };
-        collected.decode(function.path)
+        let most = self.workers * IN_FLIGHT_PER_WORKER;
+        ImapUnordered::new(&self.foreman, work.and_then(submit), (path, items.into_iter()), most)
     }
 }
 
@@ -411,13 +606,20 @@ struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    fn send(&self, batch: BatchBuilder) {
+    /// The job's number; whoever has it finishes the job.
+    fn keep(self) -> u64 {
+        let id = self.id;
+        std::mem::forget(self);
+        id
+    }
+
+    fn send(&self, batch: BatchBuilder, cargo: Cargo) {
         // After a fork in the caller's iterator there is nobody to give it to; waiting for the results says
         // so.
         if batch.len() > 0
             && let Ok(mut crew) = self.foreman.enter()
         {
-            crew.add(batch.finish(self.id, Cargo::default()));
+            crew.add(batch.finish(self.id, cargo));
         }
     }
 
@@ -435,34 +637,60 @@ impl Drop for Feed<'_> {
     }
 }
 
-/// The job of running `f` on one item.
-fn single<F, A, R>(f: F, item: &A) -> Result<(Job, BatchBuilder, Cargo), TaskError>
-where
-    F: Fn(A) -> R + Copy + 'static,
-    A: Crossing + 'static,
-    R: Crossing + 'static,
-{
-    let results = Results::Streamed(Default::default());
-    let job = Job::new(plain::<F, A, R>(f)?, Vec::new(), Cargo::default(), results);
+/// What a call has the workers do with its items.
+struct Work {
+    function: JobFunction,
+    /// The encoded state, and what that relies on.
+    state: (Vec<u8>, Cargo),
+}
+
+impl Work {
+    fn job(self, results: Results) -> Job {
+        let (state, cargo) = self.state;
+        Job::new(self.function, state, cargo, results)
+    }
+}
+
+/// The job of doing `work` with one item.
+fn single<A: Serialize>(work: Work, item: &A) -> Result<(Job, BatchBuilder, Cargo), TaskError> {
+    let job = work.job(Results::Streamed(Default::default()));
     let (batch, cargo) = BatchBuilder::of_one(job.item(0), item)?;
     Ok((job, batch, cargo))
 }
 
-/// A function of one argument.
-fn plain<F, A, R>(f: F) -> Result<Function, TaskError>
+/// The call of a function to which an item is all of its arguments.
+fn plain<F, A, M>(f: F) -> Result<Work, TaskError>
 where
-    F: Fn(A) -> R + Copy + 'static,
+    F: Function<A, M, Output: Crossing + 'static>,
+    A: Crossing + 'static,
+    M: 'static,
+{
+    const { must_carry_nothing::<F>() };
+    // `f` has no bytes: its type says everything about it.
+    let _ = f;
+    let function = function::<F, A, F::Output>(plain_job::<F, A, M>)?;
+    Ok(Work { function, state: (Vec::new(), Cargo::default()) })
+}
+
+/// The call of a function that is also given a state.
+fn stateful<F, S, A, R>(state: &S, f: F) -> Result<Work, TaskError>
+where
+    F: Fn(&S, A) -> R + Copy + 'static,
+    S: Crossing + 'static,
     A: Crossing + 'static,
     R: Crossing + 'static,
 {
     const { must_carry_nothing::<F>() };
-    // `f` has no bytes: its type says everything about it.
-    let _: (F, PhantomData<(A, R)>) = (f, PhantomData);
-    function::<F, A, R>(plain_job::<F, A, R>)
+    let _ = f;
+    let function = function::<F, (S, A), R>(job_with_state::<F, S, A, R>)?;
+    let mut bytes = Vec::new();
+    let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
+    encoded.map_err(|error| TaskError::EncodeState { function: function.path, reason: in_full(&error) })?;
+    Ok(Work { function, state: (bytes, cargo) })
 }
 
-fn function<F: 'static, A, R>(entry: JobEntry) -> Result<Function, TaskError> {
+fn function<F: 'static, A, R>(entry: JobEntry) -> Result<JobFunction, TaskError> {
     let entry = EntryRef::new::<F, A, R>(entry);
     let entry = entry.map_err(|error| TaskError::NotRunnable { reason: in_full(&error) })?;
-    Ok(Function { entry, path: type_name::<F>() })
+    Ok(JobFunction { entry, path: type_name::<F>() })
 }

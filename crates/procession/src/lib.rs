@@ -31,7 +31,7 @@ pub use procession_channel::{
 };
 #[doc(inline)]
 pub use procession_process::{
-    ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, Failure, Function, ImapUnordered,
+    ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, Failure, Function, Imap, ImapUnordered,
     JoinTimeoutError, KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError,
     ProcessLabel, ProcessOptions, RemoteError, Resource, SpawnError, Stdio, TaskError, TaskItem, WaitError,
     active_children, current_process, end_children, init, leave, parent_process, take_inherited,

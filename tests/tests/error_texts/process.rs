@@ -213,7 +213,7 @@ fn items_of_pools() {
     says!(TaskError::TimedOut { item }, "item 7 of F had no result until the timeout");
     says!(TaskError::Interrupted { function }, "the wait for results of F was interrupted");
     says!(TaskError::NotRunnable { reason: reason() }, "no worker can run the function: not UTF-8");
-    says!(TaskError::Cancelled, "the pool was terminated before the item was done");
+    says!(TaskError::Cancelled, "the item was not done: the pool was terminated, or the item was cancelled");
     says!(TaskError::Closed, "the pool is closed, and takes no more work: make another one");
     says!(
         TaskError::Broken { reason: reason() },

@@ -39,6 +39,11 @@ impl Cargo {
         (result, Self { _handles, ends })
     }
 
+    /// The cargo whose handles were collected already.
+    pub(crate) fn of_handles(handles: Carried) -> Self {
+        Self { _handles: handles, ends: Parcel::default() }
+    }
+
     /// Adds the ends in what was encoded besides, whose handles are kept otherwise.
     pub(crate) fn add_ends(&mut self, ends: Parcel) {
         self.ends.join(ends);
@@ -98,13 +103,32 @@ impl BatchBuilder {
         self.starts.len() - 1
     }
 
-    /// Whether it has grown so long that no more is to be added.
-    pub(crate) fn is_long(&self) -> bool {
-        self.bytes.len() >= MAX_CHUNK_BYTES
+    /// The index behind that of the last item.
+    pub(crate) fn end(&self) -> usize {
+        self.first + self.len()
+    }
+
+    /// Adds items until there are `most`, or they have grown long; whether it stopped because there are no
+    /// more.
+    ///
+    /// # Errors
+    /// The first item that cannot be encoded, whose index is [`end`](Self::end), ends it, too.
+    pub(crate) fn fill<A: Serialize>(
+        &mut self,
+        items: &mut impl Iterator<Item = A>,
+        most: usize,
+    ) -> Result<bool, codec::EncodeError> {
+        while self.len() < most && self.bytes.len() < MAX_CHUNK_BYTES {
+            match items.next() {
+                Some(item) => self.push(&item)?,
+                None => return Ok(true),
+            }
+        }
+        Ok(false)
     }
 
     /// Adds an item; on an error the batch is as it was.
-    pub(crate) fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
+    fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
         let (pushed, ends) = Parcel::of_encoding(|| push_item(&mut self.bytes, item));
         pushed?;
         self.ends.join(ends);

@@ -6,7 +6,7 @@
 
 use super::batch::Chunk;
 use super::error::TaskError;
-use super::job::{ItemResult, Job, Results};
+use super::job::{Job, Outcome, Results};
 use super::link::{AHEAD, Lease, Link};
 use super::wire::{Answer, ChunkHeader, Order, compose_order};
 use crate::panicked::Panic;
@@ -190,13 +190,50 @@ impl Crew {
         }
     }
 
-    /// Takes the outcome of a job of one item, if it is there; then the job is over.
-    pub(crate) fn take_single(&mut self, id: u64) -> Option<ItemResult> {
-        let Some(job) = self.jobs.get_mut(&id) else { return Some(Err(TaskError::Cancelled)) };
-        let Results::Streamed(ready) = &mut job.results else { return None };
-        let (_, outcome) = ready.pop_front()?;
-        self.jobs.remove(&id);
-        Some(outcome)
+    /// Takes the outcome of a job, if it is all there; then the job is over.
+    pub(crate) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
+        let Some(job) = self.jobs.get(&id) else { return Some(Outcome::One(Err(TaskError::Cancelled))) };
+        if job.open > 0 || job.feeding {
+            return None;
+        }
+        match self.jobs.remove(&id)?.results {
+            Results::Collected(collected) => Some(Outcome::All(collected)),
+            Results::Streamed(mut ready) => Some(Outcome::One(ready.pop_front()?.1)),
+        }
+    }
+
+    /// Whether the outcome of a job is all there, or was taken.
+    pub(crate) fn is_over(&self, id: u64) -> bool {
+        self.jobs.get(&id).is_none_or(|job| job.open == 0 && !job.feeding)
+    }
+
+    /// Cancels what no worker has begun of a job; whether there was any.
+    pub(super) fn cancel(&mut self, id: u64) -> bool {
+        let unbegun = self.take_back_unbegun(id, Link::revoke);
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        unbegun.iter().for_each(|chunk| job.fail_chunk(chunk, &TaskError::Cancelled));
+        !unbegun.is_empty()
+    }
+
+    /// The chunks of a job that no worker has begun, which none will begin now.
+    fn take_back_unbegun(&mut self, id: u64, revoke: fn(&Link, Lease) -> bool) -> Vec<Chunk> {
+        let Self { workers, jobs, idle, .. } = self;
+        let Some(job) = jobs.get_mut(&id) else { return Vec::new() };
+        let mut unbegun: Vec<Chunk> = job.pending.drain(..).collect();
+        for (place, worker) in workers.iter_mut().enumerate() {
+            let Some(worker) = worker else { continue };
+            let before = worker.assigned.len();
+            let link = &worker.link;
+            worker.assigned.retain(|Assigned { lease, chunk, .. }| {
+                let is_taken_back = chunk.job == id && revoke(link, *lease);
+                unbegun.extend(is_taken_back.then(|| chunk.clone()));
+                !is_taken_back
+            });
+            if before > 0 && worker.assigned.is_empty() {
+                idle.push(place);
+            }
+        }
+        unbegun
     }
 
     /// An item of the job has failed before it could be given to anybody.
@@ -225,25 +262,13 @@ impl Crew {
     /// Gives up a job that nobody waits for any more: items that are not begun are not run. Returns whether
     /// there is such a job.
     pub(super) fn abandon(&mut self, id: u64) -> bool {
-        let Self { workers, jobs, idle, .. } = self;
-        let Some(job) = jobs.get_mut(&id) else { return false };
+        let Some(job) = self.jobs.get_mut(&id) else { return false };
         job.abandoned = true;
         job.feeding = false;
-        let mut unbegun: usize = job.pending.drain(..).map(|chunk| chunk.range.len()).sum();
-        for (place, worker) in workers.iter_mut().enumerate() {
-            let Some(worker) = worker else { continue };
-            let before = worker.assigned.len();
-            let link = &worker.link;
-            worker.assigned.retain(|Assigned { lease, chunk, .. }| {
-                let is_taken_back = chunk.job == id && link.revoke_or_cut(*lease);
-                unbegun += if is_taken_back { chunk.range.len() } else { 0 };
-                !is_taken_back
-            });
-            if before > 0 && worker.assigned.is_empty() {
-                idle.push(place);
-            }
+        let unbegun = self.take_back_unbegun(id, Link::revoke_or_cut);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.open = job.open.saturating_sub(unbegun.iter().map(|chunk| chunk.range.len()).sum());
         }
-        job.open = job.open.saturating_sub(unbegun);
         self.forget_abandoned();
         true
     }

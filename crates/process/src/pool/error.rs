@@ -141,8 +141,9 @@ pub enum TaskError {
         /// What is wrong with them.
         reason: String,
     },
-    /// The pool was terminated before the item was done.
-    #[error("the pool was terminated before the item was done")]
+    /// The pool was terminated before the item was done, or the item was cancelled before a worker had begun
+    /// it.
+    #[error("the item was not done: the pool was terminated, or the item was cancelled")]
     Cancelled,
     /// The pool was closed before the item was given to it.
     #[error("the pool is closed, and takes no more work: make another one")]

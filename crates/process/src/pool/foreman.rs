@@ -257,6 +257,17 @@ impl Foreman {
         }
     }
 
+    /// Cancels what no worker has begun of a job; whether there was any.
+    pub(crate) fn cancel(&self, id: u64) -> bool {
+        let Ok(mut crew) = self.enter() else { return false };
+        let is_cancelled = crew.cancel(id);
+        if is_cancelled {
+            self.step(&mut crew);
+            self.announce();
+        }
+        is_cancelled
+    }
+
     /// Gives up a job that nobody waits for any more.
     pub(crate) fn abandon(&self, id: u64) {
         let Ok(mut crew) = self.enter() else { return };

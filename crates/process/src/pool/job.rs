@@ -65,21 +65,48 @@ impl Collected {
     }
 
     /// The results of `function` in order, or the error of the lowest index that has one.
-    pub(crate) fn decode<R: DeserializeOwned>(mut self, function: &'static str) -> Result<Vec<R>, TaskError> {
-        if let Some((_, error)) = self.errors.pop_first() {
-            return Err(error);
+    pub(crate) fn decode<R: DeserializeOwned>(&self, function: &'static str) -> Result<Vec<R>, TaskError> {
+        if let Some(error) = self.errors.values().next() {
+            return Err(error.clone());
         }
-        let decode = |(index, span): (usize, &Range<usize>)| {
-            let item = TaskItem { index, function };
-            codec::decode(&self.bytes[span.clone()]).map_err(|error| TaskError::decode(item, &error))
-        };
-        self.spans.iter().enumerate().map(decode).collect()
+        (0..self.spans.len()).map(|index| self.decode_one(index, function)).collect()
     }
+
+    /// What became of each item, in order.
+    pub(crate) fn decode_each<R: DeserializeOwned>(
+        &self,
+        function: &'static str,
+    ) -> Vec<Result<R, TaskError>> {
+        let last_error = self.errors.keys().next_back().map_or(0, |last| last + 1);
+        let outcome = |index| match self.errors.get(&index) {
+            Some(error) => Err(error.clone()),
+            None => self.decode_one(index, function),
+        };
+        (0..self.spans.len().max(last_error)).map(outcome).collect()
+    }
+
+    fn decode_one<R: DeserializeOwned>(&self, index: usize, function: &'static str) -> Result<R, TaskError> {
+        let item = TaskItem { index, function };
+        let span = self.spans.get(index).cloned().unwrap_or_default();
+        codec::decode(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
+    }
+
+    /// Whether every item has a result.
+    pub(crate) fn is_success(&self) -> bool {
+        self.errors.is_empty()
+    }
+}
+
+/// What came of a job, once that is all there.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    One(ItemResult),
+    All(Collected),
 }
 
 /// The function that a job runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Function {
+pub(crate) struct JobFunction {
     /// How it is known in the workers.
     pub(crate) entry: EntryRef<JobEntry>,
     /// How people know it.
@@ -89,7 +116,7 @@ pub(crate) struct Function {
 /// A job that somebody waits for.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) function: Function,
+    pub(crate) function: JobFunction,
     /// The encoded state, given to each worker once.
     pub(crate) state: Arc<Vec<u8>>,
     /// The handles and ends of pipes in the state.
@@ -112,7 +139,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(function: Function, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
+    pub(crate) fn new(function: JobFunction, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
         Self {
             function,
             state: Arc::new(state),
@@ -196,6 +223,11 @@ mod tests {
             collected.put(index, &bytes);
         }
         assert_eq!(collected.decode::<String>("work").unwrap(), ["zero", "one"]);
+        collected.errors.insert(2, TaskError::Closed);
+        let each = collected.decode_each::<String>("work");
+        assert!(
+            matches!(&each[..], [Ok(zero), Ok(one), Err(TaskError::Closed)] if zero == "zero" && one == "one")
+        );
         let mut collected = Collected::default();
         collected.errors.insert(7, TaskError::Closed);
         collected.errors.insert(3, TaskError::Cancelled);

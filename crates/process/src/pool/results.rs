@@ -3,46 +3,107 @@
 use super::batch::BatchBuilder;
 use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
-use super::job::{ItemResult, Results};
+use super::job::{Outcome, Results};
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The result of one item, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async).
-/// Dropping it lets the item be done for nobody.
+/// The result of a call, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async) and
+/// [`Pool::map_async`](crate::Pool::map_async). Dropping it lets what is not begun go undone, and the rest be
+/// done for nobody.
 #[must_use = "the result is thrown away with this"]
 pub struct AsyncResult<R> {
     foreman: Arc<Foreman>,
-    item: TaskItem,
+    /// The path of the function.
+    function: &'static str,
     /// The pool's job, unless it took none.
     id: Option<u64>,
     /// The outcome, once it was taken from the pool.
-    outcome: Option<ItemResult>,
-    result: PhantomData<fn() -> R>,
+    outcome: Option<Outcome>,
+    decode: fn(&Outcome, &'static str) -> Result<R, TaskError>,
+}
+
+impl<R: DeserializeOwned> AsyncResult<R> {
+    /// The result of one item.
+    pub(crate) fn one(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
+        Self::new(foreman, function, job, |outcome, _| match outcome {
+            Outcome::One(Ok(received)) => received.decode(),
+            Outcome::One(Err(error)) => Err(error.clone()),
+            Outcome::All(_) => Err(TaskError::Cancelled),
+        })
+    }
+}
+
+impl<R: DeserializeOwned> AsyncResult<Vec<R>> {
+    /// The results of several items.
+    pub(crate) fn all(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
+        Self::new(foreman, function, job, |outcome, function| match outcome {
+            Outcome::All(collected) => collected.decode(function),
+            Outcome::One(outcome) => Err(outcome.as_ref().err().cloned().unwrap_or(TaskError::Cancelled)),
+        })
+    }
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(foreman: Arc<Foreman>, item: TaskItem, job: Result<u64, TaskError>) -> Self {
+    fn new(
+        foreman: Arc<Foreman>,
+        function: &'static str,
+        job: Result<u64, TaskError>,
+        decode: fn(&Outcome, &'static str) -> Result<R, TaskError>,
+    ) -> Self {
         let (id, outcome) = match job {
             Ok(id) => (Some(id), None),
-            Err(error) => (None, Some(Err(error))),
+            Err(error) => (None, Some(Outcome::One(Err(error)))),
         };
-        Self { foreman, item, id, outcome, result: PhantomData }
+        Self { foreman, function, id, outcome, decode }
     }
 
     /// Whether the result, or the error, is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let is_done = |id: &u64| match self.foreman.look() {
-            Ok(crew) => crew.jobs.get(id).is_none_or(|job| job.open == 0),
-            Err(_) => true,
-        };
-        self.outcome.is_some() || self.id.as_ref().is_none_or(is_done)
+        let is_over = |id: u64| self.foreman.look().map_or(true, |crew| crew.is_over(id));
+        self.outcome.is_some() || self.id.is_none_or(is_over)
+    }
+
+    /// Whether there is a result and no error; `None` while neither is there. A result that cannot be decoded
+    /// here counts as one.
+    #[must_use]
+    pub fn is_successful(&mut self) -> Option<bool> {
+        // In a forked child neither will ever be there, which `get` says.
+        let _: Result<(), Stopped> = self.fetch(Deadline::PASSED);
+        self.outcome.as_ref().map(|outcome| match outcome {
+            Outcome::One(outcome) => outcome.is_ok(),
+            Outcome::All(collected) => collected.is_success(),
+        })
+    }
+
+    /// Lets those items go undone that no worker has begun, whose result is then [`TaskError::Cancelled`];
+    /// whether there was any. What a worker is at goes on.
+    pub fn cancel(&self) -> bool {
+        self.id.is_some_and(|id| self.foreman.cancel(id))
+    }
+
+    /// Waits until the result, or the error, is there.
+    ///
+    /// # Errors
+    /// [`TaskError::Interrupted`] for a thread with a hook; [`TaskError::Forked`] in a forked child.
+    pub fn wait(&mut self) -> Result<(), TaskError> {
+        self.fetch(Deadline::NEVER).map_err(|stopped| stopped.in_call_of(self.function))
+    }
+
+    /// Waits until the result, or the error, is there, at most for `timeout`.
+    ///
+    /// # Errors
+    /// [`TaskError::TimedOut`]; otherwise as [`wait`](Self::wait).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<(), TaskError> {
+        self.fetch(Deadline::after(timeout)).map_err(|stopped| stopped.in_call_of(self.function))?;
+        let item = self.item();
+        self.outcome.as_ref().map(drop).ok_or(TaskError::TimedOut { item })
     }
 
     /// Takes the outcome from the pool, if it is there by then.
@@ -50,19 +111,22 @@ impl<R> AsyncResult<R> {
         if self.outcome.is_none()
             && let Some(id) = self.id
         {
-            self.outcome = self.foreman.wait_until(deadline, |crew| crew.take_single(id))?;
+            self.outcome = self.foreman.wait_until(deadline, |crew| crew.take_outcome(id))?;
         }
         Ok(())
     }
-}
 
-impl<R: DeserializeOwned> AsyncResult<R> {
+    /// As errors name it that are about the call.
+    fn item(&self) -> TaskItem {
+        TaskItem { index: 0, function: self.function }
+    }
+
     /// Waits for the result. It stays here, and can be got again; but an end of a pipe in it goes to whoever
     /// gets it first.
     ///
     /// # Errors
-    /// The item's [`TaskError`]; its index is 0. [`TaskError::Interrupted`] for a thread with a hook, which
-    /// can call `get` again: the item is still being done.
+    /// The [`TaskError`] of the first item that has one. [`TaskError::Interrupted`] for a thread with a hook,
+    /// which can call `get` again: the work goes on.
     pub fn get(&mut self) -> Result<R, TaskError> {
         self.get_by(Deadline::NEVER).unwrap_or(Err(TaskError::Cancelled))
     }
@@ -72,7 +136,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// # Errors
     /// [`TaskError::WouldBlock`] if it is not; otherwise as [`get`](Self::get).
     pub fn try_get(&mut self) -> Result<R, TaskError> {
-        let item = self.item;
+        let item = self.item();
         self.get_by(Deadline::PASSED).unwrap_or(Err(TaskError::WouldBlock { item }))
     }
 
@@ -82,19 +146,16 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     /// [`TaskError::TimedOut`] if it was not there by then: it can be waited for again. Otherwise as
     /// [`get`](Self::get).
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<R, TaskError> {
-        let item = self.item;
+        let item = self.item();
         self.get_by(Deadline::after(timeout)).unwrap_or(Err(TaskError::TimedOut { item }))
     }
 
     /// The result, or why there is none; `None` if neither is there by `deadline`.
     fn get_by(&mut self, deadline: Deadline) -> Option<Result<R, TaskError>> {
         if let Err(stopped) = self.fetch(deadline) {
-            return Some(Err(stopped.in_call_of(self.item.function)));
+            return Some(Err(stopped.in_call_of(self.function)));
         }
-        self.outcome.as_ref().map(|outcome| match outcome {
-            Ok(received) => received.decode(),
-            Err(error) => Err(error.clone()),
-        })
+        self.outcome.as_ref().map(|outcome| (self.decode)(outcome, self.function))
     }
 }
 
@@ -131,6 +192,8 @@ pub struct ImapUnordered<'p, I, R> {
     next_index: usize,
     in_flight: BTreeSet<usize>,
     most_in_flight: usize,
+    /// How many results were taken from here and count as in flight all the same.
+    held: usize,
     result: PhantomData<fn() -> R>,
 }
 
@@ -151,6 +214,7 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
             next_index,
             in_flight,
             most_in_flight,
+            held: 0,
             result: PhantomData,
         };
         imap.refill();
@@ -160,7 +224,7 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
     /// Gives the pool as many items as may be on their way.
     fn refill(&mut self) {
         let Ok(id) = self.job else { return };
-        while !self.exhausted && self.in_flight.len() < self.most_in_flight {
+        while !self.exhausted && self.in_flight.len() + self.held < self.most_in_flight {
             let Some(item) = self.items.next() else {
                 self.exhausted = true;
                 return self.foreman.end_feeding(id);
@@ -234,5 +298,58 @@ impl<I, R> fmt::Debug for ImapUnordered<'_, I, R> {
             .field("given", &self.next_index)
             .field("in_flight", &self.in_flight.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Results in the order of their items; made by [`Pool::imap`](crate::Pool::imap). Dropping it lets go of the
+/// items not yet begun.
+///
+/// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
+/// [`TaskError::Interrupted`]. The iteration can go on, and then the result comes as if nothing had been.
+#[must_use = "an iterator does nothing until it is asked for its next element"]
+pub struct Imap<'p, I, R> {
+    results: ImapUnordered<'p, I, R>,
+    /// Results that came before their turn.
+    early: BTreeMap<usize, Result<R, TaskError>>,
+    /// The index of the item whose turn it is.
+    turn: usize,
+}
+
+impl<'p, I, R> Imap<'p, I, R> {
+    pub(crate) fn new(results: ImapUnordered<'p, I, R>) -> Self {
+        Self { results, early: BTreeMap::new(), turn: 0 }
+    }
+}
+
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<'_, I, R> {
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(result) = self.early.remove(&self.turn) {
+                self.results.held -= 1;
+                self.turn += 1;
+                // The workers are not to wait until the last of the early ones was asked for.
+                self.results.refill();
+                return Some(result);
+            }
+            match self.results.next()? {
+                (_, Err(error @ TaskError::Interrupted { .. })) => return Some(Err(error)),
+                (index, result) => {
+                    self.results.held += 1;
+                    self.early.insert(index, result);
+                }
+            }
+        }
+    }
+}
+
+impl<I, R> fmt::Debug for Imap<'_, I, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Imap")
+            .field("turn", &self.turn)
+            .field("early", &self.early.len())
+            .field("results", &self.results)
+            .finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::entry::{rebuild, type_hash};
 use crate::error::in_full;
+use crate::function::Function;
 use procession_channel::{Parcel, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,15 +20,15 @@ pub(crate) trait Runner {
 /// The entry by which a worker makes a runner of a job: from the hash of its types, and its encoded state.
 pub(crate) type JobEntry = fn(u64, &[u8]) -> Result<Box<dyn Runner>, String>;
 
-/// The runner of a function of one argument.
-struct Plain<F, A, R>(F, PhantomData<fn(A) -> R>);
+/// The runner of a function to which an item is all of its arguments.
+struct Plain<F, A, M>(F, PhantomData<fn(A) -> M>);
 
 /// The runner of a function that also takes a state.
 struct WithState<F, S, A, R>(F, S, PhantomData<fn(A) -> R>);
 
-impl<F: Fn(A) -> R, A: DeserializeOwned, R: Serialize> Runner for Plain<F, A, R> {
+impl<F: Function<A, M, Output: Serialize>, A: DeserializeOwned, M> Runner for Plain<F, A, M> {
     fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        run_item(item, out, &self.0)
+        run_item(item, out, |arguments| self.0.call(arguments))
     }
 }
 
@@ -49,15 +50,15 @@ fn run_item<A: DeserializeOwned, R: Serialize>(
         .map_err(|error| format!("the worker cannot encode the result: {}", in_full(&error)))
 }
 
-/// The [`JobEntry`] of a function of one argument.
-pub(crate) fn plain_job<F, A, R>(hash: u64, _state: &[u8]) -> Result<Box<dyn Runner>, String>
+/// The [`JobEntry`] of a function to which an item is all of its arguments.
+pub(crate) fn plain_job<F, A, M>(hash: u64, _state: &[u8]) -> Result<Box<dyn Runner>, String>
 where
-    F: Fn(A) -> R + Copy + 'static,
+    F: Function<A, M, Output: Serialize>,
     A: DeserializeOwned + 'static,
-    R: Serialize + 'static,
+    M: 'static,
 {
-    must_be::<F, A, R>(hash)?;
-    Ok(Box::new(Plain(rebuild::<F>(), PhantomData)))
+    must_be::<F, A, F::Output>(hash)?;
+    Ok(Box::new(Plain::<F, A, M>(rebuild::<F>(), PhantomData)))
 }
 
 /// The [`JobEntry`] of a function that also takes a state.
