@@ -43,7 +43,7 @@ mod writing;
 
 pub use bytes::Bytes;
 pub use error::{DecodeError, EncodeError, NotBytes};
-pub(crate) use form::Form;
+pub(crate) use form::{Form, form_setters};
 pub(crate) use scratch::with_scratch;
 
 use procession_shm::{CODECS, OpenError, Segment};

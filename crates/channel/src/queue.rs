@@ -77,9 +77,11 @@ use std::time::Duration;
 
 pub use batch::QueueBatch;
 pub use bytes::QueueBytes;
-pub use error::{CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError};
+pub use error::{
+    CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError, SlotHeld,
+};
 pub use options::QueueOptions;
-pub(crate) use options::limit;
+pub(crate) use options::{limit, typed_options};
 pub use slots::{QueueSlots, ReadSlot, WriteSlot};
 
 /// How many bytes of messages a queue holds unless said otherwise.
@@ -160,13 +162,8 @@ impl<T: Serialize + DeserializeOwned> Object for Queue<T> {
     type Settings = QueueSettings;
 
     fn shape(settings: &QueueSettings) -> Shape {
-        let parameter = |name, said: Option<u64>, default| Parameter {
-            name,
-            value: said.unwrap_or(default),
-            asked: said.is_some(),
-        };
-        let capacity = parameter("capacity", settings.capacity, 0);
-        let bytes = parameter("bytes", settings.bytes, DEFAULT_BYTES);
+        let capacity = Parameter::said("capacity", settings.capacity, 0);
+        let bytes = Parameter::said("bytes", settings.bytes, DEFAULT_BYTES);
         Shape {
             kind: Kind::QUEUE,
             body_len: RING_OFFSET as u64 + bytes.value,

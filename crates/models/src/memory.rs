@@ -447,6 +447,12 @@ pub struct Parameter {
     pub asked: bool,
 }
 
+impl Parameter {
+    pub fn said(name: &'static str, said: Option<u64>, default: u64) -> Self {
+        Self { name, value: said.unwrap_or(default), asked: said.is_some() }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub kind: Kind,

@@ -72,6 +72,14 @@ pub struct Parameter {
     pub asked: bool,
 }
 
+impl Parameter {
+    /// The parameter `name`, which is insisted on if it was said, and `default` otherwise.
+    #[must_use]
+    pub fn said(name: &'static str, said: Option<u64>, default: u64) -> Self {
+        Self { name, value: said.unwrap_or(default), asked: said.is_some() }
+    }
+}
+
 /// The part of a header that its creator chooses: everything but identity and time.
 #[derive(Clone, Debug)]
 pub struct Shape {

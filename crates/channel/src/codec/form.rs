@@ -57,3 +57,29 @@ fn structure<T: DeserializeOwned>(codec: Codec) -> Cow<'static, str> {
 fn is_bytes<T>() -> bool {
     type_name::<T>() == type_name::<Bytes>()
 }
+
+/// The methods of options that say how messages are written. `$form` is the field of `$Options` that has the
+/// [`Form`], `$messages` what the docs call messages, and `$others` a sentence about those who do not create
+/// the object.
+macro_rules! form_setters {
+    ([$($generics:tt)*] $Options:ty, $($form:ident).+, $messages:literal, $others:literal) => {
+        impl<$($generics)*> $Options {
+            #[doc = concat!("How ", $messages, " are written: [`Codec::Bincode`](crate::Codec::Bincode) unless")]
+            /// said, [`Codec::Bytes`](crate::Codec::Bytes) if they are [`Bytes`](crate::Bytes).
+            #[doc = $others]
+            #[must_use]
+            pub fn codec(mut self, codec: crate::codec::Codec) -> Self {
+                self.$($form).+.codec = Some(codec);
+                self
+            }
+
+            #[doc = concat!("Says that ", $messages, " are bytes and nothing else:")]
+            /// [`Codec::Bytes`](crate::Codec::Bytes).
+            #[must_use]
+            pub fn bytes_only(self) -> Self {
+                self.codec(crate::codec::Codec::Bytes)
+            }
+        }
+    };
+}
+pub(crate) use form_setters;

@@ -3,13 +3,12 @@
 use super::table::{self, BLOCK, Cell, MOST_ATTEMPTS, Table};
 use super::{JoinableBody, JoinableQueue};
 use crate::codec::{Codec, Form};
-use crate::queue::limit;
-use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use crate::queue::{limit, typed_options};
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Shape, Shared};
 use procession_sys::Mapping;
 use procession_sys::atomic::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -20,11 +19,9 @@ const MAX_ATTEMPTS: u64 = 5;
 const MIN_BYTES: u64 = 2 * BLOCK as u64;
 const MAX_BYTES: u64 = 1 << 31;
 
-/// How a [`JoinableQueue`] is created or opened.
-pub struct JoinableQueueOptions<T> {
-    place: Placement,
-    settings: JoinableSettings,
-    items: PhantomData<fn(T) -> T>,
+typed_options! {
+    /// How a [`JoinableQueue`] is created or opened.
+    JoinableQueueOptions<T>, JoinableSettings, "items"
 }
 
 #[doc(hidden)]
@@ -35,12 +32,6 @@ pub struct JoinableSettings {
     max_attempts: Option<u64>,
     lease_timeout_ns: Option<u64>,
     form: Form,
-}
-
-impl<T> Default for JoinableQueueOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: JoinableSettings::default(), items: PhantomData }
-    }
 }
 
 impl<T> JoinableQueueOptions<T> {
@@ -78,43 +69,6 @@ impl<T> JoinableQueueOptions<T> {
         self.settings.lease_timeout_ns = Some(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         self
     }
-
-    /// How items are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of
-    /// [`Bytes`](crate::Bytes). Who opens one need not say it, and is told when that says another than it was
-    /// created with.
-    #[must_use]
-    pub fn codec(mut self, codec: Codec) -> Self {
-        self.settings.form.codec = Some(codec);
-        self
-    }
-
-    /// Items are bytes and nothing else: [`Codec::Bytes`].
-    #[must_use]
-    pub fn bytes_only(self) -> Self {
-        self.codec(Codec::Bytes)
-    }
-
-    /// Says what the items are called, instead of the name of `T`: so that programs in which the type has
-    /// another path can share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the
-    /// others any program may read them.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.form.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-impl<T> Clone for JoinableQueueOptions<T> {
-    fn clone(&self) -> Self {
-        Self { place: self.place.clone(), settings: self.settings.clone(), items: PhantomData }
-    }
-}
-
-impl<T> fmt::Debug for JoinableQueueOptions<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = "JoinableQueueOptions";
-        f.debug_struct(name).field("place", &self.place).field("settings", &self.settings).finish()
-    }
 }
 
 procession_shm::object_builders!(
@@ -132,15 +86,10 @@ impl<T: Serialize + DeserializeOwned> Object for JoinableQueue<T> {
     }
 
     fn shape(settings: &JoinableSettings) -> Shape {
-        let parameter = |name, said: Option<u64>, default| Parameter {
-            name,
-            value: said.unwrap_or(default),
-            asked: said.is_some(),
-        };
-        let capacity = parameter("capacity", settings.capacity, 0);
-        let bytes = parameter("bytes", settings.bytes, DEFAULT_BYTES);
-        let max_attempts = parameter("max_attempts", settings.max_attempts, MAX_ATTEMPTS);
-        let lease_timeout = parameter("lease_timeout", settings.lease_timeout_ns, 0);
+        let capacity = Parameter::said("capacity", settings.capacity, 0);
+        let bytes = Parameter::said("bytes", settings.bytes, DEFAULT_BYTES);
+        let max_attempts = Parameter::said("max_attempts", settings.max_attempts, MAX_ATTEMPTS);
+        let lease_timeout = Parameter::said("lease_timeout", settings.lease_timeout_ns, 0);
         Shape {
             kind: Kind::JOINABLE_QUEUE,
             body_len: table::body_len(bytes.value / BLOCK as u64),

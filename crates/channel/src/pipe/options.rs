@@ -1,7 +1,7 @@
 //! How a pipe is made.
 
 use super::{Connection, End, PipeObject, Receiver, Sender};
-use crate::codec::{Codec, Form};
+use crate::codec::{Codec, Form, form_setters};
 use procession_shm::{Element, HEADER_LEN, Namespace, Object, OpenError, Placement};
 use procession_sys::limits;
 use serde::de::DeserializeOwned;
@@ -73,20 +73,6 @@ impl PipeOptions {
         self
     }
 
-    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a pipe of
-    /// [`Bytes`](crate::Bytes).
-    #[must_use]
-    pub fn codec(mut self, codec: Codec) -> Self {
-        self.form.codec = Some(codec);
-        self
-    }
-
-    /// Messages are bytes and nothing else: [`Codec::Bytes`].
-    #[must_use]
-    pub fn bytes_only(self) -> Self {
-        self.codec(Codec::Bytes)
-    }
-
     /// As [`pipe`](super::pipe).
     ///
     /// # Errors
@@ -125,6 +111,8 @@ impl PipeOptions {
         PipeObject::create(&settings, &self.place)
     }
 }
+
+form_setters!([] PipeOptions, form, "messages", "Who receives an end in a message finds it in the pipe.");
 
 /// What it is then made of.
 #[derive(Debug, Default)]

@@ -1,9 +1,58 @@
 //! How a queue is created or opened.
 
-use crate::codec::{Codec, Form};
-use procession_shm::Placement;
-use std::fmt;
-use std::marker::PhantomData;
+use crate::codec::Form;
+
+/// The options of a queue or a joinable queue of `T`s, and what both say about messages. `Clone` and `Debug` are
+/// written out: derived, they would be there only for a `T` that has them.
+macro_rules! typed_options {
+    ($(#[$doc:meta])* $Options:ident<T>, $Settings:ty, $messages:literal) => {
+        $(#[$doc])*
+        pub struct $Options<T> {
+            pub(super) place: procession_shm::Placement,
+            pub(super) settings: $Settings,
+            messages: std::marker::PhantomData<fn(T) -> T>,
+        }
+
+        impl<T> Default for $Options<T> {
+            fn default() -> Self {
+                let (place, settings) = Default::default();
+                Self { place, settings, messages: std::marker::PhantomData }
+            }
+        }
+
+        impl<T> Clone for $Options<T> {
+            fn clone(&self) -> Self {
+                let (place, settings) = (self.place.clone(), self.settings.clone());
+                Self { place, settings, messages: std::marker::PhantomData }
+            }
+        }
+
+        impl<T> std::fmt::Debug for $Options<T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let mut shown = f.debug_struct(stringify!($Options));
+                shown.field("place", &self.place).field("settings", &self.settings).finish()
+            }
+        }
+
+        crate::codec::form_setters!(
+            [T] $Options<T>, settings.form, $messages,
+            "Who opens a queue need not say it, and is told when that says another than it was created with."
+        );
+
+        impl<T> $Options<T> {
+            #[doc = concat!("Says what the ", $messages, " are called, instead of the name of `T`: so that")]
+            /// programs in which the type has another path can share the queue. Only in
+            /// [`Codec::Bincode`](crate::Codec::Bincode) is the name of `T` asked about; in the others any
+            /// program may read them.
+            #[must_use]
+            pub fn type_tag(mut self, tag: &str) -> Self {
+                self.settings.form.type_tag = Some(tag.to_owned());
+                self
+            }
+        }
+    };
+}
+pub(crate) use typed_options;
 
 /// How many messages stand in the header; what it cannot say is no limit.
 pub(crate) fn limit(messages: usize) -> u64 {
@@ -13,11 +62,9 @@ pub(crate) fn limit(messages: usize) -> u64 {
 pub(super) const MIN_BYTES: u64 = 64;
 pub(super) const MAX_BYTES: u64 = 8 << 31;
 
-/// How a [`Queue`](super::Queue) is created or opened.
-pub struct QueueOptions<T> {
-    pub(super) place: Placement,
-    pub(super) settings: QueueSettings,
-    messages: PhantomData<fn(T) -> T>,
+typed_options! {
+    /// How a [`Queue`](super::Queue) is created or opened.
+    QueueOptions<T>, QueueSettings, "messages"
 }
 
 #[doc(hidden)]
@@ -26,12 +73,6 @@ pub struct QueueSettings {
     pub(super) capacity: Option<u64>,
     pub(super) bytes: Option<u64>,
     pub(super) form: Form,
-}
-
-impl<T> Default for QueueOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: QueueSettings::default(), messages: PhantomData }
-    }
 }
 
 impl<T> QueueOptions<T> {
@@ -49,41 +90,5 @@ impl<T> QueueOptions<T> {
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.settings.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES).next_power_of_two());
         self
-    }
-
-    /// How messages are written: [`Codec::Bincode`] unless said, [`Codec::Bytes`] in a queue of
-    /// [`Bytes`](crate::Bytes). Who opens one need not say it, and is told when that says another than it was
-    /// created with.
-    #[must_use]
-    pub fn codec(mut self, codec: Codec) -> Self {
-        self.settings.form.codec = Some(codec);
-        self
-    }
-
-    /// Messages are bytes and nothing else: [`Codec::Bytes`].
-    #[must_use]
-    pub fn bytes_only(self) -> Self {
-        self.codec(Codec::Bytes)
-    }
-
-    /// Says what the messages are called, instead of the name of `T`: so that programs in which the type has
-    /// another path can share the queue. Only in [`Codec::Bincode`] is the name of `T` asked about; in the
-    /// others any program may read them.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.form.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-impl<T> Clone for QueueOptions<T> {
-    fn clone(&self) -> Self {
-        Self { place: self.place.clone(), settings: self.settings.clone(), messages: PhantomData }
-    }
-}
-
-impl<T> fmt::Debug for QueueOptions<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QueueOptions").field("place", &self.place).field("settings", &self.settings).finish()
     }
 }
