@@ -5,7 +5,7 @@ use procession::codec::{DecodeError, EncodeError, NotBytes};
 use procession::{
     AckError, ArrayError, BarrierError, Bytes, CloseError, EventError, Fault, GetError, GetManyError,
     JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, ProcessError, PutError,
-    PutManyError, RecvError, ReleaseError, SemaphoreError, SendError,
+    PutManyError, RecvError, ReleaseError, SemaphoreError, SendError, SlotHeld, UnusableEnd,
 };
 use std::error::Error;
 
@@ -100,22 +100,26 @@ fn of_messages(error: &(dyn Error + 'static)) -> Option<String> {
             failed => format!("PutManyError {{ put: {} }}", failed.put)
         }
         SendError {
-            WouldBlock TimedOut PeerClosed TooLarge Encode NotBytes Closed Interrupted,
+            WouldBlock TimedOut PeerClosed TooLarge Encode NotBytes Interrupted,
             SendError::PeerDied { pid } => format!("PeerDied {{ pid: {pid} }}"),
-            SendError::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
-            SendError::Lost { pid } => format!("Lost {{ pid: {pid} }}"),
+            SendError::Unusable(why) => one_case(why),
             SendError::Fault(fault) => one_case(fault)
         }
         RecvError {
-            WouldBlock TimedOut Eof Decode NotBytes Closed Interrupted,
+            WouldBlock TimedOut Eof Decode NotBytes Interrupted,
             RecvError::BufferTooShort { needed, len } => {
                 format!("BufferTooShort {{ needed: {needed}, len: {len} }}")
             },
             RecvError::PeerDied { pid } => format!("PeerDied {{ pid: {pid} }}"),
-            RecvError::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
-            RecvError::Lost { pid } => format!("Lost {{ pid: {pid} }}"),
+            RecvError::Unusable(why) => one_case(why),
             RecvError::Fault(fault) => one_case(fault)
         }
+        UnusableEnd {
+            Closed,
+            UnusableEnd::InUse { by, here } => format!("InUse {{ by: {by}, here: {here} }}"),
+            UnusableEnd::Lost { pid } => format!("Lost {{ pid: {pid} }}")
+        }
+        SlotHeld { , _ => "SlotHeld".to_owned() }
         NotBytes { , _ => "NotBytes".to_owned() }
         EncodeError { TooLarge TooDeep TooManyEmpty CannotComeBack NotRepresentable Unsupported }
         DecodeError {

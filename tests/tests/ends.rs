@@ -4,7 +4,7 @@
 
 use procession::{
     Connection, GetError, JoinableQueue, Namespace, Pipe, Pool, Process, PutError, Queue, Receiver,
-    RecvError, SendError, Sender,
+    RecvError, SendError, Sender, UnusableEnd,
 };
 use procession_tests::Scratch;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -226,7 +226,7 @@ fn peek_takes_nothing() {
     drop(theirs);
     for _ in 0..3 {
         let seen = queue.peek().unwrap();
-        assert!(matches!(seen.send(&1), Err(SendError::InUse { .. })));
+        assert!(matches!(seen.send(&1), Err(SendError::Unusable(UnusableEnd::InUse { .. }))));
         seen.close();
         assert!(!seen.is_closed());
         drop(seen);

@@ -5,7 +5,7 @@
 
 use procession::{
     Connection, GetError, JoinableQueue, Pipe, Process, PutError, Queue, Receiver, RecvError, SendError,
-    WaitAnyError, Waitable, wait_timeout,
+    UnusableEnd, WaitAnyError, Waitable, wait_timeout,
 };
 use procession_tests::Scratch;
 use serde::{Deserialize, Serialize};
@@ -167,7 +167,7 @@ fn an_end_closed_under_many_threads_has_sent_exactly_what_was_acknowledged() {
                 for number in 0.. {
                     match sender.send(&Message::new(thread, number)) {
                         Ok(()) => _ = sent.fetch_add(1, SeqCst),
-                        Err(SendError::Closed) => return number,
+                        Err(SendError::Unusable(UnusableEnd::Closed)) => return number,
                         Err(error) => panic!("{error}"),
                     }
                 }

@@ -21,10 +21,12 @@ pub use joinable::{
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use messages::Messages;
-pub use pipe::{Connection, Pipe, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
+pub use pipe::{
+    Connection, Pipe, PipeOptions, Receiver, RecvError, SendError, Sender, UnusableEnd, duplex, pipe,
+};
 pub use queue::{
     CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch,
-    QueueBytes, QueueOptions, QueueSlots, ReadSlot, WriteSlot,
+    QueueBytes, QueueOptions, QueueSlots, ReadSlot, SlotHeld, WriteSlot,
 };
 pub use readiness::{Readiness, readiness};
 pub use simple::SimpleQueue;

@@ -70,7 +70,7 @@ mod transfer;
 mod waitable;
 
 use self::end::{End, EndCell};
-pub use self::error::{RecvError, SendError};
+pub use self::error::{RecvError, SendError, UnusableEnd};
 use self::home::Home;
 use self::incoming::Incoming;
 pub use self::options::PipeOptions;
@@ -240,7 +240,7 @@ where
 /// It belongs to the first process that uses it, and in it to this handle, which any number of its threads
 /// may use: they take turns, one message each. It can be sent to another process before it is used: as an
 /// argument of `Process::spawn`, when it is the child's from before the child starts, or in a message. A
-/// process that has a handle of an end that another uses, or used first, gets [`SendError::InUse`]; a forked
+/// process that has a handle of an end that another uses, or used first, gets [`UnusableEnd::InUse`]; a forked
 /// child [`Fault::Inherited`](procession_sync::Fault::Inherited).
 ///
 /// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end

@@ -13,7 +13,7 @@ use procession_models::kernel::until_killed;
 macro_rules! models {
     ($world:path) => {
         use super::*;
-        use world::pipe::{Pipe, Receiver, RecvError, SendError, Sender};
+        use world::pipe::{Pipe, Receiver, RecvError, SendError, Sender, UnusableEnd};
         use $world as world;
 
         /// The ring has room for four messages. The sender is in another process.
@@ -148,7 +148,7 @@ macro_rules! models {
             let mine = sender.send(&1);
             let others = other.join().unwrap();
             let refused = |sent: &Result<(), SendError>| {
-                matches!(sent, Err(SendError::InUse { .. } | SendError::Closed))
+                matches!(sent, Err(SendError::Unusable(UnusableEnd::InUse { .. } | UnusableEnd::Closed)))
             };
             assert!(mine.is_ok() && refused(&others) || others.is_ok() && refused(&mine), "whose end it is");
             drop(sender);

@@ -26,8 +26,8 @@ pub use procession_channel::{
     AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
     GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
     PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots, ReadSlot,
-    Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, WaitAnyError, Waitable, WriteSlot, codec,
-    duplex, pipe, readiness, try_wait, wait, wait_timeout,
+    Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, SlotHeld, UnusableEnd, WaitAnyError,
+    Waitable, WriteSlot, codec, duplex, pipe, readiness, try_wait, wait, wait_timeout,
 };
 #[doc(inline)]
 pub use procession_process::{

@@ -6,7 +6,9 @@
 
 use super::{End, LIMIT, Law, Participant, Place, Table};
 use procession::shm::gc;
-use procession::{GetError, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender};
+use procession::{
+    GetError, Namespace, Pipe, PutError, Queue, Receiver, RecvError, SendError, Sender, UnusableEnd,
+};
 use procession_sys::shm_struct;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicU64;
@@ -231,7 +233,7 @@ impl Pipes {
                     return;
                 }
                 // Who had it on the way is dead.
-                Err(SendError::Lost { .. }) if !is_maker => return,
+                Err(SendError::Unusable(UnusableEnd::Lost { .. })) if !is_maker => return,
                 Err(error) => return who.breaks(&format!("sending: {error}")),
             }
         }
@@ -294,7 +296,7 @@ impl Pipes {
                     self.words().deaths.fetch_add(1, SeqCst);
                     return;
                 }
-                Err(RecvError::Lost { .. }) if !is_maker => return,
+                Err(RecvError::Unusable(UnusableEnd::Lost { .. })) if !is_maker => return,
                 Err(error) => return who.breaks(&format!("receiving: {error}")),
             }
         }

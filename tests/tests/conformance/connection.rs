@@ -9,7 +9,9 @@
 //! Pipes have no names. Where objects have, a child gets its end as a message of a queue that has one.
 
 use crate::ground::{Ground, Handed, Line, SHORT, Sent, child, conforms, elsewhere, for_ever, kill};
-use procession::{Connection, Event, Process, Queue, Receiver, RecvError, SendError, Sender, codec};
+use procession::{
+    Connection, Event, Process, Queue, Receiver, RecvError, SendError, Sender, UnusableEnd, codec,
+};
 use serde::{Deserialize, Serialize, Serializer};
 use std::time::{Duration, Instant};
 
@@ -227,10 +229,10 @@ fn an_end_that_is_closed_is_of_no_use(ground: &Ground) {
         assert!(!end.is_closed());
         end.close();
         end.close();
-        assert!(matches!(end.send(&1), Err(SendError::Closed)));
-        assert!(matches!(end.try_recv(), Err(RecvError::Closed)));
-        assert!(matches!(end.recv(), Err(RecvError::Closed)));
-        assert!(matches!(end.poll(), Err(RecvError::Closed)));
+        assert!(matches!(end.send(&1), Err(SendError::Unusable(UnusableEnd::Closed))));
+        assert!(matches!(end.try_recv(), Err(RecvError::Unusable(UnusableEnd::Closed))));
+        assert!(matches!(end.recv(), Err(RecvError::Unusable(UnusableEnd::Closed))));
+        assert!(matches!(end.poll(), Err(RecvError::Unusable(UnusableEnd::Closed))));
         assert!(codec::encode(&end, &mut Vec::new()).is_err());
         end.is_closed()
     };

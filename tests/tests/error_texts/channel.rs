@@ -5,8 +5,8 @@ use procession::codec::{DecodeError, EncodeError, NotBytes};
 use procession::shm::Kind;
 use procession::{
     AckError, Bytes, CloseError, Codec, Event, Fault, GetError, GetManyError, JoinError, JoinableQueue,
-    Label, Namespace, OpenError, Pipe, PutError, PutManyError, Queue, RecvError, SendError, WaitAnyError,
-    try_wait, wait_timeout,
+    Label, Namespace, OpenError, Pipe, PutError, PutManyError, Queue, RecvError, SendError, SlotHeld,
+    UnusableEnd, WaitAnyError, try_wait, wait_timeout,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn queues_of_bytes() {
     let slot_held =
         "this thread holds a slot of an unnamed queue: commit or drop it before it uses that end again";
     let slot = unnamed.slots().read().unwrap();
-    says!(GetError::SlotHeld(_), unnamed.get(), slot_held);
+    says!(GetError::SlotHeld(SlotHeld { .. }), unnamed.get(), slot_held);
     drop(slot);
     let slot = unnamed.slots().reserve(1).unwrap();
     says!(PutError::SlotHeld(_), unnamed.put(&[7][..]), slot_held);
@@ -292,7 +292,8 @@ fn pipes() {
         "the next message of the pipe has 16 bytes and does not fit into a buffer of 3: it is still to be received"
     );
     sender.close();
-    says!(SendError::Closed, sender.send(&[][..]), "this end of the pipe is closed");
+    let closed = "this end of the pipe is closed";
+    says!(SendError::Unusable(_), sender.send(&[][..]), closed);
     while receiver.try_recv().is_ok() {}
     says!(
         RecvError::Eof,
@@ -300,7 +301,8 @@ fn pipes() {
         "the other end of the pipe is closed, and everything was received"
     );
     receiver.close();
-    says!(RecvError::Closed, receiver.recv(), "this end of the pipe is closed");
+    says!(RecvError::Unusable(_), receiver.recv(), closed);
+    says!(UnusableEnd::Closed, closed);
     let (sender, receiver) = procession::pipe::<u8>().unwrap();
     drop(receiver);
     says!(SendError::PeerClosed, sender.send(&1), "the other end of the pipe is closed");
@@ -341,14 +343,18 @@ fn deaths_and_interruptions() {
         RecvError::PeerDied { pid: 0 },
         "a process that nobody remembers died, which had the other end of the pipe; everything it had sent was received"
     );
-    says!(SendError::Lost { pid: 7 }, "this end of the pipe was lost with process 7, which carried it");
-    says!(RecvError::Lost { pid: 7 }, "this end of the pipe was lost with process 7, which carried it");
-    let in_use = "this end of the pipe belongs to process 7: this process (8) cannot use it too";
-    says!(SendError::InUse { by: 7, here: 8 }, in_use);
-    says!(RecvError::InUse { by: 7, here: 8 }, in_use);
+    says!(UnusableEnd::Lost { pid: 7 }, "this end of the pipe was lost with process 7, which carried it");
+    says!(
+        UnusableEnd::InUse { by: 7, here: 8 },
+        "this end of the pipe belongs to process 7: this process (8) cannot use it too"
+    );
     says!(SendError::Interrupted, "the wait for room in the pipe was interrupted");
     says!(RecvError::Interrupted, "the wait for a message of the pipe was interrupted");
     let queue = || Label::new(Kind::QUEUE, "jobs", &Namespace::new("default").unwrap());
+    says!(
+        SlotHeld { queue: queue() },
+        "this thread holds a slot of queue \"jobs\": commit or drop it before it uses that end again"
+    );
     says!(PutError::Interrupted(queue()), "the wait for queue \"jobs\" was interrupted");
     says!(GetError::Interrupted(queue()), "the wait for queue \"jobs\" was interrupted");
     says!(

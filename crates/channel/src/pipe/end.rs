@@ -1,6 +1,6 @@
 //! Whose an end is, and what became of the other one. The protocol is described in `pipe.rs`.
 
-use super::error::{SendError, Unusable};
+use super::error::{Refusal, SendError, UnusableEnd};
 use super::home::Location;
 use super::{PipeBody, PipeObject};
 use crate::codec::Codec;
@@ -149,7 +149,7 @@ impl End {
 
     /// Makes sure that the end is this handle's: the first use claims it.
     #[inline]
-    pub(super) fn claim(&self) -> Result<(), Unusable> {
+    pub(super) fn claim(&self) -> Result<(), Refusal> {
         // Relaxed: while the word is `mine`, this handle alone changes it.
         if self.cell().word.load(Ordering::Relaxed) == self.mine && self.is_here() {
             return Ok(());
@@ -163,7 +163,7 @@ impl End {
     }
 
     #[cold]
-    fn claim_first(&self) -> Result<(), Unusable> {
+    fn claim_first(&self) -> Result<(), Refusal> {
         if !self.is_here() {
             return Err(Fault::inherited(self.body.segment()).into());
         }
@@ -185,13 +185,13 @@ impl End {
     }
 
     /// Why this handle cannot use the end whose cell holds `word`.
-    fn why_not(&self, word: u64) -> Unusable {
+    fn why_not(&self, word: u64) -> Refusal {
         match word & STATE {
-            CLOSED => Unusable::Closed,
-            DEAD => Unusable::Lost { pid: self.cell().died.load(Ordering::Relaxed) },
+            CLOSED => UnusableEnd::Closed.into(),
+            DEAD => UnusableEnd::Lost { pid: self.cell().died.load(Ordering::Relaxed) }.into(),
             CARRIED | CLAIMED => {
                 let by = self.body.segment().registration().pid_of(OwnerId::from_bits(word)).unwrap_or(0);
-                Unusable::InUse { by, here: std::process::id() }
+                UnusableEnd::InUse { by, here: std::process::id() }.into()
             }
             _ => self.corrupt("one of its ends is in an impossible state").into(),
         }

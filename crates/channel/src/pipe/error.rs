@@ -4,30 +4,59 @@ use crate::codec::{DecodeError, EncodeError, NotBytes};
 use procession_sync::Fault;
 use procession_sys::NoTurn;
 
-/// Why an end of a pipe cannot be used by whoever wanted to.
-pub(super) enum Unusable {
+/// Why an end of a pipe is not this handle's to use.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum UnusableEnd {
+    /// This end was closed, by this handle or another of this end.
+    #[error("this end of the pipe is closed")]
     Closed,
-    InUse { by: u32, here: u32 },
-    Lost { pid: u32 },
+    /// An end belongs to the first process that uses it, or was given to a child before. Both are this
+    /// process if it has two handles of one end.
+    #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
+    InUse {
+        /// The process that has the end; 0 if that is not known, or it has not started yet.
+        by: u32,
+        /// This process.
+        here: u32,
+    },
+    /// The end died with the process that carried it: the one that sent it, or the child that it was given
+    /// to.
+    #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
+    Lost {
+        /// The process that died; 0 if that is not known.
+        pid: u32,
+    },
+}
+
+procession_shm::debug_as_text!(UnusableEnd);
+
+/// What an end answers that is about to be used.
+pub(super) enum Refusal {
+    Unusable(UnusableEnd),
     Fault(Fault),
 }
 
-impl From<Fault> for Unusable {
+impl From<UnusableEnd> for Refusal {
+    fn from(unusable: UnusableEnd) -> Self {
+        Self::Unusable(unusable)
+    }
+}
+
+impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-macro_rules! from_unusable {
+macro_rules! from_refusal {
     ($($Error:ident)*) => {
         $(
-            impl From<Unusable> for $Error {
-                fn from(unusable: Unusable) -> Self {
-                    match unusable {
-                        Unusable::Closed => Self::Closed,
-                        Unusable::InUse { by, here } => Self::InUse { by, here },
-                        Unusable::Lost { pid } => Self::Lost { pid },
-                        Unusable::Fault(fault) => Self::Fault(fault),
+            impl From<Refusal> for $Error {
+                fn from(refusal: Refusal) -> Self {
+                    match refusal {
+                        Refusal::Unusable(unusable) => Self::Unusable(unusable),
+                        Refusal::Fault(fault) => Self::Fault(fault),
                     }
                 }
             }
@@ -46,7 +75,7 @@ macro_rules! from_unusable {
     };
 }
 
-from_unusable!(SendError RecvError);
+from_refusal!(SendError RecvError);
 
 /// A process, for people.
 fn owner(pid: u32) -> String {
@@ -91,25 +120,9 @@ pub enum SendError {
     /// The pipe carries values, and this was to be bytes (`send_bytes`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
-    /// This end was closed, by this handle or another of this end.
-    #[error("this end of the pipe is closed")]
-    Closed,
-    /// An end belongs to the first process that uses it, or was given to a child before. Both are this
-    /// process if it has two handles of one end.
-    #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
-    InUse {
-        /// The process that has the end; 0 if that is not known, or it has not started yet.
-        by: u32,
-        /// This process.
-        here: u32,
-    },
-    /// The end died with the process that carried it: the one that sent it, or the child that it was given
-    /// to.
-    #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
-    Lost {
-        /// The process that died; 0 if that is not known.
-        pid: u32,
-    },
+    /// The end is not this handle's to use.
+    #[error(transparent)]
+    Unusable(#[from] UnusableEnd),
     /// The pipe itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -161,25 +174,9 @@ pub enum RecvError {
     /// The pipe carries values, and this was to be bytes (`recv_bytes`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
-    /// This end was closed, by this handle or another of this end.
-    #[error("this end of the pipe is closed")]
-    Closed,
-    /// An end belongs to the first process that uses it, or was given to a child before. Both are this
-    /// process if it has two handles of one end.
-    #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
-    InUse {
-        /// The process that has the end; 0 if that is not known, or it has not started yet.
-        by: u32,
-        /// This process.
-        here: u32,
-    },
-    /// The end died with the process that carried it: the one that sent it, or the child that it was given
-    /// to.
-    #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
-    Lost {
-        /// The process that died; 0 if that is not known.
-        pid: u32,
-    },
+    /// The end is not this handle's to use.
+    #[error(transparent)]
+    Unusable(#[from] UnusableEnd),
     /// The pipe itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -168,7 +168,7 @@ macro_rules! receives {
             /// empty, or because the other side has closed its end or died.
             ///
             /// # Errors
-            /// [`RecvError::Closed`], [`RecvError::Fault`].
+            /// [`RecvError::Unusable`], [`RecvError::Fault`].
             pub fn poll(&self) -> Result<(), RecvError> {
                 self.incoming.poll(&self.end, Deadline::NEVER)
             }
@@ -260,8 +260,8 @@ macro_rules! ends {
     ([$($generics:ident),*] $End:ty, $name:literal, $both_ways:literal, $side:pat, $element:expr, |$this:ident| $quiesce:expr) => {
         impl<$($generics),*> $End {
             /// Closes this end, for all threads of this process: the other side receives what was sent, and
-            /// then the end of the pipe; threads that wait here get [`SendError::Closed`] or
-            /// [`RecvError::Closed`]. Closing twice is the same as once. Nothing happens to an end that
+            /// then the end of the pipe; threads that wait here get
+            /// [`UnusableEnd::Closed`](crate::UnusableEnd::Closed). Closing twice is the same as once. Nothing happens to an end that
             /// another process uses, or that was given away.
             pub fn close(&self) {
                 let $this = self;

@@ -1,4 +1,4 @@
-use super::{Pipe, PipeOptions, RecvError, SendError, Sender};
+use super::{Pipe, PipeOptions, RecvError, SendError, Sender, UnusableEnd};
 use crate::codec::Bytes;
 use crate::joinable::JoinableQueue;
 use crate::queue::{PutError, Queue};
@@ -171,7 +171,7 @@ fn what_was_sent_before_the_end_was_closed_is_received_and_then_the_end() {
     (0..3).for_each(|n| sender.send(&n).unwrap());
     sender.close();
     sender.close();
-    assert!(matches!(sender.send(&3), Err(SendError::Closed)));
+    assert!(matches!(sender.send(&3), Err(SendError::Unusable(UnusableEnd::Closed))));
     assert_eq!(receiver.iter().map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
     assert!(matches!(receiver.try_recv(), Err(RecvError::Eof)));
@@ -232,7 +232,7 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
         assert!(matches!(receiver.recv_bytes_timeout(SOON), Err(RecvError::TimedOut)));
         assert!(matches!(receiver.poll_timeout(SOON), Err(RecvError::TimedOut)));
         receiver.close();
-        assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Closed)));
+        assert!(matches!(sleeper.join().unwrap(), Err(RecvError::Unusable(UnusableEnd::Closed))));
     });
     let (sender, _receiver) = options().bytes(64).bytes_only().pipe::<()>().unwrap();
     std::thread::scope(|scope| {
@@ -242,7 +242,7 @@ fn one_who_tries_does_not_wait_for_one_who_sleeps_and_closing_wakes_the_sleeper(
         }
         assert!(matches!(sender.try_send_bytes(&[]), Err(SendError::WouldBlock)));
         sender.close();
-        assert!(matches!(sleeper.join().unwrap(), Err(SendError::Closed)));
+        assert!(matches!(sleeper.join().unwrap(), Err(SendError::Unusable(UnusableEnd::Closed))));
     });
 }
 
@@ -280,7 +280,9 @@ fn two_handles_of_one_end_in_one_process_are_told_apart() {
     arrived.send(&1).unwrap();
     let here = std::process::id();
     let refused = sender.send(&2);
-    assert!(matches!(refused, Err(SendError::InUse { by, here: also }) if by == here && also == here));
+    assert!(
+        matches!(refused, Err(SendError::Unusable(UnusableEnd::InUse { by, here: also })) if by == here && also == here)
+    );
     drop(sender);
     assert_eq!(receiver.recv().unwrap(), 1);
     assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
@@ -314,7 +316,7 @@ fn what_is_no_message_of_the_type_comes_as_bytes() {
     // A fault is the last.
     receiver.close();
     let mut messages = receiver.iter();
-    assert!(matches!(messages.next(), Some(Err(RecvError::Closed))));
+    assert!(matches!(messages.next(), Some(Err(RecvError::Unusable(UnusableEnd::Closed)))));
     assert!(messages.next().is_none());
 }
 

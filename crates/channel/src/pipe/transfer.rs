@@ -1,7 +1,7 @@
 //! Sending and receiving bytes through one end. The protocol is described in `pipe.rs`.
 
 use super::end::{End, Peer};
-use super::error::{RecvError, SendError, Unusable};
+use super::error::{RecvError, Refusal, SendError, UnusableEnd};
 use super::taker::{Taker, corrupt};
 use crate::lane::{LaneReader, LaneWriter};
 use procession_sync::{EventCount, Fault, Nap, Patience, Stop, spin_until};
@@ -18,11 +18,11 @@ const LOOKS: u32 = 40;
 enum PipeBlocked {
     TimedOut,
     Interrupted,
-    Unusable(Unusable),
+    Refused(Refusal),
 }
 
-fn unusable(fault: Fault) -> PipeBlocked {
-    PipeBlocked::Unusable(fault.into())
+fn faulty(fault: Fault) -> PipeBlocked {
+    PipeBlocked::Refused(fault.into())
 }
 
 /// One thread's waits during one operation.
@@ -48,11 +48,11 @@ impl<'a> PeerWaiter<'a> {
     ) -> Result<(), PipeBlocked> {
         let end = self.end;
         if end.is_closing() {
-            return Err(PipeBlocked::Unusable(Unusable::Closed));
+            return Err(PipeBlocked::Refused(UnusableEnd::Closed.into()));
         }
         if self.deadline.has_passed() {
             // Whoever waits again and again for less than a slice would otherwise never learn of a death.
-            end.ask_seldom().map_err(unusable)?;
+            end.ask_seldom().map_err(faulty)?;
             return if end.peer() == Peer::Open { Err(PipeBlocked::TimedOut) } else { Ok(()) };
         }
         let is_ready = |turn: &mut T| is_ready(turn) || end.peer() != Peer::Open || end.is_closing();
@@ -78,7 +78,7 @@ impl<'a> PeerWaiter<'a> {
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
         match self.bell.wait(Some(self.end.body.segment()), patience, is_ready) {
             // Without its file a pipe still has its two ends: what matters is whether the peer lives.
-            Ok(Nap::Ask) | Err(Stop::Orphaned) => self.end.ask_about_peer().map_err(unusable),
+            Ok(Nap::Ask) | Err(Stop::Orphaned) => self.end.ask_about_peer().map_err(faulty),
             Ok(_) => Ok(()),
             Err(Stop::Interrupted) => Err(PipeBlocked::Interrupted),
         }
@@ -114,7 +114,7 @@ fn write(
     // After the beginning of the turn: whoever closes the end waits for the turn, and nothing is written
     // after that.
     if end.is_closing() {
-        return Err(SendError::Closed);
+        return Err(UnusableEnd::Closed.into());
     }
     must_be_open(end)?;
     if message.len() <= turn.part() && turn.try_write(&end.body, end.outgoing(), message) {
@@ -172,7 +172,7 @@ fn write_waiting(
             |blocked| match blocked {
                 PipeBlocked::TimedOut => SendError::TimedOut,
                 PipeBlocked::Interrupted => SendError::Interrupted,
-                PipeBlocked::Unusable(unusable) => unusable.into(),
+                PipeBlocked::Refused(refusal) => refusal.into(),
             },
         )?;
         must_be_open(end)?;
@@ -252,7 +252,7 @@ fn read_waiting<K: Taker>(
             |blocked| match blocked {
                 PipeBlocked::TimedOut => RecvError::TimedOut,
                 PipeBlocked::Interrupted => RecvError::Interrupted,
-                PipeBlocked::Unusable(unusable) => unusable.into(),
+                PipeBlocked::Refused(refusal) => refusal.into(),
             },
         )?;
     }

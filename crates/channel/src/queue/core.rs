@@ -1,7 +1,7 @@
 //! What a queue is beneath its messages: two ends of a ring, each under its lock, and who waits at them.
 
 use super::ends::{self, QueueEnd};
-use super::error::{CloseError, ClosedQueue, Fullness, GetError, PutError, QueueBlocked};
+use super::error::{CloseError, ClosedQueue, Fullness, GetError, PutError, QueueBlocked, SlotHeld};
 use super::{QueueBody, RING_OFFSET};
 use crate::codec::{Codec, NotBytes};
 use crate::pipe::home::Location;
@@ -164,7 +164,7 @@ impl Core {
         match self.lock(end, Deadline::NEVER) {
             Ok(hold) => Ok(Some(hold)),
             Err(QueueBlocked::TimedOut | QueueBlocked::Interrupted) => Ok(None),
-            Err(QueueBlocked::SlotHeld) => Err(CloseError::SlotHeld(self.segment().label())),
+            Err(QueueBlocked::SlotHeld(held)) => Err(held.into()),
             Err(QueueBlocked::Fault(fault)) => Err(fault.into()),
         }
     }
@@ -172,7 +172,7 @@ impl Core {
     #[cold]
     fn lock_contended(&self, end: QueueEnd, deadline: Deadline) -> Result<Hold, QueueBlocked> {
         if ends::is_held(self.segment(), end) {
-            return Err(QueueBlocked::SlotHeld);
+            return Err(QueueBlocked::SlotHeld(SlotHeld { queue: self.segment().label() }));
         }
         // A `try` that finds another in the middle of its copy waits for that, or it would call a queue empty
         // that is not; a holder that is stopped makes it give up all the same.
@@ -200,7 +200,7 @@ impl Core {
         match blocked {
             QueueBlocked::TimedOut => PutError::TimedOut(self.fullness()),
             QueueBlocked::Interrupted => PutError::Interrupted(self.segment().label()),
-            QueueBlocked::SlotHeld => PutError::SlotHeld(self.segment().label()),
+            QueueBlocked::SlotHeld(held) => held.into(),
             QueueBlocked::Fault(fault) => fault.into(),
         }
     }
@@ -210,7 +210,7 @@ impl Core {
         match blocked {
             QueueBlocked::TimedOut => GetError::TimedOut(self.segment().label()),
             QueueBlocked::Interrupted => GetError::Interrupted(self.segment().label()),
-            QueueBlocked::SlotHeld => GetError::SlotHeld(self.segment().label()),
+            QueueBlocked::SlotHeld(held) => held.into(),
             QueueBlocked::Fault(fault) => fault.into(),
         }
     }

@@ -81,6 +81,15 @@ impl fmt::Debug for ClosedQueue {
     }
 }
 
+/// A thread that holds a slot of a queue ([`WriteSlot`](crate::WriteSlot), [`ReadSlot`](crate::ReadSlot)) used
+/// that end of the queue, and would have waited for itself.
+#[derive(thiserror::Error)]
+#[error("this thread holds a slot of {queue}: commit or drop it before it uses that end again")]
+pub struct SlotHeld {
+    /// Which queue.
+    pub queue: Label,
+}
+
 /// Why a message was not put; then it is not in the queue.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -128,9 +137,9 @@ pub enum PutError {
     /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
-    /// This thread holds a slot of the queue, and would wait for itself.
-    #[error("this thread holds a slot of {0}: commit or drop it before it uses that end again")]
-    SlotHeld(Label),
+    /// This thread would wait for itself.
+    #[error(transparent)]
+    SlotHeld(#[from] SlotHeld),
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -202,9 +211,9 @@ pub enum GetError {
     /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
     #[error(transparent)]
     NotBytes(#[from] NotBytes),
-    /// This thread holds a slot of the queue, and would wait for itself.
-    #[error("this thread holds a slot of {0}: commit or drop it before it uses that end again")]
-    SlotHeld(Label),
+    /// This thread would wait for itself.
+    #[error(transparent)]
+    SlotHeld(#[from] SlotHeld),
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -214,14 +223,15 @@ pub enum GetError {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseError {
-    /// This thread holds a slot of the queue, and would wait for itself.
-    #[error("this thread holds a slot of {0}: commit or drop it before it uses that end again")]
-    SlotHeld(Label),
+    /// This thread would wait for itself.
+    #[error(transparent)]
+    SlotHeld(#[from] SlotHeld),
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
+procession_shm::debug_as_text!(SlotHeld);
 procession_shm::debug_as_text!(PutError);
 procession_shm::debug_as_text!(GetError);
 procession_shm::debug_as_text!(CloseError);
@@ -305,7 +315,7 @@ impl<T> From<Fault> for GetManyError<T> {
 pub(super) enum QueueBlocked {
     TimedOut,
     Interrupted,
-    SlotHeld,
+    SlotHeld(SlotHeld),
     Fault(Fault),
 }
 
