@@ -54,12 +54,6 @@ use std::fmt;
 use trial::Seen;
 use writing::Writing;
 
-/// The number that stands for the default codec in headers and handshakes.
-pub const CODEC_ID: u32 = Codec::Bincode.id();
-
-/// The default codec's name, for messages to people.
-pub const CODEC_NAME: &str = "bincode 2.0.1 (standard), with shapes";
-
 /// The longest encoded value, in bytes: 1 GiB.
 pub const LIMIT: usize = 1 << 30;
 

@@ -14,7 +14,7 @@
 use crate::entry::{EntryRef, SameBuild};
 use crate::report::Outcome;
 use crate::settings::Settings;
-use procession_channel::codec;
+use procession_channel::codec::{self, Codec};
 use procession_sys::memfd;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -68,7 +68,7 @@ pub(crate) struct Task {
 pub(crate) enum NotATask {
     #[error("the task cannot be read")]
     Read(#[from] io::Error),
-    #[error("the task has not the form this build writes (expected version {VERSION}, codec {codec})", codec = codec::CODEC_NAME)]
+    #[error("the task has not the form this build writes (expected version {VERSION}, codec {codec})", codec = Codec::Bincode)]
     Format,
     #[error("the header of the task cannot be decoded")]
     Header(#[from] codec::DecodeError),
@@ -79,7 +79,7 @@ pub(crate) fn write(header: &[u8], arguments: &[u8]) -> io::Result<File> {
     let mut prefix = Vec::with_capacity(PREFIX + header.len());
     prefix.extend_from_slice(&MAGIC);
     prefix.extend_from_slice(&VERSION.to_le_bytes());
-    prefix.extend_from_slice(&codec::CODEC_ID.to_le_bytes());
+    prefix.extend_from_slice(&Codec::Bincode.id().to_le_bytes());
     prefix.extend_from_slice(&(header.len() as u64).to_le_bytes());
     prefix.extend_from_slice(&(arguments.len() as u64).to_le_bytes());
     prefix.extend_from_slice(header);
@@ -121,7 +121,7 @@ fn header_end(bytes: &[u8]) -> Option<usize> {
         let long = u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
         usize::try_from(long).ok()
     };
-    let good = bytes.starts_with(&MAGIC) && word(8)? == VERSION && word(12)? == codec::CODEC_ID;
+    let good = bytes.starts_with(&MAGIC) && word(8)? == VERSION && word(12)? == Codec::Bincode.id();
     let header_end = PREFIX.checked_add(long(16)?)?;
     let end = header_end.checked_add(long(24)?)?;
     (good && end == bytes.len()).then_some(header_end)

@@ -4,7 +4,7 @@
 //! the process that started the child. So tasks whose build is right name no place.
 
 use crate::{REPEATS, say};
-use procession_channel::codec;
+use procession_channel::codec::{self, Codec};
 use procession_sys::image::Image;
 use procession_sys::start::{Start, Stream, same_program};
 use procession_sys::{memfd, pidfd};
@@ -89,7 +89,7 @@ fn bytes(dice: &mut Dice) -> Vec<u8> {
     let mut task = Vec::new();
     task.extend_from_slice(b"PROCTASK");
     task.extend_from_slice(&2_u32.to_le_bytes());
-    task.extend_from_slice(&codec::CODEC_ID.to_le_bytes());
+    task.extend_from_slice(&Codec::Bincode.id().to_le_bytes());
     task.extend_from_slice(&(header.len() as u64).to_le_bytes());
     task.extend_from_slice(&(arguments.len() as u64).to_le_bytes());
     task.extend_from_slice(&header);
