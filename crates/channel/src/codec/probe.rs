@@ -18,12 +18,14 @@
 //! An object's handle, and an end of a pipe, is a `handle`: to read it would be to open it.
 
 mod asked;
+mod spot;
 #[cfg(test)]
 mod tests;
 
-use asked::{Spot, Tracing, ask};
+use asked::ask;
 use procession_shm::{STRUCTURE_MAX, UNKNOWN};
 use serde::de::DeserializeOwned;
+use spot::{Spot, Tracing};
 use std::any::type_name;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -63,7 +65,7 @@ fn find_out<T: DeserializeOwned>() -> Arc<str> {
     let mut root = Spot::default();
     let mut tracing = Tracing::default();
     let mut is_calm = true;
-    while is_calm && !root.is_done() && !tracing.is_over() {
+    while is_calm && !root.is_done && !tracing.is_over() {
         let once = || drop(ask(PhantomData::<T>, &mut root, &mut tracing));
         is_calm = catch_unwind(AssertUnwindSafe(once)).is_ok();
     }

@@ -1,11 +1,12 @@
 //! What a type asks for, place by place, while it is read from made-up values.
 //!
-//! Each time a type is read, at least one place more is *settled*: nothing more will be learned of it. A
-//! struct is first read as a sequence, as the codec does; then as a map of the fields that are not settled;
-//! and when all are, with fewer and fewer of the last, until that is refused.
+//! Each time a type is read, at least one place more is settled (`spot.rs`). A struct is first read as a
+//! sequence, as the codec does; then as a map of the fields that are not settled; and when all are, with fewer
+//! and fewer of the last, until that is refused.
 
+use super::spot::{ENUM, MAP, OPTION, Part, SEQUENCE, STRUCT, Spot, TUPLE, Tracing};
 use crate::codec::trial::is_of_users;
-use procession_shm::{HANDLE_NAME, UNKNOWN, name_in_structure};
+use procession_shm::HANDLE_NAME;
 use serde::de::value::U32Deserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
@@ -17,61 +18,6 @@ use std::marker::PhantomData;
 
 /// How deep it is looked.
 const MOST_LEVELS: usize = 64;
-/// How many values are made up for a type, at most.
-const MOST_VALUES: u32 = 1 << 14;
-
-const OPTION: &str = "?";
-const SEQUENCE: &str = "[";
-const MAP: &str = "<";
-const TUPLE: &str = "(";
-const STRUCT: &str = "{";
-const ENUM: &str = "enum";
-
-/// One place in a type.
-#[derive(Debug, Default)]
-pub(super) struct Spot {
-    /// The word, or the sign that its text begins with; empty: nothing was asked for yet.
-    form: &'static str,
-    parts: Vec<Part>,
-    /// How many elements a tuple has. How many fields of a struct are enough, as far as that is known.
-    len: usize,
-    /// With how many fields a struct is read next, once all of them are settled; `None` before it was read.
-    next: Option<usize>,
-    is_done: bool,
-    /// Whether reading it has given a value.
-    gives: bool,
-}
-
-#[derive(Debug, Default)]
-struct Part {
-    name: &'static str,
-    /// How many of them come one after the other, in a tuple.
-    count: usize,
-    spot: Spot,
-}
-
-/// What is known of the reading itself.
-#[derive(Debug)]
-pub(super) struct Tracing {
-    /// How many things have been learned.
-    learned: u64,
-    values_left: u32,
-    /// The names of the types that are being read, one in the other.
-    open: Vec<&'static str>,
-}
-
-impl Default for Tracing {
-    fn default() -> Self {
-        Self { learned: 0, values_left: MOST_VALUES, open: Vec::new() }
-    }
-}
-
-impl Tracing {
-    /// Whether no more values are made up.
-    pub(super) fn is_over(&self) -> bool {
-        self.values_left == 0
-    }
-}
 
 /// That a type cannot be read any further this time.
 #[derive(Debug)]
@@ -127,102 +73,6 @@ fn watch<R>(
         spot.settle(tracing);
     }
     result
-}
-
-impl Spot {
-    pub(super) fn is_done(&self) -> bool {
-        self.is_done
-    }
-
-    fn settle(&mut self, tracing: &mut Tracing) {
-        if !self.is_done {
-            self.is_done = true;
-            tracing.learned += 1;
-        }
-    }
-
-    /// Notes what it is. A type that asks for another thing than last time is taken for what it is now.
-    fn begin(&mut self, form: &'static str, names: &[&'static str], tracing: &mut Tracing) {
-        if self.form != form || form != TUPLE && self.parts.len() != names.len() {
-            let part = |name: &&'static str| Part { name, count: 1, ..Part::default() };
-            *self =
-                Self { form, parts: names.iter().map(part).collect(), len: names.len(), ..Self::default() };
-            tracing.learned += 1;
-        }
-    }
-
-    fn settle_if_all_are(&mut self, tracing: &mut Tracing) {
-        if self.are_all_done() {
-            self.settle(tracing);
-        }
-    }
-
-    fn are_all_done(&self) -> bool {
-        self.parts.iter().all(|part| part.spot.is_done)
-    }
-
-    /// Whether there is something to learn by reading the first part, or a value to be had.
-    fn offers_one(&self) -> bool {
-        self.parts.first().is_some_and(|part| !part.spot.is_done || part.spot.gives)
-    }
-
-    /// Its structure, but for what is deeper than so many levels.
-    pub(super) fn text(&self, levels: usize) -> String {
-        let Some(levels) = levels.checked_sub(1) else { return UNKNOWN.to_owned() };
-        let part =
-            |index| self.parts.get(index).map_or(UNKNOWN.to_owned(), |part: &Part| part.spot.text(levels));
-        match self.form {
-            "" => UNKNOWN.to_owned(),
-            OPTION => format!("?{}", part(0)),
-            SEQUENCE => format!("[{}]", part(0)),
-            MAP => format!("<{},{}>", part(0), part(1)),
-            TUPLE => self.text_of_tuple(levels),
-            STRUCT => {
-                let field = |(index, part): (usize, &Part)| {
-                    let mark = if index < self.len { "" } else { "?" };
-                    format!("{}{mark}:{}", name_in_structure(part.name), part.spot.text(levels))
-                };
-                let fields: Vec<String> = self.parts.iter().enumerate().map(field).collect();
-                format!("{{{}}}", fields.join(","))
-            }
-            ENUM => {
-                let variant = |part: &Part| {
-                    let name = name_in_structure(part.name);
-                    match part.spot.text(levels).as_str() {
-                        "()" => name.into_owned(),
-                        text => format!("{name}:{text}"),
-                    }
-                };
-                let variants: Vec<String> = self.parts.iter().map(variant).collect();
-                format!("enum{{{}}}", variants.join(","))
-            }
-            word => word.to_owned(),
-        }
-    }
-
-    /// A tuple of one is written as what is in it, and elements of one structure once.
-    fn text_of_tuple(&self, levels: usize) -> String {
-        let mut groups: Vec<(String, usize)> = Vec::new();
-        let mut left = self.len;
-        let known = self.parts.iter().map(|part| (part.spot.text(levels), part.count));
-        for (text, count) in known.chain([(UNKNOWN.to_owned(), usize::MAX)]) {
-            let count = count.min(left);
-            left -= count;
-            match groups.last_mut() {
-                Some((last, counted)) if *last == text => *counted += count,
-                _ if count > 0 => groups.push((text, count)),
-                _ => {}
-            }
-        }
-        if let [(text, 1)] = groups.as_slice() {
-            return text.clone();
-        }
-        let group = |(text, count): &(String, usize)| match count {
-            1 => text.clone(),
-            count => format!("{text}*{count}"),
-        };
-        format!("({})", groups.iter().map(group).collect::<Vec<_>>().join(","))
-    }
 }
 
 /// A place that is being read.

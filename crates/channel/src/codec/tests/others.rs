@@ -1,6 +1,6 @@
 //! JSON, MessagePack and bytes: what they carry, what they refuse, and what other programs read.
 
-use super::Tagged;
+use super::attributes::Tagged;
 use crate::codec::{Bytes, Codec, DecodeError, EncodeError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
