@@ -2,7 +2,7 @@
 
 use super::error::{DecodeError, EncodeError};
 use super::trial::Seen;
-use super::watching::{Limited, Notes, Rules, Watched, written};
+use super::watching::{Rules, write_watched};
 use super::{Codec, Format};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,12 +22,10 @@ impl Format for Json {
         out: &mut Vec<u8>,
         seen: &mut Seen,
     ) -> Result<(), EncodeError> {
-        let notes = Notes::new(Rules { codec: Self::CODEC, levels: MOST_DEPTH, has_infinity: false });
-        let mut out = Limited::new(out);
-        let mut to = serde_json::Serializer::new(&mut out);
-        let outcome = Watched { value, notes: &notes }.serialize(&mut to);
-        *seen = notes.seen();
-        written(outcome, &out, &notes)
+        let rules = Rules { codec: Self::CODEC, levels: MOST_DEPTH, has_infinity: false };
+        write_watched(value, out, seen, rules, |value, out| {
+            value.serialize(&mut serde_json::Serializer::new(out))
+        })
     }
 
     fn read<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, DecodeError> {

@@ -3,7 +3,7 @@
 
 use super::error::{DecodeError, EncodeError};
 use super::trial::Seen;
-use super::watching::{Limited, Notes, Rules, Watched, written};
+use super::watching::{Rules, write_watched};
 use super::{Codec, Format};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,12 +26,10 @@ impl Format for MsgPack {
         out: &mut Vec<u8>,
         seen: &mut Seen,
     ) -> Result<(), EncodeError> {
-        let notes = Notes::new(Rules { codec: Self::CODEC, levels: MOST_DEPTH, has_infinity: true });
-        let mut out = Limited::new(out);
-        let mut to = rmp_serde::Serializer::new(&mut out).with_struct_map();
-        let outcome = Watched { value, notes: &notes }.serialize(&mut to);
-        *seen = notes.seen();
-        written(outcome, &out, &notes)
+        let rules = Rules { codec: Self::CODEC, levels: MOST_DEPTH, has_infinity: true };
+        write_watched(value, out, seen, rules, |value, out| {
+            value.serialize(&mut rmp_serde::Serializer::new(out).with_struct_map())
+        })
     }
 
     fn read<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, DecodeError> {

@@ -145,12 +145,18 @@ impl io::Write for Limited<'_> {
     }
 }
 
-/// What came of writing a value.
-pub(super) fn written<E: std::fmt::Display>(
-    outcome: Result<(), E>,
-    out: &Limited<'_>,
-    notes: &Notes,
+/// Lets `write` write a value, which is watched, and adds to `seen` what it is made of.
+pub(super) fn write_watched<V: Serialize + ?Sized, E: std::fmt::Display>(
+    value: &V,
+    out: &mut Vec<u8>,
+    seen: &mut Seen,
+    rules: Rules,
+    write: impl FnOnce(Watched<'_, V>, &mut Limited<'_>) -> Result<(), E>,
 ) -> Result<(), EncodeError> {
+    let notes = Notes::new(rules);
+    let mut out = Limited::new(out);
+    let outcome = write(Watched { value, notes: &notes }, &mut out);
+    *seen = notes.seen();
     let Err(error) = outcome else { return Ok(()) };
     if out.is_full {
         return Err(EncodeError::TooLarge);

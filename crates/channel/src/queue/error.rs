@@ -106,6 +106,12 @@ pub enum PutError {
     /// The queue was closed.
     #[error("{0} is closed: nothing can be put any more{advice}", advice = .0.advice())]
     Closed(ClosedQueue),
+    /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
+    #[error(transparent)]
+    NotBytes(#[from] NotBytes),
+    /// This thread would wait for itself.
+    #[error(transparent)]
+    SlotHeld(#[from] SlotHeld),
     /// The message would never fit into the [`JoinableQueue`](crate::JoinableQueue).
     #[error(
         "a message of {len} bytes can never fit into {queue}, whose messages have {most} bytes at the most: create it with \
@@ -134,12 +140,6 @@ pub enum PutError {
     /// The message cannot be turned into bytes.
     #[error("the message cannot be encoded")]
     Encode(#[from] EncodeError),
-    /// The queue carries values, and this was to be bytes (`bytes()`, `slots()`).
-    #[error(transparent)]
-    NotBytes(#[from] NotBytes),
-    /// This thread would wait for itself.
-    #[error(transparent)]
-    SlotHeld(#[from] SlotHeld),
     /// The queue itself is unusable.
     #[error(transparent)]
     Fault(#[from] Fault),
