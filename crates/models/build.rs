@@ -84,8 +84,9 @@ const PROTOCOLS: &[Protocol] = &[
     whole("channel/src/messages.rs"),
     whole("channel/src/waiter.rs"),
     whole("channel/src/queue.rs"),
+    whole("channel/src/pipe.rs"),
     Protocol {
-        file: "channel/src/pipe.rs",
+        file: "channel/src/pipe_end.rs",
         scaled: &[("const HOME_LEN: usize = 240;", "const HOME_LEN: usize = 1;")],
     },
     whole("channel/src/joinable.rs"),

@@ -75,8 +75,7 @@ pub use options::JoinableQueueOptions;
 
 use crate::codec::Codec;
 use crate::messages::{After, Messages, Source, iterates};
-use crate::pipe::end::Decoding;
-use crate::pipe::home::Location;
+use crate::pipe_end::{Decoding, Location};
 use crate::queue::{GetError, PutError};
 use crate::underway::{self, Parcel};
 use crate::waiter::Stopped;

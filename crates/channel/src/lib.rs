@@ -5,6 +5,7 @@ mod joinable;
 mod lane;
 mod messages;
 mod pipe;
+mod pipe_end;
 mod queue;
 mod readiness;
 mod ring;
@@ -21,9 +22,8 @@ pub use joinable::{
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
 pub use messages::Messages;
-pub use pipe::{
-    Connection, Pipe, PipeOptions, Receiver, RecvError, SendError, Sender, UnusableEnd, duplex, pipe,
-};
+pub use pipe::{Connection, Pipe, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
+pub use pipe_end::UnusableEnd;
 pub use queue::{
     CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch,
     QueueBytes, QueueOptions, QueueSlots, ReadSlot, SlotHeld, WriteSlot,

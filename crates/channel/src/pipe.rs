@@ -1,25 +1,8 @@
 //! Pipes: messages from one process to one other, one way or both ways.
 //!
 //! Each way is a [lane](crate::lane), a ring that one side writes and the other reads. What makes it a pipe
-//! are two cells that say whose the two ends are, so that exactly one handle in one process uses each, and
-//! each side learns what became of the other.
-//!
-//! | the cell of an end | who changes it | to |
-//! |---|---|---|
-//! | carried by P: nobody has used it | P, by giving it to its child C as an argument of `Process::spawn` | carried by C, which need not exist yet |
-//! | | P, by sending it off in a message (`underway.rs`) | carried by P, the next time |
-//! | | Q, which takes the message | carried by Q |
-//! | | the other side, or P, when nobody can get the message any more | closed |
-//! | | whoever has a handle and uses it first | claimed |
-//! | | P, by dropping its handle, unless it sent it off | closed |
-//! | | the other side, when P is dead | dead |
-//! | claimed by a handle of P | that handle | closed |
-//! | | the other side, when P is dead | dead |
-//! | closed, dead | nobody | |
-//!
-//! Every change is one CAS from the exact word before. The word has the owner (bits 0..16 and 32..64), the
-//! state (16..19), and which handle of the process claimed the end, or how often it was sent off and taken
-//! (19..32).
+//! are two cells that say whose the two ends are (`pipe_end.rs`), so that exactly one handle in one process
+//! uses each, and each side learns what became of the other.
 //!
 //! There are no names to open a pipe by: an end that nobody carries could be neither closed nor dead. Who
 //! wants to meet by name uses a queue, or sends an end through one.
@@ -30,11 +13,11 @@
 //! messages or its room.
 //!
 //! # Orderings
-//! Edges `lane.data` and `lane.room`, see there. Edge `pipe.close`: the CAS that closes an end comes after
-//! all that was written through it, and meets the Acquire load of the other side, which then looks at the
-//! ring once more. The same for the death of an end's owner: it is asked for first, and the ring is looked at
-//! after. Edge `eventcount.dekker`: between the store of `tail` (`head`) and the look at the sleepers lies
-//! the end of the turn, an atomic read-modify-write, and a full fence.
+//! Edges `lane.data` and `lane.room` are those of `lane.rs`. Edge `pipe.close`: the CAS that closes an end
+//! comes after all that was written through it, and meets the Acquire load of the other side, which then looks
+//! at the ring once more. The same for the death of an end's owner: it is asked for first, and the ring is
+//! looked at after. Edge `eventcount.dekker`: between the store of `tail` (`head`) and the look at the sleepers
+//! lies the end of the turn, an atomic read-modify-write, and a full fence.
 //!
 //! # If a process dies
 //! | killed | left behind | what the other side sees |
@@ -56,10 +39,8 @@
 //! A process that ends in whatever way without having closed an end has died, as far as that end is
 //! concerned.
 
-pub(crate) mod end;
 mod error;
 mod faces;
-pub(crate) mod home;
 mod incoming;
 mod options;
 mod outgoing;
@@ -69,120 +50,17 @@ mod tests;
 mod transfer;
 mod waitable;
 
-use self::end::{End, EndCell};
-pub use self::error::{RecvError, SendError, UnusableEnd};
-use self::home::Home;
+pub use self::error::{RecvError, SendError};
 use self::incoming::Incoming;
 pub use self::options::PipeOptions;
-use self::options::{MAX_BYTES, MIN_BYTES, PipeSettings};
 use self::outgoing::Outgoing;
-use crate::codec::Codec;
-use crate::lane::Lane;
-use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
-use procession_sys::shm_struct;
+use crate::pipe_end::End;
+use procession_shm::OpenError;
 use serde::de::DeserializeOwned;
 
-shm_struct! {
-    #[doc(hidden)]
-    pub struct PipeBody {
-        /// Each is written by the end of the same index; a one-way pipe uses the first alone.
-        lanes: [Lane; 2],
-        ends: [EndCell; 2],
-        /// In which message the end of the same index travels.
-        homes: [Home; 2],
-    }
-}
-
-const RING_OFFSET: usize = size_of::<PipeBody>();
 /// Which end of a one-way pipe is which.
 const SENDER: usize = 0;
 const RECEIVER: usize = 1;
-
-/// What both ends of a pipe are made of; never seen by users.
-#[derive(Debug)]
-pub(crate) struct PipeObject {
-    body: Shared<PipeBody>,
-    both_ways: bool,
-    codec: Codec,
-}
-
-impl Object for PipeObject {
-    const KIND: Kind = Kind::PIPE;
-    type Body = PipeBody;
-    type Settings = PipeSettings;
-
-    fn shape(settings: &PipeSettings) -> Shape {
-        let [bytes, larger] = [settings.bytes, settings.larger].map(u64::from);
-        let parameter = |name, value| Parameter { name, value, asked: false };
-        let parameters = [
-            parameter("bytes", bytes),
-            parameter("both_ways", settings.both_ways.into()),
-            parameter("larger", larger),
-            Parameter::default(),
-        ];
-        Shape {
-            kind: Kind::PIPE,
-            body_len: RING_OFFSET as u64 + (bytes + larger) * settings.lanes(),
-            parameters,
-            element: settings.element.clone(),
-            codec: settings.codec.id(),
-        }
-    }
-
-    fn later(settings: &PipeSettings) -> u64 {
-        u64::from(settings.larger) * settings.lanes()
-    }
-
-    fn initialise(_: &PipeBody, _: &PipeSettings) {}
-
-    fn forget_owners(body: &PipeBody) {
-        end::forget_owners(body);
-    }
-
-    fn attach(body: Shared<PipeBody>) -> Result<Self, OpenError> {
-        let segment = body.segment();
-        let [bytes, both_ways, larger, _] = segment.header().parameters;
-        let is_ring = |bytes: u64| {
-            bytes.is_power_of_two() && (u64::from(MIN_BYTES)..=u64::from(MAX_BYTES)).contains(&bytes)
-        };
-        let fits = is_ring(bytes)
-            && both_ways <= 1
-            && (larger == 0 || is_ring(larger) && larger > bytes)
-            && (HEADER_LEN + RING_OFFSET) as u64 + (bytes + larger) * (1 + both_ways)
-                == segment.header().size;
-        if !fits {
-            return Err(segment.corrupt("it says an impossible number of bytes"));
-        }
-        let codec = Codec::of(segment)?;
-        Ok(Self { both_ways: both_ways != 0, codec, body })
-    }
-}
-
-impl AsRef<Segment> for PipeObject {
-    fn as_ref(&self) -> &Segment {
-        self.body.segment()
-    }
-}
-
-impl PipeObject {
-    fn create(settings: &PipeSettings, place: &Placement) -> Result<[End; 2], OpenError> {
-        let pipe: Self = procession_shm::object::anonymous(settings, place)?;
-        Ok([End::create(&pipe, 0)?, End::create(&pipe, 1)?])
-    }
-}
-
-/// Where a ring lies, and how many bytes it has.
-type Place = (usize, u32);
-
-/// The ring that the end `side` writes, and the larger one if there is one: checked when the pipe was
-/// attached.
-fn rings(end: &End, side: usize) -> (Place, Option<Place>) {
-    let [bytes, both_ways, larger, _] =
-        end.body.segment().header().parameters.map(|parameter| parameter as usize);
-    let first = RING_OFFSET + side * bytes;
-    let second = RING_OFFSET + (1 + both_ways) * bytes + side * larger;
-    ((first, bytes as u32), (larger > 0).then_some((second, larger as u32)))
-}
 
 /// A pipe for messages one way: the end that sends, and the end that receives.
 ///
@@ -240,7 +118,7 @@ where
 /// It belongs to the first process that uses it, and in it to this handle, which any number of its threads
 /// may use: they take turns, one message each. It can be sent to another process before it is used: as an
 /// argument of `Process::spawn`, when it is the child's from before the child starts, or in a message. A
-/// process that has a handle of an end that another uses, or used first, gets [`UnusableEnd::InUse`]; a forked
+/// process that has a handle of an end that another uses, or used first, gets [`UnusableEnd::InUse`](crate::UnusableEnd::InUse); a forked
 /// child [`Fault::Inherited`](procession_sync::Fault::Inherited).
 ///
 /// Dropping it closes it, unless it was sent off (in a message that was sent, or in a batch): the other end

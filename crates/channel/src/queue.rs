@@ -61,7 +61,7 @@ mod waitable;
 use self::core::Core;
 use crate::codec::{Codec, with_scratch};
 use crate::messages::{After, Messages, Source, iterates};
-use crate::pipe::end::Decoding;
+use crate::pipe_end::Decoding;
 use crate::underway;
 use options::{MAX_BYTES, MIN_BYTES, QueueSettings};
 use procession_shm::{Kind, Object, OpenError, Parameter, Shape, Shared};

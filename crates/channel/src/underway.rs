@@ -3,7 +3,7 @@
 //! | the message is | its ends are | if that dies, or never comes |
 //! |---|---|---|
 //! | encoded, and not put | in the sender's hands, or where they were, once putting fails | the sender's death is theirs |
-//! | in a queue, a joinable queue, a pipe: its *home* | carried by the sender, who stays attached to their pipes; in their cells stands where they are (`pipe/home.rs`) | the sender's death is theirs; when nobody can get the message any more, because its home is gone or its receiver, the other side finds out and closes them |
+//! | in a queue, a joinable queue, a pipe: its *home* | carried by the sender, who stays attached to their pipes; in their cells stands where they are (`pipe_end/home.rs`) | the sender's death is theirs; when nobody can get the message any more, because its home is gone or its receiver, the other side finds out and closes them |
 //! | taken out of a queue | adopted by the consumer before the message is out | the consumer's death is theirs |
 //! | received from a pipe | adopted by the receiver | the receiver's death is its end's, and so the home's |
 //! | leased | carried by the sender still: a lease may be given back. Who uses one claims it | the sender's; once used, the user's |
@@ -21,8 +21,7 @@ pub(crate) use departed::Departed;
 pub(crate) use list::{cut, len_without_list, list, list_of};
 
 use crate::codec::{Codec, EncodeError, with_scratch};
-use crate::pipe::end::{Decoding, End, Passage};
-use crate::pipe::home::Location;
+use crate::pipe_end::{Decoding, End, Location, Passage};
 use departed::Encoding;
 use procession_shm::OpenError;
 use procession_sys::crash_point;

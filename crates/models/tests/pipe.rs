@@ -13,7 +13,8 @@ use procession_models::kernel::until_killed;
 macro_rules! models {
     ($world:path) => {
         use super::*;
-        use world::pipe::{Pipe, Receiver, RecvError, SendError, Sender, UnusableEnd};
+        use world::pipe::{Pipe, Receiver, RecvError, SendError, Sender};
+        use world::pipe_end::UnusableEnd;
         use $world as world;
 
         /// The ring has room for four messages. The sender is in another process.

@@ -3,7 +3,7 @@
 use super::JoinableQueue;
 use super::table::{Fate, Ticket};
 use crate::codec::{Codec, DecodeError};
-use crate::pipe::end::{Decoding, Passage};
+use crate::pipe_end::{Decoding, Passage};
 use crate::underway::{self, Parcel};
 use procession_shm::Label;
 use procession_sync::Fault;

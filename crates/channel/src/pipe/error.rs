@@ -1,53 +1,9 @@
 //! What can go wrong with a pipe.
 
 use crate::codec::{DecodeError, EncodeError, NotBytes};
+use crate::pipe_end::{Refusal, UnusableEnd, owner};
 use procession_sync::Fault;
 use procession_sys::NoTurn;
-
-/// Why an end of a pipe is not this handle's to use.
-#[derive(thiserror::Error)]
-#[non_exhaustive]
-pub enum UnusableEnd {
-    /// This end was closed, by this handle or another of this end.
-    #[error("this end of the pipe is closed")]
-    Closed,
-    /// An end belongs to the first process that uses it, or was given to a child before. Both are this
-    /// process if it has two handles of one end.
-    #[error("this end of the pipe belongs to {}: this process ({here}) cannot use it too", owner(*by))]
-    InUse {
-        /// The process that has the end; 0 if that is not known, or it has not started yet.
-        by: u32,
-        /// This process.
-        here: u32,
-    },
-    /// The end died with the process that carried it: the one that sent it, or the child that it was given
-    /// to.
-    #[error("this end of the pipe was lost with {}, which carried it", owner(*pid))]
-    Lost {
-        /// The process that died; 0 if that is not known.
-        pid: u32,
-    },
-}
-
-procession_shm::debug_as_text!(UnusableEnd);
-
-/// What an end answers that is about to be used.
-pub(super) enum Refusal {
-    Unusable(UnusableEnd),
-    Fault(Fault),
-}
-
-impl From<UnusableEnd> for Refusal {
-    fn from(unusable: UnusableEnd) -> Self {
-        Self::Unusable(unusable)
-    }
-}
-
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
 
 macro_rules! from_refusal {
     ($($Error:ident)*) => {
@@ -76,11 +32,6 @@ macro_rules! from_refusal {
 }
 
 from_refusal!(SendError RecvError);
-
-/// A process, for people.
-fn owner(pid: u32) -> String {
-    if pid == 0 { "a process that nobody remembers".to_owned() } else { format!("process {pid}") }
-}
 
 /// Why a message was not sent; then the peer never sees any of it.
 #[derive(thiserror::Error)]

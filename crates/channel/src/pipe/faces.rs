@@ -1,12 +1,12 @@
 //! What can be done with the ends of pipes: each kind of end shows what it has a way for, by
 //! [`Outgoing`](super::outgoing) and [`Incoming`](super::incoming).
 
-use super::end::{End, Passage};
 use super::error::{RecvError, SendError};
 use super::incoming::after;
 use super::{Connection, RECEIVER, Receiver, SENDER, Sender};
 use crate::codec::{Codec, Form};
 use crate::messages::{After, Messages, Source, iterates};
+use crate::pipe_end::{End, Passage};
 use crate::underway;
 use procession_shm::Element;
 use procession_sys::Deadline;

@@ -1,15 +1,14 @@
 //! The way into an end: what a [`Receiver`](super::Receiver) and a [`Connection`](super::Connection) receive
 //! by.
 
-use super::end::End;
 use super::error::RecvError;
 use super::outgoing::must_be_bytes;
-use super::rings;
 use super::taker::{Fill, Look, Take};
 use super::transfer::receive;
 use crate::codec::{Codec, with_scratch};
 use crate::lane::LaneReader;
 use crate::messages::After;
+use crate::pipe_end::End;
 use crate::underway::Parcel;
 use procession_sys::{Deadline, Turn, TurnGuard};
 use serde::de::DeserializeOwned;
@@ -22,7 +21,7 @@ pub(super) struct Incoming<T> {
 
 impl<T> Incoming<T> {
     pub(super) fn new(end: &End) -> Self {
-        let ((offset, bytes), larger) = rings(end, 1 - end.side());
+        let ((offset, bytes), larger) = end.rings(1 - end.side());
         let reader = LaneReader::new(end.incoming(), offset, bytes).with_larger(larger);
         Self { reader: Turn::new(reader), messages: PhantomData }
     }

@@ -1,7 +1,8 @@
 //! How a pipe is made.
 
-use super::{Connection, End, PipeObject, Receiver, Sender};
+use super::{Connection, Receiver, Sender};
 use crate::codec::{Codec, Form, form_setters};
+use crate::pipe_end::{End, MAX_BYTES, MIN_BYTES, PipeObject, PipeSettings};
 use procession_shm::{Element, HEADER_LEN, Namespace, Object, OpenError, Placement};
 use procession_sys::limits;
 use serde::de::DeserializeOwned;
@@ -11,8 +12,6 @@ const DEFAULT_BYTES: u32 = 256 << 10;
 /// And how many the larger one, to which a lane then moves when a long message comes: more than a processor's
 /// own caches.
 const LARGER_BYTES: u32 = 4 << 20;
-pub(super) const MIN_BYTES: u32 = 64;
-pub(super) const MAX_BYTES: u32 = 1 << 31;
 
 /// How a pipe is made.
 ///
@@ -108,28 +107,11 @@ impl PipeOptions {
         if HEADER_LEN as u64 + PipeObject::shape(&settings).body_len > limits::longest_file() {
             settings.larger = 0;
         }
-        PipeObject::create(&settings, &self.place)
+        End::pair(&settings, &self.place)
     }
 }
 
 form_setters!([] PipeOptions, form, "messages", "Who receives an end in a message finds it in the pipe.");
-
-/// What it is then made of.
-#[derive(Debug, Default)]
-pub(crate) struct PipeSettings {
-    pub(super) bytes: u32,
-    /// 0: there is no larger ring.
-    pub(super) larger: u32,
-    pub(super) both_ways: bool,
-    pub(super) codec: Codec,
-    pub(super) element: Option<Element>,
-}
-
-impl PipeSettings {
-    pub(super) fn lanes(&self) -> u64 {
-        1 + u64::from(self.both_ways)
-    }
-}
 
 /// The ring that holds so many bytes.
 fn ring_of(bytes: u64) -> u32 {

@@ -1,11 +1,10 @@
 //! The way out of an end: what a [`Sender`](super::Sender) and a [`Connection`](super::Connection) send by.
 
-use super::end::End;
 use super::error::SendError;
-use super::rings;
 use super::transfer::send;
 use crate::codec::{Codec, NotBytes};
 use crate::lane::LaneWriter;
+use crate::pipe_end::End;
 use crate::underway;
 use procession_sys::{Deadline, Turn, TurnGuard};
 use serde::Serialize;
@@ -19,7 +18,7 @@ pub(super) struct Outgoing<T> {
 
 impl<T> Outgoing<T> {
     pub(super) fn new(end: &End) -> Self {
-        let ((offset, bytes), larger) = rings(end, end.side());
+        let ((offset, bytes), larger) = end.rings(end.side());
         let writer = LaneWriter::new(end.outgoing(), offset, bytes).with_larger(larger);
         Self { writer: Turn::new(writer), messages: PhantomData }
     }

@@ -1,8 +1,8 @@
 //! What is done with a message that is there: it is taken out, into a buffer, or left.
 
-use super::end::End;
 use super::error::RecvError;
 use crate::lane::{LaneCorrupt, LaneReader};
+use crate::pipe_end::End;
 
 /// What is to be done with a message that is there.
 pub(super) trait Taker {

@@ -1,6 +1,7 @@
-use super::{Pipe, PipeOptions, RecvError, SendError, Sender, UnusableEnd};
+use super::{Pipe, PipeOptions, RecvError, SendError, Sender};
 use crate::codec::Bytes;
 use crate::joinable::JoinableQueue;
+use crate::pipe_end::UnusableEnd;
 use crate::queue::{PutError, Queue};
 use crate::wait::{WaitAnyError, wait, wait_timeout};
 use procession_shm::{Entry, Kind, Namespace};
@@ -376,7 +377,8 @@ fn hostile_rings_are_corrupt_and_nothing_worse() {
                 3 => (1 << 63) | 8,
                 _ => u64::MAX,
             };
-            let place = super::RING_OFFSET + (next() % if round % 2 == 0 { words } else { 32 }) as usize * 8;
+            let place = crate::pipe_end::RING_OFFSET
+                + (next() % if round % 2 == 0 { words } else { 32 }) as usize * 8;
             assert!(receiver.end.body.copy_in(place, &word.to_le_bytes()));
         }
         if round % 4 == 0 {

@@ -1,9 +1,9 @@
 //! Sending and receiving bytes through one end. The protocol is described in `pipe.rs`.
 
-use super::end::{End, Peer};
-use super::error::{RecvError, Refusal, SendError, UnusableEnd};
+use super::error::{RecvError, SendError};
 use super::taker::{Taker, corrupt};
 use crate::lane::{LaneReader, LaneWriter};
+use crate::pipe_end::{End, Peer, Refusal, UnusableEnd};
 use procession_sync::{EventCount, Fault, Nap, Patience, Stop, spin_until};
 use procession_sys::cpu::{self, fence_after_rmw};
 use procession_sys::{Deadline, Turn, TurnGuard};

@@ -16,7 +16,7 @@ use super::core::Core;
 use super::error::{GetError, GetManyError, PutError, PutManyError};
 use super::head::{First, cut_spill};
 use crate::codec::with_scratch;
-use crate::pipe::end::Passage;
+use crate::pipe_end::Passage;
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Departed, Parcel};
 use procession_shm::Spill;

@@ -4,7 +4,7 @@ use super::ends::{self, QueueEnd};
 use super::error::{CloseError, ClosedQueue, Fullness, GetError, PutError, QueueBlocked, SlotHeld};
 use super::{QueueBody, RING_OFFSET};
 use crate::codec::{Codec, NotBytes};
-use crate::pipe::home::Location;
+use crate::pipe_end::Location;
 use crate::ring::{Mark, Ring, WORD};
 use crate::waiter::Stopped;
 use procession_shm::{Segment, Shared};

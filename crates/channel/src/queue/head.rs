@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::ends::QueueEnd;
 use super::error::{CloseError, GetError};
-use crate::pipe::end::Passage;
+use crate::pipe_end::Passage;
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Parcel};
 use crate::waiter::Waiter;

@@ -6,8 +6,7 @@
 
 use super::list;
 use crate::codec::EncodeError;
-use crate::pipe::end::{End, Passage};
-use crate::pipe::home::Location;
+use crate::pipe_end::{End, Location, Passage};
 use std::cell::{Cell, RefCell};
 
 thread_local! {

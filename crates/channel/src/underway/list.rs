@@ -5,7 +5,7 @@
 //! would do as well, but in the form of every ring and table.)
 
 use crate::codec::{self, EncodeError};
-use crate::pipe::end::Passage;
+use crate::pipe_end::Passage;
 
 /// What a message ends with that carries ends: bytes that no message ends with by chance.
 const MARK: [u8; 16] = *b"\xfeprocession.end\xff";

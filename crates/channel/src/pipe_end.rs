@@ -1,41 +1,46 @@
-//! Whose an end is, and what became of the other one. The protocol is described in `pipe.rs`.
+//! The ends of pipes: whose each is, and what became of the other one.
+//!
+//! | the cell of an end | who changes it | to |
+//! |---|---|---|
+//! | carried by P: nobody has used it | P, by giving it to its child C as an argument of `Process::spawn` | carried by C, which need not exist yet |
+//! | | P, by sending it off in a message (`underway.rs`) | carried by P, the next time |
+//! | | Q, which takes the message | carried by Q |
+//! | | the other side, or P, when nobody can get the message any more | closed |
+//! | | whoever has a handle and uses it first | claimed |
+//! | | P, by dropping its handle, unless it sent it off | closed |
+//! | | the other side, when P is dead | dead |
+//! | claimed by a handle of P | that handle | closed |
+//! | | the other side, when P is dead | dead |
+//! | closed, dead | nobody | |
+//!
+//! Every change is one CAS from the exact word before. The word has the owner (bits 0..16 and 32..64), the
+//! state (16..19), and which handle of the process claimed the end, or how often it was sent off and taken
+//! (19..32).
+//!
+//! What is left behind by a process that dies is described in `pipe.rs`; what an end does in messages, in
+//! `underway.rs`.
 
-use super::error::{Refusal, SendError, UnusableEnd};
-use super::home::Location;
-use super::{PipeBody, PipeObject};
+mod cell;
+mod error;
+mod home;
+mod object;
+
+pub use error::UnusableEnd;
+pub(crate) use error::{Refusal, owner};
+pub(crate) use home::Location;
+pub(crate) use object::{MAX_BYTES, MIN_BYTES, PipeObject, PipeSettings, RING_OFFSET};
+
 use crate::codec::Codec;
 use crate::lane::Lane;
-use procession_shm::{Handle, Myself, OpenError, OwnerId, Shared, owner_of_child};
+use cell::{CARRIED, CLAIMED, CLOSED, DEAD, EndCell, HANDLE, HANDLES, STATE, carried_by};
+use object::PipeBody;
+use procession_shm::{Handle, Myself, OpenError, OwnerId, Placement, Shared, owner_of_child};
 use procession_sync::Fault;
-use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use procession_sys::{clock, crash_point, interrupt, shm_struct};
+use procession_sys::atomic::{Ordering, fence};
+use procession_sys::{clock, crash_point, interrupt};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32 as OwnAtomicU32, AtomicU64 as OwnAtomicU64};
-
-shm_struct! {
-    /// Whose an end is.
-    pub struct EndCell {
-        /// An owner, what the end is to it, and which of its handles uses it.
-        word: AtomicU64,
-        /// The pid of the owner that died, for people.
-        died: AtomicU32,
-        reserved: AtomicU32,
-        spare: [AtomicU64; 6],
-    }
-}
-
-// What the end is to the owner in its word.
-const STATE: u64 = 7 << 16;
-const CARRIED: u64 = 1 << 16;
-const CLAIMED: u64 = 2 << 16;
-const CLOSED: u64 = 3 << 16;
-const DEAD: u64 = 4 << 16;
-/// The handle that claimed it, 13 bits, so that two handles of one process are not taken for one another; of
-/// an end that is carried, how often it changed hands or was sent off, so that what was found out about one
-/// journey is not done to another.
-const HANDLE: u32 = 19;
-const HANDLES: u64 = 1 << 13;
 
 // Where the handle believes the end to be: how many messages it was sent off in; that a child has it; that it
 // is in a message that is only leased, or looked at.
@@ -50,15 +55,18 @@ const NESTED: u32 = 8;
 
 /// What became of the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     Open,
     Closed,
     Died { pid: u32 },
 }
 
+/// Where a ring lies, and how many bytes it has.
+type Place = (usize, u32);
+
 /// A handle of one end.
 pub(crate) struct End {
-    pub(super) body: Shared<PipeBody>,
+    pub(crate) body: Shared<PipeBody>,
     codec: Codec,
     side: usize,
     myself: Myself,
@@ -91,8 +99,14 @@ pub(crate) struct Passage {
 }
 
 impl End {
+    /// Both ends of a new pipe.
+    pub(crate) fn pair(settings: &PipeSettings, place: &Placement) -> Result<[Self; 2], OpenError> {
+        let pipe: PipeObject = procession_shm::object::anonymous(settings, place)?;
+        Ok([Self::create(&pipe, 0)?, Self::create(&pipe, 1)?])
+    }
+
     /// The end `side` of a pipe that nobody else knows yet.
-    pub(super) fn create(pipe: &PipeObject, side: usize) -> Result<Self, OpenError> {
+    fn create(pipe: &PipeObject, side: usize) -> Result<Self, OpenError> {
         let end = Self::new(pipe, side)?;
         end.cell().word.store(end.me.to_bits() | CARRIED, Ordering::Relaxed);
         Ok(end)
@@ -118,7 +132,7 @@ impl End {
 
     /// How the pipe's messages are written.
     #[inline]
-    pub(super) fn codec(&self) -> Codec {
+    pub(crate) fn codec(&self) -> Codec {
         self.codec
     }
 
@@ -137,19 +151,29 @@ impl End {
 
     /// The lane that this end writes.
     #[inline]
-    pub(super) fn outgoing(&self) -> &Lane {
+    pub(crate) fn outgoing(&self) -> &Lane {
         &self.body.lanes[self.side]
     }
 
     /// The lane that this end reads.
     #[inline]
-    pub(super) fn incoming(&self) -> &Lane {
+    pub(crate) fn incoming(&self) -> &Lane {
         &self.body.lanes[1 - self.side]
+    }
+
+    /// The ring that the end `side` writes, and the larger one if there is one: checked when the pipe was
+    /// attached.
+    pub(crate) fn rings(&self, side: usize) -> (Place, Option<Place>) {
+        let [bytes, both_ways, larger, _] =
+            self.body.segment().header().parameters.map(|parameter| parameter as usize);
+        let first = RING_OFFSET + side * bytes;
+        let second = RING_OFFSET + (1 + both_ways) * bytes + side * larger;
+        ((first, bytes as u32), (larger > 0).then_some((second, larger as u32)))
     }
 
     /// Makes sure that the end is this handle's: the first use claims it.
     #[inline]
-    pub(super) fn claim(&self) -> Result<(), Refusal> {
+    pub(crate) fn claim(&self) -> Result<(), Refusal> {
         // Relaxed: while the word is `mine`, this handle alone changes it.
         if self.cell().word.load(Ordering::Relaxed) == self.mine && self.is_here() {
             return Ok(());
@@ -198,19 +222,19 @@ impl End {
     }
 
     #[cold]
-    pub(super) fn corrupt(&self, what: &'static str) -> Fault {
+    pub(crate) fn corrupt(&self, what: &'static str) -> Fault {
         Fault::corrupt(self.body.segment(), what)
     }
 
     /// Whether a thread is closing this end, or has.
     #[inline]
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 
     /// Closes the end, if it is this handle's to close. `quiesce` keeps other threads from writing until what
     /// it returns is dropped; they have been told.
-    pub(super) fn close<R>(&self, quiesce: impl FnOnce(&Self) -> R) {
+    pub(crate) fn close<R>(&self, quiesce: impl FnOnce(&Self) -> R) {
         let word = self.cell().word.load(Ordering::Acquire);
         if !self.is_here() || !self.may_close(word) {
             return;
@@ -251,13 +275,13 @@ impl End {
     }
 
     /// Whether this end was closed or has passed to another.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closing() || self.cell().word.load(Ordering::Acquire) & STATE == CLOSED
     }
 
     /// What is known of the other end.
     #[inline]
-    pub(super) fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         // SYNC: pipe.close.
         match self.peer_cell().word.load(Ordering::Acquire) & STATE {
             CARRIED | CLAIMED => Peer::Open,
@@ -268,7 +292,7 @@ impl End {
 
     /// As [`ask_about_peer`](Self::ask_about_peer), for who tries again and again: at most once a
     /// millisecond.
-    pub(super) fn ask_seldom(&self) -> Result<(), Fault> {
+    pub(crate) fn ask_seldom(&self) -> Result<(), Fault> {
         let now = clock::now_ns();
         if now.saturating_sub(self.asked_ns.load(Ordering::Relaxed)) < SELDOM_NS {
             return Ok(());
@@ -279,7 +303,7 @@ impl End {
 
     /// Asks whether the process that has the other end is alive, and writes down that it is not.
     #[cold]
-    pub(super) fn ask_about_peer(&self) -> Result<(), Fault> {
+    pub(crate) fn ask_about_peer(&self) -> Result<(), Fault> {
         let cell = self.peer_cell();
         let word = cell.word.load(Ordering::Acquire);
         if ![CARRIED, CLAIMED].contains(&(word & STATE)) {
@@ -344,12 +368,12 @@ impl End {
     }
 
     /// Where messages are that are sent through this end.
-    pub(super) fn as_location(&self) -> Location {
+    pub(crate) fn as_location(&self) -> Location {
         Location { receiver: Some(u8::from(self.side == 0)), ..Location::of_queue(self.body.segment()) }
     }
 
     /// Sends the end off: to the child that gets these arguments, or to whoever gets the message.
-    pub(super) fn depart(&self) -> Result<Passage, String> {
+    pub(crate) fn depart(&self) -> Result<Passage, String> {
         if !self.is_here() {
             return Err(Fault::inherited(self.body.segment()).to_string());
         }
@@ -361,7 +385,7 @@ impl End {
             if !self.is_carried_here(word) || self.whereabouts.load(Ordering::Relaxed) >= SEEN {
                 return Err(match word == self.mine {
                     true => "an end of a pipe that has been used stays with its process".to_owned(),
-                    false => SendError::from(self.why_not(word)).to_string(),
+                    false => self.why_not(word).to_string(),
                 });
             }
             let next = carried_by(child.unwrap_or(self.me), word);
@@ -427,7 +451,7 @@ impl End {
     }
 
     /// The end that a decoder comes to.
-    pub(super) fn arrive(passage: &Passage, rules: Decoding) -> Result<(PipeObject, Self), OpenError> {
+    pub(crate) fn arrive(passage: &Passage, rules: Decoding) -> Result<(PipeObject, Self), OpenError> {
         let (pipe, end) = Self::open(passage)?;
         match rules {
             Decoding::Adopts => drop(end.adopt()),
@@ -440,7 +464,7 @@ impl End {
 
     /// A handle of an end that is in a message still.
     pub(crate) fn open(passage: &Passage) -> Result<(PipeObject, Self), OpenError> {
-        let pipe: PipeObject = passage.pipe.open(&super::PipeSettings::default())?;
+        let pipe: PipeObject = passage.pipe.open(&PipeSettings::default())?;
         let end = Self::new(&pipe, usize::from(passage.side & 1))?;
         end.whereabouts.store(BORROWED, Ordering::Relaxed);
         Ok((pipe, end))
@@ -478,15 +502,9 @@ impl End {
     }
 
     /// Which of the two it is.
-    pub(super) fn side(&self) -> usize {
+    pub(crate) fn side(&self) -> usize {
         self.side
     }
-}
-
-/// The word of an end that `owner` carries from now on, after it was `before`.
-fn carried_by(owner: OwnerId, before: u64) -> u64 {
-    let times = (before >> HANDLE & (HANDLES - 1)).wrapping_add(1) % HANDLES;
-    owner.to_bits() | CARRIED | times << HANDLE
 }
 
 /// Whether nobody can get messages there any more. The receiving end of a pipe may travel itself, so many
@@ -498,7 +516,7 @@ fn is_lost(location: &Location, nested: u32) -> bool {
     if location.object.is_lost() {
         return true;
     }
-    let Ok(home) = location.object.open::<PipeObject>(&super::PipeSettings::default()) else { return false };
+    let Ok(home) = location.object.open::<PipeObject>(&PipeSettings::default()) else { return false };
     let word = home.body.ends[side].word.load(Ordering::Acquire);
     let is_dead = || home.body.segment().registration().is_dead(OwnerId::from_bits(word)) == Ok(true);
     let next = |nested| home.body.homes[side].get(word).is_some_and(|next| is_lost(&next, nested));
@@ -506,12 +524,5 @@ fn is_lost(location: &Location, nested: u32) -> bool {
         CLAIMED => is_dead(),
         CARRIED => is_dead() || nested.checked_sub(1).is_some_and(next),
         _ => true,
-    }
-}
-
-/// The dead of another registry: nobody is attached, so nobody will use the pipe.
-pub(super) fn forget_owners(body: &PipeBody) {
-    for end in &body.ends {
-        end.word.store(DEAD, Ordering::Relaxed);
     }
 }
