@@ -41,6 +41,7 @@ const PROTOCOLS: &[Protocol] = &[
     whole("sync/src/held_by.rs"),
     whole("sync/src/owner_death.rs"),
     whole("sync/src/lock_error.rs"),
+    whole("sync/src/lock_face.rs"),
     whole("sync/src/lock.rs"),
     whole("sync/src/rlock.rs"),
     Protocol {

@@ -373,7 +373,7 @@ pub trait Object: Sized {
     fn later(_: &Self::Settings) -> u64 {
         0
     }
-    fn initialise(body: &Self::Body, settings: &Self::Settings);
+    fn initialise(_: &Self::Body, _: &Self::Settings) {}
     fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
     fn forget_owners(body: &Self::Body);
     fn forget_owners_of_all(_: &Mapping) {}

@@ -56,8 +56,8 @@ pub trait Object: Sized {
     fn later(_: &Self::Settings) -> u64 {
         0
     }
-    /// Fills a zeroed body before anybody else can see it.
-    fn initialise(body: &Self::Body, settings: &Self::Settings);
+    /// Fills a zeroed body before anybody else can see it; nothing to do where all zero is right.
+    fn initialise(_: &Self::Body, _: &Self::Settings) {}
     /// Fills what of the object lies behind the body, which was filled before.
     fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
     /// Clears what the dead of another registry held: called when nobody else is attached.

@@ -299,8 +299,6 @@ impl Object for Barrier {
         Shape { kind: Self::KIND, body_len: rules.body_len(), parameters, element: None, codec: 0 }
     }
 
-    fn initialise(_: &BarrierBody, _: &BarrierSettings) {}
-
     fn forget_owners(body: &BarrierBody) {
         body.runner.forget_owner();
         body.joining.forget_owner();

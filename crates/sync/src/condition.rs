@@ -160,8 +160,6 @@ impl Object for Condition {
         Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
-    fn initialise(_: &ConditionBody, _: &ConditionSettings) {}
-
     fn forget_owners(body: &ConditionBody) {
         body.cells.iter().for_each(|cell| cell.word.store(0, Ordering::Relaxed));
     }

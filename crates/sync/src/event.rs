@@ -82,8 +82,6 @@ impl Object for Event {
         Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
-    fn initialise(_: &EventBody, (): &()) {}
-
     fn forget_owners(_: &EventBody) {}
 
     fn attach(body: Shared<EventBody>) -> Result<Self, OpenError> {

@@ -92,8 +92,6 @@ impl Object for Latch {
         Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
-    fn initialise(_: &LatchBody, _: &LatchSettings) {}
-
     fn forget_owners(_: &LatchBody) {}
 
     fn attach(body: Shared<LatchBody>) -> Result<Self, OpenError> {

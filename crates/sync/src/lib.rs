@@ -22,6 +22,7 @@ mod keeper;
 mod latch;
 mod lock;
 mod lock_error;
+mod lock_face;
 mod lock_word;
 mod once;
 mod owner_death;

@@ -7,16 +7,17 @@
 //! A dead waiter leaves nothing. A dead holder leaves the lock free and inconsistent: every `acquire` answers
 //! [`LockError::OwnerDied`], because what the lock guards may be half-changed, until somebody who knows how
 //! to put it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is
-//! created with [`OnOwnerDeath::Ignore`] and is simply free again.
+//! created with [`OnOwnerDeath::Ignore`](crate::OnOwnerDeath::Ignore) and is simply free again.
 
 use crate::held_by;
 use crate::hold::Hold;
 use crate::holder::Holder;
 use crate::keeper::{Keeper, Panics};
+use crate::lock_error::LockError;
+use crate::lock_face::{LockSettings, lock_options, lock_recovery};
 use crate::lock_word::{Claim, LockWord};
-use crate::owner_death::{self, OnOwnerDeath};
-use crate::{deadlock, lock_error::LockError};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use crate::owner_death;
+use procession_shm::{Kind, Object, OpenError, Segment, Shape, Shared};
 use procession_sys::atomic::AtomicU64;
 use procession_sys::{Deadline, shm_struct};
 use std::borrow::Borrow;
@@ -60,39 +61,10 @@ pub struct Lock {
     claim: Claim,
 }
 
-/// How a [`Lock`] is created or opened.
-#[derive(Clone, Debug, Default)]
-pub struct LockOptions {
-    place: Placement,
-    settings: LockSettings,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LockSettings {
-    on_owner_death: Option<OnOwnerDeath>,
-    detect_deadlock: Option<bool>,
-}
-
-impl LockOptions {
-    /// Chooses what becomes of the lock when its holder is killed or panics; [`OnOwnerDeath::Report`] unless said.
-    #[must_use]
-    pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
-        self.settings.on_owner_death = Some(policy);
-        self
-    }
-
-    /// Whether a thread that waits for the lock, and finds that it is in a deadlock, is told
-    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is
-    /// told. [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
-    #[must_use]
-    pub fn detect_deadlock(mut self, detect: bool) -> Self {
-        self.settings.detect_deadlock = Some(detect);
-        self
-    }
-}
-
-procession_shm::object_builders!([] LockOptions => Lock);
+lock_options!(
+    /// How a [`Lock`] is created or opened.
+    LockOptions => Lock, "holder", "waits for the lock"
+);
 
 impl Object for Lock {
     const KIND: Kind = Kind::LOCK;
@@ -100,14 +72,8 @@ impl Object for Lock {
     type Settings = LockSettings;
 
     fn shape(settings: &LockSettings) -> Shape {
-        let policy = owner_death::parameter(settings.on_owner_death);
-        let detect = deadlock::parameter(settings.detect_deadlock);
-        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
-        let body_len = size_of::<LockBody>() as u64;
-        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
+        settings.shape::<LockBody>(Self::KIND)
     }
-
-    fn initialise(_: &LockBody, _: &LockSettings) {}
 
     fn forget_owners(body: &LockBody) {
         body.lock.forget_owner();
@@ -148,33 +114,6 @@ impl Lock {
     /// [`LockError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
         LockGuardOf::claim(self, self.claim, Deadline::after(timeout))
-    }
-
-    /// Waits until the lock is ours, also if its last holder died: for those who can put right what it
-    /// guards.
-    ///
-    /// Dropping the guard makes the lock consistent again; dropping it in a panic, or being killed, does not.
-    ///
-    /// # Errors
-    /// As [`acquire`](Self::acquire), but for `OwnerDied`.
-    pub fn recover(&self) -> Result<LockGuard<'_>, LockError> {
-        LockGuardOf::claim(self, owner_death::recovering(self.claim), Deadline::NEVER)
-    }
-
-    /// As [`recover`](Self::recover), if nobody holds it now.
-    ///
-    /// # Errors
-    /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
-    pub fn try_recover(&self) -> Result<LockGuard<'_>, LockError> {
-        LockGuardOf::claim(self, owner_death::recovering(self.claim), Deadline::PASSED)
-    }
-
-    /// As [`recover`](Self::recover), for at most `timeout`.
-    ///
-    /// # Errors
-    /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
-    pub fn recover_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError> {
-        LockGuardOf::claim(self, owner_death::recovering(self.claim), Deadline::after(timeout))
     }
 
     /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
@@ -225,6 +164,10 @@ impl Lock {
         self.body.lock.is_inconsistent()
     }
 
+    fn recover_until(&self, deadline: Deadline) -> Result<LockGuard<'_>, LockError> {
+        LockGuardOf::claim(self, owner_death::recovering(self.claim), deadline)
+    }
+
     /// The word that it is.
     pub(crate) fn word(&self) -> (&LockWord, &Segment) {
         (&self.body.lock, self.body.segment())
@@ -240,6 +183,8 @@ impl Lock {
         }
     }
 }
+
+lock_recovery!(Lock => LockGuard, acquire, "the guard");
 
 impl fmt::Debug for Lock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

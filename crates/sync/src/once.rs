@@ -94,8 +94,6 @@ impl Object for Once {
         Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
-    fn initialise(_: &OnceBody, (): &()) {}
-
     fn forget_owners(body: &OnceBody) {
         body.runner.forget_owner();
     }

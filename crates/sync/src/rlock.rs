@@ -25,16 +25,16 @@
 //! | anywhere inside, at any depth | a dead owner, some values | the same |
 //! | after the last release | nothing | – |
 
-use crate::deadlock;
 use crate::fault::Fault;
 use crate::held_by;
 use crate::hold::Hold;
 use crate::holder::Holder;
 use crate::keeper::{Keeper, Panics};
 use crate::lock_error::LockError;
+use crate::lock_face::{LockSettings, lock_options, lock_recovery};
 use crate::lock_word::{Claim, LockWord};
-use crate::owner_death::{self, OnOwnerDeath};
-use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared};
+use crate::owner_death;
+use procession_shm::{Kind, Object, OpenError, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::borrow::Borrow;
@@ -91,54 +91,19 @@ pub struct RLock {
     claim: Claim,
 }
 
-/// How an [`RLock`] is created or opened.
-#[derive(Clone, Debug, Default)]
-pub struct RLockOptions {
-    place: Placement,
-    settings: RLockSettings,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RLockSettings {
-    on_owner_death: Option<OnOwnerDeath>,
-    detect_deadlock: Option<bool>,
-}
-
-impl RLockOptions {
-    /// Chooses what becomes of the lock when its holder is killed; [`OnOwnerDeath::Report`] unless said.
-    #[must_use]
-    pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
-        self.settings.on_owner_death = Some(policy);
-        self
-    }
-
-    /// Whether a thread that waits for the lock, and finds that it is in a deadlock, is told
-    /// [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock, one is
-    /// told. [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
-    #[must_use]
-    pub fn detect_deadlock(mut self, detect: bool) -> Self {
-        self.settings.detect_deadlock = Some(detect);
-        self
-    }
-}
-
-procession_shm::object_builders!([] RLockOptions => RLock);
+lock_options!(
+    /// How an [`RLock`] is created or opened.
+    RLockOptions => RLock, "holder", "waits for the lock"
+);
 
 impl Object for RLock {
     const KIND: Kind = Kind::RLOCK;
     type Body = RLockBody;
-    type Settings = RLockSettings;
+    type Settings = LockSettings;
 
-    fn shape(settings: &RLockSettings) -> Shape {
-        let policy = owner_death::parameter(settings.on_owner_death);
-        let detect = deadlock::parameter(settings.detect_deadlock);
-        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
-        let body_len = size_of::<RLockBody>() as u64;
-        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
+    fn shape(settings: &LockSettings) -> Shape {
+        settings.shape::<RLockBody>(Self::KIND)
     }
-
-    fn initialise(_: &RLockBody, _: &RLockSettings) {}
 
     fn forget_owners(body: &RLockBody) {
         body.lock.forget_owner();
@@ -177,34 +142,6 @@ impl RLock {
     /// [`LockError::TimedOut`]; otherwise as [`acquire`](Self::acquire).
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
         RLockGuardOf::enter(self, self.claim, Deadline::after(timeout))
-    }
-
-    /// Waits until the lock is this thread's, also if its last holder died: for those who can put right what
-    /// it guards.
-    ///
-    /// Dropping the last guard makes the lock consistent again; dropping it in a panic, or being killed, does
-    /// not.
-    ///
-    /// # Errors
-    /// As [`acquire`](Self::acquire), but for `OwnerDied`.
-    pub fn recover(&self) -> Result<RLockGuard<'_>, LockError> {
-        RLockGuardOf::enter(self, owner_death::recovering(self.claim), Deadline::NEVER)
-    }
-
-    /// As [`recover`](Self::recover), if nobody holds it now.
-    ///
-    /// # Errors
-    /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
-    pub fn try_recover(&self) -> Result<RLockGuard<'_>, LockError> {
-        RLockGuardOf::enter(self, owner_death::recovering(self.claim), Deadline::PASSED)
-    }
-
-    /// As [`recover`](Self::recover), for at most `timeout`.
-    ///
-    /// # Errors
-    /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
-    pub fn recover_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_>, LockError> {
-        RLockGuardOf::enter(self, owner_death::recovering(self.claim), Deadline::after(timeout))
     }
 
     /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
@@ -252,6 +189,10 @@ impl RLock {
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
         self.body.lock.is_inconsistent()
+    }
+
+    fn recover_until(&self, deadline: Deadline) -> Result<RLockGuard<'_>, LockError> {
+        RLockGuardOf::enter(self, owner_death::recovering(self.claim), deadline)
     }
 
     /// Begins a new entry of `me`, which has just acquired the lock.
@@ -308,6 +249,8 @@ impl RLock {
             && self.body.entry.load(Ordering::Relaxed) == entry
     }
 }
+
+lock_recovery!(RLock => RLockGuard, acquire, "the last guard");
 
 impl fmt::Debug for RLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

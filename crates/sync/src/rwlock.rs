@@ -57,11 +57,12 @@ use crate::hold::Hold;
 use crate::holder::Holder;
 use crate::keeper::{Keeper, held_already, too_late};
 use crate::lock_error::LockError;
+use crate::lock_face::{LockSettings, lock_options, lock_recovery};
 use crate::lock_word::{Claim, HolderEnd, LockWord};
-use crate::owner_death::{self, OnOwnerDeath};
+use crate::owner_death;
 use crate::patience::{Nap, Patience};
-use crate::{deadlock, thread_tag};
-use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use crate::thread_tag;
+use procession_shm::{Kind, Object, OpenError, OwnerId, Shape, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::cpu::fence_after_rmw;
 use procession_sys::{Deadline, crash_point, shm_struct};
@@ -133,54 +134,19 @@ pub struct RwLock {
     claim: Claim,
 }
 
-/// How an [`RwLock`] is created or opened.
-#[derive(Clone, Debug, Default)]
-pub struct RwLockOptions {
-    place: Placement,
-    settings: RwLockSettings,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RwLockSettings {
-    on_owner_death: Option<OnOwnerDeath>,
-    detect_deadlock: Option<bool>,
-}
-
-impl RwLockOptions {
-    /// Chooses what becomes of the lock when a writer is killed; [`OnOwnerDeath::Report`] unless said.
-    #[must_use]
-    pub fn on_owner_death(mut self, policy: OnOwnerDeath) -> Self {
-        self.settings.on_owner_death = Some(policy);
-        self
-    }
-
-    /// Whether a thread that waits for the lock, to read or to write, and finds that it is in a deadlock, is
-    /// told [`LockError::Deadlock`] instead of waiting on; not unless said. Of the threads in one deadlock,
-    /// one is told. [`deadlocks`](crate::deadlocks) reports them in any case, and says which can be found.
-    #[must_use]
-    pub fn detect_deadlock(mut self, detect: bool) -> Self {
-        self.settings.detect_deadlock = Some(detect);
-        self
-    }
-}
-
-procession_shm::object_builders!([] RwLockOptions => RwLock);
+lock_options!(
+    /// How an [`RwLock`] is created or opened.
+    RwLockOptions => RwLock, "writer", "waits for the lock, to read or to write"
+);
 
 impl Object for RwLock {
     const KIND: Kind = Kind::RWLOCK;
     type Body = RwLockBody;
-    type Settings = RwLockSettings;
+    type Settings = LockSettings;
 
-    fn shape(settings: &RwLockSettings) -> Shape {
-        let policy = owner_death::parameter(settings.on_owner_death);
-        let detect = deadlock::parameter(settings.detect_deadlock);
-        let parameters = [policy, detect, Parameter::default(), Parameter::default()];
-        let body_len = size_of::<RwLockBody>() as u64;
-        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
+    fn shape(settings: &LockSettings) -> Shape {
+        settings.shape::<RwLockBody>(Self::KIND)
     }
-
-    fn initialise(_: &RwLockBody, _: &RwLockSettings) {}
 
     fn forget_owners(body: &RwLockBody) {
         body.writer.forget_owner();
@@ -256,32 +222,6 @@ impl RwLock {
     /// [`LockError::TimedOut`]; otherwise as [`write`](Self::write).
     pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_>, LockError> {
         self.write_until(self.claim, Deadline::after(timeout))
-    }
-
-    /// As [`write`](Self::write), also if the last writer died: for those who can put right what it guards.
-    ///
-    /// Dropping the guard makes the lock consistent again; dropping it in a panic, or being killed, does not.
-    ///
-    /// # Errors
-    /// As [`write`](Self::write), but for `OwnerDied`.
-    pub fn recover(&self) -> Result<WriteGuard<'_>, LockError> {
-        self.write_until(Claim::Recover, Deadline::NEVER)
-    }
-
-    /// As [`recover`](Self::recover), if nobody holds it now.
-    ///
-    /// # Errors
-    /// [`LockError::WouldBlock`]; otherwise as [`recover`](Self::recover).
-    pub fn try_recover(&self) -> Result<WriteGuard<'_>, LockError> {
-        self.write_until(Claim::Recover, Deadline::PASSED)
-    }
-
-    /// As [`recover`](Self::recover), for at most `timeout`.
-    ///
-    /// # Errors
-    /// [`LockError::TimedOut`]; otherwise as [`recover`](Self::recover).
-    pub fn recover_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_>, LockError> {
-        self.write_until(Claim::Recover, Deadline::after(timeout))
     }
 
     /// As [`read`](Self::read), with a guard that keeps the lock: for a struct that owns both, and for a hold
@@ -367,6 +307,10 @@ impl RwLock {
             && (found & PANICKED != 0 || self.body.writer.owner().map(OwnerId::to_bits) != Some(found))
             // Otherwise that writer has left in between.
             && writing() == found
+    }
+
+    fn recover_until(&self, deadline: Deadline) -> Result<WriteGuard<'_>, LockError> {
+        self.write_until(owner_death::recovering(self.claim), deadline)
     }
 
     #[inline(always)]
@@ -588,6 +532,8 @@ impl RwLock {
         }
     }
 }
+
+lock_recovery!(RwLock => WriteGuard, write, "the guard");
 
 impl fmt::Debug for RwLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -151,8 +151,6 @@ macro_rules! semaphore_object {
                 settings.shape($kind, $max(settings))
             }
 
-            fn initialise(_: &SemaphoreBody, _: &SemaphoreSettings) {}
-
             fn initialise_all(body: &SemaphoreBody, mapping: &Mapping, settings: &SemaphoreSettings) {
                 $crate::permit_cells::initialise(
                     body,
