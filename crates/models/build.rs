@@ -77,6 +77,7 @@ const PROTOCOLS: &[Protocol] = &[
     },
     whole("sync/src/integer.rs"),
     whole("sync/src/cells.rs"),
+    whole("sync/src/plain_face.rs"),
     Protocol { file: "sync/src/value.rs", scaled: &[("const TRIES: u32 = 64;", "const TRIES: u32 = 2;")] },
     Protocol { file: "sync/src/array.rs", scaled: &[("const TRIES: u32 = 64;", "const TRIES: u32 = 2;")] },
     whole("channel/src/ring.rs"),

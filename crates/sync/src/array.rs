@@ -43,7 +43,8 @@ use crate::integer::{Integer, integer_operations};
 use crate::keeper::Keeper;
 use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
-use procession_shm::{Element, Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
+use crate::plain_face::{ArraySettings, array_options, elements_len, len_of};
+use procession_shm::{Kind, Label, Object, OpenError, Shape, Shared};
 use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
@@ -68,8 +69,6 @@ const ELEMENTS: usize = size_of::<ArrayBody>();
 const PENDING: u64 = 1;
 /// How often a reader tries before it keeps the writers out.
 const TRIES: u32 = 64;
-/// More than an address space has.
-const MOST_BYTES: u64 = 1 << 47;
 
 /// A fixed number of elements between processes, of at most 8 bytes each.
 ///
@@ -100,44 +99,10 @@ pub struct Array<T> {
     elements: PhantomData<fn(T) -> T>,
 }
 
-/// How an [`Array`] is created or opened.
-#[derive(Clone, Debug)]
-pub struct ArrayOptions<T> {
-    place: Placement,
-    settings: ArraySettings,
-    elements: PhantomData<fn(T) -> T>,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub struct ArraySettings {
-    len: Option<u64>,
-    type_tag: Option<String>,
-}
-
-impl<T> Default for ArrayOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: ArraySettings::default(), elements: PhantomData }
-    }
-}
-
-impl<T> ArrayOptions<T> {
-    /// How many elements it has, all zero at first, and at least one. Those who open it need not say.
-    #[must_use]
-    pub fn len(mut self, elements: usize) -> Self {
-        self.settings.len = Some(elements as u64);
-        self
-    }
-
-    /// Says what the elements are called, instead of the name of `T`.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-procession_shm::object_builders!([T: Plain] ArrayOptions<T> => Array<T>, (len: usize));
+array_options!(
+    /// How an [`Array`] is created or opened.
+    ArrayOptions => Array
+);
 
 impl<T: Plain> Object for Array<T> {
     const KIND: Kind = Kind::ARRAY;
@@ -145,54 +110,28 @@ impl<T: Plain> Object for Array<T> {
     type Settings = ArraySettings;
 
     fn check(settings: &ArraySettings) -> Result<(), &'static str> {
-        check_len(settings.len, 2 * stride(size_of::<T>()))
+        settings.check(2 * stride(size_of::<T>()))
     }
 
     fn check_new(settings: &ArraySettings) -> Result<(), &'static str> {
-        check_new_len(settings.len)
+        settings.check_new()
     }
 
     fn shape(settings: &ArraySettings) -> Shape {
         const { assert!(size_of::<T>() <= 8, "an element of an Array has at most 8 bytes: use a RawArray") };
-        let len = Parameter { name: "len", value: settings.len.unwrap_or(0), asked: settings.len.is_some() };
-        let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
-        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
-        let bytes = usize::try_from(len.value).ok().and_then(Self::body_len).unwrap_or(usize::MAX);
-        let parameters = [len, size, alignment, Parameter::default()];
-        Shape { kind: Self::KIND, body_len: bytes as u64, parameters, element, codec: 0 }
+        settings.shape::<T>(Self::KIND, Self::body_len)
     }
-
-    fn initialise(_: &ArrayBody, _: &ArraySettings) {}
 
     fn forget_owners(body: &ArrayBody) {
         body.lock.forget_owner();
     }
 
     fn attach(body: Shared<ArrayBody>) -> Result<Self, OpenError> {
+        let has_room = |bytes| body.slice::<AtomicU8>(0, bytes).is_some();
         let segment = body.segment();
-        let len = usize::try_from(segment.header().parameters[0]).ok();
-        let has_room = |&len: &usize| {
-            Self::body_len(len).is_some_and(|bytes| body.slice::<AtomicU8>(0, bytes).is_some())
-        };
-        let len =
-            len.filter(has_room).ok_or_else(|| segment.corrupt("the body is too small for its elements"))?;
+        let len = len_of(segment, |len| Self::body_len(len).is_some_and(has_room))?;
         Ok(Self { keeper: Keeper::new(segment), len, body, elements: PhantomData })
     }
-}
-
-/// Checks a number of elements of which each takes `each` bytes.
-pub(crate) fn check_len(len: Option<u64>, each: usize) -> Result<(), &'static str> {
-    match len {
-        Some(0) => Err("an array has at least one element"),
-        Some(len) if len > MOST_BYTES / each as u64 => Err("no memory is so large"),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that a new array has a number of elements: those who open one need not say it.
-pub(crate) fn check_new_len(len: Option<u64>) -> Result<(), &'static str> {
-    if len.is_some() { Ok(()) } else { Err("nobody said how many elements it has: call .len()") }
 }
 
 /// Why an operation on an array failed; then it has changed nothing.
@@ -219,18 +158,6 @@ pub enum ArrayError {
 procession_shm::debug_as_text!(ArrayError);
 
 impl<T: Plain> Array<T> {
-    /// How many elements it has.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it has no elements: never, but a slice would ask.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// An element. No writer, alive or dead, is waited for, unless 64 updates in a row came in between.
     ///
     /// # Errors
@@ -447,12 +374,12 @@ impl<T: Plain> Array<T> {
 
     /// How many bytes the body of an array of `len` elements has.
     fn body_len(len: usize) -> Option<usize> {
-        Self::log_offset(len)?.checked_add(len.checked_mul(stride(size_of::<T>()))?)
+        Self::log_offset(len)?.checked_add(elements_len::<T>(len)?)
     }
 
     /// Where the log of an array of `len` elements begins: on a cache line of its own.
     fn log_offset(len: usize) -> Option<usize> {
-        len.checked_mul(stride(size_of::<T>()))?.checked_next_multiple_of(64)?.checked_add(ELEMENTS)
+        elements_len::<T>(len)?.checked_next_multiple_of(64)?.checked_add(ELEMENTS)
     }
 
     #[inline]
@@ -465,21 +392,6 @@ impl<T: Plain> Array<T> {
     fn logged(&self) -> Cells<'_> {
         let offset = Self::log_offset(self.len).unwrap_or(usize::MAX);
         Cells::of(&self.body, offset, size_of::<T>(), self.len).unwrap_or_default()
-    }
-
-    fn no_such(&self, index: usize) -> ArrayError {
-        self.out_of_range(&(index..index.saturating_add(1)))
-    }
-
-    fn check(&self, range: &Range<usize>) -> Result<(), ArrayError> {
-        let fits = range.start <= range.end && range.end <= self.len;
-        if fits { Ok(()) } else { Err(self.out_of_range(range)) }
-    }
-
-    #[cold]
-    fn out_of_range(&self, range: &Range<usize>) -> ArrayError {
-        let object = self.body.segment().label();
-        ArrayError::OutOfRange { object, start: range.start, end: range.end, len: self.len }
     }
 }
 

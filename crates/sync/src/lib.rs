@@ -28,6 +28,7 @@ mod once;
 mod owner_death;
 mod patience;
 mod permit_cells;
+mod plain_face;
 mod raw_array;
 mod raw_value;
 mod rlock;

@@ -13,10 +13,11 @@
 //! | writing one element of at most 8 bytes | the old one or the new one | nothing |
 //! | writing several, or larger ones | some new, some old | nobody: that is what [`Array`](crate::Array) is for |
 
-use crate::array::{ArrayError, check_len, check_new_len};
+use crate::array::ArrayError;
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::integer::{Integer, integer_operations};
-use procession_shm::{Element, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use crate::plain_face::{ArraySettings, array_options, elements_len, len_of};
+use procession_shm::{Kind, Object, OpenError, Shape, Shared};
 use procession_sys::crash_point;
 use std::fmt;
 use std::marker::PhantomData;
@@ -47,95 +48,37 @@ pub struct RawArray<T> {
     elements: PhantomData<fn(T) -> T>,
 }
 
-/// How a [`RawArray`] is created or opened.
-#[derive(Clone, Debug)]
-pub struct RawArrayOptions<T> {
-    place: Placement,
-    settings: RawArraySettings,
-    elements: PhantomData<fn(T) -> T>,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug, Default)]
-pub struct RawArraySettings {
-    len: Option<u64>,
-    type_tag: Option<String>,
-}
-
-impl<T> Default for RawArrayOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: RawArraySettings::default(), elements: PhantomData }
-    }
-}
-
-impl<T> RawArrayOptions<T> {
-    /// How many elements it has, all zero at first, and at least one. Those who open it need not say.
-    #[must_use]
-    pub fn len(mut self, elements: usize) -> Self {
-        self.settings.len = Some(elements as u64);
-        self
-    }
-
-    /// Says what the elements are called, instead of the name of `T`.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-procession_shm::object_builders!([T: Plain] RawArrayOptions<T> => RawArray<T>, (len: usize));
+array_options!(
+    /// How a [`RawArray`] is created or opened.
+    RawArrayOptions => RawArray
+);
 
 impl<T: Plain> Object for RawArray<T> {
     const KIND: Kind = Kind::RAW_ARRAY;
     type Body = [AtomicU8; 0];
-    type Settings = RawArraySettings;
+    type Settings = ArraySettings;
 
-    fn check(settings: &RawArraySettings) -> Result<(), &'static str> {
-        check_len(settings.len, stride(size_of::<T>()))
+    fn check(settings: &ArraySettings) -> Result<(), &'static str> {
+        settings.check(stride(size_of::<T>()))
     }
 
-    fn check_new(settings: &RawArraySettings) -> Result<(), &'static str> {
-        check_new_len(settings.len)
+    fn check_new(settings: &ArraySettings) -> Result<(), &'static str> {
+        settings.check_new()
     }
 
-    fn shape(settings: &RawArraySettings) -> Shape {
-        let len = Parameter { name: "len", value: settings.len.unwrap_or(0), asked: settings.len.is_some() };
-        let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
-        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
-        let body_len = len.value.saturating_mul(stride(size_of::<T>()) as u64);
-        let parameters = [len, size, alignment, Parameter::default()];
-        Shape { kind: Self::KIND, body_len, parameters, element, codec: 0 }
+    fn shape(settings: &ArraySettings) -> Shape {
+        settings.shape::<T>(Self::KIND, elements_len::<T>)
     }
-
-    fn initialise(_: &Self::Body, _: &RawArraySettings) {}
 
     fn forget_owners(_: &Self::Body) {}
 
     fn attach(body: Shared<Self::Body>) -> Result<Self, OpenError> {
-        let segment = body.segment();
-        let len = usize::try_from(segment.header().parameters[0]).ok();
-        let has_room = |&len: &usize| Cells::of(&body, 0, size_of::<T>(), len).is_some();
-        let len =
-            len.filter(has_room).ok_or_else(|| segment.corrupt("the body is too small for its elements"))?;
+        let len = len_of(body.segment(), |len| Cells::of(&body, 0, size_of::<T>(), len).is_some())?;
         Ok(Self { len, body, elements: PhantomData })
     }
 }
 
 impl<T: Plain> RawArray<T> {
-    /// How many elements it has.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it has no elements: never, but a slice would ask.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// An element; of more than 8 bytes, maybe half of one and half of another.
     ///
     /// # Errors
@@ -159,9 +102,7 @@ impl<T: Plain> RawArray<T> {
     /// # Errors
     /// [`ArrayError::OutOfRange`].
     pub fn read(&self, range: Range<usize>) -> Result<Vec<T>, ArrayError> {
-        if range.start > range.end || range.end > self.len {
-            return Err(self.out_of_range(range));
-        }
+        self.check(&range)?;
         let cells = self.cells();
         Ok(range.filter_map(|index| load(cells, index)).collect())
     }
@@ -171,7 +112,7 @@ impl<T: Plain> RawArray<T> {
     /// # Errors
     /// [`ArrayError::OutOfRange`].
     pub fn read_into(&self, start: usize, part: &mut [T]) -> Result<(), ArrayError> {
-        self.check(start, part.len())?;
+        self.check(&(start..start.saturating_add(part.len())))?;
         let cells = self.cells();
         for (index, element) in (start..).zip(part) {
             *element = load(cells, index).unwrap_or_else(T::zeroed);
@@ -185,7 +126,7 @@ impl<T: Plain> RawArray<T> {
     /// [`ArrayError::OutOfRange`].
     #[inline]
     pub fn write(&self, start: usize, values: &[T]) -> Result<(), ArrayError> {
-        self.check(start, values.len())?;
+        self.check(&(start..start.saturating_add(values.len())))?;
         let cells = self.cells();
         for (index, value) in (start..).zip(values) {
             match cells.words(index, size_of::<T>()) {
@@ -202,20 +143,6 @@ impl<T: Plain> RawArray<T> {
     fn cells(&self) -> Cells<'_> {
         // There always are so many: `attach` has looked.
         Cells::of(&self.body, 0, size_of::<T>(), self.len).unwrap_or_default()
-    }
-
-    fn check(&self, start: usize, count: usize) -> Result<(), ArrayError> {
-        let fits = start.checked_add(count).is_some_and(|end| end <= self.len);
-        if fits { Ok(()) } else { Err(self.out_of_range(start..start.saturating_add(count))) }
-    }
-
-    fn no_such(&self, index: usize) -> ArrayError {
-        self.out_of_range(index..index.saturating_add(1))
-    }
-
-    #[cold]
-    fn out_of_range(&self, Range { start, end }: Range<usize>) -> ArrayError {
-        ArrayError::OutOfRange { object: self.body.segment().label(), start, end, len: self.len }
     }
 }
 

@@ -14,7 +14,8 @@
 
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::integer::{Integer, integer_operations};
-use procession_shm::{Element, HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use crate::plain_face::{ValueSettings, value_options};
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Shape, Shared};
 use procession_sys::{Mapping, crash_point};
 use std::fmt;
 use std::marker::PhantomData;
@@ -41,67 +42,21 @@ pub struct RawValue<T> {
     values: PhantomData<fn(T) -> T>,
 }
 
-/// How a [`RawValue`] is created or opened.
-#[derive(Clone)]
-pub struct RawValueOptions<T> {
-    place: Placement,
-    settings: RawValueSettings<T>,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct RawValueSettings<T> {
-    initial: Option<T>,
-    type_tag: Option<String>,
-}
-
-impl<T> Default for RawValueOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: RawValueSettings { initial: None, type_tag: None } }
-    }
-}
-
-impl<T> RawValueOptions<T> {
-    /// The value at its creation, instead of all zero; of no meaning to those who open it.
-    #[must_use]
-    pub fn initial(mut self, value: T) -> Self {
-        self.settings.initial = Some(value);
-        self
-    }
-
-    /// Says what the value is called, instead of the name of `T`. The size is compared all the same.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-impl<T> fmt::Debug for RawValueOptions<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawValueOptions").field("place", &self.place).finish_non_exhaustive()
-    }
-}
-
-procession_shm::object_builders!([T: Plain] RawValueOptions<T> => RawValue<T>, (initial: T));
+value_options!(
+    /// How a [`RawValue`] is created or opened.
+    RawValueOptions => RawValue
+);
 
 impl<T: Plain> Object for RawValue<T> {
     const KIND: Kind = Kind::RAW_VALUE;
     type Body = [AtomicU8; 0];
-    type Settings = RawValueSettings<T>;
+    type Settings = ValueSettings<T>;
 
-    fn shape(settings: &RawValueSettings<T>) -> Shape {
-        let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
-        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
-        let parameters = [size, alignment, Parameter::default(), Parameter::default()];
-        let body_len = stride(size_of::<T>()) as u64;
-        Shape { kind: Self::KIND, body_len, parameters, element, codec: 0 }
+    fn shape(settings: &ValueSettings<T>) -> Shape {
+        settings.shape(Self::KIND, stride(size_of::<T>()))
     }
 
-    fn initialise(_: &Self::Body, _: &RawValueSettings<T>) {}
-
-    fn initialise_all(_: &Self::Body, mapping: &Mapping, settings: &RawValueSettings<T>) {
+    fn initialise_all(_: &Self::Body, mapping: &Mapping, settings: &ValueSettings<T>) {
         if let Some(value) = &settings.initial {
             // Nobody else sees it yet, and every width begins with the data's own bytes.
             let _: bool = mapping.copy_in(HEADER_LEN, bytemuck::bytes_of(value));

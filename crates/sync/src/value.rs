@@ -53,9 +53,8 @@ use crate::integer::{Integer, integer_operations};
 use crate::keeper::Keeper;
 use crate::lock_error::LockError;
 use crate::lock_word::LockWord;
-use procession_shm::{
-    Element, HEADER_LEN, Kind, Object, OpenError, Parameter, Placement, Segment, Shape, Shared,
-};
+use crate::plain_face::{ValueSettings, value_options};
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Segment, Shape, Shared};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
@@ -125,55 +124,10 @@ pub struct Value<T> {
     values: PhantomData<fn(T) -> T>,
 }
 
-/// How a [`Value`] is created or opened.
-pub struct ValueOptions<T> {
-    place: Placement,
-    settings: ValueSettings<T>,
-}
-
-#[doc(hidden)]
-#[derive(Clone, Debug)]
-pub struct ValueSettings<T> {
-    initial: Option<T>,
-    type_tag: Option<String>,
-}
-
-impl<T> Default for ValueOptions<T> {
-    fn default() -> Self {
-        Self { place: Placement::default(), settings: ValueSettings { initial: None, type_tag: None } }
-    }
-}
-
-impl<T> ValueOptions<T> {
-    /// The value that it is created with, instead of all zero; of no meaning to those who open it.
-    #[must_use]
-    pub fn initial(mut self, value: T) -> Self {
-        self.settings.initial = Some(value);
-        self
-    }
-
-    /// Says what the value is called, instead of the name of `T`: so that programs in which the type has
-    /// another path can share it. The size is compared all the same.
-    #[must_use]
-    pub fn type_tag(mut self, tag: &str) -> Self {
-        self.settings.type_tag = Some(tag.to_owned());
-        self
-    }
-}
-
-impl<T: Clone> Clone for ValueOptions<T> {
-    fn clone(&self) -> Self {
-        Self { place: self.place.clone(), settings: self.settings.clone() }
-    }
-}
-
-impl<T> fmt::Debug for ValueOptions<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ValueOptions").field("place", &self.place).finish_non_exhaustive()
-    }
-}
-
-procession_shm::object_builders!([T: Plain] ValueOptions<T> => Value<T>, (initial: T));
+value_options!(
+    /// How a [`Value`] is created or opened.
+    ValueOptions => Value
+);
 
 impl<T: Plain> Object for Value<T> {
     const KIND: Kind = Kind::VALUE;
@@ -181,16 +135,7 @@ impl<T: Plain> Object for Value<T> {
     type Settings = ValueSettings<T>;
 
     fn shape(settings: &ValueSettings<T>) -> Shape {
-        let size = Parameter { name: "size", value: size_of::<T>() as u64, asked: true };
-        let alignment = Parameter { name: "alignment", value: align_of::<T>() as u64, asked: true };
-        let element = Some(Element::plain::<T>(settings.type_tag.as_ref()));
-        Shape {
-            kind: Self::KIND,
-            body_len: (COPIES + 2 * 8 * Self::WORDS) as u64,
-            parameters: [size, alignment, Parameter::default(), Parameter::default()],
-            element,
-            codec: 0,
-        }
+        settings.shape(Self::KIND, COPIES + 2 * 8 * Self::WORDS)
     }
 
     fn initialise(body: &ValueBody, settings: &ValueSettings<T>) {
