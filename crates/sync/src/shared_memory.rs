@@ -102,8 +102,6 @@ impl Object for SharedMemory {
         Shape { kind: Self::KIND, body_len: value, parameters, element: None, codec: 0 }
     }
 
-    fn initialise(_: &Self::Body, _: &SharedMemorySettings) {}
-
     fn forget_owners(_: &Self::Body) {}
 
     fn attach(body: Shared<Self::Body>) -> Result<Self, OpenError> {
@@ -157,38 +155,6 @@ impl SharedMemory {
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
         self.body.segment().is_orphaned()
-    }
-
-    /// Fills `to` with the bytes from `offset` on.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfRange`].
-    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result<(), MemoryError> {
-        self.bytes().read_at(offset, to)
-    }
-
-    /// The bytes of a range.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfRange`].
-    pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, MemoryError> {
-        self.bytes().read(range)
-    }
-
-    /// Writes `from` at `offset`.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfRange`].
-    pub fn write_at(&self, offset: usize, from: &[u8]) -> Result<(), MemoryError> {
-        self.bytes().write_at(offset, from)
-    }
-
-    /// The first byte, for what copies are too slow for. It is valid, for [`size`](Self::size) bytes, while a
-    /// clone of `self` lives. Every process may change the bytes at any time: only atomics, or a protocol
-    /// between the processes, make it sound to look at them through a reference.
-    #[must_use]
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.bytes().as_ptr()
     }
 
     fn bytes(&self) -> Bytes<'_> {
@@ -283,40 +249,52 @@ impl PlainMemory {
         self.0.unlink()
     }
 
-    /// Fills `to` with the bytes from `offset` on.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfRange`].
-    pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result<(), MemoryError> {
-        self.bytes().read_at(offset, to)
-    }
-
-    /// The bytes of a range.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfRange`].
-    pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, MemoryError> {
-        self.bytes().read(range)
-    }
-
-    /// Writes `from` at `offset`.
-    ///
-    /// # Errors
-    /// [`MemoryError::OutOfRange`].
-    pub fn write_at(&self, offset: usize, from: &[u8]) -> Result<(), MemoryError> {
-        self.bytes().write_at(offset, from)
-    }
-
-    /// The first byte; of what may be done with it, see [`SharedMemory::as_ptr`].
-    #[must_use]
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.bytes().as_ptr()
-    }
-
     fn bytes(&self) -> Bytes<'_> {
         Bytes { of: Memory::File(&self.0), mapping: self.0.mapping(), start: 0, size: self.size() }
     }
 }
+
+/// Gives memory the ways to read and write its bytes, by its `bytes()`.
+macro_rules! byte_access {
+    ($Memory:ident) => {
+        impl $Memory {
+            /// Fills `to` with the bytes from `offset` on.
+            ///
+            /// # Errors
+            /// [`MemoryError::OutOfRange`].
+            pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result<(), MemoryError> {
+                self.bytes().read_at(offset, to)
+            }
+
+            /// The bytes of a range.
+            ///
+            /// # Errors
+            /// [`MemoryError::OutOfRange`].
+            pub fn read(&self, range: Range<usize>) -> Result<Vec<u8>, MemoryError> {
+                self.bytes().read(range)
+            }
+
+            /// Writes `from` at `offset`.
+            ///
+            /// # Errors
+            /// [`MemoryError::OutOfRange`].
+            pub fn write_at(&self, offset: usize, from: &[u8]) -> Result<(), MemoryError> {
+                self.bytes().write_at(offset, from)
+            }
+
+            /// The first byte, for what copies are too slow for. It is valid, for [`size`](Self::size) bytes,
+            /// while a clone of `self` lives. Every process may change the bytes at any time: only atomics, or
+            /// a protocol between the processes, make it sound to look at them through a reference.
+            #[must_use]
+            pub fn as_ptr(&self) -> *mut u8 {
+                self.bytes().as_ptr()
+            }
+        }
+    };
+}
+
+byte_access!(SharedMemory);
+byte_access!(PlainMemory);
 
 /// Bytes that others may change at any time: read and written in whole words where they are aligned.
 struct Bytes<'a> {
