@@ -144,7 +144,7 @@ impl Segment {
         self.header().must_hold(element, || self.label())
     }
 
-    /// Reserves memory as [`Shared::reserve`] does, from `offset` in the file on.
+    /// Reserves memory as [`Shared::reserve`](crate::Shared::reserve) does, from `offset` in the file on.
     pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         let object =
             ObjectName { kind: Some(self.header().kind), namespace: self.namespace(), name: self.name() };

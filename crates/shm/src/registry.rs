@@ -163,7 +163,7 @@ impl Registration {
     /// This process's id; registers a forked child on its first use.
     ///
     /// # Errors
-    /// As [`register`], in a forked child.
+    /// As [`register()`], in a forked child.
     #[inline]
     pub fn owner(&self) -> Result<OwnerId, OpenError> {
         match self.current_owner() {

@@ -15,7 +15,7 @@
 //! may be late, and never wrong.
 //!
 //! A home that is unlinked while it is in use keeps a name that nobody opens, so that it can be asked about
-//! its marks: see [`segment`](crate::segment).
+//! its marks: see `segment.rs`.
 //!
 //! # Orderings
 //! Edge `segment.spilled` (`segment.rs`) covers the word that says that an object spills. Edge
