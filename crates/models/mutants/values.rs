@@ -56,7 +56,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "array_that_leaves_it_to_the_dead",
         protocol: "array",
         used_by: &[],
-        from: "let held = Held { array: self, me, not_send: PhantomData };\n        self.apply();",
-        to: "let held = Held { array: self, me, not_send: PhantomData };",
+        from: "let held = HeldArray { array: self, me, not_send: PhantomData };\n        self.apply();",
+        to: "let held = HeldArray { array: self, me, not_send: PhantomData };",
     },
 ];

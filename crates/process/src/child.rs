@@ -16,7 +16,7 @@ use crate::report::{Outcome, Report, Stage};
 use crate::task::{Task, TaskHeader};
 use procession_channel::codec;
 use procession_shm::Namespace;
-use procession_sys::pidfd::{EndFd, Waited};
+use procession_sys::pidfd::{EndFd, EndWait};
 use procession_sys::start;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -137,7 +137,7 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
             || parent_id() == parent.pid && starter.is_none_or(|thread| start::has_thread(parent.pid, thread))
     };
     // It may be another program already.
-    if parent.end.pidfd().is_some() && is_there() && matches!(parent.end.wait(None), Ok(Waited::Ended)) {
+    if parent.end.pidfd().is_some() && is_there() && matches!(parent.end.wait(None), Ok(EndWait::Ended)) {
         return;
     }
     // The function closed every descriptor it found, or the kernel has no pidfds.

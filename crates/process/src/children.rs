@@ -12,7 +12,7 @@ use crate::status::ExitStatus;
 use crate::stdio::PipeEnds;
 use procession_shm::Carried;
 use procession_sys::errno::{ECHILD, EINVAL, ESRCH};
-use procession_sys::pidfd::{self, EndFd, Waited, Who};
+use procession_sys::pidfd::{self, EndFd, EndWait, Who};
 use procession_sys::signals::SIGKILL;
 use procession_sys::{PerProcess, fork, interrupt};
 use std::io::{self, ErrorKind};
@@ -101,7 +101,7 @@ impl Child {
         if self.must_be_ours("poll").is_ok() {
             return self.wait(Some(Duration::ZERO)).unwrap_or_default();
         }
-        let has_ended = || self.end.wait(Some(Duration::ZERO)).is_ok_and(|waited| waited == Waited::Ended);
+        let has_ended = || self.end.wait(Some(Duration::ZERO)).is_ok_and(|waited| waited == EndWait::Ended);
         self.status().or_else(|| has_ended().then_some(ExitStatus::LOST))
     }
 
@@ -118,7 +118,7 @@ impl Child {
             let slice = left.map_or(look, |left| left.min(look));
             let patience = if self.release_carried() { interrupt::slice_of(left) } else { Some(slice) };
             let waited = self.end.wait(patience).map_err(|error| self.error("poll", error))?;
-            if waited != Waited::TimedOut {
+            if waited != EndWait::TimedOut {
                 if let Some(status) = self.reap()? {
                     return Ok(Some(status));
                 }
@@ -140,7 +140,7 @@ impl Child {
     pub(crate) fn await_end(&self) {
         let _deferred = interrupt::defer();
         // A debugger may keep the zombie; without the descriptor only the status tells that it has ended.
-        if !matches!(self.end.wait(None), Ok(Waited::Ended)) || self.reap().is_err() {
+        if !matches!(self.end.wait(None), Ok(EndWait::Ended)) || self.reap().is_err() {
             drop(self.wait(None));
         }
     }

@@ -1,6 +1,6 @@
 //! Who this process is, and who started it.
 
-use procession_sys::pidfd::{EndFd, Waited};
+use procession_sys::pidfd::{EndFd, EndWait};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::parent_id;
 use std::sync::OnceLock;
@@ -112,9 +112,9 @@ impl ParentProcess {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         match self.end.wait(Some(Duration::ZERO)) {
-            Ok(Waited::Ended) => false,
-            Ok(Waited::Lost) => parent_id() == self.pid,
-            Ok(Waited::TimedOut) | Err(_) => true,
+            Ok(EndWait::Ended) => false,
+            Ok(EndWait::Lost) => parent_id() == self.pid,
+            Ok(EndWait::TimedOut) | Err(_) => true,
         }
     }
 }

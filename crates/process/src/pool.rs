@@ -29,7 +29,7 @@ use crate::function::Function;
 use batch::{BatchBuilder, Cargo};
 use crew::{Crew, PoolState};
 use foreman::Foreman;
-use job::{Collected, Job, JobFunction, Outcome, Results};
+use job::{Collected, Job, JobFunction, JobResult, Results};
 use procession_channel::codec;
 use procession_shm::carrying;
 use procession_sys::{Deadline, interrupt};
@@ -507,7 +507,7 @@ impl Pool {
             stopped.in_call_of(path)
         })?;
         match outcome {
-            Some(Outcome::One(outcome)) => outcome?.decode(),
+            Some(JobResult::One(outcome)) => outcome?.decode(),
             _ => Err(TaskError::Cancelled),
         }
     }
@@ -521,7 +521,7 @@ impl Pool {
         let feed = self.feed(work, items)?;
         let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| crew.take_outcome(feed.id));
         match outcome.map_err(|stopped| stopped.in_call_of(feed.function))? {
-            Some(Outcome::All(collected)) => Ok(collected),
+            Some(JobResult::All(collected)) => Ok(collected),
             _ => Err(TaskError::Cancelled),
         }
     }

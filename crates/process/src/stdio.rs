@@ -23,10 +23,10 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Stdio(Kind);
+pub struct Stdio(Choice);
 
 #[derive(Debug)]
-enum Kind {
+enum Choice {
     Inherit,
     Null,
     Piped,
@@ -37,13 +37,13 @@ impl Stdio {
     /// The same as in this process.
     #[must_use]
     pub fn inherit() -> Self {
-        Self(Kind::Inherit)
+        Self(Choice::Inherit)
     }
 
     /// `/dev/null`: nothing is read, and what is written is thrown away.
     #[must_use]
     pub fn null() -> Self {
-        Self(Kind::Null)
+        Self(Choice::Null)
     }
 
     /// A pipe whose other end this process has: see [`take_stdin`](crate::Process::take_stdin),
@@ -51,31 +51,31 @@ impl Stdio {
     /// holds 64 KiB; a process that writes more waits until somebody reads.
     #[must_use]
     pub fn piped() -> Self {
-        Self(Kind::Piped)
+        Self(Choice::Piped)
     }
 }
 
 impl From<OwnedFd> for Stdio {
     fn from(file: OwnedFd) -> Self {
-        Self(Kind::File(file))
+        Self(Choice::File(file))
     }
 }
 
 impl From<File> for Stdio {
     fn from(file: File) -> Self {
-        Self(Kind::File(file.into()))
+        Self(Choice::File(file.into()))
     }
 }
 
 impl From<PipeReader> for Stdio {
     fn from(pipe: PipeReader) -> Self {
-        Self(Kind::File(pipe.into()))
+        Self(Choice::File(pipe.into()))
     }
 }
 
 impl From<PipeWriter> for Stdio {
     fn from(pipe: PipeWriter) -> Self {
-        Self(Kind::File(pipe.into()))
+        Self(Choice::File(pipe.into()))
     }
 }
 
@@ -119,7 +119,7 @@ impl Streams {
     pub(crate) fn open(self) -> io::Result<(ChildStreams, PipeEnds)> {
         let mut ends = PipeEnds::default();
         let stdin = match self.stdin.unwrap_or_else(Stdio::null).0 {
-            Kind::Piped => {
+            Choice::Piped => {
                 let (reader, writer) = io::pipe()?;
                 ends.stdin = Some(writer);
                 ChildStream::file(reader.into())?
@@ -127,7 +127,7 @@ impl Streams {
             other => other.without_pipe()?,
         };
         let output = |chosen: Option<Stdio>| match chosen.unwrap_or_else(Stdio::inherit).0 {
-            Kind::Piped => {
+            Choice::Piped => {
                 let (reader, writer) = io::pipe()?;
                 Ok((ChildStream::file(writer.into())?, Some(reader)))
             }
@@ -140,7 +140,7 @@ impl Streams {
     }
 }
 
-impl Kind {
+impl Choice {
     fn without_pipe(self) -> io::Result<ChildStream> {
         match self {
             Self::Inherit => Ok(ChildStream::Inherit),

@@ -28,7 +28,7 @@ struct Inner {
     file: FileId,
     /// After the mapping, because fields are dropped in order: only then is this process not attached any
     /// more.
-    removal: Removal,
+    removal: RemovalAtLastUse,
 }
 
 impl Drop for Inner {
@@ -41,7 +41,7 @@ impl Drop for Inner {
 
 /// Removes what goes with its last user, when that has let it go: an ephemeral object, and what an unlinked
 /// one left.
-struct Removal {
+struct RemovalAtLastUse {
     registration: &'static Registration,
     file_name: String,
     file: FileId,
@@ -53,7 +53,7 @@ struct Removal {
     cookie: u64,
 }
 
-impl Drop for Removal {
+impl Drop for RemovalAtLastUse {
     fn drop(&mut self) {
         // A forked child only inherited the segment: it never removes what its parent uses.
         if !(self.ephemeral || self.unlinked) || self.cookie != fork::cookie() {
@@ -76,7 +76,7 @@ impl Segment {
     /// The segment of the object called `name`, which was just created or opened.
     pub(crate) fn new(attachment: Attachment, registration: &'static Registration, name: &str) -> Self {
         let Attachment { file, mapping, header } = attachment;
-        let removal = Removal {
+        let removal = RemovalAtLastUse {
             registration,
             file_name: registration.namespace().file_name(name),
             file: file.id,

@@ -102,12 +102,12 @@ impl Reference {
 pub struct Spill {
     mapping: Mapping,
     reference: Reference,
-    removal: Removal,
+    removal: SpillRemoval,
 }
 
 /// After the mapping: removes the file, unless it stays.
 #[derive(Debug)]
-struct Removal {
+struct SpillRemoval {
     namespace: Namespace,
     name: String,
     file: FileId,
@@ -194,7 +194,7 @@ impl Spill {
         let Attachment { file, mapping, header } = attachment;
         let reference = Reference { number, instance: header.instance, len };
         let namespace = home.namespace().clone();
-        let removal = Removal { namespace, name, file: file.id, goes, cookie: fork::cookie() };
+        let removal = SpillRemoval { namespace, name, file: file.id, goes, cookie: fork::cookie() };
         Self { mapping, reference, removal }
     }
 
@@ -263,7 +263,7 @@ impl Spill {
     }
 }
 
-impl Drop for Removal {
+impl Drop for SpillRemoval {
     fn drop(&mut self) {
         // A forked child only inherited it.
         if self.goes && self.cookie == fork::cookie() {

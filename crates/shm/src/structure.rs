@@ -126,7 +126,7 @@ impl<'t> Node<'t> {
     }
 
     fn difference_of_parts(&self, asked: &Self, place: &str) -> Option<Difference> {
-        let (mut found, mut asked) = (Parts::of(&self.parts), Parts::of(&asked.parts));
+        let (mut found, mut asked) = (PartsInTurn::of(&self.parts), PartsInTurn::of(&asked.parts));
         let mut number = 1_u64;
         loop {
             let (one, other) = match (found.first(), asked.first()) {
@@ -193,14 +193,14 @@ fn differs(place: String, found: &str, asked: &str) -> Difference {
     Difference { place, found: shorten(found), asked: shorten(asked), ..Difference::default() }
 }
 
-/// Parts that are gone through, each as often as it occurs.
-struct Parts<'n, 't> {
+/// PartsInTurn that are gone through, each as often as it occurs.
+struct PartsInTurn<'n, 't> {
     rest: &'n [Part<'t>],
     /// How many there still are of the first.
     left: u64,
 }
 
-impl<'n, 't> Parts<'n, 't> {
+impl<'n, 't> PartsInTurn<'n, 't> {
     fn of(parts: &'n [Part<'t>]) -> Self {
         Self { rest: parts, left: parts.first().map_or(0, |part| part.count) }
     }

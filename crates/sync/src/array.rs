@@ -365,9 +365,9 @@ impl<T: Plain> Array<T> {
     }
 
     /// Acquires the lock, and finishes what a dead holder has committed.
-    fn hold(&self, deadline: Deadline) -> Result<Held<'_, T>, LockError> {
+    fn hold(&self, deadline: Deadline) -> Result<HeldArray<'_, T>, LockError> {
         let me = self.keeper.claim(&self.body.lock, self.body.segment(), Claim::Ignore, deadline)?;
-        let held = Held { array: self, me, not_send: PhantomData };
+        let held = HeldArray { array: self, me, not_send: PhantomData };
         self.apply();
         Ok(held)
     }
@@ -431,13 +431,13 @@ impl<T> fmt::Debug for Array<T> {
 }
 
 /// The array's lock, held.
-struct Held<'a, T> {
+struct HeldArray<'a, T> {
     array: &'a Array<T>,
     me: Hold,
     not_send: PhantomData<*const ()>,
 }
 
-impl<T> Drop for Held<'_, T> {
+impl<T> Drop for HeldArray<'_, T> {
     fn drop(&mut self) {
         // A forked child's copy is inert.
         if self.array.keeper.is_mine(self.me) {

@@ -19,7 +19,7 @@ use crate::fault::Fault;
 use crate::holder::Holder;
 use crate::patience::{Nap, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
-use permit::Cells;
+use permit::CellsHeld;
 use procession_shm::{
     Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
 };
@@ -360,7 +360,7 @@ impl Semaphore {
             && let Some(me) = self.myself.owner()
             && let Some(cell) = self.cells.try_take(me)
         {
-            return Ok(Permit { semaphore: self, me, cells: Cells::One(cell) });
+            return Ok(Permit { semaphore: self, me, cells: CellsHeld::One(cell) });
         }
         self.acquire_contended(count, deadline)
     }
@@ -376,9 +376,9 @@ impl Semaphore {
 
     fn try_take(&self, me: OwnerId, count: u32) -> Option<Permit<'_>> {
         let cells = match count {
-            0 => Cells::Several(Vec::new()),
-            1 => Cells::One(self.cells.try_take(me)?),
-            _ => Cells::Several(self.cells.try_take_many(me, count)?),
+            0 => CellsHeld::Several(Vec::new()),
+            1 => CellsHeld::One(self.cells.try_take(me)?),
+            _ => CellsHeld::Several(self.cells.try_take_many(me, count)?),
         };
         Some(Permit { semaphore: self, me, cells })
     }

@@ -45,7 +45,7 @@ mod tests;
 
 pub use guard::{OwnedValueGuard, ValueGuard, ValueGuardOf};
 
-use self::guard::Held;
+use self::guard::HeldValue;
 use crate::cells::{Plain, from_word, load_words, store_words, to_word};
 use crate::held_by;
 use crate::holder::Holder;
@@ -191,7 +191,7 @@ impl<T: Plain> Value<T> {
 
     #[cold]
     fn get_locked(&self) -> Result<T, LockError> {
-        let _held = Held::claim(self, Deadline::NEVER)?;
+        let _held = HeldValue::claim(self, Deadline::NEVER)?;
         // SYNC: value.aside.
         Ok(match self.body.word.load(Ordering::Acquire) {
             word if Self::IS_WORD && word != ASIDE => from_word(word),
@@ -327,7 +327,7 @@ impl<T: Plain> Value<T> {
     fn update_until<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, LockError> {
         // Made where it stays: a guard that is handed on in a `Result` is moved, which waits for what was
         // just written into it.
-        let mut guard = ValueGuard::new(Held::claim(self, deadline)?);
+        let mut guard = ValueGuard::new(HeldValue::claim(self, deadline)?);
         Ok(change(&mut guard))
     }
 
@@ -433,7 +433,7 @@ impl<T: Plain> Value<T> {
 
     #[cold]
     fn change_aside(&self, change: impl Fn(T) -> Option<T>, deadline: Deadline) -> Result<T, LockError> {
-        let _held = Held::claim(self, deadline)?;
+        let _held = HeldValue::claim(self, deadline)?;
         let mut old = T::zeroed();
         self.take(&mut old);
         self.put(&change(old).unwrap_or(old));

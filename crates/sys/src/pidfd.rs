@@ -137,7 +137,7 @@ pub fn signal_child(pid: u32, signal: i32) -> Result<()> {
 
 /// The outcome of a wait for the end of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
+pub enum EndWait {
     /// The process has ended.
     Ended,
     /// The process had not ended by the deadline.
@@ -242,13 +242,13 @@ impl EndFd {
     ///
     /// # Errors
     /// `ENOMEM`.
-    pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited> {
-        let Some(fd) = self.fd.get() else { return Ok(Waited::Lost) };
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<EndWait> {
+        let Some(fd) = self.fd.get() else { return Ok(EndWait::Lost) };
         let is_readable = wait(fd, timeout)?;
         Ok(match (is_readable, self.fd.get()) {
-            (false, _) => Waited::TimedOut,
-            (true, Some(_)) => Waited::Ended,
-            (true, None) => Waited::Lost,
+            (false, _) => EndWait::TimedOut,
+            (true, Some(_)) => EndWait::Ended,
+            (true, None) => EndWait::Lost,
         })
     }
 }
@@ -293,7 +293,7 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
 #[cfg(test)]
 #[expect(clippy::zombie_processes, reason = "the children are reaped through their pidfds")]
 mod tests {
-    use super::{EndFd, Ended, Waited, Who, open, reap, send_signal, signal_child, wait};
+    use super::{EndFd, EndWait, Ended, Who, open, reap, send_signal, signal_child, wait};
     use std::os::fd::AsFd;
     use std::process::Command;
     use std::time::Duration;
@@ -316,11 +316,11 @@ mod tests {
     fn without_pidfds_a_thread_announces_the_end() {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let end = EndFd::by_thread(child.id()).unwrap();
-        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), Waited::TimedOut);
+        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), EndWait::TimedOut);
         assert_eq!(reap(Who::Pid(child.id())).unwrap(), None);
         assert!(end.pidfd().is_none());
         signal_child(child.id(), libc::SIGKILL).unwrap();
-        assert_eq!(end.wait(None).unwrap(), Waited::Ended);
+        assert_eq!(end.wait(None).unwrap(), EndWait::Ended);
         assert_eq!(reap(Who::Pid(child.id())).unwrap(), Some(Ended::Signaled(libc::SIGKILL)));
         assert_eq!(signal_child(child.id(), libc::SIGKILL).unwrap_err().raw_os_error(), Some(libc::ESRCH));
         assert!(signal_child(0, 0).is_err() && signal_child(1, 0).is_err());
@@ -339,7 +339,7 @@ mod tests {
         let mut child = Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let end = EndFd::of_child(child.id()).unwrap();
-        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), Waited::Ended);
+        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), EndWait::Ended);
     }
 
     #[test]
@@ -351,10 +351,10 @@ mod tests {
             held.recv().unwrap_err();
         });
         let end = EndFd::of_this_process(Some(tid.recv().unwrap())).unwrap().unwrap();
-        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), Waited::TimedOut);
+        assert_eq!(end.wait(Some(Duration::ZERO)).unwrap(), EndWait::TimedOut);
         drop(hold);
         thread.join().unwrap();
         let is_old = super::open_with(crate::thread_id(), super::PIDFD_THREAD).is_err();
-        assert!(is_old || end.wait(None).unwrap() == Waited::Ended);
+        assert!(is_old || end.wait(None).unwrap() == EndWait::Ended);
     }
 }

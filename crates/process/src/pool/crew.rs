@@ -6,7 +6,7 @@
 
 use super::batch::Chunk;
 use super::error::TaskError;
-use super::job::{Job, Outcome, Results};
+use super::job::{Job, JobResult, Results};
 use super::link::{AHEAD, Lease, Link};
 use super::wire::{Answer, ChunkHeader, Order, compose_order};
 use crate::panicked::Panic;
@@ -191,14 +191,14 @@ impl Crew {
     }
 
     /// Takes the outcome of a job, if it is all there; then the job is over.
-    pub(crate) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
-        let Some(job) = self.jobs.get(&id) else { return Some(Outcome::One(Err(TaskError::Cancelled))) };
+    pub(crate) fn take_outcome(&mut self, id: u64) -> Option<JobResult> {
+        let Some(job) = self.jobs.get(&id) else { return Some(JobResult::One(Err(TaskError::Cancelled))) };
         if job.open > 0 || job.feeding {
             return None;
         }
         match self.jobs.remove(&id)?.results {
-            Results::Collected(collected) => Some(Outcome::All(collected)),
-            Results::Streamed(mut ready) => Some(Outcome::One(ready.pop_front()?.1)),
+            Results::Collected(collected) => Some(JobResult::All(collected)),
+            Results::Streamed(mut ready) => Some(JobResult::One(ready.pop_front()?.1)),
         }
     }
 

@@ -99,7 +99,7 @@ impl Collected {
 
 /// What came of a job, once that is all there.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum JobResult {
     One(ItemResult),
     All(Collected),
 }

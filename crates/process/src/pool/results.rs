@@ -3,7 +3,7 @@
 use super::batch::BatchBuilder;
 use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
-use super::job::{Outcome, Results};
+use super::job::{JobResult, Results};
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,17 +24,17 @@ pub struct AsyncResult<R> {
     /// The pool's job, unless it took none.
     id: Option<u64>,
     /// The outcome, once it was taken from the pool.
-    outcome: Option<Outcome>,
-    decode: fn(&Outcome, &'static str) -> Result<R, TaskError>,
+    outcome: Option<JobResult>,
+    decode: fn(&JobResult, &'static str) -> Result<R, TaskError>,
 }
 
 impl<R: DeserializeOwned> AsyncResult<R> {
     /// The result of one item.
     pub(crate) fn one(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
         Self::new(foreman, function, job, |outcome, _| match outcome {
-            Outcome::One(Ok(received)) => received.decode(),
-            Outcome::One(Err(error)) => Err(error.clone()),
-            Outcome::All(_) => Err(TaskError::Cancelled),
+            JobResult::One(Ok(received)) => received.decode(),
+            JobResult::One(Err(error)) => Err(error.clone()),
+            JobResult::All(_) => Err(TaskError::Cancelled),
         })
     }
 }
@@ -43,8 +43,8 @@ impl<R: DeserializeOwned> AsyncResult<Vec<R>> {
     /// The results of several items.
     pub(crate) fn all(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
         Self::new(foreman, function, job, |outcome, function| match outcome {
-            Outcome::All(collected) => collected.decode(function),
-            Outcome::One(outcome) => Err(outcome.as_ref().err().cloned().unwrap_or(TaskError::Cancelled)),
+            JobResult::All(collected) => collected.decode(function),
+            JobResult::One(outcome) => Err(outcome.as_ref().err().cloned().unwrap_or(TaskError::Cancelled)),
         })
     }
 }
@@ -54,11 +54,11 @@ impl<R> AsyncResult<R> {
         foreman: Arc<Foreman>,
         function: &'static str,
         job: Result<u64, TaskError>,
-        decode: fn(&Outcome, &'static str) -> Result<R, TaskError>,
+        decode: fn(&JobResult, &'static str) -> Result<R, TaskError>,
     ) -> Self {
         let (id, outcome) = match job {
             Ok(id) => (Some(id), None),
-            Err(error) => (None, Some(Outcome::One(Err(error)))),
+            Err(error) => (None, Some(JobResult::One(Err(error)))),
         };
         Self { foreman, function, id, outcome, decode }
     }
@@ -77,8 +77,8 @@ impl<R> AsyncResult<R> {
         // In a forked child neither will ever be there, which `get` says.
         let _: Result<(), Stopped> = self.fetch(Deadline::PASSED);
         self.outcome.as_ref().map(|outcome| match outcome {
-            Outcome::One(outcome) => outcome.is_ok(),
-            Outcome::All(collected) => collected.is_success(),
+            JobResult::One(outcome) => outcome.is_ok(),
+            JobResult::All(collected) => collected.is_success(),
         })
     }
 

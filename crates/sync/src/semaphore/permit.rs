@@ -14,17 +14,17 @@ use std::fmt;
 pub struct Permit<'a> {
     pub(super) semaphore: &'a Semaphore,
     pub(super) me: OwnerId,
-    pub(super) cells: Cells<'a>,
+    pub(super) cells: CellsHeld<'a>,
 }
 
 /// The cells of a permit.
-pub(super) enum Cells<'a> {
+pub(super) enum CellsHeld<'a> {
     /// Almost always: no more is written for it than a pointer.
     One(&'a AtomicU64),
     Several(Vec<&'a AtomicU64>),
 }
 
-impl Cells<'_> {
+impl CellsHeld<'_> {
     fn as_slice(&self) -> &[&AtomicU64] {
         match self {
             Self::One(cell) => std::slice::from_ref(cell),
@@ -46,7 +46,7 @@ impl Permit<'_> {
     /// If this process is killed in the middle of forgetting several, those that it had not come to come back
     /// by themselves.
     pub fn forget(mut self) {
-        let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
+        let cells = std::mem::replace(&mut self.cells, CellsHeld::Several(Vec::new()));
         if self.is_ours() {
             for cell in cells.as_slice() {
                 self.semaphore.cells.set_handed(cell, self.me);
@@ -56,7 +56,7 @@ impl Permit<'_> {
 
     /// Makes the permit own its semaphore: for a struct that keeps both, for another thread, or for a task.
     pub fn into_owned(mut self) -> OwnedPermit {
-        let cells = std::mem::replace(&mut self.cells, Cells::Several(Vec::new()));
+        let cells = std::mem::replace(&mut self.cells, CellsHeld::Several(Vec::new()));
         let indices = cells.as_slice().iter().filter_map(|cell| self.semaphore.cells.index_of(cell));
         OwnedPermit { cells: indices.collect(), semaphore: self.semaphore.clone(), me: self.me }
     }
@@ -75,8 +75,8 @@ impl Drop for Permit<'_> {
             return;
         }
         match &self.cells {
-            Cells::One(cell) => permit_cells::free(cell, self.me),
-            Cells::Several(cells) => free_several(cells, self.me),
+            CellsHeld::One(cell) => permit_cells::free(cell, self.me),
+            CellsHeld::Several(cells) => free_several(cells, self.me),
         }
         self.semaphore.cells.notify();
     }
@@ -113,7 +113,7 @@ impl OwnedPermit {
     fn take(&mut self) -> Permit<'_> {
         let indices = std::mem::take(&mut self.cells);
         let cells = indices.into_iter().filter_map(|index| self.semaphore.cells.cell(index)).collect();
-        Permit { semaphore: &self.semaphore, me: self.me, cells: Cells::Several(cells) }
+        Permit { semaphore: &self.semaphore, me: self.me, cells: CellsHeld::Several(cells) }
     }
 }
 

@@ -13,13 +13,13 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// The value's lock, held.
-pub(super) struct Held<V: Borrow<Value<T>>, T> {
+pub(super) struct HeldValue<V: Borrow<Value<T>>, T> {
     value: V,
     me: Hold,
     not_send: PhantomData<(*const (), T)>,
 }
 
-impl<V: Borrow<Value<T>>, T: Plain> Held<V, T> {
+impl<V: Borrow<Value<T>>, T: Plain> HeldValue<V, T> {
     #[inline]
     pub(super) fn claim(value: V, deadline: Deadline) -> Result<Self, LockError> {
         let Value { keeper, body, .. } = value.borrow();
@@ -37,7 +37,7 @@ impl<V: Borrow<Value<T>>, T: Plain> Held<V, T> {
     }
 }
 
-impl<V: Borrow<Value<T>>, T> Drop for Held<V, T> {
+impl<V: Borrow<Value<T>>, T> Drop for HeldValue<V, T> {
     #[inline]
     fn drop(&mut self) {
         let Value { keeper, body, .. } = self.value.borrow();
@@ -67,12 +67,12 @@ pub struct ValueGuardOf<V: Borrow<Value<T>>, T: Plain> {
     changed: bool,
     panics: Panics,
     /// Last, because fields are dropped in order: the lock is released after the commit.
-    held: Held<V, T>,
+    held: HeldValue<V, T>,
 }
 
 impl<V: Borrow<Value<T>>, T: Plain> ValueGuardOf<V, T> {
     #[inline]
-    pub(super) fn new(held: Held<V, T>) -> Self {
+    pub(super) fn new(held: HeldValue<V, T>) -> Self {
         let panics = Panics::now();
         // Filled where it lies: moving what was just written word by word costs more than writing it.
         let mut guard = Self { copy: T::zeroed(), changed: false, panics, held };
@@ -83,7 +83,7 @@ impl<V: Borrow<Value<T>>, T: Plain> ValueGuardOf<V, T> {
     /// Acquires the value.
     #[inline]
     pub(crate) fn acquire(value: V, deadline: Deadline) -> Result<Self, LockError> {
-        Held::claim(value, deadline).map(Self::new)
+        HeldValue::claim(value, deadline).map(Self::new)
     }
 
     /// The value it is a guard of.
