@@ -67,6 +67,8 @@ impl<T> Lease<T> {
     ///
     /// # Errors
     /// [`AckError::StaleLease`] when the lease is not valid any more, [`AckError::Fault`].
+    // Inlined, or the whole lease would be copied on its way.
+    #[inline]
     pub fn task_done(self) -> Result<(), AckError> {
         self.held.task_done()
     }
@@ -83,6 +85,7 @@ impl<T> Held<T> {
         Self { queue: queue.clone(), ticket: Some(ticket), ends, is_decoded: false }
     }
 
+    #[inline]
     pub(super) fn task_done(mut self) -> Result<(), AckError> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
         if self.is_ours(ticket) {
