@@ -141,9 +141,13 @@ fn random_bytes_in_the_body_are_answered_and_never_panic_or_hang() {
         let barrier = options.anonymous().unwrap();
         let mut member = barrier.join().unwrap();
         let words = barrier.body.segment().mapping();
-        let place = if round % 3 == 0 { super::PLACES_OFFSET + 16 } else { super::HEADER_LEN };
+        let place =
+            if round % 3 == 0 { super::options::PLACES_OFFSET + 16 } else { procession_shm::HEADER_LEN };
         words.at::<super::AtomicU64>(place).unwrap().store(next(), Ordering::Relaxed);
-        words.at::<super::AtomicU64>(super::PLACES_OFFSET + 24).unwrap().store(next(), Ordering::Relaxed);
+        words
+            .at::<super::AtomicU64>(super::options::PLACES_OFFSET + 24)
+            .unwrap()
+            .store(next(), Ordering::Relaxed);
         drop(member.wait_timeout(Duration::from_millis(1)));
         drop(barrier.wait_timeout(Duration::from_millis(1)));
         drop((format!("{barrier:?}"), barrier.broken(), barrier.n_waiting(), barrier.parties()));
