@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_private_namespace_is_none() {
+    fn a_name_that_only_looks_private_is_that_of_no_private_namespace() {
         let private = Namespace::private();
         let (number, proof) = private.name().split_at("private-".len() + 16);
         let swapped = format!("private-{proof}{}", &number["private-".len()..]);

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_agrees_with_everything_where_it_stands() {
+    fn an_unknown_part_agrees_with_whatever_stands_in_its_place() {
         agree("", "u8");
         agree("_", "{a:u8}");
         agree("{a:_,b:u8}", "{a:[string],b:u8}");
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn names_order_and_types_are_compared() {
+    fn a_field_of_another_name_place_or_type_is_a_difference() {
         differ("{a:u8,b:u8}", "{b:u8,a:u8}", "field 1 of element", ["a: u8", "b: u8"]);
         differ("{a:u8}", "{a:u8,b:?u8}", "field 2 of element", ["nothing", "b: ?u8"]);
         differ("[{a:<string,u8>}]", "[{a:<string,u16>}]", "a value of element[].a", ["u8", "u16"]);
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn only_bytes_are_what_bytes_can_be() {
+    fn bytes_agree_with_strings_and_rows_of_bytes_alone() {
         for bytes in ["[u8]", "string", "(u8*16)", "_", "[_]"] {
             agree("bytes", bytes);
         }
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error_and_nothing_worse() {
+    fn a_structure_that_is_nonsense_is_an_error_and_no_panic() {
         for text in ["{", "{a:}", "(u8", "u8)", "(u8*)", "[u8]]", "?", "é", "{a:u8 b:u8}", "(u8,)", "*"] {
             assert!(difference(text, "u8").is_err(), "{text}");
         }
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_signs_stand_there_as_their_hash() {
+    fn a_field_name_with_signs_stands_in_the_structure_as_its_hash() {
         assert_eq!(name_in_structure("größe-1 a_b"), "größe-1 a_b");
         for name in ["a:b", "", "a{", &"x".repeat(65)] {
             let name = name_in_structure(name);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn of_plain_data_numbers_and_arrays_are_known() {
+    fn the_structure_of_plain_data_shows_numbers_and_arrays_and_no_more() {
         assert_eq!(plain("f32"), "f32");
         assert_eq!(plain("[[u8; 4]; 16]"), "((u8*4)*16)");
         assert_eq!(plain("program::Score"), "_");

@@ -263,7 +263,7 @@ mod tests {
     use std::sync::Barrier;
 
     #[test]
-    fn whoever_begins_to_wait_while_it_is_looked_at_may_have_held_what_it_no_longer_holds() {
+    fn a_wait_that_began_during_the_look_is_not_counted_until_the_next_look() {
         let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
         let (_, segment) = lock.word();
         let me = segment.registration().current_owner().unwrap().to_bits();

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_unset_at_first_and_what_is_set_stays_set() {
+    fn an_event_is_unset_at_first_and_stays_set_until_it_is_cleared() {
         let event = event();
         assert!(!event.is_set());
         assert!(matches!(event.wait_timeout(Duration::from_millis(2)), Err(EventError::TimedOut { .. })));
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn any_word_is_an_event() {
+    fn an_event_with_any_word_in_it_can_be_used() {
         let event = event();
         for word in [u64::MAX, u64::MAX - 1, 1 << 63, 0x5555_5555_5555_5555, 2, 3] {
             event.body.gate.damage(word);

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_once_and_late_ones_pass() {
+    fn a_latch_opens_once_and_lets_late_ones_pass() {
         let latch = latch(2);
         let short = Duration::from_millis(2);
         assert!(matches!(latch.wait_timeout(short), Err(LatchError::TimedOut { arrived: 0, count: 2, .. })));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn any_word_is_a_latch() {
+    fn a_latch_with_any_word_in_it_can_be_used() {
         assert!(latch(0).wait().is_ok());
         let latch = latch(7);
         for word in [u64::MAX, 1, 13, 14, 1 << 63] {

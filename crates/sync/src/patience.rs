@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deadline_ends_it() {
+    fn a_sleep_ends_at_the_deadline() {
         let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
         let mut patience = Patience::new(Deadline::after(Duration::from_millis(3)));
         assert_eq!(patience.slice(&word, 0, &asked), Nap::TimedOut);

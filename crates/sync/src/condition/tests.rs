@@ -60,7 +60,7 @@ fn guards_that_keep_their_lock_can_wait_too() {
 }
 
 #[test]
-fn nobody_notifies_and_the_time_is_over() {
+fn a_wait_that_nobody_notifies_ends_at_its_timeout_with_the_lock_held() {
     let condition = condition();
     let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
     condition.notify(3);

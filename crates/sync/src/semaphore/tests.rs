@@ -140,7 +140,7 @@ fn threads_never_have_more_than_there_are_and_all_get_on() {
 }
 
 #[test]
-fn impossible_numbers_are_refused() {
+fn an_impossible_number_of_permits_is_refused() {
     let refused = |made: Result<Semaphore, OpenError>| matches!(made, Err(OpenError::Impossible { .. }));
     let options = || Semaphore::options().namespace(&Namespace::private());
     assert!(refused(options().permits(0).max(0).anonymous()));
