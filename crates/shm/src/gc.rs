@@ -167,6 +167,7 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&Atomic
     for file in candidates.iter().cycle().skip(start).take(candidates.len().min(PROBES)) {
         let Some(found) = entry(file).filter(|found| found.ours && !found.attached) else { continue };
         if found.is_registry() {
+            // Beyond that number they are left to the next who joins: each costs a reading of the directory.
             if abandoned < ABANDONED {
                 drop(collect(Some(&found.namespace), Options::default()));
             }

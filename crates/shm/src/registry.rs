@@ -192,6 +192,7 @@ impl Registration {
     /// [`Unknowable`]; then nothing may be taken from the owner.
     pub fn is_dead(&self, owner: OwnerId) -> Result<bool, Unknowable> {
         if self.current_owner() == Some(owner) {
+            // Alive by definition, whatever the kernel would say: it is the one that asks.
             return Ok(false);
         }
         let slot = self.slot(owner.slot()).ok_or(Unknowable::NoSuchSlot)?;
@@ -199,6 +200,7 @@ impl Registration {
             return Ok(true);
         }
         let locked = self.is_slot_locked(owner.slot())?;
+        // Again: between the two questions another may have taken the slot, and hold its lifeline now.
         Ok(!locked || moved_past(slot, owner))
     }
 
@@ -210,6 +212,7 @@ impl Registration {
         let before = slot.generation.load(Ordering::Acquire);
         let pid = match before.wrapping_sub(owner.generation()) {
             0 => slot.pid.load(Ordering::Relaxed),
+            // There was one other occupant since, and the slot remembers the one before.
             1 => slot.previous_pid.load(Ordering::Relaxed),
             _ => return None,
         };
@@ -279,6 +282,7 @@ impl Registration {
     fn reopen_query(&self) -> Option<()> {
         let again = shm_file::open(&self.namespace.file_name(REGISTRY)).ok()?;
         if shm_file::identity(&again).ok()? != self.file {
+            // Another registry of that name: our owners are not in its lock space.
             return None;
         }
         self.query.replace(again);
@@ -326,6 +330,7 @@ impl Registration {
         ForkLock::registration()
             .hold(|| {
                 if let Some(owner) = self.current_owner() {
+                    // Another thread of this process was quicker.
                     return Ok(owner);
                 }
                 let owner = self.occupy()?;
@@ -469,6 +474,7 @@ impl Registration {
             crash_point("registry.retired");
             segment::remove_name(&self.namespace.file_name(REGISTRY), self.file);
         }
+        // Something is still in use, or is used by what runs after this: it must not look abandoned.
         let _: Option<bool> = self.query.try_lock(ATTACH_BYTE, Share::Shared);
     }
 }

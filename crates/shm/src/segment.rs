@@ -203,6 +203,7 @@ fn is_free_now(name: &str, object: &ObjectName<'_>, orphans: &mut Orphans) -> Re
         Ok(file) => file,
         Err(Refusal::Missing) => return Ok(true),
         Err(foreign @ Refusal::Foreign { .. }) => return Err(foreign.into_error(object.label(), name)),
+        // Whatever it is, it is no object: it is not ours to remove.
         Err(_) => return Ok(false),
     };
     let mut is_removed = || {
@@ -256,6 +257,7 @@ fn attach(
     }
     header.must_fit(shape, object)?;
     if !file_lock::try_lock(&file.handle, ATTACH_BYTE, Share::Shared).map_err(failed("attach"))? {
+        // A collector holds it alone for a moment.
         return Ok(None);
     }
     let mapping = map(&file.handle, size, object)?;
@@ -267,6 +269,7 @@ fn attach(
         return Ok(None);
     }
     if shm_file::identity_of_name(name).map_err(failed("look at"))? != Some(file.id) {
+        // The name was removed before we were attached: those who come later would not find us in it.
         return Ok(None);
     }
     Ok(Some(Attachment { file, mapping, header }))
@@ -337,6 +340,7 @@ pub(crate) fn unlink(
     let found = found::open_own(name).map_err(|refusal| refusal.into_error(object.label(), name))?;
     let Found { file, meta } = &found;
     if meant.is_some_and(|meant| meant != file.id) {
+        // Somebody made another object of that name since: it is not the one to remove.
         return Err(OpenError::NotFound { object: object.label() });
     }
     let header = || {
@@ -367,10 +371,12 @@ fn remove_retired(
     orphans: &mut Orphans,
 ) -> bool {
     if !header.kind.is_asked_about() {
+        // It can have spilled nothing, and so needs no second name.
         return remove_name(name, file.id);
     }
     let second = namespace.file_name(&namespace::unlinked_name(header.instance));
     let removed = take_name(name, file.id, || shm_file::rename(name, &second));
+    // While somebody uses it the second name stays, and the last user removes it.
     if !file_lock::is_locked(&file.handle, ATTACH_BYTE).unwrap_or(true) {
         drop(collect(&second, file.id, namespace));
         orphans.0.push(header.instance);
@@ -432,7 +438,9 @@ pub(crate) fn is_lost(namespace: &Namespace, name: &str, instance: InstanceId) -
             (header.ephemeral || header::is_retired(&page))
                 && matches!(file_lock::is_locked(&handle, ATTACH_BYTE), Ok(false))
         }
+        // Another object has the name now.
         Ok(_) => true,
+        // What is damaged may be the object.
         Err(_) => false,
     }
 }

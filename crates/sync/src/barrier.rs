@@ -117,7 +117,7 @@ shm_struct! {
     #[doc(hidden)]
     pub struct BarrierBody {
         word: AtomicU64,
-        /// When a waiter last asked: see [`Patience`](crate::Patience).
+        /// When a waiter last asked, in milliseconds: see [`Patience`](crate::Patience).
         asked: AtomicU32,
         /// The pid of the last member that died, for people.
         died: AtomicU32,
@@ -362,6 +362,7 @@ impl Barrier {
                 // Who began that may be dead: unfinished, it would undo this.
                 self.finish_reset(word);
             } else if !is_whole(word) {
+                // Broken already, for whatever reason: that one is kept.
                 return;
             }
         }

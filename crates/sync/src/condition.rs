@@ -83,7 +83,7 @@ shm_struct! {
     #[doc(hidden)]
     pub struct ConditionBody {
         tickets: AtomicU64,
-        /// When a waiter last asked about the others: see [`Patience`].
+        /// When a waiter last asked about the others, in milliseconds: see [`Patience`].
         asked: AtomicU32,
         reserved: AtomicU32,
         overflow: EventCount,
@@ -375,7 +375,7 @@ impl Condition {
     ) -> Result<bool, LockError> {
         let segment = self.body.segment();
         let signaled = waiting & !WAITING | SIGNALED;
-        let corrupt = || Fault::corrupt(segment, "a waiter's cell in an impossible state");
+        let corrupt = || Fault::corrupt(segment, "a waiter's cell is in an impossible state");
         let stopped = |stop| Fault::of_stop(segment, stop, |object| LockError::Interrupted { object });
         let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         let mut patience = Patience::new(deadline);
@@ -393,14 +393,15 @@ impl Condition {
                     crash_point("condition.gave_up");
                     return Ok(false);
                 }
+                // Signaled at the last moment: then it has the signal, and says so.
                 continue;
             }
             let futex = futex::low_half(&cell.word);
             let nap = patience.sleep(Some(segment), futex, word as u32, &self.body.asked);
             crash_point("condition.slept");
             if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
-                // SYNC: condition.signal. By the cell, so that this signal is not lost either. A failure means
-                // that another was quicker.
+                // SYNC: condition.signal. By the cell, so that this signal is not lost either. A failure
+                // means that another was quicker.
                 let _: Result<u64, u64> =
                     cell.word.compare_exchange(waiting, signaled, Ordering::AcqRel, Ordering::Relaxed);
                 crash_point("condition.signaled_itself");
@@ -410,6 +411,7 @@ impl Condition {
                 Ok(Nap::Ask) => self.look_around(),
                 other => other.map(drop).map_err(stopped),
             };
+            // If it cannot be given back, it was signaled meanwhile: that counts, and not the error.
             if let Err(error) = looked
                 && give_up()
             {
@@ -431,6 +433,7 @@ impl Condition {
             if !dead.map_err(|why| Fault::unknowable(segment, why))? {
                 continue;
             }
+            // What it was told it can tell nobody any more: another is told.
             if word & SIGNALED != 0 {
                 self.notify(1);
                 crash_point("condition.passed_on");
@@ -462,10 +465,12 @@ impl Condition {
             let signaled = word & !WAITING | SIGNALED;
             // SYNC: condition.signal.
             if cell.word.compare_exchange(word, signaled, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                // It gave up, or another has signaled it: look for the next.
                 continue;
             }
             crash_point("condition.signaled");
             skip(dead.take());
+            // Who was asleep is alive; who was not is taken for alive unless the registry says that it is dead.
             if futex::wake(futex::low_half(&cell.word), 1) > 0
                 || registration.is_dead(OwnerId::from_bits(word)) != Ok(true)
             {
@@ -494,6 +499,7 @@ impl Condition {
                 Ok(Nap::TimedOut) => break Ok(false),
                 // Nobody but a notifier changes the word.
                 Ok(Nap::Changed) => break Ok(true),
+                // Woken for nothing: the word is as it was.
                 Ok(Nap::Woken) => {}
                 Ok(Nap::Ask) => {
                     if let Err(error) = self.look_around() {

@@ -37,7 +37,7 @@ shm_struct! {
     /// An eventcount in shared memory; all zero is ready.
     pub struct EventCount {
         word: AtomicU32,
-        /// When a waiter last asked: see [`Patience`].
+        /// When a waiter last asked, in milliseconds: see [`Patience`].
         asked: AtomicU32,
         /// Notifies that trusted `WOKEN`.
         trusted: AtomicU32,
@@ -93,6 +93,7 @@ impl EventCount {
             return Ok(Nap::Changed);
         }
         let nap = self.sleep(segment, listened, patience)?;
+        // After `Changed` it has not slept, and so was not the one that was woken.
         if nap != Nap::Changed {
             self.arrive();
         }
@@ -101,6 +102,7 @@ impl EventCount {
 
     /// A waiter that has slept goes on: the next notify may wake another.
     pub fn arrive(&self) {
+        // Looked at first: a write would take the cache line from the notifiers each time.
         if self.word.load(Ordering::Relaxed) & WOKEN != 0 {
             self.word.fetch_and(!WOKEN, Ordering::Relaxed);
         }
@@ -159,6 +161,7 @@ impl EventCount {
     pub fn notify_all(&self) {
         // SYNC: eventcount.dekker.
         let mut word = self.word.load(Ordering::Relaxed);
+        // Whoever announces itself after this load looks at the something again, and sees the change.
         while word & WAITERS != 0 {
             let called = word.wrapping_add(STEP) & !(WAITERS | WOKEN);
             match self.word.compare_exchange_weak(word, called, Ordering::Relaxed, Ordering::Relaxed) {

@@ -39,7 +39,7 @@ shm_struct! {
     /// A gate in shared memory; which words let whom pass is the object's affair.
     pub(crate) struct Gate {
         word: AtomicU64,
-        /// When a waiter last asked: see [`Patience`].
+        /// When a waiter last asked, in milliseconds: see [`Patience`].
         asked: AtomicU32,
         reserved: AtomicU32,
         /// To the end of the cache line.

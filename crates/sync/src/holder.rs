@@ -14,8 +14,8 @@ pub struct Holder {
     pub name: String,
     /// Whether it was killed, or its thread ended, and nobody has noticed yet.
     pub is_dead: bool,
-    /// How long it has held the object, at least: since somebody who waited saw it. `None` if nobody has waited
-    /// for this hold, and of what is no lock.
+    /// How long it has held the object, at least: since somebody who waited saw it. `None` if nobody has
+    /// waited for this hold, and of what is no lock.
     pub held_for: Option<Duration>,
 }
 

@@ -38,10 +38,10 @@ pub enum LockError {
         end: HolderEnd,
     },
     /// Waiting would never end. Either this thread holds the object already, and would wait for itself: that
-    /// is told at once, with every kind of lock. Or the object was created with `detect_deadlock` ([`Lock`](crate::Lock),
-    /// [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits, directly or through others,
-    /// for what this thread holds: then of the threads in that circle one is told, after a tenth of a second
-    /// or so. [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
+    /// is told at once, with every kind of lock. Or the object was created with `detect_deadlock`
+    /// ([`Lock`](crate::Lock), [`RLock`](crate::RLock), [`RwLock`](crate::RwLock)), and its holder waits,
+    /// directly or through others, for what this thread holds: of the threads in that circle one is told then,
+    /// after a tenth of a second or so. [`deadlocks_in`](crate::deadlocks_in) says which circles are found.
     #[error(
         "waiting for {object} would never end: {}",
         if *is_own { "this thread holds it already" } else { "its holder waits for what this thread holds" }

@@ -19,8 +19,8 @@
 //! # Orderings
 //! Edge `lock.handover`: the Release of whoever frees the lock meets the Acquire of whoever takes it. Edge
 //! `lock.owner`: the word is loaded with Acquire before anything is asked about its owner, so that the answer
-//! is about the owner that was seen. The hints are Relaxed: the kernel compares the word again before a waiter sleeps, and every sleep is
-//! bounded.
+//! is about the owner that was seen. The hints are Relaxed: the kernel compares the word again before a
+//! waiter sleeps, and every sleep is bounded.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
@@ -140,7 +140,9 @@ impl AcquireError {
         match self {
             // None of these objects asks for deadlocks to be detected.
             Self::TimedOut | Self::Deadlock | Self::Interrupted => None,
-            Self::OwnerDied { .. } => Some(Fault::corrupt(segment, "a lock that was not taken")),
+            Self::OwnerDied { .. } => {
+                Some(Fault::corrupt(segment, "one of its inner locks reports a death, which it never does"))
+            }
             Self::Fault(fault) => Some(fault),
         }
     }
@@ -174,6 +176,7 @@ impl LockWord {
     pub fn acquire(&self, segment: &Segment, claim: Claim, deadline: Deadline) -> Result<Hold, AcquireError> {
         let me = match segment.registration().current_owner() {
             Some(me) => me,
+            // A forked child that has done nothing yet registers by this.
             None => Fault::or_owner(segment)?,
         };
         let me = Hold::of_this_thread(me);
@@ -254,12 +257,15 @@ impl LockWord {
             if word & Hold::MASK != me.to_bits() {
                 return; // Not ours: nothing that this process may free.
             }
+            // Before the lock is free: later it could be what a waiter noted about the next holder.
             self.since.clear();
+            // A woken waiter on its way takes the lock, or hands the wake on: a second would collide with it.
             let wakes = word & WAITERS != 0 && (word & WOKEN == 0 || self.must_not_trust());
             let mut freed = word & (WAITERS | WOKEN | STARVED);
             if wakes {
                 freed |= WOKEN;
             }
+            // Told to the next holder by the step that lets it in.
             if !consistent {
                 freed |= INCONSISTENT;
             }
@@ -287,10 +293,12 @@ impl LockWord {
                 // The lock may have been taken and released in between, and somebody gone to sleep meanwhile.
                 Ok(_) if hints != WOKEN => drop(futex::wake_all(futex::low_half(&self.word))),
                 Ok(_) => {}
+                // A hint has changed, and `WOKEN` still stands for a waiter that does not exist.
                 Err(now) if now & WOKEN != 0 => {
                     seen = now;
                     continue;
                 }
+                // Whoever cleared `WOKEN` has arrived, or sees to the next wake.
                 Err(_) => {}
             }
             break;
@@ -422,6 +430,7 @@ impl Contender<'_> {
             // Whoever was woken or starved has now arrived, or is taken for it.
             taken &= !(WOKEN | STARVED);
         }
+        // Kept until the recovery is done: killed before, this one leaves it to be recovered still.
         if self.claim == Claim::Recover {
             taken |= free & INCONSISTENT;
         }
@@ -452,9 +461,11 @@ impl Contender<'_> {
             .sleep(Some(self.segment), futex::low_half(&lock.word), announced as u32, &lock.asked)
             .map_err(|stop| Fault::of_stop(self.segment, stop, |_| AcquireError::Interrupted))?;
         crash_point("lock.slept");
+        // After `Changed` it has not slept: the word was another before the kernel looked.
         if nap != Nap::Changed && self.slept_since_ns == 0 {
             self.slept_since_ns = clock::now_ns().max(1);
         }
+        // A holder that was there before the sleep and is there after it has held the lock all that time.
         if let Some(since_ns) = patience.slept_since() {
             let is_there = || (lock.word.load(Ordering::Relaxed) ^ word) & Hold::MASK == 0;
             if is_there() {
@@ -466,6 +477,7 @@ impl Contender<'_> {
         if patience.is_in_a_deadlock(self.segment, holder) {
             return Err(AcquireError::Deadlock);
         }
+        // Only a slice that ended without a wake is a reason to doubt that the owner is alive.
         if nap != Nap::Ask {
             return Ok(());
         }
@@ -493,11 +505,11 @@ impl Contender<'_> {
         self.lock.burials.fetch_add(1, Ordering::Relaxed);
         self.lock.since.clear();
         crash_point("lock.burial_counted");
+        // Where deaths are ignored this one leaves nothing to put right; what was inconsistent stays so.
         let kept = if self.claim == Claim::Ignore { word & INCONSISTENT } else { INCONSISTENT };
         let freed = (word & (WAITERS | STARVED)) | kept;
         // SYNC: lock.handover. From the exact dead value: a second burier, or one that was killed here, does
-        // no harm. AcqRel: what
-        // the dead wrote is visible to whoever takes it next.
+        // no harm. AcqRel: what the dead wrote is visible to whoever takes it next.
         if self.lock.word.compare_exchange(word, freed, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             crash_point("lock.buried");
             if freed & WAITERS != 0 {
@@ -505,6 +517,7 @@ impl Contender<'_> {
                 futex::wake_all(futex::low_half(&self.lock.word));
             }
         }
+        // If the CAS failed, another was quicker: the word has changed all the same.
         Ok(true)
     }
 
@@ -516,6 +529,7 @@ impl Contender<'_> {
 
     /// A sleeper that leaves without the lock hands on the wake that it may have been given.
     fn give_up(&self) {
+        // Nobody wakes who has not slept.
         if self.slept_since_ns == 0 {
             return;
         }
@@ -528,6 +542,7 @@ impl Contender<'_> {
             }
         }
         crash_point("lock.gave_up");
+        // The wake that it was given was for a free lock: nobody else would wake the next sleeper.
         if word & OWNED == 0 && word & WAITERS != 0 {
             self.lock.wake_one(word);
         }

@@ -207,6 +207,7 @@ impl Once {
             return Ok(Ok(false));
         }
         let Some(mut running) = self.begin(deadline)? else { return Ok(Ok(false)) };
+        // Done while this one waited: then nothing is half-done, also if the runner died right after it.
         if self.is_done() {
             running.is_whole = true;
             return Ok(Ok(false));
@@ -254,9 +255,11 @@ impl Once {
             LockError::Interrupted { object } => OnceError::Interrupted { object },
             LockError::Fault(fault) => OnceError::Fault(fault),
             // Neither is said to who recovers a lock.
-            LockError::OwnerDied { .. } | LockError::NotHeld { .. } => {
-                Fault::corrupt(self.body.segment(), "a lock that was not taken").into()
-            }
+            LockError::OwnerDied { .. } | LockError::NotHeld { .. } => Fault::corrupt(
+                self.body.segment(),
+                "one of its inner locks reports a death, which it never does",
+            )
+            .into(),
         }
     }
 }

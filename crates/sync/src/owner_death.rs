@@ -6,7 +6,8 @@ use procession_shm::{Parameter, Segment};
 /// What becomes of a lock whose holder is killed, or drops its guard in a panic that began under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum OnOwnerDeath {
-    /// `acquire` answers [`LockError::OwnerDied`](crate::LockError::OwnerDied) until somebody recovers the lock.
+    /// `acquire` answers [`LockError::OwnerDied`](crate::LockError::OwnerDied) until somebody recovers the
+    /// lock.
     #[default]
     Report,
     /// The lock is free again, for what can never be half-changed.

@@ -144,12 +144,12 @@ pub(crate) struct PermitCells {
 }
 
 impl PermitCells {
-    #[inline]
     /// Which cell it is.
     pub(crate) fn index_of(&self, cell: &AtomicU64) -> Option<u32> {
         (0..self.max).find(|&index| self.cell(index).is_some_and(|found| std::ptr::eq(found, cell)))
     }
 
+    #[inline]
     pub(crate) fn cell(&self, index: u32) -> Option<&AtomicU64> {
         cell(self.body.segment().mapping(), index)
     }
@@ -210,6 +210,7 @@ impl PermitCells {
             if taken == chosen.len() {
                 return Some(chosen);
             }
+            // Another was faster. With what it keeps, and this one keeps, neither might have enough.
             for cell in &chosen[..taken] {
                 free(cell, me);
             }
@@ -244,9 +245,11 @@ impl PermitCells {
     #[cold]
     fn notify_waiters(&self) {
         if self.body.gathering.load(Ordering::Relaxed) == 0 {
+            // Everybody wants one: whoever is woken takes it, or tells the next.
             self.body.freed.notify_one();
         } else {
-            // Before the wake: who gathers sets it again before it sleeps again.
+            // A single wake could go to one that wants several, for which this is not enough. Cleared before
+            // the wake: who gathers sets it again before it sleeps again.
             self.body.gathering.store(0, Ordering::Relaxed);
             // SYNC: eventcount.dekker.
             fence(Ordering::SeqCst);
@@ -349,6 +352,7 @@ impl PermitCells {
         if cell.load(Ordering::Relaxed) != ABSENT {
             return None;
         }
+        // Raised before the cell is made something of: nobody looks at the cells beyond it.
         if self.body.high.load(Ordering::Relaxed) <= index {
             self.body.high.fetch_max(index + 1, Ordering::Relaxed);
             crash_point("semaphore.raised");
@@ -401,12 +405,14 @@ impl PermitCells {
             // SYNC: semaphore.asked.
             let word = cell.load(Ordering::Acquire);
             if word & STATE != HELD {
+                // Nobody has it; what is being released is the business of whoever has the turn.
                 if matches!(word, ABSENT | FREE | HANDED) || before_release(word).is_some() {
                     continue;
                 }
                 return Err(Fault::corrupt(segment, "a permit is in an impossible state"));
             }
             let owner = OwnerId::from_bits(word);
+            // One question for each process, however many permits it has.
             if alive.contains(&owner) {
                 continue;
             }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `lock` | see `lock_word.rs` | who holds it: a process, and in it a thread |
 //! | `depth` | the thread that holds `lock` | how many guards of it that thread has; of no meaning while `lock` is free |
+//! | `struck` | the thread that holds `lock` | 1: a panic has dropped one of its guards, and others are left. The last of them leaves `lock` inconsistent |
 //! | `entries` | the thread that holds `lock` | how often the lock was entered; only grows |
 //! | `entry` | the thread that holds `lock` | which of them the present one is: guards of another entry are inert |
 //!
@@ -203,7 +204,7 @@ impl RLock {
         self.body.entry.store(entry, Ordering::Relaxed);
         self.body.depth.store(1, Ordering::Relaxed);
         if self.body.struck.load(Ordering::Relaxed) != 0 {
-            // Of a holder that died.
+            // Left by a holder that died. Looked at first: almost always there is nothing to store.
             self.body.struck.store(0, Ordering::Relaxed);
         }
         crash_point("rlock.entered");
@@ -212,7 +213,8 @@ impl RLock {
     /// Goes one deeper into the entry of this thread, which holds the lock.
     fn deepen(&self) -> Result<(), Fault> {
         let deeper = self.body.depth.load(Ordering::Relaxed).checked_add(1);
-        let corrupt = || Fault::corrupt(self.body.segment(), "more guards than can be counted");
+        let corrupt =
+            || Fault::corrupt(self.body.segment(), "one thread has more guards of it than can be counted");
         self.body.depth.store(deeper.ok_or_else(corrupt)?, Ordering::Relaxed);
         crash_point("rlock.deeper");
         Ok(())
@@ -229,6 +231,7 @@ impl RLock {
         let struck = struck && self.claim != Claim::Ignore;
         if depth > 1 && !all {
             if struck {
+                // The guards that are left still hold the lock: the last of them tells the next holder.
                 self.body.struck.store(1, Ordering::Relaxed);
             }
             self.body.depth.store(depth - 1, Ordering::Relaxed);

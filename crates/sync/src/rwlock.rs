@@ -92,7 +92,7 @@ shm_struct! {
     pub struct RwLockBody {
         writer: LockWord,
         writing: AtomicU64,
-        /// When a writer last asked about readers: see [`Patience`].
+        /// When a writer last asked about readers, in milliseconds: see [`Patience`].
         asked: AtomicU32,
         reserved: AtomicU32,
         used: [AtomicU64; READERS / 64],
@@ -332,6 +332,7 @@ impl RwLock {
             self.reads(me, cell);
             return Some(cell);
         }
+        // A writer is inside, or waits: it would wait for this cell, too.
         self.retreat(cell);
         None
     }
@@ -346,9 +347,12 @@ impl RwLock {
         let segment = self.body.segment();
         let me = Fault::or_owner(segment)?;
         let me = Hold::of_this_thread(me);
+        // A thread that reads goes deeper although a writer waits: each would wait for the other.
         if let Some(cell) = self.cell_of(me) {
             let deeper = self.body.cells[cell].deeper.load(Ordering::Relaxed).checked_add(1);
-            let deeper = deeper.ok_or_else(|| Fault::corrupt(segment, "more guards than can be counted"))?;
+            let deeper = deeper.ok_or_else(|| {
+                Fault::corrupt(segment, "one thread has more guards of it than can be counted")
+            })?;
             self.body.cells[cell].deeper.store(deeper, Ordering::Relaxed);
             crash_point("rwlock.deeper");
             return Ok((me, cell));
@@ -357,9 +361,11 @@ impl RwLock {
         let mut listened = None;
         let mut has_slept = false;
         loop {
+            // The claim shows by itself what this thread waits for.
             patience.hide();
             let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
             crash_point("rwlock.queued");
+            // Whoever holds `writer` knows that nobody writes, and that nobody comes in to write.
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
             self.keeper.release(&self.body.writer, me, true);
             if let Some(cell) = cell? {
@@ -371,10 +377,12 @@ impl RwLock {
                 return Ok((me, cell));
             }
             // Not with `writer` held: those who read now must be able to leave, and to come back.
+            // First announced, then looked again: a reader that leaves in between is not missed.
             let Some(heard) = listened.take() else {
                 listened = Some(self.body.space.listen());
                 continue;
             };
+            // The dead wake nobody when they leave.
             if self.bury_readers()? {
                 continue;
             }
@@ -495,6 +503,7 @@ impl RwLock {
         if let Some(me) = self.keeper.hold()
             && let Some(cell) = self.cell_of(me)
         {
+            // A writer waits for every cell: also for its own.
             return Err(held_already(self.held_by_reader(&self.body.cells[cell]), deadline));
         }
         let me = self.keeper.claim(&self.body.writer, segment, Claim::Ignore, deadline)?;
@@ -502,10 +511,12 @@ impl RwLock {
         let inconsistent = self.must_be_consistent();
         let recovers = claim == Claim::Recover && inconsistent.is_err();
         let entered = if claim == Claim::Report { inconsistent } else { Ok(()) };
+        // Nothing was touched: whoever comes next need not be told.
         if let Err(error) = entered.and_then(|()| self.drain(deadline)) {
             self.keeper.release(&self.body.writer, me, true);
             return Err(error);
         }
+        // A recovery leaves the name of the one that died: killed now, it has put nothing right.
         if !recovers {
             self.body.writing.store(me.owner().to_bits(), Ordering::Relaxed);
         }

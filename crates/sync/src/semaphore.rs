@@ -391,6 +391,7 @@ impl Semaphore {
         }
         let mut has_slept = false;
         let outcome = self.wait_for(me, cells_for(count), deadline, &mut has_slept);
+        // Whether or not it has a permit now: it may have been the only one that was told of several.
         if has_slept {
             self.cells.pass_on();
         }
@@ -420,10 +421,12 @@ impl Semaphore {
                     false => {}
                 }
             }
+            // A permit often comes back at once; after a sleep it did not.
             if !*has_slept && patience.spins(PAUSES) {
                 continue;
             }
             let listened = cells.listen(count);
+            // A permit that was freed before this thread announced itself wakes nobody.
             if cells.count_free() >= count {
                 nap = Nap::Changed;
                 continue;

@@ -159,8 +159,8 @@ impl Barrier {
         }
     }
 
-    /// Breaks the barrier if a member is dead, and frees its place; `None` if somebody arrived or reset it
-    /// meanwhile.
+    /// Breaks the barrier if a member is dead, unless it is broken already, and frees the member's place;
+    /// `None` if somebody arrived or reset it meanwhile.
     fn try_break_for_the_dead(&self) -> Result<Option<bool>, Fault> {
         // Before the places: if it is reset meanwhile, the break fails.
         // SYNC: barrier.trip.
@@ -229,6 +229,7 @@ impl Barrier {
         fence(Ordering::SeqCst);
         let mut word = self.body.word.load(Ordering::Relaxed);
         while word & WAITERS != 0 {
+            // `change_from` takes `WAITERS` away: whoever is about to sleep finds another word.
             match self.change_from(word, word) {
                 Ok(()) => return,
                 Err(now) => word = now,

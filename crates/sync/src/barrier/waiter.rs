@@ -113,6 +113,7 @@ impl<'a> Waiter<'a> {
             };
         }
         let Some(place) = self.seat(index)? else {
+            // All places are taken by the living: each frees its own when it leaves.
             self.sleep(word)?;
             return Ok(None);
         };
@@ -121,6 +122,7 @@ impl<'a> Waiter<'a> {
         // SYNC: barrier.trip.
         let (done, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
         if barrier.body.word.compare_exchange(word, word + ARRIVAL, done, otherwise).is_err() {
+            // Somebody else arrived, or it was broken: not counted, and so nothing to take back.
             return Ok(None);
         }
         crash_point("barrier.arrived");
@@ -284,6 +286,7 @@ impl<'a> Waiter<'a> {
             return Ok(());
         }
         if word & WAITERS == 0 {
+            // The others are often on their way.
             if self.patience.spins(PAUSES) {
                 return Ok(());
             }

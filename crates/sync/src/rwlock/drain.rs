@@ -36,11 +36,13 @@ impl RwLock {
             return Ok(());
         }
         if patience.is_over() {
+            // The last question is free of waiting: a try, too, gets past the dead.
             if self.bury_reader(cell)? {
                 return Ok(());
             }
             return Err(too_late(self.held_by_reader(cell), deadline));
         }
+        // Before the sleep: whoever leaves sees it, and owes a wake.
         let announced = word | WAITERS;
         if word != announced
             && cell.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed).is_err()
