@@ -43,13 +43,17 @@ impl Drop for Inner {
 /// one left.
 struct RemovalAtLastUse {
     registration: &'static Registration,
+    /// Its name in `/dev/shm` when it was attached.
     file_name: String,
     file: FileId,
     ephemeral: bool,
+    /// Whether its name was taken away while this process used it; read from the mapping at the end.
     unlinked: bool,
+    /// Whether anything was ever spilled for it; read from the mapping at the end.
     has_spilled: bool,
     /// Which object it is, if it is one that keeps a name when it is unlinked.
     asked_about: Option<InstanceId>,
+    /// Of the process that attached it: a forked child has another.
     cookie: u64,
 }
 

@@ -29,19 +29,17 @@ pub trait Object: Sized {
     /// The options of the object besides [`Placement`].
     type Settings;
 
-    /// Checks settings that are impossible for everybody; the error is the rule that they break, as a
-    /// sentence.
+    /// Checks settings that are impossible for everybody.
     ///
     /// # Errors
-    /// In words.
+    /// The rule that they break, as a sentence.
     fn check(_: &Self::Settings) -> Result<(), &'static str> {
         Ok(())
     }
-    /// Checks settings with which no object can be created: those who open one need not say
-    /// everything.
+    /// Checks settings with which no object can be created: those who open one need not say everything.
     ///
     /// # Errors
-    /// In words.
+    /// What is missing, as a sentence.
     fn check_new(_: &Self::Settings) -> Result<(), &'static str> {
         Ok(())
     }
@@ -60,7 +58,8 @@ pub trait Object: Sized {
     fn initialise(_: &Self::Body, _: &Self::Settings) {}
     /// Fills what of the object lies behind the body, which was filled before.
     fn initialise_all(_: &Self::Body, _: &Mapping, _: &Self::Settings) {}
-    /// Clears what the dead of another registry held: called when nobody else is attached.
+    /// Clears what the dead of another registry held: called when nobody else is attached. There is no default:
+    /// an owner that stays would hold for ever.
     fn forget_owners(body: &Self::Body);
     /// Clears the owners that lie behind the body, as [`forget_owners`](Self::forget_owners) does in it.
     fn forget_owners_of_all(_: &Mapping) {}
@@ -185,6 +184,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
             return finish(attachment, registration, name);
         }
         if deadline.has_passed() {
+            // Somebody goes on using it with owners of the other registry.
             let namespace = object.namespace.name().to_owned();
             return Err(OpenError::RegistryChanged { object: object.label(), namespace });
         }

@@ -202,8 +202,8 @@ impl Condition {
         self.wait_until(guard, Deadline::NEVER).map(|(guard, _)| guard)
     }
 
-    /// As [`wait`](Self::wait), for at most `timeout`, and as long as the lock takes. As std's, it gives the
-    /// guard back also when the time is over, and says beside it whether it is.
+    /// Waits as [`wait`](Self::wait) does, for at most `timeout`, and as long as the lock takes. As std's, it
+    /// gives the guard back also when the time is over, and says beside it whether it is.
     ///
     /// A notification that comes while the time runs out is not lost: either this waiter has it, and says so,
     /// or another.
@@ -260,8 +260,8 @@ impl Condition {
         Ok(guard)
     }
 
-    /// As [`wait_for`](Self::wait_for), for at most `timeout`. As std's, it gives the guard back also when
-    /// the time is over and `holds` has not said so.
+    /// Waits as [`wait_for`](Self::wait_for) does, for at most `timeout`. As std's, it gives the guard back
+    /// also when the time is over and `holds` has not said so.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).

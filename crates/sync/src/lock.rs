@@ -116,8 +116,8 @@ impl Lock {
         LockGuardOf::claim(self, self.claim, Deadline::after(timeout))
     }
 
-    /// As [`acquire`](Self::acquire), with a guard that keeps the lock: for a struct that owns both, and for
-    /// a hold that outlasts the handle.
+    /// Acquires as [`acquire`](Self::acquire) does, with a guard that keeps the lock: for a struct that owns
+    /// both, and for a hold that outlasts the handle.
     ///
     /// ```
     /// use procession::{Lock, OwnedLockGuard};

@@ -186,8 +186,8 @@ impl LockWord {
         self.contend(segment, me, claim, deadline, &mut Patience::new(deadline)).map(|()| me)
     }
 
-    /// As [`acquire`](Self::acquire) before `until`, in one of several attempts that make one wait with
-    /// `patience`.
+    /// Acquires as [`acquire`](Self::acquire) does, before `until`, in one of several attempts that make one
+    /// wait with `patience`.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire); `TimedOut` may come later than `until` by a slice.

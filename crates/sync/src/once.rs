@@ -141,8 +141,8 @@ pub struct OnceRun {
 }
 
 impl Once {
-    /// Does it unless it is done, or waits until the one who is doing it has done it; whether it was done
-    /// here.
+    /// Runs `f` unless it was done to the end before, or waits until the one who is running it has done it;
+    /// whether it was done here.
     ///
     /// # Errors
     /// [`OnceError::Deadlock`] when called by the initialiser itself; [`OnceError::Fault`].
@@ -153,7 +153,7 @@ impl Once {
         self.run_until(f, Deadline::NEVER)
     }
 
-    /// As [`run`](Self::run), but waits at most `timeout` for somebody else.
+    /// Runs `f` as [`run`](Self::run) does, but waits at most `timeout` for somebody else.
     ///
     /// # Errors
     /// [`OnceError::TimedOut`]; otherwise as [`run`](Self::run).
@@ -161,7 +161,7 @@ impl Once {
         self.run_until(f, Deadline::after(timeout))
     }
 
-    /// As [`run`](Self::run), if nobody else is doing it now.
+    /// Runs `f` as [`run`](Self::run) does, if nobody else is running one now.
     ///
     /// # Errors
     /// [`OnceError::WouldBlock`], also when called by the initialiser itself; otherwise as
@@ -170,8 +170,8 @@ impl Once {
         self.run_until(f, Deadline::PASSED)
     }
 
-    /// As [`run`](Self::run), for something that can fail: then it is not done, and the next one does it
-    /// again.
+    /// Runs an `f` that can fail as [`run`](Self::run) does: if it fails it is not done, and the next one does
+    /// it again.
     ///
     /// # Errors
     /// Inside, the error of `f`; otherwise as [`run`](Self::run).

@@ -188,7 +188,7 @@ impl RwLock {
         self.read_until(Deadline::PASSED)
     }
 
-    /// As [`read`](Self::read), for at most `timeout`.
+    /// Reads as [`read`](Self::read) does, waiting at most `timeout`.
     ///
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`read`](Self::read).
@@ -216,7 +216,7 @@ impl RwLock {
         self.write_until(self.claim, Deadline::PASSED)
     }
 
-    /// As [`write`](Self::write), for at most `timeout`.
+    /// Writes as [`write`](Self::write) does, waiting at most `timeout`.
     ///
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`write`](Self::write).
@@ -224,8 +224,8 @@ impl RwLock {
         self.write_until(self.claim, Deadline::after(timeout))
     }
 
-    /// As [`read`](Self::read), with a guard that keeps the lock: for a struct that owns both, and for a hold
-    /// that outlasts the handle.
+    /// Reads as [`read`](Self::read) does, with a guard that keeps the lock: for a struct that owns both, and
+    /// for a hold that outlasts the handle.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -233,7 +233,7 @@ impl RwLock {
         self.read().map(ReadGuard::into_owned)
     }
 
-    /// As [`write`](Self::write), with a guard that keeps the lock.
+    /// Writes as [`write`](Self::write) does, with a guard that keeps the lock.
     ///
     /// ```
     /// use procession::RwLock;

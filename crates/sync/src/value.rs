@@ -239,7 +239,7 @@ impl<T: Plain> Value<T> {
         self.update_until(change, Deadline::NEVER)
     }
 
-    /// As [`update`](Self::update), if nobody is changing the value now.
+    /// Updates as [`update`](Self::update) does, if nobody is changing the value now.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
@@ -247,7 +247,8 @@ impl<T: Plain> Value<T> {
         self.update_until(change, Deadline::PASSED)
     }
 
-    /// As [`update`](Self::update), waiting at most `timeout` for those who are changing the value.
+    /// Updates as [`update`](Self::update) does, waiting at most `timeout` for those who are changing the
+    /// value.
     ///
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
@@ -269,7 +270,7 @@ impl<T: Plain> Value<T> {
         ValueGuard::acquire(self, Deadline::NEVER)
     }
 
-    /// As [`acquire`](Self::acquire), if nobody is changing the value now.
+    /// Acquires as [`acquire`](Self::acquire) does, if nobody is changing the value now.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`]; otherwise as [`update`](Self::update).
@@ -277,7 +278,7 @@ impl<T: Plain> Value<T> {
         ValueGuard::acquire(self, Deadline::PASSED)
     }
 
-    /// As [`acquire`](Self::acquire), waiting at most `timeout`.
+    /// Acquires as [`acquire`](Self::acquire) does, waiting at most `timeout`.
     ///
     /// # Errors
     /// [`LockError::TimedOut`]; otherwise as [`update`](Self::update).
@@ -285,8 +286,8 @@ impl<T: Plain> Value<T> {
         ValueGuard::acquire(self, Deadline::after(timeout))
     }
 
-    /// As [`acquire`](Self::acquire), with a guard that keeps the value's handle: for a struct that owns both,
-    /// and for a hold that outlasts the handle.
+    /// Acquires as [`acquire`](Self::acquire) does, with a guard that keeps the value's handle: for a struct
+    /// that owns both, and for a hold that outlasts the handle.
     ///
     /// ```
     /// use procession::Value;
