@@ -17,33 +17,20 @@ mod link;
 mod results;
 mod runner;
 mod wire;
+mod work;
 mod worker;
 
 pub use error::{PoolError, TaskError, TaskItem};
 pub use results::{AsyncResult, Imap, ImapUnordered};
 
 use crate::crossing::Crossing;
-use crate::entry::{EntryRef, must_carry_nothing};
-use crate::error::in_full;
 use crate::function::Function;
-use batch::{BatchBuilder, Cargo};
 use crew::{Crew, PoolState};
 use foreman::Foreman;
-use job::{Collected, Job, JobFunction, JobResult, Results};
-use procession_channel::codec;
-use procession_shm::carrying;
-use procession_sys::{Deadline, interrupt};
-use runner::{JobEntry, job_with_state, plain_job};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use procession_sys::interrupt;
 use std::any::type_name;
 use std::sync::Arc;
-
-/// Into how many chunks per worker a call's items are divided at least.
-const CHUNKS_PER_WORKER: usize = 32;
-const MAX_CHUNK_ITEMS: usize = 8192;
-/// How many items per worker [`Pool::imap_unordered`] has on their way.
-const IN_FLIGHT_PER_WORKER: usize = 4;
+use work::{plain, single, stateful};
 
 /// Worker processes that run functions on items.
 ///
@@ -106,7 +93,6 @@ const IN_FLIGHT_PER_WORKER: usize = 4;
 pub struct Pool {
     foreman: Arc<Foreman>,
     thread: Option<std::thread::JoinHandle<()>>,
-    workers: usize,
 }
 
 /// How a [`Pool`] is to be started; made by [`Pool::options`].
@@ -161,7 +147,7 @@ impl PoolOptions {
             }
         };
         match thread {
-            Ok(thread) => Ok(Pool { foreman, thread: Some(thread), workers }),
+            Ok(thread) => Ok(Pool { foreman, thread: Some(thread) }),
             Err(error) => {
                 foreman.kill_all();
                 Err(error.into())
@@ -209,7 +195,7 @@ impl Pool {
         I: IntoIterator<Item = A>,
     {
         let work = plain::<F, A, fn(A) -> R>(f)?;
-        self.collect(work, items)?.decode(type_name::<F>())
+        self.foreman.collect(work, items)?.decode(type_name::<F>())
     }
 
     /// Runs `f` on every item as [`map`](Self::map) does; an item is a tuple of `f`'s arguments.
@@ -237,7 +223,7 @@ impl Pool {
         M: 'static,
         I: IntoIterator<Item = A>,
     {
-        self.collect(plain::<F, A, M>(f)?, items)?.decode(type_name::<F>())
+        self.foreman.collect(plain::<F, A, M>(f)?, items)?.decode(type_name::<F>())
     }
 
     /// Runs `f` on every item, and returns for each what became of it, in the order of the items: one that has
@@ -266,7 +252,7 @@ impl Pool {
         I: IntoIterator<Item = A>,
     {
         let work = plain::<F, A, fn(A) -> R>(f)?;
-        Ok(self.collect(work, items)?.decode_each(type_name::<F>()))
+        Ok(self.foreman.collect(work, items)?.decode_each(type_name::<F>()))
     }
 
     /// Runs `f(&state, item)` on every item, as [`map`](Self::map) does; every worker is given the state
@@ -282,7 +268,7 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.collect(stateful(state, f)?, items)?.decode(type_name::<F>())
+        self.foreman.collect(stateful(state, f)?, items)?.decode(type_name::<F>())
     }
 
     /// Has `f` run on every item; all results can be asked for later. The items are taken and encoded before
@@ -307,7 +293,7 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.collect_later(plain::<F, A, fn(A) -> R>(f), items)
+        self.foreman.collect_later(plain::<F, A, fn(A) -> R>(f), items)
     }
 
     /// Has `f` run on every item as [`map_async`](Self::map_async) does; an item is a tuple of `f`'s
@@ -319,7 +305,7 @@ impl Pool {
         M: 'static,
         I: IntoIterator<Item = A>,
     {
-        self.collect_later(plain::<F, A, M>(f), items)
+        self.foreman.collect_later(plain::<F, A, M>(f), items)
     }
 
     /// Runs `f` once and waits for the result. `f` is given `arguments` as by
@@ -333,7 +319,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        self.run_one(plain::<F, A, M>(f)?, &arguments)
+        self.foreman.run_one(plain::<F, A, M>(f)?, &arguments)
     }
 
     /// Runs `f(&state, item)` once and waits for the result.
@@ -347,7 +333,7 @@ impl Pool {
         A: Crossing + 'static,
         R: Crossing + 'static,
     {
-        self.run_one(stateful(state, f)?, &item)
+        self.foreman.run_one(stateful(state, f)?, &item)
     }
 
     /// Has `f` run once; the result can be asked for later, and with it whatever went wrong. `f` is given
@@ -422,7 +408,7 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.stream(plain::<F, A, fn(A) -> R>(f), type_name::<F>(), items)
+        self.foreman.stream(plain::<F, A, fn(A) -> R>(f), type_name::<F>(), items)
     }
 
     /// Runs `f(&state, item)` on every item, as [`imap_unordered`](Self::imap_unordered) does; every worker is
@@ -440,7 +426,7 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.stream(stateful(state, f), type_name::<F>(), items)
+        self.foreman.stream(stateful(state, f), type_name::<F>(), items)
     }
 
     /// The pids of the workers that are there now; none in a forked child.
@@ -492,95 +478,6 @@ impl Pool {
         let pids = self.foreman.left();
         if pids.is_empty() { Ok(()) } else { Err(PoolError::NotEnded { pids }) }
     }
-
-    /// Gives one item to the workers and waits for its result.
-    fn run_one<A: Serialize, R: DeserializeOwned>(&self, work: Work, item: &A) -> Result<R, TaskError> {
-        let path = work.function.path;
-        let (job, batch, cargo) = single(work, item)?;
-        let mut crew = self.foreman.enter()?;
-        let id = crew.open_job(job)?;
-        let chunk = batch.finish(id, cargo);
-        let give = |crew: &mut Crew| crew.add(chunk);
-        let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_outcome(id));
-        let outcome = outcome.map_err(|stopped| {
-            self.foreman.abandon(id);
-            stopped.in_call_of(path)
-        })?;
-        match outcome {
-            Some(JobResult::One(outcome)) => outcome?.decode(),
-            _ => Err(TaskError::Cancelled),
-        }
-    }
-
-    /// Gives all items to the workers and waits for all results.
-    fn collect<A: Serialize>(
-        &self,
-        work: Work,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<Collected, TaskError> {
-        let feed = self.feed(work, items)?;
-        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| crew.take_outcome(feed.id));
-        match outcome.map_err(|stopped| stopped.in_call_of(feed.function))? {
-            Some(JobResult::All(collected)) => Ok(collected),
-            _ => Err(TaskError::Cancelled),
-        }
-    }
-
-    /// Gives all items to the workers; all results can be asked for later.
-    fn collect_later<A: Serialize, R: DeserializeOwned>(
-        &self,
-        work: Result<Work, TaskError>,
-        items: impl IntoIterator<Item = A>,
-    ) -> AsyncResult<Vec<R>> {
-        let path = work.as_ref().map_or("", |work| work.function.path);
-        let id = work.and_then(|work| Ok(self.feed(work, items)?.keep()));
-        AsyncResult::all(Arc::clone(&self.foreman), path, id)
-    }
-
-    /// Gives all items to the workers.
-    fn feed<A: Serialize>(
-        &self,
-        work: Work,
-        items: impl IntoIterator<Item = A>,
-    ) -> Result<Feed<'_>, TaskError> {
-        let mut items = items.into_iter();
-        let most = (items.size_hint().0 / (self.workers * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
-        let function = work.function.path;
-        let id = self.foreman.enter()?.open_job(work.job(Results::Collected(Collected::default())).fed())?;
-        let feed = Feed { foreman: &self.foreman, id, function };
-        let mut next = 0;
-        let mut is_end = false;
-        while !is_end {
-            let mut batch = BatchBuilder::new(next);
-            let (filled, handles) = carrying(|| batch.fill(&mut items, most));
-            next = batch.end();
-            feed.send(batch, Cargo::of_handles(handles));
-            match filled {
-                Ok(was_last) => is_end = was_last,
-                Err(error) => {
-                    feed.fail(next, &error);
-                    next += 1;
-                }
-            }
-        }
-        self.foreman.end_feeding(id);
-        Ok(feed)
-    }
-
-    /// Gives items to the workers as results are asked for.
-    fn stream<I: IntoIterator<Item: Serialize>, R>(
-        &self,
-        work: Result<Work, TaskError>,
-        path: &'static str,
-        items: I,
-    ) -> ImapUnordered<'_, I::IntoIter, R> {
-        let submit = |work: Work| {
-            let job = work.job(Results::Streamed(Default::default()));
-            self.foreman.enter()?.open_job(job.fed())
-        };
-        let most = self.workers * IN_FLIGHT_PER_WORKER;
-        ImapUnordered::new(&self.foreman, work.and_then(submit), (path, items.into_iter()), most)
-    }
 }
 
 impl Drop for Pool {
@@ -595,102 +492,4 @@ impl Drop for Pool {
             drop(self.join());
         }
     }
-}
-
-/// A job that is forgotten if whoever started it does not finish it: its wait was interrupted, or an iterator
-/// or an encoder panicked.
-struct Feed<'a> {
-    foreman: &'a Foreman,
-    id: u64,
-    function: &'static str,
-}
-
-impl Feed<'_> {
-    /// The job's number; whoever has it finishes the job.
-    fn keep(self) -> u64 {
-        let id = self.id;
-        std::mem::forget(self);
-        id
-    }
-
-    fn send(&self, batch: BatchBuilder, cargo: Cargo) {
-        // After a fork in the caller's iterator there is nobody to give it to; waiting for the results says
-        // so.
-        if batch.len() > 0
-            && let Ok(mut crew) = self.foreman.enter()
-        {
-            crew.add(batch.finish(self.id, cargo));
-        }
-    }
-
-    fn fail(&self, index: usize, error: &codec::EncodeError) {
-        if let Ok(mut crew) = self.foreman.enter() {
-            let item = TaskItem { index, function: self.function };
-            crew.fail_unsent(self.id, index, TaskError::encode(item, error));
-        }
-    }
-}
-
-impl Drop for Feed<'_> {
-    fn drop(&mut self) {
-        self.foreman.abandon(self.id);
-    }
-}
-
-/// What a call has the workers do with its items.
-struct Work {
-    function: JobFunction,
-    /// The encoded state, and what that relies on.
-    state: (Vec<u8>, Cargo),
-}
-
-impl Work {
-    fn job(self, results: Results) -> Job {
-        let (state, cargo) = self.state;
-        Job::new(self.function, state, cargo, results)
-    }
-}
-
-/// The job of doing `work` with one item.
-fn single<A: Serialize>(work: Work, item: &A) -> Result<(Job, BatchBuilder, Cargo), TaskError> {
-    let job = work.job(Results::Streamed(Default::default()));
-    let (batch, cargo) = BatchBuilder::of_one(job.item(0), item)?;
-    Ok((job, batch, cargo))
-}
-
-/// The call of a function to which an item is all of its arguments.
-fn plain<F, A, M>(f: F) -> Result<Work, TaskError>
-where
-    F: Function<A, M, Output: Crossing + 'static>,
-    A: Crossing + 'static,
-    M: 'static,
-{
-    const { must_carry_nothing::<F>() };
-    // `f` has no bytes: its type says everything about it.
-    let _ = f;
-    let function = function::<F, A, F::Output>(plain_job::<F, A, M>)?;
-    Ok(Work { function, state: (Vec::new(), Cargo::default()) })
-}
-
-/// The call of a function that is also given a state.
-fn stateful<F, S, A, R>(state: &S, f: F) -> Result<Work, TaskError>
-where
-    F: Fn(&S, A) -> R + Copy + 'static,
-    S: Crossing + 'static,
-    A: Crossing + 'static,
-    R: Crossing + 'static,
-{
-    const { must_carry_nothing::<F>() };
-    let _ = f;
-    let function = function::<F, (S, A), R>(job_with_state::<F, S, A, R>)?;
-    let mut bytes = Vec::new();
-    let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
-    encoded.map_err(|error| TaskError::EncodeState { function: function.path, reason: in_full(&error) })?;
-    Ok(Work { function, state: (bytes, cargo) })
-}
-
-fn function<F: 'static, A, R>(entry: JobEntry) -> Result<JobFunction, TaskError> {
-    let entry = EntryRef::new::<F, A, R>(entry);
-    let entry = entry.map_err(|error| TaskError::NotRunnable { reason: in_full(&error) })?;
-    Ok(JobFunction { entry, path: type_name::<F>() })
 }

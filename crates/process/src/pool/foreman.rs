@@ -47,7 +47,7 @@ pub(crate) struct Foreman {
     /// A new one when the program has closed it; the workers that are there go on ringing the old one.
     bell: Mutex<Arc<KeptFd>>,
     name: String,
-    count: usize,
+    pub(super) count: usize,
     /// The process that made the pool: a forked child has none.
     cookie: u64,
 }
