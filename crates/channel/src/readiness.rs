@@ -14,7 +14,7 @@ use crate::waitable::{Waitable, Watch};
 use procession_sys::{Deadline, eventfd, fork, futex};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -102,6 +102,13 @@ impl Readiness {
 impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watched.bell.as_fd()
+    }
+}
+
+/// The number of [`as_fd`](AsFd::as_fd)'s descriptor, for event loops that take numbers (`AsyncFd` of tokio).
+impl AsRawFd for Readiness {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -7,12 +7,12 @@ use crate::panicked::Panic;
 use crate::report::Stage;
 use crate::status::ExitStatus;
 use procession_channel::{Waitable, Watch};
-use procession_sys::signals::{SIGKILL, SIGTERM};
+use procession_sys::signals::{SIGINT, SIGKILL, SIGTERM};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::io::{PipeReader, PipeWriter};
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -218,6 +218,15 @@ impl<R> Process<R> {
         self.child.signal(SIGTERM)
     }
 
+    /// Asks the process to stop what it does, by `SIGINT`, as Ctrl-C does. It ends at once unless it handles
+    /// the signal, or this process ignores it. To a process that has ended this does nothing.
+    ///
+    /// # Errors
+    /// The kernel refused to send the signal.
+    pub fn interrupt(&self) -> Result<(), KernelError> {
+        self.child.signal(SIGINT)
+    }
+
     /// Ends the process, by `SIGKILL`. To a process that has ended this does nothing.
     ///
     /// # Errors
@@ -326,6 +335,13 @@ impl<R> fmt::Debug for JoinTimeoutError<R> {
 impl<R> AsFd for Process<R> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.child.end.as_fd()
+    }
+}
+
+/// The number of [`as_fd`](AsFd::as_fd)'s descriptor, for event loops that take numbers (`AsyncFd` of tokio).
+impl<R> AsRawFd for Process<R> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -1,7 +1,8 @@
 //! How a child ends: with a panic, an exit, a signal, or late; and what is told of it.
 
-use crate::{end, for_ever, status};
+use crate::{WATCHDOG, end, for_ever, hear, say, status};
 use procession::{JoinTimeoutError, Process, ProcessError, WaitError};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -90,6 +91,46 @@ fn waiting_ends_with_the_time_and_terminate_ends_the_process() {
     assert!(child.signal(12345).is_err());
     child.terminate().unwrap();
     assert!(matches!(end(child), Err(ProcessError::Killed { signal: 15, .. })));
+}
+
+#[test]
+fn an_interrupted_child_ends_unless_it_minds() {
+    let folder = tempfile::tempdir().unwrap();
+    let mind = |action: libc::sighandler_t, file: PathBuf| {
+        // Whoever started the tests may have ignored the signal, and then a child does.
+        // SAFETY: neither action runs code of ours.
+        unsafe { libc::signal(libc::SIGINT, action) };
+        say(&file, "ready");
+        for_ever(());
+    };
+    let start = |action: libc::sighandler_t, name: &str| {
+        let file = folder.path().join(name);
+        let child = Process::spawn(mind, (action, file.clone())).unwrap();
+        hear(&file);
+        child
+    };
+    let (usual, ignoring) = (start(libc::SIG_DFL, "usual"), start(libc::SIG_IGN, "ignoring"));
+    usual.interrupt().unwrap();
+    assert!(matches!(end(usual), Err(ProcessError::Killed { signal: libc::SIGINT, .. })));
+    ignoring.interrupt().unwrap();
+    assert!(matches!(ignoring.wait_timeout(Duration::from_millis(20)), Err(WaitError::TimedOut { .. })));
+    ignoring.kill().unwrap();
+    assert_eq!(status(&ignoring).signal(), Some(libc::SIGKILL));
+}
+
+/// An event loop that knows nothing of us is given a number.
+#[test]
+fn a_process_is_a_number_that_is_readable_once_it_has_ended() {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::{AsFd, AsRawFd};
+    let child = Process::spawn(for_ever::<()>, ()).unwrap();
+    assert_eq!(child.as_raw_fd(), child.as_fd().as_raw_fd());
+    let poll_for =
+        |time: PollTimeout| poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], time).unwrap();
+    assert_eq!(poll_for(PollTimeout::ZERO), 0);
+    child.kill().unwrap();
+    assert_eq!(poll_for(PollTimeout::try_from(WATCHDOG).unwrap()), 1);
+    status(&child);
 }
 
 #[test]
