@@ -7,14 +7,14 @@ use crate::error::{BenchError, Context, Result, check};
 use crate::meeting::{Meeting, Who};
 use crate::queue::{self, Kind, Made};
 use crate::roles;
-use procession::{Bytes, Connection, Pipe, Process, Receiver, Sender, codec};
+use procession::{Bytes, Connection, Crossing, Pipe, Process, Receiver, Sender, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
 use std::time::Instant;
 
 pub(crate) const NUMBERS: Kind = Kind {
-    make: one_way,
+    make: one_way::<u64>,
     produce: "pipe/produce",
     consume: "pipe/consume",
     ping: "pipe/ping",
@@ -26,22 +26,16 @@ pub(crate) const BOTH_WAYS: Kind = Kind { make: both_ways, ..NUMBERS };
 
 /// A number and the rest of a mebibyte, by `send_bytes`.
 pub(crate) const BYTES: Kind =
-    Kind { make: one_way_of_bytes, produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS };
+    Kind { make: one_way::<Bytes>, produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS };
 
 /// The same as a `Vec<u8>` through serde.
-pub(crate) const VECS: Kind = Kind { produce: "pipe/produce-vecs", consume: "pipe/consume-vecs", ..NUMBERS };
+pub(crate) const VECS: Kind =
+    Kind { make: one_way::<Vec<u8>>, produce: "pipe/produce-vecs", consume: "pipe/consume-vecs", ..NUMBERS };
 
 pub(crate) const MEBIBYTE: usize = 1 << 20;
 
-fn one_way(session: &Session, _: &str) -> Result<Made> {
-    let made = Pipe::options().namespace(session.namespace()).pipe::<u64>();
-    let (sender, receiver) = made.context("make a pipe")?;
-    let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
-    Ok(Made { address, _keep: Box::new((receiver, sender)) })
-}
-
-fn one_way_of_bytes(session: &Session, _: &str) -> Result<Made> {
-    let made = Pipe::options().namespace(session.namespace()).pipe::<Bytes>();
+fn one_way<T: Crossing + 'static>(session: &Session, _: &str) -> Result<Made> {
+    let made = Pipe::options().namespace(session.namespace()).pipe::<T>();
     let (sender, receiver) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
     Ok(Made { address, _keep: Box::new((receiver, sender)) })
