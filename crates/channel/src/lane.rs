@@ -37,6 +37,7 @@ mod writer;
 pub use reader::LaneReader;
 pub use writer::LaneWriter;
 
+use crate::ring::Ring;
 use procession_sync::{EventCount, Nap, Patience, Stop, spin_until};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, shm_struct};
@@ -59,6 +60,28 @@ shm_struct! {
     }
 }
 
+/// Where the bytes of a lane lie in the body that the lane is in. They are the same for both ends.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneRings {
+    first: Ring,
+    larger: Option<Ring>,
+}
+
+impl LaneRings {
+    /// In `len` bytes, a power of two, at `offset` in the body.
+    #[must_use]
+    pub fn new(offset: usize, len: u32) -> Self {
+        Self { first: Ring::new(offset, len / 8), larger: None }
+    }
+
+    /// And in a larger ring, which need not be reserved: where that lies, and how many bytes, a power of two,
+    /// it has.
+    #[must_use]
+    pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
+        Self { larger: ring.map(|(offset, len)| Ring::new(offset, len / 8)), ..self }
+    }
+}
+
 /// The other side wrote something impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ring between two processes is corrupt")]
@@ -66,7 +89,7 @@ pub struct LaneCorrupt;
 
 impl Lane {
     /// Wakes the reader, if it sleeps, after something was written.
-    pub fn notify_data(&self) {
+    fn notify_data(&self) {
         // SYNC: eventcount.dekker.
         fence(Ordering::SeqCst);
         self.data.notify_one();

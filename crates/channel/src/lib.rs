@@ -20,7 +20,7 @@ pub use joinable::{
     AckError, DeadLetter, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease,
 };
 #[doc(hidden)]
-pub use lane::{Lane, LaneCorrupt, LaneReader, LaneWriter};
+pub use lane::{Lane, LaneCorrupt, LaneReader, LaneRings, LaneWriter};
 pub use messages::Messages;
 pub use pipe::{Connection, Pipe, PipeOptions, Receiver, RecvError, SendError, Sender, duplex, pipe};
 pub use pipe_end::UnusableEnd;

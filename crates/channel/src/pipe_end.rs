@@ -31,7 +31,7 @@ pub(crate) use home::Location;
 pub(crate) use object::{MAX_BYTES, MIN_BYTES, PipeObject, PipeSettings, RING_OFFSET};
 
 use crate::codec::Codec;
-use crate::lane::Lane;
+use crate::lane::{Lane, LaneRings};
 use cell::{CARRIED, CLAIMED, CLOSED, DEAD, EndCell, HANDLE, HANDLES, STATE, carried_by};
 use object::PipeBody;
 use procession_shm::{Handle, Myself, OpenError, OwnerId, Placement, Shared, owner_of_child};
@@ -60,9 +60,6 @@ pub(crate) enum Peer {
     Closed,
     Died { pid: u32 },
 }
-
-/// Where a ring lies, and how many bytes it has.
-type Place = (usize, u32);
 
 /// A handle of one end.
 pub(crate) struct End {
@@ -161,14 +158,19 @@ impl End {
         &self.body.lanes[1 - self.side]
     }
 
-    /// The ring that the end `side` writes, and the larger one if there is one: checked when the pipe was
-    /// attached.
-    pub(crate) fn rings(&self, side: usize) -> (Place, Option<Place>) {
+    /// The lane that the end `side` writes, with its mapping.
+    pub(crate) fn lane(&self, side: usize) -> Shared<Lane> {
+        self.body.part(move |body| &body.lanes[side])
+    }
+
+    /// Where the bytes lie that the end `side` writes: checked when the pipe was attached.
+    pub(crate) fn rings(&self, side: usize) -> LaneRings {
         let [bytes, both_ways, larger, _] =
             self.body.segment().header().parameters.map(|parameter| parameter as usize);
         let first = RING_OFFSET + side * bytes;
         let second = RING_OFFSET + (1 + both_ways) * bytes + side * larger;
-        ((first, bytes as u32), (larger > 0).then_some((second, larger as u32)))
+        let larger = (larger > 0).then_some((second, larger as u32));
+        LaneRings::new(first, bytes as u32).with_larger(larger)
     }
 
     /// Makes sure that the end is this handle's: the first use claims it.

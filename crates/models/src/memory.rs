@@ -7,7 +7,6 @@ use std::any::{Any, TypeId};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -121,7 +120,7 @@ pub struct Mapping {
     later: usize,
     /// Where each stretch of it ends that was reserved.
     reserved: Mutex<BTreeMap<usize, usize>>,
-    body: Box<dyn Any + Send + Sync>,
+    body: Box<Body>,
     regions: [OnceLock<Region>; 2],
     /// Words of bytes: whose copies must be ordered by the protocol, as loom checks.
     bytes: Mutex<BTreeMap<usize, Arc<(UnsafeCell<()>, Mutex<[u8; 8]>)>>>,
@@ -136,7 +135,7 @@ struct Region {
 }
 
 impl Mapping {
-    fn new(len: usize, later: usize, body: Box<dyn Any + Send + Sync>) -> Self {
+    fn new(len: usize, later: usize, body: Box<Body>) -> Self {
         let later = len - later;
         Self {
             len,
@@ -299,12 +298,27 @@ impl Segment {
     }
 }
 
+/// Of whatever type.
+type Body = dyn Any + Send + Sync;
+
+/// How one finds the `T` in the body.
+type View<T> = dyn Fn(&Body) -> &T + Send + Sync;
+
 pub struct Shared<T> {
     segment: Segment,
-    body: PhantomData<fn(T) -> T>,
+    view: Arc<View<T>>,
 }
 
 impl<T: Zeroed> Shared<T> {
+    fn new(segment: Segment) -> Self {
+        Self { segment, view: Arc::new(|body| body.downcast_ref().expect("the object's body")) }
+    }
+
+    pub fn part<U: Zeroed>(&self, part: impl Fn(&T) -> &U + Send + Sync + 'static) -> Shared<U> {
+        let whole = Arc::clone(&self.view);
+        Shared { segment: self.segment.clone(), view: Arc::new(move |body: &Body| part(whole(body))) }
+    }
+
     pub fn segment(&self) -> &Segment {
         &self.segment
     }
@@ -339,13 +353,13 @@ impl<T: Zeroed> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.segment.mapping.body.downcast_ref().expect("the object's body")
+        (self.view)(&*self.segment.mapping.body)
     }
 }
 
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
-        Self { segment: self.segment.clone(), body: PhantomData }
+        Self { segment: self.segment.clone(), view: Arc::clone(&self.view) }
     }
 }
 
@@ -392,7 +406,7 @@ pub fn create<O: Object>(settings: &O::Settings) -> Result<O, OpenError> {
     };
     let later = O::later(settings) as usize;
     let mapping = Mapping::new(shape.body_len as usize, later, Box::new(O::Body::zeroed()));
-    let body = Shared { segment: Segment::new(0, header, mapping), body: PhantomData };
+    let body = Shared::new(Segment::new(0, header, mapping));
     // Changes nothing, and makes what lies behind the body before there are other threads.
     O::forget_owners_of_all(body.segment.mapping());
     O::initialise(&body, settings);
@@ -403,7 +417,7 @@ pub fn create<O: Object>(settings: &O::Settings) -> Result<O, OpenError> {
 /// The same object, attached by the process in `slot`.
 pub fn attach<O: Object>(segment: &Segment, slot: u32) -> O {
     let segment = Segment { registration: Registration::of(slot), ..segment.clone() };
-    O::attach(Shared { segment, body: PhantomData }).expect("a whole object")
+    O::attach(Shared::new(segment)).expect("a whole object")
 }
 
 /// Without names.

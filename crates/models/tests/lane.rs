@@ -13,7 +13,7 @@ use procession_models::{Kind, Object, OpenError, Parameter, Shape, Shared, crash
 macro_rules! models {
     ($world:path) => {
         use super::*;
-        use world::lane::{Lane, LaneReader, LaneWriter};
+        use world::lane::{Lane, LaneReader, LaneRings, LaneWriter};
         use $world as world;
 
         /// So many bytes has the ring: four words, of which a record of up to eight bytes takes two.
@@ -64,40 +64,42 @@ macro_rules! models {
                 attach(self.0.segment(), slot)
             }
 
+            fn rings(&self) -> LaneRings {
+                LaneRings::new(0, LEN).with_larger(self.1)
+            }
+
             fn writer(&self) -> Writer {
                 let ring = self.of_process(WRITER);
-                Writer { end: LaneWriter::new(&ring.0, 0, LEN).with_larger(ring.1), ring }
+                Writer { end: LaneWriter::new(ring.0.clone(), ring.rings()) }
             }
 
             fn reader(&self) -> Reader {
                 let ring = self.of_process(READER);
-                Reader { end: LaneReader::new(&ring.0, 0, LEN).with_larger(ring.1), ring }
+                Reader { end: LaneReader::new(ring.0.clone(), ring.rings()) }
             }
         }
 
         struct Writer {
-            ring: Ring,
             end: LaneWriter,
         }
 
         impl Writer {
             /// Whether it was written before the reader was dead.
             fn write(&mut self, message: &[u8]) -> bool {
-                let body = &self.ring.0;
-                if message.len() <= self.end.part() && self.end.try_write(body, body, message) {
-                    body.notify_data();
+                if message.len() <= self.end.part() && self.end.try_write(message) {
+                    self.end.notify_data();
                     return true;
                 }
                 self.end.enqueue(message.to_vec());
                 loop {
-                    if self.end.pump(body, body) {
-                        body.notify_data();
+                    if self.end.pump() {
+                        self.end.notify_data();
                     }
                     if self.end.is_idle() || is_dead(READER) {
                         return self.end.is_idle();
                     }
                     crash_point("writer.waits");
-                    self.end.await_room(body);
+                    self.end.await_room();
                 }
             }
 
@@ -107,15 +109,14 @@ macro_rules! models {
         }
 
         struct Reader {
-            ring: Ring,
             end: LaneReader,
         }
 
         impl Reader {
             fn try_read(&mut self) -> Option<Vec<u8>> {
-                let (body, mut message) = (&self.ring.0, Vec::new());
-                let is_whole = self.end.try_read(body, body, &mut message).unwrap();
-                self.end.give_room(body);
+                let mut message = Vec::new();
+                let is_whole = self.end.try_read(&mut message).unwrap();
+                self.end.give_room();
                 is_whole.then_some(message)
             }
 
@@ -127,7 +128,7 @@ macro_rules! models {
                     if message.is_some() || is_last {
                         return message;
                     }
-                    self.end.await_data(&self.ring.0);
+                    self.end.await_data();
                 }
             }
         }
@@ -163,8 +164,7 @@ macro_rules! models {
         fn abandoned(ring: &Ring, long: &'static [u8]) {
             let (mut writer, mut reader) = (ring.writer(), ring.reader());
             let writer = thread::spawn(move || {
-                let body = &writer.ring.0;
-                let is_whole = writer.end.write_some(body, body, long);
+                let is_whole = writer.end.write_some(long);
                 writer.end.abandon();
                 assert!(writer.write(&[2]));
                 is_whole

@@ -10,11 +10,11 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-/// A segment whose body begins with a `T`.
+/// A segment whose body begins with a `T`, or has a `T` in it.
 ///
 /// # Invariants
 /// `body` points into `segment`'s mapping, aligned, with room for a `T`; the mapping lives as long as
-/// `segment`.
+/// `segment`. (Or it points to a `T` that lives for ever: see `part`.)
 pub struct Shared<T: ShmSafe> {
     segment: Segment,
     body: NonNull<T>,
@@ -26,6 +26,14 @@ impl<T: ShmSafe> Shared<T> {
         // INVARIANT: `pointer` checks bounds and alignment.
         let body = segment.mapping().pointer(HEADER_LEN)?;
         Some(Self { segment: segment.clone(), body })
+    }
+
+    /// A part of the body as a view of its own; offsets in it still count from the beginning of the body.
+    #[must_use]
+    pub fn part<U: ShmSafe>(&self, part: impl Fn(&T) -> &U + Send + Sync + 'static) -> Shared<U> {
+        // INVARIANT: whatever the lifetime, `part` answers a reference that is valid as long as the body, which
+        // is in the mapping, or one that is valid for ever.
+        Shared { segment: self.segment.clone(), body: NonNull::from(part(self)) }
     }
 
     /// The segment.

@@ -1,15 +1,16 @@
 //! The end of a lane that reads. The protocol is described in `lane.rs`.
 
-use super::{Lane, LaneCorrupt, await_change};
+use super::{Lane, LaneCorrupt, LaneRings, await_change};
 use crate::ring::{Head, Mark, Ring, record_words};
 use procession_shm::Shared;
 use procession_sync::Patience;
 use procession_sys::atomic::{Ordering, fence};
-use procession_sys::{Deadline, ShmSafe, crash_point};
+use procession_sys::{Deadline, crash_point};
 
 /// The end that reads.
 #[derive(Debug)]
 pub struct LaneReader {
+    lane: Shared<Lane>,
     bytes: Ring,
     /// The ring to which the lane has not moved yet.
     larger: Option<Ring>,
@@ -31,15 +32,17 @@ struct Begun {
 }
 
 impl LaneReader {
-    /// The reading end of a lane whose `len` bytes, a power of two, lie at `offset` in the body.
+    /// The reading end of a lane whose bytes lie in `rings`.
     #[must_use]
-    pub fn new(lane: &Lane, offset: usize, len: u32) -> Self {
+    pub fn new(lane: Shared<Lane>, rings: LaneRings) -> Self {
         let head = Mark::from_bits(lane.head.load(Ordering::Relaxed));
+        let tail_seen = Mark::from_bits(lane.tail.load(Ordering::Acquire));
         Self {
-            bytes: Ring::new(offset, len / 8),
-            larger: None,
+            lane,
+            bytes: rings.first,
+            larger: rings.larger,
             head,
-            tail_seen: Mark::from_bits(lane.tail.load(Ordering::Acquire)),
+            tail_seen,
             begun: None,
             kept: Vec::new(),
             took: false,
@@ -47,26 +50,15 @@ impl LaneReader {
         }
     }
 
-    /// As [`LaneWriter::with_larger`], with the same ring.
-    #[must_use]
-    pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
-        Self { larger: ring.map(|(offset, len)| Ring::new(offset, len / 8)), ..self }
-    }
-
     /// Reads the next message into `into`, which is cleared, if there is a whole one.
     ///
     /// # Errors
     /// [`LaneCorrupt`].
     #[inline]
-    pub fn try_read<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        into: &mut Vec<u8>,
-    ) -> Result<bool, LaneCorrupt> {
-        match self.next_len(body, lane, &mut [])? {
+    pub fn try_read(&mut self, into: &mut Vec<u8>) -> Result<bool, LaneCorrupt> {
+        match self.next_len(&mut [])? {
             None => Ok(false),
-            Some(len) => self.read(body, lane, len, into).map(|()| true),
+            Some(len) => self.read(len, into).map(|()| true),
         }
     }
 
@@ -75,23 +67,17 @@ impl LaneReader {
     /// # Errors
     /// [`LaneCorrupt`].
     #[inline]
-    pub fn read<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        len: usize,
-        into: &mut Vec<u8>,
-    ) -> Result<(), LaneCorrupt> {
+    pub fn read(&mut self, len: usize, into: &mut Vec<u8>) -> Result<(), LaneCorrupt> {
         if self.begun.take().is_some() {
             *into = std::mem::take(&mut self.kept);
             return Ok(());
         }
         into.clear();
         let words = record_words(len).ok_or(LaneCorrupt)?;
-        if !self.bytes.append(body, self.head, len, into) {
+        if !self.bytes.append(&self.lane, self.head, len, into) {
             return Err(LaneCorrupt);
         }
-        self.pass(lane, words);
+        self.pass(words);
         Ok(())
     }
 
@@ -99,14 +85,9 @@ impl LaneReader {
     ///
     /// # Errors
     /// [`LaneCorrupt`].
-    pub fn read_into<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        into: &mut [u8],
-    ) -> Result<(), LaneCorrupt> {
+    pub fn read_into(&mut self, into: &mut [u8]) -> Result<(), LaneCorrupt> {
         if self.begun.take().is_none() {
-            return self.read_record(body, lane, into);
+            return self.read_record(into);
         }
         if let Some(place) = into.get_mut(..self.kept.len()) {
             place.copy_from_slice(&self.kept);
@@ -122,17 +103,12 @@ impl LaneReader {
     /// # Errors
     /// [`LaneCorrupt`].
     #[inline]
-    pub fn next_len<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        place: &mut [u8],
-    ) -> Result<Option<usize>, LaneCorrupt> {
+    pub fn next_len(&mut self, place: &mut [u8]) -> Result<Option<usize>, LaneCorrupt> {
         if self.begun.is_some() {
-            return self.assemble(body, lane, place);
+            return self.assemble(place);
         }
-        match self.record(body, lane)? {
-            Some(head) if head.continues => self.assemble(body, lane, place),
+        match self.record()? {
+            Some(head) if head.continues => self.assemble(place),
             head => Ok(head.map(|head| head.len)),
         }
     }
@@ -153,22 +129,17 @@ impl LaneReader {
 
     /// Reads parts of a long message as they come.
     #[inline(never)]
-    fn assemble<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        place: &mut [u8],
-    ) -> Result<Option<usize>, LaneCorrupt> {
+    fn assemble(&mut self, place: &mut [u8]) -> Result<Option<usize>, LaneCorrupt> {
         loop {
             if let Some(begun) = self.begun.filter(|begun| begun.read == begun.total) {
                 return Ok(Some(begun.total));
             }
-            let Some(head) = self.record(body, lane)? else { return Ok(None) };
+            let Some(head) = self.record()? else { return Ok(None) };
             match self.begun {
                 None if !head.continues => return Ok(Some(head.len)),
-                None => self.announced(body, lane, head.len)?,
+                None => self.announced(head.len)?,
                 Some(_) if head.continues && head.len == 0 => {
-                    self.read_record(body, lane, &mut [])?;
+                    self.read_record(&mut [])?;
                     self.forget();
                 }
                 Some(Begun { total, read }) => {
@@ -177,35 +148,30 @@ impl LaneReader {
                         return Err(LaneCorrupt);
                     }
                     if self.kept.is_empty() && place.len() >= total {
-                        self.read_record(body, lane, &mut place[read..end])?;
+                        self.read_record(&mut place[read..end])?;
                     } else {
                         let mut kept = std::mem::take(&mut self.kept);
                         kept.resize(end, 0);
-                        self.read_record(body, lane, &mut kept[read..])?;
+                        self.read_record(&mut kept[read..])?;
                         self.kept = kept;
                     }
                     self.begun = Some(Begun { total, read: end });
                     // The writer can use the room while the next part is read.
                     // SYNC: eventcount.dekker.
                     fence(Ordering::SeqCst);
-                    lane.room.notify_one();
+                    self.lane.room.notify_one();
                 }
             }
         }
     }
 
     /// Reads the announcement of a long message, or of the larger ring.
-    fn announced<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        len: usize,
-    ) -> Result<(), LaneCorrupt> {
+    fn announced(&mut self, len: usize) -> Result<(), LaneCorrupt> {
         let mut total = [0; 8];
         if len != total.len() {
             return Err(LaneCorrupt);
         }
-        self.read_record(body, lane, &mut total)?;
+        self.read_record(&mut total)?;
         let total = usize::try_from(u64::from_le_bytes(total)).map_err(|_| LaneCorrupt)?;
         match (total, self.larger) {
             (0, None) => return Err(LaneCorrupt),
@@ -220,8 +186,8 @@ impl LaneReader {
 
     /// The record at the head, if there is one.
     #[inline]
-    fn record<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> Result<Option<Head>, LaneCorrupt> {
-        if !self.has_data(lane) {
+    fn record(&mut self) -> Result<Option<Head>, LaneCorrupt> {
+        if !self.has_data() {
             return Ok(None);
         }
         let available = self.tail_seen.since(self.head).words;
@@ -230,31 +196,26 @@ impl LaneReader {
         }
         // Some of it may lie in the larger ring.
         let here = available.min(self.bytes.words());
-        self.bytes.head(body, self.head, here).map(Some).ok_or(LaneCorrupt)
+        self.bytes.head(&self.lane, self.head, here).map(Some).ok_or(LaneCorrupt)
     }
 
     /// Takes the record at the head, whose payload is as long as `into`.
     #[inline]
-    fn read_record<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        into: &mut [u8],
-    ) -> Result<(), LaneCorrupt> {
+    fn read_record(&mut self, into: &mut [u8]) -> Result<(), LaneCorrupt> {
         let words = record_words(into.len()).ok_or(LaneCorrupt)?;
-        if !self.bytes.read(body, self.head, into) {
+        if !self.bytes.read(&self.lane, self.head, into) {
             return Err(LaneCorrupt);
         }
-        self.pass(lane, words);
+        self.pass(words);
         Ok(())
     }
 
     /// Gives back the place of the record at the head, which has `words`.
     #[inline]
-    fn pass(&mut self, lane: &Lane, words: u32) {
+    fn pass(&mut self, words: u32) {
         self.head = self.head.after_record(words);
-        // SYNC: lane.room.
-        lane.head.store(self.head.to_bits(), Ordering::Release);
+        // SYNC: self.lane.room.
+        self.lane.head.store(self.head.to_bits(), Ordering::Release);
         self.took = true;
         crash_point("lane.read");
     }
@@ -262,39 +223,40 @@ impl LaneReader {
     /// Wakes the writer, if it sleeps, when anything was read since the last call; whether that was so. A
     /// part of a message that is not whole yet counts too: without the room it gives, the rest could not
     /// come.
-    pub fn give_room(&mut self, lane: &Lane) -> bool {
+    pub fn give_room(&mut self) -> bool {
         let took = std::mem::take(&mut self.took);
         if took {
             // SYNC: eventcount.dekker.
             fence(Ordering::SeqCst);
-            lane.room.notify_one();
+            self.lane.room.notify_one();
         }
         took
     }
 
     /// Whether there is something to read that has not been looked at.
     #[inline]
-    pub fn has_data(&mut self, lane: &Lane) -> bool {
+    pub fn has_data(&mut self) -> bool {
         if self.tail_seen != self.head {
             return true;
         }
-        // SYNC: lane.data.
-        self.tail_seen = Mark::from_bits(lane.tail.load(Ordering::Acquire));
+        // SYNC: self.lane.data.
+        self.tail_seen = Mark::from_bits(self.lane.tail.load(Ordering::Acquire));
         self.tail_seen != self.head
     }
 
     /// As [`has_data`](Self::has_data), for who looks again and again: fetches the next record together with
     /// `tail`.
     #[inline]
-    pub fn has_data_soon<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
-        self.bytes.will_read(body, self.head);
-        self.has_data(lane)
+    pub fn has_data_soon(&mut self) -> bool {
+        self.bytes.will_read(&self.lane, self.head);
+        self.has_data()
     }
 
     /// Waits until there is something to read: spins, then sleeps one slice at most.
-    pub fn await_data(&mut self, lane: &Lane) {
+    pub fn await_data(&mut self) {
         let mut patience = std::mem::replace(&mut self.patience, Patience::new(Deadline::NEVER));
-        await_change(&lane.data, &mut patience, || self.has_data(lane));
+        let lane = self.lane.clone();
+        await_change(&lane.data, &mut patience, || self.has_data());
         self.patience = patience;
     }
 }

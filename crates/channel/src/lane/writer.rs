@@ -1,11 +1,11 @@
 //! The end of a lane that writes. The protocol is described in `lane.rs`.
 
-use super::{Lane, await_change};
+use super::{Lane, LaneRings, await_change};
 use crate::ring::{Mark, Ring, record_words};
 use procession_shm::{OpenError, Shared};
 use procession_sync::Patience;
 use procession_sys::atomic::Ordering;
-use procession_sys::{Deadline, ShmSafe, cpu, crash_point};
+use procession_sys::{Deadline, cpu, crash_point};
 use std::collections::VecDeque;
 
 /// A message is cut into parts when it is longer than the ring divided by this.
@@ -16,6 +16,7 @@ const ANNOUNCEMENT_WORDS: u32 = 2;
 /// The end that writes.
 #[derive(Debug)]
 pub struct LaneWriter {
+    lane: Shared<Lane>,
     bytes: Ring,
     /// The ring to which the lane has not moved yet.
     larger: Option<Ring>,
@@ -31,15 +32,17 @@ pub struct LaneWriter {
 }
 
 impl LaneWriter {
-    /// The writing end of a lane whose `len` bytes, a power of two, lie at `offset` in the body.
+    /// The writing end of a lane whose bytes lie in `rings`.
     #[must_use]
-    pub fn new(lane: &Lane, offset: usize, len: u32) -> Self {
+    pub fn new(lane: Shared<Lane>, rings: LaneRings) -> Self {
         let tail = Mark::from_bits(lane.tail.load(Ordering::Relaxed));
+        let head_seen = Mark::from_bits(lane.head.load(Ordering::Acquire));
         Self {
-            bytes: Ring::new(offset, len / 8),
-            larger: None,
+            lane,
+            bytes: rings.first,
+            larger: rings.larger,
             tail,
-            head_seen: Mark::from_bits(lane.head.load(Ordering::Acquire)),
+            head_seen,
             waiting: VecDeque::new(),
             begun: None,
             retracts: false,
@@ -47,11 +50,9 @@ impl LaneWriter {
         }
     }
 
-    /// Gives the lane a larger ring, which need not be reserved: where it lies, and how many bytes, a power
-    /// of two, it has.
-    #[must_use]
-    pub fn with_larger(self, ring: Option<(usize, u32)>) -> Self {
-        Self { larger: ring.map(|(offset, len)| Ring::new(offset, len / 8)), ..self }
+    /// Wakes the reader, if it sleeps, after something was written.
+    pub fn notify_data(&self) {
+        self.lane.notify_data();
     }
 
     /// The longest message that can be written as one record, in bytes.
@@ -70,43 +71,43 @@ impl LaneWriter {
     /// A message will be written soon: fetches what the reader has had since the last one, both lines at
     /// once.
     #[inline]
-    pub fn prepare<T: ShmSafe>(&self, body: &Shared<T>, lane: &Lane) {
-        self.bytes.will_write(body, self.tail);
-        cpu::will_write(&lane.tail);
+    pub fn prepare(&self) {
+        self.bytes.will_write(&self.lane, self.tail);
+        cpu::will_write(&self.lane.tail);
     }
 
     /// Writes `message` if there is room for all of it in one record, and nothing waits before it.
     #[inline]
-    pub fn try_write<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
+    pub fn try_write(&mut self, message: &[u8]) -> bool {
         self.waiting.is_empty()
-            && self.may_begin(body, lane)
-            && (message.len() <= self.part() || self.enlarge(body, lane))
-            && self.write_record(body, lane, message, false)
+            && self.may_begin()
+            && (message.len() <= self.part() || self.enlarge())
+            && self.write_record(message, false)
     }
 
     /// Writes as much of `message` as there is room for, a long one in parts; whether it is written wholly.
     /// To be called with the same message until it is, or until [`abandon`](Self::abandon).
     #[inline]
-    pub fn write_some<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
+    pub fn write_some(&mut self, message: &[u8]) -> bool {
         if message.len() <= self.part() {
-            return self.try_write(body, lane, message);
+            return self.try_write(message);
         }
-        self.write_parts(body, lane, message)
+        self.write_parts(message)
     }
 
     #[inline(never)]
-    fn write_parts<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane, message: &[u8]) -> bool {
-        if !self.may_begin(body, lane) {
+    fn write_parts(&mut self, message: &[u8]) -> bool {
+        if !self.may_begin() {
             return false;
         }
         if self.begun.is_none() {
-            if !self.enlarge(body, lane) {
+            if !self.enlarge() {
                 return false;
             }
             if message.len() <= self.part() {
-                return self.write_record(body, lane, message, false);
+                return self.write_record(message, false);
             }
-            if !self.write_record(body, lane, &(message.len() as u64).to_le_bytes(), true) {
+            if !self.write_record(&(message.len() as u64).to_le_bytes(), true) {
                 return false;
             }
             self.begun = Some(0);
@@ -115,12 +116,12 @@ impl LaneWriter {
         while written < message.len() {
             self.begun = Some(written);
             let end = message.len().min(written + self.part());
-            if !self.write_record(body, lane, &message[written..end], end < message.len()) {
+            if !self.write_record(&message[written..end], end < message.len()) {
                 return false;
             }
             written = end;
             // The reader can begin with this part while the next is written.
-            lane.notify_data();
+            self.lane.notify_data();
         }
         self.begun = None;
         true
@@ -134,23 +135,23 @@ impl LaneWriter {
     /// Whether a message can begin: what was begun before, and will never end, the reader has been told to
     /// forget.
     #[inline]
-    fn may_begin<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
-        !self.retracts || self.retract(body, lane)
+    fn may_begin(&mut self) -> bool {
+        !self.retracts || self.retract()
     }
 
     #[cold]
-    fn retract<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
-        self.retracts = !self.write_record(body, lane, &[], true);
+    fn retract(&mut self) -> bool {
+        self.retracts = !self.write_record(&[], true);
         !self.retracts
     }
 
     /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say
     /// so. Only between two messages: in the middle of one it would be taken for a part.
-    fn enlarge<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
-        let Some(larger) = self.larger.filter(|_| self.has_room(lane, ANNOUNCEMENT_WORDS)) else {
+    fn enlarge(&mut self) -> bool {
+        let Some(larger) = self.larger.filter(|_| self.has_room(ANNOUNCEMENT_WORDS)) else {
             return self.larger.is_none();
         };
-        match larger.reserve(body) {
+        match larger.reserve(&self.lane) {
             Ok(()) => {}
             // Too many open files, perhaps: with the next long message it may be different.
             Err(OpenError::Os { .. }) => return true,
@@ -160,7 +161,7 @@ impl LaneWriter {
             }
         }
         crash_point("lane.reserved");
-        if !self.write_record(body, lane, &0_u64.to_le_bytes(), true) {
+        if !self.write_record(&0_u64.to_le_bytes(), true) {
             return false;
         }
         (self.bytes, self.larger) = (larger, None);
@@ -186,13 +187,13 @@ impl LaneWriter {
     }
 
     /// Writes as much of what waits as there is room for; whether anything was written.
-    pub fn pump<T: ShmSafe>(&mut self, body: &Shared<T>, lane: &Lane) -> bool {
+    pub fn pump(&mut self) -> bool {
         let before = self.tail;
         while let Some(message) = self.waiting.pop_front() {
             let written = if message.len() <= self.part() {
-                self.may_begin(body, lane) && self.write_record(body, lane, &message, false)
+                self.may_begin() && self.write_record(&message, false)
             } else {
-                self.write_parts(body, lane, &message)
+                self.write_parts(&message)
             };
             if !written {
                 self.waiting.push_front(message);
@@ -203,54 +204,49 @@ impl LaneWriter {
     }
 
     #[inline]
-    fn write_record<T: ShmSafe>(
-        &mut self,
-        body: &Shared<T>,
-        lane: &Lane,
-        payload: &[u8],
-        continues: bool,
-    ) -> bool {
+    fn write_record(&mut self, payload: &[u8], continues: bool) -> bool {
         let Some(words) = record_words(payload.len()) else { return false };
-        if !self.has_room(lane, words) || !self.bytes.write(body, self.tail, payload, continues) {
+        if !self.has_room(words) || !self.bytes.write(&self.lane, self.tail, payload, continues) {
             return false;
         }
         crash_point("lane.written");
         self.tail = self.tail.after_record(words);
-        // SYNC: lane.data.
-        lane.tail.store(self.tail.to_bits(), Ordering::Release);
+        // SYNC: self.lane.data.
+        self.lane.tail.store(self.tail.to_bits(), Ordering::Release);
         crash_point("lane.committed");
         true
     }
 
     #[inline]
-    fn has_room(&mut self, lane: &Lane, words: u32) -> bool {
+    fn has_room(&mut self, words: u32) -> bool {
         let fits = |used: Mark| used.words <= self.bytes.words() && self.bytes.words() - used.words >= words;
         if fits(self.tail.since(self.head_seen)) {
             return true;
         }
-        // SYNC: lane.room.
-        let head = Mark::from_bits(lane.head.load(Ordering::Acquire));
+        // SYNC: self.lane.room.
+        let head = Mark::from_bits(self.lane.head.load(Ordering::Acquire));
         let there_is = fits(self.tail.since(head));
         self.head_seen = head;
         there_is
     }
 
     /// Whether there is room for what of a message of `len` bytes is to be written next.
-    pub fn has_room_for(&mut self, lane: &Lane, len: usize) -> bool {
+    pub fn has_room_for(&mut self, len: usize) -> bool {
         let next = match self.begun {
             _ if self.retracts => 0,
             Some(written) => len - written,
             None if len > self.part() => size_of::<u64>(),
             None => len,
         };
-        self.has_room(lane, record_words(next.min(self.part())).unwrap_or(1))
+        self.has_room(record_words(next.min(self.part())).unwrap_or(1))
     }
 
     /// Waits until some of what waits can be written: spins, then sleeps one slice at most.
-    pub fn await_room(&mut self, lane: &Lane) {
+    pub fn await_room(&mut self) {
         let len = self.waiting.front().map_or(0, Vec::len);
         let mut patience = std::mem::replace(&mut self.patience, Patience::new(Deadline::NEVER));
-        await_change(&lane.room, &mut patience, || self.has_room_for(lane, len));
+        let lane = self.lane.clone();
+        await_change(&lane.room, &mut patience, || self.has_room_for(len));
         self.patience = patience;
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct Incoming<T> {
 
 impl<T> Incoming<T> {
     pub(super) fn new(end: &End) -> Self {
-        let ((offset, bytes), larger) = end.rings(1 - end.side());
-        let reader = LaneReader::new(end.incoming(), offset, bytes).with_larger(larger);
+        let side = 1 - end.side();
+        let reader = LaneReader::new(end.lane(side), end.rings(side));
         Self { reader: Turn::new(reader), messages: PhantomData }
     }
 

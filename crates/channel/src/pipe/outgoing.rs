@@ -18,8 +18,8 @@ pub(super) struct Outgoing<T> {
 
 impl<T> Outgoing<T> {
     pub(super) fn new(end: &End) -> Self {
-        let ((offset, bytes), larger) = end.rings(end.side());
-        let writer = LaneWriter::new(end.outgoing(), offset, bytes).with_larger(larger);
+        let side = end.side();
+        let writer = LaneWriter::new(end.lane(side), end.rings(side));
         Self { writer: Turn::new(writer), messages: PhantomData }
     }
 

@@ -23,7 +23,7 @@ impl Taker for Take<'_> {
 
     #[inline]
     fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<(), RecvError> {
-        reader.read(&end.body, end.incoming(), len, self.0).map_err(|error| corrupt(end, error))
+        reader.read(len, self.0).map_err(|error| corrupt(end, error))
     }
 }
 
@@ -40,7 +40,7 @@ impl Taker for Fill<'_> {
     fn take(&mut self, end: &End, reader: &mut LaneReader, len: usize) -> Result<usize, RecvError> {
         let whole = self.0.len();
         let place = self.0.get_mut(..len).ok_or(RecvError::BufferTooShort { needed: len, len: whole })?;
-        reader.read_into(&end.body, end.incoming(), place).map_err(|error| corrupt(end, error))?;
+        reader.read_into(place).map_err(|error| corrupt(end, error))?;
         Ok(len)
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn send(
 ) -> Result<(), SendError> {
     end.claim()?;
     let mut turn = writer.lock_until(deadline)?;
-    turn.prepare(&end.body, end.outgoing());
+    turn.prepare();
     let sent = write(end, &mut turn, message, deadline);
     drop(turn);
     // SYNC: eventcount.dekker. The end of the turn was a read-modify-write.
@@ -117,7 +117,7 @@ fn write(
         return Err(UnusableEnd::Closed.into());
     }
     must_be_open(end)?;
-    if message.len() <= turn.part() && turn.try_write(&end.body, end.outgoing(), message) {
+    if message.len() <= turn.part() && turn.try_write(message) {
         return Ok(());
     }
     if deadline == Deadline::PASSED {
@@ -141,7 +141,7 @@ fn must_be_open(end: &End) -> Result<(), SendError> {
 
 #[cold]
 fn write_at_once(end: &End, turn: &mut TurnGuard<'_, LaneWriter>, message: &[u8]) -> Result<(), SendError> {
-    if turn.try_write(&end.body, end.outgoing(), message) {
+    if turn.try_write(message) {
         return Ok(());
     }
     // After the attempt: only then is it known whether there is a larger ring.
@@ -160,21 +160,18 @@ fn write_waiting(
     message: &[u8],
     deadline: Deadline,
 ) -> Result<(), SendError> {
-    let lane = end.outgoing();
-    let mut waiter = PeerWaiter::new(end, lane.room(), deadline);
-    while !turn.write_some(&end.body, lane, message) {
+    let mut waiter = PeerWaiter::new(end, end.outgoing().room(), deadline);
+    while !turn.write_some(message) {
         if turn.is_corrupt() {
             return Err(end.corrupt(IMPOSSIBLE).into());
         }
         // The reader may sleep, and has to make room.
-        lane.notify_data();
-        waiter.wait(turn, |writer| writer.has_room_for(lane, message.len())).map_err(
-            |blocked| match blocked {
-                PipeBlocked::TimedOut => SendError::TimedOut,
-                PipeBlocked::Interrupted => SendError::Interrupted,
-                PipeBlocked::Refused(refusal) => refusal.into(),
-            },
-        )?;
+        turn.notify_data();
+        waiter.wait(turn, |writer| writer.has_room_for(message.len())).map_err(|blocked| match blocked {
+            PipeBlocked::TimedOut => SendError::TimedOut,
+            PipeBlocked::Interrupted => SendError::Interrupted,
+            PipeBlocked::Refused(refusal) => refusal.into(),
+        })?;
         must_be_open(end)?;
     }
     Ok(())
@@ -216,7 +213,7 @@ fn read<K: Taker>(
 
 #[inline]
 fn next_len<K: Taker>(end: &End, reader: &mut LaneReader, taker: &mut K) -> Result<Option<usize>, RecvError> {
-    reader.next_len(&end.body, end.incoming(), taker.place()).map_err(|error| corrupt(end, error))
+    reader.next_len(taker.place()).map_err(|error| corrupt(end, error))
 }
 
 #[inline(never)]
@@ -226,8 +223,7 @@ fn read_waiting<K: Taker>(
     taker: &mut K,
     deadline: Deadline,
 ) -> Result<K::Taken, RecvError> {
-    let lane = end.incoming();
-    let mut waiter = PeerWaiter::new(end, lane.data(), deadline);
+    let mut waiter = PeerWaiter::new(end, end.incoming().data(), deadline);
     loop {
         // Before the ring: what the peer sent before it closed or died is seen by whoever sees that.
         let peer = end.peer();
@@ -247,13 +243,11 @@ fn read_waiting<K: Taker>(
             }
         }
         // Parts of a long message were read: the writer may sleep for their room.
-        turn.give_room(lane);
-        waiter.wait(turn, |reader| reader.has_data_soon(&end.body, lane)).map_err(
-            |blocked| match blocked {
-                PipeBlocked::TimedOut => RecvError::TimedOut,
-                PipeBlocked::Interrupted => RecvError::Interrupted,
-                PipeBlocked::Refused(refusal) => refusal.into(),
-            },
-        )?;
+        turn.give_room();
+        waiter.wait(turn, |reader| reader.has_data_soon()).map_err(|blocked| match blocked {
+            PipeBlocked::TimedOut => RecvError::TimedOut,
+            PipeBlocked::Interrupted => RecvError::Interrupted,
+            PipeBlocked::Refused(refusal) => refusal.into(),
+        })?;
     }
 }

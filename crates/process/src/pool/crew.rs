@@ -95,11 +95,11 @@ impl WorkerView {
 
     fn send(&mut self, order: &Order, items: &[u8]) -> Result<(), codec::EncodeError> {
         let message = compose_order(order, items)?;
-        if !self.writer.try_write(&self.link.body, &self.link.body.inbox, &message) {
+        if !self.writer.try_write(&message) {
             self.writer.enqueue(message);
-            self.writer.pump(&self.link.body, &self.link.body.inbox);
+            self.writer.pump();
         }
-        self.link.body.inbox.notify_data();
+        self.writer.notify_data();
         Ok(())
     }
 }
@@ -286,7 +286,7 @@ impl Crew {
             let mut job = jobs.get_mut(&current.chunk.job);
             // Each record is for the next item of the worker's first chunk.
             while current.done < current.chunk.range.len() {
-                match worker.reader.try_read(&worker.link.body, &worker.link.body.outbox, record) {
+                match worker.reader.try_read(record) {
                     Ok(true) => {}
                     Ok(false) => break 'chunks,
                     Err(_) => {
@@ -307,9 +307,9 @@ impl Crew {
                 idle.push(place);
             }
         }
-        worker.reader.give_room(&worker.link.body.outbox);
-        if worker.writer.pump(&worker.link.body, &worker.link.body.inbox) {
-            worker.link.body.inbox.notify_data();
+        worker.reader.give_room();
+        if worker.writer.pump() {
+            worker.writer.notify_data();
         }
         if !worker.writer.is_idle() && worker.writer.is_corrupt() {
             drop(worker.process.kill());

@@ -24,7 +24,7 @@
 //! was running. Everything else that it had been given goes to other workers; but a job whose state has ended
 //! some of them one after the other (`preparing`), or of which some of them began nothing, is given up.
 
-use procession_channel::{Lane, LaneReader, LaneWriter};
+use procession_channel::{Lane, LaneReader, LaneRings, LaneWriter};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
 use procession_sys::shm_struct;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -45,8 +45,8 @@ const CUT: u64 = 3;
 
 shm_struct! {
     pub(crate) struct LinkBody {
-        pub(crate) inbox: Lane,
-        pub(crate) outbox: Lane,
+        inbox: Lane,
+        outbox: Lane,
         pub(crate) begun: AtomicU64,
         claims: [AtomicU64; AHEAD],
         pool_sleeps: AtomicU32,
@@ -103,14 +103,18 @@ procession_shm::object_builders!([] LinkOptions => Link);
 impl Link {
     /// The pool's ends: what it writes and what it reads.
     pub(crate) fn pool_ends(&self) -> (LaneWriter, LaneReader) {
-        let writer = LaneWriter::new(&self.body.inbox, INBOX_AT, LANE_LEN);
-        (writer, LaneReader::new(&self.body.outbox, OUTBOX_AT, LANE_LEN))
+        let inbox = LaneWriter::new(self.body.part(|body| &body.inbox), LaneRings::new(INBOX_AT, LANE_LEN));
+        let outbox =
+            LaneReader::new(self.body.part(|body| &body.outbox), LaneRings::new(OUTBOX_AT, LANE_LEN));
+        (inbox, outbox)
     }
 
     /// The worker's ends: what it reads and what it writes.
     pub(crate) fn worker_ends(&self) -> (LaneReader, LaneWriter) {
-        let reader = LaneReader::new(&self.body.inbox, INBOX_AT, LANE_LEN);
-        (reader, LaneWriter::new(&self.body.outbox, OUTBOX_AT, LANE_LEN))
+        let inbox = LaneReader::new(self.body.part(|body| &body.inbox), LaneRings::new(INBOX_AT, LANE_LEN));
+        let outbox =
+            LaneWriter::new(self.body.part(|body| &body.outbox), LaneRings::new(OUTBOX_AT, LANE_LEN));
+        (inbox, outbox)
     }
 
     /// The pool offers the chunk of `lease`, before it is written to the inbox.

@@ -23,8 +23,8 @@ pub(crate) fn work(link: Link) {
     worker.tell();
     let mut order = Vec::new();
     loop {
-        let read = inbox.try_read(&link.body, &link.body.inbox, &mut order);
-        if inbox.give_room(&link.body.inbox) {
+        let read = inbox.try_read(&mut order);
+        if inbox.give_room() {
             // The pool may wait for room for the rest of what it has to say.
             worker.ring_if_wanted();
         }
@@ -34,7 +34,7 @@ pub(crate) fn work(link: Link) {
                     return;
                 }
             }
-            Ok(false) => inbox.await_data(&link.body.inbox),
+            Ok(false) => inbox.await_data(),
             // Nobody can be told: the pool sees the worker leave with work undone.
             Err(_) => return,
         }
@@ -130,18 +130,17 @@ impl Worker<'_> {
 
     /// Writes the record, waiting for room if the pool is slow, and not if there never will be any.
     fn commit(&mut self) {
-        let lane = &self.link.body.outbox;
-        if self.outbox.try_write(&self.link.body, lane, &self.record) {
+        if self.outbox.try_write(&self.record) {
             return;
         }
         self.outbox.enqueue(std::mem::take(&mut self.record));
         loop {
-            self.outbox.pump(&self.link.body, lane);
+            self.outbox.pump();
             self.tell();
             if self.outbox.is_idle() || self.outbox.is_corrupt() {
                 return;
             }
-            self.outbox.await_room(lane);
+            self.outbox.await_room();
         }
     }
 

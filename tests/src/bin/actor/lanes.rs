@@ -3,7 +3,7 @@
 use crate::{Next, World, done, report};
 use procession::OpenError;
 use procession::shm::Kind;
-use procession_channel::{Lane, LaneReader, LaneWriter};
+use procession_channel::{Lane, LaneReader, LaneRings, LaneWriter};
 use procession_shm::{Object, Parameter, Placement, Shape, Shared, object};
 use std::convert::Infallible;
 
@@ -35,6 +35,7 @@ impl Object for LaneObject {
 
 pub(crate) fn follow(_: &World, words: &[&str]) -> Option<Next> {
     let open = |name| object::open_or_create::<LaneObject>(&(), &Placement::default(), name);
+    let rings = LaneRings::new(size_of::<Lane>(), BYTES);
     match *words {
         ["lane", name] => Some(report(&open(name).map(|_| ""))),
         ["lane_write", name, text] => {
@@ -42,9 +43,9 @@ pub(crate) fn follow(_: &World, words: &[&str]) -> Option<Next> {
                 Ok(lane) => lane,
                 Err(error) => return Some(report::<&str, _>(&Err(error))),
             };
-            let mut writer = LaneWriter::new(&body, size_of::<Lane>(), BYTES);
-            let written = writer.try_write(&body, &body, text.as_bytes());
-            body.notify_data();
+            let mut writer = LaneWriter::new(body, rings);
+            let written = writer.try_write(text.as_bytes());
+            writer.notify_data();
             done(written)
         }
         ["lane_read", name] => {
@@ -52,10 +53,10 @@ pub(crate) fn follow(_: &World, words: &[&str]) -> Option<Next> {
                 Ok(lane) => lane,
                 Err(error) => return Some(report::<&str, _>(&Err(error))),
             };
-            let mut reader = LaneReader::new(&body, size_of::<Lane>(), BYTES);
+            let mut reader = LaneReader::new(body, rings);
             let mut message = Vec::new();
-            let found = reader.try_read(&body, &body, &mut message);
-            reader.give_room(&body);
+            let found = reader.try_read(&mut message);
+            reader.give_room();
             match found {
                 Ok(true) => {
                     let text = String::from_utf8_lossy(&message).into_owned();

@@ -4,7 +4,7 @@ use crate::hand::{Hand, heard, tried, used};
 use crate::targets::Subject;
 use procession::shm::Kind;
 use procession::{JoinableQueue, Namespace, OpenError, Queue};
-use procession_channel::{Lane, LaneReader, LaneWriter};
+use procession_channel::{Lane, LaneReader, LaneRings, LaneWriter};
 use procession_shm::{Object, Parameter, Placement, Shape, Shared, object};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -168,24 +168,25 @@ impl Subject for LaneObject {
     fn operate(&self, hand: &mut Hand<'_>) {
         let lane = &self.0;
         hand.now("the ends of a lane");
-        let mut writer = LaneWriter::new(lane, size_of::<Lane>(), BYTES);
-        let mut reader = LaneReader::new(lane, size_of::<Lane>(), BYTES);
+        let rings = LaneRings::new(size_of::<Lane>(), BYTES);
+        let (mut writer, mut reader) =
+            (LaneWriter::new(lane.clone(), rings), LaneReader::new(lane.clone(), rings));
         let mut message = Vec::new();
         for _ in 0..hand.pick(5) {
             hand.meddle();
             let (what, len) = (hand.pick(8), hand.pick(700) as usize);
             hand.now("a lane");
             match what {
-                0 | 1 => used(writer.try_write(lane, lane, &vec![1; len % 200])),
+                0 | 1 => used(writer.try_write(&vec![1; len % 200])),
                 2 => writer.enqueue(vec![2; len]),
-                3 => used(writer.pump(lane, lane)),
-                4 => tried(reader.try_read(lane, lane, &mut message)),
-                5 => used(reader.give_room(lane)),
+                3 => used(writer.pump()),
+                4 => tried(reader.try_read(&mut message)),
+                5 => used(reader.give_room()),
                 // They last one slice, whatever the bytes say.
-                6 => writer.await_room(lane),
-                _ => reader.await_data(lane),
+                6 => writer.await_room(),
+                _ => reader.await_data(),
             }
-            lane.notify_data();
+            writer.notify_data();
             black_box(writer.is_idle());
         }
     }
