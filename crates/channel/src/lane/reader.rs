@@ -214,7 +214,7 @@ impl LaneReader {
     #[inline]
     fn pass(&mut self, words: u32) {
         self.head = self.head.after_record(words);
-        // SYNC: self.lane.room.
+        // SYNC: lane.room.
         self.lane.head.store(self.head.to_bits(), Ordering::Release);
         self.took = true;
         crash_point("lane.read");
@@ -239,7 +239,7 @@ impl LaneReader {
         if self.tail_seen != self.head {
             return true;
         }
-        // SYNC: self.lane.data.
+        // SYNC: lane.data.
         self.tail_seen = Mark::from_bits(self.lane.tail.load(Ordering::Acquire));
         self.tail_seen != self.head
     }

@@ -211,7 +211,7 @@ impl LaneWriter {
         }
         crash_point("lane.written");
         self.tail = self.tail.after_record(words);
-        // SYNC: self.lane.data.
+        // SYNC: lane.data.
         self.lane.tail.store(self.tail.to_bits(), Ordering::Release);
         crash_point("lane.committed");
         true
@@ -223,7 +223,7 @@ impl LaneWriter {
         if fits(self.tail.since(self.head_seen)) {
             return true;
         }
-        // SYNC: self.lane.room.
+        // SYNC: lane.room.
         let head = Mark::from_bits(self.lane.head.load(Ordering::Acquire));
         let there_is = fits(self.tail.since(head));
         self.head_seen = head;
