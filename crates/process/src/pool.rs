@@ -30,7 +30,7 @@ use foreman::Foreman;
 use procession_sys::interrupt;
 use std::any::type_name;
 use std::sync::Arc;
-use work::{plain, single, stateful};
+use work::{plain, stateful};
 
 /// Worker processes that run functions on items.
 ///
@@ -293,7 +293,7 @@ impl Pool {
         R: Crossing + 'static,
         I: IntoIterator<Item = A>,
     {
-        self.foreman.collect_later(plain::<F, A, fn(A) -> R>(f), items)
+        self.foreman.collect_later(plain::<F, A, fn(A) -> R>(f), type_name::<F>(), items)
     }
 
     /// Has `f` run on every item as [`map_async`](Self::map_async) does; an item is a tuple of `f`'s
@@ -305,7 +305,7 @@ impl Pool {
         M: 'static,
         I: IntoIterator<Item = A>,
     {
-        self.foreman.collect_later(plain::<F, A, M>(f), items)
+        self.foreman.collect_later(plain::<F, A, M>(f), type_name::<F>(), items)
     }
 
     /// Runs `f` once and waits for the result. `f` is given `arguments` as by
@@ -344,14 +344,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let submit = || {
-            let (job, batch, cargo) = single(plain::<F, A, M>(f)?, &arguments)?;
-            let mut crew = self.foreman.enter()?;
-            let id = crew.open_job(job)?;
-            crew.add(batch.finish(id, cargo));
-            Ok(id)
-        };
-        AsyncResult::one(Arc::clone(&self.foreman), type_name::<F>(), submit())
+        self.foreman.run_one_later(plain::<F, A, M>(f), type_name::<F>(), &arguments)
     }
 
     /// Runs `f` on every item; the results come in the order of the items, each as soon as it and those before

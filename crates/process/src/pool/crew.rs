@@ -193,7 +193,7 @@ impl Crew {
     /// Takes the outcome of a job, if it is all there; then the job is over.
     pub(crate) fn take_outcome(&mut self, id: u64) -> Option<JobResult> {
         let Some(job) = self.jobs.get(&id) else { return Some(JobResult::One(Err(TaskError::Cancelled))) };
-        if job.open > 0 || job.feeding {
+        if !job.is_over() {
             return None;
         }
         match self.jobs.remove(&id)?.results {
@@ -204,7 +204,7 @@ impl Crew {
 
     /// Whether the outcome of a job is all there, or was taken.
     pub(crate) fn is_over(&self, id: u64) -> bool {
-        self.jobs.get(&id).is_none_or(|job| job.open == 0 && !job.feeding)
+        self.jobs.get(&id).is_none_or(Job::is_over)
     }
 
     /// Cancels what no worker has begun of a job; whether there was any.
@@ -336,7 +336,7 @@ impl Crew {
                 }
             }
         }
-        if self.state == PoolState::Closed && self.jobs.values().all(|job| job.open == 0 && !job.feeding) {
+        if self.state == PoolState::Closed && self.jobs.values().all(Job::is_over) {
             self.dismiss();
         }
     }

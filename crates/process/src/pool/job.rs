@@ -165,6 +165,11 @@ impl Job {
         Self { feeding: true, ..self }
     }
 
+    /// Whether all that there will be of it is there.
+    pub(crate) fn is_over(&self) -> bool {
+        self.open == 0 && !self.feeding
+    }
+
     /// Takes in a result as it came from a worker.
     pub(crate) fn finish(&mut self, index: usize, result: &[u8]) {
         self.barren = 0;

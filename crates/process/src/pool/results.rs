@@ -192,8 +192,6 @@ pub struct ImapUnordered<'p, I, R> {
     next_index: usize,
     in_flight: BTreeSet<usize>,
     most_in_flight: usize,
-    /// How many results were taken from here and count as in flight all the same.
-    held: usize,
     result: PhantomData<fn() -> R>,
 }
 
@@ -214,17 +212,17 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
             next_index,
             in_flight,
             most_in_flight,
-            held: 0,
             result: PhantomData,
         };
-        imap.refill();
+        imap.refill(0);
         imap
     }
 
-    /// Gives the pool as many items as may be on their way.
-    fn refill(&mut self) {
+    /// Gives the pool as many items as may be on their way; as such count those, too, whose results are `held`
+    /// by whoever asks.
+    fn refill(&mut self, held: usize) {
         let Ok(id) = self.job else { return };
-        while !self.exhausted && self.in_flight.len() + self.held < self.most_in_flight {
+        while !self.exhausted && self.in_flight.len() + held < self.most_in_flight {
             let Some(item) = self.items.next() else {
                 self.exhausted = true;
                 return self.foreman.end_feeding(id);
@@ -243,10 +241,9 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<'_, I, R> {
-    type Item = (usize, Result<R, TaskError>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<'_, I, R> {
+    /// The next result that is there, for one who holds so many others.
+    fn advance(&mut self, held: usize) -> Option<(usize, Result<R, TaskError>)> {
         if self.foreman.is_foreign() {
             self.job = Err(TaskError::Forked);
         }
@@ -261,7 +258,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
                 return self.items.next().map(|_| refused);
             }
         };
-        self.refill();
+        self.refill(held);
         if self.in_flight.is_empty() {
             return None;
         }
@@ -276,11 +273,19 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
                 return Some((index, Err(stopped.in_call_of(self.function))));
             }
             // The next call says so.
-            Err(Stopped::Forked) => return self.next(),
+            Err(Stopped::Forked) => return self.advance(held),
         };
         self.in_flight.remove(&index);
-        self.refill();
+        self.refill(held);
         Some((index, outcome.and_then(|result| result.decode())))
+    }
+}
+
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<'_, I, R> {
+    type Item = (usize, Result<R, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance(0)
     }
 }
 
@@ -327,18 +332,14 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<'_, I,
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(result) = self.early.remove(&self.turn) {
-                self.results.held -= 1;
                 self.turn += 1;
                 // The workers are not to wait until the last of the early ones was asked for.
-                self.results.refill();
+                self.results.refill(self.early.len());
                 return Some(result);
             }
-            match self.results.next()? {
+            match self.results.advance(self.early.len())? {
                 (_, Err(error @ TaskError::Interrupted { .. })) => return Some(Err(error)),
-                (index, result) => {
-                    self.results.held += 1;
-                    self.early.insert(index, result);
-                }
+                (index, result) => drop(self.early.insert(index, result)),
             }
         }
     }

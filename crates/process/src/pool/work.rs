@@ -1,6 +1,6 @@
 //! A call on its way to the workers: its function and its items, encoded, and its results.
 
-use super::batch::{BatchBuilder, Cargo};
+use super::batch::{BatchBuilder, Cargo, Chunk};
 use super::crew::Crew;
 use super::error::{TaskError, TaskItem};
 use super::foreman::Foreman;
@@ -17,7 +17,7 @@ use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// Into how many chunks per worker a call's items are divided at least.
 const CHUNKS_PER_WORKER: usize = 32;
@@ -37,13 +37,6 @@ impl Work {
         let (state, cargo) = self.state;
         Job::new(self.function, state, cargo, results)
     }
-}
-
-/// The job of doing `work` with one item.
-pub(super) fn single<A: Serialize>(work: Work, item: &A) -> Result<(Job, BatchBuilder, Cargo), TaskError> {
-    let job = work.job(Results::Streamed(Default::default()));
-    let (batch, cargo) = BatchBuilder::of_one(job.item(0), item)?;
-    Ok((job, batch, cargo))
 }
 
 /// The call of a function to which an item is all of its arguments.
@@ -91,10 +84,7 @@ impl Foreman {
         item: &A,
     ) -> Result<R, TaskError> {
         let path = work.function.path;
-        let (job, batch, cargo) = single(work, item)?;
-        let mut crew = self.enter()?;
-        let id = crew.open_job(job)?;
-        let chunk = batch.finish(id, cargo);
+        let (crew, id, chunk) = self.open_one(work, item)?;
         let give = |crew: &mut Crew| crew.add(chunk);
         let outcome = self.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_outcome(id));
         let outcome = outcome.map_err(|stopped| {
@@ -105,6 +95,34 @@ impl Foreman {
             Some(JobResult::One(outcome)) => outcome?.decode(),
             _ => Err(TaskError::Cancelled),
         }
+    }
+
+    /// Gives one item to the workers; its result can be asked for later.
+    pub(super) fn run_one_later<A: Serialize, R: DeserializeOwned>(
+        self: &Arc<Self>,
+        work: Result<Work, TaskError>,
+        path: &'static str,
+        item: &A,
+    ) -> AsyncResult<R> {
+        let submit = |work: Work| {
+            let (mut crew, id, chunk) = self.open_one(work, item)?;
+            crew.add(chunk);
+            Ok(id)
+        };
+        AsyncResult::one(Arc::clone(self), path, work.and_then(submit))
+    }
+
+    /// Opens the job of doing `work` with one item: the crew, the job, and what is to be added to it.
+    fn open_one<A: Serialize>(
+        &self,
+        work: Work,
+        item: &A,
+    ) -> Result<(MutexGuard<'_, Crew>, u64, Chunk), TaskError> {
+        let job = work.job(Results::Streamed(Default::default()));
+        let (batch, cargo) = BatchBuilder::of_one(job.item(0), item)?;
+        let mut crew = self.enter()?;
+        let id = crew.open_job(job)?;
+        Ok((crew, id, batch.finish(id, cargo)))
     }
 
     /// Gives all items to the workers and waits for all results.
@@ -125,9 +143,9 @@ impl Foreman {
     pub(super) fn collect_later<A: Serialize, R: DeserializeOwned>(
         self: &Arc<Self>,
         work: Result<Work, TaskError>,
+        path: &'static str,
         items: impl IntoIterator<Item = A>,
     ) -> AsyncResult<Vec<R>> {
-        let path = work.as_ref().map_or("", |work| work.function.path);
         let id = work.and_then(|work| Ok(self.feed(work, items)?.keep()));
         AsyncResult::all(Arc::clone(self), path, id)
     }
