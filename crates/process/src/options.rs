@@ -340,9 +340,10 @@ impl ProcessOptions {
 
     /// `posix_spawn` does not say what of all that it does has failed.
     fn why_not_started(&self, name: &str, error: io::Error) -> SpawnError {
-        let is_without = |directory: &PathBuf| std::fs::read_dir(directory).is_err();
+        // The directory in itself is found under the same right by which it is entered.
+        let cannot_be_entered = |directory: &PathBuf| std::fs::metadata(directory.join(".")).is_err();
         match &self.directory {
-            Some(directory) if is_without(directory) => {
+            Some(directory) if cannot_be_entered(directory) => {
                 SpawnError::Directory { directory: directory.clone(), source: error }
             }
             _ => KernelError::before_start("posix_spawn", name, error).into(),
