@@ -278,6 +278,10 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
+    pub(crate) fn failed(process: ProcessLabel, error: RemoteError) -> Self {
+        Self::Failed { process, error }
+    }
+
     pub(crate) fn panicked(process: ProcessLabel, panic: Panic) -> Self {
         let Panic { message, location, backtrace } = panic;
         Self::Panicked { process, message, location, backtrace }
@@ -329,11 +333,15 @@ impl WaitError {
 
 /// The error and what caused it, in one line: for those to whom it crosses as text.
 pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
     // A transparent error says what its cause says.
-    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    let mut texts: Vec<String> = texts(error).collect();
     texts.dedup();
     texts.join(": ")
+}
+
+/// What the error says, and what each of its causes says.
+pub(crate) fn texts(error: &(dyn Error + 'static)) -> impl Iterator<Item = String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string)
 }
 
 pub(crate) fn at(location: &Option<String>) -> String {

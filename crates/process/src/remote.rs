@@ -1,5 +1,6 @@
 //! Errors that were returned in another process.
 
+use crate::error::texts;
 use procession_shm::fmt_with_causes;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -19,8 +20,7 @@ impl RemoteError {
     const MOST_CAUSES: usize = 64;
 
     pub(crate) fn new(error: &(dyn Error + 'static)) -> Self {
-        let texts = std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string);
-        Self::from_texts(texts)
+        Self::from_texts(texts(error))
     }
 
     fn from_texts(texts: impl Iterator<Item = String>) -> Self {

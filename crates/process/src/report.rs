@@ -197,8 +197,8 @@ impl Report {
             k if k == Kind::Returned as u8 => {
                 codec::decode(&content).map_err(|source| ProcessError::Decode { process, source })
             }
-            k if k == Kind::Panicked as u8 => Err(panicked(process, &content)),
-            k if k == Kind::Failed as u8 => Err(failed(process, &content)),
+            k if k == Kind::Panicked as u8 => Err(reported(process, &content, ProcessError::panicked)),
+            k if k == Kind::Failed as u8 => Err(reported(process, &content, ProcessError::failed)),
             k if k == Kind::Refused as u8 => Err(ProcessError::Refused { process, reason }),
             k if k == Kind::Arguments as u8 => Err(ProcessError::Arguments { process, reason }),
             _ => Err(ProcessError::Encode { process, reason }),
@@ -259,16 +259,14 @@ fn encoded(kind: Kind, content: &impl Serialize) -> (Kind, Vec<u8>) {
     }
 }
 
-fn failed(process: ProcessLabel, content: &[u8]) -> ProcessError {
+/// The error that `is` makes of what was reported.
+fn reported<T: DeserializeOwned>(
+    process: ProcessLabel,
+    content: &[u8],
+    is: impl FnOnce(ProcessLabel, T) -> ProcessError,
+) -> ProcessError {
     match codec::decode(content) {
-        Ok(error) => ProcessError::Failed { process, error },
-        Err(source) => ProcessError::Decode { process, source },
-    }
-}
-
-fn panicked(process: ProcessLabel, content: &[u8]) -> ProcessError {
-    match codec::decode(content) {
-        Ok(panic) => ProcessError::panicked(process, panic),
+        Ok(reported) => is(process, reported),
         Err(source) => ProcessError::Decode { process, source },
     }
 }

@@ -117,35 +117,32 @@ impl Streams {
     /// # Errors
     /// `EMFILE`, `ENFILE`.
     pub(crate) fn open(self) -> io::Result<(ChildStreams, PipeEnds)> {
-        let mut ends = PipeEnds::default();
-        let stdin = match self.stdin.unwrap_or_else(Stdio::null).0 {
-            Choice::Piped => {
-                let (reader, writer) = io::pipe()?;
-                ends.stdin = Some(writer);
-                ChildStream::file(reader.into())?
-            }
-            other => other.without_pipe()?,
+        let stdin = self.stdin.unwrap_or_else(Stdio::null).0;
+        let (stdin, input) = stdin.open(|| io::pipe().map(|(reader, writer)| (reader.into(), writer)))?;
+        let output = |chosen: Option<Stdio>| {
+            let output = chosen.unwrap_or_else(Stdio::inherit).0;
+            output.open(|| io::pipe().map(|(reader, writer)| (writer.into(), reader)))
         };
-        let output = |chosen: Option<Stdio>| match chosen.unwrap_or_else(Stdio::inherit).0 {
-            Choice::Piped => {
-                let (reader, writer) = io::pipe()?;
-                Ok((ChildStream::file(writer.into())?, Some(reader)))
-            }
-            other => Ok::<_, io::Error>((other.without_pipe()?, None)),
-        };
-        let (stdout, out) = output(self.stdout)?;
-        let (stderr, err) = output(self.stderr)?;
-        (ends.stdout, ends.stderr) = (out, err);
+        let ((stdout, out), (stderr, err)) = (output(self.stdout)?, output(self.stderr)?);
+        let ends = PipeEnds { stdin: input, stdout: out, stderr: err };
         Ok((ChildStreams { stdin, stdout, stderr }, ends))
     }
 }
 
 impl Choice {
-    fn without_pipe(self) -> io::Result<ChildStream> {
+    /// What the child gets, and our end if it is a pipe; `pipe` makes one, the child's end first.
+    fn open<P>(
+        self,
+        pipe: impl FnOnce() -> io::Result<(OwnedFd, P)>,
+    ) -> io::Result<(ChildStream, Option<P>)> {
         match self {
-            Self::Inherit => Ok(ChildStream::Inherit),
-            Self::Null | Self::Piped => Ok(ChildStream::Null),
-            Self::File(file) => ChildStream::file(file),
+            Self::Inherit => Ok((ChildStream::Inherit, None)),
+            Self::Null => Ok((ChildStream::Null, None)),
+            Self::File(file) => Ok((ChildStream::file(file)?, None)),
+            Self::Piped => {
+                let (theirs, ours) = pipe()?;
+                Ok((ChildStream::file(theirs)?, Some(ours)))
+            }
         }
     }
 }
