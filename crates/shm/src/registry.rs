@@ -49,7 +49,7 @@ use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
 use procession_sys::image::is_secure;
 use procession_sys::shm_file::{self, FileId, Place};
-use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, crash_point, fork, shm_struct};
+use procession_sys::{Deadline, Lifeline, LooseFd, Mapping, ShmSafe, crash_point, shm_struct, wiped_on_fork};
 use slot::{fill, moved_past, participant, process_name};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -87,14 +87,21 @@ shm_struct! {
 pub struct Registration {
     /// The user's who this process was then.
     namespace: Namespace,
+    /// The folder in which the registry's file lies.
     place: Place,
     /// Everything that is found when the registry is first opened; a forked child goes on using it.
     map: Mapping,
+    /// Which file `map` is of: another one of that name is another registry.
     file: FileId,
+    /// Which registry this is, of all that ever had its name.
     instance: u64,
+    /// How many processes can be registered.
     slots: u32,
+    /// An open file by which the kernel is asked which slots are locked. It holds no lock itself.
     query: LooseFd,
+    /// This process's owner id, which a forked child finds wiped.
     identity: &'static Identity,
+    /// The lifelines of the children that this process is about to start.
     starting: Lines,
 }
 
@@ -295,7 +302,7 @@ impl Registration {
         let object = ObjectName { kind: Some(Kind::REGISTRY), namespace: &namespace, name: REGISTRY };
         let failed = |operation| move |source| OpenError::os(operation, &object, source);
         let place = Place::current().map_err(failed("create"))?;
-        let identity: &'static Identity = fork::wiped_on_fork().map_err(failed("register with"))?;
+        let identity: &'static Identity = wiped_on_fork().map_err(failed("register with"))?;
         let slots = slots.map_or_else(|| usual_slots(&object), Ok)?.clamp(1, OwnerId::MAX_SLOTS - 1);
         let body_len = (registry_len(slots) - HEADER_LEN) as u64;
         let slots = Parameter { name: "slots", value: u64::from(slots), asked: false };

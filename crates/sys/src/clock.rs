@@ -9,7 +9,7 @@
 //! it.
 #![expect(unsafe_code, reason = "clock_gettime fills a struct through a pointer")]
 
-use crate::fork::wiped_on_fork;
+use crate::wiped_page::wiped_on_fork;
 use std::fs::{read_link, read_to_string};
 use std::io::ErrorKind;
 use std::sync::OnceLock;

@@ -1,41 +1,18 @@
-//! Noticing that this process is a fork: pages that the kernel wipes in the child.
+//! Noticing that this process is a fork, and keeping forks out of what must not be copied half-done.
 //!
-//! `pthread_atfork` is not enough: a raw `clone` runs no handlers. A page with `MADV_WIPEONFORK` reads as
-//! zero in every child that copies the address space, however it was made.
+//! `pthread_atfork` is not enough: a raw `clone` runs no handlers. So the words here lie in
+//! pages that the kernel wipes in the child ([`wiped_on_fork`]).
 //!
 //! # Orderings
 //! Edge `fork_lock.handover`: the Release that opens the lock meets the Acquire of its next holder.
-#![expect(unsafe_code, reason = "mmap, madvise, and a reference into the page they return")]
+#![expect(unsafe_code, reason = "pthread_atfork takes handlers of our own")]
 
-use crate::mapping::ShmSafe;
-use std::io::{Error, Result};
-use std::ptr::null_mut;
+use crate::clock::Deadline;
+use crate::futex;
+use crate::wiped_page::wiped_on_fork;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
-
-const PAGE: usize = 4096;
-
-/// A zeroed `T` in a page of its own that a forked child finds zeroed again. It lives as long as the process.
-///
-/// # Errors
-/// `ENOMEM`; `EINVAL` on a kernel before 4.14.
-pub fn wiped_on_fork<T: ShmSafe>() -> Result<&'static T> {
-    const { assert!(size_of::<T>() <= PAGE && align_of::<T>() <= PAGE) };
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: an anonymous private mapping at an address the kernel chooses; nothing of ours is replaced.
-    let page = unsafe { libc::mmap(null_mut(), PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    if page == libc::MAP_FAILED {
-        return Err(Error::last_os_error());
-    }
-    // SAFETY: the page was mapped above and is not yet used.
-    if unsafe { libc::madvise(page, PAGE, libc::MADV_WIPEONFORK) } != 0 {
-        return Err(Error::last_os_error());
-    }
-    // SAFETY: the page is zeroed, aligned, large enough for `T`, never unmapped, and `ShmSafe` says that any
-    // bytes are a valid `T` which tolerates being changed under a shared reference.
-    Ok(unsafe { &*page.cast::<T>() })
-}
 
 /// A number that tells this process from the one it was forked from; never zero.
 ///
@@ -105,7 +82,7 @@ impl ForkLock {
         let Some(word) = self.word() else { return };
         // SYNC: fork_lock.handover.
         while word.swap(1, Ordering::Acquire) != 0 {
-            let _ = crate::futex::wait(word, 1, crate::clock::Deadline::after(Duration::from_millis(1)));
+            let _ = futex::wait(word, 1, Deadline::after(Duration::from_millis(1)));
         }
     }
 
@@ -113,7 +90,7 @@ impl ForkLock {
         if let Some(word) = self.word() {
             // SYNC: fork_lock.handover.
             word.store(0, Ordering::Release);
-            crate::futex::wake(word, 1);
+            futex::wake(word, 1);
         }
     }
 }

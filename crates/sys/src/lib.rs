@@ -34,6 +34,7 @@ pub mod signals;
 pub mod start;
 mod thread;
 mod turn;
+mod wiped_page;
 
 pub use clock::Deadline;
 pub use crash::crash_point;
@@ -44,3 +45,4 @@ pub use mapping::{Lifeline, Mapping, ShmSafe};
 pub use per_process::PerProcess;
 pub use thread::{at_thread_end, thread_id};
 pub use turn::{NoTurn, Turn, TurnGuard};
+pub use wiped_page::wiped_on_fork;
