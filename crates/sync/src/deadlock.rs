@@ -252,7 +252,7 @@ pub(crate) fn is_asked_for(segment: &Segment) -> bool {
 
 /// The header's parameter for an object whose waiters may back out of deadlocks.
 pub(crate) fn parameter(detect: Option<bool>) -> Parameter {
-    Parameter { name: "detect_deadlock", value: u64::from(detect == Some(true)), asked: detect.is_some() }
+    Parameter::said("detect_deadlock", detect.map(u64::from), 0)
 }
 
 #[cfg(test)]

@@ -85,8 +85,7 @@ impl Object for Latch {
     type Settings = LatchSettings;
 
     fn shape(settings: &LatchSettings) -> Shape {
-        let value = settings.count.unwrap_or(1) as u64;
-        let count = Parameter { name: "count", value, asked: settings.count.is_some() };
+        let count = Parameter::said("count", settings.count.map(|count| count as u64), 1);
         let parameters = [count, Parameter::default(), Parameter::default(), Parameter::default()];
         let body_len = size_of::<LatchBody>() as u64;
         Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }

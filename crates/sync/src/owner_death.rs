@@ -16,8 +16,7 @@ pub enum OnOwnerDeath {
 
 /// The header's parameter for an object that may ignore the deaths of its holders.
 pub(crate) fn parameter(policy: Option<OnOwnerDeath>) -> Parameter {
-    let ignores = policy == Some(OnOwnerDeath::Ignore);
-    Parameter { name: "on_owner_death", value: u64::from(ignores), asked: policy.is_some() }
+    Parameter::said("on_owner_death", policy.map(|policy| u64::from(policy == OnOwnerDeath::Ignore)), 0)
 }
 
 /// What the header says about holders that die.

@@ -66,7 +66,7 @@ impl ArraySettings {
 
     /// The header of an array of this `kind` of `T`; `body_len` says how many bytes so many of them take.
     pub(crate) fn shape<T: Plain>(&self, kind: Kind, body_len: impl FnOnce(usize) -> Option<usize>) -> Shape {
-        let len = Parameter { name: "len", value: self.len.unwrap_or(0), asked: self.len.is_some() };
+        let len = Parameter::said("len", self.len, 0);
         let [size, alignment] = layout::<T>();
         let bytes = usize::try_from(len.value).ok().and_then(body_len).unwrap_or(usize::MAX);
         Shape {

@@ -96,10 +96,10 @@ impl Object for SharedMemory {
     }
 
     fn shape(settings: &SharedMemorySettings) -> Shape {
-        let value = settings.size.unwrap_or(0);
-        let size = Parameter { name: "size", value, asked: settings.size.is_some() };
+        let size = Parameter::said("size", settings.size, 0);
+        let body_len = size.value;
         let parameters = [size, Parameter::default(), Parameter::default(), Parameter::default()];
-        Shape { kind: Self::KIND, body_len: value, parameters, element: None, codec: 0 }
+        Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
     fn forget_owners(_: &Self::Body) {}
