@@ -20,7 +20,8 @@ pub(crate) const ICEORYX2: Kind = Kind {
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench/iceoryx2");
 
 fn make(session: &Session, name: &str) -> Result<Made> {
-    let address = format!("{}-{}", session.namespace().name(), session.fresh_name(name));
+    // Short: iceoryx2 makes paths of it, in which it stands twice, and which may have 255 bytes.
+    let address = format!("{}-{}", std::process::id(), session.fresh_name(name));
     Ok(Made { _keep: Box::new(Broom(Place(address.clone()))), address })
 }
 
