@@ -57,8 +57,11 @@ test: toolchain python ## all tests: units, processes, the command, documentatio
 	@$(MAKE) --no-print-directory step
 	@echo "skipped here: $$(sort -u "$(PROCESSION_SKIPPED)" | wc -l)"; sort -u "$(PROCESSION_SKIPPED)"
 
+# These kill at crash points, and at random between them; to the other tests it is all one whether there are any.
+crash_tests := $(addprefix --test ,chaos crash kill_pool)
+
 chaos: toolchain ## the tests that need crash points compiled in
-	$(chaos_env) $(run_tests) -p procession-tests
+	$(chaos_env) $(if $(have_nextest),$(run_tests),$(own_namespace) $(CARGO) test $(cargo_jobs)) -p procession-tests $(crash_tests)
 
 # Of interest is what the release build executes; the package is small, so that little is built twice.
 step: toolchain ## kills at instructions of each operation (PROCESSION_EVERY_INSTRUCTION=1: at all of them)
