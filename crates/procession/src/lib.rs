@@ -97,3 +97,11 @@ pub mod shm {
 pub mod interrupt {
     pub use procession_sys::interrupt::{OnSignal, on_signal};
 }
+
+/// Pages to read: what may surprise, and what is called how in Python.
+pub mod guide {
+    #[doc = include_str!("../docs/caveats.md")]
+    pub mod caveats {}
+    #[doc = include_str!("../docs/coming-from-python.md")]
+    pub mod coming_from_python {}
+}
