@@ -2,7 +2,7 @@
 
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
-use crate::remote::RemoteError;
+use crate::remote::{RemoteError, texts};
 use crate::status::ExitStatus;
 use procession_channel::codec::{DecodeError, EncodeError};
 use procession_shm::{debug_as_text, fmt_with_causes};
@@ -337,11 +337,6 @@ pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = texts(error).collect();
     texts.dedup();
     texts.join(": ")
-}
-
-/// What the error says, and what each of its causes says.
-pub(crate) fn texts(error: &(dyn Error + 'static)) -> impl Iterator<Item = String> {
-    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string)
 }
 
 pub(crate) fn at(location: &Option<String>) -> String {

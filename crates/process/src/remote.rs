@@ -1,10 +1,14 @@
 //! Errors that were returned in another process.
 
-use crate::error::texts;
 use procession_shm::fmt_with_causes;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::fmt;
+
+/// What the error says, and what each of its causes says.
+pub(crate) fn texts(error: &(dyn Error + 'static)) -> impl Iterator<Item = String> {
+    std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string)
+}
 
 /// An error that a function returned in another process, as its texts: what it says, and what its causes say.
 /// Its type stays there.
