@@ -7,12 +7,9 @@ mod messages;
 mod pipe;
 mod pipe_end;
 mod queue;
-mod readiness;
 mod ring;
 mod simple;
 mod underway;
-mod wait;
-mod waitable;
 mod waiter;
 
 pub use codec::{Bytes, Codec};
@@ -28,9 +25,6 @@ pub use queue::{
     CloseError, ClosedQueue, Fullness, GetError, GetManyError, PutError, PutManyError, Queue, QueueBatch,
     QueueBytes, QueueOptions, QueueSlots, ReadSlot, SlotHeld, WriteSlot,
 };
-pub use readiness::{Readiness, readiness};
 pub use simple::SimpleQueue;
 #[doc(hidden)]
 pub use underway::Parcel;
-pub use wait::{WaitAnyError, try_wait, wait, wait_timeout};
-pub use waitable::{Waitable, Watch};

@@ -251,7 +251,7 @@ pub mod cpu {
     }
 }
 
-/// As `procession_channel`'s module: nobody waits for several things.
+/// As `procession_sync`'s module: nobody waits for several things.
 mod waitable {
     use crate::EventCount;
     use crate::atomic::AtomicU32;
@@ -274,9 +274,9 @@ mod waitable {
             let expected = bell.listen();
             Self::Futex(bell.word(), expected)
         }
-    }
 
-    pub(crate) fn leave(_: &EventCount, _: impl FnOnce() -> bool) {}
+        pub(crate) fn leave(_: &EventCount, _: impl FnOnce() -> bool) {}
+    }
 }
 
 /// As `procession_sync`'s module: nobody backs out.
@@ -383,6 +383,7 @@ pub use rwlock::{READERS, RwLock};
 pub use semaphore::Semaphore;
 pub use turn::{NoTurn, Turn, TurnGuard};
 pub use value::{Value, ValueGuard, ValueGuardOf};
+pub use waitable::{Waitable, Watch};
 
 /// The protocols, each with one mistake, and those that use them.
 pub mod mutants {

@@ -6,7 +6,7 @@ use crate::label::ProcessLabel;
 use crate::panicked::Panic;
 use crate::report::Stage;
 use crate::status::ExitStatus;
-use procession_channel::{Waitable, Watch};
+use procession_sync::{Waitable, Watch};
 use procession_sys::signals::{SIGINT, SIGKILL, SIGTERM};
 use serde::de::DeserializeOwned;
 use std::fmt;

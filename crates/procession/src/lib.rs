@@ -26,8 +26,8 @@ pub use procession_channel::{
     AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
     GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
     PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots, ReadSlot,
-    Readiness, Receiver, RecvError, SendError, Sender, SimpleQueue, SlotHeld, UnusableEnd, WaitAnyError,
-    Waitable, WriteSlot, codec, duplex, pipe, readiness, try_wait, wait, wait_timeout,
+    Receiver, RecvError, SendError, Sender, SimpleQueue, SlotHeld, UnusableEnd, WriteSlot, codec, duplex,
+    pipe,
 };
 #[doc(inline)]
 pub use procession_process::{
@@ -47,10 +47,11 @@ pub use procession_sync::{
     LockError, LockGuard, LockGuardOf, LockOptions, Member, MemberDeath, MemoryError, Monitor, OnOwnerDeath,
     Once, OnceError, OnceOptions, OnceRun, OwnedLockGuard, OwnedPermit, OwnedRLockGuard, OwnedReadGuard,
     OwnedValueGuard, OwnedWriteGuard, Permit, Plain, PlainMemory, RLock, RLockGuard, RLockGuardOf,
-    RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReadGuardOf, ReleaseError,
-    RwLock, RwLockOptions, Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory, SharedMemoryOptions,
-    Shortage, Value, ValueGuard, ValueGuardOf, ValueOptions, WaitTimeoutResult, WriteGuard, WriteGuardOf,
-    blocked_in, deadlocks, deadlocks_in,
+    RLockOptions, RawArray, RawArrayOptions, RawValue, RawValueOptions, ReadGuard, ReadGuardOf, Readiness,
+    ReleaseError, RwLock, RwLockOptions, Semaphore, SemaphoreError, SemaphoreOptions, SharedMemory,
+    SharedMemoryOptions, Shortage, Value, ValueGuard, ValueGuardOf, ValueOptions, WaitAnyError,
+    WaitTimeoutResult, Waitable, WriteGuard, WriteGuardOf, blocked_in, deadlocks, deadlocks_in, readiness,
+    try_wait, wait, wait_timeout,
 };
 
 /// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is

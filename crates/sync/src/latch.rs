@@ -160,9 +160,7 @@ impl Latch {
     }
 
     /// Announces a waiter: the futex on which to sleep, while it says this.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn watch(&self) -> (&AtomicU32, u32) {
+    pub(crate) fn watch(&self) -> (&AtomicU32, u32) {
         self.body.gate.watch(|word| self.opens(word))
     }
 

@@ -31,6 +31,7 @@ mod permit_cells;
 mod plain_face;
 mod raw_array;
 mod raw_value;
+mod readiness;
 mod rlock;
 mod rwlock;
 mod semaphore;
@@ -38,6 +39,8 @@ mod shared_memory;
 mod tags;
 mod thread_tag;
 mod value;
+mod wait;
+mod waitable;
 
 pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member, MemberDeath};
@@ -65,6 +68,7 @@ pub use owner_death::OnOwnerDeath;
 pub use patience::{Nap, Patience, Stop, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};
 pub use raw_value::{RawValue, RawValueOptions};
+pub use readiness::{Readiness, readiness};
 pub use rlock::{OwnedRLockGuard, RLock, RLockGuard, RLockGuardOf, RLockOptions};
 pub use rwlock::{
     OwnedReadGuard, OwnedWriteGuard, READERS, ReadGuard, ReadGuardOf, RwLock, RwLockOptions, WriteGuard,
@@ -76,3 +80,5 @@ pub use semaphore::{
 };
 pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
 pub use value::{OwnedValueGuard, Value, ValueGuard, ValueGuardOf, ValueOptions};
+pub use wait::{WaitAnyError, try_wait, wait, wait_timeout};
+pub use waitable::{Waitable, Watch};

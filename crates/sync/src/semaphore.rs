@@ -319,16 +319,13 @@ impl Semaphore {
     }
 
     /// Announces a waiter: the futex on which to sleep, while it says this.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn watch(&self) -> (&AtomicU32, u32) {
+    pub(crate) fn watch(&self) -> (&AtomicU32, u32) {
         let listened = self.cells.listen(1);
         (self.body.freed.word(), listened)
     }
 
     /// The waiter has slept, and leaves what it was told of to the next.
-    #[doc(hidden)]
-    pub fn unwatch(&self) {
+    pub(crate) fn unwatch(&self) {
         self.cells.arrive();
         self.cells.pass_on();
     }

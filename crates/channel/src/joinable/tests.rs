@@ -2,9 +2,9 @@
 
 use super::{AckError, JoinError, JoinableQueue};
 use crate::queue::{GetError, PutError};
-use crate::wait::{WaitAnyError, wait, wait_timeout};
 use procession_shm::{Namespace, OpenError};
 use procession_sync::Fault;
+use procession_sync::{WaitAnyError, wait, wait_timeout};
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -226,7 +226,7 @@ fn a_closed_queue_ends_when_everything_is_done() {
 #[test]
 fn it_can_be_waited_for_among_others() {
     let (one, other) = (queue::<u32>(1024), queue::<u32>(1024));
-    let all: [&dyn crate::Waitable; 2] = [&one, &other];
+    let all: [&dyn procession_sync::Waitable; 2] = [&one, &other];
     assert!(matches!(wait_timeout(&all, SHORT), Err(WaitAnyError::TimedOut)));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| wait(&all).unwrap());

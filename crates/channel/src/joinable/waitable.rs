@@ -1,7 +1,7 @@
-//! Joinable queues among the things that [`wait`](crate::wait()) waits for.
+//! Joinable queues among the things that [`wait`](procession_sync::wait()) waits for.
 
 use super::JoinableQueue;
-use crate::waitable::{Waitable, Watch, leave};
+use procession_sync::{Waitable, Watch};
 
 impl<T> Waitable for JoinableQueue<T> {
     fn is_ready(&self) -> bool {
@@ -17,6 +17,6 @@ impl<T> Waitable for JoinableQueue<T> {
     }
 
     fn unwatch(&self) {
-        leave(&self.body.items, || self.has_answer());
+        Watch::leave(&self.body.items, || self.has_answer());
     }
 }

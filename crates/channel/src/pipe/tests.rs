@@ -3,12 +3,14 @@ use crate::codec::Bytes;
 use crate::joinable::JoinableQueue;
 use crate::pipe_end::UnusableEnd;
 use crate::queue::{PutError, Queue};
-use crate::wait::{WaitAnyError, wait, wait_timeout};
 use procession_shm::{Entry, Kind, Namespace};
-use procession_sync::Fault;
+use procession_sync::{Fault, WaitAnyError, readiness, wait, wait_timeout};
 use procession_sys::Deadline;
+use procession_sys::eventfd::wait_any;
 use serde::{Deserialize, Serialize, Serializer};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -477,4 +479,24 @@ fn of_threads_that_use_an_end_first_one_claims_it_for_all() {
         got.sort_unstable();
         assert_eq!(got, [0, 1, 2, 3]);
     }
+}
+
+#[test]
+fn the_end_of_a_pipe_rings_for_messages_and_for_the_end_of_them() {
+    let namespace = Namespace::private();
+    let (sender, receiver) = Pipe::options().namespace(&namespace).pipe::<u8>().unwrap();
+    let receiver = Arc::new(receiver);
+    let ready = readiness(&receiver).unwrap();
+    let is_readable = |patience: Option<Duration>| wait_any(&[ready.as_fd()], patience).unwrap()[0];
+    for message in 0..3 {
+        assert!(!is_readable(Some(Duration::from_millis(5))));
+        sender.send(&message).unwrap();
+        assert!(is_readable(None));
+        assert_eq!(receiver.try_recv().unwrap(), message);
+        ready.clear();
+    }
+    drop(sender);
+    assert!(is_readable(None));
+    ready.clear();
+    assert!(is_readable(None), "there is an answer for ever");
 }

@@ -1,8 +1,8 @@
-//! Ends that receive, among the things that [`wait`](crate::wait()) waits for.
+//! Ends that receive, among the things that [`wait`](procession_sync::wait()) waits for.
 
 use super::error::RecvError;
 use super::{Connection, Receiver};
-use crate::waitable::{Waitable, Watch, leave};
+use procession_sync::{Waitable, Watch};
 
 macro_rules! waits {
     ([$($generics:tt)*] $End:ty) => {
@@ -18,7 +18,7 @@ macro_rules! waits {
 
             fn unwatch(&self) {
                 // Another thread may wait to receive.
-                leave(self.end.incoming().data(), || self.is_ready());
+                Watch::leave(self.end.incoming().data(), || self.is_ready());
             }
         }
     };

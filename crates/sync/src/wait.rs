@@ -193,10 +193,9 @@ fn sleep_in_threads(objects: &[&dyn Waitable], deadline: Deadline) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::{WaitAnyError, try_wait, wait, wait_timeout};
-    use crate::queue::Queue;
     use crate::waitable::Waitable;
+    use crate::{Event, Latch};
     use procession_shm::Namespace;
-    use procession_sync::{Event, Latch, Semaphore};
     use std::io::Write;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
@@ -206,33 +205,6 @@ mod tests {
     fn times_out(all: &[&dyn Waitable]) -> bool {
         matches!(try_wait(all), Err(WaitAnyError::WouldBlock))
             && matches!(wait_timeout(all, Duration::from_millis(2)), Err(WaitAnyError::TimedOut))
-    }
-
-    #[test]
-    fn whichever_comes_first_is_reported_with_all_that_are_ready() {
-        let namespace = Namespace::private();
-        let event = Event::options().namespace(&namespace).anonymous().unwrap();
-        let jobs: Queue<u8> = Queue::options().namespace(&namespace).anonymous().unwrap();
-        let slots = Semaphore::options().permits(1).namespace(&namespace).anonymous().unwrap();
-        let permit = slots.acquire().unwrap();
-        let all: [&dyn Waitable; 3] = [&event, &jobs, &slots];
-        assert!(times_out(&all));
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| wait(&all).unwrap());
-            jobs.put(&1).unwrap();
-            assert_eq!(waiting.join().unwrap(), [1]);
-        });
-        assert_eq!(jobs.get().unwrap(), 1);
-        let waits = || wait(&all).unwrap();
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(waits);
-            drop(permit);
-            assert_eq!(waiting.join().unwrap(), [2]);
-        });
-        event.set();
-        jobs.close().unwrap();
-        assert_eq!(waits(), [0, 1, 2]);
-        assert!(times_out(&[]));
     }
 
     #[test]
@@ -268,22 +240,6 @@ mod tests {
                 assert_eq!(waiting.join().unwrap(), [last]);
             });
             events[last].clear();
-        }
-    }
-
-    #[test]
-    fn a_wake_is_passed_on_to_those_who_wait_for_the_one_thing() {
-        let namespace = Namespace::private();
-        let jobs: Queue<u8> = Queue::options().namespace(&namespace).anonymous().unwrap();
-        for _ in 0..200 {
-            std::thread::scope(|scope| {
-                let getting = scope.spawn(|| jobs.get().unwrap());
-                let waiting = scope.spawn(|| wait_timeout(&[&jobs], Duration::from_millis(20)));
-                jobs.put(&7).unwrap();
-                assert_eq!(getting.join().unwrap(), 7);
-                let waited = waiting.join().unwrap();
-                assert!(matches!(waited, Ok(_) | Err(WaitAnyError::TimedOut)), "{waited:?}");
-            });
         }
     }
 }

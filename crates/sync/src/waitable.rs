@@ -1,7 +1,11 @@
 //! What one of several things that are waited for must be able to say: whether it is ready, and where somebody
-//! is told when that may have changed. Queues and pipes say it where they are; here is what others say.
+//! is told when that may have changed. Queues, pipes and processes say it where they are; the objects of this
+//! crate and descriptors say it here.
 
-use procession_sync::{BoundedSemaphore, Event, EventCount, Latch, Semaphore};
+use crate::event::Event;
+use crate::eventcount::EventCount;
+use crate::latch::Latch;
+use crate::semaphore::{BoundedSemaphore, Semaphore};
 use procession_sys::eventfd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -45,18 +49,19 @@ pub enum Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Announces a waiter at this bell.
-    pub(crate) fn at(bell: &'a EventCount) -> Self {
+    #[must_use]
+    pub fn at(bell: &'a EventCount) -> Self {
         let expected = bell.listen();
         Self::Futex(bell.word(), expected)
     }
-}
 
-/// Follows each [`Watch::at`]: the wake that came may have been meant for one who sleeps there alone, who gets
-/// it if there still is something.
-pub(crate) fn leave(bell: &EventCount, is_ready: impl FnOnce() -> bool) {
-    bell.arrive();
-    if is_ready() {
-        bell.notify_one();
+    /// Follows each [`Watch::at`]: the wake that came may have been meant for one who sleeps there alone, who
+    /// gets it if there still is something.
+    pub fn leave(bell: &EventCount, is_ready: impl FnOnce() -> bool) {
+        bell.arrive();
+        if is_ready() {
+            bell.notify_one();
+        }
     }
 }
 

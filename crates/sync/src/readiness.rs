@@ -238,12 +238,10 @@ impl Bridge {
 #[cfg(test)]
 mod tests {
     use super::readiness;
-    use crate::{Pipe, Queue};
+    use crate::Event;
     use procession_shm::Namespace;
-    use procession_sync::{Event, Semaphore};
     use procession_sys::eventfd::wait_any;
     use std::os::fd::AsFd;
-    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]
@@ -263,41 +261,5 @@ mod tests {
         assert!(is_readable(None));
         ready.clear();
         assert!(is_readable(None), "it is still ready");
-    }
-
-    #[test]
-    fn more_than_one_thread_can_watch_are_watched() {
-        let namespace = Namespace::private();
-        let semaphore = Semaphore::options().permits(0).max(2).namespace(&namespace).anonymous().unwrap();
-        let jobs: Queue<u8> = Queue::options().namespace(&namespace).anonymous().unwrap();
-        let mut all: Vec<_> = (0..200).map(|_| readiness(&semaphore).unwrap()).collect();
-        let of_jobs = readiness(&jobs).unwrap();
-        drop(all.drain(..50));
-        semaphore.release(1).unwrap();
-        for one in &all {
-            assert_eq!(wait_any(&[one.as_fd(), of_jobs.as_fd()], None).unwrap(), [true, false]);
-        }
-        jobs.put(&1).unwrap();
-        assert_eq!(wait_any(&[of_jobs.as_fd()], None).unwrap(), [true]);
-    }
-
-    #[test]
-    fn the_end_of_a_pipe_rings_for_messages_and_for_the_end_of_them() {
-        let namespace = Namespace::private();
-        let (sender, receiver) = Pipe::options().namespace(&namespace).pipe::<u8>().unwrap();
-        let receiver = Arc::new(receiver);
-        let ready = readiness(&receiver).unwrap();
-        let is_readable = |patience: Option<Duration>| wait_any(&[ready.as_fd()], patience).unwrap()[0];
-        for message in 0..3 {
-            assert!(!is_readable(Some(Duration::from_millis(5))));
-            sender.send(&message).unwrap();
-            assert!(is_readable(None));
-            assert_eq!(receiver.try_recv().unwrap(), message);
-            ready.clear();
-        }
-        drop(sender);
-        assert!(is_readable(None));
-        ready.clear();
-        assert!(is_readable(None), "there is an answer for ever");
     }
 }
