@@ -20,14 +20,20 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ProcessLabel {
-    name: Arc<str>,
-    pid: u32,
+    process: Arc<Named>,
     function: &'static str,
+}
+
+/// Behind a pointer, so that the errors which have a label are short.
+#[derive(PartialEq, Eq, Hash)]
+struct Named {
+    name: Box<str>,
+    pid: u32,
 }
 
 impl ProcessLabel {
     pub(crate) fn new(name: &str, pid: u32, function: &'static str) -> Self {
-        Self { name: name.into(), pid, function }
+        Self { process: Arc::new(Named { name: name.into(), pid }), function }
     }
 
     /// The label of a worker, while it ran `function` for a pool.
@@ -38,13 +44,13 @@ impl ProcessLabel {
     /// The process's name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.process.name
     }
 
     /// The process's id. Once it has ended, another process may get the same number.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.process.pid
     }
 
     /// The path of the function that it runs; `path::{{closure}}` for a closure in the function `path`.
@@ -56,7 +62,7 @@ impl ProcessLabel {
 
 impl fmt::Display for ProcessLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {:?} (pid {}, {})", self.name, self.pid, self.function)
+        write!(f, "process {:?} (pid {}, {})", self.name(), self.pid(), self.function)
     }
 }
 

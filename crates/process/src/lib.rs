@@ -38,7 +38,10 @@ pub use function::Function;
 pub use init::init;
 pub use label::ProcessLabel;
 pub use options::ProcessOptions;
-pub use pool::{AsyncResult, Imap, ImapUnordered, Pool, PoolError, PoolOptions, TaskError, TaskItem};
+pub use pool::{
+    AsyncResult, Calls, Imap, ImapUnordered, Initialized, Pool, PoolError, PoolOptions, Progress, TaskError,
+    TaskItem,
+};
 pub use process::{JoinTimeoutError, Process};
 pub use procession_sys::settings::Resource;
 pub use remote::{Failure, RemoteError};

@@ -1,7 +1,6 @@
 //! A child's panic, remembered until it is known whether it ends the function.
 
 use crate::panicked::{Panic, cut};
-use crate::phase::is_child_thread;
 use crate::report::{Outcome, Report};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -18,7 +17,7 @@ thread_local! {
     static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
-/// Has every panic of this thread remembered, besides what the program does about panics.
+/// Has the last panic of each thread remembered, besides what the program does about panics.
 pub(crate) fn watch() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -27,14 +26,25 @@ pub(crate) fn watch() {
     }));
 }
 
+/// What std says when a panic cannot unwind any further, and the process aborts: of one that leaves a
+/// destructor while another one unwinds, and of one that leaves a function of another language.
+const LAST_WORDS: [&str; 2] =
+    ["panic in a destructor during cleanup", "panic in a function that cannot unwind"];
+
 fn remember(info: &PanicHookInfo<'_>) {
+    // Nobody will catch it: this is the last chance to say something.
     if cfg!(panic = "abort") {
-        // Nobody will catch it: this is the last chance to say something.
-        if let Some(report) = Report::own() {
-            drop(report.commit(Outcome::Panicked(seen(info).into_panic())));
-        }
-    } else if is_child_thread() {
+        report(seen(info));
+    } else if LAST_WORDS.contains(&&*message(info.payload())) {
+        report(LAST.take().unwrap_or_else(|| seen(info)));
+    } else {
         LAST.set(Some(seen(info)));
+    }
+}
+
+fn report(seen: Seen) {
+    if let Some(report) = Report::own() {
+        drop(report.commit(Outcome::Panicked(seen.into_panic())));
     }
 }
 

@@ -45,8 +45,3 @@ pub(crate) fn become_child_thread() {
 pub(crate) fn child_thread() -> Option<ThreadId> {
     CHILD_THREAD.get().copied()
 }
-
-/// Whether the calling thread is the one that runs a child's function.
-pub(crate) fn is_child_thread() -> bool {
-    child_thread().is_some_and(|child| child == thread::current().id())
-}

@@ -1,7 +1,7 @@
 //! A function running in a process of its own.
 
 use crate::children::{Child, lock};
-use crate::error::{KernelError, ProcessError, WaitError};
+use crate::error::{KernelError, ProcessError, WaitError, in_full};
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
 use crate::report::Stage;
@@ -253,8 +253,7 @@ impl<R> Process<R> {
         self.child.report.panic()
     }
 
-    fn ended_without_report(&self, status: ExitStatus) -> ProcessError {
-        let process = self.child.label.clone();
+    fn ended_without_report(&self, process: ProcessLabel, status: ExitStatus) -> ProcessError {
         if self.child.report.stage() == Stage::New && status.code().is_some() {
             return ProcessError::NeverStarted { process, status };
         }
@@ -302,7 +301,22 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     fn result(&self, status: ExitStatus) -> Result<R, ProcessError> {
-        self.child.report.read(&self.child.label).unwrap_or_else(|| Err(self.ended_without_report(status)))
+        self.result_of(self.child.label.clone(), status)
+    }
+
+    fn result_of(&self, process: ProcessLabel, status: ExitStatus) -> Result<R, ProcessError> {
+        let read = self.child.report.read(&process);
+        read.unwrap_or_else(|| Err(self.ended_without_report(process, status)))
+    }
+
+    /// How the process has ended while it ran `function`, which is not the one that it was started with.
+    pub(crate) fn end_in(&self, function: &'static str) -> String {
+        let process = self.child.label.running(function);
+        let status = self.exit_status().unwrap_or(ExitStatus::LOST);
+        match self.result_of(process, status) {
+            Ok(_) => status.to_string(),
+            Err(error) => in_full(&error),
+        }
     }
 }
 

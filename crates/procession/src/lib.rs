@@ -31,11 +31,11 @@ pub use procession_channel::{
 };
 #[doc(inline)]
 pub use procession_process::{
-    ActiveChild, AsyncResult, Crossing, CurrentProcess, ExitStatus, Failure, Function, Imap, ImapUnordered,
-    JoinTimeoutError, KernelError, ParentProcess, Pool, PoolError, PoolOptions, Process, ProcessError,
-    ProcessLabel, ProcessOptions, RemoteError, Resource, SpawnError, Stdio, TaskError, TaskItem, WaitError,
-    active_children, current_process, end_children, init, leave, parent_process, take_inherited,
-    test_support,
+    ActiveChild, AsyncResult, Calls, Crossing, CurrentProcess, ExitStatus, Failure, Function, Imap,
+    ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool, PoolError, PoolOptions,
+    Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError, Resource, SpawnError, Stdio,
+    TaskError, TaskItem, WaitError, active_children, current_process, end_children, init, leave,
+    parent_process, take_inherited, test_support,
 };
 #[doc(inline)]
 pub use procession_shm::{InvalidName, Label, Namespace, OpenError};

@@ -8,3 +8,10 @@ pub fn at_exit(function: extern "C" fn()) {
     // run, which a kill means too.
     unsafe { libc::atexit(function) };
 }
+
+/// Ends this process at once: no handler runs, and what is buffered is not written. For a copy of a process,
+/// made by `fork`, to which all that does not belong.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: the call takes an integer and does not return.
+    unsafe { libc::_exit(code) }
+}

@@ -38,7 +38,7 @@ mod wiped_page;
 
 pub use clock::Deadline;
 pub use crash::crash_point;
-pub use exit::at_exit;
+pub use exit::{at_exit, exit_now};
 pub use kept_fd::KeptFd;
 pub use loose_fd::{LooseFd, hollow_out};
 pub use mapping::{Lifeline, Mapping, ShmSafe};

@@ -115,6 +115,26 @@ pub fn set_default(signal: i32) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Has the signal do nothing to this process, unless it is ignored anyway. Programs that this process executes
+/// find its default action: unlike being ignored, a handler is not inherited.
+pub fn withstand(signal: i32) {
+    extern "C" fn do_nothing(_: libc::c_int) {}
+    if is_ignored(signal) {
+        return;
+    }
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    let handler: extern "C" fn(libc::c_int) = do_nothing;
+    // SAFETY: zeroes are an action; the fields of one are written while nobody else has it.
+    let action = unsafe {
+        let action = action.assume_init_mut();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        *action
+    };
+    // SAFETY: the handler touches nothing, so it may run at any moment; the action outlives the call.
+    unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+}
+
 /// Has exactly these signals kept from the calling thread, and returns those that were kept from it before.
 pub fn set_blocked(signals: SignalSet) -> SignalSet {
     change_blocked(libc::SIG_SETMASK, signals)

@@ -191,9 +191,14 @@ fn items_of_pools() {
         TaskError::WorkerExited { item, worker: process(), code: 3 },
         "item 7 of F: its worker, R, exited with code 3"
     );
+    let (worker, message, location) = (process(), "no words".to_owned(), place());
     says!(
-        TaskError::Panicked { item, message: "no words".to_owned(), location: place(), backtrace: None },
-        "item 7 of F panicked at src/main.rs:3:5: no words"
+        TaskError::Panicked { item, worker, message, location, backtrace: None },
+        "item 7 of F panicked in R at src/main.rs:3:5: no words"
+    );
+    says!(
+        TaskError::TooSlow { item, worker: process(), timeout: std::time::Duration::from_millis(1500) },
+        "item 7 of F took longer than 1.5s: its worker, R, was killed"
     );
     says!(
         TaskError::NeverBegun { function, reason: "the last of 4".to_owned() },
@@ -204,7 +209,18 @@ fn items_of_pools() {
         TaskError::EncodeState { function, reason: reason() },
         "the state for F cannot be encoded: not UTF-8"
     );
-    says!(TaskError::Refused { item, reason: reason() }, "item 7 of F: not UTF-8");
+    says!(
+        TaskError::Undecodable { item, worker: process(), reason: reason() },
+        "item 7 of F: R cannot decode the item: not UTF-8"
+    );
+    says!(
+        TaskError::Unencodable { item, worker: process(), reason: reason() },
+        "item 7 of F: R cannot encode the result: not UTF-8"
+    );
+    says!(
+        TaskError::Refused { item, worker: process(), reason: reason() },
+        "item 7 of F was refused by R: not UTF-8"
+    );
     says!(
         TaskError::Decode { item, reason: reason() },
         "item 7 of F: the result cannot be decoded: not UTF-8"
@@ -224,10 +240,28 @@ fn items_of_pools() {
         "this process was forked from the one that made the pool, and the workers belong to that one: make the pool after \
          the fork"
     );
+    says!(
+        TaskError::UserChanged { was: 0, now: 1000 },
+        "this process was user 0 when it made the pool and is user 1000 now, and the workers are still user 0's: make the \
+         pool after the change"
+    );
 }
 
 #[test]
 fn pools() {
+    says!(
+        PoolError::NoTasks,
+        "a worker needs to be given at least one item: max_tasks_per_child(0) or chunk_size(0) was asked for"
+    );
+    says!(
+        PoolError::Initializer { function: function(), reason: reason() },
+        "no worker can run the initializer F: not UTF-8"
+    );
+    says!(PoolError::Closed, "the pool is closed: make another one");
+    says!(
+        PoolError::Broken { reason: reason() },
+        "the pool is broken, and no worker of it can be started any more: not UTF-8"
+    );
     says!(PoolError::NoWorkers, "a pool needs at least one worker: processes(0) was asked for");
     says!(
         PoolError::Spawn(SpawnError::Exiting),

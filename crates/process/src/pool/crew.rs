@@ -5,28 +5,18 @@
 //! `link.rs`).
 
 use super::batch::Chunk;
-use super::error::TaskError;
-use super::job::{Job, JobResult, Results};
+use super::error::{TaskError, TaskItem};
+use super::job::{Job, JobResult, Results, Tally};
 use super::link::{AHEAD, Lease, Link};
-use super::wire::{Answer, ChunkHeader, Order, compose_order};
+use super::plan::{Budget, Plan};
+use super::progress::Progress;
+use super::view::{Assigned, WorkerView};
+use super::wire::{Answer, ChunkHeader, Order};
 use crate::panicked::Panic;
 use crate::process::Process;
-use procession_channel::{LaneReader, LaneWriter, codec};
+use procession_channel::codec;
 use procession_sys::Deadline;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-/// How many workers may die one after the other before they were ready, until the pool gives up.
-const MAX_FAILED_STARTS: u32 = 8;
-/// How many workers may die one after the other with work of one job and without a result, until the job is
-/// given up.
-const MAX_BARREN: u32 = 4;
-/// How many workers without a result are replaced at once, and how long the pool waits with the later ones.
-const FREE_STARTS: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How far the pool is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,87 +28,35 @@ pub(crate) enum PoolState {
     Terminated,
 }
 
-/// A worker, as the pool sees it.
-#[derive(Debug)]
-pub(crate) struct WorkerView {
-    pub(crate) process: Arc<Process<()>>,
-    link: Link,
-    writer: LaneWriter,
-    reader: LaneReader,
-    /// The chunks that it was given and has not finished; first the one that it runs.
-    assigned: VecDeque<Assigned>,
-    next_seq: u64,
-    /// How many records came from it.
-    received: u64,
-    /// The job whose state it has.
-    knows: Option<u64>,
-    /// Whether it was told to leave.
-    leaving: bool,
-}
-
-#[derive(Debug)]
-struct Assigned {
-    lease: Lease,
-    chunk: Chunk,
-    /// How many of its items are done.
-    done: usize,
-}
-
-impl WorkerView {
-    pub(crate) fn new(process: Process<()>, link: Link) -> Self {
-        let (writer, reader) = link.pool_ends();
-        Self {
-            process: Arc::new(process),
-            link,
-            writer,
-            reader,
-            assigned: VecDeque::new(),
-            next_seq: 0,
-            received: 0,
-            knows: None,
-            leaving: false,
-        }
-    }
-
-    /// How it ended, in words.
-    fn end(&self) -> String {
-        self.process.exit_status().map_or_else(String::new, |how| how.to_string())
-    }
-
-    /// A lease in a cell that none of its chunks uses.
-    fn next_lease(&mut self) -> Lease {
-        let seq = self.next_seq;
-        self.next_seq += 1;
-        let is_free = |cell: &u8| self.assigned.iter().all(|assigned| assigned.lease.cell != *cell);
-        Lease { cell: (0..=u8::MAX).find(is_free).unwrap_or(u8::MAX), seq }
-    }
-
-    fn send(&mut self, order: &Order, items: &[u8]) -> Result<(), codec::EncodeError> {
-        let message = compose_order(order, items)?;
-        if !self.writer.try_write(&message) {
-            self.writer.enqueue(message);
-            self.writer.pump();
-        }
-        self.writer.notify_data();
-        Ok(())
-    }
-}
-
 /// Everything that the pool's lock guards.
 #[derive(Debug)]
 pub(crate) struct Crew {
     pub(crate) state: PoolState,
     /// `None` while a dead worker is being replaced, and at the end.
     pub(crate) workers: Vec<Option<WorkerView>>,
+    /// How many workers there are to be; those in higher places leave.
+    pub(crate) target: usize,
+    /// How many items a worker runs before it is replaced.
+    max_tasks: u64,
+    pub(super) budget: Option<Budget>,
+    /// When workers ended that nobody had asked to.
+    pub(super) deaths: VecDeque<u64>,
+    /// The path of the initializer.
+    pub(super) initializer: Option<&'static str>,
+    /// When an item is to be tried again, or may have taken too long.
+    pub(crate) next_alarm: Deadline,
+    /// When the pool's thread looks again without being rung for.
+    pub(crate) next_look: Deadline,
+    /// What became of the items of jobs that are no more.
+    past: Tally,
     /// By number, so that the oldest is served first.
     pub(crate) jobs: BTreeMap<u64, Job>,
     /// Workers without anything to do, the one that was busy last at the end: it may still be awake.
-    idle: Vec<usize>,
+    pub(super) idle: Vec<usize>,
     next_job: u64,
-    retries: u32,
-    failed_starts: u32,
+    pub(super) failed_starts: u32,
     /// How many workers have ended since the last result without one of their own.
-    fruitless: u32,
+    pub(super) fruitless: u32,
     /// When the next worker may be started: those that only die are not replaced as fast as that goes.
     pub(crate) next_start: Deadline,
     /// When a terminated pool waits no longer for workers that do not end.
@@ -133,14 +71,21 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    pub(crate) fn new(count: usize, retries: u32) -> Self {
+    pub(crate) fn new(target: usize, plan: &Plan) -> Self {
         Self {
             state: PoolState::Open,
-            workers: (0..count).map(|_| None).collect(),
+            workers: (0..target).map(|_| None).collect(),
+            target,
+            max_tasks: plan.max_tasks,
+            budget: plan.budget,
+            deaths: VecDeque::new(),
+            initializer: plan.initializer.as_ref().map(|initializer| initializer.path),
+            next_alarm: Deadline::NEVER,
+            next_look: Deadline::NEVER,
+            past: Tally::default(),
             jobs: BTreeMap::new(),
             idle: Vec::new(),
             next_job: 0,
-            retries,
             failed_starts: 0,
             fruitless: 0,
             next_start: Deadline::PASSED,
@@ -155,8 +100,47 @@ impl Crew {
     /// Puts a worker into its place.
     pub(crate) fn install(&mut self, place: usize, worker: WorkerView) {
         self.workers[place] = Some(worker);
-        // It starts up now: the others come first.
-        self.idle.insert(0, place);
+        if place < self.target {
+            // It starts up now: the others come first.
+            self.idle.insert(0, place);
+            self.dispatch();
+        } else {
+            // The pool became smaller meanwhile.
+            self.rest(place);
+        }
+    }
+
+    /// The worker at `place` has nothing to do: it waits for work, or leaves.
+    fn rest(&mut self, place: usize) {
+        let is_extra = place >= self.target;
+        let Some(worker) = self.workers[place].as_mut() else { return };
+        if is_extra || worker.received >= self.max_tasks {
+            worker.dismiss();
+        } else {
+            self.idle.push(place);
+        }
+    }
+
+    /// Changes how many workers there are to be. Those that are too many leave when they have done what they
+    /// are at.
+    pub(crate) fn resize(&mut self, target: usize) {
+        self.target = target;
+        if self.workers.len() < target {
+            self.workers.resize_with(target, || None);
+        }
+        self.idle.retain(|&place| place < target);
+        let Self { workers, jobs, .. } = self;
+        for worker in workers.iter_mut().skip(target).flatten() {
+            while worker.assigned.back().is_some_and(|last| worker.link.revoke(last.lease)) {
+                let Some(Assigned { chunk, .. }) = worker.assigned.pop_back() else { break };
+                if let Some(job) = jobs.get_mut(&chunk.job) {
+                    job.pending.push_front(chunk);
+                }
+            }
+            if worker.assigned.is_empty() {
+                worker.dismiss();
+            }
+        }
         self.dispatch();
     }
 
@@ -178,7 +162,7 @@ impl Crew {
     pub(crate) fn add(&mut self, chunk: Chunk) {
         let (state, broken) = (self.state, self.broken.clone());
         let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
-        job.open += chunk.range.len();
+        job.expect(chunk.range.len());
         if let Some(error) = job.doomed.clone() {
             job.fail_chunk(&chunk, &error);
         } else if state == PoolState::Terminated || broken.is_some() {
@@ -196,7 +180,9 @@ impl Crew {
         if !job.is_over() {
             return None;
         }
-        match self.jobs.remove(&id)?.results {
+        let job = self.jobs.remove(&id)?;
+        self.past.add(job.tally());
+        match job.results {
             Results::Collected(collected) => Some(JobResult::All(collected)),
             Results::Streamed(mut ready) => Some(JobResult::One(ready.pop_front()?.1)),
         }
@@ -217,9 +203,10 @@ impl Crew {
 
     /// The chunks of a job that no worker has begun, which none will begin now.
     fn take_back_unbegun(&mut self, id: u64, revoke: fn(&Link, Lease) -> bool) -> Vec<Chunk> {
-        let Self { workers, jobs, idle, .. } = self;
+        let Self { workers, jobs, .. } = self;
         let Some(job) = jobs.get_mut(&id) else { return Vec::new() };
-        let mut unbegun: Vec<Chunk> = job.pending.drain(..).collect();
+        let mut unbegun = job.take_waiting();
+        let mut at_rest = Vec::new();
         for (place, worker) in workers.iter_mut().enumerate() {
             let Some(worker) = worker else { continue };
             let before = worker.assigned.len();
@@ -230,16 +217,17 @@ impl Crew {
                 !is_taken_back
             });
             if before > 0 && worker.assigned.is_empty() {
-                idle.push(place);
+                at_rest.push(place);
             }
         }
+        at_rest.into_iter().for_each(|place| self.rest(place));
         unbegun
     }
 
     /// An item of the job has failed before it could be given to anybody.
     pub(crate) fn fail_unsent(&mut self, job: u64, index: usize, error: TaskError) {
         if let Some(job) = self.jobs.get_mut(&job) {
-            job.open += 1;
+            job.expect(1);
             job.fail(index, error);
         }
     }
@@ -267,21 +255,42 @@ impl Crew {
         job.feeding = false;
         let unbegun = self.take_back_unbegun(id, Link::revoke_or_cut);
         if let Some(job) = self.jobs.get_mut(&id) {
-            job.open = job.open.saturating_sub(unbegun.iter().map(|chunk| chunk.range.len()).sum());
+            job.give_up(unbegun.iter().map(|chunk| chunk.range.len()).sum());
         }
         self.forget_abandoned();
         true
     }
 
-    fn forget_abandoned(&mut self) {
-        self.jobs.retain(|_, job| !(job.abandoned && job.open == 0));
+    pub(super) fn forget_abandoned(&mut self) {
+        let Self { jobs, past, .. } = self;
+        jobs.retain(|_, job| {
+            let is_over = job.abandoned && job.open == 0;
+            if is_over {
+                past.add(job.tally());
+            }
+            !is_over
+        });
+    }
+
+    /// How far the pool has come.
+    pub(crate) fn progress(&self) -> Progress {
+        let mut tally = self.past;
+        self.jobs.values().for_each(|job| tally.add(job.tally()));
+        let there = || self.workers.iter().flatten();
+        Progress {
+            done: tally.given - tally.failed - tally.open,
+            total: tally.given,
+            failed: tally.failed,
+            workers: there().count(),
+            busy: there().filter(|worker| !worker.assigned.is_empty()).count(),
+        }
     }
 
     /// Reads one worker's outbox to its end; whether any item was finished.
-    fn drain(&mut self, place: usize) -> bool {
-        let Self { workers, jobs, idle, record, .. } = self;
+    pub(super) fn drain(&mut self, place: usize) -> bool {
+        let Self { workers, jobs, record, .. } = self;
         let Some(worker) = workers[place].as_mut() else { return false };
-        let mut finished = false;
+        let (mut finished, mut is_at_rest) = (false, false);
         'chunks: while let Some(current) = worker.assigned.front_mut() {
             let mut job = jobs.get_mut(&current.chunk.job);
             // Each record is for the next item of the worker's first chunk.
@@ -296,16 +305,14 @@ impl Crew {
                     }
                 }
                 if let Some(job) = &mut job {
-                    take_in(job, current.chunk.index(current.done), record);
+                    take_in(job, current.chunk.index(current.done), &worker.process, record);
                 }
                 current.done += 1;
                 worker.received += 1;
                 finished = true;
             }
             worker.assigned.pop_front();
-            if worker.assigned.is_empty() {
-                idle.push(place);
-            }
+            is_at_rest = worker.assigned.is_empty();
         }
         worker.reader.give_room();
         if worker.writer.pump() {
@@ -314,20 +321,41 @@ impl Crew {
         if !worker.writer.is_idle() && worker.writer.is_corrupt() {
             drop(worker.process.kill());
         }
+        if is_at_rest {
+            self.rest(place);
+        }
         finished
     }
 
+    /// Has lost items tried again whose time has come, and kills workers whose items take too long.
+    pub(crate) fn keep_time(&mut self) {
+        let Self { workers, jobs, .. } = self;
+        let mut next = Deadline::NEVER;
+        for worker in workers.iter_mut().flatten() {
+            if let Some(timeout) = worker.timeout(|job| jobs.get(&job)?.policy.timeout) {
+                next = next.min(worker.hold_to(timeout));
+            }
+        }
+        for job in jobs.values_mut() {
+            next = next.min(job.wake_delayed());
+        }
+        self.next_alarm = next;
+        self.dispatch();
+    }
+
     /// Gives out what there is to do.
-    fn dispatch(&mut self) {
+    pub(super) fn dispatch(&mut self) {
         while let Some(&place) = self.idle.last() {
             let Some(chunk) = self.next_chunk(0).or_else(|| self.take_back()) else { break };
             self.idle.pop();
             self.assign(place, chunk);
         }
         if self.idle.is_empty() {
-            for place in 0..self.workers.len() {
+            for place in 0..self.target {
                 let has_room = |worker: &WorkerView| {
-                    (1..AHEAD).contains(&worker.assigned.len()) && worker.writer.is_idle()
+                    (1..AHEAD).contains(&worker.assigned.len())
+                        && worker.writer.is_idle()
+                        && worker.load() < self.max_tasks
                 };
                 if self.workers[place].as_ref().is_some_and(has_room)
                     && let Some(chunk) = self.next_chunk(self.workers.len())
@@ -361,14 +389,26 @@ impl Crew {
         let (Some(worker), Some(job)) = (self.workers[place].as_mut(), self.jobs.get_mut(&chunk.job)) else {
             return;
         };
+        let chunk = match usize::try_from(self.max_tasks - worker.load()) {
+            Ok(room) if room < chunk.range.len() => {
+                chunk.part(room..chunk.range.len()).into_iter().for_each(|rest| job.pending.push_front(rest));
+                let Some(part) = chunk.part(0..room) else { return };
+                part
+            }
+            _ => chunk,
+        };
         let lease = worker.next_lease();
         let state = (worker.knows != Some(chunk.job)).then(|| job.state.as_ref().clone());
         worker.link.offer(lease);
-        let header = ChunkHeader { lease, job: chunk.job, entry: job.function.entry, state };
+        let (entry, timeout) = (job.function.entry, job.policy.timeout);
+        let header = ChunkHeader { lease, job: chunk.job, entry, is_timed: timeout.is_some(), state };
         match worker.send(&Order::Chunk(header), chunk.bytes()) {
             Ok(()) => {
                 worker.knows = Some(chunk.job);
                 worker.assigned.push_back(Assigned { lease, chunk, done: 0 });
+                if let Some(timeout) = timeout {
+                    self.next_alarm = self.next_alarm.min(Deadline::after(timeout));
+                }
             }
             Err(error) => {
                 for nth in 0..chunk.range.len() {
@@ -376,7 +416,7 @@ impl Crew {
                     job.fail(index, TaskError::encode(job.item(index), &error));
                 }
                 if worker.assigned.is_empty() {
-                    self.idle.push(place);
+                    self.rest(place);
                 }
             }
         }
@@ -384,55 +424,7 @@ impl Crew {
 
     /// Lets every worker go.
     pub(crate) fn dismiss(&mut self) {
-        for worker in self.workers.iter_mut().flatten().filter(|worker| !worker.leaving) {
-            worker.leaving = true;
-            // `Leave` is one byte: there is nothing in it that cannot be encoded.
-            drop(worker.send(&Order::Leave, &[]));
-        }
-    }
-
-    /// The worker at `place` has ended: settles what it had.
-    pub(crate) fn bury(&mut self, place: usize) {
-        self.drain(place);
-        let Some(worker) = self.workers[place].take() else { return };
-        self.idle.retain(|&idle| idle != place);
-        // SYNC: pool.begun. The worker is gone, and its last store is what counts.
-        let begun = worker.link.body.begun.load(Ordering::Acquire);
-        let was_running = begun > worker.received;
-        if begun == 0 && !worker.leaving && self.state != PoolState::Terminated {
-            self.note_fruitless(&worker);
-        }
-        for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
-            self.recover(&worker, assigned, nth == 0 && was_running);
-        }
-        self.forget_abandoned();
-        if worker.link.is_ready() || worker.leaving {
-            self.failed_starts = 0;
-        } else {
-            self.note_failed_start(&format!("workers end before they are ready ({})", worker.end()));
-        }
-        self.dispatch();
-    }
-
-    /// A worker has ended and begun nothing: that must not go on for ever, nor as fast as it can.
-    fn note_fruitless(&mut self, worker: &WorkerView) {
-        self.fruitless += 1;
-        if let Some(doublings) = self.fruitless.checked_sub(FREE_STARTS) {
-            let pause = FIRST_PAUSE * (1 << doublings.min(7));
-            self.next_start = Deadline::after(pause.min(LONGEST_PAUSE));
-        }
-        let preparing = worker.link.preparing();
-        let given = worker.assigned.front().map(|assigned| assigned.chunk.job);
-        // One that never came up says nothing of the job.
-        let Some(id) = preparing.or(given).filter(|_| worker.link.is_ready()) else { return };
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.barren += 1;
-        if job.barren >= MAX_BARREN {
-            let when =
-                if preparing.is_some() { "while it decoded the state" } else { "before its first item" };
-            let reason = format!("the last of {} {when} ({})", job.barren, worker.end());
-            job.doom(TaskError::NeverBegun { function: job.function.path, reason });
-        }
+        self.workers.iter_mut().flatten().for_each(WorkerView::dismiss);
     }
 
     /// Whether dead workers are to be replaced.
@@ -440,52 +432,6 @@ impl Crew {
         let has_work = || self.jobs.values().any(|job| job.open > 0 || job.feeding);
         self.broken.is_none()
             && (self.state == PoolState::Open || self.state == PoolState::Closed && has_work())
-    }
-
-    /// A worker did not come up; after too many in a row nothing that is open will ever be done.
-    pub(crate) fn note_failed_start(&mut self, why: &str) {
-        self.failed_starts += 1;
-        if self.failed_starts > MAX_FAILED_STARTS {
-            self.break_down(why.to_owned());
-        }
-    }
-
-    /// Puts back what is left of a dead worker's chunk, but for the item it died in.
-    fn recover(&mut self, worker: &WorkerView, assigned: &Assigned, was_running: bool) {
-        let Assigned { chunk, done, .. } = assigned;
-        let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
-        if job.abandoned {
-            job.open = job.open.saturating_sub(chunk.range.len() - done);
-            return;
-        }
-        let rest = chunk.part(*done + usize::from(was_running)..chunk.range.len());
-        match (rest, job.doomed.clone()) {
-            (Some(rest), None) => job.pending.push_front(rest),
-            (Some(rest), Some(error)) => job.fail_chunk(&rest, &error),
-            (None, _) => {}
-        }
-        if !was_running {
-            return;
-        }
-        let index = chunk.index(*done);
-        if let Some(panic) = worker.process.reported_panic() {
-            // The program is built to abort: a panic ends the worker, and is not tried again all the same.
-            return job.fail(index, TaskError::panicked(job.item(index), panic));
-        }
-        if job.may_retry(index, self.retries) {
-            job.pending.extend(chunk.part(*done..*done + 1));
-            return;
-        }
-        let item = job.item(index);
-        let (label, status) = (worker.process.label().running(item.function), worker.process.exit_status());
-        let error = match status.and_then(|status| status.code()) {
-            Some(code) => TaskError::WorkerExited { item, worker: label, code },
-            None => {
-                let signal = status.and_then(|status| status.signal()).unwrap_or(0);
-                TaskError::WorkerDied { item, worker: label, signal }
-            }
-        };
-        job.fail(index, error);
     }
 
     /// No worker can be started any more: nothing that is open will ever be done.
@@ -508,7 +454,7 @@ impl Crew {
                 .filter_map(|assigned| assigned.chunk.part(assigned.done..assigned.chunk.range.len()))
         });
         let mut lost: Vec<Chunk> = assigned.collect();
-        lost.extend(self.jobs.values_mut().flat_map(|job| job.pending.drain(..)));
+        lost.extend(self.jobs.values_mut().flat_map(Job::take_waiting));
         for chunk in lost {
             let Some(job) = self.jobs.get_mut(&chunk.job) else { continue };
             job.fail_chunk(&chunk, error);
@@ -522,21 +468,29 @@ impl Crew {
 }
 
 /// Hands a job what a worker answered for one of its items.
-fn take_in(job: &mut Job, index: usize, record: &[u8]) {
+fn take_in(job: &mut Job, index: usize, process: &Process<()>, record: &[u8]) {
     let (kind, text) = record.split_first().unwrap_or((&u8::MAX, &[]));
-    match Answer::from_byte(*kind) {
-        Some(Answer::Done) => job.finish(index, text),
+    let kind = Answer::from_byte(*kind);
+    if kind == Some(Answer::Done) {
+        return job.finish(index, text);
+    }
+    job.fail(index, failure(kind, job.item(index), process, text));
+}
+
+#[cold]
+fn failure(kind: Option<Answer>, item: TaskItem, process: &Process<()>, text: &[u8]) -> TaskError {
+    let worker = process.label().running(item.function);
+    let reason = || String::from_utf8_lossy(text).into_owned();
+    match kind {
         Some(Answer::Panicked) => match codec::decode::<Panic>(text) {
-            Ok(panic) => job.fail(index, TaskError::panicked(job.item(index), panic)),
-            Err(error) => job.fail(index, TaskError::decode(job.item(index), &error)),
+            Ok(panic) => TaskError::panicked(item, worker, panic),
+            Err(error) => TaskError::decode(item, &error),
         },
-        Some(Answer::Refused) => {
-            let reason = String::from_utf8_lossy(text).into_owned();
-            job.fail(index, TaskError::Refused { item: job.item(index), reason });
-        }
-        None => {
-            let reason = "the worker's answer makes no sense".to_owned();
-            job.fail(index, TaskError::Refused { item: job.item(index), reason });
+        Some(Answer::Undecodable) => TaskError::Undecodable { item, worker, reason: reason() },
+        Some(Answer::Unencodable) => TaskError::Unencodable { item, worker, reason: reason() },
+        Some(Answer::Refused) => TaskError::Refused { item, worker, reason: reason() },
+        Some(Answer::Done) | None => {
+            TaskError::Refused { item, worker, reason: "its answer makes no sense".to_owned() }
         }
     }
 }

@@ -8,6 +8,7 @@ use procession_shm::{OpenError, debug_as_text, fmt_with_causes};
 use procession_sys::signals;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 const FORKED: &str = "this process was forked from the one that made the pool, and the workers belong to that one: \
     make the pool after the fork";
@@ -19,6 +20,11 @@ pub enum PoolError {
     /// A pool of no workers would never finish anything.
     #[error("a pool needs at least one worker: processes(0) was asked for")]
     NoWorkers,
+    /// Workers that are given nothing would never finish anything.
+    #[error(
+        "a worker needs to be given at least one item: max_tasks_per_child(0) or chunk_size(0) was asked for"
+    )]
+    NoTasks,
     /// A worker could not be started.
     #[error("a worker of the pool could not be started")]
     Spawn(#[from] SpawnError),
@@ -28,6 +34,23 @@ pub enum PoolError {
     /// The kernel refused something else: a descriptor, a thread.
     #[error("the pool could not be set up")]
     Kernel(#[from] io::Error),
+    /// The initializer or its arguments cannot be handed to a worker.
+    #[error("no worker can run the initializer {function}: {reason}")]
+    Initializer {
+        /// The path of the initializer.
+        function: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The pool is closed or terminated: no worker is started any more.
+    #[error("the pool is closed: make another one")]
+    Closed,
+    /// The pool is broken, as [`TaskError::Broken`] says of every item.
+    #[error("the pool is broken, and no worker of it can be started any more: {reason}")]
+    Broken {
+        /// Why.
+        reason: String,
+    },
     /// `join` before `close` or `terminate`: it would wait for ever.
     #[error("the pool is still open: call close() or terminate() before join()")]
     StillOpen,
@@ -87,11 +110,23 @@ pub enum TaskError {
         /// Its exit code.
         code: i32,
     },
+    /// The item took longer than the pool, or the call, allows: its worker was killed.
+    #[error("{item} took longer than {timeout:?}: its worker, {worker}, was killed")]
+    TooSlow {
+        /// Which item.
+        item: TaskItem,
+        /// The worker of the last try.
+        worker: ProcessLabel,
+        /// How long the item was allowed to take.
+        timeout: Duration,
+    },
     /// The function panicked. The worker goes on; a panic is not tried again.
-    #[error("{item} panicked{}: {message}", at(location))]
+    #[error("{item} panicked in {worker}{}: {message}", at(location))]
     Panicked {
         /// Which item.
         item: TaskItem,
+        /// The worker that ran it.
+        worker: ProcessLabel,
         /// What the panic said.
         message: String,
         /// `file:line:column`.
@@ -125,11 +160,35 @@ pub enum TaskError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The worker could not hand back the result, or could not make the item out of its bytes.
-    #[error("{item}: {reason}")]
+    /// The item's bytes are no value of its type: its `Serialize` and its `Deserialize` disagree, or a handle
+    /// in it leads to an object that is gone.
+    #[error("{item}: {worker} cannot decode the item: {reason}")]
+    Undecodable {
+        /// Which item.
+        item: TaskItem,
+        /// The worker that was to run it.
+        worker: ProcessLabel,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The function has returned, and the result could not be turned into bytes.
+    #[error("{item}: {worker} cannot encode the result: {reason}")]
+    Unencodable {
+        /// Which item.
+        item: TaskItem,
+        /// The worker that has run it.
+        worker: ProcessLabel,
+        /// What is wrong with the result.
+        reason: String,
+    },
+    /// The worker did not run the item: it cannot decode the state of [`map_with`](crate::Pool::map_with), for
+    /// example.
+    #[error("{item} was refused by {worker}: {reason}")]
     Refused {
         /// Which item.
         item: TaskItem,
+        /// The worker that was to run it.
+        worker: ProcessLabel,
         /// What the worker said.
         reason: String,
     },
@@ -181,6 +240,17 @@ pub enum TaskError {
     /// This process was forked from the one that made the pool, which alone can use it.
     #[error("{FORKED}")]
     Forked,
+    /// This process has become another user since it made the pool, whose workers are still the former's.
+    #[error(
+        "this process was user {was} when it made the pool and is user {now} now, and the workers are still user {was}'s: \
+         make the pool after the change"
+    )]
+    UserChanged {
+        /// The effective user id when the pool was made.
+        was: u32,
+        /// The effective user id now.
+        now: u32,
+    },
 }
 
 /// Why a wait has ended without an answer and before its deadline.
@@ -212,9 +282,9 @@ impl From<Stopped> for PoolError {
 }
 
 impl TaskError {
-    pub(crate) fn panicked(item: TaskItem, panic: Panic) -> Self {
+    pub(crate) fn panicked(item: TaskItem, worker: ProcessLabel, panic: Panic) -> Self {
         let Panic { message, location, backtrace } = panic;
-        Self::Panicked { item, message, location, backtrace }
+        Self::Panicked { item, worker, message, location, backtrace }
     }
 
     pub(crate) fn encode(item: TaskItem, error: &EncodeError) -> Self {

@@ -11,9 +11,13 @@
 //! missed. It is a condition variable but for one thing: a sleep ends when a signal comes, because the thread
 //! may have to be interrupted.
 
-use super::crew::{Crew, PoolState, WorkerView};
+use super::batch::Chunk;
+use super::crew::{Crew, PoolState};
 use super::error::{PoolError, Stopped, TaskError};
+use super::initial::Initializer;
 use super::link::Link;
+use super::plan::Plan;
+use super::view::WorkerView;
 use super::worker::work;
 use crate::children;
 use crate::error::in_full;
@@ -21,7 +25,7 @@ use crate::exit::LAST_WAIT;
 use crate::process::Process;
 use procession_sys::cpu::Spin;
 use procession_sys::futex::{self, Waited};
-use procession_sys::{Deadline, KeptFd, eventfd, fork, interrupt};
+use procession_sys::{Deadline, KeptFd, eventfd, fork, interrupt, shm_file};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,23 +50,26 @@ pub(crate) struct Foreman {
     sleepers: AtomicU32,
     /// A new one when the program has closed it; the workers that are there go on ringing the old one.
     bell: Mutex<Arc<KeptFd>>,
-    name: String,
-    pub(super) count: usize,
+    plan: Plan,
     /// The process that made the pool: a forked child has none.
     cookie: u64,
+    /// The effective user of the process when it made the pool.
+    user: u32,
 }
 
 impl Foreman {
-    pub(crate) fn new(count: usize, retries: u32, name: String) -> Result<Self, PoolError> {
-        let crew = Mutex::new(Crew::new(count, retries));
+    pub(crate) fn new(count: usize, plan: Plan) -> Result<Self, PoolError> {
+        if let Some(initializer) = &plan.initializer {
+            initializer.call()?;
+        }
         Ok(Self {
-            crew,
+            crew: Mutex::new(Crew::new(count, &plan)),
             changes: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
             bell: Mutex::new(Arc::new(KeptFd::keep(eventfd::create()?)?)),
-            name,
-            count,
+            plan,
             cookie: fork::cookie(),
+            user: shm_file::effective_uid(),
         })
     }
 
@@ -73,6 +80,15 @@ impl Foreman {
     /// [`TaskError::Forked`].
     pub(crate) fn enter(&self) -> Result<MutexGuard<'_, Crew>, TaskError> {
         if self.is_foreign() { Err(TaskError::Forked) } else { Ok(self.lock()) }
+    }
+
+    /// The lock's guard, to give the pool more work.
+    ///
+    /// # Errors
+    /// [`TaskError::Forked`], [`TaskError::UserChanged`].
+    pub(crate) fn admit(&self) -> Result<MutexGuard<'_, Crew>, TaskError> {
+        let (was, now) = (self.user, shm_file::effective_uid());
+        if was == now { self.enter() } else { Err(TaskError::UserChanged { was, now }) }
     }
 
     /// The lock's guard; no thread panics while it holds it, but if one did, the state is whole all the same.
@@ -105,6 +121,12 @@ impl Foreman {
         self.step(&mut crew);
     }
 
+    /// Gives a job more items.
+    pub(crate) fn add(&self, crew: &mut Crew, chunk: Chunk) {
+        crew.add(chunk);
+        self.mind_the_time(crew);
+    }
+
     /// Makes the pool's thread look.
     pub(crate) fn ring(&self) {
         if let Some(bell) = self.bell().get() {
@@ -124,7 +146,8 @@ impl Foreman {
 
     /// Starts every worker.
     pub(crate) fn start_all(&self) -> Result<(), PoolError> {
-        (0..self.count).try_for_each(|place| self.start(place))
+        let count = self.lock().target;
+        (0..count).try_for_each(|place| self.start(place))
     }
 
     fn start(&self, place: usize) -> Result<(), PoolError> {
@@ -132,11 +155,12 @@ impl Foreman {
         // left.
         let _starting = children::starting()?;
         let link = Link::new()?;
+        let initial = self.plan.initializer.as_ref().map(Initializer::call).transpose()?;
         let process = Process::options()
-            .name(format!("{}-{}", self.name, place + 1))
+            .name(format!("{}-{}", self.plan.name, place + 1))
             .daemon(true)
             .inherit(Arc::new(self.bell().as_fd().try_clone_to_owned()?))
-            .spawn(work, link.clone())?;
+            .spawn_fallible(work, (link.clone(), initial))?;
         let worker = WorkerView::new(process, link);
         let mut crew = self.lock();
         if crew.state == PoolState::Terminated {
@@ -255,6 +279,15 @@ impl Foreman {
         if crew.step() {
             self.announce();
         }
+        self.mind_the_time(crew);
+    }
+
+    /// Wakes the pool's thread if it would sleep longer than an item may take.
+    fn mind_the_time(&self, crew: &mut Crew) {
+        if crew.next_alarm < crew.next_look {
+            crew.next_look = crew.next_alarm;
+            self.ring();
+        }
     }
 
     /// Cancels what no worker has begun of a job; whether there was any.
@@ -287,9 +320,12 @@ impl Foreman {
                 if crew.helpers == 0 {
                     self.want_bell(&mut crew);
                 }
-                let is_busy = crew.jobs.values().any(|job| job.open > 0) || workers.len() < self.count;
+                crew.keep_time();
+                let is_busy = crew.jobs.values().any(|job| job.open > 0) || workers.len() < crew.target;
                 let slice = if is_busy { SLICE } else { IDLE_SLICE };
+                crew.next_look = Deadline::after(slice).min(crew.next_alarm);
                 let until_start = crew.next_start.remaining().filter(|left| !left.is_zero());
+                let slice = crew.next_look.remaining().unwrap_or(slice);
                 (!crew.wants_workers(), until_start.map_or(slice, |left| left.min(slice)))
             };
             if is_over && (workers.is_empty() || self.lock().give_up.has_passed()) {
@@ -337,15 +373,35 @@ impl Foreman {
 
     /// Starts the workers that are missing, unless it is too early for that.
     fn fill_places(&self) {
-        for place in 0..self.count {
-            let is_missing = {
-                let crew = self.lock();
-                crew.wants_workers() && crew.next_start.has_passed() && crew.workers[place].is_none()
-            };
-            if is_missing {
-                self.start_or_note(place);
-            }
+        let next_missing = |from: usize| {
+            let crew = self.lock();
+            let may_start = crew.wants_workers() && crew.next_start.has_passed();
+            let is_missing = |place: &usize| crew.workers[*place].is_none();
+            (from..crew.target).find(is_missing).filter(|_| may_start)
+        };
+        let mut from = 0;
+        while let Some(place) = next_missing(from) {
+            self.start_or_note(place);
+            from = place + 1;
         }
+    }
+
+    /// Changes how many workers there are to be; the pool's thread starts those that are missing.
+    ///
+    /// # Errors
+    /// [`PoolError::Forked`], [`PoolError::Closed`], [`PoolError::Broken`].
+    pub(crate) fn resize(&self, count: usize) -> Result<(), PoolError> {
+        let mut crew = self.enter().map_err(|_| PoolError::Forked)?;
+        if let Some(reason) = &crew.broken {
+            return Err(PoolError::Broken { reason: reason.clone() });
+        }
+        if crew.state != PoolState::Open {
+            return Err(PoolError::Closed);
+        }
+        crew.resize(count);
+        drop(crew);
+        self.ring();
+        Ok(())
     }
 
     fn start_or_note(&self, place: usize) {

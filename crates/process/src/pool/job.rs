@@ -2,13 +2,16 @@
 
 use super::batch::{Cargo, Chunk};
 use super::error::{TaskError, TaskItem};
+use super::plan::Policy;
 use super::runner::JobEntry;
 use crate::entry::EntryRef;
 use procession_channel::{Parcel, codec};
+use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The outcome of an item: the encoded result, or why there is none.
 pub(crate) type ItemResult = Result<Received, TaskError>;
@@ -104,6 +107,22 @@ pub(crate) enum JobResult {
     All(Collected),
 }
 
+/// Numbers of items.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) given: usize,
+    pub(crate) failed: usize,
+    pub(crate) open: usize,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.given += other.given;
+        self.failed += other.failed;
+        self.open += other.open;
+    }
+}
+
 /// The function that a job runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct JobFunction {
@@ -121,10 +140,15 @@ pub(crate) struct Job {
     pub(crate) state: Arc<Vec<u8>>,
     /// The handles and ends of pipes in the state.
     pub(crate) _cargo: Cargo,
+    pub(crate) policy: Policy,
     /// The chunks that no worker has yet.
     pub(crate) pending: VecDeque<Chunk>,
+    /// Items that were lost, and when each is to be tried again.
+    delayed: Vec<(Deadline, Chunk)>,
     /// Items without a result.
     pub(crate) open: usize,
+    given: usize,
+    failed: usize,
     /// How often an item was lost with its worker.
     losses: HashMap<usize, u32>,
     pub(crate) results: Results,
@@ -139,13 +163,22 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(function: JobFunction, state: Vec<u8>, cargo: Cargo, results: Results) -> Self {
+    pub(crate) fn new(
+        (function, policy): (JobFunction, Policy),
+        state: Vec<u8>,
+        cargo: Cargo,
+        results: Results,
+    ) -> Self {
         Self {
             function,
             state: Arc::new(state),
             _cargo: cargo,
+            policy,
             pending: VecDeque::new(),
+            delayed: Vec::new(),
             open: 0,
+            given: 0,
+            failed: 0,
             losses: HashMap::new(),
             results,
             feeding: false,
@@ -170,6 +203,23 @@ impl Job {
         self.open == 0 && !self.feeding
     }
 
+    /// There are so many more items.
+    pub(crate) fn expect(&mut self, count: usize) {
+        self.open += count;
+        self.given += count;
+    }
+
+    /// Nobody waits for so many of its items, and nobody runs them.
+    pub(crate) fn give_up(&mut self, count: usize) {
+        self.open = self.open.saturating_sub(count);
+        self.failed += count;
+    }
+
+    /// What became of its items until now.
+    pub(crate) fn tally(&self) -> Tally {
+        Tally { given: self.given, failed: self.failed, open: self.open }
+    }
+
     /// Takes in a result as it came from a worker.
     pub(crate) fn finish(&mut self, index: usize, result: &[u8]) {
         self.barren = 0;
@@ -185,7 +235,7 @@ impl Job {
 
     /// Takes in that there will be no result.
     pub(crate) fn fail(&mut self, index: usize, error: TaskError) {
-        self.open = self.open.saturating_sub(1);
+        self.give_up(1);
         match &mut self.results {
             _ if self.abandoned => {}
             Results::Collected(collected) => drop(collected.errors.insert(index, error)),
@@ -200,17 +250,41 @@ impl Job {
 
     /// Gives the job up: what is not given to a worker yet fails now, the rest when it comes back.
     pub(crate) fn doom(&mut self, error: TaskError) {
-        for chunk in std::mem::take(&mut self.pending) {
+        for chunk in self.take_waiting() {
             self.fail_chunk(&chunk, &error);
         }
         self.doomed = Some(error);
     }
 
-    /// Counts that a worker died in the item; whether the item may be tried again.
-    pub(crate) fn may_retry(&mut self, index: usize, retries: u32) -> bool {
-        let losses = self.losses.entry(index).or_default();
+    /// The chunks that no worker has, which are the caller's now.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Chunk> {
+        let delayed = self.delayed.drain(..).map(|(_, chunk)| chunk);
+        self.pending.drain(..).chain(delayed).collect()
+    }
+
+    /// A worker was lost with the item that this chunk is: has it tried again, if it may be; `false` if not.
+    pub(crate) fn retry(&mut self, chunk: Chunk) -> bool {
+        let losses = self.losses.entry(chunk.index(0)).or_default();
         *losses += 1;
-        *losses <= retries
+        if *losses > self.policy.retries {
+            return false;
+        }
+        match self.policy.pause_after(*losses) {
+            Duration::ZERO => self.pending.push_back(chunk),
+            pause => self.delayed.push((Deadline::after(pause), chunk)),
+        }
+        true
+    }
+
+    /// Lets those items be tried again whose time has come; when the next one's will have.
+    pub(crate) fn wake_delayed(&mut self) -> Deadline {
+        let Self { delayed, pending, .. } = self;
+        delayed.retain(|(when, chunk)| {
+            let is_due = when.has_passed();
+            pending.extend(is_due.then(|| chunk.clone()));
+            !is_due
+        });
+        delayed.iter().map(|(when, _)| *when).min().unwrap_or(Deadline::NEVER)
     }
 }
 

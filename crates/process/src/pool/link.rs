@@ -8,13 +8,18 @@
 //! | `claims` | pool, then either | for each chunk that a worker has: `seq * 4 +` [`OFFERED`], then [`TAKEN`] by the worker or [`REVOKED`] by the pool; from [`TAKEN`] the pool may make it [`CUT`] |
 //! | `pool_sleeps` | both | 1 while the pool sleeps and wants its bell rung |
 //! | `preparing` | the worker | 0, or 1 + the number of the job whose state it is decoding: code of the user's that may end it |
-//! | `ready` | the worker | 1 once it has decoded what it was started with |
+//! | `stage` | the worker | 0 at first, [`INITIALIZING`] while the pool's initializer runs in it, then [`READY`] |
+//! | `running` | the worker, then either | of an item with a timeout: its number, counted as by `begun`; the worker makes that 0 when the item is done, or the pool [`CONDEMNED`] when it takes too long |
+//! | `running_since` | the worker | when that item was begun, on the monotonic clock |
 //!
 //! # Orderings
 //! Edge `pool.begun`: the Release of `begun` before an item is run meets the Acquire of the pool, which reads
 //! it when the worker has ended; the item's record is committed later (by its lane). Edge `pool.claim`: each
-//! change of a claim (AcqRel, or Release when it is offered) meets the next one. Edge `pool.told`: `ready`
-//! and `preparing`, stored with Release, meet the Acquire of the pool. Edge `pool.dekker`: a worker commits a
+//! change of a claim (AcqRel, or Release when it is offered) meets the next one. Edge `pool.told`: `stage`
+//! and `preparing`, stored with Release, meet the Acquire of the pool. Edge `pool.running`: the Release of
+//! `running` meets the Acquire of the pool, which reads `running_since` after it. The pool and the worker
+//! decide by one CAS of `running` whether an item was done or took too long; who finds the item condemned
+//! commits no record, begins no other item, and waits for its death. Edge `pool.dekker`: a worker commits a
 //! record, fences, and looks whether the pool sleeps; the pool says that it sleeps, fences, and looks for
 //! records. One of the two sees the other.
 //!
@@ -23,9 +28,11 @@
 //! `begun` is `n + 1`, the worker died in its item `n`, and that item alone is lost. If it is `n`, no item
 //! was running. Everything else that it had been given goes to other workers; but a job whose state has ended
 //! some of them one after the other (`preparing`), or of which some of them began nothing, is given up.
+//! A worker that ends in the initializer costs nothing that it had been given, but it breaks the pool.
 
 use procession_channel::{Lane, LaneReader, LaneRings, LaneWriter};
 use procession_shm::{Kind, Object, OpenError, Parameter, Placement, Shape, Shared};
+use procession_sys::clock::now_ns;
 use procession_sys::shm_struct;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -50,11 +57,20 @@ shm_struct! {
         pub(crate) begun: AtomicU64,
         claims: [AtomicU64; AHEAD],
         pool_sleeps: AtomicU32,
-        ready: AtomicU32,
+        stage: AtomicU32,
         preparing: AtomicU64,
-        spare: [AtomicU64; 3],
+        running: AtomicU64,
+        running_since: AtomicU64,
+        spare: [AtomicU64; 1],
     }
 }
+
+/// The stages of a worker after the first, which is 0: it runs the initializer; it can take work.
+const INITIALIZING: u32 = 1;
+const READY: u32 = 2;
+
+/// An item took too long: its worker is killed.
+const CONDEMNED: u64 = u64::MAX;
 
 /// A worker's right to a chunk. A cell is used again once its chunk is done or taken back; the number tells
 /// an old order, still unread in the inbox, from the new one.
@@ -165,16 +181,55 @@ impl Link {
         self.body.claims.get(usize::from(lease.cell))
     }
 
-    /// The worker has decoded what it was started with.
+    /// The worker begins to run the pool's initializer.
+    pub(crate) fn set_initializing(&self) {
+        // SYNC: pool.told.
+        self.body.stage.store(INITIALIZING, Ordering::Release);
+    }
+
+    /// The worker can take work now.
     pub(crate) fn set_ready(&self) {
         // SYNC: pool.told.
-        self.body.ready.store(1, Ordering::Release);
+        self.body.stage.store(READY, Ordering::Release);
     }
 
     /// Whether the worker has come so far that it can take work.
     pub(crate) fn is_ready(&self) -> bool {
         // SYNC: pool.told.
-        self.body.ready.load(Ordering::Acquire) != 0
+        self.body.stage.load(Ordering::Acquire) == READY
+    }
+
+    /// Whether the worker runs the initializer, or has ended in it.
+    pub(crate) fn is_initializing(&self) -> bool {
+        // SYNC: pool.told.
+        self.body.stage.load(Ordering::Acquire) == INITIALIZING
+    }
+
+    /// The worker begins the item with this number, which has a timeout.
+    pub(crate) fn begin_timed(&self, number: u64) {
+        self.body.running_since.store(now_ns(), Ordering::Relaxed);
+        // SYNC: pool.running.
+        self.body.running.store(number, Ordering::Release);
+    }
+
+    /// The worker has done that item; `false` if it took too long.
+    pub(crate) fn end_timed(&self, number: u64) -> bool {
+        // SYNC: pool.running.
+        self.body.running.compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// When the item with this number was begun; `None` if the worker is not at it.
+    pub(crate) fn running_since(&self, number: u64) -> Option<u64> {
+        // SYNC: pool.running.
+        let is_running = self.body.running.load(Ordering::Acquire) == number;
+        // Of this item, or of a later one, which was begun later.
+        is_running.then(|| self.body.running_since.load(Ordering::Relaxed))
+    }
+
+    /// The pool decides that the item with this number takes too long; `false` if it is done already.
+    pub(crate) fn condemn(&self, number: u64) -> bool {
+        // SYNC: pool.running.
+        self.body.running.compare_exchange(number, CONDEMNED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// The worker says of which job it decodes the state now, if of any.

@@ -1,9 +1,10 @@
 //! The handles that a caller holds while the pool works for it.
 
-use super::batch::BatchBuilder;
+use super::batch::{BatchBuilder, Cargo};
 use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::job::{JobResult, Results};
+use procession_shm::carrying;
 use procession_sys::Deadline;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How many chunks per worker a stream of results has on their way.
+const IN_FLIGHT_PER_WORKER: usize = 4;
 
 /// The result of a call, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async) and
 /// [`Pool::map_async`](crate::Pool::map_async). Dropping it lets what is not begun go undone, and the rest be
@@ -180,8 +184,8 @@ impl<R> fmt::Debug for AsyncResult<R> {
 /// [`TaskError::Interrupted`], with the index of an item that is still being done. The iteration can go on,
 /// and then that item comes as if nothing had been.
 #[must_use = "an iterator does nothing until it is asked for its next element"]
-pub struct ImapUnordered<'p, I, R> {
-    foreman: &'p Foreman,
+pub struct ImapUnordered<I, R> {
+    foreman: Arc<Foreman>,
     /// The pool's job, or why it took none.
     job: Result<u64, TaskError>,
     /// The path of the function.
@@ -191,16 +195,16 @@ pub struct ImapUnordered<'p, I, R> {
     exhausted: bool,
     next_index: usize,
     in_flight: BTreeSet<usize>,
-    most_in_flight: usize,
+    chunk_size: usize,
     result: PhantomData<fn() -> R>,
 }
 
-impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
+impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
     pub(crate) fn new(
-        foreman: &'p Foreman,
+        foreman: Arc<Foreman>,
         job: Result<u64, TaskError>,
         (function, items): (&'static str, I),
-        most_in_flight: usize,
+        chunk_size: usize,
     ) -> Self {
         let (exhausted, next_index, in_flight) = (false, 0, BTreeSet::new());
         let mut imap = Self {
@@ -211,7 +215,7 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
             exhausted,
             next_index,
             in_flight,
-            most_in_flight,
+            chunk_size,
             result: PhantomData,
         };
         imap.refill(0);
@@ -222,26 +226,35 @@ impl<'p, I: Iterator<Item: Serialize>, R> ImapUnordered<'p, I, R> {
     /// by whoever asks.
     fn refill(&mut self, held: usize) {
         let Ok(id) = self.job else { return };
-        while !self.exhausted && self.in_flight.len() + held < self.most_in_flight {
-            let Some(item) = self.items.next() else {
-                self.exhausted = true;
-                return self.foreman.end_feeding(id);
-            };
-            let index = self.next_index;
-            let batch = BatchBuilder::of_one(TaskItem { index, function: self.function }, &item);
+        let Ok(workers) = self.foreman.enter().map(|crew| crew.target) else { return };
+        let most = workers.saturating_mul(IN_FLIGHT_PER_WORKER).saturating_mul(self.chunk_size);
+        while !self.exhausted && self.in_flight.len() + held < most {
+            let mut batch = BatchBuilder::new(self.next_index);
+            let (filled, handles) = carrying(|| batch.fill(&mut self.items, self.chunk_size));
             let Ok(mut crew) = self.foreman.enter() else { return };
-            match batch {
-                Ok((batch, cargo)) => crew.add(batch.finish(id, cargo)),
-                Err(error) => crew.fail_unsent(id, index, error),
+            self.in_flight.extend(self.next_index..batch.end());
+            self.next_index = batch.end();
+            if batch.len() > 0 {
+                self.foreman.add(&mut crew, batch.finish(id, Cargo::of_handles(handles)));
+            }
+            match filled {
+                Ok(is_end) => self.exhausted = is_end,
+                Err(error) => {
+                    let (index, function) = (self.next_index, self.function);
+                    crew.fail_unsent(id, index, TaskError::encode(TaskItem { index, function }, &error));
+                    self.in_flight.insert(index);
+                    self.next_index += 1;
+                }
             }
             drop(crew);
-            self.next_index += 1;
-            self.in_flight.insert(index);
+            if self.exhausted {
+                self.foreman.end_feeding(id);
+            }
         }
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<'_, I, R> {
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<I, R> {
     /// The next result that is there, for one who holds so many others.
     fn advance(&mut self, held: usize) -> Option<(usize, Result<R, TaskError>)> {
         if self.foreman.is_foreign() {
@@ -281,7 +294,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<'_, I, R> 
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<'_, I, R> {
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<I, R> {
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -289,7 +302,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnorder
     }
 }
 
-impl<I, R> Drop for ImapUnordered<'_, I, R> {
+impl<I, R> Drop for ImapUnordered<I, R> {
     fn drop(&mut self) {
         if let Ok(id) = self.job {
             self.foreman.abandon(id);
@@ -297,7 +310,7 @@ impl<I, R> Drop for ImapUnordered<'_, I, R> {
     }
 }
 
-impl<I, R> fmt::Debug for ImapUnordered<'_, I, R> {
+impl<I, R> fmt::Debug for ImapUnordered<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImapUnordered")
             .field("given", &self.next_index)
@@ -312,21 +325,21 @@ impl<I, R> fmt::Debug for ImapUnordered<'_, I, R> {
 /// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
 /// [`TaskError::Interrupted`]. The iteration can go on, and then the result comes as if nothing had been.
 #[must_use = "an iterator does nothing until it is asked for its next element"]
-pub struct Imap<'p, I, R> {
-    results: ImapUnordered<'p, I, R>,
+pub struct Imap<I, R> {
+    results: ImapUnordered<I, R>,
     /// Results that came before their turn.
     early: BTreeMap<usize, Result<R, TaskError>>,
     /// The index of the item whose turn it is.
     turn: usize,
 }
 
-impl<'p, I, R> Imap<'p, I, R> {
-    pub(crate) fn new(results: ImapUnordered<'p, I, R>) -> Self {
+impl<I, R> Imap<I, R> {
+    pub(crate) fn new(results: ImapUnordered<I, R>) -> Self {
         Self { results, early: BTreeMap::new(), turn: 0 }
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<'_, I, R> {
+impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<I, R> {
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -345,7 +358,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<'_, I,
     }
 }
 
-impl<I, R> fmt::Debug for Imap<'_, I, R> {
+impl<I, R> fmt::Debug for Imap<I, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Imap")
             .field("turn", &self.turn)

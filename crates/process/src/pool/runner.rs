@@ -1,5 +1,6 @@
 //! A job's function in a worker: found by its reference, and called with one item after the other.
 
+use super::wire::Answer;
 use crate::entry::{rebuild, type_hash};
 use crate::error::in_full;
 use crate::function::Function;
@@ -13,8 +14,9 @@ pub(crate) trait Runner {
     /// Runs one encoded item; appends the encoded result to `out`.
     ///
     /// # Errors
-    /// Why the item could not be decoded or the result not be encoded.
-    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
+    /// Why the item could not be decoded ([`Answer::Undecodable`]) or the result not be encoded
+    /// ([`Answer::Unencodable`]).
+    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), (Answer, String)>;
 }
 
 /// The entry by which a worker makes a runner of a job: from the hash of its types, and its encoded state.
@@ -27,13 +29,13 @@ struct Plain<F, A, M>(F, PhantomData<fn(A) -> M>);
 struct WithState<F, S, A, R>(F, S, PhantomData<fn(A) -> R>);
 
 impl<F: Function<A, M, Output: Serialize>, A: DeserializeOwned, M> Runner for Plain<F, A, M> {
-    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), (Answer, String)> {
         run_item(item, out, |arguments| self.0.call(arguments))
     }
 }
 
 impl<F: Fn(&S, A) -> R, S, A: DeserializeOwned, R: Serialize> Runner for WithState<F, S, A, R> {
-    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), (Answer, String)> {
         run_item(item, out, |argument| (self.0)(&self.1, argument))
     }
 }
@@ -42,12 +44,11 @@ fn run_item<A: DeserializeOwned, R: Serialize>(
     item: &[u8],
     out: &mut Vec<u8>,
     function: impl Fn(A) -> R,
-) -> Result<(), String> {
-    let argument = codec::decode(item)
-        .map_err(|error| format!("the worker cannot decode the item: {}", in_full(&error)))?;
+) -> Result<(), (Answer, String)> {
+    let argument = codec::decode(item).map_err(|error| (Answer::Undecodable, in_full(&error)))?;
     let result = function(argument);
     Parcel::encode_listed(out, |out| codec::encode(&result, out))
-        .map_err(|error| format!("the worker cannot encode the result: {}", in_full(&error)))
+        .map_err(|error| (Answer::Unencodable, in_full(&error)))
 }
 
 /// The [`JobEntry`] of a function to which an item is all of its arguments.

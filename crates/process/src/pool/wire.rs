@@ -13,6 +13,8 @@ pub(crate) struct ChunkHeader {
     pub(crate) lease: Lease,
     pub(crate) job: u64,
     pub(crate) entry: EntryRef<JobEntry>,
+    /// Whether its items have a timeout.
+    pub(crate) is_timed: bool,
     /// The job's state, when this worker has not had it yet.
     pub(crate) state: Option<Vec<u8>>,
 }
@@ -32,13 +34,18 @@ pub(crate) enum Answer {
     Done = 0,
     /// An encoded [`Panic`](crate::panicked::Panic) follows.
     Panicked = 1,
-    /// A sentence follows.
+    /// The worker has not run the item; a sentence follows.
     Refused = 2,
+    /// The item could not be decoded; a sentence follows.
+    Undecodable = 3,
+    /// The result could not be encoded; a sentence follows.
+    Unencodable = 4,
 }
 
 impl Answer {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Done, Self::Panicked, Self::Refused].into_iter().find(|&answer| answer as u8 == byte)
+        let all = [Self::Done, Self::Panicked, Self::Refused, Self::Undecodable, Self::Unencodable];
+        all.into_iter().find(|&answer| answer as u8 == byte)
     }
 }
 

@@ -5,6 +5,7 @@ use super::crew::Crew;
 use super::error::{TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::job::{Collected, Job, JobFunction, JobResult, Results};
+use super::plan::Policy;
 use super::results::{AsyncResult, ImapUnordered};
 use super::runner::{JobEntry, job_with_state, plain_job};
 use crate::crossing::Crossing;
@@ -22,8 +23,6 @@ use std::sync::{Arc, MutexGuard};
 /// Into how many chunks per worker a call's items are divided at least.
 const CHUNKS_PER_WORKER: usize = 32;
 const MAX_CHUNK_ITEMS: usize = 8192;
-/// How many items per worker a stream of results has on their way.
-const IN_FLIGHT_PER_WORKER: usize = 4;
 
 /// What a call has the workers do with its items.
 pub(super) struct Work {
@@ -32,11 +31,11 @@ pub(super) struct Work {
     state: (Vec<u8>, Cargo),
 }
 
-impl Work {
-    fn job(self, results: Results) -> Job {
-        let (state, cargo) = self.state;
-        Job::new(self.function, state, cargo, results)
-    }
+/// Whoever calls: the pool, and what is said of the items.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) foreman: Arc<Foreman>,
+    pub(super) policy: Policy,
 }
 
 /// The call of a function to which an item is all of its arguments.
@@ -76,7 +75,12 @@ fn function<F: 'static, A, R>(entry: JobEntry) -> Result<JobFunction, TaskError>
     Ok(JobFunction { entry, path: type_name::<F>() })
 }
 
-impl Foreman {
+impl Caller {
+    fn job(&self, work: Work, results: Results) -> Job {
+        let (state, cargo) = work.state;
+        Job::new((work.function, self.policy), state, cargo, results)
+    }
+
     /// Gives one item to the workers and waits for its result.
     pub(super) fn run_one<A: Serialize, R: DeserializeOwned>(
         &self,
@@ -86,9 +90,9 @@ impl Foreman {
         let path = work.function.path;
         let (crew, id, chunk) = self.open_one(work, item)?;
         let give = |crew: &mut Crew| crew.add(chunk);
-        let outcome = self.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_outcome(id));
+        let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_outcome(id));
         let outcome = outcome.map_err(|stopped| {
-            self.abandon(id);
+            self.foreman.abandon(id);
             stopped.in_call_of(path)
         })?;
         match outcome {
@@ -99,17 +103,17 @@ impl Foreman {
 
     /// Gives one item to the workers; its result can be asked for later.
     pub(super) fn run_one_later<A: Serialize, R: DeserializeOwned>(
-        self: &Arc<Self>,
+        &self,
         work: Result<Work, TaskError>,
         path: &'static str,
         item: &A,
     ) -> AsyncResult<R> {
         let submit = |work: Work| {
             let (mut crew, id, chunk) = self.open_one(work, item)?;
-            crew.add(chunk);
+            self.foreman.add(&mut crew, chunk);
             Ok(id)
         };
-        AsyncResult::one(Arc::clone(self), path, work.and_then(submit))
+        AsyncResult::one(Arc::clone(&self.foreman), path, work.and_then(submit))
     }
 
     /// Opens the job of doing `work` with one item: the crew, the job, and what is to be added to it.
@@ -118,9 +122,9 @@ impl Foreman {
         work: Work,
         item: &A,
     ) -> Result<(MutexGuard<'_, Crew>, u64, Chunk), TaskError> {
-        let job = work.job(Results::Streamed(Default::default()));
+        let job = self.job(work, Results::Streamed(Default::default()));
         let (batch, cargo) = BatchBuilder::of_one(job.item(0), item)?;
-        let mut crew = self.enter()?;
+        let mut crew = self.foreman.admit()?;
         let id = crew.open_job(job)?;
         Ok((crew, id, batch.finish(id, cargo)))
     }
@@ -132,7 +136,7 @@ impl Foreman {
         items: impl IntoIterator<Item = A>,
     ) -> Result<Collected, TaskError> {
         let feed = self.feed(work, items)?;
-        let outcome = self.wait_until(Deadline::NEVER, |crew| crew.take_outcome(feed.id));
+        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| crew.take_outcome(feed.id));
         match outcome.map_err(|stopped| stopped.in_call_of(feed.function))? {
             Some(JobResult::All(collected)) => Ok(collected),
             _ => Err(TaskError::Cancelled),
@@ -141,13 +145,13 @@ impl Foreman {
 
     /// Gives all items to the workers; all results can be asked for later.
     pub(super) fn collect_later<A: Serialize, R: DeserializeOwned>(
-        self: &Arc<Self>,
+        &self,
         work: Result<Work, TaskError>,
         path: &'static str,
         items: impl IntoIterator<Item = A>,
     ) -> AsyncResult<Vec<R>> {
         let id = work.and_then(|work| Ok(self.feed(work, items)?.keep()));
-        AsyncResult::all(Arc::clone(self), path, id)
+        AsyncResult::all(Arc::clone(&self.foreman), path, id)
     }
 
     /// Gives all items to the workers.
@@ -157,14 +161,19 @@ impl Foreman {
         items: impl IntoIterator<Item = A>,
     ) -> Result<Feed<'_>, TaskError> {
         let mut items = items.into_iter();
-        let most = (items.size_hint().0 / (self.count * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS);
         let function = work.function.path;
-        let id = self.enter()?.open_job(work.job(Results::Collected(Collected::default())).fed())?;
-        let feed = Feed { foreman: self, id, function };
+        let job = self.job(work, Results::Collected(Collected::default())).fed();
+        let (id, workers) = {
+            let mut crew = self.foreman.admit()?;
+            (crew.open_job(job)?, crew.target)
+        };
+        let feed = Feed { foreman: &self.foreman, id, function };
         let mut next = 0;
         let mut is_end = false;
         while !is_end {
             let mut batch = BatchBuilder::new(next);
+            let expected = next.saturating_add(items.size_hint().0);
+            let most = self.policy.chunk_size.unwrap_or_else(|| automatic_chunk_size(expected, workers));
             let (filled, handles) = carrying(|| batch.fill(&mut items, most));
             next = batch.end();
             feed.send(batch, Cargo::of_handles(handles));
@@ -176,7 +185,7 @@ impl Foreman {
                 }
             }
         }
-        self.end_feeding(id);
+        self.foreman.end_feeding(id);
         Ok(feed)
     }
 
@@ -186,14 +195,21 @@ impl Foreman {
         work: Result<Work, TaskError>,
         path: &'static str,
         items: I,
-    ) -> ImapUnordered<'_, I::IntoIter, R> {
+    ) -> ImapUnordered<I::IntoIter, R> {
         let submit = |work: Work| {
-            let job = work.job(Results::Streamed(Default::default()));
-            self.enter()?.open_job(job.fed())
+            let job = self.job(work, Results::Streamed(Default::default()));
+            self.foreman.admit()?.open_job(job.fed())
         };
-        let most = self.count * IN_FLIGHT_PER_WORKER;
-        ImapUnordered::new(self, work.and_then(submit), (path, items.into_iter()), most)
+        let (foreman, chunk_size) = (Arc::clone(&self.foreman), self.policy.chunk_size.unwrap_or(1));
+        ImapUnordered::new(foreman, work.and_then(submit), (path, items.into_iter()), chunk_size)
     }
+}
+
+/// How many items to give to one of so many workers at a time, where a call is known to have at least so many
+/// items: few enough that all workers end at nearly the same time, although some items take longer than
+/// others. An iterator that does not say how many items it has is given out in chunks that grow.
+fn automatic_chunk_size(items: usize, workers: usize) -> usize {
+    (items / (workers.max(1) * CHUNKS_PER_WORKER)).clamp(1, MAX_CHUNK_ITEMS)
 }
 
 /// A job that is forgotten if whoever started it does not finish it: its wait was interrupted, or an iterator
@@ -218,7 +234,7 @@ impl Feed<'_> {
         if batch.len() > 0
             && let Ok(mut crew) = self.foreman.enter()
         {
-            crew.add(batch.finish(self.id, cargo));
+            self.foreman.add(&mut crew, batch.finish(self.id, cargo));
         }
     }
 
@@ -233,5 +249,17 @@ impl Feed<'_> {
 impl Drop for Feed<'_> {
     fn drop(&mut self) {
         self.foreman.abandon(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::automatic_chunk_size;
+
+    #[test]
+    fn chunks_are_a_small_part_of_what_there_is() {
+        let sizes = [0, 63, 64, 6400, 1_000_000, usize::MAX].map(|items| automatic_chunk_size(items, 2));
+        assert_eq!(sizes, [1, 1, 1, 100, 8192, 8192]);
+        assert_eq!(automatic_chunk_size(10, 0), 1);
     }
 }

@@ -1,25 +1,42 @@
 //! The loop of a worker: it takes orders from its inbox, runs their items, and writes the results to its
 //! outbox.
 
-use super::link::{Lease, Link};
+use super::initial::InitialCall;
+use super::link::Link;
 use super::runner::Runner;
 use super::wire::{Answer, ChunkHeader, Items, Order, answer, split_order};
 use crate::child::take_inherited;
 use crate::entry::SameBuild;
 use crate::panic;
 use crate::panicked::Panic;
+use crate::remote::RemoteError;
 use procession_channel::{LaneWriter, codec};
-use procession_sys::{crash_point, eventfd};
+use procession_sys::{crash_point, eventfd, exit_now, fork, signals};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{Ordering, fence};
 
 /// Runs what the pool orders, until it is told to leave.
-pub(crate) fn work(link: Link) {
+///
+/// # Errors
+/// That of the pool's initializer.
+pub(crate) fn work(link: Link, initial: Option<InitialCall>) -> Result<(), RemoteError> {
+    // A key on the terminal reaches the workers, too; the pool's own process decides what it means.
+    signals::withstand(signals::SIGINT);
+    if let Some(initial) = initial {
+        link.set_initializing();
+        initial.run()?;
+    }
+    obey_until_the_end(&link);
+    Ok(())
+}
+
+fn obey_until_the_end(link: &Link) {
     let Some(bell) = take_inherited(0) else { return };
     let (mut inbox, outbox) = link.worker_ends();
     link.set_ready();
-    let mut worker = Worker { link: &link, bell, outbox, current: None, begun: 0, record: Vec::new() };
+    let process = fork::cookie();
+    let mut worker = Worker { link, process, bell, outbox, current: None, begun: 0, record: Vec::new() };
     worker.tell();
     let mut order = Vec::new();
     loop {
@@ -46,6 +63,8 @@ type Prepared = Result<Box<dyn Runner>, String>;
 
 struct Worker<'a> {
     link: &'a Link,
+    /// This process, as opposed to a copy of it that a function has forked.
+    process: u64,
     bell: OwnedFd,
     outbox: LaneWriter,
     /// The job of the last chunk, or why it cannot be run.
@@ -69,7 +88,7 @@ impl Worker<'_> {
                         if self.outbox.is_corrupt() {
                             return false;
                         }
-                        self.run(item, chunk.lease);
+                        self.run(item, &chunk);
                     }
                     self.tell();
                 }
@@ -96,31 +115,46 @@ impl Worker<'_> {
         self.current = Some((chunk.job, runner));
     }
 
-    fn run(&mut self, item: &[u8], lease: Lease) {
+    fn run(&mut self, item: &[u8], chunk: &ChunkHeader) {
         // Only this worker writes the word.
         // SYNC: pool.begun. The pool must not see an item's record before its beginning.
         self.begun += 1;
         self.link.body.begun.store(self.begun, Ordering::Release);
+        if chunk.is_timed {
+            self.link.begin_timed(self.begun);
+        }
         crash_point("pool.item_begun");
         self.record.clear();
         self.record.push(Answer::Done as u8);
-        let is_cut = self.link.is_cut(lease);
+        let is_cut = self.link.is_cut(chunk.lease);
         let (current, record) = (&mut self.current, &mut self.record);
         let run = || match current {
-            _ if is_cut => Err("nobody waits for it any more".to_owned()),
+            _ if is_cut => Err((Answer::Refused, "nobody waits for it any more".to_owned())),
             Some((_, Ok(runner))) => runner.run(item, record),
-            Some((_, Err(reason))) => Err(reason.clone()),
-            None => Err("the worker was given no job".to_owned()),
+            Some((_, Err(reason))) => Err((Answer::Refused, reason.clone())),
+            None => Err((Answer::Refused, "the worker was given no job".to_owned())),
         };
-        match catch_unwind(AssertUnwindSafe(run)) {
+        let outcome = catch_unwind(AssertUnwindSafe(run));
+        if self.process != fork::cookie() {
+            // A copy of the worker, which the function has forked and let return: the item, the outbox and
+            // what is registered for the exit are the worker's.
+            exit_now(0);
+        }
+        match outcome {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => answer(record, Answer::Refused, reason.as_bytes()),
+            Ok(Err((kind, reason))) => answer(record, kind, reason.as_bytes()),
             Err(payload) => {
                 let mut bytes = Vec::new();
                 let panic: Panic = panic::describe(payload);
                 // A panic is three strings: there is nothing in it that cannot be encoded.
                 drop(codec::encode(&panic, &mut bytes));
                 answer(record, Answer::Panicked, &bytes);
+            }
+        }
+        if chunk.is_timed && !self.link.end_timed(self.begun) {
+            // The pool kills this worker.
+            loop {
+                std::thread::park();
             }
         }
         crash_point("pool.item_run");

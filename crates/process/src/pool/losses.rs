@@ -1,0 +1,153 @@
+//! Workers that end: what becomes of the items that they had, and of a pool whose workers only die.
+//!
+//! # A pool does not go on for ever
+//! | what happens | what follows |
+//! |---|---|
+//! | workers end without a result, one after the other | after some, the pool waits between the next ones, longer each time |
+//! | workers end before they are ready, one after the other | after some, the pool is broken |
+//! | the initializer fails, or ends its worker otherwise than by SIGKILL or SIGTERM, which come from outside | the pool is broken |
+//! | workers end with work of one job and without a result, one after the other | after some, that job is given up |
+//! | more workers end in some time than the pool was told to bear | the pool is broken |
+
+use super::crew::{Crew, PoolState};
+use super::error::TaskError;
+use super::view::{Assigned, WorkerView};
+use procession_sys::Deadline;
+use procession_sys::clock::now_ns;
+use procession_sys::signals::{SIGKILL, SIGTERM};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How many workers may die one after the other before they were ready, until the pool gives up.
+const MAX_FAILED_STARTS: u32 = 8;
+/// How many workers may die one after the other with work of one job and without a result, until the job is
+/// given up.
+const MAX_BARREN: u32 = 4;
+/// How many workers without a result are replaced at once, and how long the pool waits with the later ones.
+const FREE_STARTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Crew {
+    /// The worker at `place` has ended: settles what it had.
+    pub(crate) fn bury(&mut self, place: usize) {
+        self.drain(place);
+        let Some(worker) = self.workers[place].take() else { return };
+        self.idle.retain(|&idle| idle != place);
+        // SYNC: pool.begun. The worker is gone, and its last store is what counts.
+        let begun = worker.link.body.begun.load(Ordering::Acquire);
+        let was_running = begun > worker.received;
+        let was_wanted = !worker.leaving && self.state != PoolState::Terminated;
+        if begun == 0 && was_wanted {
+            self.note_fruitless(&worker);
+        }
+        for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
+            self.recover(&worker, assigned, nth == 0 && was_running);
+        }
+        self.forget_abandoned();
+        if worker.link.is_ready() || worker.leaving {
+            self.failed_starts = 0;
+        } else {
+            self.note_early_end(&worker);
+        }
+        if was_wanted && worker.condemned.is_none() {
+            self.spend_budget(&worker);
+        }
+        self.dispatch();
+    }
+
+    /// A worker has ended before it was ready.
+    fn note_early_end(&mut self, worker: &WorkerView) {
+        let signal = worker.process.exit_status().and_then(|status| status.signal());
+        if worker.link.is_initializing()
+            && let Some(initializer) = self.initializer
+            && !matches!(signal, Some(SIGKILL | SIGTERM))
+        {
+            let how = worker.process.end_in(initializer);
+            return self.break_down(format!("its initializer failed: {how}"));
+        }
+        self.note_failed_start(&format!("workers end before they are ready ({})", worker.end()));
+    }
+
+    /// Counts a worker that nobody has asked to end.
+    fn spend_budget(&mut self, worker: &WorkerView) {
+        let Some(budget) = self.budget else { return };
+        let (now, within) = (now_ns(), u64::try_from(budget.within.as_nanos()).unwrap_or(u64::MAX));
+        self.deaths.retain(|&death| now.saturating_sub(death) <= within);
+        self.deaths.push_back(now);
+        if self.deaths.len() > budget.most as usize {
+            let (count, within) = (self.deaths.len(), budget.within);
+            let label = worker.process.label();
+            let last = format!("the last one, {:?} (pid {}): {}", label.name(), label.pid(), worker.end());
+            self.break_down(format!("{count} workers have ended within {within:?}, {last}"));
+        }
+    }
+
+    /// A worker has ended and begun nothing: that must not go on for ever, nor as fast as it can.
+    fn note_fruitless(&mut self, worker: &WorkerView) {
+        self.fruitless += 1;
+        if let Some(doublings) = self.fruitless.checked_sub(FREE_STARTS) {
+            let pause = FIRST_PAUSE * (1 << doublings.min(7));
+            self.next_start = Deadline::after(pause.min(LONGEST_PAUSE));
+        }
+        let preparing = worker.link.preparing();
+        let given = worker.assigned.front().map(|assigned| assigned.chunk.job);
+        // One that never came up says nothing of the job.
+        let Some(id) = preparing.or(given).filter(|_| worker.link.is_ready()) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.barren += 1;
+        if job.barren >= MAX_BARREN {
+            let when =
+                if preparing.is_some() { "while it decoded the state" } else { "before its first item" };
+            let reason = format!("the last of {} {when} ({})", job.barren, worker.end());
+            job.doom(TaskError::NeverBegun { function: job.function.path, reason });
+        }
+    }
+
+    /// A worker did not come up; after too many in a row nothing that is open will ever be done.
+    pub(crate) fn note_failed_start(&mut self, why: &str) {
+        self.failed_starts += 1;
+        if self.failed_starts > MAX_FAILED_STARTS {
+            self.break_down(why.to_owned());
+        }
+    }
+
+    /// Puts back what is left of a dead worker's chunk, but for the item it died in.
+    fn recover(&mut self, worker: &WorkerView, assigned: &Assigned, was_running: bool) {
+        let Assigned { chunk, done, .. } = assigned;
+        let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
+        if job.abandoned {
+            job.give_up(chunk.range.len() - done);
+            return;
+        }
+        let rest = chunk.part(*done + usize::from(was_running)..chunk.range.len());
+        match (rest, job.doomed.clone()) {
+            (Some(rest), None) => job.pending.push_front(rest),
+            (Some(rest), Some(error)) => job.fail_chunk(&rest, &error),
+            (None, _) => {}
+        }
+        if !was_running {
+            return;
+        }
+        let index = chunk.index(*done);
+        let label = worker.process.label().running(job.function.path);
+        if let Some(panic) = worker.process.reported_panic() {
+            // The program is built to abort: a panic ends the worker, and is not tried again all the same.
+            return job.fail(index, TaskError::panicked(job.item(index), label, panic));
+        }
+        if chunk.part(*done..*done + 1).is_some_and(|item| job.retry(item)) {
+            return;
+        }
+        let item = job.item(index);
+        let status = worker.process.exit_status();
+        let error = match (worker.condemned, status.and_then(|status| status.code())) {
+            (Some(timeout), _) => TaskError::TooSlow { item, worker: label, timeout },
+            (None, Some(code)) => TaskError::WorkerExited { item, worker: label, code },
+            (None, None) => {
+                let signal = status.and_then(|status| status.signal()).unwrap_or(0);
+                TaskError::WorkerDied { item, worker: label, signal }
+            }
+        };
+        job.fail(index, error);
+    }
+}

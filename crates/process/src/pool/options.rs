@@ -1,0 +1,166 @@
+//! How a pool is to be started.
+
+use super::Pool;
+use super::calls::Calls;
+use super::error::PoolError;
+use super::foreman::Foreman;
+use super::initial::{Initialized, Initializer};
+use super::plan::{Budget, Plan, Policy};
+use crate::crossing::Crossing;
+use crate::function::Function;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a [`Pool`] is to be started; made by [`Pool::options`].
+#[derive(Clone, Debug)]
+#[must_use = "options start nothing until `start`"]
+pub struct PoolOptions {
+    plan: Plan,
+    policy: Policy,
+}
+
+impl PoolOptions {
+    pub(super) fn new() -> Self {
+        let name = "PoolWorker".to_owned();
+        let plan = Plan { processes: None, name, max_tasks: u64::MAX, budget: None, initializer: None };
+        Self { plan, policy: Policy::default() }
+    }
+
+    /// How many workers; one for each CPU that this process may use unless said.
+    pub fn processes(mut self, count: usize) -> Self {
+        self.plan.processes = Some(count);
+        self
+    }
+
+    /// The name of the pool, after which the workers are called `name-1`, `name-2`, …; `PoolWorker` unless
+    /// said.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.plan.name = name.into();
+        self
+    }
+
+    /// A function that each worker runs once, before its first item, with these arguments: to open what its
+    /// items need, and to put it into a `static`. It may return an error.
+    ///
+    /// A worker that replaces another one runs it again. When it returns an error, panics, exits, or ends its
+    /// worker by a signal of its own, the pool is broken, and every call says why by
+    /// [`TaskError::Broken`](crate::TaskError::Broken): workers that cannot be initialised are not started
+    /// for ever. A worker that was killed from outside meanwhile (SIGKILL, SIGTERM) is replaced.
+    ///
+    /// ```
+    /// use procession::{Pool, TaskError};
+    /// use std::sync::OnceLock;
+    ///
+    /// static FACTOR: OnceLock<u64> = OnceLock::new();
+    ///
+    /// fn set_up(factor: u64) -> Result<(), String> {
+    ///     if factor == 0 {
+    ///         return Err("the factor must not be 0".to_owned());
+    ///     }
+    ///     FACTOR.set(factor).map_err(|_| "twice".to_owned())
+    /// }
+    ///
+    /// fn scale(n: u64) -> u64 {
+    ///     n * FACTOR.get().unwrap()
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let pool = Pool::options().processes(2).initializer(set_up, 3).start()?;
+    ///     assert_eq!(pool.map(scale, [1, 2])?, [3, 6]);
+    ///
+    ///     let pool = Pool::options().processes(2).initializer(set_up, 0).start()?;
+    ///     let Err(TaskError::Broken { reason }) = pool.map(scale, [1, 2]) else { panic!("it is broken") };
+    ///     assert!(reason.ends_with("the factor must not be 0"));
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn initializer<F, A, M, N>(mut self, f: F, arguments: A) -> Self
+    where
+        F: Function<A, M, Output: Initialized<N>>,
+        A: Crossing + 'static,
+        M: 'static,
+        N: 'static,
+    {
+        self.plan.initializer = Some(Initializer::new::<F, A, M, N>(f, &arguments));
+        self
+    }
+
+    /// How many items a worker runs before it leaves and another one takes its place, which frees what the
+    /// function has leaked; no limit unless said.
+    pub fn max_tasks_per_child(mut self, count: u64) -> Self {
+        self.plan.max_tasks = count;
+        self
+    }
+
+    /// Breaks the pool when more than so many workers end within some time without having been asked to: what
+    /// it runs, or where it runs, is not fit for it. Unless said, workers whose items end them are replaced
+    /// without limit, because each costs only its item.
+    ///
+    /// Workers that were killed because of a [`timeout`](Self::timeout) do not count. Without being told so, a
+    /// pool breaks when workers end one after the other before they were ready.
+    pub fn respawn_budget(mut self, most: u32, within: Duration) -> Self {
+        self.plan.budget = Some(Budget { most, within });
+        self
+    }
+
+    /// How many items a worker is given at a time. See [`Calls::chunk_size`].
+    pub fn chunk_size(mut self, count: usize) -> Self {
+        self.policy.chunk_size = Some(count);
+        self
+    }
+
+    /// How long one item may take. See [`Calls::timeout`].
+    pub fn timeout(mut self, most: Duration) -> Self {
+        self.policy.timeout = Some(most);
+        self
+    }
+
+    /// How often an item is tried again whose worker was lost. See [`Calls::retries`].
+    pub fn retries(mut self, count: u32) -> Self {
+        self.policy.retries = count;
+        self
+    }
+
+    /// How long the pool waits before it tries an item again. See [`Calls::back_off`].
+    pub fn back_off(mut self, first: Duration) -> Self {
+        self.policy.back_off = first;
+        self
+    }
+
+    /// Starts the workers. It does not wait until they have come up.
+    ///
+    /// # Errors
+    /// [`PoolError::NoWorkers`], [`PoolError::NoTasks`], [`PoolError::Initializer`], and whatever keeps the
+    /// first workers from being started.
+    pub fn start(self) -> Result<Pool, PoolError> {
+        let Self { plan, policy } = self;
+        let workers = plan.processes.unwrap_or(procession_sys::cpu::available() as usize);
+        if workers == 0 {
+            return Err(PoolError::NoWorkers);
+        }
+        if plan.max_tasks == 0 || policy.chunk_size == Some(0) {
+            return Err(PoolError::NoTasks);
+        }
+        let foreman = Arc::new(Foreman::new(workers, plan)?);
+        let thread = match foreman.start_all() {
+            Ok(()) => {
+                let foreman = Arc::clone(&foreman);
+                std::thread::Builder::new().name("procession-pool".to_owned()).spawn(move || foreman.run())
+            }
+            Err(error) => {
+                foreman.kill_all();
+                return Err(error);
+            }
+        };
+        match thread {
+            Ok(thread) => {
+                Ok(Pool { calls: Calls::new(Arc::clone(&foreman), policy), foreman, thread: Some(thread) })
+            }
+            Err(error) => {
+                foreman.kill_all();
+                Err(error.into())
+            }
+        }
+    }
+}
