@@ -97,6 +97,13 @@ fn each_way_to_fail_is_its_own_error() {
     assert_eq!(pool.map(|n: u32| n, 0..10).unwrap().len(), 10);
 }
 
+/// Stops a process, which takes the kernel a moment.
+fn stop(pid: Pid) {
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let is_stopped = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ");
+    until("it is stopped", is_stopped);
+}
+
 #[test]
 fn a_stopped_worker_is_no_dead_one() {
     let (options, _dog) = options(1);
@@ -104,14 +111,14 @@ fn a_stopped_worker_is_no_dead_one() {
     let worker = pool.workers()[0];
     let pid = Pid::from_raw(worker.cast_signed());
     assert_eq!(pool.apply(|| 1, ()).unwrap(), 1);
-    kill(pid, Signal::SIGSTOP).unwrap();
+    stop(pid);
     let mut later = pool.apply_async(|| 2, ());
     assert!(matches!(later.get_timeout(Duration::from_millis(300)), Err(TaskError::TimedOut { .. })));
     assert_eq!(pool.workers(), [worker]);
     kill(pid, Signal::SIGCONT).unwrap();
     assert_eq!(later.get().unwrap(), 2);
     // Killed while it is stopped, it is dead.
-    kill(pid, Signal::SIGSTOP).unwrap();
+    stop(pid);
     let mut later = pool.apply_async(|| 3, ());
     kill(pid, Signal::SIGKILL).unwrap();
     assert_eq!(later.get().unwrap(), 3);
