@@ -39,8 +39,8 @@ pub use init::init;
 pub use label::ProcessLabel;
 pub use options::ProcessOptions;
 pub use pool::{
-    AsyncResult, Calls, Imap, ImapUnordered, Initialized, Pool, PoolError, PoolOptions, Progress, TaskError,
-    TaskItem,
+    AsyncResult, Calls, Executor, Imap, ImapUnordered, Initialized, Pool, PoolError, PoolOptions, Progress,
+    TaskError, TaskItem, futures,
 };
 pub use process::{JoinTimeoutError, Process};
 pub use procession_sys::settings::Resource;

@@ -8,13 +8,18 @@
 //! # If a process dies
 //! A worker: see `link.rs`. The pool's own process: its workers are killed with it, like every child.
 
+mod async_result;
 mod batch;
+mod callbacks;
 mod calls;
 mod crew;
 mod error;
+mod executor;
 mod foreman;
+pub mod futures;
 mod initial;
 mod job;
+mod jobs;
 mod link;
 mod losses;
 mod options;
@@ -23,16 +28,19 @@ mod progress;
 mod results;
 mod runner;
 mod view;
+mod watchers;
 mod wire;
 mod work;
 mod worker;
 
+pub use async_result::AsyncResult;
 pub use calls::Calls;
 pub use error::{PoolError, TaskError, TaskItem};
+pub use executor::Executor;
 pub use initial::Initialized;
 pub use options::PoolOptions;
 pub use progress::Progress;
-pub use results::{AsyncResult, Imap, ImapUnordered};
+pub use results::{Imap, ImapUnordered};
 
 use crew::{Crew, PoolState};
 use foreman::Foreman;
@@ -180,6 +188,11 @@ impl Pool {
         self.foreman.ring();
     }
 
+    /// Cancels what no worker has begun, of every call; the pool goes on.
+    pub fn cancel_all(&self) {
+        self.foreman.cancel_all();
+    }
+
     /// Ends all work now: the workers are sent SIGTERM, and SIGKILL a second later; everything that has no
     /// result yet is [`TaskError::Cancelled`]. It waits for that second, at most, and is not interrupted.
     pub fn terminate(&self) {
@@ -189,19 +202,23 @@ impl Pool {
         self.foreman.terminate_workers();
     }
 
-    /// Waits until every worker of a closed or terminated pool has ended.
+    /// Waits until every worker of a closed or terminated pool has ended, and every callback has run.
     ///
     /// # Errors
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate);
     /// [`PoolError::Forked`] in a forked child; [`PoolError::NotEnded`] if workers of a terminated pool could
     /// not be ended; [`PoolError::Broken`] if the pool was broken; [`PoolError::Interrupted`] for a thread with a hook, which can call `join` again.
     pub fn join(&mut self) -> Result<(), PoolError> {
+        self.await_end(true)
+    }
+
+    fn await_end(&mut self, called: bool) -> Result<(), PoolError> {
         let state = self.foreman.enter().map_err(|_| PoolError::Forked)?.state;
         if state == PoolState::Open {
             return Err(PoolError::StillOpen);
         }
         if self.thread.is_some() {
-            self.foreman.await_end()?;
+            self.foreman.await_end(called)?;
         }
         if let Some(thread) = self.thread.take() {
             // The thread runs no code that panics; if it did, the workers end with this process all the same.
@@ -234,7 +251,8 @@ impl Drop for Pool {
             let _deferred = interrupt::defer();
             self.foreman.let_go();
             self.terminate();
-            drop(self.join());
+            // A callback may wait for whoever drops this.
+            drop(self.await_end(false));
         }
     }
 }

@@ -31,10 +31,10 @@ pub use procession_channel::{
 };
 #[doc(inline)]
 pub use procession_process::{
-    ActiveChild, AsyncResult, Calls, Crossing, CurrentProcess, ExitStatus, Failure, Function, Imap,
+    ActiveChild, AsyncResult, Calls, Crossing, CurrentProcess, Executor, ExitStatus, Failure, Function, Imap,
     ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool, PoolError, PoolOptions,
     Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError, Resource, SpawnError, Stdio,
-    TaskError, TaskItem, WaitError, active_children, current_process, end_children, init, leave,
+    TaskError, TaskItem, WaitError, active_children, current_process, end_children, futures, init, leave,
     parent_process, take_inherited, test_support,
 };
 #[doc(inline)]

@@ -1,9 +1,10 @@
 //! The calls of a pool.
 
+use super::async_result::AsyncResult;
 use super::error::TaskError;
 use super::foreman::Foreman;
 use super::plan::Policy;
-use super::results::{AsyncResult, Imap, ImapUnordered};
+use super::results::{Imap, ImapUnordered};
 use super::work::{Caller, plain, stateful};
 use crate::crossing::Crossing;
 use crate::function::Function;

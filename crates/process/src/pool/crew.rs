@@ -6,7 +6,8 @@
 
 use super::batch::Chunk;
 use super::error::{TaskError, TaskItem};
-use super::job::{Job, JobResult, Results, Tally};
+use super::job::Job;
+use super::jobs::Jobs;
 use super::link::{AHEAD, Lease, Link};
 use super::plan::{Budget, Plan};
 use super::progress::Progress;
@@ -16,7 +17,7 @@ use crate::panicked::Panic;
 use crate::process::Process;
 use procession_channel::codec;
 use procession_sys::Deadline;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// How far the pool is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,10 @@ pub(crate) struct Crew {
     pub(crate) state: PoolState,
     /// `None` while a dead worker is being replaced, and at the end.
     pub(crate) workers: Vec<Option<WorkerView>>,
-    /// How many workers there are to be; those in higher places leave.
+    /// How many workers there are to be now; those in higher places leave.
     pub(crate) target: usize,
+    /// How many there may be.
+    pub(crate) most: usize,
     /// How many items a worker runs before it is replaced.
     max_tasks: u64,
     pub(super) budget: Option<Budget>,
@@ -47,13 +50,9 @@ pub(crate) struct Crew {
     pub(crate) next_alarm: Deadline,
     /// When the pool's thread looks again without being rung for.
     pub(crate) next_look: Deadline,
-    /// What became of the items of jobs that are no more.
-    past: Tally,
-    /// By number, so that the oldest is served first.
-    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) jobs: Jobs,
     /// Workers without anything to do, the one that was busy last at the end: it may still be awake.
     pub(super) idle: Vec<usize>,
-    next_job: u64,
     pub(super) failed_starts: u32,
     /// How many workers have ended since the last result without one of their own.
     pub(super) fruitless: u32,
@@ -71,21 +70,21 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    pub(crate) fn new(target: usize, plan: &Plan) -> Self {
+    pub(crate) fn new(most: usize, plan: &Plan) -> Self {
+        let target = if plan.on_demand { 0 } else { most };
         Self {
             state: PoolState::Open,
             workers: (0..target).map(|_| None).collect(),
             target,
+            most,
             max_tasks: plan.max_tasks,
             budget: plan.budget,
             deaths: VecDeque::new(),
             initializer: plan.initializer.as_ref().map(|initializer| initializer.path),
             next_alarm: Deadline::NEVER,
             next_look: Deadline::NEVER,
-            past: Tally::default(),
-            jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
             idle: Vec::new(),
-            next_job: 0,
             failed_starts: 0,
             fruitless: 0,
             next_start: Deadline::PASSED,
@@ -123,8 +122,10 @@ impl Crew {
 
     /// Changes how many workers there are to be. Those that are too many leave when they have done what they
     /// are at.
-    pub(crate) fn resize(&mut self, target: usize) {
-        self.target = target;
+    pub(crate) fn resize(&mut self, most: usize) {
+        // Where all that there might be are there, all that there may be now are to be.
+        let target = if self.target == self.most { most } else { self.target.min(most) };
+        (self.target, self.most) = (target, most);
         if self.workers.len() < target {
             self.workers.resize_with(target, || None);
         }
@@ -133,9 +134,7 @@ impl Crew {
         for worker in workers.iter_mut().skip(target).flatten() {
             while worker.assigned.back().is_some_and(|last| worker.link.revoke(last.lease)) {
                 let Some(Assigned { chunk, .. }) = worker.assigned.pop_back() else { break };
-                if let Some(job) = jobs.get_mut(&chunk.job) {
-                    job.pending.push_front(chunk);
-                }
+                jobs.push_front(chunk);
             }
             if worker.assigned.is_empty() {
                 worker.dismiss();
@@ -148,12 +147,7 @@ impl Crew {
     pub(crate) fn open_job(&mut self, job: Job) -> Result<u64, TaskError> {
         match (&self.broken, self.state) {
             (Some(reason), _) => Err(TaskError::Broken { reason: reason.clone() }),
-            (None, PoolState::Open) => {
-                let id = self.next_job;
-                self.next_job += 1;
-                self.jobs.insert(id, job);
-                Ok(id)
-            }
+            (None, PoolState::Open) => Ok(self.jobs.open(job)),
             (None, PoolState::Closed | PoolState::Terminated) => Err(TaskError::Closed),
         }
     }
@@ -161,7 +155,7 @@ impl Crew {
     /// Gives a job more items.
     pub(crate) fn add(&mut self, chunk: Chunk) {
         let (state, broken) = (self.state, self.broken.clone());
-        let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
+        let Some(job) = self.jobs.get_mut(chunk.job) else { return };
         job.expect(chunk.range.len());
         if let Some(error) = job.doomed.clone() {
             job.fail_chunk(&chunk, &error);
@@ -169,42 +163,40 @@ impl Crew {
             let error = broken.map_or(TaskError::Cancelled, |reason| TaskError::Broken { reason });
             job.fail_chunk(&chunk, &error);
         } else {
-            job.pending.push_back(chunk);
+            self.jobs.push_back(chunk);
             self.dispatch();
         }
-    }
-
-    /// Takes the outcome of a job, if it is all there; then the job is over.
-    pub(crate) fn take_outcome(&mut self, id: u64) -> Option<JobResult> {
-        let Some(job) = self.jobs.get(&id) else { return Some(JobResult::One(Err(TaskError::Cancelled))) };
-        if !job.is_over() {
-            return None;
-        }
-        let job = self.jobs.remove(&id)?;
-        self.past.add(job.tally());
-        match job.results {
-            Results::Collected(collected) => Some(JobResult::All(collected)),
-            Results::Streamed(mut ready) => Some(JobResult::One(ready.pop_front()?.1)),
-        }
-    }
-
-    /// Whether the outcome of a job is all there, or was taken.
-    pub(crate) fn is_over(&self, id: u64) -> bool {
-        self.jobs.get(&id).is_none_or(Job::is_over)
     }
 
     /// Cancels what no worker has begun of a job; whether there was any.
     pub(super) fn cancel(&mut self, id: u64) -> bool {
         let unbegun = self.take_back_unbegun(id, Link::revoke);
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let Some(job) = self.jobs.get_mut(id) else { return false };
         unbegun.iter().for_each(|chunk| job.fail_chunk(chunk, &TaskError::Cancelled));
+        self.jobs.forget(id);
         !unbegun.is_empty()
+    }
+
+    /// Whether a worker has begun the job, which is not over.
+    pub(super) fn is_running(&self, id: u64) -> bool {
+        let is_begun = |worker: &WorkerView| {
+            worker.assigned.iter().any(|one| one.chunk.job == id && worker.link.is_taken(one.lease))
+        };
+        !self.jobs.is_over(id) && self.workers.iter().flatten().any(is_begun)
+    }
+
+    /// Nobody will ask about the job, which is to be done all the same.
+    pub(super) fn detach(&mut self, id: u64) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.detached = true;
+        }
+        self.jobs.forget(id);
     }
 
     /// The chunks of a job that no worker has begun, which none will begin now.
     fn take_back_unbegun(&mut self, id: u64, revoke: fn(&Link, Lease) -> bool) -> Vec<Chunk> {
         let Self { workers, jobs, .. } = self;
-        let Some(job) = jobs.get_mut(&id) else { return Vec::new() };
+        let Some(job) = jobs.get_mut(id) else { return Vec::new() };
         let mut unbegun = job.take_waiting();
         let mut at_rest = Vec::new();
         for (place, worker) in workers.iter_mut().enumerate() {
@@ -226,7 +218,7 @@ impl Crew {
 
     /// An item of the job has failed before it could be given to anybody.
     pub(crate) fn fail_unsent(&mut self, job: u64, index: usize, error: TaskError) {
-        if let Some(job) = self.jobs.get_mut(&job) {
+        if let Some(job) = self.jobs.get_mut(job) {
             job.expect(1);
             job.fail(index, error);
         }
@@ -241,7 +233,6 @@ impl Crew {
         }
         if finished {
             (self.fruitless, self.next_start) = (0, Deadline::PASSED);
-            self.forget_abandoned();
         }
         self.dispatch();
         finished
@@ -250,32 +241,20 @@ impl Crew {
     /// Gives up a job that nobody waits for any more: items that are not begun are not run. Returns whether
     /// there is such a job.
     pub(super) fn abandon(&mut self, id: u64) -> bool {
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
+        let Some(job) = self.jobs.get_mut(id) else { return false };
         job.abandoned = true;
-        job.feeding = false;
+        job.end_feeding();
         let unbegun = self.take_back_unbegun(id, Link::revoke_or_cut);
-        if let Some(job) = self.jobs.get_mut(&id) {
+        if let Some(job) = self.jobs.get_mut(id) {
             job.give_up(unbegun.iter().map(|chunk| chunk.range.len()).sum());
         }
-        self.forget_abandoned();
+        self.jobs.forget(id);
         true
-    }
-
-    pub(super) fn forget_abandoned(&mut self) {
-        let Self { jobs, past, .. } = self;
-        jobs.retain(|_, job| {
-            let is_over = job.abandoned && job.open == 0;
-            if is_over {
-                past.add(job.tally());
-            }
-            !is_over
-        });
     }
 
     /// How far the pool has come.
     pub(crate) fn progress(&self) -> Progress {
-        let mut tally = self.past;
-        self.jobs.values().for_each(|job| tally.add(job.tally()));
+        let tally = self.jobs.tally();
         let there = || self.workers.iter().flatten();
         Progress {
             done: tally.given - tally.failed - tally.open,
@@ -292,7 +271,7 @@ impl Crew {
         let Some(worker) = workers[place].as_mut() else { return false };
         let (mut finished, mut is_at_rest) = (false, false);
         'chunks: while let Some(current) = worker.assigned.front_mut() {
-            let mut job = jobs.get_mut(&current.chunk.job);
+            let mut job = jobs.get_mut(current.chunk.job);
             // Each record is for the next item of the worker's first chunk.
             while current.done < current.chunk.range.len() {
                 match worker.reader.try_read(record) {
@@ -311,7 +290,9 @@ impl Crew {
                 worker.received += 1;
                 finished = true;
             }
-            worker.assigned.pop_front();
+            if let Some(done) = worker.assigned.pop_front() {
+                jobs.forget(done.chunk.job);
+            }
             is_at_rest = worker.assigned.is_empty();
         }
         worker.reader.give_room();
@@ -332,21 +313,18 @@ impl Crew {
         let Self { workers, jobs, .. } = self;
         let mut next = Deadline::NEVER;
         for worker in workers.iter_mut().flatten() {
-            if let Some(timeout) = worker.timeout(|job| jobs.get(&job)?.policy.timeout) {
+            if let Some(timeout) = worker.timeout(|job| jobs.get(job)?.policy.timeout) {
                 next = next.min(worker.hold_to(timeout));
             }
         }
-        for job in jobs.values_mut() {
-            next = next.min(job.wake_delayed());
-        }
-        self.next_alarm = next;
+        self.next_alarm = next.min(jobs.wake_delayed());
         self.dispatch();
     }
 
     /// Gives out what there is to do.
     pub(super) fn dispatch(&mut self) {
         while let Some(&place) = self.idle.last() {
-            let Some(chunk) = self.next_chunk(0).or_else(|| self.take_back()) else { break };
+            let Some(chunk) = self.jobs.next_chunk(0).or_else(|| self.take_back()) else { break };
             self.idle.pop();
             self.assign(place, chunk);
         }
@@ -358,21 +336,47 @@ impl Crew {
                         && worker.load() < self.max_tasks
                 };
                 if self.workers[place].as_ref().is_some_and(has_room)
-                    && let Some(chunk) = self.next_chunk(self.workers.len())
+                    && let Some(chunk) = self.jobs.next_chunk(self.workers.len())
                 {
                     self.assign(place, chunk);
                 }
             }
         }
-        if self.state == PoolState::Closed && self.jobs.values().all(Job::is_over) {
+        if self.state == PoolState::Closed && !self.has_work() {
             self.dismiss();
+        }
+        if self.target < self.most {
+            self.demand_another();
         }
     }
 
-    /// The next chunk of the oldest job that has more than `spare` of them.
-    fn next_chunk(&mut self, spare: usize) -> Option<Chunk> {
-        let job = self.jobs.values_mut().find(|job| !job.pending.is_empty())?;
-        if job.pending.len() > spare { job.pending.pop_front() } else { None }
+    /// Has another worker started if there is more to do than for those that are there, or are being started.
+    #[cold]
+    fn demand_another(&mut self) {
+        let missing = self.workers.iter().take(self.target).filter(|worker| worker.is_none()).count();
+        if self.broken.is_none() && self.jobs.has_more_chunks_than(missing) {
+            self.target += 1;
+            if self.workers.len() < self.target {
+                self.workers.resize_with(self.target, || None);
+            }
+            // The pool's thread starts it.
+            self.next_alarm = Deadline::PASSED;
+        }
+    }
+
+    /// Whether anything is open, or may still be given to a closed pool. Most often that is seen without a
+    /// look at all jobs.
+    fn has_work(&self) -> bool {
+        self.has_busy_workers() || self.jobs.has_more_chunks_than(0) || !self.jobs.are_over()
+    }
+
+    /// Whether there is something to do now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.workers.len() < self.target || self.jobs.has_more_chunks_than(0) || self.has_busy_workers()
+    }
+
+    fn has_busy_workers(&self) -> bool {
+        self.workers.iter().flatten().any(|worker| !worker.assigned.is_empty())
     }
 
     /// A chunk that a busy worker was only offered.
@@ -386,17 +390,16 @@ impl Crew {
     }
 
     fn assign(&mut self, place: usize, chunk: Chunk) {
-        let (Some(worker), Some(job)) = (self.workers[place].as_mut(), self.jobs.get_mut(&chunk.job)) else {
-            return;
-        };
+        let Some(worker) = self.workers[place].as_mut() else { return };
         let chunk = match usize::try_from(self.max_tasks - worker.load()) {
             Ok(room) if room < chunk.range.len() => {
-                chunk.part(room..chunk.range.len()).into_iter().for_each(|rest| job.pending.push_front(rest));
+                chunk.part(room..chunk.range.len()).into_iter().for_each(|rest| self.jobs.push_front(rest));
                 let Some(part) = chunk.part(0..room) else { return };
                 part
             }
             _ => chunk,
         };
+        let Some(job) = self.jobs.get_mut(chunk.job) else { return };
         let lease = worker.next_lease();
         let state = (worker.knows != Some(chunk.job)).then(|| job.state.as_ref().clone());
         worker.link.offer(lease);
@@ -429,9 +432,8 @@ impl Crew {
 
     /// Whether dead workers are to be replaced.
     pub(crate) fn wants_workers(&self) -> bool {
-        let has_work = || self.jobs.values().any(|job| job.open > 0 || job.feeding);
         self.broken.is_none()
-            && (self.state == PoolState::Open || self.state == PoolState::Closed && has_work())
+            && (self.state == PoolState::Open || self.state == PoolState::Closed && self.has_work())
     }
 
     /// No worker can be started any more: nothing that is open will ever be done.
@@ -454,11 +456,12 @@ impl Crew {
                 .filter_map(|assigned| assigned.chunk.part(assigned.done..assigned.chunk.range.len()))
         });
         let mut lost: Vec<Chunk> = assigned.collect();
-        lost.extend(self.jobs.values_mut().flat_map(Job::take_waiting));
+        lost.extend(self.jobs.take_waiting());
         for chunk in lost {
-            let Some(job) = self.jobs.get_mut(&chunk.job) else { continue };
+            let Some(job) = self.jobs.get_mut(chunk.job) else { continue };
             job.fail_chunk(&chunk, error);
         }
+        self.jobs.forget_all();
     }
 
     /// Says to every worker whether the pool wants to be rung for.

@@ -12,12 +12,15 @@
 //! may have to be interrupted.
 
 use super::batch::Chunk;
+use super::callbacks::{Call, Callbacks};
 use super::crew::{Crew, PoolState};
 use super::error::{PoolError, Stopped, TaskError};
 use super::initial::Initializer;
 use super::link::Link;
 use super::plan::Plan;
+use super::progress::{self, Progress};
 use super::view::WorkerView;
+use super::watchers::{Callback, Duty};
 use super::worker::work;
 use crate::children;
 use crate::error::in_full;
@@ -27,6 +30,7 @@ use procession_sys::cpu::Spin;
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, KeptFd, eventfd, fork, interrupt, shm_file};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,6 +55,7 @@ pub(crate) struct Foreman {
     /// A new one when the program has closed it; the workers that are there go on ringing the old one.
     bell: Mutex<Arc<KeptFd>>,
     plan: Plan,
+    callbacks: Callbacks,
     /// The process that made the pool: a forked child has none.
     cookie: u64,
     /// The effective user of the process when it made the pool.
@@ -68,6 +73,7 @@ impl Foreman {
             sleepers: AtomicU32::new(0),
             bell: Mutex::new(Arc::new(KeptFd::keep(eventfd::create()?)?)),
             plan,
+            callbacks: Callbacks::default(),
             cookie: fork::cookie(),
             user: shm_file::effective_uid(),
         })
@@ -114,8 +120,8 @@ impl Foreman {
     /// The call that made the job gives it no more items.
     pub(crate) fn end_feeding(&self, id: u64) {
         let Ok(mut crew) = self.enter() else { return };
-        if let Some(job) = crew.jobs.get_mut(&id) {
-            job.feeding = false;
+        if let Some(job) = crew.jobs.get_mut(id) {
+            job.end_feeding();
         }
         // A closed pool may have waited for just that to let its workers go.
         self.step(&mut crew);
@@ -124,7 +130,7 @@ impl Foreman {
     /// Gives a job more items.
     pub(crate) fn add(&self, crew: &mut Crew, chunk: Chunk) {
         crew.add(chunk);
-        self.mind_the_time(crew);
+        self.alert(crew);
     }
 
     /// Makes the pool's thread look.
@@ -279,13 +285,15 @@ impl Foreman {
         if crew.step() {
             self.announce();
         }
-        self.mind_the_time(crew);
+        self.alert(crew);
     }
 
-    /// Wakes the pool's thread if it would sleep longer than an item may take.
-    fn mind_the_time(&self, crew: &mut Crew) {
+    /// Wakes the pool's thread if it would sleep longer than an item may take, or has somebody to tell.
+    fn alert(&self, crew: &mut Crew) {
         if crew.next_alarm < crew.next_look {
             crew.next_look = crew.next_alarm;
+            self.ring();
+        } else if crew.jobs.due().is_any() {
             self.ring();
         }
     }
@@ -301,6 +309,69 @@ impl Foreman {
         is_cancelled
     }
 
+    /// Cancels what no worker has begun of any job.
+    pub(crate) fn cancel_all(&self) {
+        let Ok(mut crew) = self.enter() else { return };
+        for id in crew.jobs.ids() {
+            crew.cancel(id);
+        }
+        self.step(&mut crew);
+        self.announce();
+    }
+
+    /// Nobody will ask about the job, which is to be done all the same.
+    pub(crate) fn detach(&self, id: u64) {
+        if let Ok(mut crew) = self.enter() {
+            crew.detach(id);
+        }
+    }
+
+    /// Has the callback called once the job is over.
+    pub(crate) fn call_when_over(self: &Arc<Self>, id: u64, callback: Callback) {
+        let Ok(mut crew) = self.look() else { return };
+        crew.jobs.call(id, callback);
+        self.alert(&mut crew);
+        if crew.is_over {
+            // The pool's thread, which does that otherwise, has ended.
+            drop(crew);
+            self.do_duties();
+        }
+    }
+
+    /// The thread in which callbacks run.
+    pub(crate) fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
+    }
+
+    /// Tells those who wait that a callback has run.
+    pub(crate) fn announce_call(&self) {
+        drop(self.lock());
+        self.announce();
+    }
+
+    /// Wakes the tasks and has the callbacks called whose jobs are over. The caller does not hold the lock.
+    fn do_duties(self: &Arc<Self>) {
+        let duties = self.lock().jobs.due().take();
+        for duty in duties {
+            match duty {
+                // Code of the runtime's; a panic there is not the pool's.
+                Duty::Wake(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+                Duty::Call(callback, outcome) => self.callbacks.call(self, Call::Callback(callback, outcome)),
+            }
+        }
+    }
+
+    /// Tells the observer, if something has changed since it was told the `last` time, and it is time for it.
+    fn report(self: &Arc<Self>, last: &mut (Progress, Deadline), is_end: bool) {
+        let Some(observer) = &self.plan.observer else { return };
+        let is_time = is_end || last.1.has_passed() && self.callbacks.open() == 0;
+        let now = self.lock().progress();
+        if is_time && now != last.0 {
+            *last = (now, Deadline::after(progress::PERIOD));
+            self.callbacks.call(self, Call::Observer(observer.clone(), now));
+        }
+    }
+
     /// Gives up a job that nobody waits for any more.
     pub(crate) fn abandon(&self, id: u64) {
         let Ok(mut crew) = self.enter() else { return };
@@ -310,9 +381,12 @@ impl Foreman {
     }
 
     /// The pool's thread: until the last worker of a closed or terminated pool has ended.
-    pub(crate) fn run(&self) {
+    pub(crate) fn run(self: &Arc<Self>) {
         let _over = Over(self);
+        let mut told = (Progress::default(), Deadline::PASSED);
         loop {
+            self.do_duties();
+            self.report(&mut told, false);
             let workers = self.workers();
             let (is_over, slice) = {
                 let mut crew = self.lock();
@@ -321,8 +395,11 @@ impl Foreman {
                     self.want_bell(&mut crew);
                 }
                 crew.keep_time();
-                let is_busy = crew.jobs.values().any(|job| job.open > 0) || workers.len() < crew.target;
-                let slice = if is_busy { SLICE } else { IDLE_SLICE };
+                let slice = match (crew.is_busy(), &self.plan.observer) {
+                    (true, Some(_)) => progress::PERIOD,
+                    (true, None) => SLICE,
+                    (false, _) => IDLE_SLICE,
+                };
                 crew.next_look = Deadline::after(slice).min(crew.next_alarm);
                 let until_start = crew.next_start.remaining().filter(|left| !left.is_zero());
                 let slice = crew.next_look.remaining().unwrap_or(slice);
@@ -336,14 +413,19 @@ impl Foreman {
         }
         // Nobody is left to do what a late call may have added.
         self.lock().terminate();
+        self.do_duties();
+        self.report(&mut told, true);
+        self.callbacks.close();
     }
 
-    /// Waits until the pool's thread has ended.
+    /// Waits until the pool's thread has ended, and until all callbacks have run if they are to be
+    /// `called`.
     ///
     /// # Errors
     /// [`Stopped`].
-    pub(crate) fn await_end(&self) -> Result<(), Stopped> {
-        self.wait_until(Deadline::NEVER, |crew| crew.is_over.then_some(())).map(drop)
+    pub(crate) fn await_end(&self, called: bool) -> Result<(), Stopped> {
+        let is_over = |crew: &Crew| crew.is_over && (!called || self.callbacks.open() == 0);
+        self.wait_until(Deadline::NEVER, |crew| is_over(crew).then_some(())).map(drop)
     }
 
     /// Sleeps until a worker rings or ends, and settles the work of those that have ended.

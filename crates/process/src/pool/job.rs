@@ -4,6 +4,7 @@ use super::batch::{Cargo, Chunk};
 use super::error::{TaskError, TaskItem};
 use super::plan::Policy;
 use super::runner::JobEntry;
+use super::watchers::{Due, Duty, Watcher};
 use crate::entry::EntryRef;
 use procession_channel::{Parcel, codec};
 use procession_sys::Deadline;
@@ -43,6 +44,8 @@ pub(crate) enum Results {
     Collected(Collected),
     /// Each as soon as it is there.
     Streamed(VecDeque<(usize, ItemResult)>),
+    /// All there, and given to callbacks.
+    Shared(Arc<JobResult>),
 }
 
 /// Results side by side in one piece of memory: a million small ones are no million allocations.
@@ -93,11 +96,6 @@ impl Collected {
         let span = self.spans.get(index).cloned().unwrap_or_default();
         codec::decode(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
     }
-
-    /// Whether every item has a result.
-    pub(crate) fn is_success(&self) -> bool {
-        self.errors.is_empty()
-    }
 }
 
 /// What came of a job, once that is all there.
@@ -105,6 +103,37 @@ impl Collected {
 pub(crate) enum JobResult {
     One(ItemResult),
     All(Collected),
+    /// What callbacks are given, too.
+    Shared(Arc<JobResult>),
+}
+
+impl JobResult {
+    /// It itself, whoever else has it.
+    pub(crate) fn inner(&self) -> &Self {
+        if let Self::Shared(shared) = self { shared.inner() } else { self }
+    }
+
+    fn errors(&self) -> Vec<&TaskError> {
+        match self {
+            Self::One(outcome) => outcome.as_ref().err().into_iter().collect(),
+            Self::All(collected) => collected.errors.values().collect(),
+            Self::Shared(shared) => shared.errors(),
+        }
+    }
+
+    /// Whether there is a result and no error.
+    pub(crate) fn is_success(&self) -> bool {
+        self.errors().is_empty()
+    }
+
+    /// Whether items of it were cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        has_cancelled(&self.errors())
+    }
+}
+
+fn has_cancelled(errors: &[&TaskError]) -> bool {
+    errors.iter().any(|error| matches!(error, TaskError::Cancelled))
 }
 
 /// Numbers of items.
@@ -160,6 +189,12 @@ pub(crate) struct Job {
     pub(crate) doomed: Option<TaskError>,
     /// Whether nobody waits any more: what comes is thrown away, and the job with its last item.
     pub(crate) abandoned: bool,
+    /// Whether nobody asks any more, but it is to be done all the same.
+    pub(crate) detached: bool,
+    /// Who is to be told when it is over.
+    watchers: Vec<Watcher>,
+    /// Where that is told; of a job that is watched.
+    due: Option<Arc<Due>>,
 }
 
 impl Job {
@@ -185,6 +220,9 @@ impl Job {
             barren: 0,
             doomed: None,
             abandoned: false,
+            detached: false,
+            watchers: Vec::new(),
+            due: None,
         }
     }
 
@@ -201,6 +239,92 @@ impl Job {
     /// Whether all that there will be of it is there.
     pub(crate) fn is_over(&self) -> bool {
         self.open == 0 && !self.feeding
+    }
+
+    /// Whether it is over, and nobody will ask about it.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.is_over() && (self.abandoned || self.detached)
+    }
+
+    /// There will be no more items.
+    pub(crate) fn end_feeding(&mut self) {
+        self.feeding = false;
+        self.tell_if_over();
+    }
+
+    /// The outcome of a job that is over.
+    pub(crate) fn into_outcome(self) -> JobResult {
+        Self::outcome_of(self.results)
+    }
+
+    fn outcome_of(results: Results) -> JobResult {
+        match results {
+            Results::Collected(collected) => JobResult::All(collected),
+            Results::Streamed(mut ready) => {
+                JobResult::One(ready.pop_front().map_or(Err(TaskError::Cancelled), |(_, outcome)| outcome))
+            }
+            Results::Shared(shared) => JobResult::Shared(shared),
+        }
+    }
+
+    /// Has somebody told when the job is over, which it is not yet.
+    pub(crate) fn watch(&mut self, due: &Arc<Due>, watcher: Watcher) {
+        if let Watcher::Task(_) = watcher {
+            // Only the last one that asked is to be woken.
+            self.watchers.retain(|other| !matches!(other, Watcher::Task(_)));
+        }
+        self.watchers.push(watcher);
+        self.due.get_or_insert_with(|| Arc::clone(due));
+    }
+
+    fn tell_if_over(&mut self) {
+        if self.due.is_some() && self.is_over() {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&mut self) {
+        let Some(due) = self.due.take() else { return };
+        for watcher in std::mem::take(&mut self.watchers) {
+            match watcher {
+                Watcher::Thread(arrivals, place) => arrivals.push(place),
+                Watcher::Task(waker) => due.push(Duty::Wake(waker)),
+                Watcher::Callback(callback) => due.push(Duty::Call(callback, self.share())),
+            }
+        }
+    }
+
+    /// The outcome of a job that is over, which stays here.
+    pub(crate) fn share(&mut self) -> Arc<JobResult> {
+        let results = std::mem::replace(&mut self.results, Results::Streamed(VecDeque::new()));
+        let shared = match Self::outcome_of(results) {
+            JobResult::Shared(shared) => shared,
+            outcome => Arc::new(outcome),
+        };
+        self.results = Results::Shared(Arc::clone(&shared));
+        shared
+    }
+
+    /// The errors that it has.
+    fn errors(&self) -> Vec<&TaskError> {
+        match &self.results {
+            Results::Collected(collected) => collected.errors.values().collect(),
+            Results::Streamed(ready) => {
+                ready.iter().filter_map(|(_, outcome)| outcome.as_ref().err()).collect()
+            }
+            Results::Shared(shared) => shared.errors(),
+        }
+    }
+
+    /// Whether there is a result and no error; `None` while neither is there.
+    pub(crate) fn is_success(&self) -> Option<bool> {
+        self.is_over().then(|| self.errors().is_empty())
+    }
+
+    /// Whether items of it were cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_over() && has_cancelled(&self.errors())
     }
 
     /// There are so many more items.
@@ -230,7 +354,10 @@ impl Job {
             _ if self.abandoned => drop(Parcel::of_message(result)),
             Results::Collected(collected) => collected.put(index, result),
             Results::Streamed(ready) => ready.push_back((index, Ok(Received::of(item, result)))),
+            // Nothing comes after the last.
+            Results::Shared(_) => {}
         }
+        self.tell_if_over();
     }
 
     /// Takes in that there will be no result.
@@ -240,7 +367,9 @@ impl Job {
             _ if self.abandoned => {}
             Results::Collected(collected) => drop(collected.errors.insert(index, error)),
             Results::Streamed(ready) => ready.push_back((index, Err(error))),
+            Results::Shared(_) => {}
         }
+        self.tell_if_over();
     }
 
     /// Takes in that no item of the chunk will have a result.

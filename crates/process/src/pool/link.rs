@@ -162,6 +162,17 @@ impl Link {
         is_revoked
     }
 
+    /// Whether the worker has taken the chunk.
+    pub(crate) fn is_taken(&self, lease: Lease) -> bool {
+        let number = lease.seq.wrapping_mul(4);
+        // SYNC: pool.claim.
+        let is_taken = |claim: &AtomicU64| {
+            let claim = claim.load(Ordering::Acquire);
+            claim == number | TAKEN || claim == number | CUT
+        };
+        self.claim(lease).is_some_and(is_taken)
+    }
+
     /// Whether the worker is to begin no further item of the chunk that it has taken.
     pub(crate) fn is_cut(&self, lease: Lease) -> bool {
         let cut = lease.seq.wrapping_mul(4) | CUT;

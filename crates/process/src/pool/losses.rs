@@ -9,6 +9,7 @@
 //! | workers end with work of one job and without a result, one after the other | after some, that job is given up |
 //! | more workers end in some time than the pool was told to bear | the pool is broken |
 
+use super::batch::Chunk;
 use super::crew::{Crew, PoolState};
 use super::error::TaskError;
 use super::view::{Assigned, WorkerView};
@@ -44,7 +45,6 @@ impl Crew {
         for (nth, assigned) in worker.assigned.iter().enumerate().rev() {
             self.recover(&worker, assigned, nth == 0 && was_running);
         }
-        self.forget_abandoned();
         if worker.link.is_ready() || worker.leaving {
             self.failed_starts = 0;
         } else {
@@ -94,13 +94,14 @@ impl Crew {
         let given = worker.assigned.front().map(|assigned| assigned.chunk.job);
         // One that never came up says nothing of the job.
         let Some(id) = preparing.or(given).filter(|_| worker.link.is_ready()) else { return };
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.jobs.get_mut(id) else { return };
         job.barren += 1;
         if job.barren >= MAX_BARREN {
             let when =
                 if preparing.is_some() { "while it decoded the state" } else { "before its first item" };
             let reason = format!("the last of {} {when} ({})", job.barren, worker.end());
             job.doom(TaskError::NeverBegun { function: job.function.path, reason });
+            self.jobs.forget(id);
         }
     }
 
@@ -115,35 +116,40 @@ impl Crew {
     /// Puts back what is left of a dead worker's chunk, but for the item it died in.
     fn recover(&mut self, worker: &WorkerView, assigned: &Assigned, was_running: bool) {
         let Assigned { chunk, done, .. } = assigned;
-        let Some(job) = self.jobs.get_mut(&chunk.job) else { return };
+        let Some(job) = self.jobs.get_mut(chunk.job) else { return };
         if job.abandoned {
             job.give_up(chunk.range.len() - done);
-            return;
+            return self.jobs.forget(chunk.job);
         }
         let rest = chunk.part(*done + usize::from(was_running)..chunk.range.len());
         match (rest, job.doomed.clone()) {
-            (Some(rest), None) => job.pending.push_front(rest),
+            (Some(rest), None) => self.jobs.push_front(rest),
             (Some(rest), Some(error)) => job.fail_chunk(&rest, &error),
             (None, _) => {}
         }
-        if !was_running {
+        if was_running && let Some(item) = chunk.part(*done..*done + 1) {
+            self.settle_lost(worker, item);
+        }
+        self.jobs.forget(chunk.job);
+    }
+
+    /// The worker has ended in the item that this chunk is.
+    fn settle_lost(&mut self, worker: &WorkerView, chunk: Chunk) {
+        let panic = worker.process.reported_panic();
+        // The panic of a program that is built to abort ends the worker, and is not tried again all the same.
+        if panic.is_none() && self.jobs.retry(chunk.clone()) {
             return;
         }
-        let index = chunk.index(*done);
-        let label = worker.process.label().running(job.function.path);
-        if let Some(panic) = worker.process.reported_panic() {
-            // The program is built to abort: a panic ends the worker, and is not tried again all the same.
-            return job.fail(index, TaskError::panicked(job.item(index), label, panic));
-        }
-        if chunk.part(*done..*done + 1).is_some_and(|item| job.retry(item)) {
-            return;
-        }
-        let item = job.item(index);
+        let Some(job) = self.jobs.get_mut(chunk.job) else { return };
+        let (index, item) = (chunk.index(0), job.item(chunk.index(0)));
+        let label = worker.process.label().running(item.function);
         let status = worker.process.exit_status();
-        let error = match (worker.condemned, status.and_then(|status| status.code())) {
-            (Some(timeout), _) => TaskError::TooSlow { item, worker: label, timeout },
-            (None, Some(code)) => TaskError::WorkerExited { item, worker: label, code },
-            (None, None) => {
+        let code = status.and_then(|status| status.code());
+        let error = match (panic, worker.condemned, code) {
+            (Some(panic), ..) => TaskError::panicked(item, label, panic),
+            (None, Some(timeout), _) => TaskError::TooSlow { item, worker: label, timeout },
+            (None, None, Some(code)) => TaskError::WorkerExited { item, worker: label, code },
+            (None, None, None) => {
                 let signal = status.and_then(|status| status.signal()).unwrap_or(0);
                 TaskError::WorkerDied { item, worker: label, signal }
             }

@@ -6,6 +6,7 @@ use super::error::PoolError;
 use super::foreman::Foreman;
 use super::initial::{Initialized, Initializer};
 use super::plan::{Budget, Plan, Policy};
+use super::progress::{Observer, Progress};
 use crate::crossing::Crossing;
 use crate::function::Function;
 use std::sync::Arc;
@@ -22,7 +23,15 @@ pub struct PoolOptions {
 impl PoolOptions {
     pub(super) fn new() -> Self {
         let name = "PoolWorker".to_owned();
-        let plan = Plan { processes: None, name, max_tasks: u64::MAX, budget: None, initializer: None };
+        let plan = Plan {
+            processes: None,
+            name,
+            max_tasks: u64::MAX,
+            budget: None,
+            initializer: None,
+            observer: None,
+            on_demand: false,
+        };
         Self { plan, policy: Policy::default() }
     }
 
@@ -101,6 +110,35 @@ impl PoolOptions {
     /// pool breaks when workers end one after the other before they were ready.
     pub fn respawn_budget(mut self, most: u32, within: Duration) -> Self {
         self.plan.budget = Some(Budget { most, within });
+        self
+    }
+
+    /// Starts a worker only when there is something to do and no other worker is free; unless said, all are
+    /// started with the pool.
+    pub fn start_on_demand(mut self) -> Self {
+        self.plan.on_demand = true;
+        self
+    }
+
+    /// A function that is told how far the pool has come: when something has changed, at most twenty times in
+    /// a second, and once more at the end. It is called by the thread that runs callbacks (see
+    /// [`AsyncResult::add_done_callback`](crate::AsyncResult::add_done_callback)).
+    ///
+    /// ```
+    /// use procession::Pool;
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let show = |progress: procession::Progress| {
+    ///         eprint!("\r{} of {}", progress.done + progress.failed, progress.total);
+    ///     };
+    ///     let pool = Pool::options().observer(show).start()?;
+    ///     pool.map(|n: u64| n * n, 0..10_000)?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn observer(mut self, observer: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.plan.observer = Some(Observer::new(observer));
         self
     }
 

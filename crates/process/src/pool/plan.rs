@@ -1,6 +1,7 @@
 //! The properties of a pool, and those of its calls, that are chosen before there is work.
 
 use super::initial::Initializer;
+use super::progress::Observer;
 use std::time::Duration;
 
 /// How long the pool waits at most before it tries an item again.
@@ -18,6 +19,9 @@ pub(crate) struct Plan {
     pub(crate) max_tasks: u64,
     pub(crate) budget: Option<Budget>,
     pub(crate) initializer: Option<Initializer>,
+    pub(crate) observer: Option<Observer>,
+    /// Whether workers are started only when there is something to do for them.
+    pub(crate) on_demand: bool,
 }
 
 /// How many workers may die within some time.

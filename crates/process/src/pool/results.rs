@@ -1,9 +1,9 @@
-//! The handles that a caller holds while the pool works for it.
+//! Iterators over results.
 
 use super::batch::{BatchBuilder, Cargo};
 use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
-use super::job::{JobResult, Results};
+use super::job::Results;
 use procession_shm::carrying;
 use procession_sys::Deadline;
 use serde::Serialize;
@@ -12,170 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How many chunks per worker a stream of results has on their way.
 const IN_FLIGHT_PER_WORKER: usize = 4;
-
-/// The result of a call, once it is there; made by [`Pool::apply_async`](crate::Pool::apply_async) and
-/// [`Pool::map_async`](crate::Pool::map_async). Dropping it lets what is not begun go undone, and the rest be
-/// done for nobody.
-#[must_use = "the result is thrown away with this"]
-pub struct AsyncResult<R> {
-    foreman: Arc<Foreman>,
-    /// The path of the function.
-    function: &'static str,
-    /// The pool's job, unless it took none.
-    id: Option<u64>,
-    /// The outcome, once it was taken from the pool.
-    outcome: Option<JobResult>,
-    decode: fn(&JobResult, &'static str) -> Result<R, TaskError>,
-}
-
-impl<R: DeserializeOwned> AsyncResult<R> {
-    /// The result of one item.
-    pub(crate) fn one(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
-        Self::new(foreman, function, job, |outcome, _| match outcome {
-            JobResult::One(Ok(received)) => received.decode(),
-            JobResult::One(Err(error)) => Err(error.clone()),
-            JobResult::All(_) => Err(TaskError::Cancelled),
-        })
-    }
-}
-
-impl<R: DeserializeOwned> AsyncResult<Vec<R>> {
-    /// The results of several items.
-    pub(crate) fn all(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
-        Self::new(foreman, function, job, |outcome, function| match outcome {
-            JobResult::All(collected) => collected.decode(function),
-            JobResult::One(outcome) => Err(outcome.as_ref().err().cloned().unwrap_or(TaskError::Cancelled)),
-        })
-    }
-}
-
-impl<R> AsyncResult<R> {
-    fn new(
-        foreman: Arc<Foreman>,
-        function: &'static str,
-        job: Result<u64, TaskError>,
-        decode: fn(&JobResult, &'static str) -> Result<R, TaskError>,
-    ) -> Self {
-        let (id, outcome) = match job {
-            Ok(id) => (Some(id), None),
-            Err(error) => (None, Some(JobResult::One(Err(error)))),
-        };
-        Self { foreman, function, id, outcome, decode }
-    }
-
-    /// Whether the result, or the error, is there.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        let is_over = |id: u64| self.foreman.look().map_or(true, |crew| crew.is_over(id));
-        self.outcome.is_some() || self.id.is_none_or(is_over)
-    }
-
-    /// Whether there is a result and no error; `None` while neither is there. A result that cannot be decoded
-    /// here counts as one.
-    #[must_use]
-    pub fn is_successful(&mut self) -> Option<bool> {
-        // In a forked child neither will ever be there, which `get` says.
-        let _: Result<(), Stopped> = self.fetch(Deadline::PASSED);
-        self.outcome.as_ref().map(|outcome| match outcome {
-            JobResult::One(outcome) => outcome.is_ok(),
-            JobResult::All(collected) => collected.is_success(),
-        })
-    }
-
-    /// Lets those items go undone that no worker has begun, whose result is then [`TaskError::Cancelled`];
-    /// whether there was any. What a worker is at goes on.
-    pub fn cancel(&self) -> bool {
-        self.id.is_some_and(|id| self.foreman.cancel(id))
-    }
-
-    /// Waits until the result, or the error, is there.
-    ///
-    /// # Errors
-    /// [`TaskError::Interrupted`] for a thread with a hook; [`TaskError::Forked`] in a forked child.
-    pub fn wait(&mut self) -> Result<(), TaskError> {
-        self.fetch(Deadline::NEVER).map_err(|stopped| stopped.in_call_of(self.function))
-    }
-
-    /// Waits until the result, or the error, is there, at most for `timeout`.
-    ///
-    /// # Errors
-    /// [`TaskError::TimedOut`]; otherwise as [`wait`](Self::wait).
-    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<(), TaskError> {
-        self.fetch(Deadline::after(timeout)).map_err(|stopped| stopped.in_call_of(self.function))?;
-        let item = self.item();
-        self.outcome.as_ref().map(drop).ok_or(TaskError::TimedOut { item })
-    }
-
-    /// Takes the outcome from the pool, if it is there by then.
-    fn fetch(&mut self, deadline: Deadline) -> Result<(), Stopped> {
-        if self.outcome.is_none()
-            && let Some(id) = self.id
-        {
-            self.outcome = self.foreman.wait_until(deadline, |crew| crew.take_outcome(id))?;
-        }
-        Ok(())
-    }
-
-    /// As errors name it that are about the call.
-    fn item(&self) -> TaskItem {
-        TaskItem { index: 0, function: self.function }
-    }
-
-    /// Waits for the result. It stays here, and can be got again; but an end of a pipe in it goes to whoever
-    /// gets it first.
-    ///
-    /// # Errors
-    /// The [`TaskError`] of the first item that has one. [`TaskError::Interrupted`] for a thread with a hook,
-    /// which can call `get` again: the work goes on.
-    pub fn get(&mut self) -> Result<R, TaskError> {
-        self.get_by(Deadline::NEVER).unwrap_or(Err(TaskError::Cancelled))
-    }
-
-    /// Gets the result if it is there.
-    ///
-    /// # Errors
-    /// [`TaskError::WouldBlock`] if it is not; otherwise as [`get`](Self::get).
-    pub fn try_get(&mut self) -> Result<R, TaskError> {
-        let item = self.item();
-        self.get_by(Deadline::PASSED).unwrap_or(Err(TaskError::WouldBlock { item }))
-    }
-
-    /// Waits for the result, at most for `timeout`.
-    ///
-    /// # Errors
-    /// [`TaskError::TimedOut`] if it was not there by then: it can be waited for again. Otherwise as
-    /// [`get`](Self::get).
-    pub fn get_timeout(&mut self, timeout: Duration) -> Result<R, TaskError> {
-        let item = self.item();
-        self.get_by(Deadline::after(timeout)).unwrap_or(Err(TaskError::TimedOut { item }))
-    }
-
-    /// The result, or why there is none; `None` if neither is there by `deadline`.
-    fn get_by(&mut self, deadline: Deadline) -> Option<Result<R, TaskError>> {
-        if let Err(stopped) = self.fetch(deadline) {
-            return Some(Err(stopped.in_call_of(self.function)));
-        }
-        self.outcome.as_ref().map(|outcome| (self.decode)(outcome, self.function))
-    }
-}
-
-impl<R> Drop for AsyncResult<R> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.foreman.abandon(id);
-        }
-    }
-}
-
-impl<R> fmt::Debug for AsyncResult<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncResult").field("ready", &self.is_ready()).finish()
-    }
-}
 
 /// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered). Dropping it lets
 /// go of the items not yet begun.
@@ -226,7 +65,7 @@ impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
     /// by whoever asks.
     fn refill(&mut self, held: usize) {
         let Ok(id) = self.job else { return };
-        let Ok(workers) = self.foreman.enter().map(|crew| crew.target) else { return };
+        let Ok(workers) = self.foreman.enter().map(|crew| crew.most) else { return };
         let most = workers.saturating_mul(IN_FLIGHT_PER_WORKER).saturating_mul(self.chunk_size);
         while !self.exhausted && self.in_flight.len() + held < most {
             let mut batch = BatchBuilder::new(self.next_index);
@@ -276,7 +115,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<I, R> {
             return None;
         }
         let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| {
-            let Results::Streamed(ready) = &mut crew.jobs.get_mut(&id)?.results else { return None };
+            let Results::Streamed(ready) = &mut crew.jobs.get_mut(id)?.results else { return None };
             ready.pop_front()
         });
         let (index, outcome) = match outcome {

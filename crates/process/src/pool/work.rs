@@ -1,12 +1,13 @@
 //! A call on its way to the workers: its function and its items, encoded, and its results.
 
+use super::async_result::AsyncResult;
 use super::batch::{BatchBuilder, Cargo, Chunk};
 use super::crew::Crew;
 use super::error::{TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::job::{Collected, Job, JobFunction, JobResult, Results};
 use super::plan::Policy;
-use super::results::{AsyncResult, ImapUnordered};
+use super::results::ImapUnordered;
 use super::runner::{JobEntry, job_with_state, plain_job};
 use crate::crossing::Crossing;
 use crate::entry::{EntryRef, must_carry_nothing};
@@ -90,7 +91,8 @@ impl Caller {
         let path = work.function.path;
         let (crew, id, chunk) = self.open_one(work, item)?;
         let give = |crew: &mut Crew| crew.add(chunk);
-        let outcome = self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.take_outcome(id));
+        let outcome =
+            self.foreman.give_and_wait(crew, give, Deadline::NEVER, |crew| crew.jobs.take_outcome(id));
         let outcome = outcome.map_err(|stopped| {
             self.foreman.abandon(id);
             stopped.in_call_of(path)
@@ -136,7 +138,7 @@ impl Caller {
         items: impl IntoIterator<Item = A>,
     ) -> Result<Collected, TaskError> {
         let feed = self.feed(work, items)?;
-        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| crew.take_outcome(feed.id));
+        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| crew.jobs.take_outcome(feed.id));
         match outcome.map_err(|stopped| stopped.in_call_of(feed.function))? {
             Some(JobResult::All(collected)) => Ok(collected),
             _ => Err(TaskError::Cancelled),
@@ -165,7 +167,7 @@ impl Caller {
         let job = self.job(work, Results::Collected(Collected::default())).fed();
         let (id, workers) = {
             let mut crew = self.foreman.admit()?;
-            (crew.open_job(job)?, crew.target)
+            (crew.open_job(job)?, crew.most)
         };
         let feed = Feed { foreman: &self.foreman, id, function };
         let mut next = 0;

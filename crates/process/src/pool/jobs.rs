@@ -1,0 +1,200 @@
+//! The jobs of a pool, by their numbers: which of them have something to give out, and which are over.
+//!
+//! There may be ten thousand of them, so nothing that is done for each result looks at all.
+
+use super::batch::Chunk;
+use super::error::TaskError;
+use super::job::{Job, JobResult, Tally};
+use super::watchers::{Callback, Due, Duty, Watcher};
+use procession_sys::Deadline;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    /// By number, so that the oldest is served first.
+    all: BTreeMap<u64, Job>,
+    next: u64,
+    /// Jobs that may have chunks that no worker has; a job that has some is among them.
+    ready: BTreeSet<u64>,
+    /// Jobs that may have items which wait for their next try; a job that has some is among them.
+    delayed: BTreeSet<u64>,
+    /// What became of the items of jobs that are no more.
+    past: Tally,
+    /// Who is to be told that a job is over.
+    due: Arc<Due>,
+}
+
+impl Jobs {
+    /// Takes in a new job.
+    pub(crate) fn open(&mut self, job: Job) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.all.insert(id, job);
+        id
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Job> {
+        self.all.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Job> {
+        self.all.get_mut(&id)
+    }
+
+    /// Gives a chunk to the workers when it is its turn.
+    pub(crate) fn push_back(&mut self, chunk: Chunk) {
+        let id = chunk.job;
+        if let Some(job) = self.all.get_mut(&id) {
+            job.pending.push_back(chunk);
+            self.ready.insert(id);
+        }
+    }
+
+    /// Gives a chunk, or what is left of it, to the workers before all others of its job.
+    pub(crate) fn push_front(&mut self, chunk: Chunk) {
+        let id = chunk.job;
+        if let Some(job) = self.all.get_mut(&id) {
+            job.pending.push_front(chunk);
+            self.ready.insert(id);
+        }
+    }
+
+    /// A worker was lost with the item that this chunk is: has it tried again, if it may be; `false` if not.
+    pub(crate) fn retry(&mut self, chunk: Chunk) -> bool {
+        let id = chunk.job;
+        let is_tried_again = self.all.get_mut(&id).is_some_and(|job| job.retry(chunk));
+        if is_tried_again {
+            self.ready.insert(id);
+            self.delayed.insert(id);
+        }
+        is_tried_again
+    }
+
+    /// Lets those items be tried again whose time has come; when the next one's will have.
+    pub(crate) fn wake_delayed(&mut self) -> Deadline {
+        let Self { all, ready, delayed, .. } = self;
+        let mut next = Deadline::NEVER;
+        delayed.retain(|id| {
+            let until = all.get_mut(id).map_or(Deadline::NEVER, Job::wake_delayed);
+            ready.insert(*id);
+            next = next.min(until);
+            until != Deadline::NEVER
+        });
+        next
+    }
+
+    /// The oldest job that has chunks which no worker has.
+    fn first_ready(&mut self) -> Option<&mut Job> {
+        while let Some(&id) = self.ready.first() {
+            if self.all.get(&id).is_some_and(|job| !job.pending.is_empty()) {
+                return self.all.get_mut(&id);
+            }
+            self.ready.pop_first();
+        }
+        None
+    }
+
+    /// The next chunk of the oldest job that has some, if it has more than `spare` of them.
+    pub(crate) fn next_chunk(&mut self, spare: usize) -> Option<Chunk> {
+        let job = self.first_ready()?;
+        if job.pending.len() > spare { job.pending.pop_front() } else { None }
+    }
+
+    /// Whether there are more than so many chunks that no worker has.
+    pub(crate) fn has_more_chunks_than(&self, count: usize) -> bool {
+        let mut found = 0;
+        self.ready.iter().any(|id| {
+            found += self.all.get(id).map_or(0, |job| job.pending.len());
+            found > count
+        })
+    }
+
+    /// The numbers of all jobs.
+    pub(crate) fn ids(&self) -> Vec<u64> {
+        self.all.keys().copied().collect()
+    }
+
+    /// All chunks that no worker has, which are the caller's now.
+    pub(crate) fn take_waiting(&mut self) -> Vec<Chunk> {
+        self.all.values_mut().flat_map(Job::take_waiting).collect()
+    }
+
+    /// Whether all that there will be of every job is there.
+    pub(crate) fn are_over(&self) -> bool {
+        self.all.values().all(Job::is_over)
+    }
+
+    /// Whether all that there will be of the job is there, or was taken.
+    pub(crate) fn is_over(&self, id: u64) -> bool {
+        self.all.get(&id).is_none_or(Job::is_over)
+    }
+
+    /// Takes the outcome of a job, if it is all there; then the job is no more.
+    pub(crate) fn take_outcome(&mut self, id: u64) -> Option<JobResult> {
+        match self.all.get(&id) {
+            None => return Some(JobResult::One(Err(TaskError::Cancelled))),
+            Some(job) if !job.is_over() => return None,
+            Some(_) => {}
+        }
+        let job = self.all.remove(&id)?;
+        self.past.add(job.tally());
+        Some(job.into_outcome())
+    }
+
+    /// Has somebody told when the job is over; gives back who is to be told if it is over already.
+    pub(crate) fn watch(&mut self, id: u64, watcher: Watcher) -> Option<Watcher> {
+        match self.all.get_mut(&id) {
+            Some(job) if !job.is_over() => {
+                job.watch(&self.due, watcher);
+                None
+            }
+            _ => Some(watcher),
+        }
+    }
+
+    /// Has the callback called once the job is over.
+    pub(crate) fn call(&mut self, id: u64, callback: Callback) {
+        match self.all.get_mut(&id) {
+            Some(job) if job.is_over() => self.due.push(Duty::Call(callback, job.share())),
+            Some(job) => job.watch(&self.due, Watcher::Callback(callback)),
+            None => {
+                let cancelled = JobResult::One(Err(TaskError::Cancelled));
+                self.due.push(Duty::Call(callback, Arc::new(cancelled)));
+            }
+        }
+    }
+
+    /// Who is to be told that a job is over.
+    pub(crate) fn due(&self) -> &Due {
+        &self.due
+    }
+
+    /// Lets a job go that is over and that nobody will ask about.
+    pub(crate) fn forget(&mut self, id: u64) {
+        if self.all.get(&id).is_some_and(Job::is_forgotten)
+            && let Some(job) = self.all.remove(&id)
+        {
+            self.past.add(job.tally());
+        }
+    }
+
+    /// Lets all such jobs go.
+    pub(crate) fn forget_all(&mut self) {
+        let Self { all, past, .. } = self;
+        all.retain(|_, job| {
+            let is_forgotten = job.is_forgotten();
+            if is_forgotten {
+                past.add(job.tally());
+            }
+            !is_forgotten
+        });
+    }
+
+    /// What became of all items until now.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = self.past;
+        self.all.values().for_each(|job| tally.add(job.tally()));
+        tally
+    }
+}
