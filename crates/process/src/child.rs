@@ -5,19 +5,23 @@
 //! parent: the kernel kills the child, and so does its watcher, unless it is detached. The thread that asked
 //! for the child: nothing.
 
-use crate::current::{Identity, ParentProcess, become_child};
+use crate::current::{Identity, ParentProcess, become_child, myself};
 use crate::entry::{rebuild, type_hash};
 use crate::error::in_full;
+use crate::exit;
 use crate::function::Function;
+use crate::method::set_start_method;
+use crate::own_threads;
 use crate::panic;
-use crate::phase::Phase;
+use crate::phase::{Phase, become_child_thread};
 use crate::remote::Failure;
 use crate::report::{Outcome, Report, Stage};
 use crate::task::{Task, TaskHeader};
 use procession_channel::codec;
 use procession_shm::Namespace;
+use procession_sys::forking::close_in_copy;
 use procession_sys::pidfd::{EndFd, EndWait};
-use procession_sys::start;
+use procession_sys::{Latest, crash_point, interrupt, start};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -35,10 +39,38 @@ const WATCHER_STACK_BYTES: usize = 128 << 10;
 /// How often the watcher looks for itself when it has no descriptor.
 const RAREST_LOOK: Duration = Duration::from_millis(100);
 
-static INHERITED: Mutex<Vec<Option<OwnedFd>>> = Mutex::new(Vec::new());
+static INHERITED: Latest<Mutex<Vec<Option<OwnedFd>>>> = Latest::none();
+
+/// Lives the child's life in a copy of a process of this program, which may have been a child itself, and exits.
+/// `let_go` is called once the parent can know of this process: it gives up what the copy has and is not to
+/// have.
+pub(crate) fn run_copy(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
+    become_child_thread();
+    Phase::Bootstrapping.begin();
+    interrupt::forget_hooks();
+    exit::register_copy();
+    begin(inherited, let_go)
+}
+
+/// Closes what a copy of a child, which has a report of its own by now, has of that child's `report` and of the
+/// parent's end.
+pub(crate) fn close_files_of_copied(report: Option<&'static Report>) {
+    if let Some(report) = report
+        && let Ok(file) = report.file()
+    {
+        close_in_copy(file);
+    }
+    if let Some(end) = myself().parent.as_ref().and_then(|parent| parent.end.get()) {
+        close_in_copy(end);
+    }
+}
 
 /// Lives the child's life and exits.
 pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
+    begin(inherited, || ())
+}
+
+fn begin(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
     let mut inherited = inherited.into_iter();
     let (Some(task), Some(report)) = (inherited.next(), inherited.next()) else {
         // Only a file that is no task of ours leads here: there is nobody to report to.
@@ -46,9 +78,12 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
     };
     let Ok(report) = Report::from_file(File::from(report)) else { std::process::exit(1) };
     let report = report.begin();
+    crash_point("process.born");
     report.mark(Stage::Started);
+    crash_point("process.told");
+    let_go();
     panic::watch();
-    let outcome = match catch_unwind(AssertUnwindSafe(|| perform(&File::from(task), inherited))) {
+    let outcome = match catch_unwind(AssertUnwindSafe(|| perform(File::from(task), inherited))) {
         Ok(outcome) => outcome,
         Err(payload) => Outcome::Panicked(panic::describe(payload)),
     };
@@ -59,8 +94,10 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
     std::process::exit(if committed.is_ok() { code } else { 1 })
 }
 
-fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
-    let task = match Task::read(task) {
+fn perform(file: File, inherited: IntoIter<OwnedFd>) -> Outcome {
+    let task = Task::read(&file);
+    drop(file);
+    let task = match task {
         Ok(task) => task,
         Err(error) => return Outcome::Refused(in_full(&error)),
     };
@@ -74,9 +111,10 @@ fn perform(task: &File, inherited: IntoIter<OwnedFd>) -> Outcome {
 }
 
 fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Result<()> {
-    if !header.detached && header.starter.is_some() {
+    if header.dies_with_thread {
         start::die_with_the_starter();
     }
+    set_start_method(header.start_method);
     let end = if header.parent_fd {
         EndFd::inherited(inherited.next().ok_or(io::ErrorKind::InvalidData)?)?
     } else {
@@ -86,7 +124,10 @@ fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Resul
         start::restore_stdout(inherited.next().ok_or(io::ErrorKind::InvalidData)?)?;
     }
     let places: Vec<OwnedFd> = inherited.by_ref().take(header.places.len()).collect();
-    *INHERITED.lock().unwrap_or_else(PoisonError::into_inner) = inherited.map(Some).collect();
+    if let Some(surroundings) = &header.surroundings {
+        surroundings.apply(&mut inherited)?;
+    }
+    INHERITED.set(Mutex::new(inherited.map(Some).collect()));
     let myself = become_child(Identity {
         name: header.name.clone(),
         lineage: header.lineage.clone(),
@@ -103,8 +144,10 @@ fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Resul
         procession_shm::take_over(namespace, *owner, lifeline).map_err(io::Error::other)?;
     }
     // Before there is another thread, which would stay as it is.
-    header.settings.apply(!header.detached && header.starter.is_some())?;
+    header.settings.apply(header.dies_with_thread)?;
     match &myself.parent {
+        // It has one thread, and looks at its parent itself.
+        _ if header.is_server => Ok(()),
         Some(parent) if !header.detached || !header.parent_fd => {
             watch(parent, header.starter, header.detached)
         }
@@ -117,6 +160,7 @@ fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Resul
 fn watch(parent: &'static ParentProcess, starter: Option<u32>, detached: bool) -> io::Result<()> {
     let watcher =
         std::thread::Builder::new().name("procession-watch".to_owned()).stack_size(WATCHER_STACK_BYTES);
+    own_threads::expect_one();
     watcher.spawn(move || {
         start::block_signals();
         await_end(parent, starter);
@@ -137,8 +181,13 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
             || parent_id() == parent.pid && starter.is_none_or(|thread| start::has_thread(parent.pid, thread))
     };
     // It may be another program already.
-    if parent.end.pidfd().is_some() && is_there() && matches!(parent.end.wait(None), Ok(EndWait::Ended)) {
-        return;
+    if parent.end.pidfd().is_some() && is_there() {
+        own_threads::rest();
+        if matches!(parent.end.wait(None), Ok(EndWait::Ended)) {
+            return;
+        }
+    } else {
+        own_threads::rest();
     }
     // The function closed every descriptor it found, or the kernel has no pidfds.
     while is_there() {
@@ -201,5 +250,5 @@ fn returned(result: &impl Serialize) -> Outcome {
 /// counted from 0; `None` if there was none, or it was taken before. It is close-on-exec.
 #[must_use]
 pub fn take_inherited(index: usize) -> Option<OwnedFd> {
-    INHERITED.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()
+    INHERITED.get()?.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()
 }

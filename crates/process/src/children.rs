@@ -5,7 +5,7 @@
 //! so that the exit of this process knows whom to wait for.
 
 use crate::current::myself;
-use crate::error::{KernelError, SpawnError};
+use crate::error::{KernelError, ProcessError, SpawnError};
 use crate::label::ProcessLabel;
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
@@ -15,13 +15,18 @@ use procession_sys::errno::{ECHILD, EINVAL, ESRCH};
 use procession_sys::pidfd::{self, EndFd, EndWait, Who};
 use procession_sys::signals::SIGKILL;
 use procession_sys::{PerProcess, fork, interrupt};
+use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a wait sleeps before it looks again at what the kernel does not announce.
 const FIRST_LOOK: Duration = Duration::from_millis(1);
 const RAREST_LOOK: Duration = Duration::from_millis(100);
+
+/// How long a process that was killed may take to be gone, which a large one needs.
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// A child process, shared by its handle and the table.
 #[derive(Debug)]
@@ -61,12 +66,21 @@ pub(crate) struct Plan {
     pub(crate) pipes: PipeEnds,
 }
 
+/// A process that was started a moment ago: its pid, and a pidfd of it if one came with it.
+#[derive(Debug)]
+pub(crate) struct Born {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: Option<OwnedFd>,
+}
+
 impl Child {
-    /// The process `pid`, which was started a moment ago. On an error it is killed.
-    pub(crate) fn new(pid: u32, plan: Plan) -> Result<Self, KernelError> {
+    /// The process that was started a moment ago. On an error it is killed.
+    pub(crate) fn new(born: Born, plan: Plan) -> Result<Self, KernelError> {
         let Plan { name, function, daemon, detached, report, carried, pipes } = plan;
+        let pid = born.pid;
         let label = ProcessLabel::new(&name, pid, function);
-        let end = EndFd::of_child(pid).map_err(|error| {
+        let end = born.pidfd.map_or_else(|| EndFd::of_child(pid), EndFd::inherited);
+        let end = end.map_err(|error| {
             pidfd::discard(pid);
             KernelError::new("pidfd_open", &label, error)
         })?;
@@ -167,6 +181,26 @@ impl Child {
         drop(reaping);
         self.release_carried();
         Ok(Some(status))
+    }
+
+    /// What the child, called `process` in errors, returned, or why it did not; it has ended with this status.
+    pub(crate) fn outcome<R: DeserializeOwned>(
+        &self,
+        process: &ProcessLabel,
+        status: ExitStatus,
+    ) -> Result<R, ProcessError> {
+        self.report.read(process).unwrap_or_else(|| Err(self.ended_without_report(process.clone(), status)))
+    }
+
+    fn ended_without_report(&self, process: ProcessLabel, status: ExitStatus) -> ProcessError {
+        if self.report.stage() == Stage::New && status.code().is_some() {
+            return ProcessError::NeverStarted { process, status };
+        }
+        match (status.code(), status.signal()) {
+            (Some(code), _) => ProcessError::Exited { process, code },
+            (_, Some(signal)) => ProcessError::Killed { process, signal },
+            _ => ProcessError::StatusLost { process },
+        }
     }
 
     /// Lets go of the handles in the arguments once the child has its own, or none needs them any more;
@@ -295,6 +329,13 @@ pub(crate) fn await_starts(at_most: Duration) {
     let family = FAMILY.get();
     let is_underway = |table: &mut Table| table.starting > 0;
     drop(family.started.wait_timeout_while(lock(&family.table), at_most, is_underway));
+}
+
+/// Closes what a copy of this process has of the pipes to its children, whose ends it would keep open.
+pub(crate) fn close_pipes_in_copy(running: &[Arc<Child>]) {
+    for child in running {
+        drop(std::mem::take(&mut *lock(&child.pipes)));
+    }
 }
 
 /// Closes the table, so that no child is added any more; returns those that still run.

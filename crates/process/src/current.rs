@@ -1,12 +1,12 @@
 //! Who this process is, and who started it.
 
+use procession_sys::Latest;
 use procession_sys::pidfd::{EndFd, EndWait};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::parent_id;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-static MYSELF: OnceLock<Identity> = OnceLock::new();
+static MYSELF: Latest<Identity> = Latest::none();
 
 /// The identity of this process, as `init` learned it from the parent; the defaults in the original process.
 #[derive(Debug)]
@@ -25,12 +25,12 @@ impl Identity {
 
 /// The identity of this process.
 pub(crate) fn myself() -> &'static Identity {
-    MYSELF.get_or_init(Identity::original)
+    MYSELF.get_or_set(Identity::original)
 }
 
 /// Called once, in a child, before any code of the user runs.
 pub(crate) fn become_child(myself: Identity) -> &'static Identity {
-    MYSELF.get_or_init(|| myself)
+    MYSELF.set(myself)
 }
 
 /// This process, as it was named by whoever started it.

@@ -1,6 +1,7 @@
 //! What can go wrong: starting a process, its end, and asking the kernel about it.
 
 use crate::label::ProcessLabel;
+use crate::method::StartMethod;
 use crate::panicked::Panic;
 use crate::remote::{RemoteError, texts};
 use crate::status::ExitStatus;
@@ -25,9 +26,10 @@ pub enum SpawnError {
     )]
     NotInitialised,
     /// The attempt came from code that runs while this process itself is still being started: from the
-    /// `Deserialize` of an argument.
+    /// `Deserialize` of an argument, or a preload function.
     #[error(
-        "this process is itself still starting: it decodes its arguments, and can start others only from its function"
+        "this process is itself still starting: it decodes its arguments, or runs a preload function, and can start others only from its \
+         function"
     )]
     Bootstrapping,
     /// The process is exiting: children started now would never be waited for.
@@ -91,6 +93,41 @@ pub enum SpawnError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The start method `fork` was asked for in a process that has other threads. They may be in the middle of
+    /// something (they may hold the lock of the allocator), which a copy of the process would never see finished.
+    #[error(
+        "this process has other threads ({}), of which a copy may find things half-done: start the process by spawn or forkserver, \
+         or by fork before there are threads",
+        threads.join(", ")
+    )]
+    ForkWithThreads {
+        /// Their names.
+        threads: Vec<String>,
+    },
+    /// The start method `fork` was asked for by a thread that holds locks: the copy would have its guards.
+    #[error(
+        "this thread holds {holds} locks, whose guards a copy of the process would have, too: drop them first, or start the process \
+         by spawn or forkserver"
+    )]
+    ForkWithHolds {
+        /// How many it holds.
+        holds: u32,
+    },
+    /// The start method cannot do what the options say, or not here.
+    #[error("a process cannot be started by {method} here: {reason}")]
+    Method {
+        /// The start method.
+        method: StartMethod,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
+    /// The forkserver did not come up: its preload function failed, panicked or was killed, or left threads
+    /// behind; or it ended again and again.
+    #[error("the forkserver could not start the process")]
+    Forkserver {
+        /// How it ended.
+        source: Box<ProcessError>,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -114,7 +151,7 @@ fn hint(operation: &str, forked: bool, source: &io::Error) -> &'static str {
         return ": only the process that started it can do that, and this one was forked from it";
     }
     match (operation, source.raw_os_error()) {
-        ("posix_spawn", Some(EAGAIN)) => {
+        ("posix_spawn" | "fork" | "clone", Some(EAGAIN)) => {
             ": this user, or this container, has as many processes and threads as it may; raise the limit (`ulimit -u`, or pids.max of the cgroup)"
         }
         ("posix_spawn" | "stat /proc/self/exe", _) if source.kind() == io::ErrorKind::NotFound => {

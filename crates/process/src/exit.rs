@@ -1,6 +1,7 @@
 //! The end of the children when this process exits normally.
 
-use crate::children::{self, Child};
+use crate::children::{self, Child, LAST_WAIT};
+use crate::servers;
 use procession_sys::signals::{SIGKILL, SIGTERM};
 use procession_sys::{fork, interrupt, start};
 use std::sync::Arc;
@@ -9,9 +10,6 @@ use std::time::{Duration, Instant};
 
 /// How long a daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-
-/// How long a process that was killed may take to be gone, which a large one needs.
-pub(crate) const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// The process that registered the handler; a fork of it has no children of its own to wait for.
 static REGISTERED_BY: AtomicU64 = AtomicU64::new(0);
@@ -23,6 +21,18 @@ pub(crate) fn register() {
         // Without memory for the handler, children die with this process instead of being waited for.
         drop(start::at_exit(settle));
     }
+}
+
+/// Makes this process, a copy of one that may have registered, settle its own children at exit.
+pub(crate) fn register_copy() {
+    if REGISTERED_BY.swap(fork::cookie(), Ordering::Relaxed) == 0 {
+        drop(start::at_exit(settle));
+    }
+}
+
+/// What a copy of this program does last that runs none of its parent's exit handlers.
+pub(crate) fn settle_copy() {
+    settle_children();
 }
 
 /// Settles the children at a normal exit, as Python does: daemons are terminated, the others joined. Detached
@@ -45,6 +55,7 @@ fn settle_children() {
     for child in others {
         child.await_end();
     }
+    servers::end_all(GRACE);
     // Only now may this process be the last one in its namespaces.
     procession_shm::leave();
 }
@@ -97,6 +108,7 @@ pub fn end_children(grace: Duration) {
     children::await_starts(LAST_WAIT);
     let children: Vec<_> = children::running().into_iter().filter(|child| !child.detached).collect();
     terminate(&children, grace);
+    servers::end_all(grace);
 }
 
 /// Asks, insists, and gives up in the end: an exit must not wait for what cannot be ended.

@@ -10,10 +10,15 @@ mod current;
 mod entry;
 mod error;
 mod exit;
+mod forked;
+mod forkserver;
 mod function;
 mod init;
 mod label;
+mod launch;
+mod method;
 mod options;
+mod own_threads;
 mod panic;
 mod panicked;
 mod phase;
@@ -21,10 +26,13 @@ mod pool;
 mod process;
 mod remote;
 mod report;
+mod server;
+mod servers;
 mod settings;
 mod starter;
 mod status;
 mod stdio;
+mod surroundings;
 mod task;
 mod test_support;
 
@@ -37,6 +45,7 @@ pub use exit::{end_children, leave};
 pub use function::Function;
 pub use init::init;
 pub use label::ProcessLabel;
+pub use method::{Context, StartMethod, set_start_method, start_method};
 pub use options::ProcessOptions;
 pub use pool::{
     AsyncResult, Calls, Executor, Imap, ImapUnordered, Initialized, Pool, PoolError, PoolOptions, Progress,

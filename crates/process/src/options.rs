@@ -1,31 +1,28 @@
 //! How a process is to be started.
 
 use crate::child;
-use crate::children::{self, Child, Plan};
+use crate::children::{self, Child};
 use crate::crossing::Crossing;
 use crate::current::myself;
 use crate::entry::{EntryRef, must_carry_nothing};
 use crate::error::{KernelError, SpawnError};
 use crate::function::Function;
-use crate::init::{VARIABLE, permission, test_helper};
+use crate::init::permission;
+use crate::launch::{Launch, environment};
+use crate::method::{Context, StartMethod, start_method};
 use crate::process::Process;
 use crate::remote::Failure;
-use crate::report::{Report, too_long};
 use crate::settings::Settings;
-use crate::starter::starter;
-use crate::stdio::{ChildStreams, Stdio, Streams};
-use crate::task::{self, TaskEntry, TaskHeader};
+use crate::starter::{self, starter};
+use crate::stdio::{Stdio, Streams};
+use crate::task::TaskEntry;
+use crate::{forked, forkserver};
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace, StartingProcess, carrying_to_child};
-use procession_sys::image::Image;
 use procession_sys::settings::Resource;
-use procession_sys::start::Start;
 use std::any::type_name;
-use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,6 +44,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 #[must_use = "options start nothing until `spawn`"]
 pub struct ProcessOptions {
+    /// None for what [`start_method`] says.
+    context: Option<Context>,
     name: Option<String>,
     daemon: Option<bool>,
     detached: bool,
@@ -61,6 +60,29 @@ pub struct ProcessOptions {
 }
 
 impl ProcessOptions {
+    /// In which way the process comes to be; what [`set_start_method`](crate::set_start_method) said, and if it
+    /// said nothing, [`StartMethod::Spawn`]. All options mean the same in every way.
+    ///
+    /// ```
+    /// use procession::{Process, StartMethod};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let options = Process::options().start_method(StartMethod::Forkserver);
+    ///     assert_eq!(options.spawn(|a, b| a + b, (2, 3))?.join()?, 5);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn start_method(self, method: StartMethod) -> Self {
+        self.context(method.into())
+    }
+
+    /// In which way the process comes to be, and from which forkserver.
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
     /// The process's name, also shown (cut to 15 bytes) by `ps` and `top`. The default is `Process-1`,
     /// `Process-2` and so on, in a child `Process-1:1`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -263,13 +285,13 @@ impl ProcessOptions {
         let (encoded, carried, places) = carrying_to_child(|| codec::encode(&arguments, &mut bytes));
         let function = type_name::<F>();
         encoded.map_err(|source| SpawnError::Encode { function, source })?;
-        self.start((function, entry), &bytes, carried, places)
+        self.start((function, entry), bytes, carried, places)
     }
 
     fn start(
-        mut self,
+        self,
         (function, entry): (&'static str, EntryRef<TaskEntry>),
-        arguments: &[u8],
+        arguments: Vec<u8>,
         carried: Carried,
         places: Vec<StartingProcess>,
     ) -> Result<Arc<Child>, SpawnError> {
@@ -277,116 +299,59 @@ impl ProcessOptions {
         drop(children::running());
         let starting = children::starting()?;
         let lineage = children::next_lineage();
-        let name = self.name.clone().unwrap_or_else(|| default_name(&lineage));
-        let daemon = self.daemon.unwrap_or(myself().daemon);
+        let name = self.name.unwrap_or_else(|| default_name(&lineage));
         let kernel = |operation| {
             let name = name.clone();
             move |error| KernelError::before_start(operation, &name, error)
         };
-        let streams = std::mem::take(&mut self.streams).open();
-        let (mut streams, pipes) = streams.map_err(kernel("opening the standard streams"))?;
-        // Under the test harness: the harness in the child must not write to it.
-        let stdout = test_helper().and_then(|_| streams.hold_back_stdout());
-        let starter = starter().map_err(kernel("pidfd_open"))?;
-        let header = TaskHeader {
-            image: Image::current().identity().map_err(kernel("stat /proc/self/exe"))?,
+        let (streams, pipes) = self.streams.open().map_err(kernel("opening the standard streams"))?;
+        let has_own_namespace = self.environment.iter().any(|(name, _)| name == "PROCESSION_NAMESPACE");
+        let namespace = if has_own_namespace { None } else { Namespace::current().ok() };
+        let launch = Launch {
+            function,
             entry,
+            arguments,
+            is_server: false,
             name: name.clone(),
             lineage,
-            daemon,
+            daemon: self.daemon.unwrap_or(myself().daemon),
             detached: self.detached,
-            restore_stdout: stdout.is_some(),
-            parent_pid: std::process::id(),
-            parent_name: myself().name.clone(),
-            starter: starter.thread_id(),
-            parent_fd: starter.end.is_some(),
-            namespace: self.namespace_of_child(),
-            places: places.iter().map(StartingProcess::describe).collect(),
-            settings: std::mem::take(&mut self.settings),
+            // Ours, unless the options' environment names another one.
+            namespace: namespace.map(|namespace| namespace.name().to_owned()),
+            environment: environment(&self.environment, self.clears_environment),
+            directory: self.directory,
+            process_group: self.process_group,
+            settings: self.settings,
+            streams,
+            pipes,
+            inherit: self.inherit,
+            carried,
+            places,
         };
-        let task = written_task(function, &header, arguments, &kernel)?;
-        let report = Report::create().map_err(kernel("memfd_create"))?;
-        let file = report.file().map_err(kernel("memfd_create"))?;
-        let inherit: Vec<BorrowedFd<'_>> = [task.as_fd(), file.as_fd()]
-            .into_iter()
-            .chain(starter.end.as_ref().map(AsFd::as_fd))
-            .chain(stdout.as_ref().map(AsFd::as_fd))
-            .chain(places.iter().map(AsFd::as_fd))
-            .chain(self.inherit.iter().map(|fd| fd.as_fd()))
-            .collect();
-        let inherit: Vec<RawFd> = inherit.iter().map(AsRawFd::as_raw_fd).collect();
-        let start = self.start_of_child(inherit, &streams)?;
-        let pid = starter.start(start).map_err(|error| self.why_not_started(&name, error))?;
-        // From here on the child alone holds its places in the registries.
-        places.into_iter().for_each(|place| place.started(pid));
-        let detached = self.detached;
-        let plan = Plan { name: name.clone(), function, daemon, detached, report, carried, pipes };
-        let adopted = children::adopt(Child::new(pid, plan)?);
+        let context = self.context.unwrap_or_else(|| start_method().into());
+        let wanted = starter::wanted();
+        let child = match context.start_method() {
+            StartMethod::Spawn => launch.execute(&*starter(&wanted).map_err(kernel("pidfd_open"))?)?,
+            StartMethod::Forkserver => {
+                forkserver::start(launch, context.preloads(), wanted, has_own_namespace)?
+            }
+            StartMethod::Fork => {
+                let starter = starter(&wanted).map_err(kernel("pidfd_open"))?;
+                let is_changed = self.clears_environment || !self.environment.is_empty();
+                forked::start(launch, &starter, is_changed, has_own_namespace)?
+            }
+        };
+        let adopted = children::adopt(child);
         drop(starting);
         adopted
     }
-
-    fn start_of_child(&self, inherit: Vec<RawFd>, streams: &ChildStreams) -> Result<Start, SpawnError> {
-        let path = |directory: &PathBuf| c_string(directory.as_os_str().as_bytes().to_vec());
-        Ok(Start {
-            arguments: arguments_of_child()?,
-            environment: self.environment_of_child(&inherit)?,
-            inherit,
-            streams: streams.streams(),
-            directory: self.directory.as_ref().map(path).transpose()?,
-            process_group: self.process_group,
-        })
-    }
-
-    /// `posix_spawn` does not say what of all that it does has failed.
-    fn why_not_started(&self, name: &str, error: io::Error) -> SpawnError {
-        // The directory in itself is found under the same right by which it is entered.
-        let cannot_be_entered = |directory: &PathBuf| std::fs::metadata(directory.join(".")).is_err();
-        match &self.directory {
-            Some(directory) if cannot_be_entered(directory) => {
-                SpawnError::Directory { directory: directory.clone(), source: error }
-            }
-            _ => KernelError::before_start("posix_spawn", name, error).into(),
-        }
-    }
-
-    /// Ours, unless the options' environment names another one.
-    fn namespace_of_child(&self) -> Option<String> {
-        let own = self.environment.iter().any(|(name, _)| name == "PROCESSION_NAMESPACE");
-        let ours = if own { None } else { Namespace::current().ok() };
-        ours.map(|namespace| namespace.name().to_owned())
-    }
-
-    fn environment_of_child(&self, inherit: &[RawFd]) -> Result<Vec<CString>, SpawnError> {
-        let is_changed =
-            |name: &OsStr| name == VARIABLE || self.environment.iter().any(|(own, _)| own == name);
-        let ours = std::env::vars_os().filter(|(name, _)| !self.clears_environment && !is_changed(name));
-        let numbers: Vec<String> = inherit.iter().map(RawFd::to_string).collect();
-        let task = (VARIABLE.into(), numbers.join(",").into());
-        // Of two changes of one variable, the later counts.
-        let own = self.environment.iter().enumerate().filter_map(|(index, (name, value))| {
-            let is_changed_again = self.environment.iter().skip(index + 1).any(|(later, _)| later == name);
-            let value = value.clone().filter(|_| !is_changed_again)?;
-            Some((name.clone(), value))
-        });
-        ours.chain(own).chain([task]).map(assignment).collect()
-    }
 }
 
-/// The sealed file with the task.
-fn written_task<E: FnOnce(io::Error) -> KernelError>(
-    function: &'static str,
-    header: &TaskHeader,
-    arguments: &[u8],
-    kernel: &impl Fn(&'static str) -> E,
-) -> Result<File, SpawnError> {
-    let mut bytes = Vec::new();
-    codec::encode(header, &mut bytes).map_err(|source| SpawnError::Encode { function, source })?;
-    task::write(&bytes, arguments).map_err(|error| {
-        let too_long =
-            too_long(arguments.len(), &error).map(|reason| SpawnError::TooLong { function, reason });
-        too_long.unwrap_or_else(|| kernel("writing the task to a memfd")(error).into())
-    })
+impl Context {
+    /// Options for a new process that is started as this says.
+    pub fn process(&self) -> ProcessOptions {
+        ProcessOptions::default().context(*self)
+    }
 }
 
 impl Process<()> {
@@ -471,26 +436,4 @@ impl<R> Process<R> {
 fn default_name(lineage: &[u32]) -> String {
     let numbers: Vec<String> = lineage.iter().map(u32::to_string).collect();
     format!("Process-{}", numbers.join(":"))
-}
-
-fn assignment((name, value): (OsString, OsString)) -> Result<CString, SpawnError> {
-    // As std: a leading `=` is part of the name.
-    if name.is_empty() || name.as_bytes().iter().skip(1).any(|&byte| byte == b'=') {
-        return Err(SpawnError::InvalidString(name.to_string_lossy().into_owned()));
-    }
-    c_string([name.as_bytes(), b"=", value.as_bytes()].concat())
-}
-
-fn c_string(bytes: Vec<u8>) -> Result<CString, SpawnError> {
-    CString::new(bytes)
-        .map_err(|error| SpawnError::InvalidString(String::from_utf8_lossy(&error.into_vec()).into_owned()))
-}
-
-/// The program's own arguments; under the test harness, those that make it run the helper test and nothing
-/// else.
-fn arguments_of_child() -> Result<Vec<CString>, SpawnError> {
-    let ours = std::env::args_os().map(|argument| c_string(argument.as_bytes().to_vec()));
-    let Some(helper) = test_helper() else { return ours.collect() };
-    let harness = [&helper, "--exact", "--test-threads=1", "--nocapture", "-q"];
-    ours.take(1).chain(harness.into_iter().map(|argument| c_string(argument.into()))).collect()
 }

@@ -6,6 +6,7 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::PanicHookInfo;
+use std::sync::Once;
 
 struct Seen {
     message: String,
@@ -17,13 +18,18 @@ thread_local! {
     static LAST: RefCell<Option<Seen>> = const { RefCell::new(None) };
 }
 
-/// Has the last panic of each thread remembered, besides what the program does about panics.
+/// Has the last panic of each thread remembered, besides what the program does about panics. In a copy of a
+/// process that has done so it is done already.
 pub(crate) fn watch() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        remember(info);
-        before(info);
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            remember(info);
+            before(info);
+        }));
+    });
+    LAST.set(None);
 }
 
 /// What std says when a panic cannot unwind any further, and the process aborts: of one that leaves a

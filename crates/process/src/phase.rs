@@ -4,12 +4,12 @@
 //! Edge `phase.begun`: the Release that begins a phase meets the Acquire of a thread that asks for it, and
 //! then sees what was set up before.
 
-use std::sync::OnceLock;
+use procession_sys::Latest;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::{self, ThreadId};
 
 static PHASE: AtomicU8 = AtomicU8::new(Phase::New as u8);
-static CHILD_THREAD: OnceLock<ThreadId> = OnceLock::new();
+static CHILD_THREAD: Latest<ThreadId> = Latest::none();
 
 /// How far this process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Phase {
 
 /// Says that the calling thread is the one that runs a child's function.
 pub(crate) fn become_child_thread() {
-    CHILD_THREAD.get_or_init(|| thread::current().id());
+    CHILD_THREAD.set(thread::current().id());
 }
 
 /// The thread that runs the function, in a child.

@@ -4,7 +4,6 @@ use crate::children::{Child, lock};
 use crate::error::{KernelError, ProcessError, WaitError, in_full};
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
-use crate::report::Stage;
 use crate::status::ExitStatus;
 use procession_sync::{Waitable, Watch};
 use procession_sys::signals::{SIGINT, SIGKILL, SIGTERM};
@@ -252,17 +251,6 @@ impl<R> Process<R> {
     pub(crate) fn reported_panic(&self) -> Option<Panic> {
         self.child.report.panic()
     }
-
-    fn ended_without_report(&self, process: ProcessLabel, status: ExitStatus) -> ProcessError {
-        if self.child.report.stage() == Stage::New && status.code().is_some() {
-            return ProcessError::NeverStarted { process, status };
-        }
-        match (status.code(), status.signal()) {
-            (Some(code), _) => ProcessError::Exited { process, code },
-            (_, Some(signal)) => ProcessError::Killed { process, signal },
-            _ => ProcessError::StatusLost { process },
-        }
-    }
 }
 
 impl<R: DeserializeOwned> Process<R> {
@@ -305,8 +293,7 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     fn result_of(&self, process: ProcessLabel, status: ExitStatus) -> Result<R, ProcessError> {
-        let read = self.child.report.read(&process);
-        read.unwrap_or_else(|| Err(self.ended_without_report(process, status)))
+        self.child.outcome(&process, status)
     }
 
     /// How the process has ended while it ran `function`, which is not the one that it was started with.

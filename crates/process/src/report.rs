@@ -3,7 +3,8 @@
 //!
 //! | bytes  | content                                                               |
 //! |--------|-----------------------------------------------------------------------|
-//! | 0..8   | the state word: [`Stage`] in the low byte, [`Kind`] in the next       |
+//! | 0..4   | the state word: [`Stage`] in the low byte, [`Kind`] in the next       |
+//! | 4..8   | the child's pid, in the same store                                    |
 //! | 8..16  | length of the content                                                 |
 //! | 16..   | the content: the encoded result, an encoded [`Panic`], or a message   |
 //!
@@ -16,6 +17,7 @@ use crate::label::ProcessLabel;
 use crate::panicked::Panic;
 use crate::remote::RemoteError;
 use procession_channel::codec;
+use procession_sys::Latest;
 use procession_sys::errno::EFBIG;
 use procession_sys::limits::longest_file;
 use procession_sys::memfd;
@@ -24,10 +26,9 @@ use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::OnceLock;
 
 /// The report that this process makes to its parent, if it is a child.
-static OWN: OnceLock<Report> = OnceLock::new();
+static OWN: Latest<Report> = Latest::none();
 
 const LENGTH_AT: u64 = 8;
 const CONTENT_AT: u64 = 16;
@@ -87,7 +88,7 @@ impl Report {
 
     /// Makes this the report of this process, which is a child.
     pub(crate) fn begin(self) -> &'static Self {
-        OWN.get_or_init(|| self)
+        OWN.set(self)
     }
 
     /// The report of this process to its parent, if it is a child.
@@ -108,7 +109,7 @@ impl Report {
 
     /// Says that the child has come to `stage`. A failure only delays what the parent learns.
     pub(crate) fn mark(&self, stage: Stage) {
-        drop(self.file().and_then(|file| memfd::write_at(file, &[stage as u8, 0, 0, 0, 0, 0, 0, 0], 0)));
+        drop(self.file().and_then(|file| memfd::write_at(file, &state_word(stage, 0), 0)));
     }
 
     /// Hands `outcome` to the parent; once this has returned, no death takes it back.
@@ -152,7 +153,7 @@ impl Report {
         let file = self.file()?;
         memfd::write_at(file, content, CONTENT_AT)?;
         memfd::write_at(file, &(content.len() as u64).to_le_bytes(), LENGTH_AT)?;
-        memfd::write_at(file, &[Stage::Committed as u8, kind as u8, 0, 0, 0, 0, 0, 0], 0)
+        memfd::write_at(file, &state_word(Stage::Committed, kind as u8), 0)
     }
 
     fn word(&self) -> [u8; 8] {
@@ -160,6 +161,12 @@ impl Report {
         // An empty file is the first state, and reads as such; so does one that was closed.
         drop(self.file().and_then(|file| file.read_exact_at(&mut word, 0)));
         word
+    }
+
+    /// The child's pid, once it has said anything.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let [_, _, _, _, pid @ ..] = self.word();
+        Some(u32::from_le_bytes(pid)).filter(|&pid| pid != 0)
     }
 
     /// How far the child has come.
@@ -245,6 +252,12 @@ pub(crate) fn too_long(bytes: usize, error: &io::Error) -> Option<String> {
     })
 }
 
+/// What this process, a child, writes first and last.
+fn state_word(stage: Stage, kind: u8) -> [u8; 8] {
+    let [a, b, c, d] = std::process::id().to_le_bytes();
+    [stage as u8, kind, 0, 0, a, b, c, d]
+}
+
 fn identity(file: &File) -> io::Result<(u64, u64)> {
     let metadata = file.metadata()?;
     Ok((metadata.dev(), metadata.ino()))
@@ -286,10 +299,10 @@ mod tests {
     #[test]
     fn stages_follow_each_other_and_only_the_last_has_content() {
         let report = Report::create().unwrap();
-        assert_eq!(report.stage(), Stage::New);
+        assert_eq!((report.stage(), report.pid()), (Stage::New, None));
         for stage in [Stage::Started, Stage::Decoded] {
             report.mark(stage);
-            assert_eq!(report.stage(), stage);
+            assert_eq!((report.stage(), report.pid()), (stage, Some(std::process::id())));
             assert!(report.read::<u32>(&somebody()).is_none());
         }
         report.commit(Outcome::Returned(vec![7])).unwrap();

@@ -16,9 +16,10 @@
 use procession_sys::pidfd::EndFd;
 use procession_sys::start::{self, Start};
 use procession_sys::{PerProcess, thread_id};
+use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 const STACK_BYTES: usize = 128 << 10;
 
@@ -36,7 +37,15 @@ struct Thread {
     id: u32,
     /// The thread's directory below `/proc`.
     directory: String,
-    requests: Sender<Request>,
+    desk: Arc<Desk>,
+}
+
+/// Where the thread gets its work. It holds the lock while it does any, and only while it sleeps the lock is
+/// free: whoever has the lock knows that the thread is in the middle of nothing.
+#[derive(Debug, Default)]
+struct Desk {
+    requests: Mutex<VecDeque<Request>>,
+    news: Condvar,
 }
 
 #[derive(Debug)]
@@ -47,13 +56,18 @@ struct Request {
 
 static STARTERS: PerProcess<Mutex<Vec<Arc<Starter>>>> = PerProcess::new(Mutex::default);
 
-/// A starter from which children come out as if the calling thread had started them.
+/// All that a child takes over from the thread that starts it, as the calling thread has it.
+pub(crate) fn wanted() -> String {
+    start::inheritance(&start::this_thread())
+}
+
+/// A starter from which children come out as if the calling thread, which has what is `wanted`, had started
+/// them.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`.
-pub(crate) fn starter() -> io::Result<Arc<Starter>> {
-    let wanted = start::inheritance(&start::this_thread());
-    let mut starters = STARTERS.get().lock().unwrap_or_else(PoisonError::into_inner);
+pub(crate) fn starter(wanted: &str) -> io::Result<Arc<Starter>> {
+    let mut starters = lock(STARTERS.get());
     // The program may have closed what they are watched by.
     starters.retain(|starter| starter.end.as_ref().is_none_or(|end| end.get().is_some()));
     let fits = |starter: &&Arc<Starter>| {
@@ -72,6 +86,21 @@ pub(crate) fn starter() -> io::Result<Arc<Starter>> {
     Ok(starter)
 }
 
+/// Runs `work`, told which threads start processes here, while all of them rest.
+pub(crate) fn while_all_rest<R>(work: impl FnOnce(&[u32]) -> R) -> R {
+    let starters = lock(STARTERS.get());
+    let threads: Vec<&Thread> = starters.iter().filter_map(|starter| starter.thread.as_ref()).collect();
+    let desks: Vec<_> = threads.iter().map(|thread| lock(&thread.desk.requests)).collect();
+    let ids: Vec<u32> = threads.iter().map(|thread| thread.id).collect();
+    let result = work(&ids);
+    drop(desks);
+    result
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Starter {
     /// The thread that the kernel connects the child's life with, if there is one.
     pub(crate) fn thread_id(&self) -> Option<u32> {
@@ -85,30 +114,37 @@ impl Starter {
     pub(crate) fn start(&self, start: Start) -> io::Result<u32> {
         let Some(thread) = &self.thread else { return start::same_program(&start) };
         let (answer, answered) = sync_channel(1);
-        let gone = || io::Error::other("the thread that starts processes is gone");
-        thread.requests.send(Request { start, answer }).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
+        lock(&thread.desk.requests).push_back(Request { start, answer });
+        thread.desk.news.notify_one();
+        answered.recv().map_err(|_| io::Error::other("the thread that starts processes is gone"))?
     }
 }
 
 impl Thread {
     fn new() -> io::Result<Self> {
-        let (requests, hears) = channel();
+        let desk = Arc::new(Desk::default());
         let (name, named) = sync_channel(1);
         let builder = std::thread::Builder::new().name("procession-start".to_owned()).stack_size(STACK_BYTES);
-        builder.spawn(move || {
-            start::block_signals();
-            // Nobody hears it only if the caller is gone, and then nobody asks for a start.
-            drop(name.send((thread_id(), start::this_thread())));
-            serve(&hears);
+        builder.spawn({
+            let desk = Arc::clone(&desk);
+            move || {
+                start::block_signals();
+                let requests = lock(&desk.requests);
+                // Nobody hears it only if the caller is gone, and then nobody asks for a start.
+                drop(name.send((thread_id(), start::this_thread())));
+                serve(&desk, requests)
+            }
         })?;
         let (id, directory) = named.recv().map_err(io::Error::other)?;
-        Ok(Self { id, directory, requests })
+        Ok(Self { id, directory, desk })
     }
 }
 
-fn serve(requests: &Receiver<Request>) {
-    for Request { start, answer } in requests {
-        drop(answer.send(start::same_program(&start)));
+fn serve(desk: &Desk, mut requests: MutexGuard<'_, VecDeque<Request>>) -> ! {
+    loop {
+        while let Some(Request { start, answer }) = requests.pop_front() {
+            drop(answer.send(start::same_program(&start)));
+        }
+        requests = desk.news.wait(requests).unwrap_or_else(PoisonError::into_inner);
     }
 }

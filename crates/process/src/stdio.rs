@@ -1,10 +1,12 @@
 //! The standard streams of a new process.
 
+use crate::surroundings::Given;
+use procession_sys::errno::EBADF;
 use procession_sys::memfd::duplicate_above_stdio;
 use procession_sys::start::Stream;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What a standard stream of a new process is: as in this process, nothing, a pipe to this process, or a file.
 ///
@@ -167,6 +169,33 @@ impl ChildStreams {
     /// As the start of the process wants them.
     pub(crate) fn streams(&self) -> [Stream; 3] {
         [self.stdin.stream(), self.stdout.stream(), self.stderr.stream()]
+    }
+
+    /// As a process wants them that is copied: what each of them is, and the files among them. What the process
+    /// inherits is a file, too, so that it is what this process has now.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub(crate) fn given(&self) -> io::Result<([Given; 3], Vec<OwnedFd>)> {
+        let mut files = Vec::new();
+        let mut given = |stream: &ChildStream, ours: BorrowedFd<'_>| {
+            let file = match stream {
+                ChildStream::Null => return Ok(Given::Null),
+                ChildStream::File(file) => duplicate_above_stdio(file)?,
+                ChildStream::Inherit => match duplicate_above_stdio(ours) {
+                    Err(error) if error.raw_os_error() == Some(EBADF) => return Ok(Given::Closed),
+                    file => file?,
+                },
+            };
+            files.push(file);
+            Ok::<_, io::Error>(Given::File)
+        };
+        let given = [
+            given(&self.stdin, io::stdin().as_fd())?,
+            given(&self.stdout, io::stdout().as_fd())?,
+            given(&self.stderr, io::stderr().as_fd())?,
+        ];
+        Ok((given, files))
     }
 
     /// Takes away the output, for as long as something else than the function may write to it: what it is to

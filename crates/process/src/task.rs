@@ -12,8 +12,10 @@
 //! Nobody can change a sealed file, so what was checked stays checked.
 
 use crate::entry::{EntryRef, SameBuild};
+use crate::method::StartMethod;
 use crate::report::Outcome;
 use crate::settings::Settings;
+use crate::surroundings::Surroundings;
 use procession_channel::codec::{self, Codec};
 use procession_sys::memfd;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 const MAGIC: [u8; 8] = *b"PROCTASK";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 const PREFIX: usize = 32;
 
 /// The function that a child runs: it decodes the arguments, calls the user's function, encodes the result.
@@ -33,6 +35,10 @@ pub(crate) type TaskEntry = fn(Task) -> Outcome;
 pub(crate) struct TaskHeader {
     /// The parent's [`identity`](procession_sys::image::Image::identity).
     pub(crate) image: Vec<u8>,
+    /// Whether the child is a forkserver: it has one thread alone.
+    pub(crate) is_server: bool,
+    /// The parent's [`start_method`](crate::start_method).
+    pub(crate) start_method: StartMethod,
     pub(crate) entry: EntryRef<TaskEntry>,
     pub(crate) name: String,
     /// The numbers in the default name: `[1, 2]` for `Process-1:2`.
@@ -45,12 +51,17 @@ pub(crate) struct TaskHeader {
     pub(crate) parent_name: String,
     /// The parent's thread that started the child and is kept for ever, if there is one.
     pub(crate) starter: Option<u32>,
+    /// Whether the kernel is to kill the child when the thread ends whose child it is.
+    pub(crate) dies_with_thread: bool,
     /// Whether the third inherited descriptor is one of the parent.
     pub(crate) parent_fd: bool,
     /// The parent's namespace, if it has a valid one.
     pub(crate) namespace: Option<String>,
     /// The child's places in registries: the next inherited descriptors are their lifelines.
     pub(crate) places: Vec<(String, u64)>,
+    /// What a child that was copied has to do of what `posix_spawn` does for others; the files in it are the
+    /// next inherited descriptors.
+    pub(crate) surroundings: Option<Surroundings>,
     /// What the child is to change of itself.
     pub(crate) settings: Settings,
 }
@@ -131,6 +142,7 @@ fn header_end(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::{NotATask, Task, TaskEntry, TaskHeader, write};
     use crate::entry::EntryRef;
+    use crate::method::StartMethod;
     use crate::report::Outcome;
     use crate::settings::Settings;
     use procession_channel::codec;
@@ -143,6 +155,8 @@ mod tests {
     fn header() -> Vec<u8> {
         let header = TaskHeader {
             image: vec![1],
+            is_server: false,
+            start_method: StartMethod::Spawn,
             entry: EntryRef::new::<TaskEntry, (), ()>(refuse as TaskEntry).unwrap(),
             name: "n".into(),
             lineage: vec![1, 2],
@@ -152,9 +166,11 @@ mod tests {
             parent_pid: 4,
             parent_name: "p".into(),
             starter: None,
+            dies_with_thread: false,
             parent_fd: true,
             namespace: None,
             places: Vec::new(),
+            surroundings: None,
             settings: Settings::default(),
         };
         let mut bytes = Vec::new();

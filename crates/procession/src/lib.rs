@@ -31,11 +31,12 @@ pub use procession_channel::{
 };
 #[doc(inline)]
 pub use procession_process::{
-    ActiveChild, AsyncResult, Calls, Crossing, CurrentProcess, Executor, ExitStatus, Failure, Function, Imap,
-    ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool, PoolError, PoolOptions,
-    Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError, Resource, SpawnError, Stdio,
-    TaskError, TaskItem, WaitError, active_children, current_process, end_children, futures, init, leave,
-    parent_process, take_inherited, test_support,
+    ActiveChild, AsyncResult, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus, Failure,
+    Function, Imap, ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool,
+    PoolError, PoolOptions, Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError,
+    Resource, SpawnError, StartMethod, Stdio, TaskError, TaskItem, WaitError, active_children,
+    current_process, end_children, futures, init, leave, parent_process, set_start_method, start_method,
+    take_inherited, test_support,
 };
 #[doc(inline)]
 pub use procession_shm::{InvalidName, Label, Namespace, OpenError};

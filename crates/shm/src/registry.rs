@@ -61,7 +61,7 @@ mod slot;
 mod starting;
 
 pub(crate) use register::registrations;
-pub use register::{leave, register, register_with_slots};
+pub use register::{is_registered, leave, register, register_with_slots};
 pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
 

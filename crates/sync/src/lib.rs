@@ -79,6 +79,8 @@ pub use semaphore::{
     SemaphoreOptions, Shortage,
 };
 pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
+#[doc(hidden)]
+pub use thread_tag::held_by_this_thread;
 pub use value::{OwnedValueGuard, Value, ValueGuard, ValueGuardOf, ValueOptions};
 pub use wait::{WaitAnyError, try_wait, wait, wait_timeout};
 pub use waitable::{Waitable, Watch};

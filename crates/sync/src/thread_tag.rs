@@ -86,6 +86,12 @@ pub(crate) fn gave() {
     HELD.set(HELD.get().wrapping_sub(1));
 }
 
+/// How many locks this thread holds.
+#[must_use]
+pub fn held_by_this_thread() -> u32 {
+    HELD.get()
+}
+
 /// Notes what a thread without a tag holds.
 #[cold]
 pub(crate) fn note(key: u64) {

@@ -104,7 +104,7 @@ pub fn in_forked(handler: extern "C" fn()) {
 }
 
 /// Whether this process, or one that it was forked from, may have been copied by `fork()` since it first
-/// registered. A raw `clone` is not noticed; what is started by `posix_spawn`, or otherwise executes another
+/// registered. A raw `clone` is not noticed, but for our own ([`note_copy`]); what is started by `posix_spawn`, or otherwise executes another
 /// program at once, does not count.
 #[must_use]
 pub fn may_have_copies() -> bool {
@@ -113,10 +113,15 @@ pub fn may_have_copies() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
+/// Notes that this process is about to be copied in a way that `fork()` knows nothing of.
+pub fn note_copy() {
+    FORKED.store(true, Ordering::Relaxed);
+}
+
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 extern "C" fn before_fork() {
-    FORKED.store(true, Ordering::Relaxed);
+    note_copy();
     ForkLock::registration().acquire();
 }
 

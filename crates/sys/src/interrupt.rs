@@ -101,6 +101,14 @@ pub fn slice_of(left: Option<Duration>) -> Option<Duration> {
     if is_possible() { Some(left.map_or(SLICE, |left| left.min(SLICE))) } else { left }
 }
 
+/// Forgets the hooks of this thread, which is a copy of another process's.
+#[doc(hidden)]
+pub fn forget_hooks() {
+    // What the hooks own is the other process's: no destructor runs.
+    let _: Result<(), _> = HOOKS.try_with(|hooks| std::mem::forget(hooks.take()));
+    DEFERRED.set(0);
+}
+
 /// Asks nobody until it is dropped: for what has to be done to the end, and takes a moment.
 #[doc(hidden)]
 #[must_use]

@@ -69,6 +69,14 @@ pub fn limit(resource: Resource, soft: u64, hard: u64) -> Result<()> {
     Ok(resource::setrlimit(resource.raw(), soft, hard)?)
 }
 
+/// How much of the resource this process may use, and up to what it may raise that.
+///
+/// # Errors
+/// None that is known.
+pub fn limits_of(resource: Resource) -> Result<(u64, u64)> {
+    Ok(resource::getrlimit(resource.raw())?)
+}
+
 /// Lets the threads of this process, and those that they start, run on these CPUs only, which are numbered
 /// from 0.
 ///

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use std::ffi::{CStr, CString, OsStr};
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -229,8 +229,62 @@ pub fn restore_stdout(fd: OwnedFd) -> Result<()> {
     Ok(())
 }
 
+/// Makes `stream` the standard stream of this number, 0 to 2, of this process; none closes it.
+///
+/// # Errors
+/// `EBUSY`, `EMFILE`, what opening `/dev/null` says; `EINVAL` for what is no standard stream.
+pub fn set_stream(number: RawFd, stream: Option<Stream>) -> Result<()> {
+    if !(libc::STDIN_FILENO..=libc::STDERR_FILENO).contains(&number) {
+        return Err(Error::from_raw_os_error(libc::EINVAL));
+    }
+    let null;
+    let from = match stream {
+        Some(Stream::Inherit) => return Ok(()),
+        Some(Stream::File(fd)) => fd,
+        Some(Stream::Null) => {
+            let input = number == libc::STDIN_FILENO;
+            null = std::fs::OpenOptions::new().read(input).write(!input).open("/dev/null")?;
+            // It may have the very number, if that was free.
+            let null = crate::memfd::duplicate_above_stdio(&null)?;
+            return duplicate_onto(null.as_raw_fd(), number);
+        }
+        None => {
+            // SAFETY: a standard stream is nobody's own, and std's handles bear that it is closed.
+            unsafe { libc::close(number) };
+            return Ok(());
+        }
+    };
+    duplicate_onto(from, number)
+}
+
+fn duplicate_onto(from: RawFd, number: RawFd) -> Result<()> {
+    // SAFETY: the second is the number of a standard stream, which is meant to be replaced.
+    if unsafe { libc::dup2(from, number) } < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts a child of this process, which was started a moment ago, into the process group of this number; 0 makes
+/// a new one. Of one that has executed another program already, it was done before.
+///
+/// # Errors
+/// `EPERM`; `EINVAL` for what is no number of a group.
+pub fn set_process_group(child: u32, group: u32) -> Result<()> {
+    let number = |id| libc::pid_t::try_from(id).map(nix::unistd::Pid::from_raw);
+    let invalid = |_| Error::from_raw_os_error(libc::EINVAL);
+    match nix::unistd::setpgid(number(child).map_err(invalid)?, number(group).map_err(invalid)?) {
+        Err(nix::errno::Errno::EACCES | nix::errno::Errno::ESRCH) => Ok(()),
+        outcome => Ok(outcome?),
+    }
+}
+
 /// Shows `name`, cut to 15 bytes, as this process's name in `ps` and `top`.
 pub fn set_title(name: &str) {
+    if crate::thread_id() == std::process::id()
+        && let Ok(name) = CString::new(name)
+    {
+        // It names the first thread, which this is; the kernel cuts what is too long.
+        let _ = nix::sys::prctl::set_name(&name);
+        return;
+    }
     // Unlike prctl, this names the process even when another thread than the first asks. Without /proc the
     // process keeps the name it has.
     drop(std::fs::write("/proc/self/comm", name));
@@ -301,6 +355,17 @@ pub fn inheritance(thread: &str) -> String {
     for link in LINKS {
         let target = std::fs::read_link(directory.join(link)).unwrap_or_default();
         text.push_str(&format!("\n{}", target.display()));
+    }
+    text
+}
+
+/// What a new process takes over from this whole process, as text: its limits, its process group, its session.
+#[must_use]
+pub fn inheritance_of_process() -> String {
+    use nix::unistd::{getpgrp, getsid};
+    let mut text = format!("{} {:?}", getpgrp(), getsid(None));
+    for resource in crate::settings::Resource::ALL {
+        text.push_str(&format!(" {:?}", crate::settings::limits_of(resource).ok()));
     }
     text
 }

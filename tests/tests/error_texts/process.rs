@@ -4,7 +4,7 @@ use procession::codec::{DecodeError, EncodeError};
 use procession::shm::Kind;
 use procession::{
     JoinTimeoutError, KernelError, Label, Namespace, OpenError, PoolError, Process, ProcessError,
-    ProcessLabel, RemoteError, SpawnError, TaskError, TaskItem, WaitError,
+    ProcessLabel, RemoteError, SpawnError, StartMethod, TaskError, TaskItem, WaitError,
 };
 use std::error::Error;
 use std::io;
@@ -116,6 +116,28 @@ fn ends_of_processes() {
 }
 
 #[test]
+fn start_methods() {
+    says!(
+        SpawnError::ForkWithThreads { threads: vec!["one".to_owned(), "two".to_owned()] },
+        "this process has other threads (one, two), of which a copy may find things half-done: start the process by spawn or \
+         forkserver, or by fork before there are threads"
+    );
+    says!(
+        SpawnError::ForkWithHolds { holds: 2 },
+        "this thread holds 2 locks, whose guards a copy of the process would have, too: drop them first, or start the process by \
+         spawn or forkserver"
+    );
+    says!(
+        SpawnError::Method { method: StartMethod::Fork, reason: "it is late" },
+        "a process cannot be started by fork here: it is late"
+    );
+    says!(
+        SpawnError::Forkserver { source: Box::new(ProcessError::Killed { process: process(), signal: 9 }) },
+        "the forkserver could not start the process: R was killed by SIGKILL before the function returned"
+    );
+}
+
+#[test]
 fn starts_of_processes() {
     let function = function();
     says!(
@@ -125,7 +147,8 @@ fn starts_of_processes() {
     );
     says!(
         SpawnError::Bootstrapping,
-        "this process is itself still starting: it decodes its arguments, and can start others only from its function"
+        "this process is itself still starting: it decodes its arguments, or runs a preload function, and can start others only \
+         from its function"
     );
     says!(
         SpawnError::Exiting,

@@ -6,6 +6,19 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+under_other_methods! {
+    a_panic_crosses_with_message_and_place_and_with_the_stack_if_that_is_wanted
+    a_panic_that_was_caught_is_none_and_a_strange_one_has_no_place
+    exit_before_the_end_is_an_error_even_with_code_zero
+    a_killed_child_is_an_error_at_once
+    waiting_ends_with_the_time_and_terminate_ends_the_process
+    an_interrupted_child_ends_unless_it_minds
+    a_process_is_a_number_that_is_readable_once_it_has_ended
+    many_threads_wait_and_all_learn_the_status
+    an_ignored_sigchld_loses_the_status_but_not_the_result;
+    only by forkserver:
+}
+
 #[test]
 fn a_panic_crosses_with_message_and_place_and_with_the_stack_if_that_is_wanted() {
     let panics = |backtrace| {

@@ -8,6 +8,16 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+under_other_methods! {
+    grandchildren_die_with_a_killed_child
+    a_grandchild_that_closed_all_files_dies_with_a_killed_child_too
+    a_detached_grandchild_outlives_a_killed_child
+    a_child_that_returns_waits_for_its_own_children
+    a_normal_exit_terminates_daemons_and_joins_the_others;
+    only by forkserver:
+    a_child_outlives_the_thread_that_started_it
+}
+
 #[test]
 fn a_child_outlives_the_thread_that_started_it() {
     let place = tempfile::tempdir().unwrap();

@@ -2,9 +2,45 @@
 #![expect(unsafe_code, reason = "signal actions and resource limits are set by C functions")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what tests share is part of the tests")]
 
+/// Runs tests of a module, which run by `spawn`, under the other start methods too: in a process of their own,
+/// where that method is the one by which processes are started.
+macro_rules! under_other_methods {
+    ($($test:ident)*; only by forkserver: $($server:ident)*) => {
+        $(mod $test {
+            #[test]
+            fn by_forkserver() {
+                under!(procession::StartMethod::Forkserver, super::$test);
+            }
+
+            #[test]
+            fn by_fork() {
+                under!(procession::StartMethod::Fork, super::$test);
+            }
+        })*
+        $(mod $server {
+            #[test]
+            fn by_forkserver() {
+                under!(procession::StartMethod::Forkserver, super::$server);
+            }
+        })*
+    };
+}
+
+/// Calls the test in a process of its own, which starts others by `method`.
+macro_rules! under {
+    ($method:expr, $test:path) => {
+        let test = |method| {
+            procession::set_start_method(method);
+            $test();
+        };
+        crate::end(procession::Process::spawn(test, $method).unwrap()).unwrap();
+    };
+}
+
 mod crossing;
 mod ends;
 mod lineage;
+mod methods;
 mod names;
 mod results;
 mod settings;

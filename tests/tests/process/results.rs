@@ -3,6 +3,18 @@
 use crate::{end, status};
 use procession::{Process, ProcessError};
 
+under_other_methods! {
+    the_result_comes_back
+    it_is_another_process
+    several_arguments_are_a_tuple
+    a_function_has_its_own_parameters_from_none_to_eight
+    an_error_of_any_kind_arrives_as_its_texts
+    generic_functions_and_closures_of_one_scope_are_told_apart
+    big_arguments_and_results_cross_and_the_child_waits_for_nobody
+    many_start_and_all_end;
+    only by forkserver:
+}
+
 #[test]
 fn the_result_comes_back() {
     assert_eq!(end(Process::spawn(|n: u64| n * n, 12).unwrap()).unwrap(), 144);

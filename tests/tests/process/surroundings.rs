@@ -9,6 +9,15 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+under_other_methods! {
+    a_child_starts_clean
+    a_child_keeps_only_those_ignored_signals_that_nohup_and_scripts_rely_on
+    the_environment_is_ours_and_the_builders;
+    only by forkserver:
+    descriptors_are_inherited_in_order_and_by_nobody_else
+    a_child_has_open_what_it_was_given_and_no_more
+}
+
 #[test]
 fn a_child_starts_clean() {
     let look = |()| {

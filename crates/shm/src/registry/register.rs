@@ -25,6 +25,12 @@ pub(crate) fn registrations() -> impl Iterator<Item = &'static Registration> {
     known().map(|known| &known.registration)
 }
 
+/// Whether this process is registered anywhere.
+#[must_use]
+pub fn is_registered() -> bool {
+    registrations().any(|registration| registration.current_owner().is_some())
+}
+
 /// The latest registration of the namespace by whoever this process is now.
 pub(super) fn find(namespace: &Namespace) -> Option<&'static Registration> {
     let (user, place) = (shm_file::effective_uid(), Place::current().ok());

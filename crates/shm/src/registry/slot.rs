@@ -2,8 +2,7 @@
 
 use super::layout::{NAME_LEN, Slot};
 use crate::owner::OwnerId;
-use procession_sys::{clock, crash_point};
-use std::sync::OnceLock;
+use procession_sys::{Latest, clock, crash_point};
 use std::sync::atomic::{Ordering, fence};
 
 /// A process as the registry shows it.
@@ -19,12 +18,11 @@ pub struct Participant {
     pub name: String,
 }
 
-static PROCESS_NAME: OnceLock<String> = OnceLock::new();
+static PROCESS_NAME: Latest<String> = Latest::none();
 
 /// Names this process in every registry it joins from now on, instead of the program's name.
 pub fn set_process_name(name: &str) {
-    // Kept if a name was chosen before: a process is one thing.
-    PROCESS_NAME.get_or_init(|| name.to_owned());
+    PROCESS_NAME.set(name.to_owned());
 }
 
 /// Whether the slot has had another occupant since: signed, so that a stale load never kills a live owner.

@@ -1,0 +1,188 @@
+//! The forkserver's side: a copy of this program that waits to be copied.
+//!
+//! It is started as every child is, and `serve` is the function that it runs. It has one thread, reads one
+//! request after the other from its socket, and copies itself for each: the copy is a child of the server's
+//! parent. What is said on the socket is in [`wire`].
+//!
+//! | the server does | killed here | the copy |
+//! |---|---|---|
+//! | it runs the preload function, and says that it is ready | the parent reads the end of the connection, and why in the report | |
+//! | it takes a request | the report of the process that was asked for names no pid: the parent asks another server | |
+//! | it copies itself | the copy writes its pid into its report, and only then lets go of the socket: once the parent reads the end of the connection, it knows whether there is a copy | dies here: as a killed child; with the server: it was never there, and the parent asks another server |
+//! | it sends the pid and the pidfd | the parent has them | goes on |
+//!
+//! The parent dies: the kernel kills the server, and each copy, as children of the thread of the parent that
+//! starts processes; a server that has changed its user reads the end of the connection.
+//! A copy dies: that is between it and the parent; the server knows nothing of its copies.
+
+use crate::child::{close_files_of_copied, run_copy, take_inherited};
+use crate::entry::{EntryRef, SameBuild};
+use crate::error::in_full;
+use crate::method::{PreloadEntry, PreloadFailure};
+use crate::own_threads;
+use crate::phase::Phase;
+use crate::report::{Outcome, Report};
+use crate::task::Task;
+use procession_channel::codec;
+use procession_sys::errno::EMFILE;
+use procession_sys::fd_socket::{MESSAGE, receive, send};
+use procession_sys::forking::{self, Forked, flush_c_streams, fork_sibling, ignore_signals};
+use procession_sys::image::Image;
+use procession_sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
+use procession_sys::start::{self, Stream};
+use procession_sys::{crash_point, fork};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What a terminal, or whoever ends a job, sends to a whole process group. The server ends with its parent, who
+/// decides what such a signal means.
+const IGNORED: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU];
+
+/// What is said between a process and its forkserver: a word and a number, each in four bytes.
+pub(crate) mod wire {
+    use super::MESSAGE;
+
+    /// To the server: a copy is wanted, and this is the first message of those that bring its descriptors.
+    /// The number is how many there are.
+    pub(crate) const COPY: u32 = 1;
+    /// To the server: more descriptors.
+    pub(crate) const MORE: u32 = 2;
+    /// From the server: it is ready.
+    pub(crate) const READY: u32 = 3;
+    /// From the server: the copy's pid, with its pidfd if there is one.
+    pub(crate) const BORN: u32 = 4;
+    /// From the server: why there is no copy, an errno.
+    pub(crate) const FAILED: u32 = 5;
+
+    pub(crate) fn message(word: u32, number: u32) -> [u8; MESSAGE] {
+        let ([a, b, c, d], [e, f, g, h]) = (word.to_le_bytes(), number.to_le_bytes());
+        [a, b, c, d, e, f, g, h]
+    }
+
+    pub(crate) fn parts([a, b, c, d, e, f, g, h]: [u8; MESSAGE]) -> (u32, u32) {
+        (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+    }
+}
+
+/// What a forkserver is told: the function that it runs first.
+pub(crate) type Order = Option<EntryRef<PreloadEntry>>;
+
+/// The function that a forkserver runs.
+pub(crate) fn serve(task: Task) -> Outcome {
+    let order = match codec::decode::<Order>(task.arguments()) {
+        Ok(order) => order,
+        Err(error) => return Outcome::Arguments(in_full(&error)),
+    };
+    drop(task);
+    let Some(socket) = take_inherited(0) else {
+        return Outcome::Refused("it was given no socket".to_owned());
+    };
+    if let Err(outcome) = preload(order) {
+        return outcome;
+    }
+    // What every copy would have to find out.
+    drop(Image::current().identity());
+    if let Err(reason) = get_ready() {
+        return Outcome::Refused(reason);
+    }
+    crash_point("forkserver.preloaded");
+    if send(&socket, wire::message(wire::READY, 0), &[]).is_ok() {
+        crash_point("forkserver.ready");
+        answer(socket);
+    }
+    Outcome::Returned(Vec::new())
+}
+
+fn preload(order: Order) -> Result<(), Outcome> {
+    let Some(entry) = order else { return Ok(()) };
+    let same_build = SameBuild::as_compared()
+        .ok_or_else(|| Outcome::Refused("it does not know whose build it is".to_owned()))?;
+    let hash = entry.hash;
+    match entry.find(same_build).map_err(Outcome::Refused)?(hash) {
+        Ok(()) => Ok(()),
+        Err(PreloadFailure::Failed(error)) => Err(Outcome::Failed(error)),
+        Err(PreloadFailure::OtherTypes) => {
+            Err(Outcome::Refused("the function there has other types".to_owned()))
+        }
+    }
+}
+
+/// Makes this process fit to be copied.
+fn get_ready() -> Result<(), String> {
+    let at_rest = own_threads::at_rest().unwrap_or_default();
+    let others =
+        forking::other_threads().map_err(|error| format!("its threads are not to be seen: {error}"))?;
+    let is_other = |thread: &u32| !at_rest.contains(thread);
+    let names: Vec<String> = others.into_iter().filter(is_other).filter_map(forking::thread_name).collect();
+    if !names.is_empty() {
+        return Err(format!(
+            "it has other threads ({}), of which a copy may find things half-done: the preload function may leave no \
+             thread behind, and what runs before procession::init() may not either",
+            names.join(", ")
+        ));
+    }
+    // A copy would write once more what is held back, and the server is to keep nobody's pipe open.
+    drop(io::stdout().flush());
+    flush_c_streams();
+    for number in 0..=2 {
+        start::set_stream(number, Some(Stream::Null)).map_err(|error| format!("/dev/null: {error}"))?;
+    }
+    if procession_shm::is_registered() {
+        // What the copies have of its objects is not to be swept away when it ends.
+        fork::note_copy();
+    }
+    ignore_signals(&IGNORED);
+    start::die_with_the_starter();
+    Phase::Bootstrapping.begin();
+    Ok(())
+}
+
+/// Answers requests until the parent hangs up, or is gone.
+fn answer(socket: OwnedFd) {
+    let report = Report::own();
+    let mut files: Vec<OwnedFd> = Vec::new();
+    let mut wanted = 0;
+    loop {
+        let (message, fds) = match receive(&socket) {
+            Ok(Some(received)) => received,
+            // There were no numbers for them.
+            Err(error) if error.raw_os_error() == Some(EMFILE) => {
+                wanted = 0;
+                drop(send(&socket, failed(&error), &[]));
+                continue;
+            }
+            Ok(None) | Err(_) => return,
+        };
+        let (word, number) = wire::parts(message);
+        if word == wire::COPY {
+            files.clear();
+            wanted = usize::try_from(number).unwrap_or(usize::MAX);
+        }
+        files.extend(fds);
+        if wanted == 0 || files.len() < wanted {
+            continue;
+        }
+        crash_point("forkserver.asked");
+        let inherited = std::mem::take(&mut files);
+        let answered = match fork_sibling() {
+            Ok(Forked::Child) => run_copy(inherited, || {
+                drop(socket);
+                close_files_of_copied(report);
+            }),
+            Ok(Forked::Parent(pid, pidfd)) => {
+                crash_point("forkserver.copied");
+                let fds: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
+                send(&socket, wire::message(wire::BORN, pid), &fds)
+            }
+            Err(error) => send(&socket, failed(&error), &[]),
+        };
+        crash_point("forkserver.answered");
+        if answered.is_err() {
+            return;
+        }
+    }
+}
+
+fn failed(error: &io::Error) -> [u8; MESSAGE] {
+    wire::message(wire::FAILED, error.raw_os_error().unwrap_or_default().unsigned_abs())
+}

@@ -1,0 +1,104 @@
+//! The forkservers of this process.
+
+use crate::children::{Child, LAST_WAIT};
+use crate::method::Preload;
+use crate::starter::Starter;
+use procession_sys::signals::SIGKILL;
+use procession_sys::{KeptFd, PerProcess, fd_socket, interrupt};
+use std::ffi::OsString;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many forkservers there are at most: what a process takes over from the one that starts it is a server's
+/// for good, so each new directory, limit or user of this process takes a new one. The one that was not used
+/// for longest goes.
+const MOST: usize = 4;
+
+/// What a forkserver is for: processes that take over the same from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Purpose {
+    /// What the processes take over from thread and process.
+    pub(crate) inheritance: String,
+    pub(crate) preload: Option<Preload>,
+    /// The namespace in which the preload function runs.
+    pub(crate) namespace: Option<String>,
+}
+
+/// A forkserver of this process.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) purpose: Purpose,
+    /// The server itself.
+    pub(crate) child: Child,
+    /// Whose child it is, and so are its copies.
+    pub(crate) starter: Arc<Starter>,
+    /// The environment that it was given.
+    pub(crate) environment: Vec<(OsString, OsString)>,
+    /// The connection to it.
+    pub(crate) socket: KeptFd,
+    /// Who holds the lock has the only request that is under way. Inside: whether the server has said that it
+    /// is ready.
+    pub(crate) turn: Mutex<bool>,
+}
+
+/// The last one was used last. A forked child of this process has none of them: it could not wait for the
+/// processes that they start.
+static SERVERS: PerProcess<Mutex<Vec<Arc<Server>>>> = PerProcess::new(Mutex::default);
+
+fn servers() -> MutexGuard<'static, Vec<Arc<Server>>> {
+    SERVERS.get().lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The server for this purpose; `start` starts one where there is none. Two threads that ask at once get one.
+///
+/// # Errors
+/// Those of `start`.
+pub(crate) fn find<E>(
+    purpose: &Purpose,
+    start: impl FnOnce() -> Result<Server, E>,
+) -> Result<Arc<Server>, E> {
+    let mut servers = servers();
+    let known = servers.iter().position(|server| server.purpose == *purpose);
+    let server = match known {
+        Some(index) => servers.remove(index),
+        None => Arc::new(start()?),
+    };
+    servers.push(Arc::clone(&server));
+    let oldest = if servers.len() > MOST { Some(servers.remove(0)) } else { None };
+    drop(servers);
+    if let Some(oldest) = oldest {
+        oldest.end(Duration::ZERO);
+    }
+    Ok(server)
+}
+
+/// Forgets a server that is of no use any more.
+pub(crate) fn forget(server: &Arc<Server>) {
+    servers().retain(|known| !Arc::ptr_eq(known, server));
+}
+
+/// Ends all of them; those that have not ended after `grace` are killed.
+pub(crate) fn end_all(grace: Duration) {
+    let all = std::mem::take(&mut *servers());
+    all.iter().for_each(|server| server.hang_up());
+    all.iter().for_each(|server| server.end(grace));
+}
+
+impl Server {
+    /// Lets the server end, which it does once it has done what it was asked for.
+    fn hang_up(&self) {
+        if let Some(socket) = self.socket.get() {
+            fd_socket::hang_up(socket);
+        }
+    }
+
+    /// Ends it, and takes its status.
+    pub(crate) fn end(&self, grace: Duration) {
+        let _deferred = interrupt::defer();
+        self.hang_up();
+        if !matches!(self.child.wait(Some(grace)), Ok(Some(_))) {
+            drop(self.child.signal(SIGKILL));
+            drop(self.child.wait(Some(LAST_WAIT)));
+        }
+    }
+}
