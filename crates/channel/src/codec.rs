@@ -43,8 +43,11 @@ mod writing;
 
 pub use bytes::Bytes;
 pub use error::{DecodeError, EncodeError, NotBytes};
-pub(crate) use form::{Form, form_setters};
-pub(crate) use scratch::with_scratch;
+#[doc(hidden)]
+pub use form::Form;
+pub(crate) use form::form_setters;
+#[doc(hidden)]
+pub use scratch::with_scratch;
 
 use procession_shm::{CODECS, OpenError, Segment};
 use reading::Reading;
@@ -125,7 +128,11 @@ impl Codec {
     }
 
     /// The codec in the header of an attached segment.
-    pub(crate) fn of(segment: &Segment) -> Result<Self, OpenError> {
+    ///
+    /// # Errors
+    /// [`OpenError::UnknownCodec`] for one that this build has not.
+    #[doc(hidden)]
+    pub fn of(segment: &Segment) -> Result<Self, OpenError> {
         let id = segment.header().codec;
         let known = Self::ALL.iter().find(|codec| codec.id() == id);
         let unknown = || OpenError::UnknownCodec { object: segment.label(), codec: id };

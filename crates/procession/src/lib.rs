@@ -30,6 +30,8 @@ pub use procession_channel::{
     pipe,
 };
 #[doc(inline)]
+pub use procession_collections::{CollectionError, List, ListOptions, Map, MapOptions, Snapshot};
+#[doc(inline)]
 pub use procession_process::{
     ActiveChild, AsyncResult, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus, Failure,
     Function, Imap, ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool,

@@ -49,6 +49,10 @@ impl Kind {
     pub const SHARED_MEMORY: Self = Self(29);
     /// `procession::Sender` and `Receiver`, or two `Connection`s.
     pub const PIPE: Self = Self(34);
+    /// `procession::Map`.
+    pub const MAP: Self = Self(35);
+    /// `procession::List`.
+    pub const LIST: Self = Self(36);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -75,6 +79,8 @@ impl Kind {
             Self::RAW_ARRAY => "raw-array",
             Self::SHARED_MEMORY => "shared-memory",
             Self::PIPE => "pipe",
+            Self::MAP => "map",
+            Self::LIST => "list",
             _ => "unknown",
         }
     }

@@ -54,7 +54,7 @@ pub(crate) fn from_word<T: Pod>(word: u64) -> T {
 
 /// Copies words out, each of them whole.
 #[inline]
-pub(crate) fn load_words(words: &[AtomicU64], to: &mut [u8]) {
+pub fn load_words(words: &[AtomicU64], to: &mut [u8]) {
     let (whole, rest) = to.as_chunks_mut::<8>();
     for (word, bytes) in words.iter().zip(whole.iter_mut()) {
         *bytes = word.load(Ordering::Relaxed).to_le_bytes();
@@ -67,7 +67,7 @@ pub(crate) fn load_words(words: &[AtomicU64], to: &mut [u8]) {
 
 /// Copies words in, each of them whole; says so after each.
 #[inline]
-pub(crate) fn store_words(words: &[AtomicU64], from: &[u8], stored: impl Fn()) {
+pub fn store_words(words: &[AtomicU64], from: &[u8], stored: impl Fn()) {
     let (whole, rest) = from.as_chunks::<8>();
     for (word, &bytes) in words.iter().zip(whole) {
         word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);

@@ -71,6 +71,6 @@ impl fmt::Debug for HeldBy {
 }
 
 /// The process that holds a lock word now.
-pub(crate) fn holder_of(word: &LockWord, segment: &Segment) -> Option<Holder> {
+pub fn holder_of(word: &LockWord, segment: &Segment) -> Option<Holder> {
     HeldBy::of_word(word, segment).holder()
 }

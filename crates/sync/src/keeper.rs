@@ -12,14 +12,16 @@ use procession_sys::Deadline;
 
 /// Claims one lock word of one segment for the threads of this process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keeper {
+pub struct Keeper {
     myself: Myself,
     /// Which lock it is, for the list of threads without a tag.
     key: u64,
 }
 
 impl Keeper {
-    pub(crate) fn new(segment: &Segment) -> Self {
+    /// The keeper of the lock word of the object in this segment.
+    #[must_use]
+    pub fn new(segment: &Segment) -> Self {
         Self { myself: segment.registration().myself(), key: segment.header().instance.low() }
     }
 
@@ -56,13 +58,13 @@ impl Keeper {
 
     /// Whether a guard made for `me` belongs to this process, and is not the copy in a forked child.
     #[inline]
-    pub(crate) fn is_mine(self, me: Hold) -> bool {
+    pub fn is_mine(self, me: Hold) -> bool {
         self.myself.owner() == Some(me.owner())
     }
 
     /// Takes `word` if it is free and nobody waits for it: one CAS, and the whole of an uncontended acquire.
     #[inline]
-    pub(crate) fn try_claim(self, word: &LockWord) -> Option<Hold> {
+    pub fn try_claim(self, word: &LockWord) -> Option<Hold> {
         let me = self.hold().filter(|&me| word.try_acquire_clean(me))?;
         me.note(self.key);
         Some(me)
@@ -85,7 +87,7 @@ impl Keeper {
 
     /// Acquires `word`, which was not to be had at once, before `deadline`.
     #[cold]
-    pub(crate) fn claim_contended(
+    pub fn claim_contended(
         self,
         word: &LockWord,
         segment: &Segment,
@@ -135,7 +137,7 @@ impl Keeper {
     /// Releases `word`, which `me` holds; `whole` says whether what it guards is. Otherwise something was
     /// given up in the middle, by a panic above all: the next to come is told as of a death.
     #[inline]
-    pub(crate) fn release(self, word: &LockWord, me: Hold, whole: bool) {
+    pub fn release(self, word: &LockWord, me: Hold, whole: bool) {
         me.forget(self.key);
         if whole { word.release(me, true) } else { word.release_in_panic(me) }
     }

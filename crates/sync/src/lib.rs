@@ -45,6 +45,8 @@ mod waitable;
 pub use array::{Array, ArrayError, ArrayOptions};
 pub use barrier::{Barrier, BarrierError, BarrierOptions, BreakCause, Member, MemberDeath};
 pub use cells::Plain;
+#[doc(hidden)]
+pub use cells::{load_words, store_words};
 pub use condition::{Condition, ConditionOptions, Monitor, WaitTimeoutResult};
 pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in};
 pub use event::{Event, EventError, EventOptions};
@@ -53,9 +55,13 @@ pub use eventcount::EventCount;
 pub use fault::Fault;
 pub use held_by::HeldBy;
 #[doc(hidden)]
+pub use held_by::holder_of;
+#[doc(hidden)]
 pub use hold::Hold;
 pub use holder::Holder;
 pub use integer::Integer;
+#[doc(hidden)]
+pub use keeper::Keeper;
 pub use latch::{Latch, LatchError, LatchOptions};
 pub use lock::{Lock, LockGuard, LockGuardOf, LockOptions, OwnedLockGuard};
 pub use lock_error::LockError;

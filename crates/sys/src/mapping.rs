@@ -107,6 +107,13 @@ impl Mapping {
         Some(unsafe { std::slice::from_raw_parts(first, count) })
     }
 
+    /// Leaves the mapping out of core dumps: to dump a file without a name the kernel would touch all of it, also
+    /// where it has no memory yet. What goes wrong with that is no matter before there is a dump.
+    pub fn leave_out_of_dumps(&self) {
+        // SAFETY: the range is the mapping, and the advice changes nothing of what is in it.
+        unsafe { libc::madvise(self.0.as_mut_ptr().cast(), self.len(), libc::MADV_DONTDUMP) };
+    }
+
     /// Copies bytes out; `false`, and nothing copied, if they would reach past the end.
     #[inline]
     #[must_use]

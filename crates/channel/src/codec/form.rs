@@ -10,31 +10,48 @@ use std::borrow::Cow;
 
 /// What was said; what was not, follows from the type of the messages.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Form {
-    pub(crate) codec: Option<Codec>,
-    pub(crate) type_tag: Option<String>,
+pub struct Form {
+    /// The codec.
+    pub codec: Option<Codec>,
+    /// What the type is called.
+    pub type_tag: Option<String>,
 }
 
 impl Form {
-    /// The codec with which a queue or pipe of `T`s is created.
-    pub(crate) fn codec<T>(&self) -> Codec {
+    /// The codec with which an object of `T`s is created.
+    #[must_use]
+    pub fn codec<T>(&self) -> Codec {
         self.codec.unwrap_or(if is_bytes::<T>() { Codec::Bytes } else { Codec::Bincode })
     }
 
     /// What an opener asks for: who says nothing takes what there is, unless that cannot be right.
-    pub(crate) fn asked_codec<T>(&self) -> u32 {
+    #[must_use]
+    pub fn asked_codec<T>(&self) -> u32 {
         if self.codec.is_none() && !is_bytes::<T>() { ANY_CODEC } else { self.codec::<T>().id() }
     }
 
     /// The type of the messages. Only in bincode do they need a tag and a structure: in the other codecs any
     /// program may read them, whatever it calls their type, and what it cannot read it is told.
-    pub(crate) fn element<T: DeserializeOwned>(&self) -> Element {
+    #[must_use]
+    pub fn element<T: DeserializeOwned>(&self) -> Element {
         self.element_of::<T>(structure::<T>(self.codec::<T>()))
     }
 
     /// The types of the messages of a pipe in which `A` goes one way and `B` the other.
     pub(crate) fn element_of_both<A: DeserializeOwned, B: DeserializeOwned>(&self, codec: Codec) -> Element {
         self.element_of::<(A, B)>(format!("({},{})", structure::<A>(codec), structure::<B>(codec)).into())
+    }
+
+    /// The types of a map from `K`s to `V`s.
+    #[must_use]
+    pub fn element_of_entries<K: DeserializeOwned, V: DeserializeOwned>(&self) -> Element {
+        let codec = self.codec::<(K, V)>();
+        let both = match codec {
+            // What is not known of one of them is not known of both.
+            Codec::Bincode => format!("<{},{}>", structure::<K>(codec), structure::<V>(codec)).into(),
+            _ => structure::<(K, V)>(codec),
+        };
+        self.element_of::<(K, V)>(both)
     }
 
     fn element_of<T>(&self, structure: Cow<'static, str>) -> Element {

@@ -7,7 +7,7 @@ const KEEP: usize = 1 << 20;
 
 /// Runs `work` with a buffer of this thread that is used again and again; what is in it is arbitrary. A
 /// nested call (a message that puts another message while it is serialized) gets a buffer of its own.
-pub(crate) fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+pub fn with_scratch<R>(work: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
