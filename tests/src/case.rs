@@ -3,9 +3,9 @@
 
 use procession::codec::{DecodeError, EncodeError, NotBytes};
 use procession::{
-    AckError, ArrayError, BarrierError, Bytes, CloseError, EventError, Fault, GetError, GetManyError,
-    JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, ProcessError, PutError,
-    PutManyError, RecvError, ReleaseError, SemaphoreError, SendError, SlotHeld, UnusableEnd,
+    AckError, ArrayError, BarrierError, Bytes, CloseError, CollectionError, EventError, Fault, GetError,
+    GetManyError, JoinError, LatchError, LockError, MemoryError, OnceError, OpenError, ProcessError,
+    PutError, PutManyError, RecvError, ReleaseError, SemaphoreError, SendError, SlotHeld, UnusableEnd,
 };
 use std::error::Error;
 
@@ -55,6 +55,10 @@ fn of_objects(error: &(dyn Error + 'static)) -> Option<String> {
         ArrayError {
             OutOfRange,
             ArrayError::Lock(error) => inside("Lock", error)
+        }
+        CollectionError {
+            OutOfRange NoMemory Full Encode Decode,
+            CollectionError::Lock(error) => inside("Lock", error)
         }
         OnceError { WouldBlock TimedOut Deadlock Interrupted, OnceError::Fault(fault) => one_case(fault) }
         EventError { TimedOut Interrupted, EventError::Fault(fault) => one_case(fault) }

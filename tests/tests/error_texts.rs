@@ -23,6 +23,8 @@ macro_rules! says {
 mod cases;
 #[path = "error_texts/channel.rs"]
 mod channel;
+#[path = "error_texts/collections.rs"]
+mod collections;
 #[path = "error_texts/names.rs"]
 mod names;
 #[path = "error_texts/process.rs"]

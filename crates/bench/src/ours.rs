@@ -15,6 +15,7 @@ macro_rules! create {
 pub(crate) mod barrier;
 pub(crate) mod event;
 pub(crate) mod lock;
+pub(crate) mod map;
 pub(crate) mod pipe;
 pub(crate) mod pool;
 pub(crate) mod queue;

@@ -35,7 +35,7 @@ pub enum CollectionError {
         most: u64,
     },
     /// A key, a value or an element cannot be turned into bytes.
-    #[error("what was to be stored cannot be encoded")]
+    #[error("the key, value or element cannot be encoded")]
     Encode(#[from] EncodeError),
     /// What is there is not of this type; here it is. It stays where it is.
     #[error(

@@ -249,7 +249,11 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     /// # Errors
     /// [`LockError::WouldBlock`](procession_sync::LockError::WouldBlock) in [`CollectionError::Lock`]; otherwise
     /// as [`update`](Self::update).
-    pub fn try_update<R>(&self, index: usize, change: impl FnOnce(&mut T) -> R) -> Result<R, CollectionError> {
+    pub fn try_update<R>(
+        &self,
+        index: usize,
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, CollectionError> {
         self.update_until(index, change, Deadline::PASSED)
     }
 
@@ -302,7 +306,11 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     fn check(&self, held: &Held<'_>, index: usize, more: usize) -> Result<usize, CollectionError> {
         let len = held.len()?;
         let object = || self.body.segment().label();
-        if index < len + more { Ok(len) } else { Err(CollectionError::OutOfRange { object: object(), index, len }) }
+        if index < len + more {
+            Ok(len)
+        } else {
+            Err(CollectionError::OutOfRange { object: object(), index, len })
+        }
     }
 
     fn encoded<Q, R>(

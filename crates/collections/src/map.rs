@@ -273,7 +273,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
     /// # Errors
     /// [`CollectionError::Lock`].
     pub fn iter(&self) -> Result<Snapshot<(K, V)>, CollectionError> {
-        let read: fn(&Store, &[u8], &[u8]) -> _ = |store, key, value| Ok((store.decode(key)?, store.decode(value)?));
+        let read: fn(&Store, &[u8], &[u8]) -> _ =
+            |store, key, value| Ok((store.decode(key)?, store.decode(value)?));
         Ok(Snapshot::new(&self.body, self.body.entries()?, read))
     }
 

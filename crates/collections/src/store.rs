@@ -197,8 +197,7 @@ impl Store {
     #[inline]
     fn space_of(&self, generation: u64) -> Option<Space<'_>> {
         let StoreBody { shapes: [shape, odd], progress: [progress, odd_progress], .. } = &*self.body;
-        let (shape, progress) =
-            if generation & 1 == 0 { (shape, progress) } else { (odd, odd_progress) };
+        let (shape, progress) = if generation & 1 == 0 { (shape, progress) } else { (odd, odd_progress) };
         let word = |word: &AtomicU64| usize::try_from(word.load(Ordering::Relaxed)).ok();
         let (start, places, len) = (word(&shape.start)?, word(&shape.places)?, word(&shape.len)?);
         let words = self.body.slice::<AtomicU64>(start.checked_mul(8)?.checked_add(DATA)?, len)?;

@@ -86,6 +86,9 @@ impl Keeper {
     }
 
     /// Acquires `word`, which was not to be had at once, before `deadline`.
+    ///
+    /// # Errors
+    /// Those of [`LockError`].
     #[cold]
     pub fn claim_contended(
         self,

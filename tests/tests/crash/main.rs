@@ -8,6 +8,7 @@
 
 mod array;
 mod barrier;
+mod collections;
 mod condition;
 mod event;
 mod eventcount;
@@ -52,6 +53,7 @@ pub(crate) use crash_points;
 fn every_label_in_the_sources_has_a_scene() {
     let tables = [
         barrier::COVERED,
+        collections::COVERED,
         event::COVERED,
         array::COVERED,
         condition::COVERED,
@@ -76,7 +78,7 @@ fn every_label_in_the_sources_has_a_scene() {
     ];
     let covered: BTreeSet<String> = tables.concat().iter().map(|&label| label.to_owned()).collect();
     let mut labels = BTreeSet::new();
-    for part in ["shm", "sync", "channel"] {
+    for part in ["shm", "sync", "channel", "collections"] {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(part).join("src");
         collect_labels(&sources, &mut labels);
     }

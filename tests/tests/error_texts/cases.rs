@@ -66,7 +66,7 @@ fn cases_told_in(table: &str) -> BTreeSet<String> {
 fn every_case_of_every_error_has_a_text() {
     let (mut all, mut told) = (BTreeSet::new(), BTreeSet::new());
     let facade = std::fs::read_to_string(directory("../crates/procession/src/lib.rs")).unwrap();
-    for package in ["shm", "sync", "channel", "process"] {
+    for package in ["shm", "sync", "channel", "collections", "process"] {
         let mut files = Vec::new();
         sources(&directory("../crates").join(package).join("src"), &mut files);
         for file in files {

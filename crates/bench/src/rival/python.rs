@@ -1,12 +1,12 @@
-//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py`, `meeting.py`, `pipe.py`
-//! and `put_get.py`.
+//! Python's `multiprocessing`, driven through scripts that take orders: `pool.py`, `meeting.py`, `pipe.py`,
+//! `put_get.py` and `map.py`.
 
 use crate::actor::Actor;
 use crate::case::{Plan, Side};
 use crate::error::{Result, check};
 use crate::meeting::{self, Meets};
 use crate::pool::{self, Pool};
-use crate::sample::{calibrated, per_second};
+use crate::sample::{calibrated, nanos_each, per_second};
 use std::process::Command;
 use std::time::Duration;
 
@@ -79,6 +79,18 @@ pub(crate) fn queue<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
         carry(&mut python, count / 10)?;
         Ok(vec![per_second(carry(&mut python, count)?, count)])
     }))
+}
+
+/// A `Manager().dict()`: how long each `get` or `insert` takes; ns.
+pub(crate) fn map<'a>(plan: &Plan<'_>, what: &'static str) -> Result<Side<'a>> {
+    let mut python = Python::start(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/map.py"), &[])?;
+    let mut run = move |count: u64| {
+        let (took, sum) = python.ask(&format!("{what} {count}"))?;
+        check("the bytes of all values", sum, 64 * count)?;
+        Ok(took)
+    };
+    let count = calibrated(plan.round_time, &mut run)?;
+    Ok(Box::new(move || Ok(vec![nanos_each(run(count)?, count)])))
 }
 
 /// Two processes that meet by `what`: `event` or `barrier`.

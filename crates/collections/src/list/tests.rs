@@ -142,7 +142,9 @@ fn readers_see_whole_elements_that_were_there() {
             match step % 5 {
                 0 | 1 => list.push(&(step, step)).unwrap(),
                 2 => list.set(0, &(step, step)).unwrap(),
-                _ => drop(list.pop().unwrap().filter(|_| list.is_empty().unwrap()).map(|_| list.push(&(1, 1)))),
+                _ => {
+                    drop(list.pop().unwrap().filter(|_| list.is_empty().unwrap()).map(|_| list.push(&(1, 1))))
+                }
             }
         }
         stop.store(true, Ordering::Relaxed);

@@ -116,7 +116,8 @@ impl Held<'_> {
         let mut words = 0_usize;
         for part in parts {
             let part = values.get(part.clone()).unwrap_or_default();
-            words = words_of(&[], part).and_then(|more| words.checked_add(more)).ok_or(EncodeError::TooLarge)?;
+            words =
+                words_of(&[], part).and_then(|more| words.checked_add(more)).ok_or(EncodeError::TooLarge)?;
         }
         let (mut space, len) = self.list()?;
         if !space.has_room(words) || space.places.len() - len < parts.len() {

@@ -177,7 +177,14 @@ impl<'s> Held<'s> {
 
     /// Writes the record, and lets the place refer to it.
     #[inline]
-    fn commit(&self, space: Space<'_>, spot: Spot<'_>, key: Key<'_>, value: &[u8], words: usize) -> Option<()> {
+    fn commit(
+        &self,
+        space: Space<'_>,
+        spot: Spot<'_>,
+        key: Key<'_>,
+        value: &[u8],
+        words: usize,
+    ) -> Option<()> {
         let progress = space.progress;
         let place = space.places.get(spot.place)?;
         let len = self.settle(space)?;

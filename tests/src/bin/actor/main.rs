@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "this is part of the tests: what fails here fails a test")]
 
 mod barriers;
+mod collections;
 mod conditions;
 mod gates;
 mod joinables;
@@ -86,6 +87,7 @@ fn session(world: &World) -> Next {
             .or_else(|| objects::follow(world, &words))
             .or_else(|| other_locks::follow(world, &words))
             .or_else(|| values::follow(world, &words))
+            .or_else(|| collections::follow(world, &words))
             .or_else(|| memories::follow(&words))
             .or_else(|| conditions::follow(world, &words))
             .or_else(|| locks::follow(world, &words))

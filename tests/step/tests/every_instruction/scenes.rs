@@ -1,6 +1,7 @@
 //! What is played: for each object its operations, alone and with another process asleep on it.
 
 mod barriers;
+mod collections;
 mod conditions;
 mod gates;
 mod joinables;
@@ -21,6 +22,7 @@ pub(crate) fn all() -> impl Iterator<Item = Scene> {
         barriers::SCENES,
         conditions::SCENES,
         values::SCENES,
+        collections::SCENES,
         queues::SCENES,
         joinables::SCENES,
         pipes::SCENES,
