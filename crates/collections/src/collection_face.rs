@@ -70,6 +70,9 @@ impl Store {
     }
 }
 
+/// Decodes a record's key and value, as far as they are wanted.
+type Read<T> = fn(&Store, &[u8], &[u8]) -> Result<T, CollectionError>;
+
 /// What was in a map or list at one instant: an iterator over copies, decoded one by one. Changes made since are
 /// not seen.
 ///
@@ -77,15 +80,11 @@ impl Store {
 pub struct Snapshot<T> {
     store: Store,
     records: Records,
-    read: fn(&Store, &[u8], &[u8]) -> Result<T, CollectionError>,
+    read: Read<T>,
 }
 
 impl<T> Snapshot<T> {
-    pub(crate) fn new(
-        store: &Store,
-        records: Records,
-        read: fn(&Store, &[u8], &[u8]) -> Result<T, CollectionError>,
-    ) -> Self {
+    pub(crate) fn new(store: &Store, records: Records, read: Read<T>) -> Self {
         Self { store: store.clone(), records, read }
     }
 }

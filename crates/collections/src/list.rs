@@ -135,7 +135,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
         T: Borrow<Q>,
         Q: Serialize + ?Sized,
     {
-        self.encoded(value, |value| self.body.hold()?.push(value, &[0..value.len()]))
+        self.encoded(value, |value| self.body.hold()?.push(value, &[value.len()]))
     }
 
     /// Appends all of these elements at once: others see all of them, or none.
@@ -151,13 +151,12 @@ impl<T: Serialize + DeserializeOwned> List<T> {
         Q: Serialize + ?Sized + 'a,
     {
         // Not the thread's own buffer: the iterator may use that.
-        let (mut bytes, mut parts) = (Vec::new(), Vec::new());
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for value in values {
-            let start = bytes.len();
             self.body.codec.encode::<T, Q>(value, &mut bytes)?;
-            parts.push(start..bytes.len());
+            ends.push(bytes.len());
         }
-        self.body.hold()?.push(&bytes, &parts)
+        self.body.hold()?.push(&bytes, &ends)
     }
 
     /// Removes the last element; `None` if there is none. It needs no memory.
@@ -190,7 +189,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
             let held = self.body.hold()?;
             let len = self.check(&held, index, 1)?;
             if index == len {
-                return held.push(value, &[0..value.len()]);
+                return held.push(value, &[value.len()]);
             }
             let mut elements: Vec<_> = (0..len).map(Element::Old).collect();
             elements.insert(index, Element::New(value));

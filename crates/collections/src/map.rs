@@ -52,7 +52,7 @@ use std::time::Duration;
 /// ```
 pub struct Map<K, V> {
     body: Store,
-    entries: PhantomData<fn(K, V) -> (K, V)>,
+    entries: PhantomData<fn() -> (K, V)>,
 }
 
 collection_options! {

@@ -28,7 +28,6 @@ use crate::collection_error::CollectionError;
 use procession_channel::codec::EncodeError;
 use procession_sys::atomic::{Ordering, fence};
 use procession_sys::crash_point;
-use std::ops::Range;
 
 /// Where an element is to come from in a new space.
 pub(crate) enum Element<'v> {
@@ -51,6 +50,12 @@ fn element(space: Space<'_>, index: usize) -> Option<Record<'_>> {
     // SYNC: store.placed.
     let at = space.places.get(index)?.load(Ordering::Acquire);
     space.record(usize::try_from(at).ok()?)
+}
+
+/// The parts of `values` that end there.
+fn parts<'v>(values: &'v [u8], ends: &[usize]) -> impl Iterator<Item = &'v [u8]> {
+    let begins = std::iter::once(0).chain(ends.iter().copied());
+    begins.zip(ends).map(|(begin, &end)| values.get(begin..end).unwrap_or_default())
 }
 
 impl Store {
@@ -111,26 +116,25 @@ impl Held<'_> {
         Ok(true)
     }
 
-    /// Appends elements, each of which is a part of `values`, all at once.
-    pub(crate) fn push(&self, values: &[u8], parts: &[Range<usize>]) -> Result<(), CollectionError> {
+    /// Appends elements, which lie one after the other in `values` and end there at `ends`, all at once.
+    pub(crate) fn push(&self, values: &[u8], ends: &[usize]) -> Result<(), CollectionError> {
         let mut words = 0_usize;
-        for part in parts {
-            let part = values.get(part.clone()).unwrap_or_default();
+        for part in parts(values, ends) {
             words =
                 words_of(&[], part).and_then(|more| words.checked_add(more)).ok_or(EncodeError::TooLarge)?;
         }
         let (mut space, len) = self.list()?;
-        if !space.has_room(words) || space.places.len() - len < parts.len() {
+        if !space.has_room(words) || space.places.len() - len < ends.len() {
             let old: Vec<_> = (0..len).map(Element::Old).collect();
-            self.rebuild(&old, parts.len(), words)?;
+            self.rebuild(&old, ends.len(), words)?;
             space = self.list()?.0;
         }
-        self.append_all(space, len, values, parts).ok_or_else(|| self.store.nonsense())
+        self.append_all(space, len, values, ends).ok_or_else(|| self.store.nonsense())
     }
 
-    fn append_all(&self, space: Space<'_>, len: usize, values: &[u8], parts: &[Range<usize>]) -> Option<()> {
+    fn append_all(&self, space: Space<'_>, len: usize, values: &[u8], ends: &[usize]) -> Option<()> {
         let used = usize::try_from(space.progress.used.load(Ordering::Relaxed)).ok()?;
-        let end = len.checked_add(parts.len())?;
+        let end = len.checked_add(ends.len())?;
         if len < used {
             let rewrites = &self.store.body.rewrites;
             // SYNC: sequence.rewritten.
@@ -139,8 +143,7 @@ impl Held<'_> {
             fence(Ordering::Release);
         }
         space.progress.used.store(used.max(end) as u64, Ordering::Relaxed);
-        for (place, part) in space.places.get(len..end)?.iter().zip(parts) {
-            let value = values.get(part.clone())?;
+        for (place, value) in space.places.get(len..end)?.iter().zip(parts(values, ends)) {
             let at = space.append(words_of(&[], value)?, &[], value)?;
             place.store(at as u64, Ordering::Relaxed);
             crash_point("sequence.pushing");
