@@ -61,8 +61,8 @@ use std::sync::Arc;
 /// at once, by [`TaskError::Forked`] or [`PoolError::Forked`], and `close` and `terminate` do nothing: make
 /// the pool after the fork.
 ///
-/// Calls that wait can be interrupted (`procession::interrupt`). An interrupted [`map`](Self::map) or
-/// [`apply`](Self::apply) has no results: items that no worker has begun are not run, those that workers are
+/// Calls that wait can be interrupted (`procession::interrupt`). An interrupted [`map`](crate::Calls::map) or
+/// [`apply`](crate::Calls::apply) has no results: items that no worker has begun are not run, those that workers are
 /// running are finished for nobody, and the pool goes on.
 ///
 /// ```

@@ -136,7 +136,7 @@ pub enum TaskError {
         backtrace: Option<String>,
     },
     /// Worker after worker ended before it began any item of this call: while it decoded the state of
-    /// [`map_with`](crate::Pool::map_with), for example.
+    /// [`map_with`](crate::Calls::map_with), for example.
     #[error("worker after worker ended before it began an item of {function}: {reason}")]
     NeverBegun {
         /// The path of the function.
@@ -152,7 +152,7 @@ pub enum TaskError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The state of [`map_with`](crate::Pool::map_with) could not be turned into bytes.
+    /// The state of [`map_with`](crate::Calls::map_with) could not be turned into bytes.
     #[error("the state for {function} cannot be encoded: {reason}")]
     EncodeState {
         /// The path of the function.
@@ -181,7 +181,7 @@ pub enum TaskError {
         /// What is wrong with the result.
         reason: String,
     },
-    /// The worker did not run the item: it cannot decode the state of [`map_with`](crate::Pool::map_with), for
+    /// The worker did not run the item: it cannot decode the state of [`map_with`](crate::Calls::map_with), for
     /// example.
     #[error("{item} was refused by {worker}: {reason}")]
     Refused {

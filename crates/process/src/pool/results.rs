@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// How many chunks per worker a stream of results has on their way.
 const IN_FLIGHT_PER_WORKER: usize = 4;
 
-/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered). Dropping it lets
+/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Calls::imap_unordered). Dropping it lets
 /// go of the items not yet begun.
 ///
 /// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
@@ -158,7 +158,7 @@ impl<I, R> fmt::Debug for ImapUnordered<I, R> {
     }
 }
 
-/// Results in the order of their items; made by [`Pool::imap`](crate::Pool::imap). Dropping it lets go of the
+/// Results in the order of their items; made by [`Pool::imap`](crate::Calls::imap). Dropping it lets go of the
 /// items not yet begun.
 ///
 /// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
