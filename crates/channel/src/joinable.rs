@@ -63,6 +63,8 @@ mod error;
 mod lease;
 mod options;
 mod table;
+#[cfg(feature = "async")]
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod waitable;

@@ -45,6 +45,8 @@ mod incoming;
 mod options;
 mod outgoing;
 mod taker;
+#[cfg(feature = "async")]
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod transfer;

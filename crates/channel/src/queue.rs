@@ -56,6 +56,8 @@ mod slices;
 mod slots;
 mod spill;
 mod tail;
+#[cfg(feature = "async")]
+mod tasks;
 mod waitable;
 
 use self::core::Core;

@@ -35,8 +35,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "lock_word_that_keeps_a_wake_to_itself",
         protocol: "lock_word",
         used_by: &[],
-        from: "if word & OWNED == 0 && word & WAITERS != 0 {\n            self.lock.wake_one(word);",
-        to: "if false {\n            self.lock.wake_one(word);",
+        from: "if word & OWNED == 0 && word & WAITERS != 0 {\n            self.wake_one(word);",
+        to: "if false {\n            self.wake_one(word);",
+    },
+    Mutant {
+        name: "lock_word_whose_watcher_is_not_announced",
+        protocol: "lock_word",
+        used_by: &[],
+        from: "while word & OWNED != 0 && word & WAITERS == 0 {",
+        to: "while false {",
     },
     Mutant {
         name: "lock_word_that_quiets_a_sleeper",

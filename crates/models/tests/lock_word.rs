@@ -6,7 +6,7 @@ use exploring::{explore, explore_deaths, found_out};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
-use procession_models::kernel::{expire, until_killed};
+use procession_models::kernel::{expire, until_killed, wait};
 use procession_models::{Deadline, Segment, Zeroed};
 
 /// The models of one implementation, which is a mutant's in the tests below.
@@ -72,6 +72,51 @@ macro_rules! models {
             patient.join().unwrap();
         }
 
+        /// A critical section of a task, for which another thread sleeps.
+        fn pass_as_a_task(shared: &Shared, slot: u32) {
+            loop {
+                match pass(shared, slot, Claim::Report, Deadline::PASSED) {
+                    Err(AcquireError::TimedOut) => {}
+                    outcome => return outcome.unwrap(),
+                }
+                let (word, expected) = shared.lock.watch();
+                if shared.lock.is_owned() {
+                    wait(word, expected, Deadline::NEVER);
+                }
+                shared.lock.hand_on();
+            }
+        }
+
+        /// One holds, a task and a thread wait: whoever is woken, both get it.
+        pub(super) fn a_task_waits_beside_a_thread() {
+            let shared = shared();
+            let held = shared.lock.acquire(&Segment::of_process(3), Claim::Report, Deadline::NEVER).unwrap();
+            let [first, second] = [Arc::clone(&shared), Arc::clone(&shared)];
+            let task = thread::spawn(move || pass_as_a_task(&first, 1));
+            let patient = thread::spawn(move || pass(&second, 2, Claim::Report, Deadline::NEVER).unwrap());
+            shared.lock.release(held, true);
+            task.join().unwrap();
+            patient.join().unwrap();
+        }
+
+        /// As before, and the task is dropped at some time.
+        pub(super) fn a_task_is_dropped_beside_a_thread() {
+            let shared = shared();
+            let held = shared.lock.acquire(&Segment::of_process(3), Claim::Report, Deadline::NEVER).unwrap();
+            let [first, second] = [Arc::clone(&shared), Arc::clone(&shared)];
+            let task = thread::spawn(move || {
+                let (word, expected) = first.lock.watch();
+                if first.lock.is_owned() {
+                    wait(word, expected, Deadline::NEVER);
+                }
+                first.lock.hand_on();
+            });
+            let patient = thread::spawn(move || pass(&second, 2, Claim::Report, Deadline::NEVER).unwrap());
+            shared.lock.release(held, true);
+            task.join().unwrap();
+            patient.join().unwrap();
+        }
+
         /// One is killed at `label` in its critical section's acquire or release; the other two take the lock
         /// over.
         pub(super) fn one_dies_at(label: &'static str, survivors: u32) {
@@ -111,6 +156,16 @@ mod the_lock_word {
 #[test]
 fn two_processes_exclude_each_other() {
     explore(3, the_lock_word::two_exclude_each_other);
+}
+
+#[test]
+fn a_task_and_a_thread_both_get_it() {
+    explore(2, the_lock_word::a_task_waits_beside_a_thread);
+}
+
+#[test]
+fn a_wake_for_a_task_that_is_dropped_is_passed_on() {
+    explore(2, the_lock_word::a_task_is_dropped_beside_a_thread);
 }
 
 #[test]
@@ -166,4 +221,5 @@ found_out! {
     lock_word_that_quiets_a_sleeper by three_exclude_each_other up to 2: "deadlock";
     lock_word_that_leaves_a_wake_on_its_way by three_exclude_each_other up to 4: "deadlock";
     lock_word_that_keeps_a_wake_to_itself by one_gives_up up to 2: "deadlock";
+    lock_word_whose_watcher_is_not_announced by a_task_waits_beside_a_thread up to 2: "deadlock";
 }

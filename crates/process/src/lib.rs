@@ -34,6 +34,8 @@ mod status;
 mod stdio;
 mod surroundings;
 mod task;
+#[cfg(feature = "async")]
+mod tasks;
 mod test_support;
 
 pub use child::take_inherited;
@@ -56,6 +58,8 @@ pub use procession_sys::settings::Resource;
 pub use remote::{Failure, RemoteError};
 pub use status::ExitStatus;
 pub use stdio::Stdio;
+#[cfg(feature = "async")]
+pub use tasks::Joining;
 
 /// The functions to which [`test_support!`] expands; nothing for people.
 #[doc(hidden)]

@@ -108,6 +108,11 @@ impl<R> Process<R> {
         Self { child, result: PhantomData }
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn child(&self) -> &Arc<Child> {
+        &self.child
+    }
+
     /// The process's id. Once it has ended, another process may get the same number; the methods here never
     /// confuse the two.
     #[must_use]

@@ -31,6 +31,9 @@ pub use procession_channel::{
 };
 #[doc(inline)]
 pub use procession_collections::{CollectionError, List, ListOptions, Map, MapOptions, Snapshot};
+#[cfg(feature = "async")]
+#[doc(inline)]
+pub use procession_process::Joining;
 #[doc(inline)]
 pub use procession_process::{
     ActiveChild, AsyncResult, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus, Failure,
@@ -56,6 +59,9 @@ pub use procession_sync::{
     WaitTimeoutResult, Waitable, WriteGuard, WriteGuardOf, blocked_in, deadlocks, deadlocks_in, readiness,
     try_wait, wait, wait_timeout,
 };
+#[cfg(feature = "async")]
+#[doc(inline)]
+pub use procession_sync::{Ready, TaskLockGuard, ready};
 
 /// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is
 /// removed.

@@ -130,6 +130,23 @@ impl Event {
         self.body.gate.change(|word| word & !SET);
     }
 
+    /// The word as it is now, for [`has_let_pass`](Self::has_let_pass).
+    #[cfg(feature = "async")]
+    pub(crate) fn found(&self) -> u64 {
+        self.body.gate.word()
+    }
+
+    /// Whether one may go on who came when the word was `found`.
+    #[cfg(feature = "async")]
+    pub(crate) fn has_let_pass(&self, found: u64) -> bool {
+        passes(self.body.gate.word(), found)
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn segment(&self) -> &procession_shm::Segment {
+        self.body.segment()
+    }
+
     /// Announces a waiter: the futex on which to sleep, while it says this.
     pub(crate) fn watch(&self) -> (&AtomicU32, u32) {
         self.body.gate.watch(|word| word & SET != 0)
@@ -165,13 +182,19 @@ impl Event {
         if found & SET != 0 {
             return Ok(());
         }
-        let passes = |word| word & SET != 0 || word / GENERATION != found / GENERATION;
-        self.body.gate.wait(self.body.segment(), deadline, passes).map_err(|shut| match shut {
-            Shut::TimedOut(_) => EventError::TimedOut { object: self.body.segment().label() },
-            Shut::Interrupted => EventError::Interrupted { object: self.body.segment().label() },
-            Shut::Fault(fault) => fault.into(),
+        self.body.gate.wait(self.body.segment(), deadline, |word| passes(word, found)).map_err(|shut| {
+            match shut {
+                Shut::TimedOut(_) => EventError::TimedOut { object: self.body.segment().label() },
+                Shut::Interrupted => EventError::Interrupted { object: self.body.segment().label() },
+                Shut::Fault(fault) => fault.into(),
+            }
         })
     }
+}
+
+/// Whether the word lets one go on who came when it was `found`: it is set, or was meanwhile.
+fn passes(word: u64, found: u64) -> bool {
+    word & SET != 0 || word / GENERATION != found / GENERATION
 }
 
 /// The word after everybody was released.

@@ -116,6 +116,13 @@ impl EventCount {
         self.word.load(Ordering::Relaxed) & WAITERS != 0
     }
 
+    /// Whether somebody was to be woken since [`listen`](Self::listen) said this: for who sleeps elsewhere than
+    /// here. The bits of waiters come and go.
+    #[must_use]
+    pub fn has_rung_since(&self, listened: u32) -> bool {
+        (self.word.load(Ordering::Relaxed) ^ listened) / STEP != 0
+    }
+
     /// Wakes one waiter, unless one is on its way. The caller has fenced between its change and this call.
     #[inline]
     pub fn notify_one(&self) {

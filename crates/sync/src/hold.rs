@@ -22,6 +22,13 @@ impl Hold {
         Self(me.to_bits() | OWNED | u64::from(thread_tag::current()))
     }
 
+    /// The hold that the process `me` itself can have, whatever its threads do: for one that moves between
+    /// them.
+    #[cfg(feature = "async")]
+    pub(crate) fn of_process(me: OwnerId) -> Self {
+        Self(me.to_bits() | OWNED)
+    }
+
     /// The process.
     #[inline]
     #[must_use]

@@ -7,6 +7,8 @@ use crate::hold::Hold;
 use crate::lock_error::LockError;
 use crate::lock_word::{AcquireError, Claim, LockWord};
 use crate::patience::Patience;
+#[cfg(feature = "async")]
+use crate::{fault::Fault, thread_tag};
 use procession_shm::{Myself, OwnerId, Segment};
 use procession_sys::Deadline;
 
@@ -123,6 +125,32 @@ impl Keeper {
             .map_err(|error| explain(error, word, segment, deadline))?;
         me.note(self.key);
         Ok(me)
+    }
+
+    /// Takes `word`, if nobody holds it, for the process itself: the hold belongs to none of its threads.
+    #[cfg(feature = "async")]
+    pub(crate) fn try_claim_for_process(
+        self,
+        word: &LockWord,
+        segment: &Segment,
+        claim: Claim,
+    ) -> Result<Hold, LockError> {
+        let me = Hold::of_process(Fault::or_owner(segment)?);
+        word.try_acquire_as(segment, me, claim)
+            .map_err(|error| explain(error, word, segment, Deadline::PASSED))?;
+        // The word has counted it for this thread, which does not hold it.
+        thread_tag::gave();
+        Ok(me)
+    }
+
+    /// Releases `word`, which the process holds as `me`; `whole` as in [`release`](Self::release).
+    #[cfg(feature = "async")]
+    pub(crate) fn release_for_process(self, word: &LockWord, me: Hold, whole: bool) {
+        if self.is_mine(me) {
+            // The word counts it off.
+            thread_tag::took();
+            if whole { word.release(me, true) } else { word.release_in_panic(me) }
+        }
     }
 
     /// The key of the object's lock word in the list of threads without a tag.

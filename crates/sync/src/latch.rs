@@ -159,6 +159,11 @@ impl Latch {
         self.wait_until(Deadline::after(timeout))
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn segment(&self) -> &procession_shm::Segment {
+        self.body.segment()
+    }
+
     /// Announces a waiter: the futex on which to sleep, while it says this.
     pub(crate) fn watch(&self) -> (&AtomicU32, u32) {
         self.body.gate.watch(|word| self.opens(word))

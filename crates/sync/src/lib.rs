@@ -6,6 +6,7 @@
 
 mod array;
 mod barrier;
+mod bridge;
 mod cells;
 mod condition;
 mod deadlock;
@@ -32,11 +33,15 @@ mod plain_face;
 mod raw_array;
 mod raw_value;
 mod readiness;
+#[cfg(feature = "async")]
+mod ready;
 mod rlock;
 mod rwlock;
 mod semaphore;
 mod shared_memory;
 mod tags;
+#[cfg(feature = "async")]
+mod tasks;
 mod thread_tag;
 mod value;
 mod wait;
@@ -75,6 +80,11 @@ pub use patience::{Nap, Patience, Stop, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};
 pub use raw_value::{RawValue, RawValueOptions};
 pub use readiness::{Readiness, readiness};
+#[cfg(feature = "async")]
+pub use ready::{Ready, ready};
+#[cfg(feature = "async")]
+#[doc(hidden)]
+pub use ready::{Rung, when_ready};
 pub use rlock::{OwnedRLockGuard, RLock, RLockGuard, RLockGuardOf, RLockOptions};
 pub use rwlock::{
     OwnedReadGuard, OwnedWriteGuard, READERS, ReadGuard, ReadGuardOf, RwLock, RwLockOptions, WriteGuard,
@@ -85,6 +95,8 @@ pub use semaphore::{
     SemaphoreOptions, Shortage,
 };
 pub use shared_memory::{MemoryError, PlainMemory, SharedMemory, SharedMemoryOptions};
+#[cfg(feature = "async")]
+pub use tasks::TaskLockGuard;
 #[doc(hidden)]
 pub use thread_tag::held_by_this_thread;
 pub use value::{OwnedValueGuard, Value, ValueGuard, ValueGuardOf, ValueOptions};

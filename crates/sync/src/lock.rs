@@ -168,6 +168,16 @@ impl Lock {
         LockGuardOf::claim(self, owner_death::recovering(self.claim), deadline)
     }
 
+    #[cfg(feature = "async")]
+    pub(crate) fn keeper(&self) -> Keeper {
+        self.keeper
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn claim(&self) -> Claim {
+        self.claim
+    }
+
     /// The word that it is.
     pub(crate) fn word(&self) -> (&LockWord, &Segment) {
         (&self.body.lock, self.body.segment())

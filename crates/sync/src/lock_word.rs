@@ -202,6 +202,23 @@ impl LockWord {
         self.contend(segment, me, claim, until, patience).map(|()| me)
     }
 
+    /// Takes the lock as `me`, if nobody holds it.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    #[cfg(feature = "async")]
+    pub(crate) fn try_acquire_as(
+        &self,
+        segment: &Segment,
+        me: Hold,
+        claim: Claim,
+    ) -> Result<(), AcquireError> {
+        if self.try_acquire_clean(me) {
+            return Ok(());
+        }
+        self.contend(segment, me, claim, Deadline::PASSED, &mut Patience::new(Deadline::PASSED))
+    }
+
     #[cold]
     fn contend(
         &self,
@@ -304,6 +321,40 @@ impl LockWord {
             break;
         }
         crash_point("lock.woke");
+    }
+
+    /// Announces one who sleeps elsewhere than here, unless the lock is free: the futex on which it is told,
+    /// while that says this.
+    #[must_use]
+    pub fn watch(&self) -> (&AtomicU32, u32) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & OWNED != 0 && word & WAITERS == 0 {
+            let announced = word | WAITERS;
+            match self.word.compare_exchange_weak(word, announced, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => word = announced,
+                Err(now) => word = now,
+            }
+        }
+        crash_point("lock.watched");
+        (futex::low_half(&self.word), word as u32)
+    }
+
+    /// One who leaves without the lock, after [`watch`](Self::watch) too, hands on the wake that it may have
+    /// been given.
+    pub fn hand_on(&self) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & WOKEN != 0 {
+            let without = word & !WOKEN;
+            match self.word.compare_exchange_weak(word, without, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => word = without,
+                Err(now) => word = now,
+            }
+        }
+        crash_point("lock.gave_up");
+        // The wake that it was given was for a free lock: nobody else would wake the next sleeper.
+        if word & OWNED == 0 && word & WAITERS != 0 {
+            self.wake_one(word);
+        }
     }
 
     /// Called by the owner: whether it is time to doubt that the woken waiter is alive.
@@ -527,24 +578,11 @@ impl Contender<'_> {
         AcquireError::OwnerDied { pid: died & !PANICKED, end }
     }
 
-    /// A sleeper that leaves without the lock hands on the wake that it may have been given.
+    /// Leaves without the lock.
     fn give_up(&self) {
         // Nobody wakes who has not slept.
-        if self.slept_since_ns == 0 {
-            return;
-        }
-        let mut word = self.lock.word.load(Ordering::Relaxed);
-        while word & WOKEN != 0 {
-            let without = word & !WOKEN;
-            match self.lock.word.compare_exchange_weak(word, without, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => word = without,
-                Err(now) => word = now,
-            }
-        }
-        crash_point("lock.gave_up");
-        // The wake that it was given was for a free lock: nobody else would wake the next sleeper.
-        if word & OWNED == 0 && word & WAITERS != 0 {
-            self.lock.wake_one(word);
+        if self.slept_since_ns != 0 {
+            self.lock.hand_on();
         }
     }
 }

@@ -197,7 +197,7 @@ impl Semaphore {
     }
 
     /// Where the builders of both kinds find it.
-    fn segment(&self) -> &Segment {
+    pub(crate) fn segment(&self) -> &Segment {
         self.body.segment()
     }
 

@@ -23,6 +23,8 @@ crash_points! {
     slept_in_time at "lock.slept": waiting_with_a_timeout;
     waiting_in_time at "lock.waiting": waiting_with_a_timeout;
     gave_up at "lock.gave_up": waiting_with_a_timeout;
+    watched at "lock.watched": waiting_as_a_task;
+    watched_and_left at "lock.gave_up": waiting_as_a_task;
 }
 
 /// Three processes that have the lock `l` open: who will die, and two who live.
@@ -253,6 +255,19 @@ fn dies_at_the_end_of_a_sleep(
     before_the_wake(scratch);
     one.does("release");
     victim.dies();
+}
+
+/// The thread that waits for the victim's task dies with it, before it sleeps or after.
+fn waiting_as_a_task(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    one.does("acquire l");
+    two.waits("acquire l");
+    victim.dies_at(label, "task l");
+    one.does("release");
+    two.did();
+    two.does("release");
+    all_is_well(&scratch, &mut one, &mut two, None);
 }
 
 fn waiting_with_a_timeout(label: &str) {

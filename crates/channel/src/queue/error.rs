@@ -244,6 +244,12 @@ impl PutError {
             other => other,
         }
     }
+
+    /// What a try had to say, unless there was no room.
+    #[cfg(feature = "async")]
+    pub(crate) fn unless_full(tried: Result<(), Self>) -> Option<Result<(), Self>> {
+        if matches!(tried, Err(Self::WouldBlock(_))) { None } else { Some(tried) }
+    }
 }
 
 impl GetError {
@@ -253,6 +259,12 @@ impl GetError {
             Self::TimedOut(queue) => Self::WouldBlock(queue),
             other => other,
         }
+    }
+
+    /// What a try had to say, unless there was nothing.
+    #[cfg(feature = "async")]
+    pub(crate) fn unless_empty<T>(tried: Result<T, Self>) -> Option<Result<T, Self>> {
+        if matches!(tried, Err(Self::WouldBlock(_))) { None } else { Some(tried) }
     }
 
     /// What becomes of an iteration.

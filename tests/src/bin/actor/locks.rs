@@ -23,6 +23,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
         ["holder", _] => done(lock.holder()),
         ["cycle", _, count] => Some(report(&cycle(&lock, number(count)).map(|()| ""))),
         ["mend", _, count] => Some(report(&mend(&lock, number(count)))),
+        ["task", _] => Some(report(&smol::block_on(lock.acquire_async()).map(|_| ""))),
         ["hog", _] => hog(&lock),
         ["take_turns", _, other, count] => {
             let other = world.locks.borrow().get(other).map(Rc::clone)?;

@@ -1,0 +1,92 @@
+//! Processes, for tasks of an executor.
+
+use crate::children::Child;
+use crate::error::{ProcessError, WaitError};
+use crate::process::Process;
+use crate::status::ExitStatus;
+use procession_sync::{Waitable, Watch, ready};
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The end of a child, which outlives the handle of the process.
+#[derive(Clone)]
+struct End(Arc<Child>);
+
+impl Waitable for End {
+    fn is_ready(&self) -> bool {
+        self.0.look().is_some()
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch::File(self.0.end.as_fd())
+    }
+
+    fn unwatch(&self) {}
+}
+
+impl<R> Process<R> {
+    /// Waits as [`wait`](Self::wait) does, as a task, until the process has ended. It is cancel-safe: the
+    /// process goes on when the future is dropped.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub async fn wait_async(&self) -> Result<ExitStatus, WaitError> {
+        let end = End(Arc::clone(self.child()));
+        loop {
+            if let Some(status) = self.try_wait()? {
+                return Ok(status);
+            }
+            ready(&end).await;
+        }
+    }
+}
+
+/// What [`Process::join`] returns, as a future; made by `.await` of a process. A future that is dropped is a
+/// [`Process`] that is dropped: it goes on.
+pub struct Joining<R>(Pin<Box<dyn Future<Output = Result<R, ProcessError>> + Send>>);
+
+impl<R> Future for Joining<R> {
+    type Output = Result<R, ProcessError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl<R> fmt::Debug for Joining<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Joining").finish_non_exhaustive()
+    }
+}
+
+/// Joins the process, as a task. To keep it, await [`Process::wait_async`].
+///
+/// ```
+/// use procession::{Process, ProcessError};
+///
+/// async fn answer() -> Result<u32, Box<dyn std::error::Error>> {
+///     let child = Process::spawn(|n: u32| 2 * n, 21)?;
+///     Ok(child.await?)
+/// }
+/// ```
+impl<R: DeserializeOwned + 'static> IntoFuture for Process<R> {
+    type Output = Result<R, ProcessError>;
+    type IntoFuture = Joining<R>;
+
+    fn into_future(self) -> Joining<R> {
+        Joining(Box::pin(async move {
+            match self.wait_async().await {
+                Ok(_) => self.join(),
+                Err(WaitError::Kernel(error)) => Err(error.into()),
+                // Nothing interrupts a task.
+                Err(WaitError::Interrupted { process } | WaitError::TimedOut { process }) => {
+                    Err(ProcessError::Interrupted { process })
+                }
+            }
+        }))
+    }
+}
