@@ -71,7 +71,7 @@ static DEFAULT: AtomicU8 = AtomicU8::new(StartMethod::Spawn as u8);
 /// fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     procession::init();
 ///     set_start_method(StartMethod::Forkserver);
-///     assert_eq!(Process::spawn(|a, b| a + b, (2, 3))?.join()?, 5);
+///     assert_eq!(Process::spawn(|a: u32, b: u32| a + b, (2, 3))?.join()?, 5);
 ///     // It is theirs, too.
 ///     assert_eq!(Process::spawn(start_method, ())?.join()?, StartMethod::Forkserver);
 ///     Ok(())

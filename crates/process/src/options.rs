@@ -69,7 +69,7 @@ impl ProcessOptions {
     /// fn main() -> Result<(), Box<dyn std::error::Error>> {
     ///     procession::init();
     ///     let options = Process::options().start_method(StartMethod::Forkserver);
-    ///     assert_eq!(options.spawn(|a, b| a + b, (2, 3))?.join()?, 5);
+    ///     assert_eq!(options.spawn(|a: u32, b: u32| a + b, (2, 3))?.join()?, 5);
     ///     Ok(())
     /// }
     /// ```
