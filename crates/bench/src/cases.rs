@@ -1,7 +1,7 @@
 //! Every case, with the target that it has to meet.
 
 use crate::case::Unit::{MessagesPerSecond, Micros, Millis, Nanos, NanosEach, PercentOfACore};
-use crate::case::{Case, Setup, constant};
+use crate::case::{Case, Setup, Unit, constant};
 use crate::lock::{ProcessLock, contended, uncontended};
 use crate::meeting::{asleep, round_trip};
 use crate::ours::barrier::Barrier;
@@ -10,6 +10,7 @@ use crate::ours::pipe::Pipes;
 use crate::ours::recovery as scenes;
 use crate::ours::rwlock::Reading;
 use crate::ours::semaphore::Semaphore;
+use crate::pool::{self, Order};
 use crate::recovery::recovery;
 use crate::rival::futex::RawFutex;
 use crate::rival::posix_semaphore::PosixSemaphore;
@@ -18,7 +19,7 @@ use crate::rival::std_mutex::StdMutex;
 use crate::rival::std_rwlock::StdReading;
 use crate::rival::{boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, python, python::Python};
 use crate::sample::Summary::{Max, Median, P99};
-use crate::{fairness, ours, pool, queue, waiters};
+use crate::{fairness, ours, queue, waiters};
 
 const ROBUST: &str = "pthread robust mutex";
 const FUTEX: &str = "raw futex";
@@ -287,25 +288,85 @@ pub(crate) static ALL: &[Case] = &[
         rival: |_| python::pipe(1_000_000),
         at_least: 40.0,
     },
-    Case {
-        name: "pool/map-1e6-trivial",
-        unit: Millis,
-        summary: Median,
-        ours: |plan| pool::map(ours::pool::start(plan.session)?),
-        rival_name: "Python Pool.map",
-        rival: |_| pool::map(Python::pool()?),
-        at_least: 2.0,
-    },
-    Case {
-        name: "pool/apply",
-        unit: Micros,
-        summary: Median,
-        ours: |plan| pool::apply(plan, ours::pool::start(plan.session)?),
-        rival_name: "Python Pool.apply",
-        rival: |plan| pool::apply(plan, Python::pool()?),
-        at_least: 10.0,
-    },
+    pooled(
+        "pool/create-map-join",
+        Millis,
+        "Python Pool",
+        4.0,
+        |_| pool::millis(ours::pool::New, Order::Create, 100),
+        |_| pool::millis(Python::new_pool()?, Order::Create, 100),
+    ),
+    pooled(
+        "pool/map-1e6-trivial",
+        Millis,
+        "Python Pool.map",
+        3.0,
+        |plan| pool::millis(ours::pool::start(plan.session)?, Order::Map, 1_000_000),
+        |_| pool::millis(Python::pool()?, Order::Map, 1_000_000),
+    ),
+    pooled(
+        "pool/map-chunk-1",
+        Millis,
+        "Python Pool.map",
+        8.0,
+        |plan| pool::millis(ours::pool::start(plan.session)?, Order::MapChunk1, 20_000),
+        |_| pool::millis(Python::pool()?, Order::MapChunk1, 20_000),
+    ),
+    pooled(
+        "pool/imap-unordered-chunk-1",
+        Millis,
+        "Python Pool.imap_unordered",
+        10.0,
+        |plan| pool::millis(ours::pool::start(plan.session)?, Order::ImapChunk1, 20_000),
+        |_| pool::millis(Python::pool()?, Order::ImapChunk1, 20_000),
+    ),
+    pooled(
+        "pool/map-64x1MiB",
+        Millis,
+        "Python Pool.map of bytes",
+        1.5,
+        |plan| pool::millis(ours::pool::start(plan.session)?, Order::Bytes, 64),
+        |_| pool::millis(Python::pool()?, Order::Bytes, 64),
+    ),
+    pooled(
+        "pool/apply",
+        Micros,
+        "Python Pool.apply",
+        50.0,
+        |plan| pool::apply(plan, ours::pool::start(plan.session)?),
+        |plan| pool::apply(plan, Python::pool()?),
+    ),
+    pooled(
+        "pool/sum-square",
+        Millis,
+        "one item after the other",
+        1.9,
+        |plan| pool::millis(ours::pool::start(plan.session)?, Order::SumSquare, SQUARES),
+        |_| pool::millis(pool::Serial, Order::SumSquare, SQUARES),
+    ),
+    pooled(
+        "executor/submit-1e4",
+        Millis,
+        "Python ProcessPoolExecutor",
+        20.0,
+        |plan| pool::millis(ours::pool::executor(plan.session)?, Order::Submit, 10_000),
+        |_| pool::millis(Python::executor()?, Order::Submit, 10_000),
+    ),
 ];
+
+/// As many sums of squares as take two seconds or more.
+const SQUARES: u64 = 100;
+
+const fn pooled(
+    name: &'static str,
+    unit: Unit,
+    rival_name: &'static str,
+    at_least: f64,
+    ours: Setup,
+    rival: Setup,
+) -> Case {
+    Case { name, unit, summary: Median, ours, rival_name, rival, at_least }
+}
 
 /// A waiter sleeps at most 100 ms at a time, and the machine is not idle.
 const RECOVERY_BOUND_MS: f64 = 120.0;

@@ -5,7 +5,7 @@ use crate::actor::Actor;
 use crate::case::{Plan, Side};
 use crate::error::{Result, check};
 use crate::meeting::{self, Meets};
-use crate::pool::{self, Pool};
+use crate::pool::{self, Order, Pool};
 use crate::sample::{calibrated, nanos_each, per_second};
 use std::process::Command;
 use std::time::Duration;
@@ -21,10 +21,24 @@ impl Python {
         Ok(Python(actor))
     }
 
-    /// A `Pool`.
+    /// A `Pool` that is up.
     pub(crate) fn pool() -> Result<Self> {
+        Self::of_kind("pool")
+    }
+
+    /// A new `Pool` for each order.
+    pub(crate) fn new_pool() -> Result<Self> {
+        Self::of_kind("new")
+    }
+
+    /// A `ProcessPoolExecutor`.
+    pub(crate) fn executor() -> Result<Self> {
+        Self::of_kind("executor")
+    }
+
+    fn of_kind(kind: &str) -> Result<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/pool.py");
-        Python::start(script, &[&pool::workers().to_string()])
+        Python::start(script, &[kind, &pool::workers().to_string()])
     }
 
     fn ask(&mut self, order: &str) -> Result<(Duration, u64)> {
@@ -35,12 +49,8 @@ impl Python {
 }
 
 impl Pool for Python {
-    fn map(&mut self, items: u64) -> Result<(Duration, u64)> {
-        self.ask(&format!("map {items}"))
-    }
-
-    fn apply(&mut self, calls: u64) -> Result<(Duration, u64)> {
-        self.ask(&format!("apply {calls}"))
+    fn obey(&mut self, order: Order, count: u64) -> Result<(Duration, u64)> {
+        self.ask(&format!("{} {count}", order.name()))
     }
 }
 
