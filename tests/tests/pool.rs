@@ -109,7 +109,7 @@ fn imap_unordered_yields_every_index_once_and_takes_no_more_than_its_share() {
     let items = (0..500_u64).inspect(|_| {
         taken.set(taken.get() + 1);
         // One more: the one that is about to be handed out.
-        assert!(taken.get() - returned.get() <= 2 * 4 + 1);
+        assert!(taken.get() - returned.get() <= 2 * 16 + 1);
     });
     let mut seen = BTreeSet::new();
     for (index, result) in pool.imap_unordered(square, items) {

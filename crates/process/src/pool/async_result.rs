@@ -226,6 +226,11 @@ impl<R> AsyncResult<R> {
         Ok(())
     }
 
+    /// The pool that does the work.
+    pub(crate) fn foreman(&self) -> &Arc<Foreman> {
+        &self.foreman
+    }
+
     /// The path of the function.
     pub(crate) fn function(&self) -> &'static str {
         self.function

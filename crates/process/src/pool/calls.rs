@@ -257,8 +257,8 @@ impl Calls {
     }
 
     /// Runs `f` on every item; the results come in the order of the items, each as soon as it and those before
-    /// it are there. Items are taken from the iterator as that goes on: no more than four per worker are on
-    /// their way, or done and not asked for.
+    /// it are there. Items are taken from the iterator as that goes on: no more than sixteen chunks per worker
+    /// are on their way, or done and not asked for.
     ///
     /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that
     /// error.
@@ -299,7 +299,8 @@ impl Calls {
     }
 
     /// Runs `f` on every item; the results come as they are ready, each with its item's index. Items are
-    /// taken from the iterator as workers become free: no more than four per worker are on their way.
+    /// taken from the iterator as workers become free: no more than sixteen chunks per worker are on their
+    /// way.
     ///
     /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that
     /// error.

@@ -1,8 +1,7 @@
 //! The pool's workers and what each of them has to do: the state behind the pool's one lock.
 //!
-//! A worker has at most two chunks: the one it runs, and the next, so that it does not wait for the pool
-//! between them. The second is only offered, and taken back for a worker that would have nothing to do (see
-//! `link.rs`).
+//! A worker has the chunk that it runs and some more, so that it does not wait for the pool between them. Those
+//! are only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
 
 use super::batch::Chunk;
 use super::error::{TaskError, TaskItem};
@@ -66,6 +65,10 @@ pub(crate) struct Crew {
     pub(crate) broken: Option<String>,
     /// Threads that look after the outboxes themselves while they wait.
     pub(crate) helpers: u32,
+    /// How often a worker came or went.
+    pub(crate) changes_of_staff: u64,
+    /// How many chunks workers have finished.
+    pub(crate) finished_chunks: u64,
     record: Vec<u8>,
 }
 
@@ -92,6 +95,8 @@ impl Crew {
             is_over: false,
             broken: None,
             helpers: 0,
+            finished_chunks: 0,
+            changes_of_staff: 0,
             record: Vec::new(),
         }
     }
@@ -99,6 +104,7 @@ impl Crew {
     /// Puts a worker into its place.
     pub(crate) fn install(&mut self, place: usize, worker: WorkerView) {
         self.workers[place] = Some(worker);
+        self.changes_of_staff += 1;
         if place < self.target {
             // It starts up now: the others come first.
             self.idle.insert(0, place);
@@ -224,18 +230,15 @@ impl Crew {
         }
     }
 
-    /// Reads what the workers have answered and gives them more to do; whether any item was finished. Only
-    /// the [`Foreman`](super::foreman::Foreman) calls it: it tells those who wait.
+    /// Reads what the workers have answered and gives them more to do; whether that is what somebody may wait
+    /// for. Only the [`Foreman`](super::foreman::Foreman) calls it: it tells those who wait.
     pub(super) fn step(&mut self) -> bool {
-        let mut finished = false;
+        let mut is_news = false;
         for place in 0..self.workers.len() {
-            finished |= self.drain(place);
-        }
-        if finished {
-            (self.fruitless, self.next_start) = (0, Deadline::PASSED);
+            is_news |= self.drain(place);
         }
         self.dispatch();
-        finished
+        is_news
     }
 
     /// Gives up a job that nobody waits for any more: items that are not begun are not run. Returns whether
@@ -265,11 +268,11 @@ impl Crew {
         }
     }
 
-    /// Reads one worker's outbox to its end; whether any item was finished.
+    /// Reads one worker's outbox to its end; whether there was what somebody may wait for.
     pub(super) fn drain(&mut self, place: usize) -> bool {
-        let Self { workers, jobs, record, .. } = self;
+        let Self { workers, jobs, record, finished_chunks, .. } = self;
         let Some(worker) = workers[place].as_mut() else { return false };
-        let (mut finished, mut is_at_rest) = (false, false);
+        let (mut finished, mut is_news, mut is_at_rest) = (false, false, false);
         'chunks: while let Some(current) = worker.assigned.front_mut() {
             let mut job = jobs.get_mut(current.chunk.job);
             // Each record is for the next item of the worker's first chunk.
@@ -285,6 +288,7 @@ impl Crew {
                 }
                 if let Some(job) = &mut job {
                     take_in(job, current.chunk.index(current.done), &worker.process, record);
+                    is_news |= job.is_news();
                 }
                 current.done += 1;
                 worker.received += 1;
@@ -293,6 +297,7 @@ impl Crew {
             if let Some(done) = worker.assigned.pop_front() {
                 jobs.forget(done.chunk.job);
             }
+            *finished_chunks += 1;
             is_at_rest = worker.assigned.is_empty();
         }
         worker.reader.give_room();
@@ -302,10 +307,13 @@ impl Crew {
         if !worker.writer.is_idle() && worker.writer.is_corrupt() {
             drop(worker.process.kill());
         }
+        if finished {
+            (self.fruitless, self.next_start) = (0, Deadline::PASSED);
+        }
         if is_at_rest {
             self.rest(place);
         }
-        finished
+        is_news
     }
 
     /// Has lost items tried again whose time has come, and kills workers whose items take too long.
@@ -324,23 +332,12 @@ impl Crew {
     /// Gives out what there is to do.
     pub(super) fn dispatch(&mut self) {
         while let Some(&place) = self.idle.last() {
-            let Some(chunk) = self.jobs.next_chunk(0).or_else(|| self.take_back()) else { break };
+            let Some(chunk) = self.jobs.next_chunk().or_else(|| self.take_back()) else { break };
             self.idle.pop();
             self.assign(place, chunk);
         }
         if self.idle.is_empty() {
-            for place in 0..self.target {
-                let has_room = |worker: &WorkerView| {
-                    (1..AHEAD).contains(&worker.assigned.len())
-                        && worker.writer.is_idle()
-                        && worker.load() < self.max_tasks
-                };
-                if self.workers[place].as_ref().is_some_and(has_room)
-                    && let Some(chunk) = self.jobs.next_chunk(self.workers.len())
-                {
-                    self.assign(place, chunk);
-                }
-            }
+            while self.offer_ahead() {}
         }
         if self.state == PoolState::Closed && !self.has_work() {
             self.dismiss();
@@ -377,6 +374,27 @@ impl Crew {
 
     fn has_busy_workers(&self) -> bool {
         self.workers.iter().flatten().any(|worker| !worker.assigned.is_empty())
+    }
+
+    /// Offers each worker that has room another chunk, if there are enough for all; whether there was such a
+    /// worker.
+    fn offer_ahead(&mut self) -> bool {
+        let mut has_offered = false;
+        for place in 0..self.target {
+            let has_room = |worker: &WorkerView| {
+                (1..AHEAD).contains(&worker.assigned.len())
+                    && worker.writer.is_idle()
+                    && worker.load() < self.max_tasks
+            };
+            if self.workers[place].as_ref().is_some_and(has_room)
+                && self.jobs.has_more_chunks_than(self.target)
+                && let Some(chunk) = self.jobs.next_chunk()
+            {
+                self.assign(place, chunk);
+                has_offered = true;
+            }
+        }
+        has_offered
     }
 
     /// A chunk that a busy worker was only offered.

@@ -12,7 +12,7 @@
 //! may have to be interrupted.
 
 use super::batch::Chunk;
-use super::callbacks::{Call, Callbacks};
+use super::callbacks::Callbacks;
 use super::crew::{Crew, PoolState};
 use super::error::{PoolError, Stopped, TaskError};
 use super::initial::Initializer;
@@ -20,7 +20,7 @@ use super::link::Link;
 use super::plan::Plan;
 use super::progress::{self, Progress};
 use super::view::WorkerView;
-use super::watchers::{Callback, Duty};
+use super::watch::{Watch, Watched};
 use super::worker::work;
 use crate::children::{self, LAST_WAIT};
 use crate::error::in_full;
@@ -29,7 +29,6 @@ use procession_sys::cpu::Spin;
 use procession_sys::futex::{self, Waited};
 use procession_sys::{Deadline, KeptFd, eventfd, fork, interrupt, shm_file};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,6 +36,8 @@ use std::time::Duration;
 /// How long a waiting thread looks itself before it sleeps.
 const HELP_NS: u64 = 50_000;
 const HELP_CAP: u32 = 4;
+/// How long the pool's thread looks itself at most before it does its other duties.
+const LONGEST_LINGER: Duration = Duration::from_millis(2);
 /// How long a worker may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long the pool's thread sleeps at most, with work and without. It is what is lost when a worker is
@@ -53,8 +54,8 @@ pub(crate) struct Foreman {
     sleepers: AtomicU32,
     /// A new one when the program has closed it; the workers that are there go on ringing the old one.
     bell: Mutex<Arc<KeptFd>>,
-    plan: Plan,
-    callbacks: Callbacks,
+    pub(super) plan: Plan,
+    pub(super) callbacks: Callbacks,
     /// The process that made the pool: a forked child has none.
     cookie: u64,
     /// The effective user of the process when it made the pool.
@@ -97,7 +98,7 @@ impl Foreman {
     }
 
     /// The lock's guard; no thread panics while it holds it, but if one did, the state is whole all the same.
-    fn lock(&self) -> MutexGuard<'_, Crew> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Crew> {
         self.crew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -233,7 +234,7 @@ impl Foreman {
     }
 
     /// Wakes those who wait. The caller has changed something under the lock before.
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         self.changes.fetch_add(1, Ordering::Relaxed);
         // A thread that counts itself later takes the lock later, and sees the change.
         if self.sleepers.load(Ordering::Relaxed) != 0 {
@@ -253,10 +254,16 @@ impl Foreman {
         crew.set_sleeping(false);
         give(&mut crew);
         let mut spin = Spin::for_ns(HELP_NS);
+        let mut finished_chunks = crew.finished_chunks;
         let mut answer;
         loop {
             self.step(&mut crew);
             answer = ready(&mut crew);
+            if crew.finished_chunks != finished_chunks {
+                // Workers that finish a chunk so soon would ring for each.
+                finished_chunks = crew.finished_chunks;
+                spin = Spin::for_ns(HELP_NS);
+            }
             drop(crew);
             let goes_on = answer.is_none() && !deadline.has_passed() && spin.pause(HELP_CAP);
             crew = self.lock();
@@ -288,7 +295,7 @@ impl Foreman {
     }
 
     /// Wakes the pool's thread if it would sleep longer than an item may take, or has somebody to tell.
-    fn alert(&self, crew: &mut Crew) {
+    pub(super) fn alert(&self, crew: &mut Crew) {
         if crew.next_alarm < crew.next_look {
             crew.next_look = crew.next_alarm;
             self.ring();
@@ -325,52 +332,6 @@ impl Foreman {
         }
     }
 
-    /// Has the callback called once the job is over.
-    pub(crate) fn call_when_over(self: &Arc<Self>, id: u64, callback: Callback) {
-        let Ok(mut crew) = self.look() else { return };
-        crew.jobs.call(id, callback);
-        self.alert(&mut crew);
-        if crew.is_over {
-            // The pool's thread, which does that otherwise, has ended.
-            drop(crew);
-            self.do_duties();
-        }
-    }
-
-    /// The thread in which callbacks run.
-    pub(crate) fn callbacks(&self) -> &Callbacks {
-        &self.callbacks
-    }
-
-    /// Tells those who wait that a callback has run.
-    pub(crate) fn announce_call(&self) {
-        drop(self.lock());
-        self.announce();
-    }
-
-    /// Wakes the tasks and has the callbacks called whose jobs are over. The caller does not hold the lock.
-    fn do_duties(self: &Arc<Self>) {
-        let duties = self.lock().jobs.due().take();
-        for duty in duties {
-            match duty {
-                // Code of the runtime's; a panic there is not the pool's.
-                Duty::Wake(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
-                Duty::Call(callback, outcome) => self.callbacks.call(self, Call::Callback(callback, outcome)),
-            }
-        }
-    }
-
-    /// Tells the observer, if something has changed since it was told the `last` time, and it is time for it.
-    fn report(self: &Arc<Self>, last: &mut (Progress, Deadline), is_end: bool) {
-        let Some(observer) = &self.plan.observer else { return };
-        let is_time = is_end || last.1.has_passed() && self.callbacks.open() == 0;
-        let now = self.lock().progress();
-        if is_time && now != last.0 {
-            *last = (now, Deadline::after(progress::PERIOD));
-            self.callbacks.call(self, Call::Observer(observer.clone(), now));
-        }
-    }
-
     /// Gives up a job that nobody waits for any more.
     pub(crate) fn abandon(&self, id: u64) {
         let Ok(mut crew) = self.enter() else { return };
@@ -383,10 +344,13 @@ impl Foreman {
     pub(crate) fn run(self: &Arc<Self>) {
         let _over = Over(self);
         let mut told = (Progress::default(), Deadline::PASSED);
+        let mut watch = Watch::default();
         loop {
             self.do_duties();
             self.report(&mut told, false);
-            let workers = self.workers();
+            if watch.is_quick() {
+                self.linger();
+            }
             let (is_over, slice) = {
                 let mut crew = self.lock();
                 self.step(&mut crew);
@@ -394,6 +358,7 @@ impl Foreman {
                     self.want_bell(&mut crew);
                 }
                 crew.keep_time();
+                watch.look_at(&crew);
                 let slice = match (crew.is_busy(), &self.plan.observer) {
                     (true, Some(_)) => progress::PERIOD,
                     (true, None) => SLICE,
@@ -404,10 +369,10 @@ impl Foreman {
                 let slice = crew.next_look.remaining().unwrap_or(slice);
                 (!crew.wants_workers(), until_start.map_or(slice, |left| left.min(slice)))
             };
-            if is_over && (workers.is_empty() || self.lock().give_up.has_passed()) {
+            if is_over && (watch.workers.is_empty() || self.lock().give_up.has_passed()) {
                 break;
             }
-            self.watch(&workers, slice);
+            self.watch(&mut watch, slice);
             self.fill_places();
         }
         // Nobody is left to do what a late call may have added.
@@ -427,25 +392,38 @@ impl Foreman {
         self.wait_until(Deadline::NEVER, |crew| is_over(crew).then_some(())).map(drop)
     }
 
+    /// Looks after the outboxes for a moment, as a thread that waits does: workers that ring one time after
+    /// the other need not ring.
+    fn linger(&self) {
+        let crew = self.lock();
+        if crew.helpers == 0 {
+            let _: Option<()> = self.help(crew, |_| (), &mut |_| None, Deadline::after(LONGEST_LINGER));
+        }
+    }
+
     /// Sleeps until a worker rings or ends, and settles the work of those that have ended.
-    fn watch(&self, workers: &[(usize, Arc<Process<()>>)], slice: Duration) {
-        let bell = self.bell();
-        // A worker whose descriptor the program has closed cannot be polled: it is asked about in each slice.
-        let ends: Vec<Option<BorrowedFd<'_>>> = workers.iter().map(|(_, process)| process.end()).collect();
-        let fds: Vec<BorrowedFd<'_>> = ends.iter().flatten().copied().chain(bell.get()).collect();
-        let sees_all = ends.iter().all(Option::is_some) && bell.get().is_some();
-        let slice = if sees_all { slice } else { slice.min(SLICE) };
+    fn watch(&self, watch: &mut Watch, slice: Duration) {
+        // The numbers as they are: what they mean is asked before anything is read, and now and then.
+        let bell = self.bell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let open = watch.workers.iter().filter(|worker| worker.is_open);
+        let fds: Vec<BorrowedFd<'_>> =
+            open.map(|worker| worker.process.as_fd()).chain([bell.as_fd()]).collect();
+        let slice = if fds.len() > watch.workers.len() { slice } else { slice.min(SLICE) };
         let readable = eventfd::wait_any(&fds, Some(slice)).unwrap_or_else(|_| {
             // More workers than the limit of open files, which was lowered meanwhile; or no memory.
             std::thread::sleep(SLICE);
-            Vec::new()
+            vec![false; fds.len()]
         });
-        if let Some(bell) = bell.get() {
+        let is_rung = readable.last() == Some(&true);
+        watch.note_bell(is_rung);
+        if (is_rung || !readable.contains(&true))
+            && let Some(bell) = self.bell().get()
+        {
             eventfd::silence(bell);
         }
         let mut readable = readable.into_iter();
-        for ((place, process), end) in workers.iter().zip(ends) {
-            match end.and_then(|_| readable.next()) {
+        for Watched { place, process, is_open } in &watch.workers {
+            match is_open.then(|| readable.next()).flatten() {
                 Some(false) => {}
                 seen => self.bury(*place, process, seen.is_some()),
             }

@@ -3,7 +3,8 @@
 //! The results may be of several pools and executors.
 
 use super::async_result::AsyncResult;
-use super::error::{TaskError, TaskItem};
+use super::error::{Stopped, TaskError, TaskItem};
+use super::foreman::Foreman;
 use super::watchers::Arrivals;
 use procession_sys::Deadline;
 use std::fmt;
@@ -79,13 +80,14 @@ fn wait_until<R>(
     for (place, result) in results.iter().enumerate() {
         result.tell(&arrivals, place)?;
     }
+    let foreman = common_foreman(results.iter());
     let mut is_done = vec![false; results.len()];
     let mut left = results.len();
     let mut is_satisfied = false;
     while left > 0 {
         // What is there already counts also when it is satisfied.
         let limit = if is_satisfied { Deadline::PASSED } else { deadline };
-        let arrived = arrivals.pop(limit);
+        let arrived = next_arrival(foreman.as_deref(), &arrivals, limit);
         let Some(place) = arrived.map_err(|stopped| stopped.in_call_of(results[0].function()))? else {
             break;
         };
@@ -99,6 +101,26 @@ fn wait_until<R>(
     }
     let (done, not_done) = (0..results.len()).partition(|&place| is_done[place]);
     Ok(Waited { done, not_done })
+}
+
+/// The pool of the results, if they have one and the same.
+fn common_foreman<'a, R: 'a>(results: impl IntoIterator<Item = &'a AsyncResult<R>>) -> Option<Arc<Foreman>> {
+    let mut foremen = results.into_iter().map(AsyncResult::foreman);
+    let first = foremen.next()?;
+    foremen.all(|foreman| Arc::ptr_eq(foreman, first)).then(|| Arc::clone(first))
+}
+
+/// The place of the next result, for a thread that looks after the workers of its pool itself, for a moment.
+fn next_arrival(
+    foreman: Option<&Foreman>,
+    arrivals: &Arrivals,
+    deadline: Deadline,
+) -> Result<Option<usize>, Stopped> {
+    match (arrivals.try_pop(), foreman) {
+        (Some(place), _) => Ok(Some(place)),
+        (None, Some(foreman)) => foreman.wait_until(deadline, |_| arrivals.try_pop()),
+        (None, None) => arrivals.pop(deadline),
+    }
 }
 
 /// The results as they come: those that are there already first.
@@ -131,7 +153,8 @@ pub fn as_completed<R>(results: impl IntoIterator<Item = AsyncResult<R>>) -> AsC
     for (place, result) in results.iter().flatten().enumerate() {
         foreign = foreign.or(result.tell(&arrivals, place).err());
     }
-    AsCompleted { left: results.len(), results, arrivals, foreign }
+    let foreman = common_foreman(results.iter().flatten());
+    AsCompleted { left: results.len(), results, arrivals, foreman, foreign }
 }
 
 /// An iterator over results as they come; made by [`as_completed`]. Dropping it drops those that have not
@@ -144,6 +167,7 @@ pub struct AsCompleted<R> {
     results: Vec<Option<AsyncResult<R>>>,
     arrivals: Arc<Arrivals>,
     left: usize,
+    foreman: Option<Arc<Foreman>>,
     /// Why nothing will ever come.
     foreign: Option<TaskError>,
 }
@@ -176,7 +200,7 @@ impl<R> AsCompleted<R> {
             return Some(Err(error));
         }
         let function = || self.results.iter().flatten().next().map_or("", AsyncResult::function);
-        let place = match self.arrivals.pop(deadline) {
+        let place = match next_arrival(self.foreman.as_deref(), &self.arrivals, deadline) {
             Ok(Some(place)) => place,
             Ok(None) => return Some(Ok(None)),
             Err(stopped) => return Some(Err(stopped.in_call_of(function()))),

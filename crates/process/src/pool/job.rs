@@ -241,6 +241,11 @@ impl Job {
         self.open == 0 && !self.feeding
     }
 
+    /// Whether what has just come is what somebody may wait for.
+    pub(crate) fn is_news(&self) -> bool {
+        self.is_over() || matches!(self.results, Results::Streamed(_))
+    }
+
     /// Whether it is over, and nobody will ask about it.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.is_over() && (self.abandoned || self.detached)

@@ -95,10 +95,9 @@ impl Jobs {
         None
     }
 
-    /// The next chunk of the oldest job that has some, if it has more than `spare` of them.
-    pub(crate) fn next_chunk(&mut self, spare: usize) -> Option<Chunk> {
-        let job = self.first_ready()?;
-        if job.pending.len() > spare { job.pending.pop_front() } else { None }
+    /// The next chunk of the oldest job that has some.
+    pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
+        self.first_ready()?.pending.pop_front()
     }
 
     /// Whether there are more than so many chunks that no worker has.

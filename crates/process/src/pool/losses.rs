@@ -34,6 +34,7 @@ impl Crew {
     pub(crate) fn bury(&mut self, place: usize) {
         self.drain(place);
         let Some(worker) = self.workers[place].take() else { return };
+        self.changes_of_staff += 1;
         self.idle.retain(|&idle| idle != place);
         // SYNC: pool.begun. The worker is gone, and its last store is what counts.
         let begun = worker.link.body.begun.load(Ordering::Acquire);

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// How many chunks per worker a stream of results has on their way.
-const IN_FLIGHT_PER_WORKER: usize = 4;
+const IN_FLIGHT_PER_WORKER: usize = 16;
 
 /// Results as they are ready; made by [`Pool::imap_unordered`](crate::Calls::imap_unordered). Dropping it lets
 /// go of the items not yet begun.
@@ -67,6 +67,10 @@ impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
         let Ok(id) = self.job else { return };
         let Ok(workers) = self.foreman.enter().map(|crew| crew.most) else { return };
         let most = workers.saturating_mul(IN_FLIGHT_PER_WORKER).saturating_mul(self.chunk_size);
+        if self.in_flight.len() + held > most / 2 {
+            // Many at a time are faster than one by one.
+            return;
+        }
         while !self.exhausted && self.in_flight.len() + held < most {
             let mut batch = BatchBuilder::new(self.next_index);
             let (filled, handles) = carrying(|| batch.fill(&mut self.items, self.chunk_size));
