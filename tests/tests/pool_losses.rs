@@ -151,7 +151,7 @@ fn a_copy_of_a_worker_answers_nothing_and_runs_nothing() {
         let pid = unsafe { libc::fork() };
         match (pid == 0, how) {
             (true, 0) => panic!("in the copy"),
-            (true, _) => std::thread::sleep(Duration::from_millis(200)),
+            (true, _) => std::thread::sleep(Duration::from_millis(20)),
             (false, 2) => std::process::abort(),
             (false, _) => {}
         }

@@ -5,7 +5,8 @@
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 use procession::{
-    Array, Event, Namespace, Pool, PoolError, PoolOptions, Queue, RemoteError, TaskError, Value,
+    Array, Event, Namespace, Pool, PoolError, PoolOptions, Process, Queue, RemoteError, SpawnError,
+    StartMethod, TaskError, Value,
 };
 use procession_tests::{Watchdog, until};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,10 @@ fn options(workers: usize) -> (PoolOptions, Watchdog) {
     static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
     (Pool::options().processes(workers), Watchdog::start())
+}
+
+fn square(n: u64) -> u64 {
+    n * n
 }
 
 fn pid(_: u32) -> u32 {
@@ -454,4 +459,38 @@ fn workers_withstand_the_interrupt_key_and_what_they_execute_does_not() {
         std::process::Command::new("sh").args(["-c", "kill -INT $$; echo survived"]).output().unwrap().stdout
     };
     assert_eq!(pool.apply(shell, ()).unwrap(), b"");
+}
+
+#[test]
+fn workers_come_to_be_in_either_way() {
+    for method in [StartMethod::Spawn, StartMethod::Forkserver] {
+        let (options, _dog) = options(2);
+        let runs = Value::new(0).unwrap();
+        let initializer = (runs.clone(), 7);
+        let pool = options.start_method(method).initializer(set_up, initializer).retries(1).start().unwrap();
+        assert!(pool.map(square, 0..1000).unwrap().into_iter().eq((0..1000).map(square)));
+        let pids = pool.workers();
+        pids.iter().for_each(|pid| kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap());
+        assert!(pool.map(square, 0..1000).unwrap().into_iter().eq((0..1000).map(square)));
+        until("they are replaced", || pool.workers().len() == 2 && runs.get().unwrap() == 4);
+        let died = pool.apply(|| std::process::abort(), ()).map(|(): ()| ());
+        assert!(matches!(died, Err(TaskError::WorkerDied { signal: 6, .. })), "{died:?}");
+    }
+    // This test is a thread, whose harness waits in another one; a child has one alone.
+    let by_fork = || {
+        STATE.store(5, Ordering::Relaxed);
+        let mut pool = Pool::options().processes(2).start_method(StartMethod::Fork).start().unwrap();
+        // They have what this process had in its memory.
+        assert_eq!(pool.map(|_: u32| STATE.load(Ordering::Relaxed), 0..100).unwrap(), [5; 100]);
+        let died = pool.apply(|| std::process::abort(), ()).map(|(): ()| ());
+        assert!(matches!(died, Err(TaskError::WorkerDied { signal: 6, .. })), "{died:?}");
+        // The other one goes on.
+        assert_eq!(pool.map(square, 0..10).unwrap().len(), 10);
+        pool.close();
+        pool.join().unwrap();
+    };
+    Process::spawn(by_fork, ()).unwrap().join().unwrap();
+    let (options, _dog) = options(1);
+    let refused = options.start_method(StartMethod::Fork).start().unwrap_err();
+    assert!(matches!(refused, PoolError::Spawn(SpawnError::ForkWithThreads { .. })), "{refused}");
 }

@@ -162,7 +162,8 @@ impl Foreman {
         let _starting = children::starting()?;
         let link = Link::new()?;
         let initial = self.plan.initializer.as_ref().map(Initializer::call).transpose()?;
-        let process = Process::options()
+        let options = self.plan.context.map_or_else(Process::options, |context| context.process());
+        let process = options
             .name(format!("{}-{}", self.plan.name, place + 1))
             .daemon(true)
             .inherit(Arc::new(self.bell().as_fd().try_clone_to_owned()?))

@@ -2,6 +2,7 @@
 
 use super::initial::Initializer;
 use super::progress::Observer;
+use crate::method::Context;
 use std::time::Duration;
 
 /// How long the pool waits at most before it tries an item again.
@@ -20,6 +21,8 @@ pub(crate) struct Plan {
     pub(crate) budget: Option<Budget>,
     pub(crate) initializer: Option<Initializer>,
     pub(crate) observer: Option<Observer>,
+    /// How workers are started, if that was said.
+    pub(crate) context: Option<Context>,
     /// Whether workers are started only when there is something to do for them.
     pub(crate) on_demand: bool,
 }
