@@ -1,4 +1,4 @@
-//! Takes the protocols from `crates/sync` and `crates/channel`, scaled down, and makes the mutants: copies
+//! Takes the protocols from `crates/sync`, `crates/channel` and `crates/collections`, scaled down, and makes the mutants: copies
 //! with one line made wrong, which the models must find out.
 
 mod mutants;
@@ -95,6 +95,27 @@ const PROTOCOLS: &[Protocol] = &[
         scaled: &[("const HOME_LEN: usize = 240;", "const HOME_LEN: usize = 1;")],
     },
     whole("channel/src/joinable.rs"),
+    whole("collections/src/collection_error.rs"),
+    // Room for two spaces, and in each for two records.
+    Protocol {
+        file: "collections/src/collection_face.rs",
+        scaled: &[
+            ("const DEFAULT_BYTES: u64 = 16 << 30;", "const DEFAULT_BYTES: u64 = 192;"),
+            ("const MIN_BYTES: u64 = 64 << 10;", "const MIN_BYTES: u64 = 64;"),
+        ],
+    },
+    Protocol {
+        file: "collections/src/store.rs",
+        scaled: &[
+            ("const SMALLEST: usize = 512;", "const SMALLEST: usize = 12;"),
+            ("const FEWEST_PLACES: usize = 64;", "const FEWEST_PLACES: usize = 4;"),
+            ("const STEP: usize = 512;", "const STEP: usize = 12;"),
+            ("const TRIES: u32 = 64;", "const TRIES: u32 = 2;"),
+            ("0..TRIES / 8", "0..TRIES"),
+        ],
+    },
+    whole("collections/src/map.rs"),
+    whole("collections/src/list.rs"),
 ];
 
 fn main() {

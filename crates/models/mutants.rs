@@ -1,5 +1,6 @@
 //! The mistakes that the models must find out.
 
+mod collections;
 mod locks;
 mod messages;
 mod values;
@@ -17,4 +18,4 @@ pub(crate) struct Mutant {
 
 /// All of them, by what they are about.
 pub(crate) const MUTANTS: &[&[Mutant]] =
-    &[locks::MUTANTS, waits::MUTANTS, values::MUTANTS, messages::MUTANTS];
+    &[locks::MUTANTS, waits::MUTANTS, values::MUTANTS, messages::MUTANTS, collections::MUTANTS];

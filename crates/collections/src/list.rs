@@ -365,7 +365,7 @@ impl<T> List<T> {
     /// How many bytes of shared memory it has taken so far.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        self.body.reserved_bytes()
+        self.body.backed_bytes()
     }
 
     /// The process that is changing it now, for people to read: by the time you look it may be another.

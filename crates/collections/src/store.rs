@@ -13,7 +13,7 @@
 //! | a record before `tail` | nobody | a key and its value, or an element |
 //! | the other set of words, and all memory outside the current space | holder of `lock` | what the next space will be |
 //! | `rewrites` | holder of `lock` | how often a list has written to a place that had been popped |
-//! | `reserved` | holder of `lock` | from the beginning of the data so many words have memory, at least |
+//! | `backed` | holder of `lock` | from the beginning of the data so many words have memory, at least |
 //!
 //! How a map uses them is in [`table`], how a list does in [`sequence`]. What the whole is for, and why it is
 //! so, says docs/design/0011-maps-and-lists.md.
@@ -35,7 +35,7 @@
 //! | holding `lock`, before anything is written | a dead owner | any writer, as for every lock |
 //! | writing a record, before `tail` is stored | bytes behind the tail | nothing: the next record overwrites them |
 //! | after the store of `tail` | a record that no place refers to | the next new space does not copy it |
-//! | memory reserved, `reserved` not stored | memory that nobody uses | the next reservation finds it there |
+//! | memory reserved, `backed` not stored | memory that nobody uses | the next reservation finds it there |
 //! | building a new space | bytes outside the current one | the next who needs one begins again |
 //! | after the store of `generation` | the new space | – |
 //!
@@ -98,7 +98,7 @@ shm_struct! {
     /// What stands before the data.
     pub struct StoreBody {
         lock: LockWord,
-        reserved: AtomicU64,
+        backed: AtomicU64,
         spare: [AtomicU64; 3],
         generation: AtomicU64,
         rewrites: AtomicU64,
@@ -130,7 +130,7 @@ impl StoreBody {
         shape.len.store(SMALLEST as u64, Ordering::Relaxed);
         let [progress, _] = &self.progress;
         progress.tail.store(FEWEST_PLACES as u64, Ordering::Relaxed);
-        self.reserved.store(2 * SMALLEST as u64, Ordering::Relaxed);
+        self.backed.store(2 * SMALLEST as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn forget_owners(&self) {
@@ -179,8 +179,8 @@ impl Store {
     }
 
     /// How many bytes of it have memory.
-    pub(crate) fn reserved_bytes(&self) -> u64 {
-        self.body.reserved.load(Ordering::Relaxed).saturating_mul(8)
+    pub(crate) fn backed_bytes(&self) -> u64 {
+        self.body.backed.load(Ordering::Relaxed).saturating_mul(8)
     }
 
     #[cold]

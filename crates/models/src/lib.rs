@@ -1,5 +1,5 @@
-//! The word protocols of `procession-sync` and `procession-channel`, compiled from their own files against
-//! loom's atomics and a modelled kernel.
+//! The word protocols of `procession-sync`, `procession-channel` and `procession-collections`, compiled from
+//! their own files against loom's atomics and a modelled kernel.
 //!
 //! loom runs a model through every interleaving and every order of loads that the memory model allows (up to
 //! a bound on preemptions). This crate stands in for `procession-sys` and `procession-shm`: under their names
@@ -25,6 +25,7 @@
     reason = "an item without a word of its own is what the item of this name in the library is"
 )]
 
+extern crate self as procession_channel;
 extern crate self as procession_shm;
 extern crate self as procession_sync;
 extern crate self as procession_sys;
@@ -359,17 +360,20 @@ pub mod thread_tag {
 
 include!(concat!(env!("OUT_DIR"), "/protocols.rs"));
 
-// As the roots of `procession-sync` and `procession-channel`.
+// As the roots of `procession-sync`, `procession-channel` and `procession-collections`.
 pub use array::{Array, ArrayError};
 pub use barrier::{Barrier, BarrierError, BreakCause, MemberDeath};
+pub use cells::{load_words, store_words};
+pub use codec::Codec;
 pub use condition::Condition;
 pub use event::Event;
 pub use eventcount::EventCount;
 pub use fault::Fault;
-pub use held_by::HeldBy;
+pub use held_by::{HeldBy, holder_of};
 pub use hold::Hold;
 pub use holder::Holder;
 pub use integer::Integer;
+pub use keeper::Keeper;
 pub use latch::Latch;
 pub use lock::{Lock, LockGuard, LockGuardOf};
 pub use lock_error::LockError;

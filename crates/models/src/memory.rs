@@ -161,6 +161,9 @@ impl Mapping {
         self.len
     }
 
+    /// Nobody dumps core.
+    pub fn leave_out_of_dumps(&self) {}
+
     /// The first to ask for a type, before there are other threads, says where words of it begin.
     pub fn slice<U: Zeroed>(&self, offset: usize, count: usize) -> Option<&[U]> {
         if offset.checked_add(count.checked_mul(U::WIDTH)?)? > self.len {
@@ -530,7 +533,7 @@ pub struct Kind;
 macro_rules! kinds {
     ($($kind:ident)*) => { impl Kind { $(pub const $kind: Self = Self;)* } };
 }
-kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE JOINABLE_QUEUE);
+kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE JOINABLE_QUEUE MAP LIST);
 
 pub fn element_tag<T>() -> String {
     String::new()

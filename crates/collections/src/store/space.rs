@@ -159,13 +159,13 @@ impl<'s> Held<'s> {
         let behind = if start == 0 { SMALLEST } else { 0 };
         let end = start.checked_add(len).and_then(|end| end.checked_add(behind));
         let end = end.filter(|&end| end <= store.most).ok_or_else(|| store.full())?;
-        let reserved = &store.body.reserved;
-        let from = usize::try_from(reserved.load(Ordering::Relaxed)).unwrap_or(0);
+        let backed = &store.body.backed;
+        let from = usize::try_from(backed.load(Ordering::Relaxed)).unwrap_or(0);
         if end > from {
             let outcome = store.body.reserve(DATA + 8 * from, 8 * (end - from));
             outcome.map_err(|source| store.no_memory(source))?;
             crash_point("store.reserved");
-            reserved.store(end as u64, Ordering::Relaxed);
+            backed.store(end as u64, Ordering::Relaxed);
         }
         Ok(())
     }
