@@ -179,7 +179,7 @@ macro_rules! models {
             let victim = list.of_process(1);
             let victim = thread::spawn(move || {
                 until_killed(1, label, || {
-                    drop(victim.pop().unwrap());
+                    let _popped = victim.pop().unwrap();
                     victim.push(&pair(2)).unwrap();
                     victim.set(0, &pair(3)).unwrap();
                 })
