@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 48] = [
+pub const DOING: [&str; 52] = [
     "between",
     "acquiring a lock",
     "inside a lock",
@@ -62,6 +62,10 @@ pub const DOING: [&str; 48] = [
     "waiting for a pipe to be taken",
     "sending",
     "receiving",
+    "changing a map",
+    "reading a map",
+    "changing a list",
+    "reading a list",
 ];
 
 /// How many entries one step makes in a log at most.
@@ -90,6 +94,14 @@ pub enum Account {
     Stored,
     /// Items fetched from it.
     Fetched,
+    /// Keys inserted into the map.
+    Shelved,
+    /// Keys removed from it.
+    Unshelved,
+    /// Elements pushed to the list.
+    Piled,
+    /// Elements popped from it.
+    Unpiled,
 }
 
 shm_struct! {
@@ -102,7 +114,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 48],
+        pub worst_ns: [AtomicU64; 52],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.
@@ -115,8 +127,8 @@ shm_struct! {
         is_broken: AtomicU32,
         /// Which, in words.
         broken: [AtomicU64; 32],
-        begun: [AtomicU64; 10],
-        acknowledged: [AtomicU64; 10],
+        begun: [AtomicU64; 14],
+        acknowledged: [AtomicU64; 14],
         /// The largest number seen in the ledger.
         pub ledger: AtomicU64,
         /// How many entries of the log are valid.

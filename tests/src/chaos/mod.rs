@@ -17,6 +17,7 @@ mod money;
 mod monitor;
 mod permits;
 mod pipes;
+mod shelves;
 
 pub use diary::{Account, DOING, Diary, End, Participant, Table};
 pub use exclusion::Exclusion;
@@ -110,6 +111,7 @@ impl Laws {
             Box::new(monitor::Monitor::new(place)),
             Box::new(permits::Permits::new(place)),
             Box::new(pipes::Pipes::new(place)),
+            Box::new(shelves::Shelves::new(place)),
         ];
         Self { exclusion: Exclusion::new(place), others }
     }
