@@ -97,6 +97,8 @@ targets! {
     raw_value of "raw-value": [];
     raw_array of "raw-array": [];
     shared_memory of "shared-memory": [];
+    map of "map": [];
+    list of "list": [];
     queue of "queue": [];
     queue_bounded of "queue-bounded": [];
     joinable_queue of "joinable-queue": [1795835327451848799];

@@ -12,7 +12,7 @@
 //! | a place | holder of `lock` | what lies there. **Its store commits** a change of a map, or of an element of a list |
 //! | a record before `tail` | nobody | a key and its value, or an element |
 //! | the other set of words, and all memory outside the current space | holder of `lock` | what the next space will be |
-//! | `rewrites` | holder of `lock` | how often a list has written to a place that had been popped |
+//! | `rewrites` | holder of `lock` | of a list: how often a place was written to that had been popped |
 //! | `backed` | holder of `lock` | from the beginning of the data so many words have memory, at least |
 //!
 //! How a map uses them is in [`table`], how a list does in [`sequence`]. What the whole is for, and why it is
@@ -90,7 +90,8 @@ shm_struct! {
         tail: AtomicU64,
         count: AtomicU64,
         used: AtomicU64,
-        spare: [AtomicU64; 5],
+        rewrites: AtomicU64,
+        spare: [AtomicU64; 4],
     }
 }
 
@@ -98,10 +99,9 @@ shm_struct! {
     /// What stands before the data.
     pub struct StoreBody {
         lock: LockWord,
-        backed: AtomicU64,
-        spare: [AtomicU64; 3],
+        spare: [AtomicU64; 4],
         generation: AtomicU64,
-        rewrites: AtomicU64,
+        backed: AtomicU64,
         shapes: [SpaceShape; 2],
         progress: [Progress; 2],
     }
@@ -200,6 +200,9 @@ impl Store {
         let (shape, progress) = if generation & 1 == 0 { (shape, progress) } else { (odd, odd_progress) };
         let word = |word: &AtomicU64| usize::try_from(word.load(Ordering::Relaxed)).ok();
         let (start, places, len) = (word(&shape.start)?, word(&shape.places)?, word(&shape.len)?);
+        if start.checked_add(len)? > word(&self.body.backed)? {
+            return None;
+        }
         let words = self.body.slice::<AtomicU64>(start.checked_mul(8)?.checked_add(DATA)?, len)?;
         Some(Space { start, places: words.get(..places)?, words, progress })
     }

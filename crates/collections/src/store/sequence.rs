@@ -52,6 +52,16 @@ fn element(space: Space<'_>, index: usize) -> Option<Record<'_>> {
     space.record(usize::try_from(at).ok()?)
 }
 
+/// Appends the element of this number to `out`; whether there is one.
+#[inline]
+fn copy_element(space: Space<'_>, index: usize, out: &mut Vec<u8>) -> Option<bool> {
+    if index >= len_of(space)? {
+        return Some(false);
+    }
+    element(space, index)?.copy_value(out);
+    Some(true)
+}
+
 /// The parts of `values` that end there.
 fn parts<'v>(values: &'v [u8], ends: &[usize]) -> impl Iterator<Item = &'v [u8]> {
     let begins = std::iter::once(0).chain(ends.iter().copied());
@@ -63,23 +73,29 @@ impl Store {
     #[inline]
     pub(crate) fn get_at(&self, index: usize, out: &mut Vec<u8>) -> Result<bool, CollectionError> {
         let start = out.len();
-        for _ in 0..super::TRIES {
-            // SYNC: sequence.rewritten.
-            let rewrites = self.body.rewrites.load(Ordering::Acquire);
-            let found = self.read(|space| {
+        let found = self.read(|space| {
+            for _ in 0..super::TRIES {
+                // An attempt before may have copied what was no element.
                 out.truncate(start);
-                if index >= len_of(space)? {
-                    return Some(false);
+                // SYNC: sequence.rewritten.
+                let rewrites = space.progress.rewrites.load(Ordering::Acquire);
+                let found = copy_element(space, index, out);
+                // SYNC: sequence.rewritten.
+                fence(Ordering::Acquire);
+                if space.progress.rewrites.load(Ordering::Relaxed) == rewrites {
+                    return found.map(Some);
                 }
-                element(space, index)?.copy_value(out);
-                Some(true)
-            });
-            // Behind a fence: see `read`.
-            // SYNC: sequence.rewritten.
-            if self.body.rewrites.load(Ordering::Relaxed) == rewrites {
-                return found;
             }
+            Some(None)
+        })?;
+        match found {
+            Some(found) => Ok(found),
+            None => self.get_at_locked(index, start, out),
         }
+    }
+
+    #[cold]
+    fn get_at_locked(&self, index: usize, start: usize, out: &mut Vec<u8>) -> Result<bool, CollectionError> {
         out.truncate(start);
         self.hold()?.value_at(index, out)
     }
@@ -91,7 +107,9 @@ impl Store {
 
     /// All elements, as they were at one instant.
     pub(crate) fn elements(&self) -> Result<Records, CollectionError> {
-        self.read_stamped(|space| Records::copy((0..len_of(space)?).map(|index| element(space, index))))
+        self.read_stamped(|space| {
+            Records::copy((0..len_of(space)?).map(|index| element(space, index)), space.words.len())
+        })
     }
 }
 
@@ -108,12 +126,8 @@ impl Held<'_> {
 
     /// Appends the element of this number to `out`; whether there is one.
     pub(crate) fn value_at(&self, index: usize, out: &mut Vec<u8>) -> Result<bool, CollectionError> {
-        let (space, len) = self.list()?;
-        if index >= len {
-            return Ok(false);
-        }
-        element(space, index).ok_or_else(|| self.store.nonsense())?.copy_value(out);
-        Ok(true)
+        let copied = self.space().and_then(|space| copy_element(space, index, out));
+        copied.ok_or_else(|| self.store.nonsense())
     }
 
     /// Appends elements, which lie one after the other in `values` and end there at `ends`, all at once.
@@ -136,7 +150,7 @@ impl Held<'_> {
         let used = usize::try_from(space.progress.used.load(Ordering::Relaxed)).ok()?;
         let end = len.checked_add(ends.len())?;
         if len < used {
-            let rewrites = &self.store.body.rewrites;
+            let rewrites = &space.progress.rewrites;
             // SYNC: sequence.rewritten.
             rewrites.store(rewrites.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
             crash_point("sequence.rewriting");

@@ -13,12 +13,15 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Copies them; `None` if one is nonsense.
-    pub(super) fn copy<'a>(records: impl Iterator<Item = Option<Record<'a>>>) -> Option<Self> {
+    /// Copies them; `None` if one is nonsense, or all together have more than `most` words.
+    pub(super) fn copy<'a>(records: impl Iterator<Item = Option<Record<'a>>>, most: usize) -> Option<Self> {
         let mut copied = Self::default();
         for record in records {
-            let words = record?.words().iter().map(|word| word.load(Ordering::Relaxed));
-            copied.words.extend(words);
+            let words = record?.words();
+            if words.len() > most.checked_sub(copied.words.len())? {
+                return None;
+            }
+            copied.words.extend(words.iter().map(|word| word.load(Ordering::Relaxed)));
             copied.count += 1;
         }
         Some(copied)

@@ -312,6 +312,6 @@ fn vacant(space: Space<'_>, hash: u64) -> Option<usize> {
 impl Store {
     /// All entries of a map, as they were at one instant.
     pub(crate) fn entries(&self) -> Result<Records, CollectionError> {
-        self.read_stamped(|space| Records::copy(records(space)))
+        self.read_stamped(|space| Records::copy(records(space), space.words.len()))
     }
 }

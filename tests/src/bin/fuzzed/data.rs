@@ -1,9 +1,9 @@
-//! Values, arrays and plain memory.
+//! Values, arrays, plain memory, maps and lists.
 
 use crate::hand::{Hand, heard, let_go, tried, used};
 use crate::targets::Subject;
 use procession::bytemuck::Pod;
-use procession::{Array, Integer, RawArray, RawValue, SharedMemory, Value};
+use procession::{Array, Integer, List, Map, RawArray, RawValue, SharedMemory, Value};
 use std::hint::black_box;
 
 impl<T: Pod> Subject for Value<T> {
@@ -126,6 +126,70 @@ impl Subject for SharedMemory {
         tried(self.read(ends[0]..ends[1]));
         tried(self.write_at(ends[0], &vec![7; ends[1]]));
         black_box((self.size(), self.is_orphaned()));
+    }
+
+    fn unlink(&self) {
+        self.unlink().unwrap();
+    }
+}
+
+impl Subject for Map<u16, Vec<u16>> {
+    fn operate(&self, hand: &mut Hand<'_>) {
+        let (what, time) = (hand.pick(12), hand.time());
+        let (key, value) = (hand.pick(50) as u16, vec![7; hand.pick(100) as usize]);
+        hand.plain("a map");
+        match what {
+            0 | 1 => tried(self.get(&key)),
+            2..5 => tried(self.insert(&key, &value)),
+            5 => tried(self.remove(&key)),
+            6 => tried(self.len()),
+            7 => tried(self.iter().map(|all| all.for_each(|entry| drop(black_box(entry))))),
+            8 => tried(self.clear()),
+            9 => {
+                hand.now("try_update");
+                tried(self.try_update(&key, |entry| *entry = None));
+            }
+            10 => {
+                hand.now("update_timeout");
+                tried(self.update_timeout(&key, |_| hand.meddle(), time));
+            }
+            _ => {
+                hand.look(self);
+                used((self.holder(), self.memory()));
+            }
+        }
+    }
+
+    fn unlink(&self) {
+        self.unlink().unwrap();
+    }
+}
+
+impl Subject for List<Vec<u16>> {
+    fn operate(&self, hand: &mut Hand<'_>) {
+        let (what, time) = (hand.pick(14), hand.time());
+        let (index, value) = (hand.pick(50) as usize, vec![7; hand.pick(100) as usize]);
+        hand.plain("a list");
+        match what {
+            0 | 1 => tried(self.get(index)),
+            2..4 => tried(self.push(&value)),
+            4 => tried(self.extend(&[value.clone(), value])),
+            5 => tried(self.pop()),
+            6 => tried(self.set(index, &value)),
+            7 => tried(self.insert(index, &value)),
+            8 => tried(self.remove(index)),
+            9 => tried(self.iter().map(|all| all.for_each(|element| drop(black_box(element))))),
+            10 => tried(self.clear()),
+            11 => {
+                hand.now("update_timeout");
+                tried(self.update_timeout(index, |_| hand.meddle(), time));
+            }
+            12 => tried(self.truncate(index)),
+            _ => {
+                hand.look(self);
+                used((self.holder(), self.len().ok()));
+            }
+        }
     }
 
     fn unlink(&self) {

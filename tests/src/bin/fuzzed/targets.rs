@@ -4,8 +4,9 @@ use crate::hand::Hand;
 use crate::messages::LaneObject;
 use crate::registries::{Fresh, Registry};
 use procession::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Latch, Lock, MemberDeath, Namespace,
-    OnOwnerDeath, Once, OpenError, Queue, RLock, RawArray, RawValue, RwLock, Semaphore, SharedMemory, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Latch, List, Lock, Map, MemberDeath,
+    Namespace, OnOwnerDeath, Once, OpenError, Queue, RLock, RawArray, RawValue, RwLock, Semaphore,
+    SharedMemory, Value,
 };
 
 /// An object, as it is used.
@@ -68,6 +69,8 @@ pub(crate) const ALL: &[Target] = &[
     named!("raw-value", RawValue::<[u32; 5]>::options()),
     named!("raw-array", RawArray::<u64>::options().len(50)),
     named!("shared-memory", SharedMemory::options().size(1000)),
+    named!("map", Map::<u16, Vec<u16>>::options().bytes(64 << 10)),
+    named!("list", List::<Vec<u16>>::options().bytes(64 << 10)),
     named!("queue", Queue::<(u64, Vec<u8>)>::options().bytes(512)),
     named!("queue-bounded", Queue::<String>::options().bytes(1024).capacity(4)),
     named!(
