@@ -46,6 +46,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         to: "while false {",
     },
     Mutant {
+        name: "lock_word_whose_watcher_sleeps_beside_a_free_lock",
+        protocol: "lock_word",
+        used_by: &[],
+        from: "let expected = if word & OWNED == 0 { NEVER_SAID } else { word as u32 };",
+        to: "let expected = word as u32;",
+    },
+    Mutant {
         name: "lock_word_that_quiets_a_sleeper",
         protocol: "lock_word",
         used_by: &[],

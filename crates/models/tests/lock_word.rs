@@ -221,5 +221,6 @@ found_out! {
     lock_word_that_quiets_a_sleeper by three_exclude_each_other up to 2: "deadlock";
     lock_word_that_leaves_a_wake_on_its_way by three_exclude_each_other up to 4: "deadlock";
     lock_word_that_keeps_a_wake_to_itself by one_gives_up up to 2: "deadlock";
+    lock_word_whose_watcher_sleeps_beside_a_free_lock by a_task_is_dropped_beside_a_thread up to 2: "deadlock";
     lock_word_whose_watcher_is_not_announced by a_task_waits_beside_a_thread up to 2: "deadlock";
 }

@@ -54,6 +54,8 @@ const WAITERS: u64 = 1 << 31;
 const INCONSISTENT: u64 = 1 << 30;
 const WOKEN: u64 = 1 << 28;
 const STARVED: u64 = 1 << 27;
+/// What the low half never holds: no process has the last slot.
+const NEVER_SAID: u32 = u32::MAX;
 /// In `died`: that owner panicked. No pid has so many bits.
 const PANICKED: u32 = 1 << 31;
 
@@ -336,7 +338,9 @@ impl LockWord {
             }
         }
         crash_point("lock.watched");
-        (futex::low_half(&self.word), word as u32)
+        // A free lock may be taken and freed before anybody sleeps here, and then says again what it says now.
+        let expected = if word & OWNED == 0 { NEVER_SAID } else { word as u32 };
+        (futex::low_half(&self.word), expected)
     }
 
     /// One who leaves without the lock, after [`watch`](Self::watch) too, hands on the wake that it may have

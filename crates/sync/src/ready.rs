@@ -41,21 +41,11 @@ enum Stage {
 /// ```
 /// use procession::{Latch, ready};
 ///
-/// # let executor = |future| futures_executor_of_these_docs(future);
-/// # fn futures_executor_of_these_docs<F: Future>(future: F) -> F::Output {
-/// #     let mut future = std::pin::pin!(future);
-/// #     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-/// #     loop {
-/// #         if let std::task::Poll::Ready(done) = future.as_mut().poll(&mut context) { return done }
-/// #     }
-/// # }
-/// let latch = Latch::new(1)?;
-/// latch.arrive();
-/// # executor(async {
-/// ready(&latch).await;
-/// # });
-/// assert!(latch.is_open());
-/// # Ok::<(), procession::OpenError>(())
+/// async fn open(latch: &Latch) {
+///     while !latch.is_open() {
+///         ready(latch).await;
+///     }
+/// }
 /// ```
 ///
 /// The task is woken by a thread of this process, which is started with the first future that waits. Where it
