@@ -32,6 +32,7 @@ mod settings;
 mod starter;
 mod status;
 mod stdio;
+mod supervisor;
 mod surroundings;
 mod task;
 #[cfg(feature = "async")]
@@ -58,6 +59,7 @@ pub use procession_sys::settings::Resource;
 pub use remote::{Failure, RemoteError};
 pub use status::ExitStatus;
 pub use stdio::Stdio;
+pub use supervisor::{Attempt, Restart, Stopper, Supervised, Supervisor, SupervisorError, SupervisorEvent};
 #[cfg(feature = "async")]
 pub use tasks::Joining;
 

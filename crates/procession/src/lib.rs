@@ -36,12 +36,12 @@ pub use procession_collections::{CollectionError, List, ListOptions, Map, MapOpt
 pub use procession_process::Joining;
 #[doc(inline)]
 pub use procession_process::{
-    ActiveChild, AsyncResult, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus, Failure,
-    Function, Imap, ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool,
+    ActiveChild, AsyncResult, Attempt, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus,
+    Failure, Function, Imap, ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool,
     PoolError, PoolOptions, Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError,
-    Resource, SpawnError, StartMethod, Stdio, TaskError, TaskItem, WaitError, active_children,
-    current_process, end_children, futures, init, leave, parent_process, set_start_method, start_method,
-    take_inherited, test_support,
+    Resource, Restart, SpawnError, StartMethod, Stdio, Stopper, Supervised, Supervisor, SupervisorError,
+    SupervisorEvent, TaskError, TaskItem, WaitError, active_children, current_process, end_children, futures,
+    init, leave, parent_process, set_start_method, start_method, take_inherited, test_support,
 };
 #[doc(inline)]
 pub use procession_shm::{InvalidName, Label, Namespace, OpenError};

@@ -4,15 +4,16 @@ use procession::codec::{DecodeError, EncodeError};
 use procession::shm::Kind;
 use procession::{
     JoinTimeoutError, KernelError, Label, Namespace, OpenError, PoolError, Process, ProcessError,
-    ProcessLabel, RemoteError, SpawnError, StartMethod, TaskError, TaskItem, WaitError,
+    ProcessLabel, RemoteError, SpawnError, StartMethod, SupervisorError, TaskError, TaskItem, WaitError,
 };
 use std::error::Error;
 use std::io;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The process of the tables ends before it has read them.
 fn read_words(_: ()) {
-    std::thread::sleep(std::time::Duration::from_secs(3600));
+    std::thread::sleep(Duration::from_secs(3600));
 }
 
 /// Stands in the tables as `R`, and its function as `F`.
@@ -220,7 +221,7 @@ fn items_of_pools() {
         "item 7 of F panicked in R at src/main.rs:3:5: no words"
     );
     says!(
-        TaskError::TooSlow { item, worker: process(), timeout: std::time::Duration::from_millis(1500) },
+        TaskError::TooSlow { item, worker: process(), timeout: Duration::from_millis(1500) },
         "item 7 of F took longer than 1.5s: its worker, R, was killed"
     );
     says!(
@@ -314,5 +315,23 @@ fn pools() {
         PoolError::Forked,
         "this process was forked from the one that made the pool, and the workers belong to that one: make the pool after \
          the fork"
+    );
+}
+
+#[test]
+fn supervisors() {
+    let (within, reason) = (Duration::from_secs(10), "Process-1: killed by SIGABRT".to_owned());
+    says!(
+        SupervisorError::GaveUp { rank: 1, most: 5, within, reason },
+        "worker 1 was to be started again more than 5 times within 10.0 s, and so all workers were stopped; the last time: \
+         Process-1: killed by SIGABRT"
+    );
+    says!(
+        SupervisorError::NotStarted { rank: 0, reason: "it may not".to_owned() },
+        "worker 0 could not be started, and so all workers were stopped: it may not"
+    );
+    says!(
+        SupervisorError::Os(io::Error::other("no descriptor")),
+        "this process cannot supervise workers now: no descriptor"
     );
 }

@@ -1,0 +1,216 @@
+//! A post is what one worker after the other fills: what runs there now, and when the next one comes.
+
+use super::event::{SupervisorError, SupervisorEvent};
+use super::{Attempt, Policy, Restart, Supervised, readiness_of};
+use crate::error::in_full;
+use crate::status::ExitStatus;
+use procession_sync::Readiness;
+use procession_sys::random;
+use procession_sys::signals::SIGKILL;
+use std::collections::VecDeque;
+use std::error::Error;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// The place of one worker.
+pub(super) struct Post<P> {
+    rank: usize,
+    state: State<P>,
+    /// How often a worker has been started here.
+    starts: u32,
+    /// When the last ones were started again.
+    restarts: VecDeque<Instant>,
+    /// How many ended one after the other without having run for long.
+    in_a_row: u32,
+    last: Option<ExitStatus>,
+}
+
+enum State<P> {
+    /// One is to be started then.
+    Due(Instant),
+    Running(Running<P>),
+    Over,
+}
+
+struct Running<P> {
+    process: P,
+    attempt: Attempt,
+    since: Instant,
+    /// While it has not said that it is ready.
+    readiness: Option<Readiness>,
+    is_told_ready: bool,
+    is_killed: bool,
+}
+
+/// What follows an end.
+pub(super) enum Next {
+    Over,
+    Again { after: Duration },
+    TooOften(SupervisorError),
+}
+
+impl<P: Supervised> Post<P> {
+    pub(super) fn new(rank: usize) -> Self {
+        let state = State::Due(Instant::now());
+        Self { rank, state, starts: 0, restarts: VecDeque::new(), in_a_row: 0, last: None }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    pub(super) fn last_status(&self) -> Option<ExitStatus> {
+        self.last
+    }
+
+    /// When the next one is to be started.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Due(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Whether what runs here is still to be killed, should it not end in time.
+    pub(super) fn is_to_be_killed(&self) -> bool {
+        matches!(&self.state, State::Running(running) if !running.is_killed)
+    }
+
+    /// The start that is due.
+    pub(super) fn due(&self, now: Instant) -> Option<Attempt> {
+        self.due_at().filter(|&at| at <= now).map(|_| Attempt::new(self.rank, self.starts + 1))
+    }
+
+    pub(super) fn begin(&mut self, attempt: Attempt, process: P, now: Instant) -> SupervisorEvent {
+        self.starts = attempt.number;
+        let event =
+            SupervisorEvent::Started { rank: self.rank, attempt: attempt.number, process: process.label() };
+        let readiness = readiness_of(&attempt);
+        let (is_told_ready, is_killed) = (false, false);
+        self.state =
+            State::Running(Running { process, attempt, since: now, readiness, is_told_ready, is_killed });
+        event
+    }
+
+    /// What becomes of a worker that could not be started.
+    pub(super) fn not_started(
+        &mut self,
+        policy: &Policy,
+        now: Instant,
+        error: &(dyn Error + Send + Sync + 'static),
+    ) -> (SupervisorEvent, Next) {
+        self.starts += 1;
+        let reason = in_full(error);
+        let event = SupervisorEvent::NotStarted { rank: self.rank, reason: reason.clone() };
+        if policy.restart == Restart::Never {
+            self.state = State::Over;
+            return (event, Next::TooOften(SupervisorError::NotStarted { rank: self.rank, reason }));
+        }
+        let next = self.again(policy, now, reason);
+        (event, next)
+    }
+
+    /// Whether the worker has just become ready.
+    pub(super) fn take_readiness(&mut self) -> Option<SupervisorEvent> {
+        let State::Running(running) = &mut self.state else { return None };
+        let is_ready = running.attempt.ready.get().is_none_or(|event| event.is_set());
+        if running.is_told_ready || !is_ready {
+            return None;
+        }
+        running.is_told_ready = true;
+        running.readiness = None;
+        Some(SupervisorEvent::Ready { rank: self.rank, process: running.process.label() })
+    }
+
+    /// Whether the worker has just ended, and what follows.
+    pub(super) fn take_end(
+        &mut self,
+        policy: &Policy,
+        now: Instant,
+        is_stopping: bool,
+    ) -> Option<(SupervisorEvent, Next)> {
+        let State::Running(running) = &self.state else { return None };
+        let status = running.process.status()?;
+        let ran_for = now.saturating_duration_since(running.since);
+        let process = running.process.label();
+        let reason = format!("{process}: {status}");
+        let event = SupervisorEvent::Ended { rank: self.rank, process, status, ran_for };
+        self.last = Some(status);
+        self.state = State::Over;
+        if ran_for >= policy.longest_back_off * 2 {
+            self.in_a_row = 0;
+        }
+        let again = match policy.restart {
+            Restart::Always => true,
+            Restart::OnFailure => !status.success(),
+            Restart::Never => false,
+        };
+        let next = if again && !is_stopping { self.again(policy, now, reason) } else { Next::Over };
+        Some((event, next))
+    }
+
+    /// Plans the next start, unless there were too many.
+    fn again(&mut self, policy: &Policy, now: Instant, reason: String) -> Next {
+        while self.restarts.front().is_some_and(|&at| now.saturating_duration_since(at) > policy.within) {
+            self.restarts.pop_front();
+        }
+        if self.restarts.len() >= policy.most_restarts as usize {
+            return self.give_up(policy, reason);
+        }
+        self.restarts.push_back(now);
+        let after = back_off(policy, self.in_a_row);
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.state = State::Due(now + after);
+        Next::Again { after }
+    }
+
+    fn give_up(&mut self, policy: &Policy, reason: String) -> Next {
+        self.state = State::Over;
+        let Policy { most_restarts: most, within, .. } = *policy;
+        Next::TooOften(SupervisorError::GaveUp { rank: self.rank, most, within, reason })
+    }
+
+    /// While the supervisor stops: what was planned is not done.
+    pub(super) fn give_up_restart(&mut self) {
+        if matches!(self.state, State::Due(_)) {
+            self.state = State::Over;
+        }
+    }
+
+    /// Kills what runs, once.
+    pub(super) fn kill(&mut self) -> Option<SupervisorEvent> {
+        let State::Running(running) = &mut self.state else { return None };
+        if std::mem::replace(&mut running.is_killed, true) {
+            return None;
+        }
+        // One that has ended meanwhile is found at the next look.
+        drop(running.process.signal(SIGKILL));
+        Some(SupervisorEvent::Killed { rank: self.rank, process: running.process.label() })
+    }
+
+    pub(super) fn signal(&self, signal: i32) {
+        if let State::Running(running) = &self.state {
+            // As above.
+            drop(running.process.signal(signal));
+        }
+    }
+
+    /// What becomes readable when there is something to look at.
+    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let running = match &self.state {
+            State::Running(running) => Some(running),
+            _ => None,
+        };
+        let end = running.map(|running| running.process.end());
+        let ready = running.and_then(|running| running.readiness.as_ref()).map(AsFd::as_fd);
+        end.into_iter().chain(ready)
+    }
+}
+
+/// How long to wait after so many ends in a row, a quarter longer or shorter by chance.
+fn back_off(policy: &Policy, in_a_row: u32) -> Duration {
+    let whole = policy.first_back_off.saturating_mul(1 << in_a_row.min(30)).min(policy.longest_back_off);
+    let chance = random::nonzero_u64() as f64 / u64::MAX as f64;
+    let factor = 0.75 + 0.5 * chance;
+    whole.mul_f64(factor)
+}

@@ -1,0 +1,294 @@
+//! A supervisor keeps processes running: it starts them again, within limits, and ends all of them.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use procession::{
+    Event, Process, Queue, Restart, Supervisor, SupervisorError, SupervisorEvent as Happened, Value,
+};
+use procession_tests::{Scratch, until};
+use std::time::{Duration, Instant};
+
+procession::test_support!();
+
+const SOON: Duration = Duration::from_millis(1);
+
+fn park() {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Does not end by SIGTERM.
+fn defy(ready: Event) {
+    procession_sys::signals::withstand(Signal::SIGTERM as i32);
+    ready.set();
+    park();
+}
+
+fn pid_of(event: &Happened) -> Option<i32> {
+    match event {
+        Happened::Started { process, .. } => Some(process.pid().cast_signed()),
+        _ => None,
+    }
+}
+
+fn quick(workers: usize) -> Supervisor<'static> {
+    Supervisor::new(workers).back_off(SOON, SOON)
+}
+
+#[test]
+fn a_worker_that_is_killed_is_started_again_and_a_stop_ends_all() {
+    let _scratch = Scratch::new();
+    let mut starts = 0;
+    let supervisor = quick(2);
+    let stopper = supervisor.stopper();
+    let statuses = supervisor
+        .on_event(|event| {
+            let Some(pid) = pid_of(event) else { return };
+            starts += 1;
+            // The first three are killed; then the supervisor has both, and is stopped.
+            match starts {
+                1..=3 => kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap(),
+                5 => stopper.stop(),
+                _ => {}
+            }
+        })
+        .run(|_| Process::spawn(park, ()))
+        .unwrap();
+    assert_eq!(starts, 5);
+    let signals: Vec<_> = statuses.iter().map(|status| status.unwrap().signal()).collect();
+    assert_eq!(signals, [Some(Signal::SIGTERM as i32); 2]);
+}
+
+#[test]
+fn each_policy_starts_again_what_it_says() {
+    fn exit(code: i32) {
+        std::process::exit(code);
+    }
+    for (restart, code, starts) in [
+        (Restart::Never, 3, 1),
+        (Restart::OnFailure, 0, 1),
+        (Restart::OnFailure, 3, 3),
+        (Restart::Always, 0, 3),
+    ] {
+        let _scratch = Scratch::new();
+        let mut started = 0;
+        let outcome = quick(1)
+            .restart(restart)
+            .max_restarts(2, Duration::from_secs(60))
+            .on_event(|event| started += u32::from(pid_of(event).is_some()))
+            .run(|_| Process::spawn(exit, code));
+        assert_eq!(started, starts, "{restart:?} {code}");
+        match outcome {
+            Ok(statuses) => assert_eq!(statuses[0].unwrap().code(), Some(code)),
+            Err(SupervisorError::GaveUp { rank: 0, most: 2, .. }) => assert_eq!(starts, 3),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn one_that_ends_too_often_ends_the_others_and_is_named() {
+    let _scratch = Scratch::new();
+    let error = quick(2)
+        .max_restarts(3, Duration::from_secs(60))
+        .run(|attempt| {
+            if attempt.rank() == 0 {
+                Process::spawn(park, ())
+            } else {
+                Process::spawn(|| -> () { std::process::abort() }, ())
+            }
+        })
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("worker 1 was to be started again more than 3 times"), "{text}");
+    assert!(text.ends_with("killed by SIGABRT"), "{text}");
+}
+
+#[test]
+fn what_outlasts_the_grace_is_killed() {
+    let _scratch = Scratch::new();
+    let supervisor = quick(1).grace(Duration::from_millis(50));
+    let stopper = supervisor.stopper();
+    let mut happened = Vec::new();
+    let statuses = supervisor
+        .on_event(|event| {
+            if matches!(event, Happened::Ready { .. }) {
+                stopper.stop();
+            }
+            happened.push(event.clone());
+        })
+        .run(|attempt| {
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Process::spawn(defy, attempt.ready()?)?)
+        })
+        .unwrap();
+    assert_eq!(statuses[0].unwrap().signal(), Some(Signal::SIGKILL as i32));
+    use Happened as H;
+    assert!(
+        matches!(
+            happened[..],
+            [H::Started { .. }, H::Ready { .. }, H::Stopping, H::Killed { .. }, H::Ended { .. }, H::Stopped]
+        ),
+        "{happened:?}"
+    );
+}
+
+#[test]
+fn a_worker_is_ready_when_it_says_so() {
+    fn get_ready(come: Event, ready: Event) {
+        come.wait().unwrap();
+        ready.set();
+        park();
+    }
+    let scratch = Scratch::new();
+    let come = Event::options().namespace(&scratch).anonymous().unwrap();
+    let supervisor = quick(2);
+    let stopper = supervisor.stopper();
+    let (mut started, mut ready) = (0, 0);
+    supervisor
+        .on_event(|event| match event {
+            Happened::Started { .. } => {
+                started += 1;
+                assert_eq!(ready, 0);
+                if started == 2 {
+                    come.set();
+                }
+            }
+            Happened::Ready { .. } => {
+                ready += 1;
+                if ready == 2 {
+                    stopper.stop();
+                }
+            }
+            _ => {}
+        })
+        .run(|attempt| {
+            let ready = attempt.ready()?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Process::spawn(
+                get_ready,
+                (come.clone(), ready),
+            )?)
+        })
+        .unwrap();
+    assert_eq!((started, ready), (2, 2));
+}
+
+#[test]
+fn what_cannot_be_started_is_a_failure() {
+    let _scratch = Scratch::new();
+    let mut tries = 0;
+    let error = quick(1)
+        .max_restarts(2, Duration::from_secs(60))
+        .run(|_| {
+            tries += 1;
+            Err::<Process<()>, _>("there is no such thing")
+        })
+        .unwrap_err();
+    assert!(error.to_string().ends_with("the last time: there is no such thing"), "{error}");
+    assert_eq!(tries, 3);
+    let error = quick(1).restart(Restart::Never).run(|_| Err::<Process<()>, _>("no")).unwrap_err();
+    assert_eq!(error.to_string(), "worker 0 could not be started, and so all workers were stopped: no");
+}
+
+#[test]
+fn a_supervisor_that_was_stopped_starts_nothing() {
+    let _scratch = Scratch::new();
+    let supervisor = quick(3);
+    supervisor.stopper().stop();
+    let statuses = supervisor.run(|_| Process::spawn(park, ())).unwrap();
+    assert_eq!(statuses, [None; 3]);
+}
+
+/// A process that supervises two workers until a signal comes, and says what happened.
+fn supervise((pids, happened): (Queue<u32>, Queue<String>), defies: bool) -> usize {
+    let statuses = quick(2)
+        .stop_on([Signal::SIGTERM as i32, Signal::SIGINT as i32])
+        .grace(Duration::from_secs(3600))
+        .on_event(|event| {
+            if let Some(pid) = pid_of(event) {
+                pids.put(&pid.unsigned_abs()).unwrap();
+            }
+            happened.put(&event.to_string()).unwrap();
+        })
+        .run(|attempt| {
+            let ready = attempt.ready()?;
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(if defies {
+                Process::spawn(defy, ready)?
+            } else {
+                Process::spawn(
+                    |ready: Event| {
+                        ready.set();
+                        park();
+                    },
+                    ready,
+                )?
+            })
+        })
+        .unwrap();
+    statuses.len()
+}
+
+/// It, once its workers are ready; and their pids.
+fn supervised(scratch: &Scratch, defies: bool) -> (Process<usize>, Vec<u32>, Queue<String>) {
+    let pids = Queue::<u32>::options().namespace(scratch).anonymous().unwrap();
+    let happened = Queue::<String>::options().namespace(scratch).anonymous().unwrap();
+    let process = Process::spawn(supervise, ((pids.clone(), happened.clone()), defies)).unwrap();
+    let mut ready = 0;
+    while ready < 2 {
+        ready += u32::from(happened.get().unwrap().ends_with("is ready"));
+    }
+    (process, vec![pids.get().unwrap(), pids.get().unwrap()], happened)
+}
+
+fn is_gone(pid: u32) -> bool {
+    kill(Pid::from_raw(pid.cast_signed()), None).is_err()
+}
+
+#[test]
+fn a_signal_stops_the_workers_and_is_an_event() {
+    let scratch = Scratch::new();
+    let (process, pids, happened) = supervised(&scratch, false);
+    process.interrupt().unwrap();
+    assert_eq!(process.join().unwrap(), 2);
+    assert!(pids.into_iter().all(is_gone));
+    assert_eq!(happened.get().unwrap(), "SIGINT came");
+    assert_eq!(happened.get().unwrap(), "stopping");
+}
+
+#[test]
+fn a_second_signal_kills_them() {
+    let scratch = Scratch::new();
+    let (process, pids, happened) = supervised(&scratch, true);
+    process.terminate().unwrap();
+    while happened.get().unwrap() != "stopping" {}
+    assert!(!pids.iter().copied().any(is_gone));
+    let begun = Instant::now();
+    process.terminate().unwrap();
+    assert_eq!(process.join().unwrap(), 2);
+    assert!(pids.into_iter().all(is_gone) && begun.elapsed() < Duration::from_secs(600));
+}
+
+#[test]
+fn workers_die_with_their_supervisor() {
+    let scratch = Scratch::new();
+    let (process, pids, _) = supervised(&scratch, true);
+    process.kill().unwrap();
+    assert!(process.wait().unwrap().signal().is_some());
+    until("the workers are gone", || pids.iter().copied().all(is_gone));
+}
+
+#[test]
+fn what_a_worker_was_doing_is_done_by_the_next() {
+    fn work(sum: Value<u64>) {
+        let before = sum.fetch_add(1).unwrap();
+        if before < 4 {
+            std::process::exit(1);
+        }
+    }
+    let scratch = Scratch::new();
+    let sum = Value::<u64>::options().namespace(&scratch).anonymous().unwrap();
+    let statuses = quick(1).run(|_| Process::spawn(work, sum.clone())).unwrap();
+    assert!(statuses[0].unwrap().success());
+    assert_eq!(sum.get().unwrap(), 5);
+}
