@@ -29,6 +29,7 @@ mod form;
 mod json;
 #[cfg(feature = "msgpack")]
 mod msgpack;
+mod owned;
 mod probe;
 mod raw;
 mod reading;
@@ -46,6 +47,7 @@ pub use error::{DecodeError, EncodeError, NotBytes};
 #[doc(hidden)]
 pub use form::Form;
 pub(crate) use form::form_setters;
+pub use owned::{decode_owned, encode_owned};
 #[doc(hidden)]
 pub use scratch::with_scratch;
 

@@ -7,6 +7,9 @@ use procession_sync::Patience;
 use procession_sys::atomic::{Ordering, fence};
 use procession_sys::{Deadline, crash_point};
 
+/// How much memory is taken for a message before it has come.
+const MOST_RESERVED: usize = 16 << 20;
+
 /// The end that reads.
 #[derive(Debug)]
 pub struct LaneReader {
@@ -151,6 +154,8 @@ impl LaneReader {
                         self.read_record(&mut place[read..end])?;
                     } else {
                         let mut kept = std::mem::take(&mut self.kept);
+                        // At once, unless somebody has announced what never comes.
+                        kept.reserve(total.min(MOST_RESERVED).saturating_sub(kept.len()));
                         kept.resize(end, 0);
                         self.read_record(&mut kept[read..])?;
                         self.kept = kept;

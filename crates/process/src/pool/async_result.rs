@@ -51,7 +51,7 @@ pub struct AsyncResult<R> {
 
 type Decode<R> = fn(&JobResult, &'static str) -> Result<R, TaskError>;
 
-impl<R: DeserializeOwned> AsyncResult<R> {
+impl<R: DeserializeOwned + 'static> AsyncResult<R> {
     /// The result of one item.
     pub(crate) fn one(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
         Self::new(foreman, function, job, |outcome, _| match outcome {
@@ -62,7 +62,7 @@ impl<R: DeserializeOwned> AsyncResult<R> {
     }
 }
 
-impl<R: DeserializeOwned> AsyncResult<Vec<R>> {
+impl<R: DeserializeOwned + 'static> AsyncResult<Vec<R>> {
     /// The results of several items.
     pub(crate) fn all(foreman: Arc<Foreman>, function: &'static str, job: Result<u64, TaskError>) -> Self {
         Self::new(foreman, function, job, |outcome, function| match outcome {

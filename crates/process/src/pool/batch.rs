@@ -91,7 +91,10 @@ impl BatchBuilder {
     }
 
     /// A batch of one item, with what that relies on.
-    pub(crate) fn of_one<A: Serialize>(name: TaskItem, item: &A) -> Result<(Self, Cargo), TaskError> {
+    pub(crate) fn of_one<A: Serialize + 'static>(
+        name: TaskItem,
+        item: &A,
+    ) -> Result<(Self, Cargo), TaskError> {
         let mut batch = Self::new(name.index);
         let (pushed, cargo) = Cargo::of(|| push_item(&mut batch.bytes, item));
         pushed.map_err(|error| TaskError::encode(name, &error))?;
@@ -113,7 +116,7 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// The first item that cannot be encoded, whose index is [`end`](Self::end), ends it, too.
-    pub(crate) fn fill<A: Serialize>(
+    pub(crate) fn fill<A: Serialize + 'static>(
         &mut self,
         items: &mut impl Iterator<Item = A>,
         most: usize,
@@ -128,7 +131,7 @@ impl BatchBuilder {
     }
 
     /// Adds an item; on an error the batch is as it was.
-    fn push<A: Serialize>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
+    fn push<A: Serialize + 'static>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
         let (pushed, ends) = Parcel::of_encoding(|| push_item(&mut self.bytes, item));
         pushed?;
         self.ends.join(ends);

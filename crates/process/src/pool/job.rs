@@ -32,8 +32,8 @@ impl Received {
     }
 
     /// The item's result.
-    pub(crate) fn decode<R: DeserializeOwned>(&self) -> Result<R, TaskError> {
-        codec::decode(&self.bytes).map_err(|error| TaskError::decode(self.item, &error))
+    pub(crate) fn decode<R: DeserializeOwned + 'static>(&self) -> Result<R, TaskError> {
+        codec::decode_owned(&self.bytes).map_err(|error| TaskError::decode(self.item, &error))
     }
 }
 
@@ -71,7 +71,10 @@ impl Collected {
     }
 
     /// The results of `function` in order, or the error of the lowest index that has one.
-    pub(crate) fn decode<R: DeserializeOwned>(&self, function: &'static str) -> Result<Vec<R>, TaskError> {
+    pub(crate) fn decode<R: DeserializeOwned + 'static>(
+        &self,
+        function: &'static str,
+    ) -> Result<Vec<R>, TaskError> {
         if let Some(error) = self.errors.values().next() {
             return Err(error.clone());
         }
@@ -79,7 +82,7 @@ impl Collected {
     }
 
     /// What became of each item, in order.
-    pub(crate) fn decode_each<R: DeserializeOwned>(
+    pub(crate) fn decode_each<R: DeserializeOwned + 'static>(
         &self,
         function: &'static str,
     ) -> Vec<Result<R, TaskError>> {
@@ -91,10 +94,14 @@ impl Collected {
         (0..self.spans.len().max(last_error)).map(outcome).collect()
     }
 
-    fn decode_one<R: DeserializeOwned>(&self, index: usize, function: &'static str) -> Result<R, TaskError> {
+    fn decode_one<R: DeserializeOwned + 'static>(
+        &self,
+        index: usize,
+        function: &'static str,
+    ) -> Result<R, TaskError> {
         let item = TaskItem { index, function };
         let span = self.spans.get(index).cloned().unwrap_or_default();
-        codec::decode(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
+        codec::decode_owned(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
     }
 }
 

@@ -38,7 +38,7 @@ pub struct ImapUnordered<I, R> {
     result: PhantomData<fn() -> R>,
 }
 
-impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R> ImapUnordered<I, R> {
     pub(crate) fn new(
         foreman: Arc<Foreman>,
         job: Result<u64, TaskError>,
@@ -97,7 +97,7 @@ impl<I: Iterator<Item: Serialize>, R> ImapUnordered<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> ImapUnordered<I, R> {
     /// The next result that is there, for one who holds so many others.
     fn advance(&mut self, held: usize) -> Option<(usize, Result<R, TaskError>)> {
         if self.foreman.is_foreign() {
@@ -137,7 +137,7 @@ impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> ImapUnordered<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for ImapUnordered<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iterator for ImapUnordered<I, R> {
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -182,7 +182,7 @@ impl<I, R> Imap<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize>, R: DeserializeOwned> Iterator for Imap<I, R> {
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iterator for Imap<I, R> {
     type Item = Result<R, TaskError>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -28,33 +28,37 @@ struct Plain<F, A, M>(F, PhantomData<fn(A) -> M>);
 /// The runner of a function that also takes a state.
 struct WithState<F, S, A, R>(F, S, PhantomData<fn(A) -> R>);
 
-impl<F: Function<A, M, Output: Serialize>, A: DeserializeOwned, M> Runner for Plain<F, A, M> {
+impl<F: Function<A, M, Output: Serialize + 'static>, A: DeserializeOwned + 'static, M> Runner
+    for Plain<F, A, M>
+{
     fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), (Answer, String)> {
         run_item(item, out, |arguments| self.0.call(arguments))
     }
 }
 
-impl<F: Fn(&S, A) -> R, S, A: DeserializeOwned, R: Serialize> Runner for WithState<F, S, A, R> {
+impl<F: Fn(&S, A) -> R, S, A: DeserializeOwned + 'static, R: Serialize + 'static> Runner
+    for WithState<F, S, A, R>
+{
     fn run(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), (Answer, String)> {
         run_item(item, out, |argument| (self.0)(&self.1, argument))
     }
 }
 
-fn run_item<A: DeserializeOwned, R: Serialize>(
+fn run_item<A: DeserializeOwned + 'static, R: Serialize + 'static>(
     item: &[u8],
     out: &mut Vec<u8>,
     function: impl Fn(A) -> R,
 ) -> Result<(), (Answer, String)> {
-    let argument = codec::decode(item).map_err(|error| (Answer::Undecodable, in_full(&error)))?;
+    let argument = codec::decode_owned(item).map_err(|error| (Answer::Undecodable, in_full(&error)))?;
     let result = function(argument);
-    Parcel::encode_listed(out, |out| codec::encode(&result, out))
+    Parcel::encode_listed(out, |out| codec::encode_owned(&result, out))
         .map_err(|error| (Answer::Unencodable, in_full(&error)))
 }
 
 /// The [`JobEntry`] of a function to which an item is all of its arguments.
 pub(crate) fn plain_job<F, A, M>(hash: u64, _state: &[u8]) -> Result<Box<dyn Runner>, String>
 where
-    F: Function<A, M, Output: Serialize>,
+    F: Function<A, M, Output: Serialize + 'static>,
     A: DeserializeOwned + 'static,
     M: 'static,
 {

@@ -56,9 +56,14 @@ pub(crate) fn answer(record: &mut Vec<u8>, answer: Answer, text: &[u8]) {
     record.extend_from_slice(text);
 }
 
+/// How long a header is at most, without the state that may be in it.
+const ROOM_FOR_HEADER: usize = 64;
+
 /// An order is its header's length, the header, and the items.
 pub(crate) fn compose_order(header: &Order, items: &[u8]) -> Result<Vec<u8>, codec::EncodeError> {
-    let mut bytes = vec![0; 4];
+    // Room for all: the items may be long, and would be copied once more.
+    let mut bytes = Vec::with_capacity(items.len() + ROOM_FOR_HEADER);
+    bytes.extend_from_slice(&[0; 4]);
     codec::encode(header, &mut bytes)?;
     let len = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
     bytes[..4].copy_from_slice(&len.to_le_bytes());
@@ -73,10 +78,13 @@ pub(crate) fn split_order(order: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Appends one item to a chunk's bytes; on an error they are as they were.
-pub(crate) fn push_item<A: Serialize>(items: &mut Vec<u8>, item: &A) -> Result<(), codec::EncodeError> {
+pub(crate) fn push_item<A: Serialize + 'static>(
+    items: &mut Vec<u8>,
+    item: &A,
+) -> Result<(), codec::EncodeError> {
     let start = items.len();
     items.extend_from_slice(&[0; 8]);
-    codec::encode(item, items).inspect_err(|_| items.truncate(start))?;
+    codec::encode_owned(item, items).inspect_err(|_| items.truncate(start))?;
     let len = (items.len() - start - 8) as u64;
     items[start..start + 8].copy_from_slice(&len.to_le_bytes());
     Ok(())

@@ -83,7 +83,7 @@ impl Caller {
     }
 
     /// Gives one item to the workers and waits for its result.
-    pub(super) fn run_one<A: Serialize, R: DeserializeOwned>(
+    pub(super) fn run_one<A: Serialize + 'static, R: DeserializeOwned + 'static>(
         &self,
         work: Work,
         item: &A,
@@ -104,7 +104,7 @@ impl Caller {
     }
 
     /// Gives one item to the workers; its result can be asked for later.
-    pub(super) fn run_one_later<A: Serialize, R: DeserializeOwned>(
+    pub(super) fn run_one_later<A: Serialize + 'static, R: DeserializeOwned + 'static>(
         &self,
         work: Result<Work, TaskError>,
         path: &'static str,
@@ -119,7 +119,7 @@ impl Caller {
     }
 
     /// Opens the job of doing `work` with one item: the crew, the job, and what is to be added to it.
-    fn open_one<A: Serialize>(
+    fn open_one<A: Serialize + 'static>(
         &self,
         work: Work,
         item: &A,
@@ -132,7 +132,7 @@ impl Caller {
     }
 
     /// Gives all items to the workers and waits for all results.
-    pub(super) fn collect<A: Serialize>(
+    pub(super) fn collect<A: Serialize + 'static>(
         &self,
         work: Work,
         items: impl IntoIterator<Item = A>,
@@ -146,7 +146,7 @@ impl Caller {
     }
 
     /// Gives all items to the workers; all results can be asked for later.
-    pub(super) fn collect_later<A: Serialize, R: DeserializeOwned>(
+    pub(super) fn collect_later<A: Serialize + 'static, R: DeserializeOwned + 'static>(
         &self,
         work: Result<Work, TaskError>,
         path: &'static str,
@@ -157,7 +157,7 @@ impl Caller {
     }
 
     /// Gives all items to the workers.
-    fn feed<A: Serialize>(
+    fn feed<A: Serialize + 'static>(
         &self,
         work: Work,
         items: impl IntoIterator<Item = A>,
@@ -192,7 +192,7 @@ impl Caller {
     }
 
     /// Gives items to the workers as results are asked for.
-    pub(super) fn stream<I: IntoIterator<Item: Serialize>, R>(
+    pub(super) fn stream<I: IntoIterator<Item: Serialize + 'static>, R>(
         &self,
         work: Result<Work, TaskError>,
         path: &'static str,
