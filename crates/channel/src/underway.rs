@@ -200,7 +200,14 @@ impl Parcel {
 
     /// Adopts the ends in a message that is taken out in any case. Those that cannot be adopted now are
     /// closed later.
+    #[inline]
     pub(crate) fn adopt_sooner_or_later(passages: Vec<Passage>) -> Self {
+        // As in almost every message.
+        if passages.is_empty() { Self::default() } else { Self::adopt_some(passages) }
+    }
+
+    #[cold]
+    fn adopt_some(passages: Vec<Passage>) -> Self {
         let all = passages.clone();
         Self::adopt(passages).unwrap_or_else(|_| {
             // A forked child may have inherited it locked; then they are its parent's.

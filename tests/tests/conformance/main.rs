@@ -21,6 +21,7 @@ mod latch;
 mod lock;
 mod once;
 mod poll;
+mod pool;
 mod queue;
 mod rlock;
 mod semaphore;

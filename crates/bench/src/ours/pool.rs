@@ -4,7 +4,7 @@ use super::Session;
 use crate::error::{Context, Result};
 use crate::pool::{Order, Pool, sum_square};
 use procession::futures::as_completed;
-use procession::{AsyncResult, Executor, TaskError};
+use procession::{AsyncResult, Executor, StartMethod, TaskError};
 use std::time::{Duration, Instant};
 
 /// A pool with a worker for each CPU.
@@ -14,7 +14,7 @@ pub(crate) fn start(_session: &Session) -> Result<Ours> {
     procession::Pool::options().start().context("start a pool").map(Ours)
 }
 
-/// A new pool for each order.
+/// A new pool for each order, by the forkserver.
 pub(crate) struct New;
 
 /// An executor with a worker for each CPU.
@@ -75,7 +75,8 @@ impl Pool for Ours {
 impl Pool for New {
     fn obey(&mut self, _: Order, count: u64) -> Result<(Duration, u64)> {
         let started = Instant::now();
-        let mut pool = procession::Pool::new(2).context("start a pool")?;
+        let options = procession::Pool::options().processes(2).start_method(StartMethod::Forkserver);
+        let mut pool = options.start().context("start a pool")?;
         let sum = pool.map(next, 0..count).context("map")?.iter().sum();
         pool.close();
         pool.join().context("join")?;

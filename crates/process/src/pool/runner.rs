@@ -75,7 +75,7 @@ where
     R: Serialize + 'static,
 {
     must_be::<F, (S, A), R>(hash)?;
-    let state = codec::decode(state)
+    let state = codec::decode_owned(state)
         .map_err(|error| format!("the worker cannot decode the state: {}", in_full(&error)))?;
     Ok(Box::new(WithState(rebuild::<F>(), state, PhantomData)))
 }
