@@ -145,24 +145,29 @@ fn a_copy_of_a_worker_answers_nothing_and_runs_nothing() {
     assert!(pool.map_with(&runs, work, 0..40).unwrap().into_iter().eq(0..40));
     assert!((0..40).all(|n| runs.get(n).unwrap() == 1));
     // Also one that panics, or outlives its worker.
-    let forks = |how: u32| {
+    let ended = Value::new(0_u32).unwrap();
+    let forks = |ended: &Value<u32>, how: u32| {
         #[expect(clippy::disallowed_methods, reason = "this is the test of what becomes of it")]
         // SAFETY: both processes go on with what they had.
         let pid = unsafe { libc::fork() };
         match (pid == 0, how) {
             (true, 0) => panic!("in the copy"),
-            (true, _) => std::thread::sleep(Duration::from_millis(20)),
+            (true, _) => {
+                std::thread::sleep(Duration::from_millis(20));
+                ended.fetch_add(1).unwrap();
+            }
             (false, 2) => std::process::abort(),
             (false, _) => {}
         }
         how
     };
-    let outcomes = pool.try_map(forks, [0, 1, 2, 3]).unwrap();
+    let outcomes: Vec<_> = pool.imap_with(&ended, forks, [0, 1, 2, 3]).collect();
     assert!(
         matches!(outcomes[..], [Ok(0), Ok(1), Err(TaskError::WorkerDied { signal: 6, .. }), Ok(3)]),
         "{outcomes:?}"
     );
     assert_eq!(pool.map(|n: u32| n, 0..100).unwrap().len(), 100);
+    until("the copies have ended", || ended.get().unwrap() == 3);
 }
 
 /// As root makes its pool, and then becomes the user who it serves.
