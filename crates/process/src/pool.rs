@@ -64,8 +64,8 @@ use std::sync::Arc;
 /// the pool after the fork.
 ///
 /// Calls that wait can be interrupted (`procession::interrupt`). An interrupted [`map`](crate::Calls::map) or
-/// [`apply`](crate::Calls::apply) has no results: items that no worker has begun are not run, those that workers are
-/// running are finished for nobody, and the pool goes on.
+/// [`apply`](crate::Calls::apply) has no results: items that no worker has begun are not run, those that
+/// workers are running are finished for nobody, and the pool goes on.
 ///
 /// ```
 /// use procession::Pool;
@@ -209,7 +209,8 @@ impl Pool {
     /// # Errors
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate);
     /// [`PoolError::Forked`] in a forked child; [`PoolError::NotEnded`] if workers of a terminated pool could
-    /// not be ended; [`PoolError::Broken`] if the pool was broken; [`PoolError::Interrupted`] for a thread with a hook, which can call `join` again.
+    /// not be ended; [`PoolError::Broken`] if the pool was broken; [`PoolError::Interrupted`] for a thread with
+    /// a hook, which can call `join` again.
     pub fn join(&mut self) -> Result<(), PoolError> {
         self.await_end(true)
     }

@@ -85,8 +85,9 @@ impl Executor {
         self.pool.close();
     }
 
-    /// Takes no more work, and waits until all is done, or, if they are to be cancelled, until those are that a
-    /// worker has begun: the others are [`TaskError::Cancelled`](crate::TaskError::Cancelled). It may be called again.
+    /// Takes no more work, and waits until all is done. If the rest is to be cancelled, it waits for what a
+    /// worker has begun, and the others are [`TaskError::Cancelled`](crate::TaskError::Cancelled). It may be
+    /// called again.
     ///
     /// # Errors
     /// As [`Pool::join`].
@@ -98,7 +99,8 @@ impl Executor {
         self.pool.join()
     }
 
-    /// Ends all work now, as [`Pool::terminate`] does: what a worker is at, too, is [`TaskError::Cancelled`](crate::TaskError::Cancelled).
+    /// Ends all work now, as [`Pool::terminate`] does: what a worker is at, too, is
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled).
     pub fn terminate(&self) {
         self.pool.terminate();
     }
