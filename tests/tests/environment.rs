@@ -360,6 +360,70 @@ fn a_dev_shm_that_does_not_serve_is_named_with_what_to_do() {
 }
 
 #[test]
+fn a_map_that_cannot_grow_is_as_it_was() {
+    if !can_unshare(&["--mount"]) || !is_root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    for unlinked in [false, true] {
+        let mut actor = start_after("mount -t tmpfs -o size=2m,mode=1777 none /dev/shm", &scratch);
+        actor.does("create map m");
+        actor.does("create list l");
+        if unlinked {
+            actor.does("unlink m");
+            actor.does("unlink l");
+        }
+        actor.does("insert m a old");
+        actor.does("push l old");
+        let mut stored = 0;
+        let said = loop {
+            let said = actor.ask(&format!("insert_long m k{stored} 50000"));
+            if !said.starts_with("ok") {
+                break said;
+            }
+            stored += 1;
+        };
+        assert!(
+            said.starts_with("error NoMemory") && said.contains("cannot grow, and is as it was"),
+            "{said}"
+        );
+        assert!((4..40).contains(&stored), "{stored}");
+        let entries = actor.does("entries m");
+        assert_eq!(entries.matches("50000").count(), stored);
+        // It can be tried again, and there is memory for others still.
+        actor.fails("insert_long m a 500000", "NoMemory < NoSpace");
+        assert_eq!(actor.does("entries m"), entries);
+        actor.does("push_long l 5000");
+        actor.fails("push_long l 2000000", "NoMemory < NoSpace");
+        assert_eq!(actor.does("elements l"), "[\"old\", \"5000\"]");
+        // What needs no memory works, and makes room.
+        for key in 1..stored {
+            actor.does(&format!("remove m k{key}"));
+        }
+        actor.does("insert_long m again 50000");
+        assert_eq!(actor.does("entries m"), "{\"a\": \"old\", \"again\": \"50000\", \"k0\": \"50000\"}");
+        actor.does("clear m");
+        actor.does("insert_long m again 50000");
+        assert_eq!(actor.does("entries m"), "{\"again\": \"50000\"}");
+        actor.finish();
+    }
+}
+
+#[test]
+fn maps_fit_into_the_limits_of_their_process() {
+    for script in ["ulimit -f 2048", "ulimit -v 1000000"] {
+        let scratch = Scratch::new();
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("{script}; exec \"$0\"")]).arg(program("actor"));
+        let mut actor = Actor::start_as(bash, &scratch);
+        actor.does("create map m");
+        actor.does("insert_long m a 100000");
+        actor.does("unlink m");
+        actor.finish();
+    }
+}
+
+#[test]
 fn without_proc_objects_work() {
     if !can_unshare(&["--mount"]) || !is_root() {
         return;

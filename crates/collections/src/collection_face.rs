@@ -31,9 +31,11 @@ impl CollectionSettings {
         self.bytes = Some(bytes.clamp(MIN_BYTES, MAX_BYTES) & !(MIN_BYTES - 1));
     }
 
-    /// How many bytes it may take, as a parameter: no more, unless said, than this process may make a file.
+    /// How many bytes it may take, as a parameter: no more, unless said, than this process may make a file, and
+    /// than an eighth of its addresses.
     fn bytes(&self) -> Parameter {
-        let longest = limits::longest_file().saturating_sub(2 * HEADER_LEN as u64);
+        let longest = limits::longest_file().min(limits::address_space() / 8);
+        let longest = longest.saturating_sub(2 * HEADER_LEN as u64);
         let default = DEFAULT_BYTES.min(longest & !(MIN_BYTES - 1)).max(MIN_BYTES);
         Parameter::said("bytes", self.bytes, default)
     }
@@ -145,7 +147,8 @@ macro_rules! collection_options {
 
         impl<$($T),+> $Options<$($T),+> {
             /// It may take at most so many bytes of memory, rounded down to a multiple of 64 KiB: 16 GiB unless
-            /// said, or as much as this process may make a file (`RLIMIT_FSIZE`). It takes what it needs: up to
+            /// said, or less where this process may not make such a file (`RLIMIT_FSIZE`) or has not so many
+            /// addresses (`RLIMIT_AS`). It takes what it needs: up to
             /// three times what is in it. What it has taken it keeps.
             #[must_use]
             pub fn bytes(mut self, bytes: u64) -> Self {

@@ -185,6 +185,11 @@ pub mod limits {
     pub fn longest_file() -> u64 {
         u64::MAX
     }
+
+    /// No limit.
+    pub fn address_space() -> u64 {
+        u64::MAX
+    }
 }
 
 /// As `procession_sys::fork`: nobody forks.

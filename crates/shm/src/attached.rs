@@ -9,6 +9,7 @@ use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
 use crate::registry::Registration;
 use crate::segment::{self, Attachment};
+use procession_sys::errno::ENOSPC;
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Mapping, fork};
 use std::fmt;
@@ -152,7 +153,16 @@ impl Segment {
     pub(crate) fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         let object =
             ObjectName { kind: Some(self.header().kind), namespace: self.namespace(), name: self.name() };
-        segment::reserve_later(&object, self.0.file, offset as u64, len as u64)
+        match segment::reserve_later(&object, self.0.file, offset as u64, len as u64) {
+            Err(error) if !matches!(error, OpenError::NoSpace { .. }) => {
+                // It has lost its name, or this process cannot open it now; who has it goes on with it.
+                self.mapping().populate(offset, len).map_err(|source| match source.raw_os_error() {
+                    Some(ENOSPC) => OpenError::no_space("reserve", &object, len as u64, source),
+                    _ => error,
+                })
+            }
+            reserved => reserved,
+        }
     }
 
     /// Which file it is, whatever its name means by now.

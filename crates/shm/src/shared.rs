@@ -54,8 +54,8 @@ impl<T: ShmSafe> Shared<T> {
     /// [for later](crate::Object::later).
     ///
     /// # Errors
-    /// [`OpenError::NoSpace`], `NotFound` or `Gone` where the file has lost its name, and whatever else
-    /// opening a file can meet.
+    /// [`OpenError::NoSpace`]; before Linux 5.14 also `NotFound` or `Gone` where the file has lost its name, and
+    /// whatever else opening a file can meet.
     pub fn reserve(&self, offset: usize, len: usize) -> Result<(), OpenError> {
         self.segment.reserve(HEADER_LEN.saturating_add(offset), len)
     }

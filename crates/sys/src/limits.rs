@@ -10,6 +10,12 @@ pub fn longest_file() -> u64 {
     getrlimit(Resource::RLIMIT_FSIZE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
+/// How many bytes of addresses this process may have.
+#[must_use]
+pub fn address_space() -> u64 {
+    getrlimit(Resource::RLIMIT_AS).map_or(u64::MAX, |(soft, _)| soft)
+}
+
 /// Which limit was met, and how it is raised, in words that follow upon others; nothing if it is not that.
 #[must_use]
 pub fn remedy(error: &Error) -> &'static str {

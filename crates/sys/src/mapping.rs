@@ -4,7 +4,7 @@
 
 use memmap2::{MmapOptions, MmapRaw};
 use std::fs::File;
-use std::io::Result;
+use std::io::{Error, Result};
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
@@ -107,6 +107,40 @@ impl Mapping {
         Some(unsafe { std::slice::from_raw_parts(first, count) })
     }
 
+    /// Takes memory for the pages of the `len` bytes from `offset` on, of a file that cannot be opened any more;
+    /// where there is not so much, the pages that lie wholly in there have none.
+    ///
+    /// # Errors
+    /// `ENOSPC`; `EINVAL` before Linux 5.14.
+    pub fn populate(&self, offset: usize, len: usize) -> Result<()> {
+        let end = offset.checked_add(len).filter(|&end| end <= self.len());
+        let end = end.ok_or_else(|| Error::from_raw_os_error(libc::EINVAL))?;
+        let page = page_size();
+        let advise = |from: usize, to: usize, advice| {
+            // SAFETY: `from` lies inside the mapping, because it is at most `end`, which was checked above.
+            let first = unsafe { self.0.as_mut_ptr().add(from) };
+            // SAFETY: the range lies inside the mapping. To populate it changes nothing that is there, and what
+            // is removed has been populated just now, and nobody uses it yet.
+            match unsafe { libc::madvise(first.cast(), to - from, advice) } {
+                0 => Ok(()),
+                _ => Err(Error::last_os_error()),
+            }
+        };
+        let populated = advise(offset - offset % page, end, libc::MADV_POPULATE_WRITE);
+        populated.map_err(|error| {
+            // What a touch of the page would have met as SIGBUS.
+            if error.raw_os_error() != Some(libc::EFAULT) {
+                return error;
+            }
+            let (from, to) = (offset.next_multiple_of(page), end - end % page);
+            if from < to {
+                // If that fails, the pages stay, as those of one who died here.
+                drop(advise(from, to, libc::MADV_REMOVE));
+            }
+            Error::from_raw_os_error(libc::ENOSPC)
+        })
+    }
+
     /// Leaves the mapping out of core dumps: to dump a file without a name the kernel would touch all of it, also
     /// where it has no memory yet. What goes wrong with that is no matter before there is a dump.
     pub fn leave_out_of_dumps(&self) {
@@ -145,6 +179,12 @@ impl Mapping {
     }
 }
 
+fn page_size() -> usize {
+    // SAFETY: it only asks.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
 /// A page of a file mapped without access: the mapping keeps the file's description, and so its locks.
 ///
 /// It lives until [`Lifeline::release`] or the end of the process; dropping it does not unmap it, because its
@@ -177,12 +217,12 @@ impl Lifeline {
             )
         };
         let Some(page) = NonNull::new(page).filter(|_| page != libc::MAP_FAILED) else {
-            return Err(std::io::Error::last_os_error());
+            return Err(Error::last_os_error());
         };
         let lifeline = Self(page);
         // SAFETY: the range is exactly the page mapped above.
         if unsafe { libc::madvise(page.as_ptr(), Self::LEN, libc::MADV_DONTFORK) } != 0 {
-            let error = std::io::Error::last_os_error();
+            let error = Error::last_os_error();
             lifeline.release();
             return Err(error);
         }

@@ -118,6 +118,20 @@ fn it_is_opened_as_what_it_was_created() {
 }
 
 #[test]
+fn it_grows_when_it_has_lost_its_name() {
+    let namespace = Namespace::private();
+    let map = Map::<u32, u64>::options().namespace(&namespace).create("m").unwrap();
+    let opened = Map::<u32, u64>::options().namespace(&namespace).open("m").unwrap();
+    map.unlink().unwrap();
+    let memory = map.memory();
+    for key in 0..5000 {
+        assert_eq!(map.insert(&key, &7).unwrap(), None);
+    }
+    assert!(map.memory() > memory && opened.memory() == map.memory());
+    assert!((0..5000).all(|key| opened.get(&key).unwrap() == Some(7)));
+}
+
+#[test]
 fn without_room_it_is_as_it_was_and_what_needs_none_works() {
     let map = small();
     let value = Bytes::from(vec![7; 1000]);
