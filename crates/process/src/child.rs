@@ -21,7 +21,7 @@ use procession_channel::codec;
 use procession_shm::Namespace;
 use procession_sys::forking::close_in_copy;
 use procession_sys::pidfd::{EndFd, EndWait};
-use procession_sys::{Latest, crash_point, interrupt, start};
+use procession_sys::{Latest, crash_point, interrupt, set_thread_name, start, start_lean};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -34,7 +34,7 @@ use std::time::Duration;
 use std::vec::IntoIter;
 
 /// The watcher only sleeps in one system call.
-const WATCHER_STACK_BYTES: usize = 128 << 10;
+pub(crate) const WATCHER_STACK_BYTES: usize = 64 << 10;
 
 /// How often the watcher looks for itself when it has no descriptor.
 const RAREST_LOOK: Duration = Duration::from_millis(100);
@@ -155,22 +155,32 @@ fn settle_in(header: &TaskHeader, mut inherited: IntoIter<OwnedFd>) -> io::Resul
     }
 }
 
-/// Has this process killed when `parent` has ended, or executed another program. The kernel does that, too,
+/// What the watcher is to do.
+#[derive(Debug)]
+struct Watch {
+    parent: &'static ParentProcess,
+    /// The parent's thread whose end counts as the parent's.
+    starter: Option<u32>,
+    detached: bool,
+}
+
+static WATCH: Latest<Watch> = Latest::none();
+
+/// Has this process killed when the parent has ended, or executed another program. The kernel does that, too,
 /// but not for a process that has changed its user, nor if the parent was gone before it was asked for.
 fn watch(parent: &'static ParentProcess, starter: Option<u32>, detached: bool) -> io::Result<()> {
-    let watcher =
-        std::thread::Builder::new().name("procession-watch".to_owned()).stack_size(WATCHER_STACK_BYTES);
-    own_threads::expect_one();
-    watcher.spawn(move || {
-        start::block_signals();
-        await_end(parent, starter);
-        if detached {
+    WATCH.set(Watch { parent, starter, detached });
+    own_threads::expect_watcher();
+    start_lean(WATCHER_STACK_BYTES, || {
+        set_thread_name(c"procession-watch");
+        let Some(Watch { parent, starter, detached }) = WATCH.get() else { return };
+        await_end(parent, *starter);
+        if *detached {
             parent.end.announce();
         } else {
             start::kill_self();
         }
-    })?;
-    Ok(())
+    })
 }
 
 fn await_end(parent: &ParentProcess, starter: Option<u32>) {
@@ -180,14 +190,10 @@ fn await_end(parent: &ParentProcess, starter: Option<u32>) {
         is_outside
             || parent_id() == parent.pid && starter.is_none_or(|thread| start::has_thread(parent.pid, thread))
     };
+    own_threads::rest();
     // It may be another program already.
-    if parent.end.pidfd().is_some() && is_there() {
-        own_threads::rest();
-        if matches!(parent.end.wait(None), Ok(EndWait::Ended)) {
-            return;
-        }
-    } else {
-        own_threads::rest();
+    if parent.end.pidfd().is_some() && is_there() && matches!(parent.end.wait(None), Ok(EndWait::Ended)) {
+        return;
     }
     // The function closed every descriptor it found, or the kernel has no pidfds.
     while is_there() {

@@ -15,13 +15,14 @@ use crate::settings::Settings;
 use crate::starter::starter;
 use crate::status::ExitStatus;
 use crate::stdio::{Stdio, Streams};
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Given, Surroundings};
 use crate::task::TaskEntry;
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace};
 use procession_sys::fd_socket::{self, MOST_FDS};
+use procession_sys::inheritance::inheritance_of_process;
 use procession_sys::signals::SIGKILL;
-use procession_sys::{KeptFd, interrupt, pidfd, start};
+use procession_sys::{KeptFd, interrupt, pidfd};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,7 +53,7 @@ pub(crate) fn start(
                      leave one of them out, or use spawn",
         });
     }
-    let inheritance = wanted.clone() + &start::inheritance_of_process();
+    let inheritance = wanted.clone() + &inheritance_of_process();
     let purpose = Purpose { inheritance, preload, namespace };
     let _deferred = interrupt::defer();
     let mut tries = TRIES;
@@ -126,7 +127,9 @@ const NAME: &str = "forkserver";
 /// # Errors
 /// Those of [`Launch::papers`]; what the kernel said, here or to the server; `Forkserver`, if it never came up.
 fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
-    let (streams, files) = launch.streams.given().map_err(|error| launch.kernel("dup", error))?;
+    let (mut streams, files) = launch.streams.given().map_err(|error| launch.kernel("dup", error))?;
+    // As those of the server are.
+    streams.iter_mut().filter(|given| **given == Given::Null).for_each(|given| *given = Given::Kept);
     let is_other = server.environment != launch.environment;
     let environment = is_other.then(|| launch.environment.clone());
     let surroundings =

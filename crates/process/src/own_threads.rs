@@ -6,41 +6,46 @@
 //! processes ([`starter`](crate::starter)) is at rest while its desk is locked by somebody else.
 
 use procession_sys::{PerProcess, thread_id};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 #[derive(Debug, Default)]
 struct Resting {
-    threads: Vec<u32>,
-    /// How many have begun and will rest in a moment.
-    expected: usize,
+    /// Those of a test harness.
+    others: Mutex<Vec<u32>>,
+    /// The watcher, or 0. It is one number, because the watcher is not to allocate.
+    watcher: AtomicU32,
+    /// Whether a watcher has begun and will rest in a moment.
+    is_expected: AtomicBool,
 }
 
-static RESTING: PerProcess<Mutex<Resting>> = PerProcess::new(Mutex::default);
+static RESTING: PerProcess<Resting> = PerProcess::new(Resting::default);
 
-fn resting() -> MutexGuard<'static, Resting> {
-    RESTING.get().lock().unwrap_or_else(PoisonError::into_inner)
+/// Announces the watcher, which will rest soon.
+pub(crate) fn expect_watcher() {
+    RESTING.get().is_expected.store(true, Ordering::Release);
 }
 
-/// Announces a thread that will rest soon.
-pub(crate) fn expect_one() {
-    resting().expected += 1;
-}
-
-/// Says that the calling thread, which was announced, does nothing from here on but sleep.
+/// Says that the calling thread, which is the watcher, does nothing from here on but sleep.
 pub(crate) fn rest() {
-    let mut resting = resting();
-    resting.expected = resting.expected.saturating_sub(1);
-    resting.threads.push(thread_id());
+    let resting = RESTING.get();
+    resting.watcher.store(thread_id(), Ordering::Release);
+    resting.is_expected.store(false, Ordering::Release);
 }
 
 /// Takes all threads but the calling one for resting: a test harness that waits for its end.
 pub(crate) fn all_others_rest() {
     let others = procession_sys::forking::other_threads().unwrap_or_default();
-    resting().threads.extend(others);
+    RESTING.get().others.lock().unwrap_or_else(PoisonError::into_inner).extend(others);
 }
 
-/// The threads that rest; `None` while some are about to.
+/// The threads that rest; `None` while one is about to.
 pub(crate) fn at_rest() -> Option<Vec<u32>> {
-    let resting = resting();
-    (resting.expected == 0).then(|| resting.threads.clone())
+    let resting = RESTING.get();
+    if resting.is_expected.load(Ordering::Acquire) {
+        return None;
+    }
+    let mut threads = resting.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    threads.push(resting.watcher.load(Ordering::Acquire));
+    Some(threads)
 }

@@ -15,13 +15,14 @@
 //! starts processes; a server that has changed its user reads the end of the connection.
 //! A copy dies: that is between it and the parent; the server knows nothing of its copies.
 
-use crate::child::{close_files_of_copied, run_copy, take_inherited};
+use crate::child::{WATCHER_STACK_BYTES, close_files_of_copied, run_copy, take_inherited};
 use crate::entry::{EntryRef, SameBuild};
 use crate::error::in_full;
 use crate::method::{PreloadEntry, PreloadFailure};
 use crate::own_threads;
 use crate::phase::Phase;
 use crate::report::{Outcome, Report};
+use crate::surroundings::note_signals;
 use crate::task::Task;
 use procession_channel::codec;
 use procession_sys::errno::EMFILE;
@@ -30,7 +31,7 @@ use procession_sys::forking::{self, Forked, flush_c_streams, fork_sibling, ignor
 use procession_sys::image::Image;
 use procession_sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
 use procession_sys::start::{self, Stream};
-use procession_sys::{crash_point, fork};
+use procession_sys::{crash_point, fork, rehearse_lean};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -121,6 +122,8 @@ fn get_ready() -> Result<(), String> {
             names.join(", ")
         ));
     }
+    // Each copy will have a watcher, and without it every copy would pay for its first thread.
+    drop(rehearse_lean(WATCHER_STACK_BYTES));
     // A copy would write once more what is held back, and the server is to keep nobody's pipe open.
     drop(io::stdout().flush());
     flush_c_streams();
@@ -132,6 +135,7 @@ fn get_ready() -> Result<(), String> {
         fork::note_copy();
     }
     ignore_signals(&IGNORED);
+    note_signals();
     start::die_with_the_starter();
     Phase::Bootstrapping.begin();
     Ok(())

@@ -13,6 +13,7 @@
 //! The parent: its threads end, and the kernel kills the children. A forked child of the parent has no such
 //! threads, and makes its own; the children are its parent's.
 
+use procession_sys::inheritance::{inheritance, this_thread};
 use procession_sys::pidfd::EndFd;
 use procession_sys::start::{self, Start};
 use procession_sys::{PerProcess, thread_id};
@@ -37,6 +38,9 @@ struct Thread {
     id: u32,
     /// The thread's directory below `/proc`.
     directory: String,
+    /// What children take over from it, as it was when it was asked last: what changes that changes it for all
+    /// threads of the process, so it is asked again when another thread has something else.
+    inheritance: Mutex<String>,
     desk: Arc<Desk>,
 }
 
@@ -58,7 +62,7 @@ static STARTERS: PerProcess<Mutex<Vec<Arc<Starter>>>> = PerProcess::new(Mutex::d
 
 /// All that a child takes over from the thread that starts it, as the calling thread has it.
 pub(crate) fn wanted() -> String {
-    start::inheritance(&start::this_thread())
+    inheritance(&this_thread())
 }
 
 /// A starter from which children come out as if the calling thread, which has what is `wanted`, had started
@@ -70,10 +74,18 @@ pub(crate) fn starter(wanted: &str) -> io::Result<Arc<Starter>> {
     let mut starters = lock(STARTERS.get());
     // The program may have closed what they are watched by.
     starters.retain(|starter| starter.end.as_ref().is_none_or(|end| end.get().is_some()));
-    let fits = |starter: &&Arc<Starter>| {
-        starter.thread.as_ref().is_some_and(|thread| start::inheritance(&thread.directory) == wanted)
+    let fits = |starter: &&Arc<Starter>, is_sure: bool| {
+        starter.thread.as_ref().is_some_and(|thread| {
+            let mut last = lock(&thread.inheritance);
+            if is_sure {
+                *last = inheritance(&thread.directory);
+            }
+            *last == wanted
+        })
     };
-    if let Some(starter) = starters.iter().find(fits) {
+    let found =
+        starters.iter().find(|one| fits(one, false)).or_else(|| starters.iter().find(|one| fits(one, true)));
+    if let Some(starter) = found {
         return Ok(Arc::clone(starter));
     }
     // A caller whose children go to another pid namespace can have no new threads, for one.
@@ -131,12 +143,13 @@ impl Thread {
                 start::block_signals();
                 let requests = lock(&desk.requests);
                 // Nobody hears it only if the caller is gone, and then nobody asks for a start.
-                drop(name.send((thread_id(), start::this_thread())));
+                drop(name.send((thread_id(), this_thread())));
                 serve(&desk, requests)
             }
         })?;
         let (id, directory) = named.recv().map_err(io::Error::other)?;
-        Ok(Self { id, directory, desk })
+        let inheritance = Mutex::new(inheritance(&directory));
+        Ok(Self { id, directory, inheritance, desk })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a process finds around it when it was copied instead of executed: its streams, its environment, its
 //! directory, its group, its signals. Of a process that is executed all that is `posix_spawn`'s work.
 
-use procession_sys::forking::{replace_environment, reset_signals};
+use procession_sys::Latest;
+use procession_sys::forking::{changed_signals, replace_environment, reset_signals};
 use procession_sys::signals::{self, SIGHUP, SIGINT, SIGQUIT};
 use procession_sys::start::{self, Stream};
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,15 @@ use std::path::PathBuf;
 
 /// The signals that stay ignored in a child if they are in its parent: `nohup` relies on it.
 const KEPT_IGNORED: [i32; 3] = [SIGHUP, SIGINT, SIGQUIT];
+
+/// The signals that a forkserver has found to have another action than their default, so that its copies need
+/// not look.
+static CHANGED_SIGNALS: Latest<Option<Vec<i32>>> = Latest::none();
+
+/// Notes the signals of this process, which will be copied and changes no signal any more.
+pub(crate) fn note_signals() {
+    CHANGED_SIGNALS.set(Some(changed_signals()));
+}
 
 /// What crosses to a process that is copied.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +41,8 @@ pub(crate) struct Surroundings {
 pub(crate) enum Given {
     /// `/dev/null`.
     Null,
+    /// That of the process which is copied.
+    Kept,
     /// None: the number is free.
     Closed,
     /// The next inherited descriptor.
@@ -54,10 +66,14 @@ impl Surroundings {
     /// # Errors
     /// What could not be done, and why.
     pub(crate) fn apply(&self, files: &mut impl Iterator<Item = OwnedFd>) -> io::Result<()> {
-        reset_signals(&self.ignored);
+        let noted = CHANGED_SIGNALS.get().and_then(Option::as_ref);
+        reset_signals(&noted.cloned().unwrap_or_else(changed_signals), &self.ignored);
+        // This process may change some, and be copied itself.
+        CHANGED_SIGNALS.set(None);
         for (number, given) in (0..).zip(self.streams) {
             let file = match given {
                 Given::File => Some(files.next().ok_or(io::ErrorKind::InvalidData)?),
+                Given::Kept => continue,
                 Given::Null | Given::Closed => None,
             };
             let stream = match (given, &file) {

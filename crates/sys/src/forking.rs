@@ -144,16 +144,22 @@ pub fn thread_name(thread: u32) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
-/// Does to the signals of a copied process what `execve` and `posix_spawn` would: none is blocked, and each has
-/// its default action, except that those in `ignored` are ignored. Left as they are: `SIGPIPE`, and the signals
-/// by which Rust's runtime tells an overflow of the stack.
-pub fn reset_signals(ignored: &[i32]) {
+/// The signals that have another action than their default. `SIGPIPE` is left out, and the signals by which
+/// Rust's runtime tells an overflow of the stack: they stay as they are in every copy.
+#[must_use]
+pub fn changed_signals() -> Vec<i32> {
     const KEPT: [i32; 3] = [libc::SIGPIPE, libc::SIGSEGV, libc::SIGBUS];
-    for signal in signals::ALL.filter(|signal| !KEPT.contains(signal)) {
-        let action = if ignored.contains(&signal) { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: neither action calls a function; numbers that cannot be changed are refused.
-        unsafe { libc::signal(signal, action) };
+    signals::ALL.filter(|signal| !KEPT.contains(signal) && !signals::is_default(*signal)).collect()
+}
+
+/// Does to the signals of a copied process, of which `changed` may have another action than their default, what
+/// `execve` and `posix_spawn` would: none is blocked, and each has its default action, except that those in
+/// `ignored` are ignored.
+pub fn reset_signals(changed: &[i32], ignored: &[i32]) {
+    for &signal in changed.iter().filter(|signal| !ignored.contains(signal)) {
+        signals::set_default(signal);
     }
+    ignore_signals(ignored);
     let _ = signals::set_blocked(signals::SignalSet::default());
 }
 

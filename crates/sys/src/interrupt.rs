@@ -104,9 +104,13 @@ pub fn slice_of(left: Option<Duration>) -> Option<Duration> {
 /// Forgets the hooks of this thread, which is a copy of another process's.
 #[doc(hidden)]
 pub fn forget_hooks() {
+    DEFERRED.set(0);
+    if NEXT.get() == 0 {
+        // There were none, and a list that is never touched needs no destructor.
+        return;
+    }
     // What the hooks own is the other process's: no destructor runs.
     let _: Result<(), _> = HOOKS.try_with(|hooks| std::mem::forget(hooks.take()));
-    DEFERRED.set(0);
 }
 
 /// Asks nobody until it is dropped: for what has to be done to the end, and takes a moment.

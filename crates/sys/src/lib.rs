@@ -19,6 +19,7 @@ pub mod fork;
 pub mod forking;
 pub mod futex;
 pub mod image;
+pub mod inheritance;
 #[cfg(feature = "inherited")]
 pub mod inherited;
 pub mod interrupt;
@@ -49,6 +50,6 @@ pub use loose_fd::{LooseFd, hollow_out};
 pub use mapping::{Lifeline, Mapping, ShmSafe};
 pub use per_process::PerProcess;
 pub use signal_bell::SignalBell;
-pub use thread::{at_thread_end, thread_id};
+pub use thread::{at_thread_end, rehearse_lean, set_thread_name, start_lean, thread_id};
 pub use turn::{NoTurn, Turn, TurnGuard};
 pub use wiped_page::wiped_on_fork;

@@ -101,12 +101,22 @@ impl FromIterator<i32> for SignalSet {
 /// not.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
+    action(signal) == libc::SIG_IGN
+}
+
+/// Whether the signal has its default action.
+#[must_use]
+pub fn is_default(signal: i32) -> bool {
+    action(signal) == libc::SIG_DFL
+}
+
+fn action(signal: i32) -> libc::sighandler_t {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: without a new action the call only fills `action`, or leaves it zeroed for a number that is
     // none.
     unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeroes are an action too, and the kernel has written no other than valid ones.
-    unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+    unsafe { action.assume_init() }.sa_sigaction
 }
 
 /// Gives the signal its default action, for this process and for those it starts.

@@ -314,69 +314,6 @@ pub fn has_thread(pid: u32, tid: u32) -> bool {
     asked == 0 || Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Everything that a new process takes over from the one thread that starts it, as text that is equal for
-/// threads from which children come out alike: user, capabilities, filters, CPUs, priority, namespaces,
-/// directories. `thread` is what [`this_thread`] said in it.
-#[must_use]
-pub fn inheritance(thread: &str) -> String {
-    const LINES: [&str; 9] = [
-        "Umask:",
-        "Uid:",
-        "Gid:",
-        "Groups:",
-        "Cap",
-        "NoNewPrivs:",
-        "Seccomp",
-        "Cpus_allowed:",
-        "Mems_allowed:",
-    ];
-    const LINKS: [&str; 10] = [
-        "cwd",
-        "root",
-        "ns/cgroup",
-        "ns/ipc",
-        "ns/mnt",
-        "ns/net",
-        "ns/pid_for_children",
-        "ns/time_for_children",
-        "ns/user",
-        "ns/uts",
-    ];
-    let directory = std::path::Path::new("/proc").join(thread);
-    let status = std::fs::read_to_string(directory.join("status")).unwrap_or_default();
-    let lines = status.lines().filter(|line| LINES.iter().any(|start| line.starts_with(start)));
-    let mut text: String = lines.flat_map(|line| [line, "\n"]).collect();
-    let stat = std::fs::read_to_string(directory.join("stat")).unwrap_or_default();
-    // Behind the name: niceness, real-time priority, policy.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    for index in [16, 37, 38] {
-        text.extend([fields.get(index).copied().unwrap_or_default(), " "]);
-    }
-    for link in LINKS {
-        let target = std::fs::read_link(directory.join(link)).unwrap_or_default();
-        text.push_str(&format!("\n{}", target.display()));
-    }
-    text
-}
-
-/// What a new process takes over from this whole process, as text: its limits, its process group, its session.
-#[must_use]
-pub fn inheritance_of_process() -> String {
-    use nix::unistd::{getpgrp, getsid};
-    let mut text = format!("{} {:?}", getpgrp(), getsid(None));
-    for resource in crate::settings::Resource::ALL {
-        text.push_str(&format!(" {:?}", crate::settings::limits_of(resource).ok()));
-    }
-    text
-}
-
-/// The calling thread's directory below `/proc`.
-#[must_use]
-pub fn this_thread() -> String {
-    let link = std::fs::read_link("/proc/thread-self").unwrap_or_default();
-    link.to_string_lossy().into_owned()
-}
-
 /// Ends this process at once, as the kernel would.
 pub fn kill_self() {
     // A process may always kill itself.

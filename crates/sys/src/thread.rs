@@ -4,8 +4,11 @@
     reason = "a system call without arguments; keys whose destructors the C library calls"
 )]
 
+use crate::signals;
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
+use std::io::{Error, Result};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
@@ -16,6 +19,67 @@ pub fn thread_id() -> u32 {
     // SAFETY: gettid touches no memory and cannot fail.
     let tid = unsafe { libc::gettid() };
     tid.cast_unsigned()
+}
+
+/// Starts a thread that costs little: none of its signals is delivered to it, and Rust's runtime knows nothing of
+/// it. It should not allocate, because the C library then makes it a heap of its own.
+///
+/// # Errors
+/// `EAGAIN` at the limit of threads.
+pub fn start_lean(stack_bytes: usize, run: fn()) -> Result<()> {
+    create_lean(stack_bytes, run, libc::PTHREAD_CREATE_DETACHED).map(drop)
+}
+
+/// Has a thread as [`start_lean`] makes it begin and end, so that copies of this process find done what the C
+/// library does for the first one, and a stack to use again.
+///
+/// # Errors
+/// `EAGAIN` at the limit of threads.
+pub fn rehearse_lean(stack_bytes: usize) -> Result<()> {
+    let thread = create_lean(stack_bytes, || (), libc::PTHREAD_CREATE_JOINABLE)?;
+    // SAFETY: the thread is joinable, and joined once.
+    unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
+    Ok(())
+}
+
+fn create_lean(stack_bytes: usize, run: fn(), state: libc::c_int) -> Result<libc::pthread_t> {
+    let run: *mut Lean = Box::into_raw(Box::new(Lean(run)));
+    let mut attributes = MaybeUninit::uninit();
+    // SAFETY: the call initialises what the pointer leads to, and fails for want of nothing.
+    unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
+    // SAFETY: the attributes are initialised; a size that is too small leaves them as they are.
+    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), stack_bytes) };
+    // SAFETY: the attributes are initialised.
+    unsafe { libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), state) };
+    let mut thread = MaybeUninit::zeroed();
+    let before = signals::set_blocked(signals::SignalSet::from_bits(u64::MAX));
+    // SAFETY: everything outlives the call, and the thread alone uses what `run` leads to.
+    let code =
+        unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), begin_lean, run.cast()) };
+    signals::set_blocked(before);
+    // SAFETY: the attributes are initialised, and not used any more.
+    unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
+    if code == 0 {
+        // SAFETY: it was zeroed, and the call has written it.
+        return Ok(unsafe { thread.assume_init() });
+    }
+    // SAFETY: there is no thread that would use it.
+    drop(unsafe { Box::from_raw(run) });
+    Err(Error::from_raw_os_error(code))
+}
+
+struct Lean(fn());
+
+extern "C" fn begin_lean(run: *mut c_void) -> *mut c_void {
+    // SAFETY: `start_lean` made the box for this thread. It is never freed: that would be work for the heap.
+    let run = unsafe { &*run.cast::<Lean>() };
+    (run.0)();
+    std::ptr::null_mut()
+}
+
+/// Shows `name`, cut to 15 bytes, as the calling thread's name.
+pub fn set_thread_name(name: &CStr) {
+    let _ = nix::sys::prctl::set_name(name);
 }
 
 /// How often the C library goes through a thread's keys, if destructors set values anew:
