@@ -4,6 +4,7 @@
 //! Run by
 //! `RUSTFLAGS="--cfg procession_chaos" cargo nextest run -p procession-tests --target-dir target/chaos`.
 #![cfg(procession_chaos)]
+#![expect(unsafe_code, reason = "a process changes its environment")]
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 mod array;
@@ -12,6 +13,7 @@ mod collections;
 mod condition;
 mod event;
 mod eventcount;
+mod forkserver;
 mod joinable;
 mod lane;
 mod latch;
@@ -34,6 +36,8 @@ mod waits;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+
+procession::test_support!();
 
 /// Makes a test of each scene, and a list of the labels that have one.
 macro_rules! crash_points {
@@ -58,6 +62,7 @@ fn every_label_in_the_sources_has_a_scene() {
         array::COVERED,
         condition::COVERED,
         eventcount::COVERED,
+        forkserver::COVERED,
         joinable::COVERED,
         lane::COVERED,
         latch::COVERED,
@@ -78,10 +83,12 @@ fn every_label_in_the_sources_has_a_scene() {
     ];
     let covered: BTreeSet<String> = tables.concat().iter().map(|&label| label.to_owned()).collect();
     let mut labels = BTreeSet::new();
-    for part in ["shm", "sync", "channel", "collections"] {
+    for part in ["shm", "sync", "channel", "collections", "process"] {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates").join(part).join("src");
         collect_labels(&sources, &mut labels);
     }
+    // Those of the pool are passed by its workers, whom `kill_pool` kills at each.
+    labels.retain(|label| !label.starts_with("pool."));
     assert!(labels.len() > 40, "the sources were not found: {labels:?}");
     let missing: Vec<_> = labels.difference(&covered).collect();
     assert!(missing.is_empty(), "crash points without a scene: {missing:?}");

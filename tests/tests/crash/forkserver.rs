@@ -1,0 +1,184 @@
+//! A forkserver dies, or a copy of it, or their parent, at each step from the request to the function: the start
+//! gets through, or is an error in words; nothing waits for ever, and nobody is left.
+//!
+//! The scenes are played in a process of their own, the `parent`: its environment arms its servers and their
+//! copies.
+
+use crate::crash_points;
+use procession::{Process, ProcessError, SpawnError, StartMethod, active_children};
+use procession_tests::{Watchdog, runs, until};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+crash_points! {
+    preloaded at "forkserver.preloaded": before_any_request;
+    ready at "forkserver.ready": before_any_request;
+    asked at "forkserver.asked": during_requests;
+    copied at "forkserver.copied": during_requests;
+    answered at "forkserver.answered": during_requests;
+    born at "process.born": in_the_child;
+    told at "process.told": in_the_child;
+}
+
+const ARMED: &str = "PROCESSION_CRASH";
+
+fn arm(plan: &str) {
+    // SAFETY: the caller is a process whose other threads do not look at the environment.
+    unsafe { std::env::set_var(ARMED, plan) };
+}
+
+fn disarm() {
+    // SAFETY: as in `arm`; std reads the environment under a lock of its own.
+    unsafe { std::env::remove_var(ARMED) };
+}
+
+fn start(method: StartMethod, n: u32) -> Result<Process<u32>, SpawnError> {
+    Process::options().start_method(method).spawn(|n: u32| n + 1, n)
+}
+
+/// Plays the scene in a process of its own.
+fn play<F: Fn(String) + Copy + 'static>(scene: F, label: &str) {
+    let _watchdog = Watchdog::start();
+    Process::spawn(scene, label.to_owned()).unwrap().join().unwrap();
+}
+
+fn before_any_request(label: &str) {
+    play(all_servers_die_first, label);
+    the_parent_dies(label, 1);
+}
+
+fn during_requests(label: &str) {
+    play(a_server_dies_now_and_then, label);
+    the_parent_dies(label, 1);
+}
+
+fn in_the_child(label: &str) {
+    play(every_child_dies, label);
+    the_parent_dies(label, 2);
+    server_and_copy_die(label);
+}
+
+/// Each server that is tried dies before it does anything.
+fn all_servers_die_first(label: String) {
+    arm(&format!("{label}#1:kill"));
+    for _ in 0..2 {
+        let error = start(StartMethod::Forkserver, 1).unwrap_err();
+        let text = format!("{error:?}");
+        assert!(matches!(error, SpawnError::Forkserver { .. }) && text.contains("SIGKILL"), "{text}");
+    }
+    disarm();
+    assert_eq!(start(StartMethod::Forkserver, 1).unwrap().join().unwrap(), 2);
+    assert!(active_children().is_empty());
+}
+
+/// Every second request is a server's last.
+fn a_server_dies_now_and_then(label: String) {
+    arm(&format!("{label}#2:kill"));
+    for n in 0..8 {
+        assert_eq!(start(StartMethod::Forkserver, n).unwrap().join().unwrap(), n + 1);
+    }
+    assert!(active_children().is_empty());
+    // And if each one dies over its first, it is an error, or the process was there already.
+    arm(&format!("{label}#1:kill"));
+    for n in 0..4 {
+        match start(StartMethod::Forkserver, n) {
+            Ok(process) => assert_eq!(process.join().unwrap(), n + 1),
+            Err(error) => assert!(matches!(error, SpawnError::Forkserver { .. }), "{error}"),
+        }
+    }
+}
+
+fn every_child_dies(label: String) {
+    // A server passes the label as a child itself.
+    for (method, nth) in [(StartMethod::Spawn, 1), (StartMethod::Forkserver, 2)] {
+        arm(&format!("{label}#{nth}:kill"));
+        for n in 0..3 {
+            let error = start(method, n).unwrap().join().unwrap_err();
+            assert!(matches!(error, ProcessError::Killed { signal: 9, .. }), "{method}: {error}");
+        }
+        disarm();
+        assert!(active_children().is_empty());
+    }
+}
+
+/// The children of a process, whoever they are.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let texts = tasks.flatten().map(|task| fs::read_to_string(task.path().join("children")));
+    texts
+        .flatten()
+        .flat_map(|text| text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>())
+        .collect()
+}
+
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+}
+
+fn kill(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+/// A process whose start of another one stops at the `nth` passing of `label`, and those that it has started
+/// then, the one that stopped last.
+fn stopped(label: &str, nth: u32, go: &Path) -> (Process<u32>, Vec<u32>) {
+    let parent = |(plan, go): (String, PathBuf)| {
+        arm(&plan);
+        std::thread::spawn(move || {
+            until("the test says so", || go.exists());
+            disarm();
+            fs::remove_file(go).unwrap();
+        });
+        start(StartMethod::Forkserver, 1).unwrap().join().unwrap()
+    };
+    let parent = Process::spawn(parent, (format!("{label}#{nth}:stop"), go.to_owned())).unwrap();
+    let mut found = Vec::new();
+    until("somebody stopped", || {
+        found = children(parent.pid());
+        found.iter().any(|&pid| is_stopped(pid))
+    });
+    found.sort_by_key(|&pid| is_stopped(pid));
+    (parent, found)
+}
+
+/// The parent dies while a server, or its copy, is stopped: they go with it. A copy that is stopped before it
+/// has asked the kernel for that goes once it goes on.
+fn the_parent_dies(label: &str, nth: u32) {
+    let _watchdog = Watchdog::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (parent, found) = stopped(label, nth, &folder.path().join("go"));
+    parent.kill().unwrap();
+    // Once the server has answered, the parent may have come to its end before.
+    match parent.join() {
+        Ok(found) => assert_eq!((label, found), ("forkserver.answered", 2)),
+        Err(error) => assert!(matches!(error, ProcessError::Killed { signal: 9, .. }), "{error}"),
+    }
+    let has_asked = label.starts_with("forkserver.");
+    for &pid in found.iter().filter(|_| !has_asked) {
+        // It may be gone already.
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        drop(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT));
+    }
+    until("nobody is left", || !found.iter().any(|&pid| runs(pid)));
+}
+
+/// The server dies, and its copy right after its birth: another server makes another one. If the parent knew of
+/// the copy, that is the process, and it was killed.
+fn server_and_copy_die(label: &str) {
+    let _watchdog = Watchdog::start();
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    let (parent, found) = stopped(label, 2, &go);
+    let [server, copy] = found[..] else { panic!("{found:?}") };
+    kill(server);
+    fs::write(&go, "").unwrap();
+    until("the next one is let live", || !go.exists());
+    kill(copy);
+    // The server may have answered before it was killed: then the parent knows of the copy, too.
+    match parent.join() {
+        Ok(found) => assert_eq!(found, 2),
+        Err(error) => assert!(error.to_string().contains("was killed by SIGKILL"), "{error}"),
+    }
+}
