@@ -159,7 +159,7 @@ fn the_parent_dies(label: &str, nth: u32) {
     for &pid in found.iter().filter(|_| !has_asked) {
         // It may be gone already.
         let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-        drop(nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT));
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT);
     }
     until("nobody is left", || !found.iter().any(|&pid| runs(pid)));
 }
