@@ -17,9 +17,11 @@ use crate::rival::posix_semaphore::PosixSemaphore;
 use crate::rival::pthread::RobustMutex;
 use crate::rival::std_mutex::StdMutex;
 use crate::rival::std_rwlock::StdReading;
-use crate::rival::{boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, python, python::Python};
+use crate::rival::{
+    boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, processes, python, python::Python,
+};
 use crate::sample::Summary::{Max, Median, P99};
-use crate::{fairness, ours, queue, waiters};
+use crate::{fairness, ours, queue, start, waiters};
 
 const ROBUST: &str = "pthread robust mutex";
 const FUTEX: &str = "raw futex";
@@ -287,6 +289,42 @@ pub(crate) static ALL: &[Case] = &[
         rival_name: "Python Pipe",
         rival: |_| python::pipe(1_000_000),
         at_least: 40.0,
+    },
+    Case {
+        name: "process/start-join-forkserver",
+        unit: Micros,
+        summary: Median,
+        ours: |plan| start::each(plan, ours::process::forkserver),
+        rival_name: "Python's forkserver",
+        rival: |_| python::forkserver(),
+        at_least: 20.0,
+    },
+    Case {
+        name: "process/start-join-forkserver-raw",
+        unit: Micros,
+        summary: Median,
+        ours: |plan| start::each(plan, ours::process::forkserver),
+        rival_name: "fork + wait",
+        rival: |plan| start::each(plan, processes::fork),
+        at_least: 0.33,
+    },
+    Case {
+        name: "process/start-join-spawn",
+        unit: Micros,
+        summary: Median,
+        ours: |plan| start::each(plan, ours::process::spawn),
+        rival_name: "posix_spawn of /bin/true",
+        rival: |plan| start::each(plan, processes::spawn_true),
+        at_least: 0.6,
+    },
+    Case {
+        name: "process/start-join-fork",
+        unit: Micros,
+        summary: Median,
+        ours: |_| Ok(Box::new(ours::process::fork_many)),
+        rival_name: "fork + wait",
+        rival: |plan| start::each(plan, processes::fork),
+        at_least: 0.2,
     },
     pooled(
         "pool/create-map-join",

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! A case ([`case::Case`]) has two sides, ours and the rival's, built from the same workload ([`alone`],
-//! [`lock`], [`fairness`], [`meeting`], [`waiters`], [`queue`], [`pool`], [`recovery`]), which says what is
+//! [`lock`], [`fairness`], [`meeting`], [`waiters`], [`queue`], [`pool`], [`start`], [`recovery`]), which says what is
 //! measured. What differs between the sides is in [`ours`] and [`rival`] only. Workloads that need other
 //! processes start this executable again in a role ([`roles`]) and talk to it line by line ([`actor`]).
 
@@ -28,6 +28,7 @@ mod report;
 mod rival;
 mod roles;
 mod sample;
+mod start;
 mod waiters;
 
 use args::Args;

@@ -18,6 +18,7 @@ pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod pipe;
 pub(crate) mod pool;
+pub(crate) mod process;
 pub(crate) mod queue;
 pub(crate) mod recovery;
 pub(crate) mod rwlock;

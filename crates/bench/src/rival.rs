@@ -12,6 +12,7 @@ pub(crate) mod iceoryx2;
 pub(crate) mod ipc_channel;
 pub(crate) mod memcpy;
 pub(crate) mod posix_semaphore;
+pub(crate) mod processes;
 pub(crate) mod pthread;
 pub(crate) mod python;
 pub(crate) mod std_mutex;

@@ -103,6 +103,12 @@ pub(crate) fn map<'a>(plan: &Plan<'_>, what: &'static str) -> Result<Side<'a>> {
     Ok(Box::new(move || Ok(vec![nanos_each(run(count)?, count)])))
 }
 
+/// Processes by the forkserver, one after the other; the median of a few, us.
+pub(crate) fn forkserver<'a>() -> Result<Side<'a>> {
+    let mut python = Python::start(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/forkserver.py"), &[])?;
+    Ok(Box::new(move || Ok(vec![python.ask("20")?.0.as_secs_f64() * 1e6])))
+}
+
 /// Two processes that meet by `what`: `event` or `barrier`.
 pub(crate) fn round_trip<'a>(plan: &'a Plan<'a>, what: &'static str) -> Result<Side<'a>> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/meeting.py");
