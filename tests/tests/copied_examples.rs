@@ -66,7 +66,7 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-procession = { path = "PROCESSION", features = ["async"] }
+procession = { path = "PROCESSION", features = ["async", "tracing"] }
 serde = { version = "1", features = ["derive"] }
 
 [workspace]

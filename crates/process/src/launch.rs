@@ -17,6 +17,7 @@ use crate::starter::Starter;
 use crate::stdio::{ChildStreams, PipeEnds};
 use crate::surroundings::Surroundings;
 use crate::task::{self, TaskEntry, TaskHeader};
+use crate::trace::event;
 use procession_channel::codec;
 use procession_shm::{Carried, StartingProcess};
 use procession_sys::image::Image;
@@ -215,7 +216,9 @@ impl Launch {
             carried: self.carried,
             pipes: self.pipes,
         };
-        Ok(Child::new(born, plan)?)
+        let child = Child::new(born, plan)?;
+        event!(tracing::Level::DEBUG, process = %child.label, "started");
+        Ok(child)
     }
 }
 

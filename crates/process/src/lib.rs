@@ -38,6 +38,7 @@ mod task;
 #[cfg(feature = "async")]
 mod tasks;
 mod test_support;
+mod trace;
 
 pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
@@ -62,6 +63,8 @@ pub use stdio::Stdio;
 pub use supervisor::{Attempt, Restart, Stopper, Supervised, Supervisor, SupervisorError, SupervisorEvent};
 #[cfg(feature = "async")]
 pub use tasks::Joining;
+#[cfg(feature = "tracing")]
+pub use trace::log_to_stderr;
 
 /// The functions to which [`test_support!`] expands; nothing for people.
 #[doc(hidden)]

@@ -1,10 +1,12 @@
 //! A child's panic, remembered until it is known whether it ends the function.
 
+use crate::current::current_process;
 use crate::panicked::{Panic, cut};
 use crate::report::{Outcome, Report};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
+use std::io::Write;
 use std::panic::PanicHookInfo;
 use std::sync::Once;
 
@@ -26,10 +28,19 @@ pub(crate) fn watch() {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             remember(info);
+            introduce();
             before(info);
         }));
     });
     LAST.set(None);
+}
+
+/// Says whose panic it is, before what the program says about it: several processes may write to one standard
+/// error.
+fn introduce() {
+    let me = current_process();
+    // Without stderr there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "{} (pid {}):", me.name(), me.pid()));
 }
 
 /// What std says when a panic cannot unwind any further, and the process aborts: of one that leaves a

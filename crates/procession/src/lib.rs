@@ -34,6 +34,9 @@ pub use procession_collections::{CollectionError, List, ListOptions, Map, MapOpt
 #[cfg(feature = "async")]
 #[doc(inline)]
 pub use procession_process::Joining;
+#[cfg(feature = "tracing")]
+#[doc(inline)]
+pub use procession_process::log_to_stderr;
 #[doc(inline)]
 pub use procession_process::{
     ActiveChild, AsyncResult, Attempt, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus,

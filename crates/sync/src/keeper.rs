@@ -198,7 +198,11 @@ fn explain(error: AcquireError, word: &LockWord, segment: &Segment, deadline: De
     let object = segment.label();
     match error {
         AcquireError::TimedOut => too_late(HeldBy::of_word(word, segment), deadline),
-        AcquireError::OwnerDied { pid, end } => LockError::OwnerDied { object, pid, end },
+        AcquireError::OwnerDied { pid, end } => {
+            #[cfg(feature = "tracing")]
+            tracing::warn!(object = %object, pid, "holder died");
+            LockError::OwnerDied { object, pid, end }
+        }
         AcquireError::Deadlock => LockError::Deadlock { object, is_own: false },
         AcquireError::Interrupted => LockError::Interrupted { object },
         AcquireError::Fault(fault) => LockError::Fault(fault),
