@@ -15,7 +15,7 @@ fn panics() {
 fn logs() {
     log_to_stderr("debug").unwrap();
     assert!(log_to_stderr("debug").is_err() && log_to_stderr("loud").is_err());
-    let killed = Process::options().name("lazy").spawn(|| std::thread::park(), ()).unwrap();
+    let killed = Process::options().name("lazy").spawn(std::thread::park, ()).unwrap();
     killed.kill().unwrap();
     killed.wait().unwrap();
     Process::options().name("quick").spawn(|| (), ()).unwrap().join().unwrap();

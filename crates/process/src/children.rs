@@ -10,7 +10,7 @@ use crate::label::ProcessLabel;
 use crate::report::{Report, Stage};
 use crate::status::ExitStatus;
 use crate::stdio::PipeEnds;
-use crate::trace::event;
+use crate::trace;
 use procession_shm::Carried;
 use procession_sys::errno::{ECHILD, EINVAL, ESRCH};
 use procession_sys::pidfd::{self, EndFd, EndWait, Who};
@@ -180,10 +180,7 @@ impl Child {
         };
         let status = *self.status.get_or_init(|| status);
         drop(reaping);
-        match status.signal() {
-            Some(_) => event!(tracing::Level::WARN, process = %self.label, status = %status, "ended"),
-            None => event!(tracing::Level::DEBUG, process = %self.label, status = %status, "ended"),
-        }
+        trace::ended(&self.label, status);
         self.release_carried();
         Ok(Some(status))
     }

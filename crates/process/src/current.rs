@@ -1,10 +1,15 @@
 //! Who this process is, and who started it.
 
-use procession_sys::Latest;
+use crate::error::{KernelError, WaitError};
+use crate::label::ProcessLabel;
 use procession_sys::pidfd::{EndFd, EndWait};
+use procession_sys::{Deadline, Latest, clock, interrupt};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::parent_id;
 use std::time::Duration;
+
+/// How often who waits for the parent looks for itself.
+const LOOK: Duration = Duration::from_millis(100);
 
 static MYSELF: Latest<Identity> = Latest::none();
 
@@ -116,6 +121,64 @@ impl ParentProcess {
             Ok(EndWait::Lost) => parent_id() == self.pid,
             Ok(EndWait::TimedOut) | Err(_) => true,
         }
+    }
+}
+
+impl ParentProcess {
+    /// Waits until the parent has ended, or executed another program. Only a detached child lives to see it.
+    ///
+    /// ```
+    /// use procession::{Process, WaitError, parent_process};
+    /// use std::time::Duration;
+    ///
+    /// fn watch() -> bool {
+    ///     let outcome = parent_process().unwrap().wait_timeout(Duration::from_millis(1));
+    ///     matches!(outcome, Err(WaitError::TimedOut { .. }))
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     assert!(Process::spawn(watch, ())?.join()?);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`WaitError::Kernel`], and [`WaitError::Interrupted`] for a thread with a hook
+    /// (`procession::interrupt`).
+    pub fn wait(&self) -> Result<(), WaitError> {
+        self.wait_until(Deadline::NEVER)
+    }
+
+    /// Waits as [`wait`](Self::wait) does, at most for `timeout`.
+    ///
+    /// # Errors
+    /// [`WaitError::TimedOut`]; otherwise as [`wait`](Self::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitError> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> Result<(), WaitError> {
+        while self.is_alive() {
+            if deadline.has_passed() {
+                return Err(WaitError::TimedOut { process: self.label() });
+            }
+            if interrupt::is_wanted() {
+                return Err(WaitError::Interrupted { process: self.label() });
+            }
+            // In slices: a thread with a hook asks it, and the descriptor may have been closed.
+            let slice = deadline.min(Deadline::after(LOOK));
+            match self.end.wait(slice.remaining()) {
+                Ok(EndWait::Lost) => clock::nap(slice.remaining().unwrap_or(LOOK)),
+                Ok(_) => {}
+                Err(error) => return Err(KernelError::new("poll", &self.label(), error).into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn label(&self) -> ProcessLabel {
+        ProcessLabel::new(&self.name, self.pid, "the parent of this process")
     }
 }
 

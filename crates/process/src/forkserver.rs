@@ -4,11 +4,12 @@
 //! side.
 
 use crate::children::{Born, Child, LAST_WAIT};
+use crate::context::Preload;
 use crate::current::myself;
 use crate::entry::EntryRef;
 use crate::error::{KernelError, ProcessError, SpawnError};
 use crate::launch::{Launch, Papers, Way, environment};
-use crate::method::{Preload, StartMethod};
+use crate::method::StartMethod;
 use crate::server::{Order, serve, wire};
 use crate::servers::{self, Purpose, Server};
 use crate::settings::Settings;

@@ -17,7 +17,7 @@ use crate::starter::Starter;
 use crate::stdio::{ChildStreams, PipeEnds};
 use crate::surroundings::Surroundings;
 use crate::task::{self, TaskEntry, TaskHeader};
-use crate::trace::event;
+use crate::trace;
 use procession_channel::codec;
 use procession_shm::{Carried, StartingProcess};
 use procession_sys::image::Image;
@@ -217,7 +217,7 @@ impl Launch {
             pipes: self.pipes,
         };
         let child = Child::new(born, plan)?;
-        event!(tracing::Level::DEBUG, process = %child.label, "started");
+        trace::started(&child.label);
         Ok(child)
     }
 }

@@ -5,6 +5,7 @@
 
 mod child;
 mod children;
+mod context;
 mod crossing;
 mod current;
 mod entry;
@@ -42,6 +43,7 @@ mod trace;
 
 pub use child::take_inherited;
 pub use children::{ActiveChild, active_children};
+pub use context::Context;
 pub use crossing::Crossing;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use error::{KernelError, ProcessError, SpawnError, WaitError};
@@ -49,7 +51,7 @@ pub use exit::{end_children, leave};
 pub use function::Function;
 pub use init::init;
 pub use label::ProcessLabel;
-pub use method::{Context, StartMethod, set_start_method, start_method};
+pub use method::{StartMethod, set_start_method, start_method};
 pub use options::ProcessOptions;
 pub use pool::{
     AsyncResult, Calls, Executor, Imap, ImapUnordered, Initialized, Pool, PoolError, PoolOptions, Progress,

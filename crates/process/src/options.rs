@@ -2,6 +2,7 @@
 
 use crate::child;
 use crate::children::{self, Child};
+use crate::context::Context;
 use crate::crossing::Crossing;
 use crate::current::myself;
 use crate::entry::{EntryRef, must_carry_nothing};
@@ -9,7 +10,7 @@ use crate::error::{KernelError, SpawnError};
 use crate::function::Function;
 use crate::init::permission;
 use crate::launch::{Launch, environment};
-use crate::method::{Context, StartMethod, start_method};
+use crate::method::{StartMethod, start_method};
 use crate::process::Process;
 use crate::remote::Failure;
 use crate::settings::Settings;

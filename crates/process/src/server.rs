@@ -16,9 +16,9 @@
 //! A copy dies: that is between it and the parent; the server knows nothing of its copies.
 
 use crate::child::{WATCHER_STACK_BYTES, close_files_of_copied, run_copy, take_inherited};
+use crate::context::{PreloadEntry, PreloadFailure};
 use crate::entry::{EntryRef, SameBuild};
 use crate::error::in_full;
-use crate::method::{PreloadEntry, PreloadFailure};
 use crate::own_threads;
 use crate::phase::Phase;
 use crate::report::{Outcome, Report};

@@ -1,7 +1,7 @@
 //! The forkservers of this process.
 
 use crate::children::{Child, LAST_WAIT};
-use crate::method::Preload;
+use crate::context::Preload;
 use crate::starter::Starter;
 use procession_sys::signals::SIGKILL;
 use procession_sys::{KeptFd, PerProcess, fd_socket, interrupt};

@@ -14,7 +14,7 @@ use crate::error::KernelError;
 use crate::label::ProcessLabel;
 use crate::process::Process;
 use crate::status::ExitStatus;
-use crate::trace::event;
+use crate::trace;
 use post::{Next, Post};
 use procession_sync::{Event, Readiness};
 use procession_sys::signals::{SIGKILL, SIGTERM};
@@ -254,7 +254,7 @@ impl<'a> Supervisor<'a> {
         let stop = stopper.bell()?;
         let posts = (0..workers).map(Post::new).collect();
         let observe = Box::new(move |happened: &SupervisorEvent| {
-            trace(happened);
+            trace::supervised(happened, happened.is_trouble());
             observe(happened);
         });
         Watch {
@@ -455,17 +455,6 @@ where
         // Once it is rung it stays so; it may be rung by what was called since it was looked at.
         files.extend(self.ending.is_none().then(|| self.stop.as_fd()));
         eventfd::wait_any(&files, due.map(|due| due.saturating_duration_since(now))).map(drop)
-    }
-}
-
-/// Tells whoever listens to all that happens in this process.
-fn trace(happened: &SupervisorEvent) {
-    use SupervisorEvent::{Ended, Killed, NotStarted, Restarting};
-    match happened {
-        Ended { .. } | Killed { .. } | NotStarted { .. } | Restarting { .. } => {
-            event!(tracing::Level::WARN, event = %happened, "supervisor");
-        }
-        _ => event!(tracing::Level::INFO, event = %happened, "supervisor"),
     }
 }
 

@@ -9,14 +9,53 @@
 //! | `supervisor` | INFO; WARN for what went wrong | `event` |
 //! | `holder died` (crate sync) | WARN | `object`, `pid` |
 
-/// Tells an event, if anybody may listen.
-macro_rules! event {
-    ($($event:tt)*) => {{
+use crate::label::ProcessLabel;
+use crate::status::ExitStatus;
+use std::fmt::Display;
+
+/// Declares what tells an event; without the feature it does nothing.
+macro_rules! tells {
+    ($(#[$about:meta])* $name:ident($($argument:ident: $Type:ty),*) $body:block) => {
+        $(#[$about])*
         #[cfg(feature = "tracing")]
-        tracing::event!($($event)*);
-    }};
+        pub(crate) fn $name($($argument: $Type),*) $body
+
+        $(#[$about])*
+        #[cfg(not(feature = "tracing"))]
+        #[inline]
+        pub(crate) fn $name($(_: $Type),*) {}
+    };
 }
-pub(crate) use event;
+
+tells!(started(process: &ProcessLabel) {
+    tracing::debug!(%process, "started");
+});
+
+tells!(ended(process: &ProcessLabel, status: ExitStatus) {
+    if status.signal().is_some() {
+        tracing::warn!(%process, %status, "ended");
+    } else {
+        tracing::debug!(%process, %status, "ended");
+    }
+});
+
+tells!(
+    /// An item whose worker was lost.
+    tried_again(worker: &ProcessLabel, item: usize) {
+        tracing::warn!(%worker, item, "tried again");
+    }
+);
+
+tells!(
+    /// What a supervisor tells; `is_trouble` if something went wrong.
+    supervised(event: &dyn Display, is_trouble: bool) {
+        if is_trouble {
+            tracing::warn!(%event, "supervisor");
+        } else {
+            tracing::info!(%event, "supervisor");
+        }
+    }
+);
 
 /// Writes the events of this process to its standard error, from `level` on (`"debug"`, `"info"`, `"warn"`):
 /// what Python's `multiprocessing.log_to_stderr` does. Each process says for itself whether it does so.

@@ -75,7 +75,8 @@ fn a_detached_grandchild_outlives_a_killed_child() {
     let start = |files: (PathBuf, PathBuf)| {
         let survive = |(up, survived): (PathBuf, PathBuf)| {
             say(&up, "");
-            until("the parent is dead", || !parent_process().unwrap().is_alive());
+            parent_process().unwrap().wait().unwrap();
+            assert!(!parent_process().unwrap().is_alive());
             say(&survived, std::process::id());
         };
         let child = Process::options().detached().spawn(survive, files).unwrap();

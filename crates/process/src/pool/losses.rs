@@ -13,7 +13,7 @@ use super::batch::Chunk;
 use super::crew::{Crew, PoolState};
 use super::error::TaskError;
 use super::view::{Assigned, WorkerView};
-use crate::trace::event;
+use crate::trace;
 use procession_sys::Deadline;
 use procession_sys::clock::now_ns;
 use procession_sys::signals::{SIGKILL, SIGTERM};
@@ -140,7 +140,7 @@ impl Crew {
         let panic = worker.process.reported_panic();
         // The panic of a program that is built to abort ends the worker, and is not tried again all the same.
         if panic.is_none() && self.jobs.retry(chunk.clone()) {
-            event!(tracing::Level::WARN, worker = %worker.process.label(), item = chunk.index(0), "tried again");
+            trace::tried_again(worker.process.label(), chunk.index(0));
             return;
         }
         let Some(job) = self.jobs.get_mut(chunk.job) else { return };

@@ -7,9 +7,10 @@ use super::foreman::Foreman;
 use super::initial::{Initialized, Initializer};
 use super::plan::{Budget, Plan, Policy};
 use super::progress::{Observer, Progress};
+use crate::context::Context;
 use crate::crossing::Crossing;
 use crate::function::Function;
-use crate::method::{Context, StartMethod};
+use crate::method::StartMethod;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use super::initial::Initializer;
 use super::progress::Observer;
-use crate::method::Context;
+use crate::context::Context;
 use std::time::Duration;
 
 /// How long the pool waits at most before it tries an item again.

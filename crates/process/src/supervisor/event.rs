@@ -70,6 +70,18 @@ pub enum SupervisorEvent {
     Stopped,
 }
 
+impl SupervisorEvent {
+    /// Whether something went wrong.
+    #[must_use]
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::Ended { status, .. } => !status.success(),
+            Self::Killed { .. } | Self::NotStarted { .. } | Self::Restarting { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for SupervisorEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
