@@ -58,7 +58,7 @@ static DEFAULT: AtomicU8 = AtomicU8::new(StartMethod::Spawn as u8);
 /// Has every process started by `method` from now on whose options say nothing else: those of this process,
 /// of its pools, and of the processes that are started from now on.
 ///
-/// It is for `main`. A library leaves it alone, and says what it wants by a [`Context`].
+/// It is for `main`. A library leaves it alone, and says what it wants by a [`Context`](crate::Context).
 ///
 /// ```
 /// use procession::{Process, StartMethod, set_start_method, start_method};
