@@ -66,7 +66,7 @@ pub use supervisor::{Attempt, Restart, Stopper, Supervised, Supervisor, Supervis
 #[cfg(feature = "async")]
 pub use tasks::Joining;
 #[cfg(feature = "tracing")]
-pub use trace::log_to_stderr;
+pub use trace::{LogError, log_to_stderr};
 
 /// The functions to which [`test_support!`] expands; nothing for people.
 #[doc(hidden)]

@@ -68,9 +68,29 @@ tells!(
 /// ```
 ///
 /// # Errors
-/// When `level` is none, or there is a subscriber already.
+/// [`LogError::Level`], and [`LogError::AlreadySet`] where there is a subscriber.
 #[cfg(feature = "tracing")]
-pub fn log_to_stderr(level: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let level: tracing::Level = level.parse()?;
-    tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(std::io::stderr).try_init()
+pub fn log_to_stderr(level: &str) -> Result<(), LogError> {
+    let level: tracing::Level = level.parse().map_err(|_| LogError::Level { level: level.to_owned() })?;
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
+    subscriber.with_writer(std::io::stderr).try_init().map_err(|_| LogError::AlreadySet)
 }
+
+/// Why [`log_to_stderr`] has changed nothing.
+#[cfg(feature = "tracing")]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// There is no such level.
+    #[error("{level:?} is no level of events: say error, warn, info, debug or trace")]
+    Level {
+        /// What was said.
+        level: String,
+    },
+    /// Somebody listens already.
+    #[error("this process has a subscriber for events already")]
+    AlreadySet,
+}
+
+#[cfg(feature = "tracing")]
+procession_shm::debug_as_text!(LogError);

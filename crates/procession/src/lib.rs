@@ -34,9 +34,6 @@ pub use procession_collections::{CollectionError, List, ListOptions, Map, MapOpt
 #[cfg(feature = "async")]
 #[doc(inline)]
 pub use procession_process::Joining;
-#[cfg(feature = "tracing")]
-#[doc(inline)]
-pub use procession_process::log_to_stderr;
 #[doc(inline)]
 pub use procession_process::{
     ActiveChild, AsyncResult, Attempt, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus,
@@ -46,6 +43,9 @@ pub use procession_process::{
     SupervisorEvent, TaskError, TaskItem, WaitError, active_children, current_process, end_children, futures,
     init, leave, parent_process, set_start_method, start_method, take_inherited, test_support,
 };
+#[cfg(feature = "tracing")]
+#[doc(inline)]
+pub use procession_process::{LogError, log_to_stderr};
 #[doc(inline)]
 pub use procession_shm::{InvalidName, Label, Namespace, OpenError};
 #[doc(inline)]

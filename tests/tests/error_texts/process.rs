@@ -3,7 +3,7 @@
 use procession::codec::{DecodeError, EncodeError};
 use procession::shm::Kind;
 use procession::{
-    JoinTimeoutError, KernelError, Label, Namespace, OpenError, PoolError, Process, ProcessError,
+    JoinTimeoutError, KernelError, Label, LogError, Namespace, OpenError, PoolError, Process, ProcessError,
     ProcessLabel, RemoteError, SpawnError, StartMethod, SupervisorError, TaskError, TaskItem, WaitError,
 };
 use std::error::Error;
@@ -334,4 +334,13 @@ fn supervisors() {
         SupervisorError::Os(io::Error::other("no descriptor")),
         "this process cannot supervise workers now: no descriptor"
     );
+}
+
+#[test]
+fn logs() {
+    says!(
+        LogError::Level { level: "loud".to_owned() },
+        "\"loud\" is no level of events: say error, warn, info, debug or trace"
+    );
+    says!(LogError::AlreadySet, "this process has a subscriber for events already");
 }
