@@ -77,8 +77,9 @@ mod armed {
             };
             plans.pop_front();
             drop(plans);
-            // SAFETY: sends a signal to this process; no memory is involved.
-            unsafe { libc::kill(std::process::id().cast_signed(), signal) };
+            // To this thread: one for the process may stop another thread first, while this one goes on.
+            // SAFETY: sends a signal to this thread; no memory is involved.
+            unsafe { libc::raise(signal) };
             if signal == libc::SIGKILL {
                 loop {
                     std::hint::spin_loop();
