@@ -20,6 +20,7 @@ mod launch;
 mod method;
 mod options;
 mod own_threads;
+mod pacing;
 mod panic;
 mod panicked;
 mod phase;

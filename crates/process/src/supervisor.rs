@@ -12,6 +12,7 @@ mod post;
 
 use crate::error::KernelError;
 use crate::label::ProcessLabel;
+use crate::pacing::Budget;
 use crate::process::Process;
 use crate::status::ExitStatus;
 use crate::trace;
@@ -151,6 +152,8 @@ impl Attempt {
 pub struct Supervisor<'a> {
     workers: usize,
     policy: Policy,
+    /// How often each worker is started again.
+    restarts: Budget,
     signals: Vec<i32>,
     stopper: Stopper,
     observe: Box<dyn FnMut(&SupervisorEvent) + 'a>,
@@ -162,8 +165,6 @@ struct Policy {
     restart: Restart,
     first_back_off: Duration,
     longest_back_off: Duration,
-    most_restarts: u32,
-    within: Duration,
     grace: Duration,
 }
 
@@ -174,11 +175,17 @@ impl Supervisor<'static> {
             restart: Restart::default(),
             first_back_off: Duration::from_millis(100),
             longest_back_off: Duration::from_secs(30),
-            most_restarts: 5,
-            within: Duration::from_secs(10),
             grace: Duration::from_secs(10),
         };
-        Self { workers, policy, signals: Vec::new(), stopper: Stopper::new(), observe: Box::new(|_| ()) }
+        let restarts = Budget::new(5, Duration::from_secs(10));
+        Self {
+            workers,
+            policy,
+            restarts,
+            signals: Vec::new(),
+            stopper: Stopper::new(),
+            observe: Box::new(|_| ()),
+        }
     }
 }
 
@@ -202,8 +209,7 @@ impl<'a> Supervisor<'a> {
     /// Gives up when a worker is to be started again more than `most` times `within` some time: the others are
     /// stopped, and [`run`](Self::run) fails. Unless said, 5 times in 10 s.
     pub fn max_restarts(mut self, most: u32, within: Duration) -> Self {
-        self.policy.most_restarts = most;
-        self.policy.within = within;
+        self.restarts = Budget::new(most, within);
         self
     }
 
@@ -223,8 +229,8 @@ impl<'a> Supervisor<'a> {
 
     /// Tells what happens, as it happens. It is called by the thread that [`run`](Self::run)s.
     pub fn on_event<'b>(self, observe: impl FnMut(&SupervisorEvent) + 'b) -> Supervisor<'b> {
-        let Self { workers, policy, signals, stopper, .. } = self;
-        Supervisor { workers, policy, signals, stopper, observe: Box::new(observe) }
+        let Self { workers, policy, restarts, signals, stopper, .. } = self;
+        Supervisor { workers, policy, restarts, signals, stopper, observe: Box::new(observe) }
     }
 
     /// What stops this supervisor, from another thread or from what it calls.
@@ -249,10 +255,10 @@ impl<'a> Supervisor<'a> {
         P: Supervised,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { workers, policy, signals, stopper, mut observe } = self;
+        let Self { workers, policy, restarts, signals, stopper, mut observe } = self;
         let bell = if signals.is_empty() { None } else { Some(SignalBell::new(&signals)?) };
         let stop = stopper.bell()?;
-        let posts = (0..workers).map(Post::new).collect();
+        let posts = (0..workers).map(|rank| Post::new(rank, restarts.clone())).collect();
         let observe = Box::new(move |happened: &SupervisorEvent| {
             trace::supervised(happened, happened.is_trouble());
             observe(happened);

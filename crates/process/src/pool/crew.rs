@@ -8,15 +8,15 @@ use super::error::{TaskError, TaskItem};
 use super::job::Job;
 use super::jobs::Jobs;
 use super::link::{AHEAD, Lease, Link};
-use super::plan::{Budget, Plan};
+use super::plan::Plan;
 use super::progress::Progress;
 use super::view::{Assigned, WorkerView};
 use super::wire::{Answer, ChunkHeader, Order};
+use crate::pacing::Budget;
 use crate::panicked::Panic;
 use crate::process::Process;
 use procession_channel::codec;
 use procession_sys::Deadline;
-use std::collections::VecDeque;
 
 /// How far the pool is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +41,6 @@ pub(crate) struct Crew {
     /// How many items a worker runs before it is replaced.
     max_tasks: u64,
     pub(super) budget: Option<Budget>,
-    /// When workers ended that nobody had asked to.
-    pub(super) deaths: VecDeque<u64>,
     /// The path of the initializer.
     pub(super) initializer: Option<&'static str>,
     /// When an item is to be tried again, or may have taken too long.
@@ -81,8 +79,7 @@ impl Crew {
             target,
             most,
             max_tasks: plan.max_tasks,
-            budget: plan.budget,
-            deaths: VecDeque::new(),
+            budget: plan.budget.clone(),
             initializer: plan.initializer.as_ref().map(|initializer| initializer.path),
             next_alarm: Deadline::NEVER,
             next_look: Deadline::NEVER,

@@ -13,12 +13,12 @@ use super::batch::Chunk;
 use super::crew::{Crew, PoolState};
 use super::error::TaskError;
 use super::view::{Assigned, WorkerView};
+use crate::pacing::pause;
 use crate::trace;
 use procession_sys::Deadline;
-use procession_sys::clock::now_ns;
 use procession_sys::signals::{SIGKILL, SIGTERM};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many workers may die one after the other before they were ready, until the pool gives up.
 const MAX_FAILED_STARTS: u32 = 8;
@@ -73,12 +73,9 @@ impl Crew {
 
     /// Counts a worker that nobody has asked to end.
     fn spend_budget(&mut self, worker: &WorkerView) {
-        let Some(budget) = self.budget else { return };
-        let (now, within) = (now_ns(), u64::try_from(budget.within.as_nanos()).unwrap_or(u64::MAX));
-        self.deaths.retain(|&death| now.saturating_sub(death) <= within);
-        self.deaths.push_back(now);
-        if self.deaths.len() > budget.most as usize {
-            let (count, within) = (self.deaths.len(), budget.within);
+        let Some(budget) = &mut self.budget else { return };
+        if let Err(count) = budget.spend(Instant::now()) {
+            let within = budget.within;
             let label = worker.process.label();
             let last = format!("the last one, {:?} (pid {}): {}", label.name(), label.pid(), worker.end());
             self.break_down(format!("{count} workers have ended within {within:?}, {last}"));
@@ -89,8 +86,7 @@ impl Crew {
     fn note_fruitless(&mut self, worker: &WorkerView) {
         self.fruitless += 1;
         if let Some(doublings) = self.fruitless.checked_sub(FREE_STARTS) {
-            let pause = FIRST_PAUSE * (1 << doublings.min(7));
-            self.next_start = Deadline::after(pause.min(LONGEST_PAUSE));
+            self.next_start = Deadline::after(pause(FIRST_PAUSE, doublings, LONGEST_PAUSE));
         }
         let preparing = worker.link.preparing();
         let given = worker.assigned.front().map(|assigned| assigned.chunk.job);

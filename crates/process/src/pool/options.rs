@@ -5,12 +5,13 @@ use super::calls::Calls;
 use super::error::PoolError;
 use super::foreman::Foreman;
 use super::initial::{Initialized, Initializer};
-use super::plan::{Budget, Plan, Policy};
+use super::plan::{Plan, Policy};
 use super::progress::{Observer, Progress};
 use crate::context::Context;
 use crate::crossing::Crossing;
 use crate::function::Function;
 use crate::method::StartMethod;
+use crate::pacing::Budget;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -138,7 +139,7 @@ impl PoolOptions {
     /// Workers that were killed because of a [`timeout`](Self::timeout) do not count. Without being told so, a
     /// pool breaks when workers end one after the other before they were ready.
     pub fn respawn_budget(mut self, most: u32, within: Duration) -> Self {
-        self.plan.budget = Some(Budget { most, within });
+        self.plan.budget = Some(Budget::new(most, within));
         self
     }
 

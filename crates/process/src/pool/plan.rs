@@ -3,12 +3,11 @@
 use super::initial::Initializer;
 use super::progress::Observer;
 use crate::context::Context;
+use crate::pacing::{Budget, pause};
 use std::time::Duration;
 
 /// How long the pool waits at most before it tries an item again.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
-/// How often the wait before the next try is doubled at most: no more can be told from the longest.
-const MOST_DOUBLINGS: u32 = 16;
 
 /// The properties of a pool.
 #[derive(Clone, Debug)]
@@ -18,6 +17,7 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     /// How many items a worker runs before it is replaced.
     pub(crate) max_tasks: u64,
+    /// How many workers may die within some time.
     pub(crate) budget: Option<Budget>,
     pub(crate) initializer: Option<Initializer>,
     pub(crate) observer: Option<Observer>,
@@ -25,13 +25,6 @@ pub(crate) struct Plan {
     pub(crate) context: Option<Context>,
     /// Whether workers are started only when there is something to do for them.
     pub(crate) on_demand: bool,
-}
-
-/// How many workers may die within some time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
-    pub(crate) most: u32,
-    pub(crate) within: Duration,
 }
 
 /// What a call says of its items: how they are given out, and what becomes of slow and lost ones.
@@ -50,8 +43,7 @@ pub(crate) struct Policy {
 impl Policy {
     /// How long to wait before an item is tried again that was lost so many times.
     pub(crate) fn pause_after(&self, losses: u32) -> Duration {
-        let doublings = losses.saturating_sub(1).min(MOST_DOUBLINGS);
-        self.back_off.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF.max(self.back_off))
+        pause(self.back_off, losses.saturating_sub(1), LONGEST_BACK_OFF.max(self.back_off))
     }
 }
 

@@ -3,11 +3,11 @@
 use super::event::{SupervisorError, SupervisorEvent};
 use super::{Attempt, Policy, Restart, Supervised, readiness_of};
 use crate::error::in_full;
+use crate::pacing::{Budget, pause};
 use crate::status::ExitStatus;
 use procession_sync::Readiness;
 use procession_sys::random;
 use procession_sys::signals::SIGKILL;
-use std::collections::VecDeque;
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ pub(super) struct Post<P> {
     state: State<P>,
     /// How often a worker has been started here.
     starts: u32,
-    /// When the last ones were started again.
-    restarts: VecDeque<Instant>,
+    /// How often one is started again.
+    restarts: Budget,
     /// How many ended one after the other without having run for long.
     in_a_row: u32,
     last: Option<ExitStatus>,
@@ -50,9 +50,9 @@ pub(super) enum Next {
 }
 
 impl<P: Supervised> Post<P> {
-    pub(super) fn new(rank: usize) -> Self {
+    pub(super) fn new(rank: usize, restarts: Budget) -> Self {
         let state = State::Due(Instant::now());
-        Self { rank, state, starts: 0, restarts: VecDeque::new(), in_a_row: 0, last: None }
+        Self { rank, state, starts: 0, restarts, in_a_row: 0, last: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -151,22 +151,18 @@ impl<P: Supervised> Post<P> {
 
     /// Plans the next start, unless there were too many.
     fn again(&mut self, policy: &Policy, now: Instant, reason: String) -> Next {
-        while self.restarts.front().is_some_and(|&at| now.saturating_duration_since(at) > policy.within) {
-            self.restarts.pop_front();
+        if self.restarts.spend(now).is_err() {
+            return self.give_up(reason);
         }
-        if self.restarts.len() >= policy.most_restarts as usize {
-            return self.give_up(policy, reason);
-        }
-        self.restarts.push_back(now);
         let after = back_off(policy, self.in_a_row);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.state = State::Due(now + after);
         Next::Again { after }
     }
 
-    fn give_up(&mut self, policy: &Policy, reason: String) -> Next {
+    fn give_up(&mut self, reason: String) -> Next {
         self.state = State::Over;
-        let Policy { most_restarts: most, within, .. } = *policy;
+        let Budget { most, within, .. } = self.restarts;
         Next::TooOften(SupervisorError::GaveUp { rank: self.rank, most, within, reason })
     }
 
@@ -209,7 +205,7 @@ impl<P: Supervised> Post<P> {
 
 /// How long to wait after so many ends in a row, a quarter longer or shorter by chance.
 fn back_off(policy: &Policy, in_a_row: u32) -> Duration {
-    let whole = policy.first_back_off.saturating_mul(1 << in_a_row.min(30)).min(policy.longest_back_off);
+    let whole = pause(policy.first_back_off, in_a_row, policy.longest_back_off);
     let chance = random::nonzero_u64() as f64 / u64::MAX as f64;
     let factor = 0.75 + 0.5 * chance;
     whole.mul_f64(factor)
