@@ -26,6 +26,21 @@ use crate::{fairness, ours, queue, start, waiters};
 const ROBUST: &str = "pthread robust mutex";
 const FUTEX: &str = "raw futex";
 
+/// A mebibyte through the codec, byte by byte, against so many bytes a second.
+macro_rules! one_by_one {
+    ($name:literal, $ours:path, $bound:literal, $rate:literal) => {
+        Case {
+            name: $name,
+            unit: MessagesPerSecond,
+            summary: Median,
+            ours: |plan| $ours(plan),
+            rival_name: $bound,
+            rival: |_| Ok(constant($rate / ours::pipe::MEBIBYTE as f64)),
+            at_least: 1.0,
+        }
+    };
+}
+
 pub(crate) static ALL: &[Case] = &[
     Case {
         name: "lock/uncontended",
@@ -281,6 +296,12 @@ pub(crate) static ALL: &[Case] = &[
         rival: |plan| memcpy::mebibytes(plan),
         at_least: 0.5,
     },
+    mebibytes("codec/encode-vec-u8", |plan| ours::codec::encode_vec(plan), 0.3),
+    mebibytes("codec/decode-vec-u8", |plan| ours::codec::decode_vec(plan), 0.3),
+    mebibytes("codec/encode-struct-with-vec", |plan| ours::codec::encode_struct(plan), 0.1),
+    mebibytes("codec/decode-struct-with-vec", |plan| ours::codec::decode_struct(plan), 0.1),
+    one_by_one!("codec/encode-one-by-one", ours::codec::encode_one_by_one, "3 GB/s", 3e9),
+    one_by_one!("codec/decode-one-by-one", ours::codec::decode_one_by_one, "1.5 GB/s", 1.5e9),
     Case {
         name: "demo/pipe-1e6",
         unit: Millis,
@@ -404,6 +425,12 @@ const fn pooled(
     rival: Setup,
 ) -> Case {
     Case { name, unit, summary: Median, ours, rival_name, rival, at_least }
+}
+
+/// A mebibyte through the codec.
+const fn mebibytes(name: &'static str, ours: Setup, at_least: f64) -> Case {
+    let rival: Setup = |plan| memcpy::mebibytes(plan);
+    Case { name, unit: MessagesPerSecond, summary: Median, ours, rival_name: "memcpy", rival, at_least }
 }
 
 /// A waiter sleeps at most 100 ms at a time, and the machine is not idle.

@@ -13,6 +13,7 @@ macro_rules! create {
 }
 
 pub(crate) mod barrier;
+pub(crate) mod codec;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod map;

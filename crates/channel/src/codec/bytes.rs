@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 
 /// Bytes, as a message or a part of one. A queue or pipe of these alone has
 /// [`Codec::Bytes`](super::Codec::Bytes) unless another is said: its messages are the bytes, for every
-/// program that can read them. As a field they are copied at once, where a `Vec<u8>` is written byte by byte.
+/// program that can read them. In a pipe or queue of another type they are copied at once, as a `Vec<u8>` is.
 ///
 /// ```
 /// use procession::{Bytes, Queue};

@@ -5,6 +5,7 @@
 //! are open at a time.
 
 use super::error::DecodeError;
+use super::numbers;
 use super::shape::{self, HEADER, MOST_COUNTED, MOST_DEPTH, MOST_EMPTY, Names};
 use bincode::config::{self, Configuration};
 use bincode::de::read::Reader;
@@ -74,10 +75,48 @@ impl<'de> Reading<'de> {
         Ok(now)
     }
 
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        let input = self.decoder.reader();
+        let (now, rest) = input.0.split_first_chunk().ok_or(DecodeError::UnexpectedEnd)?;
+        input.0 = rest;
+        Ok(*now)
+    }
+
+    /// How many, or which: most are a byte, and bincode's own code is not inlined.
+    #[inline]
+    fn number(&mut self) -> Result<u64, DecodeError> {
+        let input = self.decoder.reader();
+        match input.0.split_first() {
+            Some((&short @ ..=250, rest)) => {
+                input.0 = rest;
+                Ok(short.into())
+            }
+            _ => self.scalar(),
+        }
+    }
+
+    /// The value of `seed`.
+    #[inline]
+    pub(super) fn value<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
+        match numbers::of_seed::<S, S::Value>(|size| self.numbers(size)) {
+            Some(numbers) => numbers,
+            None => seed.deserialize(&mut *self),
+        }
+    }
+
+    /// The bytes of a sequence of numbers, each of which has so many.
+    #[inline]
+    fn numbers(&mut self, size: usize) -> Result<&'de [u8], DecodeError> {
+        let count = self.len()?;
+        let bytes = count.checked_mul(size).ok_or(DecodeError::TooLarge)?;
+        self.nested(|from| from.take(bytes))
+    }
+
     /// A string of bytes behind its length.
     #[inline]
     fn bytes(&mut self) -> Result<&'de [u8], DecodeError> {
-        let len: u64 = self.scalar()?;
+        let len = self.number()?;
         if len > self.left() as u64 {
             return Err(DecodeError::TooLarge);
         }
@@ -92,7 +131,7 @@ impl<'de> Reading<'de> {
     /// How many elements follow.
     #[inline]
     fn len(&mut self) -> Result<usize, DecodeError> {
-        let len: u64 = self.scalar()?;
+        let len = self.number()?;
         if len > self.left() as u64 + u64::from(self.empty) {
             return Err(DecodeError::TooLarge);
         }
@@ -134,7 +173,7 @@ impl<'de> Reading<'de> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        let header: [u8; HEADER] = self.scalar()?;
+        let header: [u8; HEADER] = self.array()?;
         let [first, ..] = header;
         let leaves_out = first >> 7 != 0;
         let told = usize::from(first & 0x7f);
@@ -199,11 +238,12 @@ fn undescribed() -> DecodeError {
 }
 
 macro_rules! scalars {
-    ($($name:ident => $visit:ident)*) => {
+    ($($name:ident => $visit:ident($from:ident: $value:expr))*) => {
         $(
             #[inline]
             fn $name<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-                visitor.$visit(self.scalar()?)
+                let $from = self;
+                visitor.$visit($value)
             }
         )*
     };
@@ -213,12 +253,20 @@ impl<'de> Deserializer<'de> for &mut Reading<'de> {
     type Error = DecodeError;
 
     scalars! {
-        deserialize_bool => visit_bool deserialize_char => visit_char
-        deserialize_i8 => visit_i8 deserialize_i16 => visit_i16 deserialize_i32 => visit_i32
-        deserialize_i64 => visit_i64 deserialize_i128 => visit_i128
-        deserialize_u8 => visit_u8 deserialize_u16 => visit_u16 deserialize_u32 => visit_u32
-        deserialize_u64 => visit_u64 deserialize_u128 => visit_u128
-        deserialize_f32 => visit_f32 deserialize_f64 => visit_f64
+        deserialize_bool => visit_bool(from: from.scalar()?)
+        deserialize_char => visit_char(from: from.scalar()?)
+        deserialize_i8 => visit_i8(from: i8::from_le_bytes(from.array()?))
+        deserialize_i16 => visit_i16(from: i16::from_le_bytes(from.array()?))
+        deserialize_i32 => visit_i32(from: i32::from_le_bytes(from.array()?))
+        deserialize_i64 => visit_i64(from: i64::from_le_bytes(from.array()?))
+        deserialize_i128 => visit_i128(from: i128::from_le_bytes(from.array()?))
+        deserialize_u8 => visit_u8(from: u8::from_le_bytes(from.array()?))
+        deserialize_u16 => visit_u16(from: u16::from_le_bytes(from.array()?))
+        deserialize_u32 => visit_u32(from: u32::from_le_bytes(from.array()?))
+        deserialize_u64 => visit_u64(from: u64::from_le_bytes(from.array()?))
+        deserialize_u128 => visit_u128(from: u128::from_le_bytes(from.array()?))
+        deserialize_f32 => visit_f32(from: f32::from_le_bytes(from.array()?))
+        deserialize_f64 => visit_f64(from: f64::from_le_bytes(from.array()?))
     }
 
     #[inline]
@@ -243,7 +291,7 @@ impl<'de> Deserializer<'de> for &mut Reading<'de> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
-        match self.scalar::<u8>()? {
+        match u8::from_le_bytes(self.array()?) {
             0 => visitor.visit_none(),
             1 => self.nested(|from| visitor.visit_some(from)),
             byte => Err(DecodeError::Invalid(format!("{byte} where an Option was expected"))),
@@ -368,7 +416,7 @@ impl<'de> SeqAccess<'de> for &mut ReadElements<'_, 'de> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         let had = self.from.left();
-        let element = seed.deserialize(&mut *self.from)?;
+        let element = self.from.value(seed)?;
         if self.are_counted {
             self.from.count_if_empty(had)?;
         }
@@ -408,12 +456,12 @@ impl<'de> MapAccess<'de> for &mut ReadEntries<'_, 'de> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         self.had = self.from.left();
-        seed.deserialize(&mut *self.from).map(Some)
+        self.from.value(seed).map(Some)
     }
 
     #[inline]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
-        let value = seed.deserialize(&mut *self.from)?;
+        let value = self.from.value(seed)?;
         self.from.count_if_empty(self.had)?;
         Ok(value)
     }
@@ -460,7 +508,7 @@ impl<'de> MapAccess<'de> for &mut Present<'_, 'de> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, DecodeError> {
-        seed.deserialize(&mut *self.from)
+        self.from.value(seed)
     }
 }
 
@@ -477,8 +525,9 @@ impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), DecodeError> {
-        let index: u32 = self.from.scalar()?;
-        let check: u8 = self.from.scalar()?;
+        let too_large = |_| DecodeError::TooLarge;
+        let index = u32::try_from(self.from.number()?).map_err(too_large)?;
+        let [check] = self.from.array()?;
         let here = self.variants.get(index as usize);
         if here.is_some_and(|here| shape::check_of_variant(here) != check) {
             return Err(DecodeError::OtherVariants { name: self.name, index });
@@ -498,7 +547,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, DecodeError> {
-        seed.deserialize(self.from)
+        self.from.value(seed)
     }
 
     #[inline]

@@ -353,7 +353,7 @@ fn what_is_not_the_type_comes_back_as_bytes_and_is_never_done() {
     let others =
         JoinableQueue::<NonZeroU64>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
     numbers.put(&0).unwrap();
-    assert!(matches!(others.get(), Err(GetError::Decode { bytes, .. }) if bytes == [0]));
+    assert!(matches!(others.get(), Err(GetError::Decode { bytes, .. }) if bytes == [0; 8]));
     // Who understands it gets it, and sees that somebody tried.
     let lease = numbers.get().unwrap();
     assert_eq!((*lease, lease.attempt()), (0, 2));
@@ -364,7 +364,7 @@ fn what_is_not_the_type_comes_back_as_bytes_and_is_never_done() {
     let taken: Vec<_> = others.iter().map(|lease| lease.ok()?.task_done().ok()).collect();
     assert_eq!(taken, [None, None, None, Some(())], "one that is 0, three times, and one that is not");
     let [letter] = &others.dead_letters().unwrap()[..] else { panic!("one dead letter") };
-    assert_eq!((letter.attempts, &letter.bytes[..]), (3, &[0][..]));
+    assert_eq!((letter.attempts, &letter.bytes[..]), (3, &[0; 8][..]));
     assert!(letter.item().unwrap_err().to_string().contains("expected a nonzero u64"));
     numbers.unlink().unwrap();
 }

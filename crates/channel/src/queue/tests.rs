@@ -171,7 +171,7 @@ fn what_is_not_the_type_comes_back_as_bytes() {
     let numbers = Queue::<u64>::options().namespace(&namespace).type_tag("n").create("q").unwrap();
     let others = Queue::<NonZeroU64>::options().namespace(&namespace).type_tag("n").open("q").unwrap();
     numbers.put(&0).unwrap();
-    assert!(matches!(others.get(), Err(GetError::Decode { bytes, .. }) if bytes == [0]));
+    assert!(matches!(others.get(), Err(GetError::Decode { bytes, .. }) if bytes == [0; 8]));
     assert!(numbers.is_empty());
     numbers.unlink().unwrap();
 }

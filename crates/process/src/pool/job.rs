@@ -33,7 +33,7 @@ impl Received {
 
     /// The item's result.
     pub(crate) fn decode<R: DeserializeOwned + 'static>(&self) -> Result<R, TaskError> {
-        codec::decode_owned(&self.bytes).map_err(|error| TaskError::decode(self.item, &error))
+        codec::decode(&self.bytes).map_err(|error| TaskError::decode(self.item, &error))
     }
 }
 
@@ -101,7 +101,7 @@ impl Collected {
     ) -> Result<R, TaskError> {
         let item = TaskItem { index, function };
         let span = self.spans.get(index).cloned().unwrap_or_default();
-        codec::decode_owned(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
+        codec::decode(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
     }
 }
 

@@ -49,9 +49,9 @@ fn run_item<A: DeserializeOwned + 'static, R: Serialize + 'static>(
     out: &mut Vec<u8>,
     function: impl Fn(A) -> R,
 ) -> Result<(), (Answer, String)> {
-    let argument = codec::decode_owned(item).map_err(|error| (Answer::Undecodable, in_full(&error)))?;
+    let argument = codec::decode(item).map_err(|error| (Answer::Undecodable, in_full(&error)))?;
     let result = function(argument);
-    Parcel::encode_listed(out, |out| codec::encode_owned(&result, out))
+    Parcel::encode_listed(out, |out| codec::encode(&result, out))
         .map_err(|error| (Answer::Unencodable, in_full(&error)))
 }
 
@@ -75,7 +75,7 @@ where
     R: Serialize + 'static,
 {
     must_be::<F, (S, A), R>(hash)?;
-    let state = codec::decode_owned(state)
+    let state = codec::decode(state)
         .map_err(|error| format!("the worker cannot decode the state: {}", in_full(&error)))?;
     Ok(Box::new(WithState(rebuild::<F>(), state, PhantomData)))
 }

@@ -84,7 +84,7 @@ pub(crate) fn push_item<A: Serialize + 'static>(
 ) -> Result<(), codec::EncodeError> {
     let start = items.len();
     items.extend_from_slice(&[0; 8]);
-    codec::encode_owned(item, items).inspect_err(|_| items.truncate(start))?;
+    codec::encode(item, items).inspect_err(|_| items.truncate(start))?;
     let len = (items.len() - start - 8) as u64;
     items[start..start + 8].copy_from_slice(&len.to_le_bytes());
     Ok(())

@@ -65,7 +65,7 @@ where
     let _ = f;
     let function = function::<F, (S, A), R>(job_with_state::<F, S, A, R>)?;
     let mut bytes = Vec::new();
-    let (encoded, cargo) = Cargo::of(|| codec::encode_owned(state, &mut bytes));
+    let (encoded, cargo) = Cargo::of(|| codec::encode(state, &mut bytes));
     encoded.map_err(|error| TaskError::EncodeState { function: function.path, reason: in_full(&error) })?;
     Ok(Work { function, state: (bytes, cargo) })
 }

@@ -80,8 +80,9 @@ fn elements_that_take_no_bytes_are_few() {
     // In one another: 1,000 sequences of 65,536 each.
     let many = encoded(&vec![vec![(); 65]; 1000]);
     assert_eq!(decode::<Vec<Vec<()>>>(&many).unwrap().len(), 1000);
-    let mut lie = encoded(&1000_u64);
-    (0..1000).for_each(|_| lie.extend(encoded(&65_536_u64)));
+    let len = |len| encoded(&vec![(); len]);
+    let mut lie = len(1000);
+    (0..1000).for_each(|_| lie.extend(len(65_536)));
     assert!(matches!(decode::<Vec<Vec<()>>>(&lie), Err(DecodeError::TooLarge)));
 }
 
