@@ -130,6 +130,7 @@ impl std::fmt::Debug for Parcel {
 impl Parcel {
     /// Encodes something that is not put into a queue or a pipe, and keeps the ends in it: they are closed
     /// when this is dropped, unless somebody has taken them.
+    #[inline]
     pub fn of_encoding<R>(encode: impl FnOnce() -> R) -> (R, Self) {
         let encoding = Encoding::begin();
         let result = encode();
@@ -188,14 +189,19 @@ impl Parcel {
     }
 
     /// Adopts the ends in a message that was taken out; how long it is without their list.
+    #[inline]
     pub fn of_message(message: &[u8]) -> (usize, Self) {
         let (len, ends) = list_of(message).unwrap_or((message.len(), Vec::new()));
         (len, Self::adopt_sooner_or_later(ends))
     }
 
     /// Keeps those of another, too.
+    #[inline]
     pub fn join(&mut self, mut other: Self) {
-        self.0.append(&mut other.0);
+        // As almost always.
+        if !other.0.is_empty() {
+            self.0.append(&mut other.0);
+        }
     }
 
     /// Adopts the ends in a message that is taken out in any case. Those that cannot be adopted now are

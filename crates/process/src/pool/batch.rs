@@ -121,22 +121,20 @@ impl BatchBuilder {
         items: &mut impl Iterator<Item = A>,
         most: usize,
     ) -> Result<bool, codec::EncodeError> {
-        while self.len() < most && self.bytes.len() < MAX_CHUNK_BYTES {
-            match items.next() {
-                Some(item) => self.push(&item)?,
-                None => return Ok(true),
+        let Self { bytes, starts, .. } = self;
+        // Once for all of them: few items have ends of pipes in them.
+        let (filled, ends) = Parcel::of_encoding(|| {
+            while starts.len() <= most && bytes.len() < MAX_CHUNK_BYTES {
+                match items.next() {
+                    Some(item) => push_item(bytes, &item)?,
+                    None => return Ok(true),
+                }
+                starts.push(bytes.len());
             }
-        }
-        Ok(false)
-    }
-
-    /// Adds an item; on an error the batch is as it was.
-    fn push<A: Serialize + 'static>(&mut self, item: &A) -> Result<(), codec::EncodeError> {
-        let (pushed, ends) = Parcel::of_encoding(|| push_item(&mut self.bytes, item));
-        pushed?;
+            Ok(false)
+        });
         self.ends.join(ends);
-        self.starts.push(self.bytes.len());
-        Ok(())
+        filled
     }
 
     pub(crate) fn finish(self, job: u64, mut cargo: Cargo) -> Chunk {
