@@ -14,6 +14,18 @@ pub fn crash_point(label: &'static str) {
     let _: &'static str = label;
 }
 
+/// Whether sleeps are never cut into slices: so that tests see what ends them besides. Always `false` unless
+/// `cfg(procession_chaos)`, and `PROCESSION_NO_SLICES` is set.
+#[inline(always)]
+#[must_use]
+pub fn has_no_slices() -> bool {
+    #[cfg(procession_chaos)]
+    let has_none = armed::has_no_slices();
+    #[cfg(not(procession_chaos))]
+    let has_none = false;
+    has_none
+}
+
 #[cfg(procession_chaos)]
 pub use armed::{Action, arm, arm_next};
 
@@ -22,7 +34,7 @@ mod armed {
     #![expect(unsafe_code, reason = "raising a signal")]
 
     use std::collections::VecDeque;
-    use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+    use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
     /// The action of an armed process at its label.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +55,11 @@ mod armed {
     /// What is to happen, one after the other.
     static PLANS: Mutex<VecDeque<Plan>> = Mutex::new(VecDeque::new());
     static FROM_ENVIRONMENT: Once = Once::new();
+
+    pub(super) fn has_no_slices() -> bool {
+        static NONE: OnceLock<bool> = OnceLock::new();
+        *NONE.get_or_init(|| std::env::var_os("PROCESSION_NO_SLICES").is_some())
+    }
 
     fn plans() -> MutexGuard<'static, VecDeque<Plan>> {
         PLANS.lock().unwrap_or_else(PoisonError::into_inner)

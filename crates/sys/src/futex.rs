@@ -27,6 +27,26 @@ pub enum Waited {
 
 /// Sleeps while `word` holds `expected`, until woken or until `deadline`.
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
+    wait_among(Sleepers::ALL, word, expected, deadline)
+}
+
+/// Some of the sleepers of a word, who can be woken without the others. Whoever wakes sleepers without saying
+/// which wakes them, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sleepers(u32);
+
+impl Sleepers {
+    const ALL: Self = Self(libc::FUTEX_BITSET_MATCH_ANY.cast_unsigned());
+
+    /// One of 32 kinds; `number` says which, and numbers that differ by 32 mean the same kind.
+    #[must_use]
+    pub const fn kind(number: u32) -> Self {
+        Self(1 << (number % 32))
+    }
+}
+
+/// Sleeps as [`wait`] does, as one of these sleepers.
+pub fn wait_among(sleepers: Sleepers, word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
     let timeout = deadline.to_timespec();
     let timeout = timeout.as_ref().map_or(null(), std::ptr::from_ref);
     // SAFETY: `word` is a live, aligned 32-bit word; `timeout` is null or outlives the call.
@@ -39,7 +59,7 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Deadline) -> Waited {
             expected,
             timeout,
             null_mut::<u32>(),
-            libc::FUTEX_BITSET_MATCH_ANY,
+            sleepers.0,
         )
     };
     if result == 0 {
@@ -121,6 +141,24 @@ pub fn wake(word: &AtomicU32, count: u32) -> u32 {
     u32::try_from(woken).unwrap_or(0)
 }
 
+/// Wakes one of these sleepers of the word at `address`; whether there was one. The word may be gone: then there
+/// is none.
+pub fn wake_one_among(sleepers: Sleepers, address: usize) -> bool {
+    // SAFETY: the kernel only looks which word lies at the address, and reads and writes nothing there.
+    let woken = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            address,
+            libc::FUTEX_WAKE_BITSET,
+            1,
+            null::<libc::timespec>(),
+            null_mut::<u32>(),
+            sleepers.0,
+        )
+    };
+    woken > 0
+}
+
 /// Wakes every sleeper of `word`.
 pub fn wake_all(word: &AtomicU32) -> u32 {
     wake(word, u32::MAX)
@@ -137,7 +175,7 @@ pub fn low_half(word: &AtomicU64) -> &AtomicU32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAX_WORDS, Waited, low_half, wait, wait_any, wake};
+    use super::{MAX_WORDS, Sleepers, Waited, low_half, wait, wait_among, wait_any, wake, wake_one_among};
     use crate::clock::Deadline;
     use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
     use std::time::Duration;
@@ -165,6 +203,24 @@ mod tests {
         }
         words[5].store(2, Ordering::Relaxed);
         assert_eq!(wait_any(&each, Deadline::NEVER), Waited::Changed);
+    }
+
+    #[test]
+    fn one_kind_of_sleepers_is_woken_without_the_others() {
+        let word = AtomicU32::new(0);
+        let address = word.as_ptr().addr();
+        let (ours, theirs) = (Sleepers::kind(3), Sleepers::kind(36));
+        std::thread::scope(|scope| {
+            let sleeper = scope.spawn(|| wait_among(ours, &word, 0, Deadline::NEVER));
+            while !wake_one_among(ours, address) {
+                assert!(!wake_one_among(theirs, address), "it is of another kind");
+            }
+            assert_eq!(sleeper.join().unwrap(), Waited::Woken);
+            let sleeper = scope.spawn(|| wait_among(ours, &word, 0, Deadline::NEVER));
+            while wake(&word, 1) == 0 {}
+            assert_eq!(sleeper.join().unwrap(), Waited::Woken);
+        });
+        assert!(!wake_one_among(ours, 0), "there is no word");
     }
 
     #[test]
