@@ -57,11 +57,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) mod layout;
 mod lines;
 mod register;
+mod sight;
 mod slot;
 mod starting;
 
 pub(crate) use register::registrations;
 pub use register::{is_registered, leave, register, register_with_slots};
+pub use sight::Sight;
 pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
 

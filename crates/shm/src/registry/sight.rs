@@ -1,0 +1,38 @@
+//! What one process sees of another's end: a pidfd, which is readable from then on.
+//!
+//! A slot of the registry says the pid of its process, as that process knows it. The pidfd is opened first, and
+//! the lifeline asked after it: an owner that lives then has lived all along, so that no other process had its
+//! pid in between. A process in another pid namespace may know itself by the pid of somebody else here; then it
+//! is somebody else's end that is seen. That does no harm, because an end that is seen proves nothing: the
+//! lifeline does.
+
+use super::Registration;
+use crate::owner::OwnerId;
+use procession_sys::{KeptFd, pidfd};
+
+/// What is seen of the end of an owner's process.
+#[derive(Debug)]
+pub enum Sight<E = KeptFd> {
+    /// The process has ended, and can store nothing any more.
+    Dead,
+    /// The process lives; a descriptor is readable once it has ended.
+    Alive(E),
+    /// Nothing: the pid leads nowhere, there are too many open files, the kernel has no pidfds, or the owner
+    /// cannot be asked about.
+    Unseen,
+}
+
+impl Registration {
+    /// Opens what shows when the process of `owner` has ended.
+    #[must_use]
+    pub fn watch_end(&self, owner: OwnerId) -> Sight {
+        let open = |pid| pidfd::open(pid).and_then(KeptFd::keep).ok();
+        let end = self.pid_of(owner).and_then(open);
+        // After the opening.
+        match (self.is_dead(owner), end) {
+            (Ok(true), _) => Sight::Dead,
+            (Ok(false), Some(end)) => Sight::Alive(end),
+            _ => Sight::Unseen,
+        }
+    }
+}
