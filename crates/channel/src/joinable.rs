@@ -127,8 +127,8 @@ shm_struct! {
 /// [`Queue`](crate::Queue): bounded, of any serde type, for any number of processes and threads; what `put`
 /// returned for survives every process.
 ///
-/// The death of a holder is noticed by those who get, and by those who join: at once when there is nothing
-/// else to get, else within about a tenth of a second.
+/// The death of a holder is noticed by those who get, and by those who join: at once by who waits because there is
+/// nothing else to get, else within about a tenth of a second.
 ///
 /// ```
 /// use procession::{GetError, JoinableQueue};

@@ -113,5 +113,5 @@ fn await_change(bell: &EventCount, patience: &mut Patience, mut is_ready: impl F
         return;
     }
     // No object that people know: nobody is shown the wait, and nothing interrupts it.
-    let _: Result<Nap, Stop> = bell.wait(None, patience, is_ready);
+    let _: Result<Nap, Stop> = bell.wait(None, patience, is_ready, ());
 }

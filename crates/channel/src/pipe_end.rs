@@ -292,6 +292,12 @@ impl End {
         }
     }
 
+    /// Who has the other end, as long as it is not closed.
+    pub(crate) fn peer_owner(&self) -> Option<OwnerId> {
+        let word = self.peer_cell().word.load(Ordering::Acquire);
+        [CARRIED, CLAIMED].contains(&(word & STATE)).then(|| OwnerId::from_bits(word))
+    }
+
     /// As [`ask_about_peer`](Self::ask_about_peer), for who tries again and again: at most once a
     /// millisecond.
     pub(crate) fn ask_seldom(&self) -> Result<(), Fault> {

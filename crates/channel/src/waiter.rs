@@ -2,7 +2,7 @@
 //! and never with a lock of the queue's.
 
 use procession_shm::Segment;
-use procession_sync::{AcquireError, EventCount, Fault, Nap, Patience, spin_until};
+use procession_sync::{AcquireError, EventCount, Fault, Nap, Patience, Whom, spin_until};
 use procession_sys::Deadline;
 use std::ops::RangeInclusive;
 
@@ -87,18 +87,23 @@ impl<'a> Waiter<'a> {
         if may_spin && spin_until(PAUSES, &is_ready) {
             return Ok(());
         }
-        self.wait(segment, is_ready)
+        self.wait(segment, is_ready, ())
     }
 
-    /// Returns when it is worth looking again.
+    /// Returns when it is worth looking again, also because one of `whom` has died.
     #[cold]
-    pub(crate) fn wait(&mut self, segment: &Segment, is_ready: impl Fn() -> bool) -> Result<(), Stopped> {
+    pub(crate) fn wait(
+        &mut self,
+        segment: &Segment,
+        is_ready: impl Fn() -> bool,
+        whom: impl Whom,
+    ) -> Result<(), Stopped> {
         if self.deadline.has_passed() {
             return Err(Stopped::TimedOut);
         }
         let deadline = self.deadline;
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
-        let nap = self.bell.wait(Some(segment), patience, is_ready);
+        let nap = self.bell.wait(Some(segment), patience, is_ready, whom);
         // The queue's locks may be waited for next.
         patience.hide();
         let nap = nap.map_err(|stop| Fault::of_stop(segment, stop, |_| Stopped::Interrupted))?;

@@ -210,7 +210,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pipe_that_does_not_ask",
         protocol: "pipe",
         used_by: &[],
-        from: "self.end.ask_about_peer().map_err(faulty),",
+        from: "end.ask_about_peer().map_err(faulty),",
         to: "Ok(()),",
     },
     Mutant {

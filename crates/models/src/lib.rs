@@ -385,7 +385,7 @@ pub use lock_error::LockError;
 pub use lock_word::{AcquireError, Claim, HolderEnd, LockWord};
 pub use once::Once;
 pub use owner_death::OnOwnerDeath;
-pub use patience::{Nap, Patience, Shown as ShownWait, Stop, spin_until};
+pub use patience::{Nap, Patience, Shown as ShownWait, Stop, Whom, spin_until};
 pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};
 pub use rlock::{RLock, RLockGuard, RLockGuardOf};
 pub use rwlock::{READERS, RwLock};

@@ -27,6 +27,11 @@ pub enum Stop {
     Orphaned,
 }
 
+/// As `procession_sync::Whom`: nobody asks, because each death ends every sleep.
+pub trait Whom {}
+
+impl<T> Whom for T {}
+
 /// As `procession_sync::Patience`.
 #[derive(Debug)]
 pub struct Patience {
@@ -84,6 +89,7 @@ impl Patience {
         word: impl Word,
         expected: u32,
         _: &AtomicU32,
+        _: impl Whom,
     ) -> Result<Nap, Stop> {
         match kernel::sleep(word, expected, self.deadline, &mut self.deaths) {
             None => Ok(Nap::Ask),

@@ -47,7 +47,7 @@ macro_rules! models {
                     took = try_take(shared);
                     took
                 };
-                slept |= shared.bell.wait(None, &mut patience, look) != Ok(Nap::Changed);
+                slept |= shared.bell.wait(None, &mut patience, look, ()) != Ok(Nap::Changed);
                 if took {
                     break;
                 }

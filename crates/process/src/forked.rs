@@ -94,15 +94,17 @@ pub(crate) fn start(
 fn only_resting_threads(starters: &[u32]) -> Result<(), SpawnError> {
     let begun = Instant::now();
     loop {
-        let at_rest = own_threads::at_rest();
+        // The one that looks out for deaths holds nothing at any time that a copy would miss.
+        let at_rest = own_threads::at_rest().zip(procession_sync::watcher_threads());
         let is_over = begun.elapsed() > PATIENCE;
         if at_rest.is_none() && !is_over {
             thread::sleep(LOOK);
             continue;
         }
-        let at_rest = at_rest.unwrap_or_default();
+        let (at_rest, watchers) = at_rest.unwrap_or_default();
         let others = forking::other_threads().unwrap_or_default();
-        let is_other = |thread: &u32| !starters.contains(thread) && !at_rest.contains(thread);
+        let is_other =
+            |thread: &u32| ![starters, &at_rest, &watchers].iter().any(|known| known.contains(thread));
         let mut names: Vec<String> =
             others.into_iter().filter(is_other).filter_map(forking::thread_name).collect();
         if names.is_empty() {

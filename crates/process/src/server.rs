@@ -34,10 +34,13 @@ use procession_sys::start::{self, Stream};
 use procession_sys::{crash_point, fork, rehearse_lean};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// What a terminal, or whoever ends a job, sends to a whole process group. The server ends with its parent, who
 /// decides what such a signal means.
 const IGNORED: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU];
+/// How long the thread that looks out for deaths may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is said between a process and its forkserver: a word and a number, each in four bytes.
 pub(crate) mod wire {
@@ -110,6 +113,8 @@ fn preload(order: Order) -> Result<(), Outcome> {
 
 /// Makes this process fit to be copied.
 fn get_ready() -> Result<(), String> {
+    // What it frees as it ends, a copy by a raw `clone` may find half-freed.
+    procession_sync::dismiss_watcher(PATIENCE);
     let at_rest = own_threads::at_rest().unwrap_or_default();
     let others =
         forking::other_threads().map_err(|error| format!("its threads are not to be seen: {error}"))?;

@@ -397,7 +397,8 @@ impl Condition {
                 continue;
             }
             let futex = futex::low_half(&cell.word);
-            let nap = patience.sleep(Some(segment), futex, word as u32, &self.body.asked);
+            let whom = || self.concerned(watched);
+            let nap = patience.sleep(Some(segment), futex, word as u32, &self.body.asked, whom);
             crash_point("condition.slept");
             if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
                 // SYNC: condition.signal. By the cell, so that this signal is not lost either. A failure
@@ -446,6 +447,14 @@ impl Condition {
         Ok(())
     }
 
+    /// Those whose death is a reason to look around: all who wait, and who holds the lock.
+    fn concerned(&self, watched: &Watched<'_>) -> Vec<OwnerId> {
+        // SYNC: condition.cell.
+        let words = self.body.cells.iter().map(|cell| cell.word.load(Ordering::Acquire));
+        let waiters = words.filter(|&word| word != 0).map(OwnerId::from_bits);
+        watched.holder_in(self.body.segment()).into_iter().chain(waiters).collect()
+    }
+
     /// Signals the one that has waited longest of those with a ticket before `limit`; whether there was one.
     fn signal_oldest(&self, limit: u64) -> bool {
         let registration = self.body.segment().registration();
@@ -491,7 +500,8 @@ impl Condition {
         let segment = self.body.segment();
         let mut patience = Patience::new(deadline);
         let notified = loop {
-            let nap = self.body.overflow.sleep(Some(segment), listened, &mut patience);
+            let whom = || self.concerned(&watched);
+            let nap = self.body.overflow.sleep(Some(segment), listened, &mut patience, whom);
             if watched.has_lost_a_holder(nap == Ok(Nap::Ask)) {
                 break Ok(true);
             }

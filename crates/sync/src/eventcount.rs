@@ -22,7 +22,7 @@
 //! | waiter, woken, before it arrived | `WOKEN` | another sleeper's slice ends and it arrives; every 64th notify wakes all the same |
 //! | notifier, before its wake | a sleeper that missed something | the end of that sleeper's slice |
 
-use crate::patience::{Nap, Patience, Stop};
+use crate::patience::{Nap, Patience, Stop, Whom};
 use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, Ordering, fence};
 use procession_sys::{crash_point, futex, shm_struct};
@@ -63,7 +63,7 @@ impl EventCount {
         &self.word
     }
 
-    /// Sleeps until notified since [`listen`](Self::listen), or for one slice.
+    /// Sleeps until notified since [`listen`](Self::listen), or for one slice, or until one of `whom` dies.
     ///
     /// # Errors
     /// As [`Patience::sleep`].
@@ -72,13 +72,15 @@ impl EventCount {
         segment: Option<&Segment>,
         listened: u32,
         patience: &mut Patience,
+        whom: impl Whom,
     ) -> Result<Nap, Stop> {
-        let nap = patience.sleep(segment, &self.word, listened, &self.asked);
+        let nap = patience.sleep(segment, &self.word, listened, &self.asked, whom);
         crash_point("eventcount.slept");
         nap
     }
 
-    /// Sleeps until notified, or for one slice, unless it `is_ready` already: then `Changed`.
+    /// Sleeps until notified, or for one slice, or until one of `whom` dies, unless it `is_ready` already: then
+    /// `Changed`.
     ///
     /// # Errors
     /// As [`Patience::sleep`].
@@ -87,12 +89,13 @@ impl EventCount {
         segment: Option<&Segment>,
         patience: &mut Patience,
         mut is_ready: impl FnMut() -> bool,
+        whom: impl Whom,
     ) -> Result<Nap, Stop> {
         let listened = self.listen();
         if is_ready() {
             return Ok(Nap::Changed);
         }
-        let nap = self.sleep(segment, listened, patience)?;
+        let nap = self.sleep(segment, listened, patience, whom)?;
         // After `Changed` it has not slept, and so was not the one that was woken.
         if nap != Nap::Changed {
             self.arrive();

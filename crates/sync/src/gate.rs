@@ -135,7 +135,9 @@ impl Gate {
             return Ok(Nap::Changed);
         }
         crash_point("gate.waiting");
-        let nap = patience.sleep(Some(segment), futex::low_half(&self.word), announced as u32, &self.asked);
+        let futex = futex::low_half(&self.word);
+        // Nobody holds it: anybody may let this one pass.
+        let nap = patience.sleep(Some(segment), futex, announced as u32, &self.asked, ());
         crash_point("gate.slept");
         nap.map_err(|stop| Fault::of_stop(segment, stop, |_| Shut::Interrupted))
     }

@@ -10,6 +10,7 @@ mod bridge;
 mod cells;
 mod condition;
 mod deadlock;
+mod death_watch;
 mod event;
 mod eventcount;
 mod fault;
@@ -54,6 +55,8 @@ pub use cells::Plain;
 pub use cells::{load_words, store_words};
 pub use condition::{Condition, ConditionOptions, Monitor, WaitTimeoutResult};
 pub use deadlock::{BlockedThread, Deadlock, blocked_in, deadlocks, deadlocks_in};
+#[doc(hidden)]
+pub use death_watch::{dismiss_watcher, watcher_threads};
 pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
@@ -76,7 +79,7 @@ pub use lock_word::{AcquireError, Claim, LockWord};
 pub use once::{Once, OnceError, OnceOptions, OnceRun};
 pub use owner_death::OnOwnerDeath;
 #[doc(hidden)]
-pub use patience::{Nap, Patience, Stop, spin_until};
+pub use patience::{Nap, Patience, Stop, Whom, spin_until};
 pub use raw_array::{RawArray, RawArrayOptions};
 pub use raw_value::{RawValue, RawValueOptions};
 pub use readiness::{Readiness, readiness};

@@ -513,7 +513,9 @@ impl Contender<'_> {
         }
         crash_point("lock.waiting");
         let nap = patience
-            .sleep(Some(self.segment), futex::low_half(&lock.word), announced as u32, &lock.asked)
+            .sleep(Some(self.segment), futex::low_half(&lock.word), announced as u32, &lock.asked, || {
+                lock.owner()
+            })
             .map_err(|stop| Fault::of_stop(self.segment, stop, |_| AcquireError::Interrupted))?;
         crash_point("lock.slept");
         // After `Changed` it has not slept: the word was another before the kernel looked.

@@ -1,6 +1,10 @@
 //! How a waiter sleeps: in slices, so that a lost wake costs one slice, and so that somebody asks whether the
 //! holder is still alive.
 //!
+//! A wait that outlasts a millisecond says whom it waits for, and is woken at once when one of them dies
+//! (`death_watch.rs`): a wake that has changed nothing is a reason to ask. Where nobody can be watched, and for
+//! all that a death is not, there are the ends of slices.
+//!
 //! A slice is 10 ms, doubling to 100 ms, shortened by up to a quarter so that waiters do not march in step.
 //! At the end of each slice that timed out the waiter asks about the holder, unless another waiter on the
 //! same word did so in the last millisecond. A waiter that finds again and again that somebody asked a moment
@@ -15,17 +19,20 @@
 //! those who work there.
 
 use crate::deadlock;
+use crate::death_watch::{self, Watching};
 use crate::hold::Hold;
-use procession_shm::{Segment, ShownWait, WaitNote, show_wait};
+use procession_shm::{OwnerId, Segment, ShownWait, WaitNote, show_wait};
 use procession_sys::cpu::Spin;
-use procession_sys::futex::{self, Waited};
-use procession_sys::{Deadline, clock, interrupt};
+use procession_sys::futex::{self, Sleepers, Waited};
+use procession_sys::{Deadline, clock, crash, interrupt};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// How long a thread looks again and again before it sleeps: a sleep and a wake cost this much.
 const SPIN_NS: u64 = 20_000;
 
+/// How long a wait lasts before it says whom it waits for: that costs more than a sleep and a wake.
+const LONG_NS: u64 = 1_000_000;
 const FIRST_NS: u64 = 10_000_000;
 const CAP_NS: u64 = 100_000_000;
 const CROWD_CAP_NS: u64 = 1_000_000_000;
@@ -42,7 +49,7 @@ pub enum Nap {
     Changed,
     /// Woken, or it is another's turn to ask: look again.
     Woken,
-    /// A slice ended: ask whether the holder is alive.
+    /// A slice ended, or somebody died who is waited for: ask whether the holder is alive.
     Ask,
     /// The deadline passed.
     TimedOut,
@@ -56,6 +63,32 @@ pub enum Stop {
     /// The object's file was removed by somebody else: nobody new can come, and maybe nobody is left who
     /// could end the wait.
     Orphaned,
+}
+
+/// Those whose death would concern a waiter: asked for when the wait has become a long one.
+pub trait Whom {
+    /// Whether there can be any.
+    const ANY: bool;
+
+    /// Their ids in the registry of the object that is waited for.
+    fn owners(self) -> Vec<OwnerId>;
+}
+
+/// Nobody: what is waited for, anybody may bring.
+impl Whom for () {
+    const ANY: bool = false;
+
+    fn owners(self) -> Vec<OwnerId> {
+        Vec::new()
+    }
+}
+
+impl<I: IntoIterator<Item = OwnerId>, F: FnOnce() -> I> Whom for F {
+    const ANY: bool = true;
+
+    fn owners(self) -> Vec<OwnerId> {
+        self().into_iter().collect()
+    }
 }
 
 /// One waiter's sleeps during one operation.
@@ -76,6 +109,11 @@ pub struct Patience {
     /// When the last slice began, if it was slept to its end; otherwise 0.
     whole_since_ns: u64,
     shown: Option<ShownWait>,
+    /// Whether it has slept for a millisecond.
+    is_long: bool,
+    watching: Option<Watching>,
+    /// Whether it was told of a death instead of sleeping, and has not slept since.
+    was_told: bool,
 }
 
 impl Patience {
@@ -93,6 +131,9 @@ impl Patience {
             long_since_ns: 0,
             whole_since_ns: 0,
             shown: None,
+            is_long: false,
+            watching: None,
+            was_told: false,
         }
     }
 
@@ -157,7 +198,8 @@ impl Patience {
     }
 
     /// Sleeps for a slice on `word` while it holds `expected`. `asked` is the shared note of when somebody
-    /// last asked. `segment` is the object that the thread waits for, if it is one that people know.
+    /// last asked. `segment` is the object that the thread waits for, if it is one that people know. `whom`
+    /// says whose deaths concern it: while the word says so.
     ///
     /// # Errors
     /// [`Stop::Orphaned`], before it sleeps: whoever calls this has looked since the slice at whose end that
@@ -169,6 +211,7 @@ impl Patience {
         word: &AtomicU32,
         expected: u32,
         asked: &AtomicU32,
+        whom: impl Whom,
     ) -> Result<Nap, Stop> {
         if let Some(segment) = segment {
             if std::mem::take(&mut self.is_survey_due) && segment.is_orphaned() {
@@ -176,29 +219,51 @@ impl Patience {
             }
             self.show(segment);
         }
-        let nap = self.slice(word, expected, asked);
+        let nap = self.slice(segment, word, expected, asked, whom);
         let asks = std::mem::take(&mut self.is_interruption_due) && segment.is_some();
         if asks && interrupt::is_wanted() { Err(Stop::Interrupted) } else { Ok(nap) }
     }
 
-    fn slice(&mut self, word: &AtomicU32, expected: u32, asked: &AtomicU32) -> Nap {
+    fn slice<W: Whom>(
+        &mut self,
+        segment: Option<&Segment>,
+        word: &AtomicU32,
+        expected: u32,
+        asked: &AtomicU32,
+        whom: W,
+    ) -> Nap {
         let start = clock::now_ns();
         self.whole_since_ns = 0;
         if self.next_survey_ns == 0 {
             self.next_survey_ns = start + SURVEY_NS;
         }
         let jitter = self.slice_ns / 4 * (start % 64) / 64;
-        let slice_end = Deadline::at_ns(start + self.slice_ns - jitter);
-        match futex::wait(word, expected, slice_end.min(self.deadline)) {
-            Waited::Changed => return Nap::Changed,
-            Waited::Woken => return Nap::Woken,
-            Waited::Signaled => {
+        let slice_end = match crash::has_no_slices() {
+            true => Deadline::NEVER,
+            false => Deadline::at_ns(start + self.slice_ns - jitter),
+        };
+        let until = slice_end.min(self.deadline);
+        let waited = match segment {
+            Some(segment) if W::ANY => {
+                let long_from = Deadline::at_ns(start + LONG_NS);
+                self.sleep_watched(segment, word, expected, [long_from, until], whom)
+            }
+            _ => Some(futex::wait(word, expected, until)),
+        };
+        match waited {
+            None => {
+                asked.store(clock::ms_of(clock::now_ns()), Ordering::Relaxed);
+                return Nap::Ask;
+            }
+            Some(Waited::Changed) => return Nap::Changed,
+            Some(Waited::Woken) => return Nap::Woken,
+            Some(Waited::Signaled) => {
                 self.is_interruption_due = true;
                 // The hook may do what it likes, and so this thread does not wait while it runs.
                 self.hide();
                 return Nap::Woken;
             }
-            Waited::TimedOut => self.is_interruption_due = true,
+            Some(Waited::TimedOut) => self.is_interruption_due = true,
         }
         self.whole_since_ns = start;
         if self.long_since_ns == 0 {
@@ -221,6 +286,56 @@ impl Patience {
             self.is_survey_due = true;
         }
         Nap::Ask
+    }
+
+    /// Sleeps until the last of these times; from the first on, whom it waits for is watched. `None` if one of
+    /// them died.
+    fn sleep_watched(
+        &mut self,
+        segment: &Segment,
+        word: &AtomicU32,
+        expected: u32,
+        [long_from, until]: [Deadline; 2],
+        whom: impl Whom,
+    ) -> Option<Waited> {
+        let owner = segment.registration().current_owner();
+        let kind = Sleepers::kind(owner.map_or(0, OwnerId::slot));
+        if !self.is_long && long_from < until {
+            match futex::wait_among(kind, word, expected, long_from) {
+                Waited::TimedOut => self.is_long = true,
+                other => return Some(other),
+            }
+        }
+        if self.is_long && self.finds_one_dead(segment, word, kind, whom) {
+            return None;
+        }
+        let waited = futex::wait_among(kind, word, expected, until);
+        // Whoever changes something changes the word before the wake: only the watcher does not.
+        let is_told =
+            waited == Waited::Woken && self.watching.is_some() && word.load(Ordering::Relaxed) == expected;
+        (!is_told).then_some(waited)
+    }
+
+    /// Sees to it that whom this thread waits for is watched; whether one of them is dead already, and it has not
+    /// been told so before this sleep: what it does about it may be nothing.
+    #[cold]
+    fn finds_one_dead(
+        &mut self,
+        segment: &Segment,
+        word: &AtomicU32,
+        kind: Sleepers,
+        whom: impl Whom,
+    ) -> bool {
+        let was_told = std::mem::take(&mut self.was_told);
+        let owners = whom.owners();
+        if self.watching.as_ref().is_some_and(|watching| watching.is_still(word, &owners)) {
+            return false;
+        }
+        self.watching = None;
+        let (watching, is_one_dead) = death_watch::watch(segment.registration(), word, kind, owners);
+        self.watching = watching;
+        self.was_told = is_one_dead && !was_told;
+        self.was_told
     }
 
     /// The next slice, after one at whose end nobody had asked for so long.
@@ -256,12 +371,12 @@ mod tests {
     fn a_slice_ends_with_a_question_unless_one_was_just_asked() {
         let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
         let mut patience = Patience::new(Deadline::NEVER);
-        assert_eq!(patience.slice(&word, 1, &asked), Nap::Changed);
-        assert_eq!(patience.slice(&word, 0, &asked), Nap::Ask);
+        assert_eq!(patience.slice(None, &word, 1, &asked, ()), Nap::Changed);
+        assert_eq!(patience.slice(None, &word, 0, &asked, ()), Nap::Ask);
         // As if others asked all the time.
         let ahead = clock::ms_of(clock::now_ns()).wrapping_add(60_000);
         asked.store(ahead, Ordering::Relaxed);
-        assert_eq!(patience.slice(&word, 0, &asked), Nap::Ask);
+        assert_eq!(patience.slice(None, &word, 0, &asked, ()), Nap::Ask);
     }
 
     #[test]
@@ -283,6 +398,6 @@ mod tests {
     fn a_sleep_ends_at_the_deadline() {
         let (word, asked) = (AtomicU32::new(0), AtomicU32::new(0));
         let mut patience = Patience::new(Deadline::after(Duration::from_millis(3)));
-        assert_eq!(patience.slice(&word, 0, &asked), Nap::TimedOut);
+        assert_eq!(patience.slice(None, &word, 0, &asked, ()), Nap::TimedOut);
     }
 }

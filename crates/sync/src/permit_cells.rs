@@ -440,6 +440,17 @@ impl PermitCells {
         self.body.decided.store(7, Ordering::Relaxed);
     }
 
+    /// Those whose death gives permits back: who holds some, and who releases several.
+    pub(crate) fn owners(&self) -> Vec<OwnerId> {
+        // SYNC: semaphore.asked.
+        let words = self.used().map(|cell| cell.load(Ordering::Acquire));
+        let mut owners: Vec<OwnerId> = self.body.several.owner().into_iter().collect();
+        owners.extend(words.filter(|word| word & STATE == HELD).map(OwnerId::from_bits));
+        owners.sort_unstable_by_key(|owner| owner.to_bits());
+        owners.dedup();
+        owners
+    }
+
     /// The owners that hold permits now, and how many each.
     pub(crate) fn holders(&self) -> Vec<(OwnerId, u32)> {
         let mut holders: Vec<(OwnerId, u32)> = Vec::new();

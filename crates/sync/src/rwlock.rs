@@ -386,7 +386,12 @@ impl RwLock {
             if self.bury_readers()? {
                 continue;
             }
-            match self.body.space.sleep(Some(segment), heard, &mut patience) {
+            let readers = || {
+                // SYNC: rwlock.owner.
+                let words = self.body.cells.iter().map(|cell| cell.word.load(Ordering::Acquire));
+                words.filter(|&word| word != 0).map(OwnerId::from_bits)
+            };
+            match self.body.space.sleep(Some(segment), heard, &mut patience, readers) {
                 Ok(Nap::TimedOut) => {
                     // All places are taken: one of those who read stands for all.
                     return Err(too_late(self.held_by_reader(&self.body.cells[0]), deadline));

@@ -428,7 +428,8 @@ impl Semaphore {
                 nap = Nap::Changed;
                 continue;
             }
-            nap = self.body.freed.sleep(Some(segment), listened, &mut patience).map_err(|stop| {
+            let slept = self.body.freed.sleep(Some(segment), listened, &mut patience, || cells.owners());
+            nap = slept.map_err(|stop| {
                 Fault::of_stop(segment, stop, |object| SemaphoreError::Interrupted { object })
             })?;
             *has_slept = true;

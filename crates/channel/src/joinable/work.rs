@@ -66,7 +66,9 @@ impl<T> JoinableQueue<T> {
                 }
                 Outcome::Later => {
                     let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
-                    waiter.wait(self.body.segment(), may_go_on).map_err(|blocked| self.no_put(blocked))?;
+                    waiter
+                        .wait(self.body.segment(), may_go_on, ())
+                        .map_err(|blocked| self.no_put(blocked))?;
                 }
                 Outcome::Closed => return Err(PutError::Closed(ClosedQueue::new(self.body.segment()))),
             }
@@ -111,7 +113,7 @@ impl<T> JoinableQueue<T> {
                     if waiter.takes_turn() && (self.survey(deadline)? || others_hold) {
                         continue;
                     }
-                    waiter.wait(self.body.segment(), || self.has_answer())?;
+                    waiter.wait(self.body.segment(), || self.has_answer(), || self.lessees())?;
                 }
                 Outcome::Closed => return Ok(None),
             }
@@ -133,7 +135,7 @@ impl<T> JoinableQueue<T> {
         while unfinished != 0 && times == first {
             if !waiter.takes_turn() || !self.survey(deadline)? {
                 let may_go_on = || body.times_finished.load(Ordering::Acquire) != first;
-                waiter.wait(self.body.segment(), may_go_on)?;
+                waiter.wait(self.body.segment(), may_go_on, || self.lessees())?;
             }
             (unfinished, times) = self.locked(deadline, look)?;
         }
@@ -191,6 +193,15 @@ impl<T> JoinableQueue<T> {
         let count = self.locked(deadline, given_back)?;
         self.tell_all();
         Ok(count != 0)
+    }
+
+    /// Those whose death gives items back.
+    fn lessees(&self) -> Vec<OwnerId> {
+        let Ok(table) = self.table() else { return Vec::new() };
+        let mut lessees: Vec<OwnerId> = table.leases().map(Ticket::owner).collect();
+        lessees.sort_unstable_by_key(|owner| owner.to_bits());
+        lessees.dedup();
+        lessees
     }
 
     /// Whether the owner is dead; each is asked about once.

@@ -76,9 +76,10 @@ impl<'a> PeerWaiter<'a> {
     fn sleep(&mut self, is_ready: impl FnMut() -> bool) -> Result<(), PipeBlocked> {
         let deadline = self.deadline;
         let patience = self.patience.get_or_insert_with(|| Patience::new(deadline));
-        match self.bell.wait(Some(self.end.body.segment()), patience, is_ready) {
+        let end = self.end;
+        match self.bell.wait(Some(end.body.segment()), patience, is_ready, || end.peer_owner()) {
             // Without its file a pipe still has its two ends: what matters is whether the peer lives.
-            Ok(Nap::Ask) | Err(Stop::Orphaned) => self.end.ask_about_peer().map_err(faulty),
+            Ok(Nap::Ask) | Err(Stop::Orphaned) => end.ask_about_peer().map_err(faulty),
             Ok(_) => Ok(()),
             Err(Stop::Interrupted) => Err(PipeBlocked::Interrupted),
         }

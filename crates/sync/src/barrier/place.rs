@@ -143,6 +143,14 @@ impl Barrier {
         Ok(found)
     }
 
+    /// Those whose death those who wait have to do something about: the members, and who runs the action.
+    pub(super) fn concerned(&self) -> Vec<OwnerId> {
+        // SYNC: barrier.place.
+        let words = self.member_places().iter().map(|place| place.owner.load(Ordering::Acquire));
+        let members = words.filter(|&word| word != 0).map(OwnerId::from_bits);
+        self.body.runner.owner().into_iter().chain(members).collect()
+    }
+
     /// Does what the barrier's policy says about members that are dead; whether there were any.
     pub(super) fn bury_dead_members(&self) -> Result<bool, Fault> {
         if self.rules.removes {

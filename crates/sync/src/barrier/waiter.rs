@@ -305,7 +305,7 @@ impl<'a> Waiter<'a> {
         let (segment, announced) = (body.segment(), (word | WAITERS) as u32);
         let nap = self
             .patience
-            .sleep(Some(segment), futex::low_half(&body.word), announced, &body.asked)
+            .sleep(Some(segment), futex::low_half(&body.word), announced, &body.asked, || barrier.concerned())
             .map_err(|stop| Fault::of_stop(segment, stop, |object| BarrierError::Interrupted { object }))?;
         crash_point("barrier.slept");
         self.asks = nap == Nap::Ask;

@@ -6,7 +6,7 @@ use crate::lock_error::LockError;
 use crate::lock_word::LockWord;
 use crate::rlock::{RLock, RLockGuardOf};
 use crate::value::{Value, ValueGuardOf};
-use procession_shm::Segment;
+use procession_shm::{OwnerId, Segment};
 use procession_sys::Deadline;
 use std::borrow::Borrow;
 
@@ -129,6 +129,12 @@ impl<'a> Watched<'a> {
     pub(super) fn new<G: Monitor>(left: &'a G::Left, burials: u32) -> Self {
         let (lock, segment) = G::word(left);
         Self { lock, segment, burials }
+    }
+
+    /// The present holder, if the lock has it from the registry of this segment.
+    pub(super) fn holder_in(&self, segment: &Segment) -> Option<OwnerId> {
+        let is_known = std::ptr::eq(self.segment.registration(), segment.registration());
+        self.lock.owner().filter(|_| is_known)
     }
 
     /// Whether a holder has died since: what it was about to do, somebody who waits may have to do instead.

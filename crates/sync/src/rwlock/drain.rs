@@ -8,7 +8,7 @@ use crate::hold::holder_in;
 use crate::keeper::too_late;
 use crate::lock_error::LockError;
 use crate::patience::{Nap, Patience};
-use procession_shm::ShownWait;
+use procession_shm::{OwnerId, ShownWait};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, clock, crash_point, futex};
 
@@ -50,8 +50,10 @@ impl RwLock {
             return Ok(());
         }
         crash_point("rwlock.announced");
+        // SYNC: rwlock.owner.
+        let reader = || [OwnerId::from_bits(cell.word.load(Ordering::Acquire))];
         let nap = patience
-            .sleep(Some(segment), futex::low_half(&cell.word), announced as u32, &self.body.asked)
+            .sleep(Some(segment), futex::low_half(&cell.word), announced as u32, &self.body.asked, reader)
             .map_err(|stop| Fault::of_stop(segment, stop, |object| LockError::Interrupted { object }))?;
         // SYNC: rwlock.owner.
         let reader = |wait: &ShownWait| {
