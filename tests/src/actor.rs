@@ -174,6 +174,14 @@ impl Actor {
         until("the threads of an actor sleep on a futex", asleep);
     }
 
+    /// Whether it has the thread that looks out for the deaths of those for whom it waits.
+    #[must_use]
+    pub fn has_watcher(&self) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return false };
+        let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm")).ok();
+        threads.flatten().filter_map(name).any(|name| name.trim_end() == "procession-dead")
+    }
+
     /// Sends a command that makes it wait for another process, and returns once it does.
     pub fn waits(&mut self, command: &str) {
         self.tell(command);

@@ -11,6 +11,7 @@ mod array;
 mod barrier;
 mod collections;
 mod condition;
+mod deaths;
 mod event;
 mod eventcount;
 mod forkserver;
