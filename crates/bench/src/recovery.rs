@@ -10,6 +10,9 @@ use crate::case::{Plan, Side};
 use crate::clock::now_ns;
 use crate::error::{BenchError, Result, check};
 use crate::ours::Session;
+use crate::ours::recovery as ours;
+use crate::rival::pthread::RobustMutex;
+use crate::roles;
 use std::time::Duration;
 
 /// Objects with a holder and a waiter each, all at once: they sleep nearly all the time.
@@ -26,6 +29,10 @@ pub(crate) trait Scene {
     type Object;
     fn create(session: &Session, name: &str) -> Result<Self::Object>;
     fn open(name: &str) -> Result<Self::Object>;
+    /// By what its processes open it.
+    fn address(_object: &Self::Object, name: &str) -> String {
+        name.to_owned()
+    }
     /// Takes what its death is to leave behind, says so, and keeps it.
     fn hold(object: &Self::Object, victim: &mut Victim<'_>) -> Result<()>;
     /// Waits behind the holder, until it is dead; the pid of the dead, where waiters are told. Anything but
@@ -59,7 +66,7 @@ pub(crate) fn recovery<'a, S: Scene + 'a>(plan: &'a Plan<'a>) -> Result<Side<'a>
 
 struct Lane<S: Scene> {
     object: S::Object,
-    name: String,
+    address: String,
     waiter: Actor,
 }
 
@@ -67,13 +74,14 @@ impl<S: Scene> Lane<S> {
     fn start(plan: &Plan<'_>, lane: usize) -> Result<Self> {
         let name = plan.session.fresh_name(&format!("recovery-{lane}"));
         let object = S::create(plan.session, &name)?;
-        let waiter = Actor::role(plan.session, "ours/wait", &[S::NAME, &name])?;
-        Ok(Lane { object, name, waiter })
+        let address = S::address(&object, &name);
+        let waiter = Actor::role(plan.session, "recovery/wait", &[S::NAME, &address])?;
+        Ok(Lane { object, address, waiter })
     }
 
     /// A holder that holds, and the waiter on its way to wait behind it.
     fn engage(&mut self, plan: &Plan<'_>) -> Result<Holder> {
-        let mut actor = Actor::role(plan.session, "ours/hold", &[S::NAME, &self.name])?;
+        let mut actor = Actor::role(plan.session, "recovery/hold", &[S::NAME, &self.address])?;
         let [pid] = actor.numbers("held")?;
         self.waiter.tell("wait")?;
         self.waiter.numbers::<0>("waiting")?;
@@ -116,21 +124,50 @@ fn after(killed: u64, returned: u64) -> Result<u64> {
 const NOBODY: u64 = 0;
 
 /// What a process of a scene is.
-pub(crate) enum Part {
+enum Part {
     Holder,
     Waiter,
 }
 
-/// The role of either process.
-pub(crate) fn play<S: Scene>(control: &mut Control, name: &str, part: Part) -> Result<()> {
-    let object = S::open(name)?;
-    match part {
-        Part::Holder => S::hold(&object, &mut Victim(control)),
-        Part::Waiter => wait::<S>(control, &object),
+/// The role that holds something until it is killed.
+pub(crate) fn hold(control: &mut Control, rest: &[String]) -> Result<()> {
+    role(control, rest, Part::Holder)
+}
+
+/// The role that waits for it, again and again.
+pub(crate) fn wait(control: &mut Control, rest: &[String]) -> Result<()> {
+    role(control, rest, Part::Waiter)
+}
+
+fn role(control: &mut Control, rest: &[String], part: Part) -> Result<()> {
+    let [scene, address] = roles::rest(rest)?;
+    match scene {
+        ours::Locked::NAME => play::<ours::Locked>(control, address, part),
+        ours::LockedTwice::NAME => play::<ours::LockedTwice>(control, address, part),
+        ours::Written::NAME => play::<ours::Written>(control, address, part),
+        ours::Read::NAME => play::<ours::Read>(control, address, part),
+        ours::Permitted::NAME => play::<ours::Permitted>(control, address, part),
+        ours::Signaled::NAME => play::<ours::Signaled>(control, address, part),
+        ours::Joined::NAME => play::<ours::Joined>(control, address, part),
+        ours::Building::NAME => play::<ours::Building>(control, address, part),
+        ours::Logging::NAME => play::<ours::Logging>(control, address, part),
+        ours::Running::NAME => play::<ours::Running>(control, address, part),
+        ours::Leased::NAME => play::<ours::Leased>(control, address, part),
+        ours::Piped::NAME => play::<ours::Piped>(control, address, part),
+        RobustMutex::NAME => play::<RobustMutex>(control, address, part),
+        _ => Err(BenchError::Failed(format!("no such scene: {scene}"))),
     }
 }
 
-fn wait<S: Scene>(control: &mut Control, object: &S::Object) -> Result<()> {
+fn play<S: Scene>(control: &mut Control, name: &str, part: Part) -> Result<()> {
+    let object = S::open(name)?;
+    match part {
+        Part::Holder => S::hold(&object, &mut Victim(control)),
+        Part::Waiter => wait_behind::<S>(control, &object),
+    }
+}
+
+fn wait_behind<S: Scene>(control: &mut Control, object: &S::Object) -> Result<()> {
     while let Some([]) = control.order("wait")? {
         control.answer("waiting")?;
         let pid = S::wait(object)?;

@@ -7,7 +7,7 @@ use crate::ours::barrier::Barrier;
 use crate::ours::event::Events;
 use crate::ours::pipe::Pipes;
 use crate::rival::futex::RawFutex;
-use crate::{fairness, lock, meeting, ours, rival, waiters};
+use crate::{fairness, lock, meeting, ours, recovery, rival, waiters};
 
 /// Plays the role `name` until the bench has no more orders.
 pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
@@ -18,8 +18,8 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
         "ours/read" => lock::hammer::<ours::rwlock::Reading>(control, rest),
         "ours/hog" => fairness::hog::<ours::lock::Lock>(control, rest),
         "ours/crowd" => waiters::wait(control, rest),
-        "ours/hold" => ours::recovery::hold(control, rest),
-        "ours/wait" => ours::recovery::wait(control, rest),
+        "recovery/hold" => recovery::hold(control, rest),
+        "recovery/wait" => recovery::wait(control, rest),
         Events::ROLE => meeting::meet::<Events>(control, rest),
         Barrier::ROLE => meeting::meet::<Barrier>(control, rest),
         RawFutex::ROLE => meeting::meet::<RawFutex>(control, rest),

@@ -28,7 +28,7 @@ pub(crate) fn crowd<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     plan.remark(ours::sizes::sizes(plan.session)?);
     let lock = Lock::create(plan.session, "crowd")?;
     let name = lock.address();
-    let mut holder = Actor::role(plan.session, "ours/hold", &[ours::recovery::Locked::NAME, &name])?;
+    let mut holder = Actor::role(plan.session, "recovery/hold", &[ours::recovery::Locked::NAME, &name])?;
     let [_pid] = holder.numbers("held")?;
     let actor = |_| Actor::role(plan.session, "ours/crowd", &[&name]);
     let actors = (0..PROCESSES).map(actor).collect::<Result<Vec<_>>>()?;

@@ -1,40 +1,12 @@
 //! What each of our objects does when a holder is killed.
 
 use super::Session;
-use crate::actor::Control;
 use crate::error::{BenchError, Context, Result, check};
-use crate::recovery::{self, Part, Scene, Victim};
-use crate::roles;
+use crate::recovery::{Scene, Victim};
 use procession::{
-    Array, Barrier, BarrierError, BreakCause, Condition, Lock, LockError, RLock, RwLock, Semaphore, Value,
+    Array, Barrier, BarrierError, BreakCause, Condition, JoinableQueue, Lock, LockError, Once, Pipe, Queue,
+    RLock, Receiver, RecvError, RwLock, Semaphore, Value,
 };
-
-/// The role that holds something until it is killed.
-pub(crate) fn hold(control: &mut Control, rest: &[String]) -> Result<()> {
-    let [scene, name] = roles::rest(rest)?;
-    play(scene, control, name, Part::Holder)
-}
-
-/// The role that waits for it, again and again.
-pub(crate) fn wait(control: &mut Control, rest: &[String]) -> Result<()> {
-    let [scene, name] = roles::rest(rest)?;
-    play(scene, control, name, Part::Waiter)
-}
-
-fn play(scene: &str, control: &mut Control, name: &str, part: Part) -> Result<()> {
-    match scene {
-        Locked::NAME => recovery::play::<Locked>(control, name, part),
-        LockedTwice::NAME => recovery::play::<LockedTwice>(control, name, part),
-        Written::NAME => recovery::play::<Written>(control, name, part),
-        Read::NAME => recovery::play::<Read>(control, name, part),
-        Permitted::NAME => recovery::play::<Permitted>(control, name, part),
-        Signaled::NAME => recovery::play::<Signaled>(control, name, part),
-        Joined::NAME => recovery::play::<Joined>(control, name, part),
-        Building::NAME => recovery::play::<Building>(control, name, part),
-        Logging::NAME => recovery::play::<Logging>(control, name, part),
-        _ => Err(BenchError::Failed(format!("no such scene: {scene}"))),
-    }
-}
 
 /// The pid that a waiter was told; anything else is an error.
 fn told<T>(answer: std::result::Result<T, LockError>) -> Result<Option<u64>> {
@@ -297,5 +269,92 @@ impl Scene for Logging {
     fn wait(array: &Array<u64>) -> Result<Option<u64>> {
         let sum = array.update(0..8, |part| part.iter().sum()).context("update")?;
         check("what the dead had not committed", sum, 0).map(|()| None)
+    }
+}
+
+/// Somebody who does what is to be done once, and is killed in the middle: the other one does it.
+pub(crate) struct Running;
+impl Scene for Running {
+    const NAME: &'static str = "once";
+    type Object = Once;
+
+    fn create(session: &Session, name: &str) -> Result<Once> {
+        create!(Once, session, name)
+    }
+
+    fn open(name: &str) -> Result<Once> {
+        Once::open(name).context("open")
+    }
+
+    fn hold(once: &Once, victim: &mut Victim<'_>) -> Result<()> {
+        once.run_fallible(|_| victim.holds_until_killed()).context("run")?.map(drop)
+    }
+
+    fn wait(once: &Once) -> Result<Option<u64>> {
+        // Whoever fails leaves it to be done the next time.
+        let outcome =
+            once.run_fallible(|run| if run.is_again { Err(None) } else { Err(Some("nobody died")) });
+        match outcome.context("run")? {
+            Err(None) => Ok(None),
+            other => Err(BenchError::Failed(format!("run: {other:?}"))),
+        }
+    }
+}
+
+/// An item that was taken and is not done: the other one gets it.
+pub(crate) struct Leased;
+impl Scene for Leased {
+    const NAME: &'static str = "joinable";
+    type Object = JoinableQueue<u64>;
+
+    fn create(session: &Session, name: &str) -> Result<JoinableQueue<u64>> {
+        create!(JoinableQueue::<u64>, session, name)
+    }
+
+    fn open(name: &str) -> Result<JoinableQueue<u64>> {
+        JoinableQueue::open(name).context("open")
+    }
+
+    fn hold(queue: &JoinableQueue<u64>, victim: &mut Victim<'_>) -> Result<()> {
+        queue.put(&7).context("put")?;
+        let _item = queue.get().context("get")?;
+        victim.holds_until_killed()
+    }
+
+    fn wait(queue: &JoinableQueue<u64>) -> Result<Option<u64>> {
+        let item = queue.get().context("get")?;
+        check("the item of the dead", *item, 7)?;
+        item.task_done().map(|()| None).context("task_done")
+    }
+}
+
+/// The writer of a pipe, which comes to its reader through a queue.
+pub(crate) struct Piped;
+impl Scene for Piped {
+    const NAME: &'static str = "pipe";
+    type Object = Queue<Receiver<u64>>;
+
+    fn create(session: &Session, name: &str) -> Result<Queue<Receiver<u64>>> {
+        create!(Queue::<Receiver<u64>>, session, name)
+    }
+
+    fn open(name: &str) -> Result<Queue<Receiver<u64>>> {
+        Queue::open(name).context("open")
+    }
+
+    fn hold(queue: &Queue<Receiver<u64>>, victim: &mut Victim<'_>) -> Result<()> {
+        let (sender, receiver) = Pipe::options().pipe::<u64>().context("make a pipe")?;
+        sender.send(&7).context("send")?;
+        queue.put(&receiver).context("put")?;
+        victim.holds_until_killed()
+    }
+
+    fn wait(queue: &Queue<Receiver<u64>>) -> Result<Option<u64>> {
+        let receiver = queue.get().context("get")?;
+        check("the message", receiver.recv().context("recv")?, 7)?;
+        match receiver.recv() {
+            Err(RecvError::PeerDied { pid }) => Ok(Some(pid.into())),
+            other => Err(BenchError::Failed(format!("recv: {other:?}"))),
+        }
     }
 }

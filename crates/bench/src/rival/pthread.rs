@@ -5,6 +5,7 @@ use crate::error::{BenchError, Result};
 use crate::lock::{Acquire, ProcessLock};
 use crate::ours::Session;
 use crate::page::Page;
+use crate::recovery::{Scene, Victim};
 use libc::{c_int, pthread_mutex_t, pthread_mutexattr_t};
 use std::mem::MaybeUninit;
 
@@ -63,6 +64,42 @@ impl ProcessLock for RobustMutex {
     fn open(address: &str) -> Result<Self> {
         // INVARIANT: addresses come from `address`, so the mutex was initialised by `create`.
         Ok(RobustMutex(Page::open(address)?))
+    }
+}
+
+impl Scene for RobustMutex {
+    const NAME: &'static str = "pthread";
+    type Object = Self;
+
+    fn create(session: &Session, name: &str) -> Result<Self> {
+        ProcessLock::create(session, name)
+    }
+
+    fn open(address: &str) -> Result<Self> {
+        ProcessLock::open(address)
+    }
+
+    fn address(mutex: &Self, _: &str) -> String {
+        ProcessLock::address(mutex)
+    }
+
+    fn hold(mutex: &Self, victim: &mut Victim<'_>) -> Result<()> {
+        mutex.locked(|| victim.holds_until_killed())?
+    }
+
+    fn wait(mutex: &Self) -> Result<Option<u64>> {
+        // SAFETY: by the invariants `raw` is an initialised mutex in memory that lives as long as `mutex`.
+        match unsafe { libc::pthread_mutex_lock(mutex.raw()) } {
+            libc::EOWNERDEAD => Ok(None),
+            code => Err(refused("pthread_mutex_lock after a death", code)),
+        }
+    }
+
+    fn mend(mutex: &Self) -> Result<()> {
+        // SAFETY: the mutex is initialised, and this thread has just locked it as one whose owner died.
+        done("pthread_mutex_consistent", unsafe { libc::pthread_mutex_consistent(mutex.raw()) })?;
+        // SAFETY: this thread has locked the mutex.
+        done("pthread_mutex_unlock", unsafe { libc::pthread_mutex_unlock(mutex.raw()) })
     }
 }
 
