@@ -142,7 +142,8 @@ impl Actor {
 
     /// Returns once it sleeps on a futex: it waits for another process.
     pub fn falls_asleep(&self) {
-        until("an actor sleeps on a futex", || self.is_in_call(libc::SYS_futex));
+        let calls = [libc::SYS_futex, libc::SYS_futex_waitv];
+        until("an actor sleeps on a futex", || calls.iter().any(|&call| self.is_in_call(call)));
     }
 
     /// Returns once it sleeps on a futex, or is dead: armed to die when its sleep ends, it may be quick.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const PROCESSES: u64 = 100;
 const THREADS: u64 = 10;
 /// How long they have slept before they are looked at: past every short first slice.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLED: Duration = Duration::from_secs(6);
 /// How many rounds of other cases one of these is as long as: nobody looks more seldom than once a second.
 const ROUNDS: u32 = 3;
 

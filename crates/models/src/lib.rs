@@ -259,13 +259,19 @@ pub mod cpu {
 
 /// As `procession_sync`'s module: nobody waits for several things.
 mod waitable {
-    use crate::EventCount;
     use crate::atomic::AtomicU32;
+    use crate::{EventCount, OwnerId, Segment};
 
     pub trait Waitable {
         fn is_ready(&self) -> bool;
         fn is_ready_after_all(&self) -> bool {
             self.is_ready()
+        }
+        fn mortal(&self) -> Option<&Segment> {
+            None
+        }
+        fn concerned(&self) -> Vec<OwnerId> {
+            Vec::new()
         }
         fn watch(&self) -> Watch<'_>;
         fn unwatch(&self);

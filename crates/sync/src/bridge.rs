@@ -10,7 +10,7 @@
 //! All of this is the process's own. In a forked child the bells of the parent are the parent's: use those of
 //! objects that the child asked for its own.
 
-use crate::wait::{CROWD, sleep_on};
+use crate::wait::{CROWD, sleep_watched};
 use crate::waitable::{Waitable, Watch};
 use procession_sys::{Deadline, eventfd, fork, futex};
 use std::io;
@@ -161,7 +161,7 @@ impl Crowd {
     /// Sleeps until something may have changed about one of `objects`, or about who is to be told.
     fn sleep(&self, objects: &[&dyn Waitable], calls: u32, deadline: Deadline) {
         let Some(alarm) = &self.alarm else {
-            let _ = sleep_on(objects, Some((&self.calls, calls)), deadline);
+            let _ = sleep_watched(objects, Some((&self.calls, calls)), deadline);
             return;
         };
         let mut files: Vec<BorrowedFd<'_>> = vec![alarm.as_fd()];

@@ -30,7 +30,8 @@
 //! All of this is the process's own. A forked child has no watcher, finds none of its parent's table, and begins
 //! anew. A program that is executed has nothing of it.
 
-use procession_shm::{OwnerId, Registration, Sight};
+use crate::waitable::{Waitable, Watch};
+use procession_shm::{OwnerId, Registration, Segment, Sight};
 use procession_sys::futex::{self, Sleepers};
 use procession_sys::{
     Deadline, KeptFd, POLL_SET_MAX, PerProcess, PollSet, clock, eventfd, fork, forking, set_thread_name,
@@ -129,15 +130,24 @@ struct Watched {
 /// A word on which some of this process's threads sleep.
 #[derive(Debug)]
 struct Word {
-    address: usize,
+    place: Place,
     kind: Sleepers,
-    sleepers: usize,
+    /// Where each of them has it mapped: not all by the same handle of the object.
+    sleepers: Vec<usize>,
+}
+
+/// Which word of which object it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    instance: u64,
+    offset: usize,
 }
 
 /// A sleeper's place in the table, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Watching {
     watcher: &'static Watcher,
+    place: Place,
     address: usize,
     /// Those for whom it waits, whether they are watched or not.
     owners: Vec<OwnerId>,
@@ -145,17 +155,19 @@ pub(crate) struct Watching {
     ids: Vec<u64>,
 }
 
-/// Watches those of `owners`, of this registry, who can be watched, for a thread that is about to sleep on `word`
-/// as one of the sleepers `kind`, which are this process's; and whether one of them is dead already.
+/// Watches those of `owners` who can be watched, for a thread that is about to sleep on a `word` of the segment's
+/// object as one of the sleepers `kind`, which are this process's; and whether one of them is dead already.
 pub(crate) fn watch(
-    registration: &'static Registration,
+    segment: &Segment,
     word: &AtomicU32,
     kind: Sleepers,
     owners: Vec<OwnerId>,
 ) -> (Option<Watching>, bool) {
-    let watcher = WATCHER.get();
+    let (watcher, registration) = (WATCHER.get(), segment.registration());
     let address = word.as_ptr().addr();
-    let mut watching = Watching { watcher, address, owners, ids: Vec::new() };
+    let first = segment.mapping().at::<AtomicU32>(0).map_or(0, |first| first.as_ptr().addr());
+    let place = Place { instance: segment.header().instance.low(), offset: address.wrapping_sub(first) };
+    let mut watching = Watching { watcher, place, address, owners, ids: Vec::new() };
     let mut table = watcher.table();
     table.sleepers += 1;
     table.has_been_used = true;
@@ -165,7 +177,7 @@ pub(crate) fn watch(
         if registration.current_owner() == Some(owner) {
             continue;
         }
-        match table.watch(registration, owner, address, kind) {
+        match table.watch(registration, owner, (place, address), kind) {
             Sight::Dead => is_one_dead = true,
             Sight::Alive(id) if !watching.ids.contains(&id) => watching.ids.push(id),
             _ => {}
@@ -174,6 +186,26 @@ pub(crate) fn watch(
     let is_seen = !watching.ids.is_empty() && table.must_run();
     drop(table);
     (is_seen.then_some(watching), is_one_dead)
+}
+
+/// Watches those whose death may make one of `objects` ready, for a thread that is about to sleep on the words of all
+/// of them; and whether one of those is dead already.
+pub(crate) fn watch_for(objects: &[&dyn Waitable]) -> (Vec<Watching>, bool) {
+    let mut is_one_dead = false;
+    let watching = |object: &&dyn Waitable| {
+        let (segment, owners) = (object.mortal()?, object.concerned());
+        let Watch::Futex(word, _) = object.watch() else { return None };
+        let (watching, is_dead) = watch(segment, word, kind_in(segment), owners);
+        object.unwatch();
+        is_one_dead |= is_dead;
+        watching
+    };
+    (objects.iter().filter_map(watching).collect(), is_one_dead)
+}
+
+/// Which of the sleepers of an object's words are this process's.
+pub(crate) fn kind_in(segment: &Segment) -> Sleepers {
+    Sleepers::kind(segment.registration().current_owner().map_or(0, OwnerId::slot))
 }
 
 /// The thread that watches, and the one before it, which may not be gone for the kernel yet: they hold nothing
@@ -218,11 +250,21 @@ impl Watching {
     }
 }
 
+impl Watching {
+    /// How many threads of this process sleep on the word, and are told of the same deaths.
+    pub(crate) fn sleepers(&self) -> usize {
+        let table = self.watcher.table();
+        let watched = self.ids.first().and_then(|&id| table.watched[table.place_of(id)?].as_ref());
+        let word = watched.and_then(|one| one.words.iter().find(|word| word.place == self.place));
+        word.map_or(1, |word| word.sleepers.len())
+    }
+}
+
 impl Drop for Watching {
     fn drop(&mut self) {
         // In a forked child nobody would ever open a lock that a thread of the parent held.
         if self.watcher.cookie == fork::cookie() {
-            self.watcher.table().leave(self.address, &self.ids);
+            self.watcher.table().leave((self.place, self.address), &self.ids);
         }
     }
 }
@@ -232,12 +274,12 @@ impl Table {
         self.watched.iter().position(|place| place.as_ref().is_some_and(|watched| watched.id == id))
     }
 
-    /// Has one more sleeper on the word at `address` woken when the owner has ended; its number in the table.
+    /// Has one more sleeper on the word that it has at this address woken when the owner has ended; its number in the table.
     fn watch(
         &mut self,
         registration: &'static Registration,
         owner: OwnerId,
-        address: usize,
+        at: (Place, usize),
         kind: Sleepers,
     ) -> Sight<u64> {
         let is_it = |one: &&mut Watched| one.owner == owner && std::ptr::eq(one.registration, registration);
@@ -245,7 +287,7 @@ impl Table {
             if known.end.is_none() && registration.is_dead(owner) == Ok(true) {
                 return Sight::Dead;
             }
-            known.join(address, kind);
+            known.join(at, kind);
             return Sight::Alive(known.id);
         }
         let Some(place) = self.free_place() else { return Sight::Unseen };
@@ -258,7 +300,7 @@ impl Table {
         let (id, end) = (self.ids, Some(end));
         let (is_polled, tries, next_ns, words) = (false, 0, 0, Vec::new());
         let mut new = Watched { id, registration, owner, end, is_polled, tries, next_ns, words };
-        new.join(address, kind);
+        new.join(at, kind);
         self.watched[place] = Some(new);
         Sight::Alive(id)
     }
@@ -304,9 +346,9 @@ impl Table {
         self.bell.as_ref().and_then(KeptFd::get).map(eventfd::ring).is_some()
     }
 
-    fn leave(&mut self, address: usize, ids: &[u64]) {
+    fn leave(&mut self, at: (Place, usize), ids: &[u64]) {
         for watched in self.watched.iter_mut().flatten().filter(|one| ids.contains(&one.id)) {
-            watched.leave(address);
+            watched.leave(at);
         }
         self.sleepers -= 1;
     }
@@ -384,19 +426,21 @@ impl Table {
 struct Ended;
 
 impl Watched {
-    fn join(&mut self, address: usize, kind: Sleepers) {
-        match self.words.iter_mut().find(|word| word.address == address) {
-            Some(word) => word.sleepers += 1,
-            None => self.words.push(Word { address, kind, sleepers: 1 }),
+    fn join(&mut self, (place, address): (Place, usize), kind: Sleepers) {
+        match self.words.iter_mut().find(|word| word.place == place) {
+            Some(word) => word.sleepers.push(address),
+            None => self.words.push(Word { place, kind, sleepers: vec![address] }),
         }
     }
 
-    fn leave(&mut self, address: usize) {
-        if let Some(index) = self.words.iter().position(|word| word.address == address) {
-            self.words[index].sleepers -= 1;
-            if self.words[index].sleepers == 0 {
-                self.words.swap_remove(index);
-            }
+    fn leave(&mut self, (place, address): (Place, usize)) {
+        let Some(index) = self.words.iter().position(|word| word.place == place) else { return };
+        let sleepers = &mut self.words[index].sleepers;
+        if let Some(its) = sleepers.iter().position(|&its| its == address) {
+            sleepers.swap_remove(its);
+        }
+        if sleepers.is_empty() {
+            self.words.swap_remove(index);
         }
     }
 
@@ -409,7 +453,8 @@ impl Watched {
         if self.registration.is_dead(self.owner) == Ok(true) {
             for word in &self.words {
                 // One that has not gone to sleep yet is woken the next time.
-                has_missed |= !futex::wake_one_among(word.kind, word.address);
+                let address = word.sleepers.last().copied().unwrap_or(0);
+                has_missed |= !futex::wake_one_among(word.kind, address);
             }
         }
         let pause = if has_missed { NOBODY_SLEPT_NS } else { SOMEBODY_SLEPT_NS };

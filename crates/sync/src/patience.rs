@@ -9,7 +9,8 @@
 //! At the end of each slice that timed out the waiter asks about the holder, unless another waiter on the
 //! same word did so in the last millisecond. A waiter that finds again and again that somebody asked a moment
 //! ago is in a crowd, and lets its slices grow to a second: the crowd still asks every other millisecond
-//! together, however large it is, and no count of waiters has to be kept that a killed one would spoil.
+//! together, however large it is, and no count of waiters has to be kept that a killed one would spoil. Threads
+//! of one process that are told of deaths share that second: ten of them look every ten seconds each.
 //!
 //! A wait that outlasts a slice is shown in the namespace's table of waits, for people and for the search for
 //! deadlocks (`deadlock.rs`). About once a second it is also asked whether the object's file is still there.
@@ -36,8 +37,11 @@ const LONG_NS: u64 = 1_000_000;
 const FIRST_NS: u64 = 10_000_000;
 const CAP_NS: u64 = 100_000_000;
 const CROWD_CAP_NS: u64 = 1_000_000_000;
+/// How many threads of one process share the longest slice of a crowd: who is left of more of them may be told of
+/// a wake that was lost as late as that.
+const MOST_COMRADES: usize = 10;
 /// How long ago somebody asked, on average, is a crowd's doing when it is less than this.
-const CROWD_NS: u64 = 3_000_000;
+const CROWD_NS: u64 = 30_000_000;
 /// How often a long wait asks whether the object's file is still there: that costs a system call.
 const SURVEY_NS: u64 = 1_000_000_000;
 
@@ -298,8 +302,7 @@ impl Patience {
         [long_from, until]: [Deadline; 2],
         whom: impl Whom,
     ) -> Option<Waited> {
-        let owner = segment.registration().current_owner();
-        let kind = Sleepers::kind(owner.map_or(0, OwnerId::slot));
+        let kind = death_watch::kind_in(segment);
         if !self.is_long && long_from < until {
             match futex::wait_among(kind, word, expected, long_from) {
                 Waited::TimedOut => self.is_long = true,
@@ -332,16 +335,23 @@ impl Patience {
             return false;
         }
         self.watching = None;
-        let (watching, is_one_dead) = death_watch::watch(segment.registration(), word, kind, owners);
+        let (watching, is_one_dead) = death_watch::watch(segment, word, kind, owners);
         self.watching = watching;
         self.was_told = is_one_dead && !was_told;
         self.was_told
     }
 
+    /// How many threads of this process, up to a limit, sleep on the word and are told of deaths.
+    fn comrades(&self) -> u64 {
+        // A thread that can be interrupted has to ask for that itself.
+        let sleepers = self.watching.as_ref().filter(|_| !interrupt::is_possible()).map(Watching::sleepers);
+        sleepers.map_or(1, |sleepers| sleepers.clamp(1, MOST_COMRADES) as u64)
+    }
+
     /// The next slice, after one at whose end nobody had asked for so long.
     fn lengthen(&mut self, unasked_ms: u32) {
         self.unasked_ns = (self.unasked_ns + (u64::from(unasked_ms) * 1_000_000).min(CAP_NS)) / 2;
-        let cap = if self.unasked_ns < CROWD_NS { CROWD_CAP_NS } else { CAP_NS };
+        let cap = if self.unasked_ns < CROWD_NS { CROWD_CAP_NS * self.comrades() } else { CAP_NS };
         self.slice_ns = (self.slice_ns * 2).min(cap);
     }
 }
@@ -388,7 +398,7 @@ mod tests {
         };
         assert_eq!(slices(100), CAP_NS);
         assert_eq!(slices(50), CAP_NS);
-        assert_eq!(slices(1), CROWD_CAP_NS);
+        assert_eq!(slices(10), CROWD_CAP_NS);
         // The others are gone.
         assert_eq!(slices(u32::MAX), CAP_NS);
         assert_eq!(slices(0), CROWD_CAP_NS);

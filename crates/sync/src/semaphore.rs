@@ -330,6 +330,11 @@ impl Semaphore {
         self.cells.pass_on();
     }
 
+    /// Those whose death gives permits back.
+    pub(crate) fn concerned(&self) -> Vec<OwnerId> {
+        self.cells.owners()
+    }
+
     /// How many permits there can ever be.
     #[must_use]
     pub fn max(&self) -> usize {

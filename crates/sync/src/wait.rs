@@ -7,17 +7,20 @@
 //! # If a process dies
 //! A waiter holds nothing. A wake that it took from somebody who waits for one of the things alone, it passes
 //! on; killed before, the end of that one's slice finds what there is. Those who die without telling anybody
-//! (the holder of a permit, the other end of a pipe) are asked about at the end of each slice, at most 100 ms
-//! long.
+//! (the holder of a permit, the other end of a pipe) are watched in a sleep that lasts longer than a millisecond
+//! (`death_watch.rs`), and asked about at the end of each slice, at most 100 ms long.
 
+use crate::death_watch::watch_for;
 use crate::waitable::{Waitable, Watch};
 use procession_sys::futex::{self, Waited};
-use procession_sys::{Deadline, eventfd, interrupt};
+use procession_sys::{Deadline, crash, eventfd, interrupt};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+/// How long a sleep lasts before those are watched whose death concerns it.
+const LONG: Duration = Duration::from_millis(1);
 /// How long a sleep lasts before everything is looked at closely.
 const SLICE: Duration = Duration::from_millis(100);
 /// How many things one thread watches; one word more is its alarm.
@@ -50,8 +53,8 @@ procession_shm::debug_as_text!(WaitAnyError);
 /// somebody else may have been faster, so use the calls that do not wait (`try_get`, `try_acquire`, …). An
 /// event that is set and cleared again before this thread looks may be missed.
 ///
-/// If a process dies that holds what is waited for, such as a permit or the other end of a pipe, the wait
-/// ends within about a tenth of a second.
+/// If a process dies that holds what is waited for, such as a permit or the other end of a pipe, the wait ends at
+/// once, or where that cannot be told within about a tenth of a second.
 ///
 /// ```
 /// use procession::{Event, Queue, WaitAnyError, try_wait, wait};
@@ -110,9 +113,10 @@ fn wait_until(objects: &[&dyn Waitable], deadline: Deadline) -> Result<Vec<usize
         // Who tries again and again for no time must learn of a death, too: it asks once before it gives up.
         let is_over = deadline.has_passed();
         if !is_over {
-            let slice = Deadline::after(SLICE).min(deadline);
+            let slice = if crash::has_no_slices() { Deadline::NEVER } else { Deadline::after(SLICE) };
+            let slice = slice.min(deadline);
             if objects.len() <= CROWD && files(objects).is_empty() {
-                let _ = sleep_on(objects, None, slice);
+                let _ = sleep_watched(objects, None, slice);
             } else {
                 sleep_in_threads(objects, slice)?;
             }
@@ -142,6 +146,28 @@ fn files<'a>(objects: &[&'a dyn Waitable]) -> Vec<BorrowedFd<'a>> {
         }
     };
     objects.iter().filter_map(file).collect()
+}
+
+/// Sleeps as [`sleep_on`] does, and after a millisecond until one dies whose death may make an object ready, too.
+pub(crate) fn sleep_watched(
+    objects: &[&dyn Waitable],
+    alarm: Option<(&AtomicU32, u32)>,
+    deadline: Deadline,
+) -> Waited {
+    let long_from = Deadline::after(LONG);
+    let can_be_watched = objects.iter().any(|object| object.mortal().is_some());
+    if !can_be_watched || deadline <= long_from {
+        return sleep_on(objects, alarm, deadline);
+    }
+    match sleep_on(objects, alarm, long_from) {
+        Waited::TimedOut => {}
+        other => return other,
+    }
+    match watch_for(objects) {
+        // It has slept for a millisecond: whoever finds no more than this does not find it without a pause.
+        (_, true) => Waited::Woken,
+        (_watching, false) => sleep_on(objects, alarm, deadline),
+    }
 }
 
 /// Sleeps until something may have changed about at most [`CROWD`] objects without files, until the `alarm`
@@ -176,7 +202,7 @@ fn sleep_in_threads(objects: &[&dyn Waitable], deadline: Deadline) -> io::Result
     std::thread::scope(|scope| {
         let crowds = words.chunks(CROWD).map(|crowd| {
             std::thread::Builder::new().name("procession-wait".into()).spawn_scoped(scope, || {
-                let _ = sleep_on(crowd, Some((&over, 0)), deadline);
+                let _ = sleep_watched(crowd, Some((&over, 0)), deadline);
                 eventfd::ring(&bell);
             })
         });

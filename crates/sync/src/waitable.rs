@@ -6,6 +6,7 @@ use crate::event::Event;
 use crate::eventcount::EventCount;
 use crate::latch::Latch;
 use crate::semaphore::{BoundedSemaphore, Semaphore};
+use procession_shm::{OwnerId, Segment};
 use procession_sys::eventfd;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -26,6 +27,18 @@ pub trait Waitable: Sync {
     #[doc(hidden)]
     fn is_ready_after_all(&self) -> bool {
         self.is_ready()
+    }
+
+    /// The segment of an object that a death may make ready.
+    #[doc(hidden)]
+    fn mortal(&self) -> Option<&Segment> {
+        None
+    }
+
+    /// Those whose death may make it ready.
+    #[doc(hidden)]
+    fn concerned(&self) -> Vec<OwnerId> {
+        Vec::new()
     }
 
     /// Announces a waiter: where it is told that something may have changed since.
@@ -138,6 +151,14 @@ impl Waitable for Semaphore {
         self.available() > 0
     }
 
+    fn mortal(&self) -> Option<&Segment> {
+        Some(Semaphore::segment(self))
+    }
+
+    fn concerned(&self) -> Vec<OwnerId> {
+        Semaphore::concerned(self)
+    }
+
     fn watch(&self) -> Watch<'_> {
         let (word, expected) = Semaphore::watch(self);
         Watch::Futex(word, expected)
@@ -157,6 +178,14 @@ impl Waitable for BoundedSemaphore {
         Waitable::is_ready_after_all(&**self)
     }
 
+    fn mortal(&self) -> Option<&Segment> {
+        Waitable::mortal(&**self)
+    }
+
+    fn concerned(&self) -> Vec<OwnerId> {
+        Waitable::concerned(&**self)
+    }
+
     fn watch(&self) -> Watch<'_> {
         Waitable::watch(&**self)
     }
@@ -174,6 +203,14 @@ impl<W: Waitable + Send + ?Sized> Waitable for Arc<W> {
 
     fn is_ready_after_all(&self) -> bool {
         (**self).is_ready_after_all()
+    }
+
+    fn mortal(&self) -> Option<&Segment> {
+        (**self).mortal()
+    }
+
+    fn concerned(&self) -> Vec<OwnerId> {
+        (**self).concerned()
     }
 
     fn watch(&self) -> Watch<'_> {

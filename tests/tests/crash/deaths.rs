@@ -64,6 +64,11 @@ fn of_a_semaphore() {
 }
 
 #[test]
+fn of_a_semaphore_among_several_things() {
+    plays("create semaphore s 1 1", "open semaphore s", &[], "take s", "wait_any s", "ok [0]");
+}
+
+#[test]
 fn of_a_barrier() {
     plays("create barrier b 2", "open barrier b", &[], "join b", "wait b", "error Broken");
 }

@@ -196,7 +196,7 @@ impl<T> JoinableQueue<T> {
     }
 
     /// Those whose death gives items back.
-    fn lessees(&self) -> Vec<OwnerId> {
+    pub(super) fn lessees(&self) -> Vec<OwnerId> {
         let Ok(table) = self.table() else { return Vec::new() };
         let mut lessees: Vec<OwnerId> = table.leases().map(Ticket::owner).collect();
         lessees.sort_unstable_by_key(|owner| owner.to_bits());

@@ -2,6 +2,7 @@
 
 use super::error::RecvError;
 use super::{Connection, Receiver};
+use procession_shm::{OwnerId, Segment};
 use procession_sync::{Waitable, Watch};
 
 macro_rules! waits {
@@ -10,6 +11,14 @@ macro_rules! waits {
             /// As [`try_poll`](Self::try_poll), which uses the end. A fault is an answer, too.
             fn is_ready(&self) -> bool {
                 !matches!(self.try_poll(), Err(RecvError::WouldBlock))
+            }
+
+            fn mortal(&self) -> Option<&Segment> {
+                Some(self.end.body.segment())
+            }
+
+            fn concerned(&self) -> Vec<OwnerId> {
+                self.end.peer_owner().into_iter().collect()
             }
 
             fn watch(&self) -> Watch<'_> {

@@ -59,6 +59,7 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             })))
         }
         ["give", _, count] => Some(report(&semaphore.release(number(count)).map(|()| ""))),
+        ["wait_any", _] => Some(report(&procession::wait(&[&**semaphore]).map(|ready| format!("{ready:?}")))),
         ["available", _] => done(semaphore.available()),
         ["holders", _] => done(semaphore.holders()),
         ["cycle_many", _, count, rounds] => {
