@@ -6,12 +6,16 @@
 //! where the library keeps it, and its list of robust mutexes is announced to the kernel. Handlers of
 //! `pthread_atfork` are not called. It is for processes of one thread: nobody else can be in the middle of
 //! anything.
+//!
+//! A copy begins with the actions that this process has for signals, and some of them are ignored here that are not to
+//! be ignored there. So a copy begins with all signals blocked: one that is sent to it at once waits until
+//! [`reset_signals`].
 #![expect(unsafe_code, reason = "clone, fork, the environment and on_exit are C interfaces")]
 
 use crate::Latest;
 use crate::errno::{EINVAL, ENOSYS};
 use crate::memfd::above_stdio;
-use crate::signals;
+use crate::signals::{self, SignalSet};
 use std::ffi::{OsStr, OsString, c_int, c_void};
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -27,7 +31,8 @@ pub enum Forked {
     Parent(u32, Option<OwnedFd>),
 }
 
-/// Copies this process, which has one thread, into a new child of its parent.
+/// Copies this process, which has one thread, into a new child of its parent. In the copy all signals are blocked,
+/// until [`reset_signals`].
 ///
 /// # Errors
 /// `EAGAIN` at the limit of processes, `ENOMEM`; `EMFILE` without a number for the pidfd; `EINVAL` in the first
@@ -42,6 +47,7 @@ pub fn fork_sibling() -> Result<Forked> {
 
 fn clone_sibling(pidfd_flag: c_int) -> Result<Forked> {
     let robust = RobustList::of_this_thread();
+    let blocked = signals::set_blocked(SignalSet::from_bits(u64::MAX));
     let mut tid: *mut c_int = null_mut();
     // SAFETY: the call writes one pointer; where the kernel does not know it, the pointer stays null.
     unsafe { libc::prctl(libc::PR_GET_TID_ADDRESS, &raw mut tid) };
@@ -60,8 +66,12 @@ fn clone_sibling(pidfd_flag: c_int) -> Result<Forked> {
         let pid = libc::syscall(libc::SYS_clone, flags, null::<c_void>(), &raw mut pidfd, 0, tid);
         pid
     };
+    let error = Error::last_os_error();
+    if pid != 0 {
+        signals::set_blocked(blocked);
+    }
     match u32::try_from(pid) {
-        Err(_) => Err(Error::last_os_error()),
+        Err(_) => Err(error),
         Ok(0) => {
             robust.announce();
             Ok(Forked::Child)
@@ -98,16 +108,21 @@ impl RobustList {
 }
 
 /// Copies this process into a new child of its own. The caller has made sure that no other thread is in the
-/// middle of anything.
+/// middle of anything. In the copy all signals are blocked, until [`reset_signals`].
 ///
 /// # Errors
 /// `EAGAIN` at the limit of processes, `ENOMEM`.
 pub fn fork() -> Result<Forked> {
+    let blocked = signals::set_blocked(SignalSet::from_bits(u64::MAX));
     #[expect(clippy::disallowed_methods, reason = "this is the start method that forks")]
     // SAFETY: the caller has no other thread that holds anything, so all that the copy finds is whole.
     let pid = unsafe { libc::fork() };
+    let error = Error::last_os_error();
+    if pid != 0 {
+        signals::set_blocked(blocked);
+    }
     match u32::try_from(pid) {
-        Err(_) => Err(Error::last_os_error()),
+        Err(_) => Err(error),
         Ok(0) => Ok(Forked::Child),
         Ok(pid) => Ok(Forked::Parent(pid, None)),
     }
@@ -144,6 +159,20 @@ pub fn thread_name(thread: u32) -> Option<String> {
     Some(name.trim_end().to_owned())
 }
 
+/// The children that a thread of this process has started, and those of a server whose parent it is: those that run,
+/// and zombies. Without `/proc`, none.
+#[must_use]
+pub fn children_of_thread(thread: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/self/task/{thread}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether the process is called so; a zombie is called as it was.
+#[must_use]
+pub fn is_called(pid: u32, name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim_end() == name)
+}
+
 /// The signals that have another action than their default. `SIGPIPE` is left out, and the signals by which
 /// Rust's runtime tells an overflow of the stack: they stay as they are in every copy.
 #[must_use]
@@ -160,7 +189,7 @@ pub fn reset_signals(changed: &[i32], ignored: &[i32]) {
         signals::set_default(signal);
     }
     ignore_signals(ignored);
-    let _ = signals::set_blocked(signals::SignalSet::default());
+    let _ = signals::set_blocked(SignalSet::default());
 }
 
 /// Ignores these signals.
