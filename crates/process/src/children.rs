@@ -180,6 +180,8 @@ impl Child {
         };
         let status = *self.status.get_or_init(|| status);
         drop(reaping);
+        // What the table has of it are descriptors, too.
+        table().running.retain(|child| !std::ptr::eq(Arc::as_ptr(child), self));
         trace::ended(&self.label, status);
         self.release_carried();
         Ok(Some(status))
