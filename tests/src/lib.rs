@@ -23,7 +23,9 @@ mod watchdog;
 pub use actor::{Actor, program, signal_of};
 pub use case::case_of;
 pub use dice::Dice;
-pub use processes::{in_fork, runs};
+pub use processes::{
+    children, descriptors, forkservers, in_fork, in_own_process, is_stopped, kill_child, runs, send, soaks,
+};
 pub use scratch::Scratch;
 pub use shell::{can_unshare, in_own_shm, note, python, run, skip};
 pub use sources::sources;

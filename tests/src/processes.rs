@@ -1,12 +1,15 @@
-//! Processes from outside: whether they run, and forks of the test program that go on without `exec`, as
-//! daemons and some libraries make them.
+//! Processes from outside: whether they run, whose children they are, what they have open; and forks of the test
+//! program that go on without `exec`, as daemons and some libraries make them.
 #![expect(unsafe_code, reason = "fork is a C function")]
 
+use crate::Scratch;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use procession::{Function, Process};
 use procession_channel::codec;
+use procession_sys::pidfd;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
@@ -62,4 +65,68 @@ pub fn runs(pid: u32) -> bool {
         !state.is_empty() && !state.starts_with(['Z', 'X'])
     };
     threads.flatten().any(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(is_there))
+}
+
+/// Whether the process is stopped.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+}
+
+/// The children of a process, whichever of its threads has started them, and those that nobody has reaped yet.
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let texts = threads.flatten().map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    texts.flatten().flat_map(|text| text.split(' ').flat_map(str::parse).collect::<Vec<u32>>()).collect()
+}
+
+/// The forkservers of a process.
+#[must_use]
+pub fn forkservers(pid: u32) -> Vec<u32> {
+    let is_server = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "forkserver\n")
+    };
+    children(pid).into_iter().filter(is_server).collect()
+}
+
+/// How many descriptors this process has open.
+#[must_use]
+pub fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Sends a process a signal.
+///
+/// # Panics
+/// When that is not possible.
+pub fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+}
+
+/// Kills a child of this process, if it still is one.
+pub fn kill_child(pid: u32) {
+    let Ok(process) = pidfd::open(pid) else { return };
+    if pidfd::is_child(pid) {
+        // It may have ended meanwhile.
+        drop(pidfd::send_signal(&process, Signal::SIGKILL as i32));
+    }
+}
+
+/// Runs the test in a process of its own, which has one thread, no children and nothing open yet, and whose namespace
+/// is empty when it has ended. It has so many seconds.
+///
+/// # Panics
+/// When the test does.
+pub fn in_own_process<F: Function<(), fn(), Output = ()>>(seconds: u64, test: F) {
+    let scratch = Scratch::for_seconds(seconds);
+    let child = Process::options().env("PROCESSION_NAMESPACE", scratch.name()).spawn(test, ()).unwrap();
+    child.join().unwrap();
+}
+
+/// Whether tests are to do all that they can (`make soak`), not what takes a moment.
+#[must_use]
+pub fn soaks() -> bool {
+    std::env::var_os("PROCESSION_SOAK").is_some()
 }

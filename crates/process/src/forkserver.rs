@@ -11,7 +11,7 @@ use crate::error::{KernelError, ProcessError, SpawnError};
 use crate::launch::{Launch, Papers, Way, environment};
 use crate::method::StartMethod;
 use crate::server::{Order, serve, wire};
-use crate::servers::{self, Purpose, Server};
+use crate::servers::{self, NAME, Purpose, Server};
 use crate::settings::Settings;
 use crate::starter::starter;
 use crate::status::ExitStatus;
@@ -120,9 +120,6 @@ fn begin(purpose: &Purpose, wanted: &str) -> Result<Server, SpawnError> {
     Ok(Server { purpose, child, starter, environment, socket, turn: Mutex::new(false) })
 }
 
-/// The server's name.
-const NAME: &str = "forkserver";
-
 /// Asks the server for a process.
 ///
 /// # Errors
@@ -165,6 +162,7 @@ fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
     if let Some(pid) = papers.report.pid() {
         return Ok(Answer::Born(Born { pid, pidfd: None }, papers));
     }
+    servers::bury_copies(&server.starter);
     let error = why_it_ended(server);
     if was_ready || matches!(error, ProcessError::Killed { .. }) {
         Ok(Answer::Ended(error))

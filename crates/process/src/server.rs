@@ -22,6 +22,7 @@ use crate::error::in_full;
 use crate::own_threads;
 use crate::phase::Phase;
 use crate::report::{Outcome, Report};
+use crate::servers::NAME;
 use crate::surroundings::note_signals;
 use crate::task::Task;
 use procession_channel::codec;
@@ -31,7 +32,8 @@ use procession_sys::forking::{self, Forked, flush_c_streams, fork_sibling, ignor
 use procession_sys::image::Image;
 use procession_sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
 use procession_sys::start::{self, Stream};
-use procession_sys::{crash_point, fork, rehearse_lean};
+use procession_sys::{crash_point, fork, rehearse_lean, set_thread_name};
+use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -141,6 +143,10 @@ fn get_ready() -> Result<(), String> {
     }
     ignore_signals(&IGNORED);
     note_signals();
+    // A copy is called as the thread is that copies itself, and this may be none of a test harness's.
+    if let Ok(name) = CString::new(NAME) {
+        set_thread_name(&name);
+    }
     start::die_with_the_starter();
     Phase::Bootstrapping.begin();
     Ok(())

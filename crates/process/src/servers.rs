@@ -1,10 +1,11 @@
 //! The forkservers of this process.
 
-use crate::children::{Child, LAST_WAIT};
+use crate::children::{self, Child, LAST_WAIT};
 use crate::context::Preload;
 use crate::starter::Starter;
+use procession_sys::pidfd::{self, Who};
 use procession_sys::signals::SIGKILL;
-use procession_sys::{KeptFd, PerProcess, fd_socket, interrupt};
+use procession_sys::{Deadline, KeptFd, PerProcess, clock, fd_socket, forking, interrupt};
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,12 @@ use std::time::Duration;
 /// for good, so each new directory, limit or user of this process takes a new one. The one that was not used
 /// for longest goes.
 const MOST: usize = 4;
+
+/// The name of a server, and of its copies until they have their own.
+pub(crate) const NAME: &str = "forkserver";
+
+/// How long a copy that was killed may take to be gone.
+const BURIAL: Duration = Duration::from_millis(50);
 
 /// What a forkserver is for: processes that take over the same from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +82,25 @@ pub(crate) fn find<E>(
 /// Forgets a server that is of no use any more.
 pub(crate) fn forget(server: &Arc<Server>) {
     servers().retain(|known| !Arc::ptr_eq(known, server));
+}
+
+/// Takes the status of a copy that has died with its server, before it could say its pid: it would stay a zombie
+/// until this process ends. It is a child of the starter's thread, called as the server is, and nobody knows it.
+pub(crate) fn bury_copies(starter: &Starter) {
+    let Some(thread) = starter.thread_id() else { return };
+    let mut known: Vec<u32> = servers().iter().map(|server| server.child.label.pid()).collect();
+    known.extend(children::running().iter().map(|child| child.label.pid()));
+    let lost = forking::children_of_thread(thread).into_iter().filter(|pid| !known.contains(pid));
+    for pid in lost.filter(|&pid| forking::is_called(pid, NAME)) {
+        // One that lives is the copy of another server, and will have a name of its own in a moment.
+        let deadline = Deadline::after(BURIAL);
+        while matches!(pidfd::reap(Who::Pid(pid)), Ok(None))
+            && forking::is_called(pid, NAME)
+            && !deadline.has_passed()
+        {
+            clock::nap(BURIAL / 50);
+        }
+    }
 }
 
 /// Ends all of them; those that have not ended after `grace` are killed.

@@ -27,7 +27,7 @@ pub fn has_no_slices() -> bool {
 }
 
 #[cfg(procession_chaos)]
-pub use armed::{Action, arm, arm_next};
+pub use armed::{Action, arm, arm_beside, arm_next};
 
 #[cfg(procession_chaos)]
 mod armed {
@@ -52,8 +52,8 @@ mod armed {
         action: Action,
     }
 
-    /// What is to happen, one after the other.
-    static PLANS: Mutex<VecDeque<Plan>> = Mutex::new(VecDeque::new());
+    /// What is to happen, one after the other in each line.
+    static PLANS: Mutex<Vec<VecDeque<Plan>>> = Mutex::new(Vec::new());
     static FROM_ENVIRONMENT: Once = Once::new();
 
     pub(super) fn has_no_slices() -> bool {
@@ -61,7 +61,7 @@ mod armed {
         *NONE.get_or_init(|| std::env::var_os("PROCESSION_NO_SLICES").is_some())
     }
 
-    fn plans() -> MutexGuard<'static, VecDeque<Plan>> {
+    fn plans() -> MutexGuard<'static, Vec<VecDeque<Plan>>> {
         PLANS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,30 +69,43 @@ mod armed {
     pub fn arm(label: &str, nth: u32, action: Action) {
         FROM_ENVIRONMENT.call_once(|| {});
         plans().clear();
-        arm_next(label, nth, action);
+        arm_beside(label, nth, action);
+    }
+
+    /// Arms this process for that besides, and so its copies: the copy may be the one that passes the label.
+    pub fn arm_beside(label: &str, nth: u32, action: Action) {
+        plans().push(VecDeque::from([plan(label, nth, action)]));
     }
 
     /// Arms this process for what is to happen after that: at the `nth` passing of `label` after the place
     /// where it stops.
     pub fn arm_next(label: &str, nth: u32, action: Action) {
-        plans().push_back(Plan { label: label.to_owned(), left: nth.max(1), action });
+        if let Some(line) = plans().last_mut() {
+            line.push_back(plan(label, nth, action));
+        }
+    }
+
+    fn plan(label: &str, nth: u32, action: Action) -> Plan {
+        Plan { label: label.to_owned(), left: nth.max(1), action }
     }
 
     pub(super) fn pass(label: &'static str) {
         FROM_ENVIRONMENT.call_once(|| {
             if let Some(plan) = std::env::var("PROCESSION_CRASH").ok().as_deref().and_then(parse) {
-                plans().push_back(plan);
+                plans().push(VecDeque::from([plan]));
             }
         });
         let mut plans = plans();
-        let Some(armed) = plans.front_mut().filter(|armed| armed.label == label) else { return };
+        let is_next = |line: &&mut VecDeque<Plan>| line.front().is_some_and(|plan| plan.label == label);
+        let Some(line) = plans.iter_mut().find(is_next) else { return };
+        let Some(armed) = line.front_mut() else { return };
         armed.left -= 1;
         if armed.left == 0 {
             let signal = match armed.action {
                 Action::Kill => libc::SIGKILL,
                 Action::Stop => libc::SIGSTOP,
             };
-            plans.pop_front();
+            line.pop_front();
             drop(plans);
             // To this thread: one for the process may stop another thread first, while this one goes on.
             // SAFETY: sends a signal to this thread; no memory is involved.
@@ -112,6 +125,6 @@ mod armed {
             _ => (text, Action::Kill),
         };
         let (label, nth) = place.split_once('#').unwrap_or((place, "1"));
-        Some(Plan { label: label.to_owned(), left: nth.parse::<u32>().ok()?.max(1), action })
+        Some(plan(label, nth.parse().ok()?, action))
     }
 }

@@ -5,8 +5,10 @@
 //! copies.
 
 use crate::crash_points;
-use procession::{Process, ProcessError, SpawnError, StartMethod, active_children};
-use procession_tests::{Watchdog, runs, until};
+use nix::sys::signal::Signal;
+use procession::{Context, Process, ProcessError, SpawnError, StartMethod, active_children};
+use procession_sys::crash::{self, Action};
+use procession_tests::{Watchdog, children, is_stopped, runs, send, until};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,8 @@ crash_points! {
 }
 
 const ARMED: &str = "PROCESSION_CRASH";
+/// The variable that names the file which the first server removes.
+const FIRST: &str = "PROCESSION_TEST_FIRST";
 
 fn arm(plan: &str) {
     // SAFETY: the caller is a process whose other threads do not look at the environment.
@@ -88,6 +92,28 @@ fn a_server_dies_now_and_then(label: String) {
     }
 }
 
+/// The first server dies right after it has copied itself, and the copy where it begins: nobody knows of it.
+#[test]
+fn a_copy_that_dies_with_its_server_before_it_is_known_is_no_zombie() {
+    let scene = |flag: String| {
+        // SAFETY: this process has no other thread that looks at the environment.
+        unsafe { std::env::set_var(FIRST, &flag) };
+        let context = Context::new(StartMethod::Forkserver).preload(|| {
+            if fs::remove_file(std::env::var_os(FIRST).unwrap()).is_ok() {
+                crash::arm("forkserver.copied", 1, Action::Kill);
+                crash::arm_beside("process.born", 1, Action::Kill);
+            }
+        });
+        assert_eq!(context.process().spawn(|n: u32| n + 1, 1).unwrap().join().unwrap(), 2);
+        assert!(!Path::new(&flag).exists(), "no server was armed");
+        until("there is one server, and nothing else", || children(std::process::id()).len() == 1);
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("first");
+    fs::write(&flag, "").unwrap();
+    play(scene, flag.to_str().unwrap());
+}
+
 fn every_child_dies(label: String) {
     // A server passes the label as a child itself.
     for (method, nth) in [(StartMethod::Spawn, 1), (StartMethod::Forkserver, 2)] {
@@ -101,26 +127,6 @@ fn every_child_dies(label: String) {
     }
 }
 
-/// The children of a process, whoever they are.
-fn children(pid: u32) -> Vec<u32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let texts = tasks.flatten().map(|task| fs::read_to_string(task.path().join("children")));
-    texts
-        .flatten()
-        .flat_map(|text| text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<u32>>())
-        .collect()
-}
-
-fn is_stopped(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
-}
-
-fn kill(pid: u32) {
-    let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-}
-
 /// A process whose start of another one stops at the `nth` passing of `label`, and those that it has started
 /// then, the one that stopped last.
 fn stopped(label: &str, nth: u32, go: &Path) -> (Process<u32>, Vec<u32>) {
@@ -131,7 +137,10 @@ fn stopped(label: &str, nth: u32, go: &Path) -> (Process<u32>, Vec<u32>) {
             disarm();
             fs::remove_file(go).unwrap();
         });
-        start(StartMethod::Forkserver, 1).unwrap().join().unwrap()
+        let answer = start(StartMethod::Forkserver, 1).unwrap().join();
+        // There is a server, or what is left of the first; what died before anybody knew of it is no zombie.
+        until("no other process is left", || children(std::process::id()).len() <= 1);
+        answer.unwrap()
     };
     let parent = Process::spawn(parent, (format!("{label}#{nth}:stop"), go.to_owned())).unwrap();
     let mut found = Vec::new();
@@ -159,7 +168,7 @@ fn the_parent_dies(label: &str, nth: u32) {
     for &pid in found.iter().filter(|_| !has_asked) {
         // It may be gone already.
         let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT);
+        let _ = nix::sys::signal::kill(pid, Signal::SIGCONT);
     }
     until("nobody is left", || !found.iter().any(|&pid| runs(pid)));
 }
@@ -172,10 +181,10 @@ fn server_and_copy_die(label: &str) {
     let go = folder.path().join("go");
     let (parent, found) = stopped(label, 2, &go);
     let [server, copy] = found[..] else { panic!("{found:?}") };
-    kill(server);
+    send(server, Signal::SIGKILL);
     fs::write(&go, "").unwrap();
     until("the next one is let live", || !go.exists());
-    kill(copy);
+    send(copy, Signal::SIGKILL);
     // The server may have answered before it was killed: then the parent knows of the copy, too.
     match parent.join() {
         Ok(found) => assert_eq!(found, 2),
