@@ -64,7 +64,8 @@ use std::marker::PhantomData;
 use trial::Seen;
 use writing::Writing;
 
-/// The longest encoded value, in bytes: 1 GiB.
+/// The longest encoded message of a queue or pipe, in bytes: 1 GiB. Whoever may write into one can be a stranger's
+/// mistake. Arguments and results of processes come from this program, and may be longer.
 pub const LIMIT: usize = 1 << 30;
 
 /// How the messages of a queue or pipe are written; it is chosen when that is created, and stands in its
@@ -210,7 +211,11 @@ impl Codec {
     /// Every way in which `bytes` are not exactly one value of `T`; see [`DecodeError`].
     #[inline]
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, DecodeError> {
-        if self == Self::Bincode { decode(bytes) } else { self.decode_otherwise(bytes) }
+        if self == Self::Bincode && bytes.len() <= LIMIT {
+            Bincode::read(bytes)
+        } else {
+            self.decode_otherwise(bytes)
+        }
     }
 
     #[inline(never)]
@@ -294,11 +299,12 @@ where
 
 /// Appends `value`, encoded by the default codec, to `out`; on an error `out` is as it was.
 ///
-/// Whether it can be read is not tried: for whoever is told when it cannot. Otherwise [`Codec::encode`].
+/// Whether it can be read is not tried, and it may be of any length: for whoever is told when it cannot. Otherwise
+/// [`Codec::encode`].
 ///
 /// # Errors
-/// [`EncodeError::TooLarge`] beyond [`LIMIT`]; [`EncodeError::TooDeep`], [`EncodeError::TooManyEmpty`];
-/// [`EncodeError::Unsupported`] for what the codec cannot express.
+/// [`EncodeError::TooDeep`], [`EncodeError::TooManyEmpty`]; [`EncodeError::Unsupported`] for what the codec cannot
+/// express.
 ///
 /// ```
 /// use procession::codec;
@@ -311,14 +317,15 @@ where
 #[inline]
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
     let start = out.len();
-    Bincode::write(value, out, &mut Seen::default()).inspect_err(|_| out.truncate(start))
+    let mut seen = Seen::default();
+    Writing::new(out, usize::MAX, &mut seen).value(value).inspect_err(|_| out.truncate(start))
 }
 
-/// The value that `bytes`, all of them, are in the default codec.
+/// The value that `bytes`, all of them, are in the default codec. They may be of any length.
 ///
 /// # Errors
 /// Every way in which `bytes` are not exactly one value of `T`; see [`DecodeError`].
 #[inline]
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    if bytes.len() > LIMIT { Err(DecodeError::TooLarge) } else { Bincode::read(bytes) }
+    Bincode::read(bytes)
 }

@@ -8,7 +8,7 @@ use std::fmt::Display;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The encoded value would be longer than [`LIMIT`].
+    /// The encoded value would be longer than [`LIMIT`], which a message of a queue or pipe may not be.
     #[error(
         "the encoded value is longer than {LIMIT} bytes: send it in parts, as bytes (put_bytes, send_bytes), \
          or as the name of a shared memory"

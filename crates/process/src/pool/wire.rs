@@ -63,18 +63,18 @@ const ROOM_FOR_HEADER: usize = 64;
 pub(crate) fn compose_order(header: &Order, items: &[u8]) -> Result<Vec<u8>, codec::EncodeError> {
     // Room for all: the items may be long, and would be copied once more.
     let mut bytes = Vec::with_capacity(items.len() + ROOM_FOR_HEADER);
-    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&[0; 8]);
     codec::encode(header, &mut bytes)?;
-    let len = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
-    bytes[..4].copy_from_slice(&len.to_le_bytes());
+    let len = bytes.len() as u64 - 8;
+    bytes[..8].copy_from_slice(&len.to_le_bytes());
     bytes.extend_from_slice(items);
     Ok(bytes)
 }
 
 /// The header of an order, and its items.
 pub(crate) fn split_order(order: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = order.split_first_chunk::<4>()?;
-    rest.split_at_checked(u32::from_le_bytes(*len) as usize)
+    let (len, rest) = order.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)
 }
 
 /// Appends one item to a chunk's bytes; on an error they are as they were.
