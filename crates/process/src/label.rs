@@ -41,6 +41,11 @@ impl ProcessLabel {
         Self { function, ..self.clone() }
     }
 
+    /// Whether both are of one process, whatever it ran.
+    pub(crate) fn is_of_same_process(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.process, &other.process)
+    }
+
     /// The process's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -246,8 +246,8 @@ fn items_of_pools() {
         "item 7 of F was refused by R: not UTF-8"
     );
     says!(
-        TaskError::Decode { item, reason: reason() },
-        "item 7 of F: the result cannot be decoded: not UTF-8"
+        TaskError::Decode { item, worker: process(), reason: reason() },
+        "item 7 of F: the result of R cannot be decoded: not UTF-8"
     );
     says!(TaskError::WouldBlock { item }, "item 7 of F has no result yet");
     says!(TaskError::TimedOut { item }, "item 7 of F had no result until the timeout");

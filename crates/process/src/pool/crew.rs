@@ -1,7 +1,7 @@
 //! The pool's workers and what each of them has to do: the state behind the pool's one lock.
 //!
-//! A worker has the chunk that it runs and some more, so that it does not wait for the pool between them. Those
-//! are only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
+//! A worker has the chunk that it runs and some more, so that it does not wait for the pool between them.
+//! Those are only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
 
 use super::batch::Chunk;
 use super::error::{TaskError, TaskItem};
@@ -490,7 +490,7 @@ fn take_in(job: &mut Job, index: usize, process: &Process<()>, record: &[u8]) {
     let (kind, text) = record.split_first().unwrap_or((&u8::MAX, &[]));
     let kind = Answer::from_byte(*kind);
     if kind == Some(Answer::Done) {
-        return job.finish(index, text);
+        return job.finish(index, text, process.label());
     }
     job.fail(index, failure(kind, job.item(index), process, text));
 }
@@ -502,7 +502,7 @@ fn failure(kind: Option<Answer>, item: TaskItem, process: &Process<()>, text: &[
     match kind {
         Some(Answer::Panicked) => match codec::decode::<Panic>(text) {
             Ok(panic) => TaskError::panicked(item, worker, panic),
-            Err(error) => TaskError::decode(item, &error),
+            Err(error) => TaskError::decode(item, &worker, &error),
         },
         Some(Answer::Undecodable) => TaskError::Undecodable { item, worker, reason: reason() },
         Some(Answer::Unencodable) => TaskError::Unencodable { item, worker, reason: reason() },

@@ -181,8 +181,8 @@ pub enum TaskError {
         /// What is wrong with the result.
         reason: String,
     },
-    /// The worker did not run the item: it cannot decode the state of [`map_with`](crate::Calls::map_with), for
-    /// example.
+    /// The worker did not run the item: it cannot decode the state of [`map_with`](crate::Calls::map_with),
+    /// for example.
     #[error("{item} was refused by {worker}: {reason}")]
     Refused {
         /// Which item.
@@ -193,10 +193,12 @@ pub enum TaskError {
         reason: String,
     },
     /// The result's bytes are no value of the result's type.
-    #[error("{item}: the result cannot be decoded: {reason}")]
+    #[error("{item}: the result of {worker} cannot be decoded: {reason}")]
     Decode {
         /// Which item.
         item: TaskItem,
+        /// The worker that has run it.
+        worker: ProcessLabel,
         /// What is wrong with them.
         reason: String,
     },
@@ -291,8 +293,8 @@ impl TaskError {
         Self::Encode { item, reason: in_full(error) }
     }
 
-    pub(crate) fn decode(item: TaskItem, error: &DecodeError) -> Self {
-        Self::Decode { item, reason: in_full(error) }
+    pub(crate) fn decode(item: TaskItem, worker: &ProcessLabel, error: &DecodeError) -> Self {
+        Self::Decode { item, worker: worker.running(item.function), reason: in_full(error) }
     }
 }
 

@@ -6,6 +6,8 @@ use super::plan::Policy;
 use super::runner::JobEntry;
 use super::watchers::{Due, Duty, Watcher};
 use crate::entry::EntryRef;
+use crate::label::ProcessLabel;
+use procession_channel::codec::DecodeError;
 use procession_channel::{Parcel, codec};
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
@@ -17,23 +19,25 @@ use std::time::Duration;
 /// The outcome of an item: the encoded result, or why there is none.
 pub(crate) type ItemResult = Result<Received, TaskError>;
 
-/// An encoded result, and the ends of pipes in it, which are this process's until the last copy is dropped.
+/// An encoded result, whose it is, and the ends of pipes in it, which are this process's until the last copy
+/// is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     item: TaskItem,
+    worker: ProcessLabel,
     bytes: Vec<u8>,
     _ends: Arc<Parcel>,
 }
 
 impl Received {
-    fn of(item: TaskItem, result: &[u8]) -> Self {
+    fn of(item: TaskItem, result: &[u8], worker: &ProcessLabel) -> Self {
         let (len, ends) = Parcel::of_message(result);
-        Self { item, bytes: result[..len].to_vec(), _ends: Arc::new(ends) }
+        Self { item, worker: worker.clone(), bytes: result[..len].to_vec(), _ends: Arc::new(ends) }
     }
 
     /// The item's result.
     pub(crate) fn decode<R: DeserializeOwned + 'static>(&self) -> Result<R, TaskError> {
-        codec::decode(&self.bytes).map_err(|error| TaskError::decode(self.item, &error))
+        codec::decode(&self.bytes).map_err(|error| TaskError::decode(self.item, &self.worker, &error))
     }
 }
 
@@ -54,14 +58,20 @@ pub(crate) struct Collected {
     bytes: Vec<u8>,
     /// For each index, where its result lies.
     spans: Vec<Range<usize>>,
+    /// Whose results they are, as they came: of so many that follow each other, one worker's.
+    shares: Vec<(Range<usize>, ProcessLabel)>,
     ends: Parcel,
     errors: BTreeMap<usize, TaskError>,
 }
 
 impl Collected {
-    fn put(&mut self, index: usize, result: &[u8]) {
+    fn put(&mut self, index: usize, result: &[u8], worker: &ProcessLabel) {
         if self.spans.len() <= index {
             self.spans.resize(index + 1, 0..0);
+        }
+        match self.shares.last_mut() {
+            Some((share, of)) if share.end == index && of.is_of_same_process(worker) => share.end += 1,
+            _ => self.shares.push((index..index + 1, worker.clone())),
         }
         let (len, ends) = Parcel::of_message(result);
         self.ends.join(ends);
@@ -99,9 +109,16 @@ impl Collected {
         index: usize,
         function: &'static str,
     ) -> Result<R, TaskError> {
-        let item = TaskItem { index, function };
         let span = self.spans.get(index).cloned().unwrap_or_default();
-        codec::decode(&self.bytes[span]).map_err(|error| TaskError::decode(item, &error))
+        codec::decode(&self.bytes[span]).map_err(|error| self.undecodable(index, function, &error))
+    }
+
+    #[cold]
+    fn undecodable(&self, index: usize, function: &'static str, error: &DecodeError) -> TaskError {
+        let item = TaskItem { index, function };
+        let share = self.shares.iter().find(|(share, _)| share.contains(&index));
+        // Without a worker it has no result, and then it is nobody's.
+        share.map_or(TaskError::Cancelled, |(_, worker)| TaskError::decode(item, worker, error))
     }
 }
 
@@ -356,16 +373,16 @@ impl Job {
         Tally { given: self.given, failed: self.failed, open: self.open }
     }
 
-    /// Takes in a result as it came from a worker.
-    pub(crate) fn finish(&mut self, index: usize, result: &[u8]) {
+    /// Takes in a result as it came from the worker.
+    pub(crate) fn finish(&mut self, index: usize, result: &[u8], worker: &ProcessLabel) {
         self.barren = 0;
         self.open = self.open.saturating_sub(1);
         let item = self.item(index);
         match &mut self.results {
             // Ends of pipes in it are closed.
             _ if self.abandoned => drop(Parcel::of_message(result)),
-            Results::Collected(collected) => collected.put(index, result),
-            Results::Streamed(ready) => ready.push_back((index, Ok(Received::of(item, result)))),
+            Results::Collected(collected) => collected.put(index, result, worker),
+            Results::Streamed(ready) => ready.push_back((index, Ok(Received::of(item, result, worker)))),
             // Nothing comes after the last.
             Results::Shared(_) => {}
         }
@@ -432,6 +449,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::{Collected, TaskError};
+    use crate::label::ProcessLabel;
     use procession_channel::codec;
 
     #[test]
@@ -440,8 +458,10 @@ mod tests {
         for (index, word) in [(1, "one"), (0, "zero")] {
             let mut bytes = Vec::new();
             codec::encode(word, &mut bytes).unwrap();
-            collected.put(index, &bytes);
+            collected.put(index, &bytes, &ProcessLabel::new(word, 7, "work"));
         }
+        let error = collected.decode_one::<u64>(0, "work").unwrap_err();
+        assert!(matches!(&error, TaskError::Decode { worker, .. } if worker.name() == "zero"), "{error}");
         assert_eq!(collected.decode::<String>("work").unwrap(), ["zero", "one"]);
         collected.errors.insert(2, TaskError::Closed);
         let each = collected.decode_each::<String>("work");
