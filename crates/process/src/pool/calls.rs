@@ -68,7 +68,8 @@ impl Calls {
     /// longer is killed, which costs that item alone, and is replaced. The item is
     /// [`TaskError::TooSlow`], or tried again if there are [`retries`](Self::retries).
     ///
-    /// A stopped worker's time goes on.
+    /// A stopped worker's time goes on. What comes before the item does not count: the pool's initializer,
+    /// and the state of [`map_with`](Self::map_with), which a worker decodes once.
     #[must_use]
     pub fn timeout(&self, most: Duration) -> Self {
         self.with(|policy| policy.timeout = Some(most))
@@ -135,8 +136,8 @@ impl Calls {
         self.caller.collect(plain::<F, A, M>(f)?, items)?.decode(type_name::<F>())
     }
 
-    /// Runs `f` on every item, and returns for each what became of it, in the order of the items: one that has
-    /// killed its worker costs its own result alone.
+    /// Runs `f` on every item, and returns for each what became of it, in the order of the items: one that
+    /// has killed its worker costs its own result alone.
     ///
     /// ```
     /// use procession::{Pool, TaskError};
@@ -256,9 +257,9 @@ impl Calls {
         self.caller.run_one_later(plain::<F, A, M>(f), type_name::<F>(), &arguments)
     }
 
-    /// Runs `f` on every item; the results come in the order of the items, each as soon as it and those before
-    /// it are there. Items are taken from the iterator as that goes on: no more than sixteen chunks per worker
-    /// are on their way, or done and not asked for.
+    /// Runs `f` on every item; the results come in the order of the items, each as soon as it and those
+    /// before it are there. Items are taken from the iterator as that goes on: no more than sixteen chunks
+    /// per worker are on their way, or done and not asked for.
     ///
     /// An item's error comes in its place. Once the pool is closed or broken, every item comes with that
     /// error.
@@ -314,8 +315,8 @@ impl Calls {
         self.caller.stream(plain::<F, A, fn(A) -> R>(f), type_name::<F>(), items)
     }
 
-    /// Runs `f(&state, item)` on every item, as [`imap_unordered`](Self::imap_unordered) does; every worker is
-    /// given the state once.
+    /// Runs `f(&state, item)` on every item, as [`imap_unordered`](Self::imap_unordered) does; every worker
+    /// is given the state once.
     pub fn imap_unordered_with<F, S, A, R, I>(
         &self,
         state: &S,

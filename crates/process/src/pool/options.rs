@@ -9,6 +9,7 @@ use super::plan::{Plan, Policy};
 use super::progress::{Observer, Progress};
 use crate::context::Context;
 use crate::crossing::Crossing;
+use crate::error::SpawnError;
 use crate::function::Function;
 use crate::method::StartMethod;
 use crate::pacing::Budget;
@@ -52,8 +53,9 @@ impl PoolOptions {
         self
     }
 
-    /// In which way workers come to be; what [`set_start_method`](crate::set_start_method) said, and if it said
-    /// nothing, [`StartMethod::Spawn`]. By [`StartMethod::Forkserver`] a pool is there several times faster.
+    /// In which way workers come to be; what [`set_start_method`](crate::set_start_method) said, and if it
+    /// said nothing, [`StartMethod::Spawn`]. By [`StartMethod::Forkserver`] a pool is there several times
+    /// faster.
     ///
     /// By [`StartMethod::Fork`] only a program of one thread can start workers, which it is until it has a
     /// pool: those that end are not replaced, and the pool is broken with the last one.
@@ -85,6 +87,10 @@ impl PoolOptions {
     /// worker by a signal of its own, the pool is broken, and every call says why by
     /// [`TaskError::Broken`](crate::TaskError::Broken): workers that cannot be initialised are not started
     /// for ever. A worker that was killed from outside meanwhile (SIGKILL, SIGTERM) is replaced.
+    ///
+    /// It may take as long as it takes, and no [`timeout`](Self::timeout) counts it: whoever does not want to
+    /// wait for it says so by [`get_timeout`](crate::AsyncResult::get_timeout), and
+    /// [`terminate`](Pool::terminate), as the drop of the pool, ends a worker that is in it.
     ///
     /// ```
     /// use procession::{Pool, TaskError};
@@ -136,15 +142,15 @@ impl PoolOptions {
     /// it runs, or where it runs, is not fit for it. Unless said, workers whose items end them are replaced
     /// without limit, because each costs only its item.
     ///
-    /// Workers that were killed because of a [`timeout`](Self::timeout) do not count. Without being told so, a
-    /// pool breaks when workers end one after the other before they were ready.
+    /// Workers that were killed because of a [`timeout`](Self::timeout) do not count. Without being told so,
+    /// a pool breaks when workers end one after the other before they were ready.
     pub fn respawn_budget(mut self, most: u32, within: Duration) -> Self {
         self.plan.budget = Some(Budget::new(most, within));
         self
     }
 
     /// Starts a worker only when there is something to do and no other worker is free; unless said, all are
-    /// started with the pool.
+    /// started with the pool. By [`StartMethod::Fork`] that is refused: by then the pool has a thread.
     pub fn start_on_demand(mut self) -> Self {
         self.plan.on_demand = true;
         self
@@ -209,6 +215,13 @@ impl PoolOptions {
         }
         if plan.max_tasks == 0 || policy.chunk_size == Some(0) {
             return Err(PoolError::NoTasks);
+        }
+        if plan.on_demand && plan.method() == StartMethod::Fork {
+            return Err(PoolError::Spawn(SpawnError::Method {
+                method: StartMethod::Fork,
+                reason: "workers that are started on demand are started when the pool has a thread, and a process with threads is \
+                         not copied; start all of them with the pool, or use spawn or forkserver",
+            }));
         }
         let foreman = Arc::new(Foreman::new(workers, plan)?);
         let thread = match foreman.start_all() {

@@ -3,6 +3,7 @@
 use super::initial::Initializer;
 use super::progress::Observer;
 use crate::context::Context;
+use crate::method::{StartMethod, start_method};
 use crate::pacing::{Budget, pause};
 use std::time::Duration;
 
@@ -25,6 +26,13 @@ pub(crate) struct Plan {
     pub(crate) context: Option<Context>,
     /// Whether workers are started only when there is something to do for them.
     pub(crate) on_demand: bool,
+}
+
+impl Plan {
+    /// How workers are started.
+    pub(crate) fn method(&self) -> StartMethod {
+        self.context.map_or_else(start_method, |context| context.start_method())
+    }
 }
 
 /// What a call says of its items: how they are given out, and what becomes of slow and lost ones.
