@@ -4,7 +4,7 @@
 
 use procession::{
     Event, GetError, JoinableQueue, Latch, Lock, LockError, Pipe, Process, Queue, RecvError, Semaphore,
-    Value, ready,
+    SendError, Value, ready,
 };
 use procession_tests::{Scratch, until};
 use std::future::{Future, IntoFuture};
@@ -54,6 +54,7 @@ under_both!(
     a_task_puts_when_there_is_room,
     a_lease_of_a_killed_process_comes_to_a_task,
     a_pipe_is_received_from_by_a_task,
+    a_pipe_is_sent_into_by_a_task,
     events_latches_and_permits_are_awaited,
     a_lock_moves_with_its_task,
     a_holder_that_is_killed_is_told_to_a_task,
@@ -147,6 +148,48 @@ async fn a_pipe_is_received_from_by_a_task(namespace: procession::Namespace) {
     child.kill().unwrap();
     assert!(matches!(receiver.recv_async().await, Err(RecvError::PeerDied { .. })));
     child.wait_async().await.unwrap();
+}
+
+fn add_up(receiver: procession::Receiver<Vec<u8>>) -> usize {
+    receiver.iter().map(|message| message.unwrap().len()).sum()
+}
+
+async fn a_pipe_is_sent_into_by_a_task(namespace: procession::Namespace) {
+    let pipe = || Pipe::options().namespace(&namespace).bytes(4096).pipe::<Vec<u8>>().unwrap();
+    let (sender, receiver) = pipe();
+    let child = Process::options().spawn(add_up, receiver).unwrap();
+    // The pipe is full again and again.
+    for len in (0..300).map(|n| n * 13) {
+        sender.send_async(&vec![7; len]).await.unwrap();
+    }
+    assert!(matches!(sender.send_async(&vec![7; 5000]).await, Err(SendError::TooLarge { .. })));
+    drop(sender);
+    assert_eq!(child.await.unwrap(), (0..300).map(|n| n * 13).sum::<usize>());
+
+    // Who waits for room learns of the death of the other side.
+    let (sender, receiver) = pipe();
+    let child = Process::options()
+        .spawn(
+            |receiver: procession::Receiver<Vec<u8>>| {
+                receiver.recv().unwrap();
+                park();
+            },
+            receiver,
+        )
+        .unwrap();
+    sender.send_async(&vec![7; 10]).await.unwrap();
+    until("it is received", || sender.try_send(&vec![7; 4000]).is_ok());
+    let long = vec![7; 4000];
+    let mut waiting = Box::pin(sender.send_async(&long));
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    child.kill().unwrap();
+    assert!(matches!(waiting.await, Err(SendError::PeerDied { .. })));
+    child.wait_async().await.unwrap();
+
+    let (left, right) = Pipe::options().namespace(&namespace).duplex::<u32, u32>().unwrap();
+    left.send_async(&1).await.unwrap();
+    right.send_async(&(right.recv_async().await.unwrap() + 1)).await.unwrap();
+    assert_eq!(left.recv_async().await.unwrap(), 2);
 }
 
 async fn events_latches_and_permits_are_awaited(namespace: procession::Namespace) {
@@ -301,6 +344,8 @@ fn a_future_that_is_dropped_has_taken_nothing() {
     full.put(&0).unwrap();
     let jobs = JoinableQueue::<u64>::options().namespace(&scratch).anonymous().unwrap();
     let (sender, receiver) = Pipe::options().namespace(&scratch).pipe::<u64>().unwrap();
+    let (full_sender, full_receiver) = Pipe::options().namespace(&scratch).bytes(64).pipe::<u64>().unwrap();
+    while full_sender.try_send(&0).is_ok() {}
     let semaphore = Semaphore::options().permits(0).max(1).namespace(&scratch).anonymous().unwrap();
     let lock = Lock::options().namespace(&scratch).anonymous().unwrap();
     for round in 0..50 {
@@ -310,6 +355,7 @@ fn a_future_that_is_dropped_has_taken_nothing() {
             Box::pin(async { full.put_async(&round).await.unwrap() }),
             Box::pin(async { drop(jobs.get_async().await) }),
             Box::pin(async { drop(receiver.recv_async().await) }),
+            Box::pin(async { full_sender.send_async(&1).await.unwrap() }),
             Box::pin(async { drop(semaphore.acquire_async().await) }),
             Box::pin(async { drop(lock.acquire_async().await) }),
         ];
@@ -328,6 +374,9 @@ fn a_future_that_is_dropped_has_taken_nothing() {
         assert_eq!(receiver.try_recv().unwrap(), round);
         semaphore.try_acquire().unwrap().forget();
         assert_eq!(full.len(), 1);
+        // Nothing was sent, and nothing is lost.
+        assert_eq!(full_receiver.try_recv().unwrap(), 0);
+        full_sender.try_send(&0).unwrap();
         drop(lock.try_acquire().unwrap());
     }
 }
