@@ -309,3 +309,31 @@ macro_rules! conforms {
     };
 }
 pub(crate) use conforms;
+
+/// Runs each of the cases by each start method, in a process of its own, whose default that method is. It has the
+/// one thread that `fork` asks for.
+macro_rules! by_each_method {
+    ($($case:ident)+) => {
+        mod by_spawn {
+            $(#[test] fn $case() { crate::ground::by!(Spawn, super::$case); })+
+        }
+        mod by_forkserver {
+            $(#[test] fn $case() { crate::ground::by!(Forkserver, super::$case); })+
+        }
+        mod by_fork {
+            $(#[test] fn $case() { crate::ground::by!(Fork, super::$case); })+
+        }
+    };
+}
+pub(crate) use by_each_method;
+
+/// Runs the case by one start method.
+macro_rules! by {
+    ($Method:ident, $case:path) => {
+        procession_tests::in_own_process(30, || {
+            procession::set_start_method(procession::StartMethod::$Method);
+            $case();
+        })
+    };
+}
+pub(crate) use by;

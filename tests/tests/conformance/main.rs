@@ -2,10 +2,10 @@
 //! through the facade alone, with functions in other processes.
 //!
 //! Each case runs twice under one name: in `named`, where a child opens the object by its name, and in
-//! `anonymous`, where the object is an argument. The comment above a case names the test of CPython 3.13
-//! (`Lib/test/_test_multiprocessing.py`) that it mirrors, and says where we differ on purpose. Where Python's
-//! test sleeps and hopes, these wait until another process has said that it is there, or has been seen
-//! asleep.
+//! `anonymous`, where the object is an argument. Cases of processes and pools run by each start method. The
+//! comment above a case names the test of CPython 3.13 (`Lib/test/_test_multiprocessing.py`) that it mirrors, and
+//! says where we differ on purpose. Where Python's test sleeps and hopes, these wait until another process has
+//! said that it is there, or has been seen asleep.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 mod array;
@@ -22,6 +22,7 @@ mod lock;
 mod once;
 mod poll;
 mod pool;
+mod process;
 mod queue;
 mod rlock;
 mod semaphore;
