@@ -70,8 +70,8 @@ step: toolchain ## kills at instructions of each operation (PROCESSION_EVERY_INS
 # In a pid namespace with few pids they come again soon. That takes root, and Linux 6.14.
 few_pids := unshare --pid --fork --mount-proc sh -c 'echo 2000 > /proc/sys/kernel/pid_max && exec "$$0" "$$@"'
 
-soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), nonsense in every kind of object (PROCESSION_FUZZ_SECONDS: 30), deeper models, kills at every instruction, more processes than there are pids
-	PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} PROCESSION_FUZZ_SECONDS=$${PROCESSION_FUZZ_SECONDS:-30} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
+soak: toolchain ## chaos for ten minutes (PROCESSION_CHAOS_SECONDS), tasks and processes by the thousand, nonsense in every kind of object (PROCESSION_FUZZ_SECONDS: 30), deeper models, kills at every instruction, more processes than there are pids
+	PROCESSION_SOAK=1 PROCESSION_CHAOS_SECONDS=$${PROCESSION_CHAOS_SECONDS:-600} PROCESSION_FUZZ_SECONDS=$${PROCESSION_FUZZ_SECONDS:-30} $(chaos_env) $(run_tests) $(if $(have_nextest),--profile soak) -p procession-tests
 	PROCESSION_DEEP_MODELS=1 $(run_tests) $(if $(have_nextest),--profile soak) -p procession-models
 	PROCESSION_EVERY_INSTRUCTION=1 $(run_tests) $(no_tests) $(if $(have_nextest),--profile soak) --release -p procession-step
 	$(CARGO) build $(cargo_jobs) --release -p procession-cli

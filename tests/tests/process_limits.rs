@@ -1,9 +1,11 @@
-//! Processes and pools under `ulimit -f`: what is too long for a file is an error that says so, and kills
-//! nobody.
+//! Processes and pools under `ulimit -f`, by each start method: what is too long for a file is an error that says so,
+//! and kills nobody.
 #![expect(unsafe_code, reason = "resource limits are set by a C function")]
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use procession::{Pool, PoolError, Process, ProcessError, SpawnError, TaskError};
+use procession::{
+    Pool, PoolError, Process, ProcessError, SpawnError, StartMethod, TaskError, set_start_method,
+};
 use procession_tests::{Scratch, Watchdog};
 
 procession::test_support!();
@@ -17,15 +19,22 @@ fn limit_files_to(bytes: u64) {
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit) }, 0);
 }
 
-/// What `f` says in a process of its own whose files have a limit.
-fn limited(f: impl Fn(u64) -> String + Copy + 'static) -> String {
+/// What `f` says in processes of their own, each of which starts others by another method.
+fn limited(f: impl Fn(u64) -> String + Copy + 'static) -> Vec<String> {
     let _watchdog = Watchdog::start();
-    Process::spawn(f, LIMIT).unwrap().join().unwrap()
+    let by = |method| {
+        let begin = move |method| {
+            set_start_method(method);
+            f(LIMIT)
+        };
+        Process::spawn(begin, method).unwrap().join().unwrap()
+    };
+    StartMethod::ALL.map(by).to_vec()
 }
 
 #[test]
 fn arguments_longer_than_a_file_may_be_are_an_error() {
-    let text = limited(|limit| {
+    let texts = limited(|limit| {
         limit_files_to(limit);
         let error = Process::spawn(|text: String| text.len(), "z".repeat(LONG)).unwrap_err();
         assert!(matches!(error, SpawnError::TooLong { .. }), "{error:?}");
@@ -34,13 +43,13 @@ fn arguments_longer_than_a_file_may_be_are_an_error() {
         error.to_string()
     });
     for part in ["arguments", "1048576", "ulimit -f"] {
-        assert!(text.contains(part), "{text}");
+        assert!(texts.iter().all(|text| text.contains(part)), "{texts:?}");
     }
 }
 
 #[test]
 fn a_result_or_a_panic_longer_than_a_file_may_be_is_an_error() {
-    let text = limited(|limit| {
+    let texts = limited(|limit| {
         limit_files_to(limit);
         let child = Process::spawn(|len: usize| "z".repeat(len), LONG).unwrap();
         let Err(ProcessError::Encode { reason: text, .. }) = child.join() else { panic!("no such error") };
@@ -52,12 +61,14 @@ fn a_result_or_a_panic_longer_than_a_file_may_be_is_an_error() {
         assert!(matches!(error, ProcessError::Panicked { .. }), "{error:?}");
         text
     });
-    assert!(text.contains("1048576") && text.contains("ulimit -f"), "{text}");
+    for part in ["1048576", "ulimit -f"] {
+        assert!(texts.iter().all(|text| text.contains(part)), "{texts:?}");
+    }
 }
 
 #[test]
 fn a_panic_whose_stack_is_too_long_for_a_file_arrives_without_the_stack() {
-    let text = limited(|_| {
+    let texts = limited(|_| {
         let child = Process::options().env("RUST_BACKTRACE", "full").spawn(
             |()| {
                 // Room for the message and little more.
@@ -71,12 +82,12 @@ fn a_panic_whose_stack_is_too_long_for_a_file_arrives_without_the_stack() {
             other => panic!("{other:?}"),
         }
     });
-    assert_eq!(text, "what remains");
+    assert_eq!(texts, ["what remains"; 3]);
 }
 
 #[test]
 fn a_child_that_may_write_nothing_ends_by_itself() {
-    let text = limited(|_| {
+    let texts = limited(|_| {
         let child = Process::spawn(
             |()| {
                 limit_files_to(0);
@@ -91,14 +102,14 @@ fn a_child_that_may_write_nothing_ends_by_itself() {
         limit_files_to(libc::RLIM_INFINITY);
         error.to_string()
     });
-    assert!(text.contains("exited with code 1"), "{text}");
+    assert!(texts.iter().all(|text| text.contains("exited with code 1")), "{texts:?}");
 }
 
 #[test]
 fn a_pools_items_states_results_and_panics_are_no_files() {
     let scratch = Scratch::new();
     assert!(scratch.enter());
-    let text = limited(|limit| {
+    let texts = limited(|limit| {
         limit_files_to(limit);
         let pool = Pool::new(1).unwrap();
         let text = "z".repeat(LONG);
@@ -112,5 +123,5 @@ fn a_pools_items_states_results_and_panics_are_no_files() {
         assert!(matches!(error, PoolError::Memory(_)), "{error:?}");
         String::new()
     });
-    assert_eq!(text, "");
+    assert_eq!(texts, [""; 3]);
 }
