@@ -45,7 +45,7 @@ const WAITING: [&str; 8] = [
 ];
 /// Where a death matters most: who does this has what others wait for, or puts right what a dead one left.
 /// Half of the kills look for one of these, each kind as often as the others.
-const INSIDE: [&[&str]; 6] = [
+const INSIDE: [&[&str]; 7] = [
     &[
         "inside a lock",
         "inside a lock, reading",
@@ -58,6 +58,7 @@ const INSIDE: [&[&str]; 6] = [
     &["a member of a barrier", "doing a job", "finishing a job"],
     &["updating a value", "updating an array", "counting in the ledger"],
     &["taking", "taking an end", "using an end"],
+    &["making a pool", "using a pool"],
 ];
 /// What a process may find its signals like, as another program left them: `env` of the GNU core utilities
 /// does so.
@@ -129,7 +130,7 @@ fn random_kills_break_no_law() {
     let count = number_from_environment("PROCESSION_CHAOS_ACTORS", || 2 * cpus + dice.below(6 * cpus + 1));
     note(&format!("chaos: PROCESSION_CHAOS_SEED={seed} PROCESSION_CHAOS_ACTORS={count}, {seconds} s"));
 
-    // Children of the killed become ours.
+    // Children of the killed become ours, and are buried.
     nix::sys::prctl::set_child_subreaper(true).unwrap();
     let scratch = Scratch::for_seconds(seconds + 100);
     let directory = tempfile::tempdir().unwrap();
@@ -157,6 +158,7 @@ fn random_kills_break_no_law() {
         chaos.laws.all().for_each(|law| law.tend());
         chaos.wake_the_stopped();
         chaos.strike();
+        chaos.bury_orphans();
     }
     chaos.let_them_finish();
     chaos.check();
@@ -322,6 +324,16 @@ impl Chaos {
             if one.stopped == 0 {
                 one.signal(Signal::SIGCONT);
             }
+        }
+    }
+
+    /// Takes the statuses of those whose parents were killed: the workers of an actor's pool, most of all.
+    fn bury_orphans(&self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        while let Some(pid) = waitid(Id::All, flags).ok().and_then(|status| status.pid())
+            && !self.running.iter().any(|one| one.child.id() == pid.as_raw().unsigned_abs())
+        {
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
         }
     }
 

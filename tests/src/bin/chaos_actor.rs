@@ -34,9 +34,12 @@ struct Actor {
     own: usize,
     used: AtomicUsize,
     seed: u64,
+    forks: bool,
 }
 
 fn main() {
+    // A worker of an actor's pool goes no further.
+    procession::init();
     die_with_the_parent();
     listen();
     let arguments: Vec<String> = std::env::args().collect();
@@ -50,7 +53,17 @@ fn main() {
     let seed = arguments[7].parse().expect("a seed");
     let role = arguments[6].clone();
     let laws = Laws::new(&place);
-    let actor = Actor { arguments, place, laws, diaries, first, own, used: used.into(), seed };
+    let actor = Actor {
+        arguments,
+        place,
+        laws,
+        diaries,
+        first,
+        own,
+        used: used.into(),
+        seed,
+        forks: role == "forks",
+    };
     match role.as_str() {
         "crowd" => actor.crowd(),
         "forks" => actor.one(Actor::fork),
@@ -117,7 +130,8 @@ impl Actor {
     }
 
     fn participant(&self, me: usize) -> Participant<'_> {
-        let who = Participant { me, diaries: &self.diaries, dice: Dice::new(self.seed ^ (me as u64) << 32) };
+        let dice = Dice::new(self.seed ^ (me as u64) << 32);
+        let who = Participant { me, diaries: &self.diaries, dice, may_start_threads: !self.forks };
         who.does("between");
         who
     }

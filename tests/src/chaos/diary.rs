@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 /// What a participant can say it is doing.
-pub const DOING: [&str; 52] = [
+pub const DOING: [&str; 55] = [
     "between",
     "acquiring a lock",
     "inside a lock",
@@ -66,6 +66,9 @@ pub const DOING: [&str; 52] = [
     "reading a map",
     "changing a list",
     "reading a list",
+    "making a pool",
+    "using a pool",
+    "ending a pool",
 ];
 
 /// How many entries one step makes in a log at most.
@@ -102,6 +105,8 @@ pub enum Account {
     Piled,
     /// Elements popped from it.
     Unpiled,
+    /// Items given to pools.
+    Tasked,
 }
 
 shm_struct! {
@@ -114,7 +119,7 @@ shm_struct! {
         /// When it began what it is doing, on the monotonic clock; 0 if it has not begun.
         pub since_ns: AtomicU64,
         /// The longest that each thing has taken.
-        pub worst_ns: [AtomicU64; 52],
+        pub worst_ns: [AtomicU64; 55],
         /// How often it found something inconsistent and recovered it.
         pub recovered: AtomicU64,
         /// Its process, if the test did not start it.
@@ -127,8 +132,8 @@ shm_struct! {
         is_broken: AtomicU32,
         /// Which, in words.
         broken: [AtomicU64; 32],
-        begun: [AtomicU64; 14],
-        acknowledged: [AtomicU64; 14],
+        begun: [AtomicU64; 15],
+        acknowledged: [AtomicU64; 15],
         /// The largest number seen in the ledger.
         pub ledger: AtomicU64,
         /// How many entries of the log are valid.
@@ -208,6 +213,8 @@ pub struct Participant<'a> {
     pub diaries: &'a Table<Diary>,
     /// Its choices.
     pub dice: Dice,
+    /// Whether its process may start threads, and processes, which takes one: not one that forks.
+    pub may_start_threads: bool,
 }
 
 impl<'a> Participant<'a> {

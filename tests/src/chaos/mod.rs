@@ -6,6 +6,7 @@
 //! what it has done when it has been told so; a law is about the sums. Laws that a participant can see
 //! itself, it checks all the time.
 
+mod crews;
 mod diary;
 mod ends;
 mod exclusion;
@@ -73,7 +74,12 @@ impl Place {
     /// Memory that nobody's death changes.
     #[must_use]
     pub fn table<T: ShmSafe>(&self, name: &str, count: usize) -> Table<T> {
-        Table::map(&self.directory.join(name), count)
+        Table::map(&self.file(name), count)
+    }
+
+    /// Where that memory is.
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     /// Whether everybody is to end.
@@ -103,6 +109,7 @@ impl Laws {
         let others: Vec<Box<dyn Law>> = vec![
             // Before the pipes, which find out what is left of any.
             Box::new(ends::Ends::new(place)),
+            Box::new(crews::Crews::new(place)),
             Box::new(gates::Gates::new(place)),
             Box::new(jobs::Jobs::new(place)),
             Box::new(meeting::Meeting::new(place)),
