@@ -2,8 +2,8 @@
 //! waits for nothing.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use procession::{Pool, PoolError, Process, TaskError, WaitError, active_children};
-use procession_tests::{Scratch, in_fork};
+use procession::{Pool, PoolError, Process, StartMethod, TaskError, WaitError, active_children};
+use procession_tests::{Scratch, forkservers, in_fork, runs, until};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -163,4 +163,22 @@ fn a_child_forked_while_threads_start_and_list_children_finds_no_lock_taken() {
     });
     sleeper.kill().unwrap();
     sleeper.wait().unwrap();
+}
+
+/// The server that its parent has could start no process for it: it would be its parent's child.
+#[test]
+fn a_forked_child_has_a_forkserver_of_its_own() {
+    let options = || Process::options().start_method(StartMethod::Forkserver);
+    assert_eq!(options().spawn(double, 1).unwrap().join().unwrap(), 2);
+    let own = forkservers(std::process::id());
+    let (waits, servers) = in_fork("a process by forkserver", || {
+        let child = options().spawn(std::os::unix::process::parent_id, ()).unwrap();
+        let me = std::process::id();
+        (child.join().unwrap() == me, forkservers(me))
+    });
+    assert!(waits && servers.len() == 1 && servers != own);
+    until("it has ended with its process", || !runs(servers[0]));
+    // To this process its own is what it was.
+    assert_eq!(options().spawn(double, 2).unwrap().join().unwrap(), 4);
+    assert_eq!(forkservers(std::process::id()), own);
 }

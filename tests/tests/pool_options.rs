@@ -8,7 +8,7 @@ use procession::{
     Array, Event, Namespace, Pool, PoolError, PoolOptions, Process, Queue, RemoteError, SpawnError,
     StartMethod, TaskError, Value,
 };
-use procession_tests::{Watchdog, until};
+use procession_tests::{Watchdog, runs, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -156,6 +156,40 @@ fn an_initializer_that_is_killed_from_outside_runs_again() {
     let pool = options.initializer(die_twice, tries.clone()).start().unwrap();
     assert_eq!(pool.apply(|| 5, ()).unwrap(), 5);
     assert_eq!(tries.get().unwrap(), 3);
+}
+
+/// Nobody but the user knows how long is too long. Whoever waits can stop waiting, and the pool can be ended.
+#[test]
+fn an_initializer_that_hangs_holds_up_nobody_who_does_not_want_to_wait() {
+    let hang = |is_stubborn: bool| {
+        if is_stubborn {
+            nix::sys::signal::SigSet::all().thread_block().unwrap();
+        }
+        std::thread::sleep(LONG);
+    };
+    for is_stubborn in [false, true] {
+        let (options, _dog) = options(2);
+        let options = options.initializer(hang, is_stubborn);
+        let mut pool = options.clone().timeout(TIMEOUT).start().unwrap();
+        let mut one = pool.apply_async(square, 3);
+        // The time that an item may take begins with the item.
+        assert!(matches!(one.get_timeout(TIMEOUT * 2), Err(TaskError::TimedOut { .. })));
+        assert!(!one.is_running() && one.cancel() && matches!(one.get(), Err(TaskError::Cancelled)));
+        let mut all = pool.map_async(square, 0..10);
+        let mut one = pool.apply_async(square, 3);
+        pool.resize(1).unwrap();
+        pool.terminate();
+        pool.join().unwrap();
+        assert!(
+            matches!(all.get(), Err(TaskError::Cancelled)) && matches!(one.get(), Err(TaskError::Cancelled))
+        );
+        let pool = options.start().unwrap();
+        let mut all = pool.map_async(square, 0..10);
+        let workers = pool.workers();
+        drop(pool);
+        assert!(matches!(all.get(), Err(TaskError::Cancelled)));
+        assert!(!workers.into_iter().any(runs));
+    }
 }
 
 /// It is written, and cannot be read.

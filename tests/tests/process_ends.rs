@@ -7,7 +7,7 @@ use nix::sched::CpuSet;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::Pid;
 use procession::{Pool, PoolError, Process, ProcessError, Queue, WaitError, active_children};
-use procession_tests::{Scratch, note, runs, until};
+use procession_tests::{Scratch, is_stopped, note, runs, until};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -84,11 +84,6 @@ fn parent((child, own, ready, go): (Fate, Fate, Queue<u32>, Queue<()>)) {
         Fate::Executes => panic!("{}", Command::new("sleep").arg("600").exec()),
         _ => raise(Signal::SIGKILL).unwrap(),
     }
-}
-
-fn is_stopped(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
 }
 
 fn is_sleep(pid: u32) -> bool {

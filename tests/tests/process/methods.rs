@@ -1,38 +1,27 @@
 //! What differs between the start methods: the server, what it runs first, and what is refused.
 
 use crate::{WATCHDOG, end, for_ever, hear, say, status, until};
+use nix::sys::signal::Signal;
 use procession::{
     Context, Event, Lock, Pool, Process, ProcessError, SpawnError, StartMethod, active_children,
     current_process, set_start_method, start_method,
 };
-use procession_tests::runs;
+use procession_tests::{forkservers, is_stopped, runs, send};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 const SERVER: StartMethod = StartMethod::Forkserver;
 
-/// The pids of this process's children that are forkservers.
+/// The forkservers of this process.
 fn servers() -> Vec<u32> {
-    let own = std::process::id();
-    let children = fs::read_dir(format!("/proc/{own}/task")).unwrap().flat_map(|task| {
-        let text = fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default();
-        text.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()).collect::<Vec<_>>()
-    });
-    let is_server = |pid: &u32| {
-        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "forkserver")
-    };
-    children.filter(is_server).collect()
+    forkservers(std::process::id())
 }
 
 fn by(method: StartMethod) -> procession::ProcessOptions {
     Process::options().start_method(method)
-}
-
-fn signal(pid: u32, signal: i32) {
-    let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), signal).unwrap();
 }
 
 #[test]
@@ -77,7 +66,7 @@ fn a_server_that_was_killed_is_followed_by_another() {
     for n in 0..3_u32 {
         let running = by(SERVER).spawn(for_ever::<()>, ()).unwrap();
         let server = servers().into_iter().find(|pid| !killed.contains(pid)).unwrap();
-        signal(server, if n == 1 { libc::SIGABRT } else { libc::SIGKILL });
+        send(server, if n == 1 { Signal::SIGABRT } else { Signal::SIGKILL });
         assert_eq!(end(by(SERVER).spawn(|n: u32| n + 1, n).unwrap()).unwrap(), n + 1);
         // Those that it has started do not notice.
         assert!(running.is_alive());
@@ -89,11 +78,36 @@ fn a_server_that_was_killed_is_followed_by_another() {
 }
 
 #[test]
+fn a_server_that_is_stopped_is_killed_after_a_while_and_followed_by_another() {
+    let ask = || end(by(SERVER).spawn(|n: u32| n + 1, 1).unwrap()).unwrap();
+    assert_eq!(ask(), 2);
+    let server = servers()[0];
+    let stop = || {
+        send(server, Signal::SIGSTOP);
+        until("it is stopped", || is_stopped(server));
+    };
+    // One that goes on soon is asked as if nothing had happened.
+    stop();
+    let wakes = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        send(server, Signal::SIGCONT);
+    });
+    assert_eq!(ask(), 2);
+    wakes.join().unwrap();
+    assert_eq!(servers(), [server]);
+    stop();
+    let begun = Instant::now();
+    assert_eq!(ask(), 2);
+    assert!(begun.elapsed() > Duration::from_secs(8), "it was given no time to go on");
+    assert!(servers().len() == 1 && servers() != [server] && !runs(server));
+}
+
+#[test]
 fn what_a_terminal_sends_to_all_does_not_end_the_server() {
     assert_eq!(end(by(SERVER).spawn(|n: u32| n, 1).unwrap()).unwrap(), 1);
     let before = servers();
-    for sent in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP] {
-        signal(before[0], sent);
+    for sent in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP] {
+        send(before[0], sent);
     }
     assert_eq!(end(by(SERVER).spawn(|n: u32| n, 2).unwrap()).unwrap(), 2);
     assert_eq!(servers(), before);
@@ -169,7 +183,7 @@ fn what_was_preloaded_is_there_in_every_process_and_was_done_once() {
     assert_eq!(end(other).unwrap(), 0);
     assert_eq!((LOADED.load(Ordering::Relaxed), servers().len()), (0, 2));
     // A server that was killed loads again.
-    servers().into_iter().for_each(|server| signal(server, libc::SIGKILL));
+    servers().into_iter().for_each(|server| send(server, Signal::SIGKILL));
     let child = context.process().spawn(|()| LOADED.load(Ordering::Relaxed), ()).unwrap();
     assert_eq!(end(child).unwrap(), 1);
 }
@@ -257,6 +271,37 @@ fn fork_is_refused_to_a_process_with_threads_or_locks() {
         assert_eq!(active_children().len(), 0);
     };
     end(Process::spawn(test, ()).unwrap()).unwrap();
+}
+
+/// Starts a process when it is dropped, and keeps what came of it.
+struct StartsInDrop<'a>(StartMethod, &'a mut String);
+
+impl Drop for StartsInDrop<'_> {
+    fn drop(&mut self) {
+        let child = by(self.0).spawn(|n: u32| n + 1, 1);
+        *self.1 = child.map_or_else(|error| error.to_string(), |child| child.join().unwrap().to_string());
+    }
+}
+
+#[test]
+fn a_thread_that_panics_starts_processes_but_no_copies_of_itself() {
+    let test = |method| {
+        let mut outcome = String::new();
+        let panics = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _starts = StartsInDrop(method, &mut outcome);
+            panic!("as planned");
+        }));
+        assert!(panics.is_err());
+        outcome
+    };
+    for method in StartMethod::ALL {
+        let outcome = end(Process::options().stderr(procession::Stdio::null()).spawn(test, method).unwrap());
+        let outcome = outcome.unwrap();
+        match method {
+            StartMethod::Fork => assert!(outcome.contains("this thread panics"), "{outcome}"),
+            _ => assert_eq!(outcome, "2"),
+        }
+    }
 }
 
 static IN_MEMORY: AtomicU32 = AtomicU32::new(0);
