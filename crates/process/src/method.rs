@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// | [`Fork`](Self::Fork) | this process is copied | all that this process has |
 ///
 /// A process that has other threads cannot be copied safely: they may be in the middle of something that the
-/// copy would never see finished. So `Fork` is refused to it ([`SpawnError::ForkWithThreads`](crate::SpawnError::ForkWithThreads)).
+/// copy would never see finished. So `Fork` is refused to it
+/// ([`SpawnError::ForkWithThreads`](crate::SpawnError::ForkWithThreads)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum StartMethod {
@@ -22,9 +23,10 @@ pub enum StartMethod {
     /// this one has done.
     #[default]
     Spawn,
-    /// A copy of this program that has done nothing yet, or only what [`Context::preload`](crate::Context::preload) says, waits to be
-    /// copied. That is several times faster. The server is started with the first such process, and again
-    /// when it was killed; it ends with this process.
+    /// A copy of this program that has done nothing yet, or only what
+    /// [`Context::preload`](crate::Context::preload) says, waits to be copied. That is several times faster.
+    /// The server is started with the first such process, and again when it was killed; it ends with this
+    /// process.
     Forkserver,
     /// This process itself is copied: the new one has all that is in its memory, and a copy of each open file
     /// descriptor. It is for programs of one thread.

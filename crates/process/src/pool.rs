@@ -209,8 +209,8 @@ impl Pool {
     /// # Errors
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate);
     /// [`PoolError::Forked`] in a forked child; [`PoolError::NotEnded`] if workers of a terminated pool could
-    /// not be ended; [`PoolError::Broken`] if the pool was broken; [`PoolError::Interrupted`] for a thread with
-    /// a hook, which can call `join` again.
+    /// not be ended; [`PoolError::Broken`] if the pool was broken; [`PoolError::Interrupted`] for a thread
+    /// with a hook, which can call `join` again.
     pub fn join(&mut self) -> Result<(), PoolError> {
         self.await_end(true)
     }

@@ -17,8 +17,8 @@ use std::time::Duration;
 /// The result of a call, once it is there; made by [`Pool::apply_async`](crate::Calls::apply_async),
 /// [`Pool::map_async`](crate::Calls::map_async) and [`Executor::submit`](crate::Executor::submit).
 ///
-/// Dropping it lets what is not begun go undone, and the rest be done for nobody, unless there is a callback, or
-/// it was [detached](Self::detach).
+/// Dropping it lets what is not begun go undone, and the rest be done for nobody, unless there is a callback,
+/// or it was [detached](Self::detach).
 ///
 /// It is a [`Future`] as well, in any async runtime, or in none: its task is woken by the pool's thread, and
 /// nothing is lost if it is dropped half-way, but the work.
@@ -238,9 +238,9 @@ impl<R> AsyncResult<R> {
 }
 
 impl<R: 'static> AsyncResult<R> {
-    /// Has `callback` called with the result, or the error, once that is there. It is called once, in a thread
-    /// of the pool that runs callbacks one after the other, so it may wait, use the pool and drop it; or
-    /// before this returns, if the result was got already. A panic in it ends it alone.
+    /// Has `callback` called with the result, or the error, once that is there. It is called once, in a
+    /// thread of the pool that runs callbacks one after the other, so it may wait, use the pool and drop it;
+    /// or before this returns, if the result was got already. A panic in it ends it alone.
     ///
     /// With a callback, the work is done also if this is dropped. [`Pool::join`](crate::Pool::join) waits for
     /// the callbacks of what is done. The result is decoded anew for each callback; an end of a pipe in it

@@ -51,8 +51,8 @@ impl Executor {
     }
 
     /// Has `f` run; the result can be asked for later. `f` is given `arguments` as by
-    /// [`Process::spawn`](crate::Process::spawn): `()` for none, a tuple for several. What cannot be submitted,
-    /// after [`shutdown`](Self::shutdown) for example, is the error of the result.
+    /// [`Process::spawn`](crate::Process::spawn): `()` for none, a tuple for several. What cannot be
+    /// submitted, after [`shutdown`](Self::shutdown) for example, is the error of the result.
     pub fn submit<F, A, M>(&self, f: F, arguments: A) -> AsyncResult<F::Output>
     where
         F: Function<A, M, Output: Crossing + 'static>,

@@ -41,8 +41,8 @@ const LANE_LEN: u32 = 256 << 10;
 const INBOX_AT: usize = size_of::<LinkBody>();
 const OUTBOX_AT: usize = INBOX_AT + LANE_LEN as usize;
 
-/// How many chunks a worker has at most: the one it runs, and the next ones. Of chunks of one short item each,
-/// it does some while the pool is woken and gives it more.
+/// How many chunks a worker has at most: the one it runs, and the next ones. Of chunks of one short item
+/// each, it does some while the pool is woken and gives it more.
 pub(crate) const AHEAD: usize = 16;
 
 const OFFERED: u64 = 0;

@@ -16,8 +16,8 @@ use std::sync::Arc;
 /// How many chunks per worker a stream of results has on their way.
 const IN_FLIGHT_PER_WORKER: usize = 16;
 
-/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Calls::imap_unordered). Dropping it lets
-/// go of the items not yet begun.
+/// Results as they are ready; made by [`Pool::imap_unordered`](crate::Calls::imap_unordered). Dropping it
+/// lets go of the items not yet begun.
 ///
 /// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
 /// [`TaskError::Interrupted`], with the index of an item that is still being done. The iteration can go on,
@@ -61,8 +61,8 @@ impl<I: Iterator<Item: Serialize + 'static>, R> ImapUnordered<I, R> {
         imap
     }
 
-    /// Gives the pool as many items as may be on their way; as such count those, too, whose results are `held`
-    /// by whoever asks.
+    /// Gives the pool as many items as may be on their way; as such count those, too, whose results are
+    /// `held` by whoever asks.
     fn refill(&mut self, held: usize) {
         let Ok(id) = self.job else { return };
         let Ok(workers) = self.foreman.enter().map(|crew| crew.most) else { return };
@@ -162,8 +162,8 @@ impl<I, R> fmt::Debug for ImapUnordered<I, R> {
     }
 }
 
-/// Results in the order of their items; made by [`Pool::imap`](crate::Calls::imap). Dropping it lets go of the
-/// items not yet begun.
+/// Results in the order of their items; made by [`Pool::imap`](crate::Calls::imap). Dropping it lets go of
+/// the items not yet begun.
 ///
 /// If the wait for the next result is interrupted (`procession::interrupt`), that is an element of its own,
 /// [`TaskError::Interrupted`]. The iteration can go on, and then the result comes as if nothing had been.

@@ -20,8 +20,8 @@ pub(crate) struct Watched {
     pub(crate) is_open: bool,
 }
 
-/// Whom the pool's thread watches. That is found out when somebody comes or goes, and now and then, because the
-/// program may close descriptors.
+/// Whom the pool's thread watches. That is found out when somebody comes or goes, and now and then, because
+/// the program may close descriptors.
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) workers: Vec<Watched>,
