@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// How long a forked child may take, in milliseconds.
 const PATIENCE_MS: u16 = 20_000;
@@ -88,7 +89,16 @@ pub fn forkservers(pid: u32) -> Vec<u32> {
     let is_server = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "forkserver\n")
     };
-    children(pid).into_iter().filter(is_server).collect()
+    let mut found: Vec<u32> = children(pid).into_iter().filter(is_server).collect();
+    for _ in 0..20 {
+        if found.len() < 2 {
+            break;
+        }
+        // A copy is called as the server is, until it has its own name: in a moment.
+        std::thread::sleep(Duration::from_millis(1));
+        found.retain(is_server);
+    }
+    found
 }
 
 /// How many descriptors this process has open.

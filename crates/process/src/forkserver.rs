@@ -191,7 +191,8 @@ fn hear(server: &Server, is_ready: bool) -> Option<(u32, u32, Option<OwnedFd>)> 
         if is_there {
             let (message, fds) = fd_socket::receive(socket).ok().flatten()?;
             let (word, number) = wire::parts(message);
-            return Some((word, number, fds.into_iter().next()));
+            // Without a number for the pidfd there is a process all the same.
+            return Some((word, number, fds.unwrap_or_default().into_iter().next()));
         }
         // Somebody else may have a copy of its end, and then there is no end of the connection.
         if server.child.look().is_some() {

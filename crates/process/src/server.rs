@@ -26,7 +26,6 @@ use crate::servers::NAME;
 use crate::surroundings::note_signals;
 use crate::task::Task;
 use procession_channel::codec;
-use procession_sys::errno::EMFILE;
 use procession_sys::fd_socket::{MESSAGE, receive, send};
 use procession_sys::forking::{self, Forked, flush_c_streams, fork_sibling, ignore_signals};
 use procession_sys::image::Image;
@@ -159,9 +158,9 @@ fn answer(socket: OwnedFd) {
     let mut wanted = 0;
     loop {
         let (message, fds) = match receive(&socket) {
-            Ok(Some(received)) => received,
+            Ok(Some((message, Ok(fds)))) => (message, fds),
             // There were no numbers for them.
-            Err(error) if error.raw_os_error() == Some(EMFILE) => {
+            Ok(Some((_, Err(error)))) => {
                 wanted = 0;
                 drop(send(&socket, failed(&error), &[]));
                 continue;
