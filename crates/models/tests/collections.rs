@@ -17,15 +17,16 @@ macro_rules! models {
         use $world as world;
 
         /// So large that its halves are in two words.
-        type Pair = (u32, u32);
+        type Pair = ([u8; 5], [u8; 5]);
 
         fn pair(n: u32) -> Pair {
-            (n << 24, n << 24)
+            let half = [0, 0, 0, 0, n as u8];
+            (half, half)
         }
 
         fn number(pair: Pair) -> u32 {
             assert_eq!(pair.0, pair.1, "a torn read");
-            pair.0 >> 24
+            pair.0[4].into()
         }
 
         fn map() -> Map<u8, Pair> {
