@@ -35,7 +35,7 @@ fn it_is_there_while_somebody_waits_and_ends_soon_after() {
 
 #[test]
 fn without_it_the_ends_of_slices_tell_of_a_death() {
-    let calls = [libc::SYS_pidfd_open, libc::SYS_ppoll, libc::SYS_clone3, libc::SYS_eventfd2];
+    let calls = [libc::SYS_pidfd_open, libc::SYS_ppoll, libc::SYS_clone3, libc::SYS_pipe2];
     for call in calls {
         let scratch = Scratch::new();
         let (holder, mut waiter) = cast(&scratch);

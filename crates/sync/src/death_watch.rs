@@ -95,8 +95,8 @@ struct Table {
     thread: Thread,
     /// The thread before: it may not be gone for the kernel yet.
     former: u32,
-    /// An eventfd, there while the thread is.
-    bell: Option<KeptFd>,
+    /// What the thread hears, and what is rung: both are there while the thread is.
+    bell: Option<(KeptFd, KeptFd)>,
     /// When a thread may be started.
     start_ns: u64,
     /// How many [`Watching`] there are.
@@ -332,7 +332,8 @@ impl Table {
 
     fn start(&mut self) -> io::Result<()> {
         let start = || {
-            let bell = KeptFd::keep(eventfd::create()?)?;
+            let (hears, rings) = eventfd::create_pipe()?;
+            let bell = (KeptFd::keep(hears)?, KeptFd::keep(rings)?);
             start_lean(STACK_BYTES, run).map(|()| bell)
         };
         let bell = start().inspect_err(|_| self.start_ns = clock::now_ns() + AGAIN_NS)?;
@@ -343,7 +344,9 @@ impl Table {
 
     /// Has the thread look at the table; whether it will, because the program may have closed the bell.
     fn ring(&self) -> bool {
-        self.bell.as_ref().and_then(KeptFd::get).map(eventfd::ring).is_some()
+        // Both: without somebody who hears, to write would be answered by SIGPIPE.
+        let bell = self.bell.as_ref().and_then(|(hears, rings)| hears.get().and_then(|_| rings.get()));
+        bell.map(eventfd::ring).is_some()
     }
 
     fn leave(&mut self, at: (Place, usize), ids: &[u64]) {
@@ -370,7 +373,7 @@ impl Table {
             self.watched.iter_mut().for_each(|place| drop(place.take_if(|one| one.words.is_empty())));
         }
         set.clear();
-        set.push(self.bell.as_ref());
+        set.push(self.bell.as_ref().map(|(hears, _)| hears));
         let mut next_ns = self.look_at_ns;
         for place in &mut self.watched {
             let end = place.as_mut().and_then(|one| {
@@ -389,8 +392,9 @@ impl Table {
     fn look(&mut self, set: &PollSet) -> Result<(), Ended> {
         if set.is_ready(0) {
             // The program may have closed it: then nobody could ring.
-            let Some(bell) = self.bell.as_ref().and_then(KeptFd::get) else { return Err(self.end()) };
-            eventfd::silence(bell);
+            let hears = self.bell.as_ref().and_then(|(hears, _)| hears.get());
+            let Some(hears) = hears else { return Err(self.end()) };
+            eventfd::silence(hears);
         }
         let now = clock::now_ns();
         for (index, place) in self.watched.iter_mut().enumerate() {

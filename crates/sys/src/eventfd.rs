@@ -2,9 +2,11 @@
 
 use crate::interrupt;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::fstat;
+use nix::unistd::pipe2;
 use std::io::Result;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -16,6 +18,16 @@ use std::time::Duration;
 pub fn create() -> Result<OwnedFd> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
     crate::memfd::above_stdio(EventFd::from_value_and_flags(0, flags)?.into())
+}
+
+/// A new bell of two files: one to poll and to [`silence`], one to [`ring`]. They have inodes of their own, so that
+/// it takes one question to tell them from files that have got their numbers.
+///
+/// # Errors
+/// As [`create`].
+pub fn create_pipe() -> Result<(OwnedFd, OwnedFd)> {
+    let (hears, rings) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    Ok((crate::memfd::above_stdio(hears)?, crate::memfd::above_stdio(rings)?))
 }
 
 /// Rings; whoever polls it finds it readable until somebody calls [`silence`].
@@ -33,7 +45,7 @@ pub fn ring_if_still_there(bell: impl AsFd) {
     }
 }
 
-/// Stops the ringing.
+/// Stops the ringing; a pipe's after as many calls as it was rung.
 pub fn silence(bell: impl AsFd) {
     // A silent bell answers EAGAIN.
     let _: nix::Result<usize> = nix::unistd::read(bell, &mut [0; 8]);
@@ -59,7 +71,7 @@ pub fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec
 
 #[cfg(test)]
 mod tests {
-    use super::{create, ring, ring_if_still_there, silence, wait_any};
+    use super::{create, create_pipe, ring, ring_if_still_there, silence, wait_any};
     use std::os::fd::AsFd;
     use std::time::Duration;
 
@@ -74,6 +86,13 @@ mod tests {
         assert_eq!(none, [false, false]);
         ring_if_still_there(&two);
         assert_eq!(wait_any(&[one.as_fd(), two.as_fd()], None).unwrap(), [false, true]);
+        let (hears, rings) = create_pipe().unwrap();
+        (0..2).for_each(|_| ring(&rings));
+        for is_rung in [true, true, false] {
+            let found = wait_any(&[hears.as_fd()], Some(Duration::from_millis(1))).unwrap();
+            assert_eq!(found, [is_rung]);
+            silence(&hears);
+        }
         let file = std::fs::File::open("/dev/null").unwrap();
         ring_if_still_there(&file);
     }
