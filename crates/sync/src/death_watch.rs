@@ -248,9 +248,7 @@ impl Watching {
             self.ids.iter().all(|id| table.place_of(*id).is_some())
         }
     }
-}
 
-impl Watching {
     /// How many threads of this process sleep on the word, and are told of the same deaths.
     pub(crate) fn sleepers(&self) -> usize {
         let table = self.watcher.table();
