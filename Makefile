@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt doc bench soak check chaos step toolchain python rivals
+.PHONY: help build demo test lint fmt doc bench curves soak check chaos step toolchain python rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -105,6 +105,9 @@ doc: toolchain ## the documentation, without a warning
 
 bench: toolchain rivals ## us and our rivals, side by side
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2
+
+curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: under a minute)
+	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- --curves $(if $(QUICK),--quick)
 
 check: lint test ## what must pass before anything is merged
 

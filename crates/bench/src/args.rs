@@ -1,12 +1,14 @@
-//! The command line: a prefix of case names, `--quick`, or the hidden `--role` of a child.
+//! The command line: a prefix of case names, `--quick`, `--curves`, or the hidden `--role` of a child.
 
 use crate::error::{BenchError, Context, Result};
 
-const USAGE: &str = "usage: procession-bench [--quick] [case prefix]";
+const USAGE: &str = "usage: procession-bench [--curves] [--quick] [case or chart prefix]";
 
 pub(crate) enum Args {
     /// Run the cases whose names start with `prefix`.
     Bench { quick: bool, prefix: String },
+    /// Measure and draw the charts whose names start with `prefix`.
+    Curves { quick: bool, prefix: String },
     /// Be one process of a workload, for as long as `parent` lives.
     Role { name: String, parent: u32, rest: Vec<String> },
 }
@@ -17,7 +19,7 @@ pub(crate) fn role(name: &str) -> [String; 3] {
 }
 
 pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
-    let (mut quick, mut prefix) = (false, None);
+    let (mut quick, mut curves, mut prefix) = (false, false, None);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--role" => {
@@ -28,11 +30,13 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Args> {
                 return Ok(Args::Role { name, parent, rest: words.collect() });
             }
             "--quick" => quick = true,
+            "--curves" => curves = true,
             _ if word.starts_with('-') || prefix.is_some() => {
                 return Err(BenchError::Failed(USAGE.to_owned()));
             }
             _ => prefix = Some(word),
         }
     }
-    Ok(Args::Bench { quick, prefix: prefix.unwrap_or_default() })
+    let prefix = prefix.unwrap_or_default();
+    Ok(if curves { Args::Curves { quick, prefix } } else { Args::Bench { quick, prefix } })
 }

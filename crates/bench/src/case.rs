@@ -68,6 +68,16 @@ pub(crate) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub(crate) fn new(quick: bool, session: &'a Session) -> Self {
         let (rounds, round_ms, kills) = if quick { (5, 60, 40) } else { (11, 300, 200) };
+        Plan::of(session, rounds, round_ms, kills)
+    }
+
+    /// Shorter: a curve has many points.
+    pub(crate) fn for_curves(quick: bool, session: &'a Session) -> Self {
+        let (rounds, round_ms, kills) = if quick { (3, 15, 0) } else { (5, 50, 0) };
+        Plan::of(session, rounds, round_ms, kills)
+    }
+
+    fn of(session: &'a Session, rounds: usize, round_ms: u64, kills: usize) -> Self {
         let remarks = RefCell::default();
         Plan { rounds, round_time: Duration::from_millis(round_ms), kills, session, remarks }
     }
@@ -124,7 +134,7 @@ impl Row {
 
 /// Runs a case: both sides are set up first, then they take turns, so that both meet the same machine.
 pub(crate) fn run<'a>(case: &'static Case, plan: &'a Plan<'a>) -> Row {
-    let mut sides = [Turns::start(case.ours, plan), Turns::start(case.rival, plan)];
+    let mut sides = [Turns::of((case.ours)(plan)), Turns::of((case.rival)(plan))];
     for _ in 0..plan.rounds {
         sides.iter_mut().for_each(Turns::play);
     }
@@ -133,17 +143,17 @@ pub(crate) fn run<'a>(case: &'static Case, plan: &'a Plan<'a>) -> Row {
 }
 
 /// A side with what it has measured so far.
-struct Turns<'a> {
+pub(crate) struct Turns<'a> {
     side: Result<Side<'a>>,
     samples: Vec<f64>,
 }
 
 impl<'a> Turns<'a> {
-    fn start(setup: Setup, plan: &'a Plan<'a>) -> Self {
-        Turns { side: setup(plan), samples: Vec::new() }
+    pub(crate) fn of(side: Result<Side<'a>>) -> Self {
+        Turns { side, samples: Vec::new() }
     }
 
-    fn play(&mut self) {
+    pub(crate) fn play(&mut self) {
         let Ok(round) = &mut self.side else { return };
         match round() {
             Ok(samples) => self.samples.extend(samples),
@@ -151,7 +161,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    fn figure(mut self, summary: Summary) -> Result<f64> {
+    pub(crate) fn figure(mut self, summary: Summary) -> Result<f64> {
         self.side.and_then(|_| summary.of(&mut self.samples))
     }
 }

@@ -100,7 +100,10 @@ pub(crate) static ALL: &[Case] = &[
         name: "waiters/1000-on-one-word",
         unit: PercentOfACore,
         summary: Median,
-        ours: |plan| waiters::crowd(plan),
+        ours: |plan| {
+            plan.remark(ours::sizes::sizes(plan.session)?);
+            waiters::crowd(plan, 1_000)
+        },
         rival_name: "bound of 1 %",
         rival: |_| Ok(constant(1.0)),
         at_least: 1.0,
@@ -127,7 +130,7 @@ pub(crate) static ALL: &[Case] = &[
         name: "semaphore/uncontended",
         unit: NanosEach,
         summary: Median,
-        ours: |plan| uncontended(plan, Semaphore::create(plan.session)?),
+        ours: |plan| uncontended(plan, Semaphore::create(plan.session, "uncontended")?),
         rival_name: "POSIX semaphore",
         rival: |plan| uncontended(plan, PosixSemaphore::create()?),
         at_least: 0.7,
@@ -354,7 +357,7 @@ pub(crate) static ALL: &[Case] = &[
         name: "process/start-join-fork",
         unit: Micros,
         summary: Median,
-        ours: |_| Ok(Box::new(ours::process::fork_many)),
+        ours: |_| Ok(Box::new(|| ours::process::fork_many(0))),
         rival_name: "fork + wait",
         rival: |plan| start::each(plan, processes::fork),
         at_least: 0.2,

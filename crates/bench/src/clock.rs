@@ -18,6 +18,11 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from(clock_gettime(clock).context("the CPU time of a process")?))
 }
 
+/// How long this thread has run.
+pub(crate) fn own_cpu_time() -> Result<Duration> {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).context("the CPU time of a thread")
+}
+
 pub(crate) fn nanos(time: Duration) -> Result<u64> {
     u64::try_from(time.as_nanos()).context("a time")
 }

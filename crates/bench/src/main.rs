@@ -1,8 +1,10 @@
 //! Procession and its rivals side by side: separate processes, interleaved rounds, medians.
 //!
 //! ```text
-//! cargo run --release -p procession-bench -- [--quick] [case prefix]
+//! cargo run --release -p procession-bench -- [--curves] [--quick] [case or chart prefix]
 //! ```
+//!
+//! With `--curves` it draws how costs grow ([`curves`]): the same workloads with a parameter.
 //!
 //! A case ([`case::Case`]) has two sides, ours and the rival's, built from the same workload ([`alone`],
 //! [`lock`], [`fairness`], [`meeting`], [`waiters`], [`queue`], [`pool`], [`start`], [`recovery`]), which says what is
@@ -15,6 +17,7 @@ mod args;
 mod case;
 mod cases;
 mod clock;
+mod curves;
 mod error;
 mod fairness;
 mod lock;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Ok(Args::Role { name, parent, rest }) => {
             roles::play(&name, parent, &rest).map_err(|e| e.context(&name))
         }
+        Ok(Args::Curves { quick, prefix }) => curves::run(quick, &prefix),
         Ok(Args::Bench { quick, prefix }) => bench(quick, &prefix),
         Err(error) => Err(error),
     };

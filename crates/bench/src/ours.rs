@@ -13,10 +13,12 @@ macro_rules! create {
 }
 
 pub(crate) mod barrier;
+pub(crate) mod bytes;
 pub(crate) mod codec;
 pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod objects;
 pub(crate) mod pipe;
 pub(crate) mod pool;
 pub(crate) mod process;

@@ -1,6 +1,7 @@
 //! Pools and executors: many trivial items in one call, one call at a time, long items, and a new pool.
 
 use crate::case::{Plan, Side};
+use crate::clock;
 use crate::error::{Result, check};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -22,12 +23,14 @@ pub(crate) enum Order {
     SumSquare,
     /// A new pool of two workers that maps `x + 1` over so many numbers and ends.
     Create,
+    /// One map of [`burn`] over as many times these nanoseconds.
+    Burn(u64),
     /// So many calls of `x + 1` submitted to an executor, and then all results.
     Submit,
 }
 
 impl Order {
-    pub(crate) fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Order::Map => "map",
             Order::MapChunk1 => "map1",
@@ -35,8 +38,17 @@ impl Order {
             Order::Apply => "apply",
             Order::Bytes => "bytes",
             Order::SumSquare => "sum",
+            Order::Burn(_) => "burn",
             Order::Create => "create",
             Order::Submit => "submit",
+        }
+    }
+
+    /// What Python is told.
+    pub(crate) fn line(self, count: u64) -> String {
+        match self {
+            Order::Burn(nanos) => format!("burn {count} {nanos}"),
+            _ => format!("{} {count}", self.name()),
         }
     }
 
@@ -45,6 +57,7 @@ impl Order {
         match self {
             Order::Bytes => count << 20,
             Order::SumSquare => (0..count).map(sum_square).fold(0, u64::wrapping_add),
+            Order::Burn(nanos) => count * nanos,
             _ => count * (count + 1) / 2,
         }
     }
@@ -61,6 +74,22 @@ pub(crate) fn sum_square(n: u64) -> u64 {
     const LONG: u64 = 40_000_000;
     // Otherwise the compiler finds the formula.
     (0..LONG + n).fold(0, |sum, i| sum.wrapping_add(black_box(i).wrapping_mul(i)))
+}
+
+/// Uses so many nanoseconds of CPU time, or a few more: others that want the CPU make it longer, and no less
+/// work.
+pub(crate) fn burn(nanos: u64) -> u64 {
+    let Ok(started) = clock::own_cpu_time() else { return 0 };
+    let end = started + Duration::from_nanos(nanos);
+    while clock::own_cpu_time().is_ok_and(|now| now < end) {}
+    nanos
+}
+
+/// So many items of so many nanoseconds each; how many times as fast as one after the other, without a pool,
+/// on a machine that has nothing else to do.
+pub(crate) fn speedup<'a>(pool: impl Pool + 'a, items: u64, nanos: u64) -> Result<Side<'a>> {
+    let serial = Duration::from_nanos(items * nanos).as_secs_f64();
+    round(pool, Order::Burn(nanos), items, move |took| serial / took.as_secs_f64())
 }
 
 fn round<'a>(
@@ -95,9 +124,12 @@ pub(crate) fn apply<'a>(plan: &Plan<'_>, pool: impl Pool + 'a) -> Result<Side<'a
 pub(crate) struct Serial;
 
 impl Pool for Serial {
-    fn obey(&mut self, _: Order, count: u64) -> Result<(Duration, u64)> {
+    fn obey(&mut self, order: Order, count: u64) -> Result<(Duration, u64)> {
         let started = Instant::now();
-        let sum = (0..count).map(sum_square).fold(0, u64::wrapping_add);
+        let sum = match order {
+            Order::Burn(nanos) => (0..count).map(|_| burn(nanos)).sum(),
+            _ => (0..count).map(sum_square).fold(0, u64::wrapping_add),
+        };
         Ok((started.elapsed(), sum))
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::actor::{Actor, Control};
 use crate::case::{Plan, Side};
-use crate::error::{Result, check};
+use crate::error::{BenchError, Context, Result, check};
 use crate::ours::Session;
-use crate::sample::{calibrated, nanos_each, per_second};
+use crate::roles;
+use crate::sample::{calibrated, calibrated_from, nanos_each, per_second};
 use std::any::Any;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,68 @@ pub(crate) const ROOM: usize = 16 << 10;
 /// Who is compared, as the roles that its processes play.
 ///
 /// The receiving role is started first, with the address that `make` returned, and answers `ready` with the
-/// address that the sending role is started with.
+/// address that the sending role is started with. Both are also told how long a message is, if that can be
+/// chosen.
+#[derive(Clone, Copy)]
 pub(crate) struct Kind {
-    pub(crate) make: fn(&Session, &str) -> Result<Made>,
+    pub(crate) make: fn(&Session, &Kind, &str) -> Result<Made>,
+    /// How many bytes a message has, which begins with its number. `None`: it is a number.
+    pub(crate) bytes: Option<usize>,
     pub(crate) produce: &'static str,
     pub(crate) consume: &'static str,
     pub(crate) ping: &'static str,
     pub(crate) pong: &'static str,
+}
+
+impl Kind {
+    /// With messages of so many bytes: eight at least, for the number.
+    pub(crate) const fn of_bytes(self, bytes: usize) -> Self {
+        Kind { bytes: Some(bytes), ..self }
+    }
+
+    /// The size of a message, where the kind has one.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.unwrap_or(size_of::<u64>())
+    }
+
+    /// How many messages are tried first, to find out how many there is time for: not more than a few
+    /// megabytes of them.
+    fn least(&self) -> u64 {
+        const TRIAL: usize = 4 << 20;
+        (TRIAL / self.size()).clamp(1, 1_000) as u64
+    }
+
+    fn actor(&self, session: &Session, role: &str, address: &str) -> Result<Actor> {
+        match self.bytes {
+            Some(bytes) => Actor::role(session, role, &[address, &bytes.to_string()]),
+            None => Actor::role(session, role, &[address]),
+        }
+    }
+}
+
+/// The address and the size of a message, from the arguments of a role of a [`Kind::of_bytes`].
+pub(crate) fn sized(rest: &[String]) -> Result<(&str, usize)> {
+    let [address, bytes] = roles::rest(rest)?;
+    Ok((address, bytes.parse().context("the size of a message")?))
+}
+
+/// The number at the beginning of a message.
+pub(crate) fn number(bytes: &[u8]) -> Result<u64> {
+    let first = bytes.first_chunk().ok_or_else(|| BenchError::Failed("a short message".to_owned()))?;
+    Ok(u64::from_le_bytes(*first))
+}
+
+/// As [`produce`], where a message is `bytes` long and begins with its number.
+pub(crate) fn produce_bytes(
+    control: &mut Control,
+    bytes: usize,
+    mut put: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut buffer = vec![1; bytes.max(size_of::<u64>())];
+    produce(control, |message| {
+        buffer[..8].copy_from_slice(&message.to_le_bytes());
+        put(&buffer)
+    })
 }
 
 /// What the bench itself makes before it starts processes.
@@ -36,17 +92,19 @@ pub(crate) struct Made {
 /// Every round has new processes, as in [`crate::lock::contended`].
 pub(crate) fn throughput<'a>(
     plan: &'a Plan<'a>,
-    kind: &'a Kind,
+    kind: &Kind,
     producers: u64,
     consumers: u64,
 ) -> Result<Side<'a>> {
-    let start = move || Line::start(plan, kind, producers, consumers);
+    let kind = *kind;
+    let start = move || Line::start(plan, &kind, producers, consumers);
     let mut line = start()?;
-    let count = calibrated(plan.round_time, |count| line.carry(count).map(|(took, _)| took))?;
+    let carry = |count| line.carry(count).map(|(took, _)| took);
+    let count = calibrated_from(kind.least(), plan.round_time, carry)?;
     drop(line);
     Ok(Box::new(move || {
         let mut line = start()?;
-        line.carry(count / 10)?;
+        line.carry((count / 10).max(1))?;
         let (took, count) = line.carry(count)?;
         Ok(vec![per_second(took, count)])
     }))
@@ -61,16 +119,16 @@ struct Line {
 
 impl Line {
     fn start(plan: &Plan<'_>, kind: &Kind, producers: u64, consumers: u64) -> Result<Self> {
-        let made = (kind.make)(plan.session, &format!("queue-{producers}-{consumers}"))?;
+        let made = (kind.make)(plan.session, kind, &format!("queue-{producers}-{consumers}"))?;
         let mut line = Line { producers: Vec::new(), consumers: Vec::new(), made };
         let mut address = String::new();
         for _ in 0..consumers {
-            let mut actor = Actor::role(plan.session, kind.consume, &[&line.made.address])?;
+            let mut actor = kind.actor(plan.session, kind.consume, &line.made.address)?;
             address = actor.text("ready")?;
             line.consumers.push(actor);
         }
         for _ in 0..producers {
-            line.producers.push(Actor::role(plan.session, kind.produce, &[&address])?);
+            line.producers.push(kind.actor(plan.session, kind.produce, &address)?);
         }
         Ok(line)
     }
@@ -200,7 +258,7 @@ struct Pair {
 
 impl Pair {
     fn start(plan: &Plan<'_>, kind: &Kind) -> Result<Self> {
-        let made = (kind.make)(plan.session, "round-trip")?;
+        let made = (kind.make)(plan.session, kind, "round-trip")?;
         let mut pong = Actor::role(plan.session, kind.pong, &[&made.address])?;
         let address = pong.text("ready")?;
         let ping = Actor::role(plan.session, kind.ping, &[&address])?;
@@ -249,6 +307,6 @@ pub(crate) fn pong(
 }
 
 /// A side whose receiving role makes everything itself.
-pub(crate) fn nothing_to_make(_: &Session, _: &str) -> Result<Made> {
+pub(crate) fn nothing_to_make(_: &Session, _: &Kind, _: &str) -> Result<Made> {
     Ok(Made { address: String::new(), _keep: Box::new(()) })
 }

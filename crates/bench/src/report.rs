@@ -103,6 +103,11 @@ pub(crate) fn write_json(rows: &[Row]) -> Result<()> {
     std::fs::write(path, text).context(path.display())
 }
 
+/// A line of a run that takes long.
+pub(crate) fn progress(text: &str) {
+    println!("{text}");
+}
+
 pub(crate) fn failure(error: &BenchError) -> ExitCode {
     eprintln!("procession-bench: {error}");
     ExitCode::FAILURE

@@ -25,17 +25,27 @@ impl Summary {
     }
 }
 
-/// How many operations `run` does in about `wanted`; running it to find out is also the warm-up.
-pub(crate) fn calibrated(wanted: Duration, mut run: impl FnMut(u64) -> Result<Duration>) -> Result<u64> {
-    let mut count = 1_000_u64;
+/// How many operations `run` does in about `wanted`, a thousand or more; running it to find out is also the
+/// warm-up.
+pub(crate) fn calibrated(wanted: Duration, run: impl FnMut(u64) -> Result<Duration>) -> Result<u64> {
+    calibrated_from(1_000, wanted, run)
+}
+
+/// As [`calibrated`], for operations that may take so long that few will do: `least` or more.
+pub(crate) fn calibrated_from(
+    least: u64,
+    wanted: Duration,
+    mut run: impl FnMut(u64) -> Result<Duration>,
+) -> Result<u64> {
+    let mut count = least;
     loop {
         let took = run(count)?.max(Duration::from_micros(1));
         let scale = wanted.as_secs_f64() / took.as_secs_f64();
         if scale <= 4.0 {
-            return Ok(scaled(count, scale));
+            return Ok(scaled(count, scale).max(least));
         }
         // The first runs also pay for page faults and sleeping processes: come near in steps.
-        count = scaled(count, scale.min(16.0));
+        count = scaled(count, scale.min(16.0)).max(least);
     }
 }
 
@@ -46,7 +56,7 @@ pub(crate) fn calibrated(wanted: Duration, mut run: impl FnMut(u64) -> Result<Du
     reason = "a number of operations: positive, and far below 2^53"
 )]
 fn scaled(count: u64, scale: f64) -> u64 {
-    (count as f64 * scale).ceil().max(1_000.0) as u64
+    (count as f64 * scale).ceil() as u64
 }
 
 /// Nanoseconds per operation.

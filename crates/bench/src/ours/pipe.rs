@@ -5,7 +5,7 @@ use crate::actor::Control;
 use crate::case::{Plan, Side};
 use crate::error::{BenchError, Context, Result, check};
 use crate::meeting::{Meeting, Who};
-use crate::queue::{self, Kind, Made};
+use crate::queue::{self, Kind, Made, number};
 use crate::roles;
 use procession::{Bytes, Connection, Crossing, Pipe, Process, Receiver, Sender, codec};
 use serde::Serialize;
@@ -15,6 +15,7 @@ use std::time::Instant;
 
 pub(crate) const NUMBERS: Kind = Kind {
     make: one_way::<u64>,
+    bytes: None,
     produce: "pipe/produce",
     consume: "pipe/consume",
     ping: "pipe/ping",
@@ -26,22 +27,24 @@ pub(crate) const BOTH_WAYS: Kind = Kind { make: both_ways, ..NUMBERS };
 
 /// A number and the rest of a mebibyte, by `send_bytes`.
 pub(crate) const BYTES: Kind =
-    Kind { make: one_way::<Bytes>, produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS };
+    Kind { make: one_way::<Bytes>, produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS }
+        .of_bytes(MEBIBYTE);
 
 /// The same as a `Vec<u8>` through serde.
 pub(crate) const VECS: Kind =
-    Kind { make: one_way::<Vec<u8>>, produce: "pipe/produce-vecs", consume: "pipe/consume-vecs", ..NUMBERS };
+    Kind { make: one_way::<Vec<u8>>, produce: "pipe/produce-vecs", consume: "pipe/consume-vecs", ..NUMBERS }
+        .of_bytes(MEBIBYTE);
 
 pub(crate) const MEBIBYTE: usize = 1 << 20;
 
-fn one_way<T: Crossing + 'static>(session: &Session, _: &str) -> Result<Made> {
+fn one_way<T: Crossing + 'static>(session: &Session, _: &Kind, _: &str) -> Result<Made> {
     let made = Pipe::options().namespace(session.namespace()).pipe::<T>();
     let (sender, receiver) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
     Ok(Made { address, _keep: Box::new((receiver, sender)) })
 }
 
-fn both_ways(session: &Session, _: &str) -> Result<Made> {
+fn both_ways(session: &Session, _: &Kind, _: &str) -> Result<Made> {
     let made = Pipe::options().namespace(session.namespace()).duplex::<u64, u64>();
     let (pong, ping) = made.context("make a pipe")?;
     let address = format!("{}/{}", text(&pong)?, text(&ping)?);
@@ -68,7 +71,7 @@ fn at<E: DeserializeOwned>(address: &str, which: usize) -> Result<E> {
 }
 
 fn ready(control: &mut Control, rest: &[String]) -> Result<()> {
-    let [address] = roles::rest(rest)?;
+    let address = rest.first().map_or("", String::as_str);
     control.answer(&format!("ready {address}"))
 }
 
@@ -84,42 +87,32 @@ pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
 }
 
 pub(crate) fn produce_bytes(control: &mut Control, rest: &[String]) -> Result<()> {
-    let sender: Sender<Bytes> = end(rest, 1)?;
-    let mut bytes = vec![1; MEBIBYTE];
-    queue::produce(control, |message| {
-        bytes[..8].copy_from_slice(&message.to_le_bytes());
-        sender.send_bytes(&bytes).context("send_bytes")
-    })
+    let (address, size) = queue::sized(rest)?;
+    let sender: Sender<Bytes> = at(address, 1)?;
+    queue::produce_bytes(control, size, |message| sender.send_bytes(message).context("send_bytes"))
 }
 
 pub(crate) fn consume_bytes(control: &mut Control, rest: &[String]) -> Result<()> {
-    let receiver: Receiver<Bytes> = end(rest, 0)?;
+    let (address, size) = queue::sized(rest)?;
+    let receiver: Receiver<Bytes> = at(address, 0)?;
     ready(control, rest)?;
-    let mut bytes = vec![0; MEBIBYTE];
+    let mut bytes = vec![0; size];
     queue::consume(control, || {
         let len = receiver.recv_bytes_into(&mut bytes).context("recv_bytes_into")?;
-        check("the length of a message", len as u64, MEBIBYTE as u64)?;
+        check("the length of a message", len as u64, size as u64)?;
         number(&bytes)
     })
 }
 
-/// The number at the beginning of a message.
-pub(crate) fn number(bytes: &[u8]) -> Result<u64> {
-    let first = bytes.first_chunk().ok_or_else(|| BenchError::Failed("a short message".to_owned()))?;
-    Ok(u64::from_le_bytes(*first))
-}
-
 pub(crate) fn produce_vecs(control: &mut Control, rest: &[String]) -> Result<()> {
-    let sender: Sender<Vec<u8>> = end(rest, 1)?;
-    let mut bytes = vec![1; MEBIBYTE];
-    queue::produce(control, |message| {
-        bytes[..8].copy_from_slice(&message.to_le_bytes());
-        sender.send(&bytes).context("send")
-    })
+    let (address, size) = queue::sized(rest)?;
+    let sender: Sender<Vec<u8>> = at(address, 1)?;
+    queue::produce_bytes(control, size, |message| sender.send(message).context("send"))
 }
 
 pub(crate) fn consume_vecs(control: &mut Control, rest: &[String]) -> Result<()> {
-    let receiver: Receiver<Vec<u8>> = end(rest, 0)?;
+    let (address, _) = queue::sized(rest)?;
+    let receiver: Receiver<Vec<u8>> = at(address, 0)?;
     ready(control, rest)?;
     queue::consume(control, || number(&receiver.recv().context("recv")?))
 }
@@ -155,7 +148,7 @@ impl Meeting for Pipes {
     const ROLE: &'static str = "ours/pipes";
 
     fn create(session: &Session) -> Result<Self> {
-        let made = both_ways(session, "")?;
+        let made = both_ways(session, &BOTH_WAYS, "")?;
         Ok(Pipes { address: made.address.clone(), end: OnceCell::new(), _made: Some(made) })
     }
 

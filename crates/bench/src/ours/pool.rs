@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::error::{Context, Result};
-use crate::pool::{Order, Pool, sum_square};
+use crate::pool::{Order, Pool, burn, sum_square};
 use procession::futures::as_completed;
 use procession::{AsyncResult, Executor, StartMethod, TaskError};
 use std::time::{Duration, Instant};
@@ -66,6 +66,7 @@ impl Pool for Ours {
                 sums.into_iter().fold(0, u64::wrapping_add)
             }
             Order::Apply => return self.apply(count),
+            Order::Burn(nanos) => pool.map(burn, vec![nanos; count as usize]).context("map")?.iter().sum(),
             Order::Create | Order::Submit => 0,
         };
         Ok((started.elapsed(), sum))

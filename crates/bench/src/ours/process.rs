@@ -3,6 +3,7 @@
 use crate::error::{Context, Result};
 use crate::start::timed;
 use procession::{Process, StartMethod};
+use std::hint::black_box;
 use std::time::Duration;
 
 fn nothing() {}
@@ -22,11 +23,12 @@ pub(crate) fn spawn() -> Result<Duration> {
     start_and_join(StartMethod::Spawn)
 }
 
-/// This process has threads, so it is a process of its own that forks.
-pub(crate) fn fork_many() -> Result<Vec<f64>> {
-    let many = || -> Vec<f64> {
+/// This process has threads, so it is a process of its own that forks, with so many bytes of memory in use.
+pub(crate) fn fork_many(ballast: usize) -> Result<Vec<f64>> {
+    let many = move |ballast: usize| -> Vec<f64> {
+        let _ballast = black_box(vec![1_u8; ballast]);
         let times = (0..50).map_while(|_| start_and_join(StartMethod::Fork).ok());
         times.map(|time| time.as_secs_f64() * 1e6).collect()
     };
-    Process::spawn(many, ()).context("start a process")?.join().context("fork processes")
+    Process::spawn(many, ballast).context("start a process")?.join().context("fork processes")
 }

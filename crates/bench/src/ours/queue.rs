@@ -7,15 +7,21 @@ use crate::queue::{self, Kind, Made};
 use crate::roles;
 use procession::Queue;
 
-pub(crate) const OURS: Kind =
-    Kind { make, produce: "ours/produce", consume: "ours/consume", ping: "ours/ping", pong: "ours/pong" };
+pub(crate) const OURS: Kind = Kind {
+    make,
+    bytes: None,
+    produce: "ours/produce",
+    consume: "ours/consume",
+    ping: "ours/ping",
+    pong: "ours/pong",
+};
 
 /// The same in batches.
 pub(crate) const BATCHES: Kind =
     Kind { produce: "ours/produce-batches", consume: "ours/consume-batches", ..OURS };
 
 /// Two queues, so that the same pair serves there and back.
-fn make(session: &Session, name: &str) -> Result<Made> {
+fn make(session: &Session, _: &Kind, name: &str) -> Result<Made> {
     let name = session.fresh_name(name);
     let options = Queue::<u64>::options().namespace(session.namespace()).ephemeral();
     let there = options.create(&name).context("create a queue")?;

@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 
 pub(crate) const BOOST: Kind = Kind {
     make,
+    bytes: None,
     produce: "boost/produce",
     consume: "boost/consume",
     ping: "no such role",
@@ -24,7 +25,7 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/boost.cpp")
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench/boost");
 const HEADERS: &str = "boost/interprocess/ipc/message_queue.hpp";
 
-fn make(session: &Session, name: &str) -> Result<Made> {
+fn make(session: &Session, _: &Kind, name: &str) -> Result<Made> {
     static COMPILED: OnceLock<Result<()>> = OnceLock::new();
     COMPILED.get_or_init(compile).clone()?;
     let address = format!("{}.{}", session.namespace().name(), session.fresh_name(name));

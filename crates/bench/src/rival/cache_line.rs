@@ -12,13 +12,14 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 pub(crate) const CACHE_LINE: Kind = Kind {
     make,
+    bytes: None,
     produce: "no such role",
     consume: "no such role",
     ping: "cache-line/ping",
     pong: "cache-line/pong",
 };
 
-fn make(_: &Session, _: &str) -> Result<Made> {
+fn make(_: &Session, _: &Kind, _: &str) -> Result<Made> {
     let page = Page::create()?;
     Ok(Made { address: page.address(), _keep: Box::new(page) })
 }

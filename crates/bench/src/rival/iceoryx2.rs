@@ -7,10 +7,10 @@ use crate::ours::Session;
 use crate::queue::{self, Kind, Made};
 use crate::roles;
 use iceoryx2::prelude::*;
-use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 
 pub(crate) const ICEORYX2: Kind = Kind {
     make,
+    bytes: None,
     produce: "iceoryx2/produce",
     consume: "iceoryx2/consume",
     ping: "no such role",
@@ -19,10 +19,20 @@ pub(crate) const ICEORYX2: Kind = Kind {
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench/iceoryx2");
 
-fn make(session: &Session, name: &str) -> Result<Made> {
+fn make(session: &Session, _: &Kind, name: &str) -> Result<Made> {
     // Short: iceoryx2 makes paths of it, in which it stands twice, and which may have 255 bytes.
     let address = format!("{}-{}", std::process::id(), session.fresh_name(name));
     Ok(Made { _keep: Box::new(Broom(Place(address.clone()))), address })
+}
+
+/// The service at an address: messages of a type, so many of which wait at most.
+macro_rules! service {
+    ($node:expr, $address:expr, $message:ty, $room:expr) => {{
+        let name = ServiceName::new($address).context("the name of a service")?;
+        let builder = $node.service_builder(&name).publish_subscribe::<$message>();
+        let builder = builder.enable_safe_overflow(false).subscriber_max_buffer_size($room);
+        builder.max_publishers(1).max_subscribers(1).open_or_create().context("service")
+    }};
 }
 
 /// Where the files of one service and its nodes are.
@@ -55,7 +65,9 @@ impl Drop for Broom {
 }
 
 pub(crate) fn produce(control: &mut Control, rest: &[String]) -> Result<()> {
-    let (_node, service) = service(rest)?;
+    let [address] = roles::rest(rest)?;
+    let node = node(address)?;
+    let service = service!(node, address, u64, queue::ROOM)?;
     let builder =
         service.publisher_builder().backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
     let publisher = builder.create().context("publisher")?;
@@ -66,9 +78,10 @@ pub(crate) fn produce(control: &mut Control, rest: &[String]) -> Result<()> {
 }
 
 pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
-    let (_node, service) = service(rest)?;
-    let subscriber = service.subscriber_builder().buffer_size(queue::ROOM).create().context("subscriber")?;
     let [address] = roles::rest(rest)?;
+    let node = node(address)?;
+    let service = service!(node, address, u64, queue::ROOM)?;
+    let subscriber = service.subscriber_builder().buffer_size(queue::ROOM).create().context("subscriber")?;
     control.answer(&format!("ready {address}"))?;
     queue::consume(control, || {
         loop {
@@ -80,11 +93,47 @@ pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
     })
 }
 
-/// The node lives as long as what is made of it.
-type Service = PortFactory<ipc::Service, u64, ()>;
+/// Bytes that are lent: the sender copies them into memory that the receiver reads in place.
+pub(crate) const LOANS: Kind =
+    Kind { produce: "iceoryx2/produce-loans", consume: "iceoryx2/consume-loans", ..ICEORYX2 }.of_bytes(8);
 
-fn service(rest: &[String]) -> Result<(Node<ipc::Service>, Service)> {
-    let [address] = roles::rest(rest)?;
+/// How many messages of so many bytes wait at most: those of a mebibyte, and four at least.
+fn room(bytes: usize) -> usize {
+    ((1 << 20) / bytes.max(1)).clamp(4, queue::ROOM)
+}
+
+pub(crate) fn produce_loans(control: &mut Control, rest: &[String]) -> Result<()> {
+    let (address, bytes) = queue::sized(rest)?;
+    let node = node(address)?;
+    let service = service!(node, address, [u8], room(bytes))?;
+    let builder =
+        service.publisher_builder().backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
+    let publisher = builder.initial_max_slice_len(bytes).create().context("publisher")?;
+    queue::produce_bytes(control, bytes, |message| {
+        let loan = publisher.loan_slice_uninit(message.len()).context("loan")?;
+        let subscribers = loan.write_from_slice(message).send().context("send")?;
+        check("the number of subscribers", subscribers as u64, 1)
+    })
+}
+
+pub(crate) fn consume_loans(control: &mut Control, rest: &[String]) -> Result<()> {
+    let (address, bytes) = queue::sized(rest)?;
+    let node = node(address)?;
+    let service = service!(node, address, [u8], room(bytes))?;
+    let subscriber = service.subscriber_builder().buffer_size(room(bytes)).create().context("subscriber")?;
+    control.answer(&format!("ready {address}"))?;
+    queue::consume(control, || {
+        loop {
+            if let Some(sample) = subscriber.receive().context("receive")? {
+                check("the length of a message", sample.len() as u64, bytes as u64)?;
+                return queue::number(&sample);
+            }
+            std::hint::spin_loop();
+        }
+    })
+}
+
+fn node(address: &str) -> Result<Node<ipc::Service>> {
     let place = Place(address.to_owned());
     std::fs::create_dir_all(place.root()).context("a directory for iceoryx2")?;
     set_log_level(LogLevel::Error);
@@ -92,12 +141,7 @@ fn service(rest: &[String]) -> Result<(Node<ipc::Service>, Service)> {
     config.global.set_root_path(&Path::new(place.root().as_bytes()).map_err(strange)?);
     config.global.prefix = FileName::new(place.prefix().as_bytes()).map_err(strange)?;
     let builder = NodeBuilder::new().config(&config).signal_handling_mode(SignalHandlingMode::Disabled);
-    let node = builder.create::<ipc::Service>().context("node")?;
-    let name = ServiceName::new(address).context("the name of a service")?;
-    let builder = node.service_builder(&name).publish_subscribe::<u64>().enable_safe_overflow(false);
-    let builder = builder.subscriber_max_buffer_size(queue::ROOM).max_publishers(1).max_subscribers(1);
-    let service = builder.open_or_create().context("service")?;
-    Ok((node, service))
+    builder.create::<ipc::Service>().context("node")
 }
 
 fn strange(error: SemanticStringError) -> BenchError {

@@ -2,14 +2,15 @@
 
 use crate::actor::Control;
 use crate::error::{Context, Result};
-use crate::ours::pipe::{MEBIBYTE, number};
-use crate::queue::{self, Kind, nothing_to_make};
+use crate::ours::pipe::MEBIBYTE;
+use crate::queue::{self, Kind, nothing_to_make, number};
 use crate::roles;
 use ipc_channel::ipc::{self, IpcBytesReceiver, IpcOneShotServer, IpcReceiver, IpcSender};
 use serde::Serialize;
 
 pub(crate) const IPC_CHANNEL: Kind = Kind {
     make: nothing_to_make,
+    bytes: None,
     produce: "ipc-channel/produce",
     consume: "ipc-channel/consume",
     ping: "ipc-channel/ping",
@@ -36,17 +37,14 @@ pub(crate) fn consume(control: &mut Control) -> Result<()> {
 
 /// Each message is a mebibyte of bytes.
 pub(crate) const BYTES: Kind =
-    Kind { produce: "ipc-channel/produce-bytes", consume: "ipc-channel/consume-bytes", ..IPC_CHANNEL };
+    Kind { produce: "ipc-channel/produce-bytes", consume: "ipc-channel/consume-bytes", ..IPC_CHANNEL }
+        .of_bytes(MEBIBYTE);
 
 pub(crate) fn produce_bytes(control: &mut Control, rest: &[String]) -> Result<()> {
-    let [address] = roles::rest(rest)?;
+    let (address, size) = queue::sized(rest)?;
     let (sender, receiver) = ipc::bytes_channel().context("channel")?;
     connect::<IpcBytesReceiver>(address, receiver)?;
-    let mut bytes = vec![1; MEBIBYTE];
-    queue::produce(control, |message| {
-        bytes[..8].copy_from_slice(&message.to_le_bytes());
-        sender.send(&bytes).context("send")
-    })
+    queue::produce_bytes(control, size, |message| sender.send(message).context("send"))
 }
 
 pub(crate) fn consume_bytes(control: &mut Control) -> Result<()> {

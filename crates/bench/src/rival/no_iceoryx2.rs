@@ -5,12 +5,15 @@ use crate::error::{BenchError, Result};
 use crate::queue::Kind;
 
 pub(crate) const ICEORYX2: Kind = Kind {
-    make: |_, _| Err(missing()),
+    make: |_, _, _| Err(missing()),
+    bytes: None,
     produce: "no such role",
     consume: "no such role",
     ping: "no such role",
     pong: "no such role",
 };
+
+pub(crate) const LOANS: Kind = ICEORYX2;
 
 fn missing() -> BenchError {
     BenchError::Unavailable("not built in: cargo's --features iceoryx2".to_owned())
@@ -21,5 +24,13 @@ pub(crate) fn produce(_: &mut Control, _: &[String]) -> Result<()> {
 }
 
 pub(crate) fn consume(_: &mut Control, _: &[String]) -> Result<()> {
+    Err(missing())
+}
+
+pub(crate) fn produce_loans(_: &mut Control, _: &[String]) -> Result<()> {
+    Err(missing())
+}
+
+pub(crate) fn consume_loans(_: &mut Control, _: &[String]) -> Result<()> {
     Err(missing())
 }

@@ -5,6 +5,7 @@
     imap1 N     Pool.imap_unordered, with chunk size 1
     apply N     N times Pool.apply; the median
     bytes N     one Pool.map of `len` over N strings of a mebibyte
+    burn N T    one Pool.map of `burn` over N times T, each of which uses T nanoseconds of CPU time
     create N    a new Pool of two workers, one map of `trivial` over N numbers, close and join
     submit N    N times Executor.submit, then the results of all
 """
@@ -22,6 +23,13 @@ PR_SET_PDEATHSIG = 1
 
 def trivial(x):
     return x + 1
+
+
+def burn(nanos):
+    started = time.thread_time_ns()
+    while time.thread_time_ns() - started < nanos:
+        pass
+    return nanos
 
 
 def die_with_parent():
@@ -63,6 +71,11 @@ def run_apply(pool, count):
     return int(statistics.median(times)), total
 
 
+def run_burn(pool, count, nanos):
+    took, results = timed(lambda: pool.map(burn, [nanos] * count))
+    return took, sum(results)
+
+
 def run_create(_, count):
     def work():
         with multiprocessing.Pool(2) as pool:
@@ -88,6 +101,7 @@ ORDERS = {
     "imap1": run_imap1,
     "bytes": run_bytes,
     "apply": run_apply,
+    "burn": run_burn,
     "create": run_create,
     "submit": run_submit,
 }
@@ -96,8 +110,8 @@ ORDERS = {
 def serve(pool):
     print("ready", flush=True)
     for line in sys.stdin:
-        order, count = line.split()
-        took, total = ORDERS[order](pool, int(count))
+        order, *numbers = line.split()
+        took, total = ORDERS[order](pool, *map(int, numbers))
         print("took", took, total, flush=True)
 
 

@@ -6,11 +6,14 @@ use crate::case::{Plan, Side};
 use crate::error::{Result, check};
 use crate::meeting::{self, Meets};
 use crate::pool::{self, Order, Pool};
-use crate::sample::{calibrated, nanos_each, per_second};
+use crate::sample::{calibrated, calibrated_from, nanos_each, per_second};
 use std::process::Command;
 use std::time::Duration;
 
 pub(crate) struct Python(Actor);
+
+/// How many bytes of messages are tried first, to find out how many there is time for.
+const MANY: u64 = 4 << 20;
 
 impl Python {
     fn start(script: &str, arguments: &[&str]) -> Result<Self> {
@@ -50,7 +53,7 @@ impl Python {
 
 impl Pool for Python {
     fn obey(&mut self, order: Order, count: u64) -> Result<(Duration, u64)> {
-        self.ask(&format!("{} {count}", order.name()))
+        self.ask(&order.line(count))
     }
 }
 
@@ -72,21 +75,31 @@ pub(crate) fn pipe<'a>(count: u64) -> Result<Side<'a>> {
 }
 
 /// A `Queue`: one process puts integers, another gets them; messages per second.
+pub(crate) fn queue<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
+    put_get(plan, "queue", None)
+}
+
+/// A `queue` or a `pipe`, and messages of so many bytes, if they are not integers; messages per second.
 ///
 /// Every round has new processes, as in [`crate::lock::contended`].
-pub(crate) fn queue<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
-    let start = || Python::start(concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/put_get.py"), &[]);
-    let carry = |python: &mut Python, count: u64| {
+pub(crate) fn put_get<'a>(plan: &Plan<'_>, what: &'static str, bytes: Option<u64>) -> Result<Side<'a>> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rival/put_get.py");
+    let start = move || match bytes {
+        Some(bytes) => Python::start(script, &[what, &bytes.to_string()]),
+        None => Python::start(script, &[what]),
+    };
+    let carry = move |python: &mut Python, count: u64| {
         let (took, sum) = python.ask(&count.to_string())?;
-        check("the sum of all integers", sum, count * (count - 1) / 2)?;
+        check("the sum of all messages", sum, bytes.map_or(count * (count - 1) / 2, |bytes| count * bytes))?;
         Ok(took)
     };
+    let least = (MANY / bytes.unwrap_or(1)).clamp(1, 1_000);
     let mut python = start()?;
-    let count = calibrated(plan.round_time, |count| carry(&mut python, count))?;
+    let count = calibrated_from(least, plan.round_time, |count| carry(&mut python, count))?;
     drop(python);
     Ok(Box::new(move || {
         let mut python = start()?;
-        carry(&mut python, count / 10)?;
+        carry(&mut python, (count / 10).max(1))?;
         Ok(vec![per_second(carry(&mut python, count)?, count)])
     }))
 }
