@@ -145,6 +145,10 @@ impl Line {
         for (producer, at) in self.producers.iter_mut().zip(0..) {
             producer.tell(&format!("put {} {put_each}", at * put_each))?;
         }
+        // First, so that a producer that has failed is known before anybody waits for its messages.
+        for producer in &mut self.producers {
+            producer.numbers::<0>("done")?;
+        }
         let (mut sum, mut disordered) = (0_u64, 0);
         for consumer in &mut self.consumers {
             let [part, late] = consumer.numbers("got")?;
@@ -152,9 +156,6 @@ impl Line {
             disordered += late;
         }
         let took = started.elapsed();
-        for producer in &mut self.producers {
-            producer.numbers::<0>("done")?;
-        }
         check("the sum of all messages", sum, count * (count - 1) / 2)?;
         if producers * consumers == 1 {
             check("messages out of order", disordered, 0)?;

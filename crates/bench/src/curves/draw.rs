@@ -7,7 +7,9 @@ use crate::sample::as_figure;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
-const SIZE: (u32, u32) = (760, 440);
+const SIZE: (u32, u32) = (920, 440);
+/// Right of the curves, so that the names lie on none of them.
+const NAMES_WIDTH: u32 = 200;
 /// Told apart also by those who see few colours.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
@@ -36,7 +38,7 @@ fn paint(measured: &Measured, into: &mut String) -> std::result::Result<(), Fail
     area.fill(&WHITE)?;
     let mut builder = ChartBuilder::on(&area);
     builder.caption(measured.chart.title, ("sans-serif", 20));
-    builder.margin(12).x_label_area_size(42).y_label_area_size(78);
+    builder.margin(12).margin_right(NAMES_WIDTH).x_label_area_size(42).y_label_area_size(78);
     let x = (first..last).log_scale();
     if measured.chart.is_y_logarithmic {
         let y = (least.max(1e-3) / 1.3..most.max(1e-2) * 1.3).log_scale();
@@ -65,6 +67,7 @@ where
     Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
     let chart = measured.chart;
+    let right = on.plotting_area().dim_in_pixel().0.try_into()?;
     on.configure_mesh()
         .x_desc(chart.x)
         .y_desc(chart.y)
@@ -84,7 +87,7 @@ where
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
     on.configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::Coordinate(right, 0))
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;

@@ -22,7 +22,7 @@ impl Machine {
             "{cpu}, {} CPUs, {} GB of memory, Linux {}",
             workers(),
             kilobytes * 1024 / 1_000_000_000,
-            kernel.trim()
+            kernel.split('-').next().unwrap_or_default().trim()
         );
         let load = read("/proc/loadavg");
         let load = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
