@@ -1,12 +1,13 @@
 //! A chart as an SVG, by plotters.
 
 use super::report::{figure, label};
-use super::{Curve, Measured, Whose};
+use super::{Curve, Measured, Scale, Whose};
 use crate::error::{BenchError, Result};
 use crate::sample::as_figure;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 
+const FONT: (&str, i32) = ("sans-serif", 16);
 const SIZE: (u32, u32) = (920, 440);
 /// Right of the curves, so that the names lie on none of them.
 const NAMES_WIDTH: u32 = 200;
@@ -39,7 +40,7 @@ fn paint(measured: &Measured, into: &mut String) -> std::result::Result<(), Fail
     let mut builder = ChartBuilder::on(&area);
     builder.caption(measured.chart.title, ("sans-serif", 20));
     builder.margin(12).margin_right(NAMES_WIDTH).x_label_area_size(42).y_label_area_size(78);
-    let x = (first..last).log_scale();
+    let x = (first..last).log_scale().base(base(measured, last));
     if measured.chart.is_y_logarithmic {
         let y = (least.max(1e-3) / 1.3..most.max(1e-2) * 1.3).log_scale();
         curves(builder.build_cartesian_2d(x, y)?, measured)?;
@@ -58,6 +59,15 @@ fn ends(measured: &Measured) -> (f64, f64) {
     (first, last.max(first * 2.0))
 }
 
+/// Of the logarithm, so that the marks on the axis are round numbers.
+fn base(measured: &Measured, last: f64) -> f64 {
+    match measured.chart.scale {
+        Scale::Bytes => 8.0,
+        Scale::Count if last <= 64.0 => 2.0,
+        _ => 10.0,
+    }
+}
+
 fn curves<'a, X, Y>(
     mut on: ChartContext<'a, SVGBackend<'a>, Cartesian2d<X, Y>>,
     measured: &Measured,
@@ -73,6 +83,8 @@ where
         .y_desc(chart.y)
         .x_labels(9)
         .max_light_lines(0)
+        .label_style(FONT)
+        .axis_desc_style(FONT)
         .x_label_formatter(&|x| label(chart.scale, *x))
         .y_label_formatter(&|y| figure(*y))
         .draw()?;
@@ -87,6 +99,7 @@ where
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
     on.configure_series_labels()
+        .label_font(FONT)
         .position(SeriesLabelPosition::Coordinate(right, 0))
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
