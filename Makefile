@@ -106,7 +106,7 @@ doc: toolchain ## the documentation, without a warning
 bench: toolchain rivals ## us and our rivals, side by side
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2
 
-curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: under a minute)
+curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: in about a minute)
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- --curves $(if $(QUICK),--quick)
 
 check: lint test ## what must pass before anything is merged
