@@ -26,6 +26,21 @@ use crate::{fairness, ours, queue, start, waiters};
 const ROBUST: &str = "pthread robust mutex";
 const FUTEX: &str = "raw futex";
 
+/// Messages of so many bytes that are read where they lie.
+macro_rules! in_place {
+    ($name:literal, $bytes:expr) => {
+        Case {
+            name: $name,
+            unit: MessagesPerSecond,
+            summary: Median,
+            ours: |plan| queue::throughput(plan, &ours::bytes::SLOTS.of_bytes($bytes), 1, 1),
+            rival_name: "iceoryx2 loans",
+            rival: |plan| queue::throughput(plan, &iceoryx2::LOANS.of_bytes($bytes), 1, 1),
+            at_least: 1.0,
+        }
+    };
+}
+
 /// A mebibyte through the codec, byte by byte, against so many bytes a second.
 macro_rules! one_by_one {
     ($name:literal, $ours:path, $bound:literal, $rate:literal) => {
@@ -311,6 +326,17 @@ pub(crate) static ALL: &[Case] = &[
         rival: |plan| memcpy::mebibytes(plan),
         at_least: 0.5,
     },
+    Case {
+        name: "queue/vec-1MiB",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours: |plan| queue::throughput(plan, &ours::bytes::VECS.of_bytes(1 << 20), 1, 1),
+        rival_name: "Python Queue, bytes",
+        rival: |plan| python::put_get(plan, "queue", Some(1 << 20)),
+        at_least: 3.0,
+    },
+    in_place!("queue/slot-1MiB", 1 << 20),
+    in_place!("queue/slot-64MiB", 64 << 20),
     mebibytes("codec/encode-vec-u8", |plan| ours::codec::encode_vec(plan), 0.3),
     mebibytes("codec/decode-vec-u8", |plan| ours::codec::decode_vec(plan), 0.3),
     mebibytes("codec/encode-struct-with-vec", |plan| ours::codec::encode_struct(plan), 0.1),

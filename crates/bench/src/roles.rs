@@ -42,6 +42,8 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
         "ours/consume-batches" => ours::queue::consume_batches(control, rest),
         "bytes/produce" => ours::bytes::produce(control, rest),
         "bytes/consume" => ours::bytes::consume(control, rest),
+        "vecs/produce" => ours::bytes::produce_vecs(control, rest),
+        "vecs/consume" => ours::bytes::consume_vecs(control, rest),
         "slots/produce" => ours::bytes::produce_slots(control, rest),
         "slots/consume" => ours::bytes::consume_slots(control, rest),
         "ours/ping" => ours::queue::ping(control, rest),

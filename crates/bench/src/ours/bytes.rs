@@ -1,4 +1,4 @@
-//! Our `Queue` of bytes: copied in and out, or written and read in place.
+//! Our `Queue` of bytes: copied in and out, written and read in place, or as vectors through serde.
 
 use super::Session;
 use crate::actor::Control;
@@ -28,6 +28,16 @@ pub(crate) const SLOTS: Kind = Kind {
     consume: "slots/consume",
     ..COPIED
 };
+
+/// The same as a `Vec<u8>` through serde, in a queue as it is made when nothing is said of its size.
+pub(crate) const VECS: Kind =
+    Kind { make: make_of_vecs, produce: "vecs/produce", consume: "vecs/consume", ..COPIED };
+
+fn make_of_vecs(session: &Session, _: &Kind, name: &str) -> Result<Made> {
+    let name = session.fresh_name(name);
+    let queue = create!(Queue::<Vec<u8>>, session, &name)?;
+    Ok(Made { address: name, _keep: Box::new(queue) })
+}
 
 /// Not smaller than usual.
 const USUAL_BYTES: u64 = 1 << 20;
@@ -83,5 +93,22 @@ pub(crate) fn consume_slots(control: &mut Control, rest: &[String]) -> Result<()
         slot.read_exact(&mut first).context("read from a slot")?;
         slot.commit().context("commit")?;
         number(&first)
+    })
+}
+
+pub(crate) fn produce_vecs(control: &mut Control, rest: &[String]) -> Result<()> {
+    let (address, size) = queue::sized(rest)?;
+    let queue: Queue<Vec<u8>> = Queue::open(address).context("open a queue")?;
+    queue::produce_bytes(control, size, |message| queue.put(message).context("put"))
+}
+
+pub(crate) fn consume_vecs(control: &mut Control, rest: &[String]) -> Result<()> {
+    let (address, size) = queue::sized(rest)?;
+    let queue: Queue<Vec<u8>> = Queue::open(address).context("open a queue")?;
+    ready(control, rest)?;
+    queue::consume(control, || {
+        let message = queue.get().context("get")?;
+        check("the length of a message", message.len() as u64, size as u64)?;
+        number(&message)
     })
 }
