@@ -120,11 +120,10 @@ fn a_death_in_another_pid_namespace_is_noticed() {
 fn a_forked_child_has_a_watcher_of_its_own() {
     let _watchdog = Watchdog::start();
     let scratch = Scratch::new();
-    assert!(scratch.enter());
     let mut holder = Actor::start(&scratch);
     holder.does("create lock l");
     holder.does("acquire l");
-    let lock = Lock::open("l").unwrap();
+    let lock = Lock::options().namespace(&scratch).open("l").unwrap();
     assert!(matches!(lock.acquire_timeout(LONG), Err(LockError::TimedOut(_))));
     let pid = nix::unistd::Pid::from_raw(holder.pid().cast_signed());
     let told = in_fork("a lock whose holder is killed", || {
@@ -142,23 +141,22 @@ fn a_forked_child_has_a_watcher_of_its_own() {
 fn a_process_that_has_waited_long_can_be_copied_at_once() {
     let _watchdog = Watchdog::start();
     let scratch = Scratch::new();
-    assert!(scratch.enter());
     let mut holder = Actor::start(&scratch);
     holder.does("create lock l");
     holder.does("acquire l");
-    let waits = |()| {
-        let lock = Lock::open("l").unwrap();
-        matches!(lock.acquire_timeout(LONG), Err(LockError::TimedOut(_)))
-    };
-    let copies_itself = move |()| {
+    let lock = Lock::options().namespace(&scratch).open("l").unwrap();
+    let waits = |lock: Lock| matches!(lock.acquire_timeout(LONG), Err(LockError::TimedOut(_)));
+    let copies_itself = move |lock: Lock| {
         let has_child_waited = |_| {
-            let has_waited = waits(());
-            let child = Process::options().start_method(StartMethod::Fork).spawn(waits, ()).unwrap();
+            let has_waited = waits(lock.clone());
+            let options = Process::options().start_method(StartMethod::Fork);
+            let child = options.spawn(waits, lock.clone()).unwrap();
             has_waited && child.join().unwrap()
         };
         (0..3).all(has_child_waited)
     };
     // In a process of its own, because a test has other threads.
-    assert!(Process::spawn(copies_itself, ()).unwrap().join().unwrap());
+    assert!(Process::spawn(copies_itself, lock.clone()).unwrap().join().unwrap());
+    drop(lock);
     scratch.unlink("l").unwrap();
 }
