@@ -19,6 +19,14 @@ fn cast(scratch: &Scratch) -> (Actor, Actor) {
     (holder, waiter)
 }
 
+/// The holder is killed, and who waits is told, repairs the lock and removes it.
+fn is_told(holder: Actor, mut waiter: Actor) {
+    holder.kill();
+    waiter.failed("OwnerDied");
+    waiter.does("recover l");
+    waiter.does("unlink l");
+}
+
 #[test]
 fn it_is_there_while_somebody_waits_and_ends_soon_after() {
     let scratch = Scratch::new();
@@ -41,10 +49,7 @@ fn without_it_the_ends_of_slices_tell_of_a_death() {
         let (holder, mut waiter) = cast(&scratch);
         waiter.does(&format!("forbid {call}"));
         waiter.waits("acquire l");
-        holder.kill();
-        waiter.failed("OwnerDied");
-        waiter.does("recover l");
-        waiter.does("unlink l");
+        is_told(holder, waiter);
     }
 }
 
@@ -72,10 +77,7 @@ fn a_program_that_closes_its_descriptors_is_told_all_the_same() {
     waiter.fails("acquire_timeout l 20", "TimedOut");
     waiter.waits("acquire l");
     holder.does("pid");
-    holder.kill();
-    waiter.failed("OwnerDied");
-    waiter.does("recover l");
-    waiter.does("unlink l");
+    is_told(holder, waiter);
 }
 
 #[test]
@@ -109,10 +111,7 @@ fn a_death_in_another_pid_namespace_is_noticed() {
         waiter.does("open lock l");
         holder.does("acquire l");
         waiter.waits("acquire l");
-        holder.kill();
-        waiter.failed("OwnerDied");
-        waiter.does("recover l");
-        waiter.does("unlink l");
+        is_told(holder, waiter);
     }
 }
 
