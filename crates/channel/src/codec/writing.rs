@@ -1,17 +1,13 @@
 //! How values become bytes: serde's calls on this side.
 //!
-//! Scalars are written as bincode writes them, and read by it. The shape of the value is written here, because
-//! bincode's own way of doing so trusts that `Serialize` and `Deserialize` of a type agree, and is silent when
-//! they do not.
+//! Scalars are written as bincode writes them, which a test sees to, and read by it. The shape of the value is
+//! written here, because bincode's own way of doing so trusts that `Serialize` and `Deserialize` of a type agree,
+//! and is silent when they do not.
 
 use super::error::EncodeError;
 use super::numbers;
 use super::shape::{self, MOST_DEPTH, MOST_EMPTY, Names};
 use super::trial::{Seen, is_of_users};
-use bincode::config::{self, Configuration};
-use bincode::enc::write::Writer;
-use bincode::enc::{Encode, Encoder, EncoderImpl};
-use bincode::error::EncodeError as BincodeError;
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
@@ -20,7 +16,9 @@ use std::any::type_name;
 
 /// A value on its way into bytes.
 pub(super) struct Writing<'o> {
-    encoder: EncoderImpl<Bounded<'o>, Configuration>,
+    out: &'o mut Vec<u8>,
+    /// How long `out` may be. It is asked only where that has to grow: `finish` sees if it was too much.
+    end: usize,
     /// How many levels may still be opened.
     levels: u32,
     /// How many elements of sequences took no bytes.
@@ -30,24 +28,28 @@ pub(super) struct Writing<'o> {
     seen: &'o mut Seen,
 }
 
-/// Takes bytes, and is asked how many only where it has to grow: `finish` sees if they were too many.
-struct Bounded<'o> {
-    out: &'o mut Vec<u8>,
-    end: usize,
-}
-
-impl Bounded<'_> {
+impl<'o> Writing<'o> {
+    /// Appends to `out`, at most so many bytes.
     #[inline]
-    fn push<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), EncodeError> {
-        if self.out.capacity() - self.out.len() < N {
-            self.grow(N)?;
-        }
-        self.out.extend_from_slice(&bytes);
-        Ok(())
+    pub(super) fn new(out: &'o mut Vec<u8>, limit: usize, seen: &'o mut Seen) -> Self {
+        let end = out.len().saturating_add(limit);
+        Self { out, end, levels: MOST_DEPTH, empty: 0, units: 0, seen }
+    }
+
+    /// Sees that no more was written than may be.
+    #[inline]
+    pub(super) fn finish(&self) -> Result<(), EncodeError> {
+        if self.out.len() <= self.end { Ok(()) } else { Err(EncodeError::TooLarge) }
+    }
+
+    /// So many bytes that it needs no call to copy them.
+    #[inline]
+    fn bytes<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), EncodeError> {
+        self.slice(&bytes)
     }
 
     #[inline]
-    fn push_all(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+    fn slice(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         if self.out.capacity() - self.out.len() < bytes.len() {
             self.grow(bytes.len())?;
         }
@@ -64,70 +66,24 @@ impl Bounded<'_> {
         self.out.reserve(by);
         Ok(())
     }
-}
 
-impl Writer for Bounded<'_> {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> Result<(), BincodeError> {
-        self.push_all(bytes).map_err(|_| BincodeError::UnexpectedEnd)
-    }
-}
-
-impl<'o> Writing<'o> {
-    /// Appends to `out`, at most so many bytes.
-    #[inline]
-    pub(super) fn new(out: &'o mut Vec<u8>, limit: usize, seen: &'o mut Seen) -> Self {
-        let end = out.len().saturating_add(limit);
-        let encoder = EncoderImpl::new(Bounded { out, end }, config::standard());
-        Self { encoder, levels: MOST_DEPTH, empty: 0, units: 0, seen }
-    }
-
-    /// Sees that no more was written than may be.
-    #[inline]
-    pub(super) fn finish(&mut self) -> Result<(), EncodeError> {
-        let to = self.encoder.writer();
-        if to.out.len() <= to.end { Ok(()) } else { Err(EncodeError::TooLarge) }
-    }
-
-    #[inline]
-    fn scalar(&mut self, scalar: impl Encode) -> Result<(), EncodeError> {
-        scalar.encode(&mut self.encoder).map_err(of_bincode)
-    }
-
-    /// How many, or which: short where it is small, as bincode's standard configuration writes numbers. bincode's
-    /// own code for it is not inlined, and its result comes through memory: together 3 ns for each.
+    /// How many, or which: short where it is small, as bincode's standard configuration writes numbers.
     #[inline]
     fn number(&mut self, number: u64) -> Result<(), EncodeError> {
         let [b0, b1, b2, b3, b4, b5, b6, b7] = number.to_le_bytes();
-        let (mark, len) = match number {
-            0..=250 => return self.bytes([b0]),
-            251..=0xffff => (251, 3),
-            0x1_0000..=0xffff_ffff => (252, 5),
-            _ => (253, 9),
-        };
-        // All of them, because a length that is known here needs no call; then those that are too many go.
-        let to = self.encoder.writer();
-        let end = to.out.len() + len;
-        to.push([mark, b0, b1, b2, b3, b4, b5, b6, b7])?;
-        to.out.truncate(end);
-        Ok(())
-    }
-
-    #[inline]
-    fn bytes<const N: usize>(&mut self, bytes: [u8; N]) -> Result<(), EncodeError> {
-        self.encoder.writer().push(bytes)
+        match number {
+            0..=250 => self.bytes([b0]),
+            251..=0xffff => self.bytes([251, b0, b1]),
+            0x1_0000..=0xffff_ffff => self.bytes([252, b0, b1, b2, b3]),
+            _ => self.bytes([253, b0, b1, b2, b3, b4, b5, b6, b7]),
+        }
     }
 
     /// A string of bytes behind its length.
     #[inline]
     fn string(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.number(bytes.len() as u64)?;
-        self.encoder.writer().push_all(bytes)
-    }
-
-    #[inline]
-    fn out(&mut self) -> &mut Vec<u8> {
-        self.encoder.writer().out
+        self.slice(bytes)
     }
 
     #[inline]
@@ -160,7 +116,7 @@ impl<'o> Writing<'o> {
     #[inline]
     fn numbers(&mut self, count: usize, bytes: &[u8]) -> Result<(), EncodeError> {
         self.open()?.number(count as u64)?;
-        self.encoder.writer().push_all(bytes)?;
+        self.slice(bytes)?;
         self.close();
         Ok(())
     }
@@ -211,7 +167,7 @@ impl<'o> Writing<'o> {
     /// Before the fields that begin behind `start`.
     #[inline]
     fn set_header(&mut self, start: usize, header: [u8; shape::HEADER]) {
-        let place = self.out().get_mut(start..).and_then(|rest| rest.first_chunk_mut());
+        let place = self.out.get_mut(start..).and_then(|rest| rest.first_chunk_mut());
         if let Some(place) = place {
             *place = header;
         }
@@ -219,19 +175,11 @@ impl<'o> Writing<'o> {
 
     #[inline]
     fn fields(&mut self, len: usize) -> Result<Fields<'_, 'o>, EncodeError> {
-        let start = self.out().len();
+        let start = self.out.len();
         // What it is when all fields are known.
         self.bytes([0; shape::HEADER])?;
         let to = self.open()?;
         Ok(Fields { to, start, len, names: Names::default(), left_out: None })
-    }
-}
-
-#[cold]
-fn of_bincode(error: BincodeError) -> EncodeError {
-    match error {
-        BincodeError::UnexpectedEnd => EncodeError::TooLarge,
-        other => EncodeError::Unsupported(other.to_string()),
     }
 }
 
@@ -276,7 +224,7 @@ impl<'w, 'o> Serializer for &'w mut Writing<'o> {
         serialize_u128(value: u128) => bytes(value.to_le_bytes())
         serialize_f32(value: f32) => bytes(value.to_le_bytes())
         serialize_f64(value: f64) => bytes(value.to_le_bytes())
-        serialize_char(value: char) => scalar(value)
+        serialize_char(value: char) => slice(value.encode_utf8(&mut [0; 4]).as_bytes())
         serialize_str(value: &str) => string(value.as_bytes())
         serialize_bytes(value: &[u8]) => string(value)
     }
@@ -428,7 +376,7 @@ impl Elements<'_, '_> {
     /// What was written since `begun_at` is an element, and may have been nothing.
     #[inline]
     fn element_since(&mut self, begun_at: usize) -> Result<(), EncodeError> {
-        if self.to.out().len() == begun_at {
+        if self.to.out.len() == begun_at {
             self.to.empty += 1;
             if self.to.empty > MOST_EMPTY {
                 return Err(EncodeError::TooManyEmpty);
@@ -456,7 +404,7 @@ impl SerializeSeq for Elements<'_, '_> {
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.count()?;
         self.note::<T>();
-        let begun_at = self.to.out().len();
+        let begun_at = self.to.out.len();
         self.part(value)?;
         self.element_since(begun_at)
     }
@@ -475,7 +423,7 @@ impl SerializeMap for Elements<'_, '_> {
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), EncodeError> {
         self.count()?;
         self.note::<T>();
-        self.begun_at = self.to.out().len();
+        self.begun_at = self.to.out.len();
         self.part(key)
     }
 
@@ -605,7 +553,7 @@ fn finish_with_gaps(
     to.set_header(start, names.header(true));
     let fields = start + shape::HEADER;
     let bits = left_out.to_le_bytes().into_iter().take(names.count().div_ceil(8));
-    to.out().splice(fields..fields, bits);
+    to.out.splice(fields..fields, bits);
     to.close();
     Ok(())
 }
