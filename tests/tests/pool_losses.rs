@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 #![expect(unsafe_code, reason = "fork is a C function")]
 
-use nix::sys::signal::{Signal, kill, raise};
+use nix::sys::signal::{SigHandler, Signal, kill, raise};
 use nix::unistd::{Pid, Uid};
 use procession::{Array, Namespace, Pool, PoolOptions, Process, ProcessLabel, TaskError, TaskItem, Value};
 use procession_tests::{Watchdog, note, until};
@@ -197,4 +197,34 @@ fn a_pool_whose_owner_became_another_user_says_so_at_once() {
         told.clone(),
     );
     child.unwrap().join().unwrap();
+}
+
+/// Kills its worker when it runs for the first time.
+fn is_killed_once(runs: Value<u32>) {
+    if runs.fetch_add(1).unwrap() == 0 {
+        raise(Signal::SIGKILL).unwrap();
+    }
+}
+
+/// What a pool makes of workers whose ends nobody can learn: `SIGCHLD` is ignored.
+fn without_sigchld((): ()) {
+    // SAFETY: to ignore a signal runs no code of ours.
+    unsafe { nix::sys::signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.unwrap();
+    let runs = Value::new(0_u32).unwrap();
+    let mut pool = Pool::options().processes(1).initializer(is_killed_once, runs.clone()).start().unwrap();
+    let outcomes = pool.try_map(fail, [0, 2, 6, 8, 10]).unwrap();
+    let is_lost = |outcome: &Result<_, _>| matches!(outcome, Err(TaskError::WorkerLost { worker, item }) if is_worker(worker, item));
+    assert!(matches!(outcomes[0], Ok(0)), "{outcomes:?}");
+    assert!(outcomes[1..4].iter().all(is_lost), "{outcomes:?}");
+    assert!(matches!(outcomes[4], Err(TaskError::Panicked { .. })), "{outcomes:?}");
+    // The one that was killed, its successor, and one after each worker that an item ended.
+    assert_eq!(runs.get().unwrap(), 5);
+    pool.close();
+    pool.join().unwrap();
+}
+
+#[test]
+fn a_lost_exit_status_costs_no_more_than_a_known_one() {
+    let (_options, _dog) = options(1);
+    Process::spawn(without_sigchld, ()).unwrap().join().unwrap();
 }

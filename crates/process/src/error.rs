@@ -14,6 +14,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+/// What errors say of an end that nobody can learn more of.
+pub(crate) const STATUS_LOST: &str =
+    "its exit status was lost: SIGCHLD is ignored, or other code of this program waits for any child";
+
 /// Why no process was started.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
@@ -294,10 +298,7 @@ pub enum ProcessError {
     },
     /// The process ended without a result, and nobody can learn how: `SIGCHLD` is ignored, or other code in
     /// this program waits for any child.
-    #[error(
-        "{process} ended without a result, and its exit status was lost: SIGCHLD is ignored, or other code of this program \
-         waits for any child"
-    )]
+    #[error("{process} ended without a result, and {STATUS_LOST}")]
     StatusLost {
         /// Which one.
         process: ProcessLabel,

@@ -1,7 +1,7 @@
 //! A function running in a process of its own.
 
 use crate::children::{Child, lock};
-use crate::error::{KernelError, ProcessError, WaitError, in_full};
+use crate::error::{KernelError, ProcessError, WaitError};
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
 use crate::status::ExitStatus;
@@ -302,13 +302,13 @@ impl<R: DeserializeOwned> Process<R> {
     }
 
     /// How the process has ended while it ran `function`, which is not the one that it was started with.
-    pub(crate) fn end_in(&self, function: &'static str) -> String {
+    ///
+    /// # Errors
+    /// Why it has not returned.
+    pub(crate) fn end_in(&self, function: &'static str) -> Result<ExitStatus, ProcessError> {
         let process = self.child.label.running(function);
         let status = self.exit_status().unwrap_or(ExitStatus::LOST);
-        match self.result_of(process, status) {
-            Ok(_) => status.to_string(),
-            Err(error) => in_full(&error),
-        }
+        self.result_of(process, status).map(|_| status)
     }
 }
 

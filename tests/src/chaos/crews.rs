@@ -88,7 +88,7 @@ impl Crews {
                     done += 1;
                 }
                 Err(TaskError::TooSlow { .. }) if is_timed => {}
-                Err(TaskError::WorkerDied { .. }) if kills => {}
+                Err(TaskError::WorkerDied { .. } | TaskError::WorkerLost { .. }) if kills => {}
                 Err(error) => who.breaks(&format!("an item of a pool: {error}")),
             }
         }

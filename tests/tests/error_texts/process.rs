@@ -215,6 +215,11 @@ fn items_of_pools() {
         TaskError::WorkerExited { item, worker: process(), code: 3 },
         "item 7 of F: its worker, R, exited with code 3"
     );
+    says!(
+        TaskError::WorkerLost { item, worker: process() },
+        "item 7 of F: its worker, R, ended, and its exit status was lost: SIGCHLD is ignored, or other code of this program \
+         waits for any child"
+    );
     let (worker, message, location) = (process(), "no words".to_owned(), place());
     says!(
         TaskError::Panicked { item, worker, message, location, backtrace: None },

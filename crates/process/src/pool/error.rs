@@ -1,6 +1,6 @@
 //! What can go wrong with a pool, and with one item given to it.
 
-use crate::error::{SpawnError, at, fmt_backtrace, in_full};
+use crate::error::{STATUS_LOST, SpawnError, at, fmt_backtrace, in_full};
 use crate::label::ProcessLabel;
 use crate::panicked::Panic;
 use procession_channel::codec::{DecodeError, EncodeError};
@@ -97,8 +97,17 @@ pub enum TaskError {
         item: TaskItem,
         /// The worker of the last try.
         worker: ProcessLabel,
-        /// What killed it; 0 if its exit status was lost.
+        /// What killed it.
         signal: i32,
+    },
+    /// The worker ended while it ran the item, and nobody can learn how, as
+    /// [`ProcessError::StatusLost`](crate::ProcessError::StatusLost) says.
+    #[error("{item}: its worker, {worker}, ended, and {STATUS_LOST}")]
+    WorkerLost {
+        /// Which item.
+        item: TaskItem,
+        /// The worker of the last try.
+        worker: ProcessLabel,
     },
     /// The worker exited while it ran the item: the function called `std::process::exit`.
     #[error("{item}: its worker, {worker}, exited with code {code}")]

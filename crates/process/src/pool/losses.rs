@@ -5,7 +5,7 @@
 //! |---|---|
 //! | workers end without a result, one after the other | after some, the pool waits between the next ones, longer each time |
 //! | workers end before they are ready, one after the other | after some, the pool is broken |
-//! | the initializer fails, or ends its worker otherwise than by SIGKILL or SIGTERM, which come from outside | the pool is broken |
+//! | the initializer fails, or ends its worker otherwise than by SIGKILL or SIGTERM, which come from outside, or in a way that nobody can learn, which may be one of those | the pool is broken |
 //! | workers end with work of one job and without a result, one after the other | after some, that job is given up |
 //! | more workers end in some time than the pool was told to bear | the pool is broken |
 
@@ -13,7 +13,9 @@ use super::batch::Chunk;
 use super::crew::{Crew, PoolState};
 use super::error::TaskError;
 use super::view::{Assigned, WorkerView};
+use crate::error::{ProcessError, in_full};
 use crate::pacing::pause;
+use crate::status::ExitStatus;
 use crate::trace;
 use procession_sys::Deadline;
 use procession_sys::signals::{SIGKILL, SIGTERM};
@@ -60,13 +62,20 @@ impl Crew {
 
     /// A worker has ended before it was ready.
     fn note_early_end(&mut self, worker: &WorkerView) {
-        let signal = worker.process.exit_status().and_then(|status| status.signal());
         if worker.link.is_initializing()
             && let Some(initializer) = self.initializer
-            && !matches!(signal, Some(SIGKILL | SIGTERM))
         {
-            let how = worker.process.end_in(initializer);
-            return self.break_down(format!("its initializer failed: {how}"));
+            let how = match worker.process.end_in(initializer) {
+                // From outside, or it may be: who ignores SIGCHLD cannot learn more.
+                Err(
+                    ProcessError::Killed { signal: SIGKILL | SIGTERM, .. } | ProcessError::StatusLost { .. },
+                ) => None,
+                Err(error) => Some(in_full(&error)),
+                Ok(status) => Some(status.to_string()),
+            };
+            if let Some(how) = how {
+                return self.break_down(format!("its initializer failed: {how}"));
+            }
         }
         self.note_failed_start(&format!("workers end before they are ready ({})", worker.end()));
     }
@@ -143,15 +152,13 @@ impl Crew {
         let (index, item) = (chunk.index(0), job.item(chunk.index(0)));
         let label = worker.process.label().running(item.function);
         let status = worker.process.exit_status();
-        let code = status.and_then(|status| status.code());
-        let error = match (panic, worker.condemned, code) {
+        let (code, signal) = (status.and_then(ExitStatus::code), status.and_then(ExitStatus::signal));
+        let error = match (panic, worker.condemned, code, signal) {
             (Some(panic), ..) => TaskError::panicked(item, label, panic),
-            (None, Some(timeout), _) => TaskError::TooSlow { item, worker: label, timeout },
-            (None, None, Some(code)) => TaskError::WorkerExited { item, worker: label, code },
-            (None, None, None) => {
-                let signal = status.and_then(|status| status.signal()).unwrap_or(0);
-                TaskError::WorkerDied { item, worker: label, signal }
-            }
+            (None, Some(timeout), ..) => TaskError::TooSlow { item, worker: label, timeout },
+            (None, None, Some(code), _) => TaskError::WorkerExited { item, worker: label, code },
+            (None, None, None, Some(signal)) => TaskError::WorkerDied { item, worker: label, signal },
+            (None, None, None, None) => TaskError::WorkerLost { item, worker: label },
         };
         job.fail(index, error);
     }
