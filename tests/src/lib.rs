@@ -26,7 +26,7 @@ pub use dice::Dice;
 pub use processes::{
     children, descriptors, forkservers, in_fork, in_own_process, is_stopped, kill_child, runs, send, soaks,
 };
-pub use scratch::Scratch;
+pub use scratch::{Scratch, isolate};
 pub use shell::{can_unshare, in_own_shm, note, python, run, skip};
 pub use sources::sources;
 pub use watchdog::{Patience, Watchdog, until};

@@ -5,7 +5,18 @@ use procession::Namespace;
 use procession::shm::{Entry, gc};
 use std::io::Write;
 use std::ops::Deref;
+use std::sync::Once;
 use std::time::Duration;
+
+/// Puts the test program, and with it the children that its tests start, into a private namespace.
+///
+/// Tests that run in one process share that namespace, and none may ask for what is left in it: that is what
+/// [`Scratch`] is for.
+pub fn isolate() {
+    static DONE: Once = Once::new();
+    let is_child = || procession::parent_process().is_some();
+    DONE.call_once(|| assert!(is_child() || Namespace::private().enter(), "too late: there are handles"));
+}
 
 /// A private namespace, watched: dropping it asserts that the test's objects are gone from `/dev/shm`.
 ///

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use procession::{
-    GetManyError, JoinableQueue, Namespace, Pool, Process, PutError, Queue, RecvError, SendError,
-    SimpleQueue, Value, codec, duplex, pipe,
+    GetManyError, JoinableQueue, Pool, Process, PutError, Queue, RecvError, SendError, SimpleQueue, Value,
+    codec, duplex, pipe,
 };
-use procession_tests::Watchdog;
+use procession_tests::{Watchdog, isolate};
 use serde::de::DeserializeOwned;
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,10 +29,9 @@ enum Fate<T> {
     Failed(String),
 }
 
-/// Puts this test program into a namespace of its own; its children follow.
-fn isolate() -> Watchdog {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+/// A namespace for the test program, and half a minute for the test.
+fn watched() -> Watchdog {
+    isolate();
     Watchdog::start()
 }
 
@@ -191,7 +190,7 @@ enum Nested {
 
 #[test]
 fn each_attribute_is_carried_or_refused_by_every_channel() {
-    let _watchdog = isolate();
+    let _watchdog = watched();
     let pool = Pool::new(1).unwrap();
     for note in [None, Some(1)] {
         arrives(&pool, &Job { note, retries: 0, payload: vec![1, 9] });
@@ -220,7 +219,7 @@ fn each_attribute_is_carried_or_refused_by_every_channel() {
 /// A handle in a message is taken by whoever gets the message, and not by whoever puts it.
 #[test]
 fn a_message_with_an_end_of_a_pipe_is_not_tried() {
-    let _watchdog = isolate();
+    let _watchdog = watched();
     let queue = Queue::new().unwrap();
     let (mine, theirs) = duplex::<u32, u32>().unwrap();
     let value = Value::<u64>::new(0).unwrap();
@@ -250,7 +249,7 @@ impl<'de> Deserialize<'de> for Deadly {
 
 #[test]
 fn an_item_that_kills_its_consumers_is_a_dead_letter_after_its_attempts() {
-    let _watchdog = isolate();
+    let _watchdog = watched();
     let queue = JoinableQueue::<(u8, Deadly)>::options().max_attempts(2).anonymous().unwrap();
     // Who puts it lives.
     queue.put(&(7, Deadly)).unwrap();
@@ -302,7 +301,7 @@ enum Tree {
 
 #[test]
 fn what_is_too_deep_is_refused_and_hostile_bytes_are_an_error() {
-    let _watchdog = isolate();
+    let _watchdog = watched();
     let queue = Queue::<Tree>::new().unwrap();
     let tree = |depth| (0..depth).fold(Tree::Leaf, |inner, _| Tree::Branch(vec![inner]));
     queue.put(&tree(100)).unwrap();

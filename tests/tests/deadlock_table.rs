@@ -5,10 +5,8 @@
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
-use procession::{
-    Executor, Namespace, Pool, Process, StartMethod, TaskError, parent_process, set_start_method,
-};
-use procession_tests::{Watchdog, runs, until};
+use procession::{Executor, Pool, Process, StartMethod, TaskError, set_start_method};
+use procession_tests::{Watchdog, isolate, runs, until};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -172,15 +170,14 @@ fn is_the_callers(when: When) -> bool {
     matches!(when, When::EncodingTask | When::DecodingResult)
 }
 
-/// Puts this test program into a namespace of its own; its children follow.
-fn isolate() -> Watchdog {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| parent_process().is_some() || Namespace::private().enter()));
+/// A namespace for the test program, and half a minute for the test.
+fn watched() -> Watchdog {
+    isolate();
     Watchdog::start()
 }
 
 fn play(call: Call) {
-    let _dog = isolate();
+    let _dog = watched();
     let executor = Executor::from(Pool::new(2).unwrap());
     for when in MOMENTS {
         for how in WAYS {
@@ -234,14 +231,14 @@ fn each_has_its_error_by_a_forkserver() {
         set_start_method(StartMethod::Forkserver);
         CALLS.into_iter().for_each(play);
     };
-    let _dog = isolate();
+    let _dog = watched();
     Process::spawn(all, ()).unwrap().join().unwrap();
 }
 
 /// Between two items nothing is lost, and nothing is to be told.
 #[test]
 fn workers_that_end_between_items_cost_nothing() {
-    let _dog = isolate();
+    let _dog = watched();
     let executor = Executor::from(Pool::new(2).unwrap());
     for signals in
         [&[Signal::SIGKILL][..], &[Signal::SIGSTOP, Signal::SIGKILL], &[Signal::SIGTERM], &[Signal::SIGABRT]]
@@ -283,7 +280,7 @@ fn set_up(how: How) -> Result<(), String> {
 
 #[test]
 fn an_initializer_that_fails_is_an_error_of_every_call() {
-    let _dog = isolate();
+    let _dog = watched();
     for (how, text) in [
         (How::Error, "as the table says"),
         (How::Exit, "exited with code 3"),

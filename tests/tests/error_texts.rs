@@ -32,19 +32,13 @@ mod process;
 #[path = "error_texts/sync.rs"]
 mod sync;
 
-use procession::{Lock, Namespace, OpenError, Pool, Process, ProcessError, Queue};
-use procession_tests::sources;
+use procession::{Lock, OpenError, Pool, Process, ProcessError, Queue};
+use procession_tests::{isolate, sources};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::error::Error;
 use std::path::Path;
 
 procession::test_support!();
-
-/// Puts this test program into a namespace of its own.
-fn enter() {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
-}
 
 /// The text with its causes, which is what `Debug` prints, too.
 fn told(error: &(dyn Error + 'static)) -> String {
@@ -86,7 +80,7 @@ impl<'de> Deserialize<'de> for Uncrossable {
 
 #[test]
 fn errors_as_they_come_tell_each_cause_once() {
-    enter();
+    isolate();
     let spawn = Process::spawn(|_: Uncrossable| (), Uncrossable).unwrap_err();
     assert!(texts(&spawn).len() > 1, "{spawn}");
     let child = Process::spawn(|()| (), ()).unwrap();

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::{Pool, PoolError, Process, StartMethod, TaskError, WaitError, active_children};
-use procession_tests::{Scratch, forkservers, in_fork, runs, until};
+use procession_tests::{Watchdog, forkservers, in_fork, isolate, runs, until};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ fn is_forked<T>(result: Result<T, TaskError>) -> bool {
     matches!(result, Err(TaskError::Forked))
 }
 
-/// A pool in a namespace of its own, with a call that nobody will answer, and one that is answered.
-fn used_pool() -> (Scratch, Pool) {
-    let scratch = Scratch::new();
-    assert!(scratch.enter());
+/// A pool that has answered a call, and half a minute for the test.
+fn used_pool() -> (Watchdog, Pool) {
+    isolate();
+    let dog = Watchdog::start();
     let pool = Pool::new(2).unwrap();
     assert_eq!(pool.map(double, 0..3).unwrap(), [0, 2, 4]);
-    (scratch, pool)
+    (dog, pool)
 }
 
 #[test]
 fn no_call_of_a_pool_hangs_in_a_forked_child() {
-    let (_scratch, mut pool) = used_pool();
+    let (_dog, mut pool) = used_pool();
     assert!(in_fork("map", || is_forked(pool.map(double, 0..3))));
     assert!(in_fork("map of nothing", || is_forked(pool.map(double, []))));
     assert!(in_fork("map_with", || is_forked(pool.map_with(&1, |state, n: u32| state + n, 0..3))));
@@ -61,7 +61,7 @@ fn no_call_of_a_pool_hangs_in_a_forked_child() {
 
 #[test]
 fn what_a_pool_has_given_out_does_not_hang_in_a_forked_child() {
-    let (_scratch, pool) = used_pool();
+    let (_dog, pool) = used_pool();
     let sleep = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
     let mut pending = pool.apply_async(sleep, 2_000);
     assert!(in_fork("get_timeout", || is_forked(pending.get_timeout(Duration::from_secs(60)))));
@@ -93,7 +93,7 @@ fn what_a_pool_has_given_out_does_not_hang_in_a_forked_child() {
 
 #[test]
 fn a_pool_dropped_in_a_forked_child_stays_whole_for_its_process() {
-    let (_scratch, pool) = used_pool();
+    let (_dog, pool) = used_pool();
     let mut pool = Some(pool);
     assert!(in_fork("drop", || pool.take().is_some()));
     assert_eq!(pool.unwrap().map(double, 0..3).unwrap(), [0, 2, 4]);
@@ -101,7 +101,7 @@ fn a_pool_dropped_in_a_forked_child_stays_whole_for_its_process() {
 
 #[test]
 fn a_forked_child_makes_a_pool_and_processes_of_its_own() {
-    let (_scratch, pool) = used_pool();
+    let (_dog, pool) = used_pool();
     let answer = in_fork("a pool of its own", || {
         let own = Pool::new(1).unwrap();
         let child = Process::spawn(double, 21).unwrap();
@@ -112,6 +112,7 @@ fn a_forked_child_makes_a_pool_and_processes_of_its_own() {
 
 #[test]
 fn a_forked_child_neither_waits_for_its_parents_children_nor_ends_them() {
+    isolate();
     let child = Process::spawn(|()| std::thread::sleep(Duration::from_secs(600)), ()).unwrap();
     let told = in_fork("a handle of a process", || {
         let errors = [
@@ -142,6 +143,7 @@ fn a_forked_child_neither_waits_for_its_parents_children_nor_ends_them() {
 
 #[test]
 fn a_child_forked_while_threads_start_and_list_children_finds_no_lock_taken() {
+    isolate();
     let stop = AtomicBool::new(false);
     let sleeper = Process::spawn(|()| std::thread::sleep(Duration::from_secs(600)), ()).unwrap();
     std::thread::scope(|scope| {
@@ -168,6 +170,7 @@ fn a_child_forked_while_threads_start_and_list_children_finds_no_lock_taken() {
 /// The server that its parent has could start no process for it: it would be its parent's child.
 #[test]
 fn a_forked_child_has_a_forkserver_of_its_own() {
+    isolate();
     let options = || Process::options().start_method(StartMethod::Forkserver);
     assert_eq!(options().spawn(double, 1).unwrap().join().unwrap(), 2);
     let own = forkservers(std::process::id());

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use procession::futures::{WaitFor, as_completed, wait, wait_timeout};
-use procession::{AsyncResult, Event, Executor, Namespace, Pool, Progress, TaskError};
-use procession_tests::{Watchdog, until};
+use procession::{AsyncResult, Event, Executor, Pool, Progress, TaskError};
+use procession_tests::{Watchdog, isolate, until};
 use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,20 +16,19 @@ procession::test_support!();
 
 const SOON: Duration = Duration::from_millis(30);
 
-/// Puts this test program into a namespace of its own; its children follow.
-fn isolate() -> Watchdog {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+/// A namespace for the test program, and half a minute for the test.
+fn watched() -> Watchdog {
+    isolate();
     Watchdog::start()
 }
 
 fn pool(workers: usize) -> (Pool, Watchdog) {
-    let dog = isolate();
+    let dog = watched();
     (Pool::new(workers).unwrap(), dog)
 }
 
 fn executor(workers: usize) -> (Executor, Watchdog) {
-    let dog = isolate();
+    let dog = watched();
     (Executor::new(workers).unwrap(), dog)
 }
 
@@ -235,7 +234,7 @@ fn what_is_detached_is_done_and_what_is_dropped_is_not() {
 
 #[test]
 fn an_observer_sees_the_pool_come_to_its_end() {
-    let _dog = isolate();
+    let _dog = watched();
     let seen = Arc::new(Mutex::new(Vec::<Progress>::new()));
     let notes = Arc::clone(&seen);
     let mut pool =

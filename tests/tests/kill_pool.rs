@@ -5,16 +5,11 @@
 
 use procession::{Pool, Process, Queue, TaskError};
 use procession_sys::crash::{Action, arm};
+use procession_tests::isolate;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 procession::test_support!();
-
-/// Puts this test program into a namespace of its own; its children follow.
-fn isolate() {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| procession::Namespace::private().enter()));
-}
 
 const ITEMS: u32 = 400;
 /// The item whose function arms its worker.

@@ -3,7 +3,7 @@
 
 use procession::shm::Kind;
 use procession::{Namespace, Pool, PoolError, Queue, TaskError, TaskItem};
-use procession_tests::{Watchdog, raw};
+use procession_tests::{Watchdog, isolate, raw, until};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -13,24 +13,9 @@ fn square(n: u64) -> u64 {
     n * n
 }
 
-/// Puts this test program into a namespace of its own; its children follow.
-fn isolate() {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
-}
-
 fn pool(workers: usize) -> Pool {
     isolate();
     Pool::new(workers).unwrap()
-}
-
-/// Polls until `done`, at most for half a minute.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Kills a worker, unless the pool has already seen another kill of it and reaped it.
@@ -160,7 +145,7 @@ fn a_killed_worker_costs_only_the_item_it_was_running() {
             Err(error) => panic!("item {index}: {error:?}"),
         }
     }
-    eventually("the worker is replaced", || pool.workers().len() == 2);
+    until("the worker is replaced", || pool.workers().len() == 2);
 }
 
 #[test]
@@ -216,7 +201,7 @@ fn idle_workers_may_be_killed_at_any_time() {
     for _ in 0..5 {
         let pids = pool.workers();
         pids.iter().copied().for_each(kill);
-        eventually("workers are replaced", || {
+        until("workers are replaced", || {
             let now = pool.workers();
             now.len() == 2 && now.iter().all(|pid| !pids.contains(pid))
         });

@@ -1,8 +1,8 @@
 //! The calls of a pool: in what order results come, what waits, and what becomes of what is not wanted.
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
-use procession::{Event, Namespace, Pool, TaskError};
-use procession_tests::Watchdog;
+use procession::{Event, Pool, TaskError};
+use procession_tests::{Watchdog, isolate};
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -10,10 +10,8 @@ procession::test_support!();
 
 const SOON: Duration = Duration::from_millis(30);
 
-/// Puts this test program into a namespace of its own; its children follow.
 fn pool(workers: usize) -> (Pool, Watchdog) {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+    isolate();
     (Pool::new(workers).unwrap(), Watchdog::start())
 }
 

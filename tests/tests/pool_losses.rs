@@ -5,16 +5,14 @@
 
 use nix::sys::signal::{SigHandler, Signal, kill, raise};
 use nix::unistd::{Pid, Uid};
-use procession::{Array, Namespace, Pool, PoolOptions, Process, ProcessLabel, TaskError, TaskItem, Value};
-use procession_tests::{Watchdog, note, until};
+use procession::{Array, Pool, PoolOptions, Process, ProcessLabel, TaskError, TaskItem, Value};
+use procession_tests::{Watchdog, isolate, note, until};
 use std::time::Duration;
 
 procession::test_support!();
 
-/// Puts this test program into a namespace of its own; its children follow.
 fn options(workers: usize) -> (PoolOptions, Watchdog) {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+    isolate();
     (Pool::options().processes(workers), Watchdog::start())
 }
 

@@ -5,10 +5,10 @@
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 use procession::{
-    Array, Event, Namespace, Pool, PoolError, PoolOptions, Process, Queue, RemoteError, SpawnError,
-    StartMethod, TaskError, Value,
+    Array, Event, Pool, PoolError, PoolOptions, Process, Queue, RemoteError, SpawnError, StartMethod,
+    TaskError, Value,
 };
-use procession_tests::{Watchdog, runs, until};
+use procession_tests::{Watchdog, isolate, runs, until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -19,10 +19,8 @@ const TIMEOUT: Duration = Duration::from_millis(100);
 /// Longer than a test lasts.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Puts this test program into a namespace of its own; its children follow.
 fn options(workers: usize) -> (PoolOptions, Watchdog) {
-    static PRIVATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    assert!(*PRIVATE.get_or_init(|| Namespace::private().enter()));
+    isolate();
     (Pool::options().processes(workers), Watchdog::start())
 }
 

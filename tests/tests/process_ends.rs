@@ -7,7 +7,7 @@ use nix::sched::CpuSet;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::Pid;
 use procession::{Pool, PoolError, Process, ProcessError, Queue, WaitError, active_children};
-use procession_tests::{Scratch, is_stopped, note, runs, until};
+use procession_tests::{Watchdog, is_stopped, isolate, note, runs, until};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -16,11 +16,10 @@ procession::test_support!();
 
 const NOBODY: u32 = 65534;
 
-/// A namespace for the test and its children.
-fn scratch() -> Scratch {
-    let scratch = Scratch::new();
-    assert!(scratch.enter());
-    scratch
+/// A namespace for the test program, and half a minute for the test.
+fn watched() -> Watchdog {
+    isolate();
+    Watchdog::start()
 }
 
 fn is_root() -> bool {
@@ -92,7 +91,7 @@ fn is_sleep(pid: u32) -> bool {
 
 #[test]
 fn whatever_a_child_has_become_it_ends_with_its_parent() {
-    let _scratch = scratch();
+    let _dog = watched();
     let fates = [Fate::Plain, Fate::Stops, Fate::Executes, Fate::ClosesAll, Fate::ChangesItsUser];
     for child in fates.into_iter().filter(|fate| *fate != Fate::ChangesItsUser || is_root()) {
         for own in [Fate::IsKilled, Fate::Executes] {
@@ -118,7 +117,7 @@ fn whatever_a_child_has_become_it_ends_with_its_parent() {
 
 #[test]
 fn workers_end_when_their_pools_process_becomes_another_program() {
-    let _scratch = scratch();
+    let _dog = watched();
     let pids = Queue::<Vec<u32>>::new().unwrap();
     let owner = |pids: Queue<Vec<u32>>| {
         let pool = Pool::new(2).unwrap();
@@ -136,7 +135,7 @@ fn workers_end_when_their_pools_process_becomes_another_program() {
 
 #[test]
 fn a_child_lives_on_when_the_thread_that_asked_for_it_ends_and_comes_out_as_that_thread_was() {
-    let _scratch = scratch();
+    let _dog = watched();
     let cpus = || nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
     let count = |set: CpuSet| (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap()).count();
     let look = |()| {
@@ -165,7 +164,7 @@ fn an_exit_does_not_wait_for_a_daemon_that_it_may_not_end() {
     if !is_root() {
         return;
     }
-    let _scratch = scratch();
+    let _dog = watched();
     let pid = Queue::<u32>::new().unwrap();
     let owner = |pid: Queue<u32>| {
         let ignores = |()| {
@@ -194,7 +193,7 @@ fn a_child_that_has_become_another_users_is_awaited_all_the_same() {
     if !is_root() {
         return;
     }
-    let _scratch = scratch();
+    let _dog = watched();
     let child = Process::spawn(
         |()| {
             become_nobody();
@@ -207,7 +206,7 @@ fn a_child_that_has_become_another_users_is_awaited_all_the_same() {
 
 #[test]
 fn a_program_that_closes_every_descriptor_keeps_its_children_and_its_pool() {
-    let _scratch = scratch();
+    let _dog = watched();
     let owner = |file: std::path::PathBuf| {
         let mut pool = Pool::new(2).unwrap();
         pool.map(|n: u32| n, 0..10).unwrap();
@@ -255,7 +254,7 @@ fn a_dropped_pool_lets_its_workers_say_what_they_had_to_say() {
 
 #[test]
 fn without_pidfds_children_and_pools_are_what_they_are_otherwise() {
-    let _scratch = scratch();
+    let _dog = watched();
     for errno in [libc::EPERM, libc::ENOSYS] {
         let refused = |errno: i32| {
             refuse_pidfds(errno);

@@ -8,6 +8,7 @@ use procession::{
     Label, Namespace, OpenError, Pipe, PutError, PutManyError, Queue, RecvError, SendError, SlotHeld,
     UnusableEnd, WaitAnyError, try_wait, wait_timeout,
 };
+use procession_tests::isolate;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ enum Untagged {
 
 #[test]
 fn queues() {
-    crate::enter();
+    isolate();
     let queue = Queue::<u8>::options().capacity(2).create("jobs").unwrap();
     says!(GetError::WouldBlock(_), queue.try_get(), "queue \"jobs\" is empty");
     says!(GetError::TimedOut(_), queue.get_timeout(SHORT), "timed out: queue \"jobs\" is empty");
@@ -59,7 +60,7 @@ fn queues() {
 
 #[test]
 fn queues_of_bytes() {
-    crate::enter();
+    isolate();
     let unnamed = Queue::<Bytes>::options().bytes(64).anonymous().unwrap();
     unnamed.put(&[7; 30][..]).unwrap();
     says!(
@@ -87,7 +88,7 @@ fn queues_of_bytes() {
 
 #[test]
 fn codecs() {
-    crate::enter();
+    isolate();
     let json = Queue::<f64>::options().codec(Codec::Json).create("numbers").unwrap();
     says!(
         OpenError::Codec { .. },
@@ -233,7 +234,7 @@ fn bytes_that_are_not_read() {
 
 #[test]
 fn joinable_queues() {
-    crate::enter();
+    isolate();
     let jobs = JoinableQueue::<u8>::options().bytes(256).create("jobs-to-do").unwrap();
     says!(GetError::WouldBlock(_), jobs.try_get(), "joinable queue \"jobs-to-do\" is empty");
     jobs.put(&1).unwrap();
@@ -272,7 +273,7 @@ fn joinable_queues() {
 
 #[test]
 fn pipes() {
-    crate::enter();
+    isolate();
     let (sender, receiver) = Pipe::options().bytes(64).pipe::<Bytes>().unwrap();
     says!(RecvError::WouldBlock, receiver.try_recv(), "the pipe is empty");
     says!(RecvError::TimedOut, receiver.recv_timeout(SHORT), "timed out: the pipe is empty");
@@ -325,7 +326,7 @@ fn pipes() {
 
 #[test]
 fn waits_for_several_objects() {
-    crate::enter();
+    isolate();
     let event = Event::new().unwrap();
     says!(WaitAnyError::WouldBlock, try_wait(&[&event]), "none of the objects is ready");
     says!(WaitAnyError::TimedOut, wait_timeout(&[&event], SHORT), "timed out: none of the objects is ready");

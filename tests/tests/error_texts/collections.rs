@@ -3,10 +3,11 @@
 use crate::told;
 use procession::shm::Kind;
 use procession::{Bytes, Codec, CollectionError, Label, List, Map, Namespace, OpenError};
+use procession_tests::isolate;
 
 #[test]
 fn maps_and_lists() {
-    crate::enter();
+    isolate();
     let list: List<u8> = List::create("scores").unwrap();
     list.extend(&[1, 2, 3]).unwrap();
     says!(

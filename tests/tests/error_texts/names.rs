@@ -4,6 +4,7 @@ use procession::shm::Kind;
 use procession::{
     Barrier, Event, InvalidName, Label, Latch, Lock, Namespace, OpenError, Semaphore, SharedMemory, Value,
 };
+use procession_tests::isolate;
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
@@ -18,7 +19,7 @@ fn told(error: &(dyn Error + 'static)) -> String {
 
 #[test]
 fn names_that_are_free_or_taken() {
-    crate::enter();
+    isolate();
     says!(
         OpenError::NotFound { .. },
         Lock::open("there-is-none"),
@@ -50,7 +51,7 @@ fn names_that_are_free_or_taken() {
 
 #[test]
 fn parameters_that_differ() {
-    crate::enter();
+    isolate();
     let latch = Latch::create("both", 2).unwrap();
     says!(
         OpenError::Parameter { .. },
@@ -81,7 +82,7 @@ fn parameters_that_differ() {
 
 #[test]
 fn options_that_cannot_be() {
-    crate::enter();
+    isolate();
     says!(
         OpenError::Impossible { .. },
         Barrier::new(0),

@@ -6,6 +6,7 @@ use procession::{
     JoinTimeoutError, KernelError, Label, LogError, Namespace, OpenError, PoolError, Process, ProcessError,
     ProcessLabel, RemoteError, SpawnError, StartMethod, SupervisorError, TaskError, TaskItem, WaitError,
 };
+use procession_tests::isolate;
 use std::error::Error;
 use std::io;
 use std::sync::OnceLock;
@@ -20,7 +21,7 @@ fn read_words(_: ()) {
 fn child() -> &'static Process<()> {
     static CHILD: OnceLock<Process<()>> = OnceLock::new();
     CHILD.get_or_init(|| {
-        crate::enter();
+        isolate();
         Process::options().name("reader").daemon(true).spawn(read_words, ()).unwrap()
     })
 }

@@ -7,6 +7,7 @@ use procession::{
     Latch, LatchError, Lock, LockError, MemoryError, Namespace, Once, OnceError, OpenError, PlainMemory,
     RLock, ReleaseError, RwLock, Semaphore, SemaphoreError, SharedMemory, Value,
 };
+use procession_tests::isolate;
 use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -22,7 +23,7 @@ fn object() -> Label {
 
 #[test]
 fn locks() {
-    crate::enter();
+    isolate();
     let lock = Lock::create("deploy").unwrap();
     let guard = lock.acquire().unwrap();
     says!(LockError::WouldBlock(_), lock.try_acquire(), "lock \"deploy\" is held by this process");
@@ -87,7 +88,7 @@ fn locks() {
 
 #[test]
 fn values_arrays_and_memory() {
-    crate::enter();
+    isolate();
     let value = Value::new(1_u32).unwrap();
     let _guard = value.acquire().unwrap();
     says!(LockError::WouldBlock(_), value.try_set(2), "an unnamed value is held by this process");
@@ -120,7 +121,7 @@ fn values_arrays_and_memory() {
 
 #[test]
 fn who_waits_for_others() {
-    crate::enter();
+    isolate();
     let event = Event::new().unwrap();
     says!(
         EventError::TimedOut { .. },
@@ -163,7 +164,7 @@ fn who_waits_for_others() {
 
 #[test]
 fn barriers() {
-    crate::enter();
+    isolate();
     let barrier = Barrier::new(2).unwrap();
     says!(
         BarrierError::TimedOut { .. },
@@ -225,7 +226,7 @@ fn why_barriers_are_broken() {
 
 #[test]
 fn permits() {
-    crate::enter();
+    isolate();
     let semaphore = Semaphore::new(1).unwrap();
     let permit = semaphore.acquire().unwrap();
     let shortage = told(&semaphore.try_acquire().unwrap_err());

@@ -47,23 +47,15 @@ mod settings;
 mod surroundings;
 
 use procession::{ExitStatus, JoinTimeoutError, Process, ProcessError};
+use procession_tests::until;
 use serde::de::DeserializeOwned;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 
 procession::test_support!();
 
 const WATCHDOG: Duration = Duration::from_secs(120);
-
-/// Asks again and again until `condition` holds.
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + WATCHDOG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
 
 /// Joins, but not for ever.
 fn end<R: DeserializeOwned + 'static>(process: Process<R>) -> Result<R, ProcessError> {

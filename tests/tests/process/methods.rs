@@ -6,7 +6,7 @@ use procession::{
     Context, Event, Lock, Pool, Process, ProcessError, SpawnError, StartMethod, active_children,
     current_process, set_start_method, start_method,
 };
-use procession_tests::{forkservers, is_stopped, runs, send};
+use procession_tests::{forkservers, in_own_process, is_stopped, runs, send};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -44,73 +44,81 @@ fn the_default_is_this_process_s_and_its_children_s() {
 
 #[test]
 fn one_server_makes_all_processes_which_are_this_process_s_own_children() {
-    let parent = |()| (std::os::unix::process::parent_id(), std::process::id());
-    let children: Vec<_> = (0..20).map(|_| by(SERVER).spawn(parent, ()).unwrap()).collect();
-    let before = servers();
-    assert_eq!(before.len(), 1);
-    for child in children {
-        let pid = child.pid();
-        assert_eq!(end(child).unwrap(), (std::process::id(), pid));
-    }
-    // The server is no child that anybody has started.
-    assert!(active_children().is_empty());
-    assert_eq!(servers(), before);
-    let threads = fs::read_dir(format!("/proc/{}/task", before[0])).unwrap().count();
-    // Under a test harness, one waits for the other.
-    assert_eq!(threads, 2);
+    in_own_process(120, || {
+        let parent = |()| (std::os::unix::process::parent_id(), std::process::id());
+        let children: Vec<_> = (0..20).map(|_| by(SERVER).spawn(parent, ()).unwrap()).collect();
+        let before = servers();
+        assert_eq!(before.len(), 1);
+        for child in children {
+            let pid = child.pid();
+            assert_eq!(end(child).unwrap(), (std::process::id(), pid));
+        }
+        // The server is no child that anybody has started.
+        assert!(active_children().is_empty());
+        assert_eq!(servers(), before);
+        let threads = fs::read_dir(format!("/proc/{}/task", before[0])).unwrap().count();
+        // Under a test harness, one waits for the other.
+        assert_eq!(threads, 2);
+    });
 }
 
 #[test]
 fn a_server_that_was_killed_is_followed_by_another() {
-    let mut killed = Vec::new();
-    for n in 0..3_u32 {
-        let running = by(SERVER).spawn(for_ever::<()>, ()).unwrap();
-        let server = servers().into_iter().find(|pid| !killed.contains(pid)).unwrap();
-        send(server, if n == 1 { Signal::SIGABRT } else { Signal::SIGKILL });
-        assert_eq!(end(by(SERVER).spawn(|n: u32| n + 1, n).unwrap()).unwrap(), n + 1);
-        // Those that it has started do not notice.
-        assert!(running.is_alive());
-        running.kill().unwrap();
-        assert_eq!(status(&running).signal(), Some(libc::SIGKILL));
-        until("nothing is left of it", || !PathBuf::from(format!("/proc/{server}")).exists());
-        killed.push(server);
-    }
+    in_own_process(120, || {
+        let mut killed = Vec::new();
+        for n in 0..3_u32 {
+            let running = by(SERVER).spawn(for_ever::<()>, ()).unwrap();
+            let server = servers().into_iter().find(|pid| !killed.contains(pid)).unwrap();
+            send(server, if n == 1 { Signal::SIGABRT } else { Signal::SIGKILL });
+            assert_eq!(end(by(SERVER).spawn(|n: u32| n + 1, n).unwrap()).unwrap(), n + 1);
+            // Those that it has started do not notice.
+            assert!(running.is_alive());
+            running.kill().unwrap();
+            assert_eq!(status(&running).signal(), Some(libc::SIGKILL));
+            until("nothing is left of it", || !PathBuf::from(format!("/proc/{server}")).exists());
+            killed.push(server);
+        }
+    });
 }
 
 #[test]
 fn a_server_that_is_stopped_is_killed_after_a_while_and_followed_by_another() {
-    let ask = || end(by(SERVER).spawn(|n: u32| n + 1, 1).unwrap()).unwrap();
-    assert_eq!(ask(), 2);
-    let server = servers()[0];
-    let stop = || {
-        send(server, Signal::SIGSTOP);
-        until("it is stopped", || is_stopped(server));
-    };
-    // One that goes on soon is asked as if nothing had happened.
-    stop();
-    let wakes = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        send(server, Signal::SIGCONT);
+    in_own_process(120, || {
+        let ask = || end(by(SERVER).spawn(|n: u32| n + 1, 1).unwrap()).unwrap();
+        assert_eq!(ask(), 2);
+        let server = servers()[0];
+        let stop = || {
+            send(server, Signal::SIGSTOP);
+            until("it is stopped", || is_stopped(server));
+        };
+        // One that goes on soon is asked as if nothing had happened.
+        stop();
+        let wakes = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            send(server, Signal::SIGCONT);
+        });
+        assert_eq!(ask(), 2);
+        wakes.join().unwrap();
+        assert_eq!(servers(), [server]);
+        stop();
+        let begun = Instant::now();
+        assert_eq!(ask(), 2);
+        assert!(begun.elapsed() > Duration::from_secs(8), "it was given no time to go on");
+        assert!(servers().len() == 1 && servers() != [server] && !runs(server));
     });
-    assert_eq!(ask(), 2);
-    wakes.join().unwrap();
-    assert_eq!(servers(), [server]);
-    stop();
-    let begun = Instant::now();
-    assert_eq!(ask(), 2);
-    assert!(begun.elapsed() > Duration::from_secs(8), "it was given no time to go on");
-    assert!(servers().len() == 1 && servers() != [server] && !runs(server));
 }
 
 #[test]
 fn what_a_terminal_sends_to_all_does_not_end_the_server() {
-    assert_eq!(end(by(SERVER).spawn(|n: u32| n, 1).unwrap()).unwrap(), 1);
-    let before = servers();
-    for sent in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP] {
-        send(before[0], sent);
-    }
-    assert_eq!(end(by(SERVER).spawn(|n: u32| n, 2).unwrap()).unwrap(), 2);
-    assert_eq!(servers(), before);
+    in_own_process(120, || {
+        assert_eq!(end(by(SERVER).spawn(|n: u32| n, 1).unwrap()).unwrap(), 1);
+        let before = servers();
+        for sent in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP] {
+            send(before[0], sent);
+        }
+        assert_eq!(end(by(SERVER).spawn(|n: u32| n, 2).unwrap()).unwrap(), 2);
+        assert_eq!(servers(), before);
+    });
 }
 
 #[test]
@@ -174,43 +182,47 @@ fn load() {
 
 #[test]
 fn what_was_preloaded_is_there_in_every_process_and_was_done_once() {
-    let context = Context::new(SERVER).preload(load);
-    for _ in 0..3 {
+    in_own_process(120, || {
+        let context = Context::new(SERVER).preload(load);
+        for _ in 0..3 {
+            let child = context.process().spawn(|()| LOADED.load(Ordering::Relaxed), ()).unwrap();
+            assert_eq!(end(child).unwrap(), 1);
+        }
+        let other = Context::new(SERVER).process().spawn(|()| LOADED.load(Ordering::Relaxed), ()).unwrap();
+        assert_eq!(end(other).unwrap(), 0);
+        assert_eq!((LOADED.load(Ordering::Relaxed), servers().len()), (0, 2));
+        // A server that was killed loads again.
+        servers().into_iter().for_each(|server| send(server, Signal::SIGKILL));
         let child = context.process().spawn(|()| LOADED.load(Ordering::Relaxed), ()).unwrap();
         assert_eq!(end(child).unwrap(), 1);
-    }
-    let other = Context::new(SERVER).process().spawn(|()| LOADED.load(Ordering::Relaxed), ()).unwrap();
-    assert_eq!(end(other).unwrap(), 0);
-    assert_eq!((LOADED.load(Ordering::Relaxed), servers().len()), (0, 2));
-    // A server that was killed loads again.
-    servers().into_iter().for_each(|server| send(server, Signal::SIGKILL));
-    let child = context.process().spawn(|()| LOADED.load(Ordering::Relaxed), ()).unwrap();
-    assert_eq!(end(child).unwrap(), 1);
+    });
 }
 
 #[test]
 fn a_preload_function_that_fails_is_an_error_in_words() {
-    let refused = |context: Context| {
-        let begun = context.process().spawn(|()| (), ());
-        let error = begun.unwrap_err();
-        assert!(servers().is_empty() && active_children().is_empty());
-        (format!("{error:?}"), error)
-    };
-    let failing = || fs::read("/there/is/none").map(drop);
-    let (text, error) = refused(Context::new(SERVER).preload_fallible(failing));
-    assert!(matches!(error, SpawnError::Forkserver { .. }) && text.contains("No such file"), "{text}");
-    let (text, _) = refused(Context::new(SERVER).preload(|| panic!("not today")));
-    assert!(text.contains("panicked at tests/") && text.contains("not today"), "{text}");
-    let (text, _) = refused(Context::new(SERVER).preload(|| std::process::exit(7)));
-    assert!(text.contains("exited with code 7"), "{text}");
-    let (text, _) = refused(Context::new(SERVER).preload(|| std::process::abort()));
-    assert!(text.contains("SIGABRT"), "{text}");
-    let thread = || drop(std::thread::Builder::new().name("left".to_owned()).spawn(|| for_ever(())));
-    let (text, _) = refused(Context::new(SERVER).preload(thread));
-    assert!(text.contains("other threads ("), "{text}");
-    let bomb = || drop(Process::spawn(|()| (), ()).unwrap());
-    let (text, _) = refused(Context::new(SERVER).preload(bomb));
-    assert!(text.contains("still starting"), "{text}");
+    in_own_process(120, || {
+        let refused = |context: Context| {
+            let begun = context.process().spawn(|()| (), ());
+            let error = begun.unwrap_err();
+            assert!(servers().is_empty() && active_children().is_empty());
+            (format!("{error:?}"), error)
+        };
+        let failing = || fs::read("/there/is/none").map(drop);
+        let (text, error) = refused(Context::new(SERVER).preload_fallible(failing));
+        assert!(matches!(error, SpawnError::Forkserver { .. }) && text.contains("No such file"), "{text}");
+        let (text, _) = refused(Context::new(SERVER).preload(|| panic!("not today")));
+        assert!(text.contains("panicked at tests/") && text.contains("not today"), "{text}");
+        let (text, _) = refused(Context::new(SERVER).preload(|| std::process::exit(7)));
+        assert!(text.contains("exited with code 7"), "{text}");
+        let (text, _) = refused(Context::new(SERVER).preload(|| std::process::abort()));
+        assert!(text.contains("SIGABRT"), "{text}");
+        let thread = || drop(std::thread::Builder::new().name("left".to_owned()).spawn(|| for_ever(())));
+        let (text, _) = refused(Context::new(SERVER).preload(thread));
+        assert!(text.contains("other threads ("), "{text}");
+        let bomb = || drop(Process::spawn(|()| (), ()).unwrap());
+        let (text, _) = refused(Context::new(SERVER).preload(bomb));
+        assert!(text.contains("still starting"), "{text}");
+    });
 }
 
 #[test]
