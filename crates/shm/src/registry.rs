@@ -9,8 +9,8 @@
 //! | the slot reads as locked through the query descriptor | – | as above |
 //! | id stored in the identity page | the process may claim things | a dead owner, as everywhere |
 //!
-//! `dead(owner)`: the slot's generation has moved past the owner's, or the slot's lifeline is free. The
-//! answer counts only if the descriptor asked through is, before and after, the registry that this process
+//! `dead(owner)`: the slot's generation has moved past the owner's, or the slot's lifeline is free and no ward
+//! of the owner lives (`ward.rs`). The answer counts only if the descriptor asked through is, before and after, the registry that this process
 //! has mapped. Any failure to ask means alive: late, never false.
 //!
 //! A process that becomes another user, or looks at another `/dev/shm` (`chroot`, another mount), registers
@@ -60,12 +60,14 @@ mod register;
 mod sight;
 mod slot;
 mod starting;
+mod ward;
 
 pub(crate) use register::registrations;
 pub use register::{is_registered, leave, register, register_with_slots};
 pub use sight::Sight;
 pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
+pub use ward::Guardian;
 
 /// The first byte of the lifelines in the registry's lock space.
 const LIFELINES: u64 = 1 << 40;
@@ -208,9 +210,9 @@ impl Registration {
         if moved_past(slot, owner) {
             return Ok(true);
         }
-        let locked = self.is_slot_locked(owner.slot())?;
+        let lives = self.is_slot_locked(owner.slot())? || ward::of(slot, owner.generation()).is_some();
         // Again: between the two questions another may have taken the slot, and hold its lifeline now.
-        Ok(!locked || moved_past(slot, owner))
+        Ok(!lives || moved_past(slot, owner))
     }
 
     /// The pid that `owner` had, if the registry still remembers.
@@ -457,7 +459,13 @@ impl Registration {
         let start = hint.map_or(0, |hint| hint.load(Ordering::Relaxed));
         for step in 0..self.slots {
             let index = start.wrapping_add(step) % self.slots;
-            if file_lock::try_lock(line, LIFELINES + u64::from(index), Share::Exclusive)? {
+            let byte = LIFELINES + u64::from(index);
+            if file_lock::try_lock(line, byte, Share::Exclusive)? {
+                if !self.slot(index).is_none_or(ward::clear) {
+                    // Its occupant was killed, and counts as alive until its ward has ended, too.
+                    file_lock::unlock(line, byte)?;
+                    continue;
+                }
                 if let Some(hint) = hint {
                     hint.store((index + 1) % self.slots, Ordering::Relaxed);
                 }

@@ -40,6 +40,7 @@ pub mod signals;
 pub mod start;
 mod thread;
 mod turn;
+pub mod ward;
 mod wiped_page;
 
 pub use clock::Deadline;

@@ -23,7 +23,14 @@ shm_struct! {
         pub(crate) name_len: AtomicU32,
         pub(crate) reserved_too: AtomicU32,
         pub(crate) name: [AtomicU8; NAME_LEN],
-        pub(crate) spare: [AtomicU64; 6],
+        /// The ward of the occupant (`ward.rs`): its generation (high half) and the ward's pid; 0 for none.
+        pub(crate) ward: AtomicU64,
+        /// Its generation (high half) and the low half of when the ward began, in ticks since the machine was
+        /// started; that half is 0 if it is not known.
+        pub(crate) ward_start: AtomicU64,
+        /// In which pid namespace the ward has that pid.
+        pub(crate) ward_space: AtomicU64,
+        pub(crate) spare: [AtomicU64; 3],
     }
 }
 

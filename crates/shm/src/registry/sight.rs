@@ -29,7 +29,7 @@ impl Registration {
         let open = |pid| pidfd::open(pid).and_then(KeptFd::keep).ok();
         let end = self.pid_of(owner).and_then(open);
         // After the opening.
-        match (self.is_dead(owner), end) {
+        match (self.is_dead(owner), self.end_of_ward(owner).or(end)) {
             (Ok(true), _) => Sight::Dead,
             (Ok(false), Some(end)) => Sight::Alive(end),
             _ => Sight::Unseen,

@@ -20,6 +20,7 @@ mod processes;
 mod queues;
 mod semaphores;
 mod values;
+mod wards;
 
 use procession::{Barrier, Bytes, Event, Lock, Member, Namespace, Queue};
 use procession_tests::case_of;
@@ -97,6 +98,7 @@ fn session(world: &World) -> Next {
             .or_else(|| barriers::follow(world, &words))
             .or_else(|| joinables::follow(&words))
             .or_else(|| lanes::follow(world, &words))
+            .or_else(|| wards::follow(world, &words))
             .or_else(|| processes::follow(world, &words));
         match next {
             Some(Next::Command) => {}
