@@ -80,14 +80,14 @@ fn shared_memory_is_listed_and_removed_as_what_it_is() {
 fn objects_are_listed_with_what_their_headers_say() {
     let place = Place::new("listed");
     leave_objects(&place.0);
-    let _held: Lock = Lock::options().namespace(&place.0).open("deploy").unwrap();
+    let lock: Lock = Lock::options().namespace(&place.0).open("deploy").unwrap();
+    let _held = lock.acquire().unwrap();
     let said = place.run(&["ls"]);
     let rows: Vec<Vec<_>> = said.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(rows[0], ["KIND", "NAME", "SIZE", "ATTACHED", "CREATOR", "AGE"], "{said:?}");
-    assert_eq!(rows[1][..2], ["lock", "deploy"]);
-    assert_eq!(rows[1][3], "yes");
-    assert_eq!(rows[2][..2], ["queue", "jobs"]);
-    assert_eq!(rows[2][3], "no");
+    assert_eq!(rows[0], ["KIND", "NAME", "STATE", "HOLDER", "WAIT", "SIZE", "AGE", "NOTE"], "{said:?}");
+    assert_eq!(rows[1][..4], ["lock", "deploy", "held", &*std::process::id().to_string()]);
+    assert_eq!(rows[2][..4], ["queue", "jobs", "1", "message"]);
+    assert_eq!(rows[2].last(), Some(&"unused"));
     assert_eq!(rows.len(), 3);
     assert!(said.stdout.lines().all(|line| line.len() <= 80));
 

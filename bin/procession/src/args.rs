@@ -2,6 +2,7 @@
 
 use crate::collect::CollectArgs;
 use crate::deadlocks::DeadlocksArgs;
+use crate::inspect::InspectArgs;
 use crate::list::ListArgs;
 use crate::remove::RemoveArgs;
 use crate::run::{RunArgs, WorkerArgs};
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Demo(procession_gallery::Args),
     Run(RunArgs),
     Ls(ListArgs),
+    Inspect(InspectArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),
     Deadlocks(DeadlocksArgs),
@@ -46,6 +48,7 @@ Examples:
   procession demo word-count --top 5 src     count words with one process per CPU
   procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
   procession ls --all                        every object of yours, in every namespace
+  procession inspect deploy                  who holds it, and who waits for it
   procession gc --all                        remove what dead processes left behind
   procession deadlocks                       who waits for whom in a circle
 

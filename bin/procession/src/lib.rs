@@ -7,10 +7,12 @@
 mod args;
 mod collect;
 mod deadlocks;
+mod inspect;
 mod list;
 mod others;
 mod remove;
 mod run;
+mod state;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -47,6 +49,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => procession_gallery::run(&args),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
         Command::Ls(args) => list::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),

@@ -1,17 +1,21 @@
-//! `procession ls`: what objects there are, read without attaching to any.
+//! `procession ls`: what objects there are and what they are in, read without attaching to any.
 
 use crate::others;
-use procession::Namespace;
+use crate::state::{self, Held, HolderRecord, State};
 use procession::shm::{Entry, Header};
+use procession::{BlockedThread, Namespace, blocked_in};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::{self, Align};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// List the objects of the namespace.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession ls\n  procession ls --all --json | jq '.[] | select(.attached | not)'"
+    after_help = "Examples:\n  procession ls\n  procession ls --all --json | jq '.[] | select(.attached | not)'\n\n\
+        HOLDER is the pid and the name of who holds it; +2 stands for two more. WAIT is how many threads\n\
+        have waited for it for longer than a few milliseconds. `procession inspect NAME` shows all of them."
 )]
 pub(crate) struct ListArgs {
     /// Print one JSON array.
@@ -38,17 +42,20 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
     if args.all {
         others::mention("not shown", "ls --all");
     }
+    let mut looker = Looker::default();
+    let seen: Vec<Seen> = entries.into_iter().map(|entry| looker.look(entry)).collect();
     if args.json {
-        return output::json(&entries.iter().map(Record::from).collect::<Vec<_>>());
+        return output::json(&seen.iter().map(Record::from).collect::<Vec<_>>());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let rows: Vec<_> = entries.iter().map(|entry| row(entry, args.all, now)).collect();
+    let rows: Vec<_> = seen.iter().map(|seen| row(seen, args.all, now)).collect();
     let mut heading = vec![
         ("KIND", Align::Left),
         ("NAME", Align::Left),
+        ("STATE", Align::Left),
+        ("HOLDER", Align::Left),
+        ("WAIT", Align::Right),
         ("SIZE", Align::Right),
-        ("ATTACHED", Align::Left),
-        ("CREATOR", Align::Right),
         ("AGE", Align::Right),
         ("NOTE", Align::Left),
     ];
@@ -58,13 +65,59 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
     output::table(&heading, &rows)
 }
 
+/// An object, what it is in, and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) entry: Entry,
+    pub(crate) state: State,
+    /// The longest first.
+    pub(crate) waits: Vec<BlockedThread>,
+}
+
+/// Looks at objects one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Looker {
+    /// Who waits, by namespace: they are asked for once.
+    waits: BTreeMap<String, Vec<BlockedThread>>,
+}
+
+impl Looker {
+    pub(crate) fn look(&mut self, entry: Entry) -> Seen {
+        let waits = self.waits.entry(entry.namespace.name().to_owned()).or_insert_with(|| {
+            // Where there is no registry nobody waits.
+            blocked_in(&entry.namespace).unwrap_or_default()
+        });
+        let kind = entry.header.as_ref().map_or("", |header| header.kind.name());
+        let is_for = |wait: &BlockedThread| wait.object.as_ref() == Some(&entry.name) && wait.kind == kind;
+        let waits = waits.extract_if(.., |wait| is_for(wait)).collect();
+        Seen { state: state::of(&entry).unwrap_or_default(), waits, entry }
+    }
+}
+
+impl Seen {
+    /// The first holder, and how many more there are.
+    fn holder(&self) -> String {
+        let Some(Held { holder, .. }) = self.state.holders.first() else { return String::new() };
+        let more = match self.state.holders.len() - 1 {
+            0 => String::new(),
+            more => format!(" +{more}"),
+        };
+        format!("{} {}{more}", holder.pid, output::printable(&holder.name))
+    }
+}
+
 /// One object in `--json`.
 #[derive(Debug, Serialize)]
-struct Record<'a> {
+pub(crate) struct Record<'a> {
     v: u32,
     namespace: &'a str,
     name: &'a str,
     kind: Option<&'static str>,
+    state: Option<&'a str>,
+    #[serde(flatten)]
+    figures: BTreeMap<&'static str, u64>,
+    holders: Vec<HolderRecord<'a>>,
+    waiters: Vec<WaiterRecord<'a>>,
     bytes: u64,
     attached: bool,
     garbage: bool,
@@ -76,14 +129,33 @@ struct Record<'a> {
     error: Option<&'a str>,
 }
 
-impl<'a> From<&'a Entry> for Record<'a> {
-    fn from(entry: &'a Entry) -> Self {
+/// A thread that waits for an object in `--json`.
+#[derive(Debug, Serialize)]
+struct WaiterRecord<'a> {
+    pid: u32,
+    process: &'a str,
+    tid: u32,
+    seconds: f64,
+}
+
+impl<'a> From<&'a Seen> for Record<'a> {
+    fn from(Seen { entry, state, waits }: &'a Seen) -> Self {
         let header = entry.header.as_ref().ok();
+        let waiter = |wait: &'a BlockedThread| WaiterRecord {
+            pid: wait.process.pid,
+            process: &wait.process.name,
+            tid: wait.tid,
+            seconds: wait.since.as_secs_f64(),
+        };
         Self {
             v: 1,
             namespace: entry.namespace.name(),
             name: &entry.name,
             kind: header.map(|header| header.kind.name()),
+            state: Some(state.text.as_str()).filter(|text| !text.is_empty()),
+            figures: state.figures.iter().copied().collect(),
+            holders: state.holders.iter().map(HolderRecord::from).collect(),
+            waiters: waits.iter().map(waiter).collect(),
             bytes: entry.bytes,
             attached: entry.attached,
             garbage: entry.is_garbage(),
@@ -97,7 +169,8 @@ impl<'a> From<&'a Entry> for Record<'a> {
     }
 }
 
-fn row(entry: &Entry, with_namespace: bool, now: Duration) -> Vec<String> {
+fn row(seen: &Seen, with_namespace: bool, now: Duration) -> Vec<String> {
+    let entry = &seen.entry;
     let header = entry.header.as_ref().ok();
     let or_unknown = |known: Option<String>| known.unwrap_or_else(|| "?".to_owned());
     let name = output::printable(&entry.name);
@@ -105,27 +178,29 @@ fn row(entry: &Entry, with_namespace: bool, now: Duration) -> Vec<String> {
     vec![
         or_unknown(header.map(|header| header.kind.to_string())),
         if with_namespace { format!("{}/{name}", entry.namespace.name()) } else { name },
+        seen.state.text.clone(),
+        seen.holder(),
+        if seen.waits.is_empty() { String::new() } else { seen.waits.len().to_string() },
         size(entry.bytes),
-        if entry.attached { "yes" } else { "no" }.to_owned(),
-        or_unknown(header.map(|header| header.creator.to_string())),
         or_unknown(header.map(age)),
         note(entry),
     ]
 }
 
-fn note(entry: &Entry) -> String {
+pub(crate) fn note(entry: &Entry) -> String {
     match &entry.header {
         Err(error) => output::printable(error),
         Ok(_) if entry.is_garbage() => "left by the dead: `procession gc` removes it".to_owned(),
         Ok(_) if entry.is_unlinked() => "unlinked, and still in use".to_owned(),
         Ok(header) if entry.is_spill() => format!("a message of {}", output::printable(&header.element)),
         Ok(header) if header.ephemeral => "ephemeral".to_owned(),
+        Ok(_) if !entry.attached && !entry.is_registry() => "unused".to_owned(),
         Ok(_) => String::new(),
     }
 }
 
 /// `512`, `4.0K`, `1.5M`.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = ["", "K", "M", "G", "T"].into_iter();
     let mut unit = units.next().unwrap_or_default();
@@ -138,7 +213,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// `7s`, `3m12s`, `5h02m`, `12d03h`.
-fn age(since: Duration) -> String {
+pub(crate) fn age(since: Duration) -> String {
     let seconds = since.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
     match (days, hours, minutes) {

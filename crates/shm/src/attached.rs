@@ -2,12 +2,14 @@
 
 use crate::carry::carry;
 use crate::error::OpenError;
+use crate::found;
 use crate::gc;
 use crate::header::{self, Element, Header};
 use crate::instance::InstanceId;
+use crate::inventory::Entry;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
-use crate::registry::Registration;
+use crate::registry::{self, Registration};
 use crate::segment::{self, Attachment};
 use procession_sys::errno::ENOSPC;
 use procession_sys::shm_file::{self, FileId};
@@ -27,16 +29,18 @@ struct Inner {
     registration: &'static Registration,
     label: Label,
     file: FileId,
+    file_name: String,
     /// After the mapping, because fields are dropped in order: only then is this process not attached any
-    /// more.
-    removal: RemovalAtLastUse,
+    /// more. `None` if it never was, and only looks.
+    removal: Option<RemovalAtLastUse>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        let Some(removal) = &mut self.removal else { return };
         // SYNC: segment.retired; segment.spilled.
-        self.removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
-        self.removal.has_spilled = segment::spilled(&self.mapping).load(Ordering::Acquire) != 0;
+        removal.unlinked = segment::state(&self.mapping).load(Ordering::Acquire) == header::RETIRED;
+        removal.has_spilled = segment::spilled(&self.mapping).load(Ordering::Acquire) != 0;
     }
 }
 
@@ -81,9 +85,10 @@ impl Segment {
     /// The segment of the object called `name`, which was just created or opened.
     pub(crate) fn new(attachment: Attachment, registration: &'static Registration, name: &str) -> Self {
         let Attachment { file, mapping, header } = attachment;
+        let file_name = registration.namespace().file_name(name);
         let removal = RemovalAtLastUse {
             registration,
-            file_name: registration.namespace().file_name(name),
+            file_name: file_name.clone(),
             file: file.id,
             ephemeral: header.ephemeral,
             unlinked: false,
@@ -94,7 +99,26 @@ impl Segment {
         let label = Label::new(header.kind, name, registration.namespace());
         // The descriptor closes here; the mapping keeps the attach byte.
         drop(file.handle);
-        Self(Arc::new(Inner { mapping, header, registration, label, file: file.id, removal }))
+        let (file, removal) = (file.id, Some(removal));
+        Self(Arc::new(Inner { mapping, header, registration, label, file, file_name, removal }))
+    }
+
+    /// What an entry of the inventory means, to be looked at and not used: this process does not attach, and what
+    /// it would store there is its own. `None` if it is gone or cannot be read, or is of another registry's time.
+    pub(crate) fn look(entry: &Entry) -> Option<Self> {
+        let header = entry.header.as_ref().ok()?.clone();
+        let file_name = entry.namespace.file_name(&entry.name);
+        let found = found::look_at_own(&file_name).ok().filter(|found| Some(found.file.id) == entry.file)?;
+        let mapping = Mapping::view_of(&found.file.handle, usize::try_from(found.meta.len()).ok()?).ok()?;
+        let registration = registry::register(&entry.namespace).ok()?;
+        // Owners of another registry mean nobody in this one.
+        // SYNC: segment.adopted.
+        if segment::registry_word(&mapping).load(Ordering::Acquire) != registration.instance() {
+            return None;
+        }
+        let label = Label::new(header.kind, &entry.name, registration.namespace());
+        let (file, removal) = (found.file.id, None);
+        Some(Self(Arc::new(Inner { mapping, header, registration, label, file, file_name, removal })))
     }
 
     /// The whole mapping, header included.
@@ -176,7 +200,7 @@ impl Segment {
     /// mount.
     #[must_use]
     pub fn is_orphaned(&self) -> bool {
-        self.registration().place().has_lost(&self.0.removal.file_name, self.0.file)
+        self.registration().place().has_lost(&self.0.file_name, self.0.file)
             // A removal by `unlink` is said in the header, and then its users may go on with it.
             // SYNC: segment.retired.
             && segment::state(self.mapping()).load(Ordering::Acquire) == header::LIVE

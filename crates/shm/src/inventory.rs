@@ -93,6 +93,22 @@ impl Namespace {
     pub fn list(&self) -> Result<Vec<Entry>, OpenError> {
         list(&self.prefix())
     }
+
+    /// Whether anybody has ever registered in the namespace, and it was not removed since.
+    #[must_use]
+    pub fn has_registry(&self) -> bool {
+        entry_in(self, namespace::REGISTRY).is_some()
+    }
+
+    /// The object of that name.
+    ///
+    /// # Errors
+    /// [`OpenError::NotFound`]; [`OpenError::InvalidName`] for what can be no name of an object.
+    pub fn entry(&self, name: &str) -> Result<Entry, OpenError> {
+        namespace::check_object_name(name)?;
+        let object = ObjectName { kind: None, namespace: self, name };
+        entry_in(self, name).ok_or_else(|| OpenError::NotFound { object: object.label() })
+    }
 }
 
 pub(crate) fn list(prefix: &str) -> Result<Vec<Entry>, OpenError> {

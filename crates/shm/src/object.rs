@@ -5,6 +5,7 @@ use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
 use crate::gc;
 use crate::header::{Element, HEADER_LEN, Shape};
+use crate::inventory::Entry;
 use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
@@ -229,6 +230,16 @@ fn finish<O: Object>(
     let segment = Segment::new(attachment, registration, name);
     let body = Shared::new(&segment).ok_or_else(|| segment.corrupt("the body is too small"))?;
     O::attach(body)
+}
+
+/// The object that an entry of the inventory means, whatever its elements are: for tools that show what it is in.
+///
+/// Nobody is attached by it, and nothing that is done to it is seen by anybody: ask, and drop it.
+#[must_use]
+pub fn look<O: Object>(entry: &Entry) -> Option<O> {
+    let is_it = entry.header.as_ref().is_ok_and(|header| header.kind == O::KIND);
+    let segment = is_it.then(|| Segment::look(entry)).flatten()?;
+    O::attach(Shared::new(&segment)?).ok()
 }
 
 fn body<T: ShmSafe>(mapping: &Mapping) -> Option<&T> {

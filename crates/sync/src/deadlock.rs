@@ -106,8 +106,7 @@ pub fn deadlocks() -> Result<Vec<Deadlock>, OpenError> {
 /// # Errors
 /// When `/dev/shm` cannot be read, or this process cannot register in the namespace.
 pub fn deadlocks_in(namespace: &Namespace) -> Result<Vec<Deadlock>, OpenError> {
-    let Some((registration, entries)) = look_at(namespace)? else { return Ok(Vec::new()) };
-    let waits = registration.waits();
+    let Some((registration, waits, entries)) = look_at(namespace)? else { return Ok(Vec::new()) };
     let describe = |wait: &Waiting| describe(registration, &entries, wait);
     let circles = circles(&waits).into_iter().filter(|circle| still_stands(registration, circle));
     Ok(circles.map(|circle| Deadlock { threads: circle.iter().map(describe).collect() }).collect())
@@ -118,20 +117,24 @@ pub fn deadlocks_in(namespace: &Namespace) -> Result<Vec<Deadlock>, OpenError> {
 /// # Errors
 /// As [`deadlocks_in`].
 pub fn blocked_in(namespace: &Namespace) -> Result<Vec<BlockedThread>, OpenError> {
-    let Some((registration, entries)) = look_at(namespace)? else { return Ok(Vec::new()) };
-    let mut waits = registration.waits();
+    let Some((registration, mut waits, entries)) = look_at(namespace)? else { return Ok(Vec::new()) };
     waits.sort_by_key(|wait| wait.since_ns);
     Ok(waits.iter().map(|wait| describe(registration, &entries, wait)).collect())
 }
 
-/// The registration and the objects of the namespace; `None` if nobody ever was there.
-fn look_at(namespace: &Namespace) -> Result<Option<(&'static Registration, Vec<Entry>)>, OpenError> {
-    let entries = namespace.list()?;
-    if !entries.iter().any(Entry::is_registry) {
+/// The registration, the waits and the objects of the namespace; `None` if nobody waits there.
+fn look_at(namespace: &Namespace) -> Result<Option<Seen>, OpenError> {
+    if !namespace.has_registry() {
+        // To register would make one.
         return Ok(None);
     }
-    Ok(Some((register(namespace)?, entries)))
+    let registration = register(namespace)?;
+    let waits = registration.waits();
+    // The objects are looked at only if there is something to be said of them.
+    if waits.is_empty() { Ok(None) } else { Ok(Some((registration, waits, namespace.list()?))) }
 }
+
+type Seen = (&'static Registration, Vec<Waiting>, Vec<Entry>);
 
 fn describe(registration: &Registration, entries: &[Entry], wait: &Waiting) -> BlockedThread {
     let found = entries.iter().find_map(|entry| {

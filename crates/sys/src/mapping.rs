@@ -55,6 +55,16 @@ impl Mapping {
         MmapOptions::new().len(len).map_raw(file).map(Self)
     }
 
+    /// Maps `len` bytes of `file` to be looked at: what is stored there is seen by nobody else, nor by this process
+    /// in any other mapping, and a page that was stored to shows no changes any more.
+    ///
+    /// # Errors
+    /// As `mmap`: `ENOMEM`, `EACCES`, …
+    pub fn view_of(file: &File, len: usize) -> Result<Self> {
+        // SAFETY: others change the bytes, as in every mapping here; nobody makes a slice of them: `MmapRaw`.
+        unsafe { MmapOptions::new().len(len).no_reserve_swap().map_copy(file) }.map(|map| Self(map.into()))
+    }
+
     /// How many bytes are mapped.
     #[inline]
     #[must_use]

@@ -74,11 +74,10 @@ pub fn table(heading: &[(&str, Align)], rows: &[Vec<String>]) -> Result<(), Fail
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    line(aligned(&heading.iter().map(|(title, _)| *title).collect::<Vec<_>>()))?;
-    for row in rows {
-        line(aligned(&row.iter().map(String::as_str).collect::<Vec<_>>()))?;
-    }
-    Ok(())
+    let titles = aligned(&heading.iter().map(|(title, _)| *title).collect::<Vec<_>>());
+    let rows = rows.iter().map(|row| aligned(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+    // All in one: a line for itself would be a system call.
+    line(std::iter::once(titles).chain(rows).collect::<Vec<_>>().join("\n"))
 }
 
 /// Text from a file or a file name, harmless to a terminal.

@@ -1,0 +1,201 @@
+//! What an object is in at this moment, whatever types a program keeps in it.
+
+use procession::shm::{Entry, Kind, look};
+use procession::{
+    Array, Barrier, BoundedSemaphore, Condition, Event, Holder, JoinableQueue, Latch, List, Lock, Map, Once,
+    Queue, RLock, RwLock, Semaphore, Value,
+};
+use procession_terminal::output::number_of;
+use serde::Serialize;
+
+/// What an object is in, in a few words and in numbers.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// `free`, `held`, `2 of 8 arrived`, `closed`.
+    pub(crate) text: String,
+    /// Whoever is dead among them has not been noticed yet.
+    pub(crate) holders: Vec<Held>,
+    /// Names for machines, and numbers.
+    pub(crate) figures: Vec<(&'static str, u64)>,
+}
+
+/// A process that holds the object, or a part of it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) holder: Holder,
+    /// `exclusive`, `shared`, `3 permits`.
+    pub(crate) how: String,
+}
+
+/// A holder in `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct HolderRecord<'a> {
+    pid: u32,
+    process: &'a str,
+    how: &'a str,
+    dead: bool,
+    held_seconds: Option<f64>,
+}
+
+impl<'a> From<&'a Held> for HolderRecord<'a> {
+    fn from(Held { holder, how }: &'a Held) -> Self {
+        Self {
+            pid: holder.pid,
+            process: &holder.name,
+            how,
+            dead: holder.is_dead,
+            held_seconds: holder.held_for.map(|time| time.as_secs_f64()),
+        }
+    }
+}
+
+/// What the object is in; `None` if it is gone, cannot be read, or is nothing that has a state.
+///
+/// It is looked at through a mapping of its own: nobody is attached, and no lock is taken that anybody else sees.
+pub(crate) fn of(entry: &Entry) -> Option<State> {
+    match entry.header.as_ref().ok()?.kind {
+        Kind::LOCK => look(entry).map(|one: Lock| locked(one.holder(), one.is_inconsistent())),
+        Kind::RLOCK => look(entry).map(|one: RLock| locked(one.holder(), one.is_inconsistent())),
+        Kind::RWLOCK => look(entry).map(|one| of_rwlock(&one)),
+        Kind::SEMAPHORE => {
+            look(entry).map(|one: Semaphore| counted(one.available(), one.max(), one.holders()))
+        }
+        Kind::BOUNDED_SEMAPHORE => {
+            look(entry).map(|one: BoundedSemaphore| counted(one.available(), one.max(), one.holders()))
+        }
+        Kind::EVENT => look(entry).map(|one: Event| State::said(if one.is_set() { "set" } else { "unset" })),
+        Kind::LATCH => look(entry).map(|one| of_latch(&one)),
+        Kind::ONCE => {
+            look(entry).map(|one: Once| State::said(if one.is_done() { "done" } else { "not done" }))
+        }
+        Kind::BARRIER => look(entry).map(|one| of_barrier(&one)),
+        Kind::CONDITION => look(entry).map(|one| of_condition(&one)),
+        Kind::VALUE => look(entry).map(|one: Value<u8>| locked(one.holder(), false)),
+        Kind::ARRAY => {
+            look(entry).map(|one: Array<u8>| locked(one.holder(), false).with("elements", one.len()))
+        }
+        Kind::QUEUE => look(entry).map(|one| of_queue(&one)),
+        Kind::JOINABLE_QUEUE => look(entry).map(|one| of_joinable(&one)),
+        Kind::MAP => {
+            look(entry).map(|one: Map<(), ()>| collection(one.len().ok(), one.holder(), "entry", "entries"))
+        }
+        Kind::LIST => {
+            look(entry).map(|one: List<()>| collection(one.len().ok(), one.holder(), "element", "elements"))
+        }
+        _ => None,
+    }
+}
+
+impl State {
+    fn said(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+
+    fn with(mut self, name: &'static str, number: usize) -> Self {
+        self.figures.push((name, number as u64));
+        self
+    }
+
+    fn held_by(mut self, holders: impl IntoIterator<Item = Holder>, how: &str) -> Self {
+        self.holders.extend(holders.into_iter().map(|holder| Held { holder, how: how.to_owned() }));
+        self
+    }
+}
+
+fn locked(holder: Option<Holder>, is_inconsistent: bool) -> State {
+    let text = match &holder {
+        Some(holder) if holder.is_dead => "its holder died",
+        Some(_) => "held",
+        None if is_inconsistent => "inconsistent",
+        None => "free",
+    };
+    State::said(text).held_by(holder, "exclusive")
+}
+
+fn of_rwlock(lock: &RwLock) -> State {
+    let readers = lock.readers();
+    // A reader that died is in nobody's way: whoever comes next removes it.
+    let living = readers.iter().filter(|reader| !reader.is_dead).count();
+    match lock.writer() {
+        None if living > 0 => State::said(format!("{living} reading")),
+        writer => locked(writer, lock.is_inconsistent()),
+    }
+    .with("readers", living)
+    .held_by(readers, "shared")
+}
+
+fn counted(available: usize, max: usize, holders: Vec<(Holder, usize)>) -> State {
+    let held: usize = holders.iter().map(|(_, permits)| permits).sum();
+    let mut state = State::said(format!("{available} of {} free", available + held))
+        .with("available", available)
+        .with("held", held)
+        .with("max", max);
+    state.holders = holders
+        .into_iter()
+        .map(|(holder, permits)| Held { holder, how: number_of(permits as u64, "permit") })
+        .collect();
+    state
+}
+
+fn of_latch(latch: &Latch) -> State {
+    let (arrived, count) = (usize::try_from(latch.arrived()).unwrap_or(usize::MAX), latch.count());
+    let text = if latch.is_open() { "open".to_owned() } else { format!("{arrived} of {count} arrived") };
+    State::said(text).with("arrived", arrived).with("count", count)
+}
+
+fn of_barrier(barrier: &Barrier) -> State {
+    let (waiting, parties) = (barrier.n_waiting(), barrier.parties());
+    let text = match barrier.broken() {
+        Some(cause) => format!("broken: {cause}"),
+        None => format!("{waiting} of {parties} arrived"),
+    };
+    State::said(text).with("arrived", waiting).with("parties", parties)
+}
+
+fn of_condition(condition: &Condition) -> State {
+    let waiters = condition.waiters();
+    State::said(if waiters == 0 { "nobody waits".to_owned() } else { format!("{waiters} wait") })
+        .with("waiting", waiters)
+}
+
+fn of_queue(queue: &Queue<()>) -> State {
+    queued(queue.len(), queue.is_closed(), queue.capacity())
+}
+
+fn of_joinable(queue: &JoinableQueue<()>) -> State {
+    let (ready, unfinished) = (queue.len(), queue.unfinished());
+    let leased = unfinished.saturating_sub(ready);
+    let dead = queue.dead_letters().map_or(0, |letters| letters.len());
+    let mut state =
+        queued(ready, queue.is_closed(), queue.capacity()).with("leased", leased).with("dead", dead);
+    for (number, what) in [(leased, "leased"), (dead, "dead")] {
+        if number > 0 {
+            state.text += &format!(", {number} {what}");
+        }
+    }
+    state
+}
+
+fn queued(depth: usize, is_closed: bool, capacity: Option<usize>) -> State {
+    let closed = if is_closed { "closed, " } else { "" };
+    let mut state =
+        State::said(format!("{closed}{}", number_of(depth as u64, "message"))).with("depth", depth);
+    state.figures.push(("closed", u64::from(is_closed)));
+    match capacity {
+        Some(capacity) => state.with("capacity", capacity),
+        None => state,
+    }
+}
+
+fn collection(len: Option<usize>, holder: Option<Holder>, one: &str, many: &str) -> State {
+    let text = match len {
+        Some(1) => format!("1 {one}"),
+        Some(len) => format!("{len} {many}"),
+        None => String::new(),
+    };
+    let state = State::said(text).held_by(holder, "exclusive");
+    match len {
+        Some(len) => state.with("len", len),
+        None => state,
+    }
+}
