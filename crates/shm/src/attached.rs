@@ -56,8 +56,9 @@ struct RemovalAtLastUse {
     unlinked: bool,
     /// Whether anything was ever spilled for it; read from the mapping at the end.
     has_spilled: bool,
-    /// Which object it is, if it is one that keeps a name when it is unlinked.
-    asked_about: Option<InstanceId>,
+    instance: InstanceId,
+    /// Whether it is one that keeps a name when it is unlinked.
+    is_asked_about: bool,
     /// Of the process that attached it: a forked child has another.
     cookie: u64,
 }
@@ -71,12 +72,15 @@ impl Drop for RemovalAtLastUse {
         let namespace = self.registration.namespace();
         // Failure leaves all of it to the next process that looks.
         let collect = |name: &str| segment::collect(name, self.file, namespace).unwrap_or(false);
-        let gone = self.ephemeral && collect(&self.file_name);
-        let Some(instance) = self.asked_about else { return };
-        let gone =
-            gone || self.unlinked && collect(&namespace.file_name(&namespace::unlinked_name(instance)));
-        if gone && self.has_spilled {
-            gc::sweep_spills(namespace, instance);
+        let unlinked = || namespace.file_name(&namespace::unlinked_name(self.instance));
+        let gone = self.ephemeral && collect(&self.file_name)
+            || self.unlinked && self.is_asked_about && collect(&unlinked());
+        let roll = self.registration.roll();
+        if gone && let Some(name) = self.file_name.strip_prefix(&namespace.prefix()) {
+            roll.strike(name, self.instance.low());
+        }
+        if gone && self.has_spilled && self.is_asked_about {
+            gc::sweep_spills(namespace, Some(roll), self.instance);
         }
     }
 }
@@ -93,7 +97,8 @@ impl Segment {
             ephemeral: header.ephemeral,
             unlinked: false,
             has_spilled: false,
-            asked_about: header.kind.is_asked_about().then_some(header.instance),
+            instance: header.instance,
+            is_asked_about: header.kind.is_asked_about(),
             cookie: fork::cookie(),
         };
         let label = Label::new(header.kind, name, registration.namespace());
@@ -263,7 +268,7 @@ impl Namespace {
     pub fn unlink(&self, name: &str) -> Result<(), OpenError> {
         namespace::check_object_name(name)?;
         let object = ObjectName { kind: None, namespace: self, name };
-        gc::sweeping(self, |orphans| segment::unlink(&self.file_name(name), &object, None, orphans))
+        gc::sweeping(self, None, |orphans| segment::unlink(&self.file_name(name), &object, None, orphans))
     }
 
     #[doc(hidden)]
@@ -272,6 +277,7 @@ impl Namespace {
         let object = ObjectName { kind: Some(segment.header().kind), namespace: self, name };
         segment.registration().must_be_here(&object)?;
         let (file_name, file) = (self.file_name(name), segment.file());
-        gc::sweeping(self, |orphans| segment::unlink(&file_name, &object, Some(file), orphans))
+        let roll = segment.registration().roll();
+        gc::sweeping(self, Some(roll), |orphans| segment::unlink(&file_name, &object, Some(file), orphans))
     }
 }

@@ -10,16 +10,17 @@ use crate::error::OpenError;
 use crate::found;
 use crate::header::Header;
 use crate::instance::InstanceId;
-use crate::inventory::{self, Entry, entry, entry_in, list_all};
+use crate::inventory::{Entry, entry, entry_in, list_all};
 use crate::namespace::{self, Namespace, REGISTRY};
+use crate::roll::{Named, Roll};
 use crate::segment::{self, Orphans};
-use procession_sys::{fork, shm_file};
-use std::collections::BTreeSet;
+use procession_sys::{crash_point, fork, shm_file};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many files a registering process looks at, so that joining stays cheap in a crowded namespace.
 const PROBES: usize = 32;
-/// How many abandoned namespaces it removes: for each of them it reads all of the directory.
+/// How many abandoned namespaces it removes, and reads all of the directory for one of them at most.
 const ABANDONED: usize = 4;
 
 /// How far [`collect`] goes.
@@ -147,13 +148,14 @@ fn remove(entry: &Entry) -> bool {
 ///
 /// Where `/dev/shm` holds many files, each looks at a part of it, and says in `place` where the next is to go
 /// on.
-pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&AtomicU64>) {
-    let nowhere = AtomicU64::new(0);
+pub(crate) fn sweep_at_registration(roll: &Roll<'_>, place: Option<&AtomicU64>) {
+    let (namespace, nowhere) = (roll.namespace(), AtomicU64::new(0));
     let place = place.unwrap_or(&nowhere);
     // Relaxed: a hint. Two that come at once look at one part.
     let from = place.load(Ordering::Relaxed);
-    let Ok((files, next)) = shm_file::names_from(from, &namespace::user_prefix()) else { return };
+    let Ok((files, next)) = shm_file::some_names(from, &namespace::user_prefix()) else { return };
     place.store(next, Ordering::Relaxed);
+    must_be_on_roll(roll, &files);
     let is_candidate = |file: &&String| {
         Namespace::parse_file_name(file).is_some_and(|(other, name)| {
             let leftover = other == *namespace && namespace::may_be_garbage(name);
@@ -167,9 +169,9 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&Atomic
     for file in candidates.iter().cycle().skip(start).take(candidates.len().min(PROBES)) {
         let Some(found) = entry(file).filter(|found| found.ours && !found.attached) else { continue };
         if found.is_registry() {
-            // Beyond that number they are left to the next who joins: each costs a reading of the directory.
+            // Beyond that number they are left to the next who joins.
             if abandoned < ABANDONED {
-                drop(collect(Some(&found.namespace), Options::default()));
+                remove_abandoned(&found, abandoned == 0);
             }
             abandoned += 1;
         } else if found.is_garbage() {
@@ -178,17 +180,87 @@ pub(crate) fn sweep_at_registration(namespace: &Namespace, place: Option<&Atomic
     }
 }
 
-/// Run by the last process that leaves `namespace`: everything ephemeral, and all of a private namespace;
-/// whether nothing but the registry is left.
+/// Says that the roll is not whole, if it lacks one of these files of its namespace: one of a registry that
+/// was lost, or another program's.
+fn must_be_on_roll(roll: &Roll<'_>, files: &[String]) {
+    let prefix = roll.namespace().prefix();
+    let mut own = files.iter().filter_map(|file| file.strip_prefix(&prefix)).filter(|name| *name != REGISTRY);
+    let Some(first) = own.next() else { return };
+    let Some(known) = roll.names() else { return };
+    let is_missing = |name: &str| {
+        // If it is gone by now, it may have been on the roll when it was seen.
+        let is_there = || shm_file::identity_of_name(&format!("{prefix}{name}"));
+        !known.contains(name) && is_there().is_ok_and(|found| found.is_some())
+    };
+    if std::iter::once(first).chain(own).any(is_missing) {
+        roll.set_more();
+    }
+}
+
+/// Removes a private namespace that nobody uses, with its registry. Where its roll is not whole, all of the
+/// directory is to be read, if that `may` be.
+fn remove_abandoned(registry: &Entry, may_list: bool) {
+    // Nobody can join while it is held alone.
+    let Some(alone) = registry.hold_alone() else { return };
+    crash_point("gc.abandoned.held");
+    let on_roll = registry.header.as_ref().ok().and_then(|header| {
+        let (map, slots) = (alone.map(header.size)?, u32::try_from(header.parameters[0]).ok()?);
+        Roll::in_registry(&registry.namespace, &map, slots).names()
+    });
+    let listed = || if may_list { names_in(&registry.namespace) } else { None };
+    let Some(names) = on_roll.or_else(listed) else { return };
+    let left = sweep(&registry.namespace, names, |found| {
+        let may_go = !found.attached && (found.is_garbage() || !found.is_spill());
+        // What is no object, and cannot be removed, keeps no registry.
+        may_go && (remove(found) || found.header.is_err())
+    });
+    crash_point("gc.abandoned.swept");
+    if left.is_empty() {
+        alone.remove(&registry.name);
+    }
+}
+
+/// The names of all files of the namespace but its registry, read from the directory.
+fn names_in(namespace: &Namespace) -> Option<BTreeSet<String>> {
+    let prefix = namespace.prefix();
+    let files = shm_file::names(&prefix).ok()?;
+    let names = files.into_iter().filter_map(|file| file.strip_prefix(&prefix).map(str::to_owned));
+    Some(names.filter(|name| name != REGISTRY).collect())
+}
+
+/// Removes those of the files that `remove` removes; what is left of them.
+fn sweep(
+    namespace: &Namespace,
+    names: BTreeSet<String>,
+    remove: impl Fn(&Entry) -> bool,
+) -> BTreeMap<String, Named> {
+    let mut left = BTreeMap::new();
+    let mut names: Vec<String> = names.into_iter().collect();
+    // Spills again, after the objects that they belong to.
+    for _ in 0..2 {
+        left.clear();
+        names.retain(|name| {
+            let Some(found) = entry_in(namespace, name).filter(|found| found.ours) else { return false };
+            let is_left = !remove(&found);
+            if is_left {
+                let instance = found.header.map_or(0, |header| header.instance.low());
+                left.insert(name.clone(), Named { name: name.clone(), instance });
+            }
+            is_left
+        });
+    }
+    left
+}
+
+/// Run by the last process that leaves the namespace of `roll`: everything ephemeral, and all of a private
+/// namespace; whether nothing but the registry is left.
 ///
 /// Nobody else is registered, so what still has a user, and owners in this registry, is used by this process
 /// alone: somebody ends with a handle in a static or in a forgotten value. Its files have nobody to go with
 /// but this process.
-pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
-    let Ok(files) = shm_file::names(&namespace.prefix()) else { return false };
-    let name_of = |file: String| file.strip_prefix(&namespace.prefix()).map(str::to_owned);
-    let mut names: Vec<String> = files.into_iter().filter_map(name_of).collect();
-    names.retain(|name| name != REGISTRY);
+pub(crate) fn sweep_left(roll: &Roll<'_>, registry: u64) -> bool {
+    let namespace = roll.namespace();
+    let Some(names) = roll.names().or_else(|| names_in(namespace)) else { return false };
     let all_go = |found: &Entry| namespace.is_private() && !found.is_spill();
     // A copy of this process that has not registered yet has all that this one has, and may go on with it.
     let has_copies = fork::may_have_copies();
@@ -196,19 +268,18 @@ pub(crate) fn sweep_abandoned(namespace: &Namespace, registry: u64) -> bool {
         let may_go = |header: &Header| header.registry == registry && (found.goes || all_go(found));
         !has_copies && found.header.as_ref().is_ok_and(may_go)
     };
-    // Spills again, after the objects that they belong to.
-    for _ in 0..2 {
-        names.retain(|name| {
-            let Some(found) = entry_in(namespace, name).filter(|found| found.ours) else { return false };
-            let gone = if found.attached {
-                is_only_ours(&found) && remove_used(&found)
-            } else {
-                (found.is_garbage() || all_go(&found)) && remove(&found)
-            };
-            !gone
-        });
+    let left = sweep(namespace, names, |found| {
+        if found.attached {
+            is_only_ours(found) && remove_used(found)
+        } else {
+            (found.is_garbage() || all_go(found)) && remove(found)
+        }
+    });
+    if left.is_empty() {
+        return true;
     }
-    names.is_empty()
+    roll.rewrite(left.into_values());
+    false
 }
 
 /// Removes the object although it has a user, who does not mind.
@@ -219,18 +290,29 @@ fn remove_used(entry: &Entry) -> bool {
 
 /// Calls `act`, which creates, opens or unlinks an object of the namespace, and then removes what was spilled
 /// by the objects that it removed on the way.
-pub(crate) fn sweeping<T>(namespace: &Namespace, act: impl FnOnce(&mut Orphans) -> T) -> T {
+pub(crate) fn sweeping<T>(
+    namespace: &Namespace,
+    roll: Option<Roll<'_>>,
+    act: impl FnOnce(&mut Orphans) -> T,
+) -> T {
     let mut orphans = Orphans::default();
     let outcome = act(&mut orphans);
-    orphans.0.into_iter().for_each(|home| sweep_spills(namespace, home));
+    orphans.0.into_iter().for_each(|home| sweep_spills(namespace, roll, home));
     outcome
 }
 
-/// Run by whoever has removed the object `home`, or was the last to use it: what it had spilled.
-pub(crate) fn sweep_spills(namespace: &Namespace, home: InstanceId) {
-    for found in inventory::list(&namespace.file_name(&namespace::spills_of(home))).unwrap_or_default() {
-        if found.is_garbage() {
-            let _: bool = remove(&found);
+/// Run by whoever has removed the object `home`, or was the last to use it: what it had spilled. Without a
+/// roll the directory is read.
+pub(crate) fn sweep_spills(namespace: &Namespace, roll: Option<Roll<'_>>, home: InstanceId) {
+    let Some(mut names) = roll.and_then(|roll| roll.names()).or_else(|| names_in(namespace)) else { return };
+    let prefix = namespace::spills_of(home);
+    names.retain(|name| name.starts_with(&prefix));
+    for name in names {
+        let Some(found) = entry_in(namespace, &name).filter(Entry::is_garbage) else { continue };
+        if remove(&found)
+            && let (Some(roll), Ok(header)) = (roll, &found.header)
+        {
+            roll.strike(&name, header.instance.low());
         }
     }
 }

@@ -40,10 +40,13 @@ use std::borrow::Cow;
 
 /// How long a slot of a registry is: a part of the layout that two builds must agree on.
 pub(crate) const SLOT_LEN: usize = 128;
+/// How long an entry is in a registry's table of names; another part of the layout.
+pub(crate) const ROLL_CELL_LEN: usize = 128;
 
 /// Bytes before the body of every segment.
 pub const HEADER_LEN: usize = 4096;
 pub(crate) const STATE_OFFSET: usize = 24;
+pub(crate) const INSTANCE_OFFSET: usize = 40;
 pub(crate) const REGISTRY_OFFSET: usize = 56;
 pub(crate) const SPILLED_OFFSET: usize = 384;
 pub(crate) const LIVE: u32 = 0;
@@ -303,7 +306,8 @@ pub fn element_tag<T: ?Sized>() -> String {
 
 /// Constants and sizes that two builds must agree on, folded into one number.
 const fn fingerprint() -> u32 {
-    let parts = [HEADER_LEN, size_of::<usize>(), SLOT_LEN, 64, STRUCTURE_OFFSET, STRUCTURE_MAX];
+    let parts =
+        [HEADER_LEN, size_of::<usize>(), SLOT_LEN, ROLL_CELL_LEN, 64, STRUCTURE_OFFSET, STRUCTURE_MAX];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut index = 0;
     while index < parts.len() {

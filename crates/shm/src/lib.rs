@@ -22,6 +22,7 @@ pub mod object;
 mod owner;
 mod plain;
 mod registry;
+mod roll;
 mod segment;
 mod shared;
 mod spill;

@@ -168,8 +168,14 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
         }
     };
     let (shape, later, registry) = (O::shape(settings), O::later(settings), registration.instance());
-    let attachment = gc::sweeping(object.namespace, |orphans| {
-        segment::create_file(&object, &shape, later, place.ephemeral, registry, orphans, initialise)
+    let roll = registration.roll();
+    let attachment = gc::sweeping(object.namespace, Some(roll), |orphans| {
+        roll.entering(name, |enter| {
+            segment::create_file(&object, &shape, later, place.ephemeral, registry, orphans, |mapping| {
+                initialise(mapping);
+                enter(mapping);
+            })
+        })
     })?;
     finish(attachment, registration, name)
 }
@@ -179,9 +185,10 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
     let object = ObjectName { kind: Some(O::KIND), namespace: registration.namespace(), name };
     let deadline = Deadline::after(REGISTRY_PATIENCE);
     loop {
-        let attachment =
-            gc::sweeping(object.namespace, |orphans| segment::open_file(&object, shape, orphans))?;
-        if adopt::<O>(&attachment, registration) {
+        let attachment = gc::sweeping(object.namespace, Some(registration.roll()), |orphans| {
+            segment::open_file(&object, shape, orphans)
+        })?;
+        if adopt::<O>(&attachment, registration, name) {
             return finish(attachment, registration, name);
         }
         if deadline.has_passed() {
@@ -198,7 +205,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
 
 /// Makes sure that owner ids in the body mean slots of *our* registry; `false` while users of another are
 /// alive.
-fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> bool {
+fn adopt<O: Object>(attachment: &Attachment, registration: &Registration, name: &str) -> bool {
     let registry = segment::registry_word(&attachment.mapping);
     // SYNC: segment.adopted.
     if registry.load(Ordering::Acquire) == registration.instance() {
@@ -215,6 +222,8 @@ fn adopt<O: Object>(attachment: &Attachment, registration: &Registration) -> boo
         O::forget_owners(body);
         O::forget_owners_of_all(&attachment.mapping);
     }
+    let roll = registration.roll();
+    roll.settle(roll.enter(name, attachment.header.instance.low()), true);
     crash_point("object.adopt.forgotten");
     // Last: killed before, the next opener does it all again.
     // SYNC: segment.adopted.

@@ -42,8 +42,9 @@ use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{Namespace, REGISTRY};
 use crate::owner::OwnerId;
+use crate::roll::{Roll, registry_len_with_roll};
 use crate::segment::{self, ATTACH_BYTE, Attachment};
-use layout::{SLOTS_OFFSET, SWEEP_OFFSET, Slot, registry_len, waits_len};
+use layout::{SLOTS_OFFSET, SWEEP_OFFSET, Slot, waits_len};
 use lines::Lines;
 use procession_sys::file_lock::{self, Share};
 use procession_sys::fork::ForkLock;
@@ -266,6 +267,11 @@ impl Registration {
         self.waits_at(waits_len(self.slots) + offset)
     }
 
+    /// The names of the namespace's files.
+    pub(crate) fn roll(&self) -> Roll<'_> {
+        Roll::in_registry(&self.namespace, &self.map, self.slots)
+    }
+
     /// The generation of the slot's latest occupant.
     pub(crate) fn generation_of(&self, slot: u32) -> Option<u32> {
         // SYNC: registry.bumped.
@@ -308,7 +314,7 @@ impl Registration {
         let place = Place::current().map_err(failed("create"))?;
         let identity: &'static Identity = wiped_on_fork().map_err(failed("register with"))?;
         let slots = slots.map_or_else(|| usual_slots(&object), Ok)?.clamp(1, OwnerId::MAX_SLOTS - 1);
-        let body_len = (registry_len(slots) - HEADER_LEN) as u64;
+        let body_len = (registry_len_with_roll(slots) - HEADER_LEN) as u64;
         let slots = Parameter { name: "slots", value: u64::from(slots), asked: false };
         let parameters = [slots, Parameter::default(), Parameter::default(), Parameter::default()];
         let shape = Shape { kind: Kind::REGISTRY, body_len, parameters, element: None, codec: 0 };
@@ -317,7 +323,7 @@ impl Registration {
         let corrupt =
             || OpenError::Corrupt { object: object.label(), what: "it says an impossible number of slots" };
         let slots = u32::try_from(header.parameters[0]).map_err(|_| corrupt())?;
-        if slots == 0 || mapping.len() < registry_len(slots) {
+        if slots == 0 || mapping.len() < registry_len_with_roll(slots) {
             return Err(corrupt());
         }
         let File { handle, id } = file;
@@ -349,7 +355,7 @@ impl Registration {
                 self.identity.owner.store(owner.to_bits(), Ordering::Release);
                 Ok(owner)
             })
-            .inspect(|_| gc::sweep_at_registration(&self.namespace, self.map.at(SWEEP_OFFSET)))
+            .inspect(|_| gc::sweep_at_registration(&self.roll(), self.map.at(SWEEP_OFFSET)))
     }
 
     fn occupy(&self) -> Result<OwnerId, OpenError> {
@@ -486,7 +492,7 @@ impl Registration {
             return;
         }
         crash_point("registry.leaving");
-        if gc::sweep_abandoned(&self.namespace, self.instance) {
+        if gc::sweep_left(&self.roll(), self.instance) {
             segment::retire(&self.map);
             crash_point("registry.retired");
             segment::remove_name(&self.namespace.file_name(REGISTRY), self.file);

@@ -320,6 +320,20 @@ impl Alone {
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+
+    /// All of it, `size` bytes long.
+    pub(crate) fn map(&self, size: u64) -> Option<Mapping> {
+        Mapping::of_file(&self.handle, usize::try_from(size).ok()?).ok()
+    }
+
+    /// Removes it, called `name`.
+    pub(crate) fn remove(&self, name: &str) {
+        let retired = self.handle.write_all_at(&header::RETIRED.to_le_bytes(), header::STATE_OFFSET as u64);
+        crash_point("segment.collect.retired");
+        if let (Ok(()), Ok(id)) = (retired, shm_file::identity(&self.handle)) {
+            let _: bool = remove_name(&self.namespace.file_name(name), id);
+        }
+    }
 }
 
 impl Drop for Alone {
@@ -379,9 +393,19 @@ fn remove_retired(
     // While somebody uses it the second name stays, and the last user removes it.
     if !file_lock::is_locked(&file.handle, ATTACH_BYTE).unwrap_or(true) {
         drop(collect(&second, file.id, namespace));
-        orphans.0.push(header.instance);
+        if has_spilled(&file.handle) {
+            orphans.0.push(header.instance);
+        }
     }
     removed
+}
+
+/// Whether anything was ever spilled for the object.
+fn has_spilled(file: &std::fs::File) -> bool {
+    let mut word = [0; 4];
+    // SYNC: segment.spilled. Nobody uses it any more, so nobody can say so from now on.
+    let read = file.read_exact_at(&mut word, header::SPILLED_OFFSET as u64);
+    read.is_err() || word != [0; 4]
 }
 
 /// Removes the file `id` called `name`, whoever uses it; whether it did. Unlike [`unlink`] it leaves a queue

@@ -38,7 +38,8 @@ use crate::instance::InstanceId;
 use crate::kind::Kind;
 use crate::label::ObjectName;
 use crate::lost::{PLACED, home_of};
-use crate::namespace::{self, Namespace};
+use crate::namespace;
+use crate::registry::Registration;
 use crate::segment::{self, Attachment, Orphans};
 use crate::structure::UNKNOWN;
 use procession_sys::shm_file::FileId;
@@ -108,8 +109,9 @@ pub struct Spill {
 /// After the mapping: removes the file, unless it stays.
 #[derive(Debug)]
 struct SpillRemoval {
-    namespace: Namespace,
+    registration: &'static Registration,
     name: String,
+    instance: InstanceId,
     file: FileId,
     goes: bool,
     cookie: u64,
@@ -144,8 +146,9 @@ impl Spill {
         // Before it has a name: who removes the object and finds 0 there has nothing to look for.
         // SYNC: segment.spilled.
         segment::spilled(home.mapping()).store(1, Ordering::Release);
-        let made =
-            segment::create_file(&object, &shape, 0, false, registry, &mut Orphans::default(), |_| ())?;
+        let made = home.registration().roll().entering(&name, |enter| {
+            segment::create_file(&object, &shape, 0, false, registry, &mut Orphans::default(), enter)
+        })?;
         Ok(Self::attached(made, number, len as u64, home, name, true))
     }
 
@@ -193,8 +196,9 @@ impl Spill {
     ) -> Self {
         let Attachment { file, mapping, header } = attachment;
         let reference = Reference { number, instance: header.instance, len };
-        let namespace = home.namespace().clone();
-        let removal = SpillRemoval { namespace, name, file: file.id, goes, cookie: fork::cookie() };
+        let (registration, instance) = (home.registration(), header.instance);
+        let removal =
+            SpillRemoval { registration, name, instance, file: file.id, goes, cookie: fork::cookie() };
         Self { mapping, reference, removal }
     }
 
@@ -268,7 +272,9 @@ impl Drop for SpillRemoval {
         // A forked child only inherited it.
         if self.goes && self.cookie == fork::cookie() {
             // Others may look at it still. Failure leaves it to the next process that looks.
-            let _: bool = segment::remove_name(&self.namespace.file_name(&self.name), self.file);
+            if segment::remove_name(&self.registration.namespace().file_name(&self.name), self.file) {
+                self.registration.roll().strike(&self.name, self.instance.low());
+            }
         }
     }
 }

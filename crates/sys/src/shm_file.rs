@@ -6,6 +6,7 @@
 
 use crate::limits::longest_file;
 use crate::memfd::above_stdio;
+use crate::random;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, fstat, fstatat, stat};
@@ -236,31 +237,52 @@ pub fn is_tmpfs(file: &File) -> Result<bool> {
 pub fn names(prefix: &str) -> Result<Vec<String>> {
     let directory = Directory::open()?;
     let mut found = Vec::new();
-    while directory.read(prefix, &mut found)?.is_some() {}
+    while directory.read(READ_LEN, prefix, &mut found)?.is_some() {}
     found.sort_unstable();
     Ok(found)
 }
 
-/// Lists names as [`names`] does, but only of the next 64 KiB of the directory from the place `from` on,
-/// which is 0 at first and then what the call before returned: what it costs does not grow with the
+/// Lists names as [`names`] does, but only of a part of the directory: what it costs does not grow with the
 /// directory, and after some calls all of it was read.
+///
+/// A directory of up to about a thousand names is read as a whole, or nearly. Of a larger one it is the
+/// beginning, where the kernel lists what is new, and a part from the place `from` on, which is 0 at first, for
+/// a place by chance, and then what the call before returned.
 ///
 /// # Errors
 /// As [`names`].
-pub fn names_from(from: u64, prefix: &str) -> Result<(Vec<String>, u64)> {
+pub fn some_names(from: u64, prefix: &str) -> Result<(Vec<String>, u64)> {
     let mut found = Vec::new();
     let directory = Directory::open()?;
-    let next = if directory.seek(from).is_ok() { directory.read(prefix, &mut found)? } else { None };
-    if let Some(next) = next {
+    let count = directory.0.metadata()?.len() / ENTRY_LEN;
+    if count < READ_LEN as u64 / LONG_ENTRY_LEN {
+        let next =
+            if directory.seek(from).is_ok() { directory.read(READ_LEN, prefix, &mut found)? } else { None };
+        if let Some(next) = next {
+            return Ok((found, next));
+        }
+        directory.seek(0)?;
+        let next = directory.read(READ_LEN, prefix, &mut found)?.unwrap_or(0);
         return Ok((found, next));
     }
-    directory.seek(0)?;
-    let next = directory.read(prefix, &mut found)?.unwrap_or(0);
-    Ok((found, next))
+    // Places are numbers that grow by one with each file that is made, or with each that is there.
+    let behind = directory.read(PART_LEN, prefix, &mut found)?.unwrap_or(0).max(count);
+    let from = if from == 0 { random::nonzero_u64() % behind.max(1) } else { from };
+    let next =
+        if directory.seek(from).is_ok() { directory.read(PART_LEN, prefix, &mut found)? } else { None };
+    found.sort_unstable();
+    found.dedup();
+    Ok((found, next.unwrap_or(0)))
 }
 
-/// How much of the directory is read at once: about 2,000 names.
+/// How much of the directory is read at once: about 1,500 names.
 const READ_LEN: usize = 1 << 16;
+/// How much of a large directory is read at each place: about 200 names.
+const PART_LEN: usize = 1 << 13;
+/// How long a tmpfs says that a directory is, for each name in it.
+const ENTRY_LEN: u64 = 20;
+/// How long an entry is with a name of 39 bytes: a registry's is longer, most of others are shorter.
+const LONG_ENTRY_LEN: u64 = 64;
 
 /// The open directory. What there is for it in std makes a string of each name, of which very few may be
 /// ours.
@@ -277,8 +299,8 @@ impl Directory {
     }
 
     /// Appends what the next names are that begin with `prefix`; the place behind them, or `None` at the end.
-    fn read(&self, prefix: &str, found: &mut Vec<String>) -> Result<Option<u64>> {
-        let mut buffer = vec![0_u8; READ_LEN];
+    fn read(&self, len: usize, prefix: &str, found: &mut Vec<String>) -> Result<Option<u64>> {
+        let mut buffer = vec![0_u8; len];
         // SAFETY: the descriptor is open, and the kernel writes at most as many bytes as it is told.
         let len = unsafe {
             libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
@@ -322,7 +344,7 @@ fn c_path(path: PathBuf) -> Result<CString> {
 
 #[cfg(test)]
 mod tests {
-    use super::{create_unnamed, names, names_from, publish, unlink};
+    use super::{create_unnamed, names, publish, some_names, unlink};
 
     #[test]
     fn all_names_are_found_some_at_a_time() {
@@ -336,7 +358,7 @@ mod tests {
         let mut place = 0;
         let mut calls = 0;
         while found.len() < made.len() {
-            let (some, next) = names_from(place, &prefix).unwrap();
+            let (some, next) = some_names(place, &prefix).unwrap();
             assert!(some.len() < 2000 && calls < 1000, "{} names in call {calls}", some.len());
             found.extend(some);
             found.sort_unstable();
@@ -345,7 +367,7 @@ mod tests {
         }
         let all = names(&prefix).unwrap();
         // What lies behind the end begins anew.
-        let (again, _) = names_from(1 << 40, &prefix).unwrap();
+        let (again, _) = some_names(1 << 40, &prefix).unwrap();
         for name in &made {
             unlink(name).unwrap();
         }

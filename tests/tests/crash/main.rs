@@ -26,6 +26,7 @@ mod plain;
 mod queue;
 mod registry;
 mod rlock;
+mod roll;
 mod rwlock;
 mod segment;
 mod semaphore;
@@ -76,6 +77,7 @@ fn every_label_in_the_sources_has_a_scene() {
         queue::COVERED,
         registry::COVERED,
         rlock::COVERED,
+        roll::COVERED,
         rwlock::COVERED,
         segment::COVERED,
         semaphore::COVERED,
