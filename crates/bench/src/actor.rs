@@ -98,6 +98,14 @@ impl Actor {
         }
     }
 
+    /// Has no more orders; how long the process takes to end then.
+    pub(crate) fn end(mut self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.orders = None;
+        self.child.wait().context(format!("waiting for {}", self.name))?;
+        Ok(begun.elapsed())
+    }
+
     /// SIGKILL, at once.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill().context(format!("killing {}", self.name))

@@ -5,6 +5,7 @@ use crate::case::{Case, Setup, Unit, constant};
 use crate::lock::{ProcessLock, contended, uncontended};
 use crate::meeting::{asleep, round_trip};
 use crate::ours::barrier::Barrier;
+use crate::ours::crowded::{self, Part};
 use crate::ours::event::Events;
 use crate::ours::pipe::Pipes;
 use crate::ours::recovery as scenes;
@@ -343,6 +344,16 @@ pub(crate) static ALL: &[Case] = &[
     mebibytes("codec/decode-struct-with-vec", |plan| ours::codec::decode_struct(plan), 0.1),
     one_by_one!("codec/encode-one-by-one", ours::codec::encode_one_by_one, "3 GB/s", 3e9),
     one_by_one!("codec/decode-one-by-one", ours::codec::decode_one_by_one, "1.5 GB/s", 1.5e9),
+    beside_files(
+        "shm/register-200k-files",
+        |plan| crowded::beside_files(plan, 200_000, Part::Register),
+        |plan| crowded::beside_files(plan, 0, Part::Register),
+    ),
+    beside_files(
+        "shm/leave-200k-files",
+        |plan| crowded::beside_files(plan, 200_000, Part::Leave),
+        |plan| crowded::beside_files(plan, 0, Part::Leave),
+    ),
     Case {
         name: "demo/pipe-1e6",
         unit: Millis,
@@ -472,6 +483,11 @@ const fn pooled(
 const fn mebibytes(name: &'static str, ours: Setup, at_least: f64) -> Case {
     let rival: Setup = |plan| memcpy::mebibytes(plan);
     Case { name, unit: MessagesPerSecond, summary: Median, ours, rival_name: "memcpy", rival, at_least }
+}
+
+/// What a process does beside many files of others.
+const fn beside_files(name: &'static str, ours: Setup, rival: Setup) -> Case {
+    Case { name, unit: Micros, summary: Median, ours, rival_name: "no files of others", rival, at_least: 0.5 }
 }
 
 /// What the kernel takes to end a process and to wake two threads, and the machine is not idle.

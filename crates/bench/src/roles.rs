@@ -19,6 +19,7 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
         "ours/write" => lock::hammer::<ours::rwlock::Writing>(control, rest),
         "ours/read" => lock::hammer::<ours::rwlock::Reading>(control, rest),
         "ours/hog" => fairness::hog::<ours::lock::Lock>(control, rest),
+        "ours/join" => ours::crowded::join(control),
         "ours/crowd" => waiters::wait(control, rest),
         "recovery/hold" => recovery::hold(control, rest),
         "recovery/wait" => recovery::wait(control, rest),
