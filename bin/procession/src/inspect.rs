@@ -1,6 +1,7 @@
 //! `procession inspect`: one object, with all who hold it and all who wait for it.
 
-use crate::list::{Looker, Record, Seen, age, note, size};
+use crate::duration::age;
+use crate::list::{Looker, Record, Seen, note, size};
 use procession::shm::Entry;
 use procession::{BlockedThread, Holder, Namespace};
 use procession_terminal::exit::Failure;

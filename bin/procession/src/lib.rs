@@ -7,9 +7,12 @@
 mod args;
 mod collect;
 mod deadlocks;
+mod duration;
 mod inspect;
 mod list;
 mod others;
+mod passed_on;
+mod program;
 mod remove;
 mod run;
 mod state;

@@ -1,5 +1,6 @@
 //! `procession ls`: what objects there are and what they are in, read without attaching to any.
 
+use crate::duration::age;
 use crate::others;
 use crate::state::{self, Held, HolderRecord, State};
 use procession::shm::{Entry, Header};
@@ -212,27 +213,12 @@ pub(crate) fn size(bytes: u64) -> String {
     if unit.is_empty() { bytes.to_string() } else { format!("{value:.1}{unit}") }
 }
 
-/// `7s`, `3m12s`, `5h02m`, `12d03h`.
-pub(crate) fn age(since: Duration) -> String {
-    let seconds = since.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{:02}s", seconds % 60),
-        (0, _, _) => format!("{hours}h{:02}m", minutes % 60),
-        _ => format!("{days}d{:02}h", hours % 24),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{age, size};
-    use std::time::Duration;
+    use super::size;
 
     #[test]
-    fn sizes_and_ages_for_people() {
+    fn sizes_are_for_people() {
         assert_eq!([0, 1023, 1024, 1536, 3 << 30].map(size), ["0", "1023", "1.0K", "1.5K", "3.0G"]);
-        let ages = [0, 59, 60, 3599, 7320, 90_000].map(|seconds| age(Duration::from_secs(seconds)));
-        assert_eq!(ages, ["0s", "59s", "1m00s", "59m59s", "2h02m", "1d01h"]);
     }
 }

@@ -7,6 +7,8 @@
 mod program;
 mod workers;
 
+use crate::duration::duration;
+use crate::program::check;
 use procession::Namespace;
 use procession_terminal::exit::Failure;
 use std::ffi::OsString;
@@ -67,42 +69,8 @@ when the command cannot be run or is not found.";
 /// [`Failure::Command`] with the code of the worker that failed first, [`Failure::NotRunnable`], or the
 /// kernel's reason why a worker could not be started.
 pub(crate) fn run(args: &RunArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
-    program::check(&args.command)?;
+    check(&args.command)?;
     let mut workers = Workers::new(args);
     workers.start(namespace)?;
     workers.wait()
-}
-
-/// `1.5`, `500ms`, `10s`, `2m`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let number_end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(number_end);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(format!("{unit:?} is no unit of time: use ms, s, m or h")),
-    };
-    let number: f64 = number.parse().map_err(|_| "write it as 500ms, 1.5, 10s or 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-    use std::time::Duration;
-
-    #[test]
-    fn times_are_read() {
-        let ms = |text| duration(text).map(|time| time.as_millis());
-        assert_eq!(
-            ["0", "1.5", "500ms", "10s", "2m", "1h"].map(|text| ms(text).unwrap()),
-            [0, 1500, 500, 10_000, 120_000, 3_600_000]
-        );
-        for wrong in ["", "s", "-1", "1d", "1 s", "ten", "inf", "1e999"] {
-            assert!(duration(wrong).is_err(), "{wrong:?}: {:?}", duration(wrong));
-        }
-        assert_eq!(duration("0.001s"), Ok(Duration::from_millis(1)));
-    }
 }

@@ -4,48 +4,25 @@
 //! that is signalled is the worker's own, because this thread alone takes exit statuses. A worker begins with
 //! those signals blocked: one that comes before the command is executed waits for that.
 
-use super::{OnFailure, RunArgs, program};
+use super::{OnFailure, RunArgs};
+use crate::passed_on::{self, code_of, is_from_terminal, tell};
+use crate::program::keep_closed;
 use procession::Namespace;
 use procession_sys::pidfd::{Ended, reap_any};
-use procession_sys::signals::{self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, set_default};
+use procession_sys::signals::{self as sig, Inbox, Taken};
 use procession_sys::{Deadline, inherited};
-use procession_terminal::exit::{Failure, OWN_FAILURE, SIGNALED};
+use procession_terminal::exit::{Failure, OWN_FAILURE};
 use procession_terminal::output;
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// What is not passed on: what cannot be, what a process gets for its own mistakes and limits, and what the
-/// terminal says to those that read from it in the background.
-const NOT_PASSED_ON: [i32; 16] = [
-    sig::SIGKILL,
-    sig::SIGSTOP,
-    sig::SIGCHLD,
-    sig::SIGILL,
-    sig::SIGTRAP,
-    sig::SIGABRT,
-    sig::SIGBUS,
-    sig::SIGFPE,
-    sig::SIGSEGV,
-    sig::SIGSYS,
-    sig::SIGPIPE,
-    sig::SIGTTIN,
-    sig::SIGTTOU,
-    sig::SIGXCPU,
-    sig::SIGXFSZ,
-    sig::SIGPROF,
-];
-
 /// After these no more workers are started.
 const ASKS_FOR_THE_END: [i32; 5] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM];
 
 /// These mean nothing to a worker that is started later.
 const OF_THE_MOMENT: [i32; 3] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
-
-/// The terminal sends these to all processes in its foreground, the workers among them.
-const FROM_TERMINAL: [i32; 6] =
-    [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
 
 #[derive(Debug)]
 pub(super) struct Workers<'a> {
@@ -69,13 +46,10 @@ pub(super) struct Workers<'a> {
 impl<'a> Workers<'a> {
     /// From now on no signal ends this process that is not ignored.
     pub(super) fn new(args: &'a RunArgs) -> Self {
-        // Ignored, it would take the exit statuses away.
-        set_default(sig::SIGCHLD);
-        program::keep_closed();
-        let taken = ALL.filter(|signal| !NOT_PASSED_ON.contains(signal) && !is_ignored(*signal));
+        keep_closed();
         Self {
             args,
-            inbox: Inbox::open(taken.chain([sig::SIGCHLD]).collect::<SignalSet>()),
+            inbox: passed_on::inbox(),
             running: BTreeMap::new(),
             newest: None,
             passed_on: Vec::new(),
@@ -157,11 +131,12 @@ impl<'a> Workers<'a> {
         }
     }
 
-    fn deal_with(&mut self, Taken { signal, from_kernel }: Taken) {
+    fn deal_with(&mut self, taken: Taken) {
+        let signal = taken.signal;
         if signal == sig::SIGCHLD {
             return self.take_exit_statuses();
         }
-        if !from_kernel || !FROM_TERMINAL.contains(&signal) {
+        if !is_from_terminal(taken) {
             self.tell_all(signal);
         } else if let Some(pid) = self.newest {
             // It may have been started after the terminal told the others.
@@ -227,16 +202,6 @@ impl<'a> Workers<'a> {
     fn tell_all(&self, signal: i32) {
         self.running.keys().for_each(|&pid| tell(pid, signal));
     }
-}
-
-fn tell(pid: u32, signal: i32) {
-    // It may have ended, which is what most signals want; or it has become another user's, who is not to be
-    // told.
-    drop(send(pid, signal));
-}
-
-fn code_of(signal: i32) -> u8 {
-    u8::try_from(signal).map_or(u8::MAX, |signal| SIGNALED.saturating_add(signal))
 }
 
 fn why_not_started(error: &Error, rank: u32, number: u32) -> String {
