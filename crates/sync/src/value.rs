@@ -45,7 +45,7 @@ mod tests;
 
 pub use guard::{OwnedValueGuard, ValueGuard, ValueGuardOf};
 
-use self::guard::HeldValue;
+use self::guard::{HeldValue, Unfinished};
 use crate::cells::{Plain, from_word, load_words, store_words, to_word};
 use crate::held_by;
 use crate::holder::Holder;
@@ -326,10 +326,18 @@ impl<T: Plain> Value<T> {
 
     #[inline]
     fn update_until<R>(&self, change: impl FnOnce(&mut T) -> R, deadline: Deadline) -> Result<R, LockError> {
-        // Made where it stays: a guard that is handed on in a `Result` is moved, which waits for what was
-        // just written into it.
-        let mut guard = ValueGuard::new(HeldValue::claim(self, deadline)?);
-        Ok(change(&mut guard))
+        let held = HeldValue::claim(self, deadline)?;
+        // Not in a guard: what is only here can stay in registers, and the release of the lock waits for every
+        // store before it.
+        let mut copy = T::zeroed();
+        self.take(&mut copy);
+        let unfinished = Unfinished::new(&held);
+        let result = change(&mut copy);
+        unfinished.finish();
+        if held.is_mine() {
+            self.put(&copy);
+        }
+        Ok(result)
     }
 
     /// The value, unless a commit came in between.

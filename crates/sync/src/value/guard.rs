@@ -37,14 +37,67 @@ impl<V: Borrow<Value<T>>, T: Plain> HeldValue<V, T> {
     }
 }
 
+impl<V: Borrow<Value<T>>, T> HeldValue<V, T> {
+    /// Whether it is this process's own: a forked child's copy is inert.
+    #[inline]
+    pub(super) fn is_mine(&self) -> bool {
+        self.value.borrow().keeper.is_mine(self.me)
+    }
+}
+
 impl<V: Borrow<Value<T>>, T> Drop for HeldValue<V, T> {
     #[inline]
     fn drop(&mut self) {
         let Value { keeper, body, .. } = self.value.borrow();
-        // A forked child's copy is inert.
-        if keeper.is_mine(self.me) {
+        if self.is_mine() {
             keeper.release(&body.lock, self.me, true);
         }
+    }
+}
+
+/// A change on its way: dropped before it is finished, by a panic, it leaves the value as it was.
+pub(super) struct Unfinished<'h, 'v, T: Plain> {
+    held: &'h HeldValue<&'v Value<T>, T>,
+    is_finished: bool,
+}
+
+impl<'h, 'v, T: Plain> Unfinished<'h, 'v, T> {
+    /// A change of the held value, which was [taken](Value::take).
+    #[inline]
+    pub(super) fn new(held: &'h HeldValue<&'v Value<T>, T>) -> Self {
+        Self { held, is_finished: false }
+    }
+
+    #[inline]
+    pub(super) fn finish(mut self) {
+        self.is_finished = true;
+    }
+}
+
+impl<T: Plain> Drop for Unfinished<'_, '_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_finished && self.held.is_mine() {
+            discard(self.held.value);
+        }
+    }
+}
+
+/// What becomes of a change that a panic has stopped. The value is whole; but a notification that this thread
+/// took up is lost.
+#[cold]
+fn discard<T: Plain>(value: &Value<T>) {
+    value.body.lock.count_panic();
+    put_back(value);
+}
+
+/// Makes the value what it was when it was taken.
+#[inline]
+fn put_back<T: Plain>(value: &Value<T>) {
+    if Value::<T>::IS_WORD {
+        let mut unchanged = T::zeroed();
+        value.copy_kept(&mut unchanged);
+        value.put(&unchanged);
     }
 }
 
@@ -130,17 +183,12 @@ impl<V: Borrow<Value<T>>, T: Plain> Drop for ValueGuardOf<V, T> {
         if !value.keeper.is_mine(self.held.me) {
             return;
         }
-        let discards = self.panics.has_begun();
-        if discards {
-            // The value is whole; but a notification that this thread took up is lost.
-            value.body.lock.count_panic();
-        }
-        if self.changed && !discards {
+        if self.panics.has_begun() {
+            discard(value);
+        } else if self.changed {
             value.put(&self.copy);
-        } else if Value::<T>::IS_WORD {
-            let mut unchanged = T::zeroed();
-            value.copy_kept(&mut unchanged);
-            value.put(&unchanged);
+        } else {
+            put_back(value);
         }
     }
 }
