@@ -13,10 +13,11 @@
 //!
 //! # Two rings
 //! A lane may have a second, larger ring, which takes no memory until a message comes that is longer than a
-//! part of the first. Then the writer reserves it, and announces a message of no bytes: the record after that
-//! lies in the larger ring, and so do all others. `tail` and `head` go on counting. Without memory for it the
-//! lane stays where it is. What is gained is said in `docs/design/0006-two-rings.md`. Each side remembers in
-//! which ring it is, so one handle has to be the writer, and one the reader, from first to last.
+//! part of the first, or until the writer has written as much as the larger one holds in messages that are
+//! not short. Then the writer reserves it, and announces a message of no bytes: the record after that lies in
+//! the larger ring, and so do all others. `tail` and `head` go on counting. Without memory for it the lane
+//! stays where it is. What is gained is said in `docs/design/0006-two-rings.md`. Each side remembers in which
+//! ring it is, so one handle has to be the writer, and one the reader, from first to last.
 //!
 //! # Orderings
 //! Edges `lane.data` and `lane.room`: the Release store of `tail` (`head`) meets the other side's Acquire

@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 
 /// A message is cut into parts when it is longer than the ring divided by this.
 const PARTS: usize = 4;
+/// Longer ones than this go faster through the larger ring, also those that fit into one record.
+const SHORT: usize = 1 << 10;
 /// How many words the record takes that announces a long message, or the larger ring.
 const ANNOUNCEMENT_WORDS: u32 = 2;
 
@@ -20,6 +22,10 @@ pub struct LaneWriter {
     bytes: Ring,
     /// The ring to which the lane has not moved yet.
     larger: Option<Ring>,
+    /// Messages up to this length are no reason to move there: their path does not count them.
+    short: usize,
+    /// How many bytes have gone through the first ring in longer ones.
+    carried: usize,
     tail: Mark,
     head_seen: Mark,
     /// Messages that did not fit yet; some parts of the first may have been written.
@@ -41,6 +47,12 @@ impl LaneWriter {
             lane,
             bytes: rings.first,
             larger: rings.larger,
+            short: if rings.larger.is_some() {
+                SHORT.min(part_of(rings.first))
+            } else {
+                part_of(rings.first)
+            },
+            carried: 0,
             tail,
             head_seen,
             waiting: VecDeque::new(),
@@ -65,7 +77,7 @@ impl LaneWriter {
     #[inline]
     #[must_use]
     pub fn part(&self) -> usize {
-        self.bytes.words() as usize * 8 / PARTS
+        part_of(self.bytes)
     }
 
     /// A message will be written soon: fetches what the reader has had since the last one, both lines at
@@ -81,7 +93,7 @@ impl LaneWriter {
     pub fn try_write(&mut self, message: &[u8]) -> bool {
         self.waiting.is_empty()
             && self.may_begin()
-            && (message.len() <= self.part() || self.enlarge())
+            && (message.len() <= self.short || self.is_worth_no_move(message.len()) || self.enlarge())
             && self.write_record(message, false)
     }
 
@@ -145,6 +157,20 @@ impl LaneWriter {
         !self.retracts
     }
 
+    /// Whether a message, not a short one, is to be written where the lane is. To move takes as long as it
+    /// takes to write as many bytes as the larger ring has: a lane that has carried so many may carry more.
+    #[inline(never)]
+    fn is_worth_no_move(&mut self, len: usize) -> bool {
+        let Some(larger) = self.larger.filter(|_| len <= self.part()) else { return false };
+        self.carried = self.carried.saturating_add(len);
+        if self.carried < larger.words() as usize * 8 {
+            return true;
+        }
+        // If it fails, it is tried again as many bytes later.
+        self.carried = 0;
+        false
+    }
+
     /// Goes on in the larger ring, if there is one and memory for it; `false` while there is no room to say
     /// so. Only between two messages: in the middle of one it would be taken for a part.
     fn enlarge(&mut self) -> bool {
@@ -156,7 +182,7 @@ impl LaneWriter {
             // Too many open files, perhaps: with the next long message it may be different.
             Err(OpenError::Os { .. }) => return true,
             Err(_) => {
-                self.larger = None;
+                self.stay_in(self.bytes);
                 return true;
             }
         }
@@ -164,8 +190,13 @@ impl LaneWriter {
         if !self.write_record(&0_u64.to_le_bytes(), true) {
             return false;
         }
-        (self.bytes, self.larger) = (larger, None);
+        self.stay_in(larger);
         true
+    }
+
+    /// Moves to this ring for good.
+    fn stay_in(&mut self, ring: Ring) {
+        (self.bytes, self.larger, self.short) = (ring, None, part_of(ring));
     }
 
     /// Lets `message` wait its turn; [`pump`](Self::pump) writes what waits.
@@ -249,4 +280,9 @@ impl LaneWriter {
         await_change(&lane.room, &mut patience, || self.has_room_for(len));
         self.patience = patience;
     }
+}
+
+/// How long a message can be that is written as one record.
+const fn part_of(ring: Ring) -> usize {
+    ring.words() as usize * 8 / PARTS
 }

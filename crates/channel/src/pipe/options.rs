@@ -49,9 +49,10 @@ impl PipeOptions {
     }
 
     /// Holds so many bytes instead, each way in which a message longer than a quarter of its bytes has been
-    /// sent: from then on, and only then does it take the memory for them, which takes a millisecond or so
-    /// for each 4 MiB, whatever the timeout. Without enough memory, with no more bytes than it has, or where
-    /// no file may be so long (`RLIMIT_FSIZE`), it stays as it was.
+    /// sent, or as many bytes as it will hold in messages of more than 1 KiB: from then on, and only then
+    /// does it take the memory for them, which takes a millisecond or so for each 4 MiB, whatever the
+    /// timeout. Without enough memory, with no more bytes than it has, or where no file may be so long
+    /// (`RLIMIT_FSIZE`), it stays as it was.
     ///
     /// Unless said it is 4 MiB, or nothing if [`bytes`](Self::bytes) were said. Long messages go several
     /// times faster through a pipe that holds more than a processor's own caches.

@@ -97,6 +97,28 @@ fn a_long_message_moves_the_pipe_to_its_larger_ring_unless_its_capacity_was_said
 }
 
 #[test]
+fn a_pipe_that_has_carried_much_in_messages_that_are_not_short_moves_to_its_larger_ring() {
+    let namespace = Namespace::private();
+    let (sender, receiver) = Pipe::options().namespace(&namespace).bytes_only().pipe::<()>().unwrap();
+    let memory = || namespace.list().unwrap().iter().map(|entry| entry.bytes).max().unwrap();
+    let carry = |count: usize, len: usize| {
+        for n in 0..count {
+            sender.try_send_bytes(&pattern(len + n % 3)).unwrap();
+            assert_eq!(receiver.recv_bytes().unwrap(), pattern(len + n % 3));
+        }
+    };
+    // Short ones are no reason.
+    carry(6000, 1000);
+    carry(250, 16_000);
+    assert!(memory() < 1 << 20, "{}", memory());
+    carry(20, 16_000);
+    assert!(memory() > 4 << 20, "{}", memory());
+    carry(300, 16_000);
+    sender.try_send_bytes(&pattern(1 << 20)).unwrap();
+    assert_eq!(receiver.recv_bytes().unwrap(), pattern(1 << 20));
+}
+
+#[test]
 fn both_ways_move_each_for_itself() {
     let (one, two) = options().bytes_only().duplex::<(), ()>().unwrap();
     for len in [10, 3 << 20, 70_000, 20] {
