@@ -7,7 +7,7 @@ use crate::error::{BenchError, Context, Result, check};
 use crate::meeting::{Meeting, Who};
 use crate::queue::{self, Kind, Made, number};
 use crate::roles;
-use procession::{Bytes, Connection, Crossing, Pipe, Process, Receiver, Sender, codec};
+use procession::{Bytes, Connection, Crossing, Pipe, PipeOptions, Process, Receiver, Sender, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
@@ -30,6 +30,9 @@ pub(crate) const BYTES: Kind =
     Kind { make: one_way::<Bytes>, produce: "pipe/produce-bytes", consume: "pipe/consume-bytes", ..NUMBERS }
         .of_bytes(MEBIBYTE);
 
+/// The same through a pipe that stays in its small ring.
+pub(crate) const SMALL: Kind = Kind { make: small, ..BYTES };
+
 /// The same as a `Vec<u8>` through serde.
 pub(crate) const VECS: Kind =
     Kind { make: one_way::<Vec<u8>>, produce: "pipe/produce-vecs", consume: "pipe/consume-vecs", ..NUMBERS }
@@ -38,8 +41,15 @@ pub(crate) const VECS: Kind =
 pub(crate) const MEBIBYTE: usize = 1 << 20;
 
 fn one_way<T: Crossing + 'static>(session: &Session, _: &Kind, _: &str) -> Result<Made> {
-    let made = Pipe::options().namespace(session.namespace()).pipe::<T>();
-    let (sender, receiver) = made.context("make a pipe")?;
+    of_options::<T>(Pipe::options().namespace(session.namespace()))
+}
+
+fn small(session: &Session, _: &Kind, _: &str) -> Result<Made> {
+    of_options::<Bytes>(Pipe::options().namespace(session.namespace()).bytes(256 << 10))
+}
+
+fn of_options<T: Crossing + 'static>(options: PipeOptions) -> Result<Made> {
+    let (sender, receiver) = options.pipe::<T>().context("make a pipe")?;
     let address = format!("{}/{}", text(&receiver)?, text(&sender)?);
     Ok(Made { address, _keep: Box::new((receiver, sender)) })
 }
