@@ -6,7 +6,7 @@ use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::Mode;
 use nix::unistd::{getpgrp, getsid};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Result};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -29,6 +29,28 @@ const LINKS: [&str; 10] = [
 
 /// Longer than any `status`, which is read in one call.
 const STATUS_BYTES: usize = 8192;
+
+/// Has programs that this process executes from now on find none of its open files but stdin, stdout and stderr.
+///
+/// # Errors
+/// None that is known, where `/proc` is mounted or the kernel is of 2021 or later.
+pub fn keep_files() -> Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: the call takes integers, closes nothing and touches no memory of ours.
+    let done =
+        unsafe { libc::close_range(FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) };
+    if done == 0 {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|number| number.parse().ok()).unwrap_or(0);
+        if number >= FIRST.cast_signed() {
+            // SAFETY: the call takes integers and touches no memory of ours; a number that is closed is refused.
+            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+    Ok(())
+}
 
 /// Everything that a new process takes over from the one thread that starts it, as text that is equal for
 /// threads from which children come out alike: user, capabilities, filters, CPUs, priority, namespaces,

@@ -299,14 +299,16 @@ impl Directory {
     }
 
     /// Appends what the next names are that begin with `prefix`; the place behind them, or `None` at the end.
-    fn read(&self, len: usize, prefix: &str, found: &mut Vec<String>) -> Result<Option<u64>> {
-        let mut buffer = vec![0_u8; len];
+    fn read(&self, room: usize, prefix: &str, found: &mut Vec<String>) -> Result<Option<u64>> {
+        // Not filled with zeroes before: most of it is never touched.
+        let mut buffer = Vec::<u8>::with_capacity(room);
         // SAFETY: the descriptor is open, and the kernel writes at most as many bytes as it is told.
-        let len = unsafe {
-            libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
-        };
+        let len =
+            unsafe { libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buffer.as_mut_ptr(), room) };
         let Ok(len) = usize::try_from(len) else { return Err(Error::last_os_error()) };
-        let mut entries = buffer.get(..len).unwrap_or_default();
+        // SAFETY: the kernel has written so many bytes, which are no more than there is room for.
+        unsafe { buffer.set_len(len) };
+        let mut entries = buffer.as_slice();
         let mut place = None;
         // struct linux_dirent64: inode (8), place of the next one (8), length of this one (2), type (1),
         // name, NUL.
