@@ -271,6 +271,28 @@ impl Namespace {
         gc::sweeping(self, None, |orphans| segment::unlink(&self.file_name(name), &object, None, orphans))
     }
 
+    /// Removes an object that no process is attached to, with all that is in it; `false` if somebody is, or if there
+    /// is none. A process that opens it at the same time either keeps it or does not find it.
+    ///
+    /// ```
+    /// use procession::{Lock, Namespace};
+    ///
+    /// let namespace = Namespace::current()?;
+    /// let lock = Lock::create("deploy")?;
+    /// assert!(!namespace.unlink_unused("deploy")?);
+    /// drop(lock);
+    /// assert!(namespace.unlink_unused("deploy")?);
+    /// assert!(!namespace.unlink_unused("deploy")?);
+    /// # Ok::<(), procession::OpenError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidName`]; those of opening an object.
+    pub fn unlink_unused(&self, name: &str) -> Result<bool, OpenError> {
+        namespace::check_object_name(name)?;
+        gc::remove_unused(self, name)
+    }
+
     #[doc(hidden)]
     pub fn unlink_segment(&self, segment: &Segment) -> Result<(), OpenError> {
         let name = segment.name();

@@ -143,6 +143,19 @@ fn remove(entry: &Entry) -> bool {
     segment::collect(&name, file, &entry.namespace).unwrap_or(false)
 }
 
+/// Removes the object `name` if nobody is attached to it, and what it had spilled; whether it did.
+pub(crate) fn remove_unused(namespace: &Namespace, name: &str) -> Result<bool, OpenError> {
+    let found = entry_in(namespace, name).filter(|found| found.ours && !found.attached);
+    let Some((found, file)) = found.and_then(|found| found.file.map(|file| (found, file))) else {
+        return Ok(false);
+    };
+    let is_removed = segment::collect(&namespace.file_name(name), file, namespace)?;
+    if let (true, Ok(header)) = (is_removed, &found.header) {
+        sweep_spills(namespace, None, header.instance);
+    }
+    Ok(is_removed)
+}
+
 /// Run by each process that joins: the anonymous leftovers of its namespace, and private namespaces whose
 /// processes are all gone. Bounded, and silent: what fails is left to the next.
 ///

@@ -171,6 +171,13 @@ impl PermitCells {
         self.used().fold(0, |count, cell| count + u32::from(cell.load(Ordering::Relaxed) == FREE))
     }
 
+    /// How many are free or held, each cell looked at once: a permit that changes hands stays in its cell.
+    pub(crate) fn count_present(&self) -> u32 {
+        // Relaxed: the count is old as soon as it is known.
+        let is_present = |cell: &AtomicU64| matches!(cell.load(Ordering::Relaxed) & STATE, FREE | HELD);
+        self.used().fold(0, |count, cell| count + u32::from(is_present(cell)))
+    }
+
     /// How many could be released, each cell looked at once: too few only if one was forgotten meanwhile.
     fn room(&self) -> u32 {
         // Once: those that it does not cover are absent now, and count, whatever becomes of them.

@@ -311,6 +311,26 @@ impl Semaphore {
         self.cells.count_free() as usize
     }
 
+    /// How many permits there are now, held by somebody or not; those that were [forgotten](Permit::forget) are
+    /// not there.
+    ///
+    /// Exact while nobody [releases](Self::release) or forgets: it does not matter who acquires meanwhile.
+    ///
+    /// ```
+    /// use procession::Semaphore;
+    ///
+    /// let slots = Semaphore::new(3)?;
+    /// let _one = slots.acquire()?;
+    /// assert_eq!((slots.permits(), slots.available()), (3, 2));
+    /// slots.acquire()?.forget();
+    /// assert_eq!((slots.permits(), slots.available()), (2, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn permits(&self) -> usize {
+        self.cells.count_present() as usize
+    }
+
     /// Whether there are permits that nobody has, those of the dead not included.
     #[doc(hidden)]
     #[must_use]
