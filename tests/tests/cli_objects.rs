@@ -4,46 +4,14 @@
 
 mod cli;
 
-use cli::{is_empty, run};
+use cli::{Place, is_empty, run};
 use procession::shm::gc;
 use procession::{Latch, Lock, Namespace, Process, Queue, SharedMemory};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 
 procession::test_support!();
-
-/// A namespace for one test, which leaves nothing.
-struct Place(Namespace);
-
-impl Place {
-    fn new(test: &str) -> Self {
-        Self(Namespace::new(&format!("tests-cli-{test}-{}", std::process::id())).unwrap())
-    }
-
-    fn run(&self, arguments: &[&str]) -> cli::Said {
-        run([&["-N", self.0.name()], arguments].concat())
-    }
-
-    fn json(&self) -> Vec<Value> {
-        let said = self.run(&["ls", "--json"]);
-        assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
-        serde_json::from_str::<Value>(&said.stdout).unwrap().as_array().unwrap().clone()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        PathBuf::from("/dev/shm").join(self.0.file_name(name))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        for entry in self.0.list().unwrap() {
-            fs::remove_file(self.file(&entry.name)).unwrap();
-        }
-    }
-}
 
 /// Makes a queue and a lock in another process, which ends: nobody is attached to them.
 fn leave_objects(namespace: &Namespace) {

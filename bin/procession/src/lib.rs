@@ -4,21 +4,34 @@
 //! `procession-gallery`, which the feature `demo` brings; output and exit codes are `procession-terminal`.
 #![forbid(unsafe_code)]
 
+mod acquire;
 mod args;
+mod breaking;
 mod collect;
 mod deadlocks;
 mod duration;
+mod holding;
+mod in_the_way;
 mod inspect;
+mod keeper;
 mod list;
+mod lock;
 mod others;
 mod passed_on;
+mod people;
 mod program;
 mod remove;
+mod report;
 mod run;
+mod sem;
 mod state;
+mod under;
+mod with;
+mod wrap;
 
-use args::{Cli, Command};
+use args::{Cli, Command, HelpArgs, Quick, QuickCli};
 use clap::Parser;
+use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
 use std::process::ExitCode;
 
@@ -29,27 +42,54 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     procession::init();
-    let outcome = match Cli::try_parse() {
-        Ok(cli) => perform(cli),
-        Err(message) => Err(Failure::CommandLine(message)),
+    let outcome = match Quick::asked_for(std::env::args_os()) {
+        Some(words) => QuickCli::try_parse_from(words).map_err(Failure::CommandLine).and_then(|cli| {
+            enter(cli.namespace.as_ref());
+            perform_quick(cli.command, cli.namespace.as_ref())
+        }),
+        None => Cli::try_parse().map_err(Failure::CommandLine).and_then(perform),
     };
     exit::report(outcome)
 }
 
-fn perform(cli: Cli) -> Result<(), Failure> {
-    if let Some(namespace) = &cli.namespace {
-        #[cfg(feature = "demo")]
-        if matches!(cli.command, Command::Demo(_)) {
-            return Err(Failure::Usage(
-                "demos run in a private namespace; --namespace has no use".to_owned(),
-            ));
-        }
+fn enter(namespace: Option<&Namespace>) {
+    if let Some(namespace) = namespace {
         // The first to ask, so this is the namespace of the process.
         let _: bool = namespace.enter();
     }
+}
+
+fn perform_quick(command: Quick, namespace: Option<&Namespace>) -> Result<(), Failure> {
+    match command {
+        Quick::Lock(args) => lock::run(args, namespace),
+        Quick::With(args) => with::run(args, namespace),
+        Quick::Sem(args) => sem::run(args, namespace),
+        Quick::Keeper(args) => keeper::run(args),
+    }
+}
+
+fn help(args: &HelpArgs) -> Result<(), Failure> {
+    if args.about == ["exit-codes"] {
+        return exit::print_table();
+    }
+    let words = ["procession"].into_iter().chain(args.about.iter().map(String::as_str)).chain(["--help"]);
+    match Cli::try_parse_from(words) {
+        Err(message) => Err(Failure::CommandLine(message)),
+        Ok(cli) => perform(cli),
+    }
+}
+
+fn perform(cli: Cli) -> Result<(), Failure> {
+    #[cfg(feature = "demo")]
+    if cli.namespace.is_some() && matches!(cli.command, Command::Demo(_)) {
+        return Err(Failure::Usage("demos run in a private namespace; --namespace has no use".to_owned()));
+    }
+    enter(cli.namespace.as_ref());
     match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(args) => procession_gallery::run(&args),
+        Command::Quick(command) => perform_quick(command, cli.namespace.as_ref()),
+        Command::Help(args) => help(&args),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
         Command::Ls(args) => list::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -3,8 +3,10 @@
 //! They are blocked, and taken one by one by the thread that starts the commands and takes their exit statuses. So
 //! none is lost, whenever it comes, and none is sent to a process that is not a command any more.
 
-use procession_sys::signals::{self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, set_default};
-use procession_terminal::exit::SIGNALED;
+use procession_sys::signals::{
+    self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, set_blocked, set_default,
+};
+use procession_terminal::exit::{Failure, SIGNALED};
 
 /// What is not passed on: what cannot be, what a process gets for its own mistakes and limits, and what the
 /// terminal says to those that read from it in the background.
@@ -55,4 +57,14 @@ pub(crate) fn tell(pid: u32, signal: i32) {
 /// The exit code of what the signal has ended.
 pub(crate) fn code_of(signal: i32) -> u8 {
     u8::try_from(signal).map_or(u8::MAX, |signal| SIGNALED.saturating_add(signal))
+}
+
+/// Ends this process by the signal, as if nothing had been done about that; returns only if that fails.
+pub(crate) fn die_of(signal: i32) -> Failure {
+    // Not done by itself by who is killed.
+    procession::leave();
+    set_default(signal);
+    set_blocked(SignalSet::default());
+    tell(std::process::id(), signal);
+    Failure::Command(code_of(signal))
 }

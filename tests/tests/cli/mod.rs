@@ -171,3 +171,51 @@ pub(crate) fn namespace_of(pids: &BTreeSet<u32>) -> Option<Namespace> {
 pub(crate) fn is_empty(namespace: &Namespace) -> bool {
     namespace.list().unwrap().is_empty()
 }
+
+/// A namespace for one test, which leaves nothing.
+pub(crate) struct Place(pub(crate) Namespace);
+
+impl Place {
+    pub(crate) fn new(test: &str) -> Self {
+        Self(Namespace::new(&format!("tests-cli-{test}-{}", std::process::id())).unwrap())
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        Running::start(&mut self.command(arguments)).end()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        procession([&["-N", self.0.name()], arguments].concat())
+    }
+
+    /// A script of `bash` in which `$P` is the command, and this the namespace.
+    pub(crate) fn script(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script).env("P", env!("CARGO_BIN_EXE_procession-tested"));
+        command.env("PROCESSION_NAMESPACE", self.0.name()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn shell(&self, script: &str) -> Said {
+        Running::start(&mut self.script(script)).end()
+    }
+
+    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
+        let said = self.run(&["ls", "--json"]);
+        assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
+        serde_json::from_str::<serde_json::Value>(&said.stdout).unwrap().as_array().unwrap().clone()
+    }
+
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        std::path::PathBuf::from("/dev/shm").join(self.0.file_name(name))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for entry in self.0.list().unwrap() {
+            // The last process of the namespace may be leaving just now.
+            drop(fs::remove_file(self.file(&entry.name)));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Acquiring one thing or several, all or none, before a command runs under them.
+//!
+//! Nobody waits while it holds something: who finds one of several things busy lets go of the others, waits for that
+//! one alone, and tries the others again when it has it. So there is no circle of those who wait, whatever order the
+//! others have. The things are first tried in one order, so that two who want the same do not meet in the middle.
+//!
+//! Signals are blocked while something is held: one that would end this process between acquiring and the start of the
+//! command would leave a dead holder, although nothing was changed. While it waits, a signal ends the wait.
+
+use crate::holding::{Guard, Missed, Quoted, Target, Thing, Wait, refusal};
+use crate::in_the_way::InTheWay;
+use crate::passed_on::die_of;
+use crate::people;
+use crate::program::check;
+use procession::{Namespace, interrupt};
+use procession_sys::signals::{self as sig, ALL, Inbox, SignalSet, set_blocked};
+use procession_sys::{Deadline, SignalBell, clock, random};
+use procession_terminal::exit::{DISAGREE, Failure, Refusal};
+use procession_terminal::output;
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What is held by those that started this process, as a list of targets.
+pub(crate) const HELD: &str = "PROCESSION_HELD";
+/// After so many vain attempts to get several things, a moment passes before the next.
+const ATTEMPTS: u32 = 3;
+
+/// On which terms something is acquired.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    pub(crate) wait: Wait,
+    /// The exit code when it is not acquired.
+    pub(crate) code: Option<u8>,
+    /// Whether to say who is in the way before waiting.
+    pub(crate) explain: bool,
+    /// Whether what a dead holder has left is taken.
+    pub(crate) takes_from_dead: bool,
+    /// The command for which it is acquired.
+    pub(crate) command: &'a [OsString],
+}
+
+/// Something that is held.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) guard: Guard,
+    pub(crate) target: Target,
+    /// The pid of the holder that died, if it was not released.
+    pub(crate) died: Option<u32>,
+}
+
+/// Acquires all of the things.
+///
+/// # Errors
+/// [`Failure::Refused`] when one of them is busy, or its holder died, or an ancestor of this process holds it.
+pub(crate) fn acquire(things: &mut [Thing], terms: Terms<'_>, inbox: &Inbox) -> Result<Vec<Held>, Failure> {
+    let mut busy = match try_all(things, None, terms)? {
+        Ok(held) => return Ok(held),
+        Err(busy) => busy,
+    };
+    must_not_be_an_ancestors(&things[busy])?;
+    if matches!(terms.wait, Wait::Not) {
+        return Err(InTheWay::of(&things[busy]).not_acquired(terms.code));
+    }
+    // Nobody waits for an hour to learn that the command was mistyped.
+    if !terms.command.is_empty() {
+        check(terms.command)?;
+    }
+    if terms.explain {
+        output::warn(&InTheWay::of(&things[busy]).line("this is"));
+    }
+    let deadline = match terms.wait {
+        Wait::For(time) => Deadline::after(time),
+        _ => Deadline::NEVER,
+    };
+    for attempt in 0.. {
+        let held = wait_for(&mut things[busy], deadline, terms, inbox)?;
+        match try_all(things, Some((busy, held)), terms)? {
+            Ok(held) => return Ok(held),
+            Err(other) => busy = other,
+        }
+        must_not_be_an_ancestors(&things[busy])?;
+        if attempt > ATTEMPTS {
+            clock::nap(Duration::from_micros(100 + random::nonzero_u64() % 1000));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Tries all of them in their order, but for one that is held already; the index of the first that is busy.
+fn try_all(
+    things: &mut [Thing],
+    mut first: Option<(usize, Held)>,
+    terms: Terms<'_>,
+) -> Result<Result<Vec<Held>, usize>, Failure> {
+    let mut all = Vec::with_capacity(things.len());
+    for (index, thing) in things.iter_mut().enumerate() {
+        if let Some((_, held)) = first.take_if(|(first, _)| *first == index) {
+            all.push(held);
+            continue;
+        }
+        match claim(thing, Deadline::PASSED, terms)? {
+            Some(held) => all.push(held),
+            None => return Ok(Err(index)),
+        }
+    }
+    Ok(Ok(all))
+}
+
+/// Claims one thing until the deadline; `None` if it is busy, or a signal has come.
+fn claim(thing: &mut Thing, deadline: Deadline, terms: Terms<'_>) -> Result<Option<Held>, Failure> {
+    let mut died = None;
+    loop {
+        let wait = match deadline.remaining() {
+            None => Wait::Ever,
+            Some(Duration::ZERO) => Wait::Not,
+            Some(left) => Wait::For(left),
+        };
+        let claimed = if died.is_some() { thing.recover(wait) } else { thing.claim(wait) };
+        match claimed {
+            Ok(guard) => return Ok(Some(Held { guard, target: thing.target.clone(), died })),
+            Err(Missed::Busy | Missed::Interrupted) => return Ok(None),
+            Err(Missed::OwnerDied(pid)) if terms.takes_from_dead => died = Some(pid),
+            Err(Missed::OwnerDied(pid)) => return Err(owner_died(&thing.target, pid)),
+            Err(Missed::Removed) => thing.reopen()?,
+            Err(Missed::Failed(failure)) => return Err(failure),
+        }
+    }
+}
+
+fn owner_died(target: &Target, pid: u32) -> Failure {
+    let message = format!(
+        "the last holder of {} (pid {pid}) died, or its command was killed: put right what the lock guards, then use \
+         --on-owner-died ignore once",
+        Quoted(target)
+    );
+    let details = [("pid".to_owned(), pid.into()), ("name".to_owned(), target.name().into())];
+    let details = details.into_iter().collect();
+    Failure::Refused(Box::new(Refusal { code: DISAGREE, reason: "owner_died", message, details }))
+}
+
+/// Waits for one thing; a signal that ends this process by default does so now.
+fn wait_for(thing: &mut Thing, deadline: Deadline, terms: Terms<'_>, inbox: &Inbox) -> Result<Held, Failure> {
+    let (claimed, signal) = interruptibly(inbox, || claim(thing, deadline, terms));
+    if let Some(signal) = signal {
+        drop(claimed);
+        return Err(die_of(signal));
+    }
+    claimed?.ok_or_else(|| InTheWay::of(thing).not_acquired(terms.code))
+}
+
+/// Calls `wait` with signals as they were when this process began; one that would end it ends the wait, and is
+/// returned.
+fn interruptibly<T>(inbox: &Inbox, wait: impl FnOnce() -> T) -> (T, Option<i32>) {
+    const ENDING: [i32; 7] =
+        [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM, sig::SIGUSR1, sig::SIGUSR2];
+    // Without a bell the signals have their default actions.
+    let bell = SignalBell::new(&ENDING).ok().map(Rc::new);
+    let come = Rc::new(Cell::new(SignalSet::default()));
+    let hook = bell.clone().map(|bell| {
+        let come = Rc::clone(&come);
+        interrupt::on_signal(move || {
+            come.set(SignalSet::from_bits(come.get().bits() | bell.take().bits()));
+            come.get().bits() != 0
+        })
+    });
+    let blocked = set_blocked(inbox.blocked_before);
+    let outcome = wait();
+    set_blocked(blocked);
+    drop(hook);
+    let last = bell.map_or(0, |bell| bell.take().bits());
+    let come = SignalSet::from_bits(come.get().bits() | last);
+    (outcome, ALL.into_iter().find(|&signal| come.contains(signal)))
+}
+
+/// Makes sure that the wait for a busy thing is not one for this process's own end: nobody may wait for what it, or who
+/// waits for it, holds.
+fn must_not_be_an_ancestors(thing: &Thing) -> Result<(), Failure> {
+    let holders = InTheWay::of(thing).holders;
+    let is_said = is_in(&std::env::var(HELD).unwrap_or_default(), &thing.target);
+    let ancestors = people::ancestors();
+    // What is kept for an ancestor is not in the environment.
+    let theirs = holders.iter().filter(|holder| match holder.kept_for {
+        Some(owner) => ancestors.contains(&owner),
+        None => is_said && ancestors.contains(&holder.pid),
+    });
+    let held: usize = theirs.map(|holder| holder.permits).sum();
+    if thing.leaves_room_beside(held) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is already held by a process that started this one and may wait for it: waiting would never end",
+        Quoted(&thing.target)
+    );
+    Err(refusal("held_by_ancestor", DISAGREE, message))
+}
+
+/// The entry for a target in the list of what is held, with its namespace if that is not the usual one.
+fn entry(target: &Target) -> String {
+    match Namespace::current() {
+        Ok(namespace) if namespace.name() != "default" => format!("{target}@{}", namespace.name()),
+        _ => target.to_string(),
+    }
+}
+
+/// Whether the list has an entry for the target's object.
+fn is_in(list: &str, target: &Target) -> bool {
+    let own = entry(target);
+    let namespace = own.split_once('@').map(|(_, namespace)| namespace);
+    list.split(',').any(|entry| {
+        let (text, of) = entry.split_once('@').map_or((entry, None), |(text, of)| (text, Some(of)));
+        of == namespace && text.parse::<Target>().is_ok_and(|other| other.is_of_same_object(target))
+    })
+}
+
+/// What the command finds in its environment, and what it does not.
+pub(crate) fn environment(held: &[Held]) -> Vec<(&'static str, Option<String>)> {
+    let before = std::env::var(HELD).ok().filter(|list| !list.is_empty());
+    let entries = before.into_iter().chain(held.iter().map(|held| entry(&held.target)));
+    let died = held.iter().any(|held| held.died.is_some());
+    vec![
+        (HELD, Some(entries.collect::<Vec<_>>().join(","))),
+        ("PROCESSION_OWNER_DIED", died.then(|| "1".to_owned())),
+    ]
+}

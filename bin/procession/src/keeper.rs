@@ -1,0 +1,224 @@
+//! Keepers: processes in the background that hold something for another process, which can do so for as long as it
+//! likes without being wrapped.
+//!
+//! | step | who | killed here leaves |
+//! |---|---|---|
+//! | the owner is opened as a pidfd, and the keeper started with it as stdin | `lock acquire` | nothing |
+//! | its session becomes its own; it asks to be ended with `lock acquire` | the keeper | nothing |
+//! | the thing is acquired, which may take time | the keeper | nothing, or a dead holder |
+//! | it asks to be ended no more, and says `held` through a pipe as its stdout | the keeper | a dead holder |
+//! | `lock acquire` exits with 0 | | |
+//! | it lets go of stdout and stderr, and waits: for the end of the owner, or SIGTERM from `lock release` | the keeper | a dead holder |
+//! | it releases the thing | the keeper | nothing |
+
+use crate::acquire::{Terms, acquire as acquire_here};
+use crate::holding::{Target, Thing, Wait, refusal};
+use crate::in_the_way::{InTheWay, Person};
+use crate::people;
+use crate::under::{WaitArgs, told};
+use crate::{passed_on, under};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use nix::unistd::{chdir, dup2_stderr, dup2_stdout, getppid, setsid};
+use procession::Namespace;
+use procession_sys::inheritance::keep_files;
+use procession_sys::signals::{SIGTERM, SignalSet, set_blocked};
+use procession_sys::{SignalBell, eventfd, pidfd};
+use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, NO_SUCH_OBJECT};
+use procession_terminal::output;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write, stdin, stdout};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The subcommand that a keeper is.
+const KEEPER: &str = "__keeper";
+/// What a keeper says once it holds the thing.
+const IS_HELD: &str = "held";
+/// How long a keeper may take to let go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For whom something is held.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeepArgs {
+    /// The process with which it ends; the one that starts this unless said.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    owner: Option<u32>,
+    /// Say errors as one line of JSON.
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    pub(crate) json: bool,
+}
+
+/// A keeper, as `acquire` starts it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeeperArgs {
+    /// For whom: what its command line says to others.
+    owner: u32,
+    /// The process that starts it.
+    parent: u32,
+    target: Target,
+    /// How many permits there are.
+    #[arg(long)]
+    count: Option<usize>,
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// The process for which a keeper with these words as its command line holds something.
+pub(crate) fn kept_for(words: &[String]) -> Option<u32> {
+    let place = words.iter().position(|word| word == KEEPER)?;
+    (place == 3).then(|| words.get(place + 1)?.parse().ok()).flatten()
+}
+
+/// Has a keeper acquire the target.
+///
+/// # Errors
+/// [`Failure::Command`] with the keeper's code, which has said why; that there is no such owner.
+pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Result<(), Failure> {
+    let owner = args.owner.unwrap_or_else(|| getppid().as_raw().unsigned_abs());
+    let no_owner = |error: std::io::Error| {
+        Failure::Usage(format!("there is no process {owner} for which to hold {target}: {error}"))
+    };
+    let end: OwnedFd = pidfd::open(owner).map_err(no_owner)?;
+    if args.owner.is_none() && getppid().as_raw().unsigned_abs() != owner {
+        // It ended while this process began, and its number may be another's.
+        return Err(Failure::Usage("the process that started this one has ended".to_owned()));
+    }
+    keep_files()?;
+    let mut keeper = Command::new("/proc/self/exe");
+    keeper.arg0("procession").args(["-N", Namespace::current()?.name(), KEEPER]);
+    keeper.arg(owner.to_string()).arg(std::process::id().to_string()).arg(target.to_string());
+    if let Target::Permits { count: Some(count), .. } = target {
+        keeper.args(["--count", &count.to_string()]);
+    }
+    if args.json {
+        keeper.arg("--json");
+    }
+    match wait.wait() {
+        Wait::Not => drop(keeper.arg("--nonblock")),
+        Wait::For(time) => drop(keeper.arg("--wait").arg(time.as_secs_f64().to_string())),
+        Wait::Ever => {}
+    }
+    if let Some(code) = wait.conflict_exit_code {
+        keeper.arg("--conflict-exit-code").arg(code.to_string());
+    }
+    let mut child = keeper.stdin(Stdio::from(end)).stdout(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said)?;
+    }
+    if said.trim_end() == IS_HELD {
+        return Ok(());
+    }
+    let status = child.wait()?;
+    Err(Failure::Command(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125)))
+}
+
+/// Is a keeper, until what it holds is released.
+///
+/// # Errors
+/// Why it was not acquired.
+pub(crate) fn run(args: KeeperArgs) -> Result<(), Failure> {
+    let json = args.json;
+    told(json, keep(args))
+}
+
+fn keep(args: KeeperArgs) -> Result<(), Failure> {
+    setsid()?;
+    set_pdeathsig(Signal::SIGTERM)?;
+    if getppid().as_raw().unsigned_abs() != args.parent {
+        // It ended before the line above, and nobody waits for this.
+        return Ok(());
+    }
+    let target = match args.target {
+        Target::Permits { name, permits, .. } => Target::Permits { name, permits, count: args.count },
+        lock => lock,
+    };
+    let mut things = [Thing::open(target)?];
+    let terms = Terms {
+        wait: args.wait.wait(),
+        code: args.wait.conflict_exit_code,
+        explain: false,
+        takes_from_dead: true,
+        command: &[],
+    };
+    let inbox = passed_on::inbox();
+    let mut held = acquire_here(&mut things, terms, &inbox)?;
+    for one in &held {
+        under::warn_of_death(one);
+    }
+    held = held.into_iter().map(under::settled).collect::<Result<_, Failure>>()?;
+    // While it is blocked, SIGTERM waits for the bell.
+    let bell = SignalBell::new(&[SIGTERM])?;
+    set_pdeathsig(None)?;
+    let is_told = writeln!(stdout(), "{IS_HELD}").and_then(|()| stdout().flush());
+    if is_told.is_err() {
+        // Nobody waits for this any more.
+        return Ok(());
+    }
+    chdir("/")?;
+    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdout(&nowhere)?;
+    dup2_stderr(&nowhere)?;
+    drop(nowhere);
+    let all_but_term = SignalSet::from_bits(!SignalSet::from_iter([SIGTERM]).bits());
+    set_blocked(all_but_term);
+    let input = stdin();
+    while !eventfd::wait_any(&[bell.as_fd(), input.as_fd()], None)?.contains(&true) {}
+    drop(held);
+    Ok(())
+}
+
+/// Has keepers let go of the target: those that hold it for an ancestor of this process, or else all.
+///
+/// # Errors
+/// [`Failure::Refused`] when no keeper holds it.
+pub(crate) fn release(target: Target) -> Result<(), Failure> {
+    let text = target.to_string();
+    let Some(thing) = Thing::find(target)? else {
+        return Err(refusal("no_such_object", NO_SUCH_OBJECT, format!("there is no {text}")));
+    };
+    let in_the_way = InTheWay::of(&thing);
+    let keepers: Vec<&Person> =
+        in_the_way.holders.iter().filter(|holder| holder.kept_for.is_some()).collect();
+    let ancestors = people::ancestors();
+    let is_own = |keeper: &Person| keeper.kept_for.is_some_and(|owner| ancestors.contains(&owner));
+    let own: Vec<&Person> = keepers.iter().copied().filter(|keeper| is_own(keeper)).collect();
+    let chosen = if own.is_empty() { keepers } else { own };
+    if chosen.is_empty() {
+        let (code, message) = if in_the_way.holders.is_empty() {
+            (INCOMPLETE, format!("{text} is not held"))
+        } else {
+            let line = in_the_way.line("you would be");
+            (DISAGREE, format!("{text} is held by no `acquire`, and so cannot be released: {line}"))
+        };
+        return Err(refusal("not_kept", code, message));
+    }
+    chosen.into_iter().try_for_each(|keeper| end(keeper.pid, SIGTERM))
+}
+
+/// Sends a signal to a process of this namespace, and waits for its end.
+pub(crate) fn end(pid: u32, signal: i32) -> Result<(), Failure> {
+    let process = match pidfd::open(pid) {
+        Ok(process) => process,
+        // It has ended meanwhile.
+        Err(error) if error.raw_os_error() == Some(procession_sys::errno::ESRCH) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if !people::uses(pid, &Namespace::current()?.file_name(".registry")) {
+        let advice = "it may be in another pid namespace, where the same number means another process";
+        return Err(Failure::Error(
+            format!("cannot tell whether process {pid} is the holder: {advice}").into(),
+        ));
+    }
+    pidfd::send_signal(&process, signal)?;
+    if pidfd::wait(&process, Some(PATIENCE))? {
+        return Ok(());
+    }
+    output::warn(&format!("process {pid} has not ended after {} s", PATIENCE.as_secs()));
+    Err(Failure::Incomplete)
+}

@@ -1,0 +1,179 @@
+//! `procession lock`: a command that runs while a lock is held, and locks that are held without a command.
+
+use crate::breaking;
+use crate::holding::{Target, Thing};
+use crate::in_the_way::InTheWay;
+use crate::keeper::{self, KeepArgs};
+use crate::under::{self, CommandArgs, OnOwnerDied, WaitArgs, told};
+use clap::Subcommand;
+use procession::Namespace;
+use procession_terminal::exit::Failure;
+use procession_terminal::output;
+
+/// Run a command while a lock is held, which goes with this process: `lock NAME -- CMD`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LOCK_HELP)]
+pub(crate) struct LockArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(RunArgs),
+    Acquire(AcquireArgs),
+    Release(ReleaseArgs),
+    Test(TestArgs),
+    Break(BreakArgs),
+}
+
+/// Run a command while the lock is held.
+#[derive(Debug, clap::Args)]
+#[command(after_help = LOCK_HELP)]
+struct RunArgs {
+    /// The lock; it is made if there is none.
+    name: String,
+    /// Hold it together with others who share it.
+    #[arg(short, long)]
+    shared: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// What to do when the last holder died, or its command was killed: warn, fail (exit with 65), ignore, or run=CMD:
+    /// run this first, by the shell.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "warn",
+        env = "PROCESSION_ON_OWNER_DIED",
+        hide_env = true
+    )]
+    on_owner_died: OnOwnerDied,
+    #[command(flatten)]
+    command: CommandArgs,
+}
+
+/// Hold the lock for a process, by default the one that starts this, until `lock release` or until that process ends.
+///
+/// Exits with 0 once it is held.
+#[derive(Debug, clap::Args)]
+#[command(after_help = ACQUIRE_HELP)]
+struct AcquireArgs {
+    /// The lock; it is made if there is none.
+    name: String,
+    #[arg(short, long)]
+    /// Hold it together with others who share it.
+    shared: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    keep: KeepArgs,
+}
+
+/// Let go of a lock that `lock acquire` holds.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  procession lock release nightly\n  procession -N build lock release cache\n\nExit codes: 0 released, 1 not held, 65 held by somebody else, 66 no such lock"
+)]
+struct ReleaseArgs {
+    /// The lock.
+    name: String,
+}
+
+/// Say by the exit code whether the lock is held.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  procession lock test deploy && echo free\n  procession lock test deploy --json | jq .holders\n\nExit codes: 0 free, 1 held"
+)]
+struct TestArgs {
+    /// The lock.
+    name: String,
+    /// Print who holds it, and who waits, as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Kill those who hold the lock.
+///
+/// They get SIGKILL, and their commands end with them. Whoever gets the lock next is told that its holder died.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  procession lock break deploy\n  procession lock break deploy --yes\n\nExit codes: 0 it is free, 2 without --yes, 66 no such lock, 77 not permitted"
+)]
+struct BreakArgs {
+    /// The lock.
+    name: String,
+    /// Do it; otherwise only say who would be killed.
+    #[arg(long)]
+    yes: bool,
+}
+
+const LOCK_HELP: &str = "\
+Examples:
+  procession lock deploy -- make deploy
+  procession lock cache --shared -w 30s --explain -- ./report
+
+The command's environment has PROCESSION_HELD, a list of what is held, and
+PROCESSION_OWNER_DIED=1 if the last holder died. Nothing of the lock is
+inherited: what the command leaves running does not hold it. Signals are passed
+on; the command is killed when this process is killed, and the lock is free
+when both are gone.
+
+A lock is a Lock of the library, which programs open by the same name. One that
+is first used with --shared is an RwLock. --shared makes an RwLock of a Lock
+that nobody uses; one in use is held alone, and a line on stderr says so.
+
+Exit codes: that of the command; 65 its holder died (--on-owner-died fail), or
+an ancestor holds it, or the name is another kind of object; 75 not acquired
+(or -E); 124 it ran too long; 125 procession failed; 126, 127 it cannot be run,
+was not found; 128+n ended by signal n.";
+
+const ACQUIRE_HELP: &str = "\
+Examples:
+  procession lock acquire nightly -n || exit 0
+  procession lock acquire db --shared --owner $(cat server.pid)
+
+A process in the background holds the lock; it has nothing of the caller's but
+its environment. If it is killed, the lock's next holder is told.
+
+Exit codes: 0 held, 65 an ancestor holds it or the name is another kind of
+object, 75 not acquired (or -E), 125 procession failed.";
+
+/// # Errors
+/// Those of the subcommands.
+pub(crate) fn run(args: LockArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
+    match args.verb {
+        Verb::Run(args) => {
+            let target = Target::Lock { name: args.name, shared: args.shared };
+            under::run(vec![target], &args.wait, &args.command, &args.on_owner_died, namespace)
+        }
+        Verb::Acquire(args) => {
+            let target = Target::Lock { name: args.name, shared: args.shared };
+            told(args.keep.json, keeper::acquire(&target, &args.wait, &args.keep))
+        }
+        Verb::Release(args) => keeper::release(Target::Lock { name: args.name, shared: false }),
+        Verb::Test(args) => test(Target::Lock { name: args.name, shared: false }, args.json),
+        Verb::Break(args) => breaking::run(Target::Lock { name: args.name, shared: false }, args.yes),
+    }
+}
+
+/// Whether somebody holds the lock, or so many permits that too few are left.
+///
+/// # Errors
+/// [`Failure::Incomplete`] if so.
+pub(crate) fn test(target: Target, json: bool) -> Result<(), Failure> {
+    let (kind, name) = (target.kind(), target.name().to_owned());
+    let thing = Thing::find(target)?;
+    let in_the_way = thing.as_ref().map(InTheWay::of);
+    let held = in_the_way.as_ref().is_some_and(InTheWay::is_in_the_way);
+    if json {
+        let mut record = in_the_way.map(|in_the_way| in_the_way.details()).unwrap_or_default();
+        record.extend([
+            ("v".to_owned(), 1.into()),
+            ("kind".to_owned(), kind.into()),
+            ("name".to_owned(), name.into()),
+            ("held".to_owned(), held.into()),
+        ]);
+        output::json(&record)?;
+    }
+    if held { Err(Failure::Incomplete) } else { Ok(()) }
+}

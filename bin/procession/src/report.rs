@@ -1,0 +1,109 @@
+//! What became of a command, for scripts: one line of JSON in a file, because a command may itself use any exit code.
+
+use crate::acquire::Held;
+use crate::holding::Target;
+use crate::wrap::Outcome;
+use procession_sys::clock;
+use procession_sys::pidfd::Ended;
+use procession_terminal::exit::Failure;
+use serde::Serialize;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a report goes.
+#[derive(Clone, Debug)]
+pub(crate) struct Report(PathBuf);
+
+impl std::str::FromStr for Report {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("fd:") {
+            None => Ok(Self(text.into())),
+            Some(number) => {
+                let number: u32 = number.parse().map_err(|_| "write a descriptor as fd:3".to_owned())?;
+                Ok(Self(format!("/proc/self/fd/{number}").into()))
+            }
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn write(&self, record: &Record) -> Result<(), Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::Error(format!("cannot write the report to {}: {error}", self.0.display()).into())
+        };
+        let mut line = serde_json::to_string(record)?;
+        line.push('\n');
+        let mut file = File::create(&self.0).map_err(failed)?;
+        file.write_all(line.as_bytes()).map_err(failed)
+    }
+}
+
+/// The report's one line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Record {
+    v: u32,
+    /// When it was written, in seconds since the epoch.
+    ts: f64,
+    kind: &'static str,
+    targets: Vec<String>,
+    acquired: bool,
+    owner_died: bool,
+    waited_seconds: Option<f64>,
+    ran_seconds: Option<f64>,
+    /// The command's own exit code, or the signal that ended it.
+    code: Option<i32>,
+    signal: Option<i32>,
+    timed_out: bool,
+    /// The exit code of this program.
+    exit: u8,
+    error: Option<String>,
+}
+
+impl Record {
+    pub(crate) fn of(targets: &[Target]) -> Self {
+        Self {
+            v: 1,
+            ts: 0.0,
+            kind: "report",
+            targets: targets.iter().map(Target::to_string).collect(),
+            acquired: false,
+            owner_died: false,
+            waited_seconds: None,
+            ran_seconds: None,
+            code: None,
+            signal: None,
+            timed_out: false,
+            exit: 0,
+            error: None,
+        }
+    }
+
+    pub(crate) fn acquired(&mut self, held: &[Held], waited: Duration) {
+        self.acquired = true;
+        self.waited_seconds = Some(waited.as_secs_f64());
+        self.owner_died = held.iter().any(|held| held.died.is_some());
+    }
+
+    pub(crate) fn ran(&mut self, outcome: Outcome) {
+        self.ran_seconds = Some(outcome.ran.as_secs_f64());
+        self.timed_out = outcome.timed_out;
+        match outcome.ended {
+            Ended::Exited(code) => self.code = Some(code),
+            Ended::Signaled(signal) => self.signal = Some(signal),
+        }
+    }
+
+    pub(crate) fn ended(&mut self, outcome: &Result<(), Failure>) -> &Self {
+        self.ts = clock::wall_ns() as f64 / 1e9;
+        if let Err(failure) = outcome {
+            self.exit = failure.code();
+            self.error =
+                Some(failure.reason().to_owned()).filter(|_| !matches!(failure, Failure::Command(_)));
+        }
+        self
+    }
+}

@@ -1,0 +1,163 @@
+//! A command that runs under something that this process holds: started, told of signals, timed, waited for.
+//!
+//! | step | SIGKILL to this process | what it leaves |
+//! |---|---|---|
+//! | signals are blocked; then the thing is acquired | nothing was changed | a dead holder |
+//! | the command is started as the ward of this process (`registry/ward.rs`) | the kernel kills the command | a dead holder, once the command has ended, too |
+//! | the command has ended, its status is taken | | a dead holder |
+//! | the thing is released | | nothing |
+//!
+//! A command that a signal has ended leaves what it worked on half-done: then this process does not release what it
+//! holds but ends with it, so that whoever comes next is told, as after the death of this process.
+
+use crate::passed_on::{is_from_terminal, tell};
+use crate::program::{check, keep_closed, not_runnable};
+use procession::shm::Registration;
+use procession_sys::pidfd::{Ended, reap_any};
+use procession_sys::signals::{self as sig, Inbox, Taken};
+use procession_sys::ward::Signals;
+use procession_sys::{Deadline, inherited};
+use procession_terminal::exit::{Failure, NOT_EXECUTABLE};
+use std::ffi::OsString;
+use std::io::{Error, ErrorKind};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How a command is to be run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// How long it may run.
+    pub(crate) time: Option<Duration>,
+    /// How long it may take to end after that.
+    pub(crate) kill_after: Duration,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) ended: Ended,
+    /// Whether it was told to end because its time was over.
+    pub(crate) timed_out: bool,
+    pub(crate) ran: Duration,
+}
+
+/// Runs the command to its end.
+///
+/// # Errors
+/// [`Failure::NotRunnable`], or why no process could be started.
+pub(crate) fn run(
+    command: &[OsString],
+    environment: &[(&str, Option<String>)],
+    limits: Limits,
+    inbox: &Inbox,
+    registration: &'static Registration,
+) -> Result<Outcome, Failure> {
+    let (program, arguments) =
+        command.split_first().ok_or_else(|| Failure::Usage("no command".to_owned()))?;
+    keep_closed();
+    let mut start = Command::new(program);
+    start.args(arguments);
+    for (name, value) in environment {
+        match value {
+            Some(value) => start.env(name, value),
+            None => start.env_remove(name),
+        };
+    }
+    let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
+    let guardian = registration.guard()?;
+    let child = guardian.spawn(&mut start, signals).map_err(|error| why_not_started(command, error))?;
+    let began = Instant::now();
+    let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
+    let mut watched = Watched { pid: child.id(), inbox, limits, until, timed_out: false };
+    // The terminal may have sent these before there was a command that could hear them.
+    let mut ended = None;
+    while let (None, Some(taken)) = (ended, inbox.take(Deadline::PASSED)) {
+        ended = watched.deal_with(Taken { from_kernel: false, ..taken })?;
+    }
+    let ended = ended.map_or_else(|| watched.wait(), Ok)?;
+    // Its status was taken.
+    drop(guardian);
+    Ok(Outcome { ended, timed_out: watched.timed_out, ran: began.elapsed() })
+}
+
+fn why_not_started(command: &[OsString], error: Error) -> Failure {
+    // No process could be made, or the ward's own steps failed.
+    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory) {
+        return Failure::Error(
+            format!("cannot start {:?}: {error}; too many processes (`ulimit -u`), or no memory", command[0])
+                .into(),
+        );
+    }
+    match check(command) {
+        Err(failure) => failure,
+        Ok(()) => not_runnable(NOT_EXECUTABLE, format!("cannot run {:?}: {error}", command[0])),
+    }
+}
+
+/// A command that runs.
+struct Watched<'a> {
+    pid: u32,
+    inbox: &'a Inbox,
+    limits: Limits,
+    /// When it is told to end, or killed.
+    until: Deadline,
+    timed_out: bool,
+}
+
+impl Watched<'_> {
+    fn wait(&mut self) -> Result<Ended, Failure> {
+        loop {
+            let ended = match self.inbox.take(self.until) {
+                Some(taken) => self.deal_with(taken)?,
+                None => {
+                    self.time_is_over();
+                    None
+                }
+            };
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn time_is_over(&mut self) {
+        if self.timed_out {
+            tell(self.pid, sig::SIGKILL);
+            self.until = Deadline::NEVER;
+        } else {
+            self.timed_out = true;
+            tell(self.pid, sig::SIGTERM);
+            // Nobody hears it who is stopped.
+            tell(self.pid, sig::SIGCONT);
+            self.until = Deadline::after(self.limits.kill_after);
+        }
+    }
+
+    /// How the command ended, if it has.
+    fn deal_with(&mut self, taken: Taken) -> Result<Option<Ended>, Failure> {
+        if taken.signal == sig::SIGCHLD {
+            return self.take_exit_statuses();
+        }
+        if !is_from_terminal(taken) {
+            tell(self.pid, taken.signal);
+        }
+        if taken.signal == sig::SIGTSTP {
+            // The command's time does not pass while nothing runs.
+            let left = self.until.remaining();
+            self.inbox.let_act(taken.signal);
+            self.until = left.map_or(Deadline::NEVER, Deadline::after);
+        }
+        Ok(None)
+    }
+
+    /// Takes those of all children that have ended: a process has others than its command if it was executed by one
+    /// that had children, and the first process of a container gets all orphans.
+    fn take_exit_statuses(&self) -> Result<Option<Ended>, Failure> {
+        while let Some((pid, ended)) = reap_any()? {
+            if pid == self.pid {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+}
