@@ -1,7 +1,8 @@
 //! What other users have in `/dev/shm`, for root, who looks after the machine: every user has objects of its
 //! own, and `ls` and `gc` look at no others.
 
-use nix::unistd::{Uid, User, geteuid};
+use crate::people::user_name;
+use nix::unistd::geteuid;
 use procession_sys::shm_file;
 use procession_terminal::output;
 use std::collections::BTreeMap;
@@ -20,11 +21,9 @@ pub(crate) fn mention(left_out: &str, command: &str) {
         }
     }
     if !files_of.is_empty() {
-        let whose = files_of.into_iter().map(|(uid, files)| {
-            let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-            let user = user.map_or_else(|| format!("uid {uid}"), |user| user.name);
-            format!("{} of {user}", output::number_of(files, "file"))
-        });
+        let whose = files_of
+            .into_iter()
+            .map(|(uid, files)| format!("{} of {}", output::number_of(files, "file"), user_name(uid)));
         output::warn(&format!(
             "{left_out}, because they belong to other users: {}; run it as that user: \
              setpriv --reuid=USER --clear-groups procession {command}",

@@ -2,7 +2,6 @@
 //!
 //! All of it is read from `/proc`, and only to be shown: what cannot be read is left out.
 
-use nix::unistd::{Uid, User};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -51,9 +50,16 @@ pub(crate) fn in_one_line(words: &[String]) -> String {
 
 /// The name of the user it runs as, or that user's number.
 pub(crate) fn user(pid: u32) -> Option<String> {
-    let uid = fs::metadata(file(pid, "")).ok()?.uid();
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    Some(user.map_or_else(|| format!("uid {uid}"), |user| user.name))
+    Some(user_name(fs::metadata(file(pid, "")).ok()?.uid()))
+}
+
+/// The name that `/etc/passwd` gives a user, or the number. The C library would ask services in the network, too, and
+/// cannot where this program has the library in it.
+pub(crate) fn user_name(uid: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let is_it = |line: &&str| line.split(':').nth(2) == Some(&uid.to_string());
+    let name = users.lines().find(is_it).and_then(|line| line.split(':').next());
+    name.map_or_else(|| format!("uid {uid}"), str::to_owned)
 }
 
 /// How long ago it began.

@@ -15,12 +15,12 @@ use crate::program::{check, keep_closed, not_runnable};
 use procession::shm::Registration;
 use procession_sys::pidfd::{Ended, reap_any};
 use procession_sys::signals::{self as sig, Inbox, Taken};
-use procession_sys::ward::Signals;
+use procession_sys::ward::{Program, Signals};
 use procession_sys::{Deadline, inherited};
 use procession_terminal::exit::{Failure, NOT_EXECUTABLE};
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io::{Error, ErrorKind};
-use std::process::Command;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
 /// How a command is to be run.
@@ -52,23 +52,14 @@ pub(crate) fn run(
     inbox: &Inbox,
     registration: &'static Registration,
 ) -> Result<Outcome, Failure> {
-    let (program, arguments) =
-        command.split_first().ok_or_else(|| Failure::Usage("no command".to_owned()))?;
+    let program = program(command, environment)?;
     keep_closed();
-    let mut start = Command::new(program);
-    start.args(arguments);
-    for (name, value) in environment {
-        match value {
-            Some(value) => start.env(name, value),
-            None => start.env_remove(name),
-        };
-    }
     let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
     let guardian = registration.guard()?;
-    let child = guardian.spawn(&mut start, signals).map_err(|error| why_not_started(command, error))?;
+    let pid = guardian.spawn(&program, signals).map_err(|error| why_not_started(command, error))?;
     let began = Instant::now();
     let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
-    let mut watched = Watched { pid: child.id(), inbox, limits, until, timed_out: false };
+    let mut watched = Watched { pid, inbox, limits, until, timed_out: false };
     // The terminal may have sent these before there was a command that could hear them.
     let mut ended = None;
     while let (None, Some(taken)) = (ended, inbox.take(Deadline::PASSED)) {
@@ -78,6 +69,18 @@ pub(crate) fn run(
     // Its status was taken.
     drop(guardian);
     Ok(Outcome { ended, timed_out: watched.timed_out, ran: began.elapsed() })
+}
+
+/// The command with this process's environment and what is changed in it.
+fn program(command: &[OsString], changes: &[(&str, Option<String>)]) -> Result<Program, Failure> {
+    let kept = std::env::vars_os().filter(|(name, _)| !changes.iter().any(|(changed, _)| name == changed));
+    let kept = kept.map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+    let set = changes.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+    let words = command.iter().map(|word| CString::new(word.as_bytes()));
+    Ok(Program {
+        arguments: words.collect::<Result<_, _>>()?,
+        environment: kept.chain(set.map(String::into_bytes)).map(CString::new).collect::<Result<_, _>>()?,
+    })
 }
 
 fn why_not_started(command: &[OsString], error: Error) -> Failure {

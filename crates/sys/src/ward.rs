@@ -1,20 +1,31 @@
 //! Starting a program as a ward: it says who it is before it is executed, and the kernel kills it when its starter
 //! ends. What that is for is said in `procession-shm`, `registry/ward.rs`.
-#![expect(unsafe_code, reason = "prctl and pre_exec are interfaces for what runs between fork and exec")]
+//!
+//! The new process shares this one's memory until the program is executed, and this thread waits for that, as
+//! with `posix_spawn`: nothing is copied, and handlers of `pthread_atfork` are not called. What it does in between is a
+//! handful of system calls, and stores to words that are shared anyway; all signals are blocked meanwhile.
+#![expect(unsafe_code, reason = "clone, prctl and execvpe are interfaces for what runs before exec")]
 
 use crate::crash::crash_point;
-use crate::forking::ignore_signals;
 use crate::loose_fd::LooseFd;
-use crate::signals::{SIGKILL, SIGPIPE, SignalSet, set_blocked};
+use crate::signals::{self, ALL, SIGKILL, SIGPIPE, SignalSet, set_blocked};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getppid, read};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io::{Error, Result};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command};
-use std::sync::atomic::AtomicU64;
+use std::ptr::{null, null_mut};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU64};
+
+/// A program that is to be executed.
+#[derive(Debug)]
+pub struct Program {
+    /// The arguments; the first is the program itself, which is looked for in `PATH` if there is no slash in it.
+    pub arguments: Vec<CString>,
+    /// The whole environment, as `NAME=value`.
+    pub environment: Vec<CString>,
+}
 
 /// What a program finds of the signals of the process that executes it.
 #[derive(Clone, Copy, Debug)]
@@ -63,31 +74,127 @@ impl Gate {
     }
 }
 
-/// Starts `command`, which passes the gate before it is executed. The kernel kills it when the calling *thread*
-/// ends, unless it asks for something else, or is executed with the rights of another user.
+/// Starts the program, which passes the gate before it is executed; its pid. The kernel kills it when the calling
+/// *thread* ends, unless it asks for something else, or is executed with the rights of another user.
 ///
 /// # Errors
-/// Those of [`Command::spawn`].
-pub fn spawn(command: &mut Command, signals: Signals, gate: Gate) -> Result<Child> {
-    let starter = Pid::this();
-    let before_exec = move || {
+/// `EAGAIN` at the limit of processes, `ENOMEM`, whatever `execve` says; `ECANCELED` if the gate is closed.
+pub fn spawn(program: &Program, signals: Signals, gate: Gate) -> Result<u32> {
+    let (arguments, environment) = (pointers(&program.arguments), pointers(&program.environment));
+    let stack = Stack::for_exec(program)?;
+    let birth = Birth {
+        arguments: &arguments,
+        environment: &environment,
+        starter: Pid::this(),
+        signals,
+        gate,
+        error: AtomicI32::new(0),
+    };
+    // No handler of ours runs on the memory that both have.
+    let blocked = set_blocked(SignalSet::from_bits(u64::MAX));
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the new process has a stack of its own, and everything that `birth` leads to outlives the call, which
+    // returns once that process executes another program or has ended.
+    let pid = unsafe { libc::clone(begin, stack.top(), flags, (&raw const birth).cast_mut().cast()) };
+    let error = if pid < 0 { Error::last_os_error().raw_os_error() } else { None };
+    set_blocked(blocked);
+    match error.unwrap_or_else(|| birth.error.load(Relaxed)) {
+        0 => Ok(pid.unsigned_abs()),
+        errno => {
+            if pid > 0 {
+                // SAFETY: it is a child that nobody else knows of, and has ended.
+                unsafe { libc::waitpid(pid, null_mut(), 0) };
+            }
+            Err(Error::from_raw_os_error(errno))
+        }
+    }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([null()]).collect()
+}
+
+/// What the new process works on.
+struct Birth<'a> {
+    arguments: &'a [*const c_char],
+    environment: &'a [*const c_char],
+    starter: Pid,
+    signals: Signals,
+    gate: Gate,
+    /// Why the program was not executed.
+    error: AtomicI32,
+}
+
+extern "C" fn begin(birth: *mut c_void) -> c_int {
+    const NOT_EXECUTED: c_int = 127;
+    // SAFETY: `spawn` passes its own, and waits.
+    let birth = unsafe { &*birth.cast::<Birth<'_>>() };
+    birth.error.store(birth.execute(), Relaxed);
+    NOT_EXECUTED
+}
+
+impl Birth<'_> {
+    /// Executes the program; returns only if that fails, with the number of the error. Async-signal-safe.
+    fn execute(&self) -> c_int {
+        let errno = || Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
         // SAFETY: the call takes integers and touches no memory of ours.
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, SIGKILL) } != 0 {
-            return Err(Error::last_os_error());
+            return errno();
         }
         // If its starter had ended before, nobody would kill it; and nobody hears of this error.
-        if getppid() != starter || gate.pass().is_none() {
-            return Err(Error::from_raw_os_error(libc::ECANCELED));
+        if getppid() != self.starter || self.gate.pass().is_none() {
+            return libc::ECANCELED;
         }
-        // The standard library has given SIGPIPE its default action, and blocks nothing.
-        if signals.ignores_sigpipe {
-            ignore_signals(&[SIGPIPE]);
+        // Actions are this process's own. A handler would run on the memory of both; and Rust's runtime ignores
+        // SIGPIPE.
+        for signal in ALL.filter(|&signal| !signals::is_default(signal) && !signals::is_ignored(signal)) {
+            signals::set_default(signal);
         }
-        set_blocked(signals.blocked);
-        Ok(())
-    };
-    // SAFETY: nothing in it allocates or takes a lock.
-    unsafe { command.pre_exec(before_exec) }.spawn()
+        if !self.signals.ignores_sigpipe {
+            signals::set_default(SIGPIPE);
+        }
+        set_blocked(self.signals.blocked);
+        let Some(&program) = self.arguments.first().filter(|program| !program.is_null()) else {
+            return libc::ENOENT;
+        };
+        // SAFETY: both arrays end with null and point to strings that outlive the call.
+        unsafe { libc::execvpe(program, self.arguments.as_ptr(), self.environment.as_ptr()) };
+        errno()
+    }
+}
+
+/// The memory in which the new process runs until it executes the program.
+struct Stack {
+    bottom: *mut c_void,
+    len: usize,
+}
+
+impl Stack {
+    /// Looking for the program in `PATH` takes its length, and executing a script without an interpreter a pointer for
+    /// each argument.
+    fn for_exec(program: &Program) -> Result<Self> {
+        const USUAL: usize = 1 << 16;
+        let path = std::env::var_os("PATH").map_or(0, |path| path.len());
+        let arguments = program.arguments.len() * size_of::<*const c_char>();
+        let name = program.arguments.first().map_or(0, |name| name.as_bytes().len());
+        let len = (USUAL + path + name + arguments).next_multiple_of(USUAL);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        // SAFETY: a new mapping, at an address that the kernel chooses.
+        let bottom = unsafe { libc::mmap(null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        if bottom == libc::MAP_FAILED { Err(Error::last_os_error()) } else { Ok(Self { bottom, len }) }
+    }
+
+    /// Where it begins: stacks grow downwards.
+    fn top(&self) -> *mut c_void {
+        self.bottom.wrapping_byte_add(self.len)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: nobody runs on it any more: who did executes another program, or has ended.
+        unsafe { libc::munmap(self.bottom, self.len) };
+    }
 }
 
 /// When the calling process began, in ticks since the machine was started; 0 if `/proc` does not say it.
@@ -100,7 +207,7 @@ pub fn start_of_self() -> u64 {
 /// When the process `pid` began, in ticks since the machine was started.
 #[must_use]
 pub fn start_of_process(pid: u32) -> Option<u64> {
-    let path = std::ffi::CString::new(format!("/proc/{pid}/stat")).ok()?;
+    let path = CString::new(format!("/proc/{pid}/stat")).ok()?;
     start_of(&path)
 }
 
@@ -123,15 +230,15 @@ fn start_of(path: &CStr) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gate, Signals, spawn, start_of_process, start_of_self};
+    use super::{Gate, Program, Signals, spawn, start_of_process, start_of_self};
     use crate::file_lock::{Share, try_lock};
     use crate::loose_fd::LooseFd;
     use crate::mapping::Mapping;
+    use crate::pidfd::{Ended, Who, is_child, reap, signal_child};
     use crate::shm_file;
     use crate::signals::{SIGKILL, SignalSet};
+    use std::ffi::CString;
     use std::fs::File;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{Child, Command};
     use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering::Relaxed;
 
@@ -156,9 +263,23 @@ mod tests {
         (Gate { tag: TAG, began: word(0), who: word(0), lifeline: (asks, 3) }, holds)
     }
 
-    fn start(gate: Gate) -> std::io::Result<Child> {
+    fn start_words(gate: Gate, words: &[&str]) -> std::io::Result<u32> {
         let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
-        spawn(Command::new("sleep").arg("600"), signals, gate)
+        let c_strings = |words: &[&str]| words.iter().map(|&word| CString::new(word).unwrap()).collect();
+        spawn(&Program { arguments: c_strings(words), environment: c_strings(&["A=7"]) }, signals, gate)
+    }
+
+    fn start(gate: Gate) -> std::io::Result<u32> {
+        start_words(gate, &["sleep", "600"])
+    }
+
+    fn end_of(pid: u32) -> Ended {
+        loop {
+            if let Some(ended) = reap(Who::Pid(pid)).unwrap() {
+                return ended;
+            }
+            std::thread::yield_now();
+        }
     }
 
     fn is_canceled(gate: Gate) -> bool {
@@ -168,14 +289,14 @@ mod tests {
     #[test]
     fn a_program_says_who_it_is_and_when_it_began() {
         let (gate, _holds) = gate();
-        let mut child = start(gate).unwrap();
-        assert_eq!(gate.who.load(Relaxed), Gate::empty(TAG) | u64::from(child.id()));
-        let began = start_of_process(child.id()).unwrap();
+        let child = start(gate).unwrap();
+        assert_eq!(gate.who.load(Relaxed), Gate::empty(TAG) | u64::from(child));
+        let began = start_of_process(child).unwrap();
         assert_eq!(gate.began.load(Relaxed), Gate::empty(TAG) | began);
         assert!(start_of_self() > 0 && began >= start_of_self());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(start_of_process(child.id()), None);
+        signal_child(child, SIGKILL).unwrap();
+        assert_eq!(end_of(child), Ended::Signaled(SIGKILL));
+        assert_eq!(start_of_process(child), None);
     }
 
     #[test]
@@ -192,7 +313,24 @@ mod tests {
     #[test]
     fn the_kernel_kills_it_when_the_thread_that_started_it_ends() {
         let (gate, _holds) = gate();
-        let mut child = std::thread::spawn(move || start(gate).unwrap()).join().unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(SIGKILL));
+        let child = std::thread::spawn(move || start(gate).unwrap()).join().unwrap();
+        assert_eq!(end_of(child), Ended::Signaled(SIGKILL));
+    }
+
+    #[test]
+    fn a_program_has_its_arguments_and_environment_and_errors_are_those_of_exec() {
+        let (open, _holds) = gate();
+        let script = "[ \"$A-$1\" = 7-word ] && exit 5";
+        assert_eq!(end_of(start_words(open, &["sh", "-c", script, "sh", "word"]).unwrap()), Ended::Exited(5));
+        for (words, errno) in [
+            (&["procession-no-such-command"][..], libc::ENOENT),
+            (&["/etc/passwd"], libc::EACCES),
+            (&[], libc::ENOENT),
+        ] {
+            let (gate, _holds) = gate();
+            assert_eq!(start_words(gate, words).unwrap_err().raw_os_error(), Some(errno), "{words:?}");
+            let ended = gate.who.load(Relaxed) & u64::from(u32::MAX);
+            assert!(!is_child(u32::try_from(ended).unwrap()), "its status was taken");
+        }
     }
 }

@@ -9,7 +9,7 @@
 //! | step | who | killed here leaves |
 //! |---|---|---|
 //! | `ward_space`; `ward_start` and `ward` become (generation, 0) | the guardian | a guardian without a ward |
-//! | `fork`; the child asks to be killed at the guardian's end | the child | the same |
+//! | a new process, which asks to be killed at the guardian's end | the child | the same |
 //! | `ward_start`: (generation, 0) → (generation, its beginning) | the child | the same |
 //! | `ward`: (generation, 0) → (generation, its pid) | the child | a ward that has ended, or ends at the next step |
 //! | is the guardian's lifeline still locked? otherwise the child ends | the child | the same |
@@ -36,12 +36,11 @@ use super::{LIFELINES, Registration};
 use crate::error::OpenError;
 use crate::owner::OwnerId;
 use procession_sys::errno::ESRCH;
-use procession_sys::ward::{Gate, Signals, spawn, start_of_process};
+use procession_sys::ward::{Gate, Program, Signals, spawn, start_of_process};
 use procession_sys::{KeptFd, pidfd};
 use std::fs;
 use std::io::{ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Child, Command};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -81,18 +80,18 @@ impl Registration {
 }
 
 impl Guardian {
-    /// Starts the program, which becomes the ward before it is executed.
+    /// Starts the program, which becomes the ward before it is executed; its pid.
     ///
     /// It ends with the calling *thread*: the kernel kills it, unless it asks for something else.
     ///
     /// # Errors
-    /// Those of [`Command::spawn`]; `ECANCELED` if this guardian has had a ward already.
-    pub fn spawn(&self, command: &mut Command, signals: Signals) -> Result<Child> {
+    /// `EAGAIN` at the limit of processes; whatever `execve` says; `ECANCELED` if this guardian has had a ward already.
+    pub fn spawn(&self, program: &Program, signals: Signals) -> Result<u32> {
         let (registration, index) = (self.registration, self.owner.slot());
         let slot = registration.slot(index).ok_or(ErrorKind::NotFound)?;
         let lifeline = (&registration.query, LIFELINES + u64::from(index));
         let gate = Gate { tag: self.owner.generation(), began: &slot.ward_start, who: &slot.ward, lifeline };
-        spawn(command, signals, gate)
+        spawn(program, signals, gate)
     }
 }
 

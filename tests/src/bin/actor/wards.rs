@@ -2,13 +2,15 @@
 
 use crate::{Next, World, report};
 use procession::shm::{Guardian, register};
-use procession_sys::signals::SignalSet;
-use procession_sys::ward::Signals;
+use procession_sys::pidfd::{Ended, Who, open, reap, wait};
+use procession_sys::signals::{SignalSet, words};
+use procession_sys::ward::{Program, Signals};
 use std::cell::RefCell;
-use std::process::{Child, Command};
+use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
 
 thread_local! {
-    static WARD: RefCell<Option<(Guardian, Child)>> = const { RefCell::new(None) };
+    static WARD: RefCell<Option<(Guardian, u32)>> = const { RefCell::new(None) };
 }
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
@@ -24,16 +26,26 @@ fn guard(world: &World, program: &str, arguments: &[&str]) -> std::io::Result<u3
     let registration = register(&world.namespace).map_err(std::io::Error::other)?;
     let guardian = registration.guard().map_err(std::io::Error::other)?;
     let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
-    let ward = guardian.spawn(Command::new(program).args(arguments), signals)?;
-    let pid = ward.id();
-    WARD.set(Some((guardian, ward)));
+    let line = [program].into_iter().chain(arguments.iter().copied());
+    let variables = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+    let program = Program {
+        arguments: line.map(CString::new).collect::<Result<_, _>>()?,
+        environment: variables.map(CString::new).collect::<Result<_, _>>()?,
+    };
+    let pid = guardian.spawn(&program, signals)?;
+    WARD.set(Some((guardian, pid)));
     Ok(pid)
 }
 
 /// Waits for its end; how it ended.
 fn lose() -> std::io::Result<String> {
-    let Some((guardian, mut ward)) = WARD.take() else { return Ok(String::new()) };
-    let status = ward.wait()?;
+    let Some((guardian, ward)) = WARD.take() else { return Ok(String::new()) };
+    wait(open(ward)?, None)?;
+    let ended = reap(Who::Pid(ward))?;
     drop(guardian);
-    Ok(status.to_string())
+    Ok(match ended {
+        Some(Ended::Exited(code)) => format!("exit status: {code}"),
+        Some(Ended::Signaled(signal)) => format!("signal: {signal} ({})", words(signal)),
+        None => String::new(),
+    })
 }
