@@ -20,11 +20,15 @@ texts := $(wildcard /usr/share/common-licenses /usr/share/doc)
 help: ## this list
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-build: toolchain ## the command and the libraries, in release mode
-	$(CARGO) build $(cargo_jobs) --release
+# A command that is executed for each line of a script begins twice as fast when it brings the C library along, at
+# addresses that are known beforehand. Where there is no such library, it goes without.
+static := $(if $(filter /%,$(shell cc -print-file-name=libc.a)),-C target-feature=+crt-static -C relocation-model=static)
 
-demo: toolchain ## a pool of processes at work: sums, then the words of real files
-	$(CARGO) build $(cargo_jobs) --release -p procession-cli
+build: toolchain ## the command and the libraries, in release mode
+	$(CARGO) build $(cargo_jobs) --release --lib
+	$(CARGO) rustc $(cargo_jobs) --release -p procession-cli --bin procession -- $(static)
+
+demo: build ## a pool of processes at work: sums, then the words of real files
 	@bin="$${CARGO_TARGET_DIR:-target}/release/procession"; set -e; \
 	echo; echo "== procession demo pool-map"; "$$bin" demo pool-map; \
 	echo; echo "== procession demo word-count: this repository"; \
