@@ -172,12 +172,28 @@ fn who_holds_a_lock_and_who_waits_for_it_is_shown_in_order() {
         record["waiters"].as_array().unwrap().iter().map(|waiter| waiter["pid"].clone()).collect();
     assert_eq!(waiters, [first.pid(), second.pid()]);
     let text = ask(&scratch, &["inspect", "l"]).stdout;
-    for part in ["actor): exclusive, for at least", &format!("waits      #1 {} (", first.pid())] {
+    for part in ["): exclusive, for at least", &format!("waits      #1 {} (", first.pid())] {
         assert!(text.contains(part), "{text}");
     }
     let row = ask(&scratch, &["ls"]).stdout.lines().nth(1).unwrap().to_owned();
     let words: Vec<_> = row.split_whitespace().collect();
     assert_eq!(words[..6], ["lock", "l", "held", &*holder.pid().to_string(), "actor", "2"], "{row}");
+    let processes = ask(&scratch, &["ps"]).stdout;
+    let row = |pid: u32| {
+        let begins = |line: &&str| line.split_whitespace().next() == Some(&pid.to_string());
+        processes.lines().find(begins).unwrap_or_else(|| panic!("{processes}"))
+    };
+    for process in [&holder, &first, &second] {
+        let words: Vec<_> = row(process.pid()).split_whitespace().collect();
+        assert_eq!((words[1], words[3]), ("actor", "l"), "{processes}");
+    }
+    let records: Json = serde_json::from_str(&ask(&scratch, &["ps", "--json"]).stdout).unwrap();
+    let lists = |key: &str| -> Vec<bool> {
+        let records = records.as_array().unwrap().iter();
+        records.map(|record| record[key].as_array().unwrap().iter().any(|name| name == "l")).collect()
+    };
+    // The first that registered is the first that is shown.
+    assert_eq!((lists("holds"), lists("waits_for")), (vec![true, false, false], vec![false, true, true]));
     holder.kill();
     for waiter in [&mut first, &mut second] {
         drop(waiter.answer());

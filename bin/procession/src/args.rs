@@ -6,6 +6,7 @@ use crate::inspect::InspectArgs;
 use crate::keeper::KeeperArgs;
 use crate::list::ListArgs;
 use crate::lock::LockArgs;
+use crate::processes::ProcessesArgs;
 use crate::remove::RemoveArgs;
 use crate::run::{RunArgs, WorkerArgs};
 use crate::sem::SemArgs;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     Ls(ListArgs),
     Inspect(InspectArgs),
+    Ps(ProcessesArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),
     Deadlocks(DeadlocksArgs),

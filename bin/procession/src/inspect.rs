@@ -2,11 +2,11 @@
 
 use crate::duration::age;
 use crate::list::{Looker, Record, Seen, note, size};
+use crate::people::{command_line, in_one_line, user};
 use procession::shm::Entry;
 use procession::{BlockedThread, Holder, Namespace};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
-use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Show one object: what it is in, who holds it and since when, who waits for it and in which order.
@@ -86,9 +86,8 @@ fn process(holder: &Holder) -> String {
     if holder.pid == 0 {
         return "a process that nobody remembers".to_owned();
     }
-    let arguments = fs::read(format!("/proc/{}/cmdline", holder.pid)).unwrap_or_default();
-    let words: Vec<_> = arguments.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
-    let command = words.join(" ");
-    let command = if command.trim().is_empty() { &*holder.name } else { command.trim() };
-    format!("{} ({})", holder.pid, output::printable(command))
+    let command = command_line(holder.pid);
+    let command = if command.is_empty() { holder.name.clone() } else { in_one_line(&command) };
+    let user = user(holder.pid).map_or_else(String::new, |user| format!(", {user}"));
+    format!("{} ({}{user})", holder.pid, output::printable(&command))
 }

@@ -19,6 +19,7 @@ mod lock;
 mod others;
 mod passed_on;
 mod people;
+mod processes;
 mod program;
 mod remove;
 mod report;
@@ -93,6 +94,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
         Command::Ls(args) => list::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Ps(args) => processes::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),
