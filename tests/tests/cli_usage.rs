@@ -24,6 +24,37 @@ fn version_and_help_are_results() {
 }
 
 #[test]
+fn help_ends_with_two_examples_and_the_exit_codes() {
+    let commands = [
+        "lock",
+        "lock run",
+        "lock a",
+        "lock acquire",
+        "lock release",
+        "lock test",
+        "lock break",
+        "sem",
+        "sem run",
+        "sem a",
+        "sem acquire",
+        "sem release",
+        "sem test",
+        "sem resize",
+        "with",
+    ];
+    for command in commands {
+        let said = run(command.split(' ').chain(["--help"]));
+        assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{command}");
+        let (_, end) = said.stdout.split_once("Examples:\n").unwrap_or_else(|| panic!("{command}: {said:?}"));
+        let (examples, _) = end.split_once("Exit codes:").unwrap_or_else(|| panic!("{command}: {said:?}"));
+        assert_eq!(examples.matches("  procession ").count(), 2, "{command}");
+        assert!(said.stdout.lines().all(|line| line.chars().count() <= 100), "{command}: {said:?}");
+        assert!(!said.stdout.contains("One subcommand alone"), "{said:?}");
+        assert!(said.stdout.lines().next().is_some_and(|about| !about.contains("Usage")), "{command}");
+    }
+}
+
+#[test]
 fn mistakes_are_usage_errors() {
     let mistakes: [&[&str]; 16] = [
         &[],

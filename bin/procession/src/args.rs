@@ -11,8 +11,9 @@ use crate::remove::RemoveArgs;
 use crate::run::{RunArgs, WorkerArgs};
 use crate::sem::SemArgs;
 use crate::with::WithArgs;
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use procession::{InvalidName, Namespace};
+use procession_terminal::exit::Failure;
 use std::ffi::OsString;
 
 /// Separate processes that coordinate through shared memory and survive kill -9.
@@ -71,22 +72,65 @@ pub(crate) enum Quick {
     Keeper(KeeperArgs),
 }
 
-impl Quick {
-    /// The command line, if it asks for one of them; `lock NAME` is short for `lock run NAME`, and so with `sem`.
-    pub(crate) fn asked_for(words: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
-        let mut words: Vec<OsString> = words.into_iter().collect();
-        let command = behind_namespace(&words, 1);
-        let verbs: &[&str] = match words.get(command)?.to_str()? {
-            "lock" => &["run", "acquire", "release", "test", "break", "-h", "--help"],
-            "sem" => &["run", "acquire", "release", "test", "resize", "-h", "--help"],
-            "with" | "__keeper" => return Some(words),
-            _ => return None,
+// One subcommand alone: what takes the most time in reading a command line is to describe all the others. No comment of
+// documentation, which would be shown instead of the subcommand's.
+#[derive(Debug, Parser)]
+pub(crate) struct Alone<A: Args> {
+    /// The namespace of the objects; otherwise what PROCESSION_NAMESPACE says, or `default`.
+    #[arg(short = 'N', long, value_name = "NAME", value_parser = namespace)]
+    pub(crate) namespace: Option<Namespace>,
+
+    #[command(flatten)]
+    pub(crate) args: A,
+}
+
+impl<A: Args> Alone<A> {
+    /// Reads it from the words that follow upon its name.
+    pub(crate) fn read(name: &'static str, words: Vec<OsString>) -> Result<Self, Failure> {
+        let words = std::iter::once(OsString::from(name)).chain(words);
+        let matches = Self::command().name(name).try_get_matches_from(words).map_err(Failure::CommandLine)?;
+        Self::from_arg_matches(&matches).map_err(Failure::CommandLine)
+    }
+}
+
+/// A command line, by how it is read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// `lock run`, also where only `lock` is said: the words besides.
+    LockRun(Vec<OsString>),
+    SemRun(Vec<OsString>),
+    With(Vec<OsString>),
+    /// One of [`Quick`].
+    Quick,
+    Other,
+}
+
+impl Asked {
+    /// What the command line asks for; `lock NAME` is short for `lock run NAME`, and so with `sem`.
+    pub(crate) fn by(words: &[OsString]) -> Self {
+        let command = behind_namespace(words, 1);
+        let verb = behind_namespace(words, command + 1);
+        let word = |place: usize| words.get(place).and_then(|word| word.to_str());
+        let others: &[&str] = match word(command) {
+            Some("lock") => &["acquire", "release", "test", "break", "-h", "--help"],
+            Some("sem") => &["acquire", "release", "test", "resize", "-h", "--help"],
+            Some("with") => &[],
+            Some("__keeper") => return Self::Quick,
+            _ => return Self::Other,
         };
-        let verb = behind_namespace(&words, command + 1);
-        if words.get(verb).is_some_and(|word| !word.to_str().is_some_and(|word| verbs.contains(&word))) {
-            words.insert(verb, "run".into());
+        let is_with = word(command) == Some("with");
+        if !is_with && (words.len() <= verb || word(verb).is_some_and(|verb| others.contains(&verb))) {
+            return Self::Quick;
         }
-        Some(words)
+        let has_verb = !is_with && word(verb) == Some("run");
+        let is_other =
+            |&(place, _): &(usize, &OsString)| place > 0 && place != command && !(has_verb && place == verb);
+        let rest = words.iter().enumerate().filter(is_other).map(|(_, word)| word.clone()).collect();
+        match word(command) {
+            Some("lock") => Self::LockRun(rest),
+            Some("sem") => Self::SemRun(rest),
+            _ => Self::With(rest),
+        }
     }
 }
 
@@ -133,27 +177,29 @@ Exit codes (`procession help exit-codes` lists all):
 
 #[cfg(test)]
 mod tests {
-    use super::Quick;
+    use super::Asked;
+    use std::ffi::OsString;
 
     #[test]
     fn what_is_short_for_run_is_found() {
-        let read = |line: &str| {
-            let words = Quick::asked_for(line.split(' ').map(Into::into))?;
-            Some(words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" "))
-        };
-        let is = |line: &str, meaning: &str| assert_eq!(read(line).as_deref(), Some(meaning));
-        is("p lock deploy -- true", "p lock run deploy -- true");
-        is("p lock -n deploy -- true", "p lock run -n deploy -- true");
-        is("p -N lock sem net -c 4", "p -N lock sem run net -c 4");
-        is("p --namespace=a lock -Nb deploy", "p --namespace=a lock -Nb run deploy");
-        is("p lock -N a acquire deploy", "p lock -N a acquire deploy");
-        is("p lock test deploy", "p lock test deploy");
-        is("p lock run test -- true", "p lock run test -- true");
-        is("p lock", "p lock");
-        is("p sem --help", "p sem --help");
-        is("p with lock:a", "p with lock:a");
-        for other in ["p", "p run lock", "p -N lock", "p ls"] {
-            assert_eq!(read(other), None, "{other}");
+        let words = |line: &str| line.split_whitespace().map(Into::into).collect::<Vec<OsString>>();
+        let is = |line: &str, asked: Asked| assert_eq!(Asked::by(&words(line)), asked, "{line}");
+        let lock = |line: &str, rest: &str| is(line, Asked::LockRun(words(rest)));
+        lock("p lock deploy -- true", "deploy -- true");
+        lock("p lock run deploy -- run", "deploy -- run");
+        lock("p lock -n deploy -- true", "-n deploy -- true");
+        lock("p --namespace=a lock -Nb deploy", "--namespace=a -Nb deploy");
+        lock("p lock run test -- true", "test -- true");
+        lock("p lock -N a run deploy", "-N a deploy");
+        is("p -N lock sem net -c 4", Asked::SemRun(words("-N lock net -c 4")));
+        is("p with lock:a -- run", Asked::With(words("lock:a -- run")));
+        for line in
+            ["p lock", "p lock -N a acquire deploy", "p lock test deploy", "p sem --help", "p __keeper 1"]
+        {
+            is(line, Asked::Quick);
+        }
+        for line in ["p", "p run lock", "p -N lock", "p ls"] {
+            is(line, Asked::Other);
         }
     }
 }

@@ -30,10 +30,11 @@ mod under;
 mod with;
 mod wrap;
 
-use args::{Cli, Command, HelpArgs, Quick, QuickCli};
+use args::{Alone, Asked, Cli, Command, HelpArgs, Quick, QuickCli};
 use clap::Parser;
 use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command and returns its exit code.
@@ -43,14 +44,34 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     procession::init();
-    let outcome = match Quick::asked_for(std::env::args_os()) {
-        Some(words) => QuickCli::try_parse_from(words).map_err(Failure::CommandLine).and_then(|cli| {
+    let outcome = perform_words(std::env::args_os().collect());
+    exit::report(outcome)
+}
+
+fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
+    match Asked::by(&words) {
+        Asked::LockRun(words) => {
+            let Alone { namespace, args } = Alone::read("procession lock run", words)?;
+            enter(namespace.as_ref());
+            lock::run_command(args, namespace.as_ref())
+        }
+        Asked::SemRun(words) => {
+            let Alone { namespace, args } = Alone::read("procession sem run", words)?;
+            enter(namespace.as_ref());
+            sem::run_command(args, namespace.as_ref())
+        }
+        Asked::With(words) => {
+            let Alone { namespace, args } = Alone::read("procession with", words)?;
+            enter(namespace.as_ref());
+            with::run(args, namespace.as_ref())
+        }
+        Asked::Quick => {
+            let cli = QuickCli::try_parse_from(words).map_err(Failure::CommandLine)?;
             enter(cli.namespace.as_ref());
             perform_quick(cli.command, cli.namespace.as_ref())
-        }),
-        None => Cli::try_parse().map_err(Failure::CommandLine).and_then(perform),
-    };
-    exit::report(outcome)
+        }
+        Asked::Other => perform(Cli::try_parse_from(words).map_err(Failure::CommandLine)?),
+    }
 }
 
 fn enter(namespace: Option<&Namespace>) {

@@ -30,7 +30,7 @@ enum Verb {
 /// Run a command while the lock is held.
 #[derive(Debug, clap::Args)]
 #[command(after_help = LOCK_HELP)]
-struct RunArgs {
+pub(crate) struct RunArgs {
     /// The lock; it is made if there is none.
     name: String,
     /// Hold it together with others who share it.
@@ -139,13 +139,17 @@ Exit codes: 0 held, 65 an ancestor holds it or the name is another kind of
 object, 75 not acquired (or -E), 125 procession failed.";
 
 /// # Errors
+/// Those of [`under::run`].
+pub(crate) fn run_command(args: RunArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
+    let target = Target::Lock { name: args.name, shared: args.shared };
+    under::run(vec![target], &args.wait, &args.command, &args.on_owner_died, namespace)
+}
+
+/// # Errors
 /// Those of the subcommands.
 pub(crate) fn run(args: LockArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     match args.verb {
-        Verb::Run(args) => {
-            let target = Target::Lock { name: args.name, shared: args.shared };
-            under::run(vec![target], &args.wait, &args.command, &args.on_owner_died, namespace)
-        }
+        Verb::Run(args) => run_command(args, namespace),
         Verb::Acquire(args) => {
             let target = Target::Lock { name: args.name, shared: args.shared };
             told(args.keep.json, keeper::acquire(&target, &args.wait, &args.keep))

@@ -31,7 +31,7 @@ enum Verb {
 /// Run a command while permits are held.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SEM_HELP)]
-struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
     permits: PermitArgs,
     #[command(flatten)]
@@ -144,13 +144,17 @@ Exit codes: that of the command; 65 another count, or ancestors hold too many;
 signal n.";
 
 /// # Errors
+/// Those of [`under::run`].
+pub(crate) fn run_command(args: RunArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
+    let target = args.permits.target()?;
+    under::run(vec![target], &args.wait, &args.command, &OnOwnerDied::Ignore, namespace)
+}
+
+/// # Errors
 /// Those of the subcommands.
 pub(crate) fn run(args: SemArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     match args.verb {
-        Verb::Run(args) => {
-            let target = args.permits.target()?;
-            under::run(vec![target], &args.wait, &args.command, &OnOwnerDied::Ignore, namespace)
-        }
+        Verb::Run(args) => run_command(args, namespace),
         Verb::Acquire(args) => {
             let target = args.permits.target()?;
             told(args.keep.json, keeper::acquire(&target, &args.wait, &args.keep))
