@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "a type that turns out to be a vector of numbers is treated as one")]
 
 use super::error::DecodeError;
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, size_of, transmute_copy};
 
@@ -61,7 +62,13 @@ macro_rules! numbers {
             take: impl FnOnce(usize) -> Result<&'de [u8], DecodeError>,
         ) -> Option<Result<V, DecodeError>> {
             // As above.
-            if size_of::<S>() == 0 && size_of::<V>() == size_of::<Vec<u8>>() {
+            if size_of::<S>() == 0 && size_of::<V>() == size_of::<VecDeque<u8>>() {
+                $(if is::<V, VecDeque<$number>>() && is::<S, PhantomData<VecDeque<$number>>>() {
+                    let numbers = take(size_of::<$number>()).map(|bytes| VecDeque::from($number::of(bytes)));
+                    // SAFETY: the types are one, which has no lifetime, and the original is not dropped.
+                    return Some(numbers.map(|numbers| unsafe { transmute_copy(&ManuallyDrop::new(numbers)) }));
+                })*
+            } else if size_of::<S>() == 0 && size_of::<V>() == size_of::<Vec<u8>>() {
                 $(if is::<V, Vec<$number>>() && is::<S, PhantomData<Vec<$number>>>() {
                     let numbers = take(size_of::<$number>()).map($number::of);
                     // SAFETY: the types are one, which has no lifetime, and the original is not dropped.
@@ -72,6 +79,54 @@ macro_rules! numbers {
                     let numbers = take(size_of::<$number>()).map(|bytes| $number::of(bytes).into_boxed_slice());
                     // SAFETY: as above.
                     return Some(numbers.map(|numbers| unsafe { transmute_copy(&ManuallyDrop::new(numbers)) }));
+                })*
+            }
+            None
+        }
+
+        /// How many bytes an element of a sequence has, as serde hands it over, if it is a number.
+        #[inline]
+        pub(super) fn size_of_item<T>() -> Option<usize> {
+            $(if is::<T, &$number>() {
+                return Some(size_of::<$number>());
+            })*
+            None
+        }
+
+        /// Appends the elements of a sequence, if they are numbers; what it was given if they are anything else.
+        #[inline]
+        pub(super) fn append_items<I: Iterator>(items: I, out: &mut Vec<u8>) -> Result<(), I> {
+            // Where it is known how many come, bytes are copied in a loop that asks nothing.
+            if is::<I::Item, &u8>() {
+                // SAFETY: the types are one.
+                out.extend(items.map(|item| unsafe { *transmute_copy::<I::Item, &u8>(&item) }));
+                return Ok(());
+            }
+            $(if is::<I::Item, &$number>() {
+                items.for_each(|item| {
+                    // SAFETY: the types are one.
+                    let number = unsafe { *transmute_copy::<I::Item, &$number>(&item) };
+                    out.extend_from_slice(&number.to_le_bytes());
+                });
+                return Ok(());
+            })*
+            Err(items)
+        }
+
+        /// The value of a seed that stands for a number, which is taken from the beginning of `bytes`; `None` if
+        /// it stands for anything else.
+        #[inline]
+        pub(super) fn one_of_seed<S, V>(bytes: &mut &[u8]) -> Option<Result<V, DecodeError>> {
+            // As above.
+            if size_of::<S>() == 0 {
+                $(if is::<V, $number>() && is::<S, PhantomData<$number>>() {
+                    let Some((first, rest)) = bytes.split_first_chunk() else {
+                        return Some(Err(DecodeError::UnexpectedEnd));
+                    };
+                    *bytes = rest;
+                    let number = $number::from_le_bytes(*first);
+                    // SAFETY: the types are one, which has no lifetime.
+                    return Some(Ok(unsafe { transmute_copy(&number) }));
                 })*
             }
             None
@@ -100,7 +155,7 @@ mod tests {
     use crate::codec::{decode, encode};
     use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny};
     use serde::{Deserialize, Serialize};
-    use std::collections::VecDeque;
+    use std::collections::{LinkedList, VecDeque};
     use std::fmt::Debug;
     use std::marker::PhantomData;
 
@@ -115,7 +170,7 @@ mod tests {
         N: Serialize + DeserializeOwned + PartialEq + Clone + Debug + 'static,
     {
         assert_eq!(of_value(&numbers).map(|(count, _)| count), Some(numbers.len()));
-        let one_by_one = VecDeque::from(numbers.clone());
+        let one_by_one: LinkedList<N> = numbers.iter().cloned().collect();
         let written = bytes(&one_by_one);
         assert!(
             of_value(&one_by_one).is_none() && bytes(&numbers) == written && bytes(&numbers[..]) == written
@@ -123,13 +178,16 @@ mod tests {
         assert!(bytes(&&numbers[..]) == written && bytes(&numbers.clone().into_boxed_slice()) == written);
         assert_eq!(decode::<Vec<N>>(&written).unwrap(), numbers);
         assert_eq!(*decode::<Box<[N]>>(&written).unwrap(), numbers);
-        assert_eq!(decode::<VecDeque<N>>(&written).unwrap(), one_by_one);
+        assert_eq!(decode::<LinkedList<N>>(&written).unwrap(), one_by_one);
+        let mut ring = VecDeque::from(numbers.clone());
+        ring.rotate_left(numbers.len() / 3);
+        assert_eq!(decode::<VecDeque<N>>(&bytes(&ring)).unwrap(), ring);
         // As a field, as an element, and where serde does not show the type.
         let all = (numbers.clone(), vec![numbers.clone(); 2], Some(numbers));
         assert_eq!(decode::<(Vec<N>, Vec<Vec<N>>, Option<Vec<N>>)>(&bytes(&all)).unwrap(), all);
         for cut in (0..written.len()).take(100) {
             let (at_once, one_by_one) =
-                (decode::<Vec<N>>(&written[..cut]), decode::<VecDeque<N>>(&written[..cut]));
+                (decode::<Vec<N>>(&written[..cut]), decode::<LinkedList<N>>(&written[..cut]));
             assert_eq!(at_once.unwrap_err().to_string(), one_by_one.unwrap_err().to_string());
         }
     }

@@ -149,7 +149,7 @@ impl<'de> Reading<'de> {
         Ok(result)
     }
 
-    /// ReadElements that each take a byte, unless they come of a type that needs none.
+    /// Elements that each take a byte, unless they come of a type that needs none.
     #[inline]
     fn elements<V: Visitor<'de>>(
         &mut self,
@@ -158,7 +158,8 @@ impl<'de> Reading<'de> {
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
         self.nested(|from| {
-            let mut elements = ReadElements { from, left, are_counted };
+            let bytes = from.decoder.reader().0;
+            let mut elements = ReadElements { from, bytes, left, are_counted };
             let value = visitor.visit_seq(&mut elements)?;
             elements.finish()?;
             Ok(value)
@@ -393,6 +394,8 @@ impl<'de> Deserializer<'de> for &mut Reading<'de> {
 /// The elements of a sequence or tuple, or the fields of a struct.
 struct ReadElements<'r, 'de> {
     from: &'r mut Reading<'de>,
+    /// What was not read yet: here, and not in `from`, so that it can stay in registers while numbers are read.
+    bytes: &'de [u8],
     left: usize,
     /// Whether the bytes say how many they are, and not the type.
     are_counted: bool,
@@ -400,7 +403,8 @@ struct ReadElements<'r, 'de> {
 
 impl ReadElements<'_, '_> {
     #[inline]
-    fn finish(&self) -> Result<(), DecodeError> {
+    fn finish(&mut self) -> Result<(), DecodeError> {
+        self.from.decoder.reader().0 = self.bytes;
         if self.left == 0 { Ok(()) } else { Err(not_all_read()) }
     }
 }
@@ -415,10 +419,15 @@ impl<'de> SeqAccess<'de> for &mut ReadElements<'_, 'de> {
     ) -> Result<Option<S::Value>, DecodeError> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
-        let had = self.from.left();
-        let element = self.from.value(seed)?;
+        if let Some(number) = numbers::one_of_seed::<S, S::Value>(&mut self.bytes) {
+            return number.map(Some);
+        }
+        self.from.decoder.reader().0 = self.bytes;
+        let element = self.from.value(seed);
+        let had = std::mem::replace(&mut self.bytes, self.from.decoder.reader().0);
+        let element = element?;
         if self.are_counted {
-            self.from.count_if_empty(had)?;
+            self.from.count_if_empty(had.len())?;
         }
         Ok(Some(element))
     }

@@ -50,11 +50,14 @@ impl<'o> Writing<'o> {
 
     #[inline]
     fn slice(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        if self.out.capacity() - self.out.len() < bytes.len() {
-            self.grow(bytes.len())?;
-        }
+        self.make_room(bytes.len())?;
         self.out.extend_from_slice(bytes);
         Ok(())
+    }
+
+    #[inline]
+    fn make_room(&mut self, by: usize) -> Result<(), EncodeError> {
+        if self.out.capacity() - self.out.len() < by { self.grow(by) } else { Ok(()) }
     }
 
     #[cold]
@@ -288,6 +291,24 @@ impl<'w, 'o> Serializer for &'w mut Writing<'o> {
         self.counted(len, "it is a sequence that does not say its length: collect it into a Vec first")
     }
 
+    /// All elements of what serde knows as a sequence: most containers come this way. serde's own would call a
+    /// function for each element.
+    #[inline]
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, items: I) -> Result<(), EncodeError> {
+        let items = items.into_iter();
+        let len = match items.size_hint() {
+            (len, Some(most)) if len == most => Some(len),
+            _ => None,
+        };
+        let mut elements = self.serialize_seq(len)?;
+        if let Some(items) = elements.numbers(items)? {
+            for item in items {
+                SerializeSeq::serialize_element(&mut elements, &item)?;
+            }
+        }
+        elements.finish()
+    }
+
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Elements<'w, 'o>, EncodeError> {
         self.elements(len)
@@ -355,6 +376,25 @@ impl Elements<'_, '_> {
     #[inline]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.to.value(value)
+    }
+
+    /// All that are still to come, if they are numbers; otherwise what it was given.
+    #[inline]
+    fn numbers<I: Iterator>(&mut self, items: I) -> Result<Option<I>, EncodeError> {
+        let Some(size) = numbers::size_of_item::<I::Item>().filter(|_| self.left > 0) else {
+            return Ok(Some(items));
+        };
+        self.note::<I::Item>();
+        let begun_at = self.to.out.len();
+        self.to.make_room(self.left.checked_mul(size).ok_or(EncodeError::TooLarge)?)?;
+        match numbers::append_items(items, self.to.out) {
+            Err(items) => Ok(Some(items)),
+            Ok(()) if self.to.out.len() - begun_at == self.left * size => {
+                self.left = 0;
+                Ok(None)
+            }
+            Ok(()) => Err(miscounted()),
+        }
     }
 
     #[inline]
