@@ -58,7 +58,7 @@ macro_rules! beside_small_ring {
     };
 }
 
-/// A mebibyte through the codec, byte by byte, against so many bytes a second.
+/// A mebibyte through the codec, element by element, against so many bytes a second.
 macro_rules! one_by_one {
     ($name:literal, $ours:path, $bound:literal, $rate:literal) => {
         Case {
@@ -364,6 +364,8 @@ pub(crate) static ALL: &[Case] = &[
     mebibytes("codec/decode-struct-with-vec", |plan| ours::codec::decode_struct(plan), 0.1),
     one_by_one!("codec/encode-one-by-one", ours::codec::encode_one_by_one, "3 GB/s", 3e9),
     one_by_one!("codec/decode-one-by-one", ours::codec::decode_one_by_one, "1.5 GB/s", 1.5e9),
+    one_by_one!("codec/encode-pairs", ours::codec::encode_pairs, "0.5 GB/s", 0.5e9),
+    one_by_one!("codec/decode-pairs", ours::codec::decode_pairs, "0.5 GB/s", 0.5e9),
     beside_files(
         "shm/register-200k-files",
         |plan| crowded::beside_files(plan, 200_000, Part::Register),

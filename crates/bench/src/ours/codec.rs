@@ -69,6 +69,20 @@ pub(crate) fn encode_one_by_one<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
     encoding(plan, frame::<VecDeque<u8>>())
 }
 
+/// What is in an `Option` serde does not show.
 pub(crate) fn decode_one_by_one<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
-    decoding(plan, frame::<VecDeque<u8>>())
+    decoding(plan, frame::<Option<Vec<u8>>>())
+}
+
+/// A mebibyte of pairs, as they are written.
+fn pairs() -> Vec<(u32, u8)> {
+    vec![(1, 2); MEBIBYTE / 5]
+}
+
+pub(crate) fn encode_pairs<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
+    encoding(plan, pairs())
+}
+
+pub(crate) fn decode_pairs<'a>(plan: &Plan<'_>) -> Result<Side<'a>> {
+    decoding(plan, pairs())
 }
