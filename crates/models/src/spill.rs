@@ -39,6 +39,11 @@ impl Spill {
     }
 
     /// Never.
+    pub fn create_of(_: &Segment, _: Marks, _: &[u8]) -> Result<Self, OpenError> {
+        Err(OpenError::Corrupt("nothing is spilled"))
+    }
+
+    /// Never.
     pub fn open(_: &Segment, _: Reference) -> Result<Self, OpenError> {
         Err(OpenError::Corrupt("nothing is spilled"))
     }
@@ -64,6 +69,10 @@ impl Spill {
     }
 
     pub fn copy_out(&self, _: usize, _: &mut [u8]) -> bool {
+        match *self {}
+    }
+
+    pub fn read(&self, _: &mut [u8]) -> bool {
         match *self {}
     }
 

@@ -33,6 +33,7 @@
 
 use crate::attached::Segment;
 use crate::error::OpenError;
+use crate::found;
 use crate::header::{Element, HEADER_LEN, Parameter, Shape};
 use crate::instance::InstanceId;
 use crate::kind::Kind;
@@ -44,6 +45,7 @@ use crate::segment::{self, Attachment, Orphans};
 use crate::structure::UNKNOWN;
 use procession_sys::shm_file::FileId;
 use procession_sys::{Mapping, crash_point, fork, random};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Where the bytes begin, behind `place`.
@@ -118,12 +120,33 @@ struct SpillRemoval {
 }
 
 impl Spill {
-    /// Makes one of `len` bytes for a message of `home`.
+    /// Makes one of `len` bytes for a message of `home`, which is written where it lies.
     ///
     /// # Errors
     /// [`OpenError::NoSpace`]; `OtherUser` and `Elsewhere` when no other user of the object would find it;
     /// and whatever else creating a file can meet.
     pub fn create(home: &Segment, marks: Marks, len: usize) -> Result<Self, OpenError> {
+        Self::make(home, marks, len, 0, |_| Ok(()))
+    }
+
+    /// Makes one of `payload`. The kernel writes it, into pages that it need not zero first, and without a
+    /// page fault for each.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_of(home: &Segment, marks: Marks, payload: &[u8]) -> Result<Self, OpenError> {
+        let len = payload.len();
+        Self::make(home, marks, len, len as u64, |file| file.write_all_at(payload, DATA_OFFSET as u64))
+    }
+
+    /// Makes one of `len` bytes, the last `later` of which have no memory before `fill` writes them.
+    fn make(
+        home: &Segment,
+        marks: Marks,
+        len: usize,
+        later: u64,
+        fill: impl FnOnce(&std::fs::File) -> std::io::Result<()>,
+    ) -> Result<Self, OpenError> {
         let number = random::nonzero_u64();
         let name = namespace::spill_name(home.header().instance, number);
         let object = ObjectName { kind: Some(Kind::SPILL), namespace: home.namespace(), name: &name };
@@ -147,9 +170,13 @@ impl Spill {
         // SYNC: segment.spilled.
         segment::spilled(home.mapping()).store(1, Ordering::Release);
         let made = home.registration().roll().entering(&name, |enter| {
-            segment::create_file(&object, &shape, 0, false, registry, &mut Orphans::default(), enter)
+            segment::create_file(&object, &shape, later, false, registry, &mut Orphans::default(), enter)
         })?;
-        Ok(Self::attached(made, number, len as u64, home, name, true))
+        let filled = fill(&made.file.handle)
+            .map_err(|source| OpenError::no_space("reserve", &object, len as u64, source));
+        // If it was not filled, it goes.
+        let made = Self::attached(made, number, len as u64, home, name.clone(), true);
+        filled.map(|()| made)
     }
 
     /// Opens the one that a reference in the ring of `home` is to.
@@ -258,6 +285,19 @@ impl Spill {
     #[must_use]
     pub fn copy_out(&self, offset: usize, to: &mut [u8]) -> bool {
         self.mapping.copy_out(DATA_OFFSET.saturating_add(offset), to)
+    }
+
+    /// Copies all of the message out; `false` if it is not as long as `to`. As long as the file has its name,
+    /// the kernel copies: that spares a page fault for each page.
+    #[must_use]
+    pub fn read(&self, to: &mut [u8]) -> bool {
+        let name = self.removal.registration.namespace().file_name(&self.removal.name);
+        match found::open(&name) {
+            Ok(file) if file.id == self.removal.file => {
+                file.handle.read_exact_at(to, DATA_OFFSET as u64).is_ok()
+            }
+            _ => self.copy_out(0, to),
+        }
     }
 
     /// The first `len` bytes of it, or `None` if there are not so many.

@@ -33,10 +33,9 @@ impl Core {
     /// Puts a message that is larger than the ring.
     #[cold]
     pub(super) fn put_spilled(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        let spill = self.spill_when_there_is_room(payload.len(), deadline)?;
-        if !spill.copy_in(0, payload) {
-            return Err(self.too_small().into());
-        }
+        drop(self.at_tail(self.spill_words(), deadline)?);
+        let spill = Spill::create_of(self.segment(), MARKS, payload);
+        let spill = spill.map_err(|source| self.no_spill(payload.len(), source))?;
         crash_point("queue.spill.made");
         self.at_tail(self.spill_words(), deadline)?.commit_spill(spill)
     }
@@ -50,15 +49,16 @@ impl Core {
     /// no files yet, and those who make a file, which takes time, hold nobody up.
     pub(super) fn spill_when_there_is_room(&self, len: usize, deadline: Deadline) -> Result<Spill, PutError> {
         drop(self.at_tail(self.spill_words(), deadline)?);
-        Spill::create(self.segment(), MARKS, len).map_err(|source| {
-            let queue = self.segment().label();
-            PutError::Spill { queue, len, source }
-        })
+        Spill::create(self.segment(), MARKS, len).map_err(|source| self.no_spill(len, source))
+    }
+
+    fn no_spill(&self, len: usize, source: OpenError) -> PutError {
+        PutError::Spill { queue: self.segment().label(), len, source }
     }
 
     /// Copies a message out of its spill.
     pub(super) fn read_spill(&self, spill: &Spill, into: &mut [u8]) -> Result<(), GetError> {
-        if spill.copy_out(0, into) { Ok(()) } else { Err(self.too_small().into()) }
+        if spill.read(into) { Ok(()) } else { Err(self.too_small().into()) }
     }
 }
 
