@@ -42,6 +42,21 @@ macro_rules! in_place {
     };
 }
 
+/// Vectors of so many bytes, which are larger than their queue.
+macro_rules! spilled {
+    ($name:literal, $bytes:expr) => {
+        Case {
+            name: $name,
+            unit: MessagesPerSecond,
+            summary: Median,
+            ours: |plan| queue::throughput(plan, &ours::bytes::VECS.of_bytes($bytes), 1, 1),
+            rival_name: "memcpy",
+            rival: |plan| memcpy::copies(plan, $bytes),
+            at_least: 0.03,
+        }
+    };
+}
+
 /// Bytes through a pipe as it is made when nothing is said of its size, and through one that stays in its small
 /// ring.
 macro_rules! beside_small_ring {
@@ -356,6 +371,8 @@ pub(crate) static ALL: &[Case] = &[
         rival: |plan| python::put_get(plan, "queue", Some(1 << 20)),
         at_least: 3.0,
     },
+    spilled!("queue/vec-4MiB", 4 << 20),
+    spilled!("queue/vec-64MiB", 64 << 20),
     in_place!("queue/slot-1MiB", 1 << 20),
     in_place!("queue/slot-64MiB", 64 << 20),
     mebibytes("codec/encode-vec-u8", |plan| ours::codec::encode_vec(plan), 0.3),
