@@ -55,8 +55,7 @@ pub(crate) fn run(
     let program = program(command, environment)?;
     keep_closed();
     let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
-    let guardian = registration.guard()?;
-    let pid = guardian.spawn(&program, signals).map_err(|error| why_not_started(command, error))?;
+    let pid = registration.start_ward(&program, signals).map_err(|error| why_not_started(command, error))?;
     let began = Instant::now();
     let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
     let mut watched = Watched { pid, inbox, limits, until, timed_out: false };
@@ -66,8 +65,6 @@ pub(crate) fn run(
         ended = watched.deal_with(Taken { from_kernel: false, ..taken })?;
     }
     let ended = ended.map_or_else(|| watched.wait(), Ok)?;
-    // Its status was taken.
-    drop(guardian);
     Ok(Outcome { ended, timed_out: watched.timed_out, ran: began.elapsed() })
 }
 

@@ -47,8 +47,8 @@ pub use object::{Object, Placement, look};
 pub use owner::OwnerId;
 pub use plain::PlainFile;
 pub use registry::{
-    DEFAULT_SLOTS, Guardian, Myself, Participant, Registration, Sight, StartingProcess, Unknowable,
-    is_registered, leave, register, register_with_slots, set_process_name, take_over,
+    DEFAULT_SLOTS, Myself, Participant, Registration, Sight, StartingProcess, Unknowable, is_registered,
+    leave, register, register_with_slots, set_process_name, take_over,
 };
 pub use shared::Shared;
 #[doc(hidden)]

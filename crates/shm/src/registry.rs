@@ -68,7 +68,6 @@ pub use register::{is_registered, leave, register, register_with_slots};
 pub use sight::Sight;
 pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
-pub use ward::Guardian;
 
 /// The first byte of the lifelines in the registry's lock space.
 const LIFELINES: u64 = 1 << 40;

@@ -7,7 +7,6 @@
 #![expect(unsafe_code, reason = "clone, prctl and execvpe are interfaces for what runs before exec")]
 
 use crate::crash::crash_point;
-use crate::loose_fd::LooseFd;
 use crate::signals::{self, ALL, SIGKILL, SIGPIPE, SignalSet, set_blocked};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -36,50 +35,37 @@ pub struct Signals {
     pub ignores_sigpipe: bool,
 }
 
-/// Where a program says who it is, before it is executed, and how it learns whether it still may be.
+/// Where a program says who it is, before it is executed: two words in shared memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Gate {
-    /// A number that both words carry in their high halves. A word that carries another one is left alone.
+pub struct Place {
+    /// What both words have in their high halves.
     pub tag: u32,
-    /// When the program began, in ticks, in the low half; 0 before, and where it is not known.
+    /// When the program began, in ticks, in the low half; 0 where it is not known.
     pub began: &'static AtomicU64,
-    /// The program's pid in the low half; 0 before. It is written last.
+    /// The program's pid in the low half. It is written last.
     pub who: &'static AtomicU64,
-    /// The byte of a file that another description holds as long as the starter lives.
-    pub lifeline: (&'static LooseFd, u64),
 }
 
-impl Gate {
-    /// The word before anybody has passed.
-    #[must_use]
-    pub fn empty(tag: u32) -> u64 {
-        u64::from(tag) << 32
-    }
-
-    /// Says who the calling process is, and whether it may go on. Async-signal-safe.
-    fn pass(&self) -> Option<()> {
-        let empty = Self::empty(self.tag);
-        // The low half tells a later process of that pid from this one for a year.
-        let began = empty | start_of_self() & u64::from(u32::MAX);
-        // Relaxed: who reads it has read the other word before.
-        self.began.compare_exchange(empty, began, Relaxed, Relaxed).ok()?;
+impl Place {
+    /// Says who the calling process is. Async-signal-safe.
+    fn take(&self) {
+        let tagged = |low: u64| u64::from(self.tag) << 32 | low & u64::from(u32::MAX);
+        // Relaxed: who reads it has read the other word before. The low half tells a later process of that pid from
+        // this one for a year.
+        self.began.store(tagged(start_of_self()), Relaxed);
         crash_point("registry.ward_began");
-        let who = empty | u64::from(std::process::id());
         // SYNC: registry.warded.
-        self.who.compare_exchange(empty, who, SeqCst, SeqCst).ok()?;
+        self.who.store(tagged(u64::from(std::process::id())), SeqCst);
         crash_point("registry.warded");
-        // After that: who finds the byte free looks at the word then.
-        let (file, byte) = self.lifeline;
-        file.is_locked(byte).filter(|lives| *lives).map(|_| ())
     }
 }
 
-/// Starts the program, which passes the gate before it is executed; its pid. The kernel kills it when the calling
+/// Starts the program, which takes its place before it is executed; its pid. The kernel kills it when the calling
 /// *thread* ends, unless it asks for something else, or is executed with the rights of another user.
 ///
 /// # Errors
-/// `EAGAIN` at the limit of processes, `ENOMEM`, whatever `execve` says; `ECANCELED` if the gate is closed.
-pub fn spawn(program: &Program, signals: Signals, gate: Gate) -> Result<u32> {
+/// `EAGAIN` at the limit of processes, `ENOMEM`, whatever `execve` says.
+pub fn spawn(program: &Program, signals: Signals, place: Place) -> Result<u32> {
     let (arguments, environment) = (pointers(&program.arguments), pointers(&program.environment));
     let stack = Stack::for_exec(program)?;
     let birth = Birth {
@@ -87,7 +73,7 @@ pub fn spawn(program: &Program, signals: Signals, gate: Gate) -> Result<u32> {
         environment: &environment,
         starter: Pid::this(),
         signals,
-        gate,
+        place,
         error: AtomicI32::new(0),
     };
     // No handler of ours runs on the memory that both have.
@@ -120,7 +106,7 @@ struct Birth<'a> {
     environment: &'a [*const c_char],
     starter: Pid,
     signals: Signals,
-    gate: Gate,
+    place: Place,
     /// Why the program was not executed.
     error: AtomicI32,
 }
@@ -142,9 +128,10 @@ impl Birth<'_> {
             return errno();
         }
         // If its starter had ended before, nobody would kill it; and nobody hears of this error.
-        if getppid() != self.starter || self.gate.pass().is_none() {
+        if getppid() != self.starter {
             return libc::ECANCELED;
         }
+        self.place.take();
         // Actions are this process's own. A handler would run on the memory of both; and Rust's runtime ignores
         // SIGPIPE.
         for signal in ALL.filter(|&signal| !signals::is_default(signal) && !signals::is_ignored(signal)) {
@@ -230,47 +217,28 @@ fn start_of(path: &CStr) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Gate, Program, Signals, spawn, start_of_process, start_of_self};
-    use crate::file_lock::{Share, try_lock};
-    use crate::loose_fd::LooseFd;
-    use crate::mapping::Mapping;
+    use super::{Place, Program, Signals, spawn, start_of_process, start_of_self};
     use crate::pidfd::{Ended, Who, is_child, reap, signal_child};
-    use crate::shm_file;
     use crate::signals::{SIGKILL, SignalSet};
     use std::ffi::CString;
-    use std::fs::File;
     use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering::Relaxed;
 
-    const TAG: u32 = 7;
+    const TAG: u64 = 7 << 32;
 
-    /// A word that a child shares.
-    fn word(low: u32) -> &'static AtomicU64 {
-        let file = shm_file::create_unnamed().unwrap();
-        file.set_len(4096).unwrap();
-        let word: &AtomicU64 = Box::leak(Box::new(Mapping::of_file(&file, 4096).unwrap())).at(0).unwrap();
-        word.store(Gate::empty(TAG) | u64::from(low), Relaxed);
-        word
+    fn place() -> Place {
+        let word = || -> &'static AtomicU64 { Box::leak(Box::default()) };
+        Place { tag: 7, began: word(), who: word() }
     }
 
-    /// A gate, and what keeps it open.
-    fn gate() -> (Gate, File) {
-        let holds = shm_file::create_unnamed().unwrap();
-        let asks = shm_file::reopen(&holds).unwrap();
-        assert!(try_lock(&holds, 3, Share::Exclusive).unwrap());
-        let id = shm_file::identity(&asks).unwrap();
-        let asks = Box::leak(Box::new(LooseFd::keep(asks, id)));
-        (Gate { tag: TAG, began: word(0), who: word(0), lifeline: (asks, 3) }, holds)
-    }
-
-    fn start_words(gate: Gate, words: &[&str]) -> std::io::Result<u32> {
+    fn start_words(place: Place, words: &[&str]) -> std::io::Result<u32> {
         let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
         let c_strings = |words: &[&str]| words.iter().map(|&word| CString::new(word).unwrap()).collect();
-        spawn(&Program { arguments: c_strings(words), environment: c_strings(&["A=7"]) }, signals, gate)
+        spawn(&Program { arguments: c_strings(words), environment: c_strings(&["A=7"]) }, signals, place)
     }
 
-    fn start(gate: Gate) -> std::io::Result<u32> {
-        start_words(gate, &["sleep", "600"])
+    fn start(place: Place) -> std::io::Result<u32> {
+        start_words(place, &["sleep", "600"])
     }
 
     fn end_of(pid: u32) -> Ended {
@@ -282,17 +250,13 @@ mod tests {
         }
     }
 
-    fn is_canceled(gate: Gate) -> bool {
-        start(gate).unwrap_err().raw_os_error() == Some(libc::ECANCELED)
-    }
-
     #[test]
     fn a_program_says_who_it_is_and_when_it_began() {
-        let (gate, _holds) = gate();
-        let child = start(gate).unwrap();
-        assert_eq!(gate.who.load(Relaxed), Gate::empty(TAG) | u64::from(child));
+        let place = place();
+        let child = start(place).unwrap();
+        assert_eq!(place.who.load(Relaxed), TAG | u64::from(child));
         let began = start_of_process(child).unwrap();
-        assert_eq!(gate.began.load(Relaxed), Gate::empty(TAG) | began);
+        assert_eq!(place.began.load(Relaxed), TAG | began);
         assert!(start_of_self() > 0 && began >= start_of_self());
         signal_child(child, SIGKILL).unwrap();
         assert_eq!(end_of(child), Ended::Signaled(SIGKILL));
@@ -300,36 +264,27 @@ mod tests {
     }
 
     #[test]
-    fn a_program_whose_place_is_taken_or_whose_starter_is_gone_is_not_executed() {
-        let (gate, holds) = gate();
-        let tag = TAG + 1;
-        assert!(is_canceled(Gate { tag, ..gate }) && is_canceled(Gate { began: word(1), ..gate }));
-        assert!(is_canceled(Gate { who: word(1), ..gate }));
-        gate.began.store(Gate::empty(TAG), Relaxed);
-        drop(holds);
-        assert!(is_canceled(gate));
-    }
-
-    #[test]
     fn the_kernel_kills_it_when_the_thread_that_started_it_ends() {
-        let (gate, _holds) = gate();
-        let child = std::thread::spawn(move || start(gate).unwrap()).join().unwrap();
+        let place = place();
+        let child = std::thread::spawn(move || start(place).unwrap()).join().unwrap();
         assert_eq!(end_of(child), Ended::Signaled(SIGKILL));
     }
 
     #[test]
     fn a_program_has_its_arguments_and_environment_and_errors_are_those_of_exec() {
-        let (open, _holds) = gate();
         let script = "[ \"$A-$1\" = 7-word ] && exit 5";
-        assert_eq!(end_of(start_words(open, &["sh", "-c", script, "sh", "word"]).unwrap()), Ended::Exited(5));
+        assert_eq!(
+            end_of(start_words(place(), &["sh", "-c", script, "sh", "word"]).unwrap()),
+            Ended::Exited(5)
+        );
         for (words, errno) in [
             (&["procession-no-such-command"][..], libc::ENOENT),
             (&["/etc/passwd"], libc::EACCES),
             (&[], libc::ENOENT),
         ] {
-            let (gate, _holds) = gate();
-            assert_eq!(start_words(gate, words).unwrap_err().raw_os_error(), Some(errno), "{words:?}");
-            let ended = gate.who.load(Relaxed) & u64::from(u32::MAX);
+            let place = place();
+            assert_eq!(start_words(place, words).unwrap_err().raw_os_error(), Some(errno), "{words:?}");
+            let ended = place.who.load(Relaxed) & u64::from(u32::MAX);
             assert!(!is_child(u32::try_from(ended).unwrap()), "its status was taken");
         }
     }

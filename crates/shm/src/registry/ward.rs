@@ -8,65 +8,60 @@
 //!
 //! | step | who | killed here leaves |
 //! |---|---|---|
-//! | `ward_space`; `ward_start` and `ward` become (generation, 0) | the guardian | a guardian without a ward |
-//! | a new process, which asks to be killed at the guardian's end | the child | the same |
-//! | `ward_start`: (generation, 0) → (generation, its beginning) | the child | the same |
-//! | `ward`: (generation, 0) → (generation, its pid) | the child | a ward that has ended, or ends at the next step |
-//! | is the guardian's lifeline still locked? otherwise the child ends | the child | the same |
-//! | `exec` | the child | the guardian: its ward lives, and it counts as alive until the ward has ended |
-//! | `ward` becomes 0 | the guardian, after it has taken the ward's exit status | a dead process, as everywhere |
+//! | `ward` = 0; `ward_space` | the guardian | a guardian without a ward |
+//! | a new process that shares the guardian's memory, and asks to be killed at its end | the ward | the same |
+//! | `ward_start` = its generation, and when it began | the ward | the same |
+//! | `ward` = the generation, and its pid | the ward | a ward that has ended |
+//! | `exec`, which leaves the guardian's memory | the ward | the guardian: its ward lives, and it counts as alive until that has ended |
 //!
-//! Who finds the lifeline free looks for the ward after that, and the child looks at the lifeline after it has
-//! become the ward (store, then load, on both sides): a child that executes the command has been seen by
-//! everybody who finds its guardian dead.
+//! The words stay when the ward ends: what counts is whether the process lives.
 //!
-//! A slot whose occupant has a ward that lives is given to nobody else, although its lifeline is free. The next
-//! occupant clears the words before it bumps the generation; what a child of the former one still writes finds
-//! another word than it expects, and that child ends.
+//! The lifeline lasts as long as the guardian's memory, which the child has too until it executes the command. So
+//! the lifeline is free only once the guardian is dead **and** the child has said who it is, or has ended; and whoever
+//! finds it free looks for the ward after that.
+//!
+//! A slot whose occupant has a ward that lives is given to nobody else, although its lifeline is free.
 //!
 //! The ward is known by its pid and its beginning. A process in another pid namespace does not know what that
 //! pid is there. For it the ward has ended with its guardian: there, `PR_SET_PDEATHSIG` alone protects.
 //!
 //! # Orderings
-//! Edge `registry.warded`: the SeqCst store of `ward`, before the child asks for the lifeline, meets the SeqCst
-//! load of whoever has found the lifeline free. The kernel answers both questions under one lock.
+//! Edge `registry.warded`: the store of `ward` comes before the child leaves the guardian's memory, and meets the load
+//! of whoever has found the lifeline free after that. In between is the kernel's lock of all that is locked in the file.
 
+use super::Registration;
 use super::layout::Slot;
-use super::{LIFELINES, Registration};
-use crate::error::OpenError;
 use crate::owner::OwnerId;
 use procession_sys::errno::ESRCH;
-use procession_sys::ward::{Gate, Program, Signals, spawn, start_of_process};
+use procession_sys::ward::{Place, Program, Signals, spawn, start_of_process};
 use procession_sys::{KeptFd, pidfd};
 use std::fs;
-use std::io::{ErrorKind, Result};
+use std::io::{Error, ErrorKind, Result};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How a process that is registered runs one program under what it holds; dropping it says that the program
-/// has ended.
-#[derive(Debug)]
-pub struct Guardian {
-    registration: &'static Registration,
-    owner: OwnerId,
-}
-
 impl Registration {
-    /// Makes the calling process one that has a ward from [`Guardian::spawn`] on. It has one guardian, and one
-    /// ward, at a time.
+    /// Starts a program as this process's ward; its pid. As long as it lives, this process does not count as dead,
+    /// however it ends. A process has one ward at a time.
+    ///
+    /// The program ends with the calling *thread*: the kernel kills it, unless it asks for something else, or has more
+    /// rights than this process.
     ///
     /// # Errors
-    /// As [`register`](crate::register).
-    pub fn guard(&'static self) -> std::result::Result<Guardian, OpenError> {
-        let owner = self.owner()?;
-        if let Some(slot) = self.slot(owner.slot()) {
-            // INVARIANT 2: this process holds the lifeline. Without a pid, nobody looks at the other two.
-            slot.ward_space.store(pid_space(), Ordering::Relaxed);
-            slot.ward_start.store(Gate::empty(owner.generation()), Ordering::Relaxed);
-            slot.ward.store(Gate::empty(owner.generation()), Ordering::SeqCst);
+    /// `ResourceBusy` while the ward before lives; `EAGAIN` at the limit of processes; whatever `execve` says; what
+    /// registering can meet, in a forked child.
+    pub fn start_ward(&'static self, program: &Program, signals: Signals) -> Result<u32> {
+        let owner = self.owner().map_err(Error::other)?;
+        let slot = self.slot(owner.slot()).ok_or(ErrorKind::NotFound)?;
+        if of(slot, owner.generation()).is_some() {
+            return Err(ErrorKind::ResourceBusy.into());
         }
-        Ok(Guardian { registration: self, owner })
+        // INVARIANT 2: this process holds the lifeline. Nobody looks at the others while there is no pid.
+        slot.ward.store(0, Ordering::SeqCst);
+        slot.ward_space.store(pid_space(), Ordering::Relaxed);
+        let place = Place { tag: owner.generation(), began: &slot.ward_start, who: &slot.ward };
+        spawn(program, signals, place)
     }
 
     /// What shows when the ward of `owner` has ended, whose lifeline is free.
@@ -75,34 +70,6 @@ impl Registration {
         match of(slot, owner.generation())? {
             Ward::Seen(end) => Some(end),
             Ward::Unseen => None,
-        }
-    }
-}
-
-impl Guardian {
-    /// Starts the program, which becomes the ward before it is executed; its pid.
-    ///
-    /// It ends with the calling *thread*: the kernel kills it, unless it asks for something else.
-    ///
-    /// # Errors
-    /// `EAGAIN` at the limit of processes; whatever `execve` says; `ECANCELED` if this guardian has had a ward already.
-    pub fn spawn(&self, program: &Program, signals: Signals) -> Result<u32> {
-        let (registration, index) = (self.registration, self.owner.slot());
-        let slot = registration.slot(index).ok_or(ErrorKind::NotFound)?;
-        let lifeline = (&registration.query, LIFELINES + u64::from(index));
-        let gate = Gate { tag: self.owner.generation(), began: &slot.ward_start, who: &slot.ward, lifeline };
-        spawn(program, signals, gate)
-    }
-}
-
-impl Drop for Guardian {
-    fn drop(&mut self) {
-        // Another process than the guardian's, forked from it, has nothing to say about its slot.
-        if self.registration.current_owner() == Some(self.owner)
-            && let Some(slot) = self.registration.slot(self.owner.slot())
-        {
-            // SYNC: registry.warded.
-            slot.ward.store(0, Ordering::SeqCst);
         }
     }
 }
@@ -144,17 +111,13 @@ fn is_it(pid: u32, start: u32) -> bool {
 
 /// Clears what the last occupant has left, for a new one that holds the lifeline; not if it has a ward that lives.
 pub(super) fn clear(slot: &Slot) -> bool {
-    loop {
-        let ward = slot.ward.load(Ordering::SeqCst);
-        if of(slot, parts(ward).0).is_some() {
-            return false;
-        }
-        // A child that becomes the ward now is looked at once more; one that comes later finds another word.
-        if slot.ward.compare_exchange(ward, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-            slot.ward_start.store(0, Ordering::Relaxed);
-            return true;
-        }
+    // Nobody writes it meanwhile: who becomes a ward holds the lifeline with its guardian's memory.
+    let (generation, _) = parts(slot.ward.load(Ordering::SeqCst));
+    let may_clear = of(slot, generation).is_none();
+    if may_clear {
+        slot.ward.store(0, Ordering::SeqCst);
     }
+    may_clear
 }
 
 /// The tag and what it is on.

@@ -1,16 +1,16 @@
 //! Commands about a program that an actor runs under what it holds.
 
 use crate::{Next, World, report};
-use procession::shm::{Guardian, register};
+use procession::shm::register;
 use procession_sys::pidfd::{Ended, Who, open, reap, wait};
 use procession_sys::signals::{SignalSet, words};
 use procession_sys::ward::{Program, Signals};
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
 thread_local! {
-    static WARD: RefCell<Option<(Guardian, u32)>> = const { RefCell::new(None) };
+    static WARD: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
 pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
@@ -24,7 +24,6 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
 /// Starts the program; its pid.
 fn guard(world: &World, program: &str, arguments: &[&str]) -> std::io::Result<u32> {
     let registration = register(&world.namespace).map_err(std::io::Error::other)?;
-    let guardian = registration.guard().map_err(std::io::Error::other)?;
     let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
     let line = [program].into_iter().chain(arguments.iter().copied());
     let variables = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
@@ -32,18 +31,16 @@ fn guard(world: &World, program: &str, arguments: &[&str]) -> std::io::Result<u3
         arguments: line.map(CString::new).collect::<Result<_, _>>()?,
         environment: variables.map(CString::new).collect::<Result<_, _>>()?,
     };
-    let pid = guardian.spawn(&program, signals)?;
-    WARD.set(Some((guardian, pid)));
+    let pid = registration.start_ward(&program, signals)?;
+    WARD.set(Some(pid));
     Ok(pid)
 }
 
 /// Waits for its end; how it ended.
 fn lose() -> std::io::Result<String> {
-    let Some((guardian, ward)) = WARD.take() else { return Ok(String::new()) };
+    let Some(ward) = WARD.take() else { return Ok(String::new()) };
     wait(open(ward)?, None)?;
-    let ended = reap(Who::Pid(ward))?;
-    drop(guardian);
-    Ok(match ended {
+    Ok(match reap(Who::Pid(ward))? {
         Some(Ended::Exited(code)) => format!("exit status: {code}"),
         Some(Ended::Signaled(signal)) => format!("signal: {signal} ({})", words(signal)),
         None => String::new(),
