@@ -2,6 +2,7 @@
 
 use crate::collect::CollectArgs;
 use crate::deadlocks::DeadlocksArgs;
+use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::keeper::KeeperArgs;
 use crate::list::ListArgs;
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Rm(RemoveArgs),
     Gc(CollectArgs),
     Deadlocks(DeadlocksArgs),
+    Doctor(DoctorArgs),
     Help(HelpArgs),
     #[command(name = "__worker", hide = true)]
     Worker(WorkerArgs),

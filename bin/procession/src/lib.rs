@@ -9,6 +9,7 @@ mod args;
 mod breaking;
 mod collect;
 mod deadlocks;
+mod doctor;
 mod duration;
 mod holding;
 mod in_the_way;
@@ -119,6 +120,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Worker(args) => run::become_worker(&args),
         #[cfg(feature = "demo")]
         Command::Broom(broom) => broom.sweep(),
