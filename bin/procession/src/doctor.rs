@@ -276,9 +276,8 @@ fn processes(namespace: &Namespace) -> Option<Finding> {
         Ok(registration) => registration,
         Err(error) => return Some(Finding::bad(WHAT, error.to_string(), "see `procession gc --all`")),
     };
-    let registry = namespace.file_name("");
     let others = registration.participants().into_iter().filter(|process| process.pid != std::process::id());
-    let (seen, unseen): (Vec<_>, Vec<_>) = others.partition(|process| people::uses(process.pid, &registry));
+    let (seen, unseen): (Vec<_>, Vec<_>) = others.partition(|process| people::uses(process.pid, namespace));
     Some(if unseen.is_empty() {
         let found = match seen.len() {
             1 => "1 other uses".to_owned(),

@@ -24,7 +24,7 @@ use procession::Namespace;
 use procession_sys::inheritance::keep_files;
 use procession_sys::signals::{SIGTERM, SignalSet, set_blocked};
 use procession_sys::{SignalBell, eventfd, pidfd};
-use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, NO_SUCH_OBJECT};
+use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, NO_SUCH_OBJECT, OWN_FAILURE};
 use procession_terminal::output;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
@@ -115,7 +115,7 @@ pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Resu
         return Ok(());
     }
     let status = child.wait()?;
-    Err(Failure::Command(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(125)))
+    Err(Failure::Command(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(OWN_FAILURE)))
 }
 
 /// Is a keeper, until what it holds is released.
@@ -209,7 +209,7 @@ pub(crate) fn end(pid: u32, signal: i32) -> Result<(), Failure> {
         Err(error) if error.raw_os_error() == Some(procession_sys::errno::ESRCH) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    if !people::uses(pid, &Namespace::current()?.file_name(".registry")) {
+    if !people::uses(pid, &Namespace::current()?) {
         let advice = "it may be in another pid namespace, where the same number means another process";
         return Err(Failure::Error(
             format!("cannot tell whether process {pid} is the holder: {advice}").into(),

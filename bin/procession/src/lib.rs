@@ -32,7 +32,7 @@ mod with;
 mod wrap;
 
 use args::{Alone, Asked, Cli, Command, HelpArgs, Quick, QuickCli};
-use clap::Parser;
+use clap::{Args, Parser};
 use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
 use std::ffi::OsString;
@@ -51,21 +51,9 @@ pub fn main() -> ExitCode {
 
 fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
     match Asked::by(&words) {
-        Asked::LockRun(words) => {
-            let Alone { namespace, args } = Alone::read("procession lock run", words)?;
-            enter(namespace.as_ref());
-            lock::run_command(args, namespace.as_ref())
-        }
-        Asked::SemRun(words) => {
-            let Alone { namespace, args } = Alone::read("procession sem run", words)?;
-            enter(namespace.as_ref());
-            sem::run_command(args, namespace.as_ref())
-        }
-        Asked::With(words) => {
-            let Alone { namespace, args } = Alone::read("procession with", words)?;
-            enter(namespace.as_ref());
-            with::run(args, namespace.as_ref())
-        }
+        Asked::LockRun(words) => alone("procession lock run", words, lock::run_command),
+        Asked::SemRun(words) => alone("procession sem run", words, sem::run_command),
+        Asked::With(words) => alone("procession with", words, with::run),
         Asked::Quick => {
             let cli = QuickCli::try_parse_from(words).map_err(Failure::CommandLine)?;
             enter(cli.namespace.as_ref());
@@ -73,6 +61,16 @@ fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
         }
         Asked::Other => perform(Cli::try_parse_from(words).map_err(Failure::CommandLine)?),
     }
+}
+
+fn alone<A: Args>(
+    name: &'static str,
+    words: Vec<OsString>,
+    run: impl FnOnce(A, Option<&Namespace>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Alone { namespace, args } = Alone::read(name, words)?;
+    enter(namespace.as_ref());
+    run(args, namespace.as_ref())
 }
 
 fn enter(namespace: Option<&Namespace>) {

@@ -2,6 +2,7 @@
 //!
 //! All of it is read from `/proc`, and only to be shown: what cannot be read is left out.
 
+use procession::Namespace;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -85,7 +86,8 @@ pub(crate) fn ancestors() -> Vec<u32> {
 
 /// Whether the process has mapped the table of processes of this process's namespace, and so is one of those that the
 /// table knows by that pid: in another pid namespace the pid may be another's.
-pub(crate) fn uses(pid: u32, registry: &str) -> bool {
+pub(crate) fn uses(pid: u32, namespace: &Namespace) -> bool {
+    let registry = namespace.file_name(".registry");
     let maps = fs::read_to_string(file(pid, "maps")).unwrap_or_default();
-    maps.lines().any(|line| line.split_once('/').is_some_and(|(_, path)| path.contains(registry)))
+    maps.lines().any(|line| line.split_once('/').is_some_and(|(_, path)| path.contains(&registry)))
 }
