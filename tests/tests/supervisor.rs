@@ -4,9 +4,11 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procession::{
-    Event, Process, Queue, Restart, Supervisor, SupervisorError, SupervisorEvent as Happened, Value,
+    Event, ExitStatus, KernelError, Process, ProcessLabel, Queue, Restart, RestartScope, Supervised,
+    Supervisor, SupervisorError, SupervisorEvent as Happened, Value,
 };
 use procession_tests::{Scratch, until};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 procession::test_support!();
@@ -42,7 +44,7 @@ fn a_worker_that_is_killed_is_started_again_and_a_stop_ends_all() {
     let _scratch = Scratch::new();
     let mut starts = 0;
     let supervisor = quick(2);
-    let stopper = supervisor.stopper();
+    let handle = supervisor.handle();
     let statuses = supervisor
         .on_event(|event| {
             let Some(pid) = pid_of(event) else { return };
@@ -50,7 +52,7 @@ fn a_worker_that_is_killed_is_started_again_and_a_stop_ends_all() {
             // The first three are killed; then the supervisor has both, and is stopped.
             match starts {
                 1..=3 => kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap(),
-                5 => stopper.stop(),
+                5 => handle.stop(),
                 _ => {}
             }
         })
@@ -110,12 +112,12 @@ fn one_that_ends_too_often_ends_the_others_and_is_named() {
 fn what_outlasts_the_grace_is_killed() {
     let _scratch = Scratch::new();
     let supervisor = quick(1).grace(Duration::from_millis(50));
-    let stopper = supervisor.stopper();
+    let handle = supervisor.handle();
     let mut happened = Vec::new();
     let statuses = supervisor
         .on_event(|event| {
             if matches!(event, Happened::Ready { .. }) {
-                stopper.stop();
+                handle.stop();
             }
             happened.push(event.clone());
         })
@@ -144,7 +146,7 @@ fn a_worker_is_ready_when_it_says_so() {
     let scratch = Scratch::new();
     let come = Event::options().namespace(&scratch).anonymous().unwrap();
     let supervisor = quick(2);
-    let stopper = supervisor.stopper();
+    let handle = supervisor.handle();
     let (mut started, mut ready) = (0, 0);
     supervisor
         .on_event(|event| match event {
@@ -158,7 +160,7 @@ fn a_worker_is_ready_when_it_says_so() {
             Happened::Ready { .. } => {
                 ready += 1;
                 if ready == 2 {
-                    stopper.stop();
+                    handle.stop();
                 }
             }
             _ => {}
@@ -195,7 +197,7 @@ fn what_cannot_be_started_is_a_failure() {
 fn a_supervisor_that_was_stopped_starts_nothing() {
     let _scratch = Scratch::new();
     let supervisor = quick(3);
-    supervisor.stopper().stop();
+    supervisor.handle().stop();
     let statuses = supervisor.run(|_| Process::spawn(park, ())).unwrap();
     assert_eq!(statuses, [None; 3]);
 }
@@ -291,4 +293,125 @@ fn what_a_worker_was_doing_is_done_by_the_next() {
     let statuses = quick(1).run(|_| Process::spawn(work, sum.clone())).unwrap();
     assert!(statuses[0].unwrap().success());
     assert_eq!(sum.get().unwrap(), 5);
+}
+
+#[test]
+fn all_are_started_again_together_also_those_that_were_done() {
+    fn act(rank: usize, starts: Value<u32>) {
+        // Of the first three, 0 is done, 1 fails once 0 is, and 2 only ends when it is told to.
+        let first = starts.get().unwrap() < 3;
+        starts.fetch_add(1).unwrap();
+        match rank {
+            0 => {}
+            1 if first => {
+                while starts.get().unwrap() < 3 {
+                    std::thread::yield_now();
+                }
+                std::process::exit(7);
+            }
+            2 if first => park(),
+            _ => {}
+        }
+    }
+    let scratch = Scratch::new();
+    let starts: Value<u32> = Value::options().namespace(&scratch).anonymous().unwrap();
+    let (mut started, mut ended) = (Vec::new(), Vec::new());
+    let statuses = quick(3)
+        .restart_scope(RestartScope::All)
+        .on_event(|event| match event {
+            Happened::Started { rank, attempt, .. } => started.push((*rank, *attempt)),
+            Happened::Ended { rank, .. } => ended.push((*rank, started.len())),
+            _ => {}
+        })
+        .run(|attempt| Process::spawn(act, (attempt.rank(), starts.clone())))
+        .unwrap();
+    assert!(statuses.iter().all(|status| status.unwrap().success()), "{statuses:?}");
+    started[..3].sort_unstable();
+    started[3..].sort_unstable();
+    assert_eq!(started, [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]);
+    // Nobody was started again before all had ended.
+    assert!(ended[..3].iter().all(|(_, started)| *started <= 3), "{ended:?}");
+}
+
+#[test]
+fn restarts_of_all_are_counted_together() {
+    let _scratch = Scratch::new();
+    let mut started = 0;
+    let error = quick(2)
+        .restart_scope(RestartScope::All)
+        .max_restarts(3, Duration::from_secs(60))
+        .on_event(|event| started += u32::from(pid_of(event).is_some()))
+        .run(|attempt| {
+            // Another one fails each time.
+            let fails = usize::try_from(attempt.number()).unwrap() % 2 == attempt.rank();
+            Process::spawn(|fails| if fails { std::process::exit(7) } else { park() }, fails)
+        })
+        .unwrap_err();
+    assert!(matches!(error, SupervisorError::GaveUp { most: 3, .. }), "{error}");
+    assert_eq!(started, 8);
+}
+
+/// A process whose end its starter learns of by itself, and tells.
+struct Told(Process<()>);
+
+impl Supervised for Told {
+    fn label(&self) -> ProcessLabel {
+        ProcessLabel::of_program("told", self.0.pid())
+    }
+
+    fn end(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn status(&self) -> Option<ExitStatus> {
+        self.0.exit_status()
+    }
+
+    fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        self.0.signal(signal)
+    }
+}
+
+#[test]
+fn a_drained_supervisor_starts_nobody_and_looks_when_what_it_attends_to_has_come() {
+    let scratch = Scratch::new();
+    let go = Event::options().namespace(&scratch).anonymous().unwrap();
+    let bell = procession_sys::eventfd::create().unwrap();
+    let supervisor = quick(2).restart(Restart::Always);
+    let handle = supervisor.handle();
+    let (mut happened, mut calls) = (Vec::new(), 0);
+    let statuses = supervisor
+        .attend(bell.as_fd(), || {
+            procession_sys::eventfd::silence(&bell);
+            calls += 1;
+        })
+        .on_event(|event| {
+            happened.push(event.clone());
+            if matches!(event, Happened::Started { rank: 1, .. }) {
+                handle.drain();
+                go.set();
+            }
+        })
+        .run(|attempt| {
+            let work = |go: Event, code| {
+                go.wait().unwrap();
+                std::process::exit(code)
+            };
+            let process = Process::spawn(work, (go.clone(), i32::try_from(attempt.rank()).unwrap()))?;
+            let end = process.as_fd().try_clone_to_owned().unwrap();
+            let bell = bell.try_clone().unwrap();
+            std::thread::spawn(move || {
+                procession_sys::eventfd::wait_any(&[end.as_fd()], None).unwrap();
+                procession_sys::eventfd::ring(&bell);
+            });
+            Ok::<_, procession::SpawnError>(Told(process))
+        })
+        .unwrap();
+    let codes: Vec<_> = statuses.iter().map(|status| status.unwrap().code()).collect();
+    assert_eq!(codes, [Some(0), Some(1)]);
+    let count = |is: fn(&Happened) -> bool| happened.iter().filter(|event| is(event)).count();
+    assert_eq!(count(|event| matches!(event, Happened::Started { .. })), 2);
+    assert_eq!(count(|event| matches!(event, Happened::Stopping | Happened::Restarting { .. })), 0);
+    assert!(happened.iter().any(|event| event.to_string().starts_with("told (pid ")), "{happened:?}");
+    assert!((1..=2).contains(&calls), "{calls}");
 }

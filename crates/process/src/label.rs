@@ -36,6 +36,12 @@ impl ProcessLabel {
         Self { process: Arc::new(Named { name: name.into(), pid }), function }
     }
 
+    /// The label of a process that runs a program, for [`Supervised`](crate::Supervised) workers of one's own.
+    #[must_use]
+    pub fn of_program(name: &str, pid: u32) -> Self {
+        Self::new(name, pid, "")
+    }
+
     /// The label of a worker, while it ran `function` for a pool.
     pub(crate) fn running(&self, function: &'static str) -> Self {
         Self { function, ..self.clone() }
@@ -58,7 +64,8 @@ impl ProcessLabel {
         self.process.pid
     }
 
-    /// The path of the function that it runs; `path::{{closure}}` for a closure in the function `path`.
+    /// The path of the function that it runs; `path::{{closure}}` for a closure in the function `path`, and nothing for
+    /// a program.
     #[must_use]
     pub fn function(&self) -> &'static str {
         self.function
@@ -67,6 +74,9 @@ impl ProcessLabel {
 
 impl fmt::Display for ProcessLabel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.function.is_empty() {
+            return write!(f, "{} (pid {})", self.name(), self.pid());
+        }
         write!(f, "process {:?} (pid {}, {})", self.name(), self.pid(), self.function)
     }
 }

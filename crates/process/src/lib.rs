@@ -63,7 +63,10 @@ pub use procession_sys::settings::Resource;
 pub use remote::{Failure, RemoteError};
 pub use status::ExitStatus;
 pub use stdio::Stdio;
-pub use supervisor::{Attempt, Restart, Stopper, Supervised, Supervisor, SupervisorError, SupervisorEvent};
+pub use supervisor::{
+    Attempt, Restart, RestartScope, Supervised, Supervisor, SupervisorError, SupervisorEvent,
+    SupervisorHandle,
+};
 #[cfg(feature = "async")]
 pub use tasks::Joining;
 #[cfg(feature = "tracing")]

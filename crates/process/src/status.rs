@@ -3,6 +3,7 @@
 use procession_sys::pidfd::Ended;
 use procession_sys::signals;
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
 
 /// How a process ended: by itself with a code, or by a signal.
 ///
@@ -67,6 +68,13 @@ impl ExitStatus {
     }
 }
 
+impl From<std::process::ExitStatus> for ExitStatus {
+    fn from(status: std::process::ExitStatus) -> Self {
+        let exited = status.code().map(Ended::Exited);
+        Self(exited.or_else(|| status.signal().map(Ended::Signaled)))
+    }
+}
+
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -81,6 +89,7 @@ impl fmt::Display for ExitStatus {
 mod tests {
     use super::ExitStatus;
     use procession_sys::pidfd::Ended;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn each_end_reads_as_itself() {
@@ -94,6 +103,8 @@ mod tests {
             (Some("SIGKILL"), -9, "killed by SIGKILL")
         );
         assert!(ExitStatus::known(Ended::Exited(0)).success());
+        let raw = |status| ExitStatus::from(std::process::ExitStatus::from_raw(status));
+        assert_eq!([raw(7 << 8), raw(9)], [exited, killed]);
         assert!(ExitStatus::LOST.is_lost() && !ExitStatus::LOST.success());
         assert_eq!(
             (ExitStatus::LOST.as_python(), ExitStatus::LOST.to_string().as_str()),

@@ -8,6 +8,7 @@
 //! workers, as it does with every child.
 
 mod event;
+mod handle;
 mod post;
 
 use crate::error::KernelError;
@@ -25,11 +26,10 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub use event::{SupervisorError, SupervisorEvent};
+pub use handle::SupervisorHandle;
 
 /// When a worker that has ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,13 +44,27 @@ pub enum Restart {
     Never,
 }
 
+/// Which workers are started again when one is, in the manner of Erlang's supervisors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestartScope {
+    /// That one alone.
+    #[default]
+    One,
+    /// All of them, for workers that cannot go on with another one in the place of one that ended: those that run get
+    /// SIGTERM, and SIGKILL after the grace; once all have ended, all are started again, also those that had done
+    /// their work. Limits and back-off count the restarts of the whole.
+    All,
+}
+
 /// What a [`Supervisor`] can keep running: a process that can be signalled, and waited for.
 pub trait Supervised {
     /// Who it is.
     fn label(&self) -> ProcessLabel;
 
-    /// Readable once it has ended.
-    fn end(&self) -> BorrowedFd<'_>;
+    /// Readable once it has ended; `None` if that is learnt by what the supervisor attends to
+    /// ([`Supervisor::attend`]).
+    fn end(&self) -> Option<BorrowedFd<'_>>;
 
     /// How it ended; `None` while it runs.
     fn status(&self) -> Option<ExitStatus>;
@@ -67,8 +81,8 @@ impl<R> Supervised for Process<R> {
         Self::label(self).clone()
     }
 
-    fn end(&self) -> BorrowedFd<'_> {
-        self.as_fd()
+    fn end(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
     }
 
     fn status(&self) -> Option<ExitStatus> {
@@ -122,7 +136,7 @@ impl Attempt {
 /// Keeps a number of processes running: workers that end are started again, within limits.
 ///
 /// [`run`](Self::run) starts the workers and returns when all have ended for good: each by its own will, or
-/// because somebody wanted them to stop ([`stop_on`](Self::stop_on), [`stopper`](Self::stopper)), or because
+/// because somebody wanted them to stop ([`stop_on`](Self::stop_on), [`handle`](Self::handle)), or because
 /// one of them ended so often that there is no use in going on.
 ///
 /// ```
@@ -155,14 +169,19 @@ pub struct Supervisor<'a> {
     /// How often each worker is started again.
     restarts: Budget,
     signals: Vec<i32>,
-    stopper: Stopper,
+    handle: SupervisorHandle,
+    attended: Vec<Attended<'a>>,
     observe: Box<dyn FnMut(&SupervisorEvent) + 'a>,
 }
+
+/// A file, and what is called when it is readable.
+type Attended<'a> = (BorrowedFd<'a>, Box<dyn FnMut() + 'a>);
 
 /// What becomes of workers that end.
 #[derive(Clone, Copy, Debug)]
 struct Policy {
     restart: Restart,
+    scope: RestartScope,
     first_back_off: Duration,
     longest_back_off: Duration,
     grace: Duration,
@@ -173,6 +192,7 @@ impl Supervisor<'static> {
     pub fn new(workers: usize) -> Self {
         let policy = Policy {
             restart: Restart::default(),
+            scope: RestartScope::default(),
             first_back_off: Duration::from_millis(100),
             longest_back_off: Duration::from_secs(30),
             grace: Duration::from_secs(10),
@@ -183,7 +203,8 @@ impl Supervisor<'static> {
             policy,
             restarts,
             signals: Vec::new(),
-            stopper: Stopper::new(),
+            handle: SupervisorHandle::new(),
+            attended: Vec::new(),
             observe: Box::new(|_| ()),
         }
     }
@@ -193,6 +214,12 @@ impl<'a> Supervisor<'a> {
     /// When a worker that has ended is started again; [`Restart::OnFailure`] unless said.
     pub fn restart(mut self, restart: Restart) -> Self {
         self.policy.restart = restart;
+        self
+    }
+
+    /// Which workers are started again when one is; [`RestartScope::One`] unless said.
+    pub fn restart_scope(mut self, scope: RestartScope) -> Self {
+        self.policy.scope = scope;
         self
     }
 
@@ -228,15 +255,29 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Tells what happens, as it happens. It is called by the thread that [`run`](Self::run)s.
-    pub fn on_event<'b>(self, observe: impl FnMut(&SupervisorEvent) + 'b) -> Supervisor<'b> {
-        let Self { workers, policy, restarts, signals, stopper, .. } = self;
-        Supervisor { workers, policy, restarts, signals, stopper, observe: Box::new(observe) }
+    pub fn on_event<'b>(self, observe: impl FnMut(&SupervisorEvent) + 'b) -> Supervisor<'b>
+    where
+        'a: 'b,
+    {
+        let Self { workers, policy, restarts, signals, handle, attended, .. } = self;
+        Supervisor { workers, policy, restarts, signals, handle, attended, observe: Box::new(observe) }
     }
 
-    /// What stops this supervisor, from another thread or from what it calls.
+    /// Calls `act` whenever the file is readable, until it is no more; by the thread that [`run`](Self::run)s, which
+    /// then looks at its workers.
+    pub fn attend<'b>(self, file: BorrowedFd<'b>, act: impl FnMut() + 'b) -> Supervisor<'b>
+    where
+        'a: 'b,
+    {
+        let mut shorter: Supervisor<'b> = self;
+        shorter.attended.push((file, Box::new(act)));
+        shorter
+    }
+
+    /// What steers this supervisor, from another thread or from what it calls.
     #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        self.stopper.clone()
+    pub fn handle(&self) -> SupervisorHandle {
+        self.handle.clone()
     }
 
     /// Starts the workers by `start`, and keeps them running until all have ended for good: how each of them
@@ -255,9 +296,9 @@ impl<'a> Supervisor<'a> {
         P: Supervised,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Self { workers, policy, restarts, signals, stopper, mut observe } = self;
+        let Self { workers, policy, restarts, signals, handle, attended, mut observe } = self;
         let bell = if signals.is_empty() { None } else { Some(SignalBell::new(&signals)?) };
-        let stop = stopper.bell()?;
+        let wish = handle.bell()?;
         let posts = (0..workers).map(|rank| Post::new(rank, restarts.clone())).collect();
         let observe = Box::new(move |happened: &SupervisorEvent| {
             trace::supervised(happened, happened.is_trouble());
@@ -265,13 +306,16 @@ impl<'a> Supervisor<'a> {
         });
         Watch {
             policy,
+            restarts,
             posts,
             start,
             observe,
             bell,
-            stopper: &stopper,
-            stop,
+            handle: &handle,
+            wish,
+            attended,
             ending: None,
+            regrouping: None,
             signalled: false,
             gave_up: None,
         }
@@ -289,54 +333,23 @@ impl fmt::Debug for Supervisor<'_> {
     }
 }
 
-/// Stops a [`Supervisor`]; made by [`Supervisor::stopper`].
-#[derive(Clone, Debug)]
-pub struct Stopper(Arc<Wish>);
-
-#[derive(Debug)]
-struct Wish {
-    is_wanted: AtomicBool,
-    /// Rung when it is wanted; without one, whoever asked is heard at the next look.
-    bell: Option<OwnedFd>,
-}
-
-impl Stopper {
-    fn new() -> Self {
-        Self(Arc::new(Wish { is_wanted: AtomicBool::new(false), bell: eventfd::create().ok() }))
-    }
-
-    /// Stops the workers: SIGTERM, and SIGKILL after the grace. One that was stopped before it runs starts
-    /// nothing.
-    pub fn stop(&self) {
-        self.0.is_wanted.store(true, Ordering::Release);
-        if let Some(bell) = &self.0.bell {
-            eventfd::ring(bell);
-        }
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.0.is_wanted.load(Ordering::Acquire)
-    }
-
-    fn bell(&self) -> io::Result<OwnedFd> {
-        match &self.0.bell {
-            Some(bell) => bell.try_clone(),
-            None => Err(io::Error::other("no descriptor was left for the stopper")),
-        }
-    }
-}
-
 /// A supervisor at work.
 struct Watch<'s, 'o, P, S> {
     policy: Policy,
+    /// How often all of them are started again, where that is the scope.
+    restarts: Budget,
     posts: Vec<Post<P>>,
     start: S,
     observe: Box<dyn FnMut(&SupervisorEvent) + 'o>,
     bell: Option<SignalBell>,
-    stopper: &'s Stopper,
-    stop: OwnedFd,
+    handle: &'s SupervisorHandle,
+    /// Rung when the handle is used.
+    wish: OwnedFd,
+    attended: Vec<Attended<'o>>,
     /// When those that are left are killed, once it is stopping.
     ending: Option<Instant>,
+    /// When those that are left are killed, while all have to end because all are to be started again.
+    regrouping: Option<Instant>,
     /// Whether a signal came that stops.
     signalled: bool,
     gave_up: Option<SupervisorError>,
@@ -350,13 +363,16 @@ where
 {
     fn run(mut self) -> Result<Vec<Option<ExitStatus>>, SupervisorError> {
         loop {
+            // Before it is asked what was wished: who rings after this is heard by the next sleep.
+            eventfd::silence(&self.wish);
             self.take_signals();
-            if self.stopper.is_wanted() {
+            if self.handle.wants_stop() {
                 self.begin_to_stop();
             }
             for index in 0..self.posts.len() {
                 self.look_at(index);
             }
+            self.regroup();
             if self.posts.iter().all(Post::is_over) {
                 break;
             }
@@ -399,27 +415,54 @@ where
         if let Some(event) = post.take_readiness() {
             (self.observe)(&event);
         }
-        if let Some((event, next)) = post.take_end(&policy, now, self.ending.is_some()) {
+        // One that was told to end is not started again because of its end.
+        let again = self.ending.is_none() && self.regrouping.is_none() && !self.handle.wants_no_more();
+        let all = Some(&mut self.restarts).filter(|_| policy.scope == RestartScope::All);
+        if let Some((event, next)) = post.take_end(&policy, all, now, again) {
             (self.observe)(&event);
-            match next {
-                Next::Over => {}
-                Next::Again { after } => {
-                    (self.observe)(&SupervisorEvent::Restarting { rank: index, after });
-                }
-                Next::TooOften(error) => {
-                    self.gave_up.get_or_insert(error);
-                    self.begin_to_stop();
-                }
-            }
+            self.follow(index, next);
         }
-        match self.ending {
+        match self.ending.or(self.regrouping) {
             Some(end) => self.end(index, now >= end),
             None => self.start_if_due(index, now),
         }
     }
 
+    /// Does what follows the end of a worker, or that it could not be started.
+    fn follow(&mut self, index: usize, next: Next) {
+        match next {
+            Next::Over => {}
+            Next::Again { after } => {
+                (self.observe)(&SupervisorEvent::Restarting { rank: index, after });
+                if self.policy.scope == RestartScope::All && self.regrouping.is_none() {
+                    self.regrouping = Some(Instant::now() + self.policy.grace);
+                    self.posts.iter().for_each(|post| post.signal(SIGTERM));
+                }
+            }
+            Next::TooOften(error) => {
+                self.gave_up.get_or_insert(error);
+                self.begin_to_stop();
+            }
+        }
+    }
+
+    /// Once all have ended that have to, because all are to be started again: has them started when it is time.
+    fn regroup(&mut self) {
+        if self.regrouping.is_some() && self.posts.iter().all(|post| !post.is_running()) {
+            self.regrouping = None;
+            if self.ending.is_none()
+                && let Some(due) = self.posts.iter().filter_map(Post::due_at).max()
+            {
+                self.posts.iter_mut().for_each(|post| post.start_again_at(due));
+            }
+        }
+    }
+
     fn start_if_due(&mut self, index: usize, now: Instant) {
         let Some(post) = self.posts.get_mut(index) else { return };
+        if self.handle.wants_no_more() {
+            return post.give_up_restart();
+        }
         let Some(attempt) = post.due(now) else { return };
         match (self.start)(&attempt) {
             Ok(process) => {
@@ -431,36 +474,40 @@ where
             }
             Err(error) => {
                 let error = error.into();
-                let (event, next) = post.not_started(&self.policy, now, error.as_ref());
+                let all = Some(&mut self.restarts).filter(|_| self.policy.scope == RestartScope::All);
+                let (event, next) = post.not_started(&self.policy, all, now, error.as_ref());
                 (self.observe)(&event);
-                if let Next::TooOften(error) = next {
-                    self.gave_up.get_or_insert(error);
-                    self.begin_to_stop();
-                }
+                self.follow(index, next);
             }
         }
     }
 
-    /// While it stops: nothing is started any more, and what outlasts the grace is killed.
+    /// While all have to end: nothing is started, and what outlasts the grace is killed.
     fn end(&mut self, index: usize, kills: bool) {
         let Some(post) = self.posts.get_mut(index) else { return };
-        post.give_up_restart();
+        if self.ending.is_some() {
+            post.give_up_restart();
+        }
         if let Some(event) = kills.then(|| post.kill()).flatten() {
             (self.observe)(&event);
         }
     }
 
     /// Sleeps until there may be something to do.
-    fn sleep(&self) -> io::Result<()> {
+    fn sleep(&mut self) -> io::Result<()> {
         let now = Instant::now();
         // Not by the clock, which may have passed the end since the workers were looked at.
-        let end = self.ending.filter(|_| self.posts.iter().any(Post::is_to_be_killed));
-        let due = self.posts.iter().filter_map(Post::due_at).chain(end).min();
-        let mut files: Vec<BorrowedFd<'_>> = self.posts.iter().flat_map(Post::files).collect();
+        let end = self.ending.or(self.regrouping).filter(|_| self.posts.iter().any(Post::is_to_be_killed));
+        let starts = self.posts.iter().filter(|_| self.regrouping.is_none()).filter_map(Post::due_at);
+        let due = starts.chain(end).min();
+        let mut files: Vec<BorrowedFd<'_>> = self.attended.iter().map(|(file, _)| *file).collect();
+        files.extend(self.posts.iter().flat_map(Post::files));
         files.extend(self.bell.as_ref().map(AsFd::as_fd));
-        // Once it is rung it stays so; it may be rung by what was called since it was looked at.
-        files.extend(self.ending.is_none().then(|| self.stop.as_fd()));
-        eventfd::wait_any(&files, due.map(|due| due.saturating_duration_since(now))).map(drop)
+        files.push(self.wish.as_fd());
+        let ready = eventfd::wait_any(&files, due.map(|due| due.saturating_duration_since(now)))?;
+        // The attended files are the first.
+        self.attended.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready).for_each(|((_, act), _)| act());
+        Ok(())
     }
 }
 

@@ -39,9 +39,10 @@ pub use procession_process::{
     ActiveChild, AsyncResult, Attempt, Calls, Context, Crossing, CurrentProcess, Executor, ExitStatus,
     Failure, Function, Imap, ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool,
     PoolError, PoolOptions, Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError,
-    Resource, Restart, SpawnError, StartMethod, Stdio, Stopper, Supervised, Supervisor, SupervisorError,
-    SupervisorEvent, TaskError, TaskItem, WaitError, active_children, current_process, end_children, futures,
-    init, leave, parent_process, set_start_method, start_method, take_inherited, test_support,
+    Resource, Restart, RestartScope, SpawnError, StartMethod, Stdio, Supervised, Supervisor, SupervisorError,
+    SupervisorEvent, SupervisorHandle, TaskError, TaskItem, WaitError, active_children, current_process,
+    end_children, futures, init, leave, parent_process, set_start_method, start_method, take_inherited,
+    test_support,
 };
 #[cfg(feature = "tracing")]
 #[doc(inline)]

@@ -59,6 +59,10 @@ impl<P: Supervised> Post<P> {
         matches!(self.state, State::Over)
     }
 
+    pub(super) fn is_running(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
     pub(super) fn last_status(&self) -> Option<ExitStatus> {
         self.last
     }
@@ -96,6 +100,7 @@ impl<P: Supervised> Post<P> {
     pub(super) fn not_started(
         &mut self,
         policy: &Policy,
+        all: Option<&mut Budget>,
         now: Instant,
         error: &(dyn Error + Send + Sync + 'static),
     ) -> (SupervisorEvent, Next) {
@@ -106,7 +111,7 @@ impl<P: Supervised> Post<P> {
             self.state = State::Over;
             return (event, Next::TooOften(SupervisorError::NotStarted { rank: self.rank, reason }));
         }
-        let next = self.again(policy, now, reason);
+        let next = self.again(policy, all, now, reason);
         (event, next)
     }
 
@@ -122,12 +127,14 @@ impl<P: Supervised> Post<P> {
         Some(SupervisorEvent::Ready { rank: self.rank, process: running.process.label() })
     }
 
-    /// Whether the worker has just ended, and what follows.
+    /// Whether the worker has just ended, and what follows; `all`, if all are started again together, is how often
+    /// they are, and `again` whether one may be now.
     pub(super) fn take_end(
         &mut self,
         policy: &Policy,
+        all: Option<&mut Budget>,
         now: Instant,
-        is_stopping: bool,
+        again: bool,
     ) -> Option<(SupervisorEvent, Next)> {
         let State::Running(running) = &self.state else { return None };
         let status = running.process.status()?;
@@ -140,18 +147,19 @@ impl<P: Supervised> Post<P> {
         if ran_for >= policy.longest_back_off * 2 {
             self.in_a_row = 0;
         }
-        let again = match policy.restart {
-            Restart::Always => true,
-            Restart::OnFailure => !status.success(),
-            Restart::Never => false,
-        };
-        let next = if again && !is_stopping { self.again(policy, now, reason) } else { Next::Over };
+        let again = again
+            && match policy.restart {
+                Restart::Always => true,
+                Restart::OnFailure => !status.success(),
+                Restart::Never => false,
+            };
+        let next = if again { self.again(policy, all, now, reason) } else { Next::Over };
         Some((event, next))
     }
 
     /// Plans the next start, unless there were too many.
-    fn again(&mut self, policy: &Policy, now: Instant, reason: String) -> Next {
-        if self.restarts.spend(now).is_err() {
+    fn again(&mut self, policy: &Policy, all: Option<&mut Budget>, now: Instant, reason: String) -> Next {
+        if all.unwrap_or(&mut self.restarts).spend(now).is_err() {
             return self.give_up(reason);
         }
         let after = back_off(policy, self.in_a_row);
@@ -164,6 +172,11 @@ impl<P: Supervised> Post<P> {
         self.state = State::Over;
         let Budget { most, within, .. } = self.restarts;
         Next::TooOften(SupervisorError::GaveUp { rank: self.rank, most, within, reason })
+    }
+
+    /// Has one started here then, because all are started again.
+    pub(super) fn start_again_at(&mut self, due: Instant) {
+        self.state = State::Due(due);
     }
 
     /// While the supervisor stops: what was planned is not done.
@@ -197,7 +210,7 @@ impl<P: Supervised> Post<P> {
             State::Running(running) => Some(running),
             _ => None,
         };
-        let end = running.map(|running| running.process.end());
+        let end = running.and_then(|running| running.process.end());
         let ready = running.and_then(|running| running.readiness.as_ref()).map(AsFd::as_fd);
         end.into_iter().chain(ready)
     }

@@ -1,0 +1,62 @@
+//! What steers a supervisor from outside: wishes that its thread finds at its next look, and a bell that wakes it.
+
+use procession_sys::eventfd;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Steers a [`Supervisor`](crate::Supervisor), from another thread or from what it calls; made by
+/// [`Supervisor::handle`](crate::Supervisor::handle).
+#[derive(Clone, Debug)]
+pub struct SupervisorHandle(Arc<Wishes>);
+
+#[derive(Debug)]
+struct Wishes {
+    stop: AtomicBool,
+    no_more: AtomicBool,
+    /// Without one, whoever asks is heard at the next look.
+    bell: Option<OwnedFd>,
+}
+
+impl SupervisorHandle {
+    pub(super) fn new() -> Self {
+        let (stop, no_more) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Wishes { stop, no_more, bell: eventfd::create().ok() }))
+    }
+
+    /// Stops the workers: SIGTERM, and SIGKILL after the grace. A supervisor that was stopped before it runs starts
+    /// nothing.
+    pub fn stop(&self) {
+        // Release, here and in `drain`: whoever finds the wish finds what was done before it.
+        self.0.stop.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// Has no worker started any more, also not again; those that run are told nothing, and are waited for.
+    pub fn drain(&self) {
+        self.0.no_more.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn wants_stop(&self) -> bool {
+        self.0.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn wants_no_more(&self) -> bool {
+        self.0.no_more.load(Ordering::Acquire)
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.0.bell {
+            eventfd::ring(bell);
+        }
+    }
+
+    pub(super) fn bell(&self) -> io::Result<OwnedFd> {
+        match &self.0.bell {
+            Some(bell) => bell.try_clone(),
+            None => Err(io::Error::other("no descriptor was left to wake the supervisor")),
+        }
+    }
+}
