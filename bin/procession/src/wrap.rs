@@ -17,10 +17,9 @@ use procession_sys::pidfd::{Ended, reap_any};
 use procession_sys::signals::{self as sig, Inbox, Taken};
 use procession_sys::ward::{Program, Signals};
 use procession_sys::{Deadline, inherited};
-use procession_terminal::exit::{Failure, NOT_EXECUTABLE};
-use std::ffi::{CString, OsString};
+use procession_terminal::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
+use std::ffi::OsString;
 use std::io::{Error, ErrorKind};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
 /// How a command is to be run.
@@ -52,7 +51,7 @@ pub(crate) fn run(
     inbox: &Inbox,
     registration: &'static Registration,
 ) -> Result<Outcome, Failure> {
-    let program = program(command, environment)?;
+    let program = Program::new(command, environment)?;
     keep_closed();
     let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
     let pid = registration.start_ward(&program, signals).map_err(|error| why_not_started(command, error))?;
@@ -68,19 +67,7 @@ pub(crate) fn run(
     Ok(Outcome { ended, timed_out: watched.timed_out, ran: began.elapsed() })
 }
 
-/// The command with this process's environment and what is changed in it.
-fn program(command: &[OsString], changes: &[(&str, Option<String>)]) -> Result<Program, Failure> {
-    let kept = std::env::vars_os().filter(|(name, _)| !changes.iter().any(|(changed, _)| name == changed));
-    let kept = kept.map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-    let set = changes.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
-    let words = command.iter().map(|word| CString::new(word.as_bytes()));
-    Ok(Program {
-        arguments: words.collect::<Result<_, _>>()?,
-        environment: kept.chain(set.map(String::into_bytes)).map(CString::new).collect::<Result<_, _>>()?,
-    })
-}
-
-fn why_not_started(command: &[OsString], error: Error) -> Failure {
+pub(crate) fn why_not_started(command: &[OsString], error: Error) -> Failure {
     // No process could be made, or the ward's own steps failed.
     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory) {
         return Failure::Error(
@@ -90,7 +77,11 @@ fn why_not_started(command: &[OsString], error: Error) -> Failure {
     }
     match check(command) {
         Err(failure) => failure,
-        Ok(()) => not_runnable(NOT_EXECUTABLE, format!("cannot run {:?}: {error}", command[0])),
+        // The interpreter of a script, say, is not there: as env(1) and nice(1) tell it.
+        Ok(()) => {
+            let code = if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+            not_runnable(code, format!("cannot run {:?}: {error}", command[0]))
+        }
     }
 }
 

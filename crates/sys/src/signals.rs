@@ -9,6 +9,7 @@
 use crate::clock::Deadline;
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 pub use libc::{
     SIGABRT, SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGIO, SIGKILL, SIGPIPE,
@@ -172,6 +173,20 @@ pub fn send(pid: u32, signal: i32) -> Result<()> {
     Ok(())
 }
 
+/// Sends the signal to all processes of the group that `leader` leads.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_to_group(leader: u32, signal: i32) -> Result<()> {
+    let group = libc::pid_t::try_from(leader).ok().filter(|&group| group > 1);
+    let group = group.ok_or_else(|| Error::from_raw_os_error(libc::ESRCH))?;
+    // SAFETY: the call takes two integers and touches no memory of ours; a number above 1 means one group.
+    if unsafe { libc::killpg(group, signal) } != 0 {
+        return Err(Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// A signal that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
@@ -196,6 +211,21 @@ impl Inbox {
     #[must_use]
     pub fn open(signals: SignalSet) -> Self {
         Self { signals, blocked_before: change_blocked(libc::SIG_BLOCK, signals) }
+    }
+
+    /// What is readable while there is a signal to take.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn bell(&self) -> Result<OwnedFd> {
+        let (set, flags) = (self.signals.to_c(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        // SAFETY: the set outlives the call; -1 asks for a new descriptor.
+        let fd = unsafe { libc::signalfd(-1, &raw const set, flags) };
+        if fd < 0 {
+            return Err(Error::last_os_error());
+        }
+        // SAFETY: the call above has made it, and nobody else knows of it.
+        crate::memfd::above_stdio(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// The next signal; `None` when there was none until the deadline.

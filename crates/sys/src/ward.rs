@@ -1,5 +1,5 @@
-//! Starting a program as a ward: it says who it is before it is executed, and the kernel kills it when its starter
-//! ends. What that is for is said in `procession-shm`, `registry/ward.rs`.
+//! Starting a program that the kernel kills when its starter ends; and, if that is wished, one that says who it is
+//! before it is executed: a ward. What that is for is said in `procession-shm`, `registry/ward.rs`.
 //!
 //! The new process shares this one's memory until the program is executed, and this thread waits for that, as
 //! with `posix_spawn`: nothing is copied, and handlers of `pthread_atfork` are not called. What it does in between is a
@@ -8,11 +8,13 @@
 
 use crate::crash::crash_point;
 use crate::signals::{self, ALL, SIGKILL, SIGPIPE, SignalSet, set_blocked};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, getppid, read};
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, read, setpgid};
+use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_int, c_void};
 use std::io::{Error, Result};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr::{null, null_mut};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicI32, AtomicU64};
@@ -24,6 +26,51 @@ pub struct Program {
     pub arguments: Vec<CString>,
     /// The whole environment, as `NAME=value`.
     pub environment: Vec<CString>,
+}
+
+impl Program {
+    /// The program of these words, with this process's environment and what is changed in it: set, or taken out.
+    ///
+    /// # Errors
+    /// When a word or a value has a zero byte in it.
+    pub fn new(
+        words: &[impl AsRef<OsStr>],
+        changes: &[(&str, Option<String>)],
+    ) -> std::result::Result<Self, NulError> {
+        let kept =
+            std::env::vars_os().filter(|(name, _)| !changes.iter().any(|(changed, _)| name == changed));
+        let kept = kept.map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
+        let set = changes.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+        let words = words.iter().map(|word| CString::new(word.as_ref().as_bytes()));
+        Ok(Self {
+            arguments: words.collect::<std::result::Result<_, _>>()?,
+            environment: kept
+                .chain(set.map(String::into_bytes))
+                .map(CString::new)
+                .collect::<std::result::Result<_, _>>()?,
+        })
+    }
+}
+
+/// How a program is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// What it finds of this process's signals.
+    pub signals: Signals,
+    /// Where it says who it is.
+    pub place: Option<Place>,
+    /// Whether it leads a process group of its own.
+    pub leads_group: bool,
+    /// What its stdin, stdout and stderr are instead of this process's.
+    pub streams: [Option<BorrowedFd<'a>>; 3],
+}
+
+impl Start<'_> {
+    /// As this process is, but for the signals.
+    #[must_use]
+    pub fn with(signals: Signals) -> Self {
+        Self { signals, place: None, leads_group: false, streams: [None; 3] }
+    }
 }
 
 /// What a program finds of the signals of the process that executes it.
@@ -60,20 +107,19 @@ impl Place {
     }
 }
 
-/// Starts the program, which takes its place before it is executed; its pid. The kernel kills it when the calling
-/// *thread* ends, unless it asks for something else, or is executed with the rights of another user.
+/// Starts the program, which takes its place, if it has one, before it is executed; its pid. The kernel kills it when
+/// the calling *thread* ends, unless it asks for something else, or is executed with the rights of another user.
 ///
 /// # Errors
 /// `EAGAIN` at the limit of processes, `ENOMEM`, whatever `execve` says.
-pub fn spawn(program: &Program, signals: Signals, place: Place) -> Result<u32> {
+pub fn spawn(program: &Program, start: Start<'_>) -> Result<u32> {
     let (arguments, environment) = (pointers(&program.arguments), pointers(&program.environment));
     let stack = Stack::for_exec(program)?;
     let birth = Birth {
         arguments: &arguments,
         environment: &environment,
         starter: Pid::this(),
-        signals,
-        place,
+        start,
         error: AtomicI32::new(0),
     };
     // No handler of ours runs on the memory that both have.
@@ -105,8 +151,7 @@ struct Birth<'a> {
     arguments: &'a [*const c_char],
     environment: &'a [*const c_char],
     starter: Pid,
-    signals: Signals,
-    place: Place,
+    start: Start<'a>,
     /// Why the program was not executed.
     error: AtomicI32,
 }
@@ -127,26 +172,52 @@ impl Birth<'_> {
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, SIGKILL) } != 0 {
             return errno();
         }
-        // If its starter had ended before, nobody would kill it; and nobody hears of this error.
-        if getppid() != self.starter {
+        // If its starter had ended before, nobody would kill it; and nobody hears of this error. 0 is a starter outside
+        // of this process's pid namespace (`unshare --pid` without `--fork`).
+        if ![self.starter, Pid::from_raw(0)].contains(&getppid()) {
             return libc::ECANCELED;
         }
-        self.place.take();
+        if let Some(place) = self.start.place {
+            place.take();
+        }
+        if let Err(errno) = self.surround() {
+            return errno as c_int;
+        }
         // Actions are this process's own. A handler would run on the memory of both; and Rust's runtime ignores
         // SIGPIPE.
         for signal in ALL.filter(|&signal| !signals::is_default(signal) && !signals::is_ignored(signal)) {
             signals::set_default(signal);
         }
-        if !self.signals.ignores_sigpipe {
+        if !self.start.signals.ignores_sigpipe {
             signals::set_default(SIGPIPE);
         }
-        set_blocked(self.signals.blocked);
+        set_blocked(self.start.signals.blocked);
         let Some(&program) = self.arguments.first().filter(|program| !program.is_null()) else {
             return libc::ENOENT;
         };
         // SAFETY: both arrays end with null and point to strings that outlive the call.
         unsafe { libc::execvpe(program, self.arguments.as_ptr(), self.environment.as_ptr()) };
         errno()
+    }
+
+    /// Gives the program its group and its streams. Async-signal-safe.
+    fn surround(&self) -> nix::Result<()> {
+        if self.start.leads_group {
+            setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+        }
+        for (number, stream) in self.start.streams.iter().enumerate() {
+            let Some(stream) = stream else { continue };
+            match number {
+                // They lose close-on-exec by that; a stream that has the right number already would not.
+                _ if stream.as_raw_fd() == number as c_int => {
+                    fcntl(stream, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                }
+                0 => dup2_stdin(stream)?,
+                1 => dup2_stdout(stream)?,
+                _ => dup2_stderr(stream)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -217,10 +288,15 @@ fn start_of(path: &CStr) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, Program, Signals, spawn, start_of_process, start_of_self};
+    use super::{Place, Program, Signals, Start, spawn, start_of_process, start_of_self};
     use crate::pidfd::{Ended, Who, is_child, reap, signal_child};
     use crate::signals::{SIGKILL, SignalSet};
+    use nix::fcntl::OFlag;
+    use nix::unistd::pipe2;
     use std::ffi::CString;
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
     use std::sync::atomic::AtomicU64;
     use std::sync::atomic::Ordering::Relaxed;
 
@@ -234,7 +310,8 @@ mod tests {
     fn start_words(place: Place, words: &[&str]) -> std::io::Result<u32> {
         let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
         let c_strings = |words: &[&str]| words.iter().map(|&word| CString::new(word).unwrap()).collect();
-        spawn(&Program { arguments: c_strings(words), environment: c_strings(&["A=7"]) }, signals, place)
+        let program = Program { arguments: c_strings(words), environment: c_strings(&["A=7"]) };
+        spawn(&program, Start { place: Some(place), ..Start::with(signals) })
     }
 
     fn start(place: Place) -> std::io::Result<u32> {
@@ -287,5 +364,23 @@ mod tests {
             let ended = place.who.load(Relaxed) & u64::from(u32::MAX);
             assert!(!is_child(u32::try_from(ended).unwrap()), "its status was taken");
         }
+    }
+
+    #[test]
+    fn a_program_has_a_group_and_streams_of_its_own_if_it_is_to() {
+        let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
+        let (reads, writes) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let group = "set -- $(cat /proc/$$/stat); [ $5 = $$ ] && echo $A-$B-$PATH";
+        let words = ["sh", "-c", group];
+        let program = Program::new(&words, &[("A", Some("1".to_owned())), ("PATH", None)]).unwrap();
+        let streams = [None, Some(writes.as_fd()), Some(writes.as_fd())];
+        let start = Start { leads_group: true, streams, ..Start::with(signals) };
+        let child = spawn(&program, start).unwrap();
+        drop(writes);
+        let mut said = String::new();
+        File::from(reads).read_to_string(&mut said).unwrap();
+        assert_eq!(end_of(child), Ended::Exited(0), "{said}");
+        assert!(said.starts_with("1--"), "{said}");
+        assert!(Program::new(&["a\0b"], &[]).is_err());
     }
 }

@@ -33,7 +33,7 @@ use super::Registration;
 use super::layout::Slot;
 use crate::owner::OwnerId;
 use procession_sys::errno::ESRCH;
-use procession_sys::ward::{Place, Program, Signals, spawn, start_of_process};
+use procession_sys::ward::{Place, Program, Signals, Start, spawn, start_of_process};
 use procession_sys::{KeptFd, pidfd};
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
@@ -61,7 +61,7 @@ impl Registration {
         slot.ward.store(0, Ordering::SeqCst);
         slot.ward_space.store(pid_space(), Ordering::Relaxed);
         let place = Place { tag: owner.generation(), began: &slot.ward_start, who: &slot.ward };
-        spawn(program, signals, place)
+        spawn(program, Start { place: Some(place), ..Start::with(signals) })
     }
 
     /// What shows when the ward of `owner` has ended, whose lifeline is free.

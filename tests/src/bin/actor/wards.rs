@@ -6,8 +6,6 @@ use procession_sys::pidfd::{Ended, Who, open, reap, wait};
 use procession_sys::signals::{SignalSet, words};
 use procession_sys::ward::{Program, Signals};
 use std::cell::Cell;
-use std::ffi::CString;
-use std::os::unix::ffi::OsStringExt;
 
 thread_local! {
     static WARD: Cell<Option<u32>> = const { Cell::new(None) };
@@ -25,12 +23,8 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
 fn guard(world: &World, program: &str, arguments: &[&str]) -> std::io::Result<u32> {
     let registration = register(&world.namespace).map_err(std::io::Error::other)?;
     let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
-    let line = [program].into_iter().chain(arguments.iter().copied());
-    let variables = std::env::vars_os().map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='));
-    let program = Program {
-        arguments: line.map(CString::new).collect::<Result<_, _>>()?,
-        environment: variables.map(CString::new).collect::<Result<_, _>>()?,
-    };
+    let words: Vec<&str> = [program].into_iter().chain(arguments.iter().copied()).collect();
+    let program = Program::new(&words, &[])?;
     let pid = registration.start_ward(&program, signals)?;
     WARD.set(Some(pid));
     Ok(pid)
