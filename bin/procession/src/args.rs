@@ -9,7 +9,7 @@ use crate::list::ListArgs;
 use crate::lock::LockArgs;
 use crate::processes::ProcessesArgs;
 use crate::remove::RemoveArgs;
-use crate::run::{RunArgs, WorkerArgs};
+use crate::run::RunArgs;
 use crate::sem::SemArgs;
 use crate::with::WithArgs;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -44,8 +44,6 @@ pub(crate) enum Command {
     Deadlocks(DeadlocksArgs),
     Doctor(DoctorArgs),
     Help(HelpArgs),
-    #[command(name = "__worker", hide = true)]
-    Worker(WorkerArgs),
     #[cfg(feature = "demo")]
     #[command(name = procession_gallery::BROOM, hide = true)]
     Broom(procession_gallery::Broom),

@@ -119,7 +119,6 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Worker(args) => run::become_worker(&args),
         #[cfg(feature = "demo")]
         Command::Broom(broom) => broom.sweep(),
     }

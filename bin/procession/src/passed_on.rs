@@ -4,7 +4,7 @@
 //! none is lost, whenever it comes, and none is sent to a process that is not a command any more.
 
 use procession_sys::signals::{
-    self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, set_blocked, set_default,
+    self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, send_to_group, set_blocked, set_default,
 };
 use procession_terminal::exit::{Failure, SIGNALED};
 
@@ -52,6 +52,12 @@ pub(crate) fn tell(pid: u32, signal: i32) {
     // It may have ended, which is what most signals want; or it has become another user's, who is not to be
     // told.
     drop(send(pid, signal));
+}
+
+/// Sends the signal to the process group that a command leads.
+pub(crate) fn tell_group(leader: u32, signal: i32) {
+    // As above.
+    drop(send_to_group(leader, signal));
 }
 
 /// The exit code of what the signal has ended.

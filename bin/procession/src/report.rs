@@ -8,8 +8,8 @@ use procession_sys::pidfd::Ended;
 use procession_terminal::exit::Failure;
 use serde::Serialize;
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where a report goes.
@@ -32,13 +32,44 @@ impl std::str::FromStr for Report {
 
 impl Report {
     pub(crate) fn write(&self, record: &Record) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::Error(format!("cannot write the report to {}: {error}", self.0.display()).into())
-        };
-        let mut line = serde_json::to_string(record)?;
-        line.push('\n');
-        let mut file = File::create(&self.0).map_err(failed)?;
-        file.write_all(line.as_bytes()).map_err(failed)
+        let mut lines = self.lines()?;
+        lines.write(record);
+        lines.end()
+    }
+
+    /// For reports of several lines.
+    pub(crate) fn lines(&self) -> Result<Lines, Failure> {
+        let path = self.0.clone();
+        let file = File::create(&path).map_err(|error| not_written(&path, &error))?;
+        Ok(Lines { path, file, failed: None })
+    }
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::Error(format!("cannot write the report to {}: {error}", path.display()).into())
+}
+
+/// A report that is being written.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    path: PathBuf,
+    file: File,
+    failed: Option<io::Error>,
+}
+
+impl Lines {
+    /// Writes one record, in one piece. What goes wrong is told at the end: the workers are not the report's.
+    pub(crate) fn write(&mut self, record: &impl Serialize) {
+        let line = serde_json::to_string(record).map(|line| line + "\n").map_err(io::Error::from);
+        if let Err(error) = line.and_then(|line| self.file.write_all(line.as_bytes())) {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    /// # Errors
+    /// Why a record was not written.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        self.failed.map_or(Ok(()), |error| Err(not_written(&self.path, &error)))
     }
 }
 

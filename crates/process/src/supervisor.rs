@@ -316,6 +316,7 @@ impl<'a> Supervisor<'a> {
             attended,
             ending: None,
             regrouping: None,
+            has_started: false,
             signalled: false,
             gave_up: None,
         }
@@ -350,6 +351,8 @@ struct Watch<'s, 'o, P, S> {
     ending: Option<Instant>,
     /// When those that are left are killed, while all have to end because all are to be started again.
     regrouping: Option<Instant>,
+    /// Whether one was started since the workers were last looked at.
+    has_started: bool,
     /// Whether a signal came that stops.
     signalled: bool,
     gave_up: Option<SupervisorError>,
@@ -375,6 +378,10 @@ where
             self.regroup();
             if self.posts.iter().all(Post::is_over) {
                 break;
+            }
+            // What starts workers may learn of ends meanwhile, of those that were looked at before.
+            if std::mem::take(&mut self.has_started) {
+                continue;
             }
             if let Err(error) = self.sleep() {
                 self.posts.iter().for_each(|post| post.signal(SIGKILL));
@@ -464,6 +471,7 @@ where
             return post.give_up_restart();
         }
         let Some(attempt) = post.due(now) else { return };
+        self.has_started = true;
         match (self.start)(&attempt) {
             Ok(process) => {
                 let event = post.begin(attempt, process, now);

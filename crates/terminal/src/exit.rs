@@ -152,7 +152,8 @@ impl Failure {
     }
 
     /// What people are told.
-    fn lines(&self) -> Vec<String> {
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
         match self {
             Self::ClosedPipe | Self::Incomplete | Self::Command(_) => Vec::new(),
             Self::Refused(refusal) if refusal.message.is_empty() => Vec::new(),

@@ -1,0 +1,236 @@
+//! The workers of one `procession run`: started, told of signals, and their exit statuses taken, all by one thread.
+//!
+//! Signals are blocked, and taken one by one by this thread. So none is lost, whenever it comes; and an id that is
+//! signalled is the worker's own, because this thread alone takes exit statuses. A worker begins with those signals
+//! blocked: one that comes before the command is executed waits for that.
+
+use super::environment::Environment;
+use super::output::Outputs;
+use super::story::Story;
+use super::{RunArgs, When};
+use crate::passed_on::tell_group;
+use crate::wrap::why_not_started;
+use procession::{Attempt, ExitStatus, KernelError, Namespace, ProcessLabel, Supervised, SupervisorHandle};
+use procession_sys::pidfd::{Ended, reap_any};
+use procession_sys::signals::{self as sig, Inbox};
+use procession_sys::ward::{Program, Signals, Start, spawn};
+use procession_sys::{Deadline, inherited};
+use procession_terminal::exit::{Failure, OWN_FAILURE};
+use procession_terminal::output;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{IsTerminal, stdin};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process;
+use std::rc::Rc;
+
+/// After these no more workers are started.
+const ASKS_FOR_THE_END: [i32; 5] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM];
+
+/// These mean nothing to a worker that is started later.
+const OF_THE_MOMENT: [i32; 3] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
+
+pub(super) struct Crew<'a> {
+    args: &'a RunArgs,
+    environment: Environment,
+    inbox: Inbox,
+    handle: SupervisorHandle,
+    outputs: Option<Outputs>,
+    /// What workers have as stdin instead of a terminal.
+    stdin: Option<File>,
+    /// Those whose exit status was not taken, by process id.
+    running: BTreeMap<u32, Rc<Cell<Option<ExitStatus>>>>,
+    /// What those that are started for the first time later get too.
+    passed_on: Vec<i32>,
+    /// How often SIGINT came.
+    interrupts: u32,
+}
+
+impl<'a> Crew<'a> {
+    pub(super) fn new(
+        args: &'a RunArgs,
+        namespace: Option<&Namespace>,
+        inbox: Inbox,
+        handle: SupervisorHandle,
+        outputs: Option<Outputs>,
+    ) -> Result<Self, Failure> {
+        // In their own process groups they may not read from the terminal: they would be stopped.
+        let stdin = if stdin().is_terminal() { Some(File::open("/dev/null")?) } else { None };
+        let environment = Environment::new(args, namespace);
+        let (running, passed_on) = (BTreeMap::new(), Vec::new());
+        Ok(Self { args, environment, inbox, handle, outputs, stdin, running, passed_on, interrupts: 0 })
+    }
+
+    /// Starts a worker, and looks at the signals that have come meanwhile.
+    ///
+    /// # Errors
+    /// Why none was started; where there is no use in trying again, the others have been told to end.
+    pub(super) fn start(&mut self, attempt: &Attempt, story: &mut Story<'_>) -> Result<Worker, String> {
+        let worker = match self.spawn(attempt) {
+            Ok(worker) => worker,
+            Err(failure) => return Err(self.not_started(attempt, failure, story)),
+        };
+        if attempt.number() == 1 {
+            self.passed_on.iter().for_each(|&signal| tell_group(worker.pid, signal));
+        }
+        self.running.insert(worker.pid, Rc::clone(&worker.status));
+        self.listen(story);
+        Ok(worker)
+    }
+
+    /// Why there is no such worker, for whoever may try again; where that has no use, the others are told to end.
+    fn not_started(&self, attempt: &Attempt, failure: Failure, story: &mut Story<'_>) -> String {
+        let reason = failure.lines().join("; ");
+        let is_final = matches!(failure, Failure::NotRunnable { .. });
+        if is_final || self.args.restart == When::Never {
+            let (rank, number) = (attempt.rank(), self.args.number);
+            let others = if rank == 0 { "" } else { "; those that ran were ended" };
+            story.could_not_start(match failure {
+                Failure::NotRunnable { .. } => failure,
+                _ => Failure::Error(
+                    format!("cannot start worker {} of {number}: {reason}{others}", rank + 1).into(),
+                ),
+            });
+            self.handle.stop();
+        }
+        reason
+    }
+
+    fn spawn(&mut self, attempt: &Attempt) -> Result<Worker, Failure> {
+        let program = Program::new(&self.args.command, &self.environment.of(attempt))?;
+        let signals =
+            Signals { blocked: self.inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
+        let printed = self.outputs.as_ref().map(|_| Outputs::pipes()).transpose()?;
+        let writes = printed.as_ref().map(|pipes| pipes.each_ref().map(|pipe| pipe.writes.as_fd()));
+        let stdin = self.stdin.as_ref().map(AsFd::as_fd);
+        let [stdout, stderr] = writes.map_or([None; 2], |writes| writes.map(Some));
+        let start = Start { leads_group: true, streams: [stdin, stdout, stderr], ..Start::with(signals) };
+        let pid = spawn(&program, start).map_err(|error| why_not_started(&self.args.command, error))?;
+        if let (Some(outputs), Some(pipes)) = (&self.outputs, printed) {
+            outputs.add(attempt, pid, pipes)?;
+        }
+        Ok(Worker { rank: attempt.rank(), pid, status: Rc::default() })
+    }
+
+    /// Takes the signals that have come.
+    pub(super) fn listen(&mut self, story: &mut Story<'_>) {
+        while let Some(taken) = self.inbox.take(Deadline::PASSED) {
+            self.deal_with(taken.signal, story);
+        }
+    }
+
+    fn deal_with(&mut self, signal: i32, story: &mut Story<'_>) {
+        if signal == sig::SIGCHLD {
+            return self.take_exit_statuses();
+        }
+        // What the terminal has sent to this process's group, theirs have not got.
+        self.tell_all(signal);
+        if ASKS_FOR_THE_END.contains(&signal) {
+            story.is_asked_to_end(signal);
+            self.handle.drain();
+        }
+        if !OF_THE_MOMENT.contains(&signal) {
+            self.passed_on.push(signal);
+        }
+        match signal {
+            sig::SIGTSTP => self.inbox.let_act(signal),
+            sig::SIGINT => self.interrupted(),
+            _ => {}
+        }
+    }
+
+    /// Whoever presses Ctrl-C again does not want to wait.
+    fn interrupted(&mut self) {
+        self.interrupts += 1;
+        match self.interrupts {
+            1 if std::io::stderr().is_terminal() && !self.running.is_empty() => {
+                let number = output::number_of(self.running.len() as u64, "worker");
+                output::warn(&format!(
+                    "waiting for {number}; Ctrl-C again ends them, a third time kills them"
+                ));
+            }
+            1 => {}
+            2 => self.handle.stop(),
+            _ => self.tell_all(sig::SIGKILL),
+        }
+    }
+
+    /// Takes those of all children that have ended: a process has others than its workers if it was executed
+    /// by one that had children, and the first process of a container gets all orphans.
+    fn take_exit_statuses(&mut self) {
+        // Without any child there is no status to be had, which the kernel calls an error.
+        while !self.running.is_empty() {
+            match reap_any() {
+                Ok(Some((pid, ended))) => {
+                    if let Some(status) = self.running.remove(&pid) {
+                        status.set(Some(status_of(ended)));
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    output::warn(&format!("nobody knows how the workers ended: {error}"));
+                    let lost = std::mem::take(&mut self.running).into_values();
+                    lost.for_each(|status| status.set(Some(status_of(Ended::Exited(OWN_FAILURE.into())))));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tell_all(&self, signal: i32) {
+        self.running.keys().for_each(|&pid| tell_group(pid, signal));
+    }
+
+    /// Ends the showing of what they printed, once all have ended.
+    ///
+    /// # Errors
+    /// Why something was not shown or written.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        self.outputs.map_or(Ok(()), Outputs::end)
+    }
+}
+
+fn status_of(ended: Ended) -> ExitStatus {
+    const CODE_AT: u32 = 8;
+    let raw = match ended {
+        Ended::Exited(code) => code << CODE_AT,
+        Ended::Signaled(signal) => signal,
+    };
+    process::ExitStatus::from_raw(raw).into()
+}
+
+/// One worker.
+pub(super) struct Worker {
+    rank: usize,
+    pid: u32,
+    /// How it ended, once that was taken.
+    status: Rc<Cell<Option<ExitStatus>>>,
+}
+
+impl Supervised for Worker {
+    fn label(&self) -> ProcessLabel {
+        ProcessLabel::of_program(&format!("rank {}", self.rank), self.pid)
+    }
+
+    fn end(&self) -> Option<BorrowedFd<'_>> {
+        // SIGCHLD tells it.
+        None
+    }
+
+    fn status(&self) -> Option<ExitStatus> {
+        self.status.get()
+    }
+
+    fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        if self.status.get().is_none() {
+            tell_group(self.pid, signal);
+            if signal == sig::SIGTERM {
+                // Nobody hears it who is stopped.
+                tell_group(self.pid, sig::SIGCONT);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,324 @@
+//! What the workers of one `procession run` print, where it does not go straight to where this process prints: with a
+//! prefix before each line, into files, or of some ranks alone. One thread reads it from pipes, and writes it.
+//!
+//! If nobody reads what this process prints, workers wait as they would without a pipe in between: for as long as the
+//! pipe is full. A line is written in one piece, so that lines of several workers do not mix.
+
+use super::RunArgs;
+use procession::Attempt;
+use procession_sys::eventfd;
+use procession_terminal::exit::Failure;
+use procession_terminal::output::warn;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::mem::take;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A line that is longer is shown in parts.
+const LONGEST_LINE: usize = 1 << 16;
+
+/// How much is read at once: as much as a pipe holds.
+const CHUNK: usize = 1 << 16;
+
+/// What stands before each line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Prefix {
+    None,
+    /// A text in which `{rank}`, `{size}`, `{pid}` and `{attempt}` are replaced.
+    Text(String),
+}
+
+impl std::str::FromStr for Prefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self::None),
+            "rank" => Ok(Self::Text("[{rank}] ".to_owned())),
+            _ if text.contains('{') => Ok(Self::Text(text.to_owned())),
+            _ => {
+                Err("it is `none`, `rank`, or a text with {rank}, {size}, {pid} or {attempt} in it"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl Prefix {
+    fn of(&self, attempt: &Attempt, pid: u32, size: u32) -> Option<String> {
+        let Self::Text(text) = self else { return None };
+        let text = text.replace("{rank}", &attempt.rank().to_string()).replace("{size}", &size.to_string());
+        Some(text.replace("{pid}", &pid.to_string()).replace("{attempt}", &attempt.number().to_string()))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Out,
+    Err,
+}
+
+/// The two ends of a pipe.
+pub(super) struct Pipe {
+    pub(super) reads: PipeReader,
+    pub(super) writes: PipeWriter,
+}
+
+/// The thread's end of what one worker prints on one of its streams.
+struct Source {
+    stream: Stream,
+    reads: PipeReader,
+    is_shown: bool,
+    prefix: Option<String>,
+    /// What has come of a line that has not ended.
+    line: Vec<u8>,
+    copy: Option<File>,
+}
+
+enum Message {
+    Add(Source),
+    /// All workers have ended.
+    End,
+}
+
+/// The handle of the thread.
+pub(super) struct Outputs {
+    prefix: Prefix,
+    size: u32,
+    only_ranks: Vec<u32>,
+    directory: Option<PathBuf>,
+    messages: Sender<Message>,
+    bell: Arc<OwnedFd>,
+    thread: JoinHandle<Result<(), Failure>>,
+}
+
+impl Outputs {
+    /// The thread, if there is something for it to do.
+    pub(super) fn open(args: &RunArgs) -> Result<Option<Self>, Failure> {
+        if args.prefix == Prefix::None && args.tee.is_none() && args.only_ranks.is_empty() {
+            return Ok(None);
+        }
+        if let Some(&rank) = args.only_ranks.iter().find(|&&rank| rank >= args.number) {
+            let last = args.number - 1;
+            return Err(Failure::Usage(format!("--only-ranks: there is no rank {rank}, only 0 to {last}")));
+        }
+        if let Some(directory) = &args.tee {
+            std::fs::create_dir_all(directory).map_err(|error| not_written(directory, &error))?;
+        }
+        let (messages, received) = channel();
+        let bell = Arc::new(eventfd::create()?);
+        let pump = Pump { received, bell: Arc::clone(&bell), sources: Vec::new(), failure: None };
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let thread = std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || pump.run(&[(Stream::Out, stdout), (Stream::Err, stderr)]))?;
+        let (prefix, only_ranks, directory) =
+            (args.prefix.clone(), args.only_ranks.clone(), args.tee.clone());
+        Ok(Some(Self { prefix, size: args.number, only_ranks, directory, messages, bell, thread }))
+    }
+
+    /// Pipes for the stdout and the stderr of a worker.
+    pub(super) fn pipes() -> Result<[Pipe; 2], Failure> {
+        let pipe = || {
+            let (reads, writes) = io::pipe().map_err(|error| {
+                format!(
+                    "cannot make a pipe for what a worker prints: {error}; raise `ulimit -n`, or start fewer"
+                )
+            })?;
+            Ok::<_, String>(Pipe { reads, writes })
+        };
+        let both = pipe().and_then(|out| Ok([out, pipe()?]));
+        both.map_err(|message| Failure::Error(message.into()))
+    }
+
+    /// Has what the worker prints read from now on.
+    pub(super) fn add(&self, attempt: &Attempt, pid: u32, pipes: [Pipe; 2]) -> Result<(), Failure> {
+        let is_shown = self.only_ranks.is_empty()
+            || self.only_ranks.iter().any(|&shown| shown as usize == attempt.rank());
+        for (pipe, stream) in pipes.into_iter().zip([Stream::Out, Stream::Err]) {
+            let copy =
+                self.directory.as_ref().map(|directory| copy(directory, attempt, stream)).transpose()?;
+            let prefix = self.prefix.of(attempt, pid, self.size);
+            let source = Source { stream, reads: pipe.reads, is_shown, prefix, line: Vec::new(), copy };
+            // It has ended if nobody reads what this process prints.
+            drop(self.messages.send(Message::Add(source)));
+        }
+        eventfd::ring(&self.bell);
+        Ok(())
+    }
+
+    /// Shows what is left, and ends the thread.
+    ///
+    /// # Errors
+    /// Why something was not shown or written.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        drop(self.messages.send(Message::End));
+        eventfd::ring(&self.bell);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(Failure::Error("the thread of outputs has panicked".into())))
+    }
+}
+
+/// The file that has what a worker prints, begun anew by the first worker of a rank.
+fn copy(directory: &Path, attempt: &Attempt, stream: Stream) -> Result<File, Failure> {
+    let suffix = if stream == Stream::Out { "out" } else { "err" };
+    let path = directory.join(format!("{}.{suffix}", attempt.rank()));
+    let is_first = attempt.number() == 1;
+    let options =
+        OpenOptions::new().create(true).write(true).truncate(is_first).append(!is_first).open(&path);
+    options.map_err(|error| not_written(&path, &error))
+}
+
+fn not_written(path: &Path, error: &io::Error) -> Failure {
+    Failure::Error(format!("cannot write what workers print to {}: {error}", path.display()).into())
+}
+
+/// The thread.
+struct Pump {
+    received: Receiver<Message>,
+    bell: Arc<OwnedFd>,
+    sources: Vec<Source>,
+    /// The first thing that went wrong.
+    failure: Option<Failure>,
+}
+
+impl Pump {
+    fn run(mut self, shown: &[(Stream, File)]) -> Result<(), Failure> {
+        let mut chunk = vec![0; CHUNK];
+        let mut is_ending = false;
+        loop {
+            eventfd::silence(&*self.bell);
+            for message in self.received.try_iter() {
+                match message {
+                    Message::Add(source) => self.sources.push(source),
+                    Message::End => is_ending = true,
+                }
+            }
+            let mut files: Vec<BorrowedFd<'_>> = vec![self.bell.as_fd()];
+            files.extend(self.sources.iter().map(|source| source.reads.as_fd()));
+            // What the workers have started may print for ever: at the end only what is there is waited for.
+            let ready = eventfd::wait_any(&files, is_ending.then_some(Duration::ZERO))?;
+            let is_ready: Vec<bool> = ready.into_iter().skip(1).collect();
+            if is_ending && !is_ready.contains(&true) {
+                break;
+            }
+            let sources = take(&mut self.sources).into_iter().zip(is_ready);
+            let kept = sources.filter_map(|(source, is_ready)| {
+                if is_ready { self.read(source, shown, &mut chunk) } else { Some(source) }
+            });
+            let kept = kept.collect();
+            self.sources = kept;
+        }
+        for mut source in take(&mut self.sources) {
+            self.finish_line(&mut source, shown);
+        }
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    /// Takes what a worker has printed; the source, unless that was its end.
+    fn read(&mut self, mut source: Source, shown: &[(Stream, File)], chunk: &mut [u8]) -> Option<Source> {
+        let len = match source.reads.read(chunk) {
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Some(source),
+            Err(_) => 0,
+        };
+        let bytes = &chunk[..len];
+        if len == 0 {
+            self.finish_line(&mut source, shown);
+            return None;
+        }
+        if let Some(file) = &mut source.copy
+            && let Err(error) = file.write_all(bytes)
+        {
+            source.copy = None;
+            self.fails(Failure::Error(format!("cannot write what a worker prints: {error}").into()));
+        }
+        if source.is_shown {
+            let whole = source.lines(bytes);
+            source.is_shown = self.show(source.stream, &whole, shown);
+        }
+        // Who prints for nobody is to know it.
+        (source.is_shown || source.copy.is_some() || self.failure.is_none()).then_some(source)
+    }
+
+    fn finish_line(&mut self, source: &mut Source, shown: &[(Stream, File)]) {
+        if source.is_shown && !source.line.is_empty() {
+            let whole = source.lines(b"\n");
+            self.show(source.stream, &whole, shown);
+        }
+    }
+
+    /// Whether that is possible.
+    fn show(&mut self, stream: Stream, bytes: &[u8], shown: &[(Stream, File)]) -> bool {
+        let Some((_, file)) = shown.iter().find(|(one, _)| *one == stream) else { return false };
+        let Err(error) = (&*file).write_all(bytes) else { return true };
+        self.fails(match (stream, error.kind()) {
+            (Stream::Out, ErrorKind::BrokenPipe) => Failure::ClosedPipe,
+            _ => Failure::Error(format!("cannot show what a worker prints: {error}").into()),
+        });
+        false
+    }
+
+    fn fails(&mut self, failure: Failure) {
+        if let Failure::Error(error) = &failure {
+            warn(&error.to_string());
+        }
+        self.failure.get_or_insert(failure);
+    }
+}
+
+impl Source {
+    /// What is to be shown now that these bytes have come.
+    fn lines(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let Some(prefix) = &self.prefix else { return bytes.to_vec() };
+        let mut whole = Vec::with_capacity(bytes.len() + prefix.len());
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(part);
+            let is_ended = part.ends_with(b"\n");
+            if is_ended || self.line.len() >= LONGEST_LINE {
+                whole.extend_from_slice(prefix.as_bytes());
+                whole.append(&mut self.line);
+                if !is_ended {
+                    whole.push(b'\n');
+                }
+            }
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST_LINE, Prefix, Source, Stream};
+
+    fn source(prefix: Option<&str>) -> Source {
+        let (reads, _) = std::io::pipe().unwrap();
+        let prefix = prefix.map(str::to_owned);
+        Source { stream: Stream::Out, reads, is_shown: true, prefix, line: Vec::new(), copy: None }
+    }
+
+    #[test]
+    fn a_prefix_stands_before_each_line_and_lines_come_whole() {
+        let mut source = source(Some("[1] "));
+        assert_eq!(source.lines(b"a\nb"), b"[1] a\n");
+        assert_eq!(source.lines(b"c"), b"");
+        assert_eq!(source.lines(b"d\n\ne\n"), b"[1] bcd\n[1] \n[1] e\n");
+        let long = source.lines(&vec![b'x'; LONGEST_LINE]);
+        assert_eq!(long.len(), LONGEST_LINE + 5);
+        assert_eq!(super::tests::source(None).lines(b"as it is"), b"as it is");
+    }
+
+    #[test]
+    fn what_a_prefix_may_be() {
+        assert_eq!("none".parse(), Ok(Prefix::None));
+        assert_eq!("rank".parse(), Ok(Prefix::Text("[{rank}] ".to_owned())));
+        assert!("{rank}/{size}: ".parse::<Prefix>().is_ok() && "worker".parse::<Prefix>().is_err());
+    }
+}
