@@ -98,7 +98,7 @@ fn of_messages(error: &(dyn Error + 'static)) -> Option<String> {
         }
         CloseError { SlotHeld, CloseError::Fault(fault) => one_case(fault) }
         JoinError { TimedOut Interrupted, JoinError::Fault(fault) => one_case(fault) }
-        AckError { StaleLease, AckError::Fault(fault) => one_case(fault) }
+        AckError { StaleLease StaleToken, AckError::Fault(fault) => one_case(fault) }
         PutManyError {
             ,
             failed => format!("PutManyError {{ put: {} }}", failed.put)

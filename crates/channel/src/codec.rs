@@ -47,7 +47,7 @@ mod trial;
 mod watching;
 mod writing;
 
-pub use bytes::Bytes;
+pub use bytes::{Bytes, Encoded};
 pub use error::{DecodeError, EncodeError, NotBytes};
 #[doc(hidden)]
 pub use form::Form;

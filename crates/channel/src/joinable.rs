@@ -33,7 +33,10 @@
 //! done: who leased it, in that attempt. Leased → ready, or dead after the last attempt: who leased it, by
 //! dropping the lease; anybody, once the holder is dead or, if leases have a timeout, over time. Dead → done
 //! or ready: anybody. Whoever decides about a lease compares the item's number, the whole word and the time
-//! first: an old acknowledgement never meets a new item, or a new attempt.
+//! first: an old acknowledgement never meets a new item, or a new attempt. So it may also be anybody who has the
+//! lease's token, which is made of these three: what was decided by it is decided, and whoever leased the item is too
+//! late. When a lease is over, its holder or its token may change; so who finds that its time is over looks again,
+//! under the lock.
 //!
 //! # Orderings
 //! Edge `lock.handover` carries everything that only holders touch. Edge `joinable.cell`: the Release store
@@ -47,6 +50,7 @@
 //! | putting, before the store of the cell | a number that nobody has, marked blocks of no item | nothing: they are free |
 //! | after the store of a cell, before the counts | counts that are one behind, a dead holder of `lock` | the next holder counts anew |
 //! | after the counts, before its wake | a sleeper that missed something | the end of the sleeper's slice |
+//! | extending a lease, after the store | a lease that is over at another time | – |
 //! | holding a lease | a cell of a dead owner | the next that gets; a sleeper's slice: ready again, or dead |
 //! | having found a dead holder, before it is in the cell | the same | the same again |
 //! | counting anew | the same, `INCONSISTENT` or `uncounted` kept | the next holder |
@@ -58,22 +62,29 @@
 //! Exactly once: an item whose holder was killed after its work and before its acknowledgement is worked on
 //! again.
 
+mod batch;
 mod bytes;
 mod error;
 mod lease;
 mod options;
+mod seen;
 mod table;
 #[cfg(feature = "async")]
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod token;
 mod waitable;
 mod work;
 
+pub use batch::JoinableBatch;
 pub use bytes::JoinableBytes;
 pub use error::JoinError;
 pub use lease::{AckError, DeadLetter, Lease};
 pub use options::JoinableQueueOptions;
+pub use seen::{LeasedItem, PeekedItem};
+pub use token::{LeaseToken, Redeemed};
+pub use waitable::Finished;
 
 use crate::codec::Codec;
 use crate::messages::{After, Messages, Source, iterates};
@@ -287,7 +298,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
 
     fn put_until<Q: Serialize + ?Sized>(&self, item: &Q, deadline: Deadline) -> Result<(), PutError> {
         let home = || Location::of_queue(self.body.segment());
-        underway::send::<T, Q, _>(self.codec, item, home, |bytes| self.put_payload(bytes, deadline))
+        underway::send::<T, Q, _>(self.coding(), item, home, |bytes| self.put_payload(bytes, deadline))
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<Lease<T>, GetError> {
@@ -295,7 +306,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let ticket = self.claim(&mut payload, deadline)?;
         let ends = if self.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
         let held = Held::new(self, ticket, ends);
-        match underway::decoding(Decoding::Borrows, || self.codec.decode(&payload)) {
+        match underway::decoding(Decoding::Borrows, || self.coding().decode(&payload)) {
             Ok(item) => Ok(Lease::new(held, item)),
             // The hold gives it back, here and when the item's `Deserialize` panics: another program may
             // understand it.
@@ -362,6 +373,11 @@ impl<T> JoinableQueue<T> {
     #[must_use]
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// How `T`s become its items.
+    fn coding(&self) -> Codec {
+        self.codec.of_messages::<T>()
     }
 
     /// Whether items may have ends of pipes in them: bytes are left alone, whatever they look like.

@@ -12,9 +12,10 @@ mod simple;
 mod underway;
 mod waiter;
 
-pub use codec::{Bytes, Codec};
+pub use codec::{Bytes, Codec, Encoded};
 pub use joinable::{
-    AckError, DeadLetter, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease,
+    AckError, DeadLetter, Finished, JoinError, JoinableBatch, JoinableBytes, JoinableQueue,
+    JoinableQueueOptions, Lease, LeaseToken, LeasedItem, PeekedItem, Redeemed,
 };
 #[doc(hidden)]
 pub use lane::{Lane, LaneCorrupt, LaneReader, LaneRings, LaneWriter};

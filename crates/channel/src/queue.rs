@@ -77,6 +77,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+pub(crate) use batch::Batch;
 pub use batch::QueueBatch;
 pub use bytes::QueueBytes;
 pub use error::{
@@ -313,7 +314,12 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 
     fn put_until<Q: Serialize + ?Sized>(&self, message: &Q, deadline: Deadline) -> Result<(), PutError> {
         let put = |bytes: &[u8]| self.body.put(bytes, deadline);
-        underway::send::<T, Q, _>(self.body.codec, message, || self.body.as_location(), put)
+        underway::send::<T, Q, _>(
+            self.body.codec.of_messages::<T>(),
+            message,
+            || self.body.as_location(),
+            put,
+        )
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<T, GetError> {
@@ -325,7 +331,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     }
 
     fn decode(&self, message: &mut Vec<u8>) -> Result<T, GetError> {
-        let decoded = self.body.codec.decode(message);
+        let decoded = self.body.codec.of_messages::<T>().decode(message);
         decoded.map_err(|source| {
             let queue = self.body.segment().label();
             GetError::Decode { queue, bytes: std::mem::take(message), source }

@@ -252,8 +252,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "joinable_that_does_not_call",
         protocol: "joinable",
         used_by: &[],
-        from: "                Outcome::Now(()) => {\n                    body.items.notify_one();\n",
-        to: "                Outcome::Now(()) => {\n",
+        from: "                    self.tell_getters(count);\n",
+        to: "",
     },
     Mutant {
         name: "joinable_that_does_not_fence",
@@ -310,6 +310,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         used_by: &[],
         from: "        if !self.is_valid(ticket) {\n            return false;\n        }\n",
         to: "",
+    },
+    Mutant {
+        name: "joinable_that_takes_what_was_extended",
+        protocol: "joinable",
+        used_by: &[],
+        from: "let is_lost = |&&(ticket, is_dead): &&(Ticket, bool)| is_dead || table.is_over(ticket, now_ns);",
+        to: "let is_lost = |_: &&(Ticket, bool)| true;",
+    },
+    Mutant {
+        name: "joinable_that_takes_any_token",
+        protocol: "joinable",
+        used_by: &[],
+        from: "        if self.queue.settle(ticket, fate)? { Ok(()) } else { Err(self.stale()) }",
+        to: "        self.queue.settle(ticket, fate)?;\n        Ok(())",
     },
     Mutant {
         name: "joinable_that_forgets_how_often",

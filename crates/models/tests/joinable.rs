@@ -207,6 +207,39 @@ macro_rules! models {
             is_done(&queue);
         }
 
+        /// A lease is over time while its holder extends it: then nobody takes it, or it has come too late.
+        pub(super) fn one_extends_late() {
+            set_clock(1);
+            let queue: JoinableQueue<u8> = JoinableQueue::options()
+                .bytes(256)
+                .lease_timeout(Duration::from_nanos(9))
+                .anonymous()
+                .unwrap();
+            queue.put(&1).unwrap();
+            queue.close().unwrap();
+            let lease = queue.of_process(1).get().unwrap();
+            set_clock(10);
+            let late = thread::spawn(move || {
+                let is_extended = lease.extend(Duration::from_nanos(90)).is_ok();
+                assert_eq!(lease.task_done().is_ok(), is_extended, "extended");
+                is_extended
+            });
+            let done = work(&queue);
+            assert_eq!(done, if late.join().unwrap() { vec![] } else { vec![(1, 2)] }, "items");
+            is_done(&queue);
+        }
+
+        /// Its holder and who has its token decide about one item: one of them does.
+        pub(super) fn two_decide() {
+            let queue = queue(0);
+            let lease = queue.get().unwrap();
+            let token = lease.token();
+            let other = spawn(&queue, 1, move |queue| queue.redeem(token).task_done().is_ok());
+            let is_mine = lease.task_done().is_ok();
+            assert!(is_mine != other.join().unwrap(), "decisions");
+            is_done(&queue);
+        }
+
         /// One finds what a dead one held, and dies over it.
         pub(super) fn who_finds_the_dead_dies_at(label: &'static str) -> bool {
             let queue = queue(0);
@@ -291,6 +324,8 @@ fn a_death_of_a_producer_is_survived() {
 #[test]
 fn an_item_is_done_once() {
     explore(2, the_queue::one_acknowledges_late);
+    explore(2, the_queue::one_extends_late);
+    explore(2, the_queue::two_decide);
     let labels = ["joinable.found_lost", "joinable.changed", "joinable.counted", "joinable.released"];
     explore_deaths(1, &labels, the_queue::who_finds_the_dead_dies_at);
 }
@@ -306,6 +341,8 @@ found_out! {
     joinable_that_does_not_look_for_the_dead by a_holder_dies_at("lease.held") up to 1: "deadlock";
     joinable_that_does_not_count_anew by a_holder_dies_at("joinable.changed") up to 1: "is corrupt";
     joinable_that_takes_any_acknowledgement by one_acknowledges_late up to 2: "items";
+    joinable_that_takes_what_was_extended by one_extends_late up to 2: "extended";
+    joinable_that_takes_any_token by two_decide up to 2: "decisions";
     joinable_that_forgets_how_often by one_gives_back up to 2: "items";
     joinable_that_looks_only_behind by one_gives_back up to 2: "is corrupt";
 }

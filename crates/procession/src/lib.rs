@@ -23,11 +23,11 @@
 pub use bytemuck;
 #[doc(inline)]
 pub use procession_channel::{
-    AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Fullness, GetError,
-    GetManyError, JoinError, JoinableBytes, JoinableQueue, JoinableQueueOptions, Lease, Messages, Pipe,
-    PipeOptions, PutError, PutManyError, Queue, QueueBatch, QueueBytes, QueueOptions, QueueSlots, ReadSlot,
-    Receiver, RecvError, SendError, Sender, SimpleQueue, SlotHeld, UnusableEnd, WriteSlot, codec, duplex,
-    pipe,
+    AckError, Bytes, CloseError, ClosedQueue, Codec, Connection, DeadLetter, Encoded, Finished, Fullness,
+    GetError, GetManyError, JoinError, JoinableBatch, JoinableBytes, JoinableQueue, JoinableQueueOptions,
+    Lease, LeaseToken, LeasedItem, Messages, PeekedItem, Pipe, PipeOptions, PutError, PutManyError, Queue,
+    QueueBatch, QueueBytes, QueueOptions, QueueSlots, ReadSlot, Receiver, RecvError, Redeemed, SendError,
+    Sender, SimpleQueue, SlotHeld, UnusableEnd, WriteSlot, codec, duplex, pipe,
 };
 #[doc(inline)]
 pub use procession_collections::{CollectionError, List, ListOptions, Map, MapOptions, Snapshot};

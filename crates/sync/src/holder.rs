@@ -21,7 +21,9 @@ pub struct Holder {
 
 impl Holder {
     /// An owner in the segment's namespace.
-    pub(crate) fn of(segment: &Segment, owner: OwnerId) -> Self {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of(segment: &Segment, owner: OwnerId) -> Self {
         Self::in_registry(segment.registration(), owner)
     }
 

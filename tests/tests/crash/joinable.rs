@@ -48,6 +48,20 @@ crash_points! {
     letter_retried_changed at "joinable.changed": deciding("retry");
     letter_retried_counted at "joinable.counted": deciding("retry");
     letter_retried_released at "joinable.released": deciding("retry");
+    extended at "joinable.extended": extending;
+    extended_released at "joinable.released": extending;
+    redeemed_changed at "joinable.changed": redeeming("task_done");
+    redeemed_counted at "joinable.counted": redeeming("task_done");
+    redeemed_only_found at "joinable.released": redeeming("task_done");
+    redeemed_and_given_back_changed at "joinable.changed": redeeming("give_back");
+    redeemed_and_given_up_counted at "joinable.counted": redeeming("give_up");
+    put_back_changed at "joinable.changed": putting_back;
+    put_back_counted at "joinable.counted": putting_back;
+    put_back_released at "joinable.released": putting_back;
+    batch_written at "joinable.written": putting_a_batch;
+    batch_changed at "joinable.changed": putting_a_batch;
+    batch_counted at "joinable.counted": putting_a_batch;
+    batch_released at "joinable.released": putting_a_batch;
     closed at "joinable.closed": closing;
     reopened at "joinable.reopened": reopening;
     closed_released at "joinable.released": closing;
@@ -185,6 +199,74 @@ fn acknowledging_the_last(label: &str) {
     victim.dies_at(label, "task_done");
     one.did();
     two.did();
+    all_is_well(&mut one, &mut two);
+}
+
+/// Killed in the middle of it, it is a dead holder.
+fn extending(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "");
+    one.does("put j 1");
+    victim.does("get j");
+    victim.dies_at(label, "extend 100000");
+    does_all(&mut two, &["1:2"]);
+    all_is_well(&mut one, &mut two);
+}
+
+/// Somebody decides about what another has leased, which that one finds decided, or not.
+fn redeeming(what: &'static str) -> impl Fn(&str) {
+    move |label| {
+        let scratch = Scratch::new();
+        let (victim, mut one, mut two) = cast(&scratch, "");
+        one.does("put j 1");
+        two.does("get j");
+        let token = two.does("token");
+        victim.dies_at(label, &format!("redeem j {token} {what}"));
+        if label == "joinable.released" {
+            // It had found the lease, and decided nothing.
+            two.does("task_done");
+            return all_is_well(&mut one, &mut two);
+        }
+        two.fails("task_done", "StaleLease");
+        one.fails(&format!("redeem j {token} task_done"), "StaleToken");
+        match what {
+            "task_done" => {}
+            "give_back" => does_all(&mut one, &["1:2"]),
+            _ => {
+                assert_eq!(one.does("dead_letters j"), "1:1");
+                one.does("discard j");
+            }
+        }
+        all_is_well(&mut one, &mut two);
+    }
+}
+
+fn putting_back(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "max_attempts=1");
+    one.does("put j 1");
+    victim.does("get j");
+    victim.dies_at(label, "put_back");
+    does_all(&mut two, &["1:1"]);
+    all_is_well(&mut one, &mut two);
+}
+
+/// The first ones are put, each whole, and those behind them are not.
+fn putting_a_batch(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch, "");
+    victim.dies_at(label, "put_batch j 1 40");
+    let count: u64 = two.does("len j").parse().unwrap();
+    let possible = match label {
+        "joinable.written" => 0..=0,
+        // As many as are put at a time.
+        "joinable.released" => 2..=39,
+        _ => 1..=1,
+    };
+    assert!(possible.contains(&count), "{count}");
+    for n in 1..=count {
+        does_all(&mut two, &[&format!("{n}:1")]);
+    }
     all_is_well(&mut one, &mut two);
 }
 

@@ -5,8 +5,8 @@ use procession::codec::{DecodeError, EncodeError, NotBytes};
 use procession::shm::Kind;
 use procession::{
     AckError, Bytes, CloseError, Codec, Event, Fault, GetError, GetManyError, JoinError, JoinableQueue,
-    Label, Namespace, OpenError, Pipe, PutError, PutManyError, Queue, RecvError, SendError, SlotHeld,
-    UnusableEnd, WaitAnyError, try_wait, wait_timeout,
+    Label, LeaseToken, Namespace, OpenError, Pipe, PutError, PutManyError, Queue, RecvError, SendError,
+    SlotHeld, UnusableEnd, WaitAnyError, try_wait, wait_timeout,
 };
 use procession_tests::isolate;
 use serde::{Deserialize, Serialize};
@@ -264,8 +264,14 @@ fn joinable_queues() {
     says!(
         AckError::StaleLease { .. },
         lease.task_done(),
-        "the lease of an item of joinable queue \"leases\", in attempt 1, is not valid any more: it lasted longer than \
-         .lease_timeout(), or this process was forked while it had it"
+        "the lease of an item of joinable queue \"leases\", in attempt 1, is not valid any more: its time was over \
+         (.lease_timeout(), extend()), or somebody else used its token, or this process was forked while it had it"
+    );
+    says!(
+        AckError::StaleToken { .. },
+        leases.redeem(LeaseToken::new(7, 1)).task_done(),
+        "item 7 of joinable queue \"leases\" is not leased under this token: it was done or given back, or the lease's \
+         time was over, or who held it has died"
     );
     jobs.unlink().unwrap();
     leases.unlink().unwrap();

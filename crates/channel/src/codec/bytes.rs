@@ -1,4 +1,4 @@
-//! Bytes as a message.
+//! Bytes as a message, and messages as the bytes that they are.
 
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -127,5 +127,54 @@ impl<'de> Visitor<'de> for BytesVisitor {
             all.push(byte);
         }
         Ok(all)
+    }
+}
+
+/// A message as it lies in its queue or pipe, in whatever [`Codec`](super::Codec) that has: for programs that pass on,
+/// show or store messages of types that they do not have. A queue of these opens every queue, whatever its messages are;
+/// [`codec()`](crate::Queue::codec) says how they are written. Nobody looks at what is put: bytes that are no message
+/// of the queue's type are an error for whoever gets them.
+///
+/// Ends of pipes are left out of such a message, and closed when it is taken out.
+///
+/// ```
+/// use procession::{Codec, Encoded, Queue};
+///
+/// let points: Queue<(u32, u32)> = Queue::options().codec(Codec::Json).create("points")?;
+/// points.put(&(3, 4))?;
+/// let any: Queue<Encoded> = Queue::open("points")?;
+/// assert_eq!((any.codec(), any.get()?.as_slice()), (Codec::Json, &b"[3,4]"[..]));
+/// any.put(&Encoded::from(&b"[5,6]"[..]))?;
+/// assert_eq!(points.get()?, (5, 6));
+/// # points.unlink()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Encoded(pub Bytes);
+
+impl Deref for Encoded {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Encoded {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Encoded {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl From<Encoded> for Vec<u8> {
+    fn from(message: Encoded) -> Self {
+        message.0.into()
     }
 }

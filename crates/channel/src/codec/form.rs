@@ -1,9 +1,7 @@
 //! What options say about the messages of a queue or pipe: their codec, and what their type is called.
 
-use super::{Bytes, Codec, probe};
-#[cfg(any(feature = "json", feature = "msgpack"))]
-use procession_shm::UNKNOWN;
-use procession_shm::{ANY_CODEC, Element, ONLY_BYTES};
+use super::{Bytes, Codec, Encoded, probe};
+use procession_shm::{ANY_CODEC, Element, ONLY_BYTES, UNKNOWN};
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 use std::borrow::Cow;
@@ -21,7 +19,7 @@ impl Form {
     /// The codec with which an object of `T`s is created.
     #[must_use]
     pub fn codec<T>(&self) -> Codec {
-        self.codec.unwrap_or(if is_bytes::<T>() { Codec::Bytes } else { Codec::Bincode })
+        self.codec.unwrap_or(if is_bytes::<T>() || is_encoded::<T>() { Codec::Bytes } else { Codec::Bincode })
     }
 
     /// What an opener asks for: who says nothing takes what there is, unless that cannot be right.
@@ -30,10 +28,14 @@ impl Form {
         if self.codec.is_none() && !is_bytes::<T>() { ANY_CODEC } else { self.codec::<T>().id() }
     }
 
-    /// The type of the messages. Only in bincode do they need a tag and a structure: in the other codecs any
+    /// The type of the messages. [`Encoded`] ones are of any. Only in bincode do they need a tag and a structure: in the other codecs any
     /// program may read them, whatever it calls their type, and what it cannot read it is told.
     #[must_use]
     pub fn element<T: DeserializeOwned>(&self) -> Element {
+        if is_encoded::<T>() {
+            let (tag, structure) = (self.type_tag.clone(), UNKNOWN.into());
+            return Element { tag, type_name: type_name::<T>(), structure };
+        }
         self.element_of::<T>(structure::<T>(self.codec::<T>()))
     }
 
@@ -73,6 +75,20 @@ fn structure<T: DeserializeOwned>(codec: Codec) -> Cow<'static, str> {
 /// Whether a `T` is [`Bytes`].
 fn is_bytes<T>() -> bool {
     type_name::<T>() == type_name::<Bytes>()
+}
+
+/// Whether a `T` is [`Encoded`].
+fn is_encoded<T>() -> bool {
+    // The sizes first: they are known to the compiler, of almost all types.
+    size_of::<T>() == size_of::<Encoded>() && type_name::<T>() == type_name::<Encoded>()
+}
+
+impl Codec {
+    /// How `T`s are made into messages of this codec: [`Encoded`] ones are such messages already.
+    #[inline]
+    pub(crate) fn of_messages<T>(self) -> Self {
+        if is_encoded::<T>() { Self::Bytes } else { self }
+    }
 }
 
 /// The methods of options that say how messages are written. `$form` is the field of `$Options` that has the

@@ -1,6 +1,6 @@
 //! The cells and blocks of a joinable queue: what is done to them under its lock, except for looking.
 
-use super::JoinableBody;
+use super::{JoinableBody, LeaseToken};
 use procession_shm::{OwnerId, Shared};
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{crash_point, shm_struct};
@@ -25,8 +25,10 @@ shm_struct! {
         word: AtomicU64,
         /// The item's number; which cell it is in, too.
         seq: AtomicU64,
-        /// When it was leased.
+        /// When it was leased: with the word, it tells one lease of the item from every other.
         since_ns: AtomicU64,
+        /// When its lease is over; 0 for never.
+        until_ns: AtomicU64,
         first: AtomicU32,
         len: AtomicU32,
     }
@@ -115,9 +117,37 @@ impl Ticket {
         attempts(self.word)
     }
 
+    /// The item's number.
+    pub(super) fn seq(self) -> u64 {
+        self.seq
+    }
+
     pub(super) fn since_ns(self) -> u64 {
         self.since_ns
     }
+
+    pub(super) fn token(self) -> LeaseToken {
+        // An odd number whose bits are well mixed: the golden ratio.
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mixed = (self.since_ns.wrapping_mul(FACTOR).rotate_left(32) ^ self.word).wrapping_mul(FACTOR);
+        LeaseToken::new(self.seq, mixed)
+    }
+}
+
+/// When an item is leased, and when that is over, on the machine's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Term {
+    pub(super) since_ns: u64,
+    /// 0 for never.
+    pub(super) until_ns: u64,
+}
+
+/// An item that is there, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) ticket: Ticket,
+    pub(super) until_ns: u64,
+    pub(super) len: usize,
 }
 
 /// What becomes of an item.
@@ -127,6 +157,8 @@ pub(super) enum Fate {
     Done,
     /// It is there to be got, as often attempted as before.
     Ready,
+    /// The same, but for the last attempt, which does not count.
+    Untried,
     /// It is there to be got, as if it had never been.
     Fresh,
     /// It is a dead letter.
@@ -214,7 +246,7 @@ impl<'a> Table<'a> {
     pub(super) fn claim(
         &self,
         me: OwnerId,
-        now_ns: u64,
+        term: Term,
         into: &mut Vec<u8>,
     ) -> Result<Option<Ticket>, Nonsense> {
         let Some(cell) = self.first_ready() else {
@@ -223,12 +255,13 @@ impl<'a> Table<'a> {
         };
         let (seq, word) = (cell.seq.load(Ordering::Relaxed), cell.word.load(Ordering::Relaxed));
         self.read(cell, into)?;
-        cell.since_ns.store(now_ns, Ordering::Relaxed);
+        cell.since_ns.store(term.since_ns, Ordering::Relaxed);
+        cell.until_ns.store(term.until_ns, Ordering::Relaxed);
         let attempt = (attempts(word) + 1).min(MOST_ATTEMPTS);
         let leased = LEASED | me.to_bits() | u64::from(attempt) << ATTEMPT_SHIFT;
         self.body.first_ready.store(seq.wrapping_add(1), Ordering::Relaxed);
         self.shift(cell, word, leased);
-        Ok(Some(Ticket { seq, word: leased, since_ns: now_ns }))
+        Ok(Some(Ticket { seq, word: leased, since_ns: term.since_ns }))
     }
 
     /// The item with the lowest number that is there to be got.
@@ -274,6 +307,38 @@ impl<'a> Table<'a> {
         self.ticket(self.cell(ticket.seq)) == ticket
     }
 
+    /// When the lease of a ticket is over, if it is valid.
+    pub(super) fn until_ns(&self, ticket: Ticket) -> u64 {
+        self.cell(ticket.seq).until_ns.load(Ordering::Relaxed)
+    }
+
+    /// Whether the time of a ticket's lease is over; to be asked again under the lock, because it may be extended.
+    pub(super) fn is_over(&self, ticket: Ticket, now_ns: u64) -> bool {
+        let until_ns = self.until_ns(ticket);
+        until_ns != 0 && now_ns >= until_ns
+    }
+
+    /// Has the lease of a ticket end at another time, 0 for never; `false` if it is not valid any more.
+    pub(super) fn extend(&self, ticket: Ticket, until_ns: u64) -> bool {
+        let is_valid = self.is_valid(ticket);
+        if is_valid {
+            self.cell(ticket.seq).until_ns.store(until_ns, Ordering::Relaxed);
+            crash_point("joinable.extended");
+        }
+        is_valid
+    }
+
+    /// The lease that has this token, and what is leased.
+    pub(super) fn redeem(&self, token: LeaseToken, into: &mut Vec<u8>) -> Result<Option<Ticket>, Nonsense> {
+        let cell = self.cell(token.id());
+        let ticket = self.ticket(cell);
+        if ticket.word & STATE != LEASED || ticket.token() != token {
+            return Ok(None);
+        }
+        self.read(cell, into)?;
+        Ok(Some(ticket))
+    }
+
     /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
     pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> bool {
         // The number first: the cell may have another item by now.
@@ -285,6 +350,7 @@ impl<'a> Table<'a> {
         let to = match fate {
             Fate::Done => FREE,
             Fate::Ready => READY | attempts,
+            Fate::Untried => READY | attempts.saturating_sub(1 << ATTEMPT_SHIFT),
             Fate::Fresh => READY,
             Fate::Dead => DEAD | attempts,
         };
@@ -332,20 +398,39 @@ impl<'a> Table<'a> {
             .take(counted)
     }
 
+    /// Every lease, without the lock, and how long what is leased is.
+    pub(super) fn leased(&self) -> impl Iterator<Item = Seen> {
+        self.leases().map(|ticket| {
+            let cell = self.cell(ticket.seq);
+            let until_ns = cell.until_ns.load(Ordering::Relaxed);
+            Seen { ticket, until_ns, len: cell.len.load(Ordering::Relaxed) as usize }
+        })
+    }
+
     fn in_state(&self, state: u64) -> impl Iterator<Item = Ticket> {
         self.cells.iter().map(|cell| self.ticket(cell)).filter(move |ticket| ticket.word & STATE == state)
     }
 
     /// The dead letters, the oldest first.
     pub(super) fn dead_letters(&self) -> Result<Vec<(Ticket, Vec<u8>)>, Nonsense> {
-        let mut letters = Vec::new();
-        for ticket in self.in_state(DEAD) {
+        self.read_all(DEAD, usize::MAX)
+    }
+
+    /// The first items that are there to be got, at most `most`.
+    pub(super) fn first_items(&self, most: usize) -> Result<Vec<(Ticket, Vec<u8>)>, Nonsense> {
+        self.read_all(READY, most)
+    }
+
+    fn read_all(&self, state: u64, most: usize) -> Result<Vec<(Ticket, Vec<u8>)>, Nonsense> {
+        let mut tickets: Vec<Ticket> = self.in_state(state).collect();
+        tickets.sort_by_key(|ticket| ticket.seq);
+        tickets.truncate(most);
+        let read = |ticket: Ticket| {
             let mut payload = Vec::new();
             self.read(self.cell(ticket.seq), &mut payload)?;
-            letters.push((ticket, payload));
-        }
-        letters.sort_by_key(|(ticket, _)| ticket.seq);
-        Ok(letters)
+            Ok((ticket, payload))
+        };
+        tickets.into_iter().map(read).collect()
     }
 
     /// Counts anew, from the cells alone: after a death, when the counts may be one behind.

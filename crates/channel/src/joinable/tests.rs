@@ -1,5 +1,7 @@
 //! One process, several threads: the cells and blocks, and the answers of a queue.
 
+mod leases;
+
 use super::{AckError, JoinError, JoinableQueue};
 use crate::queue::{GetError, PutError};
 use procession_shm::{Namespace, OpenError};
@@ -471,7 +473,7 @@ fn nonsense_in_the_body_is_answered() {
         assert!(queue.unfinished() <= 2 * u32::MAX as usize);
         match held.task_done() {
             Err(AckError::Fault(fault)) => see(Some(fault)),
-            Ok(()) | Err(AckError::StaleLease { .. }) => {}
+            Ok(()) | Err(AckError::StaleLease { .. } | AckError::StaleToken { .. }) => {}
         }
     }
     assert!(corrupt > 100, "nonsense was hardly ever noticed: {corrupt}");

@@ -1,6 +1,6 @@
 //! What the operations of a joinable queue do, each a look under the lock, and between looks a wait.
 
-use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Ticket, blocks_of};
+use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Term, Ticket, blocks_of};
 use super::{GetError, JoinError, JoinableQueue, PutError};
 use crate::queue::{ClosedQueue, Fullness};
 use crate::waiter::{Stopped, Waiter};
@@ -15,6 +15,8 @@ use std::time::Duration;
 const LOCK_PATIENCE: Duration = Duration::from_millis(20);
 /// How often an item that cannot be decoded is got, if attempts are not limited.
 const MOST_UNREADABLE: u32 = 3;
+/// How many blocks are filled by who puts many items, before others have their turn.
+const BLOCKS_AT_A_TIME: usize = 64;
 /// How often those who get look for leases that are lost, although there is something to get.
 const SURVEY_MS: u32 = 100;
 
@@ -35,13 +37,18 @@ impl<T> JoinableQueue<T> {
     }
 
     pub(super) fn put_payload(&self, payload: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        let blocks = blocks_of(payload.len());
-        if blocks > self.count as usize {
-            let most = self.count as usize * BLOCK;
-            let needed = (payload.len() as u64).next_power_of_two();
-            let queue = self.body.segment().label();
-            return Err(PutError::TooLarge { queue, len: payload.len(), most, needed });
-        }
+        self.put_some(std::iter::once(payload), deadline).map(drop)
+    }
+
+    /// Puts the first of the payloads, waiting for room, and as many of the others as there is room for by then and as
+    /// may be put at a time; how many.
+    pub(super) fn put_some<'p>(
+        &self,
+        payloads: impl Iterator<Item = &'p [u8]> + Clone,
+        deadline: Deadline,
+    ) -> Result<usize, PutError> {
+        let Some(first) = payloads.clone().next() else { return Ok(0) };
+        let blocks = self.blocks_needed(first.len())?;
         let body = &*self.body;
         let mut waiter = Waiter::new(&body.space, deadline);
         loop {
@@ -49,20 +56,18 @@ impl<T> JoinableQueue<T> {
                 if body.closed.load(Ordering::Relaxed) != 0 {
                     return Ok(Outcome::Closed);
                 }
-                if !self.has_room(Counts::load(body), blocks) {
-                    return Ok(Outcome::Later);
-                }
-                table.put(payload).map(Outcome::Now)
+                let count = self.put_now(table, payloads.clone())?;
+                Ok(if count == 0 { Outcome::Later } else { Outcome::Now(count) })
             });
             let outcome = outcome.map_err(|blocked| self.no_put(blocked))?;
             match outcome {
-                Outcome::Now(()) => {
-                    body.items.notify_one();
+                Outcome::Now(count) => {
+                    self.tell_getters(count);
                     if waiter.has_slept() && self.has_room(Counts::load(body), 1) {
                         // There may be room for the next sleeper too, and its wake was held back for us.
                         body.space.notify_one();
                     }
-                    return Ok(());
+                    return Ok(count);
                 }
                 Outcome::Later => {
                     let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
@@ -73,6 +78,40 @@ impl<T> JoinableQueue<T> {
                 Outcome::Closed => return Err(PutError::Closed(ClosedQueue::new(self.body.segment()))),
             }
         }
+    }
+
+    /// Puts as many of the payloads as there is room for and as may be put at a time; how many.
+    fn put_now<'p>(
+        &self,
+        table: &Table<'_>,
+        payloads: impl Iterator<Item = &'p [u8]>,
+    ) -> Result<usize, Nonsense> {
+        let (mut count, mut all) = (0, 0);
+        for payload in payloads {
+            let blocks = blocks_of(payload.len());
+            if all >= BLOCKS_AT_A_TIME || !self.has_room(Counts::load(&self.body), blocks) {
+                break;
+            }
+            table.put(payload)?;
+            (count, all) = (count + 1, all + blocks);
+        }
+        Ok(count)
+    }
+
+    /// Wakes as many as get what was put, at least.
+    fn tell_getters(&self, count: usize) {
+        if count == 1 { self.body.items.notify_one() } else { self.body.items.notify_all() }
+    }
+
+    /// How many blocks an item of so many bytes takes, if it can ever be put.
+    fn blocks_needed(&self, len: usize) -> Result<usize, PutError> {
+        let blocks = blocks_of(len);
+        if blocks <= self.count as usize {
+            return Ok(blocks);
+        }
+        let most = self.count as usize * BLOCK;
+        let needed = (len as u64).next_power_of_two();
+        Err(PutError::TooLarge { queue: self.body.segment().label(), len, most, needed })
     }
 
     /// Leases the first item that is there; its payload.
@@ -91,7 +130,7 @@ impl<T> JoinableQueue<T> {
         loop {
             let mut others_hold = false;
             let outcome = self.locked(deadline, |table, me| {
-                let ticket = table.claim(me, self.time_of_lease(), into)?;
+                let ticket = table.claim(me, self.term(), into)?;
                 others_hold = Counts::load(body).leased != 0;
                 Ok(match ticket {
                     Some(ticket) => Outcome::Now(ticket),
@@ -150,17 +189,26 @@ impl<T> JoinableQueue<T> {
 
     /// As [`has_answer`](Self::has_answer), and looks for lost leases.
     pub(super) fn has_answer_after_all(&self) -> bool {
-        if !self.has_answer() && Counts::load(&self.body).leased != 0 {
-            // What is wrong with the queue, the next get says.
-            drop(self.survey(Deadline::PASSED));
+        if !self.has_answer() {
+            self.gives_back_what_is_lost();
         }
         self.counts().ready != 0 || self.has_answer()
     }
 
-    /// When a lease begins, for whoever will ask whether it is over: 0 if it never is. Who asks may have
-    /// another clock.
-    fn time_of_lease(&self) -> u64 {
-        if self.lease_timeout_ns == 0 { 0 } else { clock::machine_ns().unwrap_or(0) }
+    /// Looks for lost leases, for who waits among other things.
+    pub(super) fn gives_back_what_is_lost(&self) {
+        if Counts::load(&self.body).leased != 0 {
+            // What is wrong with the queue, the next operation says.
+            drop(self.survey(Deadline::PASSED));
+        }
+    }
+
+    /// When a lease that begins now is over, for whoever will ask. Who asks may have another clock.
+    fn term(&self) -> Term {
+        let since_ns = clock::machine_ns().unwrap_or(0);
+        let is_timed = self.lease_timeout_ns != 0 && since_ns != 0;
+        let until_ns = if is_timed { since_ns.saturating_add(self.lease_timeout_ns) } else { 0 };
+        Term { since_ns, until_ns }
     }
 
     /// Whether it is time to look for lost leases although there is enough to get.
@@ -173,14 +221,14 @@ impl<T> JoinableQueue<T> {
     fn survey(&self, deadline: Deadline) -> Result<bool, Stopped> {
         // A hint: who has another clock looks more often than he needs to.
         self.body.surveyed_ms.store(clock::ms_of(clock::now_ns()), Ordering::Relaxed);
-        let now_ns = self.time_of_lease();
+        let now_ns = clock::machine_ns().unwrap_or(0);
         let mut asked: Vec<(OwnerId, bool)> = Vec::new();
         let mut lost = Vec::new();
-        for ticket in self.table()?.leases() {
-            let is_timed = self.lease_timeout_ns != 0 && ticket.since_ns() != 0;
-            let is_over = is_timed && now_ns.saturating_sub(ticket.since_ns()) >= self.lease_timeout_ns;
-            if is_over || self.is_dead(ticket.owner(), &mut asked)? {
-                lost.push(ticket);
+        let table = self.table()?;
+        for ticket in table.leases() {
+            let is_dead = self.is_dead(ticket.owner(), &mut asked)?;
+            if is_dead || table.is_over(ticket, now_ns) {
+                lost.push((ticket, is_dead));
             }
         }
         if lost.is_empty() {
@@ -188,7 +236,10 @@ impl<T> JoinableQueue<T> {
         }
         crash_point("joinable.found_lost");
         let given_back = |table: &Table<'_>, _| {
-            Ok(lost.iter().filter(|&&ticket| table.settle(ticket, self.fate(ticket))).count())
+            // Since the look its holder may have extended it.
+            let is_lost = |&&(ticket, is_dead): &&(Ticket, bool)| is_dead || table.is_over(ticket, now_ns);
+            let lost = lost.iter().filter(is_lost);
+            Ok(lost.filter(|&&(ticket, _)| table.settle(ticket, self.fate(ticket))).count())
         };
         let count = self.locked(deadline, given_back)?;
         self.tell_all();
@@ -244,6 +295,17 @@ impl<T> JoinableQueue<T> {
         }
     }
 
+    /// Has a lease last for `time` from now on; `false` if it is not valid any more.
+    pub(super) fn prolong(&self, ticket: Ticket, time: Duration) -> Result<bool, Fault> {
+        let _deferred = interrupt::defer();
+        let time_ns = u64::try_from(time.as_nanos()).ok();
+        let until_ns = time_ns.and_then(|time| clock::machine_ns()?.checked_add(time)).unwrap_or(0);
+        match self.locked(Deadline::NEVER, |table, _| Ok(table.extend(ticket, until_ns))) {
+            Ok(is_valid) => Ok(is_valid),
+            Err(blocked) => blocked.into_fault().map_or(Ok(false), Err),
+        }
+    }
+
     /// Whether a lease is valid now; it may be taken away the next moment, if there is a timeout.
     pub(super) fn is_valid(&self, ticket: Ticket) -> bool {
         self.table().is_ok_and(|table| table.is_valid(ticket))
@@ -275,7 +337,7 @@ impl<T> JoinableQueue<T> {
         }
     }
 
-    fn table(&self) -> Result<Table<'_>, Stopped> {
+    pub(super) fn table(&self) -> Result<Table<'_>, Stopped> {
         Table::new(&self.body, self.count).ok_or_else(|| self.corrupt("the cells reach past the segment"))
     }
 

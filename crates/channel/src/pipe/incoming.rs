@@ -72,6 +72,7 @@ impl<T: DeserializeOwned> Incoming<T> {
             let carries_ends = codec != Codec::Bytes;
             let _ends = if carries_ends { Parcel::take_from(scratch) } else { Parcel::default() };
             codec
+                .of_messages::<T>()
                 .decode(scratch)
                 .map_err(|source| RecvError::Decode { bytes: std::mem::take(scratch), source })
         })

@@ -46,7 +46,7 @@ impl<T: Serialize + DeserializeOwned> Outgoing<T> {
     {
         // Before the turn: the user's code runs in no turn.
         let send = |bytes: &[u8]| send(end, &self.writer, bytes, deadline);
-        underway::send::<T, Q, _>(end.codec(), message, || end.as_location(), send)
+        underway::send::<T, Q, _>(end.codec().of_messages::<T>(), message, || end.as_location(), send)
     }
 }
 

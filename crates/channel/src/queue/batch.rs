@@ -315,7 +315,7 @@ impl Core {
                 }
                 payload = &buffer;
             }
-            match self.codec.decode(payload) {
+            match self.codec.of_messages::<T>().decode(payload) {
                 Ok(message) => messages.push(message),
                 Err(source) => {
                     let error =
@@ -369,9 +369,9 @@ impl Core {
 
 /// How far a batch has come. The ends in those messages that were not put are where they were.
 #[derive(Default)]
-struct Batch {
-    encoded: usize,
-    put: usize,
+pub(crate) struct Batch {
+    pub(crate) encoded: usize,
+    pub(crate) put: usize,
     /// The ends in the how manieth message, if there are any.
     departed: Vec<(usize, Departed)>,
 }
@@ -379,7 +379,7 @@ struct Batch {
 impl Batch {
     /// The ends in the message that is encoded now.
     #[cold]
-    fn depart(&mut self, ends: Departed) {
+    pub(crate) fn depart(&mut self, ends: Departed) {
         self.departed.push((self.encoded, ends));
     }
 }
@@ -406,7 +406,13 @@ where
 {
     let start = records.len();
     records.extend_from_slice(&[0; WORD]);
-    let encoded = underway::encode::<T, Q>(core.codec, message, records, || core.as_location(), departs);
+    let encoded = underway::encode::<T, Q>(
+        core.codec.of_messages::<T>(),
+        message,
+        records,
+        || core.as_location(),
+        departs,
+    );
     if let Err(error) = encoded {
         records.truncate(start);
         return Err(error.into());

@@ -2,8 +2,11 @@
 //! first.
 
 use crate::locks::millis;
-use crate::{Message, Next, done, number, report};
-use procession::{AckError, DeadLetter, Fault, GetError, JoinableQueue, Lease, OpenError, PutError};
+use crate::{Message, Next, done, number, report, say};
+use procession::{
+    AckError, DeadLetter, Fault, GetError, JoinableQueue, Lease, LeaseToken, OpenError, PutError,
+    PutManyError,
+};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
@@ -25,6 +28,16 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
             drop(oldest());
             return done("");
         }
+        ["give_up"] => return Some(report(&oldest().give_up().map(|()| ""))),
+        ["put_back"] => return Some(report(&oldest().put_back().map(|()| ""))),
+        ["extend", ms] => {
+            return Some(report(&LEASES.with_borrow(|all| all[0].extend(millis(ms))).map(|()| "")));
+        }
+        ["token"] => {
+            let token = LEASES.with_borrow(|all| all[0].token());
+            say(&format!("ok {} {}", token.id(), token.key()));
+            return Some(Next::Command);
+        }
         ["leases"] => return done(LEASES.with_borrow(VecDeque::len)),
         _ => {}
     }
@@ -34,6 +47,19 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
         ["try_put", _, n] => Some(put(queue.try_put(&message(n)))),
         ["put_timeout", _, n, ms] => Some(put(queue.put_timeout(&message(n), millis(ms)))),
         ["put_many", _, first, count] => Some(put(put_many(&queue, number(first), number(count)))),
+        ["put_batch", _, first, count] => {
+            Some(report(&put_batch(&queue, number(first), number(count)).map(|()| "")))
+        }
+        ["redeem", _, id, key, what] => {
+            let redeemed = queue.redeem(LeaseToken::new(number(id), number(key)));
+            let outcome = match what {
+                "task_done" => redeemed.task_done(),
+                "give_back" => redeemed.give_back(),
+                "give_up" => redeemed.give_up(),
+                ms => redeemed.extend(millis(ms)),
+            };
+            Some(report(&outcome.map(|()| "")))
+        }
         ["get", _] => Some(got(queue.get())),
         ["try_get", _] => Some(got(queue.try_get())),
         ["get_timeout", _, ms] => Some(got(queue.get_timeout(millis(ms)))),
@@ -92,6 +118,11 @@ fn put(outcome: Result<(), PutError>) -> Next {
 
 fn put_many(queue: &Jobs, first: u64, count: u64) -> Result<(), PutError> {
     (first..first + count).try_for_each(|n| queue.put(&message(&n.to_string())))
+}
+
+fn put_batch(queue: &Jobs, first: u64, count: u64) -> Result<(), PutManyError> {
+    let items: Vec<Message> = (first..first + count).map(|n| message(&n.to_string())).collect();
+    queue.batch().put(&items)
 }
 
 fn got(outcome: Result<Lease<Message>, GetError>) -> Next {

@@ -1,0 +1,134 @@
+//! Leases that somebody else decides about: whoever has the token of one, in any process.
+
+use super::JoinableQueue;
+use super::lease::AckError;
+use super::table::{Fate, Ticket};
+use crate::pipe_end::Passage;
+use crate::underway::{self, Parcel};
+use procession_sync::Fault;
+use procession_sys::{Deadline, interrupt};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// Which lease of which item of a [`JoinableQueue`]: two numbers, that go through a message, an argument of a
+/// command, another language. See [`JoinableQueue::redeem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LeaseToken {
+    id: u64,
+    key: u64,
+}
+
+impl LeaseToken {
+    /// The token of these two numbers, as another token says them. Any others are those of no lease.
+    #[must_use]
+    pub fn new(id: u64, key: u64) -> Self {
+        Self { id, key }
+    }
+
+    /// The number of the item in its queue.
+    #[must_use]
+    pub fn id(self) -> u64 {
+        self.id
+    }
+
+    /// What tells this lease of the item from every other.
+    #[must_use]
+    pub fn key(self) -> u64 {
+        self.key
+    }
+}
+
+impl<T> JoinableQueue<T> {
+    /// The lease that has this token, whichever process holds it: to say that its item is done, or what else
+    /// becomes of it. The lease must still be held: it ends with its holder, not with who has the token.
+    ///
+    /// ```
+    /// use procession::{JoinableQueue, LeaseToken};
+    /// let jobs: JoinableQueue<String> = JoinableQueue::new()?;
+    /// jobs.put("wash")?;
+    /// let lease = jobs.get()?;
+    /// // What is sent to another process, which has the queue open, too.
+    /// let (id, key) = (lease.token().id(), lease.token().key());
+    /// jobs.redeem(LeaseToken::new(id, key)).task_done()?;
+    /// assert_eq!((jobs.unfinished(), lease.is_valid()), (0, false));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redeem(&self, token: LeaseToken) -> Redeemed<'_, T> {
+        Redeemed { queue: self, token }
+    }
+}
+
+/// A lease that somebody else may hold: see [`JoinableQueue::redeem`].
+#[must_use = "nothing is decided yet"]
+pub struct Redeemed<'q, T> {
+    queue: &'q JoinableQueue<T>,
+    token: LeaseToken,
+}
+
+impl<T> Redeemed<'_, T> {
+    /// Says that the item is done: when it returns `Ok`, nobody gets it any more.
+    ///
+    /// # Errors
+    /// [`AckError::StaleToken`] when no lease has this token, [`AckError::Fault`].
+    pub fn task_done(self) -> Result<(), AckError> {
+        let (ticket, mut payload) = self.find()?;
+        let ends: Vec<Passage> =
+            if self.queue.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
+        // Before the item is done, as by who holds the lease.
+        let _ends = Parcel::adopt_sooner_or_later(ends);
+        self.settle(ticket, Fate::Done)
+    }
+
+    /// Gives the item back, to be got again; after the last attempt it is a dead letter. As if its holder had
+    /// dropped the lease.
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn give_back(self) -> Result<(), AckError> {
+        let (ticket, _) = self.find()?;
+        self.settle(ticket, self.queue.fate(ticket))
+    }
+
+    /// Says that nobody will ever finish the item: it is a dead letter now.
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn give_up(self) -> Result<(), AckError> {
+        let (ticket, _) = self.find()?;
+        self.settle(ticket, Fate::Dead)
+    }
+
+    /// From now on the lease lasts for `time`; [`Duration::MAX`] is as long as its holder lives.
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn extend(self, time: Duration) -> Result<(), AckError> {
+        let (ticket, _) = self.find()?;
+        if self.queue.prolong(ticket, time)? { Ok(()) } else { Err(self.stale()) }
+    }
+
+    fn find(&self) -> Result<(Ticket, Vec<u8>), AckError> {
+        let _deferred = interrupt::defer();
+        let mut payload = Vec::new();
+        let found = self.queue.locked(Deadline::NEVER, |table, _| table.redeem(self.token, &mut payload));
+        let found = found.or_else(|blocked| blocked.into_fault().map_or(Ok(None), Err::<_, Fault>))?;
+        found.map(|ticket| (ticket, payload)).ok_or_else(|| self.stale())
+    }
+
+    /// What has become of the lease since it was found, the ticket tells.
+    fn settle(&self, ticket: Ticket, fate: Fate) -> Result<(), AckError> {
+        if self.queue.settle(ticket, fate)? { Ok(()) } else { Err(self.stale()) }
+    }
+
+    #[cold]
+    fn stale(&self) -> AckError {
+        AckError::StaleToken { queue: self.queue.body.segment().label(), id: self.token.id }
+    }
+}
+
+impl<T> fmt::Debug for Redeemed<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redeemed").field("queue", &self.queue).field("token", &self.token).finish()
+    }
+}
