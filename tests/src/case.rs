@@ -61,7 +61,7 @@ fn of_objects(error: &(dyn Error + 'static)) -> Option<String> {
             CollectionError::Lock(error) => inside("Lock", error)
         }
         OnceError { WouldBlock TimedOut Deadlock Interrupted, OnceError::Fault(fault) => one_case(fault) }
-        EventError { TimedOut Interrupted, EventError::Fault(fault) => one_case(fault) }
+        EventError { TimedOut StillSet Owned Interrupted, EventError::Fault(fault) => one_case(fault) }
         LatchError {
             Interrupted,
             LatchError::TimedOut { arrived, count, .. } => {

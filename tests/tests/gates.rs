@@ -49,6 +49,42 @@ fn set_and_clear_releases_everybody_who_waited_and_nobody_who_comes_later() {
 }
 
 #[test]
+fn what_a_process_has_set_for_its_life_ends_with_it() {
+    let scratch = Scratch::new();
+    let (mut one, mut two) = two(&scratch);
+    for end in [Actor::kill, Actor::finish] {
+        let mut owner = Actor::start(&scratch);
+        owner.does("open event e");
+        two.waits("wait e");
+        owner.does("set_owned e");
+        two.did();
+        owner.does("set_owned e");
+        assert_eq!(one.does("owner e"), owner.pid().to_string());
+        one.fails("set_owned e", "Owned");
+        one.fails("wait_cleared_timeout e 10", "StillSet");
+        two.waits("wait_cleared e");
+        end(owner);
+        two.did();
+        one.fails("wait_timeout e 10", "TimedOut");
+        assert_eq!((one.does("is_set e").as_str(), one.does("owner e").as_str()), ("false", "0"));
+    }
+    // Set for good, it stays; cleared, it is anybody's.
+    let mut owner = Actor::start(&scratch);
+    owner.does("open event e");
+    owner.does("set_owned e");
+    one.does("set e");
+    owner.does("set_owned e");
+    one.does("clear e");
+    two.does("set_owned e");
+    owner.fails("set_owned e", "Owned");
+    two.does("set e");
+    two.kill();
+    owner.kill();
+    assert_eq!(one.does("is_set e"), "true");
+    one.does("unlink e");
+}
+
+#[test]
 fn a_stopped_waiter_is_released_by_what_happened_meanwhile() {
     let scratch = Scratch::new();
     let (mut one, mut two) = two(&scratch);

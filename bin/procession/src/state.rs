@@ -63,7 +63,7 @@ pub(crate) fn of(entry: &Entry) -> Option<State> {
         Kind::BOUNDED_SEMAPHORE => {
             look(entry).map(|one: BoundedSemaphore| counted(one.available(), one.max(), one.holders()))
         }
-        Kind::EVENT => look(entry).map(|one: Event| State::said(if one.is_set() { "set" } else { "unset" })),
+        Kind::EVENT => look(entry).map(|one| of_event(&one)),
         Kind::LATCH => look(entry).map(|one| of_latch(&one)),
         Kind::ONCE => {
             look(entry).map(|one: Once| State::said(if one.is_done() { "done" } else { "not done" }))
@@ -135,6 +135,16 @@ fn counted(available: usize, max: usize, holders: Vec<(Holder, usize)>) -> State
         .map(|(holder, permits)| Held { holder, how: number_of(permits as u64, "permit") })
         .collect();
     state
+}
+
+fn of_event(event: &Event) -> State {
+    let owner = event.owner();
+    let text = match (event.is_set(), &owner) {
+        (true, Some(_)) => "set by its owner",
+        (true, None) => "set",
+        (false, _) => "unset",
+    };
+    State::said(text).held_by(owner, "owner")
 }
 
 fn of_latch(latch: &Latch) -> State {

@@ -53,11 +53,25 @@ pub(super) const MUTANTS: &[Mutant] = &[
         to: "self.word.load(Ordering::Relaxed)",
     },
     Mutant {
+        name: "event_that_clears_whatever_is_there",
+        protocol: "event",
+        used_by: &[],
+        from: "self.body.gate.change_from(word, cleared(word));",
+        to: "self.body.gate.change(cleared) == word;",
+    },
+    Mutant {
+        name: "event_that_believes_any_claim",
+        protocol: "event",
+        used_by: &[],
+        from: "me.to_bits() | claimed(set)",
+        to: "me.to_bits() | claimed(word)",
+    },
+    Mutant {
         name: "gate_that_forgets_the_set",
         protocol: "event",
         used_by: &[],
-        from: "word & SET != 0 || word / GENERATION != found / GENERATION",
-        to: "word & SET != 0",
+        from: "self.stands(word) || word / GENERATION != found / GENERATION",
+        to: "self.stands(word)",
     },
     Mutant {
         name: "semaphore_that_frees_relaxed",

@@ -93,6 +93,49 @@ macro_rules! models {
             other.join().unwrap();
             victim.join().unwrap()
         }
+
+        /// It dies in the middle of setting the event for as long as it lives: nobody finds it set, and others may set
+        /// it so.
+        pub(super) fn who_sets_it_for_its_life_dies_at(label: &'static str) -> bool {
+            let (event, done) = (Event::options().anonymous().unwrap(), done());
+            let thread = waiter(&event, 1, &done);
+            done.0.with_mut(|_| ());
+            let died = until_killed(0, label, || event.set_owned().unwrap());
+            let other = event.of_process(2);
+            assert!(!died || !other.is_set(), "it is set for a dead owner");
+            let taken = other.set_owned();
+            assert!(taken.is_ok() == died, "{taken:?}");
+            assert!(event.of_process(3).is_set(), "it is lost");
+            thread.join().unwrap();
+            died
+        }
+
+        /// One finds that the owner is dead, while another becomes the owner.
+        pub(super) fn a_new_owner_keeps_it_set(label: &'static str) -> bool {
+            let event = Event::options().anonymous().unwrap();
+            let died = until_killed(0, label, || event.set_owned().unwrap());
+            if died {
+                let looks = event.of_process(1);
+                let looks = thread::spawn(move || looks.is_set());
+                event.of_process(2).set_owned().unwrap();
+                looks.join().unwrap();
+                assert!(event.of_process(3).is_set(), "it is lost");
+            }
+            died
+        }
+
+        /// Of two who set it for their lives, one does, whoever waits and whoever sets or clears it meanwhile.
+        pub(super) fn one_of_two_owners(others: fn(&Event)) {
+            let (event, done) = (Event::options().anonymous().unwrap(), done());
+            let owners = [1, 2].map(|slot| {
+                let event = event.of_process(slot);
+                thread::spawn(move || event.set_owned().is_ok())
+            });
+            done.0.with_mut(|_| ());
+            others(&event);
+            let owns: Vec<bool> = owners.into_iter().map(|owner| owner.join().unwrap()).collect();
+            assert!(owns.contains(&true), "nobody has set it");
+        }
     };
 }
 
@@ -122,10 +165,22 @@ fn a_death_at_any_step_is_survived() {
     explore_deaths(2, &["gate.waiting", "gate.slept"], the_gate::who_waits_dies_at);
 }
 
+#[test]
+fn what_is_set_for_a_life_ends_with_it_and_no_sooner() {
+    let labels = &["event.claimed", "gate.changed"];
+    explore_deaths(2, labels, the_gate::who_sets_it_for_its_life_dies_at);
+    explore_deaths(3, labels, the_gate::a_new_owner_keeps_it_set);
+    explore(3, || the_gate::one_of_two_owners(|_| ()));
+    explore(2, || the_gate::one_of_two_owners(|event| event.set()));
+    explore(2, || the_gate::one_of_two_owners(|event| event.pulse()));
+}
+
 found_out! {
     gate_that_does_not_announce by a_set_releases(1) up to 3: "deadlock";
     gate_that_drops_the_waiters by a_latch_opens up to 3: "deadlock";
     gate_that_changes_relaxed by a_latch_opens up to 3: "Causality violation";
     gate_that_looks_relaxed by a_set_releases(1) up to 3: "Causality violation";
+    event_that_clears_whatever_is_there by a_new_owner_keeps_it_set("gate.changed") up to 3: "it is lost";
+    event_that_believes_any_claim by who_sets_it_for_its_life_dies_at("gate.changed") up to 2: "it is lost";
     gate_that_forgets_the_set by a_set_that_is_cleared_releases up to 2: "deadlock";
 }

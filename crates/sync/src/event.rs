@@ -2,38 +2,70 @@
 //!
 //! | bits of the word | meaning |
 //! |---|---|
-//! | `WAITERS` 0 | somebody may sleep: whoever sets it owes a wake |
+//! | `WAITERS` 0 | somebody may sleep: whoever sets or clears it owes a wake |
 //! | `SET` 1 | the event is set: nobody waits |
-//! | 2.. | generation: how often it was set or pulsed. A waiter is released when it has moved on |
+//! | `OWNED` 2 | it is set for as long as its owner lives |
+//! | 3.. | generation: how often it was set or pulsed. A waiter is released when it has moved on |
+//!
+//! | other | meaning |
+//! |---|---|
+//! | `claim` | who sets it as its owner, or last did so; beside the owner (bits 16..32) the generation that this makes |
 //!
 //! # Who may change what
-//! Anybody, everything, by one CAS. `set`: generation + 1, `SET`, without `WAITERS`. `pulse`: the same
+//! The word: anybody, everything, by one CAS. `set`: generation + 1, `SET`, without `WAITERS`. `pulse`: that
 //! without `SET`. `clear`: `SET` off, the generation stays, so that whoever waited at the set is released
 //! however soon it is cleared.
 //!
+//! `set_owned` is two CAS: the claim, for the generation after the word's; then the word, from the very one that was
+//! looked at. The claim of a living process for the generation that is there, or for the one that comes next, is left
+//! alone. So the claim of the word's generation is always that of the process that has set it. If the claim is of
+//! another generation, somebody has taken the dead owner's place, and the event is as good as cleared.
+//!
+//! Whoever finds it set by an owner that is dead clears it: from the very word that was looked at, so that whoever has
+//! set it meanwhile keeps it set.
+//!
+//! # Orderings
+//! Those of the gate. Edge `event.claim`: the AcqRel of the word's CAS comes after the claim, and meets the Acquire of
+//! whoever looks at the word, and then at the claim: it is that one, or a later one.
+//!
 //! # If a process dies
-//! Nothing is ever held, and what a death leaves at each step is said in `gate.rs`. `set`, `clear`, `pulse`
-//! and `is_set` may be called in a signal handler, also in one that interrupts any of them, or a wait.
+//! | killed | left behind | put right by |
+//! |---|---|---|
+//! | in `set_owned`, after the claim | a claim of a generation that is not there | the next who claims: its owner is dead |
+//! | after the word, or at any time later | `SET` and `OWNED` of a dead owner | whoever looks next |
+//! | clearing it for a dead owner | nothing, or it is cleared | |
+//!
+//! What else a death leaves is said in `gate.rs`. `set`, `clear`, `pulse` and `is_set` may be called in a signal
+//! handler, also in one that interrupts any of them, or a wait.
 //!
 //! # Not promised
 //! Which of a `set` and a `clear` that happen at the same time comes last. A `wait` that begins while a
-//! `pulse` happens may come after it.
+//! `pulse` happens may come after it. Of two processes that set it as owners in one moment, one is told that the other
+//! is about to.
 
 use crate::fault::Fault;
 use crate::gate::{Gate, Shut, WAITERS};
-use procession_shm::{Kind, Label, Object, OpenError, Parameter, Placement, Shape, Shared};
-use procession_sys::atomic::AtomicU32;
-use procession_sys::{Deadline, shm_struct};
+use crate::holder::Holder;
+use crate::patience::Whom;
+use procession_shm::{Kind, Label, Object, OpenError, OwnerId, Parameter, Placement, Shape, Shared};
+use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
+use procession_sys::{Deadline, crash_point, shm_struct};
 use std::fmt;
 use std::time::Duration;
 
 const SET: u64 = 2;
-const GENERATION: u64 = 4;
+const OWNED: u64 = 4;
+const GENERATION: u64 = 8;
+
+/// Where a claim has the generation.
+const CLAIMED_SHIFT: u32 = 16;
 
 shm_struct! {
     #[doc(hidden)]
     pub struct EventBody {
         gate: Gate,
+        claim: AtomicU64,
+        reserved: AtomicU64,
     }
 }
 
@@ -42,7 +74,8 @@ shm_struct! {
 /// Whoever waits when it is set is released, also if it is cleared the next moment. Setting, clearing and
 /// looking take no lock, cannot fail, and may be done in a signal handler. Handles are cheap to clone, may be
 /// used by any number of threads, and can be sent to other processes. Nobody holds an event: a process that
-/// dies leaves it as it is.
+/// dies leaves it as it is; unless it has set it by [`set_owned`](Self::set_owned), which lasts as long as that process
+/// lives.
 ///
 /// ```
 /// use procession::{Event, EventError};
@@ -82,7 +115,10 @@ impl Object for Event {
         Shape { kind: Self::KIND, body_len, parameters, element: None, codec: 0 }
     }
 
-    fn forget_owners(_: &EventBody) {}
+    fn forget_owners(body: &EventBody) {
+        body.gate.change(|word| if word & OWNED == 0 { word } else { cleared(word) });
+        body.claim.store(0, Ordering::Relaxed);
+    }
 
     fn attach(body: Shared<EventBody>) -> Result<Self, OpenError> {
         Ok(Self { body })
@@ -98,6 +134,20 @@ pub enum EventError {
     TimedOut {
         /// Which one.
         object: Label,
+    },
+    /// The event was not cleared until the timeout (`wait_cleared_timeout`).
+    #[error("timed out: nobody has cleared {object}")]
+    StillSet {
+        /// Which one.
+        object: Label,
+    },
+    /// Another process that lives has set it, or does so now, for as long as that process lives (`set_owned`).
+    #[error("{object} is set by {holder} for as long as that lives")]
+    Owned {
+        /// Which one.
+        object: Label,
+        /// That process.
+        holder: Holder,
     },
     /// A hook of this thread wanted the wait to end (`procession::interrupt`).
     #[error("the wait for {object} was interrupted")]
@@ -117,7 +167,68 @@ impl Event {
     ///
     /// What this thread wrote before is visible to everybody who is released.
     pub fn set(&self) {
-        self.body.gate.change(|word| if word & SET != 0 { word } else { next_generation(word) | SET });
+        self.body
+            .gate
+            .change(|word| if word & (SET | OWNED) == SET { word } else { next_generation(word) | SET });
+    }
+
+    /// Sets the event for as long as this process lives, and releases everybody who waits. However the process ends,
+    /// the event is cleared then: at the latest when somebody looks. So it says that something is there, such as a
+    /// server, and cannot go on saying so when that is gone. `set` makes it stay set; `clear` clears it.
+    ///
+    /// ```
+    /// use procession::{Event, Process};
+    ///
+    /// fn serve(up: Event) {
+    ///     up.set_owned().unwrap();
+    ///     // It is killed one day.
+    /// }
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let up = Event::new()?;
+    ///     let server = Process::spawn(serve, up.clone())?;
+    ///     up.wait()?;
+    ///     server.join()?;
+    ///     up.wait_cleared()?;
+    ///     assert!(!up.is_set());
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EventError::Owned`] when another process has done so and lives; [`EventError::Fault`].
+    pub fn set_owned(&self) -> Result<(), EventError> {
+        let me = Fault::or_owner(self.body.segment())?;
+        loop {
+            let word = self.body.gate.word();
+            let set = next_generation(word) | SET | OWNED;
+            let claim = self.body.claim.load(Ordering::Acquire);
+            let owner = owner_in(claim);
+            // One of another generation is over: its owner has set the event and it was cleared, or will fail to.
+            let counts = word & OWNED != 0 && is_of(claim, word) || is_of(claim, set);
+            if counts && owner != me && self.lives(owner) {
+                let holder = Holder::of(self.body.segment(), owner);
+                return Err(EventError::Owned { object: self.body.segment().label(), holder });
+            }
+            let mine = me.to_bits() | claimed(set);
+            if self.body.claim.compare_exchange(claim, mine, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            crash_point("event.claimed");
+            // SYNC: event.claim.
+            if self.body.gate.change_from(word, set) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The process for which the event is set by [`set_owned`](Self::set_owned), if it is.
+    #[must_use]
+    pub fn owner(&self) -> Option<Holder> {
+        let word = self.body.gate.word();
+        let owner = self.owner_of(word).filter(|&owner| self.lives(owner))?;
+        Some(Holder::of(self.body.segment(), owner))
     }
 
     /// Releases everybody who waits now, and leaves the event cleared: `set` and `clear` in one step.
@@ -127,7 +238,8 @@ impl Event {
 
     /// Clears the event: from now on, whoever waits has to wait. Those who were released stay released.
     pub fn clear(&self) {
-        self.body.gate.change(|word| word & !SET);
+        // Who waits until it is cleared is told; while it is set nobody else sleeps.
+        self.body.gate.change(|word| if word & SET == 0 { word } else { cleared(word) });
     }
 
     /// The word as it is now, for [`has_let_pass`](Self::has_let_pass).
@@ -139,7 +251,7 @@ impl Event {
     /// Whether one may go on who came when the word was `found`.
     #[cfg(feature = "async")]
     pub(crate) fn has_let_pass(&self, found: u64) -> bool {
-        passes(self.body.gate.word(), found)
+        self.passes(self.body.gate.word(), found)
     }
 
     #[cfg(feature = "async")]
@@ -149,14 +261,14 @@ impl Event {
 
     /// Announces a waiter: the futex on which to sleep, while it says this.
     pub(crate) fn watch(&self) -> (&AtomicU32, u32) {
-        self.body.gate.watch(|word| word & SET != 0)
+        self.body.gate.watch(|word| self.stands(word))
     }
 
     /// Whether the event is set at this moment.
     #[inline]
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.body.gate.word() & SET != 0
+        self.stands(self.body.gate.word())
     }
 
     /// Waits until the event is set, or pulsed; not at all if it is set.
@@ -179,27 +291,107 @@ impl Event {
     #[inline]
     fn wait_until(&self, deadline: Deadline) -> Result<(), EventError> {
         let found = self.body.gate.word();
-        if found & SET != 0 {
+        if self.stands(found) {
             return Ok(());
         }
-        self.body.gate.wait(self.body.segment(), deadline, |word| passes(word, found)).map_err(|shut| {
-            match shut {
-                Shut::TimedOut(_) => EventError::TimedOut { object: self.body.segment().label() },
-                Shut::Interrupted => EventError::Interrupted { object: self.body.segment().label() },
-                Shut::Fault(fault) => fault.into(),
-            }
+        // Nobody's death could bring it: anybody may set it.
+        let late = |object| EventError::TimedOut { object };
+        self.wait_at_gate(deadline, |word| self.passes(word, found), |_| (), late)
+    }
+
+    /// Waits until the event is cleared; not at all if it is not set.
+    ///
+    /// # Errors
+    /// [`EventError::Fault`] when the event's file was removed.
+    pub fn wait_cleared(&self) -> Result<(), EventError> {
+        self.wait_cleared_until(Deadline::NEVER)
+    }
+
+    /// Waits at most `timeout` until it is cleared.
+    ///
+    /// # Errors
+    /// [`EventError::StillSet`]; otherwise as [`wait_cleared`](Self::wait_cleared).
+    pub fn wait_cleared_timeout(&self, timeout: Duration) -> Result<(), EventError> {
+        self.wait_cleared_until(Deadline::after(timeout))
+    }
+
+    fn wait_cleared_until(&self, deadline: Deadline) -> Result<(), EventError> {
+        let owner = |word| move || self.owner_of(word);
+        let late = |object| EventError::StillSet { object };
+        self.wait_at_gate(deadline, |word| !self.stands(word), owner, late)
+    }
+
+    fn wait_at_gate<W: Whom>(
+        &self,
+        deadline: Deadline,
+        passes: impl Fn(u64) -> bool,
+        whom: impl Fn(u64) -> W,
+        late: impl FnOnce(Label) -> EventError,
+    ) -> Result<(), EventError> {
+        let segment = self.body.segment();
+        self.body.gate.wait(segment, deadline, passes, whom).map_err(|shut| match shut {
+            Shut::TimedOut(_) => late(segment.label()),
+            Shut::Interrupted => EventError::Interrupted { object: segment.label() },
+            Shut::Fault(fault) => fault.into(),
         })
     }
-}
 
-/// Whether the word lets one go on who came when it was `found`: it is set, or was meanwhile.
-fn passes(word: u64, found: u64) -> bool {
-    word & SET != 0 || word / GENERATION != found / GENERATION
+    /// Whether the word lets one go on who came when it was `found`: it is set, or was meanwhile.
+    fn passes(&self, word: u64, found: u64) -> bool {
+        self.stands(word) || word / GENERATION != found / GENERATION
+    }
+
+    /// Whether the event is set. If it was set by an owner that is dead, it is cleared.
+    #[inline]
+    fn stands(&self, word: u64) -> bool {
+        word & SET != 0 && (word & OWNED == 0 || self.outlives(word))
+    }
+
+    #[cold]
+    fn outlives(&self, word: u64) -> bool {
+        let lives = self.owner_of(word).is_some_and(|owner| self.lives(owner));
+        if !lives {
+            // Another word is somebody's who has set or cleared it since.
+            let _: bool = self.body.gate.change_from(word, cleared(word));
+        }
+        lives
+    }
+
+    /// The process that has set it as its owner, if that is what the word says.
+    fn owner_of(&self, word: u64) -> Option<OwnerId> {
+        // SYNC: event.claim.
+        let claim = self.body.claim.load(Ordering::Acquire);
+        (word & (SET | OWNED) == SET | OWNED && is_of(claim, word)).then(|| owner_in(claim))
+    }
+
+    /// Late, never false: an owner that nobody can be asked about counts as living.
+    fn lives(&self, owner: OwnerId) -> bool {
+        self.body.segment().registration().is_dead(owner) != Ok(true)
+    }
 }
 
 /// The word after everybody was released.
 fn next_generation(word: u64) -> u64 {
-    (word & !(SET | WAITERS)).wrapping_add(GENERATION)
+    (word & !(SET | OWNED | WAITERS)).wrapping_add(GENERATION)
+}
+
+/// The word of the event when it is cleared.
+fn cleared(word: u64) -> u64 {
+    word & !(SET | OWNED | WAITERS)
+}
+
+/// What a claim says of a word's generation.
+fn claimed(word: u64) -> u64 {
+    ((word / GENERATION) & 0xffff) << CLAIMED_SHIFT
+}
+
+/// Whether the claim is of the word's generation.
+fn is_of(claim: u64, word: u64) -> bool {
+    claim & !OwnerId::MASK == claimed(word)
+}
+
+fn owner_in(claim: u64) -> OwnerId {
+    OwnerId::from_bits(claim)
 }
 
 impl fmt::Debug for Event {
@@ -213,7 +405,7 @@ impl fmt::Debug for Event {
 
 #[cfg(test)]
 mod tests {
-    use super::{Event, EventError, SET, WAITERS};
+    use super::{Event, EventError, OWNED, SET, WAITERS};
     use procession_shm::Namespace;
     use std::time::Duration;
 
@@ -271,7 +463,8 @@ mod tests {
         let event = event();
         for word in [u64::MAX, u64::MAX - 1, 1 << 63, 0x5555_5555_5555_5555, 2, 3] {
             event.body.gate.damage(word);
-            assert_eq!(event.wait_timeout(Duration::ZERO).is_ok(), word & SET != 0);
+            // Set by an owner that nobody claims to be is cleared.
+            assert_eq!(event.wait_timeout(Duration::ZERO).is_ok(), word & (SET | OWNED) == SET);
             event.set();
             assert!(event.wait().is_ok());
             event.clear();

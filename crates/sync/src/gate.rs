@@ -23,7 +23,7 @@
 //! a signal handler, also in one that interrupts any of this.
 
 use crate::fault::Fault;
-use crate::patience::{Nap, Patience};
+use crate::patience::{Nap, Patience, Whom};
 use procession_shm::Segment;
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering};
 use procession_sys::{Deadline, crash_point, futex, shm_struct};
@@ -90,18 +90,30 @@ impl Gate {
         before
     }
 
+    /// Changes the word to another one if it is `from`, and wakes everybody if that took `WAITERS` off; whether it was.
+    pub(crate) fn change_from(&self, from: u64, to: u64) -> bool {
+        // SYNC: gate.passed.
+        let is_done = self.word.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        crash_point("gate.changed");
+        if is_done && from & !to & WAITERS != 0 {
+            self.wake_all();
+        }
+        is_done
+    }
+
     #[cold]
     fn wake_all(&self) {
         futex::wake_all(futex::low_half(&self.word));
     }
 
-    /// Waits until `passes` says so of the word.
+    /// Waits until `passes` says so of the word; `whom` says whose death could make it do so.
     #[cold]
-    pub(crate) fn wait(
+    pub(crate) fn wait<W: Whom>(
         &self,
         segment: &Segment,
         deadline: Deadline,
         passes: impl Fn(u64) -> bool,
+        whom: impl Fn(u64) -> W,
     ) -> Result<(), Shut> {
         let mut patience = Patience::new(deadline);
         let mut nap = Nap::Woken;
@@ -122,12 +134,18 @@ impl Gate {
             if word & WAITERS == 0 && patience.spins(PAUSES) {
                 continue;
             }
-            nap = self.sleep(segment, word, &mut patience)?;
+            nap = self.sleep(segment, word, &mut patience, whom(word))?;
         }
     }
 
     /// Announces a sleeper, and sleeps one slice.
-    fn sleep(&self, segment: &Segment, word: u64, patience: &mut Patience) -> Result<Nap, Shut> {
+    fn sleep(
+        &self,
+        segment: &Segment,
+        word: u64,
+        patience: &mut Patience,
+        whom: impl Whom,
+    ) -> Result<Nap, Shut> {
         let announced = word | WAITERS;
         let taken = self.word.compare_exchange(word, announced, Ordering::Relaxed, Ordering::Relaxed);
         if taken.is_err() {
@@ -136,8 +154,7 @@ impl Gate {
         }
         crash_point("gate.waiting");
         let futex = futex::low_half(&self.word);
-        // Nobody holds it: anybody may let this one pass.
-        let nap = patience.sleep(Some(segment), futex, announced as u32, &self.asked, ());
+        let nap = patience.sleep(Some(segment), futex, announced as u32, &self.asked, whom);
         crash_point("gate.slept");
         nap.map_err(|stop| Fault::of_stop(segment, stop, |_| Shut::Interrupted))
     }

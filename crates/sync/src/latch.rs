@@ -197,7 +197,7 @@ impl Latch {
             return Ok(());
         }
         let opens = |word| self.opens(word);
-        self.body.gate.wait(self.body.segment(), deadline, opens).map_err(|shut| match shut {
+        self.body.gate.wait(self.body.segment(), deadline, opens, |_| ()).map_err(|shut| match shut {
             Shut::TimedOut(word) => LatchError::TimedOut {
                 object: self.body.segment().label(),
                 arrived: word / ONE,

@@ -10,6 +10,9 @@ crash_points! {
     released_by_set at "gate.changed": setting;
     released_by_pulse at "gate.changed": pulsing;
     cleared at "gate.changed": clearing;
+    claimed at "event.claimed": owning;
+    owned at "gate.changed": owning;
+    cleared_for_a_dead_owner at "gate.changed": burying;
     slept_until_the_timeout at "gate.slept": being_too_late_and_in_time;
 }
 
@@ -101,6 +104,39 @@ fn clearing(label: &str) {
     one.does("set e");
     victim.dies_at(label, "clear e");
     assert_eq!(two.does("is_set e"), "false");
+    all_is_well(&mut one, &mut two);
+}
+
+/// It sets the event for as long as it lives: nobody finds it set then, and others may set it so.
+fn owning(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    if label == "gate.changed" {
+        // It is set for the moment: whoever waits now is released.
+        one.waits("wait e");
+    }
+    victim.dies_at(label, "set_owned e");
+    if label == "gate.changed" {
+        one.did();
+    }
+    two.does("wait_cleared e");
+    assert_eq!((one.does("is_set e").as_str(), two.does("owner e").as_str()), ("false", "0"));
+    one.does("set_owned e");
+    two.fails("set_owned e", "Owned");
+    one.does("clear e");
+    all_is_well(&mut one, &mut two);
+}
+
+/// It looks at an event whose owner is dead.
+fn burying(label: &str) {
+    let scratch = Scratch::new();
+    let (victim, mut one, mut two) = cast(&scratch);
+    let mut owner = Actor::start(&scratch);
+    owner.does("open event e");
+    owner.does("set_owned e");
+    owner.kill();
+    victim.dies_at(label, "is_set e");
+    one.does("wait_cleared e");
     all_is_well(&mut one, &mut two);
 }
 

@@ -128,6 +128,16 @@ fn who_waits_for_others() {
         event.wait_timeout(SHORT),
         "timed out: nobody has set an unnamed event"
     );
+    event.set_owned().unwrap();
+    says!(
+        EventError::StillSet { .. },
+        event.wait_cleared_timeout(SHORT),
+        "timed out: nobody has cleared an unnamed event"
+    );
+    let holder = event.owner().unwrap();
+    let text =
+        format!("event \"ready\" in namespace \"billing\" is set by {holder} for as long as that lives");
+    says!(EventError::Owned { object: object(), holder: holder.clone() }, text);
     let latch = Latch::new(2).unwrap();
     latch.arrive();
     says!(

@@ -48,6 +48,10 @@ pub(crate) fn follow(world: &World, words: &[&str]) -> Option<Next> {
             event.set();
             event.clear();
         }),
+        ["set_owned", _] => Some(report(&event.set_owned().map(|()| ""))),
+        ["owner", _] => done(event.owner().map_or(0, |owner| owner.pid)),
+        ["wait_cleared", _] => Some(report(&event.wait_cleared().map(|()| ""))),
+        ["wait_cleared_timeout", _, ms] => Some(report(&event.wait_cleared_timeout(millis(ms)).map(|()| ""))),
         ["is_set", _] => done(event.is_set()),
         ["wait", _] => Some(report(&event.wait().map(|()| ""))),
         ["wait_timeout", _, ms] => Some(report(&event.wait_timeout(millis(ms)).map(|()| ""))),
