@@ -165,7 +165,7 @@ fn a_deadlock_is_shown_with_its_processes_and_locks_and_makes_the_exit_code_1() 
     let threads = json[0]["threads"].as_array().unwrap();
     assert_eq!((json.as_array().unwrap().len(), threads.len()), (1, 2));
     assert_eq!(threads[0]["held_by"], threads[1]["pid"]);
-    let waits = place.run(&["deadlocks", "--waits"]);
+    let waits = place.run(&["waits"]);
     assert_eq!((waits.code(), waits.stdout.lines().count()), (Some(0), 3));
     one.kill().unwrap();
     assert!(one.join().is_err());

@@ -1,16 +1,22 @@
 //! What can be typed.
 
+use crate::barrier::BarrierArgs;
 use crate::collect::CollectArgs;
+use crate::counter::CounterArgs;
 use crate::deadlocks::DeadlocksArgs;
 use crate::doctor::DoctorArgs;
+use crate::event::EventArgs;
 use crate::inspect::InspectArgs;
 use crate::keeper::KeeperArgs;
 use crate::list::ListArgs;
 use crate::lock::LockArgs;
+use crate::pipe::PipeArgs;
 use crate::processes::ProcessesArgs;
 use crate::remove::RemoveArgs;
 use crate::run::RunArgs;
 use crate::sem::SemArgs;
+use crate::waiting::WaitingArgs;
+use crate::waits::WaitsArgs;
 use crate::with::WithArgs;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use procession::{InvalidName, Namespace};
@@ -36,11 +42,17 @@ pub(crate) enum Command {
     #[command(flatten)]
     Quick(Quick),
     Run(RunArgs),
+    Event(EventArgs),
+    Barrier(BarrierArgs),
+    Counter(CounterArgs),
+    Pipe(PipeArgs),
+    Wait(WaitingArgs),
     Ls(ListArgs),
     Inspect(InspectArgs),
     Ps(ProcessesArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),
+    Waits(WaitsArgs),
     Deadlocks(DeadlocksArgs),
     Doctor(DoctorArgs),
     Help(HelpArgs),

@@ -11,7 +11,7 @@ use procession::{
     BoundedSemaphore, Fault, Holder, Lock, LockError, Namespace, OpenError, OwnedLockGuard, OwnedPermit,
     OwnedRLockGuard, OwnedReadGuard, OwnedWriteGuard, RLock, RwLock, Semaphore, SemaphoreError, WriteGuard,
 };
-use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT, Refusal};
+use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT, NOT_ACQUIRED, Refusal};
 use procession_terminal::output;
 use serde_json::Map;
 use std::fmt;
@@ -406,6 +406,11 @@ fn find_semaphore(name: &str) -> Result<(Semaphore, Kind), OpenError> {
 /// The failure for something that cannot be had.
 pub(crate) fn refusal(reason: &'static str, code: u8, message: String) -> Failure {
     Failure::Refused(Box::new(Refusal { code, reason, message, details: Map::new() }))
+}
+
+/// The failure for something that has not come in time.
+pub(crate) fn not_in_time(code: Option<u8>, message: String) -> Failure {
+    refusal("not_in_time", code.unwrap_or(NOT_ACQUIRED), message)
 }
 
 #[cfg(test)]

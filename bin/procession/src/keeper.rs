@@ -10,8 +10,10 @@
 //! | `lock acquire` exits with 0 | | |
 //! | it lets go of stdout and stderr, and waits: for the end of the owner, or SIGTERM from `lock release` | the keeper | a dead holder |
 //! | it releases the thing | the keeper | nothing |
+//!
+//! An event is kept set in the same way (`event set --owner`): it is cleared with the keeper, however that ends.
 
-use crate::acquire::{Terms, acquire as acquire_here};
+use crate::acquire::{Held, Terms, acquire as acquire_here};
 use crate::holding::{Target, Thing, Wait, refusal};
 use crate::in_the_way::{InTheWay, Person};
 use crate::people;
@@ -20,17 +22,19 @@ use crate::{passed_on, under};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdout, getppid, setsid};
-use procession::Namespace;
+use procession::{Event, EventError, Namespace};
 use procession_sys::inheritance::keep_files;
-use procession_sys::signals::{SIGTERM, SignalSet, set_blocked};
+use procession_sys::signals::{Inbox, SIGTERM, SignalSet, set_blocked};
 use procession_sys::{SignalBell, eventfd, pidfd};
 use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, NO_SUCH_OBJECT, OWN_FAILURE};
 use procession_terminal::output;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The subcommand that a keeper is.
@@ -51,6 +55,34 @@ pub(crate) struct KeepArgs {
     pub(crate) json: bool,
 }
 
+/// What a keeper keeps.
+#[derive(Clone, Debug)]
+pub(crate) enum Kept {
+    Held(Target),
+    /// An event, set for as long as the keeper lives.
+    Event(String),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(target) => target.fmt(f),
+            Self::Event(name) => write!(f, "event:{name}"),
+        }
+    }
+}
+
+impl FromStr for Kept {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("event:") {
+            Some(name) => Ok(Self::Event(name.to_owned())),
+            None => text.parse().map(Self::Held),
+        }
+    }
+}
+
 /// A keeper, as `acquire` starts it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeeperArgs {
@@ -58,7 +90,7 @@ pub(crate) struct KeeperArgs {
     owner: u32,
     /// The process that starts it.
     parent: u32,
-    target: Target,
+    kept: Kept,
     /// How many permits there are.
     #[arg(long)]
     count: Option<usize>,
@@ -80,18 +112,11 @@ pub(crate) fn kept_for(words: &[String]) -> Option<u32> {
 /// [`Failure::Command`] with the keeper's code, which has said why; that there is no such owner.
 pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Result<(), Failure> {
     let owner = args.owner.unwrap_or_else(|| getppid().as_raw().unsigned_abs());
-    let no_owner = |error: std::io::Error| {
-        Failure::Usage(format!("there is no process {owner} for which to hold {target}: {error}"))
-    };
-    let end: OwnedFd = pidfd::open(owner).map_err(no_owner)?;
+    let (end, mut keeper) = keeper(owner, &Kept::Held(target.clone()))?;
     if args.owner.is_none() && getppid().as_raw().unsigned_abs() != owner {
         // It ended while this process began, and its number may be another's.
         return Err(Failure::Usage("the process that started this one has ended".to_owned()));
     }
-    keep_files()?;
-    let mut keeper = Command::new("/proc/self/exe");
-    keeper.arg0("procession").args(["-N", Namespace::current()?.name(), KEEPER]);
-    keeper.arg(owner.to_string()).arg(std::process::id().to_string()).arg(target.to_string());
     if let Target::Permits { count: Some(count), .. } = target {
         keeper.args(["--count", &count.to_string()]);
     }
@@ -106,6 +131,33 @@ pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Resu
     if let Some(code) = wait.conflict_exit_code {
         keeper.arg("--conflict-exit-code").arg(code.to_string());
     }
+    until_held(end, keeper)
+}
+
+/// Has a keeper keep it for the owner.
+///
+/// # Errors
+/// As [`acquire`].
+pub(crate) fn keep_for(owner: u32, kept: &Kept) -> Result<(), Failure> {
+    let (end, keeper) = keeper(owner, kept)?;
+    until_held(end, keeper)
+}
+
+/// What shows the end of the owner, and the command that is its keeper.
+fn keeper(owner: u32, kept: &Kept) -> Result<(OwnedFd, Command), Failure> {
+    let no_owner = |error: std::io::Error| {
+        Failure::Usage(format!("there is no process {owner} for which to hold {kept}: {error}"))
+    };
+    let end: OwnedFd = pidfd::open(owner).map_err(no_owner)?;
+    keep_files()?;
+    let mut keeper = Command::new("/proc/self/exe");
+    keeper.arg0("procession").args(["-N", Namespace::current()?.name(), KEEPER]);
+    keeper.arg(owner.to_string()).arg(std::process::id().to_string()).arg(kept.to_string());
+    Ok((end, keeper))
+}
+
+/// Starts the keeper, and waits until it has what it is to keep.
+fn until_held(end: OwnedFd, mut keeper: Command) -> Result<(), Failure> {
     let mut child = keeper.stdin(Stdio::from(end)).stdout(Stdio::piped()).spawn()?;
     let mut said = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -134,29 +186,68 @@ fn keep(args: KeeperArgs) -> Result<(), Failure> {
         // It ended before the line above, and nobody waits for this.
         return Ok(());
     }
-    let target = match args.target {
-        Target::Permits { name, permits, .. } => Target::Permits { name, permits, count: args.count },
+    let inbox = passed_on::inbox();
+    match args.kept {
+        Kept::Held(target) => stay(hold(target, args.count, &args.wait, &inbox)?),
+        Kept::Event(name) => match set(&name, args.owner)? {
+            Some(event) => stay(event),
+            None => {
+                say_held();
+                Ok(())
+            }
+        },
+    }
+}
+
+fn hold(target: Target, count: Option<usize>, wait: &WaitArgs, inbox: &Inbox) -> Result<Vec<Held>, Failure> {
+    let target = match target {
+        Target::Permits { name, permits, .. } => Target::Permits { name, permits, count },
         lock => lock,
     };
     let mut things = [Thing::open(target)?];
     let terms = Terms {
-        wait: args.wait.wait(),
-        code: args.wait.conflict_exit_code,
+        wait: wait.wait(),
+        code: wait.conflict_exit_code,
         explain: false,
         takes_from_dead: true,
         command: &[],
     };
-    let inbox = passed_on::inbox();
-    let mut held = acquire_here(&mut things, terms, &inbox)?;
+    let held = acquire_here(&mut things, terms, inbox)?;
     for one in &held {
         under::warn_of_death(one);
     }
-    held = held.into_iter().map(under::settled).collect::<Result<_, Failure>>()?;
+    held.into_iter().map(under::settled).collect()
+}
+
+/// Sets the event for as long as this process lives; `None` if another keeper does so for the owner.
+fn set(name: &str, owner: u32) -> Result<Option<Event>, Failure> {
+    let event = Event::open_or_create(name)?;
+    match event.set_owned() {
+        Ok(()) => Ok(Some(event)),
+        Err(EventError::Owned { holder, .. }) => {
+            let kept_for = kept_for(&people::command_line(holder.pid));
+            if kept_for == Some(owner) {
+                return Ok(None);
+            }
+            let whose = kept_for.map_or_else(|| holder.to_string(), |other| format!("process {other}"));
+            let message = format!("event {name:?} is set already, for as long as {whose} lives");
+            Err(refusal("disagree", DISAGREE, message))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says that it is held; whether anybody listens.
+fn say_held() -> bool {
+    writeln!(stdout(), "{IS_HELD}").and_then(|()| stdout().flush()).is_ok()
+}
+
+/// Keeps something until its owner has ended, or `release` ends this process.
+fn stay<T>(kept: T) -> Result<(), Failure> {
     // While it is blocked, SIGTERM waits for the bell.
     let bell = SignalBell::new(&[SIGTERM])?;
     set_pdeathsig(None)?;
-    let is_told = writeln!(stdout(), "{IS_HELD}").and_then(|()| stdout().flush());
-    if is_told.is_err() {
+    if !say_held() {
         // Nobody waits for this any more.
         return Ok(());
     }
@@ -169,7 +260,7 @@ fn keep(args: KeeperArgs) -> Result<(), Failure> {
     set_blocked(all_but_term);
     let input = stdin();
     while !eventfd::wait_any(&[bell.as_fd(), input.as_fd()], None)?.contains(&true) {}
-    drop(held);
+    drop(kept);
     Ok(())
 }
 

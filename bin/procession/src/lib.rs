@@ -6,11 +6,14 @@
 
 mod acquire;
 mod args;
+mod barrier;
 mod breaking;
 mod collect;
+mod counter;
 mod deadlocks;
 mod doctor;
 mod duration;
+mod event;
 mod holding;
 mod in_the_way;
 mod inspect;
@@ -20,6 +23,7 @@ mod lock;
 mod others;
 mod passed_on;
 mod people;
+mod pipe;
 mod processes;
 mod program;
 mod remove;
@@ -28,6 +32,8 @@ mod run;
 mod sem;
 mod state;
 mod under;
+mod waiting;
+mod waits;
 mod with;
 mod wrap;
 
@@ -112,6 +118,12 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Quick(command) => perform_quick(command, cli.namespace.as_ref()),
         Command::Help(args) => help(&args),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
+        Command::Event(args) => event::run(args),
+        Command::Barrier(args) => barrier::run(args),
+        Command::Counter(args) => counter::run(args),
+        Command::Pipe(args) => pipe::run(args),
+        Command::Wait(args) => waiting::run(&args),
+        Command::Waits(args) => waits::run(&args),
         Command::Ls(args) => list::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Ps(args) => processes::run(&args),

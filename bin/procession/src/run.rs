@@ -211,6 +211,12 @@ pub(crate) fn run(args: &RunArgs, namespace: Option<&Namespace>) -> Result<(), F
     story.into_inner().ends(outcome.map(drop), printed)
 }
 
+/// The event that is set when a worker of that run has ended for good while others run on: who waits for all of them
+/// waits in vain.
+pub(crate) fn ended_event(run: &str) -> String {
+    format!("run-{run}-ended")
+}
+
 fn supervisor(args: &RunArgs) -> Supervisor<'static> {
     let restart = match args.restart {
         When::Never => Restart::Never,

@@ -8,6 +8,7 @@ use crate::report::{Record, Report};
 use crate::wrap::{self, Limits, Outcome};
 use procession::Namespace;
 use procession::shm::{Registration, register};
+use procession_sys::Deadline;
 use procession_sys::pidfd::Ended;
 use procession_sys::signals::Inbox;
 use procession_terminal::exit::{DISAGREE, Failure, TIMED_OUT};
@@ -37,6 +38,14 @@ impl WaitArgs {
             Some(Duration::ZERO) => Wait::Not,
             Some(time) => Wait::For(time),
             None => Wait::Ever,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Deadline {
+        match self.wait() {
+            Wait::Not => Deadline::PASSED,
+            Wait::For(time) => Deadline::after(time),
+            Wait::Ever => Deadline::NEVER,
         }
     }
 }

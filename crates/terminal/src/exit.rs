@@ -233,7 +233,8 @@ fn code_of_object(error: &OpenError) -> u8 {
         OpenError::InvalidName { .. } => USAGE,
         OpenError::NotFound { .. } => NO_SUCH_OBJECT,
         OpenError::Kind { .. } | OpenError::Parameter { .. } => DISAGREE,
-        OpenError::Version { .. } | OpenError::Layout { .. } => DISAGREE,
+        OpenError::Version { .. } | OpenError::Layout { .. } | OpenError::Codec { .. } => DISAGREE,
+        OpenError::ElementType { .. } | OpenError::Structure { .. } => DISAGREE,
         OpenError::LifelineUnsupported { .. } => UNAVAILABLE,
         OpenError::WrongOwner { .. } | OpenError::WrongMode { .. } | OpenError::Linked { .. } => {
             NOT_PERMITTED

@@ -44,7 +44,11 @@ pub(crate) fn help(message: &clap::Error) -> Result<(), Failure> {
     written(message.print())
 }
 
-fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+/// What became of writing a result to stdout.
+///
+/// # Errors
+/// As [`line()`].
+pub fn written(outcome: io::Result<()>) -> Result<(), Failure> {
     let why = match outcome {
         // To std it is a success to write to a closed stdout.
         Ok(()) if could_write_stdout() => return Ok(()),

@@ -1,10 +1,10 @@
 //! What happens to the workers of one `procession run`, as it is told: to people on stderr, to scripts by the report,
 //! and to whoever waits by the exit code.
 
-use super::{OnExit, RunArgs, When, Whose};
+use super::{OnExit, RunArgs, When, Whose, ended_event};
 use crate::passed_on::code_of;
 use crate::report::Lines;
-use procession::{ExitStatus, SupervisorError, SupervisorEvent as Happened, SupervisorHandle};
+use procession::{Event, ExitStatus, SupervisorError, SupervisorEvent as Happened, SupervisorHandle};
 use procession_sys::clock;
 use procession_terminal::exit::{Failure, OWN_FAILURE};
 use procession_terminal::output;
@@ -51,6 +51,8 @@ pub(super) struct Story<'a> {
     is_stopping: bool,
     /// Why a worker could not be started, where there is no use in trying again.
     could_not_start: Option<Failure>,
+    /// Set once a worker has ended for good, and there as long as this process is.
+    has_lost_one: Option<Event>,
 }
 
 impl<'a> Story<'a> {
@@ -64,6 +66,7 @@ impl<'a> Story<'a> {
             asked_by: None,
             is_stopping: false,
             could_not_start: None,
+            has_lost_one: None,
         })
     }
 
@@ -120,12 +123,25 @@ impl<'a> Story<'a> {
             OnExit::Stop => !status.success(),
             OnExit::StopAlways => true,
         };
+        if !comes_again && !is_over && self.args.number > 1 {
+            self.tell_those_who_wait();
+        }
         if ends_others && !comes_again && !is_over {
             if self.args.number > 1 {
                 let ran = ran.as_secs_f64();
                 output::warn(&format!("rank {rank}: {status} after {ran:.1} s; the others are ended"));
             }
             self.handle.stop();
+        }
+    }
+
+    /// Has those know who wait for all workers: one will never come.
+    fn tell_those_who_wait(&mut self) {
+        if self.has_lost_one.is_none() {
+            let made =
+                Event::options().ephemeral().open_or_create(&ended_event(&std::process::id().to_string()));
+            // Without shared memory nobody can wait there.
+            self.has_lost_one = made.inspect(Event::set).ok();
         }
     }
 
