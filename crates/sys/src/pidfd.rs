@@ -91,6 +91,15 @@ pub fn reap_any() -> Result<Option<(u32, Ended)>> {
     wait_id(Who::Any, libc::WEXITED | libc::WNOHANG)
 }
 
+/// A child that has ended, whose exit status stays to be taken: its pid means no other process until then. `None` while
+/// all of them run.
+///
+/// # Errors
+/// `ECHILD` if there is no child.
+pub fn find_ended() -> Result<Option<(u32, Ended)>> {
+    wait_id(Who::Any, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT)
+}
+
 /// Whether the child runs or is a zombie: its pid means no other process.
 #[must_use]
 pub fn is_child(pid: u32) -> bool {
@@ -293,7 +302,7 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
 #[cfg(test)]
 #[expect(clippy::zombie_processes, reason = "the children are reaped through their pidfds")]
 mod tests {
-    use super::{EndFd, EndWait, Ended, Who, open, reap, send_signal, signal_child, wait};
+    use super::{EndFd, EndWait, Ended, Who, find_ended, open, reap, send_signal, signal_child, wait};
     use std::os::fd::AsFd;
     use std::process::Command;
     use std::time::Duration;
@@ -306,6 +315,7 @@ mod tests {
         assert_eq!(reap(Who::Fd(pidfd.as_fd())).unwrap(), None);
         send_signal(&pidfd, libc::SIGKILL).unwrap();
         assert!(wait(&pidfd, None).unwrap());
+        assert!(find_ended().unwrap().is_some());
         assert_eq!(reap(Who::Fd(pidfd.as_fd())).unwrap(), Some(Ended::Signaled(libc::SIGKILL)));
         let again = reap(Who::Fd(pidfd.as_fd())).unwrap_err();
         assert_eq!(again.raw_os_error(), Some(libc::ECHILD));
