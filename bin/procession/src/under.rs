@@ -75,6 +75,9 @@ pub(crate) struct CommandArgs {
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
     json: bool,
+    /// Who sends this process a signal sends it to the command as well.
+    #[arg(long, hide = true)]
+    signals_reach_command: bool,
     /// The command and its arguments, behind `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -156,7 +159,8 @@ fn run_reported(
     if let Some(namespace) = namespace {
         environment.push(("PROCESSION_NAMESPACE", Some(namespace.name().to_owned())));
     }
-    let limits = Limits { time: args.timeout, kill_after: args.kill_after };
+    let passes_on = !args.signals_reach_command;
+    let limits = Limits { time: args.timeout, kill_after: args.kill_after, passes_on };
     let under = Under { environment: &environment, limits, inbox: &inbox, registration };
     let held = under.repair(held, policy)?;
     let outcome = under.run(&args.command)?;

@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) time: Option<Duration>,
     /// How long it may take to end after that.
     pub(crate) kill_after: Duration,
+    /// Whether signals are passed on to it.
+    pub(crate) passes_on: bool,
 }
 
 /// How a command ended.
@@ -57,12 +59,14 @@ pub(crate) fn run(
     let pid = registration.start_ward(&program, signals).map_err(|error| why_not_started(command, error))?;
     let began = Instant::now();
     let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
-    let mut watched = Watched { pid, inbox, limits, until, timed_out: false };
+    let mut watched =
+        Watched { pid, inbox, limits: Limits { passes_on: true, ..limits }, until, timed_out: false };
     // The terminal may have sent these before there was a command that could hear them.
     let mut ended = None;
     while let (None, Some(taken)) = (ended, inbox.take(Deadline::PASSED)) {
         ended = watched.deal_with(Taken { from_kernel: false, ..taken })?;
     }
+    watched.limits = limits;
     let ended = ended.map_or_else(|| watched.wait(), Ok)?;
     Ok(Outcome { ended, timed_out: watched.timed_out, ran: began.elapsed() })
 }
@@ -129,7 +133,7 @@ impl Watched<'_> {
         if taken.signal == sig::SIGCHLD {
             return self.take_exit_statuses();
         }
-        if !is_from_terminal(taken) {
+        if self.limits.passes_on && !is_from_terminal(taken) {
             tell(self.pid, taken.signal);
         }
         if taken.signal == sig::SIGTSTP {
