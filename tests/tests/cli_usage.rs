@@ -65,6 +65,7 @@ fn help_ends_with_two_examples_and_the_exit_codes() {
         "deadlocks",
         "ps",
         "inspect",
+        "map",
     ];
     for command in commands {
         let said = run(command.split(' ').chain(["--help"]));

@@ -10,6 +10,7 @@ use crate::inspect::InspectArgs;
 use crate::keeper::KeeperArgs;
 use crate::list::ListArgs;
 use crate::lock::LockArgs;
+use crate::map::MapArgs;
 use crate::pipe::PipeArgs;
 use crate::processes::ProcessesArgs;
 use crate::remove::RemoveArgs;
@@ -80,6 +81,7 @@ pub(crate) enum Quick {
     Lock(LockArgs),
     With(WithArgs),
     Sem(SemArgs),
+    Map(Box<MapArgs>),
     #[command(name = "__keeper", hide = true)]
     Keeper(KeeperArgs),
 }
@@ -112,6 +114,7 @@ pub(crate) enum Asked {
     LockRun(Vec<OsString>),
     SemRun(Vec<OsString>),
     With(Vec<OsString>),
+    Map(Vec<OsString>),
     /// One of [`Quick`].
     Quick,
     Other,
@@ -126,21 +129,22 @@ impl Asked {
         let others: &[&str] = match word(command) {
             Some("lock") => &["acquire", "release", "test", "break", "-h", "--help"],
             Some("sem") => &["acquire", "release", "test", "resize", "-h", "--help"],
-            Some("with") => &[],
+            Some("with" | "map") => &[],
             Some("__keeper") => return Self::Quick,
             _ => return Self::Other,
         };
-        let is_with = word(command) == Some("with");
-        if !is_with && (words.len() <= verb || word(verb).is_some_and(|verb| others.contains(&verb))) {
+        let has_verbs = !matches!(word(command), Some("with" | "map"));
+        if has_verbs && (words.len() <= verb || word(verb).is_some_and(|verb| others.contains(&verb))) {
             return Self::Quick;
         }
-        let has_verb = !is_with && word(verb) == Some("run");
+        let has_verb = has_verbs && word(verb) == Some("run");
         let is_other =
             |&(place, _): &(usize, &OsString)| place > 0 && place != command && !(has_verb && place == verb);
         let rest = words.iter().enumerate().filter(is_other).map(|(_, word)| word.clone()).collect();
         match word(command) {
             Some("lock") => Self::LockRun(rest),
             Some("sem") => Self::SemRun(rest),
+            Some("map") => Self::Map(rest),
             _ => Self::With(rest),
         }
     }
@@ -173,6 +177,7 @@ const EXAMPLES: &str = "\
 Examples:
   procession lock deploy -- make deploy      one at a time, on this machine
   procession sem net -c 4 -- curl …          four at a time
+  procession map -j 4 -- gzip {} < files     for each line, four at a time
   procession demo                            what there is to see
   procession demo word-count --top 5 src     count words with one process per CPU
   procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
@@ -205,6 +210,7 @@ mod tests {
         lock("p lock -N a run deploy", "-N a deploy");
         is("p -N lock sem net -c 4", Asked::SemRun(words("-N lock net -c 4")));
         is("p with lock:a -- run", Asked::With(words("lock:a -- run")));
+        is("p map -j 2 -- run", Asked::Map(words("-j 2 -- run")));
         for line in
             ["p lock", "p lock -N a acquire deploy", "p lock test deploy", "p sem --help", "p __keeper 1"]
         {

@@ -20,6 +20,7 @@ mod inspect;
 mod keeper;
 mod list;
 mod lock;
+mod map;
 mod others;
 mod passed_on;
 mod people;
@@ -60,6 +61,7 @@ fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
         Asked::LockRun(words) => alone("procession lock run", words, lock::run_command),
         Asked::SemRun(words) => alone("procession sem run", words, sem::run_command),
         Asked::With(words) => alone("procession with", words, with::run),
+        Asked::Map(words) => alone("procession map", words, map::run_command),
         Asked::Quick => {
             let cli = QuickCli::try_parse_from(words).map_err(Failure::CommandLine)?;
             enter(cli.namespace.as_ref());
@@ -91,6 +93,7 @@ fn perform_quick(command: Quick, namespace: Option<&Namespace>) -> Result<(), Fa
         Quick::Lock(args) => lock::run(args, namespace),
         Quick::With(args) => with::run(args, namespace),
         Quick::Sem(args) => sem::run(args, namespace),
+        Quick::Map(args) => map::run_command(*args, namespace),
         Quick::Keeper(args) => keeper::run(args),
     }
 }

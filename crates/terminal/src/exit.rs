@@ -78,6 +78,8 @@ const UNAVAILABLE: u8 = 69;
 pub const NOT_ACQUIRED: u8 = 75;
 /// The object is there, and not for this user: `EX_NOPERM` of sysexits.h.
 const NOT_PERMITTED: u8 = 77;
+/// Some of several jobs failed: what xargs(1) says.
+pub const SOME_FAILED: u8 = 123;
 /// The command ran for longer than it may, and was ended: what timeout(1) says.
 pub const TIMED_OUT: u8 = 124;
 /// Procession itself failed. Like the next two, this is what env(1) and timeout(1) say, so that the codes of

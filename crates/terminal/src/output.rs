@@ -28,8 +28,8 @@ pub fn warn(text: &str) {
     drop(writeln!(io::stderr().lock(), "procession: {text}"));
 }
 
-/// One JSON document on stderr, about what went wrong.
-pub(crate) fn warn_in_json(value: &impl Serialize) {
+/// One JSON document on stderr.
+pub fn warn_in_json(value: &impl Serialize) {
     // What is told is made of texts and numbers, which can always be written.
     if let Ok(text) = serde_json::to_string(value) {
         drop(writeln!(io::stderr().lock(), "{text}"));
