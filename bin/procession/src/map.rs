@@ -5,8 +5,8 @@
 //! ended and `stopping.rs` for signals; `job.rs` is one job. What jobs say goes through `spool.rs` to `output.rs`, to
 //! `results.rs`, or into a `record.rs`; what was done goes to `joblog.rs`, `tally.rs` and `progress.rs`.
 //!
-//! A job is killed by the kernel when this process is killed, so that a later run of what is not in the log never runs
-//! beside it. What the job itself has started is not: its own process group is told of signals, but SIGKILL of this
+//! A job is killed by the kernel when this process is killed, a moment later: so what is not in the log can be run
+//! again at once. What the job itself has started is not: its own process group is told of signals, but SIGKILL of this
 //! process tells nobody.
 
 mod ending;
@@ -38,7 +38,7 @@ use job::When;
 use joblog::{Joblog, Resume};
 use plan::{Mode, Plan};
 use procession::Namespace;
-use procession_sys::clock::{now_ns, wall_ns};
+use procession_sys::clock::now_ns;
 use procession_terminal::exit::{Failure, SOME_FAILED};
 use progress::{Progress, Show};
 use record::Summary;
@@ -270,7 +270,7 @@ in their environment. Each leads a process group, and is killed when this
 process is killed. Ctrl-C lists the jobs, sends them SIGINT and starts no more;
 the second time it sends SIGTERM, the third time SIGKILL. SIGTERM and SIGHUP
 end them, SIGUSR1 lists them, SIGTSTP stops them, and the time for which they
-may run.
+may run; other signals are passed on.
 
 The job log has GNU parallel's columns, and a hash of the command and the inputs
 behind them, by which --resume knows a job: inputs may be added, taken away, or
@@ -359,7 +359,7 @@ impl Engine<'_> {
         let tally = &self.tally;
         procession_terminal::output::json(&Summary {
             v: 1,
-            ts: wall_ns() as f64 / 1e9,
+            ts: record::now(),
             kind: "summary",
             succeeded: tally.succeeded,
             failed: tally.failed,

@@ -8,7 +8,7 @@ use super::output::{Prefix, Printer, Stream};
 use super::plan::{Mode, Plan};
 use super::progress::{Counts, Progress};
 use super::quote;
-use super::record::Outcome;
+use super::record::{Outcome, Planned};
 use super::results::Results;
 use super::spool::{Said, Spool};
 use super::tally::Tally;
@@ -179,7 +179,7 @@ impl<'a> Engine<'a> {
             }
             let Some(job) = self.next_job() else { break };
             if self.plan.dry_run {
-                self.show(&job);
+                self.show(&job)?;
             } else {
                 self.start(job)?;
             }
@@ -211,10 +211,15 @@ impl<'a> Engine<'a> {
     }
 
     /// Prints what would be run.
-    fn show(&mut self, job: &Job) {
-        let fill = Fill { items: &job.items, seq: job.seq, slot: 1 };
-        let line = quote::line(&self.plan.command(fill));
-        self.printer.print(Stream::Out, format!("{line}\n").into_bytes());
+    fn show(&mut self, job: &Job) -> Result<(), Failure> {
+        let command = self.plan.command(Fill { items: &job.items, seq: job.seq, slot: 1 });
+        let mut line = match self.plan.mode {
+            Mode::Records => serde_json::to_vec(&Planned::of(job, &command))?,
+            _ => quote::line(&command).into_bytes(),
+        };
+        line.push(b'\n');
+        self.printer.print(Stream::Out, line);
+        Ok(())
     }
 
     fn start(&mut self, job: Job) -> Result<(), Failure> {
@@ -341,7 +346,7 @@ impl<'a> Engine<'a> {
             if let Some(capture) =
                 self.running.get_mut(&pid).and_then(|running| running.captures.get_mut(index))
             {
-                capture.read(&mut self.spool, &mut self.printer)?;
+                capture.read_some(&mut self.spool, &mut self.printer)?;
             }
         }
         for index in ready.strays.into_iter().rev() {
@@ -400,7 +405,7 @@ impl<'a> Engine<'a> {
 
     /// Whether inputs are to be read although no job waits for one: to know how many there are.
     fn wants_all_inputs(&self) -> bool {
-        self.progress.wants_total() || self.plan.halt.needs_total()
+        self.progress.wants_total() && !self.inputs.are_many() || self.plan.halt.needs_total()
     }
 
     /// How long to wait; `None` for ever.

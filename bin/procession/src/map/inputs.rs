@@ -19,6 +19,8 @@ pub(crate) type Items = Vec<Vec<u8>>;
 const MOST_BYTES: usize = 128 << 10;
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
+/// So many jobs are read of ahead, to know how many there are.
+const MANY: usize = 1 << 20;
 /// How many combinations of lists are made at once.
 const COMBINED_AT_ONCE: usize = 256;
 
@@ -120,6 +122,11 @@ impl Inputs {
         self.shuffled || self.ready.is_empty()
     }
 
+    /// Whether so many were read that no more are to be read but for who needs them.
+    pub(crate) fn are_many(&self) -> bool {
+        self.ready.len() > MANY
+    }
+
     /// Whether [`next`](Self::next) may have something without a read.
     pub(crate) fn is_at_hand(&self) -> bool {
         match self.source {
@@ -152,7 +159,7 @@ impl Inputs {
         partial.truncate(before + *read.as_ref().unwrap_or(&0));
         let mut found = Vec::new();
         match read {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             // Closed, or a terminal of which this process is in the background.
             Err(error) if error.raw_os_error() != Some(Errno::EBADF as i32) => return Err(error),
             Ok(1..) => {

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use procession_sys::clock::now_ns;
 use procession_sys::signals as sig;
 use procession_terminal::exit::Failure;
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,10 +18,17 @@ use std::path::PathBuf;
 
 /// How much is read at once.
 const READ_BYTES: usize = 64 << 10;
+/// How often that is done before signals are heard again.
+const READS: usize = 8;
 /// How often something is read of a job that has ended: others may hold its stdout, and write without end.
 const LAST_READS: usize = 1024;
 /// A line that is longer than this is printed in parts.
 const LONGEST_LINE: usize = 1 << 20;
+
+thread_local! {
+    /// What was read last.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What is to be run.
 #[derive(Debug)]
@@ -128,11 +136,36 @@ impl Capture {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads what is there; whether there was something.
-    pub(super) fn read(&mut self, spool: &mut Spool, printer: &mut Printer) -> Result<bool, Failure> {
+    /// Reads what is there, a good deal at the most.
+    pub(super) fn read_some(&mut self, spool: &mut Spool, printer: &mut Printer) -> Result<(), Failure> {
+        for _ in 0..READS {
+            if !self.read(spool, printer)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once; whether there was something.
+    fn read(&mut self, spool: &mut Spool, printer: &mut Printer) -> Result<bool, Failure> {
         let Some(fd) = &self.fd else { return Ok(false) };
-        let mut buffer = [0; READ_BYTES];
-        let bytes = match nix::unistd::read(fd, &mut buffer) {
+        // One for all, for it is long: it would be cleared each time.
+        let buffer = &mut BUFFER.take();
+        buffer.resize(READ_BYTES, 0);
+        let read = nix::unistd::read(fd, buffer);
+        let outcome = self.take(read, buffer, spool, printer);
+        BUFFER.set(std::mem::take(buffer));
+        outcome
+    }
+
+    fn take(
+        &mut self,
+        read: nix::Result<usize>,
+        buffer: &[u8],
+        spool: &mut Spool,
+        printer: &mut Printer,
+    ) -> Result<bool, Failure> {
+        let bytes = match read {
             Ok(0) => {
                 self.fd = None;
                 return Ok(false);

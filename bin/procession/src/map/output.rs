@@ -5,6 +5,7 @@
 
 use super::spool::{Said, Spool};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -15,6 +16,8 @@ use std::rc::Rc;
 
 /// A pipe that has room at all has room for so many bytes: POSIX's `PIPE_BUF`, by the kernel's measure.
 const STEP: usize = 4096;
+/// So many steps are made before signals are heard again.
+const STEPS: usize = 256;
 /// So much may wait to be printed before no more jobs are started, and no more of them is read.
 const CONGESTED: usize = 1 << 20;
 
@@ -109,34 +112,29 @@ impl Printer {
         self.loose > CONGESTED || self.parts.len() > STEP
     }
 
-    /// Prints as much as there is room for, which there is, once.
+    /// Prints what there is room for, a good deal at the most.
     pub(crate) fn step(&mut self, spool: &mut Spool) -> Result<(), Failure> {
-        if self.to.is_none() && !self.load(spool)? {
-            return Ok(());
-        }
-        let Some(stream) = self.to else { return Ok(()) };
-        let rest = &self.now[self.written..];
-        let outcome = stream.with(|fd| {
-            let is_file =
-                fstat(fd).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
-            let len = if is_file { rest.len() } else { rest.len().min(STEP) };
-            nix::unistd::write(fd, &rest[..len])
-        });
-        match outcome {
-            Ok(written) => self.written += written,
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(_) if stream == Stream::Err => {
-                // Nobody is told that nobody is to be told.
-                self.is_stderr_gone = true;
-                self.written = self.now.len();
+        for _ in 0..STEPS {
+            if self.to.is_none() && !self.load(spool)? {
+                break;
             }
-            Err(errno) => return output::written(Err(Error::from(errno))),
-        }
-        if stream == Stream::Out {
-            output::written(Ok(()))?;
-        }
-        if self.written == self.now.len() {
-            self.to = None;
+            let Some(stream) = self.to else { break };
+            match stream.with(|fd| write(fd, &self.now[self.written..])) {
+                Ok(written) => self.written += written,
+                Err(Errno::EINTR | Errno::EAGAIN) => break,
+                Err(_) if stream == Stream::Err => {
+                    // Nobody is told that nobody is to be told.
+                    self.is_stderr_gone = true;
+                    self.written = self.now.len();
+                }
+                Err(errno) => return output::written(Err(Error::from(errno))),
+            }
+            if stream == Stream::Out {
+                output::written(Ok(()))?;
+            }
+            if self.written == self.now.len() {
+                self.to = None;
+            }
         }
         Ok(())
     }
@@ -164,6 +162,17 @@ impl Printer {
         }
         Ok(false)
     }
+}
+
+/// Writes some of the bytes if there is room for any.
+fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
+    let is_file = fstat(fd).is_ok_and(|file| file.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits());
+    let mut room = [PollFd::new(fd, PollFlags::POLLOUT)];
+    if !is_file && poll(&mut room, PollTimeout::ZERO)? == 0 {
+        return Err(Errno::EAGAIN);
+    }
+    let len = if is_file { bytes.len() } else { bytes.len().min(STEP) };
+    nix::unistd::write(fd, &bytes[..len])
 }
 
 /// What jobs have said cannot be kept.

@@ -2,7 +2,7 @@
 
 use crate::duration::age;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use procession_sys::clock::{now_ns, wall_ns};
+use procession_sys::clock::now_ns;
 use procession_terminal::output;
 use serde::Serialize;
 use std::io::{IsTerminal, stderr};
@@ -136,7 +136,7 @@ impl Progress {
         let Counts { succeeded, failed, skipped, running, total } = counts;
         output::warn_in_json(&Record {
             v: 1,
-            ts: wall_ns() as f64 / 1e9,
+            ts: super::record::now(),
             kind: "progress",
             succeeded,
             failed,

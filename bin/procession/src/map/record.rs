@@ -1,6 +1,6 @@
 //! What a job became: for the exit code, for the log, and as a record in JSON.
 
-use super::job::Running;
+use super::job::{Job, Running};
 use crate::passed_on::code_of;
 use procession_sys::clock::{now_ns, wall_ns};
 use procession_sys::pidfd::Ended;
@@ -62,12 +62,12 @@ pub(super) struct Record<'a> {
     v: u32,
     ts: f64,
     kind: &'static str,
-    pub(super) seq: u64,
-    pub(super) slot: u32,
-    pub(super) attempts: u32,
+    seq: u64,
+    slot: u32,
+    attempts: u32,
     inputs: Vec<String>,
     command: Vec<String>,
-    pub(super) began: f64,
+    began: f64,
     seconds: f64,
     /// Its own exit code, or the signal that ended it.
     code: Option<i32>,
@@ -77,10 +77,29 @@ pub(super) struct Record<'a> {
     /// What a shell would say.
     exit: u8,
     hash: String,
-    stdout: Option<&'a str>,
-    stderr: Option<&'a str>,
+    stdout: &'a str,
+    stderr: &'a str,
     /// Whether there was more of stdout or stderr than is here.
     truncated: bool,
+}
+
+/// A job that would be run, in JSON.
+#[derive(Serialize)]
+pub(super) struct Planned {
+    v: u32,
+    ts: f64,
+    kind: &'static str,
+    seq: u64,
+    inputs: Vec<String>,
+    command: Vec<String>,
+    hash: String,
+}
+
+impl Planned {
+    pub(super) fn of(job: &Job, command: &[Vec<u8>]) -> Self {
+        let (inputs, command) = (strings(&job.items), strings(command));
+        Self { v: 1, ts: now(), kind: "planned", seq: job.seq, inputs, command, hash: job.hash.to_string() }
+    }
 }
 
 /// What jobs have said, for a record.
@@ -91,7 +110,12 @@ pub(super) struct Texts {
     pub(super) truncated: bool,
 }
 
-pub(super) fn strings(words: &[Vec<u8>]) -> Vec<String> {
+/// In seconds since the epoch.
+pub(super) fn now() -> f64 {
+    wall_ns() as f64 / 1e9
+}
+
+fn strings(words: &[Vec<u8>]) -> Vec<String> {
     words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
@@ -100,7 +124,7 @@ pub(super) fn of_job<'a>(running: &Running, outcome: Outcome, texts: &'a Texts) 
     let is_signaled = outcome.signal != 0;
     Record {
         v: 1,
-        ts: wall_ns() as f64 / 1e9,
+        ts: now(),
         kind: "job",
         seq: running.job.seq,
         slot: running.slot,
@@ -115,8 +139,8 @@ pub(super) fn of_job<'a>(running: &Running, outcome: Outcome, texts: &'a Texts) 
         stopped: outcome.stopped,
         exit: outcome.code,
         hash: running.job.hash.to_string(),
-        stdout: Some(&texts.stdout),
-        stderr: Some(&texts.stderr),
+        stdout: &texts.stdout,
+        stderr: &texts.stderr,
         truncated: texts.truncated,
     }
 }

@@ -10,6 +10,8 @@ use std::os::unix::fs::FileExt;
 
 /// How much of it is in memory, of all jobs together.
 const IN_MEMORY: usize = 32 << 20;
+/// What is in memory lies together up to this length.
+const TOGETHER: usize = 64 << 10;
 /// How much of the file is taken at once.
 const AT_ONCE: u64 = 64 << 10;
 
@@ -60,7 +62,9 @@ impl Spool {
         }
         self.in_memory += bytes.len();
         match said.parts.back_mut() {
-            Some(Part::Memory(memory)) => memory.extend_from_slice(bytes),
+            Some(Part::Memory(memory)) if memory.len() + bytes.len() <= TOGETHER => {
+                memory.extend_from_slice(bytes);
+            }
             _ => said.parts.push_back(Part::Memory(bytes.to_vec())),
         }
         Ok(())
