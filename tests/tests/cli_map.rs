@@ -447,7 +447,18 @@ fn a_reader_that_goes_ends_the_jobs() {
 #[test]
 fn a_reader_that_is_slow_stops_no_signal() {
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut command = procession(["map", "-j1", "--", "head", "-c", "10000000", ":::", "/dev/zero"]);
+    let mut command = procession([
+        "map",
+        "-j1",
+        "--kill-after",
+        "100ms",
+        "--",
+        "head",
+        "-c",
+        "10000000",
+        ":::",
+        "/dev/zero",
+    ]);
     let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
     drop(command);
     // Its job has ended, and it prints to a pipe that is full.

@@ -62,6 +62,8 @@ pub(super) struct Engine<'a> {
     /// How hard those that run were asked to end by signals to this process, and by which one first.
     pub(super) asked: u8,
     pub(super) asked_by: Option<i32>,
+    /// When what nobody reads is given up, once the end was asked for.
+    pub(super) prints_until: u64,
     /// There was no room for one more process, or one more descriptor: not before another has ended.
     pub(super) held_off: bool,
 }
@@ -114,6 +116,7 @@ impl<'a> Engine<'a> {
             stopping: false,
             asked: 0,
             asked_by: None,
+            prints_until: u64::MAX,
             held_off: false,
         })
     }
@@ -150,7 +153,8 @@ impl<'a> Engine<'a> {
 
     fn is_done(&self) -> bool {
         let has_more = !self.stopping && (!self.retries.is_empty() || !self.has_no_more_inputs());
-        self.running.is_empty() && !has_more && self.printer.stream().is_none()
+        let has_printed = self.printer.stream().is_none() || self.prints_until <= now_ns();
+        self.running.is_empty() && !has_more && has_printed
     }
 
     fn has_no_more_inputs(&self) -> bool {
@@ -415,7 +419,8 @@ impl<'a> Engine<'a> {
         }
         let ends = self.running.values().map(|running| running.until).min().unwrap_or(u64::MAX);
         let retry = self.retries.keys().next().filter(|_| self.may_start()).map_or(u64::MAX, |(at, _)| *at);
-        let next = ends.min(retry).min(self.progress.next());
+        let gives_up = if self.running.is_empty() { self.prints_until } else { u64::MAX };
+        let next = ends.min(retry).min(gives_up).min(self.progress.next());
         (next != u64::MAX).then(|| Duration::from_nanos(next.saturating_sub(now_ns())))
     }
 

@@ -67,6 +67,10 @@ impl Engine<'_> {
             }
         });
         let (asked, patience) = (self.asked, self.plan.kill_after);
+        if asked > INTERRUPTED {
+            let ends = now_ns().saturating_add(if asked == KILLED { 0 } else { patience });
+            self.prints_until = self.prints_until.min(ends);
+        }
         for running in self.running.values_mut() {
             running.stopped = true;
             match asked {
