@@ -66,6 +66,7 @@ mod ward;
 pub(crate) use register::registrations;
 pub use register::{is_registered, leave, register, register_with_slots};
 pub use sight::Sight;
+use sight::Life;
 pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
 
@@ -202,17 +203,26 @@ impl Registration {
     /// # Errors
     /// [`Unknowable`]; then nothing may be taken from the owner.
     pub fn is_dead(&self, owner: OwnerId) -> Result<bool, Unknowable> {
+        self.life(owner).map(|life| matches!(life, Life::Dead))
+    }
+
+    /// By what `owner` lives.
+    fn life(&self, owner: OwnerId) -> Result<Life, Unknowable> {
         if self.current_owner() == Some(owner) {
             // Alive by definition, whatever the kernel would say: it is the one that asks.
-            return Ok(false);
+            return Ok(Life::Itself);
         }
         let slot = self.slot(owner.slot()).ok_or(Unknowable::NoSuchSlot)?;
         if moved_past(slot, owner) {
-            return Ok(true);
+            return Ok(Life::Dead);
         }
-        let lives = self.is_slot_locked(owner.slot())? || ward::of(slot, owner.generation()).is_some();
+        let life = if self.is_slot_locked(owner.slot())? {
+            Life::Itself
+        } else {
+            ward::of(slot, owner.generation()).map_or(Life::Dead, Life::ByWard)
+        };
         // Again: between the two questions another may have taken the slot, and hold its lifeline now.
-        Ok(!lives || moved_past(slot, owner))
+        Ok(if moved_past(slot, owner) { Life::Dead } else { life })
     }
 
     /// The pid that `owner` had, if the registry still remembers.

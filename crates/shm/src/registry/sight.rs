@@ -7,6 +7,7 @@
 //! lifeline does.
 
 use super::Registration;
+use super::ward::Ward;
 use crate::owner::OwnerId;
 use procession_sys::{KeptFd, pidfd};
 
@@ -29,10 +30,23 @@ impl Registration {
         let open = |pid| pidfd::open(pid).and_then(KeptFd::keep).ok();
         let end = self.pid_of(owner).and_then(open);
         // After the opening.
-        match (self.is_dead(owner), self.end_of_ward(owner).or(end)) {
-            (Ok(true), _) => Sight::Dead,
-            (Ok(false), Some(end)) => Sight::Alive(end),
-            _ => Sight::Unseen,
+        match self.life(owner) {
+            Ok(Life::Dead) => Sight::Dead,
+            Ok(Life::Itself) => end.map_or(Sight::Unseen, Sight::Alive),
+            Ok(Life::ByWard(Ward::Seen(end))) => Sight::Alive(end),
+            // The end of its own process has been, and would show for ever.
+            Ok(Life::ByWard(Ward::Unseen)) | Err(_) => Sight::Unseen,
         }
     }
+}
+
+/// By what an owner lives.
+#[derive(Debug)]
+pub(super) enum Life {
+    /// It does not.
+    Dead,
+    /// Its own process does.
+    Itself,
+    /// Its process has ended, and its ward lives.
+    ByWard(Ward),
 }

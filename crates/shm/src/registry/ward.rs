@@ -31,7 +31,6 @@
 
 use super::Registration;
 use super::layout::Slot;
-use crate::owner::OwnerId;
 use procession_sys::errno::ESRCH;
 use procession_sys::ward::{Place, Program, Signals, Start, spawn, start_of_process};
 use procession_sys::{KeptFd, pidfd};
@@ -62,15 +61,6 @@ impl Registration {
         slot.ward_space.store(pid_space(), Ordering::Relaxed);
         let place = Place { tag: owner.generation(), began: &slot.ward_start, who: &slot.ward };
         spawn(program, Start { place: Some(place), ..Start::with(signals) })
-    }
-
-    /// What shows when the ward of `owner` has ended, whose lifeline is free.
-    pub(super) fn end_of_ward(&self, owner: OwnerId) -> Option<KeptFd> {
-        let slot = self.slot(owner.slot()).filter(|_| self.is_slot_locked(owner.slot()) == Ok(false))?;
-        match of(slot, owner.generation())? {
-            Ward::Seen(end) => Some(end),
-            Ward::Unseen => None,
-        }
     }
 }
 
