@@ -41,6 +41,7 @@ const PROTOCOLS: &[Protocol] = &[
     whole("sync/src/eventcount.rs"),
     whole("sync/src/fault.rs"),
     whole("sync/src/keeper.rs"),
+    whole("sync/src/fencing.rs"),
     whole("sync/src/holder.rs"),
     whole("sync/src/held_by.rs"),
     whole("sync/src/owner_death.rs"),

@@ -228,6 +228,50 @@ fn the_command_has_what_the_caller_gave_it_and_nothing_of_the_lock() {
 }
 
 #[test]
+fn each_holder_has_a_higher_token_than_those_before() {
+    let place = Place::new("lock-token");
+    let token = |script: &str| place.shell(script).stdout.trim().to_owned();
+    let show = "-- sh -c 'echo $PROCESSION_TOKEN'";
+    let next = |_| {
+        place.shell("$P lock a -- sh -c 'kill -9 $$'");
+        token(&format!("$P lock a --on-owner-died ignore {show}")).parse().unwrap()
+    };
+    let tokens: [u64; 3] = std::array::from_fn(next);
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+    let lock: Lock = Lock::options().namespace(&place.0).open("a").unwrap();
+    let mine = lock.acquire().unwrap().fencing_token();
+    assert!(mine > tokens[2]);
+    assert_eq!(token(&format!("$P lock a {show}")), (mine + 1).to_string());
+    assert_eq!(token(&format!("$P lock -s b {show}")), "1");
+    // Not of several, and not that of whoever holds something around it.
+    let script = "$P lock c -- $P with lock:d,lock:e -- sh -c 'echo ${PROCESSION_TOKEN-none}'";
+    assert_eq!(token(script), "none");
+    let script = "$P lock a --report /dev/stdout -- true";
+    let report: Value = serde_json::from_str(&token(script)).unwrap();
+    assert_eq!(report["token"], mine + 2);
+}
+
+#[test]
+fn every_flag_can_be_said_by_the_environment() {
+    let place = Place::new("lock-env");
+    let _holder = hold(&place, &["lock", "busy"]);
+    for (variables, code) in [
+        ("PROCESSION_NONBLOCK=1", 75),
+        ("PROCESSION_NONBLOCK=1 PROCESSION_CONFLICT_EXIT_CODE=7", 7),
+        ("PROCESSION_WAIT=10ms", 75),
+        ("PROCESSION_NONBLOCK=1 PROCESSION_SHARED=1", 75),
+    ] {
+        let said = place.shell(&format!("{variables} $P lock busy -- true"));
+        assert_eq!(said.code(), Some(code), "{variables}: {said:?}");
+    }
+    let said = place.shell("PROCESSION_TIMEOUT=10ms $P lock free -- sleep 1000");
+    assert_eq!(said.code(), Some(124), "{said:?}");
+    // A report is of the outermost.
+    let said = place.shell("PROCESSION_REPORT=/dev/stdout $P lock free -- $P lock other -- true");
+    assert_eq!(said.stdout.lines().count(), 1, "{said:?}");
+}
+
+#[test]
 fn what_the_command_leaves_running_does_not_hold_the_lock() {
     let place = Place::new("lock-daemon");
     let said = place

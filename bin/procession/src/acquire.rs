@@ -78,7 +78,12 @@ pub(crate) fn acquire(things: &mut [Thing], terms: Terms<'_>, inbox: &Inbox) -> 
         let held = wait_for(&mut things[busy], deadline, terms, inbox)?;
         match try_all(things, Some((busy, held)), terms)? {
             Ok(held) => return Ok(held),
-            Err(other) => busy = other,
+            Err(other) => {
+                if terms.explain && other != busy {
+                    output::warn(&InTheWay::of(&things[other]).line("this is"));
+                }
+                busy = other;
+            }
         }
         must_not_be_an_ancestors(&things[busy])?;
         if attempt > ATTEMPTS {
@@ -214,12 +219,23 @@ fn is_in(list: &str, target: &Target) -> bool {
     })
 }
 
+/// The next fencing token of the lock, if it is one; of several it would not be said whose it is.
+pub(crate) fn fencing_token(held: &[Held]) -> Option<u64> {
+    match held {
+        [one] => one.guard.fencing_token(),
+        _ => None,
+    }
+}
+
 /// What the command finds in its environment, and what it does not.
-pub(crate) fn environment(held: &[Held]) -> Vec<(&'static str, Option<String>)> {
+pub(crate) fn environment(held: &[Held], token: Option<u64>) -> Vec<(&'static str, Option<String>)> {
     let before = std::env::var(HELD).ok().filter(|list| !list.is_empty());
     let entries = before.into_iter().chain(held.iter().map(|held| entry(&held.target)));
     let died = held.iter().any(|held| held.died.is_some());
     vec![
+        ("PROCESSION_TOKEN", token.map(|token| token.to_string())),
+        // This one's own, which a command within would write over.
+        ("PROCESSION_REPORT", None),
         (HELD, Some(entries.collect::<Vec<_>>().join(","))),
         ("PROCESSION_OWNER_DIED", died.then(|| "1".to_owned())),
     ]

@@ -5,6 +5,7 @@ use crate::holding::{not_in_time, refusal};
 use crate::run::ended_event;
 use crate::under::told;
 use clap::Subcommand;
+use clap::builder::FalseyValueParser;
 use procession::{Barrier, BarrierError, Event, OpenError, interrupt};
 use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT};
 use procession_terminal::output;
@@ -46,7 +47,7 @@ struct WaitArgs {
     #[arg(long)]
     order: bool,
     /// Print it as one JSON document, and say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -4,6 +4,7 @@ use crate::holding::{Wait, not_in_time};
 use crate::keeper::{self, Kept};
 use crate::under::{WaitArgs, told};
 use clap::Subcommand;
+use clap::builder::FalseyValueParser;
 use procession::{Event, EventError, OpenError};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -73,7 +74,7 @@ struct UntilArgs {
     #[command(flatten)]
     wait: WaitArgs,
     /// Say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -133,12 +133,12 @@ impl From<SemaphoreError> for Missed {
 
 /// Something, held until this is dropped.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the guards are kept for what they do when they are dropped")]
 pub(crate) enum Guard {
     Lock(OwnedLockGuard),
     RLock(OwnedRLockGuard),
     Read(OwnedReadGuard),
     Write(OwnedWriteGuard),
+    #[expect(dead_code, reason = "kept for what it does when it is dropped")]
     Permits(OwnedPermit),
 }
 
@@ -211,6 +211,17 @@ impl Object {
 }
 
 impl Guard {
+    /// A number by which others can tell this holder from those before it; locks have one.
+    pub(crate) fn fencing_token(&self) -> Option<u64> {
+        match self {
+            Self::Lock(guard) => Some(guard.fencing_token()),
+            Self::RLock(guard) => Some(guard.fencing_token()),
+            Self::Read(guard) => Some(guard.fencing_token()),
+            Self::Write(guard) => Some(guard.fencing_token()),
+            Self::Permits(_) => None,
+        }
+    }
+
     /// The guard of one that recovered a lock, once the lock is to be used: what is to be shared is shared now.
     pub(crate) fn settled(self, target: &Target) -> Result<Self, LockError> {
         match (self, target) {

@@ -19,6 +19,7 @@ use crate::in_the_way::{InTheWay, Person};
 use crate::people;
 use crate::under::{WaitArgs, told};
 use crate::{passed_on, under};
+use clap::builder::FalseyValueParser;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdout, getppid, setsid};
@@ -51,7 +52,7 @@ pub(crate) struct KeepArgs {
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     owner: Option<u32>,
     /// Say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
 }
 

@@ -6,6 +6,7 @@ use crate::in_the_way::InTheWay;
 use crate::keeper::{self, KeepArgs};
 use crate::under::{self, CommandArgs, OnOwnerDied, WaitArgs, told};
 use clap::Subcommand;
+use clap::builder::FalseyValueParser;
 use procession::Namespace;
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -34,7 +35,7 @@ pub(crate) struct RunArgs {
     /// The lock; it is made if there is none.
     name: String,
     /// Hold it together with others who share it.
-    #[arg(short, long)]
+    #[arg(short, long, env = "PROCESSION_SHARED", hide_env = true, value_parser = FalseyValueParser::new())]
     shared: bool,
     #[command(flatten)]
     wait: WaitArgs,
@@ -60,8 +61,8 @@ pub(crate) struct RunArgs {
 struct AcquireArgs {
     /// The lock; it is made if there is none.
     name: String,
-    #[arg(short, long)]
     /// Hold it together with others who share it.
+    #[arg(short, long, env = "PROCESSION_SHARED", hide_env = true, value_parser = FalseyValueParser::new())]
     shared: bool,
     #[command(flatten)]
     wait: WaitArgs,
@@ -112,7 +113,8 @@ Examples:
   procession lock deploy -- make deploy
   procession lock cache --shared -w 30s --explain -- ./report
 
-The command's environment has PROCESSION_HELD, a list of what is held, and
+The command's environment has PROCESSION_HELD, a list of what is held,
+PROCESSION_TOKEN, a number higher than that of every holder before, and
 PROCESSION_OWNER_DIED=1 if the last holder died. Nothing of the lock is
 inherited: what the command leaves running does not hold it. Signals are passed
 on; the command is killed when this process is killed, and the lock is free

@@ -31,6 +31,7 @@ use crate::duration::duration;
 use crate::holding::{Target, refusal};
 use crate::passed_on::die_of;
 use crate::under::told;
+use clap::builder::FalseyValueParser;
 use engine::Engine;
 use halt::Halt;
 use inputs::delimiter;
@@ -64,13 +65,13 @@ pub(crate) struct MapArgs {
     )]
     jobs: Jobs,
     /// Print what jobs say in the order of the inputs.
-    #[arg(short, long, env = "PROCESSION_MAP_KEEP_ORDER", hide_env = true)]
+    #[arg(short, long, env = "PROCESSION_MAP_KEEP_ORDER", hide_env = true, value_parser = FalseyValueParser::new())]
     keep_order: bool,
     /// How many inputs a job gets, at most.
     #[arg(short = 'n', long, value_name = "MAX", default_value = "1", value_parser = count, env = "PROCESSION_MAP_MAX_ARGS", hide_env = true)]
     max_args: usize,
     /// Inputs are separated by NUL bytes, as `find -print0` writes them.
-    #[arg(short = '0', long, env = "PROCESSION_MAP_NULL", hide_env = true)]
+    #[arg(short = '0', long, env = "PROCESSION_MAP_NULL", hide_env = true, value_parser = FalseyValueParser::new())]
     null: bool,
     /// Inputs are separated by this byte.
     #[arg(short, long, value_name = "C", default_value = r"\n", value_parser = delimiter, env = "PROCESSION_MAP_DELIMITER", hide_env = true)]
@@ -82,7 +83,7 @@ pub(crate) struct MapArgs {
     #[arg(short = 'I', long, value_name = "STRING", env = "PROCESSION_MAP_REPLACE", hide_env = true)]
     replace: Option<OsString>,
     /// Have sh run the command, which gets inputs as parameters and never as code.
-    #[arg(long, env = "PROCESSION_MAP_SHELL", hide_env = true)]
+    #[arg(long, env = "PROCESSION_MAP_SHELL", hide_env = true, value_parser = FalseyValueParser::new())]
     shell: bool,
     /// How long a job may run; then it gets SIGTERM, and counts as failed with 124.
     #[arg(short, long, value_name = "TIME", value_parser = duration, env = "PROCESSION_TIMEOUT", hide_env = true)]
@@ -100,10 +101,10 @@ pub(crate) struct MapArgs {
     #[arg(long, value_name = "NAME[=K]", value_parser = permits, env = "PROCESSION_MAP_SEM", hide_env = true)]
     sem: Option<Target>,
     /// Run the jobs in random order.
-    #[arg(long, env = "PROCESSION_MAP_SHUF", hide_env = true)]
+    #[arg(long, env = "PROCESSION_MAP_SHUF", hide_env = true, value_parser = FalseyValueParser::new())]
     shuf: bool,
     /// Print the commands, and run none.
-    #[arg(long, env = "PROCESSION_MAP_DRY_RUN", hide_env = true)]
+    #[arg(long, env = "PROCESSION_MAP_DRY_RUN", hide_env = true, value_parser = FalseyValueParser::new())]
     dry_run: bool,
     /// The command and its arguments, behind `--`; and behind `:::`, inputs.
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -148,10 +149,10 @@ struct KeptArgs {
     #[arg(long, value_name = "FILE", env = "PROCESSION_MAP_JOBLOG", hide_env = true)]
     joblog: Option<PathBuf>,
     /// Leave out jobs that have ended by the job log.
-    #[arg(long, requires = "joblog", env = "PROCESSION_MAP_RESUME", hide_env = true)]
+    #[arg(long, requires = "joblog", env = "PROCESSION_MAP_RESUME", hide_env = true, value_parser = FalseyValueParser::new())]
     resume: bool,
     /// Leave out jobs that have succeeded by the job log.
-    #[arg(long, requires = "joblog", env = "PROCESSION_MAP_RESUME_FAILED", hide_env = true)]
+    #[arg(long, requires = "joblog", env = "PROCESSION_MAP_RESUME_FAILED", hide_env = true, value_parser = FalseyValueParser::new())]
     resume_failed: bool,
     /// Also write what each job says to files below this directory: DIR/1/INPUT/stdout.
     #[arg(
@@ -168,16 +169,16 @@ struct KeptArgs {
 #[derive(Debug, clap::Args)]
 struct SaidArgs {
     /// Print what a job says when it has ended (the default).
-    #[arg(long, conflicts_with_all = ["line_buffer", "ungroup"], env = "PROCESSION_MAP_GROUP", hide_env = true)]
+    #[arg(long, conflicts_with_all = ["line_buffer", "ungroup"], env = "PROCESSION_MAP_GROUP", hide_env = true, value_parser = FalseyValueParser::new())]
     group: bool,
     /// Print each line that a job says at once, never two mixed.
-    #[arg(long, alias = "lb", conflicts_with_all = ["ungroup", "keep_order", "json"], env = "PROCESSION_MAP_LINE_BUFFER", hide_env = true)]
+    #[arg(long, alias = "lb", conflicts_with_all = ["ungroup", "keep_order", "json"], env = "PROCESSION_MAP_LINE_BUFFER", hide_env = true, value_parser = FalseyValueParser::new())]
     line_buffer: bool,
     /// Let jobs print by themselves.
-    #[arg(short, long, conflicts_with_all = ["keep_order", "json"], env = "PROCESSION_MAP_UNGROUP", hide_env = true)]
+    #[arg(short, long, conflicts_with_all = ["keep_order", "json"], env = "PROCESSION_MAP_UNGROUP", hide_env = true, value_parser = FalseyValueParser::new())]
     ungroup: bool,
     /// Put the input and a tab in front of each line.
-    #[arg(long, conflicts_with_all = ["ungroup", "json"], env = "PROCESSION_MAP_TAG", hide_env = true)]
+    #[arg(long, conflicts_with_all = ["ungroup", "json"], env = "PROCESSION_MAP_TAG", hide_env = true, value_parser = FalseyValueParser::new())]
     tag: bool,
     /// Put this text and a tab in front of each line; {} and its kin stand for the input.
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["ungroup", "json"], env = "PROCESSION_MAP_TAGSTRING", hide_env = true)]
@@ -193,7 +194,7 @@ struct SaidArgs {
     )]
     progress: Show,
     /// Print a record for each job, as one line of JSON, instead of what it says.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct Record {
     targets: Vec<String>,
     acquired: bool,
     owner_died: bool,
+    /// The fencing token, of one lock.
+    token: Option<u64>,
     waited_seconds: Option<f64>,
     ran_seconds: Option<f64>,
     /// The command's own exit code, or the signal that ended it.
@@ -103,6 +105,7 @@ impl Record {
             targets: targets.iter().map(Target::to_string).collect(),
             acquired: false,
             owner_died: false,
+            token: None,
             waited_seconds: None,
             ran_seconds: None,
             code: None,
@@ -113,8 +116,9 @@ impl Record {
         }
     }
 
-    pub(crate) fn acquired(&mut self, held: &[Held], waited: Duration) {
+    pub(crate) fn acquired(&mut self, held: &[Held], token: Option<u64>, waited: Duration) {
         self.acquired = true;
+        self.token = token;
         self.waited_seconds = Some(waited.as_secs_f64());
         self.owner_died = held.iter().any(|held| held.died.is_some());
     }

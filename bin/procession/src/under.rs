@@ -1,11 +1,12 @@
 //! What `lock`, `with` and `sem` have in common: a command that runs under one thing or several.
 
-use crate::acquire::{Held, Terms, acquire, environment};
+use crate::acquire::{Held, Terms, acquire, environment, fencing_token};
 use crate::duration::duration;
 use crate::holding::{Quoted, Target, Thing, Wait, refusal};
 use crate::passed_on::{self, code_of};
 use crate::report::{Record, Report};
 use crate::wrap::{self, Limits, Outcome};
+use clap::builder::FalseyValueParser;
 use procession::Namespace;
 use procession::shm::{Registration, register};
 use procession_sys::Deadline;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 pub(crate) struct WaitArgs {
     /// Do not wait: if it is busy, exit with 75.
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, env = "PROCESSION_NONBLOCK", hide_env = true, value_parser = FalseyValueParser::new())]
     nonblock: bool,
     /// Wait at most this long, then exit with 75: 500ms, 1.5, 10s, 2m; 0 is not at all.
     #[arg(short, long, value_name = "TIME", value_parser = duration, env = "PROCESSION_WAIT", hide_env = true)]
@@ -67,13 +68,13 @@ pub(crate) struct CommandArgs {
     )]
     kill_after: Duration,
     /// Say who is in the way before waiting.
-    #[arg(long, env = "PROCESSION_EXPLAIN", hide_env = true)]
+    #[arg(long, env = "PROCESSION_EXPLAIN", hide_env = true, value_parser = FalseyValueParser::new())]
     explain: bool,
     /// Write what became of it to this file, or to the open descriptor N, as one line of JSON.
-    #[arg(long, value_name = "FILE|fd:N")]
+    #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_REPORT", hide_env = true)]
     report: Option<Report>,
     /// Say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
     /// Who sends this process a signal sends it to the command as well.
     #[arg(long, hide = true)]
@@ -154,8 +155,9 @@ fn run_reported(
     let inbox = passed_on::inbox();
     let began = Instant::now();
     let held = acquire(&mut things, terms, &inbox)?;
-    record.acquired(&held, began.elapsed());
-    let mut environment = environment(&held);
+    let token = fencing_token(&held);
+    record.acquired(&held, token, began.elapsed());
+    let mut environment = environment(&held, token);
     if let Some(namespace) = namespace {
         environment.push(("PROCESSION_NAMESPACE", Some(namespace.name().to_owned())));
     }

@@ -3,6 +3,7 @@
 use crate::holding::{Target as Holdable, Thing, not_in_time};
 use crate::in_the_way::InTheWay;
 use crate::under::{WaitArgs, told};
+use clap::builder::FalseyValueParser;
 use procession::{
     Encoded, Event, JoinableQueue, Latch, OpenError, Queue, WaitAnyError, Waitable, wait_timeout,
 };
@@ -31,7 +32,7 @@ pub(crate) struct WaitingArgs {
     #[command(flatten)]
     wait: WaitArgs,
     /// Print one JSON document, and say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

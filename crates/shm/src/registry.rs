@@ -65,8 +65,8 @@ mod ward;
 
 pub(crate) use register::registrations;
 pub use register::{is_registered, leave, register, register_with_slots};
-pub use sight::Sight;
 use sight::Life;
+pub use sight::Sight;
 pub use slot::{Participant, set_process_name};
 pub use starting::{StartingProcess, take_over};
 

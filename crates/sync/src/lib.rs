@@ -14,6 +14,7 @@ mod death_watch;
 mod event;
 mod eventcount;
 mod fault;
+mod fencing;
 mod gate;
 mod held_by;
 mod held_since;

@@ -9,6 +9,7 @@
 //! to put it right calls [`Lock::recover`] and drops that guard. A lock that guards nothing of the kind is
 //! created with [`OnOwnerDeath::Ignore`](crate::OnOwnerDeath::Ignore) and is simply free again.
 
+use crate::fencing::{FencingTokens, gives_fencing_tokens};
 use crate::held_by;
 use crate::hold::Hold;
 use crate::holder::Holder;
@@ -30,8 +31,9 @@ shm_struct! {
     #[doc(hidden)]
     pub struct LockBody {
         lock: LockWord,
+        tokens: FencingTokens,
         /// To the end of the cache line.
-        spare: [AtomicU64; 4],
+        spare: [AtomicU64; 3],
     }
 }
 
@@ -265,6 +267,8 @@ impl<L: Borrow<Lock>> LockGuardOf<L> {
     pub fn recovers(&self) -> bool {
         self.recovers
     }
+
+    gives_fencing_tokens!(lock.borrow().body.tokens);
 
     /// Acquires the lock.
     pub(crate) fn acquire(lock: L) -> Result<Self, LockError> {

@@ -27,6 +27,7 @@
 //! | after the last release | nothing | – |
 
 use crate::fault::Fault;
+use crate::fencing::{FencingTokens, gives_fencing_tokens};
 use crate::held_by;
 use crate::hold::Hold;
 use crate::holder::Holder;
@@ -53,8 +54,7 @@ shm_struct! {
         struck: AtomicU32,
         entries: AtomicU64,
         entry: AtomicU64,
-        /// To the end of the cache line.
-        spare: AtomicU64,
+        tokens: FencingTokens,
     }
 }
 
@@ -291,6 +291,8 @@ pub struct RLockGuardOf<L: Borrow<RLock>> {
 }
 
 impl<L: Borrow<RLock>> RLockGuardOf<L> {
+    gives_fencing_tokens!(lock.borrow().body.tokens);
+
     #[inline]
     fn enter(lock: L, claim: Claim, deadline: Deadline) -> Result<Self, LockError> {
         let RLock { keeper, body, .. } = lock.borrow();

@@ -52,6 +52,7 @@ pub use guard::{OwnedReadGuard, OwnedWriteGuard, ReadGuard, ReadGuardOf, WriteGu
 use self::drain::wake_writer;
 use crate::eventcount::EventCount;
 use crate::fault::Fault;
+use crate::fencing::FencingTokens;
 use crate::held_by::{self, HeldBy};
 use crate::hold::Hold;
 use crate::holder::Holder;
@@ -97,7 +98,8 @@ shm_struct! {
         reserved: AtomicU32,
         used: [AtomicU64; READERS / 64],
         space: EventCount,
-        space_spare: [AtomicU64; 6],
+        tokens: FencingTokens,
+        space_spare: [AtomicU64; 5],
         cells: [Cell; READERS],
     }
 }

@@ -26,7 +26,8 @@ pub(super) struct Environment {
 impl Environment {
     pub(super) fn new(args: &RunArgs, namespace: Option<&Namespace>) -> Self {
         let run = std::process::id().to_string();
-        let mut common = vec![("PROCESSION_RUN", Some(run.clone()))];
+        // The report is this one's own, which a command within would write over.
+        let mut common = vec![("PROCESSION_RUN", Some(run.clone())), ("PROCESSION_REPORT", None)];
         if let Some(namespace) = namespace {
             common.push(("PROCESSION_NAMESPACE", Some(namespace.name().to_owned())));
         }

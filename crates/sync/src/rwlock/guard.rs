@@ -2,6 +2,7 @@
 
 use super::{PANICKED, RwLock, WAITERS};
 use crate::fault::Fault;
+use crate::fencing::gives_fencing_tokens;
 use crate::hold::Hold;
 use crate::keeper::Panics;
 use crate::lock_error::LockError;
@@ -41,6 +42,8 @@ impl<L: Borrow<RwLock>> ReadGuardOf<L> {
     pub fn lock(&self) -> &RwLock {
         self.lock.borrow()
     }
+
+    gives_fencing_tokens!(lock.borrow().body.tokens);
 }
 
 impl ReadGuard<'_> {
@@ -93,6 +96,8 @@ impl<L: Borrow<RwLock>> WriteGuardOf<L> {
     pub fn lock(&self) -> &RwLock {
         self.lock.borrow()
     }
+
+    gives_fencing_tokens!(lock.borrow().body.tokens);
 
     /// Whether the lock was inconsistent when it was acquired: a writer died.
     #[must_use]
