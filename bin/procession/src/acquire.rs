@@ -9,17 +9,15 @@
 
 use crate::holding::{Guard, Missed, Quoted, Target, Thing, Wait, refusal};
 use crate::in_the_way::InTheWay;
-use crate::passed_on::die_of;
+use crate::passed_on::{die_of, interruptibly};
 use crate::people;
 use crate::program::check;
-use procession::{Namespace, interrupt};
-use procession_sys::signals::{self as sig, ALL, Inbox, SignalSet, set_blocked};
-use procession_sys::{Deadline, SignalBell, clock, random};
+use procession::Namespace;
+use procession_sys::signals::Inbox;
+use procession_sys::{Deadline, clock, random};
 use procession_terminal::exit::{DISAGREE, Failure, Refusal};
 use procession_terminal::output;
-use std::cell::Cell;
 use std::ffi::OsString;
-use std::rc::Rc;
 use std::time::Duration;
 
 /// What is held by those that started this process, as a list of targets.
@@ -153,30 +151,6 @@ fn wait_for(thing: &mut Thing, deadline: Deadline, terms: Terms<'_>, inbox: &Inb
         return Err(die_of(signal));
     }
     claimed?.ok_or_else(|| InTheWay::of(thing).not_acquired(terms.code))
-}
-
-/// Calls `wait` with signals as they were when this process began; one that would end it ends the wait, and is
-/// returned.
-fn interruptibly<T>(inbox: &Inbox, wait: impl FnOnce() -> T) -> (T, Option<i32>) {
-    const ENDING: [i32; 7] =
-        [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM, sig::SIGUSR1, sig::SIGUSR2];
-    // Without a bell the signals have their default actions.
-    let bell = SignalBell::new(&ENDING).ok().map(Rc::new);
-    let come = Rc::new(Cell::new(SignalSet::default()));
-    let hook = bell.clone().map(|bell| {
-        let come = Rc::clone(&come);
-        interrupt::on_signal(move || {
-            come.set(SignalSet::from_bits(come.get().bits() | bell.take().bits()));
-            come.get().bits() != 0
-        })
-    });
-    let blocked = set_blocked(inbox.blocked_before);
-    let outcome = wait();
-    set_blocked(blocked);
-    drop(hook);
-    let last = bell.map_or(0, |bell| bell.take().bits());
-    let come = SignalSet::from_bits(come.get().bits() | last);
-    (outcome, ALL.into_iter().find(|&signal| come.contains(signal)))
 }
 
 /// Makes sure that the wait for a busy thing is not one for this process's own end: nobody may wait for what it, or who

@@ -3,10 +3,14 @@
 //! They are blocked, and taken one by one by the thread that starts the commands and takes their exit statuses. So
 //! none is lost, whenever it comes, and none is sent to a process that is not a command any more.
 
+use procession::interrupt;
+use procession_sys::SignalBell;
 use procession_sys::signals::{
     self as sig, ALL, Inbox, SignalSet, Taken, is_ignored, send, send_to_group, set_blocked, set_default,
 };
 use procession_terminal::exit::{Failure, SIGNALED};
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// What is not passed on: what cannot be, what a process gets for its own mistakes and limits, and what the
 /// terminal says to those that read from it in the background.
@@ -29,6 +33,10 @@ const NOT_PASSED_ON: [i32; 16] = [
     sig::SIGPROF,
 ];
 
+/// After these nothing more is begun.
+pub(crate) const ASKS_FOR_THE_END: [i32; 5] =
+    [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM];
+
 /// The terminal sends these to all processes in its foreground, the workers among them.
 const FROM_TERMINAL: [i32; 6] =
     [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
@@ -40,6 +48,30 @@ pub(crate) fn inbox() -> Inbox {
     set_default(sig::SIGCHLD);
     let taken = ALL.filter(|signal| !NOT_PASSED_ON.contains(signal) && !is_ignored(*signal));
     Inbox::open(taken.chain([sig::SIGCHLD]).collect::<SignalSet>())
+}
+
+/// Calls `wait` with signals as they were when this process began; one that would end it ends the wait, and is
+/// returned.
+pub(crate) fn interruptibly<T>(inbox: &Inbox, wait: impl FnOnce() -> T) -> (T, Option<i32>) {
+    const ENDING: [i32; 7] =
+        [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM, sig::SIGUSR1, sig::SIGUSR2];
+    // Without a bell the signals have their default actions.
+    let bell = SignalBell::new(&ENDING).ok().map(Rc::new);
+    let come = Rc::new(Cell::new(SignalSet::default()));
+    let hook = bell.clone().map(|bell| {
+        let come = Rc::clone(&come);
+        interrupt::on_signal(move || {
+            come.set(SignalSet::from_bits(come.get().bits() | bell.take().bits()));
+            come.get().bits() != 0
+        })
+    });
+    let blocked = set_blocked(inbox.blocked_before);
+    let outcome = wait();
+    set_blocked(blocked);
+    drop(hook);
+    let last = bell.map_or(0, |bell| bell.take().bits());
+    let come = SignalSet::from_bits(come.get().bits() | last);
+    (outcome, ALL.into_iter().find(|&signal| come.contains(signal)))
 }
 
 /// Whether the terminal has sent it, and so to the commands as well.

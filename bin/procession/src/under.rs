@@ -5,7 +5,7 @@ use crate::duration::duration;
 use crate::holding::{Quoted, Target, Thing, Wait, refusal};
 use crate::passed_on::{self, code_of};
 use crate::report::{Record, Report};
-use crate::wrap::{self, Limits, Outcome};
+use crate::wrap::{self, Limits, Outcome, Wrapped};
 use clap::builder::FalseyValueParser;
 use procession::Namespace;
 use procession::shm::{Registration, register};
@@ -197,7 +197,8 @@ struct Under<'a> {
 
 impl Under<'_> {
     fn run(&self, command: &[OsString]) -> Result<Outcome, Failure> {
-        wrap::run(command, self.environment, self.limits, self.inbox, self.registration)
+        let Self { environment, limits, inbox, registration } = *self;
+        wrap::run(Wrapped { command, environment, limits, stdin: None }, inbox, registration)
     }
 
     /// Does what is to be done about holders that died.

@@ -10,16 +10,18 @@
 //! A command that a signal has ended leaves what it worked on half-done: then this process does not release what it
 //! holds but ends with it, so that whoever comes next is told, as after the death of this process.
 
-use crate::passed_on::{is_from_terminal, tell};
+use crate::holding::refusal;
+use crate::passed_on::{ASKS_FOR_THE_END, is_from_terminal, tell};
 use crate::program::{check, keep_closed, not_runnable};
 use procession::shm::Registration;
 use procession_sys::pidfd::{Ended, reap_any};
 use procession_sys::signals::{self as sig, Inbox, Taken};
-use procession_sys::ward::{Program, Signals};
+use procession_sys::ward::{Program, Signals, Start};
 use procession_sys::{Deadline, inherited};
 use procession_terminal::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use std::ffi::OsString;
 use std::io::{Error, ErrorKind};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// How a command is to be run.
@@ -33,12 +35,25 @@ pub(crate) struct Limits {
     pub(crate) passes_on: bool,
 }
 
+/// A command that is to be run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wrapped<'a> {
+    pub(crate) command: &'a [OsString],
+    /// What is changed in the environment.
+    pub(crate) environment: &'a [(&'a str, Option<String>)],
+    pub(crate) limits: Limits,
+    /// What it reads, instead of what this process would.
+    pub(crate) stdin: Option<BorrowedFd<'a>>,
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) ended: Ended,
     /// Whether it was told to end because its time was over.
     pub(crate) timed_out: bool,
+    /// The first signal that asked this process to end meanwhile, and so the command.
+    pub(crate) asked_by: Option<i32>,
     pub(crate) ran: Duration,
 }
 
@@ -47,20 +62,21 @@ pub(crate) struct Outcome {
 /// # Errors
 /// [`Failure::NotRunnable`], or why no process could be started.
 pub(crate) fn run(
-    command: &[OsString],
-    environment: &[(&str, Option<String>)],
-    limits: Limits,
+    wrapped: Wrapped<'_>,
     inbox: &Inbox,
     registration: &'static Registration,
 ) -> Result<Outcome, Failure> {
+    let Wrapped { command, environment, limits, stdin } = wrapped;
     let program = Program::new(command, environment)?;
     keep_closed();
     let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
-    let pid = registration.start_ward(&program, signals).map_err(|error| why_not_started(command, error))?;
+    let start = Start { streams: [stdin, None, None], ..Start::with(signals) };
+    let pid = registration.start_ward(&program, start).map_err(|error| why_not_started(command, error))?;
     let began = Instant::now();
     let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
+    let limits_at_first = Limits { passes_on: true, ..limits };
     let mut watched =
-        Watched { pid, inbox, limits: Limits { passes_on: true, ..limits }, until, timed_out: false };
+        Watched { pid, inbox, limits: limits_at_first, until, timed_out: false, asked_by: None };
     // The terminal may have sent these before there was a command that could hear them.
     let mut ended = None;
     while let (None, Some(taken)) = (ended, inbox.take(Deadline::PASSED)) {
@@ -68,10 +84,18 @@ pub(crate) fn run(
     }
     watched.limits = limits;
     let ended = ended.map_or_else(|| watched.wait(), Ok)?;
-    Ok(Outcome { ended, timed_out: watched.timed_out, ran: began.elapsed() })
+    let Watched { timed_out, asked_by, .. } = watched;
+    Ok(Outcome { ended, timed_out, asked_by, ran: began.elapsed() })
 }
 
+/// The reason, for scripts, why a command with too long words was not started.
+pub(crate) const TOO_LONG: &str = "too_long";
+
 pub(crate) fn why_not_started(command: &[OsString], error: Error) -> Failure {
+    if error.kind() == ErrorKind::ArgumentListTooLong {
+        let message = format!("cannot run {:?}: {error}", command[0]);
+        return refusal(TOO_LONG, NOT_EXECUTABLE, message);
+    }
     // No process could be made, or the ward's own steps failed.
     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::OutOfMemory) {
         return Failure::Error(
@@ -97,6 +121,7 @@ struct Watched<'a> {
     /// When it is told to end, or killed.
     until: Deadline,
     timed_out: bool,
+    asked_by: Option<i32>,
 }
 
 impl Watched<'_> {
@@ -132,6 +157,9 @@ impl Watched<'_> {
     fn deal_with(&mut self, taken: Taken) -> Result<Option<Ended>, Failure> {
         if taken.signal == sig::SIGCHLD {
             return self.take_exit_statuses();
+        }
+        if ASKS_FOR_THE_END.contains(&taken.signal) {
+            self.asked_by.get_or_insert(taken.signal);
         }
         if self.limits.passes_on && !is_from_terminal(taken) {
             tell(self.pid, taken.signal);

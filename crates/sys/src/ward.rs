@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicI32, AtomicU64};
 /// A program that is to be executed.
 #[derive(Debug)]
 pub struct Program {
+    /// Which file it is, if the first argument is only what it is called.
+    pub file: Option<CString>,
     /// The arguments; the first is the program itself, which is looked for in `PATH` if there is no slash in it.
     pub arguments: Vec<CString>,
     /// The whole environment, as `NAME=value`.
@@ -43,6 +45,7 @@ impl Program {
         let set = changes.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
         let words = words.iter().map(|word| CString::new(word.as_ref().as_bytes()));
         Ok(Self {
+            file: None,
             arguments: words.collect::<std::result::Result<_, _>>()?,
             environment: kept
                 .chain(set.map(String::into_bytes))
@@ -116,6 +119,7 @@ pub fn spawn(program: &Program, start: Start<'_>) -> Result<u32> {
     let (arguments, environment) = (pointers(&program.arguments), pointers(&program.environment));
     let stack = Stack::for_exec(program)?;
     let birth = Birth {
+        file: program.file.as_deref(),
         arguments: &arguments,
         environment: &environment,
         starter: Pid::this(),
@@ -148,6 +152,7 @@ fn pointers(strings: &[CString]) -> Vec<*const c_char> {
 
 /// What the new process works on.
 struct Birth<'a> {
+    file: Option<&'a CStr>,
     arguments: &'a [*const c_char],
     environment: &'a [*const c_char],
     starter: Pid,
@@ -195,6 +200,7 @@ impl Birth<'_> {
         let Some(&program) = self.arguments.first().filter(|program| !program.is_null()) else {
             return libc::ENOENT;
         };
+        let program = self.file.map_or(program, CStr::as_ptr);
         // SAFETY: both arrays end with null and point to strings that outlive the call.
         unsafe { libc::execvpe(program, self.arguments.as_ptr(), self.environment.as_ptr()) };
         errno()
@@ -310,7 +316,7 @@ mod tests {
     fn start_words(place: Place, words: &[&str]) -> std::io::Result<u32> {
         let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
         let c_strings = |words: &[&str]| words.iter().map(|&word| CString::new(word).unwrap()).collect();
-        let program = Program { arguments: c_strings(words), environment: c_strings(&["A=7"]) };
+        let program = Program { file: None, arguments: c_strings(words), environment: c_strings(&["A=7"]) };
         spawn(&program, Start { place: Some(place), ..Start::with(signals) })
     }
 

@@ -135,7 +135,7 @@ impl Plan {
         let mut environment = Vec::with_capacity(self.environment.len() + 3);
         environment.extend(self.environment.iter().cloned());
         environment.extend(own);
-        Some(Program { arguments, environment })
+        Some(Program { file: None, arguments, environment })
     }
 
     /// This very program, which holds permits while it runs the job, and times it: the time in which it waits for them

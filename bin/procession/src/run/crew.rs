@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::output::Outputs;
 use super::story::Story;
 use super::{RunArgs, When};
-use crate::passed_on::tell_group;
+use crate::passed_on::{ASKS_FOR_THE_END, tell_group};
 use crate::wrap::why_not_started;
 use procession::{Attempt, ExitStatus, KernelError, Namespace, ProcessLabel, Supervised, SupervisorHandle};
 use procession_sys::pidfd::{Ended, reap_any};
@@ -25,9 +25,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process;
 use std::rc::Rc;
-
-/// After these no more workers are started.
-const ASKS_FOR_THE_END: [i32; 5] = [sig::SIGHUP, sig::SIGINT, sig::SIGQUIT, sig::SIGTERM, sig::SIGALRM];
 
 /// These mean nothing to a worker that is started later.
 const OF_THE_MOMENT: [i32; 3] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];

@@ -32,7 +32,7 @@
 use super::Registration;
 use super::layout::Slot;
 use procession_sys::errno::ESRCH;
-use procession_sys::ward::{Place, Program, Signals, Start, spawn, start_of_process};
+use procession_sys::ward::{Place, Program, Start, spawn, start_of_process};
 use procession_sys::{KeptFd, pidfd};
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
@@ -45,12 +45,12 @@ impl Registration {
     /// however it ends. A process has one ward at a time.
     ///
     /// The program ends with the calling *thread*: the kernel kills it, unless it asks for something else, or has more
-    /// rights than this process.
+    /// rights than this process. Its place is this process's slot, whatever `start` says.
     ///
     /// # Errors
     /// `ResourceBusy` while the ward before lives; `EAGAIN` at the limit of processes; whatever `execve` says; what
     /// registering can meet, in a forked child.
-    pub fn start_ward(&'static self, program: &Program, signals: Signals) -> Result<u32> {
+    pub fn start_ward(&'static self, program: &Program, start: Start<'_>) -> Result<u32> {
         let owner = self.owner().map_err(Error::other)?;
         let slot = self.slot(owner.slot()).ok_or(ErrorKind::NotFound)?;
         if of(slot, owner.generation()).is_some() {
@@ -60,7 +60,7 @@ impl Registration {
         slot.ward.store(0, Ordering::SeqCst);
         slot.ward_space.store(pid_space(), Ordering::Relaxed);
         let place = Place { tag: owner.generation(), began: &slot.ward_start, who: &slot.ward };
-        spawn(program, Start { place: Some(place), ..Start::with(signals) })
+        spawn(program, Start { place: Some(place), ..start })
     }
 }
 

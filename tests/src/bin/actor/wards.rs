@@ -4,7 +4,7 @@ use crate::{Next, World, report};
 use procession::shm::register;
 use procession_sys::pidfd::{Ended, Who, open, reap, wait};
 use procession_sys::signals::{SignalSet, words};
-use procession_sys::ward::{Program, Signals};
+use procession_sys::ward::{Program, Signals, Start};
 use std::cell::Cell;
 
 thread_local! {
@@ -25,7 +25,7 @@ fn guard(world: &World, program: &str, arguments: &[&str]) -> std::io::Result<u3
     let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
     let words: Vec<&str> = [program].into_iter().chain(arguments.iter().copied()).collect();
     let program = Program::new(&words, &[])?;
-    let pid = registration.start_ward(&program, signals)?;
+    let pid = registration.start_ward(&program, Start::with(signals))?;
     WARD.set(Some(pid));
     Ok(pid)
 }
