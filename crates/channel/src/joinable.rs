@@ -369,6 +369,18 @@ impl<T> JoinableQueue<T> {
         (self.capacity != u32::MAX).then_some(self.capacity as usize)
     }
 
+    /// How often an item is got at most before it is a [dead letter](Self::dead_letters); `None` for no limit.
+    #[must_use]
+    pub fn max_attempts(&self) -> Option<u32> {
+        (self.max_attempts != 0).then_some(self.max_attempts)
+    }
+
+    /// How long a lease lasts unless it is [extended](Lease::extend); `None` for as long as its holder lives.
+    #[must_use]
+    pub fn lease_timeout(&self) -> Option<Duration> {
+        (self.lease_timeout_ns != 0).then(|| Duration::from_nanos(self.lease_timeout_ns))
+    }
+
     /// How its items are written.
     #[must_use]
     pub fn codec(&self) -> Codec {

@@ -14,9 +14,9 @@
 use super::Queue;
 use super::core::Core;
 use super::error::{GetError, GetManyError, PutError, PutManyError};
-use super::head::{First, cut_spill};
+use super::head::{AtHead, First, cut_spill};
 use crate::codec::with_scratch;
-use crate::pipe_end::Passage;
+use crate::pipe_end::{Decoding, Passage};
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Departed, Parcel};
 use procession_shm::Spill;
@@ -163,6 +163,34 @@ impl<T: Serialize + DeserializeOwned> QueueBatch<'_, T> {
         }
     }
 
+    /// Copies of the first messages, at most `most` of those that are there now, which stay. It never waits. Ends of
+    /// pipes in the copies cannot be used: they are in the messages still.
+    ///
+    /// ```
+    /// use procession::Queue;
+    /// let numbers: Queue<u32> = Queue::new()?;
+    /// numbers.batch().put(&[1, 2, 3])?;
+    /// assert_eq!(numbers.batch().peek(2)?, [1, 2]);
+    /// assert_eq!(numbers.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), but an empty queue is none, closed or not.
+    ///
+    /// # Panics
+    /// When `T`'s `Deserialize` does.
+    pub fn peek(self, most: usize) -> Result<Vec<T>, GetManyError<T>> {
+        let core = &self.0.body;
+        with_scratch(|records| match core.peek_records(most, records) {
+            Err(GetError::TimedOut(_) | GetError::Closed(_)) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+            Ok((count, spills)) => {
+                underway::decoding(Decoding::Looks, || core.decode_all(count, records, spills))
+            }
+        })
+    }
+
     fn put_until<'a, Q>(
         self,
         messages: impl IntoIterator<Item = &'a Q>,
@@ -263,40 +291,25 @@ impl Core {
         deadline: Deadline,
     ) -> Result<(usize, Vec<Spill>, Parcel), GetError> {
         let mut head = self.at_head(deadline)?;
-        if (head.there.items as usize) < most {
-            head.look()?;
-        }
-        let mut spills = Vec::new();
-        let mut taken = Mark::default();
-        while (taken.items as usize) < most && taken.words < head.there.words {
-            let Some(record) = head.record_if_whole(taken) else {
-                // What is before it is whole.
-                if taken == Mark::default() {
-                    head.record(taken)?;
-                }
-                break;
-            };
-            if record.spilled {
-                match head.open_spill(taken) {
-                    Ok(spill) => spills.push(spill),
-                    Err(_) if taken != Mark::default() => break,
-                    // Once more, to say what is wrong with it.
-                    Err(_) => match head.first()? {
-                        First::Spilled(spill, _) => spills.push(spill),
-                        First::Here(_) => break,
-                    },
-                }
-            }
-            taken = taken.after_record(record.words);
-        }
-        records.resize(taken.words as usize * WORD, 0);
-        head.read_at(0, records)?;
+        let (taken, mut spills) = head.copy_records(most, records)?;
         let carries_ends = self.carries_ends();
         let ends = if carries_ends { self.adopt(lists_in(records, &mut spills))? } else { Parcel::default() };
         head.commit(taken.words, taken.items);
         drop(head);
         spills.iter_mut().for_each(Spill::go);
         Ok((taken.items as usize, spills, ends))
+    }
+
+    /// The same without taking them out, and without the ends, which stay where they are.
+    fn peek_records(&self, most: usize, records: &mut Vec<u8>) -> Result<(usize, Vec<Spill>), GetError> {
+        let mut head = self.at_head(Deadline::PASSED)?;
+        let (seen, mut spills) = head.copy_records(most, records)?;
+        // Who is attached keeps them, whoever takes them out meanwhile.
+        drop(head);
+        if self.carries_ends() {
+            spills.iter_mut().for_each(|spill| drop(cut_spill(spill)));
+        }
+        Ok((seen.items as usize, spills))
     }
 
     fn decode_all<T: DeserializeOwned>(
@@ -364,6 +377,42 @@ impl Core {
             }
         }
         GetManyError { got, error, rest: rest.into_boxed_slice() }
+    }
+}
+
+impl AtHead<'_> {
+    /// Copies at most `most` records out as they lie in the ring, and leaves them there; how many, and the spills they
+    /// refer to.
+    fn copy_records(&mut self, most: usize, records: &mut Vec<u8>) -> Result<(Mark, Vec<Spill>), GetError> {
+        if (self.there.items as usize) < most {
+            self.look()?;
+        }
+        let mut spills = Vec::new();
+        let mut taken = Mark::default();
+        while (taken.items as usize) < most && taken.words < self.there.words {
+            let Some(record) = self.record_if_whole(taken) else {
+                // What is before it is whole.
+                if taken == Mark::default() {
+                    self.record(taken)?;
+                }
+                break;
+            };
+            if record.spilled {
+                match self.open_spill(taken) {
+                    Ok(spill) => spills.push(spill),
+                    Err(_) if taken != Mark::default() => break,
+                    // Once more, to say what is wrong with it.
+                    Err(_) => match self.first()? {
+                        First::Spilled(spill, _) => spills.push(spill),
+                        First::Here(_) => break,
+                    },
+                }
+            }
+            taken = taken.after_record(record.words);
+        }
+        records.resize(taken.words as usize * WORD, 0);
+        self.read_at(0, records)?;
+        Ok((taken, spills))
     }
 }
 

@@ -111,3 +111,18 @@ fn what_cannot_be_encoded_or_decoded_costs_nothing_else_of_its_batch() {
     assert_eq!(*rest, [vec![8], vec![9; 5000]]);
     assert!(queue.is_empty() && spills(&queue).is_empty());
 }
+
+#[test]
+fn what_is_looked_at_stays() {
+    let queue = queue::<Vec<u8>>(256, 0);
+    let messages: Vec<Vec<u8>> = [3, 1000, 0, 2000].map(|len| vec![len as u8; len]).to_vec();
+    queue.batch().put(&messages).unwrap();
+    for most in 0..6 {
+        assert_eq!(queue.batch().peek(most).unwrap(), messages[..most.min(4)]);
+    }
+    assert_eq!((queue.len(), spills(&queue).len()), (4, 2));
+    assert_eq!(queue.batch().drain().unwrap(), messages);
+    assert!(queue.batch().peek(9).unwrap().is_empty());
+    queue.close().unwrap();
+    assert!(queue.batch().peek(9).unwrap().is_empty());
+}
