@@ -66,6 +66,21 @@ fn help_ends_with_two_examples_and_the_exit_codes() {
         "ps",
         "inspect",
         "map",
+        "queue",
+        "queue create",
+        "queue put",
+        "queue get",
+        "queue work",
+        "queue ack",
+        "queue nack",
+        "queue extend",
+        "queue peek",
+        "queue drain",
+        "queue len",
+        "queue close",
+        "queue reopen",
+        "queue dead",
+        "queue retry",
     ];
     for command in commands {
         let said = run(command.split(' ').chain(["--help"]));

@@ -13,6 +13,7 @@ use crate::lock::LockArgs;
 use crate::map::MapArgs;
 use crate::pipe::PipeArgs;
 use crate::processes::ProcessesArgs;
+use crate::queue::QueueArgs;
 use crate::remove::RemoveArgs;
 use crate::run::RunArgs;
 use crate::sem::SemArgs;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Demo(procession_gallery::Args),
     #[command(flatten)]
     Quick(Quick),
+    Queue(QueueArgs),
     Run(RunArgs),
     Event(EventArgs),
     Barrier(BarrierArgs),
@@ -91,7 +93,7 @@ pub(crate) enum Quick {
 #[derive(Debug, Parser)]
 pub(crate) struct Alone<A: Args> {
     /// The namespace of the objects; otherwise what PROCESSION_NAMESPACE says, or `default`.
-    #[arg(short = 'N', long, value_name = "NAME", value_parser = namespace)]
+    #[arg(short = 'N', long, global = true, value_name = "NAME", value_parser = namespace)]
     pub(crate) namespace: Option<Namespace>,
 
     #[command(flatten)]
@@ -115,6 +117,8 @@ pub(crate) enum Asked {
     SemRun(Vec<OsString>),
     With(Vec<OsString>),
     Map(Vec<OsString>),
+    /// `queue`, with its own subcommands.
+    Queue(Vec<OsString>),
     /// One of [`Quick`].
     Quick,
     Other,
@@ -129,11 +133,11 @@ impl Asked {
         let others: &[&str] = match word(command) {
             Some("lock") => &["acquire", "release", "test", "break", "-h", "--help"],
             Some("sem") => &["acquire", "release", "test", "resize", "-h", "--help"],
-            Some("with" | "map") => &[],
+            Some("with" | "map" | "queue") => &[],
             Some("__keeper") => return Self::Quick,
             _ => return Self::Other,
         };
-        let has_verbs = !matches!(word(command), Some("with" | "map"));
+        let has_verbs = !matches!(word(command), Some("with" | "map" | "queue"));
         if has_verbs && (words.len() <= verb || word(verb).is_some_and(|verb| others.contains(&verb))) {
             return Self::Quick;
         }
@@ -145,6 +149,7 @@ impl Asked {
             Some("lock") => Self::LockRun(rest),
             Some("sem") => Self::SemRun(rest),
             Some("map") => Self::Map(rest),
+            Some("queue") => Self::Queue(rest),
             _ => Self::With(rest),
         }
     }
@@ -178,6 +183,7 @@ Examples:
   procession lock deploy -- make deploy      one at a time, on this machine
   procession sem net -c 4 -- curl …          four at a time
   procession map -j 4 -- gzip {} < files     for each line, four at a time
+  procession queue work enc -j 4 -- ./encode {}
   procession demo                            what there is to see
   procession demo word-count --top 5 src     count words with one process per CPU
   procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
@@ -209,6 +215,8 @@ mod tests {
         lock("p lock run test -- true", "test -- true");
         lock("p lock -N a run deploy", "-N a deploy");
         is("p -N lock sem net -c 4", Asked::SemRun(words("-N lock net -c 4")));
+        is("p -Na queue put jobs run", Asked::Queue(words("-Na put jobs run")));
+        is("p queue", Asked::Queue(Vec::new()));
         is("p with lock:a -- run", Asked::With(words("lock:a -- run")));
         is("p map -j 2 -- run", Asked::Map(words("-j 2 -- run")));
         for line in

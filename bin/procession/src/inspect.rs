@@ -1,6 +1,7 @@
 //! `procession inspect`: one object, with all who hold it and all who wait for it.
 
 use crate::duration::age;
+use crate::keeper::kept_for;
 use crate::list::{Looker, Record, Seen, note, size};
 use crate::people::{command_line, in_one_line, user};
 use procession::shm::Entry;
@@ -87,7 +88,10 @@ fn process(holder: &Holder) -> String {
         return "a process that nobody remembers".to_owned();
     }
     let command = command_line(holder.pid);
+    let kept_for = kept_for(&command);
+    let kept = kept_for.map_or_else(String::new, |owner| format!("kept for {owner}: "));
+    let command = kept_for.map_or(command, command_line);
     let command = if command.is_empty() { holder.name.clone() } else { in_one_line(&command) };
     let user = user(holder.pid).map_or_else(String::new, |user| format!(", {user}"));
-    format!("{} ({}{user})", holder.pid, output::printable(&command))
+    format!("{} ({kept}{}{user})", holder.pid, output::printable(&command))
 }

@@ -20,7 +20,7 @@ use crate::people;
 use crate::under::{WaitArgs, told};
 use crate::{passed_on, under};
 use clap::builder::FalseyValueParser;
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdout, getppid, setsid};
 use procession::{Event, EventError, Namespace};
@@ -34,12 +34,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::time::Duration;
 
 /// The subcommand that a keeper is.
-const KEEPER: &str = "__keeper";
+pub(crate) const KEEPER: &str = "__keeper";
+/// The subcommand that has keepers of leases.
+const QUEUE: &str = "queue";
 /// What a keeper says once it holds the thing.
 const IS_HELD: &str = "held";
 /// How long a keeper may take to let go.
@@ -50,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct KeepArgs {
     /// The process with which it ends; the one that starts this unless said.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    owner: Option<u32>,
+    pub(crate) owner: Option<u32>,
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
@@ -103,27 +105,52 @@ pub(crate) struct KeeperArgs {
 
 /// The process for which a keeper with these words as its command line holds something.
 pub(crate) fn kept_for(words: &[String]) -> Option<u32> {
-    let place = words.iter().position(|word| word == KEEPER)?;
-    (place == 3).then(|| words.get(place + 1)?.parse().ok()).flatten()
+    let [_, _, _, rest @ ..] = words else { return None };
+    let ([KEEPER, owner, ..] | [QUEUE, KEEPER, owner, ..]) =
+        &rest.iter().map(String::as_str).collect::<Vec<_>>()[..]
+    else {
+        return None;
+    };
+    owner.parse().ok()
 }
 
-/// Has a keeper acquire the target.
+/// The process for which something is to be held: its pid, and a descriptor that shows its end.
 ///
 /// # Errors
-/// [`Failure::Command`] with the keeper's code, which has said why; that there is no such owner.
-pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Result<(), Failure> {
+/// [`Failure::Usage`] when there is none.
+pub(crate) fn owner(args: &KeepArgs, what: &dyn fmt::Display) -> Result<(u32, OwnedFd), Failure> {
     let owner = args.owner.unwrap_or_else(|| getppid().as_raw().unsigned_abs());
-    let (end, mut keeper) = keeper(owner, &Kept::Held(target.clone()))?;
+    let end = end_of(owner, what)?;
     if args.owner.is_none() && getppid().as_raw().unsigned_abs() != owner {
         // It ended while this process began, and its number may be another's.
         return Err(Failure::Usage("the process that started this one has ended".to_owned()));
     }
-    if let Target::Permits { count: Some(count), .. } = target {
-        keeper.args(["--count", &count.to_string()]);
-    }
-    if args.json {
-        keeper.arg("--json");
-    }
+    Ok((owner, end))
+}
+
+fn end_of(owner: u32, what: &dyn fmt::Display) -> Result<OwnedFd, Failure> {
+    let no_owner = |error: std::io::Error| {
+        Failure::Usage(format!("there is no process {owner} for which to hold {what}: {error}"))
+    };
+    pidfd::open(owner).map_err(no_owner)
+}
+
+/// A keeper of this process's namespace, for that owner; more arguments follow.
+///
+/// # Errors
+/// When standard streams cannot be kept.
+pub(crate) fn command(of_queue: bool, owner: u32, end: OwnedFd) -> Result<Command, Failure> {
+    keep_files()?;
+    let mut keeper = Command::new("/proc/self/exe");
+    keeper.arg0("procession").args(["-N", Namespace::current()?.name()]);
+    keeper.args(of_queue.then_some(QUEUE)).arg(KEEPER);
+    keeper.arg(owner.to_string()).arg(std::process::id().to_string());
+    keeper.stdin(Stdio::from(end));
+    Ok(keeper)
+}
+
+/// Says to a keeper how long it is to wait.
+pub(crate) fn pass_wait_on(keeper: &mut Command, wait: &WaitArgs) {
     match wait.wait() {
         Wait::Not => drop(keeper.arg("--nonblock")),
         Wait::For(time) => drop(keeper.arg("--wait").arg(time.as_secs_f64().to_string())),
@@ -132,7 +159,71 @@ pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Resu
     if let Some(code) = wait.conflict_exit_code {
         keeper.arg("--conflict-exit-code").arg(code.to_string());
     }
-    until_held(end, keeper)
+}
+
+/// The failure of a keeper that has said why.
+pub(crate) fn failed(mut keeper: Child) -> Failure {
+    match keeper.wait() {
+        Ok(status) => {
+            Failure::Command(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(OWN_FAILURE))
+        }
+        Err(error) => error.into(),
+    }
+}
+
+/// A keeper begins: it is in nobody's session, and ends with the process that has started it. Whether that one lives.
+///
+/// # Errors
+/// When it leads a session already.
+pub(crate) fn begin(parent: u32) -> Result<bool, Failure> {
+    setsid()?;
+    be_called_procession();
+    set_pdeathsig(Signal::SIGTERM)?;
+    Ok(getppid().as_raw().unsigned_abs() == parent)
+}
+
+/// This process was executed as `/proc/self/exe`, which is to be nobody's name.
+pub(crate) fn be_called_procession() {
+    // Only a name.
+    let _: nix::Result<()> = set_name(c"procession");
+}
+
+/// A keeper does not end with its starter any more.
+///
+/// # Errors
+/// Where the kernel has no such request.
+pub(crate) fn outlive_starter() -> Result<(), Failure> {
+    Ok(set_pdeathsig(None)?)
+}
+
+/// A keeper lets go of all that is its starter's, once that knows that it holds what it is to hold.
+///
+/// # Errors
+/// Without `/dev/null`.
+pub(crate) fn settle() -> Result<(), Failure> {
+    chdir("/")?;
+    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdout(&nowhere)?;
+    dup2_stderr(&nowhere)?;
+    Ok(())
+}
+
+/// Has a keeper acquire the target.
+///
+/// # Errors
+/// [`Failure::Command`] with the keeper's code, which has said why; that there is no such owner.
+pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Result<(), Failure> {
+    let (owner, end) = owner(args, target)?;
+    let mut keeper = command(false, owner, end)?;
+    keeper.arg(Kept::Held(target.clone()).to_string());
+    if let Target::Permits { count: Some(count), .. } = target {
+        keeper.args(["--count", &count.to_string()]);
+    }
+    if args.json {
+        keeper.arg("--json");
+    }
+    pass_wait_on(&mut keeper, wait);
+    until_held(keeper)
 }
 
 /// Has a keeper keep it for the owner.
@@ -140,26 +231,14 @@ pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Resu
 /// # Errors
 /// As [`acquire`].
 pub(crate) fn keep_for(owner: u32, kept: &Kept) -> Result<(), Failure> {
-    let (end, keeper) = keeper(owner, kept)?;
-    until_held(end, keeper)
-}
-
-/// What shows the end of the owner, and the command that is its keeper.
-fn keeper(owner: u32, kept: &Kept) -> Result<(OwnedFd, Command), Failure> {
-    let no_owner = |error: std::io::Error| {
-        Failure::Usage(format!("there is no process {owner} for which to hold {kept}: {error}"))
-    };
-    let end: OwnedFd = pidfd::open(owner).map_err(no_owner)?;
-    keep_files()?;
-    let mut keeper = Command::new("/proc/self/exe");
-    keeper.arg0("procession").args(["-N", Namespace::current()?.name(), KEEPER]);
-    keeper.arg(owner.to_string()).arg(std::process::id().to_string()).arg(kept.to_string());
-    Ok((end, keeper))
+    let mut keeper = command(false, owner, end_of(owner, kept)?)?;
+    keeper.arg(kept.to_string());
+    until_held(keeper)
 }
 
 /// Starts the keeper, and waits until it has what it is to keep.
-fn until_held(end: OwnedFd, mut keeper: Command) -> Result<(), Failure> {
-    let mut child = keeper.stdin(Stdio::from(end)).stdout(Stdio::piped()).spawn()?;
+fn until_held(mut keeper: Command) -> Result<(), Failure> {
+    let mut child = keeper.stdout(Stdio::piped()).spawn()?;
     let mut said = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout).read_line(&mut said)?;
@@ -167,8 +246,7 @@ fn until_held(end: OwnedFd, mut keeper: Command) -> Result<(), Failure> {
     if said.trim_end() == IS_HELD {
         return Ok(());
     }
-    let status = child.wait()?;
-    Err(Failure::Command(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(OWN_FAILURE)))
+    Err(failed(child))
 }
 
 /// Is a keeper, until what it holds is released.
@@ -181,10 +259,8 @@ pub(crate) fn run(args: KeeperArgs) -> Result<(), Failure> {
 }
 
 fn keep(args: KeeperArgs) -> Result<(), Failure> {
-    setsid()?;
-    set_pdeathsig(Signal::SIGTERM)?;
-    if getppid().as_raw().unsigned_abs() != args.parent {
-        // It ended before the line above, and nobody waits for this.
+    if !begin(args.parent)? {
+        // It ended before that, and nobody waits for this.
         return Ok(());
     }
     let inbox = passed_on::inbox();
@@ -247,16 +323,12 @@ fn say_held() -> bool {
 fn stay<T>(kept: T) -> Result<(), Failure> {
     // While it is blocked, SIGTERM waits for the bell.
     let bell = SignalBell::new(&[SIGTERM])?;
-    set_pdeathsig(None)?;
+    outlive_starter()?;
     if !say_held() {
         // Nobody waits for this any more.
         return Ok(());
     }
-    chdir("/")?;
-    let nowhere = File::options().read(true).write(true).open("/dev/null")?;
-    dup2_stdout(&nowhere)?;
-    dup2_stderr(&nowhere)?;
-    drop(nowhere);
+    settle()?;
     let all_but_term = SignalSet::from_bits(!SignalSet::from_iter([SIGTERM]).bits());
     set_blocked(all_but_term);
     let input = stdin();

@@ -27,6 +27,7 @@ mod people;
 mod pipe;
 mod processes;
 mod program;
+mod queue;
 mod remove;
 mod report;
 mod run;
@@ -60,6 +61,7 @@ fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
     match Asked::by(&words) {
         Asked::LockRun(words) => alone("procession lock run", words, lock::run_command),
         Asked::SemRun(words) => alone("procession sem run", words, sem::run_command),
+        Asked::Queue(words) => alone("procession queue", words, queue::run),
         Asked::With(words) => alone("procession with", words, with::run),
         Asked::Map(words) => alone("procession map", words, map::run_command),
         Asked::Quick => {
@@ -120,6 +122,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => procession_gallery::run(&args),
         Command::Quick(command) => perform_quick(command, cli.namespace.as_ref()),
         Command::Help(args) => help(&args),
+        Command::Queue(args) => queue::run(args, cli.namespace.as_ref()),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
         Command::Event(args) => event::run(args),
         Command::Barrier(args) => barrier::run(args),

@@ -175,7 +175,7 @@ fn of_queue(queue: &Queue<()>) -> State {
 fn of_joinable(queue: &JoinableQueue<()>) -> State {
     let (ready, unfinished) = (queue.len(), queue.unfinished());
     let leased = unfinished.saturating_sub(ready);
-    let dead = queue.dead_letters().map_or(0, |letters| letters.len());
+    let dead = queue.n_dead();
     let mut state =
         queued(ready, queue.is_closed(), queue.capacity()).with("leased", leased).with("dead", dead);
     for (number, what) in [(leased, "leased"), (dead, "dead")] {
@@ -183,6 +183,9 @@ fn of_joinable(queue: &JoinableQueue<()>) -> State {
             state.text += &format!(", {number} {what}");
         }
     }
+    let holders = queue.holders().into_iter();
+    state.holders =
+        holders.map(|(holder, items)| Held { holder, how: number_of(items as u64, "item") }).collect();
     state
 }
 

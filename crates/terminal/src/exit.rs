@@ -78,6 +78,8 @@ const UNAVAILABLE: u8 = 69;
 pub const NOT_ACQUIRED: u8 = 75;
 /// The object is there, and not for this user: `EX_NOPERM` of sysexits.h.
 const NOT_PERMITTED: u8 = 77;
+/// The lease is somebody else's by now, or nobody's.
+pub const LEASE_LOST: u8 = 76;
 /// Some of several jobs failed: what xargs(1) says.
 pub const SOME_FAILED: u8 = 123;
 /// The command ran for longer than it may, and was ended: what timeout(1) says.
@@ -95,7 +97,10 @@ pub const SIGNALED: u8 = 128;
 /// Every exit code and what it means, for `procession help exit-codes`.
 const TABLE: [(&str, &str); 14] = [
     ("0", "done; what was asked is so"),
-    ("1", "what was asked is not so (`lock test`: it is held); a result is wrong or incomplete"),
+    (
+        "1",
+        "what was asked is not so (`lock test`: it is held; `queue get`: closed, and all is done); a result is wrong or incomplete",
+    ),
     ("2", "wrong usage: nothing was done"),
     (
         "65",
@@ -103,8 +108,8 @@ const TABLE: [(&str, &str); 14] = [
     ),
     ("66", "there is no such object"),
     ("69", "/dev/shm is none that can be used"),
-    ("75", "not acquired: the command was not started (-E changes this code)"),
-    ("76", "a lease was lost while the command ran"),
+    ("75", "not acquired: the command was not started; the queue is empty, or full (-E changes this code)"),
+    ("76", "a lease is lost: its time was over, its holder has died, or another has decided"),
     ("77", "not permitted"),
     ("123", "some of several jobs failed"),
     ("124", "the command ran for longer than `-t` says, and was ended"),
@@ -235,7 +240,8 @@ fn code_of_object(error: &OpenError) -> u8 {
         OpenError::InvalidName { .. } => USAGE,
         OpenError::NotFound { .. } => NO_SUCH_OBJECT,
         OpenError::Kind { .. } | OpenError::Parameter { .. } => DISAGREE,
-        OpenError::Version { .. } | OpenError::Layout { .. } | OpenError::Codec { .. } => DISAGREE,
+        OpenError::Version { .. } | OpenError::Layout { .. } => DISAGREE,
+        OpenError::Codec { .. } | OpenError::UnknownCodec { .. } => DISAGREE,
         OpenError::ElementType { .. } | OpenError::Structure { .. } => DISAGREE,
         OpenError::LifelineUnsupported { .. } => UNAVAILABLE,
         OpenError::WrongOwner { .. } | OpenError::WrongMode { .. } | OpenError::Linked { .. } => {

@@ -14,6 +14,15 @@ pub fn line(text: impl Display) -> Result<(), Failure> {
     written(writeln!(io::stdout().lock(), "{text}"))
 }
 
+/// These bytes on stdout, and nothing else.
+///
+/// # Errors
+/// As [`line()`].
+pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
 /// One JSON document on stdout.
 ///
 /// # Errors
