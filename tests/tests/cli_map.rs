@@ -407,6 +407,26 @@ fn halting_stops_soon_or_now() {
 }
 
 #[test]
+fn jobs_wait_until_the_machine_has_room() {
+    let said = shell("$P map --memfree 1M --load 10000 -- echo ::: a");
+    assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "a\n"));
+    for never in ["--memfree 1000T", "--load 0.000001"] {
+        let script = format!("exec $P map {never} --progress counter -- echo ::: a");
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script).env("P", env!("CARGO_BIN_EXE_procession-tested"));
+        let mut map = Running::start(command.stdin(Stdio::null()));
+        until("it to hear of signals", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", map.pid())).ok()?;
+            let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"))?.trim().to_owned();
+            (u64::from_str_radix(&blocked, 16).unwrap() & 1 << 14 != 0).then_some(())
+        });
+        assert!(map.is_running() && cli::children_of(map.pid()).is_empty());
+        map.signal(nix::sys::signal::Signal::SIGTERM);
+        assert_eq!(map.end().code(), None);
+    }
+}
+
+#[test]
 fn records_are_lines_of_json() {
     let said = shell("$P map --json -k -- sh -c 'echo $1; echo e >&2; exit $1' sh ::: 0 3");
     assert_eq!(said.code(), Some(123));

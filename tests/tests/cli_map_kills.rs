@@ -128,6 +128,29 @@ fn jobs_die_with_the_map() {
 }
 
 #[test]
+fn jobs_under_permits_die_with_the_map_and_give_them_back() {
+    let place = cli::Place::new("map-sem-kill");
+    place.shell("$P sem two -c 2 -- true");
+    let script = "echo JOB $$; exec sleep 1000";
+    let arguments =
+        ["map", "-j2", "--sem", "two", "--line-buffer", "--", "sh", "-c", script, ":::", "a", "b"];
+    let mut map = Running::start(&mut place.command(&arguments));
+    let jobs = [map.line("JOB "), map.line("JOB ")].map(|line| pid_of(&line));
+    assert_eq!(place.run(&["sem", "two", "-n", "--", "true"]).code(), Some(75));
+    map.signal(Signal::SIGKILL);
+    for job in jobs {
+        until("the job to die", || (!runs(job)).then_some(()));
+    }
+    assert_eq!(place.run(&["sem", "two", "-k", "2", "-w", "30s", "--", "true"]).code(), Some(0));
+    // What its time ends leaves nothing, and its permits are free at once.
+    let said = place.shell("$P map --sem two=2 -t 50ms --json -- sh -c 'sleep 1000 & echo $!; wait' ::: a");
+    let record: serde_json::Value = serde_json::from_str(said.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!((&record["timed_out"], &record["exit"]), (&true.into(), &124.into()), "{said:?}");
+    let helper: u32 = record["stdout"].as_str().unwrap().trim().parse().unwrap();
+    until("what it started to end", || (!runs(helper)).then_some(()));
+}
+
+#[test]
 fn a_job_that_is_killed_is_one_that_failed() {
     let directory = tempfile::tempdir().unwrap();
     let script = "[ $1 = b ] && kill -9 $$; echo $1";

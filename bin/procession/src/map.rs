@@ -1,7 +1,7 @@
 //! `procession map`: a command that is run for each of many inputs, several at once.
 //!
 //! `plan.rs` is what the command line asks for: `template.rs` replacement strings, `inputs.rs` inputs, `halt.rs` and
-//! `retry.rs` what becomes of failures. `engine.rs` is the one thread that does it, with `ending.rs` for jobs that have
+//! `retry.rs` what becomes of failures, `room.rs` when the machine has enough to do. `engine.rs` is the one thread that does it, with `ending.rs` for jobs that have
 //! ended and `stopping.rs` for signals; `job.rs` is one job. What jobs say goes through `spool.rs` to `output.rs`, to
 //! `results.rs`, or into a `record.rs`; what was done goes to `joblog.rs`, `tally.rs` and `progress.rs`.
 //!
@@ -22,6 +22,7 @@ mod quote;
 mod record;
 mod results;
 mod retry;
+mod room;
 mod spool;
 mod stopping;
 mod tally;
@@ -32,7 +33,7 @@ use crate::holding::{Target, refusal};
 use crate::passed_on::die_of;
 use crate::under::told;
 use clap::builder::FalseyValueParser;
-use engine::Engine;
+use engine::{Engine, Kept};
 use halt::Halt;
 use inputs::delimiter;
 use job::When;
@@ -45,6 +46,7 @@ use progress::{Progress, Show};
 use record::Summary;
 use results::Results;
 use retry::{Codes, Retry, factor};
+use room::{Bytes, Load, Room};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,6 +102,8 @@ pub(crate) struct MapArgs {
     /// Run each job while it holds K permits of this semaphore, by default 1.
     #[arg(long, value_name = "NAME[=K]", value_parser = permits, env = "PROCESSION_MAP_SEM", hide_env = true)]
     sem: Option<Target>,
+    #[command(flatten)]
+    room: RoomArgs,
     /// Run the jobs in random order.
     #[arg(long, env = "PROCESSION_MAP_SHUF", hide_env = true, value_parser = FalseyValueParser::new())]
     shuf: bool,
@@ -109,6 +113,17 @@ pub(crate) struct MapArgs {
     /// The command and its arguments, behind `--`; and behind `:::`, inputs.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+/// When no more jobs are started for a while.
+#[derive(Debug, clap::Args)]
+struct RoomArgs {
+    /// Start no job while less memory is free: 512M, 2G.
+    #[arg(long, value_name = "BYTES", env = "PROCESSION_MAP_MEMFREE", hide_env = true)]
+    memfree: Option<Bytes>,
+    /// Start no job while the load of the last minute is not below this: a number, or N% of the CPUs.
+    #[arg(long, value_name = "LOAD", env = "PROCESSION_MAP_LOAD", hide_env = true)]
+    load: Option<Load>,
 }
 
 /// What is done about failures.
@@ -333,7 +348,8 @@ fn run(args: &MapArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     let results = kept.results.as_ref().filter(|_| !args.dry_run).map(|directory| Results::new(directory));
     let progress = Progress::new(if args.dry_run { Show::None } else { args.said.progress });
     let began = now_ns();
-    let mut engine = Engine::new(&plan, inputs, log, results, progress)?;
+    let room = Room::new(args.room.memfree, args.room.load);
+    let mut engine = Engine::new(&plan, inputs, Kept { log, results }, room, progress)?;
     engine.run()?;
     let exit = engine.exit_code();
     if args.said.json {

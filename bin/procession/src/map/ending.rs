@@ -72,7 +72,7 @@ impl Engine<'_> {
             self.free(running.slot);
         }
         // Who was ended by this process is not done.
-        if let Some(log) = self.log.as_mut().filter(|_| !outcome.stopped) {
+        if let Some(log) = self.kept.log.as_mut().filter(|_| !outcome.stopped) {
             let received = running.captures.first().map_or(0, |capture| capture.bytes);
             let command = quote::line(&running.command);
             let Outcome { exit, signal, ran_ns, .. } = outcome;

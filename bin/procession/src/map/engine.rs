@@ -10,6 +10,7 @@ use super::progress::{Counts, Progress};
 use super::quote;
 use super::record::{Outcome, Planned};
 use super::results::Results;
+use super::room::Room;
 use super::spool::{Said, Spool};
 use super::tally::Tally;
 use super::template::Fill;
@@ -53,8 +54,8 @@ pub(super) struct Engine<'a> {
     /// Jobs that have ended before one in front of them, if the order is kept, and whose turn it is.
     pub(super) ended: BTreeMap<u64, Finished>,
     pub(super) turn: u64,
-    pub(super) log: Option<Joblog>,
-    pub(super) results: Option<Results>,
+    pub(super) kept: Kept,
+    room: Room,
     pub(super) tally: Tally,
     pub(super) progress: Progress,
     /// No more jobs are started.
@@ -66,6 +67,13 @@ pub(super) struct Engine<'a> {
     pub(super) prints_until: u64,
     /// There was no room for one more process, or one more descriptor: not before another has ended.
     pub(super) held_off: bool,
+}
+
+/// What is kept on disk.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) log: Option<Joblog>,
+    pub(super) results: Option<Results>,
 }
 
 /// What is to be printed of a job that has ended.
@@ -89,8 +97,8 @@ impl<'a> Engine<'a> {
     pub(super) fn new(
         plan: &'a Plan,
         inputs: Inputs,
-        log: Option<Joblog>,
-        results: Option<Results>,
+        kept: Kept,
+        room: Room,
         progress: Progress,
     ) -> Result<Self, Failure> {
         let inbox = passed_on::inbox();
@@ -109,8 +117,8 @@ impl<'a> Engine<'a> {
             printer: Printer::default(),
             ended: BTreeMap::new(),
             turn: 1,
-            log,
-            results,
+            kept,
+            room,
             tally: Tally::default(),
             progress,
             stopping: false,
@@ -173,11 +181,12 @@ impl<'a> Engine<'a> {
 
     fn may_start(&self) -> bool {
         let has_slot = (self.running.len() as u64) < u64::from(self.plan.slots);
-        !self.stopping && !self.held_off && has_slot && !self.printer.is_congested()
+        !self.stopping && !self.held_off && has_slot && self.room.is_there() && !self.printer.is_congested()
     }
 
     fn start_jobs(&mut self) -> Result<(), Failure> {
         for _ in 0..STARTS_AT_ONCE {
+            self.room.look();
             if !self.may_start() {
                 break;
             }
@@ -204,12 +213,12 @@ impl<'a> Engine<'a> {
                 Next::Wait | Next::End => return None,
             };
             let (seq, hash) = (self.inputs.taken(), self.plan.hash(&items));
-            if self.log.as_mut().is_some_and(|log| log.take_done(hash)) {
+            if self.kept.log.as_mut().is_some_and(|log| log.take_done(hash)) {
                 self.tally.skipped += 1;
                 self.finish_in_order(seq, Finished::default());
                 continue;
             }
-            let place = self.results.as_mut().map(|results| results.place(&items, self.plan.width, seq));
+            let place = self.kept.results.as_mut().map(|results| results.place(&items, self.plan.width, seq));
             return Some(Job { seq, items, hash, attempt: 1, place });
         }
     }
@@ -420,7 +429,7 @@ impl<'a> Engine<'a> {
         let ends = self.running.values().map(|running| running.until).min().unwrap_or(u64::MAX);
         let retry = self.retries.keys().next().filter(|_| self.may_start()).map_or(u64::MAX, |(at, _)| *at);
         let gives_up = if self.running.is_empty() { self.prints_until } else { u64::MAX };
-        let next = ends.min(retry).min(gives_up).min(self.progress.next());
+        let next = ends.min(retry).min(gives_up).min(self.progress.next()).min(self.room.next());
         (next != u64::MAX).then(|| Duration::from_nanos(next.saturating_sub(now_ns())))
     }
 
