@@ -107,7 +107,7 @@ lint: toolchain ## formatting, clippy with and without crash points, documentati
 doc: toolchain ## the documentation, without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(cargo_jobs) --workspace --no-deps
 
-bench: toolchain rivals ## us and our rivals, side by side
+bench: build rivals ## us and our rivals, side by side
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2
 
 curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: in about a minute)
@@ -137,6 +137,7 @@ python:
 rivals:
 	@missing=; command -v python3 >/dev/null || missing+=" python3"; \
 	command -v g++ >/dev/null || missing+=" g++"; \
+	command -v parallel >/dev/null || missing+=" parallel"; \
 	[ -e /usr/include/boost/interprocess/ipc/message_queue.hpp ] || missing+=" libboost-dev"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -466,23 +466,18 @@ fn a_reader_that_goes_ends_the_jobs() {
 
 #[test]
 fn a_reader_that_is_slow_stops_no_signal() {
+    let directory = tempfile::tempdir().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut command = procession([
-        "map",
-        "-j1",
-        "--kill-after",
-        "100ms",
-        "--",
-        "head",
-        "-c",
-        "10000000",
-        ":::",
-        "/dev/zero",
-    ]);
-    let mut child = command.stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    let options = ["map", "-j1", "--kill-after", "100ms", "--joblog", "log", "--", "head", "-c", "10000000"];
+    let mut command = procession([&options[..], &[":::", "/dev/zero"]].concat());
+    let mut child =
+        command.current_dir(directory.path()).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
     drop(command);
     // Its job has ended, and it prints to a pipe that is full.
-    until("the job to end", || cli::children_of(child.id()).is_empty().then_some(()));
+    until("the job to end", || {
+        let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+        (log.lines().count() == 2).then_some(())
+    });
     cli::send(child.id(), nix::sys::signal::Signal::SIGTERM);
     until("the command to end", || child.try_wait().unwrap());
     drop(reader);
