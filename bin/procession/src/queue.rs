@@ -19,6 +19,7 @@ mod worker;
 use crate::duration::duration;
 use crate::under::told;
 use clap::Subcommand;
+use clap::builder::FalseyValueParser;
 use procession::{Codec, GetError, Namespace};
 use procession_terminal::exit::{Failure, INCOMPLETE, NOT_ACQUIRED, Refusal};
 use std::time::Duration;
@@ -90,7 +91,7 @@ struct CreateArgs {
     #[arg(long, hide = true, value_name = "NAME")]
     dlq: Option<String>,
     /// Say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -7,6 +7,7 @@ use crate::holding::refusal;
 use crate::keeper;
 use crate::people;
 use crate::under::told;
+use clap::builder::FalseyValueParser;
 use procession::{AckError, Encoded, JoinableQueue, LeaseToken, Namespace, Redeemed};
 use procession_sys::signals::{SIGUSR1, send};
 use procession_terminal::exit::{Failure, LEASE_LOST};
@@ -23,7 +24,7 @@ pub(super) struct LeaseArgs {
     #[arg(value_parser = key)]
     token: Key,
     /// Say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -7,6 +7,7 @@ use super::store::{Store, codec_word, is_readable, unreadable};
 use super::{QueueName, why_not_got};
 use crate::holding::{Wait, refusal};
 use crate::list::size;
+use clap::builder::FalseyValueParser;
 use procession::{Codec, DeadLetter, Encoded, GetError, JoinableQueue};
 use procession_terminal::exit::{Failure, INCOMPLETE};
 use procession_terminal::output::{self, Align};
@@ -24,7 +25,7 @@ pub(super) struct PeekArgs {
     #[arg(short, long, value_name = "N", default_value_t = 10, env = "PROCESSION_COUNT", hide_env = true)]
     count: u32,
     /// Print each item as a line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -52,7 +53,7 @@ pub(super) struct LenArgs {
     #[command(flatten)]
     queue: QueueName,
     /// Print how many are leased and dead, too, and whether it is closed, as one JSON document.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -91,7 +92,7 @@ pub(super) struct DeadArgs {
     #[arg(long)]
     discard: bool,
     /// Print each as a line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -107,7 +108,7 @@ pub(super) struct RetryArgs {
     #[arg(value_name = "ID")]
     ids: Vec<u64>,
     /// Print how many, as one JSON document.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -9,6 +9,7 @@ use super::store::Store;
 use crate::holding::Wait;
 use crate::list::size;
 use crate::under::{WaitArgs, told};
+use clap::builder::FalseyValueParser;
 use procession::{Codec, Encoded, PutError, PutManyError};
 use procession_sys::Deadline;
 use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, NOT_ACQUIRED, Refusal};
@@ -44,7 +45,7 @@ pub(super) struct PutArgs {
     #[command(flatten)]
     wait: WaitArgs,
     /// Print how many were put, and say errors, as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -14,6 +14,7 @@ use crate::passed_on::{self, code_of, die_of};
 use crate::program::{check, keep_closed};
 use crate::report::Report;
 use crate::under::told;
+use clap::builder::FalseyValueParser;
 use procession::shm::register;
 use procession::{Codec, Encoded, JoinableQueue, Namespace};
 use procession_sys::{clock, memfd};
@@ -74,16 +75,16 @@ pub(super) struct HowArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..4095), env = "PROCESSION_RETRIES", hide_env = true)]
     retries: Option<u32>,
     /// End when everything is done, also what others have leased.
-    #[arg(long, env = "PROCESSION_UNTIL_EMPTY", hide_env = true)]
+    #[arg(long, env = "PROCESSION_UNTIL_EMPTY", hide_env = true, value_parser = FalseyValueParser::new())]
     until_empty: bool,
     /// The command reads the item from stdin, and nothing is put into its words.
-    #[arg(long, env = "PROCESSION_STDIN", hide_env = true)]
+    #[arg(long, env = "PROCESSION_STDIN", hide_env = true, value_parser = FalseyValueParser::new())]
     stdin: bool,
     /// Of JSON items that are strings, use the text that they are.
-    #[arg(short, long, env = "PROCESSION_RAW", hide_env = true)]
+    #[arg(short, long, env = "PROCESSION_RAW", hide_env = true, value_parser = FalseyValueParser::new())]
     raw: bool,
     /// Say errors as one line of JSON.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
