@@ -223,9 +223,12 @@ fn every_exit_code() {
         ("$P map -- echo ::: a > /dev/full", 125),
         ("$P map -- echo ::: a >&-", 125),
         ("$P map --sem nothing -- true ::: a", 66),
+        ("$P sem two -c 2 -- true; $P map --sem two=3 -- true ::: a", 65),
     ];
+    let place = Place::new("map-codes");
     for (script, code) in table {
-        let said = shell(script);
+        let directory = tempfile::tempdir().unwrap();
+        let said = Running::start(place.script(script).current_dir(directory.path())).end();
         assert_eq!(said.code(), Some(code), "{script}: {said:?}");
         // What succeeds says nothing, and what fails does.
         assert_eq!(said.stderr.is_empty(), code == 0, "{script}: {said:?}");

@@ -80,7 +80,7 @@ impl Engine<'_> {
             log.write(&Line { seq, began_ns, ran_ns, received, exit, signal, command: &command, hash })?;
         }
         self.tally.count(outcome, || {
-            format!("job {}, {}: {}", running.job.seq, quote::line(&running.command), outcome.words())
+            format!("job {}, {}: {}", running.job.seq, quote::short(&running.command), outcome.words())
         });
         let captures = std::mem::take(&mut running.captures);
         let said =

@@ -5,12 +5,12 @@ use super::job::When;
 use super::retry::Retry;
 use super::template::{Fill, Template};
 use super::{ExitRule, MapArgs, inputs};
-use crate::holding::{Target, Thing};
+use crate::holding::{Target, Thing, refusal};
 use crate::program::{check, keep_closed};
 use procession::Namespace;
 use procession_sys::pidfd::Ended;
 use procession_sys::ward::Program;
-use procession_terminal::exit::{Failure, TIMED_OUT};
+use procession_terminal::exit::{Failure, NO_SUCH_OBJECT, TIMED_OUT};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{IsTerminal, stdin};
@@ -80,6 +80,12 @@ impl Plan {
         must_have_so_many(&template, width, args)?;
         if let Some(sem) = args.sem.as_ref().filter(|_| !args.dry_run) {
             // Said once, and not by each job.
+            let Some(_) = Thing::find(sem.clone())? else {
+                let name = sem.name();
+                let message =
+                    format!("there is no semaphore {name:?}: `procession sem {name} -c N -- true` makes it");
+                return Err(refusal("no_such_object", NO_SUCH_OBJECT, message));
+            };
             drop(Thing::open(sem.clone())?);
         }
         keep_closed();

@@ -5,6 +5,16 @@ pub(crate) fn line<W: AsRef<[u8]>>(words: &[W]) -> String {
     words.iter().map(|word| quoted(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
+/// The words of a command for people, who do not read on for ever.
+pub(crate) fn short<W: AsRef<[u8]>>(words: &[W]) -> String {
+    const LONGEST: usize = 200;
+    let line = line(words);
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 /// One word.
 pub(crate) fn quoted(word: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
@@ -30,7 +40,7 @@ fn escaped(chunk: std::str::Utf8Chunk<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{line, quoted};
+    use super::{line, quoted, short};
 
     #[test]
     fn words_are_quoted_where_they_must_be() {
@@ -39,6 +49,7 @@ mod tests {
         let said = ["a.b", "''", "'a b'", r"'it'\''s'", r"$'a\nb\tc\\\''", r"$'x\xff\x01'", "'ü ü'", "'~'"];
         assert_eq!(words.map(quoted), said);
         assert_eq!(line(&["echo", "a b"]), "echo 'a b'");
+        assert_eq!(short(&["echo", &"ü".repeat(1000)]).chars().count(), 201);
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Engine<'_> {
         for running in self.running.values() {
             let since = age(Duration::from_nanos(now.saturating_sub(running.began_at)));
             let (pid, slot, seq) = (running.pid, running.slot, running.job.seq);
-            let command = quote::line(&running.command);
+            let command = quote::short(&running.command);
             let command = output::printable(&command);
             output::warn(&format!("  job {seq} in slot {slot}, pid {pid}, for {since}: {command}"));
         }
