@@ -181,6 +181,11 @@ fn refusals_say_why_and_in_json() {
     let said = place.run(&["queue", "get", "q", "-n", "--json"]);
     let error: Value = serde_json::from_str(&said.stderr).unwrap();
     assert_eq!((&error["error"]["code"], &error["error"]["name"]), (&json!("empty"), &json!("q")));
+    for (value, is_json) in [("1", true), ("yes", true), ("0", false), ("false", false), ("", false)] {
+        let mut command = place.command(&["queue", "len", "missing"]);
+        let said = Running::start(command.env("PROCESSION_JSON", value)).end();
+        assert_eq!((said.code(), said.stderr.starts_with('{')), (Some(66), is_json), "{value:?}: {said:?}");
+    }
     let said = place.run(&["queue", "create", "q", "--lease", "5m"]);
     assert!(said.stderr.contains("--lease no limit, not 300s"), "{said:?}");
     let said = place.run(&["queue", "work", "q", "--retries", "9", "--", "true"]);

@@ -24,13 +24,20 @@ pub(super) struct GetArgs {
     #[command(flatten)]
     pub(super) queue: QueueName,
     /// So many items at the most: as many as are there, and it waits for the first only.
-    #[arg(short, long, value_name = "N", default_value_t = 1, env = "PROCESSION_COUNT", hide_env = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        env = "PROCESSION_QUEUE_COUNT",
+        hide_env = true
+    )]
     pub(super) count: u32,
     #[command(flatten)]
     pub(super) wait: WaitArgs,
     /// Lease the items for so long instead of taking them: those that are not acknowledged by then are there again. 0 is
     /// for ever.
-    #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_LEASE", hide_env = true)]
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
     pub(super) lease: Option<Duration>,
     /// Lease the items for this process, with which the leases end; the one that starts this unless said.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]

@@ -3,7 +3,6 @@
 use super::store::{codec_word, is_readable};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use clap::ArgAction;
 use clap::builder::FalseyValueParser;
 use procession::{Codec, LeaseToken};
 use procession_terminal::exit::Failure;
@@ -18,16 +17,16 @@ use std::io::Write;
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct ItemArgs {
     /// A zero byte stands behind each item instead of the end of a line: for `xargs -0`, and items of several lines.
-    #[arg(short = '0', long, env = "PROCESSION_NULL", hide_env = true, action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    #[arg(short = '0', long, env = "PROCESSION_QUEUE_NULL", hide_env = true, value_parser = FalseyValueParser::new())]
     null: bool,
     /// Nothing stands behind an item: for one that is a file.
     #[arg(long, conflicts_with = "null")]
     bare: bool,
     /// Of JSON items that are strings, print the text that they are.
-    #[arg(short, long, env = "PROCESSION_RAW", hide_env = true, action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "PROCESSION_QUEUE_RAW", hide_env = true, value_parser = FalseyValueParser::new())]
     raw: bool,
     /// Print each item as a line of JSON, with what is known of it.
-    #[arg(long, env = "PROCESSION_JSON", hide_env = true, action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(super) json: bool,
 }
 

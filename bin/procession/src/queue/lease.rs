@@ -60,7 +60,7 @@ pub(super) struct ExtendArgs {
     #[command(flatten)]
     lease: LeaseArgs,
     /// For how long; 0 is for as long as its holder lives. The queue's own time unless said.
-    #[arg(long = "lease", value_name = "TIME", value_parser = duration, env = "PROCESSION_LEASE", hide_env = true)]
+    #[arg(long = "lease", value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
     time: Option<Duration>,
 }
 

@@ -22,11 +22,18 @@ pub(super) struct PeekArgs {
     #[command(flatten)]
     queue: QueueName,
     /// So many items at the most.
-    #[arg(short, long, value_name = "N", default_value_t = 10, env = "PROCESSION_COUNT", hide_env = true)]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        env = "PROCESSION_QUEUE_COUNT",
+        hide_env = true
+    )]
     count: u32,
     /// Print each item as a line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Take all items out that are there now, and print them.
@@ -41,7 +48,7 @@ pub(super) struct DrainArgs {
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    item: ItemArgs,
+    pub(super) item: ItemArgs,
 }
 
 /// Print how many items are there to be got.
@@ -54,7 +61,7 @@ pub(super) struct LenArgs {
     queue: QueueName,
     /// Print how many are leased and dead, too, and whether it is closed, as one JSON document.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Close a queue: nothing is put any more, and those who get are told so once everything is done.
@@ -93,7 +100,7 @@ pub(super) struct DeadArgs {
     discard: bool,
     /// Print each as a line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Put dead letters back among the items, with no attempt made.
@@ -109,7 +116,7 @@ pub(super) struct RetryArgs {
     ids: Vec<u64>,
     /// Print how many, as one JSON document.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// # Errors

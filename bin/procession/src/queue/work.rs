@@ -29,7 +29,7 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 /// The subcommand that a worker is.
-pub(super) const WORKER: &str = "__worker";
+pub(super) const WORKER: &str = "__slot";
 
 /// Run a command for each item of a queue, and acknowledge the item when the command has ended well.
 #[derive(Debug, clap::Args)]
@@ -42,14 +42,14 @@ pub(super) struct WorkArgs {
         value_name = "N",
         default_value_t = 1,
         value_parser = clap::value_parser!(u32).range(1..=1000),
-        env = "PROCESSION_JOBS",
+        env = "PROCESSION_QUEUE_JOBS",
         hide_env = true
     )]
     pub(super) jobs: u32,
     #[command(flatten)]
     pub(super) how: HowArgs,
     /// Write how many items were done to this file, or to the open descriptor N, as one line of JSON.
-    #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_REPORT", hide_env = true)]
+    #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_QUEUE_REPORT", hide_env = true)]
     report: Option<Report>,
     #[command(flatten)]
     pub(super) what: WhatArgs,
@@ -59,7 +59,7 @@ pub(super) struct WorkArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct HowArgs {
     /// How long the command may take for an item; then it gets SIGTERM, and has failed. The queue's own time unless said.
-    #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_LEASE", hide_env = true)]
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
     lease: Option<Duration>,
     /// How long it may take to end after that, before it gets SIGKILL.
     #[arg(
@@ -72,16 +72,16 @@ pub(super) struct HowArgs {
     )]
     kill_after: Duration,
     /// How often an item is tried again before it is a dead letter; as often as the queue allows unless said.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..4095), env = "PROCESSION_RETRIES", hide_env = true)]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..4095), env = "PROCESSION_QUEUE_RETRIES", hide_env = true)]
     retries: Option<u32>,
     /// End when everything is done, also what others have leased.
-    #[arg(long, env = "PROCESSION_UNTIL_EMPTY", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PROCESSION_QUEUE_UNTIL_EMPTY", hide_env = true, value_parser = FalseyValueParser::new())]
     until_empty: bool,
     /// The command reads the item from stdin, and nothing is put into its words.
-    #[arg(long, env = "PROCESSION_STDIN", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "PROCESSION_QUEUE_STDIN", hide_env = true, value_parser = FalseyValueParser::new())]
     stdin: bool,
     /// Of JSON items that are strings, use the text that they are.
-    #[arg(short, long, env = "PROCESSION_RAW", hide_env = true, value_parser = FalseyValueParser::new())]
+    #[arg(short, long, env = "PROCESSION_QUEUE_RAW", hide_env = true, value_parser = FalseyValueParser::new())]
     raw: bool,
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
