@@ -64,6 +64,7 @@ fn help_ends_with_two_examples_and_the_exit_codes() {
         "waits",
         "deadlocks",
         "ps",
+        "metrics",
         "inspect",
         "map",
         "queue",
@@ -141,7 +142,7 @@ fn a_namespace_in_the_environment_that_is_none_is_an_error() {
 }
 
 /// What has a result, which is written to stdout: help and versions are results too.
-const RESULTS: [&[&str]; 12] = [
+const RESULTS: [&[&str]; 13] = [
     &["--help"],
     &["--version"],
     &["run", "--help"],
@@ -150,6 +151,7 @@ const RESULTS: [&[&str]; 12] = [
     &["ls", "--json"],
     &["deadlocks", "--json"],
     &["waits"],
+    &["metrics"],
     &["demo", "process", "--quick"],
     &["demo", "queue", "--quick"],
     &["demo", "word-count", "--quick", "Cargo.toml"],

@@ -11,6 +11,7 @@ use crate::keeper::KeeperArgs;
 use crate::list::ListArgs;
 use crate::lock::LockArgs;
 use crate::map::MapArgs;
+use crate::metrics::MetricsArgs;
 use crate::pipe::PipeArgs;
 use crate::processes::ProcessesArgs;
 use crate::queue::QueueArgs;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Ls(ListArgs),
     Inspect(InspectArgs),
     Ps(ProcessesArgs),
+    Metrics(MetricsArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),
     Waits(WaitsArgs),

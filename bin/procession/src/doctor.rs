@@ -2,6 +2,7 @@
 
 use crate::list::size;
 use crate::people;
+use crate::room::SHM;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
@@ -14,7 +15,6 @@ use procession_terminal::output::{self, Align, grouped, number_of};
 use serde::Serialize;
 use std::fs;
 
-const SHM: &str = "/dev/shm";
 /// What the library is built for, and from where on nothing is done in a slower way.
 const OLDEST_KERNEL: (u32, u32) = (4, 14);
 const FULL_KERNEL: (u32, u32) = (5, 16);

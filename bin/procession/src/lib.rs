@@ -21,6 +21,7 @@ mod keeper;
 mod list;
 mod lock;
 mod map;
+mod metrics;
 mod others;
 mod passed_on;
 mod people;
@@ -30,6 +31,7 @@ mod program;
 mod queue;
 mod remove;
 mod report;
+mod room;
 mod run;
 mod sem;
 mod state;
@@ -133,6 +135,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => list::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Ps(args) => processes::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ProcessesArgs) -> Result<(), Failure> {
 }
 
 /// All but this process, which is only there to look.
-fn others_in(namespace: &Namespace) -> Result<Vec<Participant>, Failure> {
+pub(crate) fn others_in(namespace: &Namespace) -> Result<Vec<Participant>, Failure> {
     let mut participants = register(namespace)?.participants();
     participants.retain(|found| found.pid != std::process::id());
     participants.sort_by_key(|found| found.registered_ns);
@@ -66,7 +66,7 @@ fn others_in(namespace: &Namespace) -> Result<Vec<Participant>, Failure> {
 
 /// One process in `--json`.
 #[derive(Debug, Serialize)]
-struct Record {
+pub(crate) struct Record {
     v: u32,
     pid: u32,
     process: String,
@@ -78,19 +78,30 @@ struct Record {
 }
 
 impl Record {
-    fn of(process: &Participant, seen: &[Seen]) -> Self {
+    pub(crate) fn of(process: &Participant, seen: &[Seen]) -> Self {
         let pid = process.pid;
-        let named = |is_it: &dyn Fn(&Seen) -> bool| {
-            seen.iter().filter(|seen| is_it(seen)).map(|seen| seen.entry.name.clone()).collect()
-        };
         Self {
             v: 1,
             pid,
             process: process.name.clone(),
             command: command_line(pid),
             registered_ns: process.registered_ns,
-            holds: named(&|seen| seen.state.holders.iter().any(|held| held.holder.pid == pid)),
-            waits_for: named(&|seen| seen.waits.iter().any(|wait| wait.process.pid == pid)),
+            holds: held_by(pid, seen),
+            waits_for: waited_for_by(pid, seen),
         }
     }
+}
+
+/// The names of the objects that a process holds, or a part of which it holds.
+pub(crate) fn held_by(pid: u32, seen: &[Seen]) -> Vec<String> {
+    named(seen, |seen| seen.state.holders.iter().any(|held| held.holder.pid == pid))
+}
+
+/// The names of the objects for which a process waits.
+pub(crate) fn waited_for_by(pid: u32, seen: &[Seen]) -> Vec<String> {
+    named(seen, |seen| seen.waits.iter().any(|wait| wait.process.pid == pid))
+}
+
+fn named(seen: &[Seen], is_it: impl Fn(&Seen) -> bool) -> Vec<String> {
+    seen.iter().filter(|seen| is_it(seen)).map(|seen| seen.entry.name.clone()).collect()
 }

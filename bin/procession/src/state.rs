@@ -7,6 +7,7 @@ use procession::{
 };
 use procession_terminal::output::number_of;
 use serde::Serialize;
+use std::time::Duration;
 
 /// What an object is in, in a few words and in numbers.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct State {
     pub(crate) holders: Vec<Held>,
     /// Names for machines, and numbers.
     pub(crate) figures: Vec<(&'static str, u64)>,
+    /// For how long the item is leased that was leased first.
+    pub(crate) oldest_lease: Option<Duration>,
 }
 
 /// A process that holds the object, or a part of it.
@@ -54,8 +57,14 @@ impl<'a> From<&'a Held> for HolderRecord<'a> {
 /// It is looked at through a mapping of its own: nobody is attached, and no lock is taken that anybody else sees.
 pub(crate) fn of(entry: &Entry) -> Option<State> {
     match entry.header.as_ref().ok()?.kind {
-        Kind::LOCK => look(entry).map(|one: Lock| locked(one.holder(), one.is_inconsistent())),
-        Kind::RLOCK => look(entry).map(|one: RLock| locked(one.holder(), one.is_inconsistent())),
+        Kind::LOCK => look(entry).map(|one: Lock| {
+            locked(one.holder(), one.is_inconsistent())
+                .with_deaths(one.is_inconsistent(), one.n_owner_deaths())
+        }),
+        Kind::RLOCK => look(entry).map(|one: RLock| {
+            locked(one.holder(), one.is_inconsistent())
+                .with_deaths(one.is_inconsistent(), one.n_owner_deaths())
+        }),
         Kind::RWLOCK => look(entry).map(|one| of_rwlock(&one)),
         Kind::SEMAPHORE => {
             look(entry).map(|one: Semaphore| counted(one.available(), one.max(), one.holders()))
@@ -65,9 +74,10 @@ pub(crate) fn of(entry: &Entry) -> Option<State> {
         }
         Kind::EVENT => look(entry).map(|one| of_event(&one)),
         Kind::LATCH => look(entry).map(|one| of_latch(&one)),
-        Kind::ONCE => {
-            look(entry).map(|one: Once| State::said(if one.is_done() { "done" } else { "not done" }))
-        }
+        Kind::ONCE => look(entry).map(|one: Once| {
+            let is_done = one.is_done();
+            State::said(if is_done { "done" } else { "not done" }).with("done", is_done.into())
+        }),
         Kind::BARRIER => look(entry).map(|one| of_barrier(&one)),
         Kind::CONDITION => look(entry).map(|one| of_condition(&one)),
         Kind::VALUE => look(entry).map(|one: Value<u8>| locked(one.holder(), false)),
@@ -96,6 +106,10 @@ impl State {
         self
     }
 
+    fn with_deaths(self, is_inconsistent: bool, deaths: u32) -> Self {
+        self.with("inconsistent", is_inconsistent.into()).with("owner_deaths", deaths as usize)
+    }
+
     fn held_by(mut self, holders: impl IntoIterator<Item = Holder>, how: &str) -> Self {
         self.holders.extend(holders.into_iter().map(|holder| Held { holder, how: how.to_owned() }));
         self
@@ -121,6 +135,7 @@ fn of_rwlock(lock: &RwLock) -> State {
         writer => locked(writer, lock.is_inconsistent()),
     }
     .with("readers", living)
+    .with_deaths(lock.is_inconsistent(), lock.n_owner_deaths())
     .held_by(readers, "shared")
 }
 
@@ -144,7 +159,7 @@ fn of_event(event: &Event) -> State {
         (true, None) => "set",
         (false, _) => "unset",
     };
-    State::said(text).held_by(owner, "owner")
+    State::said(text).with("set", event.is_set().into()).held_by(owner, "owner")
 }
 
 fn of_latch(latch: &Latch) -> State {
@@ -155,11 +170,13 @@ fn of_latch(latch: &Latch) -> State {
 
 fn of_barrier(barrier: &Barrier) -> State {
     let (waiting, parties) = (barrier.n_waiting(), barrier.parties());
-    let text = match barrier.broken() {
+    let broken = barrier.broken();
+    let is_broken = broken.is_some().into();
+    let text = match broken {
         Some(cause) => format!("broken: {cause}"),
         None => format!("{waiting} of {parties} arrived"),
     };
-    State::said(text).with("arrived", waiting).with("parties", parties)
+    State::said(text).with("arrived", waiting).with("parties", parties).with("broken", is_broken)
 }
 
 fn of_condition(condition: &Condition) -> State {
@@ -186,7 +203,11 @@ fn of_joinable(queue: &JoinableQueue<()>) -> State {
     let holders = queue.holders().into_iter();
     state.holders =
         holders.map(|(holder, items)| Held { holder, how: number_of(items as u64, "item") }).collect();
-    state
+    let leases = queue.leased();
+    state.oldest_lease = leases.iter().map(|item| item.held_for).max();
+    let is_last = |attempt: u32| queue.max_attempts().is_some_and(|most| attempt >= most);
+    let last = leases.iter().filter(|item| is_last(item.attempt)).count();
+    state.with("last_attempt", last)
 }
 
 fn queued(depth: usize, is_closed: bool, capacity: Option<usize>) -> State {

@@ -160,6 +160,13 @@ impl Lock {
         held_by::holder_of(&self.body.lock, self.body.segment())
     }
 
+    /// How many holders have died with it, or left it in a panic, since it was created: at least so many, and of one that
+    /// was killed while it told so of another, one more.
+    #[must_use]
+    pub fn n_owner_deaths(&self) -> u32 {
+        self.body.lock.burials()
+    }
+
     /// Whether a holder died and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {

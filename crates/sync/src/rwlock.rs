@@ -298,6 +298,13 @@ impl RwLock {
         owners.map(|owner| Holder::of(self.body.segment(), owner)).collect()
     }
 
+    /// How many writers have died with it, or left it in a panic, since it was created: at least so many, and of one that
+    /// was killed while it told so of another, one more.
+    #[must_use]
+    pub fn n_owner_deaths(&self) -> u32 {
+        self.body.writer.burials()
+    }
+
     /// Whether a writer died, and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {
