@@ -18,6 +18,8 @@ use crate::queue::QueueArgs;
 use crate::remove::RemoveArgs;
 use crate::run::RunArgs;
 use crate::sem::SemArgs;
+#[cfg(feature = "top")]
+use crate::top::TopArgs;
 use crate::waiting::WaitingArgs;
 use crate::waits::WaitsArgs;
 use crate::with::WithArgs;
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     Ls(ListArgs),
     Inspect(InspectArgs),
     Ps(ProcessesArgs),
+    #[cfg(feature = "top")]
+    Top(TopArgs),
     Metrics(MetricsArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),
@@ -191,6 +195,7 @@ Examples:
   procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
   procession ls --all                        every object of yours, in every namespace
   procession inspect deploy                  who holds it, and who waits for it
+  procession top                             the same as it changes, and what is wrong
   procession gc --all                        remove what dead processes left behind
   procession deadlocks                       who waits for whom in a circle
 

@@ -35,6 +35,8 @@ mod room;
 mod run;
 mod sem;
 mod state;
+#[cfg(feature = "top")]
+mod top;
 mod under;
 mod waiting;
 mod waits;
@@ -135,6 +137,8 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Ls(args) => list::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Ps(args) => processes::run(&args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),

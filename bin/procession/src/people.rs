@@ -71,6 +71,13 @@ pub(crate) fn age(pid: u32) -> Option<Duration> {
     Duration::try_from_secs_f64((uptime - began).max(0.0)).ok()
 }
 
+/// What it does, as one letter of `proc_pid_stat(5)`: `T` is stopped, `Z` a zombie.
+#[cfg(feature = "top")]
+pub(crate) fn run_state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(file(pid, "stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
 /// The process that a process with one thread has started and that is not ended.
 pub(crate) fn child(pid: u32) -> Option<u32> {
     let children = fs::read_to_string(file(pid, &format!("task/{pid}/children"))).ok()?;
