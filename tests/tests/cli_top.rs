@@ -261,7 +261,8 @@ fn what_is_piped_is_text() {
 
 #[test]
 fn the_death_of_a_holder_is_warned_of() {
-    let scratch = Scratch::new();
+    // Who dies here is the last that uses it.
+    let scratch = Scratch::unswept();
     let holder = holder_of_a_lock(&scratch);
     let pid = holder.pid();
     holder.kill();
@@ -289,7 +290,8 @@ fn the_death_of_a_holder_is_warned_of() {
 
 #[test]
 fn a_signal_is_sent_to_who_holds() {
-    let scratch = Scratch::new();
+    // Who dies here is the last that uses it.
+    let scratch = Scratch::unswept();
     let mut holder = holder_of_a_lock(&scratch);
     let mut pty = Pty::start(&top(&scratch, &[]));
     pty.shows("actor");

@@ -65,6 +65,7 @@ fn help_ends_with_two_examples_and_the_exit_codes() {
         "deadlocks",
         "ps",
         "metrics",
+        "top",
         "inspect",
         "map",
         "queue",
@@ -142,7 +143,7 @@ fn a_namespace_in_the_environment_that_is_none_is_an_error() {
 }
 
 /// What has a result, which is written to stdout: help and versions are results too.
-const RESULTS: [&[&str]; 13] = [
+const RESULTS: [&[&str]; 15] = [
     &["--help"],
     &["--version"],
     &["run", "--help"],
@@ -152,6 +153,8 @@ const RESULTS: [&[&str]; 13] = [
     &["deadlocks", "--json"],
     &["waits"],
     &["metrics"],
+    &["top", "--once"],
+    &["top", "--json"],
     &["demo", "process", "--quick"],
     &["demo", "queue", "--quick"],
     &["demo", "word-count", "--quick", "Cargo.toml"],

@@ -16,6 +16,7 @@ mod view;
 mod tests;
 
 use crate::duration::duration;
+use clap::builder::FalseyValueParser;
 use collect::Collector;
 use model::{Model, Pane};
 use procession::Namespace;
@@ -48,13 +49,21 @@ const LONGEST: usize = 60_000;
         Exit codes: 0 done   125 the terminal is none that can be used   130 after Ctrl-C")]
 pub(crate) struct TopArgs {
     /// How long to wait between two looks: 500ms, 2s.
-    #[arg(short = 'i', long, value_name = "DURATION", default_value = "1s", value_parser = duration, env = "PROCESSION_INTERVAL")]
+    #[arg(
+        short = 'i',
+        long,
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = duration,
+        env = "PROCESSION_TOP_INTERVAL",
+        hide_env = true
+    )]
     interval: Duration,
     /// Print one frame, with all objects, and end.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_TOP_ONCE", hide_env = true, value_parser = FalseyValueParser::new())]
     once: bool,
     /// Print one JSON object, with the records of `ls --json` and `ps --json` and the warnings, and end.
-    #[arg(long, conflicts_with = "once")]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

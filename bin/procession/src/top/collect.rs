@@ -15,8 +15,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// After how many looks a file is looked at again though its name is still there.
-const ANEW: u64 = 5;
+/// After how many looks a file is read again though its name is still there: who is attached, how long it is.
+const ANEW: u64 = 30;
 
 /// Looks again and again at one namespace.
 #[derive(Debug)]

@@ -45,8 +45,8 @@ impl Screen {
         self.redraw()
     }
 
-    /// Clears it, so that all of it is drawn anew. Not by `clear`, which asks the terminal where its cursor is, and waits
-    /// for an answer.
+    /// Clears it, so that all of it is drawn anew. Not by `clear`, which asks the terminal where its cursor is,
+    /// and waits for an answer.
     ///
     /// # Errors
     /// As [`take`](Self::take).
