@@ -199,14 +199,16 @@ fn a_holder_that_stands_still_or_is_dead_is_counted() {
     assert_eq!(stopped.get("procession_owner_deaths_total", "l"), Some(0.0));
     assert!(stopped.get("procession_held_seconds", "l").is_some(), "somebody waits, so it is known");
     assert!(stopped.get("procession_longest_wait_seconds", "l").unwrap() > 0.0);
-    assert_eq!(stopped.total("procession_processes"), 2.0);
+    // The kernel may drop the lifeline of one that has looked a moment after its end was told.
+    let processes = |count: f64| until("they are gone", || look().total("procession_processes") == count);
+    processes(2.0);
     holder.kill();
     assert!(waiter.answer().contains("OwnerDied"));
     until("it waits no more", || value("procession_waiters") == 0.0);
     let dead = look();
     assert_eq!(dead.get("procession_inconsistent", "l"), Some(1.0));
     assert!(dead.get("procession_owner_deaths_total", "l").unwrap() >= 1.0);
-    assert_eq!(dead.total("procession_processes"), 1.0);
+    processes(1.0);
     drop(waiter);
     scratch.unlink("l").unwrap();
 }
