@@ -4,7 +4,8 @@
 
 mod cli;
 
-use cli::{Place, is_empty, run};
+use cli::{Place, Running, is_empty, run, until};
+use nix::sys::signal::Signal;
 use procession::shm::gc;
 use procession::{Latch, Lock, Namespace, Process, Queue, SharedMemory};
 use serde_json::{Value, json};
@@ -22,6 +23,32 @@ fn leave_objects(namespace: &Namespace) {
         drop(Lock::options().namespace(&namespace).create("deploy").unwrap());
     };
     Process::spawn(make, namespace.name().to_owned()).unwrap().join().unwrap();
+}
+
+/// A recipe of the documentation: a gate against leaks, and a hot standby.
+#[test]
+fn recipe_a_leak_gate_and_a_hot_standby() {
+    let place = Place::new("recipe-10");
+    let orphaned = || -> usize {
+        let said = place.run(&["ls", "--orphaned", "--json"]);
+        serde_json::from_str::<Value>(&said.stdout).unwrap().as_array().unwrap().len()
+    };
+    let script = "exec $P lock leader -- sh -c 'echo LEADS $$; exec sleep 1000'";
+    let mut first = Running::start(&mut place.script(script));
+    first.line("LEADS");
+    let mut second = Running::start(&mut place.script(script));
+    assert_eq!(orphaned(), 0);
+    first.signal(Signal::SIGKILL);
+    second.line("LEADS");
+    let lock: Lock = Lock::options().namespace(&place.0).open("leader").unwrap();
+    assert_eq!(lock.holder().unwrap().pid, second.pid());
+    drop(lock);
+    second.signal(Signal::SIGKILL);
+    drop((first, second));
+    until("the lock to be nobody's", || (orphaned() == 1).then_some(()));
+    let said = place.run(&["gc", "--dry-run", "--unused"]);
+    assert!(said.code() == Some(0) && said.stdout.contains("would remove"), "{said:?}");
+    assert_eq!((place.run(&["gc", "--unused"]).code(), orphaned()), (Some(0), 0));
 }
 
 #[test]

@@ -14,9 +14,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// List the objects of the namespace.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession ls\n  procession ls --all --json | jq '.[] | select(.attached | not)'\n\n\
+    after_help = "Examples:\n  procession ls --all\n  procession ls --orphaned --json | jq -e 'length == 0'\n\n\
         HOLDER is the pid and the name of who holds it; +2 stands for two more. WAIT is how many threads\n\
-        have waited for it for longer than a few milliseconds. `procession inspect NAME` shows all of them."
+        have waited for it for longer than a few milliseconds. `procession inspect NAME` shows all of them.\n\nExit codes: 0 shown"
 )]
 pub(crate) struct ListArgs {
     /// Print one JSON array.
@@ -26,6 +26,9 @@ pub(crate) struct ListArgs {
     /// users have some.
     #[arg(long, conflicts_with = "namespace")]
     all: bool,
+    /// Only those that no process uses now: what a test has left, say.
+    #[arg(long)]
+    orphaned: bool,
 }
 
 /// # Errors
@@ -39,6 +42,9 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
         entries.retain(|entry| !entry.name.starts_with('.'));
         entries
     };
+    if args.orphaned {
+        entries.retain(|entry| !entry.attached && !entry.is_registry());
+    }
     entries.sort_by(|a, b| (a.namespace.name(), &a.name).cmp(&(b.namespace.name(), &b.name)));
     if args.all {
         others::mention("not shown", "ls --all");
