@@ -7,7 +7,7 @@
 
 mod cli;
 
-use cli::{Running, Said, children_of, procession, run, runs, send, until};
+use cli::{Place, Running, Said, children_of, procession, run, runs, send, until};
 use nix::sys::signal::Signal;
 use procession_tests::{can_unshare, note};
 use std::ffi::OsStr;
@@ -323,8 +323,9 @@ fn without_proc_and_without_a_fork_in_another_pid_namespace_it_runs() {
     }
     if can_unshare(&["--pid"]) {
         // One alone: it is the first process there, and none can be started once it has ended.
-        for command in ["run -n 1", "lock tests-cli-run-pid"] {
-            let said = shell(&format!("unshare --pid \"$P\" -N tests-cli-run-pid {command} -- echo here"));
+        let place = Place::new("run-pid");
+        for command in ["run -n 1", "lock l"] {
+            let said = place.shell(&format!("unshare --pid $P {command} -- echo here"));
             assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "here\n"), "{command}: {said:?}");
         }
     }
