@@ -214,7 +214,7 @@ fn root_is_told_of_the_objects_of_other_users() {
         );
         let mut command = std::process::Command::new("unshare");
         command.args(["--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_procession-tested")]);
-        let said = cli::Running::start(&mut command).end();
+        let said = Running::start(&mut command).end();
         assert_eq!(said.code(), Some(0), "{said:?}");
         said.stderr
     };
