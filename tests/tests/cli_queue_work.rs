@@ -49,11 +49,11 @@ fn worker(place: &Place, options: &[&str]) -> (Running, u32, String) {
     (running, pid, line.split(' ').skip(2).collect::<Vec<_>>().join(" "))
 }
 
-/// Says in the file `twice` if another command that lives has `$1`. It starts no process that could outlive it, as the
-/// holder of a file lock would; and one that has ended, and waits to be reaped, lives no more.
-const JUDGE: &str = "set -C; if ! { echo $$ > \"$1.by\"; } 2>/dev/null; then set +C; read other < \"$1.by\"
-    if read -r _ _ state _ < /proc/$other/stat; then case $state in Z|X) ;; *) echo \"$1\" >> twice;; esac; fi
-    echo $$ > \"$1.by\"; fi 2>/dev/null; set +C";
+/// Says in the file `twice` if another command that lives has `$1`. One that has ended, and waits to be reaped, lives no
+/// more. Who has it stands in a file that comes whole, whenever its writer is killed.
+const JUDGE: &str = "echo $$ > \"$1.$$\"; if ! ln \"$1.$$\" \"$1.by\" 2>/dev/null; then read other < \"$1.by\"
+    if read -r _ _ state _ < /proc/$other/stat; then case $state in Z|X) ;; *) echo \"$1\" >> twice;; esac; fi 2>/dev/null
+    mv -f \"$1.$$\" \"$1.by\"; fi";
 
 /// Recipe 6: a work queue between unrelated scripts.
 #[test]
