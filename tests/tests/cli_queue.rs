@@ -201,7 +201,7 @@ fn who_waits_for_room_says_so_once_and_goes_on_when_there_is_some() {
     let said = tempfile::NamedTempFile::new().unwrap();
     let script = format!("$P queue put q 1 2 3 4 5 2>{}", said.path().display());
     let putting = Running::start(&mut place.script(&script));
-    let has_said = || Some(fs::read_to_string(said.path()).unwrap()).filter(|text| !text.is_empty());
+    let has_said = || Some(fs::read_to_string(said.path()).unwrap()).filter(|text| text.ends_with('\n'));
     let text = until("it to say that it waits", has_said);
     assert_eq!(text, "procession: queue \"q\" is full, with 2 items: waiting until somebody gets from it\n");
     let got: String = (0..5).map(|_| place.run(&["queue", "get", "q"]).stdout).collect();

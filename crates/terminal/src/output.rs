@@ -34,14 +34,19 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// A line for people on stderr; when nobody reads that, there is nobody to tell.
 pub fn warn(text: &str) {
-    drop(writeln!(io::stderr().lock(), "procession: {text}"));
+    warn_in_one(&format!("procession: {text}\n"));
+}
+
+/// In one piece: stderr has no buffer, and others may write into it, too.
+fn warn_in_one(line: &str) {
+    drop(io::stderr().lock().write_all(line.as_bytes()));
 }
 
 /// One JSON document on stderr.
 pub fn warn_in_json(value: &impl Serialize) {
     // What is told is made of texts and numbers, which can always be written.
     if let Ok(text) = serde_json::to_string(value) {
-        drop(writeln!(io::stderr().lock(), "{text}"));
+        warn_in_one(&(text + "\n"));
     }
 }
 
