@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
 mod cli;
+#[path = "cli/schema.rs"]
+mod schema;
 
 use cli::{Place, Running, is_empty, run, until};
 use nix::sys::signal::Signal;
@@ -188,7 +190,9 @@ fn a_deadlock_is_shown_with_its_processes_and_locks_and_makes_the_exit_code_1() 
         assert!(said.stdout.contains(expected), "{said:?}");
     }
     assert!(said.stderr.contains("1 deadlock in namespace"), "{said:?}");
-    let json: Value = serde_json::from_str(&place.run(&["deadlocks", "--json"]).stdout).unwrap();
+    let json = place.run(&["deadlocks", "--json"]).stdout;
+    schema::Schema::read().takes_array("deadlock", &json);
+    let json = schema::parsed(&json);
     let threads = json[0]["threads"].as_array().unwrap();
     assert_eq!((json.as_array().unwrap().len(), threads.len()), (1, 2));
     assert_eq!(threads[0]["held_by"], threads[1]["pid"]);

@@ -164,7 +164,7 @@ fn must_not_be_an_ancestors(thing: &Thing) -> Result<(), Failure> {
         Some(owner) => ancestors.contains(&owner),
         None => is_said && ancestors.contains(&holder.pid),
     });
-    let held: usize = theirs.map(|holder| holder.permits).sum();
+    let held: usize = theirs.filter_map(|holder| holder.permits).sum();
     if thing.leaves_room_beside(held) {
         return Ok(());
     }

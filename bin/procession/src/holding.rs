@@ -6,9 +6,10 @@
 //! or an `RwLock` as it finds it. Who wants to share a name that is a `Lock` makes an `RwLock` of it if nobody uses
 //! it, and otherwise holds it alone: that is slower than sharing, but never wrong.
 
+use crate::state::Held;
 use procession::shm::Kind;
 use procession::{
-    BoundedSemaphore, Fault, Holder, Lock, LockError, Namespace, OpenError, OwnedLockGuard, OwnedPermit,
+    BoundedSemaphore, Fault, Lock, LockError, Namespace, OpenError, OwnedLockGuard, OwnedPermit,
     OwnedRLockGuard, OwnedReadGuard, OwnedWriteGuard, RLock, RwLock, Semaphore, SemaphoreError, WriteGuard,
 };
 use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT, NOT_ACQUIRED, Refusal};
@@ -299,17 +300,20 @@ impl Thing {
         }
     }
 
-    /// Those who hold it and are alive, and how many permits each of them has.
-    pub(crate) fn holders(&self) -> Vec<(Holder, usize)> {
-        let mut holders = match &self.object {
-            Object::Lock(lock) => lock.holder().map(|holder| (holder, 1)).into_iter().collect(),
-            Object::RLock(lock) => lock.holder().map(|holder| (holder, 1)).into_iter().collect(),
+    /// Those who hold it and are alive, and how.
+    pub(crate) fn holders(&self) -> Vec<Held> {
+        let mut holders: Vec<Held> = match &self.object {
+            Object::Lock(lock) => lock.holder().map(Held::alone).into_iter().collect(),
+            Object::RLock(lock) => lock.holder().map(Held::alone).into_iter().collect(),
             Object::RwLock { lock, .. } => {
-                lock.writer().into_iter().chain(lock.readers()).map(|holder| (holder, 1)).collect()
+                let readers = lock.readers().into_iter().map(Held::shared);
+                lock.writer().map(Held::alone).into_iter().chain(readers).collect()
             }
-            Object::Semaphore { semaphore, .. } => semaphore.holders(),
+            Object::Semaphore { semaphore, .. } => {
+                semaphore.holders().into_iter().map(Held::permits).collect()
+            }
         };
-        holders.retain(|(holder, _)| !holder.is_dead);
+        holders.retain(|held| !held.holder.is_dead);
         holders
     }
 

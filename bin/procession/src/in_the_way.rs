@@ -4,7 +4,8 @@ use crate::duration::age;
 use crate::holding::{Quoted, Target, Thing};
 use crate::keeper;
 use crate::people;
-use procession::{Holder, Namespace, blocked_in};
+use crate::state::Held;
+use procession::{BlockedThread, Holder, Namespace, blocked_in};
 use procession_terminal::exit::{Failure, NOT_ACQUIRED, Refusal};
 use procession_terminal::output;
 use serde::Serialize;
@@ -18,19 +19,26 @@ const NAMED: usize = 4;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Person {
     pub(crate) pid: u32,
+    /// The name with which it registered.
+    process: String,
     /// What runs, or what it is held for.
     command: String,
     user: Option<String>,
+    /// `exclusive`, `shared`, `3 permits`.
+    how: String,
+    /// How many permits, of a semaphore; 1 of a lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) permits: Option<usize>,
+    dead: bool,
     /// For how long it has held it, at least.
     seconds: Option<f64>,
-    pub(crate) permits: usize,
     /// The process for which a keeper holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kept_for: Option<u32>,
 }
 
 impl Person {
-    fn of(holder: &Holder, permits: usize) -> Self {
+    pub(crate) fn of(Held { holder, how, permits }: &Held) -> Self {
         let pid = holder.pid;
         let words = people::command_line(pid);
         let kept_for = keeper::kept_for(&words);
@@ -42,9 +50,17 @@ impl Person {
         } else {
             (people::in_one_line(&words), None)
         };
-        let command = if command.is_empty() { holder.name.clone() } else { command };
-        let seconds = since.or(holder.held_for).map(|since| since.as_secs_f64());
-        Self { pid, command, user: people::user(pid), seconds, permits, kept_for }
+        Self {
+            pid,
+            process: holder.name.clone(),
+            command: if command.is_empty() { holder.name.clone() } else { command },
+            user: people::user(pid),
+            how: how.clone(),
+            permits: *permits,
+            dead: holder.is_dead,
+            seconds: since.or(holder.held_for).map(|since| since.as_secs_f64()),
+            kept_for,
+        }
     }
 
     /// `4242 (make deploy, alice) for 3m12s`.
@@ -53,7 +69,8 @@ impl Person {
         let user = self.user.as_ref().map_or_else(String::new, |user| format!(", {user}"));
         let since = self.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let since = since.map_or_else(String::new, |since| format!(" for {}", age(since)));
-        let permits = if of_several { format!(", {}", self.permits) } else { String::new() };
+        let permits = self.permits.filter(|_| of_several);
+        let permits = permits.map_or_else(String::new, |permits| format!(", {permits}"));
         format!("{} ({kept}{}{user}){permits}{since}", self.pid, output::printable(&self.command))
     }
 }
@@ -67,11 +84,30 @@ fn wrapped(words: &[String]) -> Option<&[String]> {
 
 /// One who waits for it.
 #[derive(Debug, Serialize)]
-struct Waiter {
+pub(crate) struct Waiter {
     pid: u32,
+    /// The name with which it registered.
+    process: String,
+    tid: u32,
     command: String,
     seconds: f64,
     timed: bool,
+}
+
+impl Waiter {
+    pub(crate) fn of(wait: &BlockedThread) -> Self {
+        let Holder { pid, name, .. } = &wait.process;
+        let words = people::command_line(*pid);
+        let command = people::in_one_line(wrapped(&words).unwrap_or(&words));
+        Self {
+            pid: *pid,
+            process: name.clone(),
+            tid: wait.tid,
+            command: if command.is_empty() { name.clone() } else { command },
+            seconds: wait.since.as_secs_f64(),
+            timed: wait.is_timed,
+        }
+    }
 }
 
 /// Those who are in the way of one thing.
@@ -87,31 +123,23 @@ impl<'a> InTheWay<'a> {
     pub(crate) fn of(thing: &'a Thing) -> Self {
         let me = std::process::id();
         let holders = thing.holders();
-        let holders = holders.iter().filter(|(holder, _)| holder.pid != me);
+        let holders = holders.iter().filter(|held| held.holder.pid != me);
         let waits = Namespace::current().ok().and_then(|namespace| blocked_in(&namespace).ok());
         let waits = waits.unwrap_or_default().into_iter().filter(|wait| {
             wait.object.as_deref() == Some(thing.target.name())
                 && wait.kind == thing.kind().name()
                 && wait.process.pid != me
         });
-        let waiter = |pid: u32, name: String, since: Duration, timed| {
-            let words = people::command_line(pid);
-            let command = people::in_one_line(wrapped(&words).unwrap_or(&words));
-            let command = if command.is_empty() { name } else { command };
-            Waiter { pid, command, seconds: since.as_secs_f64(), timed }
-        };
         Self {
             thing,
-            holders: holders.map(|(holder, permits)| Person::of(holder, *permits)).collect(),
-            waiters: waits
-                .map(|wait| waiter(wait.process.pid, wait.process.name, wait.since, wait.is_timed))
-                .collect(),
+            holders: holders.map(Person::of).collect(),
+            waiters: waits.map(|wait| Waiter::of(&wait)).collect(),
         }
     }
 
     /// Whether somebody else could not have it now.
     pub(crate) fn is_in_the_way(&self) -> bool {
-        !self.thing.leaves_room_beside(self.holders.iter().map(|holder| holder.permits).sum())
+        !self.thing.leaves_room_beside(self.holders.iter().filter_map(|holder| holder.permits).sum())
     }
 
     /// One line: who holds it, since when, and how many wait; `you` says what this process's place is, as `you would
@@ -128,7 +156,7 @@ impl<'a> InTheWay<'a> {
             _ if self.holders.is_empty() => "whoever held it has just let it go".to_owned(),
             Some(semaphore) => {
                 let all = semaphore.permits();
-                let held: usize = self.holders.iter().map(|holder| holder.permits).sum();
+                let held: usize = self.holders.iter().filter_map(|holder| holder.permits).sum();
                 format!("{held} of {} held by {named}", output::number_of(all as u64, "permit"))
             }
             None => format!("held by {named}"),

@@ -1,8 +1,10 @@
 //! `procession ls`: what objects there are and what they are in, read without attaching to any.
 
 use crate::duration::age;
+use crate::in_the_way::{Person, Waiter};
 use crate::others;
-use crate::state::{self, Held, HolderRecord, State};
+use crate::state::{self, Held, State};
+use clap::builder::FalseyValueParser;
 use procession::shm::{Entry, Header};
 use procession::{BlockedThread, Namespace, blocked_in};
 use procession_terminal::exit::Failure;
@@ -15,19 +17,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  procession ls --all\n  procession ls --orphaned --json | jq -e 'length == 0'\n\n\
-        HOLDER is the pid and the name of who holds it; +2 stands for two more. WAIT is how many threads\n\
-        have waited for it for longer than a few milliseconds. `procession inspect NAME` shows all of them.\n\nExit codes: 0 shown"
+        HOLDER is the pid and the name of who holds it; +2 stands for two more. WAIT is\n\
+        how many threads have waited for it for longer than a few milliseconds.\n\
+        `procession inspect NAME` shows all of them.\n\n\
+        Exit codes: 0 shown; 125 /dev/shm cannot be read"
 )]
 pub(crate) struct ListArgs {
     /// Print one JSON array.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
     /// All your namespaces, with their registries and anonymous objects. Root is told on stderr which other
     /// users have some.
-    #[arg(long, conflicts_with = "namespace")]
+    #[arg(long, conflicts_with = "namespace", env = "PROCESSION_ALL", hide_env = true, value_parser = FalseyValueParser::new())]
     all: bool,
     /// Only those that no process uses now: what a test has left, say.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_ORPHANED", hide_env = true, value_parser = FalseyValueParser::new())]
     orphaned: bool,
 }
 
@@ -123,8 +127,8 @@ pub(crate) struct Record<'a> {
     state: Option<&'a str>,
     #[serde(flatten)]
     figures: BTreeMap<&'static str, u64>,
-    holders: Vec<HolderRecord<'a>>,
-    waiters: Vec<WaiterRecord<'a>>,
+    holders: Vec<Person>,
+    waiters: Vec<Waiter>,
     bytes: u64,
     attached: bool,
     garbage: bool,
@@ -136,24 +140,9 @@ pub(crate) struct Record<'a> {
     error: Option<&'a str>,
 }
 
-/// A thread that waits for an object in `--json`.
-#[derive(Debug, Serialize)]
-struct WaiterRecord<'a> {
-    pid: u32,
-    process: &'a str,
-    tid: u32,
-    seconds: f64,
-}
-
 impl<'a> From<&'a Seen> for Record<'a> {
     fn from(Seen { entry, state, waits }: &'a Seen) -> Self {
         let header = entry.header.as_ref().ok();
-        let waiter = |wait: &'a BlockedThread| WaiterRecord {
-            pid: wait.process.pid,
-            process: &wait.process.name,
-            tid: wait.tid,
-            seconds: wait.since.as_secs_f64(),
-        };
         Self {
             v: 1,
             namespace: entry.namespace.name(),
@@ -161,8 +150,8 @@ impl<'a> From<&'a Seen> for Record<'a> {
             kind: header.map(|header| header.kind.name()),
             state: Some(state.text.as_str()).filter(|text| !text.is_empty()),
             figures: state.figures.iter().copied().collect(),
-            holders: state.holders.iter().map(HolderRecord::from).collect(),
-            waiters: waits.iter().map(waiter).collect(),
+            holders: state.holders.iter().map(Person::of).collect(),
+            waiters: waits.iter().map(Waiter::of).collect(),
             bytes: entry.bytes,
             attached: entry.attached,
             garbage: entry.is_garbage(),

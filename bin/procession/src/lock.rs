@@ -89,7 +89,7 @@ struct TestArgs {
     /// The lock.
     name: String,
     /// Print who holds it, and who waits, as one JSON document.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -173,6 +173,9 @@ pub(crate) fn test(target: Target, json: bool) -> Result<(), Failure> {
     let held = in_the_way.as_ref().is_some_and(InTheWay::is_in_the_way);
     if json {
         let mut record = in_the_way.map(|in_the_way| in_the_way.details()).unwrap_or_default();
+        for nobody in ["holders", "waiters"] {
+            record.entry(nobody).or_insert_with(|| Vec::<u32>::new().into());
+        }
         record.extend([
             ("v".to_owned(), 1.into()),
             ("kind".to_owned(), kind.into()),

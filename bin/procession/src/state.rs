@@ -6,7 +6,6 @@ use procession::{
     Queue, RLock, RwLock, Semaphore, Value,
 };
 use procession_terminal::output::number_of;
-use serde::Serialize;
 use std::time::Duration;
 
 /// What an object is in, in a few words and in numbers.
@@ -28,27 +27,21 @@ pub(crate) struct Held {
     pub(crate) holder: Holder,
     /// `exclusive`, `shared`, `3 permits`.
     pub(crate) how: String,
+    /// How many permits, of a semaphore; 1 of a lock.
+    pub(crate) permits: Option<usize>,
 }
 
-/// A holder in `--json`.
-#[derive(Debug, Serialize)]
-pub(crate) struct HolderRecord<'a> {
-    pid: u32,
-    process: &'a str,
-    how: &'a str,
-    dead: bool,
-    held_seconds: Option<f64>,
-}
+impl Held {
+    pub(crate) fn alone(holder: Holder) -> Self {
+        Self { holder, how: "exclusive".to_owned(), permits: Some(1) }
+    }
 
-impl<'a> From<&'a Held> for HolderRecord<'a> {
-    fn from(Held { holder, how }: &'a Held) -> Self {
-        Self {
-            pid: holder.pid,
-            process: &holder.name,
-            how,
-            dead: holder.is_dead,
-            held_seconds: holder.held_for.map(|time| time.as_secs_f64()),
-        }
+    pub(crate) fn shared(holder: Holder) -> Self {
+        Self { holder, how: "shared".to_owned(), permits: Some(1) }
+    }
+
+    pub(crate) fn permits((holder, permits): (Holder, usize)) -> Self {
+        Self { holder, how: number_of(permits as u64, "permit"), permits: Some(permits) }
     }
 }
 
@@ -110,8 +103,8 @@ impl State {
         self.with("inconsistent", is_inconsistent.into()).with("owner_deaths", deaths as usize)
     }
 
-    fn held_by(mut self, holders: impl IntoIterator<Item = Holder>, how: &str) -> Self {
-        self.holders.extend(holders.into_iter().map(|holder| Held { holder, how: how.to_owned() }));
+    fn held_by(mut self, holders: impl IntoIterator<Item = Holder>, held: fn(Holder) -> Held) -> Self {
+        self.holders.extend(holders.into_iter().map(held));
         self
     }
 }
@@ -123,7 +116,7 @@ fn locked(holder: Option<Holder>, is_inconsistent: bool) -> State {
         None if is_inconsistent => "inconsistent",
         None => "free",
     };
-    State::said(text).held_by(holder, "exclusive")
+    State::said(text).held_by(holder, Held::alone)
 }
 
 fn of_rwlock(lock: &RwLock) -> State {
@@ -136,7 +129,7 @@ fn of_rwlock(lock: &RwLock) -> State {
     }
     .with("readers", living)
     .with_deaths(lock.is_inconsistent(), lock.n_owner_deaths())
-    .held_by(readers, "shared")
+    .held_by(readers, Held::shared)
 }
 
 fn counted(available: usize, max: usize, holders: Vec<(Holder, usize)>) -> State {
@@ -145,10 +138,7 @@ fn counted(available: usize, max: usize, holders: Vec<(Holder, usize)>) -> State
         .with("available", available)
         .with("held", held)
         .with("max", max);
-    state.holders = holders
-        .into_iter()
-        .map(|(holder, permits)| Held { holder, how: number_of(permits as u64, "permit") })
-        .collect();
+    state.holders = holders.into_iter().map(Held::permits).collect();
     state
 }
 
@@ -159,7 +149,11 @@ fn of_event(event: &Event) -> State {
         (true, None) => "set",
         (false, _) => "unset",
     };
-    State::said(text).with("set", event.is_set().into()).held_by(owner, "owner")
+    State::said(text).with("set", event.is_set().into()).held_by(owner, |holder| Held {
+        holder,
+        how: "owner".to_owned(),
+        permits: None,
+    })
 }
 
 fn of_latch(latch: &Latch) -> State {
@@ -201,8 +195,9 @@ fn of_joinable(queue: &JoinableQueue<()>) -> State {
         }
     }
     let holders = queue.holders().into_iter();
-    state.holders =
-        holders.map(|(holder, items)| Held { holder, how: number_of(items as u64, "item") }).collect();
+    state.holders = holders
+        .map(|(holder, items)| Held { holder, how: number_of(items as u64, "item"), permits: None })
+        .collect();
     let leases = queue.leased();
     state.oldest_lease = leases.iter().map(|item| item.held_for).max();
     let is_last = |attempt: u32| queue.max_attempts().is_some_and(|most| attempt >= most);
@@ -227,7 +222,7 @@ fn collection(len: Option<usize>, holder: Option<Holder>, one: &str, many: &str)
         Some(len) => format!("{len} {many}"),
         None => String::new(),
     };
-    let state = State::said(text).held_by(holder, "exclusive");
+    let state = State::said(text).held_by(holder, Held::alone);
     match len {
         Some(len) => state.with("len", len),
         None => state,

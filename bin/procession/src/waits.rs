@@ -1,5 +1,6 @@
 //! `procession waits`: who waits for what, read without taking any lock.
 
+use clap::builder::FalseyValueParser;
 use procession::{BlockedThread, Holder, Namespace, blocked_in};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::{self, Align};
@@ -13,7 +14,7 @@ use serde::Serialize;
 )]
 pub(crate) struct WaitsArgs {
     /// Print one JSON array.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -48,6 +49,7 @@ pub(crate) fn run(args: &WaitsArgs) -> Result<(), Failure> {
 /// One thread in `--json`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record<'a> {
+    v: u32,
     pid: u32,
     process: &'a str,
     tid: u32,
@@ -62,6 +64,7 @@ impl<'a> From<&'a BlockedThread> for Record<'a> {
     fn from(thread: &'a BlockedThread) -> Self {
         let Holder { pid, name, .. } = &thread.process;
         Self {
+            v: 1,
             pid: *pid,
             process: name,
             tid: thread.tid,
