@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fmt doc bench curves soak check chaos step toolchain python rivals
+.PHONY: help build install demo test lint fmt doc bench curves soak check chaos step toolchain python rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -27,6 +27,27 @@ static := $(if $(filter /%,$(shell cc -print-file-name=libc.a)),-C target-featur
 build: toolchain ## the command and the libraries, in release mode
 	$(CARGO) build $(cargo_jobs) --release --lib
 	$(CARGO) rustc $(cargo_jobs) --release -p procession-cli --bin procession -- $(static)
+
+# Where things go: `make install PREFIX=$HOME/.local`; packages say DESTDIR, too.
+PREFIX ?= /usr/local
+DESTDIR ?=
+installed := $(DESTDIR)$(PREFIX)
+
+install: build ## the command, its manual, and completions for bash, zsh and fish (PREFIX, DESTDIR)
+	@set -e; built="$${CARGO_TARGET_DIR:-target}/release/procession"; \
+	install -D -m 755 -s "$$built" "$(installed)/bin/procession"; \
+	bin="$(installed)/bin/procession"; pages="$$(mktemp -d)"; trap 'rm -rf "$$pages"' EXIT; \
+	"$$bin" man --out "$$pages"; \
+	for section in 1 7; do \
+		install -d "$(installed)/share/man/man$$section"; \
+		install -m 644 "$$pages"/*.$$section "$(installed)/share/man/man$$section"; \
+	done; \
+	for place in bash:bash-completion/completions/procession zsh:zsh/site-functions/_procession \
+		fish:fish/vendor_completions.d/procession.fish; do \
+		install -d "$$(dirname "$(installed)/share/$${place#*:}")"; \
+		"$$bin" completions "$${place%%:*}" --live > "$(installed)/share/$${place#*:}"; \
+	done
+	@echo "installed below $(installed): bin/procession, share/man, completions for bash, zsh, fish"
 
 demo: build ## a pool of processes at work: sums, then the words of real files
 	@bin="$${CARGO_TARGET_DIR:-target}/release/procession"; set -e; \

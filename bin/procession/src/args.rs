@@ -2,6 +2,8 @@
 
 use crate::barrier::BarrierArgs;
 use crate::collect::CollectArgs;
+#[cfg(feature = "completions")]
+use crate::completions::CompletionsArgs;
 use crate::counter::CounterArgs;
 use crate::deadlocks::DeadlocksArgs;
 use crate::doctor::DoctorArgs;
@@ -10,6 +12,8 @@ use crate::inspect::InspectArgs;
 use crate::keeper::KeeperArgs;
 use crate::list::ListArgs;
 use crate::lock::LockArgs;
+#[cfg(feature = "completions")]
+use crate::man::ManArgs;
 use crate::map::MapArgs;
 use crate::metrics::MetricsArgs;
 use crate::pipe::PipeArgs;
@@ -64,6 +68,10 @@ pub(crate) enum Command {
     Waits(WaitsArgs),
     Deadlocks(DeadlocksArgs),
     Doctor(DoctorArgs),
+    #[cfg(feature = "completions")]
+    Completions(CompletionsArgs),
+    #[cfg(feature = "completions")]
+    Man(ManArgs),
     Help(HelpArgs),
     #[cfg(feature = "demo")]
     #[command(name = procession_gallery::BROOM, hide = true)]
@@ -173,10 +181,13 @@ fn behind_namespace(words: &[OsString], mut place: usize) -> usize {
     place
 }
 
-/// Say more about a subcommand, or list the exit codes: `help exit-codes`.
+/// Say more about a subcommand, list the exit codes, or show recipes: `help exit-codes`, `help recipes`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  procession help queue work\n  procession help recipes\n\nExit codes: 0 said; 2 there is no such subcommand"
+)]
 pub(crate) struct HelpArgs {
-    /// The subcommand, or `exit-codes`.
+    /// The subcommand, `exit-codes`, or `recipes`.
     pub(crate) about: Vec<String>,
 }
 
@@ -186,24 +197,17 @@ fn namespace(name: &str) -> Result<Namespace, InvalidName> {
 
 const EXAMPLES: &str = "\
 Examples:
-  procession lock deploy -- make deploy      one at a time, on this machine
-  procession sem net -c 4 -- curl …          four at a time
-  procession map -j 4 -- gzip {} < files     for each line, four at a time
-  procession queue work enc -j 4 -- ./encode {}
-  procession demo                            what there is to see
-  procession demo word-count --top 5 src     count words with one process per CPU
-  procession run -n 4 -- sh -c 'echo $RANK of $WORLD_SIZE'
-  procession ls --all                        every object of yours, in every namespace
-  procession inspect deploy                  who holds it, and who waits for it
-  procession top                             the same as it changes, and what is wrong
-  procession gc --all                        remove what dead processes left behind
-  procession deadlocks                       who waits for whom in a circle
+  procession lock deploy -- make deploy    one at a time, on this machine
+  procession map -j 4 -- gzip {} < files   for each line, four at a time
 
-Exit codes (`procession help exit-codes` lists all):
-  0 done   1 a result is wrong or incomplete   2 wrong usage   66 no such object
-  75 not acquired   77 not permitted   125 procession itself failed   126, 127 the
-  command cannot be run, was not found   128+n ended by signal n (130 after
-  Ctrl-C, 141 when nobody reads the result)";
+`procession help recipes` shows what else people do with it. Every option can be
+said by a variable, too, as --kill-after by PROCESSION_KILL_AFTER; the manual
+names them all. What is shared has a namespace: -N, or PROCESSION_NAMESPACE.
+
+Exit codes (`procession help exit-codes` lists all): 0 done; 1 what was asked is
+not so; 2 wrong usage; 66 no such object; 75 not acquired; 77 not permitted; 125
+procession itself failed; 126, 127 the command cannot be run, was not found;
+128+n ended by signal n (130 after Ctrl-C, 141 when nobody reads the result).";
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,7 @@ struct WaitArgs {
     /// The barrier; it is made if there is none, and goes when nobody waits there any more.
     name: String,
     /// How many have to come; all who use it must say the same. Under `procession run`, all its workers unless said.
-    #[arg(short, long, value_name = "N", value_parser = parties)]
+    #[arg(short, long, value_name = "N", value_parser = parties, env = "PROCESSION_PARTIES", hide_env = true)]
     parties: Option<usize>,
     /// Wait at most this long, then break the barrier for all, and exit with 75: 500ms, 1.5, 10s, 2m.
     #[arg(short, long, value_name = "TIME", value_parser = duration, env = "PROCESSION_WAIT", hide_env = true)]
@@ -44,7 +44,7 @@ struct WaitArgs {
     #[arg(short = 'E', long, value_name = "CODE", env = "PROCESSION_CONFLICT_EXIT_CODE", hide_env = true)]
     conflict_exit_code: Option<u8>,
     /// Print the order of this arrival, from 0: exactly one of the parties gets 0.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_ORDER", hide_env = true, value_parser = FalseyValueParser::new())]
     order: bool,
     /// Print it as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
@@ -60,7 +60,7 @@ struct CreateArgs {
     /// The barrier.
     name: String,
     /// How many have to come.
-    #[arg(short, long, value_name = "N", value_parser = parties)]
+    #[arg(short, long, value_name = "N", value_parser = parties, env = "PROCESSION_PARTIES", hide_env = true)]
     parties: usize,
 }
 
@@ -86,7 +86,7 @@ struct AbortArgs {
 
 const BARRIER_HELP: &str = "\
 Examples:
-  procession run -n 4 -- sh -c './prepare $RANK; procession barrier wait ready; ./go'
+  procession run -n 4 -- sh -c './prepare; procession barrier wait ready; ./go'
   procession barrier wait phase -p 3 -w 1m
 
 Programs open the same Barrier of the library by its name.

@@ -1,6 +1,7 @@
 //! `procession gc`: removes what dead processes left behind.
 
 use crate::others;
+use clap::builder::FalseyValueParser;
 use procession::Namespace;
 use procession::shm::{Entry, gc};
 use procession_terminal::exit::Failure;
@@ -12,16 +13,18 @@ use procession_terminal::output;
 /// processes are gone, and registries that nobody needs. A named object is never garbage by itself: what was
 /// put into a queue is there for the next process.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  procession gc --all --dry-run\n  procession -N build gc --unused")]
+#[command(
+    after_help = "Examples:\n  procession gc --all --dry-run\n  procession -N build gc --unused\n\nExit codes: 0 removed, also if there was nothing; 125 something could not be\nremoved"
+)]
 pub(crate) struct CollectArgs {
     /// Only say what would be removed.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_DRY_RUN", hide_env = true, value_parser = FalseyValueParser::new())]
     dry_run: bool,
     /// Also remove named objects that no process is attached to, with all that is in them.
     #[arg(long)]
     unused: bool,
     /// In all your namespaces. Root is told on stderr which other users have some.
-    #[arg(long, conflicts_with = "namespace")]
+    #[arg(long, conflicts_with = "namespace", env = "PROCESSION_ALL", hide_env = true, value_parser = FalseyValueParser::new())]
     all: bool,
 }
 

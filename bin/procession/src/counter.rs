@@ -2,6 +2,7 @@
 
 use crate::holding::refusal;
 use clap::Subcommand;
+use clap::builder::FalseyValueParser;
 use procession::Value;
 use procession_terminal::exit::{DISAGREE, Failure};
 use procession_terminal::output;
@@ -25,7 +26,7 @@ enum Verb {
 /// Add to the counter, and print what it is then.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession counter add done\n  procession counter add budget -3\n\nExit codes: 0 added, 65 the name is another kind of object, or the number would be too large"
+    after_help = "Examples:\n  procession counter add done\n  procession counter add budget -3\n\nExit codes: 0 added, 65 the name is another kind of object, or the number would\nbe too large"
 )]
 struct AddArgs {
     /// The counter; it is made if there is none, and begins with 0.
@@ -34,20 +35,20 @@ struct AddArgs {
     #[arg(default_value_t = 1, allow_negative_numbers = true, value_name = "N")]
     number: i64,
     /// Print it as one JSON document.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
 /// Print the counter.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession counter get done\n  procession counter get done --json | jq .value\n\nExit codes: 0 printed, 65 the name is another kind of object, 66 no such counter"
+    after_help = "Examples:\n  procession counter get done\n  procession counter get done --json | jq .value\n\nExit codes: 0 printed, 65 the name is another kind of object, 66 no such\ncounter"
 )]
 struct GetArgs {
     /// The counter.
     name: String,
     /// Print it as one JSON document.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
@@ -63,7 +64,7 @@ struct SetArgs {
     #[arg(allow_negative_numbers = true, value_name = "N")]
     number: i64,
     /// Print it as one JSON document.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -1,6 +1,7 @@
 //! `procession deadlocks`: who waits for whom in a circle, read without taking any lock.
 
 use crate::waits::Record;
+use clap::builder::FalseyValueParser;
 use procession::{BlockedThread, Namespace, deadlocks_in};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -11,11 +12,11 @@ use serde::Serialize;
 /// Exits with 1 if there is one.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession deadlocks\n  procession deadlocks --json | jq '.[].threads[].pid'\n\nExit codes: 0 there is none, 1 there is one. `procession waits` shows all who wait."
+    after_help = "Examples:\n  procession deadlocks\n  procession deadlocks --json | jq '.[].threads[].pid'\n\nExit codes: 0 there is none, 1 there is one. `procession waits` shows all who\nwait."
 )]
 pub(crate) struct DeadlocksArgs {
     /// Print one JSON array.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

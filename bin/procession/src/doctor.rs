@@ -3,6 +3,7 @@
 use crate::list::size;
 use crate::people;
 use crate::room::SHM;
+use clap::builder::FalseyValueParser;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
@@ -32,11 +33,11 @@ const NEARLY_FULL: u64 = 95;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  procession doctor\n  procession doctor --json | jq '.[] | select(.level == \"bad\")'\n\n\
-        Exit codes: 0 nothing is bad, though something may be noteworthy   1 something is bad"
+        Exit codes: 0 nothing is bad, though something may be noteworthy; 1 something is\nbad"
 )]
 pub(crate) struct DoctorArgs {
     /// Print one JSON array.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

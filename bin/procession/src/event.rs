@@ -30,13 +30,13 @@ enum Verb {
 /// Set the event: who waits goes on, and nobody waits for it from now on.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession event set db-up\n  procession event set db-up --owner $(cat db.pid)\n\nExit codes: 0 set, 2 no such process, 65 the name is another kind of object, or another\nprocess's event"
+    after_help = "Examples:\n  procession event set db-up\n  procession event set db-up --owner $(cat db.pid)\n\nExit codes: 0 set, 2 no such process, 65 the name is another kind of object, or\nanother process's event"
 )]
 struct SetArgs {
     /// The event; it is made if there is none.
     name: String,
     /// Have it clear itself when this process ends, however that ends.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), env = "PROCESSION_OWNER", hide_env = true)]
     owner: Option<u32>,
 }
 
@@ -63,13 +63,13 @@ struct PulseArgs {
 /// Wait until the event is set.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession event wait db-up -w 30s && pytest\n  procession event wait maintenance --cleared\n\nExit codes: 0 it is set, 65 the name is another kind of object, 75 it was not in time (or -E)"
+    after_help = "Examples:\n  procession event wait db-up -w 30s && pytest\n  procession event wait maintenance --cleared\n\nExit codes: 0 it is set, 65 the name is another kind of object, 75 it was not\nin time (or -E)"
 )]
 struct UntilArgs {
     /// The event; it is made if there is none.
     name: String,
     /// Wait until it is cleared instead.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_CLEARED", hide_env = true, value_parser = FalseyValueParser::new())]
     cleared: bool,
     #[command(flatten)]
     wait: WaitArgs,
@@ -87,7 +87,7 @@ struct TestArgs {
     /// The event.
     name: String,
     /// Print it as one JSON document.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

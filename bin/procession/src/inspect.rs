@@ -4,6 +4,7 @@ use crate::duration::age;
 use crate::keeper::kept_for;
 use crate::list::{Looker, Record, Seen, note, size};
 use crate::people::{command_line, in_one_line, user};
+use clap::builder::FalseyValueParser;
 use procession::shm::Entry;
 use procession::{BlockedThread, Holder, Namespace};
 use procession_terminal::exit::Failure;
@@ -22,7 +23,7 @@ pub(crate) struct InspectArgs {
     /// The object's name.
     name: String,
     /// Print one JSON object, with the fields of `ls --json`.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeepArgs {
     /// The process with which it ends; the one that starts this unless said.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), env = "PROCESSION_OWNER", hide_env = true)]
     pub(crate) owner: Option<u32>,
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]

@@ -9,6 +9,8 @@ mod args;
 mod barrier;
 mod breaking;
 mod collect;
+#[cfg(feature = "completions")]
+mod completions;
 mod counter;
 mod deadlocks;
 mod doctor;
@@ -20,6 +22,8 @@ mod inspect;
 mod keeper;
 mod list;
 mod lock;
+#[cfg(feature = "completions")]
+mod man;
 mod map;
 mod metrics;
 mod others;
@@ -29,12 +33,14 @@ mod pipe;
 mod processes;
 mod program;
 mod queue;
+mod recipes;
 mod remove;
 mod report;
 mod room;
 mod run;
 mod sem;
 mod state;
+mod summary;
 #[cfg(feature = "top")]
 mod top;
 mod under;
@@ -44,7 +50,7 @@ mod with;
 mod wrap;
 
 use args::{Alone, Asked, Cli, Command, HelpArgs, Quick, QuickCli};
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
 use std::ffi::OsString;
@@ -57,8 +63,25 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     procession::init();
+    #[cfg(feature = "completions")]
+    if let Some(code) = completions::answer() {
+        return code;
+    }
     let outcome = perform_words(std::env::args_os().collect());
     exit::report(outcome)
+}
+
+/// All that can be typed, for tests that go through it.
+#[doc(hidden)]
+#[must_use]
+pub fn command() -> clap::Command {
+    summary::grouped(Cli::command())
+}
+
+/// Reads a command line that may be any.
+fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Failure> {
+    let matches = command().try_get_matches_from(words).map_err(Failure::CommandLine)?;
+    Cli::from_arg_matches(&matches).map_err(Failure::CommandLine)
 }
 
 fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
@@ -73,7 +96,7 @@ fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
             enter(cli.namespace.as_ref());
             perform_quick(cli.command, cli.namespace.as_ref())
         }
-        Asked::Other => perform(Cli::try_parse_from(words).map_err(Failure::CommandLine)?),
+        Asked::Other => perform(read(words)?),
     }
 }
 
@@ -105,14 +128,13 @@ fn perform_quick(command: Quick, namespace: Option<&Namespace>) -> Result<(), Fa
 }
 
 fn help(args: &HelpArgs) -> Result<(), Failure> {
-    if args.about == ["exit-codes"] {
-        return exit::print_table();
+    match args.about.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["exit-codes"] => return exit::print_table(),
+        ["recipes"] => return recipes::print(),
+        _ => {}
     }
     let words = ["procession"].into_iter().chain(args.about.iter().map(String::as_str)).chain(["--help"]);
-    match Cli::try_parse_from(words) {
-        Err(message) => Err(Failure::CommandLine(message)),
-        Ok(cli) => perform(cli),
-    }
+    perform(read(words)?)
 }
 
 fn perform(cli: Cli) -> Result<(), Failure> {
@@ -144,6 +166,10 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        #[cfg(feature = "completions")]
+        Command::Completions(args) => completions::run(&args),
+        #[cfg(feature = "completions")]
+        Command::Man(args) => man::run(&args),
         #[cfg(feature = "demo")]
         Command::Broom(broom) => broom.sweep(),
     }

@@ -6,6 +6,7 @@
 use crate::list::{Looker, Seen};
 use crate::processes::others_in;
 use crate::room::Room;
+use clap::builder::FalseyValueParser;
 use procession::shm::{Entry, list_all};
 use procession::{Namespace, deadlocks_in};
 use procession_terminal::exit::Failure;
@@ -24,7 +25,13 @@ use std::collections::BTreeMap;
 )]
 pub(crate) struct MetricsArgs {
     /// All your namespaces.
-    #[arg(long, conflicts_with = "namespace")]
+    #[arg(
+        long,
+        conflicts_with = "namespace",
+        env = "PROCESSION_ALL",
+        hide_env = true,
+        value_parser = FalseyValueParser::new()
+    )]
     all: bool,
 }
 

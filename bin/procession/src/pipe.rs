@@ -47,7 +47,7 @@ enum Verb {
 /// Send what stdin brings.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  tail -f app.log | procession pipe send logs\n  seq 1000 | procession pipe send numbers\n\nExit codes: 0 all was sent, 65 the name is another kind of object, 125 procession failed"
+    after_help = "Examples:\n  tail -f app.log | procession pipe send logs\n  seq 1000 | procession pipe send numbers\n\nExit codes: 0 all was sent, 65 the name is another kind of object, 125\nprocession failed"
 )]
 struct SendArgs {
     /// The pipe; it is made if there is none.
@@ -57,7 +57,7 @@ struct SendArgs {
 /// Print what others send, until none of them is left.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession pipe recv logs >> all.log\n  procession pipe recv numbers | sort -n | tail -1\n\nExit codes: 0 all was printed, 65 a writer was killed before it had sent all, or the name is another kind of object,\n125 procession failed"
+    after_help = "Examples:\n  procession pipe recv logs >> all.log\n  procession pipe recv numbers | sort -n | tail -1\n\nExit codes: 0 all was printed, 65 a writer was killed before it had sent all,\nor the name is another kind of object, 125 procession failed"
 )]
 struct RecvArgs {
     /// The pipe; it is made if there is none, and waits for the first who sends.

@@ -3,6 +3,7 @@
 use crate::duration::age;
 use crate::list::{Looker, Seen};
 use crate::people::{command_line, in_one_line};
+use clap::builder::FalseyValueParser;
 use procession::Namespace;
 use procession::shm::{Participant, register};
 use procession_terminal::exit::Failure;
@@ -18,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 )]
 pub(crate) struct ProcessesArgs {
     /// Print one JSON array.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 

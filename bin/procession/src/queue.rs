@@ -69,23 +69,23 @@ struct CreateArgs {
     #[command(flatten)]
     queue: QueueName,
     /// What its items are: text, which may be any bytes, or JSON.
-    #[arg(long, value_enum, value_name = "CODEC")]
+    #[arg(long, value_enum, value_name = "CODEC", env = "PROCESSION_QUEUE_CODEC", hide_env = true)]
     codec: Option<Form>,
     /// At most so many items are there to be got; more wait to be put. 0 is no limit.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "PROCESSION_QUEUE_CAP", hide_env = true)]
     cap: Option<usize>,
     /// At most so many bytes of items, rounded up to a power of two; each item of a queue with leases takes a multiple of
     /// 128. 64K, 16M, 1G; 8M unless said.
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = bytes, env = "PROCESSION_QUEUE_MAX_BYTES", hide_env = true)]
     max_bytes: Option<u64>,
     /// A lease lasts for so long unless it is extended: 30s, 5m. As long as its holder lives unless said.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
     lease: Option<Duration>,
     /// An item that was tried so often, and is not done, is a dead letter. 5 unless said; 0 is no limit.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=4095))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=4095), env = "PROCESSION_QUEUE_MAX_ATTEMPTS", hide_env = true)]
     max_attempts: Option<u32>,
     /// Without leases: a Queue, where what is got is gone.
-    #[arg(long, conflicts_with_all = ["lease", "max_attempts"])]
+    #[arg(long, conflicts_with_all = ["lease", "max_attempts"], env = "PROCESSION_QUEUE_PLAIN", hide_env = true, value_parser = FalseyValueParser::new())]
     plain: bool,
     /// Dead letters stay in their queue.
     #[arg(long, hide = true, value_name = "NAME")]

@@ -8,7 +8,7 @@ use procession_terminal::exit::Failure;
 /// Processes that use a removed object go on with it; nobody else finds it any more.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  procession rm jobs results\n\nExit codes: 0 removed, 2 not a name, 66 no such object"
+    after_help = "Examples:\n  procession rm jobs results\n  procession -N build rm cache\n\nExit codes: 0 removed, 2 not a name, 66 no such object"
 )]
 pub(crate) struct RemoveArgs {
     /// The objects' names.

@@ -7,6 +7,7 @@ use crate::keeper::{self, KeepArgs};
 use crate::lock::test;
 use crate::under::{self, CommandArgs, OnOwnerDied, WaitArgs, told};
 use clap::Subcommand;
+use clap::builder::FalseyValueParser;
 use procession::shm::Kind;
 use procession::{Namespace, Semaphore, SemaphoreError};
 use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT};
@@ -46,10 +47,10 @@ struct PermitArgs {
     /// The semaphore; with -c it is made if there is none.
     name: String,
     /// How many permits there are; all who use it must say the same.
-    #[arg(short, long, value_name = "N", value_parser = count)]
+    #[arg(short, long, value_name = "N", value_parser = count, env = "PROCESSION_SEM_COUNT", hide_env = true)]
     count: Option<usize>,
     /// How many of them to take.
-    #[arg(short = 'k', long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(short = 'k', long, value_name = "N", default_value = "1", value_parser = count, env = "PROCESSION_PERMITS", hide_env = true)]
     permits: usize,
 }
 
@@ -69,7 +70,7 @@ impl PermitArgs {
 /// Exits with 0 once they are held.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession sem acquire net -c 4 -w 10m\n  procession sem acquire gpu -k 2 --owner $(cat server.pid)\n\nExit codes: 0 held, 65 another count, 66 no such semaphore and no -c, 75 not acquired (or -E)"
+    after_help = "Examples:\n  procession sem acquire net -c 4 -w 10m\n  procession sem acquire gpu -k 2 --owner $(cat server.pid)\n\nExit codes: 0 held, 65 another count, 66 no such semaphore and no -c, 75 not\nacquired (or -E)"
 )]
 struct AcquireArgs {
     #[command(flatten)]
@@ -99,23 +100,23 @@ struct TestArgs {
     /// The semaphore.
     name: String,
     /// How many permits are wanted.
-    #[arg(short = 'k', long, value_name = "N", default_value = "1", value_parser = count)]
+    #[arg(short = 'k', long, value_name = "N", default_value = "1", value_parser = count, env = "PROCESSION_PERMITS", hide_env = true)]
     permits: usize,
     /// Print who holds permits, and who waits, as one JSON document.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
 
 /// Change how many permits there are. Fewer are there once so many were given back, for which this waits.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession sem resize net -c 8\n  procession sem resize net -c 2 -w 10m\n\nExit codes: 0 done, 65 it cannot have so many, 66 no such semaphore, 75 too many are held (or -E)"
+    after_help = "Examples:\n  procession sem resize net -c 8\n  procession sem resize net -c 2 -w 10m\n\nExit codes: 0 done, 65 it cannot have so many, 66 no such semaphore, 75 too\nmany are held (or -E)"
 )]
 struct ResizeArgs {
     /// The semaphore.
     name: String,
     /// How many permits there are to be.
-    #[arg(short, long, value_name = "N", value_parser = count)]
+    #[arg(short, long, value_name = "N", value_parser = count, env = "PROCESSION_SEM_COUNT", hide_env = true)]
     count: usize,
     #[command(flatten)]
     wait: WaitArgs,

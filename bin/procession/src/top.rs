@@ -43,10 +43,10 @@ const LONGEST: usize = 60_000;
 /// and no distributions of times: shared memory has no counters for them.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  procession top\n  procession top --once | head -20\n\n\
-        ? shows the keys. Where stdout is no terminal, one frame is printed. NO_COLOR is honoured.\n\
-        Warnings about what lasts (a queue that grows for a minute, an object that nobody has used for\n\
-        ten) need a top that runs for as long.\n\n\
-        Exit codes: 0 done   125 the terminal is none that can be used   130 after Ctrl-C")]
+        ? shows the keys. Where stdout is no terminal, one frame is printed. NO_COLOR is\n\
+        honoured. Warnings about what lasts (a queue that grows for a minute, an object\n\
+        that nobody has used for ten) need a top that runs for as long.\n\n\
+        Exit codes: 0 done; 125 the terminal is none that can be used; 130 after Ctrl-C")]
 pub(crate) struct TopArgs {
     /// How long to wait between two looks: 500ms, 2s.
     #[arg(

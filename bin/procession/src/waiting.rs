@@ -27,7 +27,7 @@ pub(crate) struct WaitingArgs {
     #[arg(required = true, value_name = "TARGET")]
     targets: Vec<Target>,
     /// Wait for one of them; otherwise for all.
-    #[arg(long)]
+    #[arg(long, env = "PROCESSION_ANY", hide_env = true, value_parser = FalseyValueParser::new())]
     any: bool,
     #[command(flatten)]
     wait: WaitArgs,

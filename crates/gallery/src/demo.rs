@@ -3,17 +3,17 @@
 use clap::Subcommand;
 use procession_terminal::exit::Failure;
 
-/// Says once what is in the gallery, in the order in which it is shown: the file of each demo, and the name
-/// that its subcommand is made of. What a demo shows is the doc of its `Args`.
+/// Says once what is in the gallery, in the order in which it is shown: the file of each demo, its type, and the
+/// name of its subcommand. What a demo shows is the doc of its `Args`.
 ///
 /// `cargo fmt` does not find files that a macro names: `make lint` and `make fmt` name them themselves.
 macro_rules! gallery {
-    ($($file:ident: $Demo:ident,)*) => {
+    ($($file:ident: $Demo:ident, $name:tt;)*) => {
         $(mod $file;)*
 
         /// One demo and its arguments.
         #[derive(Debug, Subcommand)]
-        pub(crate) enum Demo { $($Demo($file::Args),)* }
+        pub(crate) enum Demo { $(#[command(name = $name, after_help = help!($name))] $Demo($file::Args),)* }
 
         impl Demo {
             pub(crate) fn run(&self) -> Result<(), Failure> {
@@ -23,42 +23,57 @@ macro_rules! gallery {
     };
 }
 
+/// What stands at the end of a demo's help.
+macro_rules! help {
+    ("word-count") => {
+        "Examples:\n  procession demo word-count --top 5 src\n  procession demo word-count --json . | jq .words\n\n\
+         Exit codes: 0 counted; 1 a file could not be read, or was left out; 2 wrong\n\
+         usage; 130 after Ctrl-C."
+    };
+    ($name:tt) => {
+        concat!(
+            "Examples:\n  procession demo ", $name, "\n  procession demo ", $name, " --quick\n\n",
+            "Exit codes: 0 the result is as it must be; 1 it is wrong; 2 wrong usage; 130\nafter Ctrl-C."
+        )
+    };
+}
+
 gallery! {
-    process: Process,
-    pipe: Pipe,
-    queue: Queue,
-    pool_map: PoolMap,
-    word_count: WordCount,
-    semaphore_value: SemaphoreValue,
-    event_states: EventStates,
-    rlock: Rlock,
-    value_lock: ValueLock,
-    downloads: Downloads,
-    bounded_semaphore: BoundedSemaphore,
-    mutex_vs_semaphore: MutexVsSemaphore,
-    chained_semaphores: ChainedSemaphores,
-    lock_order: LockOrder,
-    race_start: RaceStart,
-    relay: Relay,
-    ask_user: AskUser,
-    orchestrator: Orchestrator,
-    race_counter: RaceCounter,
-    deposits: Deposits,
-    clinic: Clinic,
-    bounded_buffer: BoundedBuffer,
-    blocking_queue: BlockingQueue,
-    topics: Topics,
-    producer_consumer: ProducerConsumer,
-    work_and_shutdown: WorkAndShutdown,
-    barrier: Barrier,
-    group_photo: GroupPhoto,
-    barrier_timeout: BarrierTimeout,
-    barrier_states: BarrierStates,
-    mismatched_parties: MismatchedParties,
-    barrier_by_hand: BarrierByHand,
-    batch: Batch,
-    phases: Phases,
-    game: Game,
-    restaurant: Restaurant,
-    unkillable: Unkillable,
+    process: Process, "process";
+    pipe: Pipe, "pipe";
+    queue: Queue, "queue";
+    pool_map: PoolMap, "pool-map";
+    word_count: WordCount, "word-count";
+    semaphore_value: SemaphoreValue, "semaphore-value";
+    event_states: EventStates, "event-states";
+    rlock: Rlock, "rlock";
+    value_lock: ValueLock, "value-lock";
+    downloads: Downloads, "downloads";
+    bounded_semaphore: BoundedSemaphore, "bounded-semaphore";
+    mutex_vs_semaphore: MutexVsSemaphore, "mutex-vs-semaphore";
+    chained_semaphores: ChainedSemaphores, "chained-semaphores";
+    lock_order: LockOrder, "lock-order";
+    race_start: RaceStart, "race-start";
+    relay: Relay, "relay";
+    ask_user: AskUser, "ask-user";
+    orchestrator: Orchestrator, "orchestrator";
+    race_counter: RaceCounter, "race-counter";
+    deposits: Deposits, "deposits";
+    clinic: Clinic, "clinic";
+    bounded_buffer: BoundedBuffer, "bounded-buffer";
+    blocking_queue: BlockingQueue, "blocking-queue";
+    topics: Topics, "topics";
+    producer_consumer: ProducerConsumer, "producer-consumer";
+    work_and_shutdown: WorkAndShutdown, "work-and-shutdown";
+    barrier: Barrier, "barrier";
+    group_photo: GroupPhoto, "group-photo";
+    barrier_timeout: BarrierTimeout, "barrier-timeout";
+    barrier_states: BarrierStates, "barrier-states";
+    mismatched_parties: MismatchedParties, "mismatched-parties";
+    barrier_by_hand: BarrierByHand, "barrier-by-hand";
+    batch: Batch, "batch";
+    phases: Phases, "phases";
+    game: Game, "game";
+    restaurant: Restaurant, "restaurant";
+    unkillable: Unkillable, "unkillable";
 }

@@ -44,7 +44,10 @@ Examples:
   procession demo pool-map --workers 4
   procession demo word-count --json . | jq .words
 
-Kill any worker while a demo runs (`kill -9`): the result stays the same.";
+Kill any worker while a demo runs (`kill -9`): the result stays the same.
+
+Exit codes: 0 the result is as it must be; 1 it is wrong; 2 wrong usage; 130
+after Ctrl-C.";
 
 /// Does what the arguments ask for: runs one demo to its end, or prints what demos there are.
 ///

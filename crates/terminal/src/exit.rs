@@ -95,7 +95,7 @@ pub const NOT_FOUND: u8 = 127;
 pub const SIGNALED: u8 = 128;
 
 /// Every exit code and what it means, for `procession help exit-codes`.
-const TABLE: [(&str, &str); 14] = [
+static TABLE: [(&str, &str); 14] = [
     ("0", "done; what was asked is so"),
     (
         "1",
@@ -117,6 +117,12 @@ const TABLE: [(&str, &str); 14] = [
     ("126, 127", "the command cannot be run, was not found"),
     ("128+n", "ended by signal n, as 130 after Ctrl-C"),
 ];
+
+/// Every exit code and what it means.
+#[must_use]
+pub fn table() -> &'static [(&'static str, &'static str)] {
+    &TABLE
+}
 
 /// The table of exit codes, on stdout.
 ///

@@ -40,7 +40,7 @@ pub(super) struct GetArgs {
     #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
     pub(super) lease: Option<Duration>,
     /// Lease the items for this process, with which the leases end; the one that starts this unless said.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), env = "PROCESSION_OWNER", hide_env = true)]
     owner: Option<u32>,
     #[command(flatten)]
     item: ItemArgs,

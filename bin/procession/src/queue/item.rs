@@ -20,7 +20,7 @@ pub(super) struct ItemArgs {
     #[arg(short = '0', long, env = "PROCESSION_QUEUE_NULL", hide_env = true, value_parser = FalseyValueParser::new())]
     null: bool,
     /// Nothing stands behind an item: for one that is a file.
-    #[arg(long, conflicts_with = "null")]
+    #[arg(long, conflicts_with = "null", env = "PROCESSION_QUEUE_BARE", hide_env = true, value_parser = FalseyValueParser::new())]
     bare: bool,
     /// Of JSON items that are strings, print the text that they are.
     #[arg(short, long, env = "PROCESSION_QUEUE_RAW", hide_env = true, value_parser = FalseyValueParser::new())]

@@ -31,7 +31,7 @@ pub(super) struct LeaseArgs {
 /// Say that a leased item is done: nobody gets it any more.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession queue ack jobs 17 9f3c21d04b5a6e78\n  procession queue ack jobs $(jq -r '\"\\(.id) \\(.token)\"' item)\n\nExit codes: 0 done; 66 no such queue; 76 the lease is lost: its time was over, its holder\nhas ended, or it was acknowledged before"
+    after_help = "Examples:\n  procession queue ack jobs 17 9f3c21d04b5a6e78\n  procession queue ack jobs $(jq -r '\"\\(.id) \\(.token)\"' item)\n\nExit codes: 0 done; 66 no such queue; 76 the lease is lost: its time was over,\nits holder has ended, or it was acknowledged before"
 )]
 pub(super) struct AckArgs {
     #[command(flatten)]

@@ -39,7 +39,7 @@ pub(super) struct PeekArgs {
 /// Take all items out that are there now, and print them.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession queue drain jobs > jobs.txt\n  procession queue drain jobs --quiet\n\nItems that are leased are not there: they may come back.\n\nExit codes: 0 they are out, also if there was none; 65 only programs that have the type\ncan read them, and --quiet was not said; 66 no such queue"
+    after_help = "Examples:\n  procession queue drain jobs > jobs.txt\n  procession queue drain jobs --quiet\n\nItems that are leased are not there: they may come back.\n\nExit codes: 0 they are out, also if there was none; 65 only programs that have\nthe type can read them, and --quiet was not said; 66 no such queue"
 )]
 pub(super) struct DrainArgs {
     #[command(flatten)]
@@ -87,7 +87,7 @@ pub(super) struct ReopenArgs {
 /// Show the dead letters: items that were tried as often as they may be, and never done.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession queue dead enc\n  procession queue dead enc 17 --discard\n\nDead letters stay in their queue, and take room, until they are discarded or tried again\n(`queue retry`).\n\nExit codes: 0 shown or discarded, also if there is none; 1 one of these numbers is no dead\nletter; 65 the queue has no leases; 66 no such queue"
+    after_help = "Examples:\n  procession queue dead enc\n  procession queue dead enc 17 --discard\n\nDead letters stay in their queue, and take room, until they are discarded or\ntried again (`queue retry`).\n\nExit codes: 0 shown or discarded, also if there is none; 1 one of these numbers\nis no dead letter; 65 the queue has no leases; 66 no such queue"
 )]
 pub(super) struct DeadArgs {
     #[command(flatten)]
@@ -106,7 +106,7 @@ pub(super) struct DeadArgs {
 /// Put dead letters back among the items, with no attempt made.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  procession queue retry enc\n  procession queue retry enc 17 23\n\nExit codes: 0 they are back, also if there was none; 1 one of these numbers is no dead\nletter; 65 the queue has no leases; 66 no such queue"
+    after_help = "Examples:\n  procession queue retry enc\n  procession queue retry enc 17 23\n\nExit codes: 0 they are back, also if there was none; 1 one of these numbers is\nno dead letter; 65 the queue has no leases; 66 no such queue"
 )]
 pub(super) struct RetryArgs {
     #[command(flatten)]

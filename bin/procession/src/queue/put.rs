@@ -31,16 +31,16 @@ pub(super) struct PutArgs {
     #[arg(value_name = "ITEM")]
     items: Vec<OsString>,
     /// Every line of stdin is an item, as it is when none is typed.
-    #[arg(long, conflicts_with = "items")]
+    #[arg(long, conflicts_with = "items", env = "PROCESSION_QUEUE_PUT_STDIN", hide_env = true, value_parser = FalseyValueParser::new())]
     stdin: bool,
     /// Items on stdin end with a zero byte and not with their line, as `find -print0` writes them.
-    #[arg(short = '0', long, conflicts_with = "items")]
+    #[arg(short = '0', long, conflicts_with = "items", env = "PROCESSION_QUEUE_PUT_NULL", hide_env = true, value_parser = FalseyValueParser::new())]
     null: bool,
     /// All of stdin is one item.
-    #[arg(long, conflicts_with_all = ["items", "null"])]
+    #[arg(long, conflicts_with_all = ["items", "null"], env = "PROCESSION_QUEUE_PUT_WHOLE", hide_env = true, value_parser = FalseyValueParser::new())]
     whole: bool,
     /// Into a queue of JSON: the items are text, and are put as JSON strings.
-    #[arg(short, long)]
+    #[arg(short, long, env = "PROCESSION_QUEUE_PUT_STRING", hide_env = true, value_parser = FalseyValueParser::new())]
     string: bool,
     #[command(flatten)]
     wait: WaitArgs,
