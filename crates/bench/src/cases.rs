@@ -88,7 +88,12 @@ macro_rules! one_by_one {
     };
 }
 
-pub(crate) static ALL: &[Case] = &[
+/// All rows, in the order of the table.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    LIBRARY.iter().chain(commands::ALL)
+}
+
+static LIBRARY: &[Case] = &[
     Case {
         name: "lock/uncontended",
         unit: NanosEach,
@@ -502,15 +507,7 @@ pub(crate) static ALL: &[Case] = &[
         |plan| pool::millis(ours::pool::executor(plan.session)?, Order::Submit, 10_000),
         |_| pool::millis(Python::executor()?, Order::Submit, 10_000),
     ),
-    mapped("xargs -P2 -n1", |plan| commands::theirs(plan, "xargs", &["-P2", "-n1", "true"]), 0.9),
-    mapped("GNU parallel", |plan| commands::theirs(plan, "parallel", &["-j2", "true"]), 4.0),
 ];
-
-/// A thousand programs that do nothing.
-const fn mapped(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
-    let ours: Setup = |plan| commands::ours(plan, &["map", "-j2", "--", "true"]);
-    Case { name: "command/map-1000-true", unit: Millis, summary: Median, ours, rival_name, rival, at_least }
-}
 
 /// As many sums of squares as take two seconds or more.
 const SQUARES: u64 = 100;

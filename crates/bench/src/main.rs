@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn bench(quick: bool, prefix: &str) -> Result<()> {
-    let chosen: Vec<_> = cases::ALL.iter().filter(|case| case.name.starts_with(prefix)).collect();
+    let chosen: Vec<_> = cases::all().filter(|case| case.name.starts_with(prefix)).collect();
     if chosen.is_empty() {
         return Err(BenchError::Failed(format!("no case starts with {prefix:?}")));
     }

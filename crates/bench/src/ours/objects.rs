@@ -7,13 +7,13 @@ use procession::{Lock, Namespace, shm::gc};
 use std::cell::Cell;
 
 /// Locks that nobody has open, in a namespace of their own.
-struct Field {
-    namespace: Namespace,
+pub(crate) struct Field {
+    pub(crate) namespace: Namespace,
     count: u64,
 }
 
 impl Field {
-    fn sown(count: u64) -> Result<Self> {
+    pub(crate) fn sown(count: u64) -> Result<Self> {
         let field = Field { namespace: Namespace::private(), count };
         let options = Lock::options().namespace(&field.namespace);
         (0..count).try_for_each(|at| options.create(&name(at)).context("create a lock").map(drop))?;
