@@ -108,6 +108,48 @@ fn one_that_ends_too_often_ends_the_others_and_is_named() {
     assert!(text.ends_with("killed by SIGABRT"), "{text}");
 }
 
+/// The starts of each rank, and whether somebody was killed, when `wished` is asked to be replaced once all run.
+fn replaced(supervisor: Supervisor<'static>, wished: &[usize], stubborn: bool) -> (Vec<u32>, bool) {
+    fn work(ready: Event, stubborn: bool) {
+        if stubborn {
+            return defy(ready);
+        }
+        ready.set();
+        park();
+    }
+    let (mut starts, mut was_killed, mut ready) = (vec![0; 2], false, 0);
+    let handle = supervisor.handle();
+    supervisor
+        .restart(Restart::Never)
+        .on_event(|event| match event {
+            Happened::Started { rank, .. } => starts[*rank] += 1,
+            Happened::Killed { .. } => was_killed = true,
+            Happened::Ready { .. } => {
+                ready += 1;
+                match ready {
+                    2 => wished.iter().for_each(|&rank| handle.restart(rank)),
+                    3 => handle.stop(),
+                    _ => {}
+                }
+            }
+            _ => {}
+        })
+        .run(|attempt| Process::spawn(work, (attempt.ready().unwrap(), stubborn)))
+        .unwrap();
+    (starts, was_killed)
+}
+
+#[test]
+fn a_worker_is_replaced_when_that_is_wished() {
+    let _scratch = Scratch::new();
+    assert_eq!(replaced(quick(2), &[1, 7], false), (vec![1, 2], false), "one, though none is started again");
+    let stubborn = quick(2).grace(Duration::from_millis(50));
+    assert_eq!(replaced(stubborn, &[0], true), (vec![2, 1], true), "one that does not end is killed");
+    let together = quick(2).restart_scope(RestartScope::All);
+    let (starts, _) = replaced(together, &[0], false);
+    assert_eq!(starts, [2, 2], "all are started again together");
+}
+
 #[test]
 fn what_outlasts_the_grace_is_killed() {
     let _scratch = Scratch::new();

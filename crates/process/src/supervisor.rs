@@ -372,6 +372,7 @@ where
             if self.handle.wants_stop() {
                 self.begin_to_stop();
             }
+            self.replace();
             for index in 0..self.posts.len() {
                 self.look_at(index);
             }
@@ -412,6 +413,24 @@ where
             self.ending = Some(Instant::now() + self.policy.grace);
             (self.observe)(&SupervisorEvent::Stopping);
             self.posts.iter().for_each(|post| post.signal(SIGTERM));
+        }
+    }
+
+    /// Has those replaced for whom that is wished, and kills those of them that have not ended in time.
+    fn replace(&mut self) {
+        let (now, grace, wished) = (Instant::now(), self.policy.grace, self.handle.take_replaced());
+        let may_start = self.ending.is_none() && self.regrouping.is_none() && !self.handle.wants_no_more();
+        let is_for_all =
+            self.policy.scope == RestartScope::All && wished.range(..self.posts.len()).next().is_some();
+        for (rank, post) in self.posts.iter_mut().enumerate() {
+            if may_start && (is_for_all || wished.contains(&rank)) {
+                post.replace(now, grace);
+            }
+            if post.killed_at().is_some_and(|at| at <= now)
+                && let Some(event) = post.kill()
+            {
+                (self.observe)(&event);
+            }
         }
     }
 
@@ -507,7 +526,8 @@ where
         // Not by the clock, which may have passed the end since the workers were looked at.
         let end = self.ending.or(self.regrouping).filter(|_| self.posts.iter().any(Post::is_to_be_killed));
         let starts = self.posts.iter().filter(|_| self.regrouping.is_none()).filter_map(Post::due_at);
-        let due = starts.chain(end).min();
+        let replaced = self.posts.iter().filter_map(Post::killed_at);
+        let due = starts.chain(end).chain(replaced).min();
         let mut files: Vec<BorrowedFd<'_>> = self.attended.iter().map(|(file, _)| *file).collect();
         files.extend(self.posts.iter().flat_map(Post::files));
         files.extend(self.bell.as_ref().map(AsFd::as_fd));

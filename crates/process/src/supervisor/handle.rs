@@ -1,10 +1,11 @@
 //! What steers a supervisor from outside: wishes that its thread finds at its next look, and a bell that wakes it.
 
 use procession_sys::eventfd;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Steers a [`Supervisor`](crate::Supervisor), from another thread or from what it calls; made by
 /// [`Supervisor::handle`](crate::Supervisor::handle).
@@ -15,6 +16,8 @@ pub struct SupervisorHandle(Arc<Wishes>);
 struct Wishes {
     stop: AtomicBool,
     no_more: AtomicBool,
+    /// Whose workers are to be replaced.
+    replaced: Mutex<BTreeSet<usize>>,
     /// Without one, whoever asks is heard at the next look.
     bell: Option<OwnedFd>,
 }
@@ -22,7 +25,7 @@ struct Wishes {
 impl SupervisorHandle {
     pub(super) fn new() -> Self {
         let (stop, no_more) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Wishes { stop, no_more, bell: eventfd::create().ok() }))
+        Self(Arc::new(Wishes { stop, no_more, replaced: Mutex::default(), bell: eventfd::create().ok() }))
     }
 
     /// Stops the workers: SIGTERM, and SIGKILL after the grace. A supervisor that was stopped before it runs starts
@@ -37,6 +40,21 @@ impl SupervisorHandle {
     pub fn drain(&self) {
         self.0.no_more.store(true, Ordering::Release);
         self.ring();
+    }
+
+    /// Ends the worker of this rank, by SIGTERM, and SIGKILL after the grace, and starts another in its place at once,
+    /// whatever the policy says of one that ended so; it does not count as a restart. One that has ended for good, or
+    /// is to be started later, is started now. Where all are started again together, they all are.
+    ///
+    /// A rank that no worker has is ignored, and so is a wish that comes when the supervisor stops.
+    pub fn restart(&self, rank: usize) {
+        self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(rank);
+        self.ring();
+    }
+
+    /// The ranks whose workers are to be replaced, once.
+    pub(super) fn take_replaced(&self) -> BTreeSet<usize> {
+        std::mem::take(&mut *self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn wants_stop(&self) -> bool {

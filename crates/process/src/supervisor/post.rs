@@ -7,7 +7,7 @@ use crate::pacing::{Budget, pause};
 use crate::status::ExitStatus;
 use procession_sync::Readiness;
 use procession_sys::random;
-use procession_sys::signals::SIGKILL;
+use procession_sys::signals::{SIGKILL, SIGTERM};
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ struct Running<P> {
     readiness: Option<Readiness>,
     is_told_ready: bool,
     is_killed: bool,
+    /// It was told to end because another is to come in its place; when it is killed, if it has not by then.
+    replaced: Option<Instant>,
 }
 
 /// What follows an end.
@@ -90,9 +92,9 @@ impl<P: Supervised> Post<P> {
         let event =
             SupervisorEvent::Started { rank: self.rank, attempt: attempt.number, process: process.label() };
         let readiness = readiness_of(&attempt);
-        let (is_told_ready, is_killed) = (false, false);
-        self.state =
-            State::Running(Running { process, attempt, since: now, readiness, is_told_ready, is_killed });
+        let (is_told_ready, is_killed, replaced) = (false, false, None);
+        let running = Running { process, attempt, since: now, readiness, is_told_ready, is_killed, replaced };
+        self.state = State::Running(running);
         event
     }
 
@@ -143,7 +145,13 @@ impl<P: Supervised> Post<P> {
         let reason = format!("{process}: {status}");
         let event = SupervisorEvent::Ended { rank: self.rank, process, status, ran_for };
         self.last = Some(status);
+        let is_replaced = running.replaced.is_some() && again;
         self.state = State::Over;
+        if is_replaced {
+            self.in_a_row = 0;
+            self.state = State::Due(now);
+            return Some((event, Next::Again { after: Duration::ZERO }));
+        }
         if ran_for >= policy.longest_back_off * 2 {
             self.in_a_row = 0;
         }
@@ -177,6 +185,27 @@ impl<P: Supervised> Post<P> {
     /// Has one started here then, because all are started again.
     pub(super) fn start_again_at(&mut self, due: Instant) {
         self.state = State::Due(due);
+    }
+
+    /// Has another worker come in the place of this one, now.
+    pub(super) fn replace(&mut self, now: Instant, grace: Duration) {
+        match &mut self.state {
+            State::Running(running) => {
+                if running.replaced.is_none() {
+                    running.replaced = Some(now + grace);
+                    self.signal(SIGTERM);
+                }
+            }
+            State::Due(_) | State::Over => self.state = State::Due(now),
+        }
+    }
+
+    /// When one that is to be replaced is killed, should it not end before.
+    pub(super) fn killed_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Running(running) if !running.is_killed => running.replaced,
+            _ => None,
+        }
     }
 
     /// While the supervisor stops: what was planned is not done.
