@@ -55,11 +55,18 @@ const fn locked(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
 
 /// A thousand programs that do nothing.
 const fn mapped(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
-    let ours: Setup = |plan| each(1, procession(plan.session, &["map", "-j2", "--", "true"])?, &numbers(1000));
+    let ours: Setup =
+        |plan| each(1, procession(plan.session, &["map", "-j2", "--", "true"])?, &numbers(1000));
     Case { name: "command/map-1000-true", unit: Millis, summary: Median, ours, rival_name, rival, at_least }
 }
 
-const fn bounded(name: &'static str, summary: Summary, ours: Setup, rival_name: &'static str, rival: Setup) -> Case {
+const fn bounded(
+    name: &'static str,
+    summary: Summary,
+    ours: Setup,
+    rival_name: &'static str,
+    rival: Setup,
+) -> Case {
     Case { name, unit: Millis, summary, ours, rival_name, rival, at_least: 1.0 }
 }
 
@@ -174,7 +181,7 @@ fn hand_over<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     let once = move || {
         let name = lock.address();
         let start = |command: &[&str]| {
-            let arguments = [&["lock", &name, "--"], command].concat();
+            let arguments = [&["lock", &name, "--on-owner-died", "ignore", "--"], command].concat();
             let started = procession(plan.session, &arguments)?.stdout(Stdio::piped()).spawn();
             started.map(Ended).context("a wrapper that locks")
         };
