@@ -135,6 +135,13 @@ fn reports(schema: &mut Schema, place: &Place) {
         let definition = if parsed(line).get("error").is_some() { "error" } else { "progress" };
         schema.takes(definition, &parsed(line));
     }
+    let map = r#""$P" map --name enc -- sh -c 'until [ -e "$0" ]; do sleep 0.01; done' {} ::: "$GATE" & "$P" ctl enc status -w 60 --json; touch "$GATE"; wait"#;
+    let gate = tempfile::TempDir::new().unwrap();
+    let mut command = place.script(map);
+    command.env("GATE", gate.path().join("open"));
+    schema.takes_lines("ctl", &Running::start(&mut command).end().stdout);
+    let run = r#""$P" run -n 1 --name web -- sh -c '"$P" ctl web status --json'"#;
+    schema.takes_lines("ctl", &shell(run).stdout);
     let planned = shell(r#"echo 1 | "$P" map --json --dry-run -- echo {} | head -n 1"#);
     schema.takes_lines("planned", &planned.stdout);
 }

@@ -5,6 +5,7 @@ use crate::collect::CollectArgs;
 #[cfg(feature = "completions")]
 use crate::completions::CompletionsArgs;
 use crate::counter::CounterArgs;
+use crate::ctl::CtlArgs;
 use crate::deadlocks::DeadlocksArgs;
 use crate::doctor::DoctorArgs;
 use crate::event::EventArgs;
@@ -52,6 +53,7 @@ pub(crate) enum Command {
     Quick(Quick),
     Queue(QueueArgs),
     Run(RunArgs),
+    Ctl(CtlArgs),
     Event(EventArgs),
     Barrier(BarrierArgs),
     Counter(CounterArgs),

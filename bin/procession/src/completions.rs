@@ -5,6 +5,7 @@
 
 use crate::args::Cli;
 use crate::state;
+use crate::steer::steered_by;
 use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
@@ -131,6 +132,8 @@ enum Names {
     Any,
     /// `lock:NAME`, `queue:NAME`: with its kind before it, those of these kinds.
     Typed(&'static [(&'static str, &'static [Kind])]),
+    /// Of a `map` or a `run`, not of an object: the queue of its orders tells it.
+    Steered,
 }
 
 const LOCKS: &[Kind] = &[Kind::LOCK, Kind::RLOCK, Kind::RWLOCK];
@@ -148,6 +151,7 @@ impl Names {
             "barrier" => Self::Of(&[Kind::BARRIER]),
             "counter" => Self::Of(&[Kind::VALUE]),
             "pipe" => Self::Of(&[Kind::PIPE, Kind::QUEUE]),
+            "ctl" => Self::Steered,
             "inspect" | "rm" => Self::Any,
             "with" => Self::Typed(&[("lock", LOCKS), ("sem", SEMAPHORES)]),
             "wait" => Self::Typed(&[
@@ -166,6 +170,7 @@ impl Names {
         match self {
             Self::Any => Some(name.to_owned()),
             Self::Of(kinds) => kinds.contains(&kind).then(|| name.to_owned()),
+            Self::Steered => steered_by(name).filter(|_| kind == Kind::QUEUE).map(str::to_owned),
             Self::Typed(prefixes) => {
                 let (prefix, _) = prefixes.iter().find(|(_, kinds)| kinds.contains(&kind))?;
                 Some(format!("{prefix}:{name}"))
@@ -259,6 +264,9 @@ mod tests {
         assert_eq!(typed("with", Kind::SEMAPHORE).as_deref(), Some("sem:x"));
         assert_eq!(typed("rm", Kind::MAP).as_deref(), Some("x"));
         assert_eq!(typed("gc", Kind::LOCK), None);
+        let steered = Names::of("ctl").unwrap();
+        assert_eq!(steered.typed(Kind::QUEUE, "enc.orders").as_deref(), Some("enc"));
+        assert_eq!(steered.typed(Kind::QUEUE, "enc"), None);
     }
 
     #[test]

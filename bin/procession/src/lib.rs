@@ -12,6 +12,7 @@ mod collect;
 #[cfg(feature = "completions")]
 mod completions;
 mod counter;
+mod ctl;
 mod deadlocks;
 mod doctor;
 mod duration;
@@ -40,6 +41,7 @@ mod room;
 mod run;
 mod sem;
 mod state;
+mod steer;
 mod summary;
 #[cfg(feature = "top")]
 mod top;
@@ -150,6 +152,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Help(args) => help(&args),
         Command::Queue(args) => queue::run(args, cli.namespace.as_ref()),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
+        Command::Ctl(args) => ctl::run(&args),
         Command::Event(args) => event::run(args),
         Command::Barrier(args) => barrier::run(args),
         Command::Counter(args) => counter::run(args),

@@ -2,7 +2,7 @@
 //!
 //! `plan.rs` is what the command line asks for: `template.rs` replacement strings, `inputs.rs` inputs, `halt.rs` and
 //! `retry.rs` what becomes of failures, `room.rs` when the machine has enough to do. `engine.rs` is the one thread that does it, with `ending.rs` for jobs that have
-//! ended and `stopping.rs` for signals; `job.rs` is one job. What jobs say goes through `spool.rs` to `output.rs`, to
+//! ended, `stopping.rs` for signals and `steered.rs` for orders from other terminals; `job.rs` is one job. What jobs say goes through `spool.rs` to `output.rs`, to
 //! `results.rs`, or into a `record.rs`; what was done goes to `joblog.rs`, `tally.rs` and `progress.rs`.
 //!
 //! A job is killed by the kernel when this process is killed, a moment later: so what is not in the log can be run
@@ -24,6 +24,7 @@ mod results;
 mod retry;
 mod room;
 mod spool;
+mod steered;
 mod stopping;
 mod tally;
 mod template;
@@ -31,6 +32,7 @@ mod template;
 use crate::duration::duration;
 use crate::holding::{Target, refusal};
 use crate::passed_on::die_of;
+use crate::steer::Steering;
 use crate::under::told;
 use clap::builder::FalseyValueParser;
 use engine::{Engine, Kept};
@@ -104,6 +106,9 @@ pub(crate) struct MapArgs {
     sem: Option<Target>,
     #[command(flatten)]
     room: RoomArgs,
+    /// A name, by which `procession ctl` steers it from another terminal, and which no other has meanwhile.
+    #[arg(long, value_name = "NAME", env = "PROCESSION_MAP_NAME", hide_env = true)]
+    name: Option<String>,
     /// Run the jobs in random order.
     #[arg(long, env = "PROCESSION_MAP_SHUF", hide_env = true, value_parser = FalseyValueParser::new())]
     shuf: bool,
@@ -229,10 +234,10 @@ pub(crate) enum ExitRule {
 
 /// How many jobs run at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Jobs(u32);
+pub(crate) struct Jobs(u32);
 
 impl Jobs {
-    fn slots(self) -> u32 {
+    pub(crate) fn slots(self) -> u32 {
         self.0
     }
 }
@@ -350,6 +355,7 @@ fn run(args: &MapArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     let began = now_ns();
     let room = Room::new(args.room.memfree, args.room.load);
     let mut engine = Engine::new(&plan, inputs, Kept { log, results }, room, progress)?;
+    engine.steering = args.name.as_deref().filter(|_| !args.dry_run).map(Steering::claim).transpose()?;
     engine.run()?;
     let exit = engine.exit_code();
     if args.said.json {
@@ -368,6 +374,7 @@ impl Engine<'_> {
         match self.asked_by {
             Some(signal) => crate::passed_on::code_of(signal),
             None if has_succeeded => 0,
+            None if self.left_some && self.tally.failed == 0 => SOME_FAILED,
             None => self.tally.code(self.plan.exit),
         }
     }
@@ -393,6 +400,9 @@ fn some_failed(engine: &Engine<'_>, exit: u8) -> Failure {
     let tally = &engine.tally;
     let all = tally.succeeded + tally.failed;
     let mut message = format!("{} of {all} jobs failed", tally.failed);
+    if engine.left_some {
+        message += "; others were not run, because of `procession ctl`";
+    }
     if let Some(words) = &tally.first_words {
         message += &format!("; first {}", procession_terminal::output::printable(words));
     }

@@ -68,10 +68,15 @@ pub(crate) const RECIPES: [Recipe; 10] = [
         lines: &["procession sem net -c 4 -w 10m -- curl -O https://example.org/data"],
     },
     Recipe {
-        title: "A long list of jobs that can be interrupted",
-        text: "The log knows what was done, so that the same line does the rest. SIGUSR1 shows \
-               the jobs that run.",
-        lines: &["procession map -j 8 --joblog log --resume --retries 2 -- ./encode {} < list"],
+        title: "A long list of jobs, steered from another terminal",
+        text: "The log knows what was done, so that the first line, typed again, does the rest. \
+               The others change it while it runs.",
+        lines: &[
+            "procession map --name enc -j 8 --joblog log --resume -- ./enc {} < list &",
+            "procession ctl enc set -j 2 -w 5s",
+            "procession ctl enc pause; procession ctl enc resume",
+            "procession ctl enc status",
+        ],
     },
     Recipe {
         title: "A lock for the rest of a script",

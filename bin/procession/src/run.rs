@@ -8,12 +8,14 @@
 mod crew;
 mod environment;
 mod output;
+mod steered;
 mod story;
 
 use crate::duration::duration;
 use crate::passed_on;
 use crate::program::{check, keep_closed};
 use crate::report::Report;
+use crate::steer::Steering;
 use crew::Crew;
 use environment::Launcher;
 use output::{Outputs, Prefix};
@@ -109,6 +111,9 @@ pub(crate) struct RunArgs {
         hide_env = true
     )]
     env: Vec<Launcher>,
+    /// A name, by which `procession ctl` steers it from another terminal, and which no other has meanwhile.
+    #[arg(long, value_name = "NAME", env = "PROCESSION_RUN_NAME", hide_env = true)]
+    name: Option<String>,
     /// Write what happens to this file, or to the open descriptor N, each event as a line of JSON.
     #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_REPORT", hide_env = true)]
     report: Option<Report>,
@@ -199,14 +204,20 @@ pub(crate) fn run(args: &RunArgs, namespace: Option<&Namespace>) -> Result<(), F
     // From now on no signal ends this process that is not ignored; and no thread is started before.
     let inbox = passed_on::inbox();
     let signals = inbox.bell()?;
+    let steering = args.name.as_deref().map(Steering::claim).transpose()?;
     let outputs = Outputs::open(args)?;
     let supervisor = supervisor(args);
     let story = RefCell::new(Story::new(args, supervisor.handle())?);
     let crew = RefCell::new(Crew::new(args, namespace, inbox, supervisor.handle(), outputs)?);
-    let outcome = supervisor
+    let mut supervisor = supervisor
         .on_event(|event| story.borrow_mut().goes_on(event))
-        .attend(signals.as_fd(), || crew.borrow_mut().listen(&mut story.borrow_mut()))
-        .run(|attempt| crew.borrow_mut().start(attempt, &mut story.borrow_mut()));
+        .attend(signals.as_fd(), || crew.borrow_mut().listen(&mut story.borrow_mut()));
+    if let Some(steering) = &steering {
+        supervisor = supervisor.attend(steering.fd(), || {
+            steering.take(|wish, from| crew.borrow().carry_out(wish, from, &mut story.borrow_mut()));
+        });
+    }
+    let outcome = supervisor.run(|attempt| crew.borrow_mut().start(attempt, &mut story.borrow_mut()));
     let printed = crew.into_inner().end();
     story.into_inner().ends(outcome.map(drop), printed)
 }

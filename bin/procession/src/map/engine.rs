@@ -15,6 +15,7 @@ use super::spool::{Said, Spool};
 use super::tally::Tally;
 use super::template::Fill;
 use crate::passed_on;
+use crate::steer::Steering;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
@@ -58,6 +59,14 @@ pub(super) struct Engine<'a> {
     room: Room,
     pub(super) tally: Tally,
     pub(super) progress: Progress,
+    /// How many jobs run at once.
+    pub(super) slots: u32,
+    /// No more jobs are started for a while, because somebody wishes it.
+    pub(super) paused: bool,
+    /// Where orders come from, if it has a name.
+    pub(super) steering: Option<Steering>,
+    /// An order stopped it when there were jobs left.
+    pub(super) left_some: bool,
     /// No more jobs are started.
     pub(super) stopping: bool,
     /// How hard those that run were asked to end by signals to this process, and by which one first.
@@ -86,6 +95,7 @@ pub(super) struct Finished {
 /// What was ready when a wait ended.
 struct Ready {
     signals: bool,
+    orders: bool,
     inputs: bool,
     printer: bool,
     captures: Vec<(u32, usize)>,
@@ -121,6 +131,10 @@ impl<'a> Engine<'a> {
             room,
             tally: Tally::default(),
             progress,
+            slots: plan.slots,
+            paused: false,
+            steering: None,
+            left_some: false,
             stopping: false,
             asked: 0,
             asked_by: None,
@@ -165,7 +179,7 @@ impl<'a> Engine<'a> {
         self.running.is_empty() && !has_more && has_printed
     }
 
-    fn has_no_more_inputs(&self) -> bool {
+    pub(super) fn has_no_more_inputs(&self) -> bool {
         self.inputs.total().is_some_and(|total| total == self.inputs.taken())
     }
 
@@ -180,8 +194,13 @@ impl<'a> Engine<'a> {
     }
 
     fn may_start(&self) -> bool {
-        let has_slot = (self.running.len() as u64) < u64::from(self.plan.slots);
-        !self.stopping && !self.held_off && has_slot && self.room.is_there() && !self.printer.is_congested()
+        let has_slot = (self.running.len() as u64) < u64::from(self.slots);
+        !self.stopping
+            && !self.paused
+            && !self.held_off
+            && has_slot
+            && self.room.is_there()
+            && !self.printer.is_congested()
     }
 
     fn start_jobs(&mut self) -> Result<(), Failure> {
@@ -351,6 +370,9 @@ impl<'a> Engine<'a> {
         if ready.signals {
             self.take_signals()?;
         }
+        if ready.orders {
+            self.take_orders();
+        }
         if ready.inputs {
             self.inputs.read().map_err(|error| unreadable(&error))?;
             self.halt_if_reached();
@@ -390,6 +412,8 @@ impl<'a> Engine<'a> {
         let reads = !(by_line && self.printer.is_congested());
         let mut captures = Vec::new();
         let mut fds = vec![PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        let orders = self.steering.as_ref().map(Steering::fd);
+        fds.extend(orders.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(inputs.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(printer.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         for running in self.running.values().filter(|_| reads) {
@@ -409,16 +433,18 @@ impl<'a> Engine<'a> {
         let mut ready = fds.iter().map(|fd| fd.any().unwrap_or(false));
         let mut next = || ready.next().unwrap_or(false);
         let signals = next();
+        let orders = orders.is_some() && next();
         let inputs = inputs.is_some() && next();
         let printer = printer.is_some() && next();
         captures.retain(|_| next());
         let strays = (0..self.strays.len()).filter(|_| next()).collect();
-        Ok(Ready { signals, inputs, printer, captures, strays })
+        Ok(Ready { signals, orders, inputs, printer, captures, strays })
     }
 
     /// Whether inputs are to be read although no job waits for one: to know how many there are.
     fn wants_all_inputs(&self) -> bool {
-        self.progress.wants_total() && !self.inputs.are_many() || self.plan.halt.needs_total()
+        (self.progress.wants_total() || self.steering.is_some()) && !self.inputs.are_many()
+            || self.plan.halt.needs_total()
     }
 
     /// How long to wait; `None` for ever.

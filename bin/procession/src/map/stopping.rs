@@ -35,7 +35,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn tell_all(&self, signal: i32) {
+    pub(super) fn tell_all(&self, signal: i32) {
         self.running.values().for_each(|running| running.tell(signal));
     }
 

@@ -26,19 +26,25 @@ use std::os::unix::process::ExitStatusExt;
 use std::process;
 use std::rc::Rc;
 
+/// A worker whose exit status was not taken.
+pub(super) struct Running {
+    pub(super) rank: usize,
+    status: Rc<Cell<Option<ExitStatus>>>,
+}
+
 /// These mean nothing to a worker that is started later.
 const OF_THE_MOMENT: [i32; 3] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
 
 pub(super) struct Crew<'a> {
-    args: &'a RunArgs,
+    pub(super) args: &'a RunArgs,
     environment: Environment,
     inbox: Inbox,
-    handle: SupervisorHandle,
+    pub(super) handle: SupervisorHandle,
     outputs: Option<Outputs>,
     /// What workers have as stdin instead of a terminal.
     stdin: Option<File>,
     /// Those whose exit status was not taken, by process id.
-    running: BTreeMap<u32, Rc<Cell<Option<ExitStatus>>>>,
+    pub(super) running: BTreeMap<u32, Running>,
     /// What those that are started for the first time later get too.
     passed_on: Vec<i32>,
     /// How often SIGINT came.
@@ -72,7 +78,8 @@ impl<'a> Crew<'a> {
         if attempt.number() == 1 {
             self.passed_on.iter().for_each(|&signal| tell_group(worker.pid, signal));
         }
-        self.running.insert(worker.pid, Rc::clone(&worker.status));
+        let running = Running { rank: worker.rank, status: Rc::clone(&worker.status) };
+        self.running.insert(worker.pid, running);
         self.listen(story);
         Ok(worker)
     }
@@ -161,22 +168,24 @@ impl<'a> Crew<'a> {
         while !self.running.is_empty() {
             match reap_any() {
                 Ok(Some((pid, ended))) => {
-                    if let Some(status) = self.running.remove(&pid) {
-                        status.set(Some(status_of(ended)));
+                    if let Some(worker) = self.running.remove(&pid) {
+                        worker.status.set(Some(status_of(ended)));
                     }
                 }
                 Ok(None) => return,
                 Err(error) => {
                     output::warn(&format!("nobody knows how the workers ended: {error}"));
                     let lost = std::mem::take(&mut self.running).into_values();
-                    lost.for_each(|status| status.set(Some(status_of(Ended::Exited(OWN_FAILURE.into())))));
+                    lost.for_each(|worker| {
+                        worker.status.set(Some(status_of(Ended::Exited(OWN_FAILURE.into()))))
+                    });
                     return;
                 }
             }
         }
     }
 
-    fn tell_all(&self, signal: i32) {
+    pub(super) fn tell_all(&self, signal: i32) {
         self.running.keys().for_each(|&pid| tell_group(pid, signal));
     }
 

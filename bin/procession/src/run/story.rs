@@ -9,7 +9,7 @@ use procession_sys::clock;
 use procession_terminal::exit::{Failure, OWN_FAILURE};
 use procession_terminal::output;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A worker that has failed.
@@ -47,6 +47,8 @@ pub(super) struct Story<'a> {
     attempts: BTreeMap<usize, u32>,
     /// The signal that asked for the end.
     asked_by: Option<i32>,
+    /// Whose workers end because others come in their place.
+    replaced: BTreeSet<usize>,
     /// Whether all were told to end by this program itself.
     is_stopping: bool,
     /// Why a worker could not be started, where there is no use in trying again.
@@ -64,6 +66,7 @@ impl<'a> Story<'a> {
             failed: Vec::new(),
             attempts: BTreeMap::new(),
             asked_by: None,
+            replaced: BTreeSet::new(),
             is_stopping: false,
             could_not_start: None,
             has_lost_one: None,
@@ -106,6 +109,9 @@ impl<'a> Story<'a> {
     }
 
     fn ended(&mut self, rank: usize, status: ExitStatus, ran: Duration) {
+        if self.replaced.remove(&rank) && !self.is_stopping && self.asked_by.is_none() {
+            return;
+        }
         let was_asked = self.asked_by.is_some();
         let was_told = self.is_stopping && !was_asked;
         let is_over = was_asked || self.is_stopping;
@@ -148,6 +154,16 @@ impl<'a> Story<'a> {
     /// A signal came that asks for the end.
     pub(super) fn is_asked_to_end(&mut self, signal: i32) {
         self.asked_by.get_or_insert(signal);
+    }
+
+    /// Somebody wishes that a worker is replaced.
+    pub(super) fn is_replaced(&mut self, rank: usize) {
+        self.replaced.insert(rank);
+    }
+
+    /// Somebody wishes the end of all: those that end from now on have not failed.
+    pub(super) fn is_stopped(&mut self) {
+        self.is_stopping = true;
     }
 
     /// There is no use in trying to start a worker again.

@@ -1,0 +1,80 @@
+//! Orders that `procession ctl` gives to a `map` that has a name.
+
+use super::engine::Engine;
+use crate::steer::Wish;
+use procession_terminal::output;
+use serde_json::{Map, Value, json};
+
+impl Engine<'_> {
+    /// Carries out the orders that have come.
+    pub(super) fn take_orders(&mut self) {
+        // Taken out for as long as they are carried out on what it is a part of.
+        let Some(steering) = self.steering.take() else { return };
+        steering.take(|wish, from| {
+            let done = self.carry_out(wish)?;
+            if let Some(done) = done {
+                self.progress.aside(|| output::warn(&format!("{done}, by order of process {from}")));
+            }
+            Ok(self.status())
+        });
+        self.steering = Some(steering);
+    }
+
+    /// What was done, in words; why nothing was.
+    fn carry_out(&mut self, wish: &Wish) -> Result<Option<String>, String> {
+        let done = match wish {
+            Wish::Status => return Ok(None),
+            Wish::Jobs(jobs) => {
+                self.slots = *jobs;
+                let jobs = if *jobs == u32::MAX { "as many as can be".to_owned() } else { jobs.to_string() };
+                format!("jobs at once: {jobs}")
+            }
+            Wish::Pause => {
+                self.paused = true;
+                "no more jobs are started".to_owned()
+            }
+            Wish::Resume => {
+                self.paused = false;
+                "jobs are started again".to_owned()
+            }
+            Wish::Stop { now } => {
+                self.left_some |= !self.stopping && (!self.retries.is_empty() || !self.has_no_more_inputs());
+                if *now {
+                    self.stop_now()
+                } else {
+                    self.stop()
+                }
+                "stopping".to_owned()
+            }
+            Wish::Restart { .. } => {
+                return Err("a map has jobs and no workers: only a run can restart".to_owned());
+            }
+            Wish::Signal { ranks, .. } if !ranks.is_empty() => {
+                return Err("a map has jobs and no ranks: a signal goes to all of them".to_owned());
+            }
+            Wish::Signal { signal, .. } => {
+                self.tell_all(*signal);
+                format!("{} to all jobs", procession_sys::signals::words(*signal))
+            }
+        };
+        Ok(Some(done))
+    }
+
+    fn status(&self) -> Map<String, Value> {
+        let (counts, is_bounded) = (self.counts(), self.slots != u32::MAX);
+        let status = json!({
+            "kind": "ctl",
+            "of": "map",
+            "pid": std::process::id(),
+            "jobs": is_bounded.then_some(self.slots),
+            "running": counts.running,
+            "succeeded": counts.succeeded,
+            "failed": counts.failed,
+            "skipped": counts.skipped,
+            "total": counts.total,
+            "paused": self.paused,
+            "stopping": self.stopping,
+        });
+        if let Value::Object(status) = status { status } else { Map::new() }
+    }
+}
