@@ -190,6 +190,63 @@ fn an_initializer_that_hangs_holds_up_nobody_who_does_not_want_to_wait() {
     }
 }
 
+#[test]
+fn the_next_result_is_waited_for_as_long_as_is_said() {
+    let (options, _dog) = options(2);
+    let gate = procession::Event::new().unwrap();
+    let pool = options.start().unwrap();
+    let wait = |gate: &procession::Event, n: u64| {
+        // The first item is the last that is done.
+        if n == 0 {
+            gate.wait().unwrap();
+        }
+        n
+    };
+    let mut results = pool.imap_with(&gate, wait, 0..3);
+    for _ in 0..2 {
+        let Some(Err(TaskError::TimedOut { item })) = results.next_timeout(TIMEOUT) else { panic!() };
+        assert_eq!(item.index, 0, "it is its turn, though others have come");
+    }
+    gate.set();
+    let rest: Vec<u64> = std::iter::from_fn(|| results.next_timeout(LONG)).map(Result::unwrap).collect();
+    assert_eq!(rest, [0, 1, 2]);
+    gate.clear();
+    let mut results = pool.imap_unordered_with(&gate, wait, 0..3);
+    let mut early: Vec<_> = (0..2).map(|_| results.next_timeout(LONG).unwrap().1.unwrap()).collect();
+    early.sort_unstable();
+    assert_eq!(early, [1, 2]);
+    assert!(matches!(results.next_timeout(TIMEOUT), Some((0, Err(TaskError::TimedOut { .. })))));
+    gate.set();
+    assert!(matches!(results.next(), Some((0, Ok(0)))));
+    assert!(results.next_timeout(Duration::ZERO).is_none());
+}
+
+/// Whoever reads it does not come back.
+#[derive(serde::Serialize)]
+struct Endless;
+
+impl<'de> serde::Deserialize<'de> for Endless {
+    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        std::thread::sleep(LONG);
+        Ok(Self)
+    }
+}
+
+/// As with the initializer: no timeout of items counts it, and who waits can stop waiting.
+#[test]
+fn a_state_that_hangs_while_it_is_decoded_holds_up_nobody_who_does_not_want_to_wait() {
+    let (options, _dog) = options(2);
+    let mut pool = options.timeout(TIMEOUT).start().unwrap();
+    let mut results = pool.imap_with(&Endless, |_, n: u64| n, 0..10_u64);
+    let Some(Err(TaskError::TimedOut { item })) = results.next_timeout(TIMEOUT * 2) else { panic!() };
+    assert_eq!(item.index, 0);
+    let workers = pool.workers();
+    pool.terminate();
+    assert!(matches!(results.next(), Some(Err(TaskError::Cancelled))));
+    pool.join().unwrap();
+    assert!(!workers.into_iter().any(runs));
+}
+
 /// It is written, and cannot be read.
 struct OneWay;
 

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many chunks per worker a stream of results has on their way.
 const IN_FLIGHT_PER_WORKER: usize = 16;
@@ -98,8 +99,35 @@ impl<I: Iterator<Item: Serialize + 'static>, R> ImapUnordered<I, R> {
 }
 
 impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> ImapUnordered<I, R> {
-    /// The next result that is there, for one who holds so many others.
-    fn advance(&mut self, held: usize) -> Option<(usize, Result<R, TaskError>)> {
+    /// The next result, waited for at most for `timeout`; `None` if all have come. With
+    /// [`TaskError::TimedOut`] comes the index of an item that is still being done: its result comes later, as if
+    /// nothing had been.
+    ///
+    /// ```
+    /// # procession::test_support!();
+    /// use procession::{Pool, TaskError};
+    /// use std::time::Duration;
+    ///
+    /// # procession::init();
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap_unordered(|n: u64| n * n, 0..3);
+    /// let mut sum = 0;
+    /// while let Some((_index, square)) = squares.next_timeout(Duration::from_secs(10)) {
+    ///     match square {
+    ///         Ok(square) => sum += square,
+    ///         Err(TaskError::TimedOut { item }) => println!("still waiting for {item}"),
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(sum, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<(usize, Result<R, TaskError>)> {
+        self.advance(0, Deadline::after(timeout))
+    }
+
+    /// The next result that is there by the deadline, for one who holds so many others.
+    fn advance(&mut self, held: usize, deadline: Deadline) -> Option<(usize, Result<R, TaskError>)> {
         if self.foreman.is_foreign() {
             self.job = Err(TaskError::Forked);
         }
@@ -118,18 +146,22 @@ impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Imap
         if self.in_flight.is_empty() {
             return None;
         }
-        let outcome = self.foreman.wait_until(Deadline::NEVER, |crew| {
+        let outcome = self.foreman.wait_until(deadline, |crew| {
             let Results::Streamed(ready) = &mut crew.jobs.get_mut(id)?.results else { return None };
             ready.pop_front()
         });
         let (index, outcome) = match outcome {
-            Ok(outcome) => outcome?,
+            Ok(Some(outcome)) => outcome,
+            Ok(None) => {
+                let (index, function) = (self.in_flight.first().copied()?, self.function);
+                return Some((index, Err(TaskError::TimedOut { item: TaskItem { index, function } })));
+            }
             Err(stopped @ Stopped::Interrupted) => {
                 let index = self.in_flight.first().copied()?;
                 return Some((index, Err(stopped.in_call_of(self.function))));
             }
             // The next call says so.
-            Err(Stopped::Forked) => return self.advance(held),
+            Err(Stopped::Forked) => return self.advance(held, deadline),
         };
         self.in_flight.remove(&index);
         self.refill(held);
@@ -141,7 +173,7 @@ impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iter
     type Item = (usize, Result<R, TaskError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.advance(0)
+        self.advance(0, Deadline::NEVER)
     }
 }
 
@@ -182,10 +214,14 @@ impl<I, R> Imap<I, R> {
     }
 }
 
-impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iterator for Imap<I, R> {
-    type Item = Result<R, TaskError>;
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Imap<I, R> {
+    /// The next result, waited for at most for `timeout`; `None` if all have come. After [`TaskError::TimedOut`] it
+    /// comes later, as if nothing had been.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<R, TaskError>> {
+        self.next_by(Deadline::after(timeout))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_by(&mut self, deadline: Deadline) -> Option<Result<R, TaskError>> {
         loop {
             if let Some(result) = self.early.remove(&self.turn) {
                 self.turn += 1;
@@ -193,11 +229,23 @@ impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iter
                 self.results.refill(self.early.len());
                 return Some(result);
             }
-            match self.results.advance(self.early.len())? {
+            match self.results.advance(self.early.len(), deadline)? {
                 (_, Err(error @ TaskError::Interrupted { .. })) => return Some(Err(error)),
+                // The one whose turn it is.
+                (_, Err(TaskError::TimedOut { item })) => {
+                    return Some(Err(TaskError::TimedOut { item: TaskItem { index: self.turn, ..item } }));
+                }
                 (index, result) => drop(self.early.insert(index, result)),
             }
         }
+    }
+}
+
+impl<I: Iterator<Item: Serialize + 'static>, R: DeserializeOwned + 'static> Iterator for Imap<I, R> {
+    type Item = Result<R, TaskError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_by(Deadline::NEVER)
     }
 }
 
