@@ -19,7 +19,7 @@ use crate::rival::pthread::RobustMutex;
 use crate::rival::std_mutex::StdMutex;
 use crate::rival::std_rwlock::StdReading;
 use crate::rival::{
-    boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, processes, python, python::Python,
+    boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, processes, procspawn, python, python::Python,
 };
 use crate::sample::Summary::{Max, Median, P99};
 use crate::{commands, fairness, ours, queue, start, waiters};
@@ -425,15 +425,8 @@ static LIBRARY: &[Case] = &[
         rival: |plan| start::each(plan, processes::fork),
         at_least: 0.33,
     },
-    Case {
-        name: "process/start-join-spawn",
-        unit: Micros,
-        summary: Median,
-        ours: |plan| start::each(plan, ours::process::spawn),
-        rival_name: "posix_spawn of /bin/true",
-        rival: |plan| start::each(plan, processes::spawn_true),
-        at_least: 0.6,
-    },
+    spawned("posix_spawn of /bin/true", |plan| start::each(plan, processes::spawn_true), 0.6),
+    spawned("procspawn", |plan| start::each(plan, procspawn::spawn), 1.0),
     Case {
         name: "process/start-join-fork",
         unit: Micros,
@@ -521,6 +514,20 @@ const fn pooled(
     rival: Setup,
 ) -> Case {
     Case { name, unit, summary: Median, ours, rival_name, rival, at_least }
+}
+
+/// A process that executes this program anew, and does nothing.
+const fn spawned(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
+    let ours: Setup = |plan| start::each(plan, ours::process::spawn);
+    Case {
+        name: "process/start-join-spawn",
+        unit: Micros,
+        summary: Median,
+        ours,
+        rival_name,
+        rival,
+        at_least,
+    }
 }
 
 /// A mebibyte through the codec.

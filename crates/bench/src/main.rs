@@ -42,6 +42,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     ours::init();
+    rival::procspawn::init();
     let outcome = match args::parse(std::env::args().skip(1)) {
         Ok(Args::Role { name, parent, rest }) => {
             roles::play(&name, parent, &rest).map_err(|e| e.context(&name))

@@ -13,6 +13,7 @@ pub(crate) mod ipc_channel;
 pub(crate) mod memcpy;
 pub(crate) mod posix_semaphore;
 pub(crate) mod processes;
+pub(crate) mod procspawn;
 pub(crate) mod pthread;
 pub(crate) mod python;
 pub(crate) mod std_mutex;
