@@ -5,6 +5,7 @@ use crate::case::{Case, Setup, Unit, constant};
 use crate::lock::{ProcessLock, contended, uncontended};
 use crate::meeting::{asleep, round_trip};
 use crate::ours::barrier::Barrier;
+use crate::ours::condition::Turns;
 use crate::ours::crowded::{self, Part};
 use crate::ours::event::Events;
 use crate::ours::pipe::Pipes;
@@ -19,7 +20,7 @@ use crate::rival::pthread::RobustMutex;
 use crate::rival::std_mutex::StdMutex;
 use crate::rival::std_rwlock::StdReading;
 use crate::rival::{
-    boost, cache_line, crossbeam, iceoryx2, ipc_channel, memcpy, processes, procspawn, python, python::Python,
+    boost, cache_line, iceoryx2, ipc_channel, memcpy, processes, procspawn, python, python::Python, threads,
 };
 use crate::sample::Summary::{Max, Median, P99};
 use crate::{commands, fairness, ours, queue, start, waiters};
@@ -215,6 +216,15 @@ static LIBRARY: &[Case] = &[
         at_least: 0.8,
     },
     Case {
+        name: "condition/round-trip",
+        unit: Nanos,
+        summary: Median,
+        ours: |plan| round_trip::<Turns>(plan),
+        rival_name: "std Condvar, threads",
+        rival: |plan| threads::condvar(plan),
+        at_least: 0.5,
+    },
+    Case {
         name: "barrier/two",
         unit: Nanos,
         summary: Median,
@@ -299,7 +309,7 @@ static LIBRARY: &[Case] = &[
         summary: Median,
         ours: |plan| queue::throughput(plan, &ours::queue::BATCHES, 1, 1),
         rival_name: "crossbeam threads",
-        rival: |plan| crossbeam::one_way(plan),
+        rival: |plan| threads::crossbeam(plan),
         at_least: 0.7,
     },
     crowded("queue/u64-4-4", |plan| queue::throughput(plan, &ours::queue::OURS, 4, 4)),
@@ -313,15 +323,8 @@ static LIBRARY: &[Case] = &[
         rival: |plan| queue::round_trip(plan, &ipc_channel::IPC_CHANNEL),
         at_least: 3.0,
     },
-    Case {
-        name: "pipe/u64-one-way",
-        unit: MessagesPerSecond,
-        summary: Median,
-        ours: |plan| queue::throughput(plan, &ours::pipe::NUMBERS, 1, 1),
-        rival_name: "crossbeam threads",
-        rival: |plan| crossbeam::one_way(plan),
-        at_least: 0.33,
-    },
+    piped("crossbeam threads", |plan| threads::crossbeam(plan), 0.33),
+    piped("rtrb threads", |plan| threads::rtrb(plan), 0.33),
     Case {
         name: "pipe/round-trip-awake",
         unit: Nanos,
@@ -563,6 +566,20 @@ const fn one_to_one(rival_name: &'static str, rival: Setup, at_least: f64) -> Ca
         unit: MessagesPerSecond,
         summary: Median,
         ours: |plan| queue::throughput(plan, &ours::queue::OURS, 1, 1),
+        rival_name,
+        rival,
+        at_least,
+    }
+}
+
+/// Numbers through a pipe, against threads.
+const fn piped(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
+    let ours: Setup = |plan| queue::throughput(plan, &ours::pipe::NUMBERS, 1, 1);
+    Case {
+        name: "pipe/u64-one-way",
+        unit: MessagesPerSecond,
+        summary: Median,
+        ours,
         rival_name,
         rival,
         at_least,

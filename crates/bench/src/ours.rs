@@ -15,6 +15,7 @@ macro_rules! create {
 pub(crate) mod barrier;
 pub(crate) mod bytes;
 pub(crate) mod codec;
+pub(crate) mod condition;
 pub(crate) mod crowded;
 pub(crate) mod event;
 pub(crate) mod lock;

@@ -2,7 +2,6 @@
 
 pub(crate) mod boost;
 pub(crate) mod cache_line;
-pub(crate) mod crossbeam;
 pub(crate) mod futex;
 #[cfg(feature = "iceoryx2")]
 pub(crate) mod iceoryx2;
@@ -18,3 +17,4 @@ pub(crate) mod pthread;
 pub(crate) mod python;
 pub(crate) mod std_mutex;
 pub(crate) mod std_rwlock;
+pub(crate) mod threads;

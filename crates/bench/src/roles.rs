@@ -4,6 +4,7 @@ use crate::actor::Control;
 use crate::error::{BenchError, Result};
 use crate::meeting::Meeting;
 use crate::ours::barrier::Barrier;
+use crate::ours::condition::Turns;
 use crate::ours::event::Events;
 use crate::ours::pipe::Pipes;
 use crate::rival::futex::RawFutex;
@@ -24,6 +25,7 @@ pub(crate) fn play(name: &str, parent: u32, rest: &[String]) -> Result<()> {
         "recovery/hold" => recovery::hold(control, rest),
         "recovery/wait" => recovery::wait(control, rest),
         Events::ROLE => meeting::meet::<Events>(control, rest),
+        Turns::ROLE => meeting::meet::<Turns>(control, rest),
         Barrier::ROLE => meeting::meet::<Barrier>(control, rest),
         RawFutex::ROLE => meeting::meet::<RawFutex>(control, rest),
         Pipes::ROLE => meeting::meet::<Pipes>(control, rest),
