@@ -457,3 +457,53 @@ fn a_drained_supervisor_starts_nobody_and_looks_when_what_it_attends_to_has_come
     assert!(happened.iter().any(|event| event.to_string().starts_with("told (pid ")), "{happened:?}");
     assert!((1..=2).contains(&calls), "{calls}");
 }
+
+#[test]
+fn workers_are_added_while_it_runs_and_kept_running_too() {
+    fn work((rank, gate): (usize, Event)) {
+        if rank > 0 {
+            gate.wait().unwrap();
+        }
+    }
+    let _scratch = Scratch::new();
+    let gate = Event::new().unwrap();
+    let supervisor = quick(1);
+    let (handle, opened) = (supervisor.handle(), gate.clone());
+    let mut starts = Vec::new();
+    let statuses = supervisor
+        .on_event(|event| match event {
+            // The last one that there was has ended: who is added now is still started.
+            Happened::Ended { rank: 0, .. } => handle.add_workers(2),
+            Happened::Started { rank, attempt, process } => {
+                starts.push((*rank, *attempt));
+                match (rank, attempt) {
+                    (2, 1) => kill(Pid::from_raw(process.pid().cast_signed()), Signal::SIGKILL).unwrap(),
+                    (2, 2) => opened.set(),
+                    _ => {}
+                }
+            }
+            _ => {}
+        })
+        .run(|attempt| Process::spawn(work, (attempt.rank(), gate.clone())))
+        .unwrap();
+    assert!(statuses.len() == 3 && statuses.iter().all(|status| status.unwrap().success()), "{statuses:?}");
+    assert_eq!(starts, [(0, 1), (1, 1), (2, 1), (2, 2)]);
+}
+
+#[test]
+fn a_supervisor_that_drains_starts_none_that_are_added() {
+    let _scratch = Scratch::new();
+    let supervisor = quick(1);
+    let handle = supervisor.handle();
+    let statuses = supervisor
+        .on_event(|event| {
+            if matches!(event, Happened::Started { .. }) {
+                handle.drain();
+                handle.add_workers(3);
+            }
+        })
+        .run(|_| Process::spawn(|()| (), ()))
+        .unwrap();
+    assert_eq!(statuses.len(), 4);
+    assert!(statuses[0].unwrap().success() && statuses[1..] == [None; 3], "{statuses:?}");
+}

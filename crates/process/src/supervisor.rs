@@ -299,15 +299,15 @@ impl<'a> Supervisor<'a> {
         let Self { workers, policy, restarts, signals, handle, attended, mut observe } = self;
         let bell = if signals.is_empty() { None } else { Some(SignalBell::new(&signals)?) };
         let wish = handle.bell()?;
-        let posts = (0..workers).map(|rank| Post::new(rank, restarts.clone())).collect();
         let observe = Box::new(move |happened: &SupervisorEvent| {
             trace::supervised(happened, happened.is_trouble());
             observe(happened);
         });
         Watch {
             policy,
+            workers,
             restarts,
-            posts,
+            posts: Vec::new(),
             start,
             observe,
             bell,
@@ -337,6 +337,8 @@ impl fmt::Debug for Supervisor<'_> {
 /// A supervisor at work.
 struct Watch<'s, 'o, P, S> {
     policy: Policy,
+    /// How many there are from the beginning.
+    workers: usize,
     /// How often all of them are started again, where that is the scope.
     restarts: Budget,
     posts: Vec<Post<P>>,
@@ -372,12 +374,14 @@ where
             if self.handle.wants_stop() {
                 self.begin_to_stop();
             }
+            self.make_posts();
             self.replace();
             for index in 0..self.posts.len() {
                 self.look_at(index);
             }
             self.regroup();
-            if self.posts.iter().all(Post::is_over) {
+            // What is told of an end may have wished for more.
+            if self.posts.iter().all(Post::is_over) && self.posts.len() >= self.wished() {
                 break;
             }
             // What starts workers may learn of ends meanwhile, of those that were looked at before.
@@ -393,6 +397,19 @@ where
         match self.gave_up {
             Some(error) => Err(error),
             None => Ok(self.posts.iter().map(Post::last_status).collect()),
+        }
+    }
+
+    /// How many workers are wished for by now.
+    fn wished(&self) -> usize {
+        self.workers.saturating_add(self.handle.added())
+    }
+
+    /// A post for each of them.
+    fn make_posts(&mut self) {
+        let Budget { most, within, .. } = self.restarts;
+        while self.posts.len() < self.wished() {
+            self.posts.push(Post::new(self.posts.len(), Budget::new(most, within)));
         }
     }
 

@@ -4,7 +4,7 @@ use procession_sys::eventfd;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Steers a [`Supervisor`](crate::Supervisor), from another thread or from what it calls; made by
@@ -18,6 +18,8 @@ struct Wishes {
     no_more: AtomicBool,
     /// Whose workers are to be replaced.
     replaced: Mutex<BTreeSet<usize>>,
+    /// How many workers were wished for beside those of the beginning.
+    added: AtomicUsize,
     /// Without one, whoever asks is heard at the next look.
     bell: Option<OwnedFd>,
 }
@@ -25,13 +27,14 @@ struct Wishes {
 impl SupervisorHandle {
     pub(super) fn new() -> Self {
         let (stop, no_more) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self(Arc::new(Wishes { stop, no_more, replaced: Mutex::default(), bell: eventfd::create().ok() }))
+        let (replaced, added) = (Mutex::default(), AtomicUsize::new(0));
+        Self(Arc::new(Wishes { stop, no_more, replaced, added, bell: eventfd::create().ok() }))
     }
 
     /// Stops the workers: SIGTERM, and SIGKILL after the grace. A supervisor that was stopped before it runs starts
     /// nothing.
     pub fn stop(&self) {
-        // Release, here and in `drain`: whoever finds the wish finds what was done before it.
+        // Release, here and below: whoever finds the wish finds what was done before it.
         self.0.stop.store(true, Ordering::Release);
         self.ring();
     }
@@ -55,6 +58,36 @@ impl SupervisorHandle {
     /// The ranks whose workers are to be replaced, once.
     pub(super) fn take_replaced(&self) -> BTreeSet<usize> {
         std::mem::take(&mut *self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has so many more workers started and kept running, of the ranks that follow. A supervisor that stops or drains
+    /// starts none, and one whose workers have all ended has nothing to do with them any more.
+    ///
+    /// ```
+    /// use procession::{Process, Supervisor};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     procession::init();
+    ///     let supervisor = Supervisor::new(1);
+    ///     let handle = supervisor.handle();
+    ///     let statuses = supervisor.run(|attempt| {
+    ///         // The first one finds that there is work for two others.
+    ///         if attempt.rank() == 0 {
+    ///             handle.add_workers(2);
+    ///         }
+    ///         Process::spawn(|rank| println!("worker {rank}"), attempt.rank())
+    ///     })?;
+    ///     assert_eq!(statuses.len(), 3);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn add_workers(&self, count: usize) {
+        self.0.added.fetch_add(count, Ordering::Release);
+        self.ring();
+    }
+
+    pub(super) fn added(&self) -> usize {
+        self.0.added.load(Ordering::Acquire)
     }
 
     pub(super) fn wants_stop(&self) -> bool {
