@@ -111,8 +111,8 @@ pub fn end_children(grace: Duration) {
     servers::end_all(grace);
 }
 
-/// Asks, insists, and gives up in the end: an exit must not wait for what cannot be ended.
-fn terminate(children: &[Arc<Child>], grace: Duration) {
+/// Asks, insists, and gives up in the end: who wants to end must not wait for what cannot be ended.
+pub(crate) fn terminate(children: &[Arc<Child>], grace: Duration) {
     let _deferred = interrupt::defer();
     let asked: Vec<_> = children.iter().filter(|child| child.signal(SIGTERM).is_ok()).collect();
     await_all(&asked, grace);

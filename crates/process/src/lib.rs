@@ -39,6 +39,7 @@ mod surroundings;
 mod task;
 #[cfg(feature = "async")]
 mod tasks;
+mod team;
 mod test_support;
 mod trace;
 
@@ -69,6 +70,7 @@ pub use supervisor::{
 };
 #[cfg(feature = "async")]
 pub use tasks::Joining;
+pub use team::{Team, TeamError};
 #[cfg(feature = "tracing")]
 pub use trace::{LogError, log_to_stderr};
 

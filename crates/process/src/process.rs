@@ -108,7 +108,6 @@ impl<R> Process<R> {
         Self { child, result: PhantomData }
     }
 
-    #[cfg(feature = "async")]
     pub(crate) fn child(&self) -> &Arc<Child> {
         &self.child
     }

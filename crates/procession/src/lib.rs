@@ -40,9 +40,9 @@ pub use procession_process::{
     Failure, Function, Imap, ImapUnordered, Initialized, JoinTimeoutError, KernelError, ParentProcess, Pool,
     PoolError, PoolOptions, Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError,
     Resource, Restart, RestartScope, SpawnError, StartMethod, Stdio, Supervised, Supervisor, SupervisorError,
-    SupervisorEvent, SupervisorHandle, TaskError, TaskItem, WaitError, active_children, current_process,
-    end_children, futures, init, leave, parent_process, set_start_method, start_method, take_inherited,
-    test_support,
+    SupervisorEvent, SupervisorHandle, TaskError, TaskItem, Team, TeamError, WaitError, active_children,
+    current_process, end_children, futures, init, leave, parent_process, set_start_method, start_method,
+    take_inherited, test_support,
 };
 #[cfg(feature = "tracing")]
 #[doc(inline)]

@@ -4,7 +4,8 @@ use procession::codec::{DecodeError, EncodeError};
 use procession::shm::Kind;
 use procession::{
     JoinTimeoutError, KernelError, Label, LogError, Namespace, OpenError, PoolError, Process, ProcessError,
-    ProcessLabel, RemoteError, SpawnError, StartMethod, SupervisorError, TaskError, TaskItem, WaitError,
+    ProcessLabel, RemoteError, SpawnError, StartMethod, SupervisorError, TaskError, TaskItem, TeamError,
+    WaitAnyError, WaitError,
 };
 use procession_tests::isolate;
 use std::error::Error;
@@ -339,6 +340,23 @@ fn supervisors() {
     says!(
         SupervisorError::Os(io::Error::other("no descriptor")),
         "this process cannot supervise workers now: no descriptor"
+    );
+}
+
+#[test]
+fn teams() {
+    let killed = ProcessError::Killed { process: process(), signal: 9 };
+    let failed = ProcessError::Failed {
+        process: process(),
+        error: vec!["no bread".to_owned(), "closed".to_owned()].into(),
+    };
+    says!(
+        TeamError::Failed { failures: vec![killed, failed], ended: vec![process()] },
+        "R was killed by SIGKILL before the function returned; R failed: no bread: closed; ended because of that: R"
+    );
+    says!(
+        TeamError::Wait(WaitAnyError::Interrupted),
+        "this process cannot wait for its team now: the wait for one of several objects was interrupted"
     );
 }
 
