@@ -10,6 +10,8 @@ use clap::builder::FalseyValueParser;
 use procession::Namespace;
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 /// Run a command while a lock is held, which goes with this process: `lock NAME -- CMD`.
 #[derive(Debug, clap::Args)]
@@ -51,6 +53,32 @@ pub(crate) struct RunArgs {
     on_owner_died: OnOwnerDied,
     #[command(flatten)]
     command: CommandArgs,
+}
+
+/// A variable that says an option begins so.
+const VARIABLES: &[u8] = b"PROCESSION_";
+/// Variables of that beginning that are no options: what a command finds in its environment.
+const NO_OPTIONS: [&str; 4] =
+    ["PROCESSION_NAMESPACE", "PROCESSION_HELD", "PROCESSION_TOKEN", "PROCESSION_OWNER_DIED"];
+
+impl RunArgs {
+    /// What `NAME -- CMD…` says, where neither a word nor a variable is an option; `None` if it is anything else.
+    ///
+    /// To read options takes as long as all the rest of what this process does before it starts the command, and most
+    /// locks of scripts have none.
+    pub(crate) fn without_options(words: &[OsString]) -> Option<Self> {
+        let (name, [dashes, command @ ..]) = words.split_first()? else { return None };
+        let name = name.to_str().filter(|name| !name.is_empty() && !name.starts_with('-'))?;
+        let is_option = |(variable, _): &(OsString, OsString)| {
+            variable.as_bytes().starts_with(VARIABLES) && NO_OPTIONS.iter().all(|known| variable != known)
+        };
+        if dashes != "--" || command.is_empty() || std::env::vars_os().any(|variable| is_option(&variable)) {
+            return None;
+        }
+        let command = CommandArgs::without_options(command.to_vec());
+        let (wait, on_owner_died) = (WaitArgs::default(), OnOwnerDied::default());
+        Some(Self { name: name.to_owned(), shared: false, wait, on_owner_died, command })
+    }
 }
 
 /// Hold the lock for a process, by default the one that starts this, until `lock release` or until that process ends.
@@ -185,4 +213,35 @@ pub(crate) fn test(target: Target, json: bool) -> Result<(), Failure> {
         output::json(&record)?;
     }
     if held { Err(Failure::Incomplete) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunArgs;
+    use crate::args::Alone;
+    use std::ffi::OsString;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    #[test]
+    fn a_line_without_options_is_read_as_any_other() {
+        for line in ["deploy -- true", "a/b -- sh -c -- -n", "x -- -w 5"] {
+            let quick = RunArgs::without_options(&words(line)).unwrap();
+            let Alone { namespace: None, args } = Alone::<RunArgs>::read("lock", words(line)).unwrap() else {
+                panic!("{line}")
+            };
+            assert_eq!(format!("{quick:?}"), format!("{args:?}"), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_an_option_is_left_to_who_knows_them() {
+        for line in
+            ["", "deploy", "deploy --", "-n deploy -- true", "deploy -n -- true", "-- true", "a b -- true"]
+        {
+            assert!(RunArgs::without_options(&words(line)).is_none(), "{line}");
+        }
+    }
 }

@@ -19,7 +19,7 @@ use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 /// How long to wait for something.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct WaitArgs {
     /// Do not wait: if it is busy, exit with 75.
     #[arg(short = 'n', long, env = "PROCESSION_NONBLOCK", hide_env = true, value_parser = FalseyValueParser::new())]
@@ -51,6 +51,9 @@ impl WaitArgs {
     }
 }
 
+/// How long a command may take to end after SIGTERM, unless it is said.
+const KILL_AFTER: &str = "10s";
+
 /// What is to be run, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommandArgs {
@@ -61,7 +64,7 @@ pub(crate) struct CommandArgs {
     #[arg(
         long,
         value_name = "TIME",
-        default_value = "10s",
+        default_value = KILL_AFTER,
         value_parser = duration,
         env = "PROCESSION_KILL_AFTER",
         hide_env = true
@@ -82,6 +85,21 @@ pub(crate) struct CommandArgs {
     /// The command and its arguments, behind `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
+}
+
+impl CommandArgs {
+    /// A command of which nothing else is said.
+    pub(crate) fn without_options(command: Vec<OsString>) -> Self {
+        Self {
+            timeout: None,
+            kill_after: duration(KILL_AFTER).unwrap_or_default(),
+            explain: false,
+            report: None,
+            json: false,
+            signals_reach_command: false,
+            command,
+        }
+    }
 }
 
 /// What is done about a lock whose last holder died, or whose command was killed.
