@@ -14,6 +14,8 @@ mod view;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn;
 
 use crate::duration::duration;
 use clap::builder::FalseyValueParser;
