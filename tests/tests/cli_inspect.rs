@@ -7,8 +7,8 @@ mod cli;
 
 use cli::{Said, run};
 use procession::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, JoinableQueue, Latch, List, Lock, Map, Namespace,
-    Once, Process, Queue, RLock, RwLock, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, Group, JoinableQueue, Latch, List, Lock, Map,
+    Namespace, Once, Process, Queue, RLock, RwLock, Semaphore, Value,
 };
 use procession_tests::{Actor, Scratch, until};
 use serde_json::Value as Json;
@@ -26,6 +26,24 @@ fn ask(scratch: &Scratch, arguments: &[&str]) -> Said {
 
 fn inspect(scratch: &Scratch, name: &str) -> Json {
     serde_json::from_str(&ask(scratch, &["inspect", name, "--json"]).stdout).unwrap()
+}
+
+#[test]
+fn a_group_says_how_many_of_it_are_held_and_by_whom() {
+    let scratch = Scratch::new();
+    let locks = Group::<Lock>::options().namespace(&scratch).count(300).create("rows").unwrap();
+    let events = Group::<Event>::options().namespace(&scratch).count(3).create("up").unwrap();
+    events.get(2).unwrap().set();
+    let held = [7, 299].map(|index| locks.get(index).unwrap().acquire_owned().unwrap());
+    let rows = inspect(&scratch, "rows");
+    assert_eq!((&rows["kind"], &rows["state"]), (&"lock-group".into(), &"2 of 300 held".into()));
+    let holders = rows["holders"].as_array().unwrap();
+    assert!(holders.len() == 2 && holders.iter().all(|holder| holder["pid"] == std::process::id()), "{rows}");
+    assert_eq!(inspect(&scratch, "up")["state"], "1 of 3 set");
+    drop(held);
+    assert_eq!(inspect(&scratch, "rows")["state"], "0 of 300 held");
+    locks.unlink().unwrap();
+    events.unlink().unwrap();
 }
 
 /// Uses one object of each kind, in its own way, and waits to be killed.

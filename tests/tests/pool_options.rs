@@ -193,9 +193,9 @@ fn an_initializer_that_hangs_holds_up_nobody_who_does_not_want_to_wait() {
 #[test]
 fn the_next_result_is_waited_for_as_long_as_is_said() {
     let (options, _dog) = options(2);
-    let gate = procession::Event::new().unwrap();
+    let gate = Event::new().unwrap();
     let pool = options.start().unwrap();
-    let wait = |gate: &procession::Event, n: u64| {
+    let wait = |gate: &Event, n: u64| {
         // The first item is the last that is done.
         if n == 0 {
             gate.wait().unwrap();

@@ -2,8 +2,8 @@
 
 use procession::shm::{Entry, Kind, look};
 use procession::{
-    Array, Barrier, BoundedSemaphore, Condition, Event, Holder, JoinableQueue, Latch, List, Lock, Map, Once,
-    Queue, RLock, RwLock, Semaphore, Value,
+    Array, Barrier, BoundedSemaphore, Condition, Event, Group, Holder, JoinableQueue, Latch, List, Lock, Map,
+    Once, Queue, RLock, RwLock, Semaphore, Value,
 };
 use procession_terminal::output::number_of;
 use std::time::Duration;
@@ -77,6 +77,16 @@ pub(crate) fn of(entry: &Entry) -> Option<State> {
         Kind::ARRAY => {
             look(entry).map(|one: Array<u8>| locked(one.holder(), false).with("elements", one.len()))
         }
+        Kind::LOCK_GROUP => look(entry).map(|group: Group<Lock>| {
+            of_locks(group.iter().map(|one| (one.holder(), one.is_inconsistent(), one.n_owner_deaths())))
+        }),
+        Kind::RLOCK_GROUP => look(entry).map(|group: Group<RLock>| {
+            of_locks(group.iter().map(|one| (one.holder(), one.is_inconsistent(), one.n_owner_deaths())))
+        }),
+        Kind::EVENT_GROUP => look(entry).map(|group: Group<Event>| {
+            let set = group.iter().filter(Event::is_set).count();
+            State::said(format!("{set} of {} set", group.len())).with("objects", group.len()).with("set", set)
+        }),
         Kind::QUEUE => look(entry).map(|one| of_queue(&one)),
         Kind::JOINABLE_QUEUE => look(entry).map(|one| of_joinable(&one)),
         Kind::MAP => {
@@ -117,6 +127,24 @@ fn locked(holder: Option<Holder>, is_inconsistent: bool) -> State {
         None => "free",
     };
     State::said(text).held_by(holder, Held::alone)
+}
+
+/// Those of a group: who holds each, whether one died, and how many have died with it.
+fn of_locks(locks: impl Iterator<Item = (Option<Holder>, bool, u32)>) -> State {
+    let (mut state, mut objects, mut inconsistent, mut deaths) = (State::default(), 0, 0, 0_u32);
+    for (holder, is_inconsistent, died) in locks {
+        state.holders.extend(holder.map(Held::alone));
+        objects += 1;
+        inconsistent += usize::from(is_inconsistent);
+        deaths = deaths.saturating_add(died);
+    }
+    let held = state.holders.len();
+    state.text = format!("{held} of {objects} held");
+    if inconsistent > 0 {
+        state.text += &format!(", {inconsistent} inconsistent");
+    }
+    let state = state.with("objects", objects).with("held", held);
+    state.with("inconsistent", inconsistent).with("owner_deaths", deaths as usize)
 }
 
 fn of_rwlock(lock: &RwLock) -> State {

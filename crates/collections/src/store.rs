@@ -57,7 +57,7 @@ pub(crate) use table::Key;
 
 use crate::collection_error::CollectionError;
 use procession_channel::codec::Codec;
-use procession_shm::{OpenError, Segment, Shared};
+use procession_shm::{Handle, OpenError, Segment, Shared};
 use procession_sync::{Fault, Holder, Keeper, LockWord, holder_of};
 use procession_sys::atomic::{AtomicU64, Ordering, fence};
 use procession_sys::shm_struct;
@@ -166,6 +166,10 @@ impl Store {
 
     pub(crate) fn segment(&self) -> &Segment {
         self.body.segment()
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.body.handle()
     }
 
     /// Who is changing it now.

@@ -326,6 +326,15 @@ impl<T: Zeroed> Shared<T> {
         &self.segment
     }
 
+    /// No object is in a group.
+    pub fn offset(&self) -> usize {
+        0
+    }
+
+    pub fn handle(&self) -> crate::crossing::Handle {
+        self.segment.handle()
+    }
+
     pub fn slice<U: Zeroed>(&self, offset: usize, count: usize) -> Option<&[U]> {
         self.segment.mapping.slice(offset, count)
     }
@@ -374,6 +383,7 @@ impl<T> fmt::Debug for Shared<T> {
 
 pub trait Object: Sized {
     const KIND: Kind = Kind;
+    const GROUP: Option<Kind> = None;
     type Body: Zeroed;
     type Settings;
 
@@ -533,7 +543,7 @@ pub struct Kind;
 macro_rules! kinds {
     ($($kind:ident)*) => { impl Kind { $(pub const $kind: Self = Self;)* } };
 }
-kinds!(LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE JOINABLE_QUEUE MAP LIST);
+kinds!(LOCK_GROUP RLOCK_GROUP EVENT_GROUP LOCK RLOCK RWLOCK SEMAPHORE BOUNDED_SEMAPHORE CONDITION EVENT LATCH ONCE BARRIER VALUE ARRAY QUEUE PIPE JOINABLE_QUEUE MAP LIST);
 
 pub fn element_tag<T>() -> String {
     String::new()

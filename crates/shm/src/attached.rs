@@ -230,6 +230,7 @@ impl Segment {
             user: self.namespace().user(),
             name: self.name().to_owned(),
             instance: self.0.header.instance,
+            cell: 0,
         }
     }
 }
@@ -257,6 +258,9 @@ pub struct Handle {
     pub(crate) user: u32,
     pub(crate) name: String,
     pub(crate) instance: InstanceId,
+    /// Which object of a group it is. The first one of a group, and an object that is in none, are 0: they are told
+    /// apart by what is opened.
+    pub(crate) cell: u64,
 }
 
 impl Namespace {

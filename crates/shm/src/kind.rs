@@ -53,6 +53,12 @@ impl Kind {
     pub const MAP: Self = Self(35);
     /// `procession::List`.
     pub const LIST: Self = Self(36);
+    /// `procession::Group<Lock>`.
+    pub const LOCK_GROUP: Self = Self(48);
+    /// `procession::Group<RLock>`.
+    pub const RLOCK_GROUP: Self = Self(49);
+    /// `procession::Group<Event>`.
+    pub const EVENT_GROUP: Self = Self(50);
 
     /// The word for people: `lock`, `queue`, …; `unknown` for a kind of a later version.
     #[must_use]
@@ -81,6 +87,9 @@ impl Kind {
             Self::PIPE => "pipe",
             Self::MAP => "map",
             Self::LIST => "list",
+            Self::LOCK_GROUP => "lock-group",
+            Self::RLOCK_GROUP => "rlock-group",
+            Self::EVENT_GROUP => "event-group",
             _ => "unknown",
         }
     }

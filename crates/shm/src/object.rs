@@ -25,6 +25,8 @@ const REGISTRY_PATIENCE: Duration = Duration::from_millis(250);
 pub trait Object: Sized {
     /// The kind in the object's header.
     const KIND: Kind;
+    /// The kind of an object that is a group of these, one body behind the other; `None` if there is none.
+    const GROUP: Option<Kind> = None;
     /// The beginning of the body.
     type Body: ShmSafe;
     /// The options of the object besides [`Placement`].
@@ -181,15 +183,26 @@ fn create_as<O: Object>(settings: &O::Settings, place: &Placement, name: &str) -
 }
 
 fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O, OpenError> {
+    let (attachment, registration) = attach_as(shape, place, name, forget_owners::<O>)?;
+    finish(attachment, registration, name)
+}
+
+/// Opens the object of this shape; `forget` clears what the dead of another registry held.
+fn attach_as(
+    shape: &Shape,
+    place: &Placement,
+    name: &str,
+    forget: fn(&Mapping),
+) -> Result<(Attachment, &'static Registration), OpenError> {
     let registration = registry::register(&place.namespace()?)?;
-    let object = ObjectName { kind: Some(O::KIND), namespace: registration.namespace(), name };
+    let object = ObjectName { kind: Some(shape.kind), namespace: registration.namespace(), name };
     let deadline = Deadline::after(REGISTRY_PATIENCE);
     loop {
         let attachment = gc::sweeping(object.namespace, Some(registration.roll()), |orphans| {
             segment::open_file(&object, shape, orphans)
         })?;
-        if adopt::<O>(&attachment, registration, name) {
-            return finish(attachment, registration, name);
+        if adopt(&attachment, registration, name, forget) {
+            return Ok((attachment, registration));
         }
         if deadline.has_passed() {
             // Somebody goes on using it with owners of the other registry.
@@ -205,7 +218,7 @@ fn open_as<O: Object>(shape: &Shape, place: &Placement, name: &str) -> Result<O,
 
 /// Makes sure that owner ids in the body mean slots of *our* registry; `false` while users of another are
 /// alive.
-fn adopt<O: Object>(attachment: &Attachment, registration: &Registration, name: &str) -> bool {
+fn adopt(attachment: &Attachment, registration: &Registration, name: &str, forget: fn(&Mapping)) -> bool {
     let registry = segment::registry_word(&attachment.mapping);
     // SYNC: segment.adopted.
     if registry.load(Ordering::Acquire) == registration.instance() {
@@ -218,10 +231,7 @@ fn adopt<O: Object>(attachment: &Attachment, registration: &Registration, name: 
         return registry.load(Ordering::Acquire) == registration.instance();
     }
     crash_point("object.adopt.locked");
-    if let Some(body) = body::<O::Body>(&attachment.mapping) {
-        O::forget_owners(body);
-        O::forget_owners_of_all(&attachment.mapping);
-    }
+    forget(&attachment.mapping);
     let roll = registration.roll();
     roll.settle(roll.enter(name, attachment.header.instance.low()), true);
     crash_point("object.adopt.forgotten");
@@ -229,6 +239,39 @@ fn adopt<O: Object>(attachment: &Attachment, registration: &Registration, name: 
     // SYNC: segment.adopted.
     registry.store(registration.instance(), Ordering::Release);
     file_lock::try_lock(file, ATTACH_BYTE, Share::Shared).unwrap_or(false)
+}
+
+fn forget_owners<O: Object>(mapping: &Mapping) {
+    if let Some(body) = body::<O::Body>(mapping) {
+        O::forget_owners(body);
+        O::forget_owners_of_all(mapping);
+    }
+}
+
+/// The bodies of a group of such objects.
+fn cells<O: Object>(mapping: &Mapping) -> &[O::Body] {
+    let count = mapping.len().saturating_sub(HEADER_LEN) / size_of::<O::Body>();
+    mapping.slice(HEADER_LEN, count).unwrap_or_default()
+}
+
+/// Fills the bodies of a new group of such objects.
+pub fn initialise_cells<O: Object>(mapping: &Mapping, settings: &O::Settings) {
+    cells::<O>(mapping).iter().for_each(|cell| O::initialise(cell, settings));
+}
+
+/// Clears what the dead of another registry held of a group of such objects.
+pub fn forget_owners_of_cells<O: Object>(mapping: &Mapping) {
+    cells::<O>(mapping).iter().for_each(O::forget_owners);
+}
+
+/// The `index`-th object of the group that is in this segment.
+///
+/// # Errors
+/// [`OpenError::Corrupt`] when there are not so many.
+pub fn cell<O: Object>(group: &Segment, index: usize) -> Result<O, OpenError> {
+    let body =
+        Shared::cell(group, index).ok_or_else(|| group.corrupt("the body is too small for its objects"))?;
+    O::attach(body)
 }
 
 fn finish<O: Object>(
@@ -290,11 +333,27 @@ impl Handle {
         let element = asked.element.map(|element| Element { tag: None, ..element });
         let shape = Shape { element, codec: ANY_CODEC, ..asked };
         let place = Placement { namespace: Some(namespace), ephemeral: false };
-        match open_as::<O>(&shape, &place, &self.name) {
+        let opened = match open_as::<O>(&shape, &place, &self.name) {
+            Err(OpenError::Kind { found, .. }) if O::GROUP == Some(found) => {
+                self.open_cell::<O>(&shape, &place)
+            }
+            opened => opened,
+        };
+        match opened {
             Ok(found) if found.as_ref().header().instance == self.instance => Ok(found),
             Ok(_) | Err(OpenError::NotFound { .. }) => Err(OpenError::Gone { object }),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Handle {
+    /// Opens the object of a group.
+    fn open_cell<O: Object>(&self, shape: &Shape, place: &Placement) -> Result<O, OpenError> {
+        let shape = Shape { kind: O::GROUP.unwrap_or(O::KIND), ..shape.clone() };
+        let (attachment, registration) = attach_as(&shape, place, &self.name, forget_owners_of_cells::<O>)?;
+        let segment = Segment::new(attachment, registration, &self.name);
+        cell(&segment, usize::try_from(self.cell).unwrap_or(usize::MAX))
     }
 }
 
@@ -428,7 +487,7 @@ macro_rules! object_builders {
 
         impl<$($generics)*> serde::Serialize for $Object {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.body.segment().handle().serialize(serializer)
+                self.body.handle().serialize(serializer)
             }
         }
 

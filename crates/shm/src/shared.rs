@@ -1,7 +1,7 @@
 //! A typed view of a segment's body.
 #![expect(unsafe_code, reason = "a reference into the mapping that the segment keeps alive")]
 
-use crate::attached::Segment;
+use crate::attached::{Handle, Segment};
 use crate::error::OpenError;
 use crate::header::HEADER_LEN;
 use procession_sys::{ShmSafe, cpu};
@@ -26,6 +26,32 @@ impl<T: ShmSafe> Shared<T> {
         // INVARIANT: `pointer` checks bounds and alignment.
         let body = segment.mapping().pointer(HEADER_LEN)?;
         Some(Self { segment: segment.clone(), body })
+    }
+
+    /// The view of the `index`-th of the `T`s of which the body consists, or `None` if it has not so many.
+    #[must_use]
+    pub fn cell(segment: &Segment, index: usize) -> Option<Self> {
+        let offset = index.checked_mul(size_of::<T>())?.checked_add(HEADER_LEN)?;
+        // INVARIANT: `pointer` checks bounds and alignment.
+        let body = segment.mapping().pointer(offset)?;
+        Some(Self { segment: segment.clone(), body })
+    }
+
+    /// How many bytes of the segment's body are before this: 0 unless it is a [`cell`](Self::cell).
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        let first = self.segment.mapping().pointer::<T>(HEADER_LEN).map_or(0, |first| first.addr().get());
+        self.body.addr().get().wrapping_sub(first)
+    }
+
+    /// The object as it crosses to another process.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        let handle = self.segment.handle();
+        match self.offset() {
+            0 => handle,
+            offset => Handle { cell: (offset / size_of::<T>()) as u64, ..handle },
+        }
     }
 
     /// A part of the body as a view of its own; offsets in it still count from the beginning of the body.

@@ -250,7 +250,9 @@ pub(crate) fn is_ours_to_break(segment: &Segment, wait: &ShownWait) -> bool {
 /// Whether those who wait for the segment's object back out of deadlocks.
 pub(crate) fn is_asked_for(segment: &Segment) -> bool {
     let header = segment.header();
-    matches!(header.kind, Kind::LOCK | Kind::RLOCK | Kind::RWLOCK) && header.parameters[PARAMETER] != 0
+    let is_lock =
+        matches!(header.kind, Kind::LOCK | Kind::RLOCK | Kind::RWLOCK | Kind::LOCK_GROUP | Kind::RLOCK_GROUP);
+    is_lock && header.parameters[PARAMETER] != 0
 }
 
 /// The header's parameter for an object whose waiters may back out of deadlocks.

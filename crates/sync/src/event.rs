@@ -106,6 +106,7 @@ procession_shm::object_builders!([] EventOptions => Event);
 
 impl Object for Event {
     const KIND: Kind = Kind::EVENT;
+    const GROUP: Option<Kind> = Some(Kind::EVENT_GROUP);
     type Body = EventBody;
     type Settings = ();
 

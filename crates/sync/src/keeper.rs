@@ -27,6 +27,12 @@ impl Keeper {
         Self { myself: segment.registration().myself(), key: segment.header().instance.low() }
     }
 
+    /// The keeper of the lock word of an object so many bytes behind the first of its group.
+    pub(crate) fn of_cell(segment: &Segment, offset: usize) -> Self {
+        let first = Self::new(segment);
+        Self { key: first.key.wrapping_add(offset as u64), ..first }
+    }
+
     /// The key of the `index`-th cell of the object in the list of threads without a tag.
     pub(crate) fn key_of(self, index: usize) -> u64 {
         self.key ^ (index as u64 + 1) << 40

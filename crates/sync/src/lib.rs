@@ -16,6 +16,7 @@ mod eventcount;
 mod fault;
 mod fencing;
 mod gate;
+mod group;
 mod held_by;
 mod held_since;
 mod hold;
@@ -62,6 +63,7 @@ pub use event::{Event, EventError, EventOptions};
 #[doc(hidden)]
 pub use eventcount::EventCount;
 pub use fault::Fault;
+pub use group::{Group, GroupOptions, Grouped};
 pub use held_by::HeldBy;
 #[doc(hidden)]
 pub use held_by::holder_of;

@@ -70,6 +70,7 @@ lock_options!(
 
 impl Object for Lock {
     const KIND: Kind = Kind::LOCK;
+    const GROUP: Option<Kind> = Some(Kind::LOCK_GROUP);
     type Body = LockBody;
     type Settings = LockSettings;
 
@@ -83,7 +84,7 @@ impl Object for Lock {
 
     fn attach(body: Shared<LockBody>) -> Result<Self, OpenError> {
         let claim = owner_death::claim_of(body.segment());
-        Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
+        Ok(Self { keeper: Keeper::of_cell(body.segment(), body.offset()), claim, body })
     }
 }
 

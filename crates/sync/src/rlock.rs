@@ -99,6 +99,7 @@ lock_options!(
 
 impl Object for RLock {
     const KIND: Kind = Kind::RLOCK;
+    const GROUP: Option<Kind> = Some(Kind::RLOCK_GROUP);
     type Body = RLockBody;
     type Settings = LockSettings;
 
@@ -112,7 +113,7 @@ impl Object for RLock {
 
     fn attach(body: Shared<RLockBody>) -> Result<Self, OpenError> {
         let claim = owner_death::claim_of(body.segment());
-        Ok(Self { keeper: Keeper::new(body.segment()), claim, body })
+        Ok(Self { keeper: Keeper::of_cell(body.segment(), body.offset()), claim, body })
     }
 }
 

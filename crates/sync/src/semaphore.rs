@@ -21,7 +21,7 @@ use crate::patience::{Nap, Patience};
 use crate::permit_cells::{self, MOST, PermitCells, SemaphoreBody};
 use permit::CellsHeld;
 use procession_shm::{
-    Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
+    Handle, Kind, Myself, Object, OpenError, OwnerId, Parameter, Placement, Segment, Shape, Shared,
 };
 use procession_sys::atomic::AtomicU32;
 use procession_sys::{Deadline, Mapping};
@@ -199,6 +199,11 @@ impl Semaphore {
     /// Where the builders of both kinds find it.
     pub(crate) fn segment(&self) -> &Segment {
         self.body.segment()
+    }
+
+    /// As above.
+    pub(crate) fn handle(&self) -> Handle {
+        self.body.handle()
     }
 
     /// Waits until there is a permit, and takes it.

@@ -7,7 +7,7 @@ use crate::codec::{Codec, NotBytes};
 use crate::pipe_end::Location;
 use crate::ring::{Mark, Ring, WORD};
 use crate::waiter::Stopped;
-use procession_shm::{Segment, Shared};
+use procession_shm::{Handle, Segment, Shared};
 use procession_sync::{Claim, Fault, Hold, LockWord};
 use procession_sys::atomic::Ordering;
 use procession_sys::cpu::fence_after_rmw;
@@ -45,6 +45,10 @@ impl Core {
 
     pub(crate) fn segment(&self) -> &Segment {
         self.words.segment()
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.words.handle()
     }
 
     pub(super) fn len(&self) -> usize {
