@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc bench curves soak check chaos step toolchain python rivals
+.PHONY: help build install demo test lint fmt doc package bench curves soak check chaos step toolchain python rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -127,6 +127,24 @@ lint: toolchain ## formatting, clippy with and without crash points, documentati
 
 doc: toolchain ## the documentation, without a warning
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(cargo_jobs) --workspace --no-deps
+
+# What `cargo publish` would upload, unpacked beside each other and built from that alone: what a package lacks, such as a
+# file of the repository that its documentation includes, is missed here and not by those who take it.
+packed = $(abspath $(or $(CARGO_TARGET_DIR),target))/package
+whole = $(packed)/whole
+unpublished = $(addprefix --exclude ,procession-bench procession-models procession-tests procession-step)
+
+package: toolchain ## the packages as they would be published: packed, built from what is in them, documentation tested
+	$(CARGO) package $(cargo_jobs) --workspace $(unpublished) --no-verify --allow-dirty
+	@rm -rf "$(whole)"; mkdir -p "$(whole)"; cp Cargo.lock "$(whole)"
+	@for packed in "$(packed)"/procession*.crate; do \
+		case "$$packed" in *-bench-*|*-models-*|*-tests-*|*-step-*) ;; *) tar -xzf "$$packed" -C "$(whole)" ;; esac; done
+	@cd "$(whole)" && { echo '[workspace]'; echo 'resolver = "3"'; echo 'members = ["procession*"]'; \
+		echo '[patch.crates-io]'; for folder in procession*; do \
+			echo "$$(sed -nE '/^\[package\]/,/^\[/s/^name = "(.*)"/\1/p' "$$folder/Cargo.toml") = { path = \"$$folder\" }"; \
+		done; } > Cargo.toml
+	cd "$(whole)" && CARGO_TARGET_DIR="$(packed)/built" $(CARGO) build $(cargo_jobs) -p procession-cli
+	cd "$(whole)" && $(own_namespace) CARGO_TARGET_DIR="$(packed)/built" $(CARGO) test $(cargo_jobs) -p procession --features async,tracing --doc
 
 bench: build rivals ## us and our rivals, side by side
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2

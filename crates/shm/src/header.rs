@@ -28,6 +28,7 @@
 //! | 390 | 3600 | the structure of the elements (`structure.rs`); empty: not known |
 //! | 4088 | 8 | checksum over all of it but the three words |
 
+use crate::beginning::beginning;
 use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
 use crate::instance::{InstanceId, fnv, fnv_step};
@@ -178,10 +179,10 @@ pub(crate) fn compose(shape: &Shape, ephemeral: bool, registry: u64) -> Page {
         put(STRUCTURE_OFFSET, structure.as_bytes());
     }
     if let Some(tag) = shape.element.as_ref().and_then(|element| element.tag.as_ref()) {
-        let cut = tag.floor_char_boundary(TAG_MAX);
+        let shown = beginning(tag, TAG_MAX).as_bytes();
         put(128, &fnv(tag.as_bytes()).to_le_bytes());
-        put(136, &u16::try_from(cut).unwrap_or(0).to_le_bytes());
-        put(TAG_OFFSET, &tag.as_bytes()[..cut]);
+        put(136, &u16::try_from(shown.len()).unwrap_or(0).to_le_bytes());
+        put(TAG_OFFSET, shown);
     }
     let sum = checksum(&page);
     page[CHECKSUM_OFFSET..].copy_from_slice(&sum.to_le_bytes());

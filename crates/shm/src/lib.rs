@@ -5,6 +5,7 @@
 //! by [`OwnerId`], and [`Registration::is_dead`] tells whether that owner's process is gone.
 
 mod attached;
+mod beginning;
 mod carry;
 mod codec;
 mod ended;

@@ -15,6 +15,7 @@
 //! A name with one of the signs above in it, or of more than 64 bytes, stands there as `~` and its hash. The
 //! names of structs, enums and type parameters are left out, because nothing that is written depends on them.
 
+use crate::beginning::beginning;
 use crate::instance::fnv;
 use std::borrow::Cow;
 
@@ -184,10 +185,10 @@ impl Part<'_> {
 }
 
 fn differs(place: String, found: &str, asked: &str) -> Difference {
-    let shorten = |text: &str| match text.get(..text.floor_char_boundary(MOST_SHOWN)) {
+    let shorten = |text: &str| match beginning(text, MOST_SHOWN) {
         // A variant that holds nothing.
-        Some("") => "nothing".to_owned(),
-        Some(beginning) if beginning.len() < text.len() => format!("{beginning}…"),
+        "" => "nothing".to_owned(),
+        shown if shown.len() < text.len() => format!("{shown}…"),
         _ => text.to_owned(),
     };
     Difference { place, found: shorten(found), asked: shorten(asked), ..Difference::default() }

@@ -11,10 +11,11 @@
 //! | the line is written, by one write | it is not run again; output that was not printed yet is lost (`--results` keeps it) |
 //! | the machine stops in the middle of a line | a line without its end is no line |
 
+use procession_sys::file_lock::{self, Share};
 use procession_terminal::exit::Failure;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::hash::Hasher;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -97,15 +98,11 @@ impl Joblog {
         let failed = |error: std::io::Error| cannot("open", path, &error);
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::Error(
-                    format!("the job log {} is being written by another `procession map`", path.display())
-                        .into(),
-                ));
-            }
-            // A file system without locks is no reason to have no log.
-            Err(TryLockError::Error(_)) | Ok(()) => {}
+        // A file system without locks is no reason to have no log.
+        if let Ok(false) = file_lock::try_lock(&file, 0, Share::Exclusive) {
+            return Err(Failure::Error(
+                format!("the job log {} is being written by another `procession map`", path.display()).into(),
+            ));
         }
         if !is_kept {
             file.set_len(0).map_err(failed)?;

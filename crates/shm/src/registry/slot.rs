@@ -1,6 +1,7 @@
 //! A slot of the registry: the process that has it, and what people see of that.
 
 use super::layout::{NAME_LEN, Slot};
+use crate::beginning::beginning;
 use crate::owner::OwnerId;
 use procession_sys::{Latest, clock, crash_point};
 use std::sync::atomic::{Ordering, fence};
@@ -53,16 +54,16 @@ pub(super) fn fill(slot: &Slot, index: u32, pid: u32, name: &str) -> OwnerId {
 pub(super) fn describe(slot: &Slot, pid: u32, name: &str) {
     slot.pid.store(pid, Ordering::Relaxed);
     slot.registered_ns.store(clock::wall_ns(), Ordering::Relaxed);
-    let cut = name.floor_char_boundary(NAME_LEN);
+    let shown = beginning(name, NAME_LEN).as_bytes();
     // While it is written, there is no name: a process that takes over what its parent prepared describes
     // itself under the same generation.
     slot.name_len.store(0, Ordering::Relaxed);
     fence(Ordering::Release);
-    for (cell, &byte) in slot.name.iter().zip(&name.as_bytes()[..cut]) {
+    for (cell, &byte) in slot.name.iter().zip(shown) {
         cell.store(byte, Ordering::Relaxed);
     }
     // SYNC: registry.described.
-    slot.name_len.store(u32::try_from(cut).unwrap_or(0), Ordering::Release);
+    slot.name_len.store(u32::try_from(shown.len()).unwrap_or(0), Ordering::Release);
 }
 
 /// The process that has the slot, as people see it; `None` if none ever had, or another one takes it just
