@@ -1,5 +1,5 @@
 //! Every example of the documentation compiles when a reader copies it, as it is shown, into a new crate that
-//! depends on `procession` and serde alone.
+//! depends on `procession` and serde alone; programs of the facade's `examples/` say `use` of what else they need.
 #![cfg(not(procession_chaos))]
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
@@ -68,6 +68,8 @@ edition = "2024"
 [dependencies]
 procession = { path = "PROCESSION", features = ["async", "tracing"] }
 serde = { version = "1", features = ["derive"] }
+signal-hook = "0.4"
+tokio = { version = "1", features = ["rt-multi-thread", "time"] }
 
 [workspace]
 "#;
@@ -81,7 +83,9 @@ fn every_example_compiles_when_it_is_copied() {
     files.retain(|file| {
         !["bench", "models", "sys"].iter().any(|name| file.starts_with(root.join("crates").join(name)))
     });
-    files.extend(["README.md", "docs/caveats.md", "docs/coming-from-python.md"].map(|page| root.join(page)));
+    files.push(root.join("README.md"));
+    let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    files.extend(pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")));
     let programs = root.join("crates/procession/examples");
     let examples: Vec<_> = files
         .iter()
