@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package bench curves soak check chaos step toolchain python rivals
+.PHONY: help build install demo test lint fmt doc package pictures bench curves soak check chaos step toolchain python rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -146,11 +146,15 @@ package: toolchain ## the packages as they would be published: packed, built fro
 	cd "$(whole)" && CARGO_TARGET_DIR="$(packed)/built" $(CARGO) build $(cargo_jobs) -p procession-cli
 	cd "$(whole)" && $(own_namespace) CARGO_TARGET_DIR="$(packed)/built" $(CARGO) test $(cargo_jobs) -p procession --features async,tracing --doc
 
+pictures: build ## the pictures of the README, made of what the command prints
+	$(CARGO) run $(cargo_jobs) -p procession-tests --example pictures -- "$${CARGO_TARGET_DIR:-target}/release/procession"
+
 bench: build rivals ## us and our rivals, side by side
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2
 
 curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: in about a minute)
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- --curves $(if $(QUICK),--quick)
+	$(CARGO) run $(cargo_jobs) -p procession-tests --example pictures
 
 check: lint test ## what must pass before anything is merged
 

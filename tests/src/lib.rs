@@ -13,6 +13,7 @@ mod actor;
 mod case;
 pub mod chaos;
 mod dice;
+pub mod pictures;
 mod processes;
 pub mod raw;
 mod scratch;

@@ -1,3 +1,7 @@
+// The pages below link to one another as files do. Here are the definitions of those links for rustdoc; of two
+// definitions, Markdown takes the first.
+#![doc = include_str!("../docs/links.txt")]
+#![doc = include_str!("../docs/pictures.txt")]
 #![doc = include_str!("../README.md")]
 
 /// What makes a type plain data, fit for a [`Value`] or an [`Array`]. A program that does not depend on
@@ -113,10 +117,25 @@ pub mod interrupt {
     pub use procession_sys::interrupt::{OnSignal, on_signal};
 }
 
-/// Pages to read: what may surprise, and what is called how in Python.
+/// Pages to read: which object is for what, what can be sent, what may surprise, and more.
 pub mod guide {
-    #[doc = include_str!("../docs/caveats.md")]
-    pub mod caveats {}
+    #[doc = include_str!("../docs/links.txt")]
+    #[doc = include_str!("../docs/which-primitive.md")]
+    pub mod which_primitive {}
+    #[doc = include_str!("../docs/links.txt")]
     #[doc = include_str!("../docs/coming-from-python.md")]
     pub mod coming_from_python {}
+    #[doc = include_str!("../docs/serde.md")]
+    pub mod serde {}
+    #[doc = include_str!("../docs/caveats.md")]
+    pub mod caveats {}
+    #[doc = include_str!("../docs/links.txt")]
+    #[doc = include_str!("../docs/operations.md")]
+    pub mod operations {}
+    #[expect(clippy::test_attr_in_doctest, reason = "it shows a file of tests")]
+    #[doc = include_str!("../docs/testing.md")]
+    pub mod testing {}
+    #[doc = include_str!("../docs/pictures.txt")]
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
 }

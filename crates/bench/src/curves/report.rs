@@ -18,13 +18,18 @@ pub(super) fn page(all: &[Measured], machine: &Machine, quick: bool, took: Durat
         let parts = [
             format!("## {title}\n"),
             wrapped(text),
-            format!("![{title}](charts/{name}.svg)\n"),
+            format!("![{title}][charts/{name}.svg]\n"),
             format!("{}\n", caption(measured.chart)),
             table,
             losses,
         ];
         page.push('\n');
         page.push_str(&parts.join("\n"));
+    }
+    // The facade shows this page, too, and says before it where the pictures are there.
+    page.push('\n');
+    for measured in all {
+        let _written = writeln!(page, "[charts/{0}.svg]: charts/{0}.svg", measured.chart.name);
     }
     page
 }
