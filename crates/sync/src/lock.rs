@@ -155,6 +155,26 @@ impl Lock {
         Ok(())
     }
 
+    /// A guard of what this thread holds without one: for bindings of other languages, which have to wait on a
+    /// [`Condition`](crate::Condition), and after `std::mem::forget` of the guard.
+    ///
+    /// ```
+    /// use procession::{Lock, LockError};
+    ///
+    /// let lock = Lock::new()?;
+    /// std::mem::forget(lock.acquire()?);
+    /// drop(lock.adopt()?);
+    /// assert!(matches!(lock.adopt(), Err(LockError::NotHeld { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LockError::NotHeld`] when this thread does not hold it.
+    pub fn adopt(&self) -> Result<LockGuard<'_>, LockError> {
+        let me = self.keeper.must_hold(&self.body.lock, self.body.segment())?;
+        Ok(LockGuardOf::new(self, me, self.is_inconsistent()))
+    }
+
     /// The process that holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {

@@ -205,6 +205,17 @@ impl PermitCells {
         around.filter_map(|index| self.cell(index)).find(|cell| take(cell, me))
     }
 
+    /// Frees a cell that `me` holds, whichever; whether there was one. The caller notifies.
+    pub(crate) fn free_one_of(&self, me: OwnerId) -> bool {
+        let held = me.to_bits() | HELD;
+        let high = self.high();
+        // Where this process takes first.
+        let start = self.start.min(high);
+        let around = (start..high).chain(0..start);
+        // SYNC: semaphore.handover.
+        around.filter_map(|index| self.cell(index)).any(|cell| exchange(cell, held, FREE))
+    }
+
     /// Takes `count` cells, or none.
     pub(crate) fn try_take_many(&self, me: OwnerId, count: u32) -> Option<Vec<&AtomicU64>> {
         loop {

@@ -176,6 +176,16 @@ impl RLock {
         Ok(())
     }
 
+    /// A guard for one of the times that this thread has acquired the lock and has no guard: see
+    /// [`Lock::adopt`](crate::Lock::adopt).
+    ///
+    /// # Errors
+    /// [`LockError::NotHeld`] when this thread does not hold it.
+    pub fn adopt(&self) -> Result<RLockGuard<'_>, LockError> {
+        let me = self.keeper.must_hold(&self.body.lock, self.body.segment())?;
+        Ok(RLockGuardOf::new(self, me))
+    }
+
     /// The process that holds it now, for people to read: by the time you look it may be another.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
@@ -432,6 +442,21 @@ mod tests {
         drop(two);
         from_outside(&lock).unwrap();
         assert!(lock.holder().is_none() && !lock.is_inconsistent());
+    }
+
+    #[test]
+    fn what_a_thread_holds_without_a_guard_is_adopted_once_for_each_time() {
+        let lock = lock();
+        assert!(matches!(lock.adopt(), Err(LockError::NotHeld { .. })));
+        for _ in 0..2 {
+            std::mem::forget(lock.acquire().unwrap());
+        }
+        let adopted = lock.adopt().unwrap();
+        assert_eq!(adopted.depth(), 2);
+        drop(adopted);
+        assert!(matches!(from_outside(&lock), Err(LockError::WouldBlock(_))));
+        drop(lock.adopt().unwrap());
+        from_outside(&lock).unwrap();
     }
 
     #[test]

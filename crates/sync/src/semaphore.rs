@@ -304,6 +304,29 @@ impl Semaphore {
         Err(ReleaseError::Full { object: self.segment().label(), max })
     }
 
+    /// Gives back a permit that this process holds without a [`Permit`]; whether it held one. It is for bindings of other
+    /// languages, and after `std::mem::forget` of a permit: one that is still there is given back by this, and does nothing
+    /// any more.
+    ///
+    /// ```
+    /// use procession::Semaphore;
+    ///
+    /// let slots = Semaphore::new(1)?;
+    /// std::mem::forget(slots.acquire()?);
+    /// assert_eq!(slots.available(), 0);
+    /// assert!(slots.give_back());
+    /// assert!(!slots.give_back());
+    /// assert_eq!(slots.available(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn give_back(&self) -> bool {
+        let gave_back = self.myself.owner().is_some_and(|me| self.cells.free_one_of(me));
+        if gave_back {
+            self.cells.notify();
+        }
+        gave_back
+    }
+
     /// How many permits nobody has, those of the dead included.
     ///
     /// Exact while nobody acquires or releases. Otherwise each permit was looked at once during the call: one
