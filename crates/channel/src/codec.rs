@@ -51,7 +51,7 @@ pub use bytes::{Bytes, Encoded};
 pub use error::{DecodeError, EncodeError, NotBytes};
 #[doc(hidden)]
 pub use form::Form;
-pub(crate) use form::form_setters;
+pub(crate) use form::{form_setters, is_encoded};
 #[doc(hidden)]
 pub use scratch::with_scratch;
 
@@ -77,6 +77,7 @@ pub const LIMIT: usize = 1 << 30;
 /// | `Json` | any serde type that JSON has a form for | a shell, Python, any program |
 /// | `MsgPack` | any serde type | any program with a MessagePack library; smaller and faster than JSON |
 /// | `Bytes` | [`Bytes`], `Vec<u8>`, `String`: the bytes and nothing else | everybody who knows what they mean |
+/// | `Pickle` | any object of Python | Python programs; Rust passes it on, as [`Encoded`] |
 ///
 /// ```
 /// use procession::{Codec, Queue};
@@ -110,6 +111,9 @@ pub enum Codec {
     MsgPack = 2,
     /// Bytes as they are.
     Bytes = 3,
+    /// Objects of Python, as its module `pickle` writes them. No Rust type is: whoever has such a queue or pipe as one of
+    /// [`Encoded`] gets the bytes.
+    Pickle = 4,
 }
 
 impl Codec {
@@ -121,12 +125,19 @@ impl Codec {
         #[cfg(feature = "msgpack")]
         Self::MsgPack,
         Self::Bytes,
+        Self::Pickle,
     ];
 
     /// The number that stands for it in a header.
     #[must_use]
     pub const fn id(self) -> u32 {
         CODECS[self as usize].0
+    }
+
+    /// Whether its messages may end with a list of ends of pipes: what is bytes for this library is left alone, whatever
+    /// it looks like.
+    pub(crate) const fn carries_ends(self) -> bool {
+        !matches!(self, Self::Bytes | Self::Pickle)
     }
 
     /// What people call it.
@@ -202,6 +213,10 @@ impl Codec {
             #[cfg(feature = "msgpack")]
             Self::MsgPack => encode_as::<msgpack::MsgPack, T, Q>(message, out),
             Self::Bytes => encode_as::<raw::Raw, T, Q>(message, out),
+            Self::Pickle => Err(EncodeError::NotRepresentable {
+                codec: self,
+                what: "values of Rust, but for Encoded ones",
+            }),
         }
     }
 
@@ -230,6 +245,9 @@ impl Codec {
             #[cfg(feature = "msgpack")]
             Self::MsgPack => msgpack::MsgPack::read(bytes),
             Self::Bytes => raw::Raw::read(bytes),
+            Self::Pickle => {
+                Err(DecodeError::Invalid("only Python reads pickles; Rust has them as Encoded".into()))
+            }
         }
     }
 }

@@ -394,7 +394,7 @@ impl<T> JoinableQueue<T> {
 
     /// Whether items may have ends of pipes in them: bytes are left alone, whatever they look like.
     fn carries_ends(&self) -> bool {
-        self.codec != Codec::Bytes
+        self.codec.carries_ends()
     }
 
     /// Whether [`close`](Self::close) was called, by any process, and [`reopen`](Self::reopen) was not since.

@@ -512,7 +512,8 @@ pub const ONLY_BYTES: &str = "bytes";
 pub const STRUCTURE_MAX: usize = 3600;
 
 pub const ANY_CODEC: u32 = u32::MAX;
-pub const CODECS: [(u32, &str); 4] = [(1, "Bincode"), (2, "Json"), (3, "MsgPack"), (4, "Bytes")];
+pub const CODECS: [(u32, &str); 5] =
+    [(1, "Bincode"), (2, "Json"), (3, "MsgPack"), (4, "Bytes"), (5, "Pickle")];
 
 /// Objects have no names.
 #[derive(Clone, Debug, PartialEq, Eq)]

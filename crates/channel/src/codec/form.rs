@@ -67,7 +67,6 @@ fn structure<T: DeserializeOwned>(codec: Codec) -> Cow<'static, str> {
     match codec {
         Codec::Bincode => probe::structure::<T>().to_string().into(),
         Codec::Bytes => ONLY_BYTES.into(),
-        #[cfg(any(feature = "json", feature = "msgpack"))]
         _ => UNKNOWN.into(),
     }
 }
@@ -78,7 +77,7 @@ fn is_bytes<T>() -> bool {
 }
 
 /// Whether a `T` is [`Encoded`].
-fn is_encoded<T>() -> bool {
+pub(crate) fn is_encoded<T>() -> bool {
     // The sizes first: they are known to the compiler, of almost all types.
     size_of::<T>() == size_of::<Encoded>() && type_name::<T>() == type_name::<Encoded>()
 }

@@ -1,7 +1,7 @@
 //! Bytes as items: no codec looks at them.
 
 use super::{JoinableQueue, Lease};
-use crate::codec::{Bytes, Codec, NotBytes};
+use crate::codec::{Bytes, Codec, NotBytes, is_encoded};
 use crate::queue::{GetError, PutError};
 use procession_sys::Deadline;
 use std::marker::PhantomData;
@@ -9,7 +9,8 @@ use std::time::Duration;
 
 impl<T> JoinableQueue<T> {
     /// The queue's items as bytes. The queue must have [`Codec::Bytes`], as a `JoinableQueue<Bytes>` has:
-    /// otherwise each call says [`PutError::NotBytes`].
+    /// otherwise each call says [`PutError::NotBytes`]. Into a queue of [`Encoded`](crate::Encoded) items, in
+    /// whatever codec, encoded ones can be put by this; it is the queue itself from which one gets them.
     ///
     /// ```
     /// use procession::{Bytes, JoinableQueue};
@@ -25,13 +26,18 @@ impl<T> JoinableQueue<T> {
         let Self { codec, capacity, count, max_attempts, lease_timeout_ns, .. } = *self;
         let body = self.body.clone();
         let items = PhantomData;
-        JoinableBytes(JoinableQueue { body, codec, capacity, count, max_attempts, lease_timeout_ns, items })
+        let queue = JoinableQueue { body, codec, capacity, count, max_attempts, lease_timeout_ns, items };
+        JoinableBytes { queue, as_they_lie: is_encoded::<T>() }
     }
 }
 
 /// The items of a [`JoinableQueue`] as bytes: see [`JoinableQueue::bytes`].
 #[derive(Debug)]
-pub struct JoinableBytes(JoinableQueue<Bytes>);
+pub struct JoinableBytes {
+    queue: JoinableQueue<Bytes>,
+    /// Whether what is put is an item of the queue's codec, whichever that is.
+    as_they_lie: bool,
+}
 
 impl JoinableBytes {
     /// Puts bytes as one item, waiting for room.
@@ -64,7 +70,7 @@ impl JoinableBytes {
     /// [`GetError::NotBytes`]; otherwise as [`JoinableQueue::get`].
     pub fn get(&self) -> Result<Lease<Bytes>, GetError> {
         self.must_be_bytes()?;
-        self.0.get()
+        self.queue.get()
     }
 
     /// Leases the first item that is there, if there is one now.
@@ -73,7 +79,7 @@ impl JoinableBytes {
     /// [`GetError::WouldBlock`]; otherwise as [`get`](Self::get).
     pub fn try_get(&self) -> Result<Lease<Bytes>, GetError> {
         self.must_be_bytes()?;
-        self.0.try_get()
+        self.queue.try_get()
     }
 
     /// Leases the first item that is there, waiting for one at most `timeout`.
@@ -82,16 +88,18 @@ impl JoinableBytes {
     /// [`GetError::TimedOut`]; otherwise as [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<Lease<Bytes>, GetError> {
         self.must_be_bytes()?;
-        self.0.get_timeout(timeout)
+        self.queue.get_timeout(timeout)
     }
 
     fn put_until(&self, item: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        self.must_be_bytes()?;
-        self.0.put_payload(item, deadline)
+        if !self.as_they_lie {
+            self.must_be_bytes()?;
+        }
+        self.queue.put_payload(item, deadline)
     }
 
     fn must_be_bytes(&self) -> Result<(), NotBytes> {
-        let JoinableQueue { body, codec, .. } = &self.0;
+        let JoinableQueue { body, codec, .. } = &self.queue;
         if *codec == Codec::Bytes { Ok(()) } else { Err(NotBytes::new(body.segment(), *codec)) }
     }
 }

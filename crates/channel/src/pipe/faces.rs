@@ -21,7 +21,8 @@ macro_rules! sends {
     ([$($generics:tt)*] $End:ty, $T:ident) => {
         impl<$($generics)*> $End {
             /// Sends bytes as one message, waiting for room. The pipe must carry bytes, as one of
-            /// [`Bytes`](crate::Bytes) does.
+            /// [`Bytes`](crate::Bytes) does, or be one of [`Encoded`](crate::Encoded) messages: then they are encoded
+            /// already.
             ///
             /// # Errors
             /// [`SendError::PeerClosed`], [`SendError::PeerDied`], [`SendError::NotBytes`],

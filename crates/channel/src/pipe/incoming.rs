@@ -5,7 +5,7 @@ use super::error::RecvError;
 use super::outgoing::must_be_bytes;
 use super::taker::{Fill, Look, Take};
 use super::transfer::receive;
-use crate::codec::{Codec, with_scratch};
+use crate::codec::{Bytes, with_scratch};
 use crate::lane::LaneReader;
 use crate::messages::After;
 use crate::pipe_end::End;
@@ -27,9 +27,13 @@ impl<T> Incoming<T> {
     }
 
     pub(super) fn recv_bytes(&self, end: &End, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
-        must_be_bytes(end)?;
+        must_be_bytes::<T>(end)?;
         let mut bytes = Vec::new();
         receive(end, &self.reader, &mut Take(&mut bytes), deadline)?;
+        if end.codec().carries_ends() {
+            // Nobody asked for them: they are closed.
+            drop(Parcel::take_from(&mut bytes));
+        }
         Ok(bytes)
     }
 
@@ -39,7 +43,7 @@ impl<T> Incoming<T> {
         buffer: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize, RecvError> {
-        must_be_bytes(end)?;
+        must_be_bytes::<Bytes>(end)?;
         receive(end, &self.reader, &mut Fill(buffer), deadline)
     }
 
@@ -69,8 +73,7 @@ impl<T: DeserializeOwned> Incoming<T> {
         with_scratch(|scratch| {
             receive(end, &self.reader, &mut Take(scratch), deadline)?;
             // Closed after it, where decoding made no handles.
-            let carries_ends = codec != Codec::Bytes;
-            let _ends = if carries_ends { Parcel::take_from(scratch) } else { Parcel::default() };
+            let _ends = if codec.carries_ends() { Parcel::take_from(scratch) } else { Parcel::default() };
             codec
                 .of_messages::<T>()
                 .decode(scratch)

@@ -2,7 +2,7 @@
 
 use super::error::SendError;
 use super::transfer::send;
-use crate::codec::{Codec, NotBytes};
+use crate::codec::{Codec, NotBytes, is_encoded};
 use crate::lane::LaneWriter;
 use crate::pipe_end::End;
 use crate::underway;
@@ -24,7 +24,7 @@ impl<T> Outgoing<T> {
     }
 
     pub(super) fn send_bytes(&self, end: &End, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        must_be_bytes(end)?;
+        must_be_bytes::<T>(end)?;
         send(end, &self.writer, message, deadline)
     }
 
@@ -50,9 +50,13 @@ impl<T: Serialize + DeserializeOwned> Outgoing<T> {
     }
 }
 
-/// What is sent and received as bytes must be nothing else.
+/// What is sent and received as bytes must be nothing else, unless it is messages as they lie.
 #[inline]
-pub(super) fn must_be_bytes(end: &End) -> Result<(), NotBytes> {
+pub(super) fn must_be_bytes<T>(end: &End) -> Result<(), NotBytes> {
     let codec = end.codec();
-    if codec == Codec::Bytes { Ok(()) } else { Err(NotBytes::new(end.body.segment(), codec)) }
+    if codec == Codec::Bytes || is_encoded::<T>() {
+        Ok(())
+    } else {
+        Err(NotBytes::new(end.body.segment(), codec))
+    }
 }

@@ -3,13 +3,15 @@
 use super::Queue;
 use super::core::Core;
 use super::error::{GetError, PutError};
+use crate::codec::{NotBytes, is_encoded};
 use procession_sys::Deadline;
 use std::time::Duration;
 
 impl<T> Queue<T> {
     /// The queue's messages as bytes. The queue must have [`Codec::Bytes`](crate::Codec::Bytes), as a
     /// `Queue<Bytes>` has: in any other the bytes would be taken for a value, or a value for bytes, and each
-    /// call says [`PutError::NotBytes`].
+    /// call says [`PutError::NotBytes`]. Of a queue of [`Encoded`](crate::Encoded) messages, in whatever codec, they are
+    /// the encoded ones, and what takes them into a buffer is for bytes alone.
     ///
     /// ```
     /// use procession::{Bytes, Queue};
@@ -22,13 +24,17 @@ impl<T> Queue<T> {
     /// ```
     #[must_use]
     pub fn bytes(&self) -> QueueBytes<'_> {
-        QueueBytes(&self.body)
+        QueueBytes { core: &self.body, as_they_lie: is_encoded::<T>() }
     }
 }
 
 /// A queue's messages as bytes: see [`Queue::bytes`].
 #[derive(Clone, Copy, Debug)]
-pub struct QueueBytes<'q>(&'q Core);
+pub struct QueueBytes<'q> {
+    core: &'q Core,
+    /// Whether they are messages of the queue's codec, whichever that is.
+    as_they_lie: bool,
+}
 
 impl QueueBytes<'_> {
     /// Puts bytes as one message, waiting for room.
@@ -105,19 +111,24 @@ impl QueueBytes<'_> {
     }
 
     fn put_until(self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
-        self.0.must_be_bytes()?;
-        self.0.put(message, deadline)
+        self.may_be_used()?;
+        self.core.put(message, deadline)
     }
 
     fn get_until(self, deadline: Deadline) -> Result<Vec<u8>, GetError> {
-        self.0.must_be_bytes()?;
+        self.may_be_used()?;
         let mut message = Vec::new();
-        drop(self.0.get(&mut message, deadline)?);
+        drop(self.core.get(&mut message, deadline)?);
         Ok(message)
     }
 
     fn get_into_until(self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
-        self.0.must_be_bytes()?;
-        self.0.get_into(into, deadline)
+        // What else there may be behind a message has no room in a buffer.
+        self.core.must_be_bytes()?;
+        self.core.get_into(into, deadline)
+    }
+
+    fn may_be_used(self) -> Result<(), NotBytes> {
+        if self.as_they_lie { Ok(()) } else { self.core.must_be_bytes() }
     }
 }

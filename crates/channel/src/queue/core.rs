@@ -118,7 +118,7 @@ impl Core {
     /// Whether messages may have ends of pipes in them: bytes are left alone, whatever they look like.
     #[inline]
     pub(super) fn carries_ends(&self) -> bool {
-        self.codec != Codec::Bytes
+        self.codec.carries_ends()
     }
 
     /// What is read and written as bytes must be nothing else.

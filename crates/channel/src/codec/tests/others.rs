@@ -175,3 +175,10 @@ fn bytes_are_as_they_are_and_nothing_else_is() {
         assert!(matches!(refused, Err(EncodeError::NotRepresentable { .. })), "{refused:?}");
     }
 }
+
+#[test]
+fn no_value_of_rust_is_a_pickle() {
+    let refused = encode(Codec::Pickle, &vec![1_u8]).unwrap_err();
+    assert!(matches!(refused, EncodeError::NotRepresentable { codec: Codec::Pickle, .. }), "{refused}");
+    assert!(Codec::Pickle.decode::<Vec<u8>>(b"\x80\x05.").is_err());
+}

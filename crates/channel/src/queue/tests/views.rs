@@ -1,8 +1,9 @@
 //! Bytes, and slots, which are bytes where they lie.
 
 use super::{queue, spills};
-use crate::codec::Bytes;
-use crate::queue::{CloseError, GetError, PutError};
+use crate::codec::{Bytes, Codec, Encoded};
+use crate::queue::{CloseError, GetError, PutError, Queue};
+use procession_shm::{Namespace, OpenError};
 use std::io::{Read, Write};
 
 #[test]
@@ -112,4 +113,35 @@ fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
     queue.put(&[4][..]).unwrap();
     drop(slot);
     assert_eq!(queue.batch().drain().unwrap(), [[3], [4]].map(|byte| Bytes::from(&byte[..])));
+}
+
+#[test]
+fn encoded_messages_of_any_codec_are_bytes_that_nobody_looks_at() {
+    let namespace = Namespace::private();
+    for codec in [Codec::Pickle, Codec::Json, Codec::Bytes] {
+        let options = Queue::<Encoded>::options().namespace(&namespace).codec(codec);
+        let queue = options.anonymous().unwrap();
+        queue.bytes().put(b"[1]").unwrap();
+        assert_eq!(queue.get().unwrap().as_slice(), b"[1]");
+        queue.put(&Encoded::from(&b"[2]"[..])).unwrap();
+        assert_eq!(queue.bytes().get().unwrap(), b"[2]");
+        assert!(queue.bytes().try_get_into(&mut [0; 8]).is_err());
+        let items = crate::JoinableQueue::<Encoded>::options()
+            .namespace(&namespace)
+            .codec(codec)
+            .anonymous()
+            .unwrap();
+        items.bytes().put(b"[3]").unwrap();
+        items.get().unwrap().task_done().unwrap();
+        let (sender, receiver) =
+            crate::Pipe::options().namespace(&namespace).codec(codec).pipe::<Encoded>().unwrap();
+        sender.send_bytes(b"[4]").unwrap();
+        assert_eq!(receiver.recv_bytes().unwrap(), b"[4]");
+    }
+    let pickles =
+        Queue::<Encoded>::options().namespace(&namespace).codec(Codec::Pickle).create("pickles").unwrap();
+    assert_eq!(pickles.codec().name(), "Pickle");
+    let json = Queue::<Encoded>::options().namespace(&namespace).codec(Codec::Json).open("pickles");
+    assert!(matches!(json, Err(OpenError::Codec { .. })));
+    pickles.unlink().unwrap();
 }
