@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package pictures bench curves soak check chaos step toolchain python rivals
+.PHONY: help build install demo test lint fmt doc package pictures bench curves soak check chaos step toolchain python python3 rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -74,12 +74,14 @@ endif
 export PROCESSION_SKIPPED ?= $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 
 # The models are made of the files of others, whose examples are run there.
-test: toolchain python ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
+test: toolchain python3 ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	@mkdir -p "$(dir $(PROCESSION_SKIPPED))"; : > "$(PROCESSION_SKIPPED)"
 	$(run_tests) --workspace
 	$(own_namespace) $(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
 	@$(MAKE) --no-print-directory chaos
 	@$(MAKE) --no-print-directory step
+	@if $(has_venv); then $(MAKE) --no-print-directory python; \
+	else echo "the package for Python: not tested ($(no_venv))" | tee -a "$(PROCESSION_SKIPPED)"; fi
 	@echo "skipped here: $$(sort -u "$(PROCESSION_SKIPPED)" | wc -l)"; sort -u "$(PROCESSION_SKIPPED)"
 
 # These kill at crash points, and at random between them; to the other tests it is all one whether there are any.
@@ -115,12 +117,13 @@ fmt: toolchain ## formats the code
 	$(CARGO) fmt --all
 	$(fmt_demos)
 
-lint: toolchain ## formatting, clippy with and without crash points, documentation, dependencies
+lint: toolchain python3 ## formatting, clippy with and without crash points, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(fmt_demos) --check
 	$(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(cargo_jobs) -p procession-cli --no-default-features -- -D warnings
 	$(chaos_env) $(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
+	cd python && $(CARGO) fmt --check && CARGO_TARGET_DIR="$(venv)/../target" $(CARGO) clippy $(cargo_jobs) -- -D warnings
 	@$(MAKE) --no-print-directory doc
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "cargo-deny is not installed: dependencies are not checked (cargo install cargo-deny)"; fi
@@ -170,11 +173,29 @@ toolchain:
 	done
 
 # The other program in the tests of what we share with other programs.
-python:
+python3:
 	@command -v python3 >/dev/null || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
 		else echo "the tests share memory with python3: install it"; exit 1; fi; }
+
+# What the package for Python is built and tested in, apart from what the user has.
+venv := $(abspath $(or $(CARGO_TARGET_DIR),target)/python/venv)
+has_venv := python3 -c 'import venv, ensurepip' 2>/dev/null
+no_venv := python3 has no venv: install python3-venv
+
+# A wheel that is built quickly: `maturin build --release` in python/ makes the one for others.
+python: toolchain python3 ## the package for Python: its wheel, in a virtual environment below target/, and its tests
+	@if ! $(has_venv) && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; fi
+	@$(has_venv) || { echo "$(no_venv)"; exit 1; }
+	@[ -x "$(venv)/bin/python" ] || python3 -m venv "$(venv)"
+	@"$(venv)/bin/pip" install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack \
+		|| { echo "pip could not install what builds and tests the package: is there a network?"; exit 1; }
+	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/maturin" build -q --profile quick $(cargo_jobs) \
+		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"
+	@"$(venv)/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
+	cd python/tests && "$(venv)/bin/pytest" -c ../pyproject.toml --timeout 120
 
 # Rivals that cargo does not bring. One that is missing is a line of the table.
 rivals:
