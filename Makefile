@@ -152,8 +152,9 @@ package: toolchain ## the packages as they would be published: packed, built fro
 pictures: build ## the pictures of the README, made of what the command prints
 	$(CARGO) run $(cargo_jobs) -p procession-tests --example pictures -- "$${CARGO_TARGET_DIR:-target}/release/procession"
 
-bench: build rivals ## us and our rivals, side by side
-	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2
+bench: build rivals ## us and our rivals, side by side, and the curves (QUICK=1: shorter)
+	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- $(if $(QUICK),--quick)
+	@$(MAKE) --no-print-directory curves
 
 curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: in about a minute)
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- --curves $(if $(QUICK),--quick)
