@@ -81,6 +81,15 @@ fn names_of_objects_are_completed_with_who_holds_them() {
     }
     assert_eq!(names(&completed(&place, &["queue", "work", "j"])), ["jobs"]);
     assert!(completed(&place, &["queue", "len", "j"])[0].1.contains("2 messages"));
+    let mut ids = completed(&place, &["queue", "ack", "jobs", ""]);
+    ids.retain(|(word, _)| !word.starts_with('-'));
+    assert!(ids.is_empty(), "nothing is leased: {ids:?}");
+    let leased = place.run(&["queue", "get", "jobs", "--lease", "60", "--json"]);
+    let leased: serde_json::Value = serde_json::from_str(&leased.stdout).unwrap();
+    let mut ids = completed(&place, &["queue", "nack", "jobs", ""]);
+    ids.retain(|(word, _)| !word.starts_with('-'));
+    assert_eq!(names(&ids), [leased["id"].to_string()]);
+    assert!(ids[0].1.contains("leased by") && ids[0].1.ends_with("attempt 1"), "{ids:?}");
     assert_eq!(names(&completed(&place, &["with", "lock:"])), ["lock:deploy"]);
     assert_eq!(names(&completed(&place, &["with", "lock:x,lock:"])), ["lock:x,lock:deploy"]);
     assert!(names(&completed(&place, &["wait", ""])).contains(&"queue:jobs"));

@@ -4,14 +4,15 @@
 //! at what there is: nothing is attached, nothing is said when something goes wrong.
 
 use crate::args::Cli;
+use crate::duration::age;
 use crate::state;
 use crate::steer::steered_by;
 use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{Shell, generate};
-use procession::Namespace;
-use procession::shm::{Entry, Kind};
+use procession::shm::{Entry, Kind, look};
+use procession::{Encoded, JoinableQueue, LeasedItem, Namespace};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::collections::BTreeSet;
@@ -115,6 +116,8 @@ fn with_names(command: Command, names: Option<Names>) -> Command {
     let command = command.mut_args(|arg| {
         match (arg.get_id().as_str(), names) {
             ("name" | "names" | "targets", Some(names)) => arg.add(ArgValueCompleter::new(names)),
+            // Of `queue ack` and its kin.
+            ("id", Some(_)) => arg.add(ArgValueCompleter::new(LeasedIds)),
             // What is run.
             ("command", _) => arg.value_hint(ValueHint::Other).add(ArgValueCompleter::new(Run)),
             ("arg_file" | "joblog" | "report", _) => arg.value_hint(ValueHint::FilePath),
@@ -193,6 +196,43 @@ impl ValueCompleter for Names {
         let found = namespace.list().unwrap_or_default().into_iter().filter_map(typed).take(LOOKED_AT);
         found.map(|(typed, entry)| CompletionCandidate::new(typed).help(Some(said(&entry).into()))).collect()
     }
+}
+
+/// The numbers of the items that are leased, of the queue that is typed before.
+#[derive(Clone, Copy, Debug)]
+struct LeasedIds;
+
+impl ValueCompleter for LeasedIds {
+    fn complete(&self, current: &OsStr) -> Vec<CompletionCandidate> {
+        let words: Vec<OsString> = std::env::args_os().collect();
+        let (Some(begun), Some(name), Ok(namespace)) =
+            (current.to_str(), queue_of(&words), Namespace::current())
+        else {
+            return Vec::new();
+        };
+        let leased = |entry: Entry| look(&entry).map(|queue: JoinableQueue<Encoded>| queue.leased());
+        let items = namespace.entry(&name).ok().and_then(leased).unwrap_or_default();
+        let typed = items.iter().map(|item| (item.id.to_string(), item));
+        let begun = typed.filter(|(id, _)| id.starts_with(begun));
+        begun.map(|(id, item)| CompletionCandidate::new(id).help(Some(held(item).into()))).collect()
+    }
+}
+
+/// Which queue a lease is of, in a command line that is typed.
+fn queue_of(words: &[OsString]) -> Option<String> {
+    let mut words = words.iter().filter_map(|word| word.to_str());
+    words.find(|word| ["ack", "nack", "extend"].contains(word))?;
+    words.find(|word| !word.starts_with('-')).map(str::to_owned)
+}
+
+fn held(item: &LeasedItem) -> String {
+    let LeasedItem { holder, attempt, held_for, .. } = item;
+    output::printable(&format!(
+        "leased by {} {} for {}, attempt {attempt}",
+        holder.pid,
+        holder.name,
+        age(*held_for)
+    ))
 }
 
 /// What an object is in, and who holds it.
