@@ -2,7 +2,10 @@
 //! waits for nothing.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
-use procession::{Pool, PoolError, Process, StartMethod, TaskError, WaitError, active_children};
+use procession::{
+    Fault, Pool, PoolError, Process, RecvError, SendError, StartMethod, TaskError, UnusableEnd, WaitError,
+    active_children, pipe,
+};
 use procession_tests::{Watchdog, forkservers, in_fork, isolate, runs, until};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -184,4 +187,43 @@ fn a_forked_child_has_a_forkserver_of_its_own() {
     // To this process its own is what it was.
     assert_eq!(options().spawn(double, 2).unwrap().join().unwrap(), 4);
     assert_eq!(forkservers(std::process::id()), own);
+}
+
+/// A binding of another language has ends of pipes in processes that fork: the child claims the one that is its own.
+#[test]
+fn an_end_of_a_pipe_is_claimed_by_a_forked_child_and_its_death_is_told() {
+    isolate();
+    let _dog = Watchdog::start();
+    let (sender, receiver) = pipe::<u32>().unwrap();
+    assert!(in_fork("an end", || {
+        let unclaimed = matches!(sender.send(&1), Err(SendError::Fault(Fault::Inherited { .. })));
+        let mine = sender.claim_in_fork().unwrap();
+        mine.send(&7).unwrap();
+        // As if killed: it closes nothing.
+        std::mem::forget(mine);
+        unclaimed
+    }));
+    // It does nothing any more, and closes nothing when it goes.
+    sender.leave_to_fork();
+    drop(sender);
+    assert_eq!(receiver.recv().unwrap(), 7);
+    assert!(matches!(receiver.recv(), Err(RecvError::PeerDied { .. })));
+
+    let (sender, receiver) = pipe::<u32>().unwrap();
+    sender.send(&1).unwrap();
+    assert!(in_fork("a used end", || matches!(
+        sender.claim_in_fork(),
+        Err(RecvError::Unusable(UnusableEnd::InUse { .. }))
+    )));
+    sender.leave_to_fork();
+    sender.send(&2).unwrap();
+    drop(sender);
+    assert_eq!(receiver.iter().collect::<Result<Vec<_>, _>>().unwrap(), [1, 2]);
+
+    // Nobody claims it, but it was left: the other side waits for it, as long as this process lives.
+    let (sender, receiver) = pipe::<u32>().unwrap();
+    sender.leave_to_fork();
+    assert!(matches!(sender.send(&1), Err(SendError::Unusable(_))));
+    drop(sender);
+    assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
 }

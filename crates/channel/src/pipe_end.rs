@@ -380,6 +380,29 @@ impl End {
         Location { receiver: Some(u8::from(self.side == 0)), ..Location::of_queue(self.body.segment()) }
     }
 
+    /// In a process that was forked from the one that carries the end: a handle of its own, by which it has claimed it.
+    pub(crate) fn claim_in_fork(&self) -> Result<Self, Refusal> {
+        let segment = self.body.segment();
+        let me = Fault::or_owner(segment)?;
+        let end = Self {
+            me,
+            mine: self.mine & !OwnerId::MASK | me.to_bits(),
+            closing: AtomicBool::new(false),
+            whereabouts: Arc::new(OwnAtomicU32::new(HERE)),
+            ..self.twin()
+        };
+        end.claim()?;
+        Ok(end)
+    }
+
+    /// Leaves the end to a process that was forked from this one: as if it had been given to it.
+    pub(crate) fn leave_to_fork(&self) {
+        let is_unused = self.is_carried_here(self.cell().word.load(Ordering::Acquire));
+        if self.is_here() && is_unused && self.whereabouts.load(Ordering::Relaxed) == HERE {
+            self.whereabouts.store(GIVEN, Ordering::Relaxed);
+        }
+    }
+
     /// Sends the end off: to the child that gets these arguments, or to whoever gets the message.
     pub(crate) fn depart(&self) -> Result<Passage, String> {
         if !self.is_here() {

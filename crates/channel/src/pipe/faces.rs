@@ -270,6 +270,24 @@ macro_rules! ends {
                 underway::let_go_of_arrived();
             }
 
+            /// In a process that was forked from the one that made this end, or had received it: the end as this
+            /// process's, if nobody has used it yet. Handles that a fork has copied do nothing otherwise. It is for bindings
+            /// of other languages, whose processes fork.
+            ///
+            /// # Errors
+            /// [`UnusableEnd`](crate::UnusableEnd) if another process uses it, or it was closed; as
+            #[doc = concat!("[`RecvError`](crate::RecvError) has them, which is for all ends alike: this is a ", $name, ".")]
+            pub fn claim_in_fork(&self) -> Result<Self, super::RecvError> {
+                Ok(Self::new(self.end.claim_in_fork()?))
+            }
+
+            /// Leaves this end, which nobody has used yet, to a process that was forked from this one: this process cannot
+            /// use it any more, and dropping it closes nothing. If no other process ever
+            /// [claims](Self::claim_in_fork) it, the other side learns of that only by this process's end.
+            pub fn leave_to_fork(&self) {
+                self.end.leave_to_fork();
+            }
+
             /// Whether this end was closed.
             #[must_use]
             pub fn is_closed(&self) -> bool {
