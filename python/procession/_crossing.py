@@ -28,6 +28,22 @@ def _in_child_of_multiprocessing(_: object) -> None:
 
     # After the program's own, which may use objects.
     Finalize(None, _native.leave, exitpriority=-1000)
+    from multiprocessing import current_process
+
+    child: Any = current_process()
+    for argument in (*getattr(child, "_args", ()), *getattr(child, "_kwargs", {}).values()):
+        for end in argument if isinstance(argument, (list, tuple)) else (argument,):
+            if isinstance(end, _native.Connection):
+                _claim(end)
+
+
+def _claim(end: _native.Connection) -> None:
+    """Have this child be the process that uses ``end``: the other side learns of its death from now on."""
+    try:
+        end._claim()
+    except (OSError, EOFError):
+        # The parent uses it, or has closed it: whoever uses it here is told.
+        pass
 
 
 class _Token:

@@ -106,6 +106,21 @@ class TooLarge(Error, ValueError):
     """The message can never fit into its queue or pipe."""
 
 
+class UnusableEnd(Error, OSError):
+    """This end of a pipe is closed, or another process's."""
+
+
+class PeerClosed(Error, EOFError, BrokenPipeError):
+    """The other end of the pipe is closed, and everything it had sent was received."""
+
+
+class PeerDied(PeerClosed):
+    """The process that had the other end of the pipe has died; everything it had sent was received."""
+
+    pid: int
+    """Which process; 0 if nobody remembers."""
+
+
 class StaleLease(Error, ValueError):
     """The lease of an item is not valid any more: the item is somebody else's, or done."""
 

@@ -10,6 +10,7 @@ mod gates;
 mod joinable;
 mod lock;
 mod object;
+mod pipe;
 mod place;
 mod queue;
 mod rwlock;
@@ -34,6 +35,8 @@ mod _native {
     #[pymodule_export]
     use crate::lock::{PyLock, PyRLock};
     #[pymodule_export]
+    use crate::pipe::{PyConnection, pipe};
+    #[pymodule_export]
     use crate::queue::PyQueue;
     #[pymodule_export]
     use crate::rwlock::{PyHold, PyRwLock};
@@ -44,9 +47,11 @@ mod _native {
 
     use crate::lock::AnyLock;
     use crate::object::object_of;
+    use crate::pipe::End;
     use procession::{Condition, Namespace};
     use pyo3::exceptions::PyValueError;
     use pyo3::prelude::*;
+    use std::sync::Arc;
     use std::time::Duration;
 
     /// Open the object that another process has sent.
@@ -62,6 +67,7 @@ mod _native {
                 Ok(Bound::new(py, $object)?.into_any())
             };
         }
+        let codec = |state: &Bound<'py, PyAny>| crate::codec::by_name(&state.extract::<String>()?);
         match kind {
             "Lock" => built!(PyLock { lock: AnyLock::Plain(object_of(py, handle)?) }),
             "RLock" => built!(PyRLock { lock: AnyLock::Recursive(object_of(py, handle)?) }),
@@ -80,6 +86,15 @@ mod _native {
                 let action = (!state.is_none()).then(|| state.unbind());
                 built!(PyBarrier::over(py, object_of(py, handle)?, action))
             }
+            "Connection" => {
+                built!(PyConnection::over(End::Both(Arc::new(object_of(py, handle)?)), codec(&state)?))
+            }
+            "Receiver" => {
+                built!(PyConnection::over(End::In(Arc::new(object_of(py, handle)?)), codec(&state)?))
+            }
+            "Sender" => {
+                built!(PyConnection::over(End::Out(Arc::new(object_of(py, handle)?)), codec(&state)?))
+            }
             "Queue" => built!(PyQueue::over(object_of(py, handle)?)?),
             "JoinableQueue" => built!(PyJoinableQueue::over(object_of(py, handle)?)?),
             other => {
@@ -97,6 +112,7 @@ mod _native {
     /// Let the thread that watches others go, so that a fork copies none.
     #[pyfunction]
     fn _before_fork(py: Python<'_>) {
+        crate::pipe::is_about_to_fork();
         py.detach(|| procession_sync::dismiss_watcher(Duration::from_millis(20)));
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::errors::ToPyErr;
+use crate::pipe::End;
 use crate::wait::{Patience, raised, waiting};
 
 /// The file descriptor that says when an object is ready, once somebody has asked for it.
@@ -69,6 +70,13 @@ fn thing(object: &Bound<'_, PyAny>) -> PyResult<Thing> {
         crate::semaphore::PySemaphore => semaphore,
         crate::semaphore::PyBoundedSemaphore => semaphore
     );
+    if let Ok(connection) = object.cast::<crate::pipe::PyConnection>() {
+        return match connection.get().end()? {
+            End::Both(end) => Ok(Thing::Object(end)),
+            End::In(end) => Ok(Thing::Object(end)),
+            End::Out(_) => Err(PyTypeError::new_err("wait() takes the ends of pipes that receive")),
+        };
+    }
     if let Ok(number) = object.extract::<i32>() {
         return Ok(Thing::File(number));
     }

@@ -170,3 +170,14 @@ def work_until_none(queue: procession.JoinableQueue) -> None:
     while queue.get() is not None:
         queue.task_done()
     queue.task_done()
+
+
+def echo_by_pipe(end: procession.Connection) -> None:
+    while (item := end.recv()) is not None:
+        end.send(item)
+    end.close()
+
+
+def send_and_die(end: procession.Connection) -> None:
+    end.send("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
