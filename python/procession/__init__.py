@@ -63,16 +63,19 @@ from ._native import (
     RwLock,
     RwLockHold,
     Semaphore,
+    SharedMemory,
     gc,
     leave,
     namespace,
     unlink,
     wait,
 )
+from ._shared import Array, RawArray, Value
 from ._types import Holder
 
 __all__ = [
     "AlreadyExists",
+    "Array",
     "Barrier",
     "BarrierMember",
     "BoundedSemaphore",
@@ -110,15 +113,18 @@ __all__ = [
     "Pipe",
     "Queue",
     "RLock",
+    "RawArray",
     "RegistryChanged",
     "ReleasedTooOften",
     "RwLock",
     "RwLockHold",
     "Semaphore",
+    "SharedMemory",
     "ShutDown",
     "StaleLease",
     "TooLarge",
     "UnusableEnd",
+    "Value",
     "gc",
     "leave",
     "namespace",

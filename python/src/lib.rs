@@ -9,6 +9,7 @@ mod errors;
 mod gates;
 mod joinable;
 mod lock;
+mod memory;
 mod object;
 mod pipe;
 mod place;
@@ -34,6 +35,8 @@ mod _native {
     use crate::joinable::{PyDeadLetter, PyJoinableQueue, PyLease};
     #[pymodule_export]
     use crate::lock::{PyLock, PyRLock};
+    #[pymodule_export]
+    use crate::memory::{PyArray, PyRawArray, PySharedMemory, PyValue};
     #[pymodule_export]
     use crate::pipe::{PyConnection, pipe};
     #[pymodule_export]
@@ -94,6 +97,16 @@ mod _native {
             }
             "Sender" => {
                 built!(PyConnection::over(End::Out(Arc::new(object_of(py, handle)?)), codec(&state)?))
+            }
+            "SharedMemory" => built!(PySharedMemory::over(object_of(py, handle)?)),
+            "Value" => built!(PyValue::opened(py, handle, state.extract()?)?),
+            "Array" => {
+                let (typecode, len) = state.extract()?;
+                built!(PyArray::opened(py, handle, typecode, len)?)
+            }
+            "RawArray" => {
+                let (typecode, len) = state.extract()?;
+                built!(PyRawArray::opened(py, handle, typecode, len)?)
             }
             "Queue" => built!(PyQueue::over(object_of(py, handle)?)?),
             "JoinableQueue" => built!(PyJoinableQueue::over(object_of(py, handle)?)?),

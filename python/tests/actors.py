@@ -181,3 +181,16 @@ def echo_by_pipe(end: procession.Connection) -> None:
 def send_and_die(end: procession.Connection) -> None:
     end.send("last words")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def add_to_all(
+    memory: procession.SharedMemory, value: procession.Value, array: procession.Array, raw: procession.RawArray, times: int
+) -> None:
+    memory.buf[0] = 1
+    for _ in range(times):
+        with value.get_lock():
+            value.value += 1
+        with array.update() as numbers:
+            for index in range(len(numbers)):
+                numbers[index] += 1
+        raw[0] += 1

@@ -42,6 +42,7 @@ WAITS = {
     "Connection.recv": "o, other = procession.Pipe(); call = o.recv",
     "Connection.poll": "o, other = procession.Pipe(); call = lambda: o.poll(None)",
     "Connection.send": "o, other = procession.Pipe(bytes=64); call = lambda: o.send(bytes(100_000))",
+    "Array.update": "o = procession.Array('i', 1); held_elsewhere(o.get_lock()); call = o.update().__enter__",
     "wait": "o = procession.Queue(); call = lambda: procession.wait([o, procession.Event()])",
     "Once.run": "o = procession.Once(); held_elsewhere(o, lambda: o.run(forever)); call = lambda: o.run(forever)",
 }
