@@ -12,10 +12,9 @@
 
 use crate::holding::{Guard, Missed, Target, Thing, Wait, refusal};
 use crate::in_the_way::InTheWay;
-use procession::{Codec, GetError, OpenError, Queue, QueueOptions, Readiness, readiness};
+use procession::{Codec, Encoded, GetError, OpenError, Queue, QueueOptions, Readiness, readiness};
 use procession_sys::Deadline;
 use procession_terminal::exit::{Failure, NO_SUCH_OBJECT};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -83,16 +82,21 @@ pub(crate) fn steered_by(queue: &str) -> Option<&str> {
     queue.strip_suffix(".orders")
 }
 
-/// A queue of orders or of answers, which are text for whoever looks into it.
-fn queue<T: Serialize + DeserializeOwned>() -> QueueOptions<T> {
-    Queue::options().type_tag("procession.orders").codec(Codec::Json).capacity(MOST_ORDERS).ephemeral()
+/// A queue of orders or of answers: of JSON, so that anybody can look into it.
+fn queue() -> QueueOptions<Encoded> {
+    Queue::options().codec(Codec::Json).capacity(MOST_ORDERS).ephemeral()
+}
+
+fn encoded(what: &impl Serialize) -> Encoded {
+    // What has no form in JSON is `null`, which nobody takes for an order or an answer; none of these is so.
+    Encoded::from(serde_json::to_vec(what).unwrap_or_else(|_| b"null".to_vec()))
 }
 
 /// A process that is steered.
 #[derive(Debug)]
 pub(crate) struct Steering {
     _held: Guard,
-    orders: Queue<Order>,
+    orders: Queue<Encoded>,
     ready: Readiness,
 }
 
@@ -112,7 +116,7 @@ impl Steering {
             Missed::Failed(failure) => failure,
             _ => InTheWay::of(&thing).not_acquired(None),
         })?;
-        let orders = queue::<Order>().open_or_create(&orders_of(name))?;
+        let orders = queue().open_or_create(&orders_of(name))?;
         // They were for others before.
         while !matches!(orders.try_get(), Err(GetError::WouldBlock(_) | GetError::Fault(_))) {}
         let ready = readiness(&orders)?;
@@ -129,18 +133,15 @@ impl Steering {
         self.ready.clear();
         for _ in 0..ORDERS_AT_ONCE {
             let order = match self.orders.try_get() {
-                Ok(order) => order,
-                // Somebody else has put something into it that is no order: it is taken out.
-                Err(GetError::Decode { .. }) => continue,
+                Ok(order) => serde_json::from_slice::<Order>(&order),
                 Err(_) => return,
             };
-            if order.to != std::process::id() {
-                continue;
-            }
+            // Somebody else has put something into it that is no order; or it is another one's.
+            let Some(order) = order.ok().filter(|order| order.to == std::process::id()) else { continue };
             let answer = carry_out(&order.wish, order.from).map_or_else(Answer::Refused, Answer::Done);
             // One that was killed meanwhile needs no answer.
-            if let Ok(answers) = queue::<Answer>().open(&order.answer) {
-                drop(answers.try_put(&answer));
+            if let Ok(answers) = queue().open(&order.answer) {
+                drop(answers.try_put(&encoded(&answer)));
             }
         }
     }
@@ -150,7 +151,7 @@ impl Steering {
 struct Steered {
     thing: Thing,
     to: u32,
-    orders: Queue<Order>,
+    orders: Queue<Encoded>,
 }
 
 impl Steered {
@@ -159,7 +160,7 @@ impl Steered {
         let target = Target::Lock { name: name.to_owned(), shared: false };
         let Some(thing) = Thing::find(target)? else { return Ok(None) };
         let Some(to) = holder_of(&thing) else { return Ok(None) };
-        match queue::<Order>().open(&orders_of(name)) {
+        match queue().open(&orders_of(name)) {
             Err(OpenError::NotFound { .. }) => Ok(None),
             orders => Ok(Some(Self { thing, to, orders: orders? })),
         }
@@ -192,8 +193,8 @@ pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<Map<St
     let holder = || holder_of(&thing);
     let from = std::process::id();
     let answer = format!("{}.{from}", orders_of(name));
-    let answers = queue::<Answer>().open_or_create(&answer)?;
-    let order = Order { to, from, answer, wish };
+    let answers = queue().open_or_create(&answer)?;
+    let order = encoded(&Order { to, from, answer, wish });
     // It is full only if nobody takes orders: what is steered is stopped, or very busy.
     while orders.put_timeout(&order, LOOKS_EVERY).is_err() {
         if holder() != Some(to) {
@@ -202,8 +203,10 @@ pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<Map<St
     }
     loop {
         match answers.get_timeout(LOOKS_EVERY) {
-            Ok(Answer::Done(status)) => return Ok(status),
-            Ok(Answer::Refused(why)) => return Err(Failure::Usage(format!("{name:?}: {why}"))),
+            Ok(answer) => match serde_json::from_slice(&answer)? {
+                Answer::Done(status) => return Ok(status),
+                Answer::Refused(why) => return Err(Failure::Usage(format!("{name:?}: {why}"))),
+            },
             Err(GetError::TimedOut(_)) => {}
             Err(error) => return Err(error.into()),
         }
