@@ -191,7 +191,7 @@ python: toolchain python3 ## the package for Python: its wheel, in a virtual env
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; fi
 	@$(has_venv) || { echo "$(no_venv)"; exit 1; }
 	@[ -x "$(venv)/bin/python" ] || python3 -m venv "$(venv)"
-	@"$(venv)/bin/pip" install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack \
+	@"$(venv)/bin/pip" install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack joblib \
 		|| { echo "pip could not install what builds and tests the package: is there a network?"; exit 1; }
 	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/maturin" build -q --profile quick $(cargo_jobs) \
 		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"

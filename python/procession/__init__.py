@@ -13,6 +13,8 @@ ever nor are let in as if nothing had happened.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import _crossing
 from ._errors import (
     AlreadyExists,
@@ -73,6 +75,9 @@ from ._native import (
 from ._shared import Array, RawArray, Value
 from ._types import Holder
 
+if TYPE_CHECKING:
+    from ._executor import Executor, RemoteTraceback, WorkerDied
+
 __all__ = [
     "AlreadyExists",
     "Array",
@@ -89,6 +94,7 @@ __all__ = [
     "Empty",
     "Error",
     "Event",
+    "Executor",
     "Fault",
     "Full",
     "Gone",
@@ -116,6 +122,7 @@ __all__ = [
     "RawArray",
     "RegistryChanged",
     "ReleasedTooOften",
+    "RemoteTraceback",
     "RwLock",
     "RwLockHold",
     "Semaphore",
@@ -125,6 +132,7 @@ __all__ = [
     "TooLarge",
     "UnusableEnd",
     "Value",
+    "WorkerDied",
     "gc",
     "leave",
     "namespace",
@@ -133,3 +141,12 @@ __all__ = [
 ]
 
 _crossing.arrange()
+
+
+def __getattr__(name: str) -> object:
+    # They need multiprocessing, which takes longer to import than all the rest.
+    if name in ("Executor", "RemoteTraceback", "WorkerDied"):
+        from . import _executor
+
+        return getattr(_executor, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,6 +10,7 @@ import procession
 import pytest
 
 HERE = Path(__file__).parent
+CONFIG = ("--config-file", "../pyproject.toml")
 
 
 def run(*command: str) -> None:
@@ -19,13 +20,13 @@ def run(*command: str) -> None:
 
 def test_the_package_is_typed() -> None:
     pytest.importorskip("mypy")
-    run("mypy", "--strict", "--no-incremental", "-p", "procession")
-    run("mypy", "--strict", "--no-incremental", *(str(test) for test in HERE.glob("*.py")))
+    run("mypy", *CONFIG, "--strict", "--no-incremental", "-p", "procession")
+    run("mypy", *CONFIG, "--strict", "--no-incremental", *(str(test) for test in HERE.glob("*.py")))
 
 
 def test_the_stubs_are_what_is_there() -> None:
     pytest.importorskip("mypy")
-    run("mypy.stubtest", "--allowlist", "stubtest-allowlist.txt", "--ignore-unused-allowlist", "procession")
+    run("mypy.stubtest", "--mypy-config-file", "../pyproject.toml", "--allowlist", "stubtest-allowlist.txt", "--ignore-unused-allowlist", "procession")
 
 
 def test_everything_has_a_docstring_that_reads_well() -> None:
