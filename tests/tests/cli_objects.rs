@@ -159,7 +159,10 @@ fn an_object_in_use_is_not_collected() {
     let lock: Lock = Lock::options().namespace(&place.0).create("held").unwrap();
     assert_eq!(place.run(&["gc", "--unused"]).stdout, "");
     drop(lock);
-    assert_eq!(gc::collect(Some(&place.0), gc::Options { dry_run: true, unused: true }).unwrap().len(), 1);
+    assert_eq!(
+        gc::collect(Some(&place.0), gc::Options::default().dry_run(true).unused(true)).unwrap().len(),
+        1
+    );
 }
 
 #[test]

@@ -308,7 +308,7 @@ fn what_looks_like_our_garbage_and_is_a_strangers_stays_as_it_is() {
         let mut victim = Actor::start(&scratch);
         victim.does("anonymous queue mine");
         assert_eq!(victim.does("gc_unused"), "0");
-        drop(gc::collect(Some(&private), gc::Options { unused: true, ..gc::Options::default() }).unwrap());
+        drop(gc::collect(Some(&private), gc::Options::default().unused(true)).unwrap());
         victim.exits();
     }
     let after: Vec<_> = theirs.iter().map(|path| state(path)).collect();
@@ -351,9 +351,7 @@ fn a_link_to_a_queue_under_a_name_of_garbage_does_the_queue_no_harm() {
             // Where the link is at the registry's name, nobody can.
             let said = victim.ask("register");
             assert!(said.starts_with("ok") || said.starts_with("error Linked"), "{said}");
-            drop(
-                gc::collect(Some(namespace), gc::Options { unused: true, ..gc::Options::default() }).unwrap(),
-            );
+            drop(gc::collect(Some(namespace), gc::Options::default().unused(true)).unwrap());
             victim.exits();
         }
         assert!(!raw::is_retired(&scratch, "q"), "{link:?}");

@@ -32,7 +32,7 @@ pub(crate) struct CollectArgs {
 /// When `/dev/shm` cannot be read.
 pub(crate) fn run(args: &CollectArgs) -> Result<(), Failure> {
     let namespace = if args.all { None } else { Some(Namespace::current()?) };
-    let options = gc::Options { dry_run: args.dry_run, unused: args.unused };
+    let options = gc::Options::default().dry_run(args.dry_run).unused(args.unused);
     let removed = gc::collect(namespace.as_ref(), options)?;
     let verb = if args.dry_run { "would remove" } else { "removed" };
     for Entry { namespace, name, .. } in &removed {

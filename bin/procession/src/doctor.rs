@@ -296,7 +296,7 @@ fn processes(namespace: &Namespace) -> Option<Finding> {
 
 fn leftovers(namespace: &Namespace) -> Option<Finding> {
     const WHAT: &str = "leftovers";
-    let left = gc::collect(Some(namespace), gc::Options { dry_run: true, unused: false }).ok()?;
+    let left = gc::collect(Some(namespace), gc::Options::default().dry_run(true)).ok()?;
     Some(if left.is_empty() {
         Finding::good(WHAT, "nothing of dead processes")
     } else {

@@ -138,6 +138,7 @@ impl<T> From<SimpleQueue<T>> for Queue<T> {
     }
 }
 
+#[doc(hidden)]
 impl<T: Serialize + DeserializeOwned> AsRef<Segment> for SimpleQueue<T> {
     fn as_ref(&self) -> &Segment {
         self.0.as_ref()

@@ -78,8 +78,8 @@ pub use procession_sync::{Ready, TaskLockGuard, ready};
 pub mod shm {
     #[doc(inline)]
     pub use procession_shm::{
-        Difference, Entry, Header, Kind, Object, Participant, Registration, codec_name, gc, list_all, look,
-        register, register_with_slots,
+        Difference, Entry, Header, Kind, Participant, Registration, codec_name, gc, list_all, look, register,
+        register_with_slots,
     };
 }
 

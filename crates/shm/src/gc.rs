@@ -24,12 +24,32 @@ const PROBES: usize = 32;
 const ABANDONED: usize = 4;
 
 /// How far [`collect`] goes.
+///
+/// ```
+/// use procession::shm::gc;
+///
+/// let would_go = gc::collect(None, gc::Options::default().unused(true).dry_run(true))?;
+/// println!("{} objects would be removed", would_go.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Only says what would be removed.
-    pub dry_run: bool,
-    /// Also removes named objects that nobody is attached to, with all that is in them.
-    pub unused: bool,
+    dry_run: bool,
+    unused: bool,
+}
+
+impl Options {
+    /// Whether it only says what would be removed; `false` unless said.
+    #[must_use]
+    pub fn dry_run(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
+    }
+
+    /// Whether it also removes named objects that nobody is attached to, with all that is in them; `false` unless said.
+    #[must_use]
+    pub fn unused(self, unused: bool) -> Self {
+        Self { unused, ..self }
+    }
 }
 
 /// Removes the garbage of `namespace`, or of all of this user's namespaces; what was (or would be) removed.

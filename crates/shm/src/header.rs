@@ -121,6 +121,7 @@ impl Element {
 
 /// A header that was copied out and checked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Header {
     /// What the object is.
     pub kind: Kind,

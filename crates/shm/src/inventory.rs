@@ -17,6 +17,7 @@ const BLOCK: u64 = 512;
 
 /// An object as `procession ls` shows it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Entry {
     /// The object's namespace.
     pub namespace: Namespace,

@@ -66,6 +66,7 @@ impl Hash for Namespace {
 /// A name outside the alphabet, too long, empty, or one that begins with a dot.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is no valid name: {reason}")]
+#[non_exhaustive]
 pub struct InvalidName {
     /// The name that was given.
     pub name: String,

@@ -22,6 +22,7 @@ use std::time::Duration;
 const REGISTRY_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A kind of object: what its segment looks like, and what it is made of.
+#[doc(hidden)] // of no use to those who use objects
 pub trait Object: Sized {
     /// The kind in the object's header.
     const KIND: Kind;
@@ -479,6 +480,7 @@ macro_rules! object_builders {
             }
         }
 
+        #[doc(hidden)]
         impl<$($generics)*> AsRef<$crate::Segment> for $Object {
             fn as_ref(&self) -> &$crate::Segment {
                 self.body.segment()

@@ -5,6 +5,7 @@ use procession_shm::{Parameter, Segment};
 
 /// What becomes of a lock whose holder is killed, or drops its guard in a panic that began under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OnOwnerDeath {
     /// `acquire` answers [`LockError::OwnerDied`](crate::LockError::OwnerDied) until somebody recovers the
     /// lock.

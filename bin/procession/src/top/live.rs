@@ -190,7 +190,7 @@ impl Live {
     }
 
     fn garbage(&self) -> Event {
-        let options = gc::Options { dry_run: true, unused: false };
+        let options = gc::Options::default().dry_run(true);
         match gc::collect(Some(self.collector.namespace()), options) {
             Ok(entries) => Event::Garbage(entries.iter().map(|entry| printable(&entry.name)).collect()),
             Err(error) => Event::Said(error.to_string()),

@@ -24,7 +24,7 @@ impl Field {
 impl Drop for Field {
     fn drop(&mut self) {
         // What cannot be removed now is garbage once this process has ended.
-        drop(gc::collect(Some(&self.namespace), gc::Options { unused: true, ..gc::Options::default() }));
+        drop(gc::collect(Some(&self.namespace), gc::Options::default().unused(true)));
     }
 }
 

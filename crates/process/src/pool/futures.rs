@@ -13,6 +13,7 @@ use std::time::Duration;
 
 /// What a [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WaitFor {
     /// Until one of the results, or its error, is there.
     FirstCompleted,
@@ -24,6 +25,7 @@ pub enum WaitFor {
 
 /// Which of the results are there, by their places among those that were waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Waited {
     /// Those that are there, results and errors.
     pub done: Vec<usize>,

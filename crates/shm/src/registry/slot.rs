@@ -8,6 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 
 /// A process as the registry shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Participant {
     /// The process's id in the namespace.
     pub owner: OwnerId,

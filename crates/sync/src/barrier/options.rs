@@ -19,6 +19,7 @@ pub(super) const PLACES_OFFSET: usize = HEADER_LEN + size_of::<BarrierBody>();
 
 /// The policy of a barrier for the death of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum MemberDeath {
     /// The barrier is broken for everybody, with [`BreakCause::PeerDied`](crate::BreakCause::PeerDied), whether the member had arrived or
     /// not.

@@ -54,7 +54,7 @@ fn other(world: &World, words: &[&str]) -> Option<Next> {
             Some(report(&removed.map(|entries| entries.len())))
         }
         ["gc_unused"] => {
-            let options = gc::Options { unused: true, ..gc::Options::default() };
+            let options = gc::Options::default().unused(true);
             Some(report(&gc::collect(Some(&world.namespace), options).map(|entries| entries.len())))
         }
         _ => None,

@@ -64,7 +64,7 @@ fn the_spills_of_a_queue_go_with_it_and_stay_with_an_unlinked_one() {
     named.put(&vec![2; 200]).unwrap();
     drop(named);
     assert_eq!(names(), 2);
-    let unused = |unused| procession_shm::gc::Options { unused, ..Default::default() };
+    let unused = |unused| procession_shm::gc::Options::default().unused(unused);
     assert!(procession_shm::gc::collect(Some(&namespace), unused(false)).unwrap().is_empty());
     assert_eq!(procession_shm::gc::collect(Some(&namespace), unused(true)).unwrap().len(), 2);
     assert_eq!(names(), 0);
@@ -80,7 +80,7 @@ fn what_is_unused_but_spilled_by_a_queue_in_use_stays() {
     let namespace = Namespace::private();
     let queue = Queue::<Vec<u8>>::options().namespace(&namespace).bytes(64).create("q").unwrap();
     queue.put(&vec![2; 100]).unwrap();
-    let unused = procession_shm::gc::Options { unused: true, ..Default::default() };
+    let unused = procession_shm::gc::Options::default().unused(true);
     assert!(procession_shm::gc::collect(Some(&namespace), unused).unwrap().is_empty());
     assert_eq!(queue.get().unwrap(), vec![2; 100]);
     queue.unlink().unwrap();
