@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package pictures bench curves soak check chaos step toolchain python python3 rivals
+.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain python python3 rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -117,6 +117,9 @@ fmt: toolchain ## formats the code
 	$(CARGO) fmt --all
 	$(fmt_demos)
 
+# Processors whose memory order is weaker are what the orderings and the models are for; here it is to compile for one.
+arm := aarch64-unknown-linux-gnu
+
 lint: toolchain python3 ## formatting, clippy with and without crash points, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(fmt_demos) --check
@@ -125,6 +128,9 @@ lint: toolchain python3 ## formatting, clippy with and without crash points, doc
 	$(chaos_env) $(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
 	cd python && $(CARGO) fmt --check && CARGO_TARGET_DIR="$(venv)/../target" $(CARGO) clippy $(cargo_jobs) -- -D warnings
 	@$(MAKE) --no-print-directory doc
+	@if [ -d "$$(rustc --print target-libdir --target $(arm) 2>/dev/null)" ]; then \
+		echo "$(CARGO) check --target $(arm)"; $(CARGO) check $(cargo_jobs) --target $(arm); \
+	else echo "the standard library for $(arm) is not installed: that is not checked (rustup target add $(arm))"; fi
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "cargo-deny is not installed: dependencies are not checked (cargo install cargo-deny)"; fi
 
@@ -148,6 +154,11 @@ package: toolchain ## the packages as they would be published: packed, built fro
 		done; } > Cargo.toml
 	cd "$(whole)" && CARGO_TARGET_DIR="$(packed)/built" $(CARGO) build $(cargo_jobs) -p procession-cli
 	cd "$(whole)" && $(own_namespace) CARGO_TARGET_DIR="$(packed)/built" $(CARGO) test $(cargo_jobs) -p procession --features async,tracing --doc
+
+deb: toolchain ## a package for Debian, below target/debian (needs cargo-deb)
+	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "cargo-deb is not installed: cargo install cargo-deb"; exit 1; }
+	@rm -rf target/deb-root; $(MAKE) --no-print-directory install DESTDIR=target/deb-root PREFIX=/usr
+	$(CARGO) deb -p procession-cli --no-build
 
 pictures: build ## the pictures of the README, made of what the command prints
 	$(CARGO) run $(cargo_jobs) -p procession-tests --example pictures -- "$${CARGO_TARGET_DIR:-target}/release/procession"
