@@ -24,14 +24,38 @@ fn process_squares_every_number_in_a_process_of_its_own() {
 }
 
 #[test]
+fn processes_that_sleep_are_all_alive_before_the_first_is_joined() {
+    let mut demo = Running::start(&mut procession(["demo", "process", "--count", "300", "--sleep", "1"]));
+    demo.line("300 processes are alive at once");
+    assert_eq!(children_of(demo.pid()).len(), 300);
+    let said = demo.end();
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.stdout.ends_with("\n300 squares by 300 processes: all right\n"), "{said:?}");
+}
+
+#[test]
+fn a_killed_process_of_many_is_started_again() {
+    let mut demo = Running::start(&mut procession(["demo", "process", "--count", "3", "--sleep", "2"]));
+    demo.line("3 processes are alive at once");
+    children_of(demo.pid()).into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+    let said = demo.end();
+    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert!(said.stdout.contains(": 2 * 2 = 4\n"), "{said:?}");
+}
+
+#[test]
 fn queue_drains_ten_powers_in_order() {
-    let said = run(["demo", "queue", "--quick"]);
+    let said = run(["demo", "queue"]);
     assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
     let powers = |kind: &str| -> Vec<u64> {
         let lines = said.stdout.lines().filter_map(|line| line.strip_suffix(kind));
         lines.map(|number| number.trim().parse().unwrap()).collect()
     };
     assert_eq!((powers("(square)"), powers("(cube)")), (vec![0, 1, 4, 9, 16], vec![0, 1, 8, 27, 64]));
+    // Both begin at once, and rest after each: those of one come between those of the other.
+    let first_of_each = said.stdout.lines().take(9).collect::<Vec<_>>().join("\n");
+    assert!(first_of_each.contains("square") && first_of_each.contains("cube"), "{said:?}");
+    assert!(!said.stdout.contains(" and 1 change "), "{said:?}");
 }
 
 #[test]
@@ -90,6 +114,8 @@ fn value_lock_ends_at_exactly_500_under_a_lock() {
     let said = run(["demo", "value-lock", "--quick"]);
     assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
     assert!(said.stdout.contains("with a guard: 500\nwith update: 500\n"), "{said:?}");
+    // Two that read, think and write at once, 500 times, lose something.
+    assert!(said.stdout.starts_with("without a lock: ") && said.stdout.contains(" (off by "), "{said:?}");
 }
 
 #[test]
@@ -99,13 +125,23 @@ fn pool_map_equals_the_serial_sums() {
         assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""));
         assert!(said.stdout.contains("results identical"), "{said:?}");
         assert!(said.stdout.contains(shown), "{said:?}");
+        // Too little work for one.
+        assert!(!said.stdout.contains("speed-up"), "{said:?}");
+        // The sum of the squares below 1000.
+        let callback = said.stdout.lines().find_map(|line| line.strip_prefix("its callback "));
+        assert_eq!(callback, Some("332833500"), "{said:?}");
+        assert!(
+            said.stdout.lines().any(|line| line.starts_with("apply_async ") && line.ends_with(" 332833500"))
+        );
     }
 }
 
 #[test]
 fn a_demo_ignores_the_namespace_of_its_surroundings_and_leaves_nothing() {
-    let said =
-        Running::start(procession(["demo", "queue"]).env("PROCESSION_NAMESPACE", "tests-demo-outer")).end();
+    let said = Running::start(
+        procession(["demo", "queue", "--quick"]).env("PROCESSION_NAMESPACE", "tests-demo-outer"),
+    )
+    .end();
     assert_eq!(said.code(), Some(0), "{said:?}");
     assert!(is_empty(&Namespace::new("tests-demo-outer").unwrap()));
 }

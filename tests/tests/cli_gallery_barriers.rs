@@ -63,14 +63,15 @@ fn places(lines: &[String], marker: &str) -> (usize, usize) {
     (lines.iter().position(is).unwrap(), lines.iter().rposition(is).unwrap())
 }
 
-/// Waits for the line that begins so, and for the one that introduces the workers; the pid of one of these.
+/// Waits for the line that begins so, and for the one that introduces the worker; the pid of that one.
 fn pid_at(line: &str, demo: &mut Running, worker: &str) -> u32 {
     let (mut has_come, mut pid) = (false, None);
     loop {
         let next = demo.line("");
         has_come |= next.starts_with(line);
-        if next.starts_with("here are ") {
-            let (_, rest) = next.split_once(&format!("{worker} (pid ")).unwrap();
+        if let Some((_, rest)) = next.split_once(&format!("{worker} (pid "))
+            && next.starts_with("here ")
+        {
             pid = Some(rest.split_once(')').unwrap().0.parse().unwrap());
         }
         if let (true, Some(pid)) = (has_come, pid) {
@@ -141,6 +142,8 @@ fn barrier_lets_nobody_pass_before_all_have_arrived() {
         assert_eq!((arrivals.len(), passages.len()), (3, 3), "{lines:?}");
         assert!(arrivals[2] < passages[0], "{lines:?}");
         assert!(passages.iter().all(|&place| lines[place].ends_with(": 3 had arrived")), "{lines:?}");
+        let indexes: BTreeSet<u32> = passages.iter().map(|&place| numbers(&lines[place])[2]).collect();
+        assert_eq!(indexes, [0, 1, 2].into(), "{lines:?}");
     }
 }
 
@@ -233,6 +236,12 @@ fn phases_run_each_action_once_in_either_way() {
         .collect();
     let way = [("loading", 0), ("processing", 0), ("aggregation", 300), ("cleanup", 300)];
     assert_eq!(actions, [way, way].concat(), "{lines:?}");
+    // The one to which the barrier said 0, in either way.
+    assert_eq!(
+        lines.iter().filter(|line| line.ends_with(" has index 0, and aggregates")).count(),
+        2,
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -250,9 +259,17 @@ fn game_has_five_rounds_and_the_scores_add_up() {
         *sum += roll;
         assert_eq!(*sum, score, "{lines:?}");
     }
+    assert!(
+        lines.iter().map(String::as_str).skip_while(|line| *line != "3").take(4).eq(["3", "2", "1", "go!"])
+    );
+    let after: Vec<_> = lines.iter().filter(|line| line.starts_with("after round ")).collect();
+    assert_eq!(after.len(), 5, "{lines:?}");
+    for (name, score) in &scores {
+        assert!(after[4].contains(&format!("{name} {score}")), "{lines:?}");
+    }
     let best = *scores.values().max().unwrap();
     let over = lines.iter().find(|line| line.starts_with("game over: ")).unwrap();
-    assert!(over.ends_with(&format!(" wins with {best}")), "{lines:?}");
+    assert!(over.ends_with(&format!(" with {best}")), "{lines:?}");
     for (name, &score) in &scores {
         assert_eq!(over.contains(name), score == best, "{lines:?}");
     }
@@ -292,7 +309,7 @@ fn a_worker_killed_at_its_task_is_named() {
 fn a_killed_member_is_told_to_the_others_at_the_barrier() {
     for line in ["worker 2 works", "worker 2 arrives"] {
         let (said, pid) = killed("barrier", "worker-2", line);
-        let told = format!("stopped: an unnamed barrier is broken: one of its members died (pid {pid})");
+        let told = format!("failed: an unnamed barrier is broken: one of its members died (pid {pid})");
         assert!(said.stderr.contains(&told), "{said:?}");
     }
 }
@@ -300,7 +317,7 @@ fn a_killed_member_is_told_to_the_others_at_the_barrier() {
 #[test]
 fn a_killed_player_ends_the_game_and_is_told_to_the_others() {
     let (said, pid) = killed("game", "Bob", "round 2: ");
-    let told = format!("stopped: an unnamed barrier is broken: one of its members died (pid {pid})");
+    let told = format!("failed: an unnamed barrier is broken: one of its members died (pid {pid})");
     assert!(said.stderr.contains(&told), "{said:?}");
     killed("game", "announcer", "round 2: ");
 }

@@ -43,10 +43,15 @@ fn items(lines: &[String], who: &str, does: &str) -> Vec<u32> {
     told.map(|line| numbers(line)[1]).collect()
 }
 
-/// The pid of the worker that a line introduces.
+/// The pid of the worker that a line introduces, alone or as the first of some.
 fn pid_of(demo: &mut Running, worker: &str) -> u32 {
-    let line = demo.line(&format!("here are {worker} "));
-    numbers(&line)[1]
+    loop {
+        let line = demo.line("here ");
+        let mut introduced = line.split_whitespace().skip(2);
+        if introduced.next() == Some(worker) {
+            return numbers(&line)[1];
+        }
+    }
 }
 
 #[test]
@@ -74,7 +79,7 @@ fn a_consumer_killed_half_way_loses_no_item() {
     send(pid, Signal::SIGKILL);
     let said = end(demo);
     assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
-    assert!(said.stdout.contains(&format!("consumer-1 (pid {pid}) was killed by SIGKILL")), "{said:?}");
+    assert!(said.names_as_killed(pid), "{said:?}");
     let lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
     let taken: BTreeSet<u32> = items(&lines, "consumer ", ": takes ").into_iter().collect();
     assert!(taken.into_iter().eq(0..60), "{said:?}");
@@ -89,9 +94,8 @@ fn a_consumer_killed_half_way_loses_no_item() {
 #[test]
 fn both_consumers_killed_lose_no_item() {
     let mut demo = start("producer-consumer");
-    let line = demo.line("here are consumer-1 ");
+    let (one, two) = (pid_of(&mut demo, "consumer-1"), pid_of(&mut demo, "consumer-2"));
     demo.line("consumer 2: takes");
-    let [_, one, _, two] = numbers(&line)[..] else { panic!("{line}") };
     send(one, Signal::SIGKILL);
     send(two, Signal::SIGKILL);
     let said = end(demo);
@@ -127,7 +131,10 @@ fn blocking_queue_by_hand_answers_as_the_built_in_one() {
     assert_eq!(answers[1..4], [1, 2, 3].map(|n| format!("enqueue {n}: true, size {n}")));
     assert_eq!(answers[4], "enqueue into the full queue: false");
     assert_eq!(answers[5..8], [1, 2, 3].map(|n| format!("dequeue: Some({n}), size {}", 3 - n)));
-    assert_eq!(answers[8], "from another process: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]");
+    assert_eq!(answers[8], "a consumer waits at the empty queue: true; after one item: [Some(7)]");
+    assert!(answers[9].contains("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]"), "{answers:?}");
+    assert!(answers[9].ends_with("no more than 3 in it: true"), "{answers:?}");
+    assert_eq!(answers[10], "left: 0");
 }
 
 #[test]
@@ -165,7 +172,7 @@ fn no_demo_hangs_when_one_of_its_workers_is_killed() {
 fn an_interrupted_demo_leaves_nothing_and_no_orphan() {
     // Lines that are printed when all workers are there, and how many those are.
     for (demo, line, count) in [
-        ("producer-consumer", "here are consumer-1 ", 5),
+        ("producer-consumer", "here is consumer-1 ", 5),
         ("blocking-queue", "by-hand: enqueued 1", 1),
         ("batch", "here are party-1 ", 1),
     ] {

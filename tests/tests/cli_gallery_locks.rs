@@ -63,6 +63,7 @@ fn downloads_are_never_more_than_three() {
     assert!(inside.iter().all(|now| (1..=3).contains(now)), "{stdout}");
     assert_eq!(inside.last(), inside.iter().max(), "{stdout}");
     assert_eq!(stdout.lines().filter(|line| line.ends_with("is done")).count(), 10, "{stdout}");
+    assert!(stdout.lines().filter(|line| line.ends_with(" waits")).count() <= 7, "{stdout}");
 }
 
 #[test]
@@ -114,8 +115,14 @@ fn lock_order_tells_who_holds_what() {
 #[test]
 fn race_start_begins_with_the_gun() {
     let stdout = shown("race-start");
-    let rows = stdout.lines().filter(|line| line.starts_with("runner-") || line.starts_with("late "));
-    let rows: Vec<(&str, Vec<f64>)> = rows
+    let calls = ["ready", "set", "go!"].map(|call| stdout.lines().position(|line| line == call).unwrap());
+    let first = stdout.lines().position(|line| line.ends_with(" runs")).unwrap();
+    assert!(calls.is_sorted() && calls[2] < first, "{stdout}");
+    assert_eq!(stdout.lines().filter(|line| line.ends_with(" has finished")).count(), 6, "{stdout}");
+    let rows: Vec<(&str, Vec<f64>)> = stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("RUNNER"))
+        .filter(|line| line.starts_with("runner-") || line.starts_with("late "))
         .map(|row| row.split_whitespace())
         .map(|mut row| (row.next().unwrap(), row.map(|time| time.parse().unwrap()).collect()))
         .collect();
@@ -155,6 +162,8 @@ fn orchestrator_goes_through_its_states_in_order() {
         assert!(order.is_sorted(), "{name}: {stdout}");
     }
     assert!(at("cache: Error") < at("system: Error"), "{stdout}");
+    let count = |work: &str| stdout.lines().filter(|line| line.starts_with(work)).count();
+    assert_eq!((count("database: reads page "), count("web: a visitor reads ")), (3, 5), "{stdout}");
 }
 
 #[test]
@@ -162,7 +171,8 @@ fn race_counter_is_exact_under_the_lock() {
     let stdout = shown("race-counter");
     assert!(stdout.contains("\nlocked: 200000 of 200000\n"), "{stdout}");
     let unlocked = numbers_before(&stdout, " of 200000, ")[0];
-    assert!(unlocked <= 200_000, "{stdout}");
+    // The two meet in the middle of an increment, wherever they run.
+    assert!(unlocked < 200_000, "{stdout}");
     assert_eq!(numbers_before(&stdout, " lost")[0], 200_000 - unlocked, "{stdout}");
 }
 
@@ -171,7 +181,7 @@ fn deposits_leave_the_balance_unchanged_under_the_lock() {
     let stdout = shown("deposits");
     assert!(stdout.contains("balance at first: 1000\n"), "{stdout}");
     assert!(stdout.contains("\nunder one lock: 1000\n"), "{stdout}");
-    assert!(stdout.contains("\nwithout a lock: "), "{stdout}");
+    assert!(stdout.contains("\nwithout a lock: ") && !stdout.contains("(off by 0)"), "{stdout}");
 }
 
 /// A demo whose workers are there, and its namespace.
@@ -244,7 +254,7 @@ fn a_component_that_is_killed_while_all_process_does_not_stop_the_demo() {
 
 #[test]
 fn whoever_is_killed_while_booking_under_the_lock_is_named() {
-    kill_each(&["deposits", "--times", "2000000"], "without a lock: ", 2);
+    kill_each(&["deposits", "--times", "1000000"], "without a lock: ", 2);
 }
 
 /// Kills the first worker of the demo that shows; `None` if all was over before one was seen.

@@ -7,17 +7,16 @@
 //! because that is what an interrupted demo turns the program into.
 //!
 //! **Invariant: the demos use nothing that a user's program could not.** Theirs is the facade `procession`;
-//! what they print with and how they fail is `procession-terminal`, who waits for their workers is in the
-//! other files here.
+//! what they print with and how they fail is `procession-terminal`, what they show in one manner is in the other
+//! files here.
 #![forbid(unsafe_code)]
 
 mod broom;
-mod check;
 mod demo;
 mod interrupt;
 mod progress;
 mod random;
-mod workers;
+mod shown;
 
 pub use broom::{BROOM, Broom};
 
@@ -41,10 +40,11 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  procession demo pool-map --workers 4
+  procession demo unkillable
   procession demo word-count --json . | jq .words
 
-Kill any worker while a demo runs (`kill -9`): the result stays the same.
+Kill a worker while a demo runs (`kill -9`): those with a * in the list of
+`procession demo` go on, with the same result; the others say who was killed.
 
 Exit codes: 0 the result is as it must be; 1 it is wrong; 2 wrong usage; 130
 after Ctrl-C.";
@@ -67,9 +67,13 @@ fn list() -> Result<(), Failure> {
     let demos = Demo::augment_subcommands(clap::Command::new("demo"));
     for demo in demos.get_subcommands() {
         let about = demo.get_about().map(ToString::to_string).unwrap_or_default();
-        output::line(format_args!("{:<18} {about}", demo.get_name()))?;
+        let mark = if Demo::survives_kills(demo.get_name()) { '*' } else { ' ' };
+        output::line(format_args!("{:<18} {mark} {about}", demo.get_name()))?;
     }
-    output::line("\nRun one: procession demo NAME; its options: procession demo NAME --help")
+    output::line(
+        "\n* goes on when you kill a worker (kill -9); the others say who that was, and end.\n\
+         Run one: procession demo NAME; its options: procession demo NAME --help",
+    )
 }
 
 /// Runs one demo in a namespace of its own, which goes when its last process has gone, however that was.

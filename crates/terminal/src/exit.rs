@@ -2,7 +2,7 @@
 
 use crate::output::{self, Align};
 use nix::sys::signal::Signal;
-use procession::{InvalidName, OpenError, SemaphoreError};
+use procession::{InvalidName, OpenError, ProcessError, SemaphoreError, TeamError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::error::Error;
@@ -151,6 +151,8 @@ impl Failure {
             Self::Error(error) if matches!(error.downcast_ref(), Some(SemaphoreError::TooMany { .. })) => {
                 DISAGREE
             }
+            // A demo's worker did not do its work.
+            Self::Error(error) if error.is::<ProcessError>() || error.is::<TeamError>() => INCOMPLETE,
             Self::Error(error) => error.downcast_ref().map_or(OWN_FAILURE, code_of_object),
         }
     }

@@ -44,7 +44,10 @@ impl Said {
     pub(crate) fn names_as_killed(&self, pid: u32) -> bool {
         let label = format!(" (pid {pid}, ");
         [&self.stdout, &self.stderr].into_iter().flat_map(|text| text.split(&label).skip(1)).any(|rest| {
-            rest.split_once(')').is_some_and(|(_function, end)| end.starts_with(" was killed by SIGKILL"))
+            let end = rest.split_once(')').map_or("", |(_function, end)| end.lines().next().unwrap_or(""));
+            // Or as a supervisor says it, which knows when.
+            end.starts_with(" was killed by SIGKILL")
+                || end.starts_with(" ended after ") && end.ends_with(": killed by SIGKILL")
         })
     }
 

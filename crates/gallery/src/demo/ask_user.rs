@@ -1,16 +1,15 @@
 //! A process waits until the person at the terminal types `y`.
 //!
-//! A process that is started by another has no terminal: its stdin is `/dev/null`. So the parent reads, and
-//! an event tells the waiting process.
+//! A process that is started by another has no terminal: its stdin is `/dev/null`. So the parent reads, as soon
+//! as there is something to read, and an event tells the waiting process.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all, nobody_was_killed, until};
-use procession::{Event, Process};
+use crate::shown::{Done, introduce, must_hold};
+use procession::{Event, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
-use std::io::{self, BufRead, BufReader, Read};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::fs::File;
+use std::io::{self, PipeReader, Read, Write, pipe};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A process waits until you type y.
 #[derive(Debug, clap::Args)]
@@ -19,9 +18,6 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
 }
-
-/// How often it is looked whether the waiting process still waits.
-const SLICE: Duration = Duration::from_millis(50);
 
 /// What can be typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,47 +36,57 @@ fn understood(line: &[u8]) -> Answer {
 }
 
 /// Runs in a process of its own: waits for an answer, and returns whether it was yes.
-fn waiter((is_there, answered, is_yes): (Event, Event, Event)) -> Done<bool> {
+fn waiter(is_there: Event, answered: Event, is_yes: Event) -> Done<bool> {
     is_there.set();
     answered.wait()?;
     Ok(is_yes.is_set())
 }
 
-/// Reads until somebody says yes or no; `None` at the end of the input. Meanwhile it looks after those who
-/// wait.
-fn ask(
-    waiting: &[Process<Done<bool>>],
-    input: impl Read + Send + 'static,
-) -> Result<Option<Answer>, Failure> {
-    let (sender, lines) = channel();
-    // A thread that reads can do nothing else; this one ends with the process.
-    std::thread::spawn(move || BufReader::new(input).split(b'\n').try_for_each(|line| sender.send(line)));
+/// Reads until somebody says yes or no; `None` at the end of the input. If whoever waits for that is killed
+/// meanwhile, this ends as well.
+fn ask(waiting: &mut Team<bool>, input: OwnedFd) -> Result<Option<Answer>, Failure> {
+    let mut input = File::from(input);
+    let mut line = Vec::new();
     loop {
-        match lines.recv_timeout(SLICE) {
-            Ok(line) => match understood(&line?) {
-                Answer::SomethingElse => output::line("y or n?")?,
-                answer => return Ok(Some(answer)),
-            },
-            Err(RecvTimeoutError::Timeout) => nobody_was_killed(waiting)?,
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        // Also readable at its end.
+        waiting.wait_for(&input.as_fd())?;
+        let mut byte = [0];
+        let is_end = input.read(&mut byte)? == 0;
+        if !is_end && byte != *b"\n" {
+            line.extend(byte);
+            continue;
         }
+        match understood(&line) {
+            Answer::SomethingElse if is_end => return Ok(None),
+            Answer::SomethingElse => output::line("y or n?")?,
+            answer => return Ok(Some(answer)),
+        }
+        line.clear();
     }
+}
+
+/// What somebody would type.
+fn typed() -> io::Result<PipeReader> {
+    let (reader, mut writer) = pipe()?;
+    writer.write_all(b"what?\ny\n")?;
+    Ok(reader)
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (is_there, answered, is_yes) = (Event::new()?, Event::create("answered")?, Event::create("yes")?);
-    let arguments = (is_there.clone(), answered.clone(), is_yes.clone());
-    let waiting = [Process::options().name("waiter").spawn(waiter, arguments)?];
+    let mut waiting = Team::new();
+    waiting.spawn_fallible("waiter", waiter, (is_there.clone(), answered.clone(), is_yes.clone()))?;
     introduce(&waiting)?;
-    until(&waiting, "the process", |slice| is_there.wait_timeout(slice).is_ok())?;
+    waiting.wait_for(&is_there)?;
     output::line("a process is waiting; go on? (y or n)")?;
 
-    let reply = if args.quick { ask(&waiting, &b"what?\ny\n"[..]) } else { ask(&waiting, io::stdin()) }?;
+    let input = if args.quick { typed()?.into() } else { io::stdin().as_fd().try_clone_to_owned()? };
+    let reply = ask(&mut waiting, input)?;
     if reply == Some(Answer::Yes) {
         is_yes.set();
     }
     answered.set();
-    let woken_by_yes = join_all(waiting.into())?.contains(&true);
+    let woken_by_yes = waiting.join()?.contains(&true);
     must_hold(woken_by_yes == (reply == Some(Answer::Yes)), "the process was told something else")?;
     output::line(match reply {
         Some(Answer::Yes) => "the waiting process woke: all right",

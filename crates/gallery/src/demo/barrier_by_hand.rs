@@ -4,13 +4,12 @@
 //! everybody; the last to leave opens the second. Without the second gate a quick worker could run through
 //! the first one twice, and a slow one would stay behind.
 //!
-//! What such a barrier does not have is an answer to death: if a worker is killed, the others wait for ever
-//! (here the parent notices). [`Barrier`](procession::Barrier) tells them.
+//! What such a barrier does not have is an answer to death: if a worker is killed, the others wait for it until
+//! the parent, which has them in a team, ends them. [`Barrier`](procession::Barrier) tells them.
 
-use crate::check::must_hold;
 use crate::random::work;
-use crate::workers::{Done, join_all, say};
-use procession::{Array, Process, Semaphore, Value};
+use crate::shown::{Done, must_hold, say};
+use procession::{Array, Semaphore, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -65,7 +64,7 @@ impl ByHand {
 }
 
 /// Runs in a process of its own; in how many rounds it saw all in the same one.
-fn worker((me, barrier, rounds, longest): (usize, ByHand, Array<u32>, Duration)) -> Done<u32> {
+fn worker(me: usize, barrier: ByHand, rounds: Array<u32>, longest: Duration) -> Done<u32> {
     let mut in_step = 0;
     for round in 1..=ROUNDS {
         rounds.set(me, round)?;
@@ -84,12 +83,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let longest = Duration::from_millis(if args.quick { 2 } else { 200 });
     let barrier = ByHand::new()?;
     let rounds = Array::options().len(WORKERS as usize).anonymous()?;
-    let mut workers = Vec::new();
+    let mut team = Team::new();
     for me in 0..WORKERS as usize {
-        let named = Process::options().name(format!("worker-{}", me + 1));
-        workers.push(named.spawn(worker, (me, barrier.clone(), rounds.clone(), longest))?);
+        let arguments = (me, barrier.clone(), rounds.clone(), longest);
+        team.spawn_fallible(format!("worker-{}", me + 1), worker, arguments)?;
     }
-    let in_step = join_all(workers)?;
+    let in_step = team.join()?;
     must_hold(in_step == [ROUNDS; WORKERS as usize], "somebody was in another round")?;
     output::line(format_args!("{ROUNDS} rounds, all {WORKERS} always in the same one: all right"))
 }

@@ -3,11 +3,11 @@
 //! Two of three wait, and it is reset: they are told, and it is whole. Two wait, and it is aborted: they are
 //! told, and so is everybody who comes later, until it is reset. Then three pass.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, say, until};
-use procession::{Barrier, BarrierError, BreakCause, Process};
+use crate::shown::{Done, must_hold, say};
+use procession::{Barrier, BarrierError, BreakCause, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
+use std::time::Duration;
 
 /// Parties, waiting, broken, reset, abort: what a barrier is like after each step.
 #[derive(Debug, clap::Args)]
@@ -52,42 +52,42 @@ fn shows(step: &str, barrier: &Barrier, waiting: usize, broken: Option<BreakCaus
 }
 
 /// Starts workers one after the other, each when those before it wait.
-fn wait_at(barrier: &Barrier, count: usize) -> Result<Vec<Process<Done<End>>>, Failure> {
-    let mut workers = Vec::new();
+fn wait_at(barrier: &Barrier, count: usize) -> Result<Team<End>, Failure> {
+    let mut team = Team::new();
     for waiting in 1..=count {
-        workers.push(Process::spawn(waits, barrier.clone())?);
-        until(&workers, "a worker to wait", |time| {
-            std::thread::sleep(time);
-            barrier.n_waiting() == waiting
-        })?;
+        team.spawn_fallible(format!("worker-{waiting}"), waits, barrier.clone())?;
+        while barrier.n_waiting() != waiting {
+            team.check()?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
         shows(&format!("worker {waiting} waits"), barrier, waiting, None)?;
     }
-    Ok(workers)
+    Ok(team)
 }
 
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let barrier = Barrier::new(3)?;
     shows("at first", &barrier, 0, None)?;
 
-    let workers = wait_at(&barrier, 2)?;
+    let mut team = wait_at(&barrier, 2)?;
     barrier.reset()?;
     shows("reset", &barrier, 0, None)?;
-    must_hold(join_all(workers)? == [End::Reset, End::Reset], "somebody was not told of the reset")?;
+    must_hold(team.join()? == [End::Reset, End::Reset], "somebody was not told of the reset")?;
 
-    let mut workers = wait_at(&barrier, 2)?;
+    let mut team = wait_at(&barrier, 2)?;
     barrier.abort();
     shows("aborted", &barrier, 0, Some(BreakCause::Aborted))?;
-    workers.push(Process::spawn(waits, barrier.clone())?);
+    team.spawn_fallible("late", waits, barrier.clone())?;
     let told = [End::Aborted, End::Aborted, End::Aborted];
-    must_hold(join_all(workers)? == told, "somebody was not told that it was aborted")?;
+    must_hold(team.join()? == told, "somebody was not told that it was aborted")?;
     shows("all were told", &barrier, 0, Some(BreakCause::Aborted))?;
 
     barrier.reset()?;
     shows("reset again", &barrier, 0, None)?;
-    let mut workers = wait_at(&barrier, 2)?;
-    workers.push(Process::spawn(waits, barrier.clone())?);
+    let mut team = wait_at(&barrier, 2)?;
+    team.spawn_fallible("worker-3", waits, barrier.clone())?;
     let passed = [End::Passed, End::Passed, End::Passed];
-    must_hold(join_all(workers)? == passed, "somebody did not pass")?;
+    must_hold(team.join()? == passed, "somebody did not pass")?;
     shows("three have passed", &barrier, 0, None)?;
     output::line("every state as it must be: all right")
 }

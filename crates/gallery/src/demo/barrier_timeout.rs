@@ -4,9 +4,8 @@
 //! broken for everybody: for the other that waits, and for the third, who comes too late. Then it is reset,
 //! and holds again.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, say, until};
-use procession::{Barrier, BarrierError, BreakCause, Event, Latch, Process};
+use crate::shown::{Done, must_hold, say};
+use procession::{Barrier, BarrierError, BreakCause, Event, Latch, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -32,7 +31,7 @@ struct Shared {
 }
 
 /// Runs in a process of its own; whether it saw the barrier broken, and then passed it.
-fn worker((me, shared): (u32, Shared)) -> Done<(bool, bool)> {
+fn worker(me: u32, shared: Shared) -> Done<(bool, bool)> {
     if me == UNRELIABLE {
         while shared.barrier.broken().is_none() {
             std::thread::sleep(Duration::from_millis(10));
@@ -62,16 +61,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         all_know: Latch::new(WORKERS as usize)?,
         healed: Event::new()?,
     };
-    let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, shared.clone()));
-    let workers = (1..=WORKERS).map(start).collect::<Result<Vec<_>, _>>()?;
-    until(&workers, "all to see the barrier broken", |time| shared.all_know.wait_timeout(time).is_ok())?;
+    let mut team = Team::new();
+    for me in 1..=WORKERS {
+        team.spawn_fallible(format!("worker-{me}"), worker, (me, shared.clone()))?;
+    }
+    team.wait_for(&shared.all_know)?;
     must_hold(shared.barrier.broken() == Some(BreakCause::TimedOut), "the barrier is not broken")?;
 
     shared.barrier.reset()?;
     must_hold(shared.barrier.broken().is_none(), "the barrier is still broken")?;
     output::line("the barrier is reset")?;
     shared.healed.set();
-    let seen = join_all(workers)?;
+    let seen = team.join()?;
     must_hold(seen == [(true, true); WORKERS as usize], "somebody did not see the barrier broken")?;
     output::line(format_args!("all {WORKERS} saw it broken, and passed after the reset: all right"))
 }

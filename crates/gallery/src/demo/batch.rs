@@ -3,9 +3,8 @@
 //! A latch waits for so many, whoever they are; whoever comes later passes at once. The last quarter starts
 //! only when all of the others have gone: so if anybody waited for them, nobody would ever arrive.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all, say};
-use procession::{Latch, Process};
+use crate::shown::{Done, introduce, must_hold, say};
+use procession::{Latch, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -22,7 +21,7 @@ const PARTIES: u32 = 8;
 const ENOUGH: u32 = PARTIES * 3 / 4;
 
 /// Runs in a process of its own; whether it was one of those that the batch waited for.
-fn party((number, enough, gone, work): (u32, Latch, Latch, Duration)) -> Done<bool> {
+fn party(number: u32, enough: Latch, gone: Latch, work: Duration) -> Done<bool> {
     if number > ENOUGH {
         gone.wait()?;
     }
@@ -38,14 +37,14 @@ fn party((number, enough, gone, work): (u32, Latch, Latch, Duration)) -> Done<bo
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (enough, gone) = (Latch::new(ENOUGH as usize)?, Latch::new(ENOUGH as usize)?);
-    let mut parties = Vec::new();
+    let mut parties = Team::new();
     for number in 1..=PARTIES {
         let work = Duration::from_millis(u64::from(number * 5 % 8) * if args.quick { 2 } else { 100 });
-        let named = Process::options().name(format!("party-{number}"));
-        parties.push(named.spawn(party, (number, enough.clone(), gone.clone(), work))?);
+        let arguments = (number, enough.clone(), gone.clone(), work);
+        parties.spawn_fallible(format!("party-{number}"), party, arguments)?;
     }
     introduce(&parties)?;
-    let in_time = join_all(parties)?;
+    let in_time = parties.join()?;
     let waited_for = in_time.iter().filter(|&&in_time| in_time).count();
     must_hold(waited_for == ENOUGH as usize, "the batch waited for more or fewer than three quarters")?;
     must_hold(in_time.len() == PARTIES as usize, "a party is lost")?;

@@ -1,13 +1,12 @@
 //! A blocking queue made by hand from a condition, beside the one that is built in.
 //!
 //! The items lie in a [`Value`], whose guard two conditions let go while somebody waits: enqueuing waits
-//! while it is full, dequeuing while it is empty. The same is then asked of both queues, and the answers must
-//! be the same.
+//! while it is full, dequeuing while it is empty. A consumer that waits at the empty queue is woken by one item.
+//! All is asked of both queues, and the answers must be the same.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, nobody_was_killed, say};
+use crate::shown::{Done, failed, must_hold, say};
 use procession::bytemuck::{Pod, Zeroable};
-use procession::{Condition, GetError, Process, PutError, Queue, Value};
+use procession::{Condition, Event, GetError, Process, PutError, Queue, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use serde::Serialize;
@@ -121,19 +120,26 @@ impl Blocking for ByHand {
 /// Long enough for everything that happens at all.
 const ALWAYS: Duration = Duration::from_secs(60);
 
-/// Runs in a process of its own: puts more than there is room for.
-fn produce<Q: Blocking>((name, queue): (String, Q)) -> Done<()> {
+/// Runs in a process of its own: takes one item; `None` if none came.
+fn consume<Q: Blocking>(_: String, queue: Q, is_there: Event) -> Done<Option<u32>> {
+    is_there.set();
+    queue.dequeue(ALWAYS)
+}
+
+/// Runs in a process of its own: puts more than there is room for; `None` if nobody made room.
+fn produce<Q: Blocking>(name: String, queue: Q, is_there: Event) -> Done<Option<u32>> {
+    is_there.set();
     for item in 1..=ITEMS {
         if !queue.enqueue(item, ALWAYS)? {
-            return Err(std::io::Error::other("nobody made room").into());
+            return Ok(None);
         }
         say(format_args!("{name}: enqueued {item}"));
     }
-    Ok(())
+    Ok(Some(ITEMS))
 }
 
 /// Everything the queue answers.
-fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Result<Vec<String>, Failure> {
+fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Done<Vec<String>> {
     let mut answers = vec![format!("an item from the empty queue: {:?}", queue.dequeue(short)?)];
     for item in 1..=ROOM as u32 {
         let is_in = queue.enqueue(item, short)?;
@@ -143,36 +149,42 @@ fn answers<Q: Blocking>(name: &str, queue: &Q, short: Duration) -> Result<Vec<St
     for _ in 0..ROOM {
         answers.push(format!("dequeue: {:?}, size {}", queue.dequeue(short)?, queue.size()?));
     }
-    for answer in &answers {
-        output::line(format_args!("{name}: {answer}"))?;
-    }
+
+    let (mut team, is_there) = (Team::new(), Event::new()?);
+    let arguments = || (name.to_owned(), queue.clone(), is_there.clone());
+    team.spawn_fallible(format!("{name}-consumer"), consume::<Q>, arguments())?;
+    team.wait_for(&is_there)?;
+    std::thread::sleep(short);
+    let waits = team.members().all(Process::is_alive);
+    queue.enqueue(7, short)?;
+    answers.push(format!("a consumer waits at the empty queue: {waits}; after one item: {:?}", team.join()?));
 
     // A producer that must wait again and again, and a consumer that waits for it.
-    let producer = Process::options().name(format!("{name}-producer"));
-    let producer = producer.spawn(produce::<Q>, (name.to_owned(), queue.clone()))?;
-    let mut got = Vec::new();
-    let mut most = 0;
+    team.spawn_fallible(format!("{name}-producer"), produce::<Q>, arguments())?;
+    let (mut got, mut most) = (Vec::new(), 0);
     while got.len() < ITEMS as usize {
-        nobody_was_killed(std::slice::from_ref(&producer))?;
+        team.check()?;
         most = most.max(queue.size()?);
         got.extend(queue.dequeue(short)?);
         // Slower than the producer, so that the queue fills.
         std::thread::sleep(short / 10);
     }
-    join_all(vec![producer])?;
-    must_hold(most <= ROOM, "more was stored than there is room for")?;
-    must_hold(queue.size()? == 0, "something is left")?;
-    let answer = format!("from another process: {got:?}");
-    output::line(format_args!("{name}: {answer}"))?;
-    answers.push(answer);
+    let put = team.join()?;
+    answers
+        .push(format!("from another process: {put:?} {got:?}, no more than {ROOM} in it: {}", most <= ROOM));
+    answers.push(format!("left: {}", queue.size()?));
+    for answer in &answers {
+        say(format_args!("{name}: {answer}"));
+    }
     Ok(answers)
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let short = Duration::from_millis(if args.quick { 5 } else { 500 });
-    let by_hand = answers("by-hand", &ByHand::new()?, short)?;
     let built_in: Queue<u32> = Queue::options().capacity(ROOM).anonymous()?;
-    let built_in = answers("built-in", &built_in, short)?;
+    let by_hand = answers("by-hand", &ByHand::new()?, short).map_err(failed)?;
+    let built_in = answers("built-in", &built_in, short).map_err(failed)?;
     must_hold(by_hand == built_in, "the two queues answer differently")?;
+    must_hold(by_hand.last().is_some_and(|answer| answer == "left: 0"), "something is left")?;
     output::line(format_args!("{} answers, the same from both queues: all right", by_hand.len()))
 }

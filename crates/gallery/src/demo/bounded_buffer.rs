@@ -1,17 +1,16 @@
 //! A buffer of five between two producers and two consumers.
 //!
 //! The buffer is a [`Value`]: what is done under its guard happens all at once when the guard is dropped, or,
-//! if the process is killed before, not at all. So whoever is killed here is replaced, and the other goes on
-//! where it stopped.
+//! if the process is killed before, not at all. So whoever is killed here is replaced by a supervisor, and the
+//! other goes on where it stopped.
 //!
 //! Two conditions say that the buffer has become less full, or less empty. They are notified under the guard.
 //! After it, a process could be killed between the change and the notification, and nobody would learn of the
 //! change.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, say};
+use crate::shown::{Done, must_hold, say};
 use procession::bytemuck::{Pod, Zeroable};
-use procession::{Condition, Process, ProcessError, Value};
+use procession::{Condition, Process, Supervisor, SupervisorEvent, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -52,6 +51,15 @@ impl Buffer {
         (self.stored as usize) < ROOM
     }
 
+    /// Whether a consumer has something to do: an item, or to go home.
+    fn is_ready(&self) -> bool {
+        self.stored > 0 || self.all_taken()
+    }
+
+    fn all_taken(&self) -> bool {
+        self.taken.iter().all(|&times| times > 0)
+    }
+
     /// The next item of this producer, if there is room for it.
     fn put(&mut self, producer: usize) -> u32 {
         let item = producer as u32 * EACH + self.put[producer];
@@ -70,10 +78,6 @@ impl Buffer {
         self.taken[item as usize] += 1;
         item
     }
-
-    fn all_taken(&self) -> bool {
-        self.taken.iter().all(|&times| times > 0)
-    }
 }
 
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
@@ -85,9 +89,13 @@ struct Shared {
 }
 
 /// Runs in a process of its own.
-fn produce((number, shared): (usize, Shared)) -> Done<()> {
+fn produce(number: usize, shared: Shared) -> Done<()> {
     while shared.buffer.get()?.put[number] < EACH {
-        let mut buffer = shared.has_room.wait_for(shared.buffer.acquire()?, Buffer::has_room)?;
+        let buffer = shared.buffer.acquire()?;
+        if !buffer.has_room() {
+            say(format_args!("producer {} waits, the buffer is full", number + 1));
+        }
+        let mut buffer = shared.has_room.wait_for(buffer, Buffer::has_room)?;
         let item = buffer.put(number);
         say(format_args!("producer {}: puts {item}, {} of {ROOM} stored", number + 1, buffer.stored));
         shared.has_items.notify(1);
@@ -98,10 +106,13 @@ fn produce((number, shared): (usize, Shared)) -> Done<()> {
 }
 
 /// Runs in a process of its own.
-fn consume((number, shared): (usize, Shared)) -> Done<()> {
+fn consume(number: usize, shared: Shared) -> Done<()> {
     loop {
-        let ready = |buffer: &Buffer| buffer.stored > 0 || buffer.all_taken();
-        let mut buffer = shared.has_items.wait_for(shared.buffer.acquire()?, ready)?;
+        let buffer = shared.buffer.acquire()?;
+        if !buffer.is_ready() {
+            say(format_args!("consumer {} waits, the buffer is empty", number + 1));
+        }
+        let mut buffer = shared.has_items.wait_for(buffer, Buffer::is_ready)?;
         if buffer.stored == 0 {
             return Ok(());
         }
@@ -113,26 +124,8 @@ fn consume((number, shared): (usize, Shared)) -> Done<()> {
         }
         drop(buffer);
         // Slower than a producer, so that the buffer fills.
-        std::thread::sleep(shared.pause * 2);
+        std::thread::sleep(shared.pause * 3);
     }
-}
-
-#[derive(Clone, Copy)]
-enum Role {
-    Producer(usize),
-    Consumer(usize),
-}
-
-fn start(role: Role, shared: &Shared) -> Result<Process<Done<()>>, Failure> {
-    let builder = Process::options();
-    Ok(match role {
-        Role::Producer(number) => {
-            builder.name(format!("producer-{}", number + 1)).spawn(produce, (number, shared.clone()))?
-        }
-        Role::Consumer(number) => {
-            builder.name(format!("consumer-{}", number + 1)).spawn(consume, (number, shared.clone()))?
-        }
-    })
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -140,27 +133,31 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (buffer, has_room, has_items) = (Value::new(Buffer::zeroed())?, Condition::new()?, Condition::new()?);
     let shared = Shared { buffer, has_room, has_items, pause };
 
-    let mut roles: Vec<Role> =
-        (0..PRODUCERS).map(Role::Producer).chain((0..CONSUMERS).map(Role::Consumer)).collect();
-    let mut workers = roles.iter().map(|&role| start(role, &shared)).collect::<Result<Vec<_>, _>>()?;
-    introduce(&workers)?;
-    while !workers.is_empty() {
-        let Some(index) = workers.iter().position(|worker| !worker.is_alive()) else {
-            // Whether that one ends meanwhile or not, all are looked at again.
-            drop(workers[0].wait_timeout(Duration::from_millis(5)));
-            continue;
-        };
-        let (ended, role) = (workers.swap_remove(index), roles.swap_remove(index));
-        match ended.join() {
-            Err(error @ ProcessError::Killed { .. }) => {
-                let again = start(role, &shared)?;
-                output::line(format_args!("{error}; pid {} goes on", again.pid()))?;
-                workers.push(again);
-                roles.push(role);
+    let statuses = Supervisor::new(PRODUCERS + CONSUMERS)
+        .back_off(Duration::ZERO, Duration::ZERO)
+        .max_restarts(1000, Duration::from_secs(1))
+        .on_event(|event| match event {
+            SupervisorEvent::Started { process, attempt: 1, .. } => {
+                say(format_args!("here is {} (pid {})", process.name(), process.pid()));
             }
-            ended => ended??,
-        }
-    }
+            SupervisorEvent::Started { process, .. } => say(format_args!("pid {} goes on", process.pid())),
+            SupervisorEvent::Ended { process, status, .. } if status.signal().is_some() => {
+                say(format_args!("{process} was {status}"));
+            }
+            _ => {}
+        })
+        .run(|attempt| match attempt.rank() {
+            n @ 0..PRODUCERS => {
+                let named = Process::options().name(format!("producer-{}", n + 1));
+                named.spawn_fallible(produce, (n, shared.clone()))
+            }
+            n => {
+                let n = n - PRODUCERS;
+                let named = Process::options().name(format!("consumer-{}", n + 1));
+                named.spawn_fallible(consume, (n, shared.clone()))
+            }
+        })?;
+    must_hold(statuses.iter().flatten().all(|status| status.success()), "somebody did not do its work")?;
 
     let buffer = shared.buffer.get()?;
     must_hold(buffer.most as usize <= ROOM, "more was stored than there is room for")?;

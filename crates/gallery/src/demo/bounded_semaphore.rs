@@ -1,7 +1,6 @@
 //! Releasing once too often: a mistake for a bounded semaphore, a new permit for a plain one.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all};
+use crate::shown::{Done, must_hold};
 use procession::{BoundedSemaphore, Process, Semaphore};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -29,12 +28,12 @@ fn release_too_often(permits: &Semaphore) -> Done<Outcome> {
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let bounded = BoundedSemaphore::new(PERMITS)?;
     let plain = Semaphore::new(PERMITS)?;
-    let workers = vec![
-        Process::spawn(|bounded: BoundedSemaphore| release_too_often(&bounded), bounded.clone())?,
-        Process::spawn(|plain: Semaphore| release_too_often(&plain), plain.clone())?,
-    ];
-    for (outcome, kind) in join_all(workers)?.into_iter().zip(["bounded", "plain"]) {
-        let (permits, refusal) = outcome;
+    let on_bounded = |bounded: BoundedSemaphore| release_too_often(&bounded);
+    let on_plain = |plain: Semaphore| release_too_often(&plain);
+    for (kind, (permits, refusal)) in [
+        ("bounded", Process::spawn_fallible(on_bounded, bounded.clone())?.join()?),
+        ("plain", Process::spawn_fallible(on_plain, plain.clone())?.join()?),
+    ] {
         let answer = refusal.map_or("allowed".to_owned(), |why| format!("refused, {why}"));
         output::line(format_args!("{kind} semaphore of {PERMITS}, released once too often: {answer}"))?;
         output::line(format_args!("{kind} semaphore now: {permits} permits"))?;

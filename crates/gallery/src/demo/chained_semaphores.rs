@@ -4,9 +4,8 @@
 //! takes permits of one semaphore and releases permits of another. Which atoms came together is written down,
 //! not assumed.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, say};
-use procession::{Array, Process, Semaphore, Value};
+use crate::shown::{Done, must_hold, say};
+use procession::{Array, Semaphore, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use serde::{Deserialize, Serialize};
@@ -38,7 +37,7 @@ struct Water {
 }
 
 /// Runs in a process of its own: brings so many atoms of one kind.
-fn bring((water, kind, count): (Water, u8, u32)) -> Done<()> {
+fn bring(water: Water, kind: u8, count: u32) -> Done<()> {
     let places = if kind == b'H' { &water.places_for_hydrogen } else { &water.places_for_oxygen };
     for _ in 0..count {
         places.acquire()?.forget();
@@ -80,17 +79,16 @@ pub(crate) fn run(_: &Args) -> Result<(), Failure> {
         log: Array::options().len(3 * MOLECULES as usize).anonymous()?,
         logged: Value::new(0)?,
     };
-    let mut workers = vec![
-        Process::options().name("binder").spawn(bind, water.clone())?,
-        Process::options().name("collector").spawn(collect, water.clone())?,
-    ];
+    let mut team = Team::new();
+    team.spawn_fallible("binder", bind, water.clone())?;
+    team.spawn_fallible("collector", collect, water.clone())?;
     // Some bring more than others.
     let hydrogen = [10, 20, 2 * MOLECULES - 30].map(|count| ("hydrogen", b'H', count));
     let oxygen = [5, MOLECULES - 5].map(|count| ("oxygen", b'O', count));
     for (name, kind, count) in hydrogen.into_iter().chain(oxygen) {
-        workers.push(Process::options().name(name).spawn(bring, (water.clone(), kind, count))?);
+        team.spawn_fallible(name, bring, (water.clone(), kind, count))?;
     }
-    join_all(workers)?;
+    team.join()?;
 
     let atoms = water.log.read(0..water.log.len())?;
     for molecule in atoms.chunks(3) {

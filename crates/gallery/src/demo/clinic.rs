@@ -4,9 +4,8 @@
 //! change, and notifies everybody; each patient takes one out. The book is a [`Value`]: its guard is what the
 //! condition lets go while a patient waits.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, say};
-use procession::{Condition, Process, Value};
+use crate::shown::{Done, must_hold, say};
+use procession::{Condition, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::collections::BTreeSet;
@@ -27,7 +26,7 @@ const APPOINTMENTS: [u32; 3] = [9 * 60, 9 * 60 + 30, 10 * 60];
 type Book = Value<[u32; 3]>;
 
 /// Runs in a process of its own; the appointment it gets.
-fn patient((number, book, changed): (u32, Book, Condition)) -> Done<u32> {
+fn patient(number: u32, book: Book, changed: Condition) -> Done<u32> {
     say(format_args!("patient {number} waits"));
     let is_there = |appointment: &u32| *appointment != 0;
     let mut book = changed.wait_for(book.acquire()?, |book| book.iter().any(is_there))?;
@@ -38,7 +37,7 @@ fn patient((number, book, changed): (u32, Book, Condition)) -> Done<u32> {
 }
 
 /// Runs in a process of its own.
-fn receptionist((book, changed): (Book, Condition)) -> Done<u32> {
+fn receptionist(book: Book, changed: Condition) -> Done<u32> {
     // So that everybody can be seen to wait. Whoever came later would find the appointments in the book.
     while changed.waiters() < APPOINTMENTS.len() {
         std::thread::sleep(Duration::from_millis(1));
@@ -53,16 +52,17 @@ fn receptionist((book, changed): (Book, Condition)) -> Done<u32> {
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let book: Book = Value::new([0; 3])?;
     let changed = Condition::new()?;
-    let mut people = Vec::new();
+    let mut people = Team::new();
     for number in 1..=3 {
-        let named = Process::options().name(format!("patient-{number}"));
-        people.push(named.spawn(patient, (number, book.clone(), changed.clone()))?);
+        people.spawn_fallible(
+            format!("patient-{number}"),
+            patient,
+            (number, book.clone(), changed.clone()),
+        )?;
     }
-    let named = Process::options().name("receptionist");
-    people.push(named.spawn(receptionist, (book.clone(), changed))?);
+    people.spawn_fallible("receptionist", receptionist, (book.clone(), changed))?;
 
-    let given: BTreeSet<u32> =
-        join_all(people)?.into_iter().filter(|&appointment| appointment != 0).collect();
+    let given: BTreeSet<u32> = people.join()?.into_iter().filter(|&appointment| appointment != 0).collect();
     must_hold(given == BTreeSet::from(APPOINTMENTS), "two patients have the same appointment")?;
     must_hold(book.get()? == [0; 3], "an appointment is still free")?;
     output::line(format_args!("{} patients, each at another time: all right", given.len()))

@@ -1,12 +1,12 @@
 //! Money comes in and goes out, by two processes at the same time.
 //!
 //! One adds a profit, the other pays a bill, equally often, so that the balance ends where it began: if
-//! nothing is lost. Under the lock nothing is. If one of them is killed while it holds the lock, the other is
-//! told so and stops: the rest of the dead one's bookings would be missing.
+//! nothing is lost. A barrier lets both begin at once. Without a lock, one overwrites what the other has
+//! booked; under the lock nothing is lost. If one of them is killed while it holds the lock, the other is told
+//! so and stops: the rest of the dead one's bookings would be missing.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all};
-use procession::{Lock, Process, Value};
+use crate::shown::{Done, introduce, must_hold};
+use procession::{Barrier, Lock, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 
@@ -23,37 +23,49 @@ pub(crate) struct Args {
 
 const BALANCE: i64 = 1000;
 const AMOUNT: i64 = 10;
+/// After how many bookings one gives its turn away in the middle.
+const YIELDS: u64 = 20;
 
-/// An account; how often something is booked on it; and the lock, if one is used.
-type Account = (Value<i64>, u64, Option<Lock>);
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Account {
+    balance: Value<i64>,
+    lock: Option<Lock>,
+    start: Barrier,
+    times: u64,
+}
 
-fn book((balance, times, lock): Account, amount: i64) -> Done<()> {
-    for _ in 0..times {
-        let _guard = lock.as_ref().map(Lock::acquire).transpose()?;
-        balance.set(balance.get()? + amount)?;
+fn book(account: &Account, amount: i64) -> Done<()> {
+    account.start.wait()?;
+    for nth in 0..account.times {
+        let _guard = account.lock.as_ref().map(Lock::acquire).transpose()?;
+        let balance = account.balance.get()?;
+        if nth % YIELDS == 0 {
+            std::thread::yield_now();
+        }
+        account.balance.set(balance + amount)?;
     }
     Ok(())
 }
 
 /// Runs in a process of its own.
 fn add_profit(account: Account) -> Done<()> {
-    book(account, AMOUNT)
+    book(&account, AMOUNT)
 }
 
 /// Runs in a process of its own.
 fn pay_bill(account: Account) -> Done<()> {
-    book(account, -AMOUNT)
+    book(&account, -AMOUNT)
 }
 
 /// The balance when both have done their part.
 fn balance_after(times: u64, lock: Option<Lock>) -> Result<i64, Failure> {
     let balance = Value::options().initial(BALANCE).anonymous()?;
-    let account: Account = (balance.clone(), times, lock);
-    let profits = Process::options().name("add_profit").spawn(add_profit, account.clone())?;
-    let bills = Process::options().name("pay_bill").spawn(pay_bill, account)?;
-    let workers = vec![profits, bills];
-    introduce(&workers)?;
-    join_all(workers)?;
+    let account = Account { balance: balance.clone(), lock, start: Barrier::new(2)?, times };
+    let mut team = Team::new();
+    team.spawn_fallible("add_profit", add_profit, account.clone())?;
+    team.spawn_fallible("pay_bill", pay_bill, account)?;
+    introduce(&team)?;
+    team.join()?;
     Ok(balance.get()?)
 }
 

@@ -1,12 +1,11 @@
 //! Ten downloads over a line that takes three at a time.
 //!
-//! A semaphore of three permits lets them in. Each counts itself in and out again, so that how many were
-//! inside at once is measured, not assumed. A worker that is killed gives its permit back by dying; but
+//! A semaphore of three permits lets them in; who finds none says so, and waits. Each counts itself in and out
+//! again, so that how many were inside at once is measured, not assumed. A worker that is killed gives its permit back by dying; but
 //! nobody finishes its download, and the demo says so.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all, say};
-use procession::{Process, Semaphore, Value};
+use crate::shown::{Done, introduce, must_hold, say};
+use procession::{Semaphore, SemaphoreError, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -26,8 +25,14 @@ const AT_ONCE: usize = 3;
 type Line = (Semaphore, Value<u32>, Value<u32>);
 
 /// Runs in a process of its own.
-fn download((number, (permits, inside, most), time): (u32, Line, Duration)) -> Done<()> {
-    let permit = permits.acquire()?;
+fn download(number: u32, (permits, inside, most): Line, time: Duration) -> Done<()> {
+    let permit = match permits.try_acquire() {
+        Err(SemaphoreError::WouldBlock { .. }) => {
+            say(format_args!("download {number} waits"));
+            permits.acquire()?
+        }
+        permit => permit?,
+    };
     let now = inside.fetch_add(1)? + 1;
     most.fetch_max(now)?;
     say(format_args!("download {number} begins, {now} inside"));
@@ -40,14 +45,13 @@ fn download((number, (permits, inside, most), time): (u32, Line, Duration)) -> D
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let line: Line = (Semaphore::new(AT_ONCE)?, Value::new(0)?, Value::new(0)?);
-    let mut workers = Vec::new();
+    let mut team = Team::new();
     for number in 1..=DOWNLOADS {
         let time = Duration::from_millis(if args.quick { 10 } else { 300 + u64::from(number % 3) * 100 });
-        let named = Process::options().name(format!("download-{number}"));
-        workers.push(named.spawn(download, (number, line.clone(), time))?);
+        team.spawn_fallible(format!("download-{number}"), download, (number, line.clone(), time))?;
     }
-    introduce(&workers)?;
-    let done = join_all(workers)?.len();
+    introduce(&team)?;
+    let done = team.join()?.len();
     let (permits, inside, most) = line;
     let most = most.get()?;
     must_hold(most <= AT_ONCE as u32, "more were inside than there are permits")?;

@@ -1,13 +1,12 @@
 //! A game of dice between processes.
 //!
-//! An event starts it; a lock lets one player at a time to the table; a barrier ends each round; another
-//! event says that the game is over. The players have joined the barrier, so if one is killed the others are
-//! told, and the game ends.
+//! An event starts it; a lock lets one player at a time to the table; a barrier ends each round, and whoever it
+//! tells 0 announces the scores; another event says that the game is over, and is all by which the players
+//! know. They have joined the barrier, so if one is killed the others are told, and the game ends.
 
-use crate::check::must_hold;
 use crate::random::{below, work};
-use crate::workers::{Done, introduce, join_all, say, until};
-use procession::{Array, Barrier, Event, Latch, Lock, OnOwnerDeath, Process, Value};
+use crate::shown::{Done, introduce, must_hold, say};
+use procession::{Array, Barrier, Event, Latch, Lock, OnOwnerDeath, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -37,28 +36,32 @@ struct Game {
 }
 
 /// Runs in a process of its own; what the player rolled.
-fn player((me, game): (usize, Game)) -> Done<Vec<u32>> {
+fn player(me: usize, game: Game) -> Done<Vec<u32>> {
     let mut member = game.round_ends.join()?;
     game.seated.arrive();
     game.start.wait()?;
     let mut rolls = Vec::new();
-    for round in 1..=ROUNDS {
+    while !game.over.is_set() {
         work(game.longest);
         let at_table = game.table.acquire()?;
         let roll = below(6) as u32 + 1;
         let score = game.scores.get(me)? + roll;
         game.scores.set(me, score)?;
-        say(format_args!("round {round}: {} rolls {roll} and has {score}", PLAYERS[me]));
-        drop(at_table);
         rolls.push(roll);
+        say(format_args!("round {}: {} rolls {roll} and has {score}", rolls.len(), PLAYERS[me]));
+        drop(at_table);
         // Exactly one gets 0.
         if member.wait()? == 0 {
-            game.rounds.fetch_add(1)?;
+            let scores = game.scores.read(0..PLAYERS.len())?;
+            let each: Vec<_> =
+                PLAYERS.iter().zip(scores).map(|(name, score)| format!("{name} {score}")).collect();
+            say(format_args!("after round {}: {}", rolls.len(), each.join(", ")));
+            if game.rounds.fetch_add(1)? + 1 == ROUNDS as u32 {
+                game.over.set();
+            }
         }
-    }
-    // After this one, all have counted.
-    if member.wait()? == 0 {
-        game.over.set();
+        // Nobody goes on before the scores are announced.
+        member.wait()?;
     }
     Ok(rolls)
 }
@@ -70,7 +73,8 @@ fn announcer(game: Game) -> Done<Vec<u32>> {
     let best = scores.iter().copied().max().unwrap_or_default();
     let winners: Vec<&str> =
         PLAYERS.into_iter().zip(&scores).filter(|(_, score)| **score == best).map(|(name, _)| name).collect();
-    say(format_args!("game over: {} wins with {best}", winners.join(" and ")));
+    let win = if winners.len() == 1 { "wins" } else { "win" };
+    say(format_args!("game over: {} {win} with {best}", winners.join(" and ")));
     Ok(scores)
 }
 
@@ -83,23 +87,26 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         seated: Latch::new(count)?,
         start: Event::new()?,
         table,
-        scores: Array::options().len(PLAYERS.len()).anonymous()?,
+        scores: Array::options().len(count).anonymous()?,
         round_ends: Barrier::new(count)?,
         rounds: Value::new(0)?,
         over: Event::new()?,
         longest: Duration::from_millis(if args.quick { 2 } else { 400 }),
     };
-    let mut people = Vec::new();
+    let mut people = Team::new();
     for (me, name) in PLAYERS.into_iter().enumerate() {
-        people.push(Process::options().name(name).spawn(player, (me, game.clone()))?);
+        people.spawn_fallible(name, player, (me, game.clone()))?;
     }
-    people.push(Process::options().name("announcer").spawn(announcer, game.clone())?);
+    people.spawn_fallible("announcer", announcer, game.clone())?;
     introduce(&people)?;
-    until(&people, "the players to sit down", |time| game.seated.wait_timeout(time).is_ok())?;
-    output::line("go!")?;
+    people.wait_for(&game.seated)?;
+    for number in ["3", "2", "1", "go!"] {
+        output::line(number)?;
+        std::thread::sleep(game.longest);
+    }
     game.start.set();
 
-    let mut results = join_all(people)?;
+    let mut results = people.join()?;
     let scores = results.pop().unwrap_or_default();
     must_hold(results.iter().all(|rolls| rolls.len() == ROUNDS), "a player has not rolled in every round")?;
     must_hold(results.iter().map(|rolls| rolls.iter().sum::<u32>()).eq(scores), "the scores do not add up")?;

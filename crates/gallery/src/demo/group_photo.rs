@@ -3,10 +3,9 @@
 //! A barrier gives everyone who passes it another index. So they need not talk about who does something that
 //! is to be done once: whoever gets 0 does it. The others wait for that at the barrier as well.
 
-use crate::check::must_hold;
 use crate::random::work;
-use crate::workers::{Done, join_all, say};
-use procession::{Barrier, Process, Value};
+use crate::shown::{Done, must_hold, say};
+use procession::{Barrier, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -22,7 +21,7 @@ pub(crate) struct Args {
 const WORKERS: u32 = 4;
 
 /// Runs in a process of its own; its index, and how many cameras it has seen.
-fn worker((me, barrier, cameras, longest): (u32, Barrier, Value<u32>, Duration)) -> Done<(u32, u32)> {
+fn worker(me: u32, barrier: Barrier, cameras: Value<u32>, longest: Duration) -> Done<(u32, u32)> {
     let mut member = barrier.join()?;
     work(longest);
     say(format_args!("worker {me} is there"));
@@ -42,12 +41,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let longest = Duration::from_millis(if args.quick { 5 } else { 1000 });
     let barrier = Barrier::new(WORKERS as usize)?;
     let cameras = Value::new(0)?;
-    let mut workers = Vec::new();
+    let mut team = Team::new();
     for me in 1..=WORKERS {
-        let named = Process::options().name(format!("worker-{me}"));
-        workers.push(named.spawn(worker, (me, barrier.clone(), cameras.clone(), longest))?);
+        let arguments = (me, barrier.clone(), cameras.clone(), longest);
+        team.spawn_fallible(format!("worker-{me}"), worker, arguments)?;
     }
-    let (mut indexes, cameras): (Vec<u32>, Vec<u32>) = join_all(workers)?.into_iter().unzip();
+    let (mut indexes, cameras): (Vec<u32>, Vec<u32>) = team.join()?.into_iter().unzip();
     indexes.sort_unstable();
     must_hold(indexes.iter().copied().eq(0..WORKERS), "two workers have the same index")?;
     must_hold(cameras == [1; WORKERS as usize], "there was not exactly one camera for everybody")?;

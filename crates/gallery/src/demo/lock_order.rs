@@ -4,9 +4,8 @@
 //! order each can hold what the other waits for. Here they make sure that it comes to that; then the less
 //! patient one sees its timeout pass, tells who holds what, and lets go, so that the other can go on.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all};
-use procession::{Event, Lock, LockError, Process, current_process};
+use crate::shown::{Done, introduce, must_hold};
+use procession::{Event, Lock, LockError, Team, current_process};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -24,7 +23,7 @@ const TIMES: u32 = 1000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs in a process of its own: acquires both locks, many times.
-fn in_this_order((first, second): (Lock, Lock)) -> Done<u32> {
+fn in_this_order(first: Lock, second: Lock) -> Done<u32> {
     for _ in 0..TIMES {
         let _first = first.acquire()?;
         let _second = second.acquire()?;
@@ -32,12 +31,11 @@ fn in_this_order((first, second): (Lock, Lock)) -> Done<u32> {
     Ok(TIMES)
 }
 
-/// The locks in the order in which to acquire them; the patience; an event that says "I hold my first lock",
-/// and that of the other process.
-type Crossing = (Lock, Lock, Duration, Event, Event);
+/// An event that says "I hold my first lock", and that of the other process.
+type Signals = (Event, Event);
 
 /// Runs in a process of its own: what was in the way, if it did not get both locks.
-fn crosswise((first, second, patience, mine, theirs): Crossing) -> Done<Option<String>> {
+fn crosswise(first: Lock, second: Lock, patience: Duration, (mine, theirs): Signals) -> Done<Option<String>> {
     let _first = first.acquire()?;
     mine.set();
     theirs.wait()?;
@@ -57,24 +55,24 @@ fn crosswise((first, second, patience, mine, theirs): Crossing) -> Done<Option<S
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (left, right) = (Lock::create("left")?, Lock::create("right")?);
     let both = (left.clone(), right.clone());
-    let workers = vec![Process::spawn(in_this_order, both.clone())?, Process::spawn(in_this_order, both)?];
-    let times: u32 = join_all(workers)?.iter().sum();
+    let mut team = Team::new();
+    team.spawn_fallible("one", in_this_order, both.clone())?;
+    team.spawn_fallible("other", in_this_order, both)?;
+    let times: u32 = team.join()?.iter().sum();
     output::line(format_args!("same order: both locks acquired {times} times"))?;
 
     let patience = Duration::from_millis(if args.quick { 100 } else { 2000 });
     let (has_left, has_right) = (Event::new()?, Event::new()?);
-    let one = (left.clone(), right.clone(), patience, has_left.clone(), has_right.clone());
-    let other = (right.clone(), left.clone(), PATIENCE, has_right.clone(), has_left.clone());
-    let one = Process::options().name("left-first").spawn(crosswise, one)?;
-    let other = Process::options().name("right-first").spawn(crosswise, other)?;
+    let mut team = Team::new();
+    let one = (left.clone(), right.clone(), patience, (has_left.clone(), has_right.clone()));
+    let other = (right.clone(), left.clone(), PATIENCE, (has_right, has_left));
+    let one = team.spawn_fallible("left-first", crosswise, one)?.pid();
+    let other = team.spawn_fallible("right-first", crosswise, other)?.pid();
+    introduce(&team)?;
     let expected = format!(
-        "left-first (pid {}) holds \"left\" and waits for \"right\", which right-first (pid {}) holds",
-        one.pid(),
-        other.pid()
+        "left-first (pid {one}) holds \"left\" and waits for \"right\", which right-first (pid {other}) holds"
     );
-    let workers = vec![one, other];
-    introduce(&workers)?;
-    let caught = join_all(workers)?;
+    let caught = team.join()?;
     for report in caught.iter().flatten() {
         output::line(format_args!("opposite order: timed out after {} ms: {report}", patience.as_millis()))?;
     }

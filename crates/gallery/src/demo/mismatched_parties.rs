@@ -2,9 +2,8 @@
 //!
 //! With a timeout this mistake is an error in every process, instead of a program that does nothing for ever.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, say};
-use procession::{Barrier, BarrierError, BreakCause, Process};
+use crate::shown::{Done, must_hold, say};
+use procession::{Barrier, BarrierError, BreakCause, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -21,7 +20,7 @@ const PARTIES: usize = 3;
 const WORKERS: u32 = 2;
 
 /// Runs in a process of its own; whether it was told that somebody is missing.
-fn worker((me, barrier): (u32, Barrier)) -> Done<bool> {
+fn worker(me: u32, barrier: Barrier) -> Done<bool> {
     say(format_args!("worker {me} waits"));
     match barrier.wait() {
         Err(BarrierError::TimedOut { .. }) => {
@@ -41,9 +40,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     // The timeout belongs to the barrier: no worker can forget it.
     let barrier = Barrier::options().parties(PARTIES).timeout(timeout).anonymous()?;
     output::line(format_args!("a barrier for {PARTIES}, and {WORKERS} workers"))?;
-    let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, barrier.clone()));
-    let workers = (1..=WORKERS).map(start).collect::<Result<Vec<_>, _>>()?;
-    let told = join_all(workers)?;
+    let mut team = Team::new();
+    for me in 1..=WORKERS {
+        team.spawn_fallible(format!("worker-{me}"), worker, (me, barrier.clone()))?;
+    }
+    let told = team.join()?;
     must_hold(told == [true; WORKERS as usize], "a worker passed although one is missing")?;
     must_hold(barrier.broken() == Some(BreakCause::TimedOut), "the barrier is not broken")?;
     output::line(format_args!("both workers were told, nobody hangs: all right"))

@@ -6,8 +6,7 @@
 //! semaphore's permit can be forgotten instead of dropped. Then it belongs to nobody, and any process may
 //! release one: that is a signal, not a mutex.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all};
+use crate::shown::{Done, must_hold};
 use procession::{Lock, LockError, Process, Semaphore};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -22,7 +21,7 @@ pub(crate) struct Args {
 }
 
 /// Runs in a process of its own: what it is told when it wants a lock that another process holds.
-fn take_away((lock, patience): (Lock, Duration)) -> Done<(String, String)> {
+fn take_away(lock: Lock, patience: Duration) -> Done<(String, String)> {
     let outcome = |claimed: Result<_, LockError>| match claimed {
         Ok(_) => "allowed".to_owned(),
         Err(error) => format!("refused, {error}"),
@@ -39,8 +38,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let patience = Duration::from_millis(if args.quick { 50 } else { 1000 });
     let lock = Lock::create("mutex")?;
     let guard = lock.acquire()?;
-    let other = Process::spawn(take_away, (lock.clone(), patience))?;
-    let [(acquire, recover)] = join_all(vec![other])?.try_into().unwrap_or_default();
+    let (acquire, recover) = Process::spawn_fallible(take_away, (lock.clone(), patience))?.join()?;
     output::line(format_args!("lock, acquire by another process: {acquire}"))?;
     output::line(format_args!("lock, recover by another process: {recover}"))?;
     let refused = acquire.starts_with("refused") && recover.starts_with("refused");
@@ -54,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let semaphore = Semaphore::new(1)?;
     semaphore.acquire()?.forget();
     must_hold(semaphore.try_acquire().is_err(), "there was a second permit")?;
-    join_all(vec![Process::spawn(release, semaphore.clone())?])?;
+    Process::spawn_fallible(release, semaphore.clone())?.join()?;
     let again = semaphore.try_acquire();
     must_hold(again.is_ok(), "the other process's release was lost")?;
     output::line("semaphore, release by another process: allowed, and acquired again")?;

@@ -2,15 +2,14 @@
 //!
 //! First there is a barrier for each phase, then there are two that take turns. Their names are all that the
 //! workers agree on: whoever comes first creates the barrier, the others open it. At the end of each phase
-//! one worker, the last to arrive, runs the barrier's action while the others wait.
+//! one worker, the last to arrive, runs the barrier's action while the others wait. A barrier tells each worker
+//! in which order it came: the one with index 0 aggregates, alone.
 
-use crate::check::must_hold;
 use crate::random::work;
-use crate::workers::{Done, join_all, say};
-use procession::{Array, Barrier, Process, Value};
+use crate::shown::{Done, must_hold, say};
+use procession::{Array, Barrier, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Loading, processing, aggregation, cleanup: a named barrier and an action after each.
@@ -21,7 +20,7 @@ pub(crate) struct Args {
     quick: bool,
 }
 
-const WORKERS: u32 = 3;
+const WORKERS: usize = 3;
 /// 0 + 100 + 200: a hundred times the number of each worker.
 const TOTAL: u32 = 300;
 const PHASES: [&str; 4] = ["loading", "processing", "aggregation", "cleanup"];
@@ -38,33 +37,35 @@ struct Shared {
     /// What each worker works on.
     data: Array<u32>,
     total: Value<u32>,
+    /// How many workers have aggregated.
+    aggregators: Value<u32>,
     /// How often the action of each phase has run.
     actions: Array<u32>,
     longest: Duration,
 }
 
-/// What a worker does in a phase.
-fn do_phase(phase: &str, me: u32, shared: &Shared) -> Done<()> {
-    let mine = me as usize;
+/// What a worker does in a phase; `index` is what the barrier before it said.
+fn do_phase(phase: &str, me: usize, index: u32, shared: &Shared) -> Done<()> {
     work(shared.longest);
     match phase {
-        "loading" => shared.data.set(mine, me)?,
-        "processing" => shared.data.set(mine, shared.data.get(mine)? * 100)?,
-        "aggregation" => drop(shared.total.fetch_add(shared.data.get(mine)?)),
-        _ => shared.data.set(mine, 0)?,
+        "loading" => shared.data.set(me, me as u32)?,
+        "processing" => shared.data.set(me, shared.data.get(me)? * 100)?,
+        "aggregation" if index == 0 => {
+            say(format_args!("worker {me} has index 0, and aggregates"));
+            shared.aggregators.fetch_add(1)?;
+            shared.total.set(shared.data.read(0..WORKERS)?.iter().sum())?;
+        }
+        "aggregation" => {}
+        _ => shared.data.set(me, 0)?,
     }
     Ok(())
 }
 
 /// Runs in a process of its own.
-fn worker((me, way, shared): (u32, usize, Shared)) -> Done<()> {
-    let (_, barriers) = WAYS[way];
-    let mut opened: BTreeMap<&str, Barrier> = BTreeMap::new();
-    for (number, (phase, name)) in PHASES.into_iter().zip(barriers).enumerate() {
-        do_phase(phase, me, &shared)?;
-        if !opened.contains_key(name) {
-            opened.insert(name, Barrier::options().parties(WORKERS as usize).open_or_create(name)?);
-        }
+fn worker(me: usize, way: usize, shared: Shared) -> Done<()> {
+    let mut index = 0;
+    for (number, (phase, name)) in PHASES.into_iter().zip(WAYS[way].1).enumerate() {
+        do_phase(phase, me, index, &shared)?;
         let (actions, total) = (shared.actions.clone(), shared.total.clone());
         let action = move || {
             actions.fetch_add(number, 1)?;
@@ -74,7 +75,8 @@ fn worker((me, way, shared): (u32, usize, Shared)) -> Done<()> {
             ));
             Ok(())
         };
-        opened[name].clone().with_action(action).wait()?;
+        let barrier = Barrier::options().parties(WORKERS).open_or_create(name)?;
+        index = barrier.with_action(action).wait()?;
     }
     Ok(())
 }
@@ -82,23 +84,23 @@ fn worker((me, way, shared): (u32, usize, Shared)) -> Done<()> {
 /// Goes through all phases.
 fn all_phases(way: usize, longest: Duration) -> Result<(), Failure> {
     output::line(format_args!("{}:", WAYS[way].0))?;
-    let data = Array::options().len(WORKERS as usize).anonymous()?;
+    let data = Array::options().len(WORKERS).anonymous()?;
     let actions = Array::options().len(PHASES.len()).anonymous()?;
-    let shared = Shared { data, total: Value::new(0)?, actions, longest };
-    let mut workers = Vec::new();
+    let shared = Shared { data, total: Value::new(0)?, aggregators: Value::new(0)?, actions, longest };
+    let mut team = Team::new();
     for me in 0..WORKERS {
-        let named = Process::options().name(format!("worker-{me}"));
-        workers.push(named.spawn(worker, (me, way, shared.clone()))?);
+        team.spawn_fallible(format!("worker-{me}"), worker, (me, way, shared.clone()))?;
     }
-    join_all(workers)?;
+    team.join()?;
     let actions = shared.actions.read(0..PHASES.len())?;
     must_hold(actions == [1; PHASES.len()], "an action did not run exactly once")?;
+    must_hold(shared.aggregators.get()? == 1, "not exactly one worker has aggregated")?;
     must_hold(shared.total.get()? == TOTAL, "the total is wrong")?;
-    must_hold(shared.data.read(0..WORKERS as usize)? == [0; 3], "somebody has not cleaned up")
+    must_hold(shared.data.read(0..WORKERS)? == [0; WORKERS], "somebody has not cleaned up")
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let longest = Duration::from_millis(if args.quick { 2 } else { 500 });
     (0..WAYS.len()).try_for_each(|way| all_phases(way, longest))?;
-    output::line("each action ran once, the total is 0 + 100 + 200: all right")
+    output::line("each action ran once, one worker aggregated, the total is 0 + 100 + 200: all right")
 }

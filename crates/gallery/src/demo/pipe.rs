@@ -3,8 +3,8 @@
 //! The writer sends so many numbers and then that it is done; the reader sends back how many it received, and
 //! their sum. If one of the two is killed the other is told, by the pipe, who that was.
 
-use crate::check::must_hold;
-use procession::{Connection, Process, RecvError, duplex};
+use crate::shown::{Done, must_hold};
+use procession::{Connection, RecvError, Team, duplex};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use serde::{Deserialize, Serialize};
@@ -28,29 +28,38 @@ enum Message {
 type Received = (u64, u64);
 
 /// Runs in a process of its own: adds up what comes, until the writer closes its end.
-fn read(writer: Connection<Received, Message>) -> Result<(), String> {
+fn read(writer: Connection<Received, Message>) -> Done<()> {
     let (mut count, mut sum) = (0, 0);
     loop {
         match writer.recv() {
             Ok(Message::Number(n)) => (count, sum) = (count + 1, sum + n),
             Ok(Message::Done) => {
-                writer.send(&(count, sum)).map_err(|error| error.to_string())?;
+                writer.send(&(count, sum))?;
                 (count, sum) = (0, 0);
             }
             Err(RecvError::Eof) => return Ok(()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (reader, writer) = duplex::<Message, Received>()?;
-    let process = Process::spawn(read, writer)?;
+    let (reader, writer) = duplex()?;
+    let mut team = Team::new();
+    team.spawn_fallible("reader", read, writer)?;
+    let written = write(&reader, args.quick);
+    // With its other end closed, the reader has nothing to wait for. If it was killed, that is told first.
+    drop(reader);
+    team.join()?;
+    written
+}
+
+fn write(reader: &Connection<Message, Received>, quick: bool) -> Result<(), Failure> {
     // Until the reader is there, sending would measure its start.
     reader.send(&Message::Done)?;
     must_hold(reader.recv()? == (0, 0), "the reader received what nobody sent")?;
 
-    let counts: [u64; 3] = if args.quick { [100, 1_000, 10_000] } else { [10_000, 100_000, 1_000_000] };
+    let counts: [u64; 3] = if quick { [100, 1_000, 10_000] } else { [10_000, 100_000, 1_000_000] };
     for count in counts {
         let start = Instant::now();
         for n in 0..count {
@@ -68,7 +77,5 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             each_second / 1e6
         ))?;
     }
-    drop(reader);
-    process.join()?.map_err(Failure::Wrong)?;
     output::line("count and sum of the reader agree: all right")
 }

@@ -1,17 +1,19 @@
 //! A queue between three processes.
 //!
-//! One process puts squares, another puts cubes, and the parent takes them out. What a process has put is in
-//! the queue even if the process is killed right after that: then another goes on where it stopped.
+//! One process puts squares, another puts cubes, both at once; the parent takes them out as they come. Those of
+//! one process come in their order, those of the two in any.
 
-use crate::check::must_hold;
-use procession::{GetError, Process, ProcessError, Queue};
+use crate::random::work;
+use crate::shown::{Done, must_hold};
+use procession::{Barrier, Queue, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
+use std::time::Duration;
 
 /// One process puts squares into a queue, another cubes, the parent drains it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// As the tests run it; this demo is always quick.
+    /// Pauses of at most 2 ms instead of 400.
     #[arg(long)]
     quick: bool,
 }
@@ -21,56 +23,40 @@ const NUMBERS: u64 = 5;
 /// The exponent says who put the power.
 type Powers = Queue<(u32, u64)>;
 
-/// Runs in a process of its own: puts the powers of all numbers from `first` on.
-fn put_powers((powers, exponent, first): (Powers, u32, u64)) -> Result<(), String> {
-    for n in first..NUMBERS {
-        powers.put(&(exponent, n.pow(exponent))).map_err(|error| error.to_string())?;
+/// Runs in a process of its own: puts the powers of all numbers.
+fn put_powers(powers: Powers, exponent: u32, start: Barrier, longest: Duration) -> Done<()> {
+    start.wait()?;
+    for n in 0..NUMBERS {
+        powers.put(&(exponent, n.pow(exponent)))?;
+        work(longest);
     }
     Ok(())
 }
 
-pub(crate) fn run(_: &Args) -> Result<(), Failure> {
-    let powers: Powers = Queue::create("powers")?;
-    let start = |exponent, first| Process::spawn(put_powers, (powers.clone(), exponent, first));
-    let producers = [(2, start(2, 0)?), (3, start(3, 0)?)];
-
-    let mut seen: Vec<(u32, u64)> = Vec::new();
-    for (exponent, mut producer) in producers {
-        loop {
-            match producer.join() {
-                Ok(done) => break done.map_err(Failure::Wrong)?,
-                Err(ProcessError::Killed { .. }) => {
-                    drain(&powers, &mut seen)?;
-                    producer = start(exponent, by(exponent, &seen).count() as u64)?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let longest = Duration::from_millis(if args.quick { 2 } else { 400 });
+    let (powers, start): (Powers, _) = (Queue::create("powers")?, Barrier::new(2)?);
+    let mut team = Team::new();
+    for (name, exponent) in [("squares", 2), ("cubes", 3)] {
+        team.spawn_fallible(name, put_powers, (powers.clone(), exponent, start.clone(), longest))?;
     }
-    drain(&powers, &mut seen)?;
+    let mut seen = Vec::new();
+    while seen.len() < 2 * NUMBERS as usize {
+        team.wait_for(&powers)?;
+        let (exponent, power) = powers.try_get()?;
+        output::line(format_args!("{power} ({})", if exponent == 2 { "square" } else { "cube" }))?;
+        seen.push((exponent, power));
+    }
+    team.join()?;
 
     for exponent in [2, 3] {
-        let in_order = by(exponent, &seen).eq((0..NUMBERS).map(|n| n.pow(exponent)));
-        must_hold(in_order, "a power is missing, or came out of order")?;
+        let its = seen.iter().filter(|(whose, _)| *whose == exponent).map(|(_, power)| *power);
+        must_hold(its.eq((0..NUMBERS).map(|n| n.pow(exponent))), "a power is missing, or came out of order")?;
     }
-    output::line(format_args!("{} powers, each producer's in order: all right", seen.len()))
-}
-
-/// The powers that one producer put, as they came.
-fn by(exponent: u32, seen: &[(u32, u64)]) -> impl Iterator<Item = u64> {
-    seen.iter().filter(move |(whose, _)| *whose == exponent).map(|(_, power)| *power)
-}
-
-/// Takes out all that is there.
-fn drain(powers: &Powers, seen: &mut Vec<(u32, u64)>) -> Result<(), Failure> {
-    loop {
-        match powers.try_get() {
-            Ok((exponent, power)) => {
-                output::line(format_args!("{power} ({})", if exponent == 2 { "square" } else { "cube" }))?;
-                seen.push((exponent, power));
-            }
-            Err(GetError::WouldBlock(_)) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let turns = seen.windows(2).filter(|pair| pair[0].0 != pair[1].0).count();
+    output::line(format_args!(
+        "{} powers, each producer's in order, and {} from one to the other: all right",
+        seen.len(),
+        output::number_of(turns as u64, "change")
+    ))
 }

@@ -1,11 +1,11 @@
 //! Two processes count on one number: with nothing between them, and then under a lock.
 //!
 //! An increment reads, adds and writes. What the other writes between the reading and the writing is lost,
-//! unless a lock keeps it out.
+//! unless a lock keeps it out. A barrier lets both begin at once, and now and then one gives its turn away in
+//! the middle of an increment, so that the two meet there on any machine.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all};
-use procession::{Lock, Process, Value};
+use crate::shown::{Done, introduce, must_hold};
+use procession::{Barrier, Lock, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 
@@ -20,25 +20,32 @@ pub(crate) struct Args {
     quick: bool,
 }
 
+/// After how many increments one gives its turn away in the middle.
+const YIELDS: u64 = 20;
+
 /// Runs in a process of its own.
-fn count((counter, lock, times): (Value<u64>, Option<Lock>, u64)) -> Done<()> {
-    for _ in 0..times {
+fn count(counter: Value<u64>, lock: Option<Lock>, start: Barrier, times: u64) -> Done<()> {
+    start.wait()?;
+    for nth in 0..times {
         let _guard = lock.as_ref().map(Lock::acquire).transpose()?;
-        counter.set(counter.get()? + 1)?;
+        let seen = counter.get()?;
+        if nth % YIELDS == 0 {
+            std::thread::yield_now();
+        }
+        counter.set(seen + 1)?;
     }
     Ok(())
 }
 
 /// Where two processes get to.
 fn counted(lock: Option<&Lock>, times: u64) -> Result<u64, Failure> {
-    let counter = Value::new(0)?;
-    let start = |number| {
-        let named = Process::options().name(format!("counter-{number}"));
-        named.spawn(count, (counter.clone(), lock.cloned(), times))
-    };
-    let workers = vec![start(1)?, start(2)?];
-    introduce(&workers)?;
-    join_all(workers)?;
+    let (counter, start) = (Value::new(0)?, Barrier::new(2)?);
+    let mut team = Team::new();
+    for name in ["counter-1", "counter-2"] {
+        team.spawn_fallible(name, count, (counter.clone(), lock.cloned(), start.clone(), times))?;
+    }
+    introduce(&team)?;
+    team.join()?;
     Ok(counter.get()?)
 }
 

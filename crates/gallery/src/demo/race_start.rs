@@ -3,10 +3,9 @@
 //! Times are those of the kernel's monotonic clock, which is the same in all processes: so "before" and
 //! "after" can be compared across them.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all, until};
+use crate::shown::{Done, introduce, must_hold, say};
 use nix::time::{ClockId, clock_gettime};
-use procession::{Event, Latch, Process};
+use procession::{Event, Latch, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::{self, Align};
 use std::time::Duration;
@@ -30,40 +29,45 @@ fn now() -> Result<Duration, nix::Error> {
 type Run = (Duration, Duration, Duration);
 
 /// Runs in a process of its own.
-fn runner((line, gun, needs): (Latch, Event, Duration)) -> Done<Run> {
+fn runner(name: String, line: Latch, gun: Event, needs: Duration) -> Done<Run> {
     let came = now()?;
     line.arrive();
     gun.wait()?;
     let started = now()?;
+    say(format_args!("{name} runs"));
     std::thread::sleep(needs);
-    Ok((came, started, now()?))
+    let finished = now()?;
+    say(format_args!("{name} has finished"));
+    Ok((came, started, finished))
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let line = Latch::new(RUNNERS as usize)?;
     let gun = Event::create("starting-gun")?;
+    let tenth = Duration::from_millis(if args.quick { 1 } else { 100 });
+    let mut team = Team::new();
+    let mut names: Vec<_> = (1..=RUNNERS).map(|number| format!("runner-{number}")).collect();
+    names.push("late".to_owned());
     // The first runner is not the fastest.
-    let needs = |number: u32| {
-        let tempo = u64::from(number * 3 % 7 + 2);
-        Duration::from_millis(if args.quick { tempo } else { tempo * 200 })
+    let start = |team: &mut Team<Run>, number: u32, name: &String| {
+        let arguments = (name.clone(), line.clone(), gun.clone(), tenth * (number * 3 % 7 + 2) * 2);
+        team.spawn_fallible(name, runner, arguments).map(drop)
     };
-    let start = |name: String, number| {
-        Process::options().name(name).spawn(runner, (line.clone(), gun.clone(), needs(number)))
-    };
-    let mut runners = Vec::new();
-    for number in 1..=RUNNERS {
-        runners.push(start(format!("runner-{number}"), number)?);
+    let (late, in_time) = names.split_last().ok_or_else(|| Failure::Wrong("nobody runs".to_owned()))?;
+    for (number, name) in (1..).zip(in_time) {
+        start(&mut team, number, name)?;
     }
-    introduce(&runners)?;
-    until(&runners, "the runners", |slice| line.wait_timeout(slice).is_ok())?;
-    output::line(format_args!("{RUNNERS} runners at the line"))?;
-
+    introduce(&team)?;
+    team.wait_for(&line)?;
+    for call in ["ready", "set"] {
+        output::line(call)?;
+        std::thread::sleep(5 * tenth);
+    }
+    output::line("go!")?;
     let fired = now()?;
     gun.set();
-    let late = start("late".to_owned(), RUNNERS + 1)?;
-    let names: Vec<String> = runners.iter().chain([&late]).map(|runner| runner.name().to_owned()).collect();
-    runners.push(late);
-    let mut runs: Vec<_> = names.into_iter().zip(join_all(runners)?).collect();
+    start(&mut team, RUNNERS + 1, late)?;
+    let mut runs: Vec<_> = names.iter().cloned().zip(team.join()?).collect();
 
     for (name, (came, started, _)) in &runs {
         must_hold(*started >= fired, "somebody started before the gun")?;

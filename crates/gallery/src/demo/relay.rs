@@ -3,9 +3,8 @@
 //! C is started first and A last; two events put them in order. Each takes two numbers from a common counter,
 //! one when it begins and one when it ends: so the order is measured.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all, say};
-use procession::{Event, Process, Value};
+use crate::shown::{Done, introduce, must_hold, say};
+use procession::{Event, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use serde::{Deserialize, Serialize};
@@ -81,12 +80,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         counter: Value::new(0)?,
         step: Duration::from_millis(if args.quick { 5 } else { 500 }),
     };
-    let c = Process::options().name("C").spawn(save, relay.clone())?;
-    let b = Process::options().name("B").spawn(process, relay.clone())?;
-    let a = Process::options().name("A").spawn(fetch, relay.clone())?;
-    let workers = vec![c, b, a];
-    introduce(&workers)?;
-    let spans = join_all(workers)?;
+    let mut team = Team::new();
+    team.spawn_fallible("C", save, relay.clone())?;
+    team.spawn_fallible("B", process, relay.clone())?;
+    team.spawn_fallible("A", fetch, relay.clone())?;
+    introduce(&team)?;
+    let spans = team.join()?;
     must_hold(spans == [(4, 5), (2, 3), (0, 1)], "somebody began before the one before had ended")?;
     must_hold(relay.saved.get()? == FETCHED * 2, "something else was saved")?;
     output::line("order: A, B, C: all right")

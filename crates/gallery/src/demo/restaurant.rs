@@ -1,20 +1,19 @@
 //! A restaurant: the waiter writes orders down, three chefs make a part of each, and a barrier says when the
 //! dish is whole.
 //!
-//! The waiter puts each order into the queue of every chef. The barrier's action, which is done once for each
-//! dish while all chefs wait, sends it out. The drinks station works on its own and signals by an event;
-//! closed queues are how the chefs learn that no more orders will come. If a chef is killed the others are
-//! told, for they have joined the barrier.
+//! The waiter puts each order into the queue of every chef, and of the drinks station, which works on its own and
+//! sets an event for each order. The barrier's action, which one chef does for each dish while the others wait,
+//! announces the order and hands out its parts. Closed queues are how everybody learns that no more orders will
+//! come. If a chef is killed the others are told, for they have joined the barrier.
 
-use crate::check::must_hold;
 use crate::random::work;
-use crate::workers::{Done, introduce, join_all, say};
-use procession::{Barrier, Event, GetError, Member, Process, Queue};
+use crate::shown::{Done, introduce, must_hold, say};
+use procession::{Barrier, Event, Member, Queue, Team};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
 
-/// Orders through queues, dishes by a barrier, drinks by an event, and a clean closing.
+/// Orders through queues, dishes by a barrier and its action, drinks by an event for each, and a clean closing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Pauses of at most 2 ms instead of 300.
@@ -23,98 +22,104 @@ pub(crate) struct Args {
 }
 
 const CHEFS: [(&str, &str); 3] = [("Gianni", "pasta"), ("Salma", "sauce"), ("Ulf", "salad")];
-const ORDERS: u32 = 6;
+const DRINKS: [&str; 3] = ["water", "juice", "tea"];
+const ORDERS: usize = 6;
 
-/// An order, for table `table`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Order {
-    number: u32,
-    table: u32,
-}
+/// The number of an order, from 1; and what belongs to it.
+type Part = (usize, String);
 
 #[derive(Clone, serde::Serialize, serde::Deserialize)]
 struct Restaurant {
-    /// One for each chef.
-    orders: Vec<Queue<Order>>,
-    /// What the chefs made: the order, and who made a part of it.
-    parts: Queue<(Order, u32)>,
-    drinks_ready: Event,
+    /// For each chef; the last one is for the drinks.
+    orders: Vec<Queue<usize>>,
+    /// What the chefs have made, until the barrier's action takes it.
+    parts: Queue<Part>,
+    /// What the waiter is to carry out.
+    dishes: Queue<Vec<Part>>,
+    /// One for each order.
+    drinks_ready: Vec<Event>,
     longest: Duration,
 }
 
-/// Runs in a process of its own; how many orders it wrote down.
-fn waiter(restaurant: Restaurant) -> Done<u32> {
+/// Runs in a process of its own; what it served, in that order.
+fn waiter(restaurant: Restaurant) -> Done<Vec<Part>> {
     for number in 1..=ORDERS {
-        let order = Order { number, table: number % 4 + 1 };
-        for chef in &restaurant.orders {
-            chef.put(&order)?;
-        }
-        say(format_args!("order {number}: table {}", order.table));
+        say(format_args!("order {number}: table {}", number % 4 + 1));
+        restaurant.orders.iter().try_for_each(|station| station.put(&number))?;
         work(restaurant.longest);
     }
-    restaurant.drinks_ready.wait()?;
-    say("the drinks are served");
-    for chef in &restaurant.orders {
-        chef.close()?;
+    restaurant.orders.iter().try_for_each(Queue::close)?;
+    let mut served = Vec::new();
+    for (number, drinks_ready) in (1..).zip(&restaurant.drinks_ready) {
+        let dish = restaurant.dishes.get()?;
+        drinks_ready.wait()?;
+        say(format_args!("order {number} is served, with {}", DRINKS[number % 3]));
+        served.extend(dish);
     }
-    Ok(ORDERS)
+    Ok(served)
 }
 
-/// Runs in a process of its own; how many dishes it was part of.
-fn chef((me, mut place, restaurant): (u32, Member, Restaurant)) -> Done<u32> {
-    let (name, part) = CHEFS[me as usize];
-    let mut dishes = 0;
-    loop {
-        let order = match restaurant.orders[me as usize].get() {
-            Err(GetError::Closed(_)) => return Ok(dishes),
-            order => order?,
-        };
+/// Runs in a process of its own; what it made.
+fn chef(me: usize, place: Member, restaurant: Restaurant) -> Done<Vec<Part>> {
+    let (parts, dishes) = (restaurant.parts.clone(), restaurant.dishes.clone());
+    let mut place = place.with_action(move || {
+        let dish = (0..parts.len()).map(|_| parts.get()).collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<_> = dish.iter().map(|(_, part)| part.as_str()).collect();
+        say(format_args!("order {} is ready: {}", dish[0].0, names.join(", ")));
+        Ok(dishes.put(&dish)?)
+    });
+    let mut made = Vec::new();
+    for number in &restaurant.orders[me] {
+        let part = (number?, CHEFS[me].1.to_owned());
         work(restaurant.longest);
-        restaurant.parts.put(&(order, me))?;
-        // Nobody begins the next dish before this one is whole; exactly one is told 0, and sends it out.
-        if place.wait()? == 0 {
-            say(format_args!("order {}: {name} was first, and waited with the {part}", order.number));
-        }
-        dishes += 1;
+        restaurant.parts.put(&part)?;
+        // Nobody begins the next dish before this one is whole.
+        place.wait()?;
+        made.push(part);
     }
+    Ok(made)
 }
 
-/// Runs in a process of its own.
-fn drinks(restaurant: Restaurant) -> Done<u32> {
-    work(restaurant.longest);
-    say("the drinks are ready");
-    restaurant.drinks_ready.set();
-    Ok(ORDERS)
+/// Runs in a process of its own; what it poured.
+fn drinks(restaurant: Restaurant) -> Done<Vec<Part>> {
+    let mut poured = Vec::new();
+    for number in &restaurant.orders[CHEFS.len()] {
+        let number = number?;
+        work(restaurant.longest);
+        poured.push((number, DRINKS[number % 3].to_owned()));
+        say(format_args!("order {number}: {} is ready", DRINKS[number % 3]));
+        restaurant.drinks_ready[number - 1].set();
+    }
+    Ok(poured)
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let barrier = Barrier::new(CHEFS.len())?;
     let restaurant = Restaurant {
-        orders: CHEFS.iter().map(|_| Queue::new()).collect::<Result<_, _>>()?,
+        orders: (0..=CHEFS.len()).map(|_| Queue::new()).collect::<Result<_, _>>()?,
         parts: Queue::new()?,
-        drinks_ready: Event::new()?,
+        dishes: Queue::new()?,
+        drinks_ready: (0..ORDERS).map(|_| Event::new()).collect::<Result<_, _>>()?,
         longest: Duration::from_millis(if args.quick { 2 } else { 300 }),
     };
-    let mut staff = Vec::new();
-    for (me, (name, _)) in (0..).zip(CHEFS) {
-        let arguments = (me, barrier.join()?, restaurant.clone());
-        staff.push(Process::options().name(name).spawn(chef, arguments)?);
+    let mut staff = Team::new();
+    staff.spawn_fallible("waiter", waiter, restaurant.clone())?;
+    for (me, (name, _)) in CHEFS.into_iter().enumerate() {
+        staff.spawn_fallible(name, chef, (me, barrier.join()?, restaurant.clone()))?;
     }
-    staff.push(Process::options().name("waiter").spawn(waiter, restaurant.clone())?);
-    staff.push(Process::options().name("drinks").spawn(drinks, restaurant.clone())?);
+    staff.spawn_fallible("drinks", drinks, restaurant.clone())?;
     introduce(&staff)?;
-    must_hold(join_all(staff)?.iter().all(|&done| done == ORDERS), "somebody has missed an order")?;
+    let mut work = staff.join()?.into_iter();
 
-    for number in 1..=ORDERS {
-        let mut cooks = Vec::new();
-        for _ in CHEFS {
-            let (order, cook) = restaurant.parts.try_get()?;
-            must_hold(order.number == number, "a dish was begun before the one before it was whole")?;
-            cooks.push(cook);
-        }
-        cooks.sort_unstable();
-        must_hold(cooks == [0, 1, 2], "a dish is not whole")?;
-        output::line(format_args!("order {number}: pasta, sauce and salad"))?;
+    let served = work.next().unwrap_or_default();
+    must_hold(served.len() == ORDERS * CHEFS.len(), "a dish has too few or too many parts")?;
+    for (number, dish) in (1..).zip(served.chunks(CHEFS.len())) {
+        must_hold(dish.iter().all(|part| part.0 == number), "a dish has a part of another order")?;
+        let is_in = |name: &str| dish.iter().any(|(_, part)| part == name);
+        must_hold(CHEFS.iter().all(|(_, part)| is_in(part)), "a dish is not whole")?;
+    }
+    for made in work {
+        must_hold(made.iter().map(|part| part.0).eq(1..=ORDERS), "somebody has missed an order")?;
     }
     must_hold(restaurant.parts.is_empty(), "there is more than was ordered")?;
     output::line(format_args!("{ORDERS} orders, complete and in order: all right"))

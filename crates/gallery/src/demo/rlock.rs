@@ -3,7 +3,7 @@
 //! The recursion goes three levels down under one lock and comes back. A plain lock taken twice would wait
 //! for itself for ever; it says so instead.
 
-use crate::check::must_hold;
+use crate::shown::must_hold;
 use procession::{Lock, LockError, Process, RLock};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;

@@ -3,9 +3,8 @@
 //! The board is shared memory; the condition says that something was added to it. The reader looks at the
 //! board, not at how often it was notified: it does not matter whether it waited already when a topic came.
 
-use crate::check::must_hold;
-use crate::workers::{Done, join_all, say};
-use procession::{Condition, Process, Value};
+use crate::shown::{Done, must_hold, say};
+use procession::{Condition, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -24,7 +23,7 @@ const TOPICS: [&str; 6] = ["processes", "pools", "pipes", "locks", "conditions",
 type Line = [u8; 16];
 
 /// Runs in a process of its own; what it wrote.
-fn generate((board, added, pause): (Value<[Line; 6]>, Condition, Duration)) -> Done<Vec<String>> {
+fn generate(board: Value<[Line; 6]>, added: Condition, pause: Duration) -> Done<Vec<String>> {
     for (number, topic) in TOPICS.into_iter().enumerate() {
         std::thread::sleep(pause);
         let mut board = board.acquire()?;
@@ -36,7 +35,7 @@ fn generate((board, added, pause): (Value<[Line; 6]>, Condition, Duration)) -> D
 }
 
 /// Runs in a process of its own; what it read.
-fn consume((board, added, _): (Value<[Line; 6]>, Condition, Duration)) -> Done<Vec<String>> {
+fn consume(board: Value<[Line; 6]>, added: Condition) -> Done<Vec<String>> {
     let mut seen = Vec::new();
     while seen.len() < TOPICS.len() {
         let board = added.wait_for(board.acquire()?, |board| board[seen.len()] != [0; 16])?;
@@ -50,10 +49,11 @@ fn consume((board, added, _): (Value<[Line; 6]>, Condition, Duration)) -> Done<V
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let pause = Duration::from_millis(if args.quick { 0 } else { 300 });
-    let shared = (Value::new([[0; 16]; 6])?, Condition::new()?, pause);
-    let consumer = Process::options().name("consumer").spawn(consume, shared.clone())?;
-    let generator = Process::options().name("generator").spawn(generate, shared)?;
-    let topics = join_all(vec![consumer, generator])?;
+    let (board, added) = (Value::new([[0; 16]; 6])?, Condition::new()?);
+    let mut team = Team::new();
+    team.spawn_fallible("consumer", consume, (board.clone(), added.clone()))?;
+    team.spawn_fallible("generator", generate, (board, added, pause))?;
+    let topics = team.join()?;
     must_hold(topics[0] == TOPICS, "the consumer has not seen all topics")?;
     output::line(format_args!("the consumer has seen all {} topics: all right", topics[0].len()))
 }

@@ -1,9 +1,10 @@
 //! The promise, live: workers use a lock, a semaphore, a value, a barrier and a queue all the time, and are
 //! killed at random moments by `kill -9`. New ones take their place. At the end everything adds up.
+//!
+//! One worker is left to you: its pid is shown. Kill it, or any other, as often as you like.
 
-use crate::check::must_hold;
 use crate::random::{below, work};
-use crate::workers::{Done, Stopped, nobody_was_killed};
+use crate::shown::{Done, must_hold};
 use procession::bytemuck::{Pod, Zeroable};
 use procession::{
     Array, Barrier, Event, GetError, Lock, LockError, MemberDeath, Namespace, Process, ProcessError, Queue,
@@ -14,7 +15,7 @@ use procession_terminal::output;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Kill workers at random, and see that money, permits and messages add up and nobody hangs.
+/// The promise, live: workers are killed at random, by you too, and money, permits and messages add up.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// For how many seconds workers are killed.
@@ -62,7 +63,7 @@ struct World {
 }
 
 /// Runs in a process of its own, until it is told to stop or is killed.
-fn worker((life, world): (usize, World)) -> Done<()> {
+fn worker(life: usize, world: World) -> Done<()> {
     let mut member = world.barrier.join()?;
     let mut sent = 0;
     while !world.stop.is_set() {
@@ -96,7 +97,7 @@ fn add_to_twins(world: &World) -> Done<()> {
     if one != other {
         // Only this process is here, and knows from `recovers` why they differ.
         if !guard.recovers() {
-            return Err(Stopped::because("the lock let two in at once"));
+            return Err("the lock let two in at once".into());
         }
         world.repaired.fetch_add(1)?;
     }
@@ -112,17 +113,27 @@ fn add_to_twins(world: &World) -> Done<()> {
 struct Tally {
     lives: usize,
     kills: u64,
+    /// Kills by somebody else, which is you.
+    yours: u64,
     received: u64,
     /// By life, the number of its last message.
     last: HashMap<u64, u64>,
 }
 
 impl Tally {
-    fn start(&mut self, world: &World) -> Result<Process<Done<()>>, Failure> {
+    fn start(&mut self, world: &World) -> Result<Process<()>, Failure> {
         let life = self.lives;
         self.lives += 1;
         must_hold(life < LIVES, "there were too many lives to count")?;
-        Ok(Process::options().name(format!("life-{}", life + 1)).spawn(worker, (life, world.clone()))?)
+        let named = Process::options().name(format!("life-{}", life + 1));
+        Ok(named.spawn_fallible(worker, (life, world.clone()))?)
+    }
+
+    /// One that is left to you.
+    fn start_yours(&mut self, world: &World) -> Result<Process<()>, Failure> {
+        let yours = self.start(world)?;
+        output::line(format_args!("kill one yourself: kill -9 {}", yours.pid()))?;
+        Ok(yours)
     }
 
     /// Takes what is in the queue: each worker's messages in order, none twice, none left out.
@@ -137,6 +148,21 @@ impl Tally {
             must_hold(number == before + 1, "a message is missing, or came twice")?;
             self.received += 1;
         }
+    }
+
+    /// Counts a worker that has ended while all were to run: it was killed, by the parent or by you.
+    fn bury(&mut self, ended: Process<()>, by_parent: bool) -> Result<(), Failure> {
+        let who = ended.label().clone();
+        match ended.join() {
+            Err(ProcessError::Killed { signal: 9, .. }) if by_parent => self.kills += 1,
+            Err(ProcessError::Killed { signal: 9, .. }) => {
+                (self.kills, self.yours) = (self.kills + 1, self.yours + 1);
+                output::line(format_args!("{who} was killed by you, and all goes on"))?;
+            }
+            // An end that was asked for, of the whole demo perhaps, or a worker that found something wrong.
+            outcome => outcome?,
+        }
+        Ok(())
     }
 
     fn show(&self, world: &World, begin: Instant) -> Result<(), Failure> {
@@ -188,17 +214,19 @@ fn rampage(world: &World, time: Duration) -> Result<Tally, Failure> {
     for _ in 0..WORKERS {
         workers.push(tally.start(world)?);
     }
+    let mut yours = tally.start_yours(world)?;
     let mut shown = Instant::now();
     while begin.elapsed() < time {
         work(LONGEST_LIFE / WORKERS as u32);
-        nobody_was_killed(&workers)?;
-        let victim = workers.swap_remove(below(WORKERS as u64) as usize);
-        victim.kill()?;
-        match victim.join() {
-            Err(ProcessError::Killed { signal: 9, .. }) => tally.kills += 1,
-            Ok(outcome) => outcome?,
-            Err(error) => return Err(error.into()),
+        if !yours.is_alive() {
+            tally.bury(yours, false)?;
+            yours = tally.start_yours(world)?;
         }
+        let victim = workers.swap_remove(below(WORKERS as u64) as usize);
+        let is_yours = !victim.is_alive();
+        victim.kill()?;
+        victim.wait()?;
+        tally.bury(victim, !is_yours)?;
         workers.push(tally.start(world)?);
         tally.receive(world)?;
         if shown.elapsed() > Duration::from_millis(500) {
@@ -207,11 +235,12 @@ fn rampage(world: &World, time: Duration) -> Result<Tally, Failure> {
         }
     }
     world.stop.set();
+    workers.push(yours);
     let end = Instant::now() + PATIENCE;
     for worker in workers {
-        let left = end.saturating_duration_since(Instant::now());
-        match worker.join_timeout(left) {
-            Ok(outcome) => outcome?,
+        match worker.wait_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(status) if status.signal() == Some(9) => tally.bury(worker, false)?,
+            Ok(_) => worker.join()?,
             Err(error) => return Err(Failure::Wrong(format!("a worker did not end: {error}"))),
         }
     }
@@ -233,8 +262,10 @@ fn audit(world: &World, tally: &Tally) -> Result<(), Failure> {
         must_hold(is_complete, "a message that was acknowledged is lost")?;
     }
     must_hold(tally.kills > 0 && tally.received > 0, "nothing happened")?;
+    let yours =
+        if tally.yours > 0 { format!(", {} of them killed by you", tally.yours) } else { String::new() };
     output::line(format_args!(
-        "{money} in {ACCOUNTS} accounts, {PERMITS} permits, every message of {} lives: it adds up",
+        "{money} in {ACCOUNTS} accounts, {PERMITS} permits, every message of {} lives{yours}: it adds up",
         tally.lives
     ))
 }

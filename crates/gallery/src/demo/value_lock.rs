@@ -1,13 +1,14 @@
 //! Two processes add and subtract on one shared value, in three ways.
 //!
-//! Reading and then writing without a lock may lose what the other did in between. Under the value's guard,
-//! or by `update`, nothing can be lost. (Whoever is killed on the way is not started again here: its part
-//! would be missing.)
+//! A barrier lets both begin at once. Each change reads the value, thinks for a moment, and writes. Without a
+//! lock, what the other has written in that moment is lost. Under the value's guard, or by `update`, the other
+//! waits for its turn, and nothing is lost.
 
-use crate::check::must_hold;
-use procession::{LockError, Process, Value};
+use crate::shown::{Done, must_hold};
+use procession::{Barrier, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
+use std::time::Duration;
 
 /// Two processes add and subtract 5 on a shared Value: without a lock, with a guard, with update.
 #[derive(Debug, clap::Args)]
@@ -27,38 +28,42 @@ enum Way {
     Update,
 }
 
+/// What becomes of the value, a moment after it was seen.
+fn changed(seen: i64, step: i64) -> i64 {
+    std::thread::sleep(Duration::from_micros(10));
+    seen + step
+}
+
 /// Runs in a process of its own.
-fn change((total, step, way): (Value<i64>, i64, Way)) -> Result<(), String> {
-    let once = || -> Result<(), LockError> {
+fn change(total: Value<i64>, step: i64, way: Way, start: Barrier) -> Done<()> {
+    start.wait()?;
+    for _ in 0..TIMES {
         match way {
-            Way::Unlocked => total.set(total.get()? + step),
+            Way::Unlocked => total.set(changed(total.get()?, step))?,
             Way::Guard => {
                 let mut guard = total.acquire()?;
-                *guard += step;
-                Ok(())
+                *guard = changed(*guard, step);
             }
-            Way::Update => total.update(|total| *total += step),
+            Way::Update => total.update(|total| *total = changed(*total, step))?,
         }
-    };
-    (0..TIMES).try_for_each(|_| once()).map_err(|error| error.to_string())
+    }
+    Ok(())
 }
 
 pub(crate) fn run(_: &Args) -> Result<(), Failure> {
     let ways =
         [(Way::Unlocked, "without a lock"), (Way::Guard, "with a guard"), (Way::Update, "with update")];
     for (way, name) in ways {
-        let total = Value::options().initial(START).anonymous()?;
-        let both = [5, -5].map(|step| Process::spawn(change, (total.clone(), step, way)));
-        for process in both {
-            process?.join()?.map_err(Failure::Wrong)?;
+        let (total, start) = (Value::options().initial(START).anonymous()?, Barrier::new(2)?);
+        let mut team = Team::new();
+        for (who, step) in [("adds", 5), ("subtracts", -5)] {
+            team.spawn_fallible(who, change, (total.clone(), step, way, start.clone()))?;
         }
+        team.join()?;
         let end = total.get()?;
         must_hold(way == Way::Unlocked || end == START, "a change was lost under a lock")?;
-        let loss = end - START;
-        output::line(format_args!(
-            "{name}: {end}{}",
-            if loss == 0 { String::new() } else { format!(" (off by {loss})") }
-        ))?;
+        let off = if end == START { String::new() } else { format!(" (off by {})", end - START) };
+        output::line(format_args!("{name}: {end}{off}"))?;
     }
     output::line("with a guard or update exactly 500: all right")
 }

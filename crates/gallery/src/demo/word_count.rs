@@ -3,8 +3,8 @@
 //! A worker gets the name of a file and returns how often each word is in it; the parent adds up, in whatever
 //! order the answers come. What cannot be counted is reported and left out.
 
-use crate::check::must_hold;
 use crate::progress::progress;
+use crate::shown::must_hold;
 use procession::Pool;
 use procession_terminal::exit::Failure;
 use procession_terminal::output::{self, Align};

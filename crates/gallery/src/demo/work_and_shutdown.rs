@@ -1,12 +1,11 @@
 //! Two workers, ten tasks, and an orderly end.
 //!
-//! A condition says that there is work, another that some of it is done, and an event says that no more will
-//! come. Workers wait for either, with the list of tasks in their hands; they leave when there is no work and
+//! A condition says that there is work, a latch opens when all of it is done, and an event says that no more
+//! will come. Workers wait for either, with the list of tasks in their hands; they leave when there is no work and
 //! none will come.
 
-use crate::check::must_hold;
-use crate::workers::{Done, introduce, join_all, say, until};
-use procession::{Condition, Event, Process, Value};
+use crate::shown::{Done, introduce, must_hold, say};
+use procession::{Condition, Event, Latch, Team, Value};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::time::Duration;
@@ -30,13 +29,13 @@ const DONE: u32 = 3;
 struct Office {
     tasks: Value<[u32; TASKS]>,
     has_work: Condition,
-    has_done: Condition,
+    all_done: Latch,
     shutdown: Event,
     time: Duration,
 }
 
 /// Runs in a process of its own; the tasks it has done.
-fn worker((me, office): (u32, Office)) -> Done<Vec<usize>> {
+fn worker(me: u32, office: Office) -> Done<Vec<usize>> {
     let mut mine = Vec::new();
     loop {
         let mut tasks = office
@@ -51,12 +50,10 @@ fn worker((me, office): (u32, Office)) -> Done<Vec<usize>> {
         say(format_args!("worker {me} takes task {}", task + 1));
         std::thread::sleep(office.time);
 
-        let mut tasks = office.tasks.acquire()?;
-        tasks[task] = DONE;
-        office.has_done.notify(1);
-        drop(tasks);
+        office.tasks.update(|tasks| tasks[task] = DONE)?;
         say(format_args!("worker {me} has done task {}", task + 1));
         mine.push(task);
+        office.all_done.arrive();
     }
 }
 
@@ -64,25 +61,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let office = Office {
         tasks: Value::new([0; TASKS])?,
         has_work: Condition::new()?,
-        has_done: Condition::new()?,
+        all_done: Latch::new(TASKS)?,
         shutdown: Event::new()?,
         time: Duration::from_millis(if args.quick { 2 } else { 400 }),
     };
-    let start = |me| Process::options().name(format!("worker-{me}")).spawn(worker, (me, office.clone()));
-    let workers = vec![start(1)?, start(2)?];
-    introduce(&workers)?;
+    let mut team = Team::new();
+    for me in 1..=2 {
+        team.spawn_fallible(format!("worker-{me}"), worker, (me, office.clone()))?;
+    }
+    introduce(&team)?;
 
     for task in 0..TASKS {
         let mut tasks = office.tasks.acquire()?;
         tasks[task] = TO_DO;
         office.has_work.notify(1);
     }
-    until(&workers, "all tasks to be done", |timeout| {
-        let all_done = |tasks: &[u32; TASKS]| *tasks == [DONE; TASKS];
-        let tasks = office.tasks.acquire();
-        let waited = tasks.and_then(|tasks| office.has_done.wait_for_timeout(tasks, timeout, all_done));
-        waited.is_ok_and(|(_, waited)| !waited.timed_out())
-    })?;
+    team.wait_for(&office.all_done)?;
+    must_hold(office.tasks.get()? == [DONE; TASKS], "a task is not done")?;
 
     // Under the guard, so that it cannot happen between a worker's look at the event and the beginning of its
     // wait.
@@ -91,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     office.has_work.notify_all();
     drop(tasks);
 
-    let mut done: Vec<usize> = join_all(workers)?.concat();
+    let mut done: Vec<usize> = team.join()?.concat();
     done.sort_unstable();
     must_hold(done.iter().copied().eq(0..TASKS), "a task was not done exactly once")?;
     output::line(format_args!("{} tasks done, both workers have left: all right", done.len()))
