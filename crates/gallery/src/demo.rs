@@ -71,8 +71,10 @@ macro_rules! help {
 
 gallery! {
     unkillable: Unkillable, "unkillable", "another takes its place, and all goes on";
+    pipeline: Pipeline, "pipeline", "another takes its place, and no item is lost";
     process: Process, "process", "it is started again";
     pipe: Pipe, "pipe";
+    relay_pipes: RelayPipes, "relay-pipes";
     queue: Queue, "queue";
     pool_map: PoolMap, "pool-map", "its number is tried again, by another";
     word_count: WordCount, "word-count", "its file is tried again, by another";
