@@ -4,13 +4,14 @@
 //! The first argument is the command; without one, only the definitions are made anew, as `make curves` needs it.
 #![expect(clippy::unwrap_used, reason = "a program for those who write the documents")]
 
+use nix::sys::signal::Signal;
 use procession::{Barrier, JoinableQueue, Lock, Namespace, Process, Semaphore, Value};
 use procession_tests::pictures::definitions;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZero;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -104,11 +105,21 @@ fn terminal(rows: u16, columns: u16) -> Parser {
 }
 
 /// What a command prints that ends by itself, with the line that a person has typed; how many rows and columns that is.
+/// Whom it invites to kill is killed after the fourth line.
 fn printed(command: &str, words: &[&str]) -> (Parser, u16, u16) {
-    let output = Command::new(command).args(words).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{words:?}");
+    let mut child = Command::new(command).args(words).stdout(Stdio::piped()).spawn().unwrap();
     let mut text = format!("\u{1b}[1m$ procession {}\u{1b}[0m\r\n", words.join(" "));
-    text.push_str(&String::from_utf8(output.stdout).unwrap().replace('\n', "\r\n"));
+    let mut victim = None;
+    for (number, line) in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap).enumerate()
+    {
+        write!(text, "{line}\r\n").unwrap();
+        let invited = line.strip_prefix("kill one yourself: kill -9 ").and_then(|pid| pid.parse().ok());
+        victim = victim.or(invited);
+        if let Some(pid) = victim.filter(|_| number == 3) {
+            procession_tests::send(pid, Signal::SIGKILL);
+        }
+    }
+    assert!(child.wait().unwrap().success(), "{words:?}");
     let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
     let (rows, columns) = (text.lines().count().try_into().unwrap(), longest.try_into().unwrap());
     let mut terminal = terminal(rows + 1, columns + 1);

@@ -152,7 +152,7 @@ impl Tally {
 
     /// Counts a worker that has ended while all were to run: it was killed, by the parent or by you.
     fn bury(&mut self, ended: Process<()>, by_parent: bool) -> Result<(), Failure> {
-        let who = ended.label().clone();
+        let who = format!("{} (pid {})", ended.name(), ended.pid());
         match ended.join() {
             Err(ProcessError::Killed { signal: 9, .. }) if by_parent => self.kills += 1,
             Err(ProcessError::Killed { signal: 9, .. }) => {
