@@ -32,6 +32,14 @@ fn handle_signals() {
 /// Runs `waits` in a thread whose hook says yes once it is to stop, and signals that thread until it has
 /// ended.
 fn interrupted<T: Send + 'static>(waits: impl FnOnce() -> T + Send + 'static) -> T {
+    interrupted_when(|| true, waits)
+}
+
+/// As [`interrupted`], but the hook does not say yes before `is_time`.
+fn interrupted_when<T: Send + 'static>(
+    is_time: impl FnMut() -> bool,
+    waits: impl FnOnce() -> T + Send + 'static,
+) -> T {
     handle_signals();
     let stop = Arc::new(AtomicBool::new(false));
     let hears = Arc::clone(&stop);
@@ -46,6 +54,7 @@ fn interrupted<T: Send + 'static>(waits: impl FnOnce() -> T + Send + 'static) ->
     // A signal that is not meant for the wait does not end it.
     signal(&thread);
     std::thread::sleep(Duration::from_millis(5));
+    until("it is time to interrupt", is_time);
     assert!(!thread.is_finished(), "nobody wanted it to end");
     stop.store(true, Ordering::Relaxed);
     while !thread.is_finished() {
@@ -333,10 +342,11 @@ interrupts! {
         let gate = Event::options().namespace(&scratch).anonymous().unwrap();
         let begun: Value<u64> = Value::options().namespace(&scratch).anonymous().unwrap();
         let state = (gate.clone(), begun.clone());
-        // The worker has a chunk of ten items, and ten more are offered to it.
-        let (outcome, pool) = interrupted(move || (pool.map_with(&state, wait_at, 0..320), pool));
+        // The worker has a chunk of ten items, of which it does the first, and ten more are offered to it.
+        let has_begun = || begun.get().unwrap() == 1;
+        let (outcome, pool) =
+            interrupted_when(has_begun, move || (pool.map_with(&state, wait_at, 0..320), pool));
         assert!(matches!(outcome, Err(TaskError::Interrupted { .. })));
-        until("an item has begun", || begun.get().unwrap() == 1);
         gate.set();
         assert_eq!(pool.apply(|n: u64| n * n, 7).unwrap(), 49);
         assert_eq!(begun.get().unwrap(), 1);
