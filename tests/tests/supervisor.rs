@@ -507,3 +507,22 @@ fn a_supervisor_that_drains_starts_none_that_are_added() {
     assert_eq!(statuses.len(), 4);
     assert!(statuses[0].unwrap().success() && statuses[1..] == [None; 3], "{statuses:?}");
 }
+
+#[test]
+fn the_last_one_that_has_ended_is_replaced_if_who_is_told_wants_that() {
+    let _scratch = Scratch::new();
+    let supervisor = quick(1).restart(Restart::Never);
+    let handle = supervisor.handle();
+    let mut ends = 0;
+    let statuses = supervisor
+        .on_event(|event| {
+            if let Happened::Ended { .. } = event {
+                ends += 1;
+                // A rank that nobody has is no wish.
+                handle.restart(if ends == 1 { 0 } else { 7 });
+            }
+        })
+        .run(|_| Process::spawn(|()| (), ()))
+        .unwrap();
+    assert_eq!((statuses.len(), ends), (1, 2));
+}

@@ -381,7 +381,8 @@ where
             }
             self.regroup();
             // What is told of an end may have wished for more.
-            if self.posts.iter().all(Post::is_over) && self.posts.len() >= self.wished() {
+            let has_wishes = self.posts.len() < self.wished() || self.handle.has_replaced();
+            if self.posts.iter().all(Post::is_over) && !has_wishes {
                 break;
             }
             // What starts workers may learn of ends meanwhile, of those that were looked at before.

@@ -55,6 +55,11 @@ impl SupervisorHandle {
         self.ring();
     }
 
+    /// Whether workers are to be replaced.
+    pub(super) fn has_replaced(&self) -> bool {
+        !self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The ranks whose workers are to be replaced, once.
     pub(super) fn take_replaced(&self) -> BTreeSet<usize> {
         std::mem::take(&mut *self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner))
