@@ -125,6 +125,8 @@ pub mod guide {
     #[doc = include_str!("../docs/links.txt")]
     #[doc = include_str!("../docs/coming-from-python.md")]
     pub mod coming_from_python {}
+    #[doc = include_str!("../docs/python.md")]
+    pub mod python {}
     #[doc = include_str!("../docs/serde.md")]
     pub mod serde {}
     #[doc = include_str!("../docs/caveats.md")]
