@@ -11,7 +11,7 @@ impl<T> Queue<T> {
     /// The queue's messages as bytes. The queue must have [`Codec::Bytes`](crate::Codec::Bytes), as a
     /// `Queue<Bytes>` has: in any other the bytes would be taken for a value, or a value for bytes, and each
     /// call says [`PutError::NotBytes`]. Of a queue of [`Encoded`](crate::Encoded) messages, in whatever codec, they are
-    /// the encoded ones, and what takes them into a buffer is for bytes alone.
+    /// the encoded ones; what takes them into a buffer is for bytes and pickles alone.
     ///
     /// ```
     /// use procession::{Bytes, Queue};
@@ -123,8 +123,10 @@ impl QueueBytes<'_> {
     }
 
     fn get_into_until(self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
-        // What else there may be behind a message has no room in a buffer.
-        self.core.must_be_bytes()?;
+        // Behind a message of values there may be ends of pipes, which have no room in a buffer.
+        if !self.as_they_lie || self.core.carries_ends() {
+            self.core.must_be_bytes()?;
+        }
         self.core.get_into(into, deadline)
     }
 
