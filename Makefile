@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain python python3 rivals
+.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain python python-cpython python3 rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -18,7 +18,7 @@ chaos_env := RUSTFLAGS="$(RUSTFLAGS) --cfg procession_chaos" CARGO_TARGET_DIR=$$
 texts := $(wildcard /usr/share/common-licenses /usr/share/doc)
 
 help: ## this list
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 # A command that is executed for each line of a script begins twice as fast when it brings the C library along, at
 # addresses that are known beforehand. Where there is no such library, it goes without.
@@ -196,6 +196,9 @@ venv := $(abspath $(or $(CARGO_TARGET_DIR),target)/python/venv)
 has_venv := python3 -c 'import venv, ensurepip' 2>/dev/null
 no_venv := python3 has no venv: install python3-venv
 
+# The command, for the tests of what both share, if it was built.
+built_command = $(abspath $(firstword $(wildcard $(addsuffix /procession,$(addprefix $(or $(CARGO_TARGET_DIR),target)/,release debug)))))
+
 # A wheel that is built quickly: `maturin build --release` in python/ makes the one for others.
 python: toolchain python3 ## the package for Python: its wheel, in a virtual environment below target/, and its tests
 	@if ! $(has_venv) && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -207,7 +210,13 @@ python: toolchain python3 ## the package for Python: its wheel, in a virtual env
 	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/maturin" build -q --profile quick $(cargo_jobs) \
 		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"
 	@"$(venv)/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
-	cd python/tests && "$(venv)/bin/pytest" -c ../pyproject.toml --timeout 120
+	cd python/tests && PROCESSION_COMMAND="$(built_command)" "$(venv)/bin/pytest" -c ../pyproject.toml --timeout 120
+
+# A minute and a half: in no other target.
+python-cpython: python ## CPython's own tests of multiprocessing, with the package's types, under each start method
+	@if "$(venv)/bin/python" -c 'import test._test_multiprocessing' 2>/dev/null; then set -e; cd python/tests; \
+		for method in fork spawn forkserver; do "$(venv)/bin/python" cpython_suite.py $$method; done; \
+	else echo "this Python came without its tests: install libpython3-testsuite"; fi
 
 # Rivals that cargo does not bring. One that is missing is a line of the table.
 rivals:

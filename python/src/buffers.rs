@@ -4,6 +4,7 @@
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -15,7 +16,7 @@ pub(crate) fn fill(
     offset: usize,
     read: impl FnOnce(&mut [u8]) -> PyResult<usize>,
 ) -> PyResult<usize> {
-    let view = PyBuffer::<u8>::get(buffer)?;
+    let view = bytes_in(buffer)?;
     if view.readonly() || !view.is_c_contiguous() {
         return Err(PyBufferError::new_err(
             "a buffer to write into is wanted: a bytearray, or another that is contiguous",
@@ -29,6 +30,12 @@ pub(crate) fn fill(
     // are bytes that may be written. `bytes` is ours, so that they do not overlap. The GIL is held.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), view.buf_ptr().cast::<u8>().add(offset), len) };
     Ok(len)
+}
+
+/// The bytes of a buffer, of whatever elements it is.
+pub(crate) fn bytes_in(object: &Bound<'_, PyAny>) -> PyResult<PyBuffer<u8>> {
+    PyBuffer::get(object)
+        .or_else(|_| PyBuffer::get(&PyMemoryView::from(object)?.call_method1("cast", ("B",))?))
 }
 
 /// Another descriptor of the file that Python has under this number.

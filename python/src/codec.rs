@@ -1,7 +1,6 @@
 //! How objects of Python become messages, and messages objects.
 
 use procession::Codec;
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -83,7 +82,12 @@ pub(crate) fn encode<'py>(codec: Codec, object: &Bound<'py, PyAny>) -> PyResult<
 
 /// The object that a message is.
 pub(crate) fn decode<'py>(py: Python<'py>, codec: Codec, message: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    let bytes = PyBytes::new(py, message);
+    decode_bytes(codec, PyBytes::new(py, message))
+}
+
+/// The object that a message is, which is one of Python's already.
+pub(crate) fn decode_bytes<'py>(codec: Codec, bytes: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    let py = bytes.py();
     match codec {
         Codec::Pickle => LOADS.get(py)?.call1((bytes,)),
         Codec::Json => FROM_JSON.get(py)?.call1((bytes,)),
@@ -123,11 +127,9 @@ pub(crate) fn bytes_of<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, P
     if let Ok(bytes) = object.cast_exact::<PyBytes>() {
         return Ok(bytes.clone());
     }
-    let buffer = PyBuffer::<u8>::get(object).map_err(|_| {
+    let buffer = crate::buffers::bytes_in(object).map_err(|_| {
         let kind = object.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!(
-            "bytes are wanted, or another buffer of bytes (memoryview(x).cast('B')), not {kind}"
-        ))
+        PyTypeError::new_err(format!("bytes are wanted, or another contiguous buffer, not {kind}"))
     })?;
     Ok(PyBytes::new(py, &buffer.to_vec(py)?))
 }

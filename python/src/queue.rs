@@ -4,10 +4,11 @@ use procession::{Codec, Encoded, GetError, GetManyError, PutError, PutManyError,
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::buffers::fill;
-use crate::codec::{self, bytes_of, decode, encode};
+use crate::codec::{self, bytes_of, decode, decode_bytes, encode};
 use crate::errors::{ToPyErr, empty, exception, full};
 use crate::object::object_methods;
 use crate::place::{Place, make_queue};
@@ -17,6 +18,14 @@ use crate::waitable::Descriptor;
 
 /// Longer messages are copied while other threads of Python go on.
 const SHORT: usize = 1 << 15;
+
+/// How long a message may be that is copied by way of a buffer that stays. A vector for each would have the allocator give
+/// memory back and fetch it again, which takes several times as long as the copies.
+const ROOM_LEN: usize = 1 << 17;
+
+thread_local! {
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A queue between processes: what was put is got once, in the order it was put, by whoever comes first.
 ///
@@ -76,6 +85,28 @@ impl PyQueue {
             Err(error) => Err(error),
         });
         put?.map_err(ToPyErr::to_py_err)
+    }
+
+    /// The next message, as an object of Python's.
+    fn get_bytes_object<'py>(
+        &self,
+        py: Python<'py>,
+        block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        if matches!(self.codec, Codec::Bytes | Codec::Pickle) {
+            let got = ROOM.with_borrow_mut(|room| {
+                room.resize(ROOM_LEN, 0);
+                let len = self.queue.bytes().try_get_into(room)?;
+                Ok::<_, GetError>(PyBytes::new(py, room.get(..len).unwrap_or_default()))
+            });
+            if let Ok(message) = got {
+                self.descriptor.clear();
+                return Ok(message);
+            }
+        }
+        // There is none, or it is long: the same is found out again, and said.
+        Ok(PyBytes::new(py, &self.get_message(py, block, timeout)?))
     }
 
     fn get_message(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<Vec<u8>> {
@@ -144,7 +175,7 @@ impl PyQueue {
     #[pyo3(signature = (block = true, timeout = None))]
     fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         self.must_be_open()?;
-        decode(py, self.codec, &self.get_message(py, block, timeout)?)
+        decode_bytes(self.codec, self.get_bytes_object(py, block, timeout)?)
     }
 
     /// Take the first object out if there is one now; otherwise raise queue.Empty.
@@ -228,7 +259,7 @@ impl PyQueue {
     ) -> PyResult<Bound<'py, PyBytes>> {
         self.must_be_open()?;
         self.must_be_bytes()?;
-        Ok(PyBytes::new(py, &self.get_message(py, block, timeout)?))
+        self.get_bytes_object(py, block, timeout)
     }
 
     /// Take the first message out into a writable buffer; how many bytes it has. Of a queue with codec="bytes".

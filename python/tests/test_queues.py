@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import threading
+from array import array
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any
@@ -111,6 +112,9 @@ def test_many_at_a_time() -> None:
 
 def test_bytes_are_bytes() -> None:
     q = Queue(codec="bytes")
+    q.put_bytes(array("i", [1, 2]))
+    integers = array("i", 3 * [7])
+    assert q.get_bytes_into(integers) == 8 and integers.tolist() == [1, 2, 7]
     for data in (b"", b"abc", bytearray(b"abc"), memoryview(b"abc"), b"x" * 3_000_000):
         q.put_bytes(data)
         assert q.get_bytes() == bytes(data)
