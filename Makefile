@@ -207,6 +207,7 @@ python: toolchain python3 ## the package for Python: its wheel, in a virtual env
 	@[ -x "$(venv)/bin/python" ] || python3 -m venv "$(venv)"
 	@"$(venv)/bin/pip" install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack joblib \
 		|| { echo "pip could not install what builds and tests the package: is there a network?"; exit 1; }
+	@rm -f "$(venv)"/../wheels/*.whl
 	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/maturin" build -q --profile quick $(cargo_jobs) \
 		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"
 	@"$(venv)/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl

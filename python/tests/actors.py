@@ -194,3 +194,20 @@ def add_to_all(
             for index in range(len(numbers)):
                 numbers[index] += 1
         raw[0] += 1
+
+
+def work_on_all(
+    jobs: procession.JoinableQueue,
+    done: procession.Queue,
+    lock: procession.Lock,
+    permits: procession.Semaphore,
+    totals: procession.Array,
+) -> None:
+    while True:
+        with jobs.lease() as job:
+            with lock, permits:
+                pass
+            with totals.update() as numbers:
+                numbers[0] += 1
+                numbers[1] += 1
+            done.put(job)
