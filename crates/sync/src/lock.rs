@@ -151,7 +151,9 @@ impl Lock {
     /// [`LockError::NotHeld`] when this thread does not hold it.
     pub fn release(&self) -> Result<(), LockError> {
         let me = self.keeper.must_hold(&self.body.lock, self.body.segment())?;
-        self.let_go(me, true);
+        if !self.keeper.try_release(&self.body.lock, me) {
+            self.let_go(me, true);
+        }
         Ok(())
     }
 
