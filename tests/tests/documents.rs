@@ -168,5 +168,8 @@ fn every_file_that_is_named_exists() {
 #[test]
 fn the_pictures_of_rustdoc_are_those_of_the_repository() {
     let definitions = fs::read_to_string(root().join("crates/procession/docs/pictures.txt")).unwrap();
-    assert!(definitions == pictures::definitions(root()), "write it anew: cargo run -p procession-tests --example pictures");
+    assert!(
+        definitions == pictures::definitions(root()),
+        "write it anew: cargo run -p procession-tests --example pictures"
+    );
 }
