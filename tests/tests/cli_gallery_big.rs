@@ -3,18 +3,13 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
 mod cli;
+#[path = "cli/gallery.rs"]
+mod gallery;
 
-use cli::{Running, Said, children_of, namespace_of, procession, run, send, until};
+use cli::{Running, Said, children_of, procession, run, send, until};
+use gallery::end;
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
-
-/// What the demo says in the end, after which nothing of it is left.
-fn end(demo: Running) -> Said {
-    let pid = demo.pid();
-    let said = demo.end();
-    assert_eq!(namespace_of(&[pid].into()), None, "something is left behind: {said:?}");
-    said
-}
 
 /// What it printed when all went well.
 fn well(said: &Said) -> Vec<String> {

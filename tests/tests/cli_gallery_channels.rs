@@ -4,38 +4,15 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
 mod cli;
+#[path = "cli/gallery.rs"]
+mod gallery;
 
-use cli::{Running, Said, children_of, is_empty, namespace_of, procession, runs, send, until};
+use cli::{Running, children_of, is_empty, namespace_of, procession, runs, send, until};
+use gallery::{end, numbers, plays, start};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 
 const DEMOS: [&str; 3] = ["producer-consumer", "blocking-queue", "batch"];
-
-/// The demo at its own pace.
-fn start(demo: &str) -> Running {
-    Running::start(&mut procession(["demo", demo]))
-}
-
-/// Its end, after which nothing of it may be left.
-fn end(demo: Running) -> Said {
-    let pid = demo.pid();
-    let said = demo.end();
-    assert_eq!(namespace_of(&[pid].into()), None, "something is left behind: {said:?}");
-    said
-}
-
-/// What the demo prints when all goes well.
-fn plays(demo: &str) -> Vec<String> {
-    let said = end(Running::start(&mut procession(["demo", demo, "--quick"])));
-    assert_eq!((said.code(), said.stderr.as_str()), (Some(0), ""), "{said:?}");
-    assert!(said.stdout.ends_with(": all right\n"), "{said:?}");
-    said.stdout.lines().map(str::to_owned).collect()
-}
-
-/// The numbers in a line.
-fn numbers(line: &str) -> Vec<u32> {
-    line.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
-}
 
 /// The items that lines tell of between these words.
 fn items(lines: &[String], who: &str, does: &str) -> Vec<u32> {

@@ -1,13 +1,13 @@
 //! `procession barrier`: so many scripts and programs wait for each other.
 
 use crate::duration::duration;
-use crate::holding::{not_in_time, refusal};
+use crate::holding::{no_such_object, not_in_time, refusal};
 use crate::run::ended_event;
 use crate::under::told;
 use clap::Subcommand;
 use clap::builder::FalseyValueParser;
 use procession::{Barrier, BarrierError, Event, OpenError, interrupt};
-use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT};
+use procession_terminal::exit::{DISAGREE, Failure};
 use procession_terminal::output;
 use serde_json::json;
 use std::time::Duration;
@@ -142,7 +142,7 @@ fn wait(args: &WaitArgs) -> Result<(), Failure> {
         }
         (Err(OpenError::NotFound { .. }), None) => {
             let message = format!("there is no barrier {:?}: say how many have to come, by -p", args.name);
-            return Err(refusal("no_such_object", NO_SUCH_OBJECT, message));
+            return Err(no_such_object(message));
         }
         (found, _) => found?,
     };

@@ -376,11 +376,9 @@ fn open_semaphore(name: &str, permits: usize, count: Option<usize>) -> Result<(S
             found => break found?,
         }
         let Some(count) = count else {
-            return Err(refusal(
-                "no_such_object",
-                NO_SUCH_OBJECT,
-                format!("there is no semaphore {name:?}: say how many permits it has, by -c"),
-            ));
+            return Err(no_such_object(format!(
+                "there is no semaphore {name:?}: say how many permits it has, by -c"
+            )));
         };
         match Semaphore::options().permits(count).max(count.max(MOST)).create(name) {
             Err(OpenError::AlreadyExists { .. }) => {}
@@ -421,6 +419,11 @@ fn find_semaphore(name: &str) -> Result<(Semaphore, Kind), OpenError> {
 /// The failure for something that cannot be had.
 pub(crate) fn refusal(reason: &'static str, code: u8, message: String) -> Failure {
     Failure::Refused(Box::new(Refusal { code, reason, message, details: Map::new() }))
+}
+
+/// The failure for something that is not there.
+pub(crate) fn no_such_object(message: String) -> Failure {
+    refusal("no_such_object", NO_SUCH_OBJECT, message)
 }
 
 /// The failure for something that has not come in time.

@@ -14,7 +14,7 @@
 //! An event is kept set in the same way (`event set --owner`): it is cleared with the keeper, however that ends.
 
 use crate::acquire::{Held, Terms, acquire as acquire_here};
-use crate::holding::{Target, Thing, Wait, refusal};
+use crate::holding::{Target, Thing, Wait, no_such_object, refusal};
 use crate::in_the_way::{InTheWay, Person};
 use crate::people;
 use crate::under::{WaitArgs, told};
@@ -27,7 +27,7 @@ use procession::{Event, EventError, Namespace};
 use procession_sys::inheritance::keep_files;
 use procession_sys::signals::{Inbox, SIGTERM, SignalSet, set_blocked};
 use procession_sys::{SignalBell, eventfd, pidfd};
-use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, NO_SUCH_OBJECT, OWN_FAILURE};
+use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, OWN_FAILURE};
 use procession_terminal::output;
 use std::fmt;
 use std::fs::File;
@@ -344,7 +344,7 @@ fn stay<T>(kept: T) -> Result<(), Failure> {
 pub(crate) fn release(target: Target) -> Result<(), Failure> {
     let text = target.to_string();
     let Some(thing) = Thing::find(target)? else {
-        return Err(refusal("no_such_object", NO_SUCH_OBJECT, format!("there is no {text}")));
+        return Err(no_such_object(format!("there is no {text}")));
     };
     let in_the_way = InTheWay::of(&thing);
     let keepers: Vec<&Person> =

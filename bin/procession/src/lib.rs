@@ -88,10 +88,13 @@ fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<
 
 fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
     match Asked::by(&words) {
-        Asked::LockRun(words) => match lock::RunArgs::without_options(&words) {
-            Some(args) => lock::run_command(args, None),
-            None => alone("procession lock run", words, lock::run_command),
-        },
+        Asked::LockRun(words) => {
+            let variables = std::env::vars_os().map(|(name, _)| name);
+            match lock::RunArgs::without_options(&words, variables) {
+                Some(args) => lock::run_command(args, None),
+                None => alone("procession lock run", words, lock::run_command),
+            }
+        }
         Asked::SemRun(words) => alone("procession sem run", words, sem::run_command),
         Asked::Queue(words) => alone("procession queue", words, queue::run),
         Asked::With(words) => alone("procession with", words, with::run),

@@ -4,7 +4,7 @@ use crate::breaking;
 use crate::holding::{Target, Thing};
 use crate::in_the_way::InTheWay;
 use crate::keeper::{self, KeepArgs};
-use crate::under::{self, CommandArgs, OnOwnerDied, WaitArgs, told};
+use crate::under::{self, CommandArgs, DeathArgs, WaitArgs, told};
 use clap::Subcommand;
 use clap::builder::FalseyValueParser;
 use procession::Namespace;
@@ -41,16 +41,8 @@ pub(crate) struct RunArgs {
     shared: bool,
     #[command(flatten)]
     wait: WaitArgs,
-    /// What to do when the last holder died, or its command was killed: warn, fail (exit with 65), ignore, or run=CMD:
-    /// run this first, by the shell.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "warn",
-        env = "PROCESSION_ON_OWNER_DIED",
-        hide_env = true
-    )]
-    on_owner_died: OnOwnerDied,
+    #[command(flatten)]
+    deaths: DeathArgs,
     #[command(flatten)]
     command: CommandArgs,
 }
@@ -62,22 +54,26 @@ const NO_OPTIONS: [&str; 4] =
     ["PROCESSION_NAMESPACE", "PROCESSION_HELD", "PROCESSION_TOKEN", "PROCESSION_OWNER_DIED"];
 
 impl RunArgs {
-    /// What `NAME -- CMD…` says, where neither a word nor a variable is an option; `None` if it is anything else.
+    /// What `NAME -- CMD…` says, where neither a word nor one of these variables of the environment is an option; `None`
+    /// if it is anything else.
     ///
     /// To read options takes as long as all the rest of what this process does before it starts the command, and most
     /// locks of scripts have none.
-    pub(crate) fn without_options(words: &[OsString]) -> Option<Self> {
+    pub(crate) fn without_options(
+        words: &[OsString],
+        mut variables: impl Iterator<Item = OsString>,
+    ) -> Option<Self> {
         let (name, [dashes, command @ ..]) = words.split_first()? else { return None };
         let name = name.to_str().filter(|name| !name.is_empty() && !name.starts_with('-'))?;
-        let is_option = |(variable, _): &(OsString, OsString)| {
-            variable.as_bytes().starts_with(VARIABLES) && NO_OPTIONS.iter().all(|known| variable != known)
+        let is_option = |variable: OsString| {
+            variable.as_bytes().starts_with(VARIABLES) && NO_OPTIONS.iter().all(|known| variable != *known)
         };
-        if dashes != "--" || command.is_empty() || std::env::vars_os().any(|variable| is_option(&variable)) {
+        if dashes != "--" || command.is_empty() || variables.any(is_option) {
             return None;
         }
         let command = CommandArgs::without_options(command.to_vec());
-        let (wait, on_owner_died) = (WaitArgs::default(), OnOwnerDied::default());
-        Some(Self { name: name.to_owned(), shared: false, wait, on_owner_died, command })
+        let (wait, deaths) = (WaitArgs::default(), DeathArgs::default());
+        Some(Self { name: name.to_owned(), shared: false, wait, deaths, command })
     }
 }
 
@@ -172,7 +168,7 @@ object, 75 not acquired (or -E), 125 procession failed.";
 /// Those of [`under::run`].
 pub(crate) fn run_command(args: RunArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     let target = Target::Lock { name: args.name, shared: args.shared };
-    under::run(vec![target], &args.wait, &args.command, &args.on_owner_died, namespace)
+    under::run(vec![target], &args.wait, &args.command, &args.deaths.on_owner_died, namespace)
 }
 
 /// # Errors
@@ -228,7 +224,8 @@ mod tests {
     #[test]
     fn a_line_without_options_is_read_as_any_other() {
         for line in ["deploy -- true", "a/b -- sh -c -- -n", "x -- -w 5"] {
-            let quick = RunArgs::without_options(&words(line)).unwrap();
+            let variables = ["HOME", "PROCESSION_HELD"].map(OsString::from);
+            let quick = RunArgs::without_options(&words(line), variables.into_iter()).unwrap();
             let Alone { namespace: None, args } = Alone::<RunArgs>::read("lock", words(line)).unwrap() else {
                 panic!("{line}")
             };
@@ -241,7 +238,9 @@ mod tests {
         for line in
             ["", "deploy", "deploy --", "-n deploy -- true", "deploy -n -- true", "-- true", "a b -- true"]
         {
-            assert!(RunArgs::without_options(&words(line)).is_none(), "{line}");
+            assert!(RunArgs::without_options(&words(line), std::iter::empty()).is_none(), "{line}");
         }
+        let variable = std::iter::once("PROCESSION_WAIT".into());
+        assert!(RunArgs::without_options(&words("deploy -- true"), variable).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! `procession sem`: a command that runs while permits of a semaphore are held, and permits that are held without a
 //! command.
 
-use crate::holding::{Target, Thing, Wait, refusal};
+use crate::holding::{Target, Thing, Wait, no_such_object, refusal};
 use crate::in_the_way::InTheWay;
 use crate::keeper::{self, KeepArgs};
 use crate::lock::test;
@@ -10,7 +10,7 @@ use clap::Subcommand;
 use clap::builder::FalseyValueParser;
 use procession::shm::Kind;
 use procession::{Namespace, Semaphore, SemaphoreError};
-use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT};
+use procession_terminal::exit::{DISAGREE, Failure};
 
 /// Run a command while a permit is held, which goes back with this process: `sem NAME -c COUNT -- CMD`.
 #[derive(Debug, clap::Args)]
@@ -173,7 +173,7 @@ fn of(name: String, permits: usize) -> Target {
 fn resize(args: ResizeArgs) -> Result<(), Failure> {
     let Some(thing) = Thing::find(of(args.name.clone(), 1))? else {
         let message = format!("there is no semaphore {:?}", args.name);
-        return Err(refusal("no_such_object", NO_SUCH_OBJECT, message));
+        return Err(no_such_object(message));
     };
     let Some(semaphore) = thing.semaphore() else { return Ok(()) };
     let most = semaphore.max();

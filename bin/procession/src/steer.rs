@@ -10,7 +10,7 @@
 //! | the one who orders | the order is carried out, or was not given; its answer goes nowhere |
 //! | the one that is steered | who waits for an answer sees that the lock has no holder, or another one |
 
-use crate::holding::{Guard, Missed, Target, Thing, Wait, refusal};
+use crate::holding::{Guard, Missed, Target, Thing, Wait, no_such_object, refusal};
 use crate::in_the_way::InTheWay;
 use procession::{Codec, Encoded, GetError, OpenError, Queue, QueueOptions, Readiness, readiness};
 use procession_sys::Deadline;
@@ -176,10 +176,8 @@ fn holder_of(thing: &Thing) -> Option<u32> {
 /// # Errors
 /// [`Failure::Refused`] when there is no such process until the deadline; [`Failure::Usage`] when it says that it cannot do that.
 pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<Map<String, Value>, Failure> {
-    let nobody = || {
-        let message = format!("nobody runs by the name {name:?}: `map` and `run` have one by --name");
-        refusal("no_such_object", NO_SUCH_OBJECT, message)
-    };
+    let nobody =
+        || no_such_object(format!("nobody runs by the name {name:?}: `map` and `run` have one by --name"));
     let Steered { thing, to, orders } = loop {
         if let Some(found) = Steered::find(name)? {
             break found;

@@ -102,6 +102,21 @@ impl CommandArgs {
     }
 }
 
+/// What is done when holders have died.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct DeathArgs {
+    /// What to do when the last holder of a lock died, or its command was killed: warn, fail (exit with 65), ignore, or
+    /// run=CMD: run this first, by the shell.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        default_value = "warn",
+        env = "PROCESSION_ON_OWNER_DIED",
+        hide_env = true
+    )]
+    pub(crate) on_owner_died: OnOwnerDied,
+}
+
 /// What is done about a lock whose last holder died, or whose command was killed.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum OnOwnerDied {

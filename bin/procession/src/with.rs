@@ -1,7 +1,7 @@
 //! `procession with`: a command that runs while several things are held.
 
 use crate::holding::Target;
-use crate::under::{self, CommandArgs, OnOwnerDied, WaitArgs};
+use crate::under::{self, CommandArgs, DeathArgs, WaitArgs};
 use procession::Namespace;
 use procession_terminal::exit::Failure;
 
@@ -14,16 +14,8 @@ pub(crate) struct WithArgs {
     targets: Vec<Target>,
     #[command(flatten)]
     wait: WaitArgs,
-    /// What to do when the last holder of a lock died, or its command was killed: warn, fail (exit with 65), ignore, or
-    /// run=CMD: run this first, by the shell.
-    #[arg(
-        long,
-        value_name = "WHAT",
-        default_value = "warn",
-        env = "PROCESSION_ON_OWNER_DIED",
-        hide_env = true
-    )]
-    on_owner_died: OnOwnerDied,
+    #[command(flatten)]
+    deaths: DeathArgs,
     #[command(flatten)]
     command: CommandArgs,
 }
@@ -50,5 +42,5 @@ pub(crate) fn run(args: WithArgs, namespace: Option<&Namespace>) -> Result<(), F
     if let Some(pair) = targets.windows(2).find(|pair| pair[0].is_of_same_object(&pair[1])) {
         return Err(Failure::Usage(format!("{} and {} are one object", pair[0], pair[1])));
     }
-    under::run(targets, &args.wait, &args.command, &args.on_owner_died, namespace)
+    under::run(targets, &args.wait, &args.command, &args.deaths.on_owner_died, namespace)
 }

@@ -5,12 +5,12 @@ use super::job::When;
 use super::retry::Retry;
 use super::template::{Fill, Template};
 use super::{ExitRule, MapArgs, inputs};
-use crate::holding::{Target, Thing, refusal};
+use crate::holding::{Target, Thing, no_such_object};
 use crate::program::{check, keep_closed};
 use procession::Namespace;
 use procession_sys::pidfd::Ended;
 use procession_sys::ward::Program;
-use procession_terminal::exit::{Failure, NO_SUCH_OBJECT, TIMED_OUT};
+use procession_terminal::exit::{Failure, TIMED_OUT};
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{IsTerminal, stdin};
@@ -84,7 +84,7 @@ impl Plan {
                 let name = sem.name();
                 let message =
                     format!("there is no semaphore {name:?}: `procession sem {name} -c N -- true` makes it");
-                return Err(refusal("no_such_object", NO_SUCH_OBJECT, message));
+                return Err(no_such_object(message));
             };
             drop(Thing::open(sem.clone())?);
         }

@@ -1,6 +1,6 @@
 //! The queue that a name leads to, of either kind, and whether the command can read what is in it.
 
-use crate::holding::refusal;
+use crate::holding::{no_such_object, refusal};
 use crate::list::size;
 use procession::shm::{Kind, codec_name};
 use procession::{
@@ -83,13 +83,9 @@ impl Store {
             opened => opened.map(Self::Leased),
         };
         opened.map_err(|error| match error {
-            OpenError::NotFound { .. } => refusal(
-                "no_such_object",
-                NO_SUCH_OBJECT,
-                format!(
-                    "there is no queue {name:?}: `procession queue create {name}` makes it, and so does `put`"
-                ),
-            ),
+            OpenError::NotFound { .. } => no_such_object(format!(
+                "there is no queue {name:?}: `procession queue create {name}` makes it, and so does `put`"
+            )),
             error => error.into(),
         })
     }

@@ -1,8 +1,9 @@
-//! A shell script fills a queue of JSON, and a Rust program works on it; its answers are for the script.
+//! A shell script fills a queue of JSON; a Rust program and a Python program work on it; their answers are for the script.
 //!
 //! ```console
 //! $ cargo install procession-cli
-//! $ cargo run --example shell_and_rust
+//! $ make python && source target/python/venv/bin/activate    # or without: then Rust does all of it
+//! $ cargo run --example shell_rust_and_python
 //! ```
 use procession::{Codec, JoinableQueue};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,16 @@ const FILLS: &str = r#"
 procession queue put photos '{"name":"sea.jpg","width":640}' '{"name":"hill.jpg","width":300}'
 "#;
 const EMPTIES: &str = "procession queue drain thumbnails";
+/// What would stand in `work.py`.
+const PYTHON: &str = r#"
+import procession
+
+photos = procession.JoinableQueue(name="photos")
+thumbnails = procession.JoinableQueue(name="thumbnails")
+with photos.lease() as photo:
+    name = photo["name"].replace(".jpg", "-small.jpg")
+    thumbnails.put({"name": name, "height": photo["width"] // 4 * 3})
+"#;
 
 /// Runs a script, and says what it printed.
 fn shell(script: &str) -> Result<String, Box<dyn Error>> {
@@ -36,6 +47,17 @@ fn shell(script: &str) -> Result<String, Box<dyn Error>> {
         return Err(format!("{script}: {} (is the command `procession` installed?)", output.status).into());
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Has Python work on one photo; `false` where Python has no `procession`.
+fn python() -> Result<bool, Box<dyn Error>> {
+    let knows = Command::new("python3").args(["-c", "import procession"]).stderr(Stdio::null()).status();
+    if !knows.is_ok_and(|status| status.success()) {
+        println!("python3 has no procession (`make python` builds it): Rust does its part");
+        return Ok(false);
+    }
+    let status = Command::new("python3").args(["-c", PYTHON]).status()?;
+    if status.success() { Ok(true) } else { Err(format!("python3: {status}").into()) }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -47,6 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         JoinableQueue::options().codec(Codec::Json).open_or_create("thumbnails")?;
 
     shell(FILLS)?;
+    let left = if python()? { 1 } else { 2 };
+    assert_eq!(photos.unfinished(), left);
     while let Ok(photo) = photos.try_get() {
         let name = photo.name.replace(".jpg", "-small.jpg");
         thumbnails.put(&Thumbnail { name, height: photo.width / 4 * 3 })?;
