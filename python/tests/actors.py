@@ -22,7 +22,15 @@ class Actor:
     """A Python program that says a line when it has come to a point."""
 
     def __init__(self, code: str, *arguments: str) -> None:
-        preamble = "import os, signal, sys, threading, time\nimport procession\nsay = lambda *w: print(*w, flush=True)\n"
+        # What a shell has started in the background has Ctrl-C ignored, and Python leaves it so.
+        preamble = textwrap.dedent(
+            """
+            import os, signal, sys, threading, time
+            import procession
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            say = lambda *w: print(*w, flush=True)
+            """
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", preamble + textwrap.dedent(code), *arguments],
             stdin=subprocess.PIPE,
