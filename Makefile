@@ -197,7 +197,7 @@ has_venv := python3 -c 'import venv, ensurepip' 2>/dev/null
 no_venv := python3 has no venv: install python3-venv
 
 # The command, for the tests of what both share, if it was built.
-built_command = $(abspath $(firstword $(wildcard $(addsuffix /procession,$(addprefix $(or $(CARGO_TARGET_DIR),target)/,release debug)))))
+built_command = $(abspath $(firstword $(wildcard $(addprefix $(or $(CARGO_TARGET_DIR),target)/,debug/procession-tested release/procession debug/procession))))
 
 # A wheel that is built quickly: `maturin build --release` in python/ makes the one for others.
 python: toolchain python3 ## the package for Python: its wheel, in a virtual environment below target/, and its tests
