@@ -47,8 +47,13 @@ pub(crate) static ALL: &[Case] = &[
 /// A program that does nothing, under a lock.
 const fn locked(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
     let ours: Setup = |plan| {
-        let name = plan.session.fresh_name("lock-true");
-        each(TIMES_LOCKED, procession(plan.session, &["lock", &name, "--", "true"])?, "")
+        let left = Left { plan, name: plan.session.fresh_name("lock-true") };
+        let command = procession(plan.session, &["lock", &left.name, "--", "true"])?;
+        let mut side = each(TIMES_LOCKED, command, "")?;
+        Ok(Box::new(move || {
+            let _kept = &left;
+            side()
+        }))
     };
     Case { name: "command/lock-true", unit: Millis, summary: Median, ours, rival_name, rival, at_least }
 }
