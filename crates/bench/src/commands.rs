@@ -49,11 +49,7 @@ const fn locked(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
     let ours: Setup = |plan| {
         let left = Left { plan, name: plan.session.fresh_name("lock-true") };
         let command = procession(plan.session, &["lock", &left.name, "--", "true"])?;
-        let mut side = each(TIMES_LOCKED, command, "")?;
-        Ok(Box::new(move || {
-            let _kept = &left;
-            side()
-        }))
+        Ok(keeping(left, each(TIMES_LOCKED, command, "")?))
     };
     Case { name: "command/lock-true", unit: Millis, summary: Median, ours, rival_name, rival, at_least }
 }
@@ -122,6 +118,16 @@ fn each<'a>(times: usize, command: Command, input: &str) -> Result<Side<'a>> {
     Ok(Box::new(move || (0..times).map(|_| Ok(millis(run.once()?))).collect()))
 }
 
+/// The side, with something that is to be there as long as it is, and that goes after it.
+fn keeping<'a>(kept: impl Sized + 'a, side: Side<'a>) -> Side<'a> {
+    let mut both = (side, kept);
+    Box::new(move || {
+        // All of it is taken into the closure, and dropped in this order.
+        let both = &mut both;
+        (both.0)()
+    })
+}
+
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -159,11 +165,7 @@ impl Run {
 fn flock<'a>() -> Result<Side<'a>> {
     let file = NamedTempFile::new().context("a file to lock")?;
     let path = file.path().to_string_lossy().into_owned();
-    let mut side = each(TIMES_LOCKED, theirs("flock", &[&path, "true"])?, "")?;
-    Ok(Box::new(move || {
-        let _kept = &file;
-        side()
-    }))
+    Ok(keeping(file, each(TIMES_LOCKED, theirs("flock", &[&path, "true"])?, "")?))
 }
 
 /// How long `sem` of GNU parallel takes, ms.
@@ -172,11 +174,7 @@ fn sem<'a>() -> Result<Side<'a>> {
     let mut command = theirs("sem", &["--fg", "--id", "bench", "true"])?;
     command.env("HOME", home.path()).env("PARALLEL_HOME", home.path());
     // Perl's: some 100 ms each.
-    let mut side = each(2, command, "")?;
-    Ok(Box::new(move || {
-        let _kept = &home;
-        side()
-    }))
+    Ok(keeping(home, each(2, command, "")?))
 }
 
 /// From the kill of a wrapper that has a lock to the first byte that the next one's command writes, ms.
@@ -235,12 +233,12 @@ fn put<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     let mut fill = run(&["queue", "put", &name], &numbers(ITEMS))?;
     let mut empty = run(&["queue", "drain", &name], "")?;
     let left = Left { plan, name };
-    Ok(Box::new(move || {
-        let _kept = &left;
+    let round = move || {
         let took = fill.once()?;
         empty.once()?;
         Ok(vec![per_second(took, ITEMS.into())])
-    }))
+    };
+    Ok(keeping(left, Box::new(round)))
 }
 
 /// An object that a command has made, and that is to go when the row is measured.
@@ -259,11 +257,8 @@ impl Drop for Left<'_> {
 /// How long `ls` takes where there are a thousand objects, ms.
 fn list<'a>() -> Result<Side<'a>> {
     let field = Field::sown(OBJECTS)?;
-    let mut side = each(1, procession_in(&field.namespace, &["ls"])?, "")?;
-    Ok(Box::new(move || {
-        let _kept = &field;
-        side()
-    }))
+    let side = each(1, procession_in(&field.namespace, &["ls"])?, "")?;
+    Ok(keeping(field, side))
 }
 
 const OBJECTS: u64 = 1000;
@@ -282,13 +277,13 @@ fn top<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
     std::thread::spawn(move || std::io::copy(&mut screen, &mut std::io::sink()));
     std::thread::sleep(SETTLED);
     let watched = plan.round_time * 20;
-    Ok(Box::new(move || {
-        let _kept = (&field, &slave);
+    let round = move || {
         let (before, begun) = (clock::cpu_time(top.0.id())?, Instant::now());
         std::thread::sleep(watched);
         let used = clock::cpu_time(top.0.id())?.saturating_sub(before);
         Ok(vec![100.0 * used.as_secs_f64() / begun.elapsed().as_secs_f64()])
-    }))
+    };
+    Ok(keeping((field, slave), Box::new(round)))
 }
 
 /// How long `top` has run when it is looked at: it knows all files by then.
