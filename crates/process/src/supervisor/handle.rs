@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Steers a [`Supervisor`](crate::Supervisor), from another thread or from what it calls; made by
 /// [`Supervisor::handle`](crate::Supervisor::handle).
@@ -51,18 +51,22 @@ impl SupervisorHandle {
     ///
     /// A rank that no worker has is ignored, and so is a wish that comes when the supervisor stops.
     pub fn restart(&self, rank: usize) {
-        self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(rank);
+        self.replaced().insert(rank);
         self.ring();
     }
 
     /// Whether workers are to be replaced.
     pub(super) fn has_replaced(&self) -> bool {
-        !self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.replaced().is_empty()
     }
 
     /// The ranks whose workers are to be replaced, once.
     pub(super) fn take_replaced(&self) -> BTreeSet<usize> {
-        std::mem::take(&mut *self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.replaced())
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.0.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has so many more workers started and kept running, of the ranks that follow. A supervisor that stops or drains
