@@ -336,7 +336,7 @@ impl Handle {
         let place = Placement { namespace: Some(namespace), ephemeral: false };
         let opened = match open_as::<O>(&shape, &place, &self.name) {
             Err(OpenError::Kind { found, .. }) if O::GROUP == Some(found) => {
-                self.open_cell::<O>(&shape, &place)
+                self.open_cell::<O>(Shape { kind: found, ..shape }, &place)
             }
             opened => opened,
         };
@@ -346,12 +346,9 @@ impl Handle {
             Err(error) => Err(error),
         }
     }
-}
 
-impl Handle {
-    /// Opens the object of a group.
-    fn open_cell<O: Object>(&self, shape: &Shape, place: &Placement) -> Result<O, OpenError> {
-        let shape = Shape { kind: O::GROUP.unwrap_or(O::KIND), ..shape.clone() };
+    /// Opens the object of a group that has this shape.
+    fn open_cell<O: Object>(&self, shape: Shape, place: &Placement) -> Result<O, OpenError> {
         let (attachment, registration) = attach_as(&shape, place, &self.name, forget_owners_of_cells::<O>)?;
         let segment = Segment::new(attachment, registration, &self.name);
         cell(&segment, usize::try_from(self.cell).unwrap_or(usize::MAX))

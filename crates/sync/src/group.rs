@@ -21,30 +21,17 @@ use std::marker::PhantomData;
 /// An object that there can be many of in one [`Group`]: [`Lock`], [`RLock`], [`Event`].
 pub trait Grouped: sealed::Grouped {}
 
+impl<T: sealed::Grouped> Grouped for T {}
+
 mod sealed {
-    use procession_shm::{Kind, Object};
+    use procession_shm::Object;
 
-    pub trait Grouped: Object<Settings: Clone + Default + std::fmt::Debug> {
-        /// The kind of a group of these.
-        const IN_GROUP: Kind;
-    }
+    pub trait Grouped: Object<Settings: Clone + Default + std::fmt::Debug> {}
 }
 
-/// Lets an object be in groups, which are of the kind that it says itself.
-macro_rules! grouped {
-    ($($object:ty),*) => {$(
-        impl sealed::Grouped for $object {
-            const IN_GROUP: Kind = match <Self as Object>::GROUP {
-                Some(kind) => kind,
-                None => panic!("the object says of what kind a group of it is"),
-            };
-        }
-
-        impl Grouped for $object {}
-    )*};
-}
-
-grouped!(Lock, RLock, Event);
+impl sealed::Grouped for Lock {}
+impl sealed::Grouped for RLock {}
+impl sealed::Grouped for Event {}
 
 /// So many objects of one kind that share a name and a file: 10,000 locks take 0.7 MB of shared memory instead of 80.
 ///
@@ -127,7 +114,10 @@ procession_shm::object_builders!([T: Grouped] GroupOptions<T> => Group<T>, (coun
 const COUNT: usize = 3;
 
 impl<T: Grouped> Object for Group<T> {
-    const KIND: Kind = T::IN_GROUP;
+    const KIND: Kind = match T::GROUP {
+        Some(kind) => kind,
+        None => panic!("an object that can be in groups says of what kind they are"),
+    };
     type Body = T::Body;
     type Settings = GroupSettings<T>;
 
