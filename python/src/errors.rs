@@ -12,8 +12,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::fmt::Debug;
 
-use crate::wait;
-
 /// What an error is in Python.
 pub(crate) trait ToPyErr {
     fn to_py_err(self) -> PyErr;
@@ -120,41 +118,6 @@ impl ToPyErr for Fault {
     }
 }
 
-impl ToPyErr for LockError {
-    fn to_py_err(self) -> PyErr {
-        let shown = text(&self);
-        match self {
-            Self::OwnerDied { pid, .. } => {
-                exception_with("OwnerDied", &shown, |with| with.set_item("pid", pid))
-            }
-            Self::Deadlock { .. } => exception("Deadlock", &shown),
-            Self::NotHeld { .. } => {
-                exception("NotHeld", &format!("{shown}: only the thread that acquired it releases it"))
-            }
-            Self::Interrupted { .. } => wait::raised(&shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
-    }
-}
-
-impl ToPyErr for SemaphoreError {
-    fn to_py_err(self) -> PyErr {
-        let shown = text(&self);
-        match self {
-            Self::TooMany { object, asked, max } => {
-                let text = format!(
-                    "{asked} permits of {object} were asked for, which has {max} at most: make it with a larger max="
-                );
-                exception("Impossible", &text)
-            }
-            Self::Interrupted { .. } => wait::raised(&shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
-    }
-}
-
 impl ToPyErr for ReleaseError {
     fn to_py_err(self) -> PyErr {
         let shown = text(&self);
@@ -172,64 +135,64 @@ impl ToPyErr for ReleaseError {
     }
 }
 
-impl ToPyErr for EventError {
-    fn to_py_err(self) -> PyErr {
-        let shown = text(&self);
-        match self {
-            Self::Interrupted { .. } => wait::raised(&shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
+/// Says what the errors of something that is waited for are: first those of its own, then what all of them have.
+macro_rules! errors_of_waits {
+    ($($Error:ty: |$shown:ident| { $($own:pat => $made:expr,)* })*) => {$(
+        impl $crate::errors::ToPyErr for $Error {
+            fn to_py_err(self) -> pyo3::PyErr {
+                let $shown = format!("{self:?}");
+                match self {
+                    $($own => $made,)*
+                    Self::Interrupted { .. } => $crate::wait::raised(&$shown),
+                    Self::Fault(fault) => fault.to_py_err(),
+                    _ => $crate::errors::exception("Error", &$shown),
+                }
+            }
         }
+    )*};
+}
+pub(crate) use errors_of_waits;
+
+errors_of_waits! {
+    LockError: |shown| {
+        Self::OwnerDied { pid, .. } => exception_with("OwnerDied", &shown, |with| with.set_item("pid", pid)),
+        Self::Deadlock { .. } => exception("Deadlock", &shown),
+        Self::NotHeld { .. } => {
+            exception("NotHeld", &format!("{shown}: only the thread that acquired it releases it"))
+        },
+    }
+    SemaphoreError: |shown| {
+        Self::TooMany { object, asked, max } => {
+            let text = format!(
+                "{asked} permits of {object} were asked for, which has {max} at most: make it with a larger max="
+            );
+            exception("Impossible", &text)
+        },
+    }
+    EventError: |shown| {}
+    LatchError: |shown| {}
+    OnceError: |shown| {
+        Self::Deadlock { .. } => exception("Deadlock", &shown),
+    }
+    BarrierError: |shown| {
+        Self::Broken { cause: BreakCause::PeerDied { pid }, .. } => broken(&shown, "peer_died", pid),
+        Self::Broken { cause, .. } => broken(&shown, cause_name(cause), 0),
+        Self::TimedOut { .. } => broken(&shown, "timed_out", 0),
+        Self::Action { source, .. } => match source.downcast::<PyErr>() {
+            // The action's own exception, as it was raised.
+            Ok(error) => *error,
+            Err(_) => exception("Error", &shown),
+        },
+        Self::InAction { .. } => exception("Deadlock", &shown),
     }
 }
 
-impl ToPyErr for LatchError {
-    fn to_py_err(self) -> PyErr {
-        let shown = text(&self);
-        match self {
-            Self::Interrupted { .. } => wait::raised(&shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
-    }
-}
-
-impl ToPyErr for OnceError {
-    fn to_py_err(self) -> PyErr {
-        let shown = text(&self);
-        match self {
-            Self::Deadlock { .. } => exception("Deadlock", &shown),
-            Self::Interrupted { .. } => wait::raised(&shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
-    }
-}
-
-impl ToPyErr for BarrierError {
-    fn to_py_err(self) -> PyErr {
-        let shown = text(&self);
-        let broken = |cause: &str, pid: u32| {
-            exception_with("BrokenBarrierError", &shown, |with| {
-                with.set_item("cause", cause)?;
-                with.set_item("pid", (pid != 0).then_some(pid))
-            })
-        };
-        match self {
-            Self::Broken { cause: BreakCause::PeerDied { pid }, .. } => broken("peer_died", pid),
-            Self::Broken { cause, .. } => broken(cause_name(cause), 0),
-            Self::TimedOut { .. } => broken("timed_out", 0),
-            Self::Interrupted { .. } => wait::raised(&shown),
-            Self::Action { source, .. } => match source.downcast::<PyErr>() {
-                // The action's own exception, as it was raised.
-                Ok(error) => *error,
-                Err(_) => exception("Error", &shown),
-            },
-            Self::InAction { .. } => exception("Deadlock", &shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
-    }
+/// `BrokenBarrierError`, with the process whose death is the cause, if one is.
+fn broken(shown: &str, cause: &str, pid: u32) -> PyErr {
+    exception_with("BrokenBarrierError", shown, |with| {
+        with.set_item("cause", cause)?;
+        with.set_item("pid", (pid != 0).then_some(pid))
+    })
 }
 
 /// What Python calls the reason why a barrier is broken.

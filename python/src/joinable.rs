@@ -13,7 +13,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use crate::codec::{self, decode, encode};
-use crate::errors::{ToPyErr, exception};
+use crate::errors::{ToPyErr, errors_of_waits, exception};
 use crate::lock::holder_of;
 use crate::object::object_methods;
 use crate::place::{Place, make_queue};
@@ -528,13 +528,4 @@ impl ToPyErr for AckError {
     }
 }
 
-impl ToPyErr for JoinError {
-    fn to_py_err(self) -> PyErr {
-        let shown = format!("{self:?}");
-        match self {
-            Self::Interrupted { .. } => crate::wait::raised(&shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
-    }
-}
+errors_of_waits! { JoinError: |shown| {} }

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::buffers::fill;
 use crate::codec::{self, bytes_of, decode, encode};
-use crate::errors::{ToPyErr, exception, exception_with};
+use crate::errors::{ToPyErr, errors_of_waits, exception, exception_with};
 use crate::object::{handle_of, reduced};
 use crate::place::Place;
 use crate::task::PyTask;
-use crate::wait::{Patience, raised, waiting};
+use crate::wait::{Patience, waiting};
 use crate::waitable::Descriptor;
 
 /// Longer messages are copied while other threads of Python go on.
@@ -390,33 +390,18 @@ fn peer_died(text: &str, pid: u32) -> PyErr {
     exception_with("PeerDied", text, |with| with.set_item("pid", pid))
 }
 
-impl ToPyErr for SendError {
-    fn to_py_err(self) -> PyErr {
-        let shown = format!("{self:?}");
-        match self {
-            Self::Interrupted => raised(&shown),
-            Self::PeerClosed => exception("PeerClosed", &shown),
-            Self::PeerDied { pid } => peer_died(&shown, pid),
-            Self::TooLarge { .. } | Self::Encode(_) => exception("TooLarge", &shown),
-            Self::NotBytes(_) => exception("CodecMismatch", &shown),
-            Self::Unusable(unusable) => unusable.to_py_err(),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
+errors_of_waits! {
+    SendError: |shown| {
+        Self::PeerClosed => exception("PeerClosed", &shown),
+        Self::PeerDied { pid } => peer_died(&shown, pid),
+        Self::TooLarge { .. } | Self::Encode(_) => exception("TooLarge", &shown),
+        Self::NotBytes(_) => exception("CodecMismatch", &shown),
+        Self::Unusable(unusable) => unusable.to_py_err(),
     }
-}
-
-impl ToPyErr for RecvError {
-    fn to_py_err(self) -> PyErr {
-        let shown = format!("{self:?}");
-        match self {
-            Self::Interrupted => raised(&shown),
-            Self::Eof => exception("PeerClosed", &shown),
-            Self::PeerDied { pid } => peer_died(&shown, pid),
-            Self::NotBytes(_) => exception("CodecMismatch", &shown),
-            Self::Unusable(unusable) => unusable.to_py_err(),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
+    RecvError: |shown| {
+        Self::Eof => exception("PeerClosed", &shown),
+        Self::PeerDied { pid } => peer_died(&shown, pid),
+        Self::NotBytes(_) => exception("CodecMismatch", &shown),
+        Self::Unusable(unusable) => unusable.to_py_err(),
     }
 }

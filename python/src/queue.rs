@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::buffers::fill;
 use crate::codec::{self, bytes_of, decode, decode_bytes, encode};
-use crate::errors::{ToPyErr, empty, exception, full};
+use crate::errors::{ToPyErr, empty, errors_of_waits, exception, full};
 use crate::object::object_methods;
 use crate::place::{Place, make_queue};
 use crate::task::PyTask;
@@ -78,13 +78,13 @@ impl PyQueue {
                 done => return done.map_err(ToPyErr::to_py_err),
             }
         }
-        let put = waiting(py, || match Patience::new(block, timeout) {
-            Ok(Patience::Now) => Ok(queue.try_put(bytes)),
-            Ok(Patience::Forever) => Ok(queue.put(bytes)),
-            Ok(Patience::For(time)) => Ok(queue.put_timeout(bytes, time)),
-            Err(error) => Err(error),
+        let patience = Patience::new(block, timeout)?;
+        let put = waiting(py, || match patience {
+            Patience::Now => queue.try_put(bytes),
+            Patience::Forever => queue.put(bytes),
+            Patience::For(time) => queue.put_timeout(bytes, time),
         });
-        put?.map_err(ToPyErr::to_py_err)
+        put.map_err(ToPyErr::to_py_err)
     }
 
     /// The next message, as an object of Python's.
@@ -379,41 +379,26 @@ impl PyQueue {
 
 object_methods!(PyQueue, "Queue", queue);
 
-impl ToPyErr for PutError {
-    fn to_py_err(self) -> PyErr {
-        let shown = format!("{self:?}");
-        match self {
-            Self::WouldBlock(_) | Self::TimedOut(_) => full(&shown),
-            Self::Interrupted(_) => crate::wait::raised(&shown),
-            Self::Closed(_) => exception("ShutDown", &shown),
-            Self::NotBytes(_) => exception("CodecMismatch", &shown),
-            Self::TooLarge { queue, len, most, needed } => exception(
-                "TooLarge",
-                &format!(
-                    "a message of {len} bytes can never fit into {queue}, whose messages have {most} bytes at the most: \
-                     make it with bytes={needed}"
-                ),
+errors_of_waits! {
+    PutError: |shown| {
+        Self::WouldBlock(_) | Self::TimedOut(_) => full(&shown),
+        Self::Closed(_) => exception("ShutDown", &shown),
+        Self::NotBytes(_) => exception("CodecMismatch", &shown),
+        Self::TooLarge { queue, len, most, needed } => exception(
+            "TooLarge",
+            &format!(
+                "a message of {len} bytes can never fit into {queue}, whose messages have {most} bytes at the most: \
+                 make it with bytes={needed}"
             ),
-            Self::Encode(_) => exception("TooLarge", &shown),
-            Self::Spill { .. } => exception("NoSpace", &shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
+        ),
+        Self::Encode(_) => exception("TooLarge", &shown),
+        Self::Spill { .. } => exception("NoSpace", &shown),
     }
-}
-
-impl ToPyErr for GetError {
-    fn to_py_err(self) -> PyErr {
-        let shown = format!("{self:?}");
-        match self {
-            Self::WouldBlock(_) | Self::TimedOut(_) => empty(&shown),
-            Self::Interrupted(_) => crate::wait::raised(&shown),
-            Self::Closed(_) => exception("ShutDown", &shown),
-            Self::NotBytes(_) => exception("CodecMismatch", &shown),
-            Self::BufferTooShort { .. } => exception("BufferTooShort", &shown),
-            Self::Fault(fault) => fault.to_py_err(),
-            _ => exception("Error", &shown),
-        }
+    GetError: |shown| {
+        Self::WouldBlock(_) | Self::TimedOut(_) => empty(&shown),
+        Self::Closed(_) => exception("ShutDown", &shown),
+        Self::NotBytes(_) => exception("CodecMismatch", &shown),
+        Self::BufferTooShort { .. } => exception("BufferTooShort", &shown),
     }
 }
 
