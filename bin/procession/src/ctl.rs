@@ -2,13 +2,13 @@
 
 use crate::duration::duration;
 use crate::map::Jobs;
-use crate::steer::{self, Wish};
+use crate::steer::{self, Status, Wish};
 use crate::under::told;
 use clap::builder::FalseyValueParser;
 use procession_sys::{Deadline, signals};
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
-use serde_json::{Map, Value};
+use serde::Serialize;
 use std::time::Duration;
 
 /// Steer a `map` or a `run` that has a name, from any terminal.
@@ -77,12 +77,23 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
 }
 
 fn give(args: &CtlArgs) -> Result<(), Failure> {
-    let mut status = steer::order(&args.name, args.wish()?, Deadline::after(args.wait))?;
+    let name = &*args.name;
+    let (pid, status) = steer::order(name, args.wish()?, Deadline::after(args.wait))?;
     if args.json {
-        status.extend([("v".to_owned(), 1.into()), ("name".to_owned(), args.name.clone().into())]);
-        return output::json(&status);
+        return output::json(&Record { v: 1, kind: "ctl", name, pid, status });
     }
-    if args.order == Order::Status { output::line(line(&args.name, &status)) } else { Ok(()) }
+    if args.order == Order::Status { output::line(line(name, pid, &status)) } else { Ok(()) }
+}
+
+/// What --json prints.
+#[derive(Serialize)]
+struct Record<'a> {
+    v: u32,
+    kind: &'static str,
+    name: &'a str,
+    pid: u32,
+    #[serde(flatten)]
+    status: Status,
 }
 
 impl CtlArgs {
@@ -131,35 +142,25 @@ fn number_of(word: &str) -> Result<i32, Failure> {
     signal.ok_or_else(|| Failure::Usage(format!("{word:?} is no signal: write USR1, SIGUSR1, or a number")))
 }
 
-/// How things are, for people: `map "enc", process 4242: 2 jobs run, at most 8 at once; 10 succeeded, 1 failed`.
-fn line(name: &str, status: &Map<String, Value>) -> String {
-    let text = |field: &str| status.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let number = |field: &str| status.get(field).and_then(Value::as_u64);
-    let count = |field: &str| number(field).unwrap_or_default();
-    let is = |field: &str| status.get(field).and_then(Value::as_bool) == Some(true);
-    let mut line = format!("{} {name:?}, process {}: ", text("of"), count("pid"));
-    if let Some(workers) = status.get("workers").and_then(Value::as_array) {
-        line += &output::number_of(workers.len() as u64, "worker");
-        line += &format!(" of {}", count("number"));
-        for worker in workers {
-            let of = |field: &str| worker.get(field).and_then(Value::as_u64).unwrap_or_default();
-            line += &format!("\n  rank {}, pid {}", of("rank"), of("pid"));
+/// How things are, for people: `map "enc", process 4242: 2 jobs of at most 8 at once; 10 succeeded, 1 failed, of 40`.
+fn line(name: &str, pid: u32, status: &Status) -> String {
+    match status {
+        Status::Run { number, workers } => {
+            let count = output::number_of(workers.len() as u64, "worker");
+            let each = workers.iter().map(|worker| format!("\n  rank {}, pid {}", worker.rank, worker.pid));
+            format!("run {name:?}, process {pid}: {count} of {number}{}", each.collect::<String>())
         }
-        return line;
+        Status::Map { jobs, running, succeeded, failed, total, paused, stopping, .. } => {
+            let running = output::number_of(*running, "job");
+            let most = jobs.map_or_else(String::new, |jobs| format!(" of at most {jobs}"));
+            let of = total.map_or_else(String::new, |total| format!(", of {total}"));
+            let paused = if *paused { "; paused" } else { "" };
+            let stopping = if *stopping { "; stopping" } else { "" };
+            format!(
+                "map {name:?}, process {pid}: {running}{most} at once; {succeeded} succeeded, {failed} failed{of}{paused}{stopping}"
+            )
+        }
     }
-    line += &output::number_of(count("running"), "job");
-    match number("jobs") {
-        Some(jobs) => line += &format!(" of at most {jobs} at once; "),
-        None => line += " at once; ",
-    }
-    line += &format!("{} succeeded, {} failed", count("succeeded"), count("failed"));
-    if let Some(total) = number("total") {
-        line += &format!(", of {total}");
-    }
-    for (field, words) in [("paused", "; paused"), ("stopping", "; stopping")] {
-        line += if is(field) { words } else { "" };
-    }
-    line
 }
 
 #[cfg(test)]

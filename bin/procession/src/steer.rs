@@ -16,7 +16,6 @@ use procession::{Codec, Encoded, GetError, OpenError, Queue, QueueOptions, Readi
 use procession_sys::Deadline;
 use procession_terminal::exit::{Failure, NO_SUCH_OBJECT};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -63,11 +62,41 @@ struct Order {
     wish: Wish,
 }
 
+/// How things are with what is steered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "snake_case")]
+pub(crate) enum Status {
+    Map {
+        /// How many run at once; `None` for as many as can be.
+        jobs: Option<u32>,
+        running: u64,
+        succeeded: u64,
+        failed: u64,
+        skipped: u64,
+        total: Option<u64>,
+        paused: bool,
+        stopping: bool,
+    },
+    Run {
+        /// How many workers there are to be.
+        number: u32,
+        /// Those that run.
+        workers: Vec<Worker>,
+    },
+}
+
+/// A worker of a `run`; they are in the order of their ranks.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Worker {
+    pub(crate) rank: usize,
+    pub(crate) pid: u32,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
     /// It is done; how things are now.
-    Done(Map<String, Value>),
+    Done(Status),
     /// Nothing was done, because of this.
     Refused(String),
 }
@@ -129,7 +158,7 @@ impl Steering {
     }
 
     /// Carries out the orders that have come.
-    pub(crate) fn take(&self, mut carry_out: impl FnMut(&Wish, u32) -> Result<Map<String, Value>, String>) {
+    pub(crate) fn take(&self, mut carry_out: impl FnMut(&Wish, u32) -> Result<Status, String>) {
         self.ready.clear();
         for _ in 0..ORDERS_AT_ONCE {
             let order = match self.orders.try_get() {
@@ -171,11 +200,11 @@ fn holder_of(thing: &Thing) -> Option<u32> {
     thing.holders().first().map(|held| held.holder.pid)
 }
 
-/// Gives an order to the process of that name, and waits until it is carried out.
+/// Gives an order to the process of that name, and waits until it is carried out: that process, and how things are then.
 ///
 /// # Errors
 /// [`Failure::Refused`] when there is no such process until the deadline; [`Failure::Usage`] when it says that it cannot do that.
-pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<Map<String, Value>, Failure> {
+pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<(u32, Status), Failure> {
     let nobody =
         || no_such_object(format!("nobody runs by the name {name:?}: `map` and `run` have one by --name"));
     let Steered { thing, to, orders } = loop {
@@ -202,7 +231,7 @@ pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<Map<St
     loop {
         match answers.get_timeout(LOOKS_EVERY) {
             Ok(answer) => match serde_json::from_slice(&answer)? {
-                Answer::Done(status) => return Ok(status),
+                Answer::Done(status) => return Ok((to, status)),
                 Answer::Refused(why) => return Err(Failure::Usage(format!("{name:?}: {why}"))),
             },
             Err(GetError::TimedOut(_)) => {}

@@ -1,9 +1,9 @@
 //! Orders that `procession ctl` gives to a `map` that has a name.
 
 use super::engine::Engine;
-use crate::steer::Wish;
+use super::progress::Counts;
+use crate::steer::{Status, Wish};
 use procession_terminal::output;
-use serde_json::{Map, Value, json};
 
 impl Engine<'_> {
     /// Carries out the orders that have come.
@@ -11,8 +11,7 @@ impl Engine<'_> {
         // Taken out for as long as they are carried out on what it is a part of.
         let Some(steering) = self.steering.take() else { return };
         steering.take(|wish, from| {
-            let done = self.carry_out(wish)?;
-            if let Some(done) = done {
+            if let Some(done) = self.carry_out(wish)? {
                 self.progress.aside(|| output::warn(&format!("{done}, by order of process {from}")));
             }
             Ok(self.status())
@@ -60,21 +59,10 @@ impl Engine<'_> {
         Ok(Some(done))
     }
 
-    fn status(&self) -> Map<String, Value> {
-        let (counts, is_bounded) = (self.counts(), self.slots != u32::MAX);
-        let status = json!({
-            "kind": "ctl",
-            "of": "map",
-            "pid": std::process::id(),
-            "jobs": is_bounded.then_some(self.slots),
-            "running": counts.running,
-            "succeeded": counts.succeeded,
-            "failed": counts.failed,
-            "skipped": counts.skipped,
-            "total": counts.total,
-            "paused": self.paused,
-            "stopping": self.stopping,
-        });
-        if let Value::Object(status) = status { status } else { Map::new() }
+    fn status(&self) -> Status {
+        let Counts { running, succeeded, failed, skipped, total } = self.counts();
+        let jobs = (self.slots != u32::MAX).then_some(self.slots);
+        let (paused, stopping) = (self.paused, self.stopping);
+        Status::Map { jobs, running, succeeded, failed, skipped, total, paused, stopping }
     }
 }

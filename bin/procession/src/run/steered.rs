@@ -3,22 +3,16 @@
 use super::crew::Crew;
 use super::story::Story;
 use crate::passed_on::tell_group;
-use crate::steer::Wish;
+use crate::steer::{Status, Wish, Worker};
 use procession_sys::signals;
 use procession_terminal::output;
-use serde_json::{Map, Value, json};
 
 impl Crew<'_> {
     /// Does what is wished; how things are then.
     ///
     /// # Errors
     /// Why it was not done.
-    pub(super) fn carry_out(
-        &self,
-        wish: &Wish,
-        from: u32,
-        story: &mut Story<'_>,
-    ) -> Result<Map<String, Value>, String> {
+    pub(super) fn carry_out(&self, wish: &Wish, from: u32, story: &mut Story<'_>) -> Result<Status, String> {
         let done = match wish {
             Wish::Status => return Ok(self.status()),
             Wish::Stop { now } => {
@@ -65,18 +59,11 @@ impl Crew<'_> {
         Ok(meant.into_iter().map(|rank| rank as usize).collect())
     }
 
-    fn status(&self) -> Map<String, Value> {
-        let mut workers: Vec<_> = self.running.iter().map(|(pid, worker)| (worker.rank, *pid)).collect();
+    fn status(&self) -> Status {
+        let running = self.running.iter().map(|(&pid, worker)| Worker { rank: worker.rank, pid });
+        let mut workers: Vec<_> = running.collect();
         workers.sort_unstable();
-        let workers: Vec<_> = workers.iter().map(|(rank, pid)| json!({"rank": rank, "pid": pid})).collect();
-        let status = json!({
-            "kind": "ctl",
-            "of": "run",
-            "pid": std::process::id(),
-            "number": self.args.number,
-            "workers": workers,
-        });
-        if let Value::Object(status) = status { status } else { Map::new() }
+        Status::Run { number: self.args.number, workers }
     }
 }
 
