@@ -155,7 +155,7 @@ impl<R: DeserializeOwned> Team<R> {
             if wait(&objects)?.first() == Some(&0) {
                 return Ok(());
             }
-            self.settle()?;
+            self.check()?;
         }
     }
 
@@ -164,7 +164,8 @@ impl<R: DeserializeOwned> Team<R> {
     /// # Errors
     /// [`TeamError::Failed`] if one has: all have ended then, for which it does wait.
     pub fn check(&mut self) -> Result<(), TeamError> {
-        self.settle()
+        self.take_ended();
+        if self.failures.is_empty() { Ok(()) } else { Err(self.disband()) }
     }
 
     /// Waits until all members have returned: what they returned, in the order in which they became members. The
@@ -174,10 +175,10 @@ impl<R: DeserializeOwned> Team<R> {
     /// [`TeamError::Failed`] as soon as one has failed, and the others have ended. [`TeamError::Wait`], after
     /// which nothing has changed.
     pub fn join(&mut self) -> Result<Vec<R>, TeamError> {
-        self.settle()?;
+        self.check()?;
         while !self.running.is_empty() {
             wait(&self.waitable())?;
-            self.settle()?;
+            self.check()?;
         }
         let mut returned = std::mem::take(&mut self.returned);
         returned.sort_by_key(|(place, _)| *place);
@@ -186,12 +187,6 @@ impl<R: DeserializeOwned> Team<R> {
 
     fn waitable(&self) -> Vec<&dyn Waitable> {
         self.members().map(|process| process as &dyn Waitable).collect()
-    }
-
-    /// Takes what those have to say that have ended; if one has failed, ends all.
-    fn settle(&mut self) -> Result<(), TeamError> {
-        self.take_ended();
-        if self.failures.is_empty() { Ok(()) } else { Err(self.disband()) }
     }
 
     fn take_ended(&mut self) {
