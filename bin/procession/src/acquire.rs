@@ -22,6 +22,10 @@ use std::time::Duration;
 
 /// What is held by those that started this process, as a list of targets.
 pub(crate) const HELD: &str = "PROCESSION_HELD";
+/// A number higher than that of every holder before.
+pub(crate) const TOKEN: &str = "PROCESSION_TOKEN";
+/// Set if the last holder died.
+pub(crate) const OWNER_DIED: &str = "PROCESSION_OWNER_DIED";
 /// After so many vain attempts to get several things, a moment passes before the next.
 const ATTEMPTS: u32 = 3;
 
@@ -207,10 +211,10 @@ pub(crate) fn environment(held: &[Held], token: Option<u64>) -> Vec<(&'static st
     let entries = before.into_iter().chain(held.iter().map(|held| entry(&held.target)));
     let died = held.iter().any(|held| held.died.is_some());
     vec![
-        ("PROCESSION_TOKEN", token.map(|token| token.to_string())),
+        (TOKEN, token.map(|token| token.to_string())),
         // This one's own, which a command within would write over.
         ("PROCESSION_REPORT", None),
         (HELD, Some(entries.collect::<Vec<_>>().join(","))),
-        ("PROCESSION_OWNER_DIED", died.then(|| "1".to_owned())),
+        (OWNER_DIED, died.then(|| "1".to_owned())),
     ]
 }

@@ -1,5 +1,6 @@
 //! `procession lock`: a command that runs while a lock is held, and locks that are held without a command.
 
+use crate::acquire::{HELD, OWNER_DIED, TOKEN};
 use crate::breaking;
 use crate::holding::{Target, Thing};
 use crate::in_the_way::InTheWay;
@@ -50,8 +51,7 @@ pub(crate) struct RunArgs {
 /// A variable that says an option begins so.
 const VARIABLES: &[u8] = b"PROCESSION_";
 /// Variables of that beginning that are no options: what a command finds in its environment.
-const NO_OPTIONS: [&str; 4] =
-    ["PROCESSION_NAMESPACE", "PROCESSION_HELD", "PROCESSION_TOKEN", "PROCESSION_OWNER_DIED"];
+const NO_OPTIONS: [&str; 4] = ["PROCESSION_NAMESPACE", HELD, TOKEN, OWNER_DIED];
 
 impl RunArgs {
     /// What `NAME -- CMD…` says, where neither a word nor one of these variables of the environment is an option; `None`
