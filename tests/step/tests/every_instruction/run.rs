@@ -8,7 +8,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// For how many deaths a scene is played, unless it is for all; a very long one for a quarter of them.
+/// For how many deaths a scene is played, unless it is for all; a long one for a quarter of them.
 const SLICE: usize = 40;
 /// Set to play a scene for all deaths.
 const ALL: &str = "PROCESSION_EVERY_INSTRUCTION";
@@ -55,7 +55,7 @@ pub(crate) fn run(scene: Scene) -> Result<(), String> {
 fn deaths(whole: &Trace) -> Vec<Death> {
     let len = whole.path.len();
     let count = match std::env::var_os(ALL) {
-        None if len > 2 * LONG => SLICE / 4,
+        None if len > LONG => SLICE / 4,
         None => SLICE,
         Some(_) if len > LONG => MOST,
         Some(_) => len,
