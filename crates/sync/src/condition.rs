@@ -63,10 +63,13 @@ use procession_shm::{Kind, Object, OpenError, OwnerId, Parameter, Placement, Sha
 use procession_sys::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use procession_sys::{Deadline, crash_point, futex, interrupt, shm_struct};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// How many waiters have a cell.
 const CELLS: usize = 64;
+/// How long a waiter pauses between two looks at its cell, before it sleeps.
+const PAUSES: RangeInclusive<u32> = 1..=16;
 const CLAIMED: u64 = 1 << 28;
 const WAITING: u64 = 1 << 29;
 const SIGNALED: u64 = 1 << 30;
@@ -394,6 +397,10 @@ impl Condition {
                     return Ok(false);
                 }
                 // Signaled at the last moment: then it has the signal, and says so.
+                continue;
+            }
+            // Two that take turns are back before a sleep and a wake would be over. Nobody else looks at this cell.
+            if patience.spins(PAUSES) {
                 continue;
             }
             let futex = futex::low_half(&cell.word);
