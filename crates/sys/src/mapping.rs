@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Error, Result};
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Types that may lie in shared memory.
 ///
@@ -43,7 +43,14 @@ macro_rules! shm_struct {
 
 /// A shared, writable mapping of the beginning of a file.
 #[derive(Debug)]
-pub struct Mapping(MmapRaw);
+pub struct Mapping {
+    raw: MmapRaw,
+    /// Where bytes were copied in: from here to there the pages are known to be mapped. A hint.
+    touched: [AtomicUsize; 2],
+}
+
+/// Copies of so many bytes map their pages beforehand.
+const LARGE: usize = 256 << 10;
 
 impl Mapping {
     /// Maps `len` bytes of `file`; the descriptor may be closed afterwards, the mapping keeps the
@@ -52,7 +59,7 @@ impl Mapping {
     /// # Errors
     /// As `mmap`: `ENOMEM`, `EACCES`, …
     pub fn of_file(file: &File, len: usize) -> Result<Self> {
-        MmapOptions::new().len(len).map_raw(file).map(Self)
+        MmapOptions::new().len(len).map_raw(file).map(Self::over)
     }
 
     /// Maps `len` bytes of `file` to be looked at: what is stored there is seen by nobody else, nor by this process
@@ -62,14 +69,19 @@ impl Mapping {
     /// As `mmap`: `ENOMEM`, `EACCES`, …
     pub fn view_of(file: &File, len: usize) -> Result<Self> {
         // SAFETY: others change the bytes, as in every mapping here; nobody makes a slice of them: `MmapRaw`.
-        unsafe { MmapOptions::new().len(len).no_reserve_swap().map_copy(file) }.map(|map| Self(map.into()))
+        unsafe { MmapOptions::new().len(len).no_reserve_swap().map_copy(file) }
+            .map(|map| Self::over(map.into()))
+    }
+
+    fn over(raw: MmapRaw) -> Self {
+        Self { raw, touched: [const { AtomicUsize::new(0) }; 2] }
     }
 
     /// How many bytes are mapped.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.raw.len()
     }
 
     /// Whether nothing is mapped.
@@ -89,7 +101,7 @@ impl Mapping {
             return None;
         }
         // SAFETY: `offset` lies inside the mapping, checked above.
-        let pointer = unsafe { self.0.as_mut_ptr().add(offset) };
+        let pointer = unsafe { self.raw.as_mut_ptr().add(offset) };
         NonNull::new(pointer).map(NonNull::cast)
     }
 
@@ -111,7 +123,7 @@ impl Mapping {
             return None;
         }
         // SAFETY: `offset` lies inside the mapping or at its end, checked above.
-        let first = unsafe { self.0.as_ptr().add(offset) }.cast::<T>();
+        let first = unsafe { self.raw.as_ptr().add(offset) }.cast::<T>();
         // SAFETY: all of it lies inside the mapping, aligned, and lives as long as `self`; `ShmSafe` makes
         // any bytes valid and changeable under a shared reference.
         Some(unsafe { std::slice::from_raw_parts(first, count) })
@@ -126,36 +138,61 @@ impl Mapping {
         let end = offset.checked_add(len).filter(|&end| end <= self.len());
         let end = end.ok_or_else(|| Error::from_raw_os_error(libc::EINVAL))?;
         let page = page_size();
-        let advise = |from: usize, to: usize, advice| {
-            // SAFETY: `from` lies inside the mapping, because it is at most `end`, which was checked above.
-            let first = unsafe { self.0.as_mut_ptr().add(from) };
-            // SAFETY: the range lies inside the mapping. To populate it changes nothing that is there, and what
-            // is removed has been populated just now, and nobody uses it yet.
-            match unsafe { libc::madvise(first.cast(), to - from, advice) } {
-                0 => Ok(()),
-                _ => Err(Error::last_os_error()),
-            }
-        };
-        let populated = advise(offset - offset % page, end, libc::MADV_POPULATE_WRITE);
-        populated.map_err(|error| {
+        self.map_pages(offset - offset % page, end).map_err(|error| {
             // What a touch of the page would have met as SIGBUS.
             if error.raw_os_error() != Some(libc::EFAULT) {
                 return error;
             }
             let (from, to) = (offset.next_multiple_of(page), end - end % page);
             if from < to {
+                // SAFETY: `from` lies inside the mapping, because it is at most `end`, which was checked above.
+                let first = unsafe { self.raw.as_mut_ptr().add(from) };
                 // If that fails, the pages stay, as those of one who died here.
-                drop(advise(from, to, libc::MADV_REMOVE));
+                // SAFETY: the range lies inside the mapping, has been populated just now, and nobody uses it yet.
+                unsafe { libc::madvise(first.cast(), to - from, libc::MADV_REMOVE) };
             }
             Error::from_raw_os_error(libc::ENOSPC)
         })
+    }
+
+    /// Maps the pages from the one that begins at `from` on, for writing: in one call instead of a fault for each.
+    fn map_pages(&self, from: usize, to: usize) -> Result<()> {
+        // SAFETY: `from` lies inside the mapping: all callers have checked `to`.
+        let first = unsafe { self.raw.as_mut_ptr().add(from) };
+        // SAFETY: the range lies inside the mapping, and to populate it changes nothing that is there.
+        match unsafe { libc::madvise(first.cast(), to - from, libc::MADV_POPULATE_WRITE) } {
+            0 => Ok(()),
+            _ => Err(Error::last_os_error()),
+        }
+    }
+
+    /// Prepares a large copy to a place where this process has not written yet: a fault for each page would cost
+    /// more than the copy. A ring is written from its beginning to its end, again and again: so one stretch says
+    /// all, and what it does not know is asked of the kernel once more.
+    #[cold]
+    fn touch(&self, from: usize, to: usize) {
+        // Whole pages: between two messages of a ring lies the length of one.
+        let page = page_size();
+        let (from, to) = (from - from % page, to.next_multiple_of(page).min(self.len()));
+        // Relaxed: hints. Two threads that mix them up cost faults, or a call.
+        let [known_from, known_to] = self.touched.each_ref().map(|end| end.load(Ordering::Relaxed));
+        if known_from <= from && to <= known_to {
+            return;
+        }
+        // Where it fails, the copy meets what is wrong, or is only slow: before Linux 5.14.
+        drop(self.map_pages(from, to));
+        let is_one = from <= known_to && known_from <= to;
+        let stretch = if is_one { [from.min(known_from), to.max(known_to)] } else { [from, to] };
+        for (end, value) in self.touched.iter().zip(stretch) {
+            end.store(value, Ordering::Relaxed);
+        }
     }
 
     /// Leaves the mapping out of core dumps: to dump a file without a name the kernel would touch all of it, also
     /// where it has no memory yet. What goes wrong with that is no matter before there is a dump.
     pub fn leave_out_of_dumps(&self) {
         // SAFETY: the range is the mapping, and the advice changes nothing of what is in it.
-        unsafe { libc::madvise(self.0.as_mut_ptr().cast(), self.len(), libc::MADV_DONTDUMP) };
+        unsafe { libc::madvise(self.raw.as_mut_ptr().cast(), self.len(), libc::MADV_DONTDUMP) };
     }
 
     /// Copies bytes out; `false`, and nothing copied, if they would reach past the end.
@@ -166,7 +203,7 @@ impl Mapping {
             return false;
         }
         // SAFETY: `offset` lies inside the mapping, checked above.
-        let from = unsafe { self.0.as_ptr().add(offset) };
+        let from = unsafe { self.raw.as_ptr().add(offset) };
         // SAFETY: both sides hold `to.len()` bytes and cannot overlap: `to` is ours alone. The protocols let
         // nobody write these bytes meanwhile; a foreign writer makes them arbitrary, which every reader must
         // survive.
@@ -181,8 +218,11 @@ impl Mapping {
         if offset.checked_add(from.len()).is_none_or(|end| end > self.len()) {
             return false;
         }
+        if from.len() >= LARGE {
+            self.touch(offset, offset + from.len());
+        }
         // SAFETY: `offset` lies inside the mapping, checked above.
-        let to = unsafe { self.0.as_mut_ptr().add(offset) };
+        let to = unsafe { self.raw.as_mut_ptr().add(offset) };
         // SAFETY: both sides hold `from.len()` bytes and cannot overlap: `from` is ours alone.
         unsafe { to.copy_from_nonoverlapping(from.as_ptr(), from.len()) };
         true
