@@ -11,6 +11,7 @@ use procession_tests::{can_unshare, note, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -316,10 +317,9 @@ fn time_does_not_pass_for_jobs_that_are_stopped() {
     let directory = tempfile::tempdir().unwrap();
     // Without another process: a shell that waits for one to be executed, which is stopped, is not itself stopped.
     let script = "echo JOB $$; until [ -e go ]; do :; done; echo over";
-    let mut map = Running::start(&mut map_in(
-        directory.path(),
-        &["-t", "3s", "--line-buffer", "--", "sh", "-c", script, ":::", "a"],
-    ));
+    // A group of its own with a parent in another: in a group without such a parent SIGTSTP stops nobody.
+    let arguments = ["-t", "3s", "--line-buffer", "--", "sh", "-c", script, ":::", "a"];
+    let mut map = Running::start(map_in(directory.path(), &arguments).process_group(0));
     let job = pid_of(&map.line("JOB "));
     let is_stopped = |pid: u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

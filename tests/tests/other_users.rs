@@ -502,7 +502,10 @@ fn a_set_user_id_program_does_not_obey_its_callers_environment() {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let theirs = directory.path().join("actor");
-    fs::copy(program("actor"), &theirs).unwrap();
+    // Not by this process, which has threads that start others: what they start, would have the copy open for writing
+    // for a moment, and nobody can execute it then.
+    let copied = Command::new("cp").arg(program("actor")).arg(&theirs).status().unwrap();
+    assert!(copied.success());
     chown(&theirs, Some(NOBODY), Some(NOBODY)).unwrap();
     fs::set_permissions(&theirs, Permissions::from_mode(0o4755)).unwrap();
     let mut command = Command::new(&theirs);
