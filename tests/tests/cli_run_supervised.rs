@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use procession_tests::python;
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
@@ -44,10 +45,14 @@ fn who_fails_too_often_ends_all_and_is_named_last() {
 
 #[test]
 fn all_are_started_again_together_if_one_cannot_go_on_without_the_others() {
-    // Rank 0 only ends when it is told to, the first time.
-    let script = "echo $RANK $PROCESSION_ATTEMPT; [ $PROCESSION_ATTEMPT = 2 ] && exit; \
-                  [ $RANK = 1 ] && exit 5; exec sleep 1000";
-    let said = run_sh("-n 2 --restart on-failure --restart-scope all --backoff 1ms..1ms", script);
+    // Rank 0 only ends when it is told to, the first time; rank 1 fails when the other has said something.
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!(
+        "cd {}; echo $RANK $PROCESSION_ATTEMPT; [ $PROCESSION_ATTEMPT = 2 ] && exit; \
+         [ $RANK = 1 ] && {{ until [ -e said ]; do :; done; exit 5; }}; > said; exec sleep 1000",
+        directory.path().display()
+    );
+    let said = run_sh("-n 2 --restart on-failure --restart-scope all --backoff 1ms..1ms", &script);
     let mut lines: Vec<&str> = said.stdout.lines().collect();
     lines.sort_unstable();
     assert_eq!((said.code(), lines), (Some(0), vec!["0 1", "0 2", "1 1", "1 2"]), "{said:?}");
@@ -253,4 +258,91 @@ fn workers_do_not_read_from_a_terminal() {
     command.args(["-c", program, env!("CARGO_BIN_EXE_procession-tested"), "run", "-n", "2", "--", "cat"]);
     let said = Running::start(command.stdin(Stdio::piped()).process_group(0)).end();
     assert_eq!(said.code(), Some(0), "{said:?}");
+}
+
+/// What `procession event test` says of the event.
+fn is_set(event: &str) -> bool {
+    run(["event", "test", event]).code() == Some(0)
+}
+
+#[test]
+fn an_event_says_when_all_workers_are_ready() {
+    let event = format!("up-{}", std::process::id());
+    let ready = format!("event:{event}");
+    // A line of stdin, which they share, for each that is to be ready.
+    let script = "echo STARTED $$; read line; procession event set $PROCESSION_READY; exec sleep 1000";
+    let script = script.replace("procession", procession([""; 0]).get_program().to_str().unwrap());
+    let arguments = [
+        "run",
+        "-n",
+        "2",
+        "--restart",
+        "on-failure",
+        "--backoff",
+        "1ms..1ms",
+        "--ready",
+        &ready,
+        "--",
+        "bash",
+        "-c",
+    ];
+    let mut command = procession(arguments);
+    let (mut running, mut stdin) = Running::start_with_stdin(command.arg(&script));
+    let mut started = || running.line("STARTED ").trim_start_matches("STARTED ").parse::<u32>().unwrap();
+    let (first, _second) = (started(), started());
+    writeln!(stdin, "one").unwrap();
+    assert!(!is_set(&event));
+    writeln!(stdin, "two").unwrap();
+    assert_eq!(run(["event", "wait", &event, "-w", "30s"]).code(), Some(0));
+    // One is missing, until the next of its rank says so.
+    send(first, Signal::SIGKILL);
+    assert_eq!(run(["event", "wait", &event, "--cleared", "-w", "30s"]).code(), Some(0));
+    started();
+    writeln!(stdin, "three").unwrap();
+    assert_eq!(run(["event", "wait", &event, "-w", "30s"]).code(), Some(0));
+    // Whoever promised it is gone, and with it the workers.
+    running.signal(Signal::SIGKILL);
+    assert_eq!(run(["event", "wait", &event, "--cleared", "-w", "30s"]).code(), Some(0));
+    drop(running.end());
+    assert_eq!(run(["rm", &event]).code(), Some(0));
+    assert_eq!(run(["run", "-n", "1", "--ready", "up", "true"]).code(), Some(2));
+}
+
+#[test]
+fn who_was_well_for_a_while_is_started_again_after_the_first_wait() {
+    let waits = |options: &str| {
+        let said = run_sh(
+            &format!(
+                "-n 1 --restart always --max-restarts 3 --within 1h --backoff 8ms..10s --report fd:1 {options}"
+            ),
+            "sleep 0.05; exit 1",
+        );
+        assert_eq!(said.code(), Some(1), "{said:?}");
+        let records = said.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        records.filter_map(|record| record["after_seconds"].as_f64()).collect::<Vec<_>>()
+    };
+    let (grown, first) = (waits(""), waits("--healthy-after 20ms"));
+    assert_eq!((grown.len(), first.len()), (3, 3));
+    // A quarter more or less, by chance.
+    assert!(grown[2] >= 0.024, "{grown:?}");
+    assert!(first.iter().all(|&wait| wait <= 0.01), "{first:?}");
+}
+
+#[test]
+fn workers_are_bound_to_cores_by_turns() {
+    let cpus = |options: &str| {
+        let said = run_sh(options, "echo $RANK $(grep Cpus_allowed_list /proc/self/status)");
+        assert_eq!(said.code(), Some(0), "{said:?}");
+        let mut lines: Vec<String> = said.stdout.lines().map(str::to_owned).collect();
+        lines.sort_by_key(|line| line.split_once(' ').unwrap().0.parse::<u32>().unwrap());
+        lines.iter().map(|line| line.rsplit_once(' ').unwrap().1.trim().to_owned()).collect::<Vec<_>>()
+    };
+    let all = cpus("-n 1").remove(0);
+    assert_eq!(cpus("-n 2 --bind none"), [all.as_str(), &all]);
+    let bound = cpus("-n 64 --bind core");
+    // Where there is one core alone, it has all CPUs.
+    let turns = (1..64).find(|&turn| bound[turn] == bound[0]).unwrap();
+    assert!(bound.iter().zip(&bound[turns..]).all(|(one, next)| one == next), "{bound:?}");
+    assert!(turns > 1 || bound[0] == all, "{bound:?}");
+    assert_eq!(cpus("-n 3 --bind numa").len(), 3);
 }

@@ -5,9 +5,11 @@
 //! by one (`run/crew.rs`), and tells what happens (`run/story.rs`). Only what the workers print, where it does not go
 //! straight to where this process prints, passes through a second thread (`run/output.rs`).
 
+mod bind;
 mod crew;
 mod environment;
 mod output;
+mod ready;
 mod steered;
 mod story;
 
@@ -16,11 +18,13 @@ use crate::passed_on;
 use crate::program::{check, keep_closed};
 use crate::report::Report;
 use crate::steer::Steering;
+use bind::Bind;
 use crew::Crew;
 use environment::Launcher;
 use output::{Outputs, Prefix};
 use procession::{Namespace, Restart, RestartScope, Supervisor};
 use procession_terminal::exit::Failure;
+use ready::event_name;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -75,6 +79,16 @@ pub(crate) struct RunArgs {
     /// How long to wait before a worker is started again: FIRST, twice as long each time, and LONGEST at the most.
     #[arg(long, value_name = "FIRST..LONGEST", default_value = "100ms..30s", value_parser = back_off, env = "PROCESSION_BACKOFF", hide_env = true)]
     backoff: (Duration, Duration),
+    /// How long a worker has run that is as new: after its end the wait is FIRST again. Unless said, twice LONGEST.
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_HEALTHY_AFTER", hide_env = true)]
+    healthy_after: Option<Duration>,
+    /// Set this event when all workers are ready, and clear it when one of them ends. A worker says that it is ready by
+    /// `procession event set $PROCESSION_READY`.
+    #[arg(long, value_name = "event:NAME", value_parser = event_name, env = "PROCESSION_RUN_READY", hide_env = true)]
+    ready: Option<String>,
+    /// What each worker is bound to, by turns.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, env = "PROCESSION_BIND", hide_env = true)]
+    bind: Bind,
     /// What becomes of the other workers when one has ended for good.
     #[arg(
         long,
@@ -165,7 +179,7 @@ enum Whose {
 const RUN_HELP: &str = "\
 Examples:
   procession run -n 4 -- sh -c 'echo I am $RANK of $WORLD_SIZE'
-  procession run -n 2 --restart on-failure --prefix rank -- ./serve
+  procession run -n 2 --restart on-failure --ready event:up -- ./serve
 
 Signals: what this process gets is passed on to every worker and what it has
 started (each worker leads a process group): HUP, INT, QUIT, TERM, USR1, USR2,
@@ -239,12 +253,16 @@ fn supervisor(args: &RunArgs) -> Supervisor<'static> {
         Whom::All => RestartScope::All,
     };
     let (first, longest) = args.backoff;
-    Supervisor::new(args.number as usize)
+    let supervisor = Supervisor::new(args.number as usize)
         .restart(restart)
         .restart_scope(scope)
         .max_restarts(args.max_restarts, args.within)
         .back_off(first, longest)
-        .grace(args.grace)
+        .grace(args.grace);
+    match args.healthy_after {
+        Some(time) => supervisor.healthy_after(time),
+        None => supervisor,
+    }
 }
 
 #[cfg(test)]

@@ -122,6 +122,9 @@ impl Attempt {
     /// What the worker sets when it is ready, to be given to it as an argument. Of a worker that is not given
     /// one it is said that it is ready once it was started.
     ///
+    /// A worker that is not a function of this program can be given the name of an event: see
+    /// [`ready_by`](Self::ready_by).
+    ///
     /// # Errors
     /// When no object can be made, as [`Event::new`].
     pub fn ready(&self) -> Result<Event, procession_shm::OpenError> {
@@ -130,6 +133,13 @@ impl Attempt {
         }
         let event = Event::new()?;
         Ok(self.ready.get_or_init(|| event).clone())
+    }
+
+    /// Takes this event for what the worker sets when it is ready: one that has a name, for a command. It is to be
+    /// clear, and nothing is changed where [`ready`](Self::ready) was called before.
+    pub fn ready_by(&self, event: Event) {
+        // Whoever has called `ready` has given that one to the worker.
+        drop(self.ready.set(event));
     }
 }
 
@@ -184,7 +194,16 @@ struct Policy {
     scope: RestartScope,
     first_back_off: Duration,
     longest_back_off: Duration,
+    /// `None` for twice the longest back-off.
+    healthy_after: Option<Duration>,
     grace: Duration,
+}
+
+impl Policy {
+    /// How long a worker has run that is as new.
+    fn healthy_after(&self) -> Duration {
+        self.healthy_after.unwrap_or(self.longest_back_off.saturating_mul(2))
+    }
 }
 
 impl Supervisor<'static> {
@@ -195,6 +214,7 @@ impl Supervisor<'static> {
             scope: RestartScope::default(),
             first_back_off: Duration::from_millis(100),
             longest_back_off: Duration::from_secs(30),
+            healthy_after: None,
             grace: Duration::from_secs(10),
         };
         let restarts = Budget::new(5, Duration::from_secs(10));
@@ -225,11 +245,18 @@ impl<'a> Supervisor<'a> {
 
     /// How long it waits before a worker is started again: `first`, and twice as long after each end that
     /// follows, up to `longest`; each time up to a quarter longer or shorter, by chance, so that workers which
-    /// failed together do not come back together. A worker that has run for twice the longest wait is as new.
-    /// Unless said, 100 ms and 30 s.
+    /// failed together do not come back together. A worker that has run for long enough is as new
+    /// ([`healthy_after`](Self::healthy_after)). Unless said, 100 ms and 30 s.
     pub fn back_off(mut self, first: Duration, longest: Duration) -> Self {
         self.policy.first_back_off = first;
         self.policy.longest_back_off = longest.max(first);
+        self
+    }
+
+    /// A worker that has run for so long is as new: after its end the wait is the first one again. Unless said, twice
+    /// the longest wait. [`max_restarts`](Self::max_restarts) counts it nevertheless.
+    pub fn healthy_after(mut self, time: Duration) -> Self {
+        self.policy.healthy_after = Some(time);
         self
     }
 

@@ -1,7 +1,7 @@
 //! What a process changes of itself before it does its work: limits, CPUs, priority, user.
 #![expect(unsafe_code, reason = "the priority is set by a C function")]
 
-use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource;
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 use std::io::{Error, Result};
@@ -83,9 +83,33 @@ pub fn limits_of(resource: Resource) -> Result<(u64, u64)> {
 /// # Errors
 /// `EINVAL` where none of them exists, or a number is beyond 1,023.
 pub fn run_on(cpus: &[usize]) -> Result<()> {
+    let set = set_of(cpus)?;
+    for_each_thread(|thread| Ok(sched_setaffinity(Pid::from_raw(thread), &set)?))
+}
+
+/// Lets this thread, and what it starts from now on, run on these CPUs only.
+///
+/// # Errors
+/// As [`run_on`].
+pub fn bind_thread(cpus: &[usize]) -> Result<()> {
+    Ok(sched_setaffinity(THIS_THREAD, &set_of(cpus)?)?)
+}
+
+/// The CPUs that this thread may run on.
+///
+/// # Errors
+/// `EINVAL` on a machine with more CPUs than 1,024.
+pub fn cpus_of_thread() -> Result<Vec<usize>> {
+    let set = sched_getaffinity(THIS_THREAD)?;
+    Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect())
+}
+
+const THIS_THREAD: Pid = Pid::from_raw(0);
+
+fn set_of(cpus: &[usize]) -> Result<CpuSet> {
     let mut set = CpuSet::new();
     cpus.iter().try_for_each(|&cpu| set.set(cpu))?;
-    for_each_thread(|thread| Ok(sched_setaffinity(Pid::from_raw(thread), &set)?))
+    Ok(set)
 }
 
 /// Gives the threads of this process, and those that they start, the niceness `nice`: from -20, first in line,

@@ -4,8 +4,10 @@
 //! signalled is the worker's own, because this thread alone takes exit statuses. A worker begins with those signals
 //! blocked: one that comes before the command is executed waits for that.
 
+use super::bind::Places;
 use super::environment::Environment;
 use super::output::Outputs;
+use super::ready;
 use super::story::Story;
 use super::{RunArgs, When};
 use crate::passed_on::{ASKS_FOR_THE_END, tell_group};
@@ -38,6 +40,8 @@ const OF_THE_MOMENT: [i32; 3] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
 pub(super) struct Crew<'a> {
     pub(super) args: &'a RunArgs,
     environment: Environment,
+    /// Where workers are bound to, if they are.
+    places: Option<Places>,
     inbox: Inbox,
     pub(super) handle: SupervisorHandle,
     outputs: Option<Outputs>,
@@ -61,9 +65,10 @@ impl<'a> Crew<'a> {
     ) -> Result<Self, Failure> {
         // In their own process groups they may not read from the terminal: they would be stopped.
         let stdin = if stdin().is_terminal() { Some(File::open("/dev/null")?) } else { None };
-        let environment = Environment::new(args, namespace);
+        let (environment, places) = (Environment::new(args, namespace), Places::of(args.bind)?);
         let (running, passed_on) = (BTreeMap::new(), Vec::new());
-        Ok(Self { args, environment, inbox, handle, outputs, stdin, running, passed_on, interrupts: 0 })
+        let interrupts = 0;
+        Ok(Self { args, environment, places, inbox, handle, outputs, stdin, running, passed_on, interrupts })
     }
 
     /// Starts a worker, and looks at the signals that have come meanwhile.
@@ -103,7 +108,11 @@ impl<'a> Crew<'a> {
     }
 
     fn spawn(&mut self, attempt: &Attempt) -> Result<Worker, Failure> {
-        let program = Program::new(&self.args.command, &self.environment.of(attempt))?;
+        let mut variables = self.environment.of(attempt);
+        if self.args.ready.is_some() {
+            variables.push((ready::READY, Some(ready::event_of(attempt)?)));
+        }
+        let program = Program::new(&self.args.command, &variables)?;
         let signals =
             Signals { blocked: self.inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
         let printed = self.outputs.as_ref().map(|_| Outputs::pipes()).transpose()?;
@@ -111,7 +120,11 @@ impl<'a> Crew<'a> {
         let stdin = self.stdin.as_ref().map(AsFd::as_fd);
         let [stdout, stderr] = writes.map_or([None; 2], |writes| writes.map(Some));
         let start = Start { leads_group: true, streams: [stdin, stdout, stderr], ..Start::with(signals) };
-        let pid = spawn(&program, start).map_err(|error| why_not_started(&self.args.command, error))?;
+        let started = || spawn(&program, start).map_err(|error| why_not_started(&self.args.command, error));
+        let pid = match &self.places {
+            Some(places) => places.bound(attempt.rank(), started)??,
+            None => started()?,
+        };
         if let (Some(outputs), Some(pipes)) = (&self.outputs, printed) {
             outputs.add(attempt, pid, pipes)?;
         }

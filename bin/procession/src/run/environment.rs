@@ -1,6 +1,7 @@
 //! What a worker of `procession run` finds in its environment.
 
 use super::RunArgs;
+use super::ready::READY;
 use procession::{Attempt, Namespace};
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -26,8 +27,10 @@ pub(super) struct Environment {
 impl Environment {
     pub(super) fn new(args: &RunArgs, namespace: Option<&Namespace>) -> Self {
         let run = std::process::id().to_string();
-        // The report is this one's own, which a command within would write over.
-        let mut common = vec![("PROCESSION_RUN", Some(run.clone())), ("PROCESSION_REPORT", None)];
+        // The report is this one's own, which a command within would write over; and so is the event by which it may
+        // say itself that it is ready.
+        let mut common =
+            vec![("PROCESSION_RUN", Some(run.clone())), ("PROCESSION_REPORT", None), (READY, None)];
         if let Some(namespace) = namespace {
             common.push(("PROCESSION_NAMESPACE", Some(namespace.name().to_owned())));
         }

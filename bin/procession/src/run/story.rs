@@ -1,6 +1,7 @@
 //! What happens to the workers of one `procession run`, as it is told: to people on stderr, to scripts by the report,
 //! and to whoever waits by the exit code.
 
+use super::ready::Readiness;
 use super::{OnExit, RunArgs, When, Whose, ended_event};
 use crate::passed_on::code_of;
 use crate::report::Lines;
@@ -41,6 +42,8 @@ pub(super) struct Story<'a> {
     args: &'a RunArgs,
     handle: SupervisorHandle,
     report: Option<Lines>,
+    /// Where somebody wants to know.
+    readiness: Option<Readiness>,
     /// In the order of their ends; one that is started again is taken out.
     failed: Vec<Failed>,
     /// How often each rank has been started.
@@ -59,9 +62,11 @@ pub(super) struct Story<'a> {
 
 impl<'a> Story<'a> {
     pub(super) fn new(args: &'a RunArgs, handle: SupervisorHandle) -> Result<Self, Failure> {
+        let number = args.number as usize;
         Ok(Self {
             args,
             handle,
+            readiness: args.ready.as_deref().map(|name| Readiness::new(name, number)).transpose()?,
             report: args.report.as_ref().map(|report| report.lines()).transpose()?,
             failed: Vec::new(),
             attempts: BTreeMap::new(),
@@ -81,7 +86,16 @@ impl<'a> Story<'a> {
                 self.failed.retain(|failed| failed.rank != *rank);
                 self.tell("started", &json!({"rank": rank, "pid": process.pid(), "attempt": attempt}));
             }
+            Happened::Ready { rank, process } => {
+                if let Some(readiness) = &mut self.readiness {
+                    readiness.is_ready(*rank);
+                    self.tell("ready", &json!({"rank": rank, "pid": process.pid()}));
+                }
+            }
             Happened::Ended { rank, status, ran_for, process } => {
+                if let Some(readiness) = &mut self.readiness {
+                    readiness.has_ended(*rank);
+                }
                 let (code, signal, ran) = (status.code(), status.signal(), ran_for.as_secs_f64());
                 let what = json!({"rank": rank, "pid": process.pid(), "code": code, "signal": signal, "ran_seconds": ran});
                 self.tell("ended", &what);

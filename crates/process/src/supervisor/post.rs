@@ -152,7 +152,7 @@ impl<P: Supervised> Post<P> {
             self.state = State::Due(now);
             return Some((event, Next::Again { after: Duration::ZERO }));
         }
-        if ran_for >= policy.longest_back_off * 2 {
+        if ran_for >= policy.healthy_after() {
             self.in_a_row = 0;
         }
         let again = again
