@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain python python-cpython python3 rivals
+.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain python python-cpython python3 postgres rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -74,7 +74,7 @@ endif
 export PROCESSION_SKIPPED ?= $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 
 # The models are made of the files of others, whose examples are run there.
-test: toolchain python3 ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
+test: toolchain python3 postgres ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	@mkdir -p "$(dir $(PROCESSION_SKIPPED))"; : > "$(PROCESSION_SKIPPED)"
 	$(run_tests) --workspace
 	$(own_namespace) $(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
@@ -190,6 +190,13 @@ python3:
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
 		else echo "the tests share memory with python3: install it"; exit 1; fi; }
+
+# The server of the tests of clusters, which start one of their own. Without one they run in shared memory alone, and say so.
+postgres:
+	@if ! command -v postgres >/dev/null && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+		&& [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql \
+			|| echo "PostgreSQL could not be installed: clusters are tested in shared memory alone"; fi
 
 # What the package for Python is built and tested in, apart from what the user has.
 venv := $(abspath $(or $(CARGO_TARGET_DIR),target)/python/venv)

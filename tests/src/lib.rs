@@ -14,6 +14,7 @@ mod case;
 pub mod chaos;
 mod dice;
 pub mod pictures;
+pub mod postgres;
 mod processes;
 pub mod raw;
 mod scratch;

@@ -71,6 +71,13 @@ pub use procession_sync::{
 #[doc(inline)]
 pub use procession_sync::{Ready, TaskLockGuard, ready};
 
+/// The same between hosts: locks, semaphores and more on a PostgreSQL server, or on this host alone.
+#[cfg(feature = "cluster")]
+pub mod cluster {
+    #[doc(inline)]
+    pub use procession_cluster::*;
+}
+
 /// What lies beneath the objects: the files in `/dev/shm`, the processes that are registered, and what is
 /// removed.
 ///

@@ -1,0 +1,191 @@
+//! A cluster: where one connects, and where its objects come from.
+
+use crate::engine::{Engine, Object};
+use crate::error::{ClusterError, Subject};
+use crate::lock::Lock;
+use crate::postgres::Postgres;
+use crate::queue::JoinableQueue;
+use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
+use crate::rwlock::RwLock;
+use crate::semaphore::Semaphore;
+use crate::shm::Shm;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a process takes part in a cluster.
+///
+/// ```
+/// use procession_cluster::ClusterOptions;
+/// use std::time::Duration;
+///
+/// let cluster = ClusterOptions::new().deadline(Duration::from_secs(5)).connect("shm:")?;
+/// assert!(cluster.list()?.iter().all(|object| object.name != "never made"));
+/// # Ok::<(), procession_cluster::ClusterError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    pub(crate) deadline: Duration,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) max_holds: usize,
+    pub(crate) schema: String,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            lease: None,
+            max_holds: 1000,
+            schema: "procession".to_owned(),
+        }
+    }
+}
+
+impl ClusterOptions {
+    /// The options that [`connect`] has.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long the server may take to answer before an operation is
+    /// [`Unavailable`](ClusterError::Unavailable); 10 seconds unless said. A wait for somebody who holds something
+    /// can be longer.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Ends what this process holds when the server has not heard of the process for so long, at least one second.
+    ///
+    /// Unless this is said, a process that is stopped (`SIGSTOP`, a debugger, a suspended laptop) keeps what it holds
+    /// for as long as the system of its host answers the server. With `shm:` it has no effect.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease.max(Duration::from_secs(1)));
+        self
+    }
+
+    /// How many objects this process may hold at once; 1000 unless said. Each is a little of the memory in which the
+    /// server keeps all its locks. With `shm:` it has no effect.
+    #[must_use]
+    pub fn max_holds(mut self, holds: usize) -> Self {
+        self.max_holds = holds;
+        self
+    }
+
+    /// The schema of the database in which the cluster is; `procession` unless said. Clusters in different schemas have
+    /// nothing to do with one another. With `shm:` it has no effect: there, namespaces are for that.
+    #[must_use]
+    pub fn schema(mut self, schema: &str) -> Self {
+        schema.clone_into(&mut self.schema);
+        self
+    }
+
+    /// Connects as [`connect`] does.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub fn connect(&self, url: &str) -> Result<Cluster, ClusterError> {
+        let engine: Arc<dyn Engine> = match url.strip_prefix("shm:") {
+            Some(namespace) => Arc::new(Shm::connect(namespace)?),
+            None => Arc::new(Postgres::connect(url, self.clone())?),
+        };
+        Ok(Cluster { engine })
+    }
+}
+
+/// Connects to a cluster: `postgres://USER:PASSWORD@HOST/DATABASE`, also as `host=… dbname=…`, or `shm:` for the
+/// processes of this host, or `shm:NAMESPACE`.
+///
+/// What the cluster needs in the database is created by who connects first: functions and tables in a schema of their
+/// own, which needs the right to create one. [`Cluster::init`] is for those who give their programs no such right.
+///
+/// # Errors
+/// [`InvalidUrl`](ClusterError::InvalidUrl); [`Unavailable`](ClusterError::Unavailable) when the server cannot be
+/// reached; [`Refused`](ClusterError::Refused) when it lacks rights, is too old, or a newer release has made the schema.
+pub fn connect(url: &str) -> Result<Cluster, ClusterError> {
+    ClusterOptions::new().connect(url)
+}
+
+/// A cluster: processes of several hosts that share a PostgreSQL server, or those of one host (`shm:`).
+///
+/// Clones are the same connection. When the process dies, what it holds is free.
+#[derive(Clone)]
+pub struct Cluster {
+    engine: Arc<dyn Engine>,
+}
+
+impl Cluster {
+    /// Creates in the database what a cluster needs, and connects. It is [`connect`] with another name: for a person
+    /// who may create a schema, before programs come that may not.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub fn init(url: &str) -> Result<Self, ClusterError> {
+        connect(url)
+    }
+
+    /// The lock of this name. Nothing is asked of the server until it is acquired.
+    #[must_use]
+    pub fn lock(&self, name: &str) -> Lock {
+        Lock::new(self.engine.clone(), self.object("lock", name, 1))
+    }
+
+    /// The read-write lock of this name. Nothing is asked of the server until it is acquired.
+    #[must_use]
+    pub fn rwlock(&self, name: &str) -> RwLock {
+        RwLock::new(self.engine.clone(), self.object("rwlock", name, 1))
+    }
+
+    /// The semaphore of this name, with so many permits. Nothing is asked of the server until one is acquired.
+    #[must_use]
+    pub fn semaphore(&self, name: &str, permits: u32) -> Semaphore {
+        Semaphore::new(self.engine.clone(), self.object("semaphore", name, permits))
+    }
+
+    /// The queue of this name, whose items are acknowledged. Nothing is asked of the server until it is used.
+    #[must_use]
+    pub fn joinable_queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> JoinableQueue<T> {
+        JoinableQueue::new(self.engine.clone(), self.object("queue", name, 1))
+    }
+
+    /// All objects, with who holds them and how many wait.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable).
+    pub fn list(&self) -> Result<Vec<ClusterObject>, ClusterError> {
+        self.engine.objects()
+    }
+
+    /// All processes that take part.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable).
+    pub fn participants(&self) -> Result<Vec<ClusterParticipant>, ClusterError> {
+        self.engine.participants()
+    }
+
+    /// The circles of threads that wait for one another.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable).
+    pub fn deadlocks(&self) -> Result<Vec<ClusterDeadlock>, ClusterError> {
+        self.engine.deadlocks()
+    }
+
+    pub(crate) fn object(&self, kind: &'static str, name: &str, size: u32) -> Object {
+        let place = self.engine.place().to_owned();
+        Object { subject: Subject { kind, name: name.to_owned(), place }, size }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cluster").field(&self.engine.place()).finish()
+    }
+}

@@ -1,0 +1,61 @@
+//! What can be held: locks, read-write locks and permits of semaphores.
+
+use super::Patience;
+use crate::error::{ClusterError, Subject};
+use crate::token::Token;
+use std::fmt::Debug;
+
+/// What is to be held.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    /// Its kind, name and place.
+    pub(crate) subject: Subject,
+    /// How many permits it has; 1 for a lock.
+    pub(crate) size: u32,
+}
+
+/// The longest name of an object: with `cluster.` and its kind before it, it fits shared memory.
+const LONGEST: usize = 80;
+
+impl Object {
+    /// Whether its name is one that all engines take.
+    pub(crate) fn check_name(&self) -> Result<(), ClusterError> {
+        let name = &self.subject.name;
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if !name.is_empty() && name.len() <= LONGEST && name.bytes().all(is_good) {
+            return Ok(());
+        }
+        let reason =
+            format!("a name is made of A-Z, a-z, 0-9, '.', '_' and '-', and has 1 to {LONGEST} bytes");
+        Err(ClusterError::InvalidName { name: name.clone(), reason })
+    }
+}
+
+/// How it is to be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// By one alone.
+    Alone,
+    /// With others who share it.
+    Shared,
+    /// One of its permits.
+    Permit,
+}
+
+/// The part of an engine with which things are held.
+pub(crate) trait Holds {
+    /// Takes hold of the object, as soon as that is possible.
+    fn take(&self, object: &Object, mode: Mode, patience: Patience) -> Result<Box<dyn Hold>, ClusterError>;
+}
+
+/// Something that is held. Dropping it releases it.
+pub(crate) trait Hold: Debug {
+    /// The mark of this hold.
+    fn token(&self) -> Token;
+
+    /// Whether the hold has ended without being released.
+    fn is_lost(&self) -> bool;
+
+    /// Ends the hold, and says whether it lasted until now.
+    fn release(self: Box<Self>) -> Result<(), ClusterError>;
+}

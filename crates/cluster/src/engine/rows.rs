@@ -1,0 +1,92 @@
+//! What is kept in rows: queues, whose items a process takes, and gives back by its death.
+
+use super::Object;
+use crate::error::ClusterError;
+use procession_channel::Codec;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// The part of an engine with which rows are changed and awaited.
+pub(crate) trait Rows {
+    /// The queue of this name, which is made if there is none.
+    fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError>;
+}
+
+/// What all users of a queue agree about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub(crate) codec: Codec,
+    /// How often an item is tried.
+    pub(crate) max_attempts: u32,
+}
+
+/// An item that was taken.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) id: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// Which attempt it is, from 1.
+    pub(crate) attempt: u32,
+}
+
+/// What becomes of an item that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is done, and goes.
+    Done,
+    /// It is taken again, if it was not tried too often.
+    Failed,
+    /// It is taken again, as if it had not been.
+    Untried,
+    /// It is a dead letter.
+    Dead,
+}
+
+/// How much is in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fill {
+    pub(crate) ready: u64,
+    pub(crate) leased: u64,
+    pub(crate) dead: u64,
+    pub(crate) is_closed: bool,
+}
+
+/// A queue, as bytes. Nothing here waits.
+pub(crate) trait Items: Debug + Send + Sync {
+    /// Puts all of them, or none; `false` when the queue is closed.
+    fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError>;
+
+    /// Takes up to so many that are ready, those that the dead have taken among them.
+    fn take(&self, most: usize) -> Result<Batch, ClusterError>;
+
+    /// How much is in it, after what the dead had taken was given back.
+    fn fill(&self) -> Result<Fill, ClusterError>;
+
+    /// Closes it, or opens it again.
+    fn set_closed(&self, closed: bool) -> Result<(), ClusterError>;
+
+    /// Those that were tried too often, the oldest first.
+    fn dead(&self) -> Result<Vec<Taken>, ClusterError>;
+
+    /// Has a dead letter taken again, or removes it; whether it was there.
+    fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError>;
+}
+
+/// Items that were taken together, by one session.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) items: Vec<Taken>,
+    pub(crate) hold: Arc<dyn Leases>,
+}
+
+/// Who holds what was taken.
+pub(crate) trait Leases: Debug + Send + Sync {
+    /// Ends the holds on these items, each with its attempt; the ids of those that were held until now.
+    fn end(&self, items: &[(u64, u32)], fate: Fate) -> Result<Vec<u64>, ClusterError>;
+
+    /// The number of the session; 0 where there is none.
+    fn session(&self) -> i32;
+
+    /// Whether the holds have ended by themselves.
+    fn is_lost(&self) -> bool;
+}

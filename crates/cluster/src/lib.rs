@@ -1,0 +1,36 @@
+//! Coordination beyond one machine: locks, semaphores, events and queues of processes on several hosts.
+//!
+//! A [`Cluster`] is a PostgreSQL server that all hosts reach, or, for the processes of one host, shared memory
+//! (`shm:`). The types are the same. They are types of their own, beside those for one machine, because here every
+//! operation can be [`Unavailable`](ClusterError::Unavailable), and every hold can be
+//! [`Lost`](ClusterError::Lost).
+//!
+//! ```
+//! let cluster = procession_cluster::connect("shm:")?; // or "postgres://user@host/database"
+//! let guard = cluster.lock("deploy").acquire()?;
+//! println!("write with token {}", guard.token());
+//! assert!(!guard.is_lost());
+//! guard.release()?;
+//! # Ok::<(), procession_cluster::ClusterError>(())
+//! ```
+
+mod cluster;
+mod engine;
+mod error;
+mod lock;
+mod postgres;
+mod queue;
+mod report;
+mod rwlock;
+mod semaphore;
+mod shm;
+mod token;
+
+pub use cluster::{Cluster, ClusterOptions, connect};
+pub use error::{ClusterError, Subject};
+pub use lock::{Lock, LockGuard};
+pub use queue::{DeadLetter, JoinableQueue, Lease, Receipt};
+pub use report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
+pub use rwlock::{ReadGuard, RwLock, WriteGuard};
+pub use semaphore::{Permit, Semaphore};
+pub use token::{InvalidToken, Token};

@@ -1,0 +1,399 @@
+//! Locks and permits on PostgreSQL: advisory locks of sessions.
+
+use super::session::{Failure, Params, Session};
+use super::{Postgres, lock};
+use crate::engine::{Hold, Holds, Mode, Object, Patience};
+use crate::error::{ClusterError, Subject};
+use crate::token::Token;
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio_postgres::Row;
+
+/// How long a wait lasts before it says so, in which most waits are over.
+const FIRST: Duration = Duration::from_secs(1);
+/// How long every further slice of a wait lasts: while it does, VACUUM removes nothing.
+const SLICE: Duration = Duration::from_secs(5);
+
+thread_local! {
+    /// What this thread holds: nobody else can know, for its threads share a session.
+    static HELD: RefCell<Vec<(i64, bool, Weak<Session>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether this thread holds it so that it can never have it in this mode.
+fn is_own(key: i64, shared: bool) -> bool {
+    HELD.with_borrow(|held| {
+        held.iter().any(|(other, with_others, session)| {
+            *other == key
+                && !(shared && *with_others)
+                && session.upgrade().is_some_and(|session| !session.is_known_lost())
+        })
+    })
+}
+
+/// What is asked for, as the server has it.
+struct Wish<'a> {
+    object: &'a Object,
+    mode: Mode,
+    id: i32,
+    permits: i32,
+}
+
+impl Wish<'_> {
+    fn key(&self, session: &Session) -> i64 {
+        session.space() | i64::from(self.id)
+    }
+
+    fn shared(&self) -> bool {
+        self.mode == Mode::Shared
+    }
+}
+
+impl Holds for Postgres {
+    fn take(&self, object: &Object, mode: Mode, patience: Patience) -> Result<Box<dyn Hold>, ClusterError> {
+        object.check_name()?;
+        let session = self.session()?;
+        let (id, permits) = find(&session, object)?;
+        let wish = Wish { object, mode, id, permits };
+        let tries = matches!(patience, Patience::Try);
+        if mode != Mode::Permit && is_own(wish.key(&session), wish.shared()) {
+            let subject = object.subject.clone();
+            return Err(if tries {
+                ClusterError::WouldBlock { object: subject, holder: "this thread".to_owned() }
+            } else {
+                ClusterError::Deadlock { object: subject, is_own: true }
+            });
+        }
+        if let Some(held) = self.try_on_main(&session, &wish)? {
+            return Ok(held);
+        }
+        if tries {
+            let holder = self.holders_of(&wish);
+            return Err(ClusterError::WouldBlock { object: object.subject.clone(), holder });
+        }
+        self.wait(&wish, patience)
+    }
+}
+
+/// The object's id; `Mismatch` when it has another number of permits.
+fn find(session: &Arc<Session>, object: &Object) -> Result<(i32, i32), ClusterError> {
+    let Subject { kind, name, .. } = &object.subject;
+    let known = lock(&session.ids).get(&(*kind, name.clone())).copied();
+    let (id, size) = match known {
+        Some(known) => known,
+        None => {
+            let size = i32::try_from(object.size).ok().filter(|size| (1..=65_536).contains(size));
+            let Some(size) = size else {
+                let there = "a semaphore of a cluster has 1 to 65536 permits".to_owned();
+                let asked = format!("{} permits", object.size);
+                return Err(ClusterError::Mismatch { object: object.subject.clone(), there, asked });
+            };
+            let params: Params =
+                vec![Box::new(session.space()), Box::new(*kind), Box::new(name.clone()), Box::new(size)];
+            let rows = session.query("SELECT * FROM find_object($1, $2, $3, $4)", params)?;
+            let found: (i32, i32) = (first(session, &rows, 0)?, first(session, &rows, 1)?);
+            let found = (found.0, found.1.unsigned_abs());
+            lock(&session.ids).insert((*kind, name.clone()), found);
+            found
+        }
+    };
+    if size != object.size {
+        return Err(ClusterError::Mismatch {
+            object: object.subject.clone(),
+            there: format!("{size} permits"),
+            asked: format!("{} permits", object.size),
+        });
+    }
+    Ok((id, size.cast_signed()))
+}
+
+/// A column of the first row.
+pub(super) fn first<'a, T: tokio_postgres::types::FromSql<'a>>(
+    session: &Session,
+    rows: &'a [Row],
+    column: usize,
+) -> Result<T, ClusterError> {
+    let missing = || Failure::Refused("it answered with no row".to_owned());
+    let row = rows.first().ok_or_else(missing).map_err(|failure| failure.into_error(session.place()))?;
+    row.try_get(column).map_err(|error| Failure::from(error).into_error(session.place()))
+}
+
+impl Postgres {
+    /// Takes it on the main session if it is free, without waiting.
+    fn try_on_main(
+        &self,
+        session: &Arc<Session>,
+        wish: &Wish<'_>,
+    ) -> Result<Option<Box<dyn Hold>>, ClusterError> {
+        if wish.mode == Mode::Permit {
+            return self.try_permit(session, wish);
+        }
+        let (key, shared) = (wish.key(session), wish.shared());
+        // Locks of one session never are in one another's way: that two threads are, only this table knows.
+        if !self.enter(session, wish, key)? {
+            return Ok(None);
+        }
+        let params: Params =
+            vec![Box::new(session.backend), Box::new(session.space()), Box::new(key), Box::new(shared)];
+        let number = session
+            .query("SELECT try_lock($1, $2, $3, $4)", params)
+            .and_then(|rows| first::<Option<i64>>(session, &rows, 0));
+        match number {
+            Ok(Some(number)) => Ok(Some(self.held(session, wish, key, number, true))),
+            Ok(None) => {
+                leave(session, key, shared);
+                Ok(None)
+            }
+            Err(error) => {
+                leave(session, key, shared);
+                Err(error)
+            }
+        }
+    }
+
+    fn try_permit(
+        &self,
+        session: &Arc<Session>,
+        wish: &Wish<'_>,
+    ) -> Result<Option<Box<dyn Hold>>, ClusterError> {
+        // Two threads that were given one permit would share it: they ask one after the other.
+        let _turn = lock(&session.permits);
+        let base = wish.key(session);
+        let range = base + 1..=base + i64::from(wish.permits);
+        let mine: Vec<i64> = lock(&session.held).keys().copied().filter(|key| range.contains(key)).collect();
+        let params: Params =
+            vec![Box::new(session.backend), Box::new(base), Box::new(wish.permits), Box::new(mine)];
+        let rows = session.query("SELECT try_permit($1, $2, $3, $4)", params)?;
+        let Some(slot) = first::<Option<i64>>(session, &rows, 0)? else {
+            return Ok(None);
+        };
+        if let Err(error) = self.enter(session, wish, slot) {
+            let params: Params = vec![Box::new(session.backend), Box::new(slot), Box::new(false)];
+            session.query("SELECT unlock($1, $2, $3)", params)?;
+            return Err(error);
+        }
+        Ok(Some(self.held(session, wish, slot, 0, true)))
+    }
+
+    /// Writes into the session's table that it is held; `false` when it is, so that it cannot be.
+    fn enter(&self, session: &Session, wish: &Wish<'_>, key: i64) -> Result<bool, ClusterError> {
+        let mut held = lock(&session.held);
+        let count = held.len();
+        match held.get_mut(&key) {
+            Some(Some(sharers)) if wish.shared() => *sharers += 1,
+            Some(_) => return Ok(false),
+            None if count >= self.options.max_holds => {
+                let (object, most) = (wish.object.subject.clone(), self.options.max_holds);
+                return Err(ClusterError::TooMany { object, held: count, most });
+            }
+            None => {
+                held.insert(key, wish.shared().then_some(1));
+            }
+        }
+        Ok(true)
+    }
+
+    fn held(
+        &self,
+        session: &Arc<Session>,
+        wish: &Wish<'_>,
+        key: i64,
+        number: i64,
+        on_main: bool,
+    ) -> Box<dyn Hold> {
+        if wish.mode != Mode::Permit {
+            HELD.with_borrow_mut(|held| held.push((key, wish.shared(), Arc::downgrade(session))));
+        }
+        Box::new(Held {
+            session: Some(session.clone()),
+            spare: (!on_main).then(|| self.spare.clone()),
+            subject: wish.object.subject.clone(),
+            key,
+            shared: wish.shared(),
+            token: Token::new(session.timeline, number.cast_unsigned()),
+        })
+    }
+
+    /// Waits on a session of its own, which then has the hold.
+    fn wait(&self, wish: &Wish<'_>, patience: Patience) -> Result<Box<dyn Hold>, ClusterError> {
+        let session = self.spare_session()?;
+        let mut slice = FIRST;
+        let mut said = false;
+        let outcome = loop {
+            match self.wait_slice(&session, wish, patience.slice(slice)) {
+                Ok(None) if patience.is_over() => {
+                    let holder = self.holders_of(wish);
+                    break Err(ClusterError::TimedOut { object: wish.object.subject.clone(), holder });
+                }
+                Ok(None) => {}
+                Ok(Some(key)) => break self.won(&session, wish, key),
+                Err(error) => break Err(error),
+            }
+            if !said && wish.mode != Mode::Permit {
+                said = true;
+                match self.closes_a_circle(&session, wish) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        break Err(ClusterError::Deadlock {
+                            object: wish.object.subject.clone(),
+                            is_own: false,
+                        });
+                    }
+                    Err(error) => break Err(error),
+                }
+            }
+            slice = SLICE;
+        };
+        if said && session.is_usable() {
+            // Nobody counts on it: a row of a session that waits no more has no holds that matter, and is replaced.
+            drop(session.query("DELETE FROM waits WHERE session = $1", vec![Box::new(session.number)]));
+        }
+        if outcome.is_err() {
+            self.spare.keep(session);
+        }
+        outcome
+    }
+
+    /// Waits for one slice; the key of what was won.
+    fn wait_slice(
+        &self,
+        session: &Arc<Session>,
+        wish: &Wish<'_>,
+        slice: Duration,
+    ) -> Result<Option<i64>, ClusterError> {
+        let subject = &wish.object.subject;
+        let key = wish.key(session);
+        let ms = i32::try_from(slice.as_millis()).unwrap_or(i32::MAX).max(1);
+        let answer = if wish.mode == Mode::Permit {
+            let params: Params =
+                vec![Box::new(session.backend), Box::new(key), Box::new(wish.permits), Box::new(ms)];
+            session.query_slice("SELECT wait_permit($1, $2, $3, $4)", params, slice)
+        } else {
+            let params: Params =
+                vec![Box::new(session.backend), Box::new(key), Box::new(wish.shared()), Box::new(ms)];
+            session.query_slice(
+                "SELECT CASE WHEN wait_lock($1, $2, $3, $4) THEN $2::bigint END",
+                params,
+                slice,
+            )
+        };
+        match answer {
+            None => Err(ClusterError::Interrupted { object: subject.clone() }),
+            Some(Ok(rows)) => first(session, &rows, 0),
+            Some(Err(Failure::Deadlock)) => {
+                Err(ClusterError::Deadlock { object: subject.clone(), is_own: false })
+            }
+            Some(Err(failure)) => Err(failure.into_error(session.place())),
+        }
+    }
+
+    /// A hold after a wait, with its token: asking for it proves that the session lives after the wait.
+    fn won(&self, session: &Arc<Session>, wish: &Wish<'_>, key: i64) -> Result<Box<dyn Hold>, ClusterError> {
+        let rows = session.query("SELECT next_token($1)", vec![Box::new(session.space())])?;
+        let number = first(session, &rows, 0)?;
+        lock(&session.held).insert(key, wish.shared().then_some(1));
+        Ok(self.held(session, wish, key, number, false))
+    }
+
+    fn closes_a_circle(&self, session: &Arc<Session>, wish: &Wish<'_>) -> Result<bool, ClusterError> {
+        let held: Vec<i64> = HELD.with_borrow(|held| held.iter().map(|(key, ..)| *key).collect());
+        let params: Params = vec![
+            Box::new(session.space()),
+            Box::new(session.number),
+            Box::new(wish.key(session)),
+            Box::new(held),
+        ];
+        let rows = session.query("SELECT say_wait($1, $2, $3, $4)", params)?;
+        first(session, &rows, 0)
+    }
+
+    /// Who holds it, in words; empty where nobody can say.
+    fn holders_of(&self, wish: &Wish<'_>) -> String {
+        let Ok(objects) = self.session().and_then(|session| super::reports::objects(&session)) else {
+            return String::new();
+        };
+        let Subject { kind, name, .. } = &wish.object.subject;
+        let found = objects.iter().find(|object| object.kind == *kind && object.name == *name);
+        let holders: Vec<String> =
+            found.into_iter().flat_map(|object| &object.holders).take(4).map(ToString::to_string).collect();
+        holders.join(", ")
+    }
+}
+
+/// Takes it out of the session's table.
+fn leave(session: &Session, key: i64, shared: bool) {
+    let mut held = lock(&session.held);
+    match held.get_mut(&key) {
+        Some(Some(sharers)) if shared && *sharers > 1 => *sharers -= 1,
+        _ => {
+            held.remove(&key);
+        }
+    }
+}
+
+/// An advisory lock of a session.
+struct Held {
+    /// `None` once it was released.
+    session: Option<Arc<Session>>,
+    /// Where the session goes when it was one for a wait.
+    spare: Option<Arc<super::Spare>>,
+    subject: Subject,
+    key: i64,
+    shared: bool,
+    token: Token,
+}
+
+impl Held {
+    fn end(&mut self) -> Result<(), ClusterError> {
+        let Some(session) = self.session.take() else {
+            return Ok(());
+        };
+        HELD.with_borrow_mut(|held| {
+            let mine = Arc::downgrade(&session);
+            let found = held
+                .iter()
+                .position(|(key, shared, of)| *key == self.key && *shared == self.shared && of.ptr_eq(&mine));
+            found.map(|nth| held.swap_remove(nth));
+        });
+        let lost = || ClusterError::Lost { object: self.subject.clone() };
+        if session.is_known_lost() {
+            return Err(lost());
+        }
+        let params: Params = vec![Box::new(session.backend), Box::new(self.key), Box::new(self.shared)];
+        let answer = session.query("SELECT unlock($1, $2, $3)", params);
+        leave(&session, self.key, self.shared);
+        let was_held = answer.ok().and_then(|rows| first::<bool>(&session, &rows, 0).ok());
+        if let Some(spare) = &self.spare {
+            spare.keep(session);
+        }
+        if was_held == Some(true) { Ok(()) } else { Err(lost()) }
+    }
+}
+
+impl Hold for Held {
+    fn token(&self) -> Token {
+        self.token
+    }
+
+    fn is_lost(&self) -> bool {
+        self.session.as_ref().is_none_or(Session::is_lost)
+    }
+
+    fn release(mut self: Box<Self>) -> Result<(), ClusterError> {
+        self.end()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // That it was lost, who cares asks before.
+        drop(self.end());
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("object", &self.subject).field("token", &self.token).finish()
+    }
+}

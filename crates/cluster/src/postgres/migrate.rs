@@ -1,0 +1,83 @@
+//! What a cluster needs in the database, created and upgraded by whoever connects first.
+
+use super::address::Address;
+use super::connection;
+use super::session::{self, Failure};
+use crate::cluster::ClusterOptions;
+use crate::error::ClusterError;
+use tokio_postgres::Client;
+
+/// What each version adds to the one before; the last one's number is how many there are.
+const STEPS: &[&str] = &[include_str!("schema/1-holds.sql"), include_str!("schema/2-queues.sql")];
+
+/// A schema's name stands in statements: only what needs no quotes is let in.
+pub(super) fn check_schema(schema: &str) -> Result<(), ClusterError> {
+    let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if schema.is_empty()
+        || schema.len() > 63
+        || !schema.bytes().all(is_good)
+        || !schema.as_bytes()[0].is_ascii_lowercase()
+    {
+        let reason =
+            "a schema is made of a-z, 0-9 and '_', begins with a letter, and has at most 63 bytes".to_owned();
+        return Err(ClusterError::InvalidName { name: schema.to_owned(), reason });
+    }
+    Ok(())
+}
+
+/// Brings the schema to our version.
+pub(super) fn migrate(address: &Address, options: &ClusterOptions) -> Result<(), ClusterError> {
+    let (parts, schema, deadline) = (address.clone(), options.schema.clone(), options.deadline);
+    let work = async move {
+        let client = session::within(deadline, session::open(&parts)).await?;
+        session::within(deadline, upgrade(&client, &schema)).await
+    };
+    match connection::run(work, false) {
+        Ok(outcome) => outcome.map_err(|failure| failure.into_error(address.place())),
+        Err(none) => Err(none.into_error(address.place())),
+    }
+}
+
+async fn upgrade(client: &Client, schema: &str) -> Result<(), Failure> {
+    if version(client, schema).await? == STEPS.len() {
+        return Ok(());
+    }
+    // Only one at a time; the lock ends with the transaction, and so does what was half done.
+    client.batch_execute("BEGIN").await?;
+    let lock = format!("SELECT pg_advisory_xact_lock(hashtextextended('procession {schema}', 0))");
+    client.batch_execute(&lock).await?;
+    let there = version(client, schema).await?;
+    if there == 0 {
+        let create = format!(
+            "CREATE SCHEMA IF NOT EXISTS {schema}; GRANT USAGE ON SCHEMA {schema} TO PUBLIC;
+             CREATE TABLE {schema}.version (number int NOT NULL); INSERT INTO {schema}.version VALUES (0);
+             GRANT SELECT ON {schema}.version TO PUBLIC"
+        );
+        client.batch_execute(&create).await?;
+    }
+    client.batch_execute(&format!("SET LOCAL search_path TO {schema}")).await?;
+    for step in STEPS.iter().skip(there) {
+        client.batch_execute(&step.replace(":schema", schema)).await?;
+    }
+    client.batch_execute(&format!("UPDATE version SET number = {}; COMMIT", STEPS.len())).await?;
+    Ok(())
+}
+
+/// The version of the schema; 0 when there is none.
+async fn version(client: &Client, schema: &str) -> Result<usize, Failure> {
+    let exists = format!("SELECT to_regclass('{schema}.version') IS NOT NULL");
+    if !client.query_one(&exists, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(0);
+    }
+    let number: i32 =
+        client.query_one(&format!("SELECT number FROM {schema}.version"), &[]).await?.try_get(0)?;
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    if number > STEPS.len() {
+        return Err(Failure::Refused(format!(
+            "its schema {schema} has version {number}, and this program knows versions up to {}: build it with the release of \
+             procession that the others have, or use another schema",
+            STEPS.len()
+        )));
+    }
+    Ok(number)
+}

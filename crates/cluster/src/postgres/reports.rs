@@ -1,0 +1,141 @@
+//! What there is on the server, for people: from its own table of locks, and ours of sessions.
+
+use super::session::{Failure, Session};
+use crate::error::ClusterError;
+use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
+use std::sync::Arc;
+use tokio_postgres::Row;
+
+fn rows(session: &Arc<Session>, statement: &'static str) -> Result<Vec<Row>, ClusterError> {
+    session.query(statement, Vec::new())
+}
+
+/// The four columns of a participant, from this one on.
+fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postgres::Error> {
+    let text = |column| row.try_get::<_, Option<String>>(column).map(Option::unwrap_or_default);
+    Ok(ClusterParticipant {
+        host: text(from)?,
+        pid: row.try_get::<_, Option<i32>>(from + 1)?.map_or(0, i32::cast_unsigned),
+        command: text(from + 2)?,
+        since: row.try_get::<_, Option<i64>>(from + 3)?.map_or(0, i64::cast_unsigned),
+    })
+}
+
+/// One row for each object and claim, in the order of objects.
+const OBJECTS: &str = "
+    SELECT o.kind, o.name, o.size, c.granted, c.mode, c.key_id = o.id,
+           l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint
+    FROM objects o LEFT JOIN claims c ON c.id = o.id LEFT JOIN living l ON l.backend = c.backend
+    ORDER BY o.kind, o.name, l.since";
+
+pub(super) fn objects(session: &Arc<Session>) -> Result<Vec<ClusterObject>, ClusterError> {
+    let mut objects: Vec<(ClusterObject, i32, bool)> = Vec::new();
+    for row in rows(session, OBJECTS)? {
+        add(&mut objects, &row).map_err(|error| Failure::from(error).into_error(session.place()))?;
+    }
+    Ok(objects.into_iter().map(|(object, size, writes)| in_words(object, size, writes)).collect())
+}
+
+fn add(objects: &mut Vec<(ClusterObject, i32, bool)>, row: &Row) -> Result<(), tokio_postgres::Error> {
+    let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    if objects.last().is_none_or(|(last, ..)| last.kind != kind || last.name != name) {
+        let object =
+            ClusterObject { kind: kind.clone(), name, state: String::new(), holders: Vec::new(), waiters: 0 };
+        objects.push((object, row.try_get(2)?, false));
+    }
+    let Some((object, _, writes)) = objects.last_mut() else {
+        return Ok(());
+    };
+    let granted: Option<bool> = row.try_get(3)?;
+    // Who is first in a semaphore's queue has the key of the queue, and waits for one of the permits.
+    let queues = kind == "semaphore" && row.try_get::<_, Option<bool>>(5)? == Some(true);
+    match granted {
+        Some(true) if !queues => {
+            *writes |= row.try_get::<_, Option<&str>>(4)? == Some("ExclusiveLock");
+            object.holders.push(participant(row, 6)?);
+        }
+        Some(_) if queues || kind != "semaphore" => object.waiters += 1,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn in_words(mut object: ClusterObject, size: i32, writes: bool) -> ClusterObject {
+    let holders = object.holders.len();
+    object.state = match object.kind.as_str() {
+        "semaphore" => {
+            format!("{} of {size} permits free", usize::try_from(size).unwrap_or(0).saturating_sub(holders))
+        }
+        _ if holders == 0 => "free".to_owned(),
+        "rwlock" if writes => "written".to_owned(),
+        "rwlock" => "read".to_owned(),
+        _ => "held".to_owned(),
+    };
+    object
+}
+
+pub(super) fn participants(session: &Arc<Session>) -> Result<Vec<ClusterParticipant>, ClusterError> {
+    // A process has a session for each wait, too.
+    let found = rows(
+        session,
+        "SELECT host, pid, command, extract(epoch FROM min(since))::bigint FROM living
+         GROUP BY host, pid, process, command ORDER BY min(since)",
+    )?;
+    let read = |row: &Row| participant(row, 0);
+    found
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::from(error).into_error(session.place()))
+}
+
+/// A wait that was said: its session and the one that it waits for.
+struct Wait {
+    session: i32,
+    blocked_by: Vec<i32>,
+    who: ClusterParticipant,
+    what: String,
+}
+
+pub(super) fn deadlocks(session: &Arc<Session>) -> Result<Vec<ClusterDeadlock>, ClusterError> {
+    let found = rows(
+        session,
+        "SELECT w.session, ARRAY(SELECT b.session FROM waits b WHERE w.wanted = ANY (b.held)),
+                l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint, o.kind || ' ' || o.name
+         FROM waits w JOIN living l ON l.number = w.session
+         JOIN objects o ON o.id = (w.wanted & 4294967295)::int ORDER BY w.session",
+    )?;
+    let read = |row: &Row| -> Result<Wait, tokio_postgres::Error> {
+        let who = participant(row, 2)?;
+        Ok(Wait { session: row.try_get(0)?, blocked_by: row.try_get(1)?, who, what: row.try_get(6)? })
+    };
+    let waits: Vec<Wait> = found
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::from(error).into_error(session.place()))?;
+    Ok(circles(&waits))
+}
+
+/// The circles, each once: from its lowest session on.
+fn circles(waits: &[Wait]) -> Vec<ClusterDeadlock> {
+    let mut found = Vec::new();
+    for start in waits {
+        let mut path = vec![start];
+        while let Some(last) = path.last() {
+            let next = waits.iter().find(|wait| last.blocked_by.contains(&wait.session));
+            match next {
+                Some(next) if next.session == start.session => {
+                    if path.iter().all(|wait| wait.session >= start.session) {
+                        let waits = path.iter().map(|wait| (wait.who.clone(), wait.what.clone())).collect();
+                        found.push(ClusterDeadlock { waits });
+                    }
+                    break;
+                }
+                Some(next) if path.iter().all(|wait| wait.session != next.session) => path.push(next),
+                _ => break,
+            }
+        }
+    }
+    found
+}

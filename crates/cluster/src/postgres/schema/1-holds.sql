@@ -1,0 +1,220 @@
+-- What can be held, and by whom. All that is held is an advisory lock of the server: it ends with the session that has
+-- it. Keys of one number are (oid of this schema << 32) | id; keys of two numbers, (oid, number), are the lifelines of
+-- sessions. Ids below 16 are our own: 0 guards the tokens, 1 the names, 2 the waits.
+
+CREATE TABLE objects (
+    kind text NOT NULL,
+    name text NOT NULL,
+    id int NOT NULL UNIQUE,
+    size int NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE SEQUENCE ids AS int START 16;
+CREATE SEQUENCE tokens;
+CREATE SEQUENCE session_numbers AS int CYCLE;
+
+-- Neither has to outlive the server: sessions end with it.
+CREATE UNLOGGED TABLE sessions (
+    number int PRIMARY KEY,
+    backend int NOT NULL,
+    host text NOT NULL,
+    pid int NOT NULL,
+    process bigint NOT NULL,
+    command text NOT NULL,
+    since timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNLOGGED TABLE waits (
+    session int PRIMARY KEY,
+    wanted bigint NOT NULL,
+    held bigint[] NOT NULL
+);
+
+-- The sessions whose lifelines are held, each by its own backend.
+CREATE VIEW living AS
+    SELECT s.* FROM sessions s JOIN pg_locks l ON l.objid = s.number::oid AND l.pid = s.backend
+    WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.classid = (SELECT oid FROM pg_namespace WHERE nspname = current_schema());
+
+-- What is held or waited for, by whom.
+CREATE VIEW claims AS
+    SELECT o.kind, o.name, o.id, o.size, l.objid::bigint AS key_id, l.mode, l.granted, l.pid AS backend
+    FROM pg_locks l JOIN objects o
+      ON l.objid::bigint BETWEEN o.id AND o.id + CASE WHEN o.kind = 'semaphore' THEN o.size ELSE 0 END
+    WHERE l.locktype = 'advisory' AND l.objsubid = 1
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.classid = (SELECT oid FROM pg_namespace WHERE nspname = current_schema());
+
+-- Another backend than the one that began the session answers: there is a pooler in between.
+CREATE FUNCTION same_backend(me int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_backend_pid() <> me THEN
+        RAISE EXCEPTION 'backend % answers for %', pg_backend_pid(), me USING ERRCODE = 'PRX01';
+    END IF;
+END $$;
+
+CREATE FUNCTION begin_session(class int, host text, pid int, process bigint, command text) RETURNS int
+LANGUAGE plpgsql AS $$
+DECLARE
+    mine int;
+BEGIN
+    LOOP
+        mine := nextval('session_numbers');
+        EXIT WHEN pg_try_advisory_lock(class, mine);
+    END LOOP;
+    DELETE FROM sessions s WHERE NOT EXISTS (SELECT FROM living l WHERE l.number = s.number);
+    DELETE FROM waits w WHERE NOT EXISTS (SELECT FROM living l WHERE l.number = w.session) AND w.session <> mine;
+    INSERT INTO sessions VALUES (mine, pg_backend_pid(), host, pid, process, command);
+    RETURN mine;
+END $$;
+
+-- Whether the session is whole: its backend answers, and its lifeline is held.
+CREATE FUNCTION beat(me int, class int, mine int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    -- Advisory locks stack: one more, and one less, tells nothing about the first. A second unlock would.
+    RETURN EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.pid = me AND l.objsubid = 2
+        AND l.classid = ((class::bigint + 4294967296) % 4294967296)::oid AND l.objid = mine::oid AND l.granted);
+END $$;
+
+-- The object of this name; new ones get as many ids as they have permits, and one for the queue of those who wait.
+CREATE FUNCTION find_object(space bigint, a_kind text, a_name text, a_size int, OUT found_id int, OUT found_size int)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT id, size INTO found_id, found_size FROM objects WHERE kind = a_kind AND name = a_name;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(space | 1);
+    SELECT id, size INTO found_id, found_size FROM objects WHERE kind = a_kind AND name = a_name;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    found_id := nextval('ids');
+    found_size := a_size;
+    PERFORM setval('ids', found_id + a_size);
+    INSERT INTO objects VALUES (a_kind, a_name, found_id, a_size);
+END $$;
+
+-- The next token. Whoever comes next for one waits until this one is on the disk: a sequence writes only each 32nd
+-- number, and a number that another transaction has yet to write would come again after a crash.
+CREATE FUNCTION next_token(space bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(space);
+    RETURN nextval('tokens');
+END $$;
+
+-- A token when the lock was free, else null.
+CREATE FUNCTION try_lock(me int, space bigint, key bigint, shared boolean) RETURNS bigint LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_backend_pid() <> me THEN
+        PERFORM same_backend(me);
+    END IF;
+    IF shared THEN
+        IF NOT pg_try_advisory_lock_shared(key) THEN RETURN NULL; END IF;
+    ELSE
+        IF NOT pg_try_advisory_lock(key) THEN RETURN NULL; END IF;
+    END IF;
+    PERFORM pg_advisory_xact_lock(space);
+    RETURN nextval('tokens');
+END $$;
+
+-- Waits for one slice only: who waits pins xmin, and VACUUM removes nothing that is newer.
+CREATE FUNCTION wait_lock(me int, key bigint, shared boolean, slice_ms int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    PERFORM set_config('lock_timeout', slice_ms::text, true);
+    IF shared THEN
+        PERFORM pg_advisory_lock_shared(key);
+    ELSE
+        PERFORM pg_advisory_lock(key);
+    END IF;
+    RETURN true;
+EXCEPTION WHEN lock_not_available THEN
+    RETURN false;
+END $$;
+
+-- One of the permits key + 1 .. key + size but for those that this session has; null when none is free.
+CREATE FUNCTION try_permit(me int, key bigint, size int, mine bigint[]) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    -- Those who look at once begin at different ones.
+    start int := pg_backend_pid() % size;
+    slot bigint;
+BEGIN
+    PERFORM same_backend(me);
+    FOR i IN 0 .. size - 1 LOOP
+        slot := key + 1 + (start + i) % size;
+        CONTINUE WHEN slot = ANY (mine);
+        IF pg_try_advisory_lock(slot) THEN
+            RETURN slot;
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+-- Waits for a permit for one slice: first in the queue of those who wait, then, being its head, for any of the permits.
+-- Nobody can wait for several locks at once: it waits for one after the other, ten milliseconds each.
+CREATE FUNCTION wait_permit(me int, key bigint, size int, slice_ms int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    ends timestamptz := clock_timestamp() + slice_ms * interval '1 millisecond';
+    slot bigint;
+    turn int := pg_backend_pid() % size;
+BEGIN
+    PERFORM set_config('lock_timeout', slice_ms::text, true);
+    BEGIN
+        PERFORM pg_advisory_xact_lock(key);
+    EXCEPTION WHEN lock_not_available THEN
+        RETURN NULL;
+    END;
+    PERFORM set_config('lock_timeout', least(slice_ms, 10)::text, true);
+    LOOP
+        slot := try_permit(me, key, size, '{}');
+        IF slot IS NOT NULL OR clock_timestamp() >= ends THEN
+            RETURN slot;
+        END IF;
+        turn := (turn + 1) % size;
+        BEGIN
+            PERFORM pg_advisory_lock(key + 1 + turn);
+            RETURN key + 1 + turn;
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+    END LOOP;
+END $$;
+
+-- Whether it was held until now.
+CREATE FUNCTION unlock(me int, key bigint, shared boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_backend_pid() <> me THEN
+        PERFORM same_backend(me);
+    END IF;
+    IF shared THEN
+        RETURN pg_advisory_unlock_shared(key);
+    END IF;
+    RETURN pg_advisory_unlock(key);
+END $$;
+
+-- Says that this session waits for a thread that holds these; true, and nothing said, when that closes a circle. They
+-- come one after the other, so that of those in a circle only the last one is told.
+CREATE FUNCTION say_wait(space bigint, mine int, a_wanted bigint, a_held bigint[]) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    closes boolean;
+BEGIN
+    PERFORM pg_advisory_xact_lock(space | 2);
+    WITH RECURSIVE waiting AS (
+        SELECT w.* FROM waits w JOIN living l ON l.number = w.session WHERE w.session <> mine
+    ), reached AS (
+        SELECT w.session, w.wanted FROM waiting w WHERE a_wanted = ANY (w.held)
+        UNION
+        SELECT w.session, w.wanted FROM reached r JOIN waiting w ON r.wanted = ANY (w.held)
+    ) SELECT EXISTS (SELECT FROM reached r WHERE r.wanted = ANY (a_held)) INTO closes;
+    IF NOT closes THEN
+        INSERT INTO waits VALUES (mine, a_wanted, a_held)
+            ON CONFLICT (session) DO UPDATE SET wanted = excluded.wanted, held = excluded.held;
+    END IF;
+    RETURN closes;
+END $$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :schema TO PUBLIC;
+GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA :schema TO PUBLIC;

@@ -1,0 +1,146 @@
+-- Queues. An item is a row; who has it, has its number of a session in the row, and is dead when the lifeline of that
+-- session can be taken. So no clock decides that somebody is dead.
+
+CREATE TABLE queues (
+    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE,
+    codec text NOT NULL,
+    max_attempts int NOT NULL,
+    closed boolean NOT NULL DEFAULT false
+);
+CREATE TABLE items (
+    queue int NOT NULL REFERENCES queues ON DELETE CASCADE,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    item bytea NOT NULL,
+    attempts int NOT NULL DEFAULT 0,
+    lease int,
+    dead boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (queue, id)
+);
+CREATE INDEX items_ready ON items (queue, id) WHERE lease IS NULL AND NOT dead;
+CREATE INDEX items_leased ON items (queue, lease) WHERE lease IS NOT NULL;
+-- Rows come and go: what is left of them is to be removed early.
+ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+
+-- The queue of this name, which is made if there is none.
+CREATE FUNCTION find_queue(a_name text, a_codec text, a_most int, OUT found_id int, OUT found_codec text, OUT found_most int)
+LANGUAGE plpgsql AS $$
+BEGIN
+    LOOP
+        SELECT id, codec, max_attempts INTO found_id, found_codec, found_most FROM queues WHERE name = a_name;
+        EXIT WHEN FOUND;
+        INSERT INTO queues (name, codec, max_attempts) VALUES (a_name, a_codec, a_most) ON CONFLICT DO NOTHING;
+    END LOOP;
+END $$;
+
+-- Puts all or none; false when the queue is closed. Whoever closes it waits for those who put.
+CREATE FUNCTION put_items(me int, q int, all_items bytea[]) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    PERFORM FROM queues WHERE id = q AND NOT closed FOR SHARE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    INSERT INTO items (queue, item) SELECT q, unnest(all_items);
+    RETURN true;
+END $$;
+
+-- Takes the items that have waited longest; those that others are taking are passed over. What a crash of the server
+-- makes of this is that they are there again: it need not wait for the disk.
+CREATE FUNCTION take_items(me int, mine int, q int, most int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    PERFORM set_config('synchronous_commit', 'off', true);
+    RETURN QUERY
+        UPDATE items i SET lease = mine, attempts = i.attempts + 1
+        WHERE i.queue = q AND i.id = ANY (ARRAY(
+            SELECT r.id FROM items r WHERE r.queue = q AND r.lease IS NULL AND NOT r.dead
+            ORDER BY r.id LIMIT most FOR UPDATE SKIP LOCKED))
+        RETURNING i.id, i.item, i.attempts;
+END $$;
+
+-- Gives back what dead sessions have taken. As long as this has the lifeline of a session, nobody can begin one of its
+-- number; and a row that was given back meanwhile and taken by another has another number.
+CREATE FUNCTION bury(me int, class int, mine int, q int) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    holder int;
+    changed bigint;
+    buried bigint := 0;
+BEGIN
+    PERFORM same_backend(me);
+    FOR holder IN SELECT DISTINCT lease FROM items WHERE queue = q AND lease IS NOT NULL AND lease <> mine LOOP
+        CONTINUE WHEN NOT pg_try_advisory_xact_lock(class, holder);
+        UPDATE items i SET lease = NULL, dead = i.attempts >= (SELECT max_attempts FROM queues WHERE queues.id = q)
+            WHERE i.queue = q AND i.lease = holder;
+        GET DIAGNOSTICS changed = ROW_COUNT;
+        buried := buried + changed;
+    END LOOP;
+    RETURN buried;
+END $$;
+
+-- Ends leases: done (the items go), failed (they are taken again, unless that was too often), untried (this attempt
+-- does not count), or dead. The ids of those
+-- that were ours until now. What a crash of the server makes of this is that the last moment's come again.
+CREATE FUNCTION end_leases(me int, mine int, q int, ids bigint[], tried int[], fate text) RETURNS SETOF bigint
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    PERFORM set_config('synchronous_commit', 'off', true);
+    IF fate = 'done' THEN
+        RETURN QUERY DELETE FROM items i USING unnest(ids, tried) AS a(id, attempt)
+            WHERE i.queue = q AND i.id = a.id AND i.lease = mine AND i.attempts = a.attempt RETURNING i.id;
+    ELSE
+        RETURN QUERY UPDATE items i
+            SET lease = NULL, attempts = i.attempts - CASE fate WHEN 'untried' THEN 1 ELSE 0 END,
+                dead = fate = 'dead'
+                    OR fate = 'failed' AND i.attempts >= (SELECT max_attempts FROM queues WHERE queues.id = q)
+            FROM unnest(ids, tried) AS a(id, attempt)
+            WHERE i.queue = q AND i.id = a.id AND i.lease = mine AND i.attempts = a.attempt RETURNING i.id;
+    END IF;
+END $$;
+
+-- Acknowledges an item in the caller's own transaction: it is done if that is committed, and not otherwise.
+CREATE FUNCTION ack(queue_name text, item_id bigint, session int, attempt int) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM items i USING queues q WHERE q.name = queue_name AND i.queue = q.id AND i.id = item_id
+        AND i.lease = session AND i.attempts = attempt;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'item % of the queue % is not leased to session % in attempt %', item_id, queue_name, session, attempt
+            USING ERRCODE = 'PRX02', HINT = 'its lease was lost: somebody else has it, or has done it';
+    END IF;
+END $$;
+
+CREATE FUNCTION queue_state(me int, q int, OUT ready bigint, OUT leased bigint, OUT dead_ones bigint, OUT is_closed boolean)
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    SELECT count(*) FILTER (WHERE lease IS NULL AND NOT dead), count(*) FILTER (WHERE lease IS NOT NULL),
+           count(*) FILTER (WHERE dead) INTO ready, leased, dead_ones FROM items WHERE queue = q;
+    SELECT coalesce((SELECT closed FROM queues WHERE id = q), true) INTO is_closed;
+END $$;
+
+CREATE FUNCTION close_queue(me int, q int, as_closed boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    UPDATE queues SET closed = as_closed WHERE id = q;
+END $$;
+
+CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    RETURN QUERY SELECT i.id, i.item, i.attempts FROM items i WHERE i.queue = q AND i.dead ORDER BY i.id;
+END $$;
+
+-- A dead letter is taken again, or removed; whether it was there.
+CREATE FUNCTION settle_dead(me int, q int, item_id bigint, again boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    IF again THEN
+        UPDATE items i SET dead = false, attempts = 0 WHERE i.queue = q AND i.id = item_id AND i.dead;
+    ELSE
+        DELETE FROM items i WHERE i.queue = q AND i.id = item_id AND i.dead;
+    END IF;
+    RETURN FOUND;
+END $$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON queues, items TO PUBLIC;

@@ -1,0 +1,412 @@
+//! A session on the server: a connection, its lifeline, and the heartbeat by which both sides know of each other.
+
+use super::address::{Address, in_words};
+use super::{connection, tls};
+use crate::cluster::ClusterOptions;
+use crate::error::ClusterError;
+use procession_sys::fork;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row, Statement};
+
+/// How often the server hears of a session that has no lease.
+const BEAT: Duration = Duration::from_millis(500);
+/// After how long without an answer a hold counts as lost here. Less than the three seconds after which the server gives
+/// up a peer that does not answer: the holder learns it before the next one has it.
+const LIMIT: Duration = Duration::from_secs(2);
+/// The first release with all settings that are needed.
+const OLDEST: i32 = 140_000;
+
+/// Why a statement was not done.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// The connection has ended, or the server did not answer in time.
+    Gone(String),
+    /// The server has found that waiting would never end.
+    Deadlock,
+    /// The server refuses, and would again.
+    Refused(String),
+}
+
+impl Failure {
+    pub(crate) fn into_error(self, place: &str) -> ClusterError {
+        let place = place.to_owned();
+        match self {
+            Self::Gone(reason) => ClusterError::Unavailable { place, reason },
+            Self::Deadlock => ClusterError::Unavailable { place, reason: "it found a deadlock".to_owned() },
+            Self::Refused(reason) => ClusterError::Refused { place, reason },
+        }
+    }
+}
+
+/// What to do where another backend than ours answers.
+const POOLER: &str = "a pooler in transaction mode is in between, which gives each statement another session, and holds live in \
+                      sessions: give the address of the server itself, or have the pooler pool sessions";
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(answer) = error.as_db_error() else {
+            return Self::Gone(in_words(&error));
+        };
+        let text = answer.message().to_owned();
+        match answer.code().code() {
+            "PRX01" | "26000" => return Self::Refused(POOLER.to_owned()),
+            "42501" => {
+                return Self::Refused(format!(
+                    "{text}: the role lacks rights. Have a role that may create schemas run \
+                 Cluster::init once"
+                ));
+            }
+            _ => {}
+        }
+        let class = &answer.code().code()[..2];
+        if *answer.code() == SqlState::T_R_DEADLOCK_DETECTED {
+            Self::Deadlock
+        } else if class == "28" || class == "3D" || class == "42" || class == "25" {
+            Self::Refused(text)
+        } else if matches!(answer.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) {
+            Self::Gone(text)
+        } else {
+            Self::Gone(format!("{text} ({})", answer.code().code()))
+        }
+    }
+}
+
+/// Parameters of a statement.
+pub(crate) type Params = Vec<Box<dyn ToSql + Sync + Send>>;
+
+/// The kind and the name of an object.
+type Name = (&'static str, String);
+
+/// A connection with its lifeline.
+pub(crate) struct Session {
+    client: Client,
+    place: Arc<str>,
+    deadline: Duration,
+    statements: tokio::sync::Mutex<HashMap<&'static str, Statement>>,
+    /// Its number on the server, whose advisory lock is the lifeline.
+    pub(crate) number: i32,
+    /// The pid of the server's process that answers.
+    pub(crate) backend: i32,
+    /// The key of a class of locks, which is our schema.
+    pub(crate) class: i32,
+    /// The server's timeline when the session began; a failover ends the session.
+    pub(crate) timeline: u32,
+    /// Which process began it.
+    cookie: u64,
+    lost: AtomicBool,
+    /// When the last statement was sent that was answered, on a clock that counts suspended time.
+    heard_ns: AtomicU64,
+    /// Whether a wait is under way, which the heartbeat would have to wait for.
+    waits: AtomicBool,
+    limit: Duration,
+    /// What is held on it: a key and how many share it, `None` for one alone.
+    pub(crate) held: Mutex<HashMap<i64, Option<usize>>>,
+    /// Held while a thread asks for a permit.
+    pub(crate) permits: Mutex<()>,
+    /// The ids of objects that are known.
+    pub(crate) ids: Mutex<HashMap<Name, (i32, u32)>>,
+}
+
+/// Nanoseconds since the host started, those in which it was suspended included.
+fn now_ns() -> u64 {
+    let now =
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The outcome of what takes no longer than `limit`.
+pub(super) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let late = || Failure::Gone(format!("it did not answer within {} ms", limit.as_millis()));
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A bare connection.
+pub(super) async fn open(address: &Address) -> Result<Client, Failure> {
+    if address.is_local() {
+        // A socket in a directory has no name that a certificate could be for.
+        let (client, connection) = address.config.connect(NoTls).await?;
+        return Ok(attended(client, connection));
+    }
+    let tls = tls::connector(&address.trust).map_err(|error| Failure::Refused(error.to_string()))?;
+    let (client, connection) = address.config.connect(tls).await?;
+    Ok(attended(client, connection))
+}
+
+/// A client whose connection is served until it ends; what ends it, those who use it learn from their statements.
+fn attended<E>(client: Client, connection: impl Future<Output = Result<(), E>> + Send + 'static) -> Client {
+    drop(tokio::spawn(async move { drop(connection.await) }));
+    client
+}
+
+impl Session {
+    /// Connects, and takes the lifeline.
+    pub(crate) fn begin(address: &Address, options: &ClusterOptions) -> Result<Arc<Self>, ClusterError> {
+        let (parts, chosen) = (address.clone(), options.clone());
+        let work = async move {
+            within(chosen.deadline, async { Self::start(open(&parts).await?, parts.place(), &chosen).await })
+                .await
+        };
+        let session = match connection::run(work, false) {
+            Ok(Ok(session)) => Arc::new(session),
+            Ok(Err(failure)) => return Err(failure.into_error(address.place())),
+            Err(none) => return Err(none.into_error(address.place())),
+        };
+        let every = options.lease.map_or(BEAT, |lease| lease / 6);
+        connection::begin(beat(Arc::downgrade(&session), every));
+        Ok(session)
+    }
+
+    async fn start(client: Client, place: &str, options: &ClusterOptions) -> Result<Self, Failure> {
+        let row = client
+            .query_one("SELECT current_setting('server_version_num')::int, pg_is_in_recovery()", &[])
+            .await?;
+        let version: i32 = row.try_get(0)?;
+        if version < OLDEST {
+            return Err(Failure::Refused(format!(
+                "it is PostgreSQL {}, and 14 or newer is needed",
+                version / 10_000
+            )));
+        }
+        if row.try_get(1)? {
+            return Err(Failure::Refused(
+                "it is a standby, which can only be read: give the primary's address".to_owned(),
+            ));
+        }
+        client.batch_execute(&settings(options)).await?;
+        let row = client
+            .query_one(
+                "SELECT oid, pg_backend_pid(), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+                 FROM pg_namespace WHERE nspname = current_schema()",
+                &[],
+            )
+            .await?;
+        let (oid, backend, timeline): (u32, i32, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let (class, sent) = (oid.cast_signed(), now_ns());
+        let pid = std::process::id().cast_signed();
+        let process = fork::cookie().cast_signed();
+        let row = client
+            .query_one(
+                "SELECT begin_session($1, $2, $3, $4, $5)",
+                &[&class, &host(), &pid, &process, &command()],
+            )
+            .await?;
+        Ok(Self {
+            client,
+            place: place.into(),
+            deadline: options.deadline,
+            statements: tokio::sync::Mutex::default(),
+            number: row.try_get(0)?,
+            backend,
+            class,
+            timeline: u32::from_str_radix(&timeline, 16).unwrap_or(0),
+            cookie: fork::cookie(),
+            lost: AtomicBool::new(false),
+            heard_ns: AtomicU64::new(sent),
+            waits: AtomicBool::new(false),
+            limit: options.lease.map_or(LIMIT, |lease| lease * 2 / 3),
+            held: Mutex::default(),
+            permits: Mutex::default(),
+            ids: Mutex::default(),
+        })
+    }
+
+    /// The server, without its password.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What all keys of one number of our schema have in common.
+    pub(crate) fn space(&self) -> i64 {
+        i64::from(self.class) << 32
+    }
+
+    /// Does a statement within the deadline, and gives its rows.
+    pub(crate) fn query(
+        self: &Arc<Self>,
+        statement: &'static str,
+        params: Params,
+    ) -> Result<Vec<Row>, ClusterError> {
+        let (session, deadline) = (self.clone(), self.deadline);
+        match connection::run(async move { session.ask(statement, params, deadline).await }, false) {
+            Ok(outcome) => outcome.map_err(|failure| failure.into_error(&self.place)),
+            Err(none) => Err(none.into_error(&self.place)),
+        }
+    }
+
+    /// Does a statement that waits for up to `slice`; `None` when the hook of this thread ended that, and with it the
+    /// session, which may have by now what it waited for.
+    pub(crate) fn query_slice(
+        self: &Arc<Self>,
+        statement: &'static str,
+        params: Params,
+        slice: Duration,
+    ) -> Option<Result<Vec<Row>, Failure>> {
+        let (session, limit) = (self.clone(), slice + self.deadline);
+        self.waits.store(true, Ordering::Relaxed);
+        let outcome = connection::run(async move { session.ask(statement, params, limit).await }, true);
+        self.waits.store(false, Ordering::Relaxed);
+        match outcome {
+            Ok(outcome) => Some(outcome),
+            Err(connection::NoAnswer::Interrupted) => {
+                self.lose();
+                None
+            }
+            Err(connection::NoAnswer::NoThread(why)) => Some(Err(Failure::Gone(why))),
+        }
+    }
+
+    /// Does a statement. Without an answer the session is lost: whether it was done is not known.
+    async fn ask(
+        &self,
+        statement: &'static str,
+        params: Params,
+        limit: Duration,
+    ) -> Result<Vec<Row>, Failure> {
+        if self.lost.load(Ordering::Acquire) {
+            return Err(Failure::Gone("the session has ended".to_owned()));
+        }
+        let sent = now_ns();
+        let outcome = within(limit, async {
+            let prepared = self.prepared(statement).await?;
+            let params: Vec<&(dyn ToSql + Sync)> =
+                params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect();
+            Ok(self.client.query(&prepared, &params).await?)
+        })
+        .await;
+        match &outcome {
+            Ok(_) => {
+                self.heard_ns.fetch_max(sent, Ordering::AcqRel);
+            }
+            Err(Failure::Gone(_)) => self.lose(),
+            // The pooler's sessions are not ours.
+            Err(Failure::Refused(reason)) if reason == POOLER => self.lose(),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    async fn prepared(&self, statement: &'static str) -> Result<Statement, Failure> {
+        let mut statements = self.statements.lock().await;
+        if let Some(prepared) = statements.get(statement) {
+            return Ok(prepared.clone());
+        }
+        let prepared = self.client.prepare(statement).await?;
+        statements.insert(statement, prepared.clone());
+        Ok(prepared)
+    }
+
+    /// Asks the server whether the session is whole.
+    async fn is_whole(&self) -> bool {
+        let params: Params = vec![Box::new(self.backend), Box::new(self.class), Box::new(self.number)];
+        match self.ask("SELECT beat($1, $2, $3)", params, self.limit).await {
+            Ok(rows) => rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)),
+            Err(_) => false,
+        }
+    }
+
+    /// Marks all that is held on it lost.
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// How long ago the server is known to have heard of us.
+    fn silent_for(&self) -> Duration {
+        Duration::from_nanos(now_ns().saturating_sub(self.heard_ns.load(Ordering::Acquire)))
+    }
+
+    /// Whether what is held on it is lost. A process that was stopped does not know, and asks.
+    pub(crate) fn is_lost(self: &Arc<Self>) -> bool {
+        if self.is_known_lost() {
+            return true;
+        }
+        if self.silent_for() < self.limit {
+            return false;
+        }
+        let session = self.clone();
+        let whole = connection::run(async move { session.is_whole().await }, false).unwrap_or(false);
+        if !whole {
+            self.lose();
+        }
+        !whole
+    }
+
+    /// Whether it is lost as far as is known without asking.
+    pub(crate) fn is_known_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire) || self.client.is_closed() || self.cookie != fork::cookie()
+    }
+
+    /// Whether something new can be done on it.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_known_lost()
+    }
+
+    /// Ends what nobody needs any more. In a forked child nothing is done: the connection is the parent's.
+    pub(crate) fn give_up(self: Arc<Self>) {
+        if self.cookie == fork::cookie() {
+            self.lose();
+        } else {
+            std::mem::forget(self);
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("number", &self.number).field("lost", &self.is_known_lost()).finish()
+    }
+}
+
+/// Lets the server hear of the session until that ends, and marks it lost when there is no answer in time.
+async fn beat(session: Weak<Session>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(session) = session.upgrade() else {
+            return;
+        };
+        if session.is_known_lost() {
+            return;
+        }
+        if session.waits.load(Ordering::Relaxed) {
+            continue;
+        }
+        // After a stop of this process, the first answer decides; else what is left of the limit.
+        let left = session.limit.saturating_sub(session.silent_for());
+        let limit = if left.is_zero() { session.limit } else { left };
+        let whole = tokio::time::timeout(limit, session.is_whole()).await.unwrap_or(false);
+        if !whole && !session.waits.load(Ordering::Relaxed) {
+            session.lose();
+            return;
+        }
+    }
+}
+
+/// The settings of a session, all of which any role may change.
+fn settings(options: &ClusterOptions) -> String {
+    let lease = options.lease.map_or(0, |lease| lease.as_millis());
+    format!(
+        "SET search_path TO {}; SET synchronous_commit TO on; SET statement_timeout TO 0; SET lock_timeout TO 0; \
+         SET client_connection_check_interval TO '1s'; SET idle_session_timeout TO {lease}; \
+         SET tcp_keepalives_idle TO 1; SET tcp_keepalives_interval TO 1; SET tcp_keepalives_count TO 2; \
+         SET tcp_user_timeout TO 3000",
+        options.schema
+    )
+}
+
+fn host() -> String {
+    nix::unistd::gethostname().map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
+
+fn command() -> String {
+    let program = std::env::current_exe().ok();
+    program.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())).unwrap_or_default()
+}

@@ -1,0 +1,488 @@
+//! A queue of a cluster whose items are acknowledged.
+
+use crate::engine::{Engine, Fate, Form, Items, Leases, Object, Patience, Taken};
+use crate::error::ClusterError;
+use procession_channel::Codec;
+use procession_sys::interrupt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long whoever waits sleeps before it looks again: at first, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+
+/// A queue between processes on several hosts, whose items are leased until they are acknowledged.
+///
+/// An item that was put is there until somebody has acknowledged it: it is got by one process at a time, and by the next
+/// one when that dies, or its session with the server ends. After so many attempts it is a dead letter
+/// ([`dead_letters`](Self::dead_letters)). Items are kept through a restart and a crash of the server; what it had
+/// answered to [`put`](Self::put) is on its disk. An acknowledgement of the last moment before a *crash of the server* may
+/// be lost, and the item comes again: give the item's effect and the acknowledgement to one transaction
+/// ([`Lease::receipt`]) where that must not be.
+///
+/// All users of a queue say the same codec and number of attempts.
+///
+/// ```
+/// use procession_cluster::connect;
+///
+/// let cluster = connect("shm:")?;
+/// let jobs = cluster.joinable_queue::<String>("doc-jobs");
+/// jobs.put(&"resize a.png".to_owned())?;
+/// let job = jobs.get()?;
+/// assert_eq!((job.as_str(), job.attempt()), ("resize a.png", 1));
+/// job.task_done()?;
+/// jobs.join()?;
+/// # Ok::<(), procession_cluster::ClusterError>(())
+/// ```
+pub struct JoinableQueue<T> {
+    engine: Arc<dyn Engine>,
+    object: Object,
+    form: Form,
+    /// Found at the first use.
+    found: Arc<OnceLock<Arc<dyn Items>>>,
+    items: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Clone for JoinableQueue<T> {
+    fn clone(&self) -> Self {
+        let (engine, object, found) = (self.engine.clone(), self.object.clone(), self.found.clone());
+        Self { engine, object, form: self.form, found, items: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for JoinableQueue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinableQueue").field("object", &self.object).field("form", &self.form).finish()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
+    pub(crate) fn new(engine: Arc<dyn Engine>, object: Object) -> Self {
+        let form = Form { codec: Codec::Json, max_attempts: 5 };
+        Self { engine, object, form, found: Arc::default(), items: PhantomData }
+    }
+
+    /// In this codec instead of JSON, which other languages and SQL read.
+    #[must_use]
+    pub fn codec(mut self, codec: Codec) -> Self {
+        self.form.codec = codec;
+        self.found = Arc::default();
+        self
+    }
+
+    /// With so many attempts for each item, instead of 5; then it is a dead letter. 4095 at most.
+    #[must_use]
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.form.max_attempts = attempts.clamp(1, 4095);
+        self.found = Arc::default();
+        self
+    }
+
+    fn items(&self) -> Result<&Arc<dyn Items>, ClusterError> {
+        if let Some(found) = self.found.get() {
+            return Ok(found);
+        }
+        let found = self.engine.clone().queue(&self.object, self.form)?;
+        Ok(self.found.get_or_init(|| found))
+    }
+
+    /// Puts an item. When this returns, it is on the server's disk.
+    ///
+    /// # Errors
+    /// [`Closed`](ClusterError::Closed); [`Encode`](ClusterError::Encode); [`Mismatch`](ClusterError::Mismatch) when the
+    /// queue has another codec or number of attempts; [`Unavailable`](ClusterError::Unavailable): then the item may be in
+    /// the queue nevertheless.
+    pub fn put(&self, item: &T) -> Result<(), ClusterError> {
+        self.put_many([item])
+    }
+
+    /// Puts all of these items in one step, which is much faster than one by one: all are there, or none.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_many<'a>(&self, items: impl IntoIterator<Item = &'a T>) -> Result<(), ClusterError>
+    where
+        T: 'a,
+    {
+        let encode = |item: &T| {
+            let mut bytes = Vec::new();
+            let encoded = self.form.codec.encode::<T, T>(item, &mut bytes);
+            encoded.map(|()| bytes).map_err(|error| ClusterError::Encode {
+                object: self.object.subject.clone(),
+                reason: error.to_string(),
+            })
+        };
+        let encoded = items.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        if encoded.is_empty() || self.items()?.put(encoded)? { Ok(()) } else { Err(self.closed()) }
+    }
+
+    fn closed(&self) -> ClusterError {
+        ClusterError::Closed { object: self.object.subject.clone() }
+    }
+
+    /// Waits for an item.
+    ///
+    /// # Errors
+    /// [`Closed`](ClusterError::Closed) when the queue is closed and everything in it is done;
+    /// [`Decode`](ClusterError::Decode), and the item is tried by others; [`Mismatch`](ClusterError::Mismatch);
+    /// [`Unavailable`](ClusterError::Unavailable); [`Interrupted`](ClusterError::Interrupted).
+    pub fn get(&self) -> Result<Lease<T>, ClusterError> {
+        self.one(Patience::Forever)
+    }
+
+    /// An item, if there is one.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](ClusterError::WouldBlock); otherwise as [`get`](Self::get).
+    pub fn try_get(&self) -> Result<Lease<T>, ClusterError> {
+        self.one(Patience::Try)
+    }
+
+    /// Waits at most `timeout` for an item.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ClusterError::TimedOut); otherwise as [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<Lease<T>, ClusterError> {
+        self.one(Patience::of(timeout))
+    }
+
+    /// Waits for an item, and takes up to so many at once: much faster than one by one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); with [`Decode`](ClusterError::Decode) all of them are given back.
+    pub fn get_many(&self, most: usize) -> Result<Vec<Lease<T>>, ClusterError> {
+        self.some(most.max(1), Patience::Forever)
+    }
+
+    fn one(&self, patience: Patience) -> Result<Lease<T>, ClusterError> {
+        let mut items = self.some(1, patience)?;
+        // There is one: that is what was waited for.
+        items.pop().ok_or_else(|| self.not_in_time(Patience::Try))
+    }
+
+    fn some(&self, most: usize, patience: Patience) -> Result<Vec<Lease<T>>, ClusterError> {
+        let items = self.items()?;
+        let mut pause = PAUSES[0];
+        loop {
+            let batch = items.take(most)?;
+            if !batch.items.is_empty() {
+                let lease = |taken| Lease::new(self, taken, batch.hold.clone());
+                // What is not decoded is given back as its lease is dropped.
+                let leases: Vec<_> = batch.items.into_iter().map(lease).collect();
+                return leases.into_iter().collect();
+            }
+            let fill = items.fill()?;
+            if fill.is_closed && fill.ready == 0 && fill.leased == 0 {
+                return Err(self.closed());
+            }
+            if patience.is_over() {
+                return Err(self.not_in_time(patience));
+            }
+            std::thread::sleep(patience.slice(pause));
+            if interrupt::is_wanted() {
+                return Err(ClusterError::Interrupted { object: self.object.subject.clone() });
+            }
+            pause = (pause * 2).min(PAUSES[1]);
+        }
+    }
+
+    fn not_in_time(&self, patience: Patience) -> ClusterError {
+        let (object, holder) = (self.object.subject.clone(), String::new());
+        match patience {
+            Patience::Try => ClusterError::WouldBlock { object, holder },
+            _ => ClusterError::TimedOut { object, holder },
+        }
+    }
+
+    /// Acknowledges all of these in one step; how many of them were still ours.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable): then some of them may be done, and the others come again.
+    pub fn tasks_done(&self, leases: Vec<Lease<T>>) -> Result<usize, ClusterError> {
+        let mut done = 0;
+        let mut leases = leases.into_iter().peekable();
+        while let Some(first) = leases.next() {
+            // Those that were taken together have one session.
+            let hold = first.held.leases.clone();
+            let mut batch = vec![first];
+            while let Some(next) = leases.next_if(|next| Arc::ptr_eq(&next.held.leases, &hold)) {
+                batch.push(next);
+            }
+            let items: Vec<_> = batch.iter_mut().map(|lease| lease.held.settle()).collect();
+            done += hold.end(&items, Fate::Done)?.len();
+        }
+        Ok(done)
+    }
+
+    /// Waits until every item that was put is done, or a dead letter.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable); [`Interrupted`](ClusterError::Interrupted).
+    pub fn join(&self) -> Result<(), ClusterError> {
+        self.joined(Patience::Forever)
+    }
+
+    /// Waits for that, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ClusterError::TimedOut); otherwise as [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), ClusterError> {
+        self.joined(Patience::of(timeout))
+    }
+
+    fn joined(&self, patience: Patience) -> Result<(), ClusterError> {
+        let items = self.items()?;
+        let mut pause = PAUSES[0];
+        loop {
+            let fill = items.fill()?;
+            if fill.ready + fill.leased == 0 {
+                return Ok(());
+            }
+            if patience.is_over() {
+                return Err(self.not_in_time(patience));
+            }
+            std::thread::sleep(patience.slice(pause));
+            if interrupt::is_wanted() {
+                return Err(ClusterError::Interrupted { object: self.object.subject.clone() });
+            }
+            pause = (pause * 2).min(PAUSES[1]);
+        }
+    }
+
+    /// How many items wait to be got.
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable).
+    pub fn len(&self) -> Result<u64, ClusterError> {
+        Ok(self.items()?.fill()?.ready)
+    }
+
+    /// Whether none waits to be got.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn is_empty(&self) -> Result<bool, ClusterError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// How many items are not done: those that wait, and those that somebody has.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn unfinished(&self) -> Result<u64, ClusterError> {
+        let fill = self.items()?.fill()?;
+        Ok(fill.ready + fill.leased)
+    }
+
+    /// Closes the queue: nothing is put any more, and those who get are told once everything is done.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn close(&self) -> Result<(), ClusterError> {
+        self.items()?.set_closed(true)
+    }
+
+    /// Opens it again.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn reopen(&self) -> Result<(), ClusterError> {
+        self.items()?.set_closed(false)
+    }
+
+    /// Items that nobody could finish, the oldest first.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len), and [`Decode`](ClusterError::Decode).
+    pub fn dead_letters(&self) -> Result<Vec<DeadLetter<T>>, ClusterError> {
+        let letter = |taken: Taken| {
+            let item = decode(&self.object, self.form.codec, &taken.bytes)?;
+            Ok(DeadLetter { id: taken.id, attempts: taken.attempt, item })
+        };
+        self.items()?.dead()?.into_iter().map(letter).collect()
+    }
+
+    /// Has a dead letter tried again; whether it was still there.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn retry(&self, letter: &DeadLetter<T>) -> Result<bool, ClusterError> {
+        self.items()?.settle(letter.id, true)
+    }
+
+    /// Removes a dead letter; whether it was still there.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn discard(&self, letter: &DeadLetter<T>) -> Result<bool, ClusterError> {
+        self.items()?.settle(letter.id, false)
+    }
+}
+
+fn decode<T: DeserializeOwned>(object: &Object, codec: Codec, bytes: &[u8]) -> Result<T, ClusterError> {
+    codec
+        .decode(bytes)
+        .map_err(|error| ClusterError::Decode { object: object.subject.clone(), reason: error.to_string() })
+}
+
+/// An item that nobody could finish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter<T> {
+    /// Its number in the queue.
+    pub id: u64,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What it is.
+    pub item: T,
+}
+
+/// What the SQL function `ack` is told of a lease, to acknowledge the item in a transaction of the caller's own:
+/// `SELECT procession.ack(queue, item, session, attempt)`, in the same database. The item is done if that is committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The name of the queue.
+    pub queue: String,
+    /// The number of the item.
+    pub item: i64,
+    /// The number of the session that has it; 0 with `shm:`, where there is no database.
+    pub session: i32,
+    /// Which attempt it is.
+    pub attempt: i32,
+}
+
+/// An item that was got, and is not done yet: nobody else gets it meanwhile.
+///
+/// Dropped without an acknowledgement, also by a panic, it is there again for the next that gets; and so it is when this
+/// process dies, or its session with the server ends.
+#[must_use = "dropping the lease gives the item back, to be got again"]
+pub struct Lease<T> {
+    held: Held,
+    item: T,
+}
+
+/// The hold on an item, whatever is in it.
+struct Held {
+    object: Object,
+    leases: Arc<dyn Leases>,
+    id: u64,
+    attempt: u32,
+    is_settled: bool,
+}
+
+impl Held {
+    /// From now on nothing is done when it is dropped.
+    fn settle(&mut self) -> (u64, u32) {
+        self.is_settled = true;
+        (self.id, self.attempt)
+    }
+
+    fn end(mut self, fate: Fate) -> Result<(), ClusterError> {
+        let item = self.settle();
+        if self.leases.end(&[item], fate)?.is_empty() {
+            return Err(ClusterError::Lost { object: self.object.subject.clone() });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_settled {
+            let item = self.settle();
+            // Where the server does not answer, the session has ended, and with it the lease.
+            drop(self.leases.end(&[item], Fate::Failed));
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Lease<T> {
+    fn new(queue: &JoinableQueue<T>, taken: Taken, leases: Arc<dyn Leases>) -> Result<Self, ClusterError> {
+        let object = queue.object.clone();
+        let held = Held { object, leases, id: taken.id, attempt: taken.attempt, is_settled: false };
+        // Where that fails, the item is given back as `held` is dropped.
+        let item = decode(&queue.object, queue.form.codec, &taken.bytes)?;
+        Ok(Self { held, item })
+    }
+}
+
+impl<T> Lease<T> {
+    /// Acknowledges the item: it is done.
+    ///
+    /// # Errors
+    /// [`Lost`](ClusterError::Lost) when the session had ended before: the item is somebody else's.
+    /// [`Unavailable`](ClusterError::Unavailable): whether it is done is not known.
+    pub fn task_done(self) -> Result<(), ClusterError> {
+        self.held.end(Fate::Done)
+    }
+
+    /// Gives the item back as if it had not been got: this attempt does not count, as one does whose lease is dropped.
+    /// For who is told to end, and has no fault to find with the item.
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn put_back(self) -> Result<(), ClusterError> {
+        self.held.end(Fate::Untried)
+    }
+
+    /// Makes the item a dead letter.
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn give_up(self) -> Result<(), ClusterError> {
+        self.held.end(Fate::Dead)
+    }
+
+    /// Which attempt this is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.held.attempt
+    }
+
+    /// The number of the item in its queue.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.held.id
+    }
+
+    /// Whether the item is somebody else's by now, because the session with the server has ended. Once true, it stays
+    /// true.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.held.leases.is_lost()
+    }
+
+    /// What an acknowledgement in a transaction of the caller's own is told. Afterwards, drop the lease: what was done is
+    /// not given back.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        Receipt {
+            queue: self.held.object.subject.name.clone(),
+            item: self.held.id.cast_signed(),
+            session: self.held.leases.session(),
+            attempt: self.held.attempt.cast_signed(),
+        }
+    }
+}
+
+impl<T> Deref for Lease<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.item
+    }
+}
+
+impl<T> fmt::Debug for Lease<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("object", &self.held.object)
+            .field("id", &self.held.id)
+            .finish_non_exhaustive()
+    }
+}

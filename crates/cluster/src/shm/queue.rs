@@ -1,0 +1,133 @@
+//! Queues in shared memory: our own [`JoinableQueue`](procession_channel::JoinableQueue), whose messages are bytes here.
+
+use super::{Shm, unusable};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rows, Taken};
+use crate::error::ClusterError;
+use procession_channel::{AckError, Encoded, GetError, JoinableQueue, Lease, PutError, PutManyError};
+use procession_shm::OpenError;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+impl Rows for Shm {
+    fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
+        let name = Self::local_name(object)?;
+        let attempts = form.max_attempts;
+        let options = JoinableQueue::<Encoded>::options().namespace(&self.namespace);
+        let opened = options.codec(form.codec).max_attempts(attempts).open_or_create(&name);
+        let queue = opened.map_err(|error| match error {
+            OpenError::Codec { .. } | OpenError::Parameter { .. } => ClusterError::Mismatch {
+                object: object.subject.clone(),
+                there: error.to_string(),
+                asked: format!("codec {} and {attempts} attempts", form.codec),
+            },
+            other => unusable(object, other),
+        })?;
+        Ok(Arc::new(Queue { queue, object: object.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    queue: JoinableQueue<Encoded>,
+    object: Object,
+}
+
+impl Items for Queue {
+    fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError> {
+        let items: Vec<Encoded> = items.into_iter().map(Encoded::from).collect();
+        match self.queue.batch().put(&items) {
+            Ok(()) => Ok(true),
+            Err(PutManyError { error: PutError::Closed(_), .. }) => Ok(false),
+            Err(error) => Err(unusable(&self.object, error)),
+        }
+    }
+
+    fn take(&self, most: usize) -> Result<Batch, ClusterError> {
+        let (mut items, mut leases) = (Vec::new(), HashMap::new());
+        while items.len() < most {
+            match self.queue.try_get() {
+                Ok(lease) => {
+                    items.push(Taken { id: lease.id(), bytes: lease.to_vec(), attempt: lease.attempt() });
+                    leases.insert((lease.id(), lease.attempt()), lease);
+                }
+                Err(GetError::WouldBlock(_) | GetError::Closed(_)) => break,
+                Err(error) => return Err(unusable(&self.object, error)),
+            }
+        }
+        let hold = Arc::new(Held { leases: Mutex::new(leases), object: self.object.clone() });
+        Ok(Batch { items, hold })
+    }
+
+    fn fill(&self) -> Result<Fill, ClusterError> {
+        let (ready, dead) = (self.queue.len(), self.queue.n_dead());
+        let leased = self.queue.leased().len();
+        let count = |count: usize| count as u64;
+        Ok(Fill {
+            ready: count(ready),
+            leased: count(leased),
+            dead: count(dead),
+            is_closed: self.queue.is_closed(),
+        })
+    }
+
+    fn set_closed(&self, closed: bool) -> Result<(), ClusterError> {
+        let done = if closed { self.queue.close() } else { self.queue.reopen() };
+        done.map_err(|error| unusable(&self.object, error))
+    }
+
+    fn dead(&self) -> Result<Vec<Taken>, ClusterError> {
+        let letters = self.queue.dead_letters().map_err(|error| unusable(&self.object, error))?;
+        let of = |letter: &procession_channel::DeadLetter<Encoded>| {
+            let item = letter.item().map_err(|error| unusable(&self.object, error))?;
+            Ok(Taken { id: letter.id, bytes: item.to_vec(), attempt: letter.attempts })
+        };
+        letters.iter().map(of).collect()
+    }
+
+    fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError> {
+        let wrong = |error| unusable(&self.object, error);
+        let letters = self.queue.dead_letters().map_err(wrong)?;
+        let Some(letter) = letters.iter().find(|letter| letter.id == id) else { return Ok(false) };
+        if again { self.queue.retry(letter) } else { self.queue.discard(letter) }.map_err(wrong)
+    }
+}
+
+/// What was taken, by its number and attempt, until it is decided what becomes of it.
+#[derive(Debug)]
+struct Held {
+    leases: Mutex<HashMap<(u64, u32), Lease<Encoded>>>,
+    object: Object,
+}
+
+impl Leases for Held {
+    fn end(&self, items: &[(u64, u32)], fate: Fate) -> Result<Vec<u64>, ClusterError> {
+        let mut ended = Vec::new();
+        for item in items {
+            let lease = self.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(item);
+            let Some(lease) = lease else { continue };
+            let done = match fate {
+                Fate::Done => lease.task_done(),
+                Fate::Untried => lease.put_back(),
+                Fate::Failed => {
+                    drop(lease);
+                    Ok(())
+                }
+                Fate::Dead => lease.give_up(),
+            };
+            match done {
+                Ok(()) => ended.push(item.0),
+                Err(AckError::StaleLease { .. } | AckError::StaleToken { .. }) => {}
+                Err(error) => return Err(unusable(&self.object, error)),
+            }
+        }
+        Ok(ended)
+    }
+
+    fn session(&self) -> i32 {
+        0
+    }
+
+    fn is_lost(&self) -> bool {
+        false
+    }
+}

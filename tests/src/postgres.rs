@@ -1,0 +1,170 @@
+//! A PostgreSQL server of the tests' own.
+
+use crate::{note, skip, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use tempfile::TempDir;
+
+/// A server in a directory of its own, which listens there and nowhere else. Dropping it ends and removes it.
+#[derive(Debug)]
+pub struct Postgres {
+    directory: TempDir,
+    programs: PathBuf,
+    server: Option<Child>,
+    durable: bool,
+}
+
+/// Where the server's programs are, if anywhere.
+fn programs() -> Option<PathBuf> {
+    let has = |directory: &PathBuf| directory.join("postgres").exists() && directory.join("initdb").exists();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    debian.sort();
+    std::env::split_paths(&path).chain(debian.into_iter().rev()).find(has)
+}
+
+impl Postgres {
+    /// Starts one; `None`, and the skipped list says so, where none is installed. A durable one keeps what it has answered
+    /// when it is killed.
+    #[must_use]
+    pub fn start(durable: bool) -> Option<Self> {
+        let Some(programs) = programs() else {
+            skip(
+                "there is no PostgreSQL server here: install one (for example `apt-get install postgresql`)",
+            );
+            return None;
+        };
+        let directory = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
+        if let Some(user) = server_user() {
+            chown(directory.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
+        }
+        let mut postgres = Self { directory, programs, server: None, durable };
+        let data = postgres.data();
+        let output = postgres
+            .program("initdb")
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(data)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        postgres.launch();
+        Some(postgres)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A command of the server's, as the user that may run it.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(self.directory.path());
+        if let Some(user) = server_user() {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        command
+    }
+
+    fn launch(&mut self) {
+        let mut command = self.program("postgres");
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.directory.path());
+        for setting in
+            ["listen_addresses=", "shared_buffers=16MB", "max_connections=60", "log_min_messages=fatal"]
+        {
+            command.arg("-c").arg(setting);
+        }
+        if !self.durable {
+            command.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
+        }
+        let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
+        self.server = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        let address = self.address();
+        until("the server answers", || {
+            procession::cluster::ClusterOptions::new().schema("probe").connect(&address).is_ok()
+        });
+    }
+
+    /// The address, without a schema.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("host={} user=postgres dbname=postgres", self.directory.path().display())
+    }
+
+    /// The directory in which the server's socket is.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join(".s.PGSQL.5432")
+    }
+
+    /// The name of a schema that no other test has.
+    #[must_use]
+    pub fn schema() -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Runs SQL by the server's own program; what it printed.
+    pub fn sql(&self, text: &str) -> String {
+        let psql =
+            if self.programs.join("psql").exists() { self.programs.join("psql") } else { "psql".into() };
+        let mut command = Command::new(psql);
+        command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &self.address(), "-c", text]);
+        crate::run(&mut command).trim().to_owned()
+    }
+
+    /// Has the server end, and its directory removed, when this process is gone, however it ends: for a server that all tests
+    /// of a program share.
+    #[expect(clippy::zombie_processes, reason = "it outlives this process, which is what it is for")]
+    pub fn ends_with_this_process(&self) {
+        let script =
+            "read -r _; kill -QUIT $0; while kill -0 $0 2>/dev/null; do sleep 0.05; done; rm -rf \"$1\"";
+        let mut guard = Command::new("sh");
+        guard
+            .args(["-c", script, &self.server.as_ref().unwrap().id().to_string()])
+            .arg(self.directory.path());
+        let mut guard =
+            guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Its input ends with us.
+        std::mem::forget(guard.stdin.take());
+    }
+
+    /// Kills all of it (SIGKILL), as a loss of power would end it, and starts it again.
+    pub fn crash(&mut self) {
+        self.end(Signal::SIGKILL);
+        self.launch();
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let Some(mut server) = self.server.take() else { return };
+        let pid = server.id().cast_signed();
+        // Its processes end when their parent is gone, one after the other; a new server waits for the last one.
+        kill(Pid::from_raw(pid), signal).unwrap();
+        drop(server.wait());
+        let memory = Path::new("/proc").join(pid.to_string());
+        until("the server has ended", || !memory.exists());
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            note("the server of a test that fails is ended, too");
+        }
+        self.end(Signal::SIGQUIT);
+    }
+}
+
+/// The user as which the server runs: it refuses to run as root.
+fn server_user() -> Option<User> {
+    if !nix::unistd::geteuid().is_root() {
+        return None;
+    }
+    ["postgres", "nobody"].iter().find_map(|name| User::from_name(name).ok().flatten())
+}
