@@ -77,6 +77,7 @@ fn items_come_in_order_and_each_until_it_is_done() {
         first.task_done().unwrap();
         assert!(matches!(jobs.join_timeout(Duration::from_millis(30)), Err(ClusterError::TimedOut { .. })));
         jobs.close().unwrap();
+        assert!(jobs.is_closed().unwrap());
         assert!(matches!(jobs.put(&4), Err(ClusterError::Closed { .. })));
         let rest = jobs.get_many(10).unwrap();
         assert_eq!(rest.iter().map(|lease| **lease).collect::<Vec<_>>(), [2, 3]);
@@ -99,6 +100,7 @@ fn what_nobody_can_finish_is_a_dead_letter() {
         drop(jobs.get().unwrap());
         jobs.get().unwrap().give_up().unwrap();
         jobs.join().unwrap();
+        assert_eq!((jobs.n_dead().unwrap(), jobs.is_closed().unwrap()), (2, false));
         let letters = jobs.dead_letters().unwrap();
         assert_eq!(
             letters.iter().map(|letter| (letter.item, letter.attempts)).collect::<Vec<_>>(),

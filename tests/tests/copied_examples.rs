@@ -66,7 +66,7 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-procession = { path = "PROCESSION", features = ["async", "tracing"] }
+procession = { path = "PROCESSION", features = ["async", "tracing", "cluster"] }
 serde = { version = "1", features = ["derive"] }
 signal-hook = "0.4"
 tokio = { version = "1", features = ["rt-multi-thread", "time"] }

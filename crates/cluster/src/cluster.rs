@@ -18,12 +18,13 @@ use std::time::Duration;
 /// How a process takes part in a cluster.
 ///
 /// ```
-/// use procession_cluster::ClusterOptions;
+/// # procession::Namespace::private().enter();
+/// use procession::cluster::ClusterOptions;
 /// use std::time::Duration;
 ///
 /// let cluster = ClusterOptions::new().deadline(Duration::from_secs(5)).connect("shm:")?;
 /// assert!(cluster.list()?.iter().all(|object| object.name != "never made"));
-/// # Ok::<(), procession_cluster::ClusterError>(())
+/// # Ok::<(), procession::cluster::ClusterError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {

@@ -4,7 +4,7 @@ mod holds;
 mod rows;
 
 pub(crate) use holds::{Hold, Holds, Mode, Object};
-pub(crate) use rows::{Batch, Fate, Fill, Form, Items, Leases, Rows, Taken};
+pub(crate) use rows::{Batch, Fate, Fill, Form, Items, Leases, Rest, Rows, Taken};
 
 use crate::error::ClusterError;
 use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};

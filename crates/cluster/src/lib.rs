@@ -6,12 +6,13 @@
 //! [`Lost`](ClusterError::Lost).
 //!
 //! ```
-//! let cluster = procession_cluster::connect("shm:")?; // or "postgres://user@host/database"
+//! # procession::Namespace::private().enter();
+//! let cluster = procession::cluster::connect("shm:")?; // or "postgres://user@host/database"
 //! let guard = cluster.lock("deploy").acquire()?;
 //! println!("write with token {}", guard.token());
 //! assert!(!guard.is_lost());
 //! guard.release()?;
-//! # Ok::<(), procession_cluster::ClusterError>(())
+//! # Ok::<(), procession::cluster::ClusterError>(())
 //! ```
 
 mod cluster;

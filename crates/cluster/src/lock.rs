@@ -13,16 +13,17 @@ use std::time::Duration;
 /// give the [`Token`] along with every write.
 ///
 /// ```
+/// # procession::Namespace::private().enter();
 /// use std::time::Duration;
 ///
-/// let cluster = procession_cluster::connect("shm:")?;
+/// let cluster = procession::cluster::connect("shm:")?;
 /// let lock = cluster.lock("doc-lock");
 /// let first = lock.acquire()?.token();
 /// let guard = lock.acquire_timeout(Duration::from_secs(1))?;
 /// assert!(guard.token() > first);
 /// assert!(lock.try_acquire().is_err());
 /// guard.release()?;
-/// # Ok::<(), procession_cluster::ClusterError>(())
+/// # Ok::<(), procession::cluster::ClusterError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Lock {

@@ -27,7 +27,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(5
 /// All users of a queue say the same codec and number of attempts.
 ///
 /// ```
-/// use procession_cluster::connect;
+/// # procession::Namespace::private().enter();
+/// use procession::cluster::connect;
 ///
 /// let cluster = connect("shm:")?;
 /// let jobs = cluster.joinable_queue::<String>("doc-jobs");
@@ -36,7 +37,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(5
 /// assert_eq!((job.as_str(), job.attempt()), ("resize a.png", 1));
 /// job.task_done()?;
 /// jobs.join()?;
-/// # Ok::<(), procession_cluster::ClusterError>(())
+/// # Ok::<(), procession::cluster::ClusterError>(())
 /// ```
 pub struct JoinableQueue<T> {
     engine: Arc<dyn Engine>,
@@ -95,12 +96,14 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`Closed`](ClusterError::Closed); [`Encode`](ClusterError::Encode); [`Mismatch`](ClusterError::Mismatch) when the
     /// queue has another codec or number of attempts; [`Unavailable`](ClusterError::Unavailable): then the item may be in
-    /// the queue nevertheless.
+    /// the queue nevertheless; with `shm:`, whose queues have only so much room, also
+    /// [`Interrupted`](ClusterError::Interrupted).
     pub fn put(&self, item: &T) -> Result<(), ClusterError> {
         self.put_many([item])
     }
 
-    /// Puts all of these items in one step, which is much faster than one by one: all are there, or none.
+    /// Puts all of these items in one step, which is much faster than one by one: all are there, or none. With `shm:` they
+    /// come one after the other, and wait for room; if that fails, the first of them may be in the queue.
     ///
     /// # Errors
     /// As [`put`](Self::put).
@@ -175,8 +178,8 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
                 let leases: Vec<_> = batch.items.into_iter().map(lease).collect();
                 return leases.into_iter().collect();
             }
-            let fill = items.fill()?;
-            if fill.is_closed && fill.ready == 0 && fill.leased == 0 {
+            let rest = items.rest()?;
+            if rest.is_closed && !rest.has_more {
                 return Err(self.closed());
             }
             if patience.is_over() {
@@ -238,8 +241,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let items = self.items()?;
         let mut pause = PAUSES[0];
         loop {
-            let fill = items.fill()?;
-            if fill.ready + fill.leased == 0 {
+            if !items.rest()?.has_more {
                 return Ok(());
             }
             if patience.is_over() {
@@ -276,6 +278,22 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     pub fn unfinished(&self) -> Result<u64, ClusterError> {
         let fill = self.items()?.fill()?;
         Ok(fill.ready + fill.leased)
+    }
+
+    /// How many items nobody could finish.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn n_dead(&self) -> Result<u64, ClusterError> {
+        Ok(self.items()?.fill()?.dead)
+    }
+
+    /// Whether the queue is closed.
+    ///
+    /// # Errors
+    /// As [`len`](Self::len).
+    pub fn is_closed(&self) -> Result<bool, ClusterError> {
+        Ok(self.items()?.rest()?.is_closed)
     }
 
     /// Closes the queue: nothing is put any more, and those who get are told once everything is done.
@@ -457,8 +475,8 @@ impl<T> Lease<T> {
         self.held.leases.is_lost()
     }
 
-    /// What an acknowledgement in a transaction of the caller's own is told. Afterwards, drop the lease: what was done is
-    /// not given back.
+    /// What an acknowledgement in a transaction of the caller's own is told. Keep the lease until that is committed: to drop
+    /// it gives back what is not done. After that it does nothing.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
         Receipt {

@@ -12,13 +12,14 @@ use std::time::Duration;
 /// When a process that holds it dies, its hold ends.
 ///
 /// ```
-/// let cluster = procession_cluster::connect("shm:")?;
+/// # procession::Namespace::private().enter();
+/// let cluster = procession::cluster::connect("shm:")?;
 /// let lock = cluster.rwlock("doc-rwlock");
 /// let reads = lock.read()?;
 /// assert!(lock.try_write().is_err());
 /// reads.release()?;
 /// lock.write()?.release()?;
-/// # Ok::<(), procession_cluster::ClusterError>(())
+/// # Ok::<(), procession::cluster::ClusterError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct RwLock {

@@ -12,14 +12,15 @@ use std::time::Duration;
 /// The permits of a process that dies are free again. All users must say the same number of permits.
 ///
 /// ```
-/// let cluster = procession_cluster::connect("shm:")?;
+/// # procession::Namespace::private().enter();
+/// let cluster = procession::cluster::connect("shm:")?;
 /// let licences = cluster.semaphore("doc-semaphore", 2);
 /// let first = licences.acquire()?;
 /// let second = licences.acquire()?;
 /// assert!(licences.try_acquire().is_err());
 /// first.release()?;
 /// assert!(licences.try_acquire().is_ok());
-/// # Ok::<(), procession_cluster::ClusterError>(())
+/// # Ok::<(), procession::cluster::ClusterError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Semaphore {

@@ -15,7 +15,7 @@ use std::str::FromStr;
 /// `shm:` the timeline is 0.
 ///
 /// ```
-/// use procession_cluster::Token;
+/// use procession::cluster::Token;
 ///
 /// let older: Token = "1-41".parse()?;
 /// assert!(older < "1-42".parse()?);

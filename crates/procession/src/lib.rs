@@ -71,7 +71,7 @@ pub use procession_sync::{
 #[doc(inline)]
 pub use procession_sync::{Ready, TaskLockGuard, ready};
 
-/// The same between hosts: locks, semaphores and more on a PostgreSQL server, or on this host alone.
+/// The same between hosts: locks, semaphores and queues on a PostgreSQL server, or on this host alone (`shm:`).
 #[cfg(feature = "cluster")]
 pub mod cluster {
     #[doc(inline)]
@@ -142,6 +142,9 @@ pub mod guide {
     #[doc = include_str!("../docs/operations.md")]
     pub mod operations {}
     #[expect(clippy::test_attr_in_doctest, reason = "it shows a file of tests")]
+    #[cfg(feature = "cluster")]
+    #[doc = include_str!("../docs/cluster.md")]
+    pub mod cluster {}
     #[doc = include_str!("../docs/testing.md")]
     pub mod testing {}
     #[doc = include_str!("../docs/pictures.txt")]

@@ -48,12 +48,19 @@ pub(crate) struct Fill {
     pub(crate) ready: u64,
     pub(crate) leased: u64,
     pub(crate) dead: u64,
-    pub(crate) is_closed: bool,
 }
 
-/// A queue, as bytes. Nothing here waits.
+/// What those who wait for a queue want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rest {
+    pub(crate) is_closed: bool,
+    /// Whether something in it is neither done nor a dead letter.
+    pub(crate) has_more: bool,
+}
+
+/// A queue, as bytes. Only a put waits, where there is no room.
 pub(crate) trait Items: Debug + Send + Sync {
-    /// Puts all of them, or none; `false` when the queue is closed.
+    /// Puts them; `false` when the queue is closed, and then perhaps the first of them are in it.
     fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError>;
 
     /// Takes up to so many that are ready, those that the dead have taken among them.
@@ -61,6 +68,9 @@ pub(crate) trait Items: Debug + Send + Sync {
 
     /// How much is in it, after what the dead had taken was given back.
     fn fill(&self) -> Result<Fill, ClusterError>;
+
+    /// Whether anything is left to be done.
+    fn rest(&self) -> Result<Rest, ClusterError>;
 
     /// Closes it, or opens it again.
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError>;

@@ -3,7 +3,7 @@
 use super::Postgres;
 use super::lock;
 use super::session::{Failure, Params, Session};
-use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rows, Taken};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rest, Rows, Taken};
 use crate::error::ClusterError;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ struct Queue {
     buried: Mutex<Option<Instant>>,
 }
 
-/// How long an item of a dead process waits at most for somebody who takes others.
+/// How long an item of a dead process waits at most before those who take learn of it.
 const BURIAL: Duration = Duration::from_millis(100);
 
 impl Queue {
@@ -71,11 +71,18 @@ impl Queue {
     }
 
     /// Has what the dead have taken given back.
-    fn bury(&self, session: &Arc<Session>) -> Result<u64, ClusterError> {
+    fn bury(&self, session: &Arc<Session>) -> Result<(), ClusterError> {
         *lock(&self.buried) = Some(Instant::now());
         let rest: Params = vec![Box::new(session.class), Box::new(session.number)];
-        let rows = self.call(session, "SELECT bury($1, $3, $4, $2)", rest)?;
-        column(session, only(session, &rows)?, 0).map(number)
+        self.call(session, "SELECT bury($1, $3, $4, $2)", rest).map(drop)
+    }
+
+    /// Does that unless it was done a moment ago, for those who ask again and again.
+    fn bury_if_due(&self, session: &Arc<Session>) -> Result<(), ClusterError> {
+        if lock(&self.buried).is_none_or(|last| last.elapsed() >= BURIAL) {
+            self.bury(session)?;
+        }
+        Ok(())
     }
 
     fn take_ready(&self, session: &Arc<Session>, most: usize) -> Result<Vec<Taken>, ClusterError> {
@@ -109,14 +116,9 @@ impl Items for Queue {
 
     fn take(&self, most: usize) -> Result<Batch, ClusterError> {
         let session = self.postgres.session()?;
-        // They have waited longer than what is ready.
-        if lock(&self.buried).is_none_or(|last| last.elapsed() >= BURIAL) {
-            self.bury(&session)?;
-        }
-        let mut items = self.take_ready(&session, most)?;
-        if items.is_empty() && self.bury(&session)? > 0 {
-            items = self.take_ready(&session, most)?;
-        }
+        // What the dead had has waited longer than what is ready.
+        self.bury_if_due(&session)?;
+        let items = self.take_ready(&session, most)?;
         let hold = Arc::new(Held { session, queue: self.id });
         Ok(Batch { items, hold })
     }
@@ -127,12 +129,15 @@ impl Items for Queue {
         let rows = self.call(&session, "SELECT * FROM queue_state($1, $2)", Vec::new())?;
         let row = only(&session, &rows)?;
         let count = |index| column(&session, row, index).map(number);
-        Ok(Fill {
-            ready: count(0)?,
-            leased: count(1)?,
-            dead: count(2)?,
-            is_closed: column(&session, row, 3)?,
-        })
+        Ok(Fill { ready: count(0)?, leased: count(1)?, dead: count(2)? })
+    }
+
+    fn rest(&self) -> Result<Rest, ClusterError> {
+        let session = self.postgres.session()?;
+        self.bury_if_due(&session)?;
+        let rows = self.call(&session, "SELECT * FROM queue_rest($1, $2)", Vec::new())?;
+        let row = only(&session, &rows)?;
+        Ok(Rest { is_closed: column(&session, row, 0)?, has_more: column(&session, row, 1)? })
     }
 
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError> {

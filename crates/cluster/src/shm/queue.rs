@@ -1,7 +1,7 @@
 //! Queues in shared memory: our own [`JoinableQueue`](procession_channel::JoinableQueue), whose messages are bytes here.
 
 use super::{Shm, unusable};
-use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rows, Taken};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rest, Rows, Taken};
 use crate::error::ClusterError;
 use procession_channel::{AckError, Encoded, GetError, JoinableQueue, Lease, PutError, PutManyError};
 use procession_shm::OpenError;
@@ -38,6 +38,9 @@ impl Items for Queue {
         match self.queue.batch().put(&items) {
             Ok(()) => Ok(true),
             Err(PutManyError { error: PutError::Closed(_), .. }) => Ok(false),
+            Err(PutManyError { error: PutError::Interrupted(_), .. }) => {
+                Err(ClusterError::Interrupted { object: self.object.subject.clone() })
+            }
             Err(error) => Err(unusable(&self.object, error)),
         }
     }
@@ -62,12 +65,11 @@ impl Items for Queue {
         let (ready, dead) = (self.queue.len(), self.queue.n_dead());
         let leased = self.queue.leased().len();
         let count = |count: usize| count as u64;
-        Ok(Fill {
-            ready: count(ready),
-            leased: count(leased),
-            dead: count(dead),
-            is_closed: self.queue.is_closed(),
-        })
+        Ok(Fill { ready: count(ready), leased: count(leased), dead: count(dead) })
+    }
+
+    fn rest(&self) -> Result<Rest, ClusterError> {
+        Ok(Rest { is_closed: self.queue.is_closed(), has_more: self.queue.unfinished() > 0 })
     }
 
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError> {

@@ -110,13 +110,22 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION queue_state(me int, q int, OUT ready bigint, OUT leased bigint, OUT dead_ones bigint, OUT is_closed boolean)
+CREATE FUNCTION queue_state(me int, q int, OUT ready bigint, OUT leased bigint, OUT dead_ones bigint)
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     SELECT count(*) FILTER (WHERE lease IS NULL AND NOT dead), count(*) FILTER (WHERE lease IS NOT NULL),
            count(*) FILTER (WHERE dead) INTO ready, leased, dead_ones FROM items WHERE queue = q;
-    SELECT coalesce((SELECT closed FROM queues WHERE id = q), true) INTO is_closed;
+END $$;
+
+-- What those who wait want to know: without counting.
+CREATE FUNCTION queue_rest(me int, q int, OUT is_closed boolean, OUT has_more boolean) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    SELECT coalesce((SELECT closed FROM queues WHERE id = q), true),
+           EXISTS (SELECT FROM items WHERE queue = q AND lease IS NULL AND NOT dead)
+               OR EXISTS (SELECT FROM items WHERE queue = q AND lease IS NOT NULL)
+        INTO is_closed, has_more;
 END $$;
 
 CREATE FUNCTION close_queue(me int, q int, as_closed boolean) RETURNS void LANGUAGE plpgsql AS $$
