@@ -141,10 +141,10 @@ pub mod guide {
     #[doc = include_str!("../docs/links.txt")]
     #[doc = include_str!("../docs/operations.md")]
     pub mod operations {}
-    #[expect(clippy::test_attr_in_doctest, reason = "it shows a file of tests")]
     #[cfg(feature = "cluster")]
     #[doc = include_str!("../docs/cluster.md")]
     pub mod cluster {}
+    #[expect(clippy::test_attr_in_doctest, reason = "it shows a file of tests")]
     #[doc = include_str!("../docs/testing.md")]
     pub mod testing {}
     #[doc = include_str!("../docs/pictures.txt")]
