@@ -12,6 +12,7 @@
 mod actor;
 mod case;
 pub mod chaos;
+pub mod cluster;
 mod dice;
 pub mod pictures;
 pub mod postgres;

@@ -3,63 +3,27 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::cluster::{Cluster, ClusterError, ClusterOptions, JoinableQueue};
-use procession::{Codec, Namespace, Process};
+use procession::{Codec, Process};
+use procession_tests::cluster::{Place, everywhere, server};
 use procession_tests::postgres::Postgres;
-use procession_tests::{Dice, Watchdog, until};
+use procession_tests::{Dice, until};
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 procession::test_support!();
 
-/// The server that the tests share, which may be killed by none of them.
-fn server() -> Option<&'static Postgres> {
-    static SERVER: OnceLock<Option<Postgres>> = OnceLock::new();
-    let start = || {
-        let postgres = Postgres::start(false)?;
-        postgres.ends_with_this_process();
-        Some(postgres)
-    };
-    SERVER.get_or_init(start).as_ref()
-}
-
-/// A place for one test: an address, and a schema there.
-struct Place {
-    url: String,
-    schema: String,
-    _watchdog: Watchdog,
-}
-
-impl Place {
-    fn of(url: String) -> Self {
-        Self { url, schema: Postgres::schema(), _watchdog: Watchdog::for_seconds(60) }
-    }
-
-    fn connect(&self) -> Cluster {
-        connect(&self.url, &self.schema)
-    }
-
-    fn queue(&self, name: &str) -> JoinableQueue<u64> {
-        self.connect().joinable_queue(name)
-    }
+fn queue(place: &Place, name: &str) -> JoinableQueue<u64> {
+    place.connect().joinable_queue(name)
 }
 
 fn connect(url: &str, schema: &str) -> Cluster {
     ClusterOptions::new().schema(schema).connect(url).unwrap()
 }
 
-/// Runs a test in both places, and in one where there is no server.
-fn everywhere(test: impl Fn(&Place)) {
-    test(&Place::of(format!("shm:{}", Namespace::private().name())));
-    if let Some(postgres) = server() {
-        test(&Place::of(postgres.address()));
-    }
-}
-
 #[test]
 fn items_come_in_order_and_each_until_it_is_done() {
     everywhere(|place| {
-        let jobs = place.queue("jobs");
+        let jobs = queue(place, "jobs");
         assert!(matches!(jobs.try_get(), Err(ClusterError::WouldBlock { .. })));
         jobs.put(&1).unwrap();
         jobs.put_many(&[2, 3]).unwrap();
@@ -94,7 +58,7 @@ fn items_come_in_order_and_each_until_it_is_done() {
 #[test]
 fn what_nobody_can_finish_is_a_dead_letter() {
     everywhere(|place| {
-        let jobs = place.queue("jobs").max_attempts(2);
+        let jobs = queue(place, "jobs").max_attempts(2);
         jobs.put_many(&[7, 8]).unwrap();
         drop(jobs.get().unwrap());
         drop(jobs.get().unwrap());
@@ -118,9 +82,9 @@ fn what_nobody_can_finish_is_a_dead_letter() {
 #[test]
 fn another_codec_or_number_of_attempts_is_refused() {
     everywhere(|place| {
-        let jobs = place.queue("jobs");
+        let jobs = queue(place, "jobs");
         jobs.put(&1).unwrap();
-        for other in [place.queue("jobs").codec(Codec::MsgPack), place.queue("jobs").max_attempts(9)] {
+        for other in [queue(place, "jobs").codec(Codec::MsgPack), queue(place, "jobs").max_attempts(9)] {
             let refused = other.put(&2).unwrap_err();
             assert!(matches!(refused, ClusterError::Mismatch { .. }), "{refused}");
         }
@@ -142,7 +106,7 @@ fn take_and_wait(url: String, schema: String) {
 #[test]
 fn the_item_of_a_killed_process_comes_again() {
     everywhere(|place| {
-        let jobs = place.queue("jobs");
+        let jobs = queue(place, "jobs");
         jobs.put(&100).unwrap();
         let victim = Process::spawn(take_and_wait, (place.url.clone(), place.schema.clone())).unwrap();
         until("it to have the item", || jobs.is_empty().unwrap());
@@ -169,7 +133,7 @@ fn work(url: String, schema: String) {
 fn no_item_is_lost_however_often_workers_are_killed() {
     everywhere(|place| {
         const ITEMS: u64 = 200;
-        let jobs = place.queue("jobs").max_attempts(4095);
+        let jobs = queue(place, "jobs").max_attempts(4095);
         jobs.put_many(&(0..ITEMS).collect::<Vec<_>>()).unwrap();
         jobs.close().unwrap();
         let start = || Process::spawn(work, (place.url.clone(), place.schema.clone())).unwrap();
@@ -185,7 +149,7 @@ fn no_item_is_lost_however_often_workers_are_killed() {
         jobs.join().unwrap();
         assert!(jobs.dead_letters().unwrap().is_empty());
         workers.into_iter().for_each(|worker| drop(worker.join()));
-        let done = place.queue("done");
+        let done = queue(place, "done");
         done.close().unwrap();
         let mut seen = BTreeSet::new();
         while let Ok(leases) = done.get_many(100) {
@@ -199,8 +163,8 @@ fn no_item_is_lost_however_often_workers_are_killed() {
 #[test]
 fn what_was_put_outlives_a_crash_of_the_server_and_a_lease_does_not() {
     let Some(mut postgres) = Postgres::start(true) else { return };
-    let place = Place::of(postgres.address());
-    let jobs = place.queue("jobs");
+    let place = Place::on(&postgres);
+    let jobs = queue(&place, "jobs");
     for item in 0..20 {
         jobs.put(&item).unwrap();
     }
@@ -219,8 +183,8 @@ fn what_was_put_outlives_a_crash_of_the_server_and_a_lease_does_not() {
 #[test]
 fn an_item_is_done_if_the_callers_own_transaction_is() {
     let Some(postgres) = server() else { return };
-    let place = Place::of(postgres.address());
-    let jobs = place.queue("jobs");
+    let place = Place::on(postgres);
+    let jobs = queue(&place, "jobs");
     jobs.put(&1).unwrap();
     let ack = |receipt: &procession::cluster::Receipt| {
         let (queue, item, session, attempt) =

@@ -1,14 +1,6 @@
 //! What both engines do alike, and the table of what they do not.
 
-use super::{ClusterError, Duration, Place, server, token, until};
-
-/// Runs a test in both places, and in one where there is no server.
-fn everywhere(test: impl Fn(&Place)) {
-    test(&Place::shm());
-    if let Some(postgres) = server() {
-        test(&Place::on(postgres));
-    }
-}
+use super::{ClusterError, Duration, Place, everywhere, server, token, until};
 
 #[test]
 fn both_engines_hold_alike() {
