@@ -18,6 +18,7 @@
 mod cluster;
 mod engine;
 mod error;
+mod hold_face;
 mod lock;
 mod postgres;
 mod queue;

@@ -1,0 +1,122 @@
+//! What all objects that are held have in common for those who use them: the type, the three forms of acquiring, and
+//! the guard.
+
+/// Declares a type of objects that are held. `new` is for [`Cluster`](crate::Cluster).
+macro_rules! held_object {
+    ($(#[$about:meta])* $Object:ident) => {
+        $(#[$about])*
+        #[derive(Clone, Debug)]
+        pub struct $Object {
+            engine: std::sync::Arc<dyn $crate::engine::Engine>,
+            object: $crate::engine::Object,
+        }
+
+        impl $Object {
+            pub(crate) fn new(
+                engine: std::sync::Arc<dyn $crate::engine::Engine>,
+                object: $crate::engine::Object,
+            ) -> Self {
+                Self { engine, object }
+            }
+        }
+    };
+}
+
+/// The three forms in which an object is taken hold of in one mode: `$until` is what is waited for, `$if_free` when it
+/// is not waited, `$also` what else may go wrong.
+macro_rules! acquires {
+    (
+        $Object:ident => $Guard:ident by $mode:expr,
+        $plain:ident $tries:ident $timed:ident,
+        $until:literal, $if_free:literal, $also:literal
+    ) => {
+        impl $Object {
+            #[doc = concat!("Waits until ", $until, ".")]
+            ///
+            /// # Errors
+            #[doc = $also]
+            /// [`Unavailable`](ClusterError::Unavailable); [`TooMany`](ClusterError::TooMany);
+            /// [`InvalidName`](ClusterError::InvalidName); [`Interrupted`](ClusterError::Interrupted).
+            pub fn $plain(&self) -> Result<$Guard, ClusterError> {
+                self.engine.take(&self.object, $mode, Patience::Forever).map($Guard::new)
+            }
+
+            #[doc = concat!("Takes it if ", $if_free, ".")]
+            ///
+            /// # Errors
+            #[doc = concat!(
+                "[`WouldBlock`](ClusterError::WouldBlock); otherwise as [`", stringify!($plain), "`](Self::",
+                stringify!($plain), ")."
+            )]
+            pub fn $tries(&self) -> Result<$Guard, ClusterError> {
+                self.engine.take(&self.object, $mode, Patience::Try).map($Guard::new)
+            }
+
+            #[doc = concat!("Waits at most `timeout` until ", $until, ".")]
+            ///
+            /// # Errors
+            #[doc = concat!(
+                "[`TimedOut`](ClusterError::TimedOut); otherwise as [`", stringify!($plain), "`](Self::",
+                stringify!($plain), ")."
+            )]
+            pub fn $timed(&self, timeout: Duration) -> Result<$Guard, ClusterError> {
+                self.engine.take(&self.object, $mode, Patience::of(timeout)).map($Guard::new)
+            }
+        }
+    };
+}
+
+/// Declares a guard.
+macro_rules! guard {
+    ($(#[$about:meta])* $Guard:ident) => {
+        $(#[$about])*
+        ///
+        /// It stays with the thread that acquired it.
+        #[must_use = "dropping the guard releases it at once"]
+        pub struct $Guard(Box<dyn $crate::engine::Hold>);
+
+        impl $Guard {
+            fn new(held: Box<dyn $crate::engine::Hold>) -> Self {
+                Self(held)
+            }
+
+            /// Whether the hold has ended without being released: the server was out of reach for too long, or ended
+            /// the session. Once true, it stays true. When the process itself was stopped, this asks the server, for
+            /// up to two seconds.
+            #[must_use]
+            pub fn is_lost(&self) -> bool {
+                self.0.is_lost()
+            }
+
+            /// Releases it, and says whether it was held until now. Dropping the guard releases it, too, and says
+            /// nothing.
+            ///
+            /// # Errors
+            /// [`Lost`](ClusterError::Lost) when the hold had ended before.
+            pub fn release(self) -> Result<(), ClusterError> {
+                self.0.release()
+            }
+        }
+
+        impl std::fmt::Debug for $Guard {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($Guard)).field(&self.0).finish()
+            }
+        }
+    };
+}
+
+/// The method by which the guard of a lock gives its token. A permit has none: others hold permits at the same time.
+macro_rules! gives_tokens {
+    ($Guard:ident) => {
+        impl $Guard {
+            /// The mark of this hold, to give along with what is written elsewhere.
+            #[must_use]
+            pub fn token(&self) -> Token {
+                self.0.token()
+            }
+        }
+    };
+}
+
+pub(crate) use {acquires, gives_tokens, guard, held_object};
