@@ -168,19 +168,30 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn some(&self, most: usize, patience: Patience) -> Result<Vec<Lease<T>>, ClusterError> {
-        let items = self.items()?;
-        let mut pause = PAUSES[0];
-        loop {
+        self.wait(patience, |items| {
             let batch = items.take(most)?;
             if !batch.items.is_empty() {
                 let lease = |taken| Lease::new(self, taken, batch.hold.clone());
                 // What is not decoded is given back as its lease is dropped.
                 let leases: Vec<_> = batch.items.into_iter().map(lease).collect();
-                return leases.into_iter().collect();
+                return leases.into_iter().collect::<Result<_, _>>().map(Some);
             }
             let rest = items.rest()?;
-            if rest.is_closed && !rest.has_more {
-                return Err(self.closed());
+            if rest.is_closed && !rest.has_more { Err(self.closed()) } else { Ok(None) }
+        })
+    }
+
+    /// Looks until there is something.
+    fn wait<R>(
+        &self,
+        patience: Patience,
+        look: impl Fn(&dyn Items) -> Result<Option<R>, ClusterError>,
+    ) -> Result<R, ClusterError> {
+        let items = self.items()?;
+        let [mut pause, longest] = PAUSES;
+        loop {
+            if let Some(found) = look(&**items)? {
+                return Ok(found);
             }
             if patience.is_over() {
                 return Err(self.not_in_time(patience));
@@ -189,7 +200,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
             if interrupt::is_wanted() {
                 return Err(ClusterError::Interrupted { object: self.object.subject.clone() });
             }
-            pause = (pause * 2).min(PAUSES[1]);
+            pause = (pause * 2).min(longest);
         }
     }
 
@@ -238,21 +249,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn joined(&self, patience: Patience) -> Result<(), ClusterError> {
-        let items = self.items()?;
-        let mut pause = PAUSES[0];
-        loop {
-            if !items.rest()?.has_more {
-                return Ok(());
-            }
-            if patience.is_over() {
-                return Err(self.not_in_time(patience));
-            }
-            std::thread::sleep(patience.slice(pause));
-            if interrupt::is_wanted() {
-                return Err(ClusterError::Interrupted { object: self.object.subject.clone() });
-            }
-            pause = (pause * 2).min(PAUSES[1]);
-        }
+        self.wait(patience, |items| Ok((!items.rest()?.has_more).then_some(())))
     }
 
     /// How many items wait to be got.

@@ -8,8 +8,7 @@ use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
 use crate::token::Token;
 use procession_shm::{Namespace, OpenError};
 use procession_sync::{
-    LockError, LockOptions, OnOwnerDeath, OwnedLockGuard, OwnedPermit, OwnedReadGuard, OwnedWriteGuard,
-    RwLockOptions, SemaphoreError, SemaphoreOptions,
+    LockError, LockOptions, OnOwnerDeath, RwLockOptions, SemaphoreError, SemaphoreOptions,
 };
 use std::fmt::Debug;
 
@@ -159,14 +158,7 @@ struct Held<G> {
     _guard: G,
 }
 
-/// The guards of objects of this host.
-trait Guard: Debug {}
-impl Guard for OwnedLockGuard {}
-impl Guard for OwnedReadGuard {}
-impl Guard for OwnedWriteGuard {}
-impl Guard for OwnedPermit {}
-
-impl<G: Guard> Hold for Held<G> {
+impl<G: Debug> Hold for Held<G> {
     fn token(&self) -> Token {
         self.token
     }

@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio_postgres::Row;
 
 /// How long a wait lasts before it says so, in which most waits are over.
 const FIRST: Duration = Duration::from_secs(1);
@@ -92,7 +91,7 @@ fn find(session: &Arc<Session>, object: &Object) -> Result<(i32, i32), ClusterEr
             let params: Params =
                 vec![Box::new(session.space()), Box::new(*kind), Box::new(name.clone()), Box::new(size)];
             let rows = session.query("SELECT * FROM find_object($1, $2, $3, $4)", params)?;
-            let found: (i32, i32) = (first(session, &rows, 0)?, first(session, &rows, 1)?);
+            let found: (i32, i32) = (session.first(&rows, 0)?, session.first(&rows, 1)?);
             let found = (found.0, found.1.unsigned_abs());
             lock(&session.ids).insert((*kind, name.clone()), found);
             found
@@ -106,17 +105,6 @@ fn find(session: &Arc<Session>, object: &Object) -> Result<(i32, i32), ClusterEr
         });
     }
     Ok((id, size.cast_signed()))
-}
-
-/// A column of the first row.
-pub(super) fn first<'a, T: tokio_postgres::types::FromSql<'a>>(
-    session: &Session,
-    rows: &'a [Row],
-    column: usize,
-) -> Result<T, ClusterError> {
-    let missing = || Failure::Refused("it answered with no row".to_owned());
-    let row = rows.first().ok_or_else(missing).map_err(|failure| failure.into_error(session.place()))?;
-    row.try_get(column).map_err(|error| Failure::from(error).into_error(session.place()))
 }
 
 impl Postgres {
@@ -138,7 +126,7 @@ impl Postgres {
             vec![Box::new(session.backend), Box::new(session.space()), Box::new(key), Box::new(shared)];
         let number = session
             .query("SELECT try_lock($1, $2, $3, $4)", params)
-            .and_then(|rows| first::<Option<i64>>(session, &rows, 0));
+            .and_then(|rows| session.first::<Option<i64>>(&rows, 0));
         match number {
             Ok(Some(number)) => Ok(Some(self.held(session, wish, key, number, true))),
             Ok(None) => {
@@ -165,7 +153,7 @@ impl Postgres {
         let params: Params =
             vec![Box::new(session.backend), Box::new(base), Box::new(wish.permits), Box::new(mine)];
         let rows = session.query("SELECT try_permit($1, $2, $3, $4)", params)?;
-        let Some(slot) = first::<Option<i64>>(session, &rows, 0)? else {
+        let Some(slot) = session.first::<Option<i64>>(&rows, 0)? else {
             return Ok(None);
         };
         if let Err(error) = self.enter(session, wish, slot) {
@@ -280,7 +268,7 @@ impl Postgres {
         };
         match answer {
             None => Err(ClusterError::Interrupted { object: subject.clone() }),
-            Some(Ok(rows)) => first(session, &rows, 0),
+            Some(Ok(rows)) => session.first(&rows, 0),
             Some(Err(Failure::Deadlock)) => {
                 Err(ClusterError::Deadlock { object: subject.clone(), is_own: false })
             }
@@ -291,7 +279,7 @@ impl Postgres {
     /// A hold after a wait, with its token: asking for it proves that the session lives after the wait.
     fn won(&self, session: &Arc<Session>, wish: &Wish<'_>, key: i64) -> Result<Box<dyn Hold>, ClusterError> {
         let rows = session.query("SELECT next_token($1)", vec![Box::new(session.space())])?;
-        let number = first(session, &rows, 0)?;
+        let number = session.first(&rows, 0)?;
         lock(&session.held).insert(key, wish.shared().then_some(1));
         Ok(self.held(session, wish, key, number, false))
     }
@@ -305,19 +293,14 @@ impl Postgres {
             Box::new(held),
         ];
         let rows = session.query("SELECT say_wait($1, $2, $3, $4)", params)?;
-        first(session, &rows, 0)
+        session.first(&rows, 0)
     }
 
     /// Who holds it, in words; empty where nobody can say.
     fn holders_of(&self, wish: &Wish<'_>) -> String {
-        let Ok(objects) = self.session().and_then(|session| super::reports::objects(&session)) else {
-            return String::new();
-        };
-        let Subject { kind, name, .. } = &wish.object.subject;
-        let found = objects.iter().find(|object| object.kind == *kind && object.name == *name);
-        let holders: Vec<String> =
-            found.into_iter().flat_map(|object| &object.holders).take(4).map(ToString::to_string).collect();
-        holders.join(", ")
+        let found = self.session().and_then(|session| super::reports::object(&session, &wish.object.subject));
+        let holders = found.ok().flatten().map(|object| object.holders).unwrap_or_default();
+        holders.iter().take(4).map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -363,7 +346,7 @@ impl Held {
         let params: Params = vec![Box::new(session.backend), Box::new(self.key), Box::new(self.shared)];
         let answer = session.query("SELECT unlock($1, $2, $3)", params);
         leave(&session, self.key, self.shared);
-        let was_held = answer.ok().and_then(|rows| first::<bool>(&session, &rows, 0).ok());
+        let was_held = answer.ok().and_then(|rows| session.first::<bool>(&rows, 0).ok());
         if let Some(spare) = &self.spare {
             spare.keep(session);
         }

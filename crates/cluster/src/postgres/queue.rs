@@ -2,13 +2,12 @@
 
 use super::Postgres;
 use super::lock;
-use super::session::{Failure, Params, Session};
+use super::session::{Params, Session};
 use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rest, Rows, Taken};
 use crate::error::ClusterError;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
 
 impl Rows for Postgres {
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
@@ -18,8 +17,8 @@ impl Rows for Postgres {
         let params: Params =
             vec![Box::new(object.subject.name.clone()), Box::new(form.codec.to_string()), Box::new(most)];
         let rows = session.query("SELECT * FROM find_queue($1, $2, $3)", params)?;
-        let row = only(&session, &rows)?;
-        let (codec, there): (String, i32) = (column(&session, row, 1)?, column(&session, row, 2)?);
+        let row = session.only(&rows)?;
+        let (codec, there): (String, i32) = (session.column(row, 1)?, session.column(row, 2)?);
         if codec != form.codec.to_string() || there != most {
             return Err(ClusterError::Mismatch {
                 object: object.subject.clone(),
@@ -27,18 +26,9 @@ impl Rows for Postgres {
                 asked: format!("codec {} and {most} attempts", form.codec),
             });
         }
-        let id = column(&session, row, 0)?;
+        let id = session.column(row, 0)?;
         Ok(Arc::new(Queue { id, postgres: self, buried: Mutex::default() }))
     }
-}
-
-fn only<'a>(session: &Session, rows: &'a [Row]) -> Result<&'a Row, ClusterError> {
-    let nothing = || Failure::Gone("it answered with no row".to_owned()).into_error(session.place());
-    rows.first().ok_or_else(nothing)
-}
-
-fn column<'a, T: FromSql<'a>>(session: &Session, row: &'a Row, index: usize) -> Result<T, ClusterError> {
-    row.try_get(index).map_err(|error| Failure::from(error).into_error(session.place()))
 }
 
 fn number(value: i64) -> u64 {
@@ -97,9 +87,9 @@ impl Queue {
 fn items(session: &Session, rows: &[Row]) -> Result<Vec<Taken>, ClusterError> {
     let of = |row: &Row| {
         Ok(Taken {
-            id: number(column(session, row, 0)?),
-            bytes: column(session, row, 1)?,
-            attempt: column::<i32>(session, row, 2)?.unsigned_abs(),
+            id: number(session.column(row, 0)?),
+            bytes: session.column(row, 1)?,
+            attempt: session.column::<i32>(row, 2)?.unsigned_abs(),
         })
     };
     let mut items = rows.iter().map(of).collect::<Result<Vec<_>, ClusterError>>()?;
@@ -111,7 +101,7 @@ impl Items for Queue {
     fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError> {
         let session = self.postgres.session()?;
         let rows = self.call(&session, "SELECT put_items($1, $2, $3)", vec![Box::new(items)])?;
-        column(&session, only(&session, &rows)?, 0)
+        session.first(&rows, 0)
     }
 
     fn take(&self, most: usize) -> Result<Batch, ClusterError> {
@@ -127,8 +117,8 @@ impl Items for Queue {
         let session = self.postgres.session()?;
         self.bury(&session)?;
         let rows = self.call(&session, "SELECT * FROM queue_state($1, $2)", Vec::new())?;
-        let row = only(&session, &rows)?;
-        let count = |index| column(&session, row, index).map(number);
+        let row = session.only(&rows)?;
+        let count = |index| session.column(row, index).map(number);
         Ok(Fill { ready: count(0)?, leased: count(1)?, dead: count(2)? })
     }
 
@@ -136,8 +126,8 @@ impl Items for Queue {
         let session = self.postgres.session()?;
         self.bury_if_due(&session)?;
         let rows = self.call(&session, "SELECT * FROM queue_rest($1, $2)", Vec::new())?;
-        let row = only(&session, &rows)?;
-        Ok(Rest { is_closed: column(&session, row, 0)?, has_more: column(&session, row, 1)? })
+        let row = session.only(&rows)?;
+        Ok(Rest { is_closed: session.column(row, 0)?, has_more: session.column(row, 1)? })
     }
 
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError> {
@@ -155,7 +145,7 @@ impl Items for Queue {
         let session = self.postgres.session()?;
         let rest: Params = vec![Box::new(id.cast_signed()), Box::new(again)];
         let rows = self.call(&session, "SELECT settle_dead($1, $2, $3, $4)", rest)?;
-        column(&session, only(&session, &rows)?, 0)
+        session.first(&rows, 0)
     }
 }
 
@@ -189,7 +179,7 @@ impl Leases for Held {
             Box::new(fate),
         ];
         let rows = self.session.query("SELECT end_leases($1, $2, $3, $4, $5, $6)", params)?;
-        rows.iter().map(|row| column(&self.session, row, 0).map(number)).collect()
+        rows.iter().map(|row| self.session.column(row, 0).map(number)).collect()
     }
 
     fn session(&self) -> i32 {

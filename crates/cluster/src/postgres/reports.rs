@@ -1,14 +1,10 @@
 //! What there is on the server, for people: from its own table of locks, and ours of sessions.
 
-use super::session::{Failure, Session};
-use crate::error::ClusterError;
+use super::session::{Params, Session};
+use crate::error::{ClusterError, Subject};
 use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
 use std::sync::Arc;
 use tokio_postgres::Row;
-
-fn rows(session: &Arc<Session>, statement: &'static str) -> Result<Vec<Row>, ClusterError> {
-    session.query(statement, Vec::new())
-}
 
 /// The four columns of a participant, from this one on.
 fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postgres::Error> {
@@ -26,12 +22,24 @@ const OBJECTS: &str = "
     SELECT o.kind, o.name, o.size, c.granted, c.mode, c.key_id = o.id,
            l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint
     FROM objects o LEFT JOIN claims c ON c.id = o.id LEFT JOIN living l ON l.backend = c.backend
+    WHERE $1::text IS NULL OR (o.kind, o.name) = ($1, $2)
     ORDER BY o.kind, o.name, l.since";
 
 pub(super) fn objects(session: &Arc<Session>) -> Result<Vec<ClusterObject>, ClusterError> {
+    select(session, None)
+}
+
+/// That one, if there is one.
+pub(super) fn object(session: &Arc<Session>, one: &Subject) -> Result<Option<ClusterObject>, ClusterError> {
+    select(session, Some(one)).map(|mut found| found.pop())
+}
+
+/// All objects, or one.
+fn select(session: &Arc<Session>, one: Option<&Subject>) -> Result<Vec<ClusterObject>, ClusterError> {
+    let params: Params = vec![Box::new(one.map(|one| one.kind)), Box::new(one.map(|one| one.name.clone()))];
     let mut objects: Vec<(ClusterObject, i32, bool)> = Vec::new();
-    for row in rows(session, OBJECTS)? {
-        add(&mut objects, &row).map_err(|error| Failure::from(error).into_error(session.place()))?;
+    for row in session.query(OBJECTS, params)? {
+        session.read(add(&mut objects, &row))?;
     }
     Ok(objects.into_iter().map(|(object, size, writes)| in_words(object, size, writes)).collect())
 }
@@ -76,17 +84,13 @@ fn in_words(mut object: ClusterObject, size: i32, writes: bool) -> ClusterObject
 
 pub(super) fn participants(session: &Arc<Session>) -> Result<Vec<ClusterParticipant>, ClusterError> {
     // A process has a session for each wait, too.
-    let found = rows(
-        session,
+    let found = session.query(
         "SELECT host, pid, command, extract(epoch FROM min(since))::bigint FROM living
          GROUP BY host, pid, process, command ORDER BY min(since)",
+        Params::new(),
     )?;
     let read = |row: &Row| participant(row, 0);
-    found
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::from(error).into_error(session.place()))
+    session.read(found.iter().map(read).collect())
 }
 
 /// A wait that was said: its session and the one that it waits for.
@@ -98,22 +102,18 @@ struct Wait {
 }
 
 pub(super) fn deadlocks(session: &Arc<Session>) -> Result<Vec<ClusterDeadlock>, ClusterError> {
-    let found = rows(
-        session,
+    let found = session.query(
         "SELECT w.session, ARRAY(SELECT b.session FROM waits b WHERE w.wanted = ANY (b.held)),
                 l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint, o.kind || ' ' || o.name
          FROM waits w JOIN living l ON l.number = w.session
          JOIN objects o ON o.id = (w.wanted & 4294967295)::int ORDER BY w.session",
+        Params::new(),
     )?;
     let read = |row: &Row| -> Result<Wait, tokio_postgres::Error> {
         let who = participant(row, 2)?;
         Ok(Wait { session: row.try_get(0)?, blocked_by: row.try_get(1)?, who, what: row.try_get(6)? })
     };
-    let waits: Vec<Wait> = found
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure::from(error).into_error(session.place()))?;
+    let waits: Vec<Wait> = session.read(found.iter().map(read).collect())?;
     Ok(circles(&waits))
 }
 

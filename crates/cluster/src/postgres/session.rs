@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
 /// How often the server hears of a session that has no lease.
@@ -241,6 +241,27 @@ impl Session {
             Ok(outcome) => outcome.map_err(|failure| failure.into_error(&self.place)),
             Err(none) => Err(none.into_error(&self.place)),
         }
+    }
+
+    /// The only row of an answer.
+    pub(crate) fn only<'a>(&self, rows: &'a [Row]) -> Result<&'a Row, ClusterError> {
+        let nothing = || Failure::Refused("it answered with no row".to_owned()).into_error(&self.place);
+        rows.first().ok_or_else(nothing)
+    }
+
+    /// A column of a row.
+    pub(crate) fn column<'a, T: FromSql<'a>>(&self, row: &'a Row, index: usize) -> Result<T, ClusterError> {
+        self.read(row.try_get(index))
+    }
+
+    /// A column of the only row of an answer.
+    pub(crate) fn first<'a, T: FromSql<'a>>(&self, rows: &'a [Row], index: usize) -> Result<T, ClusterError> {
+        self.column(self.only(rows)?, index)
+    }
+
+    /// What was read of an answer; that it is another than was expected is the server's doing.
+    pub(crate) fn read<T>(&self, found: Result<T, tokio_postgres::Error>) -> Result<T, ClusterError> {
+        found.map_err(|error| Failure::from(error).into_error(&self.place))
     }
 
     /// Does a statement that waits for up to `slice`; `None` when the hook of this thread ended that, and with it the

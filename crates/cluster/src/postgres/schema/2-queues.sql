@@ -43,8 +43,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Takes the items that have waited longest; those that others are taking are passed over. What a crash of the server
--- makes of this is that they are there again: it need not wait for the disk.
+-- Takes the items that have waited longest; those that others are taking are passed over. It need not wait for the
+-- disk: after a crash of the server they are there again.
 CREATE FUNCTION take_items(me int, mine int, q int, most int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int)
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -78,8 +78,7 @@ BEGIN
 END $$;
 
 -- Ends leases: done (the items go), failed (they are taken again, unless that was too often), untried (this attempt
--- does not count), or dead. The ids of those
--- that were ours until now. What a crash of the server makes of this is that the last moment's come again.
+-- does not count), or dead. The ids of those that were ours until now. A crash of the server may undo the last moment's.
 CREATE FUNCTION end_leases(me int, mine int, q int, ids bigint[], tried int[], fate text) RETURNS SETOF bigint
 LANGUAGE plpgsql AS $$
 BEGIN
