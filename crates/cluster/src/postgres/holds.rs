@@ -208,6 +208,7 @@ impl Postgres {
         let session = self.spare_session()?;
         let mut slice = FIRST;
         let mut said = false;
+        let mut has_it = false;
         let outcome = loop {
             match self.wait_slice(&session, wish, patience.slice(slice)) {
                 Ok(None) if patience.is_over() => {
@@ -215,7 +216,10 @@ impl Postgres {
                     break Err(ClusterError::TimedOut { object: wish.object.subject.clone(), holder });
                 }
                 Ok(None) => {}
-                Ok(Some(key)) => break self.won(&session, wish, key),
+                Ok(Some(key)) => {
+                    has_it = true;
+                    break self.won(&session, wish, key);
+                }
                 Err(error) => break Err(error),
             }
             if !said && wish.mode != Mode::Permit {
@@ -237,8 +241,11 @@ impl Postgres {
             // Nobody counts on it: a row of a session that waits no more has no holds that matter, and is replaced.
             drop(session.query("DELETE FROM waits WHERE session = $1", vec![Box::new(session.number)]));
         }
-        if outcome.is_err() {
-            self.spare.keep(session);
+        match outcome {
+            // It got what it waited for, but no token: the hold ends with the session.
+            Err(_) if has_it => session.give_up(),
+            Err(_) => self.spare.keep(session),
+            Ok(_) => {}
         }
         outcome
     }
