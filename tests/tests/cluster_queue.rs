@@ -39,7 +39,7 @@ fn items_come_in_order_and_each_until_it_is_done() {
         let first = jobs.get().unwrap();
         assert_eq!((*first, first.attempt()), (1, 2));
         first.task_done().unwrap();
-        assert!(matches!(jobs.join_timeout(Duration::from_millis(30)), Err(ClusterError::TimedOut { .. })));
+        assert!(matches!(jobs.join_timeout(Duration::from_millis(30)), Err(ClusterError::NotDone { .. })));
         jobs.close().unwrap();
         assert!(jobs.is_closed().unwrap());
         assert!(matches!(jobs.put(&4), Err(ClusterError::Closed { .. })));

@@ -1,7 +1,11 @@
 //! A cluster: where one connects, and where its objects come from.
 
+use crate::barrier::Barrier;
+use crate::counter::Counter;
 use crate::engine::{Engine, Object};
 use crate::error::{ClusterError, Subject};
+use crate::event::Event;
+use crate::latch::Latch;
 use crate::lock::Lock;
 use crate::postgres::Postgres;
 use crate::queue::JoinableQueue;
@@ -104,7 +108,8 @@ impl ClusterOptions {
 /// processes of this host, or `shm:NAMESPACE`.
 ///
 /// What the cluster needs in the database is created by who connects first: functions and tables in a schema of their
-/// own, which needs the right to create one. [`Cluster::init`] is for those who give their programs no such right.
+/// own, which needs the right to create one. Where programs have no such right, have somebody connect once who does
+/// (`procession worker --init`).
 ///
 /// # Errors
 /// [`InvalidUrl`](ClusterError::InvalidUrl); [`Unavailable`](ClusterError::Unavailable) when the server cannot be
@@ -122,15 +127,6 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Creates in the database what a cluster needs, and connects. It is [`connect`] with another name: for a person
-    /// who may create a schema, before programs come that may not.
-    ///
-    /// # Errors
-    /// As [`connect`].
-    pub fn init(url: &str) -> Result<Self, ClusterError> {
-        connect(url)
-    }
-
     /// The lock of this name. Nothing is asked of the server until it is acquired.
     #[must_use]
     pub fn lock(&self, name: &str) -> Lock {
@@ -147,6 +143,30 @@ impl Cluster {
     #[must_use]
     pub fn semaphore(&self, name: &str, permits: u32) -> Semaphore {
         Semaphore::new(self.engine.clone(), self.object("semaphore", name, permits))
+    }
+
+    /// The event of this name. Nothing is asked of the server until it is used.
+    #[must_use]
+    pub fn event(&self, name: &str) -> Event {
+        Event::new(self.engine.clone(), self.object("event", name, 1))
+    }
+
+    /// The latch of this name, which opens when so many have arrived. Nothing is asked of the server until it is used.
+    #[must_use]
+    pub fn latch(&self, name: &str, count: u32) -> Latch {
+        Latch::new(self.engine.clone(), self.object("latch", name, count))
+    }
+
+    /// The counter of this name. Nothing is asked of the server until it is used.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Counter {
+        Counter::new(self.engine.clone(), self.object("counter", name, 1))
+    }
+
+    /// The barrier of this name, with so many parties. Nothing is asked of the server until somebody waits.
+    #[must_use]
+    pub fn barrier(&self, name: &str, parties: u32) -> Barrier {
+        Barrier::new(self.engine.clone(), self.object("barrier", name, parties))
     }
 
     /// The queue of this name, whose items are acknowledged. Nothing is asked of the server until it is used.

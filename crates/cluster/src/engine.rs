@@ -2,9 +2,11 @@
 
 mod holds;
 mod rows;
+mod signals;
 
 pub(crate) use holds::{Hold, Holds, Mode, Object};
-pub(crate) use rows::{Batch, Fate, Fill, Form, Items, Leases, Rest, Rows, Taken};
+pub(crate) use rows::{Batch, Fate, Fill, Form, Items, Leases, Rows, Taken};
+pub(crate) use signals::{Change, Goal, Signals};
 
 use crate::error::ClusterError;
 use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
@@ -12,7 +14,7 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 /// Where a cluster's objects are.
-pub(crate) trait Engine: Holds + Rows + Debug + Send + Sync {
+pub(crate) trait Engine: Holds + Rows + Signals + Debug + Send + Sync {
     /// The server without its password, or the namespace, for people.
     fn place(&self) -> &str;
 
@@ -25,6 +27,29 @@ pub(crate) trait Engine: Holds + Rows + Debug + Send + Sync {
     /// The circles of threads that wait for one another.
     fn deadlocks(&self) -> Result<Vec<ClusterDeadlock>, ClusterError>;
 }
+
+/// Declares a type of objects of a cluster. `new` is for [`Cluster`](crate::Cluster).
+macro_rules! object_of {
+    ($(#[$about:meta])* $Object:ident) => {
+        $(#[$about])*
+        #[derive(Clone, Debug)]
+        pub struct $Object {
+            engine: std::sync::Arc<dyn $crate::engine::Engine>,
+            object: $crate::engine::Object,
+        }
+
+        impl $Object {
+            pub(crate) fn new(
+                engine: std::sync::Arc<dyn $crate::engine::Engine>,
+                object: $crate::engine::Object,
+            ) -> Self {
+                Self { engine, object }
+            }
+        }
+    };
+}
+
+pub(crate) use object_of;
 
 /// How long somebody wants to wait.
 #[derive(Clone, Copy, Debug)]

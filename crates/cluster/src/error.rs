@@ -13,6 +13,19 @@ pub struct Subject {
     pub place: String,
 }
 
+impl Subject {
+    /// What has not come when a wait for it timed out.
+    fn waited_for(&self) -> &'static str {
+        match self.kind {
+            "queue" => "has no item that is ready",
+            "event" => "was not changed by anybody",
+            "latch" => "is not open: not all have arrived",
+            "barrier" => "is broken now: not all have arrived",
+            _ => "is not free",
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the {} {:?} of {}", self.kind, self.name, self.place)
@@ -23,8 +36,8 @@ impl fmt::Display for Subject {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {
-    /// Somebody holds it (the `try_` forms).
-    #[error("{object} is held{}", by(holder))]
+    /// Somebody holds it, or there is nothing in it (the `try_` forms).
+    #[error("{object} {}{}", if object.kind == "queue" { "has no item that is ready" } else { "is held" }, by(holder))]
     WouldBlock {
         /// Which one.
         object: Subject,
@@ -32,7 +45,7 @@ pub enum ClusterError {
         holder: String,
     },
     /// What was waited for did not come in time (the `_timeout` forms).
-    #[error("timed out: {object} is not free{}", by(holder))]
+    #[error("timed out: {object} {}{}", object.waited_for(), by(holder))]
     TimedOut {
         /// Which one.
         object: Subject,
@@ -70,6 +83,20 @@ pub enum ClusterError {
     Lost {
         /// Which one.
         object: Subject,
+    },
+    /// Items were not done in time (`join_timeout`).
+    #[error("timed out: items of {object} are not done")]
+    NotDone {
+        /// Which one.
+        object: Subject,
+    },
+    /// The number would be too large for a counter, and was not changed.
+    #[error("{object} cannot be changed by {by}: the number would not fit into 64 bits")]
+    OutOfRange {
+        /// Which one.
+        object: Subject,
+        /// By how much it was to be changed.
+        by: i64,
     },
     /// A process that others counted on has died.
     #[error("{object} is broken: {who} died")]

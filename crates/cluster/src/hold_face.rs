@@ -1,26 +1,4 @@
-//! What all objects that are held have in common for those who use them: the type, the three forms of acquiring, and
-//! the guard.
-
-/// Declares a type of objects that are held. `new` is for [`Cluster`](crate::Cluster).
-macro_rules! held_object {
-    ($(#[$about:meta])* $Object:ident) => {
-        $(#[$about])*
-        #[derive(Clone, Debug)]
-        pub struct $Object {
-            engine: std::sync::Arc<dyn $crate::engine::Engine>,
-            object: $crate::engine::Object,
-        }
-
-        impl $Object {
-            pub(crate) fn new(
-                engine: std::sync::Arc<dyn $crate::engine::Engine>,
-                object: $crate::engine::Object,
-            ) -> Self {
-                Self { engine, object }
-            }
-        }
-    };
-}
+//! What all objects that are held have in common for those who use them: the three forms of acquiring, and the guard.
 
 /// The three forms in which an object is taken hold of in one mode: `$until` is what is waited for, `$if_free` when it
 /// is not waited, `$also` what else may go wrong.
@@ -119,4 +97,4 @@ macro_rules! gives_tokens {
     };
 }
 
-pub(crate) use {acquires, gives_tokens, guard, held_object};
+pub(crate) use {acquires, gives_tokens, guard};

@@ -15,10 +15,14 @@
 //! # Ok::<(), procession::cluster::ClusterError>(())
 //! ```
 
+mod barrier;
 mod cluster;
+mod counter;
 mod engine;
 mod error;
+mod event;
 mod hold_face;
+mod latch;
 mod lock;
 mod postgres;
 mod queue;
@@ -28,8 +32,12 @@ mod semaphore;
 mod shm;
 mod token;
 
+pub use barrier::Barrier;
 pub use cluster::{Cluster, ClusterOptions, connect};
+pub use counter::Counter;
 pub use error::{ClusterError, Subject};
+pub use event::Event;
+pub use latch::Latch;
 pub use lock::{Lock, LockGuard};
 pub use queue::{DeadLetter, JoinableQueue, Lease, Receipt};
 pub use report::{ClusterDeadlock, ClusterObject, ClusterParticipant};

@@ -1,12 +1,12 @@
 //! A lock of a cluster.
 
-use crate::engine::{Mode, Patience};
+use crate::engine::{Mode, Patience, object_of};
 use crate::error::ClusterError;
-use crate::hold_face::{acquires, gives_tokens, guard, held_object};
+use crate::hold_face::{acquires, gives_tokens, guard};
 use crate::token::Token;
 use std::time::Duration;
 
-held_object! {
+object_of! {
     /// A lock between processes on several hosts: one thread of one process holds it.
     ///
     /// When the process that holds it dies, the next one has it. What the holder left half-changed is not told: check it, or

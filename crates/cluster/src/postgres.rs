@@ -4,10 +4,13 @@ mod address;
 mod connection;
 mod holds;
 mod migrate;
+mod names;
 mod queue;
 mod reports;
 mod session;
+mod signals;
 mod tls;
+mod watch;
 
 use crate::cluster::ClusterOptions;
 use crate::engine::Engine;
@@ -17,6 +20,7 @@ use address::Address;
 use session::Session;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use watch::News;
 
 /// How many sessions are kept for waits to come, when those that needed them are over.
 const SPARE: usize = 4;
@@ -29,6 +33,7 @@ pub(crate) struct Postgres {
     main: Mutex<Option<Arc<Session>>>,
     /// Sessions that held something after a wait, and hold nothing now.
     spare: Arc<Spare>,
+    news: Arc<News>,
 }
 
 /// Sessions that were begun for a wait, and hold nothing now.
@@ -56,7 +61,8 @@ impl Postgres {
     pub(crate) fn connect(url: &str, options: ClusterOptions) -> Result<Self, ClusterError> {
         let address = Address::parse(url)?;
         migrate::check_schema(&options.schema)?;
-        let postgres = Self { address, options, main: Mutex::default(), spare: Arc::default() };
+        let postgres =
+            Self { address, options, main: Mutex::default(), spare: Arc::default(), news: Arc::default() };
         migrate::migrate(&postgres.address, &postgres.options)?;
         postgres.session()?;
         Ok(postgres)
@@ -68,7 +74,7 @@ impl Postgres {
         if let Some(session) = main.as_ref().filter(|session| session.is_usable()) {
             return Ok(session.clone());
         }
-        let session = Session::begin(&self.address, &self.options)?;
+        let session = Session::begin(&self.address, &self.options, Some(self.news.clone()))?;
         if let Some(old) = main.replace(session.clone()) {
             old.give_up();
         }
@@ -82,7 +88,12 @@ impl Postgres {
                 return Ok(session);
             }
         }
-        Session::begin(&self.address, &self.options)
+        Session::begin(&self.address, &self.options, None)
+    }
+
+    /// The main session, if it lives.
+    fn living_session(&self) -> Option<Arc<Session>> {
+        lock(&self.main).clone().filter(|session| session.is_usable())
     }
 }
 

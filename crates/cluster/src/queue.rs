@@ -3,7 +3,6 @@
 use crate::engine::{Engine, Fate, Form, Items, Leases, Object, Patience, Taken};
 use crate::error::ClusterError;
 use procession_channel::Codec;
-use procession_sys::interrupt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -11,9 +10,6 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-/// How long whoever waits sleeps before it looks again: at first, and at most.
-const PAUSES: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
 
 /// A queue between processes on several hosts, whose items are leased until they are acknowledged.
 ///
@@ -161,55 +157,26 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         self.some(most.max(1), Patience::Forever)
     }
 
+    /// Waits at most `timeout` for an item, and takes up to so many at once.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ClusterError::TimedOut); otherwise as [`get_many`](Self::get_many).
+    pub fn get_many_timeout(&self, most: usize, timeout: Duration) -> Result<Vec<Lease<T>>, ClusterError> {
+        self.some(most.max(1), Patience::of(timeout))
+    }
+
     fn one(&self, patience: Patience) -> Result<Lease<T>, ClusterError> {
         let mut items = self.some(1, patience)?;
         // There is one: that is what was waited for.
-        items.pop().ok_or_else(|| self.not_in_time(Patience::Try))
+        items.pop().ok_or_else(|| self.object.not_in_time(Patience::Try, String::new()))
     }
 
     fn some(&self, most: usize, patience: Patience) -> Result<Vec<Lease<T>>, ClusterError> {
-        self.wait(patience, |items| {
-            let batch = items.take(most)?;
-            if !batch.items.is_empty() {
-                let lease = |taken| Lease::new(self, taken, batch.hold.clone());
-                // What is not decoded is given back as its lease is dropped.
-                let leases: Vec<_> = batch.items.into_iter().map(lease).collect();
-                return leases.into_iter().collect::<Result<_, _>>().map(Some);
-            }
-            let rest = items.rest()?;
-            if rest.is_closed && !rest.has_more { Err(self.closed()) } else { Ok(None) }
-        })
-    }
-
-    /// Looks until there is something.
-    fn wait<R>(
-        &self,
-        patience: Patience,
-        look: impl Fn(&dyn Items) -> Result<Option<R>, ClusterError>,
-    ) -> Result<R, ClusterError> {
-        let items = self.items()?;
-        let [mut pause, longest] = PAUSES;
-        loop {
-            if let Some(found) = look(&**items)? {
-                return Ok(found);
-            }
-            if patience.is_over() {
-                return Err(self.not_in_time(patience));
-            }
-            std::thread::sleep(patience.slice(pause));
-            if interrupt::is_wanted() {
-                return Err(ClusterError::Interrupted { object: self.object.subject.clone() });
-            }
-            pause = (pause * 2).min(longest);
-        }
-    }
-
-    fn not_in_time(&self, patience: Patience) -> ClusterError {
-        let (object, holder) = (self.object.subject.clone(), String::new());
-        match patience {
-            Patience::Try => ClusterError::WouldBlock { object, holder },
-            _ => ClusterError::TimedOut { object, holder },
-        }
+        let batch = self.items()?.take(most, patience)?;
+        let lease = |taken| Lease::new(self, taken, batch.hold.clone());
+        // What is not decoded is given back as its lease is dropped.
+        let leases: Vec<_> = batch.items.into_iter().map(lease).collect();
+        leases.into_iter().collect()
     }
 
     /// Acknowledges all of these in one step; how many of them were still ours.
@@ -237,19 +204,15 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// [`Unavailable`](ClusterError::Unavailable); [`Interrupted`](ClusterError::Interrupted).
     pub fn join(&self) -> Result<(), ClusterError> {
-        self.joined(Patience::Forever)
+        self.items()?.join(Patience::Forever)
     }
 
     /// Waits for that, at most `timeout`.
     ///
     /// # Errors
-    /// [`TimedOut`](ClusterError::TimedOut); otherwise as [`join`](Self::join).
+    /// [`NotDone`](ClusterError::NotDone); otherwise as [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), ClusterError> {
-        self.joined(Patience::of(timeout))
-    }
-
-    fn joined(&self, patience: Patience) -> Result<(), ClusterError> {
-        self.wait(patience, |items| Ok((!items.rest()?.has_more).then_some(())))
+        self.items()?.join(Patience::of(timeout))
     }
 
     /// How many items wait to be got.
@@ -290,7 +253,7 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// # Errors
     /// As [`len`](Self::len).
     pub fn is_closed(&self) -> Result<bool, ClusterError> {
-        Ok(self.items()?.rest()?.is_closed)
+        self.items()?.is_closed()
     }
 
     /// Closes the queue: nothing is put any more, and those who get are told once everything is done.

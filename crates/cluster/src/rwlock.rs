@@ -1,12 +1,12 @@
 //! A read-write lock of a cluster.
 
-use crate::engine::{Mode, Patience};
+use crate::engine::{Mode, Patience, object_of};
 use crate::error::ClusterError;
-use crate::hold_face::{acquires, gives_tokens, guard, held_object};
+use crate::hold_face::{acquires, gives_tokens, guard};
 use crate::token::Token;
 use std::time::Duration;
 
-held_object! {
+object_of! {
     /// A read-write lock between processes on several hosts: many read, or one writes.
     ///
     /// When a process that holds it dies, its hold ends.

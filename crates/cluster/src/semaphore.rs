@@ -1,11 +1,11 @@
 //! A semaphore of a cluster.
 
-use crate::engine::{Mode, Patience};
+use crate::engine::{Mode, Patience, object_of};
 use crate::error::ClusterError;
-use crate::hold_face::{acquires, guard, held_object};
+use crate::hold_face::{acquires, guard};
 use std::time::Duration;
 
-held_object! {
+object_of! {
     /// A semaphore between processes on several hosts: as many hold a permit as it has.
     ///
     /// The permits of a process that dies are free again. All users must say the same number of permits.

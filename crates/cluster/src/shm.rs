@@ -1,6 +1,7 @@
 //! The engine in shared memory: our own objects of one host, under names that begin with `cluster.`.
 
 mod queue;
+mod signals;
 
 use crate::engine::{Engine, Hold, Holds, Mode, Object, Patience};
 use crate::error::ClusterError;
@@ -31,7 +32,11 @@ impl Shm {
             reason: error.reason.to_owned(),
         })?;
         let place = format!("shm:{}", namespace.name());
-        Ok(Self { namespace, place })
+        let shm = Self { namespace, place };
+        // It takes part from now on, as a session does: a private namespace lasts as long as somebody does.
+        let _: &procession_shm::Registration =
+            procession_shm::register(&shm.namespace).map_err(|error| shm.unreadable(error))?;
+        Ok(shm)
     }
 
     /// The name that the object has among those of the host.
@@ -106,6 +111,8 @@ macro_rules! with_patience {
         }
     };
 }
+
+use {opened, with_patience};
 
 impl Holds for Shm {
     fn take(&self, object: &Object, mode: Mode, patience: Patience) -> Result<Box<dyn Hold>, ClusterError> {
@@ -187,9 +194,6 @@ impl Engine for Shm {
     }
 
     fn participants(&self) -> Result<Vec<ClusterParticipant>, ClusterError> {
-        if !self.namespace.has_registry() {
-            return Ok(Vec::new());
-        }
         let registration =
             procession_shm::register(&self.namespace).map_err(|error| self.unreadable(error))?;
         let of = |found: procession_shm::Participant| ClusterParticipant {
@@ -223,6 +227,36 @@ fn of_holder(holder: &procession_sync::Holder) -> ClusterParticipant {
     ClusterParticipant { host: String::new(), pid: holder.pid, command: holder.name.clone(), since: 0 }
 }
 
+/// The state of an object that nobody holds.
+fn state_of(entry: &procession_shm::Entry, kind: &str) -> String {
+    use procession_sync::{Barrier, Event, Latch, Value};
+    let state = match kind {
+        "event" => procession_shm::look::<Event>(entry)
+            .map(|event| if event.is_set() { "set" } else { "not set" }.to_owned()),
+        "latch" => procession_shm::look::<Latch>(entry).map(|latch| {
+            if latch.is_open() {
+                return "open".to_owned();
+            }
+            format!("{} of {} arrived", latch.arrived(), latch.count())
+        }),
+        "counter" => procession_shm::look::<Value<i64>>(entry)
+            .and_then(|counter| counter.get().ok())
+            .map(|now| now.to_string()),
+        "barrier" => procession_shm::look::<Barrier>(entry).map(|barrier| match barrier.broken() {
+            Some(cause) => format!("broken: {cause}"),
+            None => format!("{} of {} arrived", barrier.n_waiting(), barrier.parties()),
+        }),
+        "queue" => procession_shm::look::<procession_channel::JoinableQueue<procession_channel::Encoded>>(
+            entry,
+        )
+        .map(|queue| {
+            format!("{} items{}", queue.unfinished(), if queue.is_closed() { ", closed" } else { "" })
+        }),
+        _ => None,
+    };
+    state.unwrap_or_default()
+}
+
 /// An object with its holders. How many wait is not counted in shared memory.
 fn describe(entry: &procession_shm::Entry, kind: &str, name: &str) -> ClusterObject {
     use procession_sync::{Lock, RwLock, Semaphore};
@@ -246,7 +280,7 @@ fn describe(entry: &procession_shm::Entry, kind: &str, name: &str) -> ClusterObj
                 (format!("{} of {} permits free", semaphore.available(), semaphore.max()), holders)
             })
         }
-        _ => (String::new(), Vec::new()),
+        _ => (state_of(entry, kind), Vec::new()),
     };
     let holders = holders.iter().map(of_holder).collect();
     ClusterObject { kind: kind.to_owned(), name: name.to_owned(), state, holders, waiters: 0 }

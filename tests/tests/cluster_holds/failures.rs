@@ -83,6 +83,22 @@ fn who_is_cut_off_learns_it_before_the_next_one_has_it() {
 }
 
 #[test]
+fn who_connects_first_makes_the_schema_and_the_others_find_it() {
+    let Some(postgres) = server() else { return };
+    for _ in 0..10 {
+        let place = Place::on(postgres);
+        let (options, url) = (place.options(), place.url.clone());
+        let threads = [(); 4].map(|()| {
+            let (options, url) = (options.clone(), url.clone());
+            std::thread::spawn(move || options.connect(&url).map(drop))
+        });
+        for thread in threads {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_stopped_holder_keeps_what_it_holds_unless_it_has_a_lease() {
     let Some(postgres) = server() else { return };
     let place = Place::on(postgres);

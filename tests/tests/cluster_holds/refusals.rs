@@ -36,7 +36,7 @@ fn a_server_that_cannot_be_used_is_refused() {
     let place = Place::on(postgres);
     let visitor = place.url.replace("user=postgres", "user=visitor");
     let reason = refusal(place.options(), &visitor);
-    assert!(reason.contains("Cluster::init"), "{reason}");
+    assert!(reason.contains("procession worker --init"), "{reason}");
     drop(place.connect());
     let cluster = place.options().connect(&visitor).unwrap();
     cluster.lock("l").acquire().unwrap().release().unwrap();

@@ -18,6 +18,15 @@ pub(crate) struct Object {
 const LONGEST: usize = 80;
 
 impl Object {
+    /// That what was wanted of it did not come in time.
+    pub(crate) fn not_in_time(&self, patience: Patience, holder: String) -> ClusterError {
+        let object = self.subject.clone();
+        match patience {
+            Patience::Try => ClusterError::WouldBlock { object, holder },
+            _ => ClusterError::TimedOut { object, holder },
+        }
+    }
+
     /// Whether its name is one that all engines take.
     pub(crate) fn check_name(&self) -> Result<(), ClusterError> {
         let name = &self.subject.name;

@@ -1,6 +1,6 @@
 //! What is kept in rows: queues, whose items a process takes, and gives back by its death.
 
-use super::Object;
+use super::{Object, Patience};
 use crate::error::ClusterError;
 use procession_channel::Codec;
 use std::fmt::Debug;
@@ -50,27 +50,23 @@ pub(crate) struct Fill {
     pub(crate) dead: u64,
 }
 
-/// What those who wait for a queue want to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rest {
-    pub(crate) is_closed: bool,
-    /// Whether something in it is neither done nor a dead letter.
-    pub(crate) has_more: bool,
-}
-
-/// A queue, as bytes. Only a put waits, where there is no room.
+/// A queue, as bytes. A put waits where there is no room.
 pub(crate) trait Items: Debug + Send + Sync {
     /// Puts them; `false` when the queue is closed, and then perhaps the first of them are in it.
     fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError>;
 
-    /// Takes up to so many that are ready, those that the dead have taken among them.
-    fn take(&self, most: usize) -> Result<Batch, ClusterError>;
+    /// Waits until one is ready, and takes up to so many, those that the dead have taken among them. `Closed` when it is
+    /// closed and everything in it is done.
+    fn take(&self, most: usize, patience: Patience) -> Result<Batch, ClusterError>;
+
+    /// Waits until everything in it is done or a dead letter.
+    fn join(&self, patience: Patience) -> Result<(), ClusterError>;
 
     /// How much is in it, after what the dead had taken was given back.
     fn fill(&self) -> Result<Fill, ClusterError>;
 
-    /// Whether anything is left to be done.
-    fn rest(&self) -> Result<Rest, ClusterError>;
+    /// Whether it is closed.
+    fn is_closed(&self) -> Result<bool, ClusterError>;
 
     /// Closes it, or opens it again.
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError>;

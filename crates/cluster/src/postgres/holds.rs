@@ -51,10 +51,9 @@ impl Wish<'_> {
 
 impl Holds for Postgres {
     fn take(&self, object: &Object, mode: Mode, patience: Patience) -> Result<Box<dyn Hold>, ClusterError> {
-        object.check_name()?;
         let session = self.session()?;
-        let (id, permits) = find(&session, object)?;
-        let wish = Wish { object, mode, id, permits };
+        let id = super::names::find(&session, object)?;
+        let wish = Wish { object, mode, id, permits: object.size.cast_signed() };
         let tries = matches!(patience, Patience::Try);
         if mode != Mode::Permit && is_own(wish.key(&session), wish.shared()) {
             let subject = object.subject.clone();
@@ -73,38 +72,6 @@ impl Holds for Postgres {
         }
         self.wait(&wish, patience)
     }
-}
-
-/// The object's id; `Mismatch` when it has another number of permits.
-fn find(session: &Arc<Session>, object: &Object) -> Result<(i32, i32), ClusterError> {
-    let Subject { kind, name, .. } = &object.subject;
-    let known = lock(&session.ids).get(&(*kind, name.clone())).copied();
-    let (id, size) = match known {
-        Some(known) => known,
-        None => {
-            let size = i32::try_from(object.size).ok().filter(|size| (1..=65_536).contains(size));
-            let Some(size) = size else {
-                let there = "a semaphore of a cluster has 1 to 65536 permits".to_owned();
-                let asked = format!("{} permits", object.size);
-                return Err(ClusterError::Mismatch { object: object.subject.clone(), there, asked });
-            };
-            let params: Params =
-                vec![Box::new(session.space()), Box::new(*kind), Box::new(name.clone()), Box::new(size)];
-            let rows = session.query("SELECT * FROM find_object($1, $2, $3, $4)", params)?;
-            let found: (i32, i32) = (session.first(&rows, 0)?, session.first(&rows, 1)?);
-            let found = (found.0, found.1.unsigned_abs());
-            lock(&session.ids).insert((*kind, name.clone()), found);
-            found
-        }
-    };
-    if size != object.size {
-        return Err(ClusterError::Mismatch {
-            object: object.subject.clone(),
-            there: format!("{size} permits"),
-            asked: format!("{} permits", object.size),
-        });
-    }
-    Ok((id, size.cast_signed()))
 }
 
 impl Postgres {

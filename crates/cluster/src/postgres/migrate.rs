@@ -8,7 +8,11 @@ use crate::error::ClusterError;
 use tokio_postgres::Client;
 
 /// What each version adds to the one before; the last one's number is how many there are.
-const STEPS: &[&str] = &[include_str!("schema/1-holds.sql"), include_str!("schema/2-queues.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1-holds.sql"),
+    include_str!("schema/2-queues.sql"),
+    include_str!("schema/3-signals.sql"),
+];
 
 /// A schema's name stands in statements: only what needs no quotes is let in.
 pub(super) fn check_schema(schema: &str) -> Result<(), ClusterError> {
@@ -29,7 +33,7 @@ pub(super) fn check_schema(schema: &str) -> Result<(), ClusterError> {
 pub(super) fn migrate(address: &Address, options: &ClusterOptions) -> Result<(), ClusterError> {
     let (parts, schema, deadline) = (address.clone(), options.schema.clone(), options.deadline);
     let work = async move {
-        let client = session::within(deadline, session::open(&parts)).await?;
+        let client = session::within(deadline, session::open(&parts, None)).await?;
         session::within(deadline, upgrade(&client, &schema)).await
     };
     match connection::run(work, false) {
@@ -65,8 +69,10 @@ async fn upgrade(client: &Client, schema: &str) -> Result<(), Failure> {
 
 /// The version of the schema; 0 when there is none.
 async fn version(client: &Client, schema: &str) -> Result<usize, Failure> {
-    let exists = format!("SELECT to_regclass('{schema}.version') IS NOT NULL");
-    if !client.query_one(&exists, &[]).await?.try_get::<_, bool>(0)? {
+    // Not `to_regclass`: within a transaction it may remember that there was none before somebody else made it.
+    let exists = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = $1 AND c.relname = 'version')";
+    if !client.query_one(exists, &[&schema]).await?.try_get::<_, bool>(0)? {
         return Ok(0);
     }
     let number: i32 =

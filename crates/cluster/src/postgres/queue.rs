@@ -3,22 +3,22 @@
 use super::Postgres;
 use super::lock;
 use super::session::{Params, Session};
-use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rest, Rows, Taken};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken};
 use crate::error::ClusterError;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 
 impl Rows for Postgres {
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
-        object.check_name()?;
         let session = self.session()?;
+        let id = super::names::find(&session, object)?;
         let most = i32::try_from(form.max_attempts).unwrap_or(i32::MAX);
-        let params: Params =
-            vec![Box::new(object.subject.name.clone()), Box::new(form.codec.to_string()), Box::new(most)];
-        let rows = session.query("SELECT * FROM find_queue($1, $2, $3)", params)?;
-        let row = session.only(&rows)?;
-        let (codec, there): (String, i32) = (session.column(row, 1)?, session.column(row, 2)?);
+        let (name, codec) = (object.subject.name.clone(), form.codec.to_string());
+        let params: Params = vec![Box::new(id), Box::new(name), Box::new(codec), Box::new(most)];
+        let rows = session.query("SELECT * FROM find_queue($1, $2, $3, $4)", params)?;
+        let (codec, there): (String, i32) = (session.first(&rows, 0)?, session.first(&rows, 1)?);
         if codec != form.codec.to_string() || there != most {
             return Err(ClusterError::Mismatch {
                 object: object.subject.clone(),
@@ -26,8 +26,7 @@ impl Rows for Postgres {
                 asked: format!("codec {} and {most} attempts", form.codec),
             });
         }
-        let id = session.column(row, 0)?;
-        Ok(Arc::new(Queue { id, postgres: self, buried: Mutex::default() }))
+        Ok(Arc::new(Queue { id, object: object.clone(), postgres: self, buried: Mutex::default() }))
     }
 }
 
@@ -39,6 +38,7 @@ fn number(value: i64) -> u64 {
 #[derive(Debug)]
 struct Queue {
     id: i32,
+    object: Object,
     postgres: Arc<Postgres>,
     /// When it was last asked whether those who have items are dead.
     buried: Mutex<Option<Instant>>,
@@ -60,6 +60,21 @@ impl Queue {
         session.query(statement, params)
     }
 
+    /// Does something after which those who wait look again.
+    fn change<T: for<'a> FromSql<'a>>(
+        &self,
+        statement: &'static str,
+        rest: Params,
+    ) -> Result<T, ClusterError> {
+        let session = self.postgres.session()?;
+        let mut params: Params = vec![Box::new(session.space())];
+        params.extend(rest);
+        let rows = self.call(&session, statement, params)?;
+        let outcome = session.first(&rows, 0)?;
+        self.postgres.changed(&session, self.id)?;
+        Ok(outcome)
+    }
+
     /// Has what the dead have taken given back.
     fn bury(&self, session: &Arc<Session>) -> Result<(), ClusterError> {
         *lock(&self.buried) = Some(Instant::now());
@@ -73,6 +88,12 @@ impl Queue {
             self.bury(session)?;
         }
         Ok(())
+    }
+
+    /// Whether it is closed, and whether anything is left to be done.
+    fn rest(&self, session: &Arc<Session>) -> Result<(bool, bool), ClusterError> {
+        let rows = self.call(session, "SELECT * FROM queue_rest($1, $2)", Vec::new())?;
+        Ok((session.first(&rows, 0)?, session.first(&rows, 1)?))
     }
 
     fn take_ready(&self, session: &Arc<Session>, most: usize) -> Result<Vec<Taken>, ClusterError> {
@@ -99,18 +120,32 @@ fn items(session: &Session, rows: &[Row]) -> Result<Vec<Taken>, ClusterError> {
 
 impl Items for Queue {
     fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError> {
-        let session = self.postgres.session()?;
-        let rows = self.call(&session, "SELECT put_items($1, $2, $3)", vec![Box::new(items)])?;
-        session.first(&rows, 0)
+        self.change("SELECT put_items($1, $3, $2, $4)", vec![Box::new(items)])
     }
 
-    fn take(&self, most: usize) -> Result<Batch, ClusterError> {
-        let session = self.postgres.session()?;
-        // What the dead had has waited longer than what is ready.
-        self.bury_if_due(&session)?;
-        let items = self.take_ready(&session, most)?;
-        let hold = Arc::new(Held { session, queue: self.id });
-        Ok(Batch { items, hold })
+    fn take(&self, most: usize, patience: Patience) -> Result<Batch, ClusterError> {
+        let batch = self.postgres.wait_for((&self.object, self.id), patience, |session| {
+            // What the dead had has waited longer than what is ready.
+            self.bury_if_due(session)?;
+            let items = self.take_ready(session, most)?;
+            if items.is_empty() {
+                let rest = self.rest(session)?;
+                let closed = ClusterError::Closed { object: self.object.subject.clone() };
+                return if rest == (true, false) { Err(closed) } else { Ok(None) };
+            }
+            let hold = Held { session: session.clone(), queue: self.id, postgres: self.postgres.clone() };
+            Ok(Some(Batch { items, hold: Arc::new(hold) }))
+        });
+        batch?.ok_or_else(|| self.object.not_in_time(patience, String::new()))
+    }
+
+    fn join(&self, patience: Patience) -> Result<(), ClusterError> {
+        let joined = self.postgres.wait_for((&self.object, self.id), patience, |session| {
+            self.bury_if_due(session)?;
+            let (_, has_more) = self.rest(session)?;
+            Ok((!has_more).then_some(()))
+        });
+        joined?.ok_or_else(|| ClusterError::NotDone { object: self.object.subject.clone() })
     }
 
     fn fill(&self) -> Result<Fill, ClusterError> {
@@ -122,17 +157,12 @@ impl Items for Queue {
         Ok(Fill { ready: count(0)?, leased: count(1)?, dead: count(2)? })
     }
 
-    fn rest(&self) -> Result<Rest, ClusterError> {
-        let session = self.postgres.session()?;
-        self.bury_if_due(&session)?;
-        let rows = self.call(&session, "SELECT * FROM queue_rest($1, $2)", Vec::new())?;
-        let row = session.only(&rows)?;
-        Ok(Rest { is_closed: session.column(row, 0)?, has_more: session.column(row, 1)? })
+    fn is_closed(&self) -> Result<bool, ClusterError> {
+        Ok(self.rest(&self.postgres.session()?)?.0)
     }
 
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError> {
-        let session = self.postgres.session()?;
-        self.call(&session, "SELECT close_queue($1, $2, $3)", vec![Box::new(closed)]).map(drop)
+        self.change("SELECT close_queue($1, $3, $2, $4)", vec![Box::new(closed)]).map(|_: bool| ())
     }
 
     fn dead(&self) -> Result<Vec<Taken>, ClusterError> {
@@ -142,10 +172,8 @@ impl Items for Queue {
     }
 
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError> {
-        let session = self.postgres.session()?;
         let rest: Params = vec![Box::new(id.cast_signed()), Box::new(again)];
-        let rows = self.call(&session, "SELECT settle_dead($1, $2, $3, $4)", rest)?;
-        session.first(&rows, 0)
+        self.change("SELECT settle_dead($1, $3, $2, $4, $5)", rest)
     }
 }
 
@@ -154,6 +182,7 @@ impl Items for Queue {
 struct Held {
     session: Arc<Session>,
     queue: i32,
+    postgres: Arc<Postgres>,
 }
 
 impl Leases for Held {
@@ -172,13 +201,15 @@ impl Leases for Held {
         };
         let params: Params = vec![
             Box::new(self.session.backend),
+            Box::new(self.session.space()),
             Box::new(self.session.number),
             Box::new(self.queue),
             Box::new(ids),
             Box::new(tried),
             Box::new(fate),
         ];
-        let rows = self.session.query("SELECT end_leases($1, $2, $3, $4, $5, $6)", params)?;
+        let rows = self.session.query("SELECT end_leases($1, $2, $3, $4, $5, $6, $7)", params)?;
+        self.postgres.changed(&self.session, self.queue)?;
         rows.iter().map(|row| self.session.column(row, 0).map(number)).collect()
     }
 

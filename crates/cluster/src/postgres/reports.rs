@@ -20,7 +20,7 @@ fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postg
 /// One row for each object and claim, in the order of objects.
 const OBJECTS: &str = "
     SELECT o.kind, o.name, o.size, c.granted, c.mode, c.key_id = o.id,
-           l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint
+           l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint, state_of(o)
     FROM objects o LEFT JOIN claims c ON c.id = o.id LEFT JOIN living l ON l.backend = c.backend
     WHERE $1::text IS NULL OR (o.kind, o.name) = ($1, $2)
     ORDER BY o.kind, o.name, l.since";
@@ -47,8 +47,8 @@ fn select(session: &Arc<Session>, one: Option<&Subject>) -> Result<Vec<ClusterOb
 fn add(objects: &mut Vec<(ClusterObject, i32, bool)>, row: &Row) -> Result<(), tokio_postgres::Error> {
     let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     if objects.last().is_none_or(|(last, ..)| last.kind != kind || last.name != name) {
-        let object =
-            ClusterObject { kind: kind.clone(), name, state: String::new(), holders: Vec::new(), waiters: 0 };
+        let state = row.try_get::<_, Option<String>>(10)?.unwrap_or_default();
+        let object = ClusterObject { kind: kind.clone(), name, state, holders: Vec::new(), waiters: 0 };
         objects.push((object, row.try_get(2)?, false));
     }
     let Some((object, _, writes)) = objects.last_mut() else {
@@ -57,7 +57,10 @@ fn add(objects: &mut Vec<(ClusterObject, i32, bool)>, row: &Row) -> Result<(), t
     let granted: Option<bool> = row.try_get(3)?;
     // Who is first in a semaphore's queue has the key of the queue, and waits for one of the permits.
     let queues = kind == "semaphore" && row.try_get::<_, Option<bool>>(5)? == Some(true);
+    // Of what is not held, the key is one that waits, in the name of its process.
+    let is_held = matches!(kind.as_str(), "lock" | "rwlock" | "semaphore");
     match granted {
+        Some(_) if !is_held => object.waiters += 1,
         Some(true) if !queues => {
             *writes |= row.try_get::<_, Option<&str>>(4)? == Some("ExclusiveLock");
             object.holders.push(participant(row, 6)?);
@@ -69,6 +72,9 @@ fn add(objects: &mut Vec<(ClusterObject, i32, bool)>, row: &Row) -> Result<(), t
 }
 
 fn in_words(mut object: ClusterObject, size: i32, writes: bool) -> ClusterObject {
+    if !object.state.is_empty() {
+        return object;
+    }
     let holders = object.holders.len();
     object.state = match object.kind.as_str() {
         "semaphore" => {

@@ -1,18 +1,21 @@
 //! A session on the server: a connection, its lifeline, and the heartbeat by which both sides know of each other.
 
 use super::address::{Address, in_words};
+use super::watch::News;
 use super::{connection, tls};
 use crate::cluster::ClusterOptions;
 use crate::error::ClusterError;
 use procession_sys::fork;
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
 
 /// How often the server hears of a session that has no lease.
 const BEAT: Duration = Duration::from_millis(500);
@@ -58,8 +61,8 @@ impl From<tokio_postgres::Error> for Failure {
             "PRX01" | "26000" => return Self::Refused(POOLER.to_owned()),
             "42501" => {
                 return Self::Refused(format!(
-                    "{text}: the role lacks rights. Have a role that may create schemas run \
-                 Cluster::init once"
+                    "{text}: the role lacks rights. Have a role that may create schemas connect once \
+                 (`procession worker --init`)"
                 ));
             }
             _ => {}
@@ -129,31 +132,48 @@ pub(super) async fn within<T>(
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// A bare connection.
-pub(super) async fn open(address: &Address) -> Result<Client, Failure> {
+/// A bare connection; what is told over it (NOTIFY) goes to `news`.
+pub(super) async fn open(address: &Address, news: Option<Arc<News>>) -> Result<Client, Failure> {
     if address.is_local() {
         // A socket in a directory has no name that a certificate could be for.
         let (client, connection) = address.config.connect(NoTls).await?;
-        return Ok(attended(client, connection));
+        return Ok(attended(client, connection, news));
     }
     let tls = tls::connector(&address.trust).map_err(|error| Failure::Refused(error.to_string()))?;
     let (client, connection) = address.config.connect(tls).await?;
-    Ok(attended(client, connection))
+    Ok(attended(client, connection, news))
 }
 
 /// A client whose connection is served until it ends; what ends it, those who use it learn from their statements.
-fn attended<E>(client: Client, connection: impl Future<Output = Result<(), E>> + Send + 'static) -> Client {
-    drop(tokio::spawn(async move { drop(connection.await) }));
+fn attended<S, T>(client: Client, mut connection: Connection<S, T>, news: Option<Arc<News>>) -> Client
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    drop(tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let (AsyncMessage::Notification(told), Some(news)) = (message, &news) {
+                // Whatever else is said on the channel is not ours.
+                drop(told.payload().parse().map(|id| news.tell(id)));
+            }
+        }
+    }));
     client
 }
 
 impl Session {
-    /// Connects, and takes the lifeline.
-    pub(crate) fn begin(address: &Address, options: &ClusterOptions) -> Result<Arc<Self>, ClusterError> {
+    /// Connects, and takes the lifeline. With `news`, what is told of objects goes there.
+    pub(crate) fn begin(
+        address: &Address,
+        options: &ClusterOptions,
+        news: Option<Arc<News>>,
+    ) -> Result<Arc<Self>, ClusterError> {
         let (parts, chosen) = (address.clone(), options.clone());
         let work = async move {
-            within(chosen.deadline, async { Self::start(open(&parts).await?, parts.place(), &chosen).await })
-                .await
+            let listens = news.is_some();
+            let start =
+                async { Self::start(open(&parts, news).await?, parts.place(), &chosen, listens).await };
+            within(chosen.deadline, start).await
         };
         let session = match connection::run(work, false) {
             Ok(Ok(session)) => Arc::new(session),
@@ -165,7 +185,12 @@ impl Session {
         Ok(session)
     }
 
-    async fn start(client: Client, place: &str, options: &ClusterOptions) -> Result<Self, Failure> {
+    async fn start(
+        client: Client,
+        place: &str,
+        options: &ClusterOptions,
+        listens: bool,
+    ) -> Result<Self, Failure> {
         let row = client
             .query_one("SELECT current_setting('server_version_num')::int, pg_is_in_recovery()", &[])
             .await?;
@@ -182,6 +207,9 @@ impl Session {
             ));
         }
         client.batch_execute(&settings(options)).await?;
+        if listens {
+            client.batch_execute(&format!("LISTEN procession_{}", options.schema)).await?;
+        }
         let row = client
             .query_one(
                 "SELECT oid, pg_backend_pid(), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)

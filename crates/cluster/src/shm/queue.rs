@@ -1,12 +1,16 @@
 //! Queues in shared memory: our own [`JoinableQueue`](procession_channel::JoinableQueue), whose messages are bytes here.
 
-use super::{Shm, unusable};
-use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Rest, Rows, Taken};
+use super::{Shm, unusable, with_patience};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken};
 use crate::error::ClusterError;
-use procession_channel::{AckError, Encoded, GetError, JoinableQueue, Lease, PutError, PutManyError};
+use procession_channel::{
+    AckError, Encoded, GetError, JoinError, JoinableQueue, Lease, PutError, PutManyError,
+};
 use procession_shm::OpenError;
+use procession_sys::interrupt;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 impl Rows for Shm {
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
@@ -26,10 +30,41 @@ impl Rows for Shm {
     }
 }
 
+/// How long a thread waits before it looks again whether others are done.
+const PAUSE: Duration = Duration::from_millis(5);
+
 #[derive(Debug)]
 struct Queue {
     queue: JoinableQueue<Encoded>,
     object: Object,
+}
+
+impl Queue {
+    /// Waits for an item.
+    fn first(&self, patience: Patience) -> Result<Lease<Encoded>, ClusterError> {
+        let object = || self.object.subject.clone();
+        loop {
+            let got = with_patience!(patience, self.queue, get, try_get, get_timeout);
+            match got {
+                Ok(lease) => return Ok(lease),
+                Err(GetError::WouldBlock(_) | GetError::TimedOut(_)) => break,
+                // Our own queue is at its end when everything in it was got; here, an item that was got and is not done
+                // can come again.
+                Err(GetError::Closed(_)) if self.queue.unfinished() == 0 => {
+                    return Err(ClusterError::Closed { object: object() });
+                }
+                Err(GetError::Closed(_)) if patience.is_over() => break,
+                Err(GetError::Closed(_)) if !interrupt::is_wanted() => {
+                    std::thread::sleep(patience.slice(PAUSE))
+                }
+                Err(GetError::Closed(_) | GetError::Interrupted(_)) => {
+                    return Err(ClusterError::Interrupted { object: object() });
+                }
+                Err(error) => return Err(unusable(&self.object, error)),
+            }
+        }
+        Err(self.object.not_in_time(patience, String::new()))
+    }
 }
 
 impl Items for Queue {
@@ -45,20 +80,36 @@ impl Items for Queue {
         }
     }
 
-    fn take(&self, most: usize) -> Result<Batch, ClusterError> {
+    fn take(&self, most: usize, patience: Patience) -> Result<Batch, ClusterError> {
+        let mut lease = self.first(patience)?;
         let (mut items, mut leases) = (Vec::new(), HashMap::new());
-        while items.len() < most {
-            match self.queue.try_get() {
-                Ok(lease) => {
-                    items.push(Taken { id: lease.id(), bytes: lease.to_vec(), attempt: lease.attempt() });
-                    leases.insert((lease.id(), lease.attempt()), lease);
-                }
+        loop {
+            items.push(Taken { id: lease.id(), bytes: lease.to_vec(), attempt: lease.attempt() });
+            leases.insert((lease.id(), lease.attempt()), lease);
+            if items.len() >= most {
+                break;
+            }
+            lease = match self.queue.try_get() {
+                Ok(next) => next,
                 Err(GetError::WouldBlock(_) | GetError::Closed(_)) => break,
                 Err(error) => return Err(unusable(&self.object, error)),
-            }
+            };
         }
         let hold = Arc::new(Held { leases: Mutex::new(leases), object: self.object.clone() });
         Ok(Batch { items, hold })
+    }
+
+    fn join(&self, patience: Patience) -> Result<(), ClusterError> {
+        let joined = match patience.left() {
+            None => self.queue.join(),
+            Some(left) => self.queue.join_timeout(left),
+        };
+        let object = || self.object.subject.clone();
+        joined.map_err(|error| match error {
+            JoinError::TimedOut { .. } => ClusterError::NotDone { object: object() },
+            JoinError::Interrupted { .. } => ClusterError::Interrupted { object: object() },
+            error => unusable(&self.object, error),
+        })
     }
 
     fn fill(&self) -> Result<Fill, ClusterError> {
@@ -68,8 +119,8 @@ impl Items for Queue {
         Ok(Fill { ready: count(ready), leased: count(leased), dead: count(dead) })
     }
 
-    fn rest(&self) -> Result<Rest, ClusterError> {
-        Ok(Rest { is_closed: self.queue.is_closed(), has_more: self.queue.unfinished() > 0 })
+    fn is_closed(&self) -> Result<bool, ClusterError> {
+        Ok(self.queue.is_closed())
     }
 
     fn set_closed(&self, closed: bool) -> Result<(), ClusterError> {

@@ -1,6 +1,7 @@
 -- What can be held, and by whom. All that is held is an advisory lock of the server: it ends with the session that has
 -- it. Keys of one number are (oid of this schema << 32) | id; keys of two numbers, (oid, number), are the lifelines of
--- sessions. Ids below 16 are our own: 0 guards the tokens, 1 the names, 2 the waits.
+-- sessions. Ids below 16 are our own: 0 guards the tokens, 1 the names, 2 the waits. An object that is not held has a
+-- key, too: whoever waits for a change of it has that key alone.
 
 CREATE TABLE objects (
     kind text NOT NULL,
@@ -92,8 +93,38 @@ BEGIN
     END IF;
     found_id := nextval('ids');
     found_size := a_size;
-    PERFORM setval('ids', found_id + a_size);
+    IF a_kind = 'semaphore' THEN
+        PERFORM setval('ids', found_id + a_size);
+    END IF;
     INSERT INTO objects VALUES (a_kind, a_name, found_id, a_size);
+END $$;
+
+-- Whoever waits for an object says so by having its key alone; whether that is so.
+CREATE FUNCTION mark(me int, key bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    RETURN pg_try_advisory_lock(key);
+END $$;
+
+CREATE FUNCTION unmark(me int, key bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    PERFORM pg_advisory_unlock(key);
+END $$;
+
+-- Tells those who wait for an object that it was changed.
+CREATE FUNCTION announce(key bigint) RETURNS void LANGUAGE sql AS $$
+    SELECT pg_notify('procession_' || current_schema(), (key & 4294967295)::text)
+$$;
+
+-- Does that if anybody waits: all that is told costs every commit of the server a lock.
+CREATE FUNCTION tell(key bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_try_advisory_lock_shared(key) THEN
+        PERFORM pg_advisory_unlock_shared(key);
+    ELSE
+        PERFORM announce(key);
+    END IF;
 END $$;
 
 -- The next token. Whoever comes next for one waits until this one is on the disk: a sequence writes only each 32nd

@@ -2,7 +2,7 @@
 -- session can be taken. So no clock decides that somebody is dead.
 
 CREATE TABLE queues (
-    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id int PRIMARY KEY,
     name text NOT NULL UNIQUE,
     codec text NOT NULL,
     max_attempts int NOT NULL,
@@ -22,24 +22,25 @@ CREATE INDEX items_leased ON items (queue, lease) WHERE lease IS NOT NULL;
 -- Rows come and go: what is left of them is to be removed early.
 ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 
--- The queue of this name, which is made if there is none.
-CREATE FUNCTION find_queue(a_name text, a_codec text, a_most int, OUT found_id int, OUT found_codec text, OUT found_most int)
+-- What the queue of this id is; it is made if there is none.
+CREATE FUNCTION find_queue(q int, a_name text, a_codec text, a_most int, OUT found_codec text, OUT found_most int)
 LANGUAGE plpgsql AS $$
 BEGIN
     LOOP
-        SELECT id, codec, max_attempts INTO found_id, found_codec, found_most FROM queues WHERE name = a_name;
+        SELECT codec, max_attempts INTO found_codec, found_most FROM queues WHERE id = q;
         EXIT WHEN FOUND;
-        INSERT INTO queues (name, codec, max_attempts) VALUES (a_name, a_codec, a_most) ON CONFLICT DO NOTHING;
+        INSERT INTO queues (id, name, codec, max_attempts) VALUES (q, a_name, a_codec, a_most) ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
 
 -- Puts all or none; false when the queue is closed. Whoever closes it waits for those who put.
-CREATE FUNCTION put_items(me int, q int, all_items bytea[]) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION put_items(me int, space bigint, q int, all_items bytea[]) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     PERFORM FROM queues WHERE id = q AND NOT closed FOR SHARE;
     IF NOT FOUND THEN RETURN false; END IF;
     INSERT INTO items (queue, item) SELECT q, unnest(all_items);
+    PERFORM tell(space | q);
     RETURN true;
 END $$;
 
@@ -74,13 +75,22 @@ BEGIN
         GET DIAGNOSTICS changed = ROW_COUNT;
         buried := buried + changed;
     END LOOP;
+    IF buried > 0 THEN
+        PERFORM tell(class::bigint << 32 | q);
+    END IF;
     RETURN buried;
 END $$;
 
+-- Whether something is neither done nor a dead letter: without counting.
+CREATE FUNCTION has_more(q int) RETURNS boolean LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM items WHERE queue = q AND lease IS NULL AND NOT dead)
+        OR EXISTS (SELECT FROM items WHERE queue = q AND lease IS NOT NULL)
+$$;
+
 -- Ends leases: done (the items go), failed (they are taken again, unless that was too often), untried (this attempt
 -- does not count), or dead. The ids of those that were ours until now. A crash of the server may undo the last moment's.
-CREATE FUNCTION end_leases(me int, mine int, q int, ids bigint[], tried int[], fate text) RETURNS SETOF bigint
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION end_leases(me int, space bigint, mine int, q int, ids bigint[], tried int[], fate text)
+RETURNS SETOF bigint LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     PERFORM set_config('synchronous_commit', 'off', true);
@@ -94,6 +104,10 @@ BEGIN
                     OR fate = 'failed' AND i.attempts >= (SELECT max_attempts FROM queues WHERE queues.id = q)
             FROM unnest(ids, tried) AS a(id, attempt)
             WHERE i.queue = q AND i.id = a.id AND i.lease = mine AND i.attempts = a.attempt RETURNING i.id;
+    END IF;
+    -- Those who wait want to hear of items that are there again, and that nothing is left.
+    IF fate <> 'done' OR NOT has_more(q) THEN
+        PERFORM tell(space | q);
     END IF;
 END $$;
 
@@ -117,20 +131,19 @@ BEGIN
            count(*) FILTER (WHERE dead) INTO ready, leased, dead_ones FROM items WHERE queue = q;
 END $$;
 
--- What those who wait want to know: without counting.
-CREATE FUNCTION queue_rest(me int, q int, OUT is_closed boolean, OUT has_more boolean) LANGUAGE plpgsql AS $$
+-- What those who wait want to know.
+CREATE FUNCTION queue_rest(me int, q int, OUT is_closed boolean, OUT more boolean) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
-    SELECT coalesce((SELECT closed FROM queues WHERE id = q), true),
-           EXISTS (SELECT FROM items WHERE queue = q AND lease IS NULL AND NOT dead)
-               OR EXISTS (SELECT FROM items WHERE queue = q AND lease IS NOT NULL)
-        INTO is_closed, has_more;
+    SELECT coalesce((SELECT closed FROM queues WHERE id = q), true), has_more(q) INTO is_closed, more;
 END $$;
 
-CREATE FUNCTION close_queue(me int, q int, as_closed boolean) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION close_queue(me int, space bigint, q int, as_closed boolean) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     UPDATE queues SET closed = as_closed WHERE id = q;
+    PERFORM tell(space | q);
+    RETURN as_closed;
 END $$;
 
 CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int) LANGUAGE plpgsql AS $$
@@ -140,14 +153,16 @@ BEGIN
 END $$;
 
 -- A dead letter is taken again, or removed; whether it was there.
-CREATE FUNCTION settle_dead(me int, q int, item_id bigint, again boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION settle_dead(me int, space bigint, q int, item_id bigint, again boolean) RETURNS boolean
+LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     IF again THEN
+        PERFORM tell(space | q);
         UPDATE items i SET dead = false, attempts = 0 WHERE i.queue = q AND i.id = item_id AND i.dead;
-    ELSE
-        DELETE FROM items i WHERE i.queue = q AND i.id = item_id AND i.dead;
+        RETURN FOUND;
     END IF;
+    DELETE FROM items i WHERE i.queue = q AND i.id = item_id AND i.dead;
     RETURN FOUND;
 END $$;
 

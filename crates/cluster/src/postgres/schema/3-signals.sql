@@ -1,0 +1,181 @@
+-- What nobody holds: events, latches and counters are a number each; a barrier is a row, and one for each arrival, which
+-- names the session that waits. A session whose lifeline can be taken is dead.
+
+CREATE TABLE signals (
+    id int PRIMARY KEY,
+    value bigint NOT NULL,
+    -- How often those who wait for an event were let go.
+    pulses bigint NOT NULL
+);
+
+-- Neither has to outlive the server: all who wait learn that it has ended.
+CREATE UNLOGGED TABLE barriers (
+    id int PRIMARY KEY,
+    generation bigint NOT NULL DEFAULT 0,
+    -- Why it is broken, and who has died if that is why.
+    broken text,
+    died text
+);
+CREATE UNLOGGED TABLE arrivals (
+    barrier int NOT NULL,
+    generation bigint NOT NULL,
+    place int NOT NULL,
+    session int NOT NULL,
+    -- Why this wait failed although the barrier went on.
+    failed text,
+    PRIMARY KEY (barrier, generation, place)
+);
+ALTER TABLE signals SET (fillfactor = 50);
+ALTER TABLE barriers SET (fillfactor = 50);
+
+-- Changes a signal: set, clear, pulse, add, put. What it is then; null when that would be too large.
+CREATE FUNCTION change_signal(me int, space bigint, a_id int, change text, n bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    was signals;
+BEGIN
+    PERFORM same_backend(me);
+    INSERT INTO signals VALUES (a_id, 0, 0) ON CONFLICT DO NOTHING;
+    SELECT * INTO was FROM signals WHERE id = a_id FOR UPDATE;
+    was.pulses := was.pulses + CASE WHEN change IN ('set', 'pulse') THEN 1 ELSE 0 END;
+    was.value := CASE change WHEN 'set' THEN 1 WHEN 'clear' THEN 0 WHEN 'add' THEN was.value + n WHEN 'put' THEN n
+                             ELSE was.value END;
+    UPDATE signals SET value = was.value, pulses = was.pulses WHERE id = a_id;
+    PERFORM tell(space | a_id);
+    RETURN was.value;
+EXCEPTION WHEN numeric_value_out_of_range THEN
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION read_signal(me int, a_id int, OUT value bigint, OUT pulses bigint) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    SELECT coalesce(max(s.value), 0), coalesce(max(s.pulses), 0) INTO value, pulses FROM signals s WHERE s.id = a_id;
+END $$;
+
+-- Arrives at a barrier: the generation and the place that this wait has; the last one ends the generation. Of a broken
+-- barrier only why it is.
+CREATE FUNCTION arrive(me int, space bigint, mine int, b int, parties int,
+                       OUT a_generation bigint, OUT a_place int, OUT is_last boolean, OUT why text, OUT who text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    arrived int;
+BEGIN
+    PERFORM same_backend(me);
+    INSERT INTO barriers (id) VALUES (b) ON CONFLICT DO NOTHING;
+    SELECT generation, broken, died INTO a_generation, why, who FROM barriers WHERE id = b FOR UPDATE;
+    is_last := false;
+    IF why IS NOT NULL THEN RETURN; END IF;
+    -- A wait that was taken back has left its place to others.
+    SELECT min(free) INTO a_place FROM generate_series(0, parties - 1) free WHERE NOT EXISTS (
+        SELECT FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation AND a.place = free);
+    SELECT count(*) INTO arrived FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation;
+    is_last := arrived + 1 >= parties;
+    IF NOT is_last THEN
+        INSERT INTO arrivals VALUES (b, a_generation, a_place, mine);
+        RETURN;
+    END IF;
+    UPDATE barriers SET generation = a_generation + 1 WHERE id = b;
+    -- The others take away what is theirs; what the dead have left is taken away here.
+    DELETE FROM arrivals a WHERE a.barrier = b AND a.generation < a_generation
+        AND NOT EXISTS (SELECT FROM living l WHERE l.number = a.session);
+    PERFORM tell(space | b);
+END $$;
+
+-- What became of a wait: waits, passed or broken, why, and who has died. Somebody who waits and is dead breaks the barrier.
+CREATE FUNCTION look_at_barrier(me int, class int, mine int, b int, a_generation bigint, a_place int,
+                                OUT state text, OUT why text, OUT who text) LANGUAGE plpgsql AS $$
+DECLARE
+    now barriers;
+    other int;
+BEGIN
+    PERFORM same_backend(me);
+    SELECT * INTO now FROM barriers WHERE id = b;
+    IF FOUND AND now.generation = a_generation AND now.broken IS NULL THEN
+        FOR other IN SELECT DISTINCT session FROM arrivals a
+            WHERE a.barrier = b AND a.generation = a_generation AND a.session <> mine
+        LOOP
+            CONTINUE WHEN NOT pg_try_advisory_xact_lock(class, other);
+            SELECT format('%s (pid %s on %s)', s.command, s.pid, s.host) INTO who FROM sessions s WHERE s.number = other;
+            who := coalesce(who, 'a process that nobody remembers');
+            PERFORM break_barrier(me, class::bigint << 32, b, a_generation, 'died', who);
+        END LOOP;
+        SELECT * INTO now FROM barriers WHERE id = b;
+    END IF;
+    state := 'waits';
+    IF now.generation IS DISTINCT FROM a_generation OR now.broken IS NOT NULL THEN
+        DELETE FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation AND a.place = a_place AND a.session = mine
+            RETURNING a.failed INTO why;
+        -- A row that is gone went with the server's crash.
+        why := CASE WHEN NOT FOUND THEN 'the server was started again' ELSE why END;
+        IF now.generation = a_generation THEN
+            why := now.broken;
+            who := now.died;
+        END IF;
+        state := CASE WHEN why IS NULL THEN 'passed' ELSE 'broken' END;
+    END IF;
+END $$;
+
+-- Breaks a barrier in that generation, or in whichever it is (null).
+CREATE FUNCTION break_barrier(me int, space bigint, b int, a_generation bigint, why text, who text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    IF a_generation IS NULL THEN
+        INSERT INTO barriers (id) VALUES (b) ON CONFLICT DO NOTHING;
+    END IF;
+    UPDATE barriers SET broken = why, died = who
+        WHERE id = b AND broken IS NULL AND generation = coalesce(a_generation, generation);
+    PERFORM tell(space | b);
+END $$;
+
+-- Makes a barrier whole: those who wait are told, if they were not yet, that it was broken.
+CREATE FUNCTION reset_barrier(me int, space bigint, b int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    now barriers;
+BEGIN
+    PERFORM same_backend(me);
+    SELECT * INTO now FROM barriers WHERE id = b FOR UPDATE;
+    IF NOT FOUND THEN RETURN; END IF;
+    UPDATE arrivals SET failed = coalesce(now.broken, 'it was reset') WHERE barrier = b AND generation = now.generation;
+    UPDATE barriers SET generation = now.generation + 1, broken = NULL, died = NULL WHERE id = b;
+    PERFORM tell(space | b);
+END $$;
+
+-- Takes a wait back that was interrupted; whether its generation had not ended.
+CREATE FUNCTION withdraw(me int, b int, mine int, a_generation bigint, a_place int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    PERFORM FROM barriers WHERE id = b AND generation = a_generation FOR UPDATE;
+    IF NOT FOUND THEN RETURN false; END IF;
+    DELETE FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation AND a.place = a_place AND a.session = mine;
+    RETURN true;
+END $$;
+
+-- How many wait; null while it is broken.
+CREATE FUNCTION barrier_state(me int, b int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    now barriers;
+BEGIN
+    PERFORM same_backend(me);
+    SELECT * INTO now FROM barriers WHERE id = b;
+    IF now.broken IS NOT NULL THEN RETURN NULL; END IF;
+    RETURN (SELECT count(*) FROM arrivals a WHERE a.barrier = b AND a.generation = now.generation);
+END $$;
+
+-- What people are told of an object that is not held.
+CREATE FUNCTION state_of(o objects) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE o.kind
+        WHEN 'event' THEN CASE WHEN s.value = 1 THEN 'set' ELSE 'not set' END
+        WHEN 'latch' THEN CASE WHEN s.value >= o.size THEN 'open' ELSE format('%s of %s arrived', s.value, o.size) END
+        WHEN 'counter' THEN s.value::text
+        WHEN 'barrier' THEN coalesce(
+            (SELECT 'broken: ' || b.broken || coalesce(': ' || b.died, '') FROM barriers b WHERE b.id = o.id),
+            format('%s of %s arrived', (SELECT count(*) FROM arrivals a JOIN barriers b
+                ON b.id = a.barrier AND b.generation = a.generation WHERE b.id = o.id), o.size))
+        WHEN 'queue' THEN (SELECT format('%s items', count(i.id)) || CASE WHEN bool_or(q.closed) THEN ', closed' ELSE '' END
+            FROM queues q LEFT JOIN items i ON i.queue = q.id AND NOT i.dead WHERE q.id = o.id)
+        END
+    FROM (SELECT coalesce(max(value), 0) AS value FROM signals WHERE id = o.id) s
+$$;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON signals, barriers, arrivals TO PUBLIC;
