@@ -436,6 +436,29 @@ impl<T> JoinableQueue<T> {
         opened.or_else(Stopped::only_fault)
     }
 
+    /// [Closes](Self::close) the queue; and if `immediate`, throws away what is there to be got, so that `join` does not
+    /// wait for it. How many items that were. Those that others have leased are theirs, and come back as ever if they are
+    /// not done; dead letters stay.
+    ///
+    /// If the process is killed in the middle, the queue may be closed and have some of the items still.
+    ///
+    /// ```
+    /// use procession::{GetError, JoinableQueue};
+    /// let jobs: JoinableQueue<u32> = JoinableQueue::new()?;
+    /// jobs.batch().put(&[1, 2, 3])?;
+    /// assert_eq!(jobs.shutdown(true)?, 3);
+    /// jobs.join()?;
+    /// assert!(matches!(jobs.get(), Err(GetError::Closed(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn shutdown(&self, immediate: bool) -> Result<usize, Fault> {
+        self.close()?;
+        if immediate { self.discard_ready() } else { Ok(0) }
+    }
+
     /// Removes a dead letter; `false` if somebody else has decided about it.
     ///
     /// # Errors

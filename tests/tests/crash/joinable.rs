@@ -65,6 +65,10 @@ crash_points! {
     closed at "joinable.closed": closing;
     reopened at "joinable.reopened": reopening;
     closed_released at "joinable.released": closing;
+    shutdown_closed at "joinable.closed": shutting_down;
+    shutdown_changed at "joinable.changed": shutting_down;
+    shutdown_counted at "joinable.counted": shutting_down;
+    shutdown_released at "joinable.released": shutting_down;
 }
 
 /// Three processes that have the joinable queue `j` open.
@@ -416,6 +420,28 @@ fn closing(label: &str) {
     victim.dies_at(label, "close j");
     two.failed("Closed");
     does_all(&mut one, &["1:1"]);
+    two.fails("get j", "Closed");
+    two.does("unlink j");
+}
+
+/// Killed while it throws items away: those that are left are there for the next one who does, and a joiner learns of it.
+fn shutting_down(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "");
+    for n in 1..=3 {
+        victim.does(&format!("put j {n}"));
+    }
+    victim.dies_at(label, "shutdown j");
+    one.fails("put j 4", "Closed");
+    one.waits("join j");
+    // What the dead one had in its hand is back at the latest when somebody looks for lost leases.
+    let thrown: u32 = two.does("shutdown j").parse().unwrap();
+    assert!((1..=3).contains(&thrown), "{thrown}");
+    if two.does("unfinished j") != "0" {
+        assert!(two.does("get_timeout j 30000").ends_with(":2"));
+        two.does("task_done");
+    }
+    one.did();
     two.fails("get j", "Closed");
     two.does("unlink j");
 }

@@ -480,6 +480,27 @@ fn nonsense_in_the_body_is_answered() {
 }
 
 #[test]
+fn shutdown_at_once_throws_away_what_nobody_has() {
+    let queue = options::<u32>().max_attempts(1).anonymous().unwrap();
+    for n in 0..5 {
+        queue.put(&n).unwrap();
+    }
+    drop(queue.get().unwrap());
+    let (held, other) = (queue.get().unwrap(), queue.get().unwrap());
+    assert_eq!(queue.shutdown(false).unwrap(), 0);
+    assert_eq!((queue.is_closed(), queue.len()), (true, 2));
+    assert_eq!(queue.shutdown(true).unwrap(), 2);
+    assert_eq!((queue.unfinished(), queue.n_dead(), queue.shutdown(true).unwrap()), (2, 1, 0));
+    held.task_done().unwrap();
+    // What comes back after that is there again.
+    other.put_back().unwrap();
+    assert_eq!(queue.shutdown(true).unwrap(), 1);
+    queue.join().unwrap();
+    assert!(matches!(queue.try_get(), Err(GetError::Closed(_))));
+    assert!(matches!(queue.put(&9), Err(PutError::Closed(_))));
+}
+
+#[test]
 fn iteration_ends_with_a_fault() {
     let queue = queue::<u32>(1024);
     queue.put(&1).unwrap();

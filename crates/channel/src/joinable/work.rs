@@ -1,8 +1,10 @@
 //! What the operations of a joinable queue do, each a look under the lock, and between looks a wait.
 
+use super::lease::Held;
 use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Term, Ticket, blocks_of};
-use super::{GetError, JoinError, JoinableQueue, PutError};
+use super::{AckError, GetError, JoinError, JoinableQueue, PutError};
 use crate::queue::{ClosedQueue, Fullness};
+use crate::underway;
 use crate::waiter::{Stopped, Waiter};
 use procession_shm::{OwnerId, Unknowable};
 use procession_sync::{Claim, Fault, Hold};
@@ -292,6 +294,30 @@ impl<T> JoinableQueue<T> {
                 Ok(true)
             }
             Err(blocked) => blocked.into_fault().map_or(Ok(false), Err),
+        }
+    }
+
+    /// Throws away what is there to be got; how many items. Each is leased and done, so that a death in between loses none
+    /// halfway.
+    pub(super) fn discard_ready(&self) -> Result<usize, Fault> {
+        let _deferred = interrupt::defer();
+        let (mut count, mut payload) = (0, Vec::new());
+        loop {
+            payload.clear();
+            let claimed =
+                self.locked(Deadline::NEVER, |table, me| table.claim(me, self.term(), &mut payload));
+            let ticket = match claimed {
+                Ok(Some(ticket)) => ticket,
+                Ok(None) => return Ok(count),
+                Err(stopped) => return stopped.into_fault().map_or(Ok(count), Err),
+            };
+            let ends = if self.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
+            match Held::new(self, ticket, ends).task_done() {
+                Ok(()) => count += 1,
+                Err(AckError::Fault(fault)) => return Err(fault),
+                // Its time was over at once: it is somebody else's.
+                Err(_) => {}
+            }
         }
     }
 

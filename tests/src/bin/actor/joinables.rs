@@ -67,6 +67,7 @@ pub(crate) fn follow(words: &[&str]) -> Option<Next> {
         ["join_timeout", _, ms] => Some(report(&queue.join_timeout(millis(ms)).map(|()| ""))),
         ["close", _] => Some(report(&queue.close().map(|()| ""))),
         ["reopen", _] => Some(report(&queue.reopen().map(|()| ""))),
+        ["shutdown", _] => Some(report(&queue.shutdown(true))),
         ["len", _] => done(queue.len()),
         ["unfinished", _] => done(queue.unfinished()),
         ["is_full", _] => done(queue.is_full()),
