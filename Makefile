@@ -212,13 +212,13 @@ python: toolchain python3 ## the package for Python: its wheel, in a virtual env
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; fi
 	@$(has_venv) || { echo "$(no_venv)"; exit 1; }
 	@[ -x "$(venv)/bin/python" ] || python3 -m venv "$(venv)"
-	@"$(venv)/bin/pip" install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack joblib \
+	@"$(venv)/bin/python" -m pip install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack joblib \
 		|| { echo "pip could not install what builds and tests the package: is there a network?"; exit 1; }
 	@rm -f "$(venv)"/../wheels/*.whl
-	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/maturin" build -q --profile quick $(cargo_jobs) \
+	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/python" -m maturin build -q --profile quick $(cargo_jobs) \
 		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"
-	@"$(venv)/bin/pip" install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
-	cd python/tests && PROCESSION_COMMAND="$(built_command)" "$(venv)/bin/pytest" -c ../pyproject.toml --timeout 120
+	@"$(venv)/bin/python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
+	cd python/tests && PROCESSION_COMMAND="$(built_command)" "$(venv)/bin/python" -m pytest -c ../pyproject.toml --timeout 120
 
 # A minute and a half: in no other target.
 python-cpython: python ## CPython's own tests of multiprocessing, with the package's types, under each start method
