@@ -1,25 +1,17 @@
 //! `JoinableQueue`: items that are leased until they are done.
 
-use procession::{
-    AckError, Codec, Encoded, GetError, JoinError, JoinableQueue, Lease, PutError, PutManyError,
-};
-use pyo3::exceptions::PyValueError;
+use procession::{AckError, Codec, Encoded, JoinError, JoinableQueue, Lease};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use crate::codec::{self, decode, encode};
+use crate::any_queue::{AnyQueue, PyAnyQueue};
+use crate::codec::{self, decode};
 use crate::errors::{ToPyErr, errors_of_waits, exception};
 use crate::lock::holder_of;
-use crate::object::object_methods;
 use crate::place::{Place, make_queue};
 use crate::task::PyTask;
 use crate::wait::{Patience, waiting};
-use crate::waitable::Descriptor;
 
 /// A queue between processes whose items are leased: who gets one has it until task_done(), and if its process is killed
 /// before that, the next one gets it.
@@ -30,78 +22,15 @@ use crate::waitable::Descriptor;
 /// lease is taken away from who does not finish in that time.
 ///
 /// The other parameters are those of Queue. An item that is larger than `bytes` raises TooLarge.
-#[pyclass(frozen, module = "procession", name = "JoinableQueue")]
+#[pyclass(frozen, extends = PyAnyQueue, module = "procession", name = "JoinableQueue")]
 pub(crate) struct PyJoinableQueue {
-    pub(crate) queue: JoinableQueue<Encoded>,
-    codec: Codec,
-    closed: AtomicBool,
-    descriptor: Descriptor,
-    /// What was got by get() and is not done: by which thread, the oldest first.
-    got: Mutex<HashMap<ThreadId, VecDeque<Lease<Encoded>>>>,
+    queue: JoinableQueue<Encoded>,
 }
 
 impl PyJoinableQueue {
-    pub(crate) fn over(queue: JoinableQueue<Encoded>) -> PyResult<Self> {
-        let codec = queue.codec();
-        codec::must_be_known(codec, queue.name())?;
-        let (closed, descriptor, got) = Default::default();
-        Ok(Self { queue, codec, closed, descriptor, got })
-    }
-
-    fn must_be_open(&self) -> PyResult<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            let text = format!(
-                "JoinableQueue {:?} is closed in this process: close() was called",
-                self.queue.name()
-            );
-            return Err(PyValueError::new_err(text));
-        }
-        Ok(())
-    }
-
-    fn got(&self) -> MutexGuard<'_, HashMap<ThreadId, VecDeque<Lease<Encoded>>>> {
-        self.got.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put_message(&self, message: &Bound<'_, PyBytes>, patience: Patience) -> PyResult<()> {
-        let (bytes, queue) = (message.as_bytes(), self.queue.bytes());
-        match queue.try_put(bytes) {
-            Err(PutError::WouldBlock(_)) if patience != Patience::Now => {
-                let put = waiting(message.py(), || match patience {
-                    Patience::For(time) => queue.put_timeout(bytes, time),
-                    _ => queue.put(bytes),
-                });
-                put.map_err(ToPyErr::to_py_err)
-            }
-            done => done.map_err(ToPyErr::to_py_err),
-        }
-    }
-
-    fn take(&self, py: Python<'_>, patience: Patience) -> PyResult<Lease<Encoded>> {
-        let taken = match self.queue.try_get() {
-            Err(GetError::WouldBlock(_)) if patience != Patience::Now => waiting(py, || match patience {
-                Patience::For(time) => self.queue.get_timeout(time),
-                _ => self.queue.get(),
-            }),
-            done => done,
-        };
-        self.descriptor.clear();
-        taken.map_err(ToPyErr::to_py_err)
-    }
-
-    /// The lease that task_done() is about: this thread's oldest, or the oldest of one that is at hand.
-    fn oldest(&self) -> Option<Lease<Encoded>> {
-        let mut got = self.got();
-        if let Some(lease) = got.get_mut(&thread::current().id()).and_then(VecDeque::pop_front) {
-            return Some(lease);
-        }
-        let oldest = got
-            .values_mut()
-            .filter(|leases| !leases.is_empty())
-            .min_by_key(|leases| leases.front().map(Lease::id));
-        let lease = oldest.and_then(VecDeque::pop_front);
-        got.retain(|_, leases| !leases.is_empty());
-        lease
+    pub(crate) fn over(queue: JoinableQueue<Encoded>) -> PyResult<PyClassInitializer<Self>> {
+        let base = PyAnyQueue::over(AnyQueue::Joinable(queue.clone()))?;
+        Ok(PyClassInitializer::from(base).add_subclass(Self { queue }))
     }
 }
 
@@ -123,7 +52,7 @@ impl PyJoinableQueue {
         create: Option<bool>,
         ephemeral: bool,
         namespace: Option<&str>,
-    ) -> PyResult<Self> {
+    ) -> PyResult<PyClassInitializer<Self>> {
         let place = Place::new(name, create, ephemeral, namespace)?;
         let mut options = JoinableQueue::<Encoded>::options();
         if let Some(most) = usize::try_from(maxsize).ok().filter(|&most| most > 0) {
@@ -142,100 +71,38 @@ impl PyJoinableQueue {
         Self::over(make_queue!(py, options, codec, place)?)
     }
 
-    /// Put an object; see Queue.put().
-    #[pyo3(signature = (obj, block = true, timeout = None))]
-    fn put(&self, obj: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
-        self.must_be_open()?;
-        self.put_message(&encode(self.codec, obj)?, Patience::new(block, timeout)?)
-    }
-
-    /// Put an object if there is room now; otherwise raise queue.Full.
-    fn put_nowait(&self, obj: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.put(obj, false, None)
-    }
-
-    /// Put objects in their order; see Queue.put_many().
-    #[pyo3(signature = (objects, block = true, timeout = None))]
-    fn put_many(&self, objects: &Bound<'_, PyAny>, block: bool, timeout: Option<f64>) -> PyResult<()> {
-        self.must_be_open()?;
-        let (py, patience) = (objects.py(), Patience::new(block, timeout)?);
-        let mut messages: Vec<Encoded> = Vec::new();
-        for object in objects.try_iter()? {
-            messages.push(encode(self.codec, &object?)?.as_bytes().into());
-        }
-        let batch = self.queue.batch();
-        let put = waiting(py, || match patience {
-            Patience::Now => batch.try_put(&messages),
-            Patience::Forever => batch.put(&messages),
-            Patience::For(time) => batch.put_timeout(&messages, time),
-        });
-        put.map_err(|PutManyError { put, error, .. }| {
-            let error = error.to_py_err();
-            match error.value(py).setattr("put", put) {
-                Ok(()) => error,
-                Err(other) => other,
-            }
-        })
-    }
-
-    /// Lease the first item, waiting for one for at most `timeout` seconds; task_done() says that it is done.
-    ///
-    /// Raises queue.Empty if there is none in time, ShutDown after shutdown() when everything is done, ValueError after
-    /// close().
-    #[pyo3(signature = (block = true, timeout = None))]
-    fn get<'py>(&self, py: Python<'py>, block: bool, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
-        self.must_be_open()?;
-        let lease = self.take(py, Patience::new(block, timeout)?)?;
-        let item = decode(py, self.codec, &lease)?;
-        self.got().entry(thread::current().id()).or_default().push_back(lease);
-        Ok(item)
-    }
-
-    /// Lease the first item if there is one now; otherwise raise queue.Empty.
-    fn get_nowait<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.get(py, false, None)
-    }
-
     /// Say that the oldest item which this thread got by get() is done: nobody gets it any more.
     ///
     /// Raises ValueError if there is none, and StaleLease, a ValueError, if the lease was taken away meanwhile.
-    fn task_done(&self, py: Python<'_>) -> PyResult<()> {
-        let Some(lease) = self.oldest() else {
+    fn task_done(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let Some(lease) = slf.as_super().get().oldest() else {
             return Err(exception(
                 "ReleasedTooOften",
                 "task_done() was called more often than this process got items",
             ));
         };
-        py.detach(|| lease.task_done()).map_err(ToPyErr::to_py_err)
+        slf.py().detach(|| lease.task_done()).map_err(ToPyErr::to_py_err)
     }
 
     /// Lease the first item, waiting for one for at most `timeout` seconds: a Lease, best used by `with`.
     ///
     /// Raises as get().
     #[pyo3(signature = (block = true, timeout = None))]
-    fn lease(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<PyLease> {
-        self.must_be_open()?;
-        let lease = self.take(py, Patience::new(block, timeout)?)?;
-        PyLease::new(py, self.codec, lease)
+    fn lease(slf: &Bound<'_, Self>, block: bool, timeout: Option<f64>) -> PyResult<PyLease> {
+        let (py, base) = (slf.py(), slf.as_super().get());
+        base.must_be_open()?;
+        let lease = base.lease_of(py, &slf.get().queue, Patience::new(block, timeout)?)?;
+        PyLease::new(py, base.codec, lease)
     }
 
     /// Awaitable lease(): `lease = await queue.lease_async()`. A task that is cancelled has leased nothing.
-    fn lease_async<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.must_be_open()?;
-        let (queue, codec) = (self.queue.clone(), self.codec);
-        PyTask::awaitable(py, async move {
+    fn lease_async<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let (base, queue) = (slf.as_super().get(), slf.get().queue.clone());
+        base.must_be_open()?;
+        let codec = base.codec;
+        PyTask::awaitable(slf.py(), async move {
             let lease = queue.get_async().await.map_err(ToPyErr::to_py_err)?;
             Python::attach(|py| Ok(Bound::new(py, PyLease::new(py, codec, lease)?)?.into_any().unbind()))
-        })
-    }
-
-    /// Awaitable put(): `await queue.put_async(obj)`. A task that is cancelled has put nothing.
-    fn put_async<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        self.must_be_open()?;
-        let (queue, message) = (self.queue.clone(), Encoded::from(encode(self.codec, obj)?.as_bytes()));
-        PyTask::awaitable(obj.py(), async move {
-            queue.put_async(&message).await.map_err(ToPyErr::to_py_err)?;
-            Python::attach(|py| Ok(py.None()))
         })
     }
 
@@ -257,7 +124,7 @@ impl PyJoinableQueue {
     /// The items that were begun `max_attempts` times, or given up, and never done.
     fn dead_letters(&self, py: Python<'_>) -> PyResult<Vec<PyDeadLetter>> {
         let letters = py.detach(|| self.queue.dead_letters()).map_err(ToPyErr::to_py_err)?;
-        Ok(letters.into_iter().map(|letter| PyDeadLetter { letter, codec: self.codec }).collect())
+        Ok(letters.into_iter().map(|letter| PyDeadLetter { letter, codec: self.queue.codec() }).collect())
     }
 
     /// Put a dead letter into the queue again, with all attempts before it; whether it was still there.
@@ -277,31 +144,10 @@ impl PyJoinableQueue {
         shown.filter_map(Result::transpose).collect()
     }
 
-    /// How many items are there to be got.
-    fn qsize(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether no item is there to be got.
-    fn empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Whether there is no room.
-    fn full(&self) -> bool {
-        self.queue.is_full()
-    }
-
     /// How many items are not done: those that are leased included, dead letters not.
     #[getter]
     fn unfinished(&self) -> usize {
         self.queue.unfinished()
-    }
-
-    /// How many items it holds; 0 if only their bytes count.
-    #[getter]
-    fn maxsize(&self) -> usize {
-        self.queue.capacity().unwrap_or(0)
     }
 
     /// How often an item is begun before it becomes a dead letter; None for ever and again.
@@ -315,53 +161,7 @@ impl PyJoinableQueue {
     fn lease_timeout(&self) -> Option<f64> {
         self.queue.lease_timeout().map(|time| time.as_secs_f64())
     }
-
-    /// How its items are written: "pickle", "json", "msgpack" or "bytes".
-    #[getter]
-    fn codec(&self) -> String {
-        codec::name_of(self.codec)
-    }
-
-    /// Use it no more in this process: put() and get() raise ValueError. What it got and did not finish can still be done.
-    fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
-    }
-
-    /// Nothing: see Queue.join_thread().
-    fn join_thread(&self) {}
-
-    /// Nothing: see Queue.join_thread().
-    fn cancel_join_thread(&self) {}
-
-    /// Close it for everybody: put() raises ShutDown, and get() does once everything is done.
-    fn shutdown(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.queue.close()).map_err(ToPyErr::to_py_err)
-    }
-
-    /// Open it again after shutdown(), for everybody.
-    fn reopen(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.queue.reopen()).map_err(ToPyErr::to_py_err)
-    }
-
-    /// Whether shutdown() was called, by any process.
-    #[getter]
-    fn is_shutdown(&self) -> bool {
-        self.queue.is_closed()
-    }
-
-    /// A file descriptor that is readable when get() would not wait; see Queue.fileno().
-    fn fileno(&self) -> PyResult<i32> {
-        self.descriptor.number(&self.queue)
-    }
-
-    fn __repr__(&self) -> String {
-        let (name, count, unfinished) = (self.queue.name(), self.queue.len(), self.queue.unfinished());
-        let codec = self.codec();
-        format!("<procession.JoinableQueue {name:?}: {count} items in {codec}, {unfinished} unfinished>")
-    }
 }
-
-object_methods!(PyJoinableQueue, "JoinableQueue", queue);
 
 /// An item in this process's hands, from JoinableQueue.lease(): nobody else gets it meanwhile.
 ///

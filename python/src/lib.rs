@@ -1,6 +1,7 @@
 //! The part of the package `procession` for Python that is written in Rust: its classes are the library's objects, and
 //! wait as Python does. What is Python's own (exceptions, `asyncio`, how processes are started) is in `procession/*.py`.
 
+mod any_queue;
 mod barrier;
 mod buffers;
 mod codec;
@@ -25,6 +26,8 @@ use pyo3::prelude::*;
 /// The classes of the package `procession`, which is where to look for them.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::any_queue::PyAnyQueue;
     #[pymodule_export]
     use crate::barrier::{PyBarrier, PyMember};
     #[pymodule_export]

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::any_queue::{AnyQueue, PyAnyQueue};
 use crate::errors::ToPyErr;
 use crate::pipe::End;
 use crate::wait::{Patience, raised, waiting};
@@ -63,13 +64,17 @@ fn thing(object: &Bound<'_, PyAny>) -> PyResult<Thing> {
         };
     }
     ours!(
-        crate::queue::PyQueue => queue,
-        crate::joinable::PyJoinableQueue => queue,
         crate::gates::PyEvent => event,
         crate::gates::PyLatch => latch,
         crate::semaphore::PySemaphore => semaphore,
         crate::semaphore::PyBoundedSemaphore => semaphore
     );
+    if let Ok(any) = object.cast::<PyAnyQueue>() {
+        return Ok(Thing::Object(match &any.get().queue {
+            AnyQueue::Plain(queue) => Arc::new(queue.clone()),
+            AnyQueue::Joinable(queue) => Arc::new(queue.clone()),
+        }));
+    }
     if let Ok(connection) = object.cast::<crate::pipe::PyConnection>() {
         return match connection.get().end()? {
             End::Both(end) => Ok(Thing::Object(end)),

@@ -32,6 +32,14 @@ class Job:
 OBJECTS: list[Any] = [None, 7, -(2**100), 1.5, True, "text", b"bytes", [1, "a"], (1, 2), {"a": [1, {"b": None}]}, {1, 2}]
 
 
+def done(q: Queue | JoinableQueue, count: int = 1) -> None:
+    """Say so of what was got, where that is to be said."""
+    if isinstance(q, JoinableQueue):
+        for _ in range(count):
+            q.task_done()
+        assert q.unfinished == q.qsize()
+
+
 @pytest.mark.parametrize("kind", [Queue, JoinableQueue])
 def test_objects_come_out_as_they_went_in(kind: type[Queue]) -> None:
     q = kind()
@@ -74,8 +82,9 @@ def test_what_cannot_be_pickled_is_told_at_once_and_leaves_the_queue_alone() -> 
     assert q.get() == 1
 
 
-def test_close_is_for_this_process_and_shutdown_for_all(name: str) -> None:
-    q, same = Queue(name=name), Queue(name=name)
+@pytest.mark.parametrize("kind", [Queue, JoinableQueue])
+def test_close_is_for_this_process_and_shutdown_for_all(kind: type[Queue], name: str) -> None:
+    q, same = kind(name=name), kind(name=name)
     q.put(1)
     q.close()
     q.join_thread()
@@ -84,11 +93,13 @@ def test_close_is_for_this_process_and_shutdown_for_all(name: str) -> None:
         with pytest.raises(ValueError, match="closed in this process"):
             call()
     assert same.get() == 1
+    done(same)
     same.put(2)
-    assert same.shutdown() == 0 and same.is_shutdown
+    assert same.shutdown() == 0 and same.is_shutdown and "shut down" in repr(same)
     with pytest.raises(procession.ShutDown):
         same.put(3)
     assert same.get() == 2
+    done(same)
     with pytest.raises(procession.ShutDown):
         same.get(timeout=SHORT)
     if hasattr(queue, "ShutDown"):
@@ -96,11 +107,15 @@ def test_close_is_for_this_process_and_shutdown_for_all(name: str) -> None:
     same.reopen()
     same.put_many(range(3))
     assert same.shutdown(immediate=True) == 3
+    with pytest.raises(procession.ShutDown):
+        same.get(timeout=SHORT)
 
 
-def test_many_at_a_time() -> None:
-    q = Queue(maxsize=5)
+@pytest.mark.parametrize("kind", [Queue, JoinableQueue])
+def test_many_at_a_time(kind: type[Queue]) -> None:
+    q = kind(maxsize=5)
     q.put_many(range(3))
+    assert q.get_many(0) == []
     assert q.get_many(2) == [0, 1] and q.get_many(10) == [2]
     with pytest.raises(queue.Full) as raised:
         q.put_many(range(10), block=False)
@@ -108,10 +123,54 @@ def test_many_at_a_time() -> None:
     assert q.get_many(10) == [0, 1, 2, 3, 4]
     with pytest.raises(queue.Empty):
         q.get_many(10, timeout=SHORT)
+    done(q, 8)
 
 
-def test_bytes_are_bytes() -> None:
-    q = Queue(codec="bytes")
+def fail() -> None:
+    raise LookupError("not here")
+
+
+class Unreadable:
+    """What can be written and not read."""
+
+    def __reduce__(self) -> Any:
+        return (fail, ())
+
+
+def test_what_cannot_be_read_loses_nothing_else() -> None:
+    q = Queue()
+    q.put_many(["a", Unreadable(), "b"])
+    with pytest.raises(LookupError) as raised:
+        q.get_many(10)
+    assert raised.value.got == ["a", "b"]  # type: ignore[attr-defined]
+    jobs = JoinableQueue(max_attempts=1)
+    jobs.put_many(["a", Unreadable(), "b"])
+    with pytest.raises(LookupError):
+        jobs.get_many(10)
+    assert jobs.get_many(10) == ["a", "b"]
+    done(jobs, 2)
+    [letter] = jobs.dead_letters()
+    assert letter.attempts == 1 and jobs.join(LONG)
+    jobs.put(Unreadable())
+    with pytest.raises(LookupError):
+        jobs.get()
+    assert jobs.join(LONG) and len(jobs.dead_letters()) == 2
+
+
+def test_shutdown_at_once_leaves_what_others_work_on() -> None:
+    q = JoinableQueue()
+    q.put_many("abc")
+    lease = q.lease()
+    assert q.shutdown(immediate=True) == 2 and q.unfinished == 1
+    lease.task_done()
+    assert q.join(LONG) and q.dead_letters() == []
+    with pytest.raises(procession.ShutDown):
+        q.get(timeout=LONG)
+
+
+@pytest.mark.parametrize("kind", [Queue, JoinableQueue])
+def test_bytes_are_bytes(kind: type[Queue]) -> None:
+    q = kind(codec="bytes", bytes=1 << 23)
     q.put_bytes(array("i", [1, 2]))
     integers = array("i", 3 * [7])
     assert q.get_bytes_into(integers) == 8 and integers.tolist() == [1, 2, 7]
@@ -131,7 +190,8 @@ def test_bytes_are_bytes() -> None:
         q.put_bytes(b"x")
         q.get_bytes_into(b"read only")
     q.get()
-    objects = Queue()
+    done(q, 9)
+    objects = kind()
     for call in (lambda: objects.put_bytes(b"x"), objects.get_bytes, lambda: objects.get_bytes_into(buffer)):
         with pytest.raises(procession.CodecMismatch, match="codec='bytes'"):
             call()
