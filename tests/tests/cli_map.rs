@@ -152,10 +152,16 @@ fn the_same_as_gnu_parallel() {
             |(code, printed): &(Option<i32>, Vec<u8>)| (*code, String::from_utf8_lossy(printed).into_owned());
         assert_eq!(text(&ours), text(&theirs), "{options:?} {command:?}");
     }
-    let lists = ["-k", "echo", "{1}-{2}", ":::", "a", "b", ":::", "c", "d"];
-    let theirs = fed(&mut parallel(&lists), b"");
-    let ours = fed(&mut procession([&["map", "-k", "--"], &lists[1..]].concat()), b"");
-    assert_eq!(ours, theirs);
+    for (options, lists) in [
+        (&["-k"][..], "{1}-{2} ::: a b ::: c d"),
+        (&["-k"], "{1}-{2}-{3} ::: a b c :::+ 1 2 ::: x y"),
+        (&["-k", "--link"], "{} ::: a b c ::: 1 2"),
+    ] {
+        let lists: Vec<&str> = ["echo"].into_iter().chain(lists.split(' ')).collect();
+        let theirs = fed(parallel(options).args(&lists), b"");
+        let ours = fed(procession(["map"]).args(options).arg("--").args(&lists), b"");
+        assert_eq!(ours, theirs, "{options:?} {lists:?}");
+    }
     // Results, but for files that only one of them has.
     let tree = |directory: &Path| {
         let found = Command::new("find").args([".", "-type", "f"]).current_dir(directory).output().unwrap();
@@ -203,7 +209,7 @@ fn every_exit_code() {
         ("$P map -- ::: a", 2),
         ("$P map -a f -- echo ::: a", 2),
         ("$P map -- echo {2} ::: a", 2),
-        ("$P map -- echo ::: a :::+ b", 2),
+        ("$P map --link -- echo", 2),
         ("$P map -- false ::: a b", 123),
         ("$P map -- sh -c 'kill -9 $$' ::: a", 123),
         ("$P map -t 20ms -- sleep 1000 ::: a", 123),

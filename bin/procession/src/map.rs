@@ -83,6 +83,9 @@ pub(crate) struct MapArgs {
     /// Read the inputs from this file, and leave stdin to the jobs.
     #[arg(short, long, value_name = "FILE", env = "PROCESSION_MAP_ARG_FILE", hide_env = true)]
     arg_file: Option<PathBuf>,
+    /// Of several lists of inputs, have the first of each be one job, and so on; shorter lists begin again.
+    #[arg(long, env = "PROCESSION_MAP_LINK", hide_env = true, value_parser = FalseyValueParser::new())]
+    link: bool,
     /// What stands for the input in the command, instead of {}.
     #[arg(short = 'I', long, value_name = "STRING", env = "PROCESSION_MAP_REPLACE", hide_env = true)]
     replace: Option<OsString>,
@@ -284,7 +287,8 @@ stand {} the input, {.} without its extension, {/} without its directory, {//}
 the directory, {/.} without both, {#} the number of the job, {%} its slot, {1}
 {2.} … one of several inputs. Without any, the inputs are the last arguments.
 Behind ::: stand inputs, behind :::: files of them; of several such lists, each
-input is combined with each.
+input is combined with each. One behind :::+ or ::::+ is linked to the list
+before it: the first belongs to the first, and the shorter list ends both.
 
 Jobs have PROCESSION_SLOT, PROCESSION_SEQ, PROCESSION_ATTEMPT and PROCESSION_RUN
 in their environment. Each leads a process group, and is killed when this
@@ -338,7 +342,7 @@ pub(crate) fn run_command(args: MapArgs, namespace: Option<&Namespace>) -> Resul
 }
 
 fn run(args: &MapArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
-    let (words, lists) = inputs::split(&args.command)?;
+    let (words, lists) = inputs::split(&args.command);
     if words.is_empty() {
         return Err(Failure::Usage("no command: to run each input as one, say {}".to_owned()));
     }

@@ -1,5 +1,5 @@
 //! The inputs of the jobs: from stdin or a file as they come, or from lists behind `:::`, of which each is combined
-//! with each.
+//! with each. Lists that are linked go side by side, and count as one of these.
 
 use nix::errno::Errno;
 use procession_sys::random;
@@ -50,38 +50,86 @@ pub(crate) struct Inputs {
 #[derive(Debug)]
 enum Source {
     Stream { file: File, delimiter: u8, partial: Vec<u8> },
-    Product { lists: Vec<Items>, next: u128, end: u128 },
+    Product { columns: Vec<Linked>, next: u128, end: u128 },
     Ended,
 }
 
-/// What stands behind `:::` and `::::`.
+/// What stands behind one mark.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum List {
+pub(crate) struct List {
+    pub(crate) values: Values,
+    /// Whether it goes side by side with the list before it.
+    pub(crate) is_linked: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Values {
     Words(Vec<OsString>),
     File(PathBuf),
 }
 
 /// A command and the lists behind it.
-pub(crate) fn split(command: &[OsString]) -> Result<(&[OsString], Vec<List>), Failure> {
+pub(crate) fn split(command: &[OsString]) -> (&[OsString], Vec<List>) {
     let is_mark = |word: &OsString| matches!(word.as_bytes(), b":::" | b"::::" | b":::+" | b"::::+");
     let begin = command.iter().position(is_mark).unwrap_or(command.len());
     let (words, mut rest) = command.split_at(begin);
     let mut lists = Vec::new();
     while let Some((mark, behind)) = rest.split_first() {
         let end = behind.iter().position(is_mark).unwrap_or(behind.len());
-        match mark.as_bytes() {
-            b":::" => lists.push(List::Words(behind[..end].to_vec())),
-            b"::::" => lists.extend(behind[..end].iter().map(|file| List::File(file.into()))),
-            _ => {
-                let said = mark.to_string_lossy();
-                return Err(Failure::Usage(format!(
-                    "{said} is not known here: put inputs that belong together on one line, and use --shell"
-                )));
-            }
+        let is_linked = mark.as_bytes().ends_with(b"+");
+        let list = |values| List { values, is_linked };
+        if mark.as_bytes().starts_with(b"::::") {
+            lists.extend(behind[..end].iter().map(|file| list(Values::File(file.into()))));
+        } else {
+            lists.push(list(Values::Words(behind[..end].to_vec())));
         }
         rest = &behind[end..];
     }
-    Ok((words, lists))
+    (words, lists)
+}
+
+/// How lists are combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Combine {
+    /// Each with each, but for those that are linked, which end with the shortest.
+    Marked,
+    /// All side by side; shorter ones begin again.
+    SideBySide,
+}
+
+/// Lists that go side by side, and how many rows they make.
+#[derive(Debug)]
+struct Linked {
+    lists: Vec<Items>,
+    rows: usize,
+}
+
+impl Linked {
+    fn all(lists: Vec<Items>) -> Self {
+        let lens = || lists.iter().map(Vec::len);
+        // Of an empty list there is nothing to begin again with.
+        let rows = if lens().any(|len| len == 0) { 0 } else { lens().max().unwrap_or(0) };
+        Self { lists, rows }
+    }
+
+    fn marked(lists: impl IntoIterator<Item = (Items, bool)>) -> Vec<Self> {
+        let mut columns: Vec<Self> = Vec::new();
+        for (list, is_linked) in lists {
+            match columns.last_mut().filter(|_| is_linked) {
+                Some(column) => {
+                    column.rows = column.rows.min(list.len());
+                    column.lists.push(list);
+                }
+                // There is none before the first, to which it could be linked.
+                None => columns.push(Self { rows: list.len(), lists: vec![list] }),
+            }
+        }
+        columns
+    }
+
+    fn row(&self, row: usize) -> impl DoubleEndedIterator<Item = Vec<u8>> {
+        self.lists.iter().map(move |list| list[row % list.len()].clone())
+    }
 }
 
 impl Inputs {
@@ -91,15 +139,24 @@ impl Inputs {
         Ok(Self::of(Source::Stream { file, delimiter, partial: Vec::new() }, per_job))
     }
 
-    /// Each of the first list with each of the second, and so on; the last one changes first.
-    pub(crate) fn of_lists(lists: Vec<List>, delimiter: u8, per_job: usize) -> Result<Self, Failure> {
-        let read = |list| match list {
-            List::Words(words) => Ok(words.into_iter().map(OsString::into_vec).collect()),
-            List::File(path) => items_of(&path, delimiter),
+    /// The combinations of lists; the last one changes first.
+    pub(crate) fn of_lists(
+        lists: Vec<List>,
+        combine: Combine,
+        delimiter: u8,
+        per_job: usize,
+    ) -> Result<Self, Failure> {
+        let read = |list: List| match list.values {
+            Values::Words(words) => Ok((words.into_iter().map(OsString::into_vec).collect(), list.is_linked)),
+            Values::File(path) => items_of(&path, delimiter).map(|items| (items, list.is_linked)),
         };
-        let lists = lists.into_iter().map(read).collect::<Result<Vec<Items>, Failure>>()?;
-        let end = lists.iter().map(|list| list.len() as u128).fold(1, u128::saturating_mul);
-        Ok(Self::of(Source::Product { lists, next: 0, end }, per_job))
+        let lists = lists.into_iter().map(read).collect::<Result<Vec<(Items, bool)>, Failure>>()?;
+        let columns = match combine {
+            Combine::Marked => Linked::marked(lists),
+            Combine::SideBySide => vec![Linked::all(lists.into_iter().map(|(list, _)| list).collect())],
+        };
+        let end = columns.iter().map(|column| column.rows as u128).fold(1, u128::saturating_mul);
+        Ok(Self::of(Source::Product { columns, next: 0, end }, per_job))
     }
 
     fn of(source: Source, per_job: usize) -> Self {
@@ -207,18 +264,18 @@ impl Inputs {
 
     fn combine(&mut self) {
         for _ in 0..COMBINED_AT_ONCE {
-            let Source::Product { lists, next, end } = &mut self.source else { return };
+            let Source::Product { columns, next, end } = &mut self.source else { return };
             if next == end {
                 self.source = Source::Ended;
                 return self.finish();
             }
             let mut rest = *next;
             *next += 1;
-            let mut items = Items::with_capacity(lists.len());
-            for list in lists.iter().rev() {
-                let len = list.len() as u128;
-                items.push(list[usize::try_from(rest % len).unwrap_or(0)].clone());
-                rest /= len;
+            let mut items = Items::new();
+            for column in columns.iter().rev() {
+                let rows = column.rows as u128;
+                items.extend(column.row(usize::try_from(rest % rows).unwrap_or(0)).rev());
+                rest /= rows;
             }
             items.reverse();
             self.add(items);
@@ -295,7 +352,7 @@ pub(crate) fn delimiter(text: &str) -> Result<u8, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inputs, Items, List, Next, delimiter, split};
+    use super::{Combine, Inputs, Items, List, Next, Values, delimiter, split};
     use std::ffi::OsString;
     use std::io::Write;
 
@@ -320,8 +377,18 @@ mod tests {
     }
 
     fn lists(words: &[&[&str]], per_job: usize) -> Inputs {
-        let list = |words: &&[&str]| List::Words(words.iter().map(OsString::from).collect());
-        Inputs::of_lists(words.iter().map(list).collect(), b'\n', per_job).unwrap()
+        let list = |words: &&[&str]| List {
+            values: Values::Words(words.iter().map(OsString::from).collect()),
+            is_linked: false,
+        };
+        Inputs::of_lists(words.iter().map(list).collect(), Combine::Marked, b'\n', per_job).unwrap()
+    }
+
+    fn combined(line: &str, combine: Combine) -> Vec<String> {
+        let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+        let (_, lists) = split(&words);
+        let jobs = all(Inputs::of_lists(lists, combine, b'\n', 1).unwrap());
+        jobs.into_iter().map(|job| job.concat()).collect()
     }
 
     #[test]
@@ -356,6 +423,19 @@ mod tests {
     }
 
     #[test]
+    fn linked_lists_go_side_by_side() {
+        // As GNU parallel 20221122 says them.
+        let marked = |line| combined(line, Combine::Marked);
+        assert_eq!(marked("::: a b :::+ c d ::: e f"), ["ace", "acf", "bde", "bdf"]);
+        assert_eq!(marked("::: a b :::+ c"), ["ac"]);
+        assert_eq!(marked("::: a :::+ b :::+ c ::: d :::+ e"), ["abcde"]);
+        assert_eq!(marked(":::+ a b"), ["a", "b"]);
+        let linked = |line| combined(line, Combine::SideBySide);
+        assert_eq!(linked("::: a b c ::: 1 2"), ["a1", "b2", "c1"]);
+        assert_eq!(linked("::: a b :::"), Vec::<String>::new());
+    }
+
+    #[test]
     fn shuffled_inputs_are_the_same_ones() {
         let numbers = || (0..1000).map(|number| format!("{number}\n")).collect::<String>();
         let mut inputs = of_text(numbers().as_bytes(), b'\n', 1);
@@ -370,13 +450,15 @@ mod tests {
     #[test]
     fn lists_stand_behind_colons() {
         let words: Vec<OsString> = "echo {} ::: a b ::: c :::: f g".split(' ').map(Into::into).collect();
-        let (command, lists) = split(&words).unwrap();
+        let (command, lists) = split(&words);
         assert_eq!(command.len(), 2);
-        let file = |name: &str| List::File(name.into());
-        let is =
-            [List::Words(vec!["a".into(), "b".into()]), List::Words(vec!["c".into()]), file("f"), file("g")];
-        assert_eq!(lists, is);
-        assert!(split(&["a", ":::", "b", ":::+", "c"].map(OsString::from)).is_err());
+        let list = |values| List { values, is_linked: false };
+        let file = |name: &str| list(Values::File(name.into()));
+        let words = |words: &[&str]| list(Values::Words(words.iter().map(OsString::from).collect()));
+        assert_eq!(lists, [words(&["a", "b"]), words(&["c"]), file("f"), file("g")]);
+        let words: Vec<OsString> = "echo ::: a :::+ b ::::+ f".split(' ').map(Into::into).collect();
+        let (_, lists) = split(&words);
+        assert_eq!(lists.iter().map(|list| list.is_linked).collect::<Vec<_>>(), [false, true, true]);
     }
 
     #[test]

@@ -211,6 +211,9 @@ pub(super) fn inputs_of(
 ) -> Result<(inputs::Inputs, usize, bool), Failure> {
     let delimiter = if args.null { 0 } else { args.delimiter };
     if lists.is_empty() {
+        if args.link {
+            return Err(Failure::Usage("--link is for several lists of inputs, behind :::".to_owned()));
+        }
         let file = args.arg_file.as_deref();
         let is_stdin = file.is_none_or(|file| file == "-");
         return Ok((inputs::Inputs::of_file(file, delimiter, args.max_args)?, 1, is_stdin));
@@ -221,6 +224,8 @@ pub(super) fn inputs_of(
         ));
     }
     let width = lists.len();
-    let is_stdin = lists.iter().any(|list| matches!(list, inputs::List::File(file) if file == "-"));
-    Ok((inputs::Inputs::of_lists(lists, delimiter, args.max_args)?, width, is_stdin))
+    let is_stdin = |list: &inputs::List| matches!(&list.values, inputs::Values::File(file) if file == "-");
+    let is_stdin = lists.iter().any(is_stdin);
+    let combine = if args.link { inputs::Combine::SideBySide } else { inputs::Combine::Marked };
+    Ok((inputs::Inputs::of_lists(lists, combine, delimiter, args.max_args)?, width, is_stdin))
 }
