@@ -44,9 +44,9 @@ use crate::keeper::Keeper;
 use crate::lock_error::LockError;
 use crate::lock_word::{Claim, LockWord};
 use crate::plain_face::{ArraySettings, array_options, elements_len, len_of};
-use procession_shm::{Kind, Label, Object, OpenError, Shape, Shared};
+use procession_shm::{HEADER_LEN, Kind, Label, Object, OpenError, Shape, Shared};
 use procession_sys::atomic::{AtomicU8, AtomicU64, Ordering, fence};
-use procession_sys::{Deadline, crash_point, shm_struct};
+use procession_sys::{Deadline, Mapping, crash_point, shm_struct};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -122,6 +122,10 @@ impl<T: Plain> Object for Array<T> {
         settings.shape::<T>(Self::KIND, Self::body_len)
     }
 
+    fn initialise_all(_: &Self::Body, mapping: &Mapping, settings: &ArraySettings) {
+        settings.initialise::<T>(mapping, HEADER_LEN + ELEMENTS);
+    }
+
     fn forget_owners(body: &ArrayBody) {
         body.lock.forget_owner();
     }
@@ -164,7 +168,7 @@ impl<T: Plain> Array<T> {
     /// [`ArrayError::OutOfRange`]; [`ArrayError::Lock`] only in that last case.
     #[inline]
     pub fn get(&self, index: usize) -> Result<T, ArrayError> {
-        let elements = self.elements();
+        let elements = self.cells();
         for _ in 0..TRIES {
             // SYNC: array.commit.
             let log = self.body.log.load(Ordering::Acquire);
@@ -293,7 +297,7 @@ impl<T: Plain> Array<T> {
     fn change(&self, index: usize, change: impl Fn(T) -> Option<T>) -> Result<T, ArrayError> {
         self.check(&(index..index.saturating_add(1)))?;
         let held = self.hold(Deadline::NEVER)?;
-        let word = self.elements().load(index, Ordering::Relaxed).ok_or_else(|| self.no_such(index))?;
+        let word = self.cells().load(index, Ordering::Relaxed).ok_or_else(|| self.no_such(index))?;
         let old = from_word(word);
         if let Some(new) = change(old) {
             self.commit(index, &[new]);
@@ -310,7 +314,7 @@ impl<T: Plain> Array<T> {
         if close && self.body.copy_out(offset, bytemuck::cast_slice_mut(part)) {
             return;
         }
-        let elements = self.elements();
+        let elements = self.cells();
         for (index, element) in part.iter_mut().enumerate() {
             *element = from_word(elements.load(start + index, Ordering::Relaxed).unwrap_or_default());
         }
@@ -320,7 +324,7 @@ impl<T: Plain> Array<T> {
     /// several.
     fn commit(&self, start: usize, part: &[T]) {
         if let [single] = part {
-            self.elements().store(start, to_word(single), Ordering::Release);
+            self.cells().store(start, to_word(single), Ordering::Release);
             crash_point("array.stored");
             return;
         }
@@ -347,7 +351,7 @@ impl<T: Plain> Array<T> {
             return;
         }
         let (start, len) = self.pending();
-        let (elements, logged) = (self.elements(), self.logged());
+        let (elements, logged) = (self.cells(), self.logged());
         // A range that cannot be is cut where the array ends.
         for (index, at) in (start..self.len).zip(0..len) {
             elements.store(index, logged.load(at, Ordering::Relaxed).unwrap_or_default(), Ordering::Release);
@@ -383,7 +387,7 @@ impl<T: Plain> Array<T> {
     }
 
     #[inline]
-    fn elements(&self) -> Cells<'_> {
+    fn cells(&self) -> Cells<'_> {
         // There always are so many: `attach` has looked.
         Cells::of(&self.body, ELEMENTS, size_of::<T>(), self.len).unwrap_or_default()
     }

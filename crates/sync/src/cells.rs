@@ -114,6 +114,16 @@ impl<'a> Cells<'a> {
         })
     }
 
+    /// Where the first one is.
+    pub(crate) fn as_ptr(self) -> *mut u8 {
+        match self {
+            Self::One(cells) => cells.as_ptr().cast_mut().cast(),
+            Self::Two(cells) => cells.as_ptr().cast_mut().cast(),
+            Self::Four(cells) => cells.as_ptr().cast_mut().cast(),
+            Self::Words(cells) => cells.as_ptr().cast_mut().cast(),
+        }
+    }
+
     /// The one at `index`, which has at most 8 bytes.
     #[inline]
     pub(crate) fn load(self, index: usize, order: Ordering) -> Option<u64> {

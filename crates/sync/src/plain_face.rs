@@ -5,6 +5,7 @@
 
 use crate::cells::{Plain, stride};
 use procession_shm::{Element, Kind, OpenError, Parameter, Segment, Shape};
+use procession_sys::Mapping;
 
 /// The most bytes of elements that an array can have: more than an address space has.
 const MOST_BYTES: u64 = 1 << 47;
@@ -45,6 +46,8 @@ impl<T: Plain> ValueSettings<T> {
 pub struct ArraySettings {
     /// How many elements. An opener need not say.
     pub(crate) len: Option<u64>,
+    /// The bytes of the elements that it is created with; `None`: all zero.
+    pub(crate) initial: Option<Vec<u8>>,
     /// `None`: the name of the element type.
     pub(crate) type_tag: Option<String>,
 }
@@ -62,6 +65,16 @@ impl ArraySettings {
     /// Checks that a new array has a number of elements.
     pub(crate) fn check_new(&self) -> Result<(), &'static str> {
         self.len.map(drop).ok_or("nobody said how many elements it has: call .len()")
+    }
+
+    /// Puts the elements that a new array begins with where they lie: from `start` in the mapping on.
+    pub(crate) fn initialise<T: Plain>(&self, mapping: &Mapping, start: usize) {
+        let each = size_of::<T>().max(1);
+        let elements = self.initial.iter().flat_map(|bytes| bytes.chunks_exact(each));
+        for (offset, element) in (start..).step_by(stride(each)).zip(elements) {
+            // Nobody else sees it yet, and every width begins with the data's own bytes.
+            let _: bool = mapping.copy_in(offset, element);
+        }
     }
 
     /// The header of an array of this `kind` of `T`; `body_len` says how many bytes so many of them take.
@@ -159,6 +172,19 @@ macro_rules! array_options {
                 self
             }
 
+            /// The elements that it is created with, instead of all zero, and with that how many; their values are of
+            /// no meaning to those who open it.
+            #[must_use]
+            pub fn initial(mut self, elements: &[T]) -> Self
+            where
+                T: $crate::cells::Plain,
+            {
+                // Elements without a byte have nothing to begin with.
+                let bytes = if size_of::<T>() == 0 { &[] } else { bytemuck::cast_slice(elements) };
+                self.settings.initial = Some(bytes.to_vec());
+                self.len(elements.len())
+            }
+
             /// Says what the elements are called, instead of the name of `T`: so that programs in which the
             /// type has another path can share the array. The size is compared all the same.
             #[must_use]
@@ -188,6 +214,17 @@ macro_rules! array_options {
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.len == 0
+            }
+
+            /// The first element, for what copies are too slow for; they are there while a clone of `self` lives.
+            /// Elements of 1, 2, 4 or 8 bytes, or a multiple of 8, lie close; others have room up to the next such size.
+            ///
+            /// Every process may change them at any time: only atomics, or a protocol between the processes, make it sound
+            /// to look at them through a reference. What is written by this is not all or nothing. An update of an `Array`
+            /// whose writer was killed is there once somebody reads or writes a range.
+            #[must_use]
+            pub fn as_ptr(&self) -> *mut u8 {
+                self.cells().as_ptr()
             }
 
             fn check(&self, range: &std::ops::Range<usize>) -> Result<(), ArrayError> {

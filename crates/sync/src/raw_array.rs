@@ -17,8 +17,8 @@ use crate::array::ArrayError;
 use crate::cells::{Cells, Plain, from_word, load_words, store_words, stride, to_word};
 use crate::integer::{Integer, integer_operations};
 use crate::plain_face::{ArraySettings, array_options, elements_len, len_of};
-use procession_shm::{Kind, Object, OpenError, Shape, Shared};
-use procession_sys::crash_point;
+use procession_shm::{HEADER_LEN, Kind, Object, OpenError, Shape, Shared};
+use procession_sys::{Mapping, crash_point};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -68,6 +68,10 @@ impl<T: Plain> Object for RawArray<T> {
 
     fn shape(settings: &ArraySettings) -> Shape {
         settings.shape::<T>(Self::KIND, elements_len::<T>)
+    }
+
+    fn initialise_all(_: &Self::Body, mapping: &Mapping, settings: &ArraySettings) {
+        settings.initialise::<T>(mapping, HEADER_LEN);
     }
 
     fn forget_owners(_: &Self::Body) {}
@@ -225,6 +229,9 @@ mod tests {
             let mut last = [[5; N]; 2];
             array.read_into(3, &mut last).unwrap();
             assert_eq!((last, array.get(2).unwrap()), ([[9; N], [0; N]], [2; N]));
+            let same =
+                RawArray::options().namespace(&Namespace::private()).initial(&ones).anonymous().unwrap();
+            assert_eq!((same.len(), same.read(0..3).unwrap()), (3, ones.to_vec()));
         }
         check::<1>();
         check::<3>();

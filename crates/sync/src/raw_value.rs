@@ -99,6 +99,12 @@ impl<T: Plain> RawValue<T> {
         crash_point("raw_value.set");
     }
 
+    /// The first byte, for what copies are too slow for: as [`RawArray::as_ptr`](crate::RawArray::as_ptr).
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.cells().as_ptr()
+    }
+
     #[inline]
     fn cells(&self) -> Cells<'_> {
         // There always is one: `attach` has looked.

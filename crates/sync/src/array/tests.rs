@@ -104,6 +104,9 @@ fn elements_of_every_size_lie_close_and_keep_to_themselves() {
         assert_eq!(last, [element(638), element(639)]);
         assert!(matches!(array.read_into(639, &mut last), Err(ArrayError::OutOfRange { end: 641, .. })));
         assert_eq!(array.body.segment().header().size, 4096 + 64 + 2 * 640 * takes);
+        let same = Array::options().namespace(&Namespace::private()).initial(&all).anonymous().unwrap();
+        assert_eq!((same.len(), same.read(0..640).unwrap()), (640, all));
+        assert_eq!(same.as_ptr().addr() % 4096, array.as_ptr().addr() % 4096);
     }
     check::<0>(1);
     check::<1>(1);
@@ -128,4 +131,18 @@ fn any_bytes_are_an_array_or_an_error() {
         drop(array.update(0..16, |part| part.fill(1)));
         drop(array.read(0..16));
     }
+}
+
+#[test]
+fn the_first_elements_are_the_makers() {
+    let namespace = Namespace::private();
+    let options = || Array::options().namespace(&namespace);
+    let made = options().initial(&[1_u16, 2, 3]).create("a").unwrap();
+    made.set(0, 7).unwrap();
+    let opened = options().initial(&[4_u16, 5, 6]).open_or_create("a").unwrap();
+    assert_eq!(opened.read(0..3).unwrap(), [7, 2, 3]);
+    assert!(matches!(options().initial(&[1_u16]).open_or_create("a"), Err(OpenError::Parameter { .. })));
+    let none: &[u16] = &[];
+    assert!(matches!(options().initial(none).create("b"), Err(OpenError::Impossible { .. })));
+    made.unlink().unwrap();
 }
