@@ -72,7 +72,8 @@ from ._native import (
     unlink,
     wait,
 )
-from ._shared import Array, RawArray, Value
+from ._kinds import Record
+from ._shared import Array, RawArray, RawValue, Value
 from ._types import Holder
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ __all__ = [
     "Queue",
     "RLock",
     "RawArray",
+    "RawValue",
+    "Record",
     "RegistryChanged",
     "ReleasedTooOften",
     "RemoteTraceback",

@@ -11,6 +11,7 @@ mod gates;
 mod joinable;
 mod lock;
 mod memory;
+mod numbers;
 mod object;
 mod pipe;
 mod place;
@@ -39,7 +40,9 @@ mod _native {
     #[pymodule_export]
     use crate::lock::{PyLock, PyRLock};
     #[pymodule_export]
-    use crate::memory::{PyArray, PyRawArray, PySharedMemory, PyValue};
+    use crate::memory::PySharedMemory;
+    #[pymodule_export]
+    use crate::numbers::{PyArray, PyPart, PyRawArray, PyRawValue, PyValue};
     #[pymodule_export]
     use crate::pipe::{PyConnection, pipe};
     #[pymodule_export]
@@ -103,14 +106,7 @@ mod _native {
             }
             "SharedMemory" => built!(PySharedMemory::over(object_of(py, handle)?)),
             "Value" => built!(PyValue::opened(py, handle, state.extract()?)?),
-            "Array" => {
-                let (typecode, len) = state.extract()?;
-                built!(PyArray::opened(py, handle, typecode, len)?)
-            }
-            "RawArray" => {
-                let (typecode, len) = state.extract()?;
-                built!(PyRawArray::opened(py, handle, typecode, len)?)
-            }
+            "RawValue" => built!(PyRawValue::opened(py, handle, state.extract()?)?),
             "Queue" => built!(PyQueue::over(object_of(py, handle)?)?),
             "JoinableQueue" => built!(PyJoinableQueue::over(object_of(py, handle)?)?),
             other => {
