@@ -123,6 +123,12 @@ fn reports(schema: &mut Schema, place: &Place) {
     );
     let run = r#""$P" run -n 2 --restart on-failure --max-restarts 1 --backoff 1ms..1ms --report fd:3 -- sh -c 'exit $RANK' 3>&1 >&2"#;
     schema.takes_lines("run", &shell(run).stdout);
+    let run = r#"printf 'web: "$P" ctl all status --json >&3\n' > "$DIR/Procfile"; "$P" run --name all --procfile "$DIR/Procfile" --report "$DIR/report" 3>&1 >&2"#;
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut command = place.script(run);
+    command.env("DIR", directory.path());
+    schema.takes_lines("ctl", &Running::start(&mut command).end().stdout);
+    schema.takes_lines("run", &std::fs::read_to_string(directory.path().join("report")).unwrap());
     let jobs = shell(r#"printf '1\n0\n' | "$P" map --json --progress json -- test {} = 0"#);
     let (last, before) = {
         let lines: Vec<&str> = jobs.stdout.lines().collect();

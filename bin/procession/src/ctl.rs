@@ -21,9 +21,9 @@ pub(crate) struct CtlArgs {
     name: String,
     /// What it is to do.
     order: Order,
-    /// For `restart` and `signal`: the ranks of the workers, by default all; before them, for `signal`, the signal: USR1,
-    /// SIGHUP, 34.
-    #[arg(value_name = "SIGNAL|RANK")]
+    /// For `restart` and `signal`: the workers, by rank, or by their names in a Procfile; by default all. Before them, for
+    /// `signal`, the signal: USR1, SIGHUP, 34.
+    #[arg(value_name = "SIGNAL|WORKER")]
     words: Vec<String>,
     /// For `set`: how many jobs run at once: N, N% of the CPUs, +N more than there are CPUs; 0 is as many as can be.
     #[arg(short, long, value_name = "N", env = "PROCESSION_CTL_JOBS", hide_env = true)]
@@ -114,21 +114,16 @@ impl CtlArgs {
             (Order::Pause, _) => Wish::Pause,
             (Order::Resume, _) => Wish::Resume,
             (Order::Stop, _) => Wish::Stop { now: self.now },
-            (Order::Restart, _) => Wish::Restart { ranks: ranks(&self.words)? },
+            (Order::Restart, _) => Wish::Restart { workers: self.words.clone() },
             (Order::Signal, _) => {
                 let (signal, rest) = self.words.split_first().ok_or_else(|| {
                     Failure::Usage("say which signal: procession ctl NAME signal USR1".to_owned())
                 })?;
-                Wish::Signal { signal: number_of(signal)?, ranks: ranks(rest)? }
+                Wish::Signal { signal: number_of(signal)?, workers: rest.to_vec() }
             }
         };
         Ok(wish)
     }
-}
-
-fn ranks(words: &[String]) -> Result<Vec<u32>, Failure> {
-    let rank = |word: &String| word.parse().map_err(|_| Failure::Usage(format!("{word:?} is no rank")));
-    words.iter().map(rank).collect()
 }
 
 /// The number of a signal that is said by its name, with or without SIG, or by its number.
@@ -147,7 +142,10 @@ fn line(name: &str, pid: u32, status: &Status) -> String {
     match status {
         Status::Run { number, workers } => {
             let count = output::number_of(workers.len() as u64, "worker");
-            let each = workers.iter().map(|worker| format!("\n  rank {}, pid {}", worker.rank, worker.pid));
+            let each = workers.iter().map(|worker| {
+                let name = worker.name.as_ref().map_or_else(String::new, |name| format!("{name}, "));
+                format!("\n  {name}rank {}, pid {}", worker.rank, worker.pid)
+            });
             format!("run {name:?}, process {pid}: {count} of {number}{}", each.collect::<String>())
         }
         Status::Map { jobs, running, succeeded, failed, total, paused, stopping, .. } => {
@@ -165,7 +163,7 @@ fn line(name: &str, pid: u32, status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{number_of, ranks};
+    use super::number_of;
 
     #[test]
     fn signals_are_said_as_kill_takes_them() {
@@ -175,11 +173,5 @@ mod tests {
         for word in ["", "0", "65", "USR", "usr1x", "-9"] {
             assert!(number_of(word).is_err(), "{word}");
         }
-    }
-
-    #[test]
-    fn ranks_are_numbers() {
-        assert_eq!(ranks(&["0".to_owned(), "3".to_owned()]).unwrap(), [0, 3]);
-        assert!(ranks(&["-1".to_owned()]).is_err());
     }
 }

@@ -3,27 +3,33 @@
 //!
 //! One thread does it all, that of the library's supervisor: it starts the workers, takes signals and exit statuses one
 //! by one (`run/crew.rs`), and tells what happens (`run/story.rs`). Only what the workers print, where it does not go
-//! straight to where this process prints, passes through a second thread (`run/output.rs`).
+//! straight to where this process prints, passes through a second thread (`run/output.rs`). `run/workers.rs` says what
+//! the workers are: N of one command, or those of a `run/procfile.rs`.
 
 mod bind;
 mod crew;
 mod environment;
 mod output;
+mod procfile;
 mod ready;
 mod steered;
 mod story;
+mod terminal;
+mod workers;
 
 use crate::duration::duration;
 use crate::passed_on;
-use crate::program::{check, keep_closed};
+use crate::program::keep_closed;
 use crate::report::Report;
 use crate::steer::Steering;
 use bind::Bind;
+use clap::builder::FalseyValueParser;
 use crew::Crew;
-use environment::Launcher;
+use environment::{Environment, Launcher};
 use output::{Outputs, Prefix};
 use procession::{Namespace, Restart, RestartScope, Supervisor};
 use procession_terminal::exit::Failure;
+use procfile::Count;
 use ready::event_name;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -31,6 +37,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 use story::Story;
+use workers::{MOST, Workers};
 
 /// Run a command in N worker processes that know their rank and end with this one.
 ///
@@ -38,18 +45,35 @@ use story::Story;
 /// front, and PROCESSION_RUN, PROCESSION_ATTEMPT and PROCESSION_RESTARTS. The workers are killed when this process is
 /// killed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = RUN_HELP)]
+#[command(after_help = RUN_HELP, override_usage = USAGE)]
 pub(crate) struct RunArgs {
     /// How many workers.
     #[arg(
         short,
         long,
         value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=100_000),
+        required_unless_present = "procfile",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST)),
         env = "PROCESSION_NUMBER",
         hide_env = true
     )]
-    number: u32,
+    number: Option<u32>,
+    /// Run the processes of this file instead, a line `NAME: COMMAND` for each, by sh. They have PORT and PS as foreman
+    /// gives them, what they print has their names before it, and when one ends for good all do, unless --prefix and
+    /// --on-exit say otherwise.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["number", "command"], env = "PROCESSION_PROCFILE", hide_env = true)]
+    procfile: Option<PathBuf>,
+    /// How many of each process of --procfile run: web=2,worker=4; none of those that are not named, unless all=N says
+    /// how many.
+    #[arg(
+        short = 'm',
+        long,
+        value_name = "NAME=N",
+        value_delimiter = ',',
+        env = "PROCESSION_FORMATION",
+        hide_env = true
+    )]
+    formation: Vec<Count>,
     /// When a worker that has ended is started again, with the rank it had.
     #[arg(
         long,
@@ -89,29 +113,26 @@ pub(crate) struct RunArgs {
     /// What each worker is bound to, by turns.
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, env = "PROCESSION_BIND", hide_env = true)]
     bind: Bind,
-    /// What becomes of the other workers when one has ended for good.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "WHAT",
-        default_value_t,
-        env = "PROCESSION_ON_EXIT",
-        hide_env = true
-    )]
-    on_exit: OnExit,
+    /// What becomes of the other workers when one has ended for good. Unless said, wait; with --procfile stop-always.
+    #[arg(long, value_enum, value_name = "WHAT", env = "PROCESSION_ON_EXIT", hide_env = true)]
+    on_exit: Option<OnExit>,
     /// How long workers may take to end after a SIGTERM of this program, before they get SIGKILL: 500ms, 1.5, 10s, 2m.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "PROCESSION_GRACE", hide_env = true)]
     grace: Duration,
     /// Whose exit code becomes this one's: that of the worker that failed first, or the highest.
     #[arg(long, value_enum, value_name = "WHOSE", default_value_t, env = "PROCESSION_EXIT", hide_env = true)]
     exit: Whose,
-    /// What stands before each line that a worker prints: `none`, `rank` (`[0] `), or a text with {rank}, {size}, {pid}
-    /// or {attempt} in it. Lines come whole then.
-    #[arg(long, value_name = "PREFIX", default_value = "none", env = "PROCESSION_PREFIX", hide_env = true)]
-    prefix: Prefix,
-    /// Also write what each worker prints, as it is, to DIR/RANK.out and DIR/RANK.err.
+    /// What stands before each line that a worker prints: `none`, `rank` (`[0] `), `name` (`web | `), or a text with
+    /// {rank}, {name}, {size}, {pid} or {attempt} in it. Lines come whole then. Unless said, none; with --procfile name.
+    #[arg(long, value_name = "PREFIX", env = "PROCESSION_PREFIX", hide_env = true)]
+    prefix: Option<Prefix>,
+    /// Also write what each worker prints, as it is, to DIR/RANK.out and DIR/RANK.err; with --procfile NAME.out.
     #[arg(long, value_name = "DIR", env = "PROCESSION_TEE", hide_env = true)]
     tee: Option<PathBuf>,
+    /// Give each worker a terminal of its own to print on, as wide as this one: programs print colours, and each line at
+    /// once. stdout and stderr are one then.
+    #[arg(long, env = "PROCESSION_PTY", hide_env = true, value_parser = FalseyValueParser::new())]
+    pty: bool,
     /// Show only what the workers of these ranks print: 0,3.
     #[arg(long, value_name = "RANKS", value_delimiter = ',', env = "PROCESSION_ONLY_RANKS", hide_env = true)]
     only_ranks: Vec<u32>,
@@ -132,7 +153,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_REPORT", hide_env = true)]
     report: Option<Report>,
     /// The command and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        required_unless_present = "procfile",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     command: Vec<OsString>,
 }
 
@@ -156,10 +182,9 @@ enum Whom {
     All,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum OnExit {
     /// They go on, and are waited for.
-    #[default]
     Wait,
     /// If it has failed, they get SIGTERM, and SIGKILL after the time of `--grace`; no more are started.
     Stop,
@@ -176,10 +201,14 @@ enum Whose {
     Max,
 }
 
+const USAGE: &str = "\
+procession run -n N [OPTIONS] -- CMD...
+       procession run --procfile FILE [OPTIONS]";
+
 const RUN_HELP: &str = "\
 Examples:
   procession run -n 4 -- sh -c 'echo I am $RANK of $WORLD_SIZE'
-  procession run -n 2 --restart on-failure --ready event:up -- ./serve
+  procession run --procfile Procfile -m web=2,clock=1 --restart on-failure
 
 Signals: what this process gets is passed on to every worker and what it has
 started (each worker leads a process group): HUP, INT, QUIT, TERM, USR1, USR2,
@@ -188,7 +217,9 @@ it waits for its workers. After HUP, INT, QUIT, TERM or ALRM no more workers are
 started, also not again. A second INT (Ctrl-C) is followed by SIGTERM, a third
 by SIGKILL. Signals that were ignored when this process was started stay
 ignored, here and in the workers. Workers share stdin, but for a terminal: they
-have /dev/null then.
+have /dev/null then, or with --pty their own terminal, at which nobody types.
+With --pty what a worker has started gets SIGHUP when that worker ends, or this
+process is killed.
 
 All workers are waited for. Processes that they start, and that outlive them,
 are not. Who failed first, and why, is the last line on stderr. Exit code: 0
@@ -207,22 +238,17 @@ fn back_off(text: &str) -> Result<(Duration, Duration), String> {
 /// [`Failure::Command`] with the code of the worker that failed first, [`Failure::NotRunnable`], or the
 /// kernel's reason why a worker could not be started.
 pub(crate) fn run(args: &RunArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
-    if let Some(word) = args.command.first().filter(|word| word.as_encoded_bytes().starts_with(b"-")) {
-        let word = word.display();
-        return Err(Failure::Usage(format!(
-            "`run` has no option {word}; if that is the command, write ./{word}"
-        )));
-    }
-    check(&args.command)?;
+    let workers = Workers::of(args)?;
     keep_closed();
     // From now on no signal ends this process that is not ignored; and no thread is started before.
     let inbox = passed_on::inbox();
     let signals = inbox.bell()?;
     let steering = args.name.as_deref().map(Steering::claim).transpose()?;
-    let outputs = Outputs::open(args)?;
-    let supervisor = supervisor(args);
-    let story = RefCell::new(Story::new(args, supervisor.handle())?);
-    let crew = RefCell::new(Crew::new(args, namespace, inbox, supervisor.handle(), outputs)?);
+    let outputs = Outputs::open(args, &workers)?;
+    let supervisor = supervisor(args, &workers);
+    let story = RefCell::new(Story::new(args, &workers, supervisor.handle())?);
+    let environment = Environment::new(args, &workers, namespace);
+    let crew = RefCell::new(Crew::new(args, &workers, environment, inbox, supervisor.handle(), outputs)?);
     let mut supervisor = supervisor
         .on_event(|event| story.borrow_mut().goes_on(event))
         .attend(signals.as_fd(), || crew.borrow_mut().listen(&mut story.borrow_mut()));
@@ -242,7 +268,20 @@ pub(crate) fn ended_event(run: &str) -> String {
     format!("run-{run}-ended")
 }
 
-fn supervisor(args: &RunArgs) -> Supervisor<'static> {
+impl RunArgs {
+    fn on_exit(&self) -> OnExit {
+        // Whoever has a Procfile is used to that.
+        let usual = if self.procfile.is_some() { OnExit::StopAlways } else { OnExit::Wait };
+        self.on_exit.unwrap_or(usual)
+    }
+
+    fn prefix(&self) -> Prefix {
+        let usual = || if self.procfile.is_some() { Prefix::name() } else { Prefix::None };
+        self.prefix.clone().unwrap_or_else(usual)
+    }
+}
+
+fn supervisor(args: &RunArgs, workers: &Workers<'_>) -> Supervisor<'static> {
     let restart = match args.restart {
         When::Never => Restart::Never,
         When::OnFailure => Restart::OnFailure,
@@ -253,7 +292,7 @@ fn supervisor(args: &RunArgs) -> Supervisor<'static> {
         Whom::All => RestartScope::All,
     };
     let (first, longest) = args.backoff;
-    let supervisor = Supervisor::new(args.number as usize)
+    let supervisor = Supervisor::new(workers.number() as usize)
         .restart(restart)
         .restart_scope(scope)
         .max_restarts(args.max_restarts, args.within)

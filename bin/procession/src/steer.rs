@@ -41,14 +41,14 @@ pub(crate) enum Wish {
     Stop {
         now: bool,
     },
-    /// The workers of these ranks are to be others; those of all, if none is named.
+    /// Others are to come in the place of these workers, by rank or name; of all, if none is named.
     Restart {
-        ranks: Vec<u32>,
+        workers: Vec<String>,
     },
-    /// A signal to the workers of these ranks, or to all, or to all jobs.
+    /// A signal to these workers, or to all, or to all jobs.
     Signal {
         signal: i32,
-        ranks: Vec<u32>,
+        workers: Vec<String>,
     },
 }
 
@@ -90,6 +90,9 @@ pub(crate) enum Status {
 pub(crate) struct Worker {
     pub(crate) rank: usize,
     pub(crate) pid: u32,
+    /// By its Procfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

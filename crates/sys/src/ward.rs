@@ -8,9 +8,10 @@
 
 use crate::crash::crash_point;
 use crate::signals::{self, ALL, SIGKILL, SIGPIPE, SignalSet, set_blocked};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, read, setpgid};
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, read, setpgid, setsid};
 use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_int, c_void};
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -66,13 +67,15 @@ pub struct Start<'a> {
     pub leads_group: bool,
     /// What its stdin, stdout and stderr are instead of this process's.
     pub streams: [Option<BorrowedFd<'a>>; 3],
+    /// The terminal at which it leads a session of its own, and so a group as well.
+    pub terminal: Option<BorrowedFd<'a>>,
 }
 
 impl Start<'_> {
     /// As this process is, but for the signals.
     #[must_use]
     pub fn with(signals: Signals) -> Self {
-        Self { signals, place: None, leads_group: false, streams: [None; 3] }
+        Self { signals, place: None, leads_group: false, streams: [None; 3], terminal: None }
     }
 }
 
@@ -206,9 +209,13 @@ impl Birth<'_> {
         errno()
     }
 
-    /// Gives the program its group and its streams. Async-signal-safe.
+    /// Gives the program its group, its terminal and its streams. Async-signal-safe.
     fn surround(&self) -> nix::Result<()> {
-        if self.start.leads_group {
+        if let Some(terminal) = self.start.terminal {
+            setsid()?;
+            // SAFETY: the call takes integers, and touches no memory of ours.
+            Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) })?;
+        } else if self.start.leads_group {
             setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
         }
         for (number, stream) in self.start.streams.iter().enumerate() {

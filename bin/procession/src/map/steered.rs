@@ -48,7 +48,7 @@ impl Engine<'_> {
             Wish::Restart { .. } => {
                 return Err("a map has jobs and no workers: only a run can restart".to_owned());
             }
-            Wish::Signal { ranks, .. } if !ranks.is_empty() => {
+            Wish::Signal { workers, .. } if !workers.is_empty() => {
                 return Err("a map has jobs and no ranks: a signal goes to all of them".to_owned());
             }
             Wish::Signal { signal, .. } => {

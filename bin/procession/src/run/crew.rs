@@ -6,13 +6,15 @@
 
 use super::bind::Places;
 use super::environment::Environment;
-use super::output::Outputs;
+use super::output::{Outputs, Printed};
 use super::ready;
 use super::story::Story;
+use super::terminal::Terminal;
+use super::workers::Workers;
 use super::{RunArgs, When};
 use crate::passed_on::{ASKS_FOR_THE_END, tell_group};
 use crate::wrap::why_not_started;
-use procession::{Attempt, ExitStatus, KernelError, Namespace, ProcessLabel, Supervised, SupervisorHandle};
+use procession::{Attempt, ExitStatus, KernelError, ProcessLabel, Supervised, SupervisorHandle};
 use procession_sys::pidfd::{Ended, reap_any};
 use procession_sys::signals::{self as sig, Inbox};
 use procession_sys::ward::{Program, Signals, Start, spawn};
@@ -32,20 +34,33 @@ use std::rc::Rc;
 pub(super) struct Running {
     pub(super) rank: usize,
     status: Rc<Cell<Option<ExitStatus>>>,
+    /// By --pty.
+    terminal: Option<Terminal>,
+}
+
+impl Running {
+    /// Sends the signal to its group.
+    pub(super) fn tell(&self, pid: u32, signal: i32) {
+        // Who leads a session has no parent in it who could let it go on, and so the kernel lets nobody in its group be
+        // stopped by SIGTSTP.
+        let stops = signal == sig::SIGTSTP && self.terminal.is_some();
+        tell_group(pid, if stops { sig::SIGSTOP } else { signal });
+    }
 }
 
 /// These mean nothing to a worker that is started later.
 const OF_THE_MOMENT: [i32; 3] = [sig::SIGTSTP, sig::SIGCONT, sig::SIGWINCH];
 
 pub(super) struct Crew<'a> {
-    pub(super) args: &'a RunArgs,
-    environment: Environment,
+    args: &'a RunArgs,
+    pub(super) workers: &'a Workers<'a>,
+    environment: Environment<'a>,
     /// Where workers are bound to, if they are.
     places: Option<Places>,
     inbox: Inbox,
     pub(super) handle: SupervisorHandle,
     outputs: Option<Outputs>,
-    /// What workers have as stdin instead of a terminal.
+    /// What workers have as stdin instead of this process's terminal; `None` if they share what this process has.
     stdin: Option<File>,
     /// Those whose exit status was not taken, by process id.
     pub(super) running: BTreeMap<u32, Running>,
@@ -58,17 +73,30 @@ pub(super) struct Crew<'a> {
 impl<'a> Crew<'a> {
     pub(super) fn new(
         args: &'a RunArgs,
-        namespace: Option<&Namespace>,
+        workers: &'a Workers<'a>,
+        environment: Environment<'a>,
         inbox: Inbox,
         handle: SupervisorHandle,
         outputs: Option<Outputs>,
     ) -> Result<Self, Failure> {
         // In their own process groups they may not read from the terminal: they would be stopped.
         let stdin = if stdin().is_terminal() { Some(File::open("/dev/null")?) } else { None };
-        let (environment, places) = (Environment::new(args, namespace), Places::of(args.bind)?);
+        let places = Places::of(args.bind)?;
         let (running, passed_on) = (BTreeMap::new(), Vec::new());
         let interrupts = 0;
-        Ok(Self { args, environment, places, inbox, handle, outputs, stdin, running, passed_on, interrupts })
+        Ok(Self {
+            args,
+            workers,
+            environment,
+            places,
+            inbox,
+            handle,
+            outputs,
+            stdin,
+            running,
+            passed_on,
+            interrupts,
+        })
     }
 
     /// Starts a worker, and looks at the signals that have come meanwhile.
@@ -76,14 +104,14 @@ impl<'a> Crew<'a> {
     /// # Errors
     /// Why none was started; where there is no use in trying again, the others have been told to end.
     pub(super) fn start(&mut self, attempt: &Attempt, story: &mut Story<'_>) -> Result<Worker, String> {
-        let worker = match self.spawn(attempt) {
-            Ok(worker) => worker,
+        let (worker, terminal) = match self.spawn(attempt) {
+            Ok(started) => started,
             Err(failure) => return Err(self.not_started(attempt, failure, story)),
         };
         if attempt.number() == 1 {
             self.passed_on.iter().for_each(|&signal| tell_group(worker.pid, signal));
         }
-        let running = Running { rank: worker.rank, status: Rc::clone(&worker.status) };
+        let running = Running { rank: worker.rank, status: Rc::clone(&worker.status), terminal };
         self.running.insert(worker.pid, running);
         self.listen(story);
         Ok(worker)
@@ -94,7 +122,7 @@ impl<'a> Crew<'a> {
         let reason = failure.lines().join("; ");
         let is_final = matches!(failure, Failure::NotRunnable { .. });
         if is_final || self.args.restart == When::Never {
-            let (rank, number) = (attempt.rank(), self.args.number);
+            let (rank, number) = (attempt.rank(), self.workers.number());
             let others = if rank == 0 { "" } else { "; those that ran were ended" };
             story.could_not_start(match failure {
                 Failure::NotRunnable { .. } => failure,
@@ -107,28 +135,33 @@ impl<'a> Crew<'a> {
         reason
     }
 
-    fn spawn(&mut self, attempt: &Attempt) -> Result<Worker, Failure> {
+    fn spawn(&mut self, attempt: &Attempt) -> Result<(Worker, Option<Terminal>), Failure> {
         let mut variables = self.environment.of(attempt);
         if self.args.ready.is_some() {
             variables.push((ready::READY, Some(ready::event_of(attempt)?)));
         }
-        let program = Program::new(&self.args.command, &variables)?;
+        let command = self.workers.command(attempt.rank());
+        let program = Program::new(command, &variables)?;
         let signals =
             Signals { blocked: self.inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
-        let printed = self.outputs.as_ref().map(|_| Outputs::pipes()).transpose()?;
-        let writes = printed.as_ref().map(|pipes| pipes.each_ref().map(|pipe| pipe.writes.as_fd()));
-        let stdin = self.stdin.as_ref().map(AsFd::as_fd);
-        let [stdout, stderr] = writes.map_or([None; 2], |writes| writes.map(Some));
-        let start = Start { leads_group: true, streams: [stdin, stdout, stderr], ..Start::with(signals) };
-        let started = || spawn(&program, start).map_err(|error| why_not_started(&self.args.command, error));
+        let printed =
+            self.outputs.as_ref().map(|outputs| outputs.printed(attempt, self.workers)).transpose()?;
+        let terminal = printed.as_ref().and_then(Printed::terminal);
+        let stdin = self.stdin.as_ref().map(|nothing| terminal.unwrap_or(nothing.as_fd()));
+        let [stdout, stderr] = printed.as_ref().map_or([None; 2], |printed| printed.streams().map(Some));
+        let streams = [stdin, stdout, stderr];
+        let start = Start { leads_group: true, streams, terminal, ..Start::with(signals) };
+        let started = || spawn(&program, start).map_err(|error| why_not_started(command, error));
         let pid = match &self.places {
             Some(places) => places.bound(attempt.rank(), started)??,
             None => started()?,
         };
-        if let (Some(outputs), Some(pipes)) = (&self.outputs, printed) {
-            outputs.add(attempt, pid, pipes)?;
-        }
-        Ok(Worker { rank: attempt.rank(), pid, status: Rc::default() })
+        let terminal = match (&self.outputs, printed) {
+            (Some(outputs), Some(printed)) => outputs.add(attempt, pid, self.workers, printed)?,
+            _ => None,
+        };
+        let (rank, name) = (attempt.rank(), self.workers.called(attempt.rank()));
+        Ok((Worker { rank, name, pid, status: Rc::default() }, terminal))
     }
 
     /// Takes the signals that have come.
@@ -141,6 +174,9 @@ impl<'a> Crew<'a> {
     fn deal_with(&mut self, signal: i32, story: &mut Story<'_>) {
         if signal == sig::SIGCHLD {
             return self.take_exit_statuses();
+        }
+        if signal == sig::SIGWINCH {
+            self.running.values().filter_map(|worker| worker.terminal.as_ref()).for_each(Terminal::fit);
         }
         // What the terminal has sent to this process's group, theirs have not got.
         self.tell_all(signal);
@@ -199,7 +235,7 @@ impl<'a> Crew<'a> {
     }
 
     pub(super) fn tell_all(&self, signal: i32) {
-        self.running.keys().for_each(|&pid| tell_group(pid, signal));
+        self.running.iter().for_each(|(&pid, worker)| worker.tell(pid, signal));
     }
 
     /// Ends the showing of what they printed, once all have ended.
@@ -223,6 +259,7 @@ fn status_of(ended: Ended) -> ExitStatus {
 /// One worker.
 pub(super) struct Worker {
     rank: usize,
+    name: String,
     pid: u32,
     /// How it ended, once that was taken.
     status: Rc<Cell<Option<ExitStatus>>>,
@@ -230,7 +267,7 @@ pub(super) struct Worker {
 
 impl Supervised for Worker {
     fn label(&self) -> ProcessLabel {
-        ProcessLabel::of_program(&format!("rank {}", self.rank), self.pid)
+        ProcessLabel::of_program(&self.name, self.pid)
     }
 
     fn end(&self) -> Option<BorrowedFd<'_>> {

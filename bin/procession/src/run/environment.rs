@@ -2,6 +2,7 @@
 
 use super::RunArgs;
 use super::ready::READY;
+use super::workers::Workers;
 use procession::{Attempt, Namespace};
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -17,15 +18,15 @@ pub(super) enum Launcher {
 }
 
 /// The variables of all workers, and how those of one follow from its rank.
-pub(super) struct Environment {
-    number: u32,
+pub(super) struct Environment<'a> {
+    workers: &'a Workers<'a>,
     max_restarts: u32,
     launchers: Vec<Launcher>,
     common: Vec<(&'static str, Option<String>)>,
 }
 
-impl Environment {
-    pub(super) fn new(args: &RunArgs, namespace: Option<&Namespace>) -> Self {
+impl<'a> Environment<'a> {
+    pub(super) fn new(args: &RunArgs, workers: &'a Workers<'a>, namespace: Option<&Namespace>) -> Self {
         let run = std::process::id().to_string();
         // The report is this one's own, which a command within would write over; and so is the event by which it may
         // say itself that it is ready.
@@ -43,14 +44,15 @@ impl Environment {
             common.push(("TORCHELASTIC_RUN_ID", Some(run)));
         }
         let launchers = args.env.clone();
-        Self { number: args.number, max_restarts: args.max_restarts, launchers, common }
+        Self { workers, max_restarts: args.max_restarts, launchers, common }
     }
 
     /// The variables of one worker.
     pub(super) fn of(&self, attempt: &Attempt) -> Vec<(&'static str, Option<String>)> {
-        let (rank, size) = (attempt.rank().to_string(), self.number.to_string());
+        let (rank, size) = (attempt.rank().to_string(), self.workers.number().to_string());
         let restarts = (attempt.number() - 1).to_string();
         let mut variables = self.common.clone();
+        variables.extend(self.workers.variables(attempt.rank()));
         let mut set = |name: &'static str, value: &str| variables.push((name, Some(value.to_owned())));
         for (name, value) in [
             ("RANK", &rank),

@@ -5,12 +5,14 @@
 //! pipe is full. A line is written in one piece, so that lines of several workers do not mix.
 
 use super::RunArgs;
+use super::terminal::Terminal;
+use super::workers::Workers;
 use procession::Attempt;
 use procession_sys::eventfd;
 use procession_terminal::exit::Failure;
 use procession_terminal::output::warn;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -29,7 +31,7 @@ const CHUNK: usize = 1 << 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Prefix {
     None,
-    /// A text in which `{rank}`, `{size}`, `{pid}` and `{attempt}` are replaced.
+    /// A text in which `{rank}`, `{name}`, `{size}`, `{pid}` and `{attempt}` are replaced.
     Text(String),
 }
 
@@ -40,9 +42,10 @@ impl std::str::FromStr for Prefix {
         match text {
             "none" => Ok(Self::None),
             "rank" => Ok(Self::Text("[{rank}] ".to_owned())),
+            "name" => Ok(Self::name()),
             _ if text.contains('{') => Ok(Self::Text(text.to_owned())),
             _ => {
-                Err("it is `none`, `rank`, or a text with {rank}, {size}, {pid} or {attempt} in it"
+                Err("it is `none`, `rank`, `name`, or a text with {rank}, {name}, {size}, {pid} or {attempt} in it"
                     .to_owned())
             }
         }
@@ -50,10 +53,24 @@ impl std::str::FromStr for Prefix {
 }
 
 impl Prefix {
-    fn of(&self, attempt: &Attempt, pid: u32, size: u32) -> Option<String> {
+    pub(super) fn name() -> Self {
+        Self::Text("{name} | ".to_owned())
+    }
+
+    fn of(&self, attempt: &Attempt, pid: u32, workers: &Workers<'_>) -> Option<String> {
         let Self::Text(text) = self else { return None };
-        let text = text.replace("{rank}", &attempt.rank().to_string()).replace("{size}", &size.to_string());
-        Some(text.replace("{pid}", &pid.to_string()).replace("{attempt}", &attempt.number().to_string()))
+        let rank = attempt.rank();
+        let mut text = text.clone();
+        for (place, value) in [
+            ("{rank}", rank.to_string()),
+            ("{name}", workers.aligned(rank)),
+            ("{size}", workers.number().to_string()),
+            ("{pid}", pid.to_string()),
+            ("{attempt}", attempt.number().to_string()),
+        ] {
+            text = text.replace(place, &value);
+        }
+        Some(text)
     }
 }
 
@@ -63,16 +80,43 @@ enum Stream {
     Err,
 }
 
-/// The two ends of a pipe.
-pub(super) struct Pipe {
-    pub(super) reads: PipeReader,
-    pub(super) writes: PipeWriter,
+/// Where one worker prints.
+pub(super) struct Printed {
+    /// What is read.
+    reads: Vec<(Stream, File)>,
+    writes: Writes,
+}
+
+enum Writes {
+    Pipes([OwnedFd; 2]),
+    Terminal(Terminal),
+}
+
+impl Printed {
+    fn pipes() -> io::Result<Self> {
+        let ((out, to_out), (err, to_err)) = (io::pipe()?, io::pipe()?);
+        let file = |reads| File::from(OwnedFd::from(reads));
+        let reads = vec![(Stream::Out, file(out)), (Stream::Err, file(err))];
+        Ok(Self { reads, writes: Writes::Pipes([to_out.into(), to_err.into()]) })
+    }
+
+    /// What the worker has as stdout and stderr.
+    pub(super) fn streams(&self) -> [BorrowedFd<'_>; 2] {
+        match &self.writes {
+            Writes::Pipes(pipes) => pipes.each_ref().map(AsFd::as_fd),
+            Writes::Terminal(terminal) => [terminal.theirs(); 2],
+        }
+    }
+
+    pub(super) fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        if let Writes::Terminal(terminal) = &self.writes { Some(terminal.theirs()) } else { None }
+    }
 }
 
 /// The thread's end of what one worker prints on one of its streams.
 struct Source {
     stream: Stream,
-    reads: PipeReader,
+    reads: File,
     is_shown: bool,
     prefix: Option<String>,
     /// What has come of a line that has not ended.
@@ -89,9 +133,10 @@ enum Message {
 /// The handle of the thread.
 pub(super) struct Outputs {
     prefix: Prefix,
-    size: u32,
     only_ranks: Vec<u32>,
     directory: Option<PathBuf>,
+    /// Whether workers print on terminals.
+    on_terminals: bool,
     messages: Sender<Message>,
     bell: Arc<OwnedFd>,
     thread: JoinHandle<Result<(), Failure>>,
@@ -99,12 +144,13 @@ pub(super) struct Outputs {
 
 impl Outputs {
     /// The thread, if there is something for it to do.
-    pub(super) fn open(args: &RunArgs) -> Result<Option<Self>, Failure> {
-        if args.prefix == Prefix::None && args.tee.is_none() && args.only_ranks.is_empty() {
+    pub(super) fn open(args: &RunArgs, workers: &Workers<'_>) -> Result<Option<Self>, Failure> {
+        let prefix = args.prefix();
+        if prefix == Prefix::None && args.tee.is_none() && args.only_ranks.is_empty() && !args.pty {
             return Ok(None);
         }
-        if let Some(&rank) = args.only_ranks.iter().find(|&&rank| rank >= args.number) {
-            let last = args.number - 1;
+        if let Some(&rank) = args.only_ranks.iter().find(|&&rank| rank >= workers.number()) {
+            let last = workers.number() - 1;
             return Err(Failure::Usage(format!("--only-ranks: there is no rank {rank}, only 0 to {last}")));
         }
         if let Some(directory) = &args.tee {
@@ -118,39 +164,49 @@ impl Outputs {
         let thread = std::thread::Builder::new()
             .name("output".to_owned())
             .spawn(move || pump.run(&[(Stream::Out, stdout), (Stream::Err, stderr)]))?;
-        let (prefix, only_ranks, directory) =
-            (args.prefix.clone(), args.only_ranks.clone(), args.tee.clone());
-        Ok(Some(Self { prefix, size: args.number, only_ranks, directory, messages, bell, thread }))
+        let (only_ranks, directory) = (args.only_ranks.clone(), args.tee.clone());
+        let on_terminals = args.pty;
+        Ok(Some(Self { prefix, only_ranks, directory, on_terminals, messages, bell, thread }))
     }
 
-    /// Pipes for the stdout and the stderr of a worker.
-    pub(super) fn pipes() -> Result<[Pipe; 2], Failure> {
-        let pipe = || {
-            let (reads, writes) = io::pipe().map_err(|error| {
-                format!(
-                    "cannot make a pipe for what a worker prints: {error}; raise `ulimit -n`, or start fewer"
-                )
-            })?;
-            Ok::<_, String>(Pipe { reads, writes })
-        };
-        let both = pipe().and_then(|out| Ok([out, pipe()?]));
-        both.map_err(|message| Failure::Error(message.into()))
+    /// Where the worker that is to be started will print.
+    ///
+    /// # Errors
+    /// The kernel's, with what to do.
+    pub(super) fn printed(&self, attempt: &Attempt, workers: &Workers<'_>) -> Result<Printed, Failure> {
+        if self.on_terminals {
+            // Nobody knows its pid yet: most are as long as this one.
+            let prefix = self.prefix.of(attempt, std::process::id(), workers);
+            let margin = prefix.map_or(0, |prefix| prefix.chars().count());
+            let (terminal, reads) = Terminal::open(u16::try_from(margin).unwrap_or(u16::MAX))?;
+            return Ok(Printed { reads: vec![(Stream::Out, reads)], writes: Writes::Terminal(terminal) });
+        }
+        Printed::pipes().map_err(|error| {
+            let why = "cannot make a pipe for what a worker prints";
+            Failure::Error(format!("{why}: {error}; raise `ulimit -n`, or start fewer").into())
+        })
     }
 
-    /// Has what the worker prints read from now on.
-    pub(super) fn add(&self, attempt: &Attempt, pid: u32, pipes: [Pipe; 2]) -> Result<(), Failure> {
+    /// Has what the worker prints read from now on; its terminal, if it has one, to be kept until it has ended.
+    pub(super) fn add(
+        &self,
+        attempt: &Attempt,
+        pid: u32,
+        workers: &Workers<'_>,
+        printed: Printed,
+    ) -> Result<Option<Terminal>, Failure> {
         let is_shown = self.only_ranks.is_empty()
             || self.only_ranks.iter().any(|&shown| shown as usize == attempt.rank());
-        for (pipe, stream) in pipes.into_iter().zip([Stream::Out, Stream::Err]) {
-            let copy =
-                self.directory.as_ref().map(|directory| copy(directory, attempt, stream)).transpose()?;
-            let prefix = self.prefix.of(attempt, pid, self.size);
-            let source = Source { stream, reads: pipe.reads, is_shown, prefix, line: Vec::new(), copy };
+        for (stream, reads) in printed.reads {
+            let copy = self.directory.as_ref().map(|directory| copy(directory, workers, attempt, stream));
+            let copy = copy.transpose()?;
+            let prefix = self.prefix.of(attempt, pid, workers);
+            let source = Source { stream, reads, is_shown, prefix, line: Vec::new(), copy };
             // It has ended if nobody reads what this process prints.
             drop(self.messages.send(Message::Add(source)));
         }
         eventfd::ring(&self.bell);
-        Ok(())
+        Ok(if let Writes::Terminal(terminal) = printed.writes { Some(terminal) } else { None })
     }
 
     /// Shows what is left, and ends the thread.
@@ -167,9 +223,11 @@ impl Outputs {
 }
 
 /// The file that has what a worker prints, begun anew by the first worker of a rank.
-fn copy(directory: &Path, attempt: &Attempt, stream: Stream) -> Result<File, Failure> {
+fn copy(directory: &Path, workers: &Workers<'_>, attempt: &Attempt, stream: Stream) -> Result<File, Failure> {
     let suffix = if stream == Stream::Out { "out" } else { "err" };
-    let path = directory.join(format!("{}.{suffix}", attempt.rank()));
+    let rank = attempt.rank();
+    let stem = workers.name(rank).map_or_else(|| rank.to_string(), str::to_owned);
+    let path = directory.join(format!("{stem}.{suffix}"));
     let is_first = attempt.number() == 1;
     let options =
         OpenOptions::new().create(true).write(true).truncate(is_first).append(!is_first).open(&path);
@@ -227,6 +285,7 @@ impl Pump {
         let len = match source.reads.read(chunk) {
             Ok(len) => len,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Some(source),
+            // A terminal ends by EIO.
             Err(_) => 0,
         };
         let bytes = &chunk[..len];
@@ -299,7 +358,7 @@ mod tests {
     use super::{LONGEST_LINE, Prefix, Source, Stream};
 
     fn source(prefix: Option<&str>) -> Source {
-        let (reads, _) = std::io::pipe().unwrap();
+        let reads = std::fs::File::open("/dev/null").unwrap();
         let prefix = prefix.map(str::to_owned);
         Source { stream: Stream::Out, reads, is_shown: true, prefix, line: Vec::new(), copy: None }
     }
@@ -319,6 +378,7 @@ mod tests {
     fn what_a_prefix_may_be() {
         assert_eq!("none".parse(), Ok(Prefix::None));
         assert_eq!("rank".parse(), Ok(Prefix::Text("[{rank}] ".to_owned())));
+        assert_eq!("name".parse(), Ok(Prefix::name()));
         assert!("{rank}/{size}: ".parse::<Prefix>().is_ok() && "worker".parse::<Prefix>().is_err());
     }
 }

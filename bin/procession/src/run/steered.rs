@@ -1,8 +1,8 @@
 //! Orders that `procession ctl` gives to a `run` that has a name.
 
-use super::crew::Crew;
+use super::crew::{Crew, Running};
 use super::story::Story;
-use crate::passed_on::tell_group;
+use super::workers::Workers;
 use crate::steer::{Status, Wish, Worker};
 use procession_sys::signals;
 use procession_terminal::output;
@@ -23,19 +23,19 @@ impl Crew<'_> {
                 }
                 "stopping".to_owned()
             }
-            Wish::Restart { ranks } => {
-                let ranks = self.meant(ranks)?;
+            Wish::Restart { workers } => {
+                let ranks = self.meant(workers)?;
                 for &rank in &ranks {
                     story.is_replaced(rank);
                     self.handle.restart(rank);
                 }
-                format!("{} restarted", of(&ranks))
+                format!("{} restarted", self.of(&ranks))
             }
-            Wish::Signal { signal, ranks } => {
-                let ranks = self.meant(ranks)?;
+            Wish::Signal { signal, workers } => {
+                let ranks = self.meant(workers)?;
                 let told = self.running.iter().filter(|(_, worker)| ranks.contains(&worker.rank));
-                told.for_each(|(&pid, _)| tell_group(pid, *signal));
-                format!("{} to {}", signals::words(*signal), of(&ranks))
+                told.for_each(|(&pid, worker)| worker.tell(pid, *signal));
+                format!("{} to {}", signals::words(*signal), self.of(&ranks))
             }
             Wish::Jobs(_) | Wish::Pause | Wish::Resume => {
                 return Err(
@@ -48,27 +48,34 @@ impl Crew<'_> {
         Ok(self.status())
     }
 
-    /// The ranks that are named, or all.
-    fn meant(&self, ranks: &[u32]) -> Result<Vec<usize>, String> {
-        let number = self.args.number;
-        if let Some(rank) = ranks.iter().find(|&&rank| rank >= number) {
-            return Err(format!("there is no rank {rank}: they are 0 to {}", number - 1));
+    /// The ranks that are meant, or all.
+    fn meant(&self, words: &[String]) -> Result<Vec<usize>, String> {
+        if words.is_empty() {
+            return Ok((0..self.workers.number() as usize).collect());
         }
-        let all = 0..number;
-        let meant = if ranks.is_empty() { all.collect() } else { ranks.to_vec() };
-        Ok(meant.into_iter().map(|rank| rank as usize).collect())
+        let meant = words.iter().map(|word| self.workers.meant_by(word)).collect::<Result<Vec<_>, _>>()?;
+        Ok(meant.concat())
+    }
+
+    /// `rank 1`, `ranks 0, 3`, `web.1, clock`.
+    fn of(&self, ranks: &[usize]) -> String {
+        let called =
+            ranks.iter().map(|&rank| self.workers.name(rank).map_or(rank.to_string(), str::to_owned));
+        let called: Vec<_> = called.collect();
+        let what = match (&self.workers, called.len()) {
+            (Workers::Named(_), _) => "",
+            (Workers::Alike { .. }, 1) => "rank ",
+            (Workers::Alike { .. }, _) => "ranks ",
+        };
+        format!("{what}{}", called.join(", "))
     }
 
     fn status(&self) -> Status {
-        let running = self.running.iter().map(|(&pid, worker)| Worker { rank: worker.rank, pid });
+        let name = |rank| self.workers.name(rank).map(str::to_owned);
+        let running = self.running.iter();
+        let running = running.map(|(&pid, &Running { rank, .. })| Worker { rank, pid, name: name(rank) });
         let mut workers: Vec<_> = running.collect();
         workers.sort_unstable();
-        Status::Run { number: self.args.number, workers }
+        Status::Run { number: self.workers.number(), workers }
     }
-}
-
-/// `rank 1`, `ranks 0, 3`.
-fn of(ranks: &[usize]) -> String {
-    let named: Vec<_> = ranks.iter().map(usize::to_string).collect();
-    format!("{} {}", if named.len() == 1 { "rank" } else { "ranks" }, named.join(", "))
 }

@@ -2,6 +2,7 @@
 //! and to whoever waits by the exit code.
 
 use super::ready::Readiness;
+use super::workers::Workers;
 use super::{OnExit, RunArgs, When, Whose, ended_event};
 use crate::passed_on::code_of;
 use crate::report::Lines;
@@ -40,6 +41,7 @@ impl Failed {
 
 pub(super) struct Story<'a> {
     args: &'a RunArgs,
+    workers: &'a Workers<'a>,
     handle: SupervisorHandle,
     report: Option<Lines>,
     /// Where somebody wants to know.
@@ -61,10 +63,15 @@ pub(super) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    pub(super) fn new(args: &'a RunArgs, handle: SupervisorHandle) -> Result<Self, Failure> {
-        let number = args.number as usize;
+    pub(super) fn new(
+        args: &'a RunArgs,
+        workers: &'a Workers<'a>,
+        handle: SupervisorHandle,
+    ) -> Result<Self, Failure> {
+        let number = workers.number() as usize;
         Ok(Self {
             args,
+            workers,
             handle,
             readiness: args.ready.as_deref().map(|name| Readiness::new(name, number)).transpose()?,
             report: args.report.as_ref().map(|report| report.lines()).transpose()?,
@@ -106,7 +113,8 @@ impl<'a> Story<'a> {
                 self.tell("restarting", &json!({"rank": rank, "after_seconds": after}));
                 let how = self.failed.iter().rfind(|failed| failed.rank == *rank).map(Failed::how);
                 let how = how.unwrap_or_else(|| "exit code 0".to_owned());
-                output::warn(&format!("rank {rank}: {how}; it is started again in {after:.1} s"));
+                let who = self.workers.called(*rank);
+                output::warn(&format!("{who}: {how}; it is started again in {after:.1} s"));
             }
             Happened::NotStarted { rank, reason } => {
                 self.tell("not_started", &json!({"rank": rank, "reason": reason}));
@@ -138,18 +146,18 @@ impl<'a> Story<'a> {
             When::OnFailure => !status.success(),
             When::Always => true,
         };
-        let ends_others = match self.args.on_exit {
+        let ends_others = match self.args.on_exit() {
             OnExit::Wait | OnExit::Ignore => false,
             OnExit::Stop => !status.success(),
             OnExit::StopAlways => true,
         };
-        if !comes_again && !is_over && self.args.number > 1 {
+        if !comes_again && !is_over && self.workers.number() > 1 {
             self.tell_those_who_wait();
         }
         if ends_others && !comes_again && !is_over {
-            if self.args.number > 1 {
-                let ran = ran.as_secs_f64();
-                output::warn(&format!("rank {rank}: {status} after {ran:.1} s; the others are ended"));
+            if self.workers.number() > 1 {
+                let (who, ran) = (self.workers.called(rank), ran.as_secs_f64());
+                output::warn(&format!("{who}: {status} after {ran:.1} s; the others are ended"));
             }
             self.handle.stop();
         }
@@ -219,23 +227,24 @@ impl<'a> Story<'a> {
         // have not either.
         self.failed.retain(|failed| !failed.was_told && too_often.is_none_or(|rank| failed.rank == rank));
         if let Some(failed) = self.failed.first().filter(|failed| !failed.was_asked) {
-            let first = if self.args.number > 1 { " first" } else { "" };
+            let first = if self.workers.number() > 1 { " first" } else { "" };
             let again = too_often.map_or_else(String::new, |_| {
                 format!(
                     "; start {} of this rank, and at most {} restarts within {:?} are allowed",
                     failed.attempt, self.args.max_restarts, self.args.within
                 )
             });
-            output::warn(&format!("rank {} failed{first}: {}{again}", failed.rank, failed.how()));
+            let who = self.workers.called(failed.rank);
+            output::warn(&format!("{who} failed{first}: {}{again}", failed.how()));
         }
         let failed = match self.args.exit {
             Whose::First => self.failed.first().map(Failed::code),
             Whose::Max => self.failed.iter().map(Failed::code).max(),
         };
         // Nobody is to think that all has been done if some were not started.
-        let all_started = self.attempts.len() == self.args.number as usize;
+        let all_started = self.attempts.len() == self.workers.number() as usize;
         let asked = self.asked_by.filter(|_| !all_started).map(code_of);
-        match failed.filter(|_| self.args.on_exit != OnExit::Ignore || too_often.is_some()).or(asked) {
+        match failed.filter(|_| self.args.on_exit() != OnExit::Ignore || too_often.is_some()).or(asked) {
             Some(code) => Err(Failure::Command(code)),
             None => Ok(()),
         }
@@ -247,6 +256,11 @@ impl<'a> Story<'a> {
                 json!({"v": 1, "ts": clock::wall_ns() as f64 / 1e9, "kind": "run", "event": event});
             if let (Value::Object(record), Value::Object(what)) = (&mut record, what) {
                 record.extend(what.clone());
+                let rank =
+                    what.get("rank").and_then(Value::as_u64).and_then(|rank| usize::try_from(rank).ok());
+                if let Some(name) = rank.and_then(|rank| self.workers.name(rank)) {
+                    record.insert("name".to_owned(), name.into());
+                }
             }
             report.write(&record);
         }
