@@ -203,8 +203,8 @@ venv := $(abspath $(or $(CARGO_TARGET_DIR),target)/python/venv)
 has_venv := python3 -c 'import venv, ensurepip' 2>/dev/null
 no_venv := python3 has no venv: install python3-venv
 
-# The command, for the tests of what both share, if it was built.
-built_command = $(abspath $(firstword $(wildcard $(addprefix $(or $(CARGO_TARGET_DIR),target)/,debug/procession-tested release/procession debug/procession))))
+# Where the programs in Rust are that the tests of what both share start.
+built = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
 
 # A wheel that is built quickly: `maturin build --release` in python/ makes the one for others.
 python: toolchain python3 ## the package for Python: its wheel, in a virtual environment below target/, and its tests
@@ -218,7 +218,9 @@ python: toolchain python3 ## the package for Python: its wheel, in a virtual env
 	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/python" -m maturin build -q --profile quick $(cargo_jobs) \
 		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"
 	@"$(venv)/bin/python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
-	cd python/tests && PROCESSION_COMMAND="$(built_command)" "$(venv)/bin/python" -m pytest -c ../pyproject.toml --timeout 120
+	$(CARGO) build -q $(cargo_jobs) -p procession-tests --bin procession-tested --bin beside_python
+	$(CARGO) build -q $(cargo_jobs) -p procession --example shell_rust_and_python
+	cd python/tests && PROCESSION_BUILT="$(built)" "$(venv)/bin/python" -m pytest -c ../pyproject.toml --timeout 120
 
 # A minute and a half: in no other target.
 python-cpython: python ## CPython's own tests of multiprocessing, with the package's types, under each start method
