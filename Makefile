@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain python python-cpython python3 postgres rivals
+.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain venv python python-bench python-cpython python3 postgres rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -165,6 +165,7 @@ pictures: build ## the pictures of the README, made of what the command prints
 
 bench: build rivals ## us and our rivals, side by side, and the curves (QUICK=1: shorter)
 	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- $(if $(QUICK),--quick)
+	@if $(has_venv); then $(MAKE) --no-print-directory python-bench; else echo "python/…: not measured ($(no_venv))"; fi
 	@$(MAKE) --no-print-directory curves
 
 curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: in about a minute)
@@ -198,34 +199,49 @@ postgres:
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql \
 			|| echo "PostgreSQL could not be installed: clusters are tested in shared memory alone"; fi
 
-# What the package for Python is built and tested in, apart from what the user has.
+# What the package for Python is built and tested in, apart from what the user has. It is called by way of its Python: the
+# scripts beside that begin with the path where they were made.
 venv := $(abspath $(or $(CARGO_TARGET_DIR),target)/python/venv)
 has_venv := python3 -c 'import venv, ensurepip' 2>/dev/null
 no_venv := python3 has no venv: install python3-venv
+venv_python = "$(venv)/bin/python"
+pip = $(venv_python) -m pip install -q --disable-pip-version-check
+maturin = cd python && CARGO_TARGET_DIR="$(venv)/../target" $(venv_python) -m maturin build -q $(cargo_jobs)
 
 # Where the programs in Rust are that the tests of what both share start.
 built = $(abspath $(or $(CARGO_TARGET_DIR),target))/debug
 
-# A wheel that is built quickly: `maturin build --release` in python/ makes the one for others.
-python: toolchain python3 ## the package for Python: its wheel, in a virtual environment below target/, and its tests
+venv: toolchain python3
 	@if ! $(has_venv) && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv; fi
 	@$(has_venv) || { echo "$(no_venv)"; exit 1; }
-	@[ -x "$(venv)/bin/python" ] || python3 -m venv "$(venv)"
-	@"$(venv)/bin/python" -m pip install -q --disable-pip-version-check 'maturin>=1.7,<2' pytest pytest-timeout mypy numpy msgpack joblib \
-		|| { echo "pip could not install what builds and tests the package: is there a network?"; exit 1; }
+	@[ -x $(venv_python) ] || python3 -m venv "$(venv)"
+	@$(pip) 'maturin>=1.7,<2' || { echo "pip could not install maturin, which builds the package: is there a network?"; exit 1; }
+
+# A wheel that is built quickly: `make wheel` makes the one for others.
+python: venv ## the package for Python: its wheel, in a virtual environment below target/, and its tests
+	@$(pip) pytest pytest-timeout mypy numpy msgpack joblib \
+		|| { echo "pip could not install what tests the package: is there a network?"; exit 1; }
 	@rm -f "$(venv)"/../wheels/*.whl
-	cd python && CARGO_TARGET_DIR="$(venv)/../target" "$(venv)/bin/python" -m maturin build -q --profile quick $(cargo_jobs) \
-		--interpreter "$(venv)/bin/python" --out "$(venv)/../wheels"
-	@"$(venv)/bin/python" -m pip install -q --disable-pip-version-check --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
+	$(maturin) --profile quick --interpreter $(venv_python) --out "$(venv)"/../wheels
+	@$(pip) --force-reinstall --no-deps "$(venv)"/../wheels/procession-*.whl
 	$(CARGO) build -q $(cargo_jobs) -p procession-tests --bin procession-tested --bin beside_python
 	$(CARGO) build -q $(cargo_jobs) -p procession --example shell_rust_and_python
-	cd python/tests && PROCESSION_BUILT="$(built)" "$(venv)/bin/python" -m pytest -c ../pyproject.toml --timeout 120
+	cd python/tests && PROCESSION_BUILT="$(built)" $(venv_python) -m pytest -c ../pyproject.toml --timeout 120
+
+# With the wheel that is for others. A rival that pip cannot install is a row without a figure.
+python-bench: venv ## the package for Python and its rivals, side by side (QUICK=1: shorter)
+	@for rival in faster-fifo posix_ipc loky; do $(pip) $$rival || echo "pip could not install $$rival"; done
+	@rm -f "$(venv)"/../release/*.whl
+	$(maturin) --release --interpreter $(venv_python) --out "$(venv)"/../release
+	@$(pip) --force-reinstall --no-deps "$(venv)"/../release/procession-*.whl
+	$(own_namespace) $(venv_python) python/bench/compare.py $(if $(QUICK),--quick) \
+		--json "$(abspath $(or $(CARGO_TARGET_DIR),target))/bench/python.json"
 
 # A minute and a half: in no other target.
 python-cpython: python ## CPython's own tests of multiprocessing, with the package's types, under each start method
-	@if "$(venv)/bin/python" -c 'import test._test_multiprocessing' 2>/dev/null; then set -e; cd python/tests; \
-		for method in fork spawn forkserver; do "$(venv)/bin/python" cpython_suite.py $$method; done; \
+	@if $(venv_python) -c 'import test._test_multiprocessing' 2>/dev/null; then set -e; cd python/tests; \
+		for method in fork spawn forkserver; do $(venv_python) cpython_suite.py $$method; done; \
 	else echo "this Python came without its tests: install libpython3-testsuite"; fi
 
 # Rivals that cargo does not bring. One that is missing is a line of the table.
