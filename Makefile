@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain venv python python-bench python-cpython python3 postgres rivals
+.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain venv python wheel python-bench python-cpython python3 postgres rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -237,6 +237,26 @@ python-bench: venv ## the package for Python and its rivals, side by side (QUICK
 	@$(pip) --force-reinstall --no-deps "$(venv)"/../release/procession-*.whl
 	$(own_namespace) $(venv_python) python/bench/compare.py $(if $(QUICK),--quick) \
 		--json "$(abspath $(or $(CARGO_TARGET_DIR),target))/bench/python.json"
+
+# Every CPython that is installed here and takes the wheel, once for each version.
+pythons = for python in $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/python3 2>/dev/null) $$(compgen -c | grep -E '^python3\.[0-9]+$$' | sort -u); do \
+	"$$python" -c 'import sys, venv, ensurepip; v = sys.version_info; v >= (3, 11) and sys.implementation.name == "cpython" and print(f"{v[0]}.{v[1]}.{v[2]}", sys.executable)' 2>/dev/null; \
+	done | sort -u -k1,1
+
+# zig links against the glibc of 2012, whatever this system has; pip brings it.
+wheel: venv ## the wheel for others: one file for every CPython from 3.11 on and every glibc from 2.17 on, tried on each Python here
+	@$(pip) ziglang auditwheel || { echo "pip could not install ziglang and auditwheel: is there a network?"; exit 1; }
+	@rm -f "$(venv)"/../dist/*.whl
+	PATH="$(venv)/bin:$$PATH"; $(maturin) --release --zig --compatibility manylinux2014 \
+		--target "$$(rustc -vV | sed -n 's/^host: //p')" --interpreter python --out "$(venv)"/../dist
+	@$(venv_python) -m auditwheel show "$(venv)"/../dist/procession-*.whl | grep '"manylinux_2_17_' >/dev/null \
+		|| { echo "the wheel needs more than glibc 2.17:"; $(venv_python) -m auditwheel show "$(venv)"/../dist/procession-*.whl; exit 1; }
+	@set -e; $(pythons) | while read -r version python; do \
+		tried="$(venv)/../tried-$$version"; rm -rf "$$tried"; "$$python" -m venv "$$tried"; \
+		"$$tried/bin/python" -m pip install -q --disable-pip-version-check --no-index --no-deps "$(venv)"/../dist/procession-*.whl; \
+		"$$tried/bin/python" python/tests/try_wheel.py; rm -rf "$$tried"; \
+	done
+	@ls "$(venv)"/../dist/*.whl
 
 # A minute and a half: in no other target.
 python-cpython: python ## CPython's own tests of multiprocessing, with the package's types, under each start method
