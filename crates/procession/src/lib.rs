@@ -134,6 +134,8 @@ pub mod guide {
     pub mod coming_from_python {}
     #[doc = include_str!("../docs/python.md")]
     pub mod python {}
+    #[doc = include_str!("../docs/from-multiprocessing.md")]
+    pub mod from_multiprocessing {}
     #[doc = include_str!("../docs/serde.md")]
     pub mod serde {}
     #[doc = include_str!("../docs/caveats.md")]
