@@ -128,6 +128,12 @@ impl std::fmt::Debug for Parcel {
 }
 
 impl Parcel {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Encodes something that is not put into a queue or a pipe, and keeps the ends in it: they are closed
     /// when this is dropped, unless somebody has taken them.
     #[inline]

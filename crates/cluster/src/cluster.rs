@@ -7,6 +7,7 @@ use crate::error::{ClusterError, Subject};
 use crate::event::Event;
 use crate::latch::Latch;
 use crate::lock::Lock;
+use crate::pool::Pool;
 use crate::postgres::Postgres;
 use crate::queue::JoinableQueue;
 use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
@@ -96,11 +97,12 @@ impl ClusterOptions {
     /// # Errors
     /// As [`connect`].
     pub fn connect(&self, url: &str) -> Result<Cluster, ClusterError> {
+        let deadline = self.deadline;
         let engine: Arc<dyn Engine> = match url.strip_prefix("shm:") {
             Some(namespace) => Arc::new(Shm::connect(namespace)?),
             None => Arc::new(Postgres::connect(url, self.clone())?),
         };
-        Ok(Cluster { engine })
+        Ok(Cluster { engine, deadline })
     }
 }
 
@@ -124,9 +126,15 @@ pub fn connect(url: &str) -> Result<Cluster, ClusterError> {
 #[derive(Clone)]
 pub struct Cluster {
     engine: Arc<dyn Engine>,
+    deadline: Duration,
 }
 
 impl Cluster {
+    /// How long the server may be out of reach.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// The lock of this name. Nothing is asked of the server until it is acquired.
     #[must_use]
     pub fn lock(&self, name: &str) -> Lock {
@@ -173,6 +181,13 @@ impl Cluster {
     #[must_use]
     pub fn joinable_queue<T: Serialize + DeserializeOwned>(&self, name: &str) -> JoinableQueue<T> {
         JoinableQueue::new(self.engine.clone(), self.object("queue", name, 1))
+    }
+
+    /// The pool of this name: processes on several hosts that call functions of one program. Nothing is asked of the
+    /// server until it is used.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Pool {
+        Pool::new(self.clone(), name)
     }
 
     /// All objects, with who holds them and how many wait.

@@ -98,6 +98,26 @@ pub enum ClusterError {
         /// By how much it was to be changed.
         by: i64,
     },
+    /// A function that was given to a pool did not return.
+    #[error("item {item} of the call of {function} by {pool} failed: {reason}")]
+    TaskFailed {
+        /// Which pool.
+        pool: Subject,
+        /// The number of the item, from 0.
+        item: usize,
+        /// The function, by its path in the program.
+        function: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A function cannot be given to other hosts.
+    #[error("{pool} cannot call this function on other hosts: {reason}")]
+    NotRunnable {
+        /// Which pool.
+        pool: Subject,
+        /// Why not.
+        reason: String,
+    },
     /// A process that others counted on has died.
     #[error("{object} is broken: {who} died")]
     PeerDied {

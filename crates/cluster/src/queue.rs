@@ -59,7 +59,7 @@ impl<T> fmt::Debug for JoinableQueue<T> {
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     pub(crate) fn new(engine: Arc<dyn Engine>, object: Object) -> Self {
-        let form = Form { codec: Codec::Json, max_attempts: 5 };
+        let form = Form { codec: Codec::Json, max_attempts: 5, bytes: 1 << 20 };
         Self { engine, object, form, found: Arc::default(), items: PhantomData }
     }
 
@@ -107,20 +107,40 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     where
         T: 'a,
     {
-        let encode = |item: &T| {
-            let mut bytes = Vec::new();
-            let encoded = self.form.codec.encode::<T, T>(item, &mut bytes);
-            encoded.map(|()| bytes).map_err(|error| ClusterError::Encode {
-                object: self.object.subject.clone(),
-                reason: error.to_string(),
-            })
-        };
-        let encoded = items.into_iter().map(encode).collect::<Result<Vec<_>, _>>()?;
-        if encoded.is_empty() || self.items()?.put(encoded)? { Ok(()) } else { Err(self.closed()) }
+        let encoded = items.into_iter().map(|item| self.encode(item)).collect::<Result<Vec<_>, _>>()?;
+        if encoded.is_empty() { Ok(()) } else { self.items()?.put(&encoded, Patience::Forever).map(drop) }
     }
 
-    fn closed(&self) -> ClusterError {
-        ClusterError::Closed { object: self.object.subject.clone() }
+    /// An item as it lies in the queue.
+    pub(crate) fn encode(&self, item: &T) -> Result<Vec<u8>, ClusterError> {
+        let mut bytes = Vec::new();
+        let encoded = self.form.codec.encode::<T, T>(item, &mut bytes);
+        encoded.map(|()| bytes).map_err(|error| ClusterError::Encode {
+            object: self.object.subject.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// With room for so many bytes, where room is limited.
+    pub(crate) fn bytes(mut self, bytes: u64) -> Self {
+        self.form.bytes = bytes;
+        self
+    }
+
+    /// The queue as it is, if there is one.
+    pub(crate) fn if_there(self) -> Result<Option<Self>, ClusterError> {
+        let found = self.engine.clone().existing_queue(&self.object, self.form)?;
+        Ok(found.map(|found| Self { found: Arc::new(OnceLock::from(found)), ..self }))
+    }
+
+    /// Puts as many of these items as find room within `timeout`, from the first on; how many.
+    pub(crate) fn put_some(&self, items: &[Vec<u8>], timeout: Duration) -> Result<usize, ClusterError> {
+        self.items()?.put(items, Patience::of(timeout))
+    }
+
+    /// Removes the queue with all that is in it.
+    pub(crate) fn remove(&self) -> Result<(), ClusterError> {
+        self.items()?.remove()
     }
 
     /// Waits for an item.

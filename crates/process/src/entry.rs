@@ -79,14 +79,20 @@ impl SameBuild {
     /// # Errors
     /// A sentence for the parent.
     pub(crate) fn compare(parent: &[u8]) -> Result<Self, String> {
-        let identity = Image::current().identity();
-        let identity = identity.map_err(|error| format!("its own executable is unreadable: {error}"))?;
-        if identity != parent {
-            return Err("it is another build of the program than its parent".to_owned());
-        }
+        let same = Self::of_stranger(parent).map_err(|reason| format!("{reason} than its parent"))?;
         // Relaxed: nothing is published through the flag.
         IS_SAME_BUILD.store(true, Ordering::Relaxed);
-        Ok(Self(()))
+        Ok(same)
+    }
+
+    /// Compares as [`compare`](Self::compare) does, with the executable of a process that is no parent.
+    ///
+    /// # Errors
+    /// A sentence without an end: it is another build.
+    pub(crate) fn of_stranger(other: &[u8]) -> Result<Self, String> {
+        let identity = Image::current().identity();
+        let identity = identity.map_err(|error| format!("its own executable is unreadable: {error}"))?;
+        if identity == other { Ok(Self(())) } else { Err("it is another build of the program".to_owned()) }
     }
 
     /// The proof once more, in a child whose parent was compared before.

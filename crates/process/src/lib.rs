@@ -8,6 +8,8 @@ mod children;
 mod context;
 mod crossing;
 mod current;
+#[doc(hidden)]
+pub mod elsewhere;
 mod entry;
 mod error;
 mod exit;

@@ -10,6 +10,13 @@ use std::sync::Arc;
 pub(crate) trait Rows {
     /// The queue of this name, which is made if there is none.
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError>;
+
+    /// The queue of this name, if there is one.
+    fn existing_queue(
+        self: Arc<Self>,
+        object: &Object,
+        form: Form,
+    ) -> Result<Option<Arc<dyn Items>>, ClusterError>;
 }
 
 /// What all users of a queue agree about.
@@ -18,6 +25,8 @@ pub(crate) struct Form {
     pub(crate) codec: Codec,
     /// How often an item is tried.
     pub(crate) max_attempts: u32,
+    /// Room for so many bytes, where room is limited.
+    pub(crate) bytes: u64,
 }
 
 /// An item that was taken.
@@ -52,8 +61,8 @@ pub(crate) struct Fill {
 
 /// A queue, as bytes. A put waits where there is no room.
 pub(crate) trait Items: Debug + Send + Sync {
-    /// Puts them; `false` when the queue is closed, and then perhaps the first of them are in it.
-    fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError>;
+    /// Puts them, and says how many: all, or those that found room in time, and none when it is closed.
+    fn put(&self, items: &[Vec<u8>], patience: Patience) -> Result<usize, ClusterError>;
 
     /// Waits until one is ready, and takes up to so many, those that the dead have taken among them. `Closed` when it is
     /// closed and everything in it is done.
@@ -73,6 +82,9 @@ pub(crate) trait Items: Debug + Send + Sync {
 
     /// Those that were tried too often, the oldest first.
     fn dead(&self) -> Result<Vec<Taken>, ClusterError>;
+
+    /// Removes the queue with all that is in it.
+    fn remove(&self) -> Result<(), ClusterError>;
 
     /// Has a dead letter taken again, or removes it; whether it was there.
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError>;

@@ -46,3 +46,8 @@ pub(super) fn find(session: &Arc<Session>, object: &Object) -> Result<i32, Clust
     };
     if size == object.size { Ok(id) } else { Err(mismatch(format!("{size} {unit}"))) }
 }
+
+/// Has the id of an object asked for again.
+pub(super) fn forget(session: &Session, object: &Object) {
+    lock(&session.ids).remove(&(object.subject.kind, object.subject.name.clone()));
+}

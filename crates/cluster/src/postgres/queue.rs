@@ -12,13 +12,50 @@ use tokio_postgres::types::FromSql;
 
 impl Rows for Postgres {
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
+        loop {
+            let session = self.session()?;
+            let id = super::names::find(&session, object)?;
+            if let Some(queue) = self.clone().known_queue(&session, object, form, id)? {
+                return Ok(queue);
+            }
+            // It was removed since this session asked for its id.
+            super::names::forget(&session, object);
+        }
+    }
+
+    fn existing_queue(
+        self: Arc<Self>,
+        object: &Object,
+        form: Form,
+    ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
         let session = self.session()?;
-        let id = super::names::find(&session, object)?;
+        let params: Params = vec![Box::new(object.subject.kind), Box::new(object.subject.name.clone())];
+        let rows = session.query("SELECT id FROM objects WHERE kind = $1 AND name = $2", params)?;
+        match rows.first() {
+            None => Ok(None),
+            Some(row) => {
+                let id = session.column(row, 0)?;
+                self.known_queue(&session, object, form, id)
+            }
+        }
+    }
+}
+
+impl Postgres {
+    /// The queue of this id, unless that was removed.
+    fn known_queue(
+        self: Arc<Self>,
+        session: &Arc<Session>,
+        object: &Object,
+        form: Form,
+        id: i32,
+    ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
         let most = i32::try_from(form.max_attempts).unwrap_or(i32::MAX);
         let (name, codec) = (object.subject.name.clone(), form.codec.to_string());
         let params: Params = vec![Box::new(id), Box::new(name), Box::new(codec), Box::new(most)];
         let rows = session.query("SELECT * FROM find_queue($1, $2, $3, $4)", params)?;
-        let (codec, there): (String, i32) = (session.first(&rows, 0)?, session.first(&rows, 1)?);
+        let Some(codec) = session.first::<Option<String>>(&rows, 0)? else { return Ok(None) };
+        let there: i32 = session.first(&rows, 1)?;
         if codec != form.codec.to_string() || there != most {
             return Err(ClusterError::Mismatch {
                 object: object.subject.clone(),
@@ -26,7 +63,7 @@ impl Rows for Postgres {
                 asked: format!("codec {} and {most} attempts", form.codec),
             });
         }
-        Ok(Arc::new(Queue { id, object: object.clone(), postgres: self, buried: Mutex::default() }))
+        Ok(Some(Arc::new(Queue { id, object: object.clone(), postgres: self, buried: Mutex::default() })))
     }
 }
 
@@ -119,8 +156,14 @@ fn items(session: &Session, rows: &[Row]) -> Result<Vec<Taken>, ClusterError> {
 }
 
 impl Items for Queue {
-    fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError> {
-        self.change("SELECT put_items($1, $3, $2, $4)", vec![Box::new(items)])
+    fn put(&self, items: &[Vec<u8>], _: Patience) -> Result<usize, ClusterError> {
+        let is_open: bool =
+            self.change("SELECT put_items($1, $3, $2, $4)", vec![Box::new(items.to_vec())])?;
+        if is_open {
+            Ok(items.len())
+        } else {
+            Err(ClusterError::Closed { object: self.object.subject.clone() })
+        }
     }
 
     fn take(&self, most: usize, patience: Patience) -> Result<Batch, ClusterError> {
@@ -169,6 +212,12 @@ impl Items for Queue {
         let session = self.postgres.session()?;
         let rows = self.call(&session, "SELECT * FROM dead_items($1, $2)", Vec::new())?;
         items(&session, &rows)
+    }
+
+    fn remove(&self) -> Result<(), ClusterError> {
+        let session = self.postgres.session()?;
+        super::names::forget(&session, &self.object);
+        self.change("SELECT remove_queue($1, $3, $2)", Vec::new()).map(|_: bool| ())
     }
 
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError> {

@@ -4,7 +4,8 @@ use super::{Shm, unusable, with_patience};
 use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken};
 use crate::error::ClusterError;
 use procession_channel::{
-    AckError, Encoded, GetError, JoinError, JoinableQueue, Lease, PutError, PutManyError,
+    AckError, Encoded, GetError, JoinError, JoinableQueue, JoinableQueueOptions, Lease, PutError,
+    PutManyError,
 };
 use procession_shm::OpenError;
 use procession_sys::interrupt;
@@ -14,19 +15,40 @@ use std::time::Duration;
 
 impl Rows for Shm {
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
-        let name = Self::local_name(object)?;
-        let attempts = form.max_attempts;
-        let options = JoinableQueue::<Encoded>::options().namespace(&self.namespace);
-        let opened = options.codec(form.codec).max_attempts(attempts).open_or_create(&name);
-        let queue = opened.map_err(|error| match error {
-            OpenError::Codec { .. } | OpenError::Parameter { .. } => ClusterError::Mismatch {
-                object: object.subject.clone(),
-                there: error.to_string(),
-                asked: format!("codec {} and {attempts} attempts", form.codec),
-            },
-            other => unusable(object, other),
-        })?;
+        let options = self.options(form).bytes(form.bytes);
+        let opened = options.open_or_create(&Self::local_name(object)?);
+        let queue = opened.map_err(|error| mismatch(object, form, error))?;
         Ok(Arc::new(Queue { queue, object: object.clone() }))
+    }
+
+    fn existing_queue(
+        self: Arc<Self>,
+        object: &Object,
+        form: Form,
+    ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
+        match self.options(form).open(&Self::local_name(object)?) {
+            Ok(queue) => Ok(Some(Arc::new(Queue { queue, object: object.clone() }))),
+            Err(OpenError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(mismatch(object, form, error)),
+        }
+    }
+}
+
+impl Shm {
+    fn options(&self, form: Form) -> JoinableQueueOptions<Encoded> {
+        let options = JoinableQueue::<Encoded>::options().namespace(&self.namespace);
+        options.codec(form.codec).max_attempts(form.max_attempts)
+    }
+}
+
+fn mismatch(object: &Object, form: Form, error: OpenError) -> ClusterError {
+    match error {
+        OpenError::Codec { .. } | OpenError::Parameter { .. } => ClusterError::Mismatch {
+            object: object.subject.clone(),
+            there: error.to_string(),
+            asked: format!("codec {} and {} attempts", form.codec, form.max_attempts),
+        },
+        other => unusable(object, other),
     }
 }
 
@@ -68,13 +90,22 @@ impl Queue {
 }
 
 impl Items for Queue {
-    fn put(&self, items: Vec<Vec<u8>>) -> Result<bool, ClusterError> {
-        let items: Vec<Encoded> = items.into_iter().map(Encoded::from).collect();
-        match self.queue.batch().put(&items) {
-            Ok(()) => Ok(true),
-            Err(PutManyError { error: PutError::Closed(_), .. }) => Ok(false),
+    fn put(&self, items: &[Vec<u8>], patience: Patience) -> Result<usize, ClusterError> {
+        let encoded: Vec<Encoded> = items.iter().map(|item| Encoded::from(item.clone())).collect();
+        let batch = self.queue.batch();
+        let put = match patience.left() {
+            None => batch.put(&encoded),
+            Some(left) => batch.put_timeout(&encoded, left),
+        };
+        let object = || self.object.subject.clone();
+        match put {
+            Ok(()) => Ok(items.len()),
+            Err(PutManyError { put, error: PutError::TimedOut(_) | PutError::WouldBlock(_), .. }) => Ok(put),
+            Err(PutManyError { error: PutError::Closed(_), .. }) => {
+                Err(ClusterError::Closed { object: object() })
+            }
             Err(PutManyError { error: PutError::Interrupted(_), .. }) => {
-                Err(ClusterError::Interrupted { object: self.object.subject.clone() })
+                Err(ClusterError::Interrupted { object: object() })
             }
             Err(error) => Err(unusable(&self.object, error)),
         }
@@ -135,6 +166,12 @@ impl Items for Queue {
             Ok(Taken { id: letter.id, bytes: item.to_vec(), attempt: letter.attempts })
         };
         letters.iter().map(of).collect()
+    }
+
+    fn remove(&self) -> Result<(), ClusterError> {
+        // Those who wait at it are told that it is closed.
+        self.set_closed(true)?;
+        self.queue.unlink().map_err(|error| unusable(&self.object, error))
     }
 
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError> {

@@ -22,13 +22,13 @@ CREATE INDEX items_leased ON items (queue, lease) WHERE lease IS NOT NULL;
 -- Rows come and go: what is left of them is to be removed early.
 ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 
--- What the queue of this id is; it is made if there is none.
+-- What the queue of this id is; it is made if there is none, and the object of this id was not removed: else null.
 CREATE FUNCTION find_queue(q int, a_name text, a_codec text, a_most int, OUT found_codec text, OUT found_most int)
 LANGUAGE plpgsql AS $$
 BEGIN
     LOOP
         SELECT codec, max_attempts INTO found_codec, found_most FROM queues WHERE id = q;
-        EXIT WHEN FOUND;
+        EXIT WHEN FOUND OR NOT EXISTS (SELECT FROM objects WHERE id = q AND kind = 'queue' AND name = a_name);
         INSERT INTO queues (id, name, codec, max_attempts) VALUES (q, a_name, a_codec, a_most) ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
@@ -144,6 +144,16 @@ BEGIN
     UPDATE queues SET closed = as_closed WHERE id = q;
     PERFORM tell(space | q);
     RETURN as_closed;
+END $$;
+
+-- Removes the queue with all that is in it: those who wait are told that it is closed.
+CREATE FUNCTION remove_queue(me int, space bigint, q int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM same_backend(me);
+    DELETE FROM objects WHERE id = q AND kind = 'queue';
+    DELETE FROM queues WHERE id = q;
+    PERFORM tell(space | q);
+    RETURN true;
 END $$;
 
 CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int) LANGUAGE plpgsql AS $$

@@ -1,0 +1,218 @@
+//! The results of one call of a pool, as they come.
+
+use crate::cluster::Cluster;
+use crate::error::ClusterError;
+use crate::pool::{ALL_PUT, Finished, Task};
+use crate::queue::{JoinableQueue, Lease};
+use procession_process::elsewhere::FarOutcome;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// How many tasks, and how many results, cross at once.
+const BATCH: usize = 1000;
+/// How long results are waited for before it is looked for those that will not come.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a put of tasks waits for room before results are taken.
+const ROOM: Duration = Duration::from_millis(20);
+
+/// Results, by the numbers of their items.
+pub(crate) struct Tally {
+    cluster: Cluster,
+    job: String,
+    count: usize,
+    tasks: JoinableQueue<Task>,
+    results: JoinableQueue<Finished>,
+    outcomes: BTreeMap<u32, FarOutcome>,
+    is_forgotten: bool,
+    /// Whether its results stay in their queue.
+    is_kept: bool,
+}
+
+impl Tally {
+    pub(crate) fn new(
+        cluster: Cluster,
+        job: String,
+        count: usize,
+        (tasks, results): (JoinableQueue<Task>, JoinableQueue<Finished>),
+    ) -> Result<Self, ClusterError> {
+        // Made now: a worker makes none.
+        results.len()?;
+        let outcomes = BTreeMap::new();
+        Ok(Self { cluster, job, count, tasks, results, outcomes, is_forgotten: false, is_kept: false })
+    }
+
+    pub(crate) fn outcome(&self, item: usize) -> Option<&FarOutcome> {
+        self.outcomes.get(&u32::try_from(item).ok()?)
+    }
+
+    /// The first item that has failed.
+    pub(crate) fn first_failure(&self) -> Option<usize> {
+        let failed = |(item, outcome): (&u32, &FarOutcome)| {
+            matches!(outcome, FarOutcome::Failed(_)).then_some(*item as usize)
+        };
+        self.outcomes.iter().find_map(failed)
+    }
+
+    /// Puts tasks as long as there is room.
+    pub(crate) fn feed(&self, todo: &mut VecDeque<Vec<u8>>, room: Duration) -> Result<(), ClusterError> {
+        while !todo.is_empty() {
+            let most = todo.len().min(BATCH);
+            let put = self.tasks.put_some(&todo.make_contiguous()[..most], room)?;
+            todo.drain(..put);
+            if put < most {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, leases: &[Lease<Finished>]) {
+        for finished in leases {
+            if finished.item != ALL_PUT {
+                self.outcomes.entry(finished.item).or_insert_with(|| finished.outcome.clone());
+            }
+        }
+    }
+
+    /// Takes what is there, or comes within `timeout`.
+    fn take(&mut self, timeout: Duration) -> Result<Vec<Lease<Finished>>, ClusterError> {
+        match self.results.get_many_timeout(BATCH, timeout) {
+            Ok(leases) => {
+                self.add(&leases);
+                Ok(leases)
+            }
+            Err(ClusterError::TimedOut { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether all results are there, of which this takes what has come.
+    pub(crate) fn is_done(&mut self) -> Result<bool, ClusterError> {
+        if self.outcomes.len() < self.count {
+            let leases = self.take(Duration::ZERO)?;
+            self.results.tasks_done(leases)?;
+            self.take_dead()?;
+        }
+        Ok(self.outcomes.len() >= self.count)
+    }
+
+    /// Waits until all results are there, or with `until_failure` one has failed; puts the tasks that are left.
+    pub(crate) fn wait(
+        &mut self,
+        todo: &mut VecDeque<Vec<u8>>,
+        until_failure: bool,
+    ) -> Result<(), ClusterError> {
+        let mut heard = Instant::now();
+        loop {
+            match self.step(todo) {
+                Ok(()) => heard = Instant::now(),
+                // A server that is started again has all of it.
+                Err(ClusterError::Unavailable { .. } | ClusterError::Lost { .. })
+                    if heard.elapsed() < self.cluster.deadline() =>
+                {
+                    std::thread::sleep(LOOK);
+                }
+                Err(error) => return Err(error),
+            }
+            if self.outcomes.len() >= self.count || until_failure && self.first_failure().is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn step(&mut self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
+        self.feed(todo, ROOM)?;
+        let leases = self.take(if todo.is_empty() { LOOK } else { Duration::ZERO })?;
+        if leases.is_empty() {
+            return self.take_dead();
+        }
+        self.results.tasks_done(leases).map(drop)
+    }
+
+    /// Waits for the results of a call that has a name, and leaves them in their queue. Its tasks are put once.
+    pub(crate) fn wait_and_keep(&mut self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
+        self.is_kept = true;
+        let mut kept = Vec::new();
+        let mut heard = Instant::now();
+        let mut is_put = false;
+        loop {
+            match self.keeping_step(todo, &mut kept, &mut is_put) {
+                Ok(()) => heard = Instant::now(),
+                Err(ClusterError::Unavailable { .. } | ClusterError::Lost { .. })
+                    if heard.elapsed() < self.cluster.deadline() =>
+                {
+                    std::thread::sleep(LOOK);
+                }
+                Err(error) => return Err(error),
+            }
+            if self.outcomes.len() >= self.count {
+                break;
+            }
+        }
+        // For whoever asks next.
+        kept.into_iter().try_for_each(|lease: Lease<Finished>| match lease.put_back() {
+            Err(ClusterError::Lost { .. }) => Ok(()),
+            done => done,
+        })
+    }
+
+    fn keeping_step(
+        &mut self,
+        todo: &mut VecDeque<Vec<u8>>,
+        kept: &mut Vec<Lease<Finished>>,
+        is_put: &mut bool,
+    ) -> Result<(), ClusterError> {
+        let leases = self.take(if *is_put { LOOK } else { Duration::ZERO })?;
+        *is_put |= leases.iter().any(|finished| finished.item == ALL_PUT);
+        let is_idle = leases.is_empty();
+        kept.extend(leases);
+        if !*is_put {
+            if !is_idle {
+                // What says that all was put may be behind these.
+                return Ok(());
+            }
+            self.feed(todo, ROOM)?;
+            if todo.is_empty() {
+                self.results.put(&Finished { item: ALL_PUT, outcome: FarOutcome::Failed(String::new()) })?;
+                *is_put = true;
+            }
+        } else if is_idle {
+            self.take_dead()?;
+        }
+        Ok(())
+    }
+
+    /// Has the outcome of those items whose workers have died too often.
+    fn take_dead(&mut self) -> Result<(), ClusterError> {
+        for letter in self.tasks.dead_letters()? {
+            if letter.item.job != self.job {
+                continue;
+            }
+            let reason = format!("each of {} workers that were given it has died", letter.attempts);
+            let (item, outcome) = (letter.item.item, FarOutcome::Failed(reason));
+            if self.is_kept {
+                self.results.put(&Finished { item, outcome: outcome.clone() })?;
+            }
+            self.outcomes.entry(item).or_insert(outcome);
+            self.tasks.discard(&letter)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the results: what is not begun is not done.
+    pub(crate) fn forget(&mut self) -> Result<(), ClusterError> {
+        if !std::mem::replace(&mut self.is_forgotten, true) {
+            self.results.remove()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // Nobody waits for them any more; where that fails, they are left in the cluster.
+            drop(self.forget());
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Pools of a cluster: the same on a PostgreSQL server and in shared memory, and what becomes of calls when a worker, the
+//! caller or the server is killed.
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
+use procession::Process;
+use procession::cluster::{Cluster, ClusterError, ClusterOptions, Pool};
+use procession_tests::cluster::{Place, everywhere};
+use procession_tests::postgres::Postgres;
+use procession_tests::until;
+use std::thread;
+use std::time::Duration;
+
+procession::test_support!();
+
+fn connect(url: &str, schema: &str) -> Cluster {
+    ClusterOptions::new().schema(schema).connect(url).unwrap()
+}
+
+fn work(url: String, schema: String) {
+    connect(&url, &schema).pool("pool").work().unwrap();
+}
+
+fn worker(place: &Place) -> Process<()> {
+    Process::spawn(work, (place.url.clone(), place.schema.clone())).unwrap()
+}
+
+fn pool(place: &Place) -> Pool {
+    place.connect().pool("pool")
+}
+
+/// Has the workers end, and looks that nothing is left of what was done.
+fn close(place: &Place, workers: impl IntoIterator<Item = Process<()>>) {
+    let pool = pool(place);
+    pool.close().unwrap();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    assert_eq!(pool.unfinished().unwrap(), 0);
+    let left = place.connect().list().unwrap();
+    assert!(left.iter().all(|object| !object.name.starts_with("pool.call-")), "{left:?}");
+}
+
+fn square(n: u64) -> u64 {
+    assert!(n != 13, "unlucky");
+    n * n
+}
+
+#[test]
+fn results_come_in_the_order_of_the_items_and_failures_in_their_place() {
+    everywhere(|place| {
+        let workers = [worker(place), worker(place)];
+        let pool = pool(place);
+        assert_eq!(pool.map(square, 100..400).unwrap(), (100..400).map(|n| n * n).collect::<Vec<u64>>());
+        assert_eq!(pool.map(|a: u64, b: u64| a + b, [(1, 2), (3, 4)]).unwrap(), [3, 7]);
+        assert!(pool.map(square, []).unwrap().is_empty());
+        let failed = pool.map(square, 10..20).unwrap_err();
+        let ClusterError::TaskFailed { item: 3, reason, function, .. } = &failed else { panic!("{failed}") };
+        assert!(reason.contains("unlucky") && reason.contains("cluster_pool.rs"), "{reason}");
+        assert!(function.ends_with("square"));
+        let each = pool.try_map(square, 12..15).unwrap();
+        assert!(
+            matches!(each[..], [Ok(144), Err(ClusterError::TaskFailed { item: 1, .. }), Ok(196)]),
+            "{each:?}"
+        );
+        assert_eq!(pool.submit(square, 7).unwrap().result().unwrap(), 49);
+        let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(pool.submit(words, "a b".to_owned()).unwrap().result().unwrap(), ["a", "b"]);
+        close(place, workers);
+    });
+}
+
+#[test]
+fn what_lies_in_this_hosts_memory_does_not_cross() {
+    everywhere(|place| {
+        let queue: procession::Queue<u64> = procession::Queue::new().unwrap();
+        let refused = pool(place).submit(|_: procession::Queue<u64>| (), queue).map(drop);
+        assert!(matches!(refused, Err(ClusterError::Encode { .. })), "{refused:?}");
+    });
+}
+
+/// Says that it has begun, and takes as long as it is wanted to.
+fn begin_and_wait(url: String, schema: String, wants: i64) -> u32 {
+    let cluster = connect(&url, &schema);
+    if cluster.counter("begun").add(1).unwrap() < wants {
+        cluster.event("never").wait().unwrap();
+    }
+    std::process::id()
+}
+
+#[test]
+fn what_a_killed_worker_was_about_is_done_by_another_one() {
+    everywhere(|place| {
+        let (cluster, pool) = (place.connect(), pool(place));
+        let first = worker(place);
+        let future = pool.submit(begin_and_wait, (place.url.clone(), place.schema.clone(), 2)).unwrap();
+        until("it has begun", || cluster.counter("begun").get().unwrap() == 1);
+        let second = worker(place);
+        first.kill().unwrap();
+        assert_eq!(future.result().unwrap(), second.pid());
+        drop(first.join());
+        close(place, [second]);
+    });
+}
+
+#[test]
+fn an_item_that_kills_its_workers_has_an_outcome() {
+    everywhere(|place| {
+        let pool = pool(place);
+        let mut workers = Vec::from([(); 4].map(|()| worker(place)));
+        let each = pool.try_map(|n: u32| if n == 1 { std::process::abort() } else { n }, 0..4).unwrap();
+        assert!(
+            matches!(&each[..], [Ok(0), Err(ClusterError::TaskFailed { item: 1, reason, .. }), Ok(2), Ok(3)]
+                if reason.contains("3 workers")),
+            "{each:?}"
+        );
+        let is_alive = |worker: &Process<()>| worker.try_wait().unwrap().is_none();
+        until("three of them are gone", || workers.iter().filter(|worker| is_alive(worker)).count() == 1);
+        let alive = workers.iter().position(is_alive).unwrap();
+        let alive = workers.swap_remove(alive);
+        workers.into_iter().for_each(|worker| drop(worker.join()));
+        close(place, [alive]);
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_done() {
+    everywhere(|place| {
+        let (cluster, pool) = (place.connect(), pool(place));
+        let arguments = || (place.url.clone(), place.schema.clone(), 0);
+        pool.submit(begin_and_wait, arguments()).unwrap().cancel().unwrap();
+        drop(pool.submit(begin_and_wait, arguments()).unwrap());
+        let mut wanted = pool.submit(begin_and_wait, arguments()).unwrap();
+        assert!(!wanted.is_done().unwrap());
+        let worker = worker(place);
+        until("it is done", || wanted.is_done().unwrap());
+        assert_eq!(wanted.result().unwrap(), worker.pid());
+        assert_eq!(cluster.counter("begun").get().unwrap(), 1);
+        close(place, [worker]);
+    });
+}
+
+fn count(url: String, schema: String, n: u64) -> u64 {
+    connect(&url, &schema).counter("calls").add(1).unwrap();
+    n
+}
+
+fn items(url: &str, schema: &str) -> Vec<(String, String, u64)> {
+    (0..40).map(|n| (url.to_owned(), schema.to_owned(), n)).collect()
+}
+
+fn call_by_name(url: String, schema: String) -> Vec<u64> {
+    let items = items(&url, &schema);
+    connect(&url, &schema).pool("pool").map_named("nightly", count, items).unwrap()
+}
+
+#[test]
+fn results_with_a_name_outlive_the_caller() {
+    everywhere(|place| {
+        let (cluster, pool) = (place.connect(), pool(place));
+        let calls = cluster.counter("calls");
+        let caller = Process::spawn(call_by_name, (place.url.clone(), place.schema.clone())).unwrap();
+        until("everything is put", || pool.unfinished().unwrap() == 40);
+        let workers = [worker(place), worker(place)];
+        until("some are done", || calls.get().unwrap() >= 5);
+        let busy = pool.map_named("nightly", count, items(&place.url, &place.schema));
+        assert!(matches!(busy, Err(ClusterError::WouldBlock { .. })), "{busy:?}");
+        caller.kill().unwrap();
+        drop(caller.join());
+        for _ in 0..2 {
+            let results = loop {
+                match pool.map_named("nightly", count, items(&place.url, &place.schema)) {
+                    // A server learns of the caller's end in a moment.
+                    Err(ClusterError::WouldBlock { .. }) => thread::yield_now(),
+                    outcome => break outcome.unwrap(),
+                }
+            };
+            assert_eq!(results, (0..40).collect::<Vec<_>>());
+            assert_eq!(calls.get().unwrap(), 40, "each was called once");
+        }
+        pool.forget("nightly").unwrap();
+        pool.forget("nightly").unwrap();
+        assert_eq!(pool.map_named("nightly", count, items(&place.url, &place.schema)).unwrap().len(), 40);
+        assert_eq!(calls.get().unwrap(), 80);
+        pool.forget("nightly").unwrap();
+        close(place, workers);
+    });
+}
+
+#[test]
+fn a_call_goes_on_when_the_server_is_started_again() {
+    let Some(mut postgres) = Postgres::start(true) else { return };
+    let place = Place::on(&postgres);
+    let workers = [worker(&place), worker(&place)];
+    let caller = {
+        let pool = pool(&place);
+        thread::spawn(move || {
+            let slow = |n: u64| {
+                thread::sleep(Duration::from_millis(20));
+                n
+            };
+            pool.map(slow, 0..100)
+        })
+    };
+    let pool = pool(&place);
+    until("some are done", || (1..80).contains(&pool.unfinished().unwrap()));
+    postgres.crash();
+    assert_eq!(caller.join().unwrap().unwrap(), (0..100).collect::<Vec<_>>());
+    close(&place, workers);
+}
