@@ -288,6 +288,8 @@ fn the_list_says_what_each_is() {
         let state = |kind: &str| found.iter().find(|object| object.kind == kind).unwrap().state.clone();
         let states = ["event", "latch", "counter", "queue"].map(state);
         assert_eq!(states, ["set", "1 of 2 arrived", "5", "2 items, closed"]);
+        let number = |kind: &str| found.iter().find(|object| object.kind == kind).unwrap().number;
+        assert_eq!(["event", "latch", "counter", "queue"].map(number), [1, 1, 5, 2].map(Some));
         assert!(state("barrier").starts_with("broken: "), "{}", state("barrier"));
     });
 }

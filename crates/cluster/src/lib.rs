@@ -33,6 +33,7 @@ mod semaphore;
 mod shm;
 mod tally;
 mod token;
+mod worker;
 
 pub use barrier::Barrier;
 pub use cluster::{Cluster, ClusterOptions, connect};
@@ -47,3 +48,4 @@ pub use report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
 pub use rwlock::{ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{Permit, Semaphore};
 pub use token::{InvalidToken, Token};
+pub use worker::{WorkerOf, become_worker_if_started_as_one};

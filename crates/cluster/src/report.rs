@@ -13,6 +13,9 @@ pub struct ClusterObject {
     pub name: String,
     /// Its state in words, such as `held` or `2 of 4 permits free`.
     pub state: String,
+    /// The number that it is, where it is one: how many items of a queue are not done, how many have arrived at a barrier or
+    /// a latch, what a counter is, 1 for an event that is set.
+    pub number: Option<i64>,
     /// Who holds it.
     pub holders: Vec<ClusterParticipant>,
     /// How many wait for it.

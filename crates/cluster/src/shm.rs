@@ -227,39 +227,46 @@ fn of_holder(holder: &procession_sync::Holder) -> ClusterParticipant {
     ClusterParticipant { host: String::new(), pid: holder.pid, command: holder.name.clone(), since: 0 }
 }
 
-/// The state of an object that nobody holds.
-fn state_of(entry: &procession_shm::Entry, kind: &str) -> String {
+/// The number and the state of an object that nobody holds.
+fn state_of(entry: &procession_shm::Entry, kind: &str) -> Option<(i64, String)> {
+    use procession_channel::{Encoded, JoinableQueue};
     use procession_sync::{Barrier, Event, Latch, Value};
-    let state = match kind {
-        "event" => procession_shm::look::<Event>(entry)
-            .map(|event| if event.is_set() { "set" } else { "not set" }.to_owned()),
-        "latch" => procession_shm::look::<Latch>(entry).map(|latch| {
-            if latch.is_open() {
-                return "open".to_owned();
-            }
-            format!("{} of {} arrived", latch.arrived(), latch.count())
-        }),
-        "counter" => procession_shm::look::<Value<i64>>(entry)
-            .and_then(|counter| counter.get().ok())
-            .map(|now| now.to_string()),
-        "barrier" => procession_shm::look::<Barrier>(entry).map(|barrier| match barrier.broken() {
-            Some(cause) => format!("broken: {cause}"),
-            None => format!("{} of {} arrived", barrier.n_waiting(), barrier.parties()),
-        }),
-        "queue" => procession_shm::look::<procession_channel::JoinableQueue<procession_channel::Encoded>>(
-            entry,
-        )
-        .map(|queue| {
-            format!("{} items{}", queue.unfinished(), if queue.is_closed() { ", closed" } else { "" })
-        }),
-        _ => None,
-    };
-    state.unwrap_or_default()
+    let many = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    Some(match kind {
+        "event" => {
+            let is_set = procession_shm::look::<Event>(entry)?.is_set();
+            (is_set.into(), if is_set { "set" } else { "not set" }.to_owned())
+        }
+        "latch" => {
+            let latch = procession_shm::look::<Latch>(entry)?;
+            let (arrived, all) = (latch.arrived(), latch.count());
+            let state =
+                if latch.is_open() { "open".to_owned() } else { format!("{arrived} of {all} arrived") };
+            (i64::try_from(arrived).unwrap_or(i64::MAX), state)
+        }
+        "counter" => {
+            let now = procession_shm::look::<Value<i64>>(entry)?.get().ok()?;
+            (now, now.to_string())
+        }
+        "barrier" => {
+            let barrier = procession_shm::look::<Barrier>(entry)?;
+            let (arrived, all) = (barrier.n_waiting(), barrier.parties());
+            let whole = || format!("{arrived} of {all} arrived");
+            (many(arrived), barrier.broken().map_or_else(whole, |cause| format!("broken: {cause}")))
+        }
+        "queue" => {
+            let queue = procession_shm::look::<JoinableQueue<Encoded>>(entry)?;
+            let (items, closed) = (queue.unfinished(), if queue.is_closed() { ", closed" } else { "" });
+            (many(items), format!("{items} items{closed}"))
+        }
+        _ => return None,
+    })
 }
 
 /// An object with its holders. How many wait is not counted in shared memory.
 fn describe(entry: &procession_shm::Entry, kind: &str, name: &str) -> ClusterObject {
     use procession_sync::{Lock, RwLock, Semaphore};
+    let mut number = None;
     let (state, holders) = match kind {
         "lock" => {
             let holders: Vec<_> =
@@ -280,8 +287,12 @@ fn describe(entry: &procession_shm::Entry, kind: &str, name: &str) -> ClusterObj
                 (format!("{} of {} permits free", semaphore.available(), semaphore.max()), holders)
             })
         }
-        _ => (state_of(entry, kind), Vec::new()),
+        _ => {
+            let (counted, state) = state_of(entry, kind).unzip();
+            number = counted;
+            (state.unwrap_or_default(), Vec::new())
+        }
     };
     let holders = holders.iter().map(of_holder).collect();
-    ClusterObject { kind: kind.to_owned(), name: name.to_owned(), state, holders, waiters: 0 }
+    ClusterObject { kind: kind.to_owned(), name: name.to_owned(), state, number, holders, waiters: 0 }
 }

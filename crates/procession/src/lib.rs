@@ -45,7 +45,7 @@ pub use procession_process::{
     PoolError, PoolOptions, Process, ProcessError, ProcessLabel, ProcessOptions, Progress, RemoteError,
     Resource, Restart, RestartScope, SpawnError, StartMethod, Stdio, Supervised, Supervisor, SupervisorError,
     SupervisorEvent, SupervisorHandle, TaskError, TaskItem, Team, TeamError, WaitError, active_children,
-    current_process, end_children, futures, init, leave, parent_process, set_start_method, start_method,
+    current_process, end_children, futures, leave, parent_process, set_start_method, start_method,
     take_inherited, test_support,
 };
 #[cfg(feature = "tracing")]
@@ -70,6 +70,30 @@ pub use procession_sync::{
 #[cfg(feature = "async")]
 #[doc(inline)]
 pub use procession_sync::{Ready, TaskLockGuard, ready};
+
+#[cfg(not(feature = "cluster"))]
+#[doc(inline)]
+pub use procession_process::init;
+
+/// Makes this program able to run its functions in other processes. Call it in the first line of `main`.
+///
+/// It does what `init` does without the feature `cluster` (see [`Process::spawn`]: in a child it does not return), and one
+/// thing more: in a process that was started by `procession worker` it does not return either, but runs what the pool is
+/// given ([`cluster::Pool`]).
+///
+/// # Panics
+/// In a process whose environment has `PROCESSION_CHILD` without the open files it speaks of, or `PROCESSION_WORKER` with
+/// something else than [`cluster::WorkerOf`]; and in a worker that is refused by its cluster.
+///
+/// ```
+/// procession::init();
+/// println!("neither a child nor a worker");
+/// ```
+#[cfg(feature = "cluster")]
+pub fn init() {
+    procession_process::init();
+    procession_cluster::become_worker_if_started_as_one();
+}
 
 /// The same between hosts: locks, semaphores and queues on a PostgreSQL server, or on this host alone (`shm:`).
 #[cfg(feature = "cluster")]

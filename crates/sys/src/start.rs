@@ -7,7 +7,7 @@
 use crate::memfd::is_sealed;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{SigSet, Signal};
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -199,6 +199,22 @@ pub fn take_inherited(variable: &OsStr) -> Option<Result<Vec<OwnedFd>>> {
     // (a test harness only waits meanwhile); so no other thread reads the environment behind std's lock.
     unsafe { std::env::remove_var(variable) };
     Some(adopt(&value).ok_or_else(|| Error::from_raw_os_error(libc::EBADF)))
+}
+
+/// What a variable says that somebody has set for this process and not for those that it starts: it is removed. Once, and
+/// in the first line of `main`.
+#[must_use]
+pub fn take_variable(variable: &OsStr) -> Option<OsString> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let value = std::env::var_os(variable)?;
+    // Relaxed: only the exchange itself matters.
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: reached once per process, in the first thing that `main` does in a process that was started for this; so no
+    // other thread reads the environment behind std's lock.
+    unsafe { std::env::remove_var(variable) };
+    Some(value)
 }
 
 fn adopt(value: &OsStr) -> Option<Vec<OwnedFd>> {

@@ -20,8 +20,8 @@ fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postg
 /// One row for each object and claim, in the order of objects.
 const OBJECTS: &str = "
     SELECT o.kind, o.name, o.size, c.granted, c.mode, c.key_id = o.id,
-           l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint, state_of(o)
-    FROM objects o LEFT JOIN claims c ON c.id = o.id LEFT JOIN living l ON l.backend = c.backend
+           l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint, s.state, s.number
+    FROM objects o CROSS JOIN LATERAL state_of(o) s LEFT JOIN claims c ON c.id = o.id LEFT JOIN living l ON l.backend = c.backend
     WHERE $1::text IS NULL OR (o.kind, o.name) = ($1, $2)
     ORDER BY o.kind, o.name, l.since";
 
@@ -48,7 +48,9 @@ fn add(objects: &mut Vec<(ClusterObject, i32, bool)>, row: &Row) -> Result<(), t
     let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
     if objects.last().is_none_or(|(last, ..)| last.kind != kind || last.name != name) {
         let state = row.try_get::<_, Option<String>>(10)?.unwrap_or_default();
-        let object = ClusterObject { kind: kind.clone(), name, state, holders: Vec::new(), waiters: 0 };
+        let number = row.try_get(11)?;
+        let object =
+            ClusterObject { kind: kind.clone(), name, state, number, holders: Vec::new(), waiters: 0 };
         objects.push((object, row.try_get(2)?, false));
     }
     let Some((object, _, writes)) = objects.last_mut() else {

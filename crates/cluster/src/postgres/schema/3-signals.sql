@@ -162,20 +162,29 @@ BEGIN
     RETURN (SELECT count(*) FROM arrivals a WHERE a.barrier = b AND a.generation = now.generation);
 END $$;
 
--- What people are told of an object that is not held.
-CREATE FUNCTION state_of(o objects) RETURNS text LANGUAGE sql AS $$
-    SELECT CASE o.kind
-        WHEN 'event' THEN CASE WHEN s.value = 1 THEN 'set' ELSE 'not set' END
-        WHEN 'latch' THEN CASE WHEN s.value >= o.size THEN 'open' ELSE format('%s of %s arrived', s.value, o.size) END
-        WHEN 'counter' THEN s.value::text
-        WHEN 'barrier' THEN coalesce(
-            (SELECT 'broken: ' || b.broken || coalesce(': ' || b.died, '') FROM barriers b WHERE b.id = o.id),
-            format('%s of %s arrived', (SELECT count(*) FROM arrivals a JOIN barriers b
-                ON b.id = a.barrier AND b.generation = a.generation WHERE b.id = o.id), o.size))
-        WHEN 'queue' THEN (SELECT format('%s items', count(i.id)) || CASE WHEN bool_or(q.closed) THEN ', closed' ELSE '' END
-            FROM queues q LEFT JOIN items i ON i.queue = q.id AND NOT i.dead WHERE q.id = o.id)
-        END
-    FROM (SELECT coalesce(max(value), 0) AS value FROM signals WHERE id = o.id) s
-$$;
+-- What people are told of an object that is not held: a number, and its state in words.
+CREATE FUNCTION state_of(o objects, OUT number bigint, OUT state text) LANGUAGE plpgsql AS $$
+DECLARE
+    is_closed boolean;
+    why text;
+BEGIN
+    IF o.kind IN ('event', 'latch', 'counter') THEN
+        SELECT coalesce(max(value), 0) INTO number FROM signals WHERE id = o.id;
+        state := CASE
+            WHEN o.kind = 'counter' THEN number::text
+            WHEN o.kind = 'event' THEN CASE WHEN number = 1 THEN 'set' ELSE 'not set' END
+            WHEN number >= o.size THEN 'open'
+            ELSE format('%s of %s arrived', number, o.size) END;
+    ELSIF o.kind = 'barrier' THEN
+        SELECT count(*) INTO number FROM arrivals a JOIN barriers b ON b.id = a.barrier AND b.generation = a.generation
+            WHERE b.id = o.id;
+        SELECT broken || coalesce(': ' || died, '') INTO why FROM barriers WHERE id = o.id;
+        state := coalesce('broken: ' || why, format('%s of %s arrived', number, o.size));
+    ELSIF o.kind = 'queue' THEN
+        SELECT count(*) INTO number FROM items WHERE queue = o.id AND NOT dead;
+        SELECT closed INTO is_closed FROM queues WHERE id = o.id;
+        state := format('%s items', number) || CASE WHEN is_closed THEN ', closed' ELSE '' END;
+    END IF;
+END $$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON signals, barriers, arrivals TO PUBLIC;
