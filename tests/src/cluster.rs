@@ -15,6 +15,8 @@ pub struct Place {
     /// The schema.
     pub schema: String,
     namespace: Namespace,
+    /// Who takes part as long as the test lasts: a private namespace goes with the last one.
+    _here: Option<Cluster>,
     _watchdog: Watchdog,
 }
 
@@ -22,7 +24,7 @@ impl Place {
     /// On that server.
     #[must_use]
     pub fn on(postgres: &Postgres) -> Self {
-        Self::of(Namespace::private(), postgres.address())
+        Self::of(Namespace::private(), postgres.address(), None)
     }
 
     /// In shared memory.
@@ -30,11 +32,12 @@ impl Place {
     pub fn shm() -> Self {
         let namespace = Namespace::private();
         let url = format!("shm:{}", namespace.name());
-        Self::of(namespace, url)
+        let here = ClusterOptions::new().connect(&url).unwrap();
+        Self::of(namespace, url, Some(here))
     }
 
-    fn of(namespace: Namespace, url: String) -> Self {
-        Self { url, schema: Postgres::schema(), namespace, _watchdog: Watchdog::for_seconds(60) }
+    fn of(namespace: Namespace, url: String, here: Option<Cluster>) -> Self {
+        Self { url, schema: Postgres::schema(), namespace, _here: here, _watchdog: Watchdog::for_seconds(60) }
     }
 
     /// The options with its schema.

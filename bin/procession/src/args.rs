@@ -28,6 +28,7 @@ use crate::top::TopArgs;
 use crate::waiting::WaitingArgs;
 use crate::waits::WaitsArgs;
 use crate::with::WithArgs;
+use crate::worker::WorkerArgs;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use procession::{InvalidName, Namespace};
 use procession_terminal::exit::Failure;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Quick(Quick),
     Queue(QueueArgs),
     Run(RunArgs),
+    Worker(WorkerArgs),
     Ctl(CtlArgs),
     Event(EventArgs),
     Barrier(BarrierArgs),

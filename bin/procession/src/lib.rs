@@ -8,6 +8,8 @@ mod acquire;
 mod args;
 mod barrier;
 mod breaking;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod collect;
 #[cfg(feature = "completions")]
 mod completions;
@@ -49,6 +51,7 @@ mod under;
 mod waiting;
 mod waits;
 mod with;
+mod worker;
 mod wrap;
 
 use args::{Alone, Asked, Cli, Command, HelpArgs, Quick, QuickCli};
@@ -86,7 +89,40 @@ fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<
     Cli::from_arg_matches(&matches).map_err(Failure::CommandLine)
 }
 
-fn perform_words(words: Vec<OsString>) -> Result<(), Failure> {
+/// What is said where the feature `cluster` would be needed.
+#[cfg(not(feature = "cluster"))]
+const WITHOUT_CLUSTER: &str = "this program was built without the feature `cluster`: \
+                               install it with `cargo install procession-cli --features cluster`";
+
+/// What has a form for clusters.
+const OF_CLUSTER: [&str; 10] =
+    ["lock", "sem", "queue", "event", "barrier", "counter", "ls", "ps", "deadlocks", "metrics"];
+
+/// Takes `--cluster URL` out of the words before `--`; otherwise what PROCESSION_CLUSTER says, for what has a form for
+/// clusters.
+fn take_cluster(words: &mut Vec<OsString>) -> Option<OsString> {
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let is_it = |word: &OsString| word == "--cluster" || word.as_encoded_bytes().starts_with(b"--cluster=");
+    if let Some(place) = words[..end].iter().position(is_it) {
+        let word = words.remove(place);
+        return match word.to_str().and_then(|word| word.split_once('=')) {
+            Some((_, url)) => Some(url.into()),
+            None if place < words.len() => Some(words.remove(place)),
+            None => Some(OsString::new()),
+        };
+    }
+    let command = words.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    let is_of_cluster = command.is_some_and(|word| OF_CLUSTER.iter().any(|name| word == name));
+    std::env::var_os("PROCESSION_CLUSTER").filter(|url| is_of_cluster && !url.is_empty())
+}
+
+fn perform_words(mut words: Vec<OsString>) -> Result<(), Failure> {
+    if let Some(url) = take_cluster(&mut words) {
+        #[cfg(feature = "cluster")]
+        return cluster::perform(words, &url);
+        #[cfg(not(feature = "cluster"))]
+        return Err(Failure::Usage(format!("{url:?} is a cluster; {WITHOUT_CLUSTER}")));
+    }
     match Asked::by(&words) {
         Asked::LockRun(words) => {
             let variables = std::env::vars_os().map(|(name, _)| name);
@@ -158,6 +194,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Help(args) => help(&args),
         Command::Queue(args) => queue::run(args, cli.namespace.as_ref()),
         Command::Run(args) => run::run(&args, cli.namespace.as_ref()),
+        Command::Worker(args) => worker::run(args, cli.namespace.as_ref()),
         Command::Ctl(args) => ctl::run(&args),
         Command::Event(args) => event::run(args),
         Command::Barrier(args) => barrier::run(args),

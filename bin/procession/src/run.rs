@@ -160,6 +160,9 @@ pub(crate) struct RunArgs {
         value_name = "CMD"
     )]
     command: Vec<OsString>,
+    /// What else the workers find in their environment.
+    #[arg(skip)]
+    pub(crate) variables: Vec<(&'static str, String)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

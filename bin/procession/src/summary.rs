@@ -16,6 +16,7 @@ const GROUPS: [(&str, &[Line]); 5] = [
             ("map", "once for each line of stdin: map -j 4 -- CMD {}"),
             ("queue", "once for each item of a queue: queue work NAME -- CMD {}"),
             ("run", "N times, as workers that know their rank: run -n 4 -- CMD"),
+            ("worker", "N times, as workers of a pool of several hosts"),
             ("ctl", "steer a map or a run from another terminal"),
         ],
     ),

@@ -59,7 +59,7 @@ const KILL_AFTER: &str = "10s";
 pub(crate) struct CommandArgs {
     /// How long the command may run; then it gets SIGTERM, and the exit code is 124.
     #[arg(short, long, value_name = "TIME", value_parser = duration, env = "PROCESSION_TIMEOUT", hide_env = true)]
-    timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// How long it may take to end after that, before it gets SIGKILL.
     #[arg(
         long,
@@ -69,7 +69,7 @@ pub(crate) struct CommandArgs {
         env = "PROCESSION_KILL_AFTER",
         hide_env = true
     )]
-    kill_after: Duration,
+    pub(crate) kill_after: Duration,
     /// Say who is in the way before waiting.
     #[arg(long, env = "PROCESSION_EXPLAIN", hide_env = true, value_parser = FalseyValueParser::new())]
     explain: bool,
@@ -78,13 +78,13 @@ pub(crate) struct CommandArgs {
     report: Option<Report>,
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
     /// Who sends this process a signal sends it to the command as well.
     #[arg(long, hide = true)]
     signals_reach_command: bool,
     /// The command and its arguments, behind `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
-    command: Vec<OsString>,
+    pub(crate) command: Vec<OsString>,
 }
 
 impl CommandArgs {
@@ -231,7 +231,7 @@ struct Under<'a> {
 impl Under<'_> {
     fn run(&self, command: &[OsString]) -> Result<Outcome, Failure> {
         let Self { environment, limits, inbox, registration } = *self;
-        wrap::run(Wrapped { command, environment, limits, stdin: None }, inbox, registration)
+        wrap::run(Wrapped { command, environment, limits, stdin: None, is_lost: None }, inbox, registration)
     }
 
     /// Does what is to be done about holders that died.

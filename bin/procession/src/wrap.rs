@@ -44,6 +44,21 @@ pub(crate) struct Wrapped<'a> {
     pub(crate) limits: Limits,
     /// What it reads, instead of what this process would.
     pub(crate) stdin: Option<BorrowedFd<'a>>,
+    /// What is asked, now and then, whether it may not go on.
+    pub(crate) is_lost: Option<IsLost<'a>>,
+}
+
+/// Whether what the command runs under is lost.
+#[derive(Clone, Copy)]
+pub(crate) struct IsLost<'a>(pub(crate) &'a dyn Fn() -> bool);
+
+/// How often that is asked.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl std::fmt::Debug for IsLost<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IsLost")
+    }
 }
 
 /// How a command ended.
@@ -52,6 +67,9 @@ pub(crate) struct Outcome {
     pub(crate) ended: Ended,
     /// Whether it was told to end because its time was over.
     pub(crate) timed_out: bool,
+    /// Whether it was told to end because what it ran under was lost.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "nothing else can be lost"))]
+    pub(crate) was_lost: bool,
     /// The first signal that asked this process to end meanwhile, and so the command.
     pub(crate) asked_by: Option<i32>,
     pub(crate) ran: Duration,
@@ -66,7 +84,7 @@ pub(crate) fn run(
     inbox: &Inbox,
     registration: &'static Registration,
 ) -> Result<Outcome, Failure> {
-    let Wrapped { command, environment, limits, stdin } = wrapped;
+    let Wrapped { command, environment, limits, stdin, is_lost } = wrapped;
     let program = Program::new(command, environment)?;
     keep_closed();
     let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
@@ -75,8 +93,16 @@ pub(crate) fn run(
     let began = Instant::now();
     let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
     let limits_at_first = Limits { passes_on: true, ..limits };
-    let mut watched =
-        Watched { pid, inbox, limits: limits_at_first, until, timed_out: false, asked_by: None };
+    let mut watched = Watched {
+        pid,
+        inbox,
+        limits: limits_at_first,
+        until,
+        timed_out: false,
+        asked_by: None,
+        is_lost,
+        was_lost: false,
+    };
     // The terminal may have sent these before there was a command that could hear them.
     let mut ended = None;
     while let (None, Some(taken)) = (ended, inbox.take(Deadline::PASSED)) {
@@ -84,8 +110,8 @@ pub(crate) fn run(
     }
     watched.limits = limits;
     let ended = ended.map_or_else(|| watched.wait(), Ok)?;
-    let Watched { timed_out, asked_by, .. } = watched;
-    Ok(Outcome { ended, timed_out, asked_by, ran: began.elapsed() })
+    let Watched { timed_out, asked_by, was_lost, .. } = watched;
+    Ok(Outcome { ended, timed_out: timed_out && !was_lost, was_lost, asked_by, ran: began.elapsed() })
 }
 
 /// The reason, for scripts, why a command with too long words was not started.
@@ -122,15 +148,28 @@ struct Watched<'a> {
     until: Deadline,
     timed_out: bool,
     asked_by: Option<i32>,
+    is_lost: Option<IsLost<'a>>,
+    was_lost: bool,
 }
 
 impl Watched<'_> {
     fn wait(&mut self) -> Result<Ended, Failure> {
         loop {
-            let ended = match self.inbox.take(self.until) {
+            let left = self.until.remaining();
+            // Only while there is something to ask does this process wake up for nothing.
+            let asks = self.is_lost.filter(|_| !self.was_lost && left.is_none_or(|left| left > LOOK));
+            let until = if asks.is_some() { Deadline::after(LOOK) } else { self.until };
+            let ended = match self.inbox.take(until) {
                 Some(taken) => self.deal_with(taken)?,
-                None => {
+                None if asks.is_none() => {
                     self.time_is_over();
+                    None
+                }
+                None => {
+                    if asks.is_some_and(|IsLost(ask)| ask()) {
+                        self.was_lost = true;
+                        self.time_is_over();
+                    }
                     None
                 }
             };

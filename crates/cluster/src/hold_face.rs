@@ -16,7 +16,7 @@ macro_rules! acquires {
             /// [`Unavailable`](ClusterError::Unavailable); [`TooMany`](ClusterError::TooMany);
             /// [`InvalidName`](ClusterError::InvalidName); [`Interrupted`](ClusterError::Interrupted).
             pub fn $plain(&self) -> Result<$Guard, ClusterError> {
-                self.engine.take(&self.object, $mode, Patience::Forever).map($Guard::new)
+                $Guard::of(&self.engine, &self.object, $mode, Patience::Forever)
             }
 
             #[doc = concat!("Takes it if ", $if_free, ".")]
@@ -27,7 +27,7 @@ macro_rules! acquires {
                 stringify!($plain), ")."
             )]
             pub fn $tries(&self) -> Result<$Guard, ClusterError> {
-                self.engine.take(&self.object, $mode, Patience::Try).map($Guard::new)
+                $Guard::of(&self.engine, &self.object, $mode, Patience::Try)
             }
 
             #[doc = concat!("Waits at most `timeout` until ", $until, ".")]
@@ -38,7 +38,7 @@ macro_rules! acquires {
                 stringify!($plain), ")."
             )]
             pub fn $timed(&self, timeout: Duration) -> Result<$Guard, ClusterError> {
-                self.engine.take(&self.object, $mode, Patience::of(timeout)).map($Guard::new)
+                $Guard::of(&self.engine, &self.object, $mode, Patience::of(timeout))
             }
         }
     };
@@ -51,11 +51,20 @@ macro_rules! guard {
         ///
         /// It stays with the thread that acquired it.
         #[must_use = "dropping the guard releases it at once"]
-        pub struct $Guard(Box<dyn $crate::engine::Hold>);
+        // The connection lasts as long as what is held by it, wherever the cluster is dropped.
+        pub struct $Guard(
+            Box<dyn $crate::engine::Hold>,
+            #[expect(dead_code, reason = "it is there to be kept")] std::sync::Arc<dyn $crate::engine::Engine>,
+        );
 
         impl $Guard {
-            fn new(held: Box<dyn $crate::engine::Hold>) -> Self {
-                Self(held)
+            fn of(
+                engine: &std::sync::Arc<dyn $crate::engine::Engine>,
+                object: &$crate::engine::Object,
+                mode: $crate::engine::Mode,
+                patience: $crate::engine::Patience,
+            ) -> Result<Self, ClusterError> {
+                Ok(Self(engine.take(object, mode, patience)?, engine.clone()))
             }
 
             /// Whether the hold has ended without being released: the server was out of reach for too long, or ended

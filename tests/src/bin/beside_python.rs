@@ -95,7 +95,8 @@ impl Kept {
             }
             ["add", "array", name] => {
                 let array: Array<f64> = Array::open(name)?;
-                array.update(0..array.len(), |numbers| numbers.iter_mut().for_each(|number| *number += 0.5))?;
+                array
+                    .update(0..array.len(), |numbers| numbers.iter_mut().for_each(|number| *number += 0.5))?;
                 Ok(format!("{:?}", array.read(0..array.len())?))
             }
             _ => Err(format!("this is nothing to do: {words:?}").into()),

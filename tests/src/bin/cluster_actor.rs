@@ -37,7 +37,24 @@ impl Held {
     }
 }
 
+/// How many words there are.
+fn count_words(text: String) -> usize {
+    text.split(' ').count()
+}
+
+/// Dies, until so many workers have.
+fn die(url: String, schema: String, times: i64) -> i64 {
+    let deaths = ClusterOptions::new().schema(&schema).connect(&url).unwrap().counter("deaths");
+    let dead = deaths.add(1).unwrap();
+    if dead < times {
+        std::process::abort();
+    }
+    dead
+}
+
 fn main() {
+    procession::init();
+    let (mut url, mut schema) = (String::new(), String::new());
     let mut options = ClusterOptions::new();
     let mut cluster: Option<Cluster> = None;
     let mut held: Vec<Held> = Vec::new();
@@ -51,6 +68,7 @@ fn main() {
                 Ok(String::new())
             }
             ["schema", name] => {
+                name.clone_into(&mut schema);
                 options = options.schema(name);
                 Ok(String::new())
             }
@@ -59,12 +77,26 @@ fn main() {
                 Ok(String::new())
             }
             ["connect", ..] => {
-                let url = line.strip_prefix("connect ").unwrap();
-                options.connect(url).map(|connected| {
+                line.strip_prefix("connect ").unwrap().clone_into(&mut url);
+                options.connect(&url).map(|connected| {
                     cluster = Some(connected);
                     String::new()
                 })
             }
+            ["words", ..] => {
+                let text = line.strip_prefix("words ").unwrap().to_owned();
+                cluster
+                    .as_ref()
+                    .unwrap()
+                    .pool("count")
+                    .map(count_words, [text])
+                    .map(|counts| counts[0].to_string())
+            }
+            ["kill-workers", times] => {
+                let items = [(url.clone(), schema.clone(), times.parse().unwrap())];
+                cluster.as_ref().unwrap().pool("count").map(die, items).map(|dead| dead[0].to_string())
+            }
+            ["close"] => cluster.as_ref().unwrap().pool("count").close().map(|()| String::new()),
             ["release"] => held.pop().unwrap().release().map(|()| String::new()),
             ["lost"] => Ok(held.last().unwrap().is_lost().to_string()),
             _ => take(cluster.as_ref().unwrap(), &words, &mut held),

@@ -43,6 +43,22 @@ fn a_lock_is_held_by_one(place: &Place) {
     guard.release().unwrap();
 }
 
+/// A hold lasts as long as its guard, and not as the value by which one has connected.
+#[test]
+fn a_guard_keeps_its_connection() {
+    everywhere(|place| {
+        let guard = place.connect().lock("deploy").acquire().unwrap();
+        let permit = place.connect().semaphore("licences", 1).acquire().unwrap();
+        let mut other = place.actor();
+        other.fails("try-lock deploy", "WouldBlock");
+        other.fails("try-permit licences 1", "WouldBlock");
+        assert!(!guard.is_lost() && !permit.is_lost());
+        guard.release().unwrap();
+        permit.release().unwrap();
+        other.does("try-lock deploy");
+    });
+}
+
 fn readers_share_and_writers_do_not(place: &Place) {
     let (mut one, mut other) = (place.actor(), place.actor());
     one.does("read index");

@@ -187,8 +187,13 @@ impl Worker<'_> {
         let input = if on_stdin { file_of(&text)? } else { File::open("/dev/null")? };
         let environment = self.environment(lease);
         let limits = Limits { time: self.job.limit, kill_after: self.job.kill_after, passes_on: true };
-        let wrapped =
-            Wrapped { command: &command, environment: &environment, limits, stdin: Some(input.as_fd()) };
+        let wrapped = Wrapped {
+            command: &command,
+            environment: &environment,
+            limits,
+            stdin: Some(input.as_fd()),
+            is_lost: None,
+        };
         match wrap::run(wrapped, self.inbox, self.registration) {
             Err(failure) if failure.reason() == TOO_LONG => {
                 Ok(Err("is longer than an argument may be (--stdin)"))

@@ -32,6 +32,7 @@ impl<'a> Environment<'a> {
         // say itself that it is ready.
         let mut common =
             vec![("PROCESSION_RUN", Some(run.clone())), ("PROCESSION_REPORT", None), (READY, None)];
+        common.extend(args.variables.iter().map(|(name, value)| (*name, Some(value.clone()))));
         if let Some(namespace) = namespace {
             common.push(("PROCESSION_NAMESPACE", Some(namespace.name().to_owned())));
         }

@@ -1,7 +1,7 @@
 //! The thread that has all connections of the process, and how other threads have it do something.
 
 use crate::error::ClusterError;
-use procession_sys::{fork, interrupt};
+use procession_sys::{fork, interrupt, signals};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
@@ -23,14 +23,18 @@ fn handle() -> std::io::Result<Handle> {
     // descriptors that both share.
     std::mem::forget(thread.take());
     let (send, receive) = mpsc::channel();
-    std::thread::Builder::new().name("cluster".to_owned()).spawn(move || {
+    // Signals are for the threads of the program.
+    let blocked = signals::set_blocked(signals::ALL.collect());
+    let started = std::thread::Builder::new().name("cluster".to_owned()).spawn(move || {
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return drop(send.send(Err(error))),
         };
         drop(send.send(Ok(runtime.handle().clone())));
         runtime.block_on(std::future::pending::<()>());
-    })?;
+    });
+    signals::set_blocked(blocked);
+    started?;
     let handle = receive.recv().map_err(std::io::Error::other)??;
     *thread = Some((cookie, handle.clone()));
     Ok(handle)

@@ -1,0 +1,134 @@
+//! `procession … --cluster URL`: the same objects between hosts.
+//!
+//! They have a grammar of their own, because less can be said of them: nothing is kept for another process here (there is no
+//! `acquire`), and everything can be out of reach.
+
+mod channel;
+mod held;
+mod look;
+
+use crate::holding::refusal;
+use clap::Parser;
+use procession::cluster::{Cluster, ClusterError, ClusterOptions};
+use procession_terminal::exit::{DISAGREE, Failure, LEASE_LOST, NOT_ACQUIRED};
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+/// Locks, semaphores, queues and events between hosts that share a PostgreSQL server.
+///
+/// The address: postgres://USER:PASSWORD@HOST/DATABASE, or shm: for this host alone; PROCESSION_CLUSTER says it, too.
+#[derive(Debug, Parser)]
+#[command(name = "procession --cluster URL", version, after_help = HELP)]
+struct Asked {
+    /// How long the server may take to answer: 500ms, 1.5, 10s, 2m.
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::duration, default_value = "10s", env = "PROCESSION_CLUSTER_DEADLINE", hide_env = true)]
+    deadline: Duration,
+    /// End what is held when the server has not heard of this process for so long.
+    #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::duration, env = "PROCESSION_CLUSTER_LEASE", hide_env = true)]
+    lease: Option<Duration>,
+    /// The schema of the database.
+    #[arg(long, global = true, value_name = "NAME", env = "PROCESSION_SCHEMA", hide_env = true)]
+    schema: Option<String>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Lock(held::LockArgs),
+    Sem(held::SemArgs),
+    Queue(channel::QueueArgs),
+    Event(channel::EventArgs),
+    Barrier(channel::BarrierArgs),
+    Counter(channel::CounterArgs),
+    Ls(look::LsArgs),
+    Ps(look::PsArgs),
+    Deadlocks(look::DeadlocksArgs),
+    Metrics(look::MetricsArgs),
+}
+
+const HELP: &str = "\
+Examples:
+  procession --cluster postgres://me@db/work lock deploy -w 5m -- ./deploy.sh
+  PROCESSION_CLUSTER=postgres://me@db/work procession queue work jobs -- ./job {}
+
+Exit codes: as without --cluster, and 69 the server cannot be reached, 76 a hold
+was lost while the command ran, which was ended, 77 the server refuses.";
+
+/// Does what the words say, on that cluster.
+///
+/// # Errors
+/// Those of the subcommands.
+pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failure> {
+    shorten(&mut words);
+    let asked = Asked::try_parse_from(words).map_err(Failure::CommandLine)?;
+    let Some(url) = url.to_str().filter(|url| !url.is_empty()) else {
+        return Err(Failure::Usage(
+            "--cluster needs an address, as postgres://USER@HOST/DATABASE".to_owned(),
+        ));
+    };
+    let mut options = ClusterOptions::new().deadline(asked.deadline);
+    if let Some(lease) = asked.lease {
+        options = options.lease(lease);
+    }
+    if let Some(schema) = &asked.schema {
+        options = options.schema(schema);
+    }
+    let cluster = || options.connect(url).map_err(failure);
+    match asked.what {
+        What::Lock(args) => held::lock(args, cluster),
+        What::Sem(args) => held::sem(args, cluster),
+        What::Queue(args) => channel::queue(args, cluster),
+        What::Event(args) => channel::event(&cluster()?, &args),
+        What::Barrier(args) => channel::barrier(&cluster()?, &args),
+        What::Counter(args) => channel::counter(&cluster()?, &args),
+        What::Ls(args) => look::list(&cluster()?, &args),
+        What::Ps(args) => look::processes(&cluster()?, &args),
+        What::Deadlocks(args) => look::deadlocks(&cluster()?, &args),
+        What::Metrics(_) => look::metrics(&cluster()?),
+    }
+}
+
+/// `lock run NAME` is `lock NAME` here, as it may be said without a cluster.
+fn shorten(words: &mut Vec<OsString>) {
+    let kind = words.iter().position(|word| word == "lock" || word == "sem");
+    if let Some(verb) =
+        kind.map(|kind| kind + 1).filter(|verb| words.get(*verb).is_some_and(|word| word == "run"))
+    {
+        words.remove(verb);
+    }
+}
+
+/// What could not be had of a cluster, with its exit code.
+pub(crate) fn failure(error: ClusterError) -> Failure {
+    let (reason, code) = match &error {
+        ClusterError::WouldBlock { .. } | ClusterError::TimedOut { .. } | ClusterError::NotDone { .. } => {
+            ("not_acquired", NOT_ACQUIRED)
+        }
+        ClusterError::Unavailable { .. } => ("unavailable", 69),
+        ClusterError::Refused { .. } => ("refused", 77),
+        ClusterError::Lost { .. } => ("lease_lost", LEASE_LOST),
+        ClusterError::Closed { .. } => ("closed", 1),
+        ClusterError::InvalidUrl { .. } | ClusterError::InvalidName { .. } => {
+            return Failure::Usage(error.to_string());
+        }
+        _ => ("disagree", DISAGREE),
+    };
+    refusal(reason, code, error.to_string())
+}
+
+/// As [`failure`], with another code for what was not to be had in time.
+fn failure_with(error: ClusterError, code: Option<u8>) -> Failure {
+    match (code, failure(error)) {
+        (Some(code), Failure::Refused(mut refused)) if refused.code == NOT_ACQUIRED => {
+            refused.code = code;
+            Failure::Refused(refused)
+        }
+        (_, failure) => failure,
+    }
+}
+
+/// A cluster that is connected when it is needed.
+trait Connect: FnOnce() -> Result<Cluster, Failure> {}
+
+impl<F: FnOnce() -> Result<Cluster, Failure>> Connect for F {}

@@ -1,0 +1,170 @@
+//! Commands that run while something of a cluster is held. When that is lost, they are ended.
+
+use super::{Connect, failure_with};
+use crate::holding::{Wait, refusal};
+use crate::passed_on::{self, code_of, die_of};
+use crate::under::{CommandArgs, WaitArgs, told};
+use crate::wrap::{self, IsLost, Limits, Wrapped};
+use procession::Namespace;
+use procession::cluster::{Cluster, ClusterError, LockGuard, Permit, ReadGuard};
+use procession::shm::register;
+use procession_sys::pidfd::Ended;
+use procession_terminal::exit::{Failure, LEASE_LOST, TIMED_OUT};
+
+/// Run a command while a lock is held: `lock NAME -- CMD`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  procession --cluster postgres://me@db/work lock deploy -- ./deploy.sh\n  procession --cluster postgres://me@db/work lock index -s -w 10s -- ./search\n\nThe command's environment has PROCESSION_TOKEN: give it along with every write.\n\nExit codes: that of the command; 75 not acquired (or -E); 76 the lock was lost,\nand the command ended; 124 it ran too long; 128+n ended by signal n."
+)]
+pub(crate) struct LockArgs {
+    /// The lock.
+    name: String,
+    /// Share it with others who share it. Who shares a lock and who wants it alone say different kinds of it: all users of
+    /// a name say -s or -x.
+    #[arg(short, long, conflicts_with = "exclusive")]
+    shared: bool,
+    /// Have it alone, where others share it.
+    #[arg(short = 'x', long)]
+    exclusive: bool,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    command: CommandArgs,
+}
+
+/// Run a command while a permit is held: `sem NAME -c COUNT -- CMD`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  procession --cluster postgres://me@db/work sem api -c 4 -- curl https://example.org\n  procession --cluster shm: sem gpu -c 2 -n -- ./train\n\nExit codes: that of the command; 65 another count; 75 not acquired (or -E); 76 the\npermit was lost, and the command ended; 124 it ran too long."
+)]
+pub(crate) struct SemArgs {
+    /// The semaphore.
+    name: String,
+    /// How many permits there are; all who use it must say the same.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536), env = "PROCESSION_SEM_COUNT", hide_env = true)]
+    count: u32,
+    #[command(flatten)]
+    wait: WaitArgs,
+    #[command(flatten)]
+    command: CommandArgs,
+}
+
+/// Something that is held.
+enum Guard {
+    Lock(LockGuard),
+    Read(ReadGuard),
+    Write(procession::cluster::WriteGuard),
+    Permit(Permit),
+}
+
+impl Guard {
+    fn is_lost(&self) -> bool {
+        match self {
+            Self::Lock(guard) => guard.is_lost(),
+            Self::Read(guard) => guard.is_lost(),
+            Self::Write(guard) => guard.is_lost(),
+            Self::Permit(permit) => permit.is_lost(),
+        }
+    }
+
+    fn token(&self) -> Option<String> {
+        match self {
+            Self::Lock(guard) => Some(guard.token().to_string()),
+            Self::Read(guard) => Some(guard.token().to_string()),
+            Self::Write(guard) => Some(guard.token().to_string()),
+            Self::Permit(_) => None,
+        }
+    }
+
+    fn release(self) -> Result<(), ClusterError> {
+        match self {
+            Self::Lock(guard) => guard.release(),
+            Self::Read(guard) => guard.release(),
+            Self::Write(guard) => guard.release(),
+            Self::Permit(permit) => permit.release(),
+        }
+    }
+}
+
+/// The one of three forms of an operation for which it is waited so long.
+macro_rules! waiting {
+    ($wait:expr, $object:expr, $plain:ident $tries:ident $timed:ident) => {
+        match $wait {
+            Wait::Ever => $object.$plain(),
+            Wait::Not => $object.$tries(),
+            Wait::For(time) => $object.$timed(time),
+        }
+    };
+}
+
+pub(super) fn lock(args: LockArgs, connect: impl Connect) -> Result<(), Failure> {
+    let (name, wait) = (&args.name, args.wait.wait());
+    let take = |cluster: &Cluster| {
+        if args.shared {
+            waiting!(wait, cluster.rwlock(name), read try_read read_timeout).map(Guard::Read)
+        } else if args.exclusive {
+            waiting!(wait, cluster.rwlock(name), write try_write write_timeout).map(Guard::Write)
+        } else {
+            waiting!(wait, cluster.lock(name), acquire try_acquire acquire_timeout).map(Guard::Lock)
+        }
+    };
+    let held = format!("lock:{name}");
+    told(args.command.json, run(&held, take, &args.wait, &args.command, connect))
+}
+
+pub(super) fn sem(args: SemArgs, connect: impl Connect) -> Result<(), Failure> {
+    let wait = args.wait.wait();
+    let take = |cluster: &Cluster| {
+        let semaphore = cluster.semaphore(&args.name, args.count);
+        waiting!(wait, semaphore, acquire try_acquire acquire_timeout).map(Guard::Permit)
+    };
+    let held = format!("sem:{}", args.name);
+    told(args.command.json, run(&held, take, &args.wait, &args.command, connect))
+}
+
+fn run(
+    held: &str,
+    take: impl FnOnce(&Cluster) -> Result<Guard, ClusterError>,
+    wait: &WaitArgs,
+    args: &CommandArgs,
+    connect: impl Connect,
+) -> Result<(), Failure> {
+    crate::program::check(&args.command)?;
+    let registration = register(&Namespace::current()?)?;
+    // Before the thread of the connections is there, which is to take no signals.
+    let inbox = passed_on::inbox();
+    let (taken, signal) = passed_on::interruptibly(&inbox, || connect().map(|cluster| take(&cluster)));
+    if let Some(signal) = signal {
+        return Err(die_of(signal));
+    }
+    let guard = taken?.map_err(|error| failure_with(error, wait.conflict_exit_code))?;
+    let mut environment = vec![("PROCESSION_HELD", Some(held.to_owned()))];
+    environment.extend(guard.token().map(|token| ("PROCESSION_TOKEN", Some(token))));
+    let limits = Limits { time: args.timeout, kill_after: args.kill_after, passes_on: true };
+    let is_lost = || guard.is_lost();
+    let wrapped = Wrapped {
+        command: &args.command,
+        environment: &environment,
+        limits,
+        stdin: None,
+        is_lost: Some(IsLost(&is_lost)),
+    };
+    let outcome = wrap::run(wrapped, &inbox, registration)?;
+    let was_held = !outcome.was_lost && guard.release().is_ok();
+    if !was_held {
+        let message = format!("{held} was lost while the command ran: somebody else may have had it");
+        return Err(refusal("lease_lost", LEASE_LOST, message));
+    }
+    let code = match outcome.ended {
+        Ended::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
+        Ended::Signaled(signal) => code_of(signal),
+    };
+    match args.timeout.filter(|_| outcome.timed_out) {
+        Some(time) => {
+            let message = format!("the command ran for longer than {time:?}, and was ended");
+            Err(refusal("timed_out", TIMED_OUT, message))
+        }
+        None if code == 0 => Ok(()),
+        None => Err(Failure::Command(code)),
+    }
+}
