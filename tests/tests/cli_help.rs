@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 
 /// Flags that the environment cannot say, and why.
-const WITHOUT_VARIABLE: [(&str, &[&str], &str); 4] = [
+const WITHOUT_VARIABLE: [(&str, &[&str], &str); 5] = [
     ("", &["help", "version"], "questions, not settings"),
     ("", &["namespace"], "PROCESSION_NAMESPACE is read by the library, of every program"),
     (
@@ -22,11 +22,12 @@ const WITHOUT_VARIABLE: [(&str, &[&str], &str); 4] = [
         &["yes", "unused", "discard", "quiet", "dead"],
         "kill or throw away: whoever means it says so, each time",
     ),
+    ("worker", &["init"], "done once, by a person"),
     ("demo", &["*"], "demos are programs to look at"),
 ];
 
 /// What a command that is run finds in its environment: none of these can be a setting.
-const SET: [&str; 16] = [
+const SET: [&str; 17] = [
     "ATTEMPT",
     "COMPLETE",
     "HELD",
@@ -42,6 +43,7 @@ const SET: [&str; 16] = [
     "SEQ",
     "SLOT",
     "TOKEN",
+    "WORKER",
     "WORLD_SIZE",
 ];
 
