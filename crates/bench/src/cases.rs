@@ -23,7 +23,7 @@ use crate::rival::{
     boost, cache_line, iceoryx2, ipc_channel, memcpy, processes, procspawn, python, python::Python, threads,
 };
 use crate::sample::Summary::{Max, Median, P99};
-use crate::{commands, fairness, ours, queue, start, waiters};
+use crate::{cluster, commands, fairness, ours, queue, start, waiters};
 
 const ROBUST: &str = "pthread robust mutex";
 const FUTEX: &str = "raw futex";
@@ -91,7 +91,7 @@ macro_rules! one_by_one {
 
 /// All rows, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    LIBRARY.iter().chain(commands::ALL)
+    LIBRARY.iter().chain(commands::ALL).chain(cluster::ALL)
 }
 
 static LIBRARY: &[Case] = &[

@@ -7,7 +7,7 @@
 //! With `--curves` it draws how costs grow ([`curves`]): the same workloads with a parameter.
 //!
 //! A case ([`case::Case`]) has two sides, ours and the rival's, built from the same workload ([`alone`],
-//! [`lock`], [`fairness`], [`meeting`], [`waiters`], [`queue`], [`pool`], [`start`], [`recovery`], [`commands`]),
+//! [`lock`], [`fairness`], [`meeting`], [`waiters`], [`queue`], [`pool`], [`start`], [`recovery`], [`commands`], [`cluster`]),
 //! which says what is measured. What differs between the sides is in [`ours`] and [`rival`] only. Workloads that need
 //! other processes start this executable again in a role ([`roles`]) and talk to it line by line ([`actor`]).
 
@@ -17,6 +17,7 @@ mod args;
 mod case;
 mod cases;
 mod clock;
+mod cluster;
 mod commands;
 mod curves;
 mod error;

@@ -9,16 +9,18 @@ CREATE TABLE queues (
     closed boolean NOT NULL DEFAULT false
 );
 CREATE TABLE items (
-    queue int NOT NULL REFERENCES queues ON DELETE CASCADE,
-    id bigint GENERATED ALWAYS AS IDENTITY,
+    queue int NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     item bytea NOT NULL,
     attempts int NOT NULL DEFAULT 0,
     lease int,
-    dead boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (queue, id)
+    dead boolean NOT NULL DEFAULT false
 );
+-- An item is in one of these. There is no index over all items of a queue: each change would cost more, and the planner,
+-- which knows nothing of queues that were just filled, would read all of a queue to find one item of it.
 CREATE INDEX items_ready ON items (queue, id) WHERE lease IS NULL AND NOT dead;
 CREATE INDEX items_leased ON items (queue, lease) WHERE lease IS NOT NULL;
+CREATE INDEX items_dead ON items (queue, id) WHERE dead;
 -- Rows come and go: what is left of them is to be removed early.
 ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 
@@ -53,7 +55,7 @@ BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     RETURN QUERY
         UPDATE items i SET lease = mine, attempts = i.attempts + 1
-        WHERE i.queue = q AND i.id = ANY (ARRAY(
+        WHERE i.id = ANY (ARRAY(
             SELECT r.id FROM items r WHERE r.queue = q AND r.lease IS NULL AND NOT r.dead
             ORDER BY r.id LIMIT most FOR UPDATE SKIP LOCKED))
         RETURNING i.id, i.item, i.attempts;
@@ -95,15 +97,16 @@ BEGIN
     PERFORM same_backend(me);
     PERFORM set_config('synchronous_commit', 'off', true);
     IF fate = 'done' THEN
+        -- `+ 0`: they are found by their ids, and not among all that this session has.
         RETURN QUERY DELETE FROM items i USING unnest(ids, tried) AS a(id, attempt)
-            WHERE i.queue = q AND i.id = a.id AND i.lease = mine AND i.attempts = a.attempt RETURNING i.id;
+            WHERE i.id = a.id AND i.lease + 0 = mine AND i.attempts = a.attempt RETURNING i.id;
     ELSE
         RETURN QUERY UPDATE items i
             SET lease = NULL, attempts = i.attempts - CASE fate WHEN 'untried' THEN 1 ELSE 0 END,
                 dead = fate = 'dead'
                     OR fate = 'failed' AND i.attempts >= (SELECT max_attempts FROM queues WHERE queues.id = q)
             FROM unnest(ids, tried) AS a(id, attempt)
-            WHERE i.queue = q AND i.id = a.id AND i.lease = mine AND i.attempts = a.attempt RETURNING i.id;
+            WHERE i.id = a.id AND i.lease + 0 = mine AND i.attempts = a.attempt RETURNING i.id;
     END IF;
     -- Those who wait want to hear of items that are there again, and that nothing is left.
     IF fate <> 'done' OR NOT has_more(q) THEN
@@ -115,8 +118,8 @@ END $$;
 CREATE FUNCTION ack(queue_name text, item_id bigint, session int, attempt int) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 BEGIN
-    DELETE FROM items i USING queues q WHERE q.name = queue_name AND i.queue = q.id AND i.id = item_id
-        AND i.lease = session AND i.attempts = attempt;
+    DELETE FROM items i WHERE i.id = item_id AND i.lease + 0 = session AND i.attempts = attempt
+        AND i.queue + 0 = (SELECT q.id FROM queues q WHERE q.name = queue_name);
     IF NOT FOUND THEN
         RAISE EXCEPTION 'item % of the queue % is not leased to session % in attempt %', item_id, queue_name, session, attempt
             USING ERRCODE = 'PRX02', HINT = 'its lease was lost: somebody else has it, or has done it';
@@ -127,8 +130,9 @@ CREATE FUNCTION queue_state(me int, q int, OUT ready bigint, OUT leased bigint, 
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
-    SELECT count(*) FILTER (WHERE lease IS NULL AND NOT dead), count(*) FILTER (WHERE lease IS NOT NULL),
-           count(*) FILTER (WHERE dead) INTO ready, leased, dead_ones FROM items WHERE queue = q;
+    SELECT (SELECT count(*) FROM items WHERE queue = q AND lease IS NULL AND NOT dead),
+           (SELECT count(*) FROM items WHERE queue = q AND lease IS NOT NULL),
+           (SELECT count(*) FROM items WHERE queue = q AND dead) INTO ready, leased, dead_ones;
 END $$;
 
 -- What those who wait want to know.
@@ -151,7 +155,11 @@ CREATE FUNCTION remove_queue(me int, space bigint, q int) RETURNS boolean LANGUA
 BEGIN
     PERFORM same_backend(me);
     DELETE FROM objects WHERE id = q AND kind = 'queue';
+    -- Waits for those who put; from then on nobody does.
     DELETE FROM queues WHERE id = q;
+    DELETE FROM items WHERE queue = q AND lease IS NULL AND NOT dead;
+    DELETE FROM items WHERE queue = q AND lease IS NOT NULL;
+    DELETE FROM items WHERE queue = q AND dead;
     PERFORM tell(space | q);
     RETURN true;
 END $$;
@@ -169,10 +177,10 @@ BEGIN
     PERFORM same_backend(me);
     IF again THEN
         PERFORM tell(space | q);
-        UPDATE items i SET dead = false, attempts = 0 WHERE i.queue = q AND i.id = item_id AND i.dead;
+        UPDATE items i SET dead = false, attempts = 0 WHERE i.id = item_id AND i.dead;
         RETURN FOUND;
     END IF;
-    DELETE FROM items i WHERE i.queue = q AND i.id = item_id AND i.dead;
+    DELETE FROM items i WHERE i.id = item_id AND i.dead;
     RETURN FOUND;
 END $$;
 

@@ -181,7 +181,8 @@ BEGIN
         SELECT broken || coalesce(': ' || died, '') INTO why FROM barriers WHERE id = o.id;
         state := coalesce('broken: ' || why, format('%s of %s arrived', number, o.size));
     ELSIF o.kind = 'queue' THEN
-        SELECT count(*) INTO number FROM items WHERE queue = o.id AND NOT dead;
+        SELECT (SELECT count(*) FROM items WHERE queue = o.id AND lease IS NULL AND NOT dead)
+             + (SELECT count(*) FROM items WHERE queue = o.id AND lease IS NOT NULL) INTO number;
         SELECT closed INTO is_closed FROM queues WHERE id = o.id;
         state := format('%s items', number) || CASE WHEN is_closed THEN ', closed' ELSE '' END;
     END IF;
