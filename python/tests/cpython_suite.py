@@ -20,7 +20,7 @@ import procession  # noqa: E402
 # By name: only some Pythons have it.
 theirs: Any = importlib.import_module("test._test_multiprocessing")
 
-CLASSES = ["_TestLock", "_TestSemaphore", "_TestCondition", "_TestEvent", "_TestBarrier", "_TestQueue", "_TestConnection", "_TestPoll"]
+CLASSES = ["_TestLock", "_TestSemaphore", "_TestCondition", "_TestEvent", "_TestBarrier", "_TestQueue", "_TestConnection", "_TestPoll", "_TestValue", "_TestArray", "_TestSharedCTypes"]
 
 OURS = [
     "Lock",
@@ -33,6 +33,10 @@ OURS = [
     "Queue",
     "JoinableQueue",
     "Pipe",
+    "Value",
+    "Array",
+    "RawValue",
+    "RawArray",
 ]
 
 SKIPPED = {
@@ -46,6 +50,8 @@ SKIPPED = {
     "_TestQueue.test_queue_feeder_donot_stop_onexc": "there is no feeder thread: put() itself raises",
     "_TestQueue.test_queue_feeder_on_queue_feeder_error": "the same",
     "_TestQueue.test_closed_queue_empty_exceptions": "a queue that is closed here can still be asked whether it is empty",
+    "_TestValue.test_getobj_getlock": "what was made with lock=False has a get_lock(), which raises TypeError, and a get_obj()",
+    "_TestArray.test_getobj_getlock_obj": "the same",
     "_TestConnection.test_fd_transfer": "is about multiprocessing's own connections, whose descriptor crosses",
     "_TestConnection.test_large_fd_transfer": "the same",
     "_TestConnection.test_missing_fd_transfer": "the same",
@@ -56,6 +62,8 @@ def install(namespace: dict[str, Any]) -> None:
     """Put their test classes, over our types, into a module."""
     for name in OURS:
         setattr(theirs.ProcessesMixin, name, staticmethod(getattr(procession, name)))
+    # Its tests of ctypes take this one by its name.
+    theirs.Value = procession.Value
     for name in CLASSES:
         base = getattr(theirs, name)
         members: dict[str, Any] = {"__module__": namespace["__name__"]}
