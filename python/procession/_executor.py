@@ -14,6 +14,7 @@ import multiprocessing.util  # before our own handler of atexit, which is then c
 import os
 import pickle
 import threading
+import time
 import traceback
 import weakref
 from collections import deque
@@ -33,8 +34,13 @@ _AHEAD = 4
 # How much the tasks that are handed out may take; a larger one has a shared memory of its own.
 _BYTES = 1 << 22
 _LARGE = 1 << 18
-# How often it is looked whether a worker has ended that nobody was told of, in seconds.
-_LOOK = 0.5
+# How often it is looked whether a worker has ended, while tasks run, and whether a parent has, in seconds. Who waits for a
+# process and for messages at the same time has a thread for that, which would cost more than most tasks.
+_LOOK, _LOOK_AT_PARENT = 0.05, 0.5
+# How many workers in a row may end before they have begun: others would, too.
+_STILLBORN = 10
+# In place of the number of a task: a worker has begun.
+_BEGAN = -1
 
 
 class WorkerDied(Error):
@@ -90,14 +96,14 @@ def _work(
         except BaseException as error:
             results.put((None, "".join(traceback.format_exception(error)).encode()))
             return
+    results.put((_BEGAN, b""))
     parent = multiprocessing.parent_process()
-    sentinels = [] if parent is None else [parent.sentinel]
     while True:
         try:
-            lease = tasks.lease(block=False)
+            lease = tasks.lease(timeout=_LOOK_AT_PARENT)
         except _Empty:
             # Whoever waits for a task alone would outlive a parent that is killed.
-            if any(ready is not tasks for ready in _native.wait([tasks, *sentinels])):
+            if parent is not None and not parent.is_alive():
                 return
             continue
         except ShutDown:
@@ -161,6 +167,9 @@ class Executor(_Executor):
         self._manager: threading.Thread | None = None
         self._is_shut_down = False
         self._broken: str | None = None
+        # How many workers have ended since one began, and when to look for more of those.
+        self._stillborn = 0
+        self._look_again = 0.0
         _all.add(self)
 
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
@@ -180,6 +189,9 @@ class Executor(_Executor):
                 raise BrokenExecutor(self._broken)
             if self._is_shut_down:
                 raise RuntimeError("cannot schedule new futures after shutdown")
+            if not self._running:
+                # The manager sleeps, and is to look after the workers from now on.
+                self._poke()
             self._waiting.append(_Task(future, payload))
             self._hand_out()
             self._start_workers()
@@ -253,17 +265,25 @@ class Executor(_Executor):
 
     def _look_after(self) -> bool:
         """One round of the manager; whether there is another."""
-        with self._lock:
-            sentinels = [worker.sentinel for worker in self._workers]
-        ready = _native.wait([self._results, self._wake, *sentinels], _LOOK)
+        _native.wait([self._results, self._wake], _LOOK if self._running or self._waiting else None)
         self._wake.acquire(block=False)
         for number, outcome in self._outcomes():
             if number is None:
                 self._break("the initializer failed in a worker:\n" + outcome.decode())
                 return False
-            self._settle(number, outcome)
-        if len(ready) != 1 or ready[0] is not self._results:
+            if number == _BEGAN:
+                self._stillborn = 0
+            else:
+                self._settle(number, outcome)
+        if time.monotonic() >= self._look_again:
+            self._look_again = time.monotonic() + _LOOK
             self._bury()
+            if self._stillborn >= _STILLBORN:
+                self._break(
+                    f"{self._stillborn} workers in a row ended before they had begun; what they wrote to stderr says why. A "
+                    'program that is run as a file starts its executor below `if __name__ == "__main__":`'
+                )
+                return False
         with self._lock:
             self._hand_out()
             if self._running or self._waiting or not self._is_shut_down:
@@ -301,6 +321,8 @@ class Executor(_Executor):
             self._workers = [worker for worker in self._workers if worker.is_alive()]
         for worker in ended:
             worker.join()
+        # As soon as one has begun, that is 0 again: those that are killed later are no reason to give up.
+        self._stillborn += len(ended)
         for letter in self._tasks.dead_letters():
             number = letter.item[0]
             self._tasks.discard(letter)

@@ -1,9 +1,10 @@
 //! Waiting as Python does: how long, without the GIL, and until a signal's handler raises.
 
 use procession::interrupt;
+use procession_sys::fork;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 thread_local! {
@@ -79,7 +80,19 @@ pub(crate) fn sleep(py: Python<'_>, time: Duration) -> PyResult<()> {
     py.import("time")?.call_method1("sleep", (time.as_secs_f64(),)).map(drop)
 }
 
-/// Whether this is the thread in which the process began, or the one that forked it.
+/// Whether this is the thread in which the process began, or the one that forked it. The kernel is asked once in each
+/// process: a wait that is over at once would take twice as long otherwise.
 fn is_main_thread() -> bool {
-    procession_sys::thread_id() == std::process::id()
+    thread_local! {
+        static KNOWN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+    }
+    let process = fork::cookie();
+    if let Some((known, is_main)) = KNOWN.get()
+        && known == process
+    {
+        return is_main;
+    }
+    let is_main = procession_sys::thread_id() == std::process::id();
+    KNOWN.set(Some((process, is_main)));
+    is_main
 }

@@ -229,3 +229,14 @@ def test_joblib() -> None:
     assert results == [2 * n for n in range(40)]
     with pytest.raises(KeyError):
         joblib.Parallel(n_jobs=2, backend="procession")(joblib.delayed(fail)("x") for _ in range(3))
+
+
+def test_workers_that_cannot_begin_are_no_loop(tmp_path: Path) -> None:
+    program = tmp_path / "unguarded.py"
+    program.write_text(
+        "import procession\n"
+        "with procession.Executor(2, context='spawn') as executor:\n"
+        "    print(executor.submit(abs, -1).result(60))\n"
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=LONG)
+    assert done.returncode != 0 and "BrokenExecutor" in done.stderr and '__name__ == "__main__"' in done.stderr
