@@ -6,13 +6,12 @@ use procession::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crate::buffers::fill;
+use crate::buffers::{NewBytes, fill};
 use crate::codec::{self, bytes_of, decode_bytes, encode};
 use crate::errors::{ToPyErr, empty, errors_of_waits, exception, full};
 use crate::object::{handle_of, reduced};
@@ -22,14 +21,6 @@ use crate::waitable::Descriptor;
 
 /// Longer messages are copied while other threads of Python go on.
 const SHORT: usize = 1 << 15;
-
-/// How long a message may be that is copied by way of a buffer that stays. A vector for each would have the allocator give
-/// memory back and fetch it again, which takes several times as long as the copies.
-const ROOM_LEN: usize = 1 << 17;
-
-thread_local! {
-    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// The two queues.
 pub(crate) enum AnyQueue {
@@ -137,17 +128,13 @@ impl PyAnyQueue {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let queue = queue.bytes();
         if matches!(self.codec, Codec::Bytes | Codec::Pickle) {
-            let got = ROOM.with_borrow_mut(|room| {
-                room.resize(ROOM_LEN, 0);
-                let len = queue.try_get_into(room)?;
-                Ok::<_, GetError>(PyBytes::new(py, room.get(..len).unwrap_or_default()))
-            });
-            if let Ok(message) = got {
+            let got = queue.try_get_as(|len| NewBytes::new(py, len));
+            if let Some(message) = got.ok().and_then(NewBytes::into_bytes) {
                 self.descriptor.clear();
                 return Ok(message);
             }
         }
-        // There is none, or it is long: that is found out again, and said.
+        // There is none, or no memory for it: that is found out again, and said.
         let got = match queue.try_get() {
             Err(GetError::WouldBlock(label)) => match Patience::new(block, timeout)? {
                 Patience::Now => Err(GetError::WouldBlock(label)),

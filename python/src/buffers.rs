@@ -3,8 +3,9 @@
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyBytes, PyMemoryView};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -36,6 +37,48 @@ pub(crate) fn fill(
 pub(crate) fn bytes_in(object: &Bound<'_, PyAny>) -> PyResult<PyBuffer<u8>> {
     PyBuffer::get(object)
         .or_else(|_| PyBuffer::get(&PyMemoryView::from(object)?.call_method1("cast", ("B",))?))
+}
+
+/// Bytes of Python's that are being written, and that nobody else has yet.
+pub(crate) struct NewBytes<'py>(Option<Bound<'py, PyBytes>>);
+
+impl<'py> NewBytes<'py> {
+    /// So many, all zero; or none at all, if there is no memory for them.
+    pub(crate) fn new(py: Python<'py>, len: usize) -> Self {
+        let Ok(size) = ffi::Py_ssize_t::try_from(len) else { return Self(None) };
+        // SAFETY: a null pointer asks for bytes that are to be written; what is given is owned, or null.
+        let bytes = unsafe {
+            Bound::from_owned_ptr_or_opt(py, ffi::PyBytes_FromStringAndSize(std::ptr::null(), size))
+        };
+        // What was raised is of no interest: whoever asked tries another way.
+        drop(bytes.is_none().then(|| PyErr::take(py)));
+        let mut new = Self(bytes.and_then(|bytes| bytes.cast_into().ok()));
+        if let Some(first) = new.first() {
+            // SAFETY: so many bytes are there, and nobody else's.
+            unsafe { first.write_bytes(0, len) };
+        }
+        new
+    }
+
+    /// The first of them, to be written.
+    fn first(&mut self) -> Option<*mut u8> {
+        // SAFETY: it is bytes.
+        self.0.as_ref().map(|bytes| unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) }.cast())
+    }
+
+    pub(crate) fn into_bytes(self) -> Option<Bound<'py, PyBytes>> {
+        self.0
+    }
+}
+
+impl AsMut<[u8]> for NewBytes<'_> {
+    fn as_mut(&mut self) -> &mut [u8] {
+        let (len, first) = (self.0.as_ref().map_or(0, |bytes| bytes.as_bytes().len()), self.first());
+        let Some(first) = first.filter(|_| len > 0) else { return &mut [] };
+        // SAFETY: `new` has written so many bytes there. Bytes that are made by a null pointer are this object's alone, but
+        // for those of no length, and nobody has it before `into_bytes`.
+        unsafe { std::slice::from_raw_parts_mut(first, len) }
+    }
 }
 
 /// Another descriptor of the file that Python has under this number.

@@ -110,6 +110,26 @@ impl QueueBytes<'_> {
         self.get_into_until(into, Deadline::after(timeout))
     }
 
+    /// Takes the first message out, if there is one now, into what `room` makes for so many bytes. So it is copied once to
+    /// where it stays, whatever that is: bytes of another language, for one. Nobody else can get while `room` works.
+    ///
+    /// ```
+    /// use procession::{Bytes, Queue};
+    /// let frames: Queue<Bytes> = Queue::new()?;
+    /// frames.bytes().put(b"frame")?;
+    /// let frame = frames.bytes().try_get_as(|len| vec![0; len].into_boxed_slice())?;
+    /// assert_eq!(*frame, *b"frame");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::BufferTooShort`] if it made less, and then the message stays, as it does when `room` panics; otherwise as
+    /// [`try_get_into`](Self::try_get_into).
+    pub fn try_get_as<B: AsMut<[u8]>>(self, room: impl FnOnce(usize) -> B) -> Result<B, GetError> {
+        let (message, _) = self.get_as_until(room, Deadline::PASSED).map_err(GetError::at_once)?;
+        Ok(message)
+    }
+
     fn put_until(self, message: &[u8], deadline: Deadline) -> Result<(), PutError> {
         self.may_be_used()?;
         self.core.put(message, deadline)
@@ -123,11 +143,20 @@ impl QueueBytes<'_> {
     }
 
     fn get_into_until(self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
+        let (_, len) = self.get_as_until(|_| into, deadline)?;
+        Ok(len)
+    }
+
+    fn get_as_until<B: AsMut<[u8]>>(
+        self,
+        room: impl FnOnce(usize) -> B,
+        deadline: Deadline,
+    ) -> Result<(B, usize), GetError> {
         // Behind a message of values there may be ends of pipes, which have no room in a buffer.
         if !self.as_they_lie || self.core.carries_ends() {
             self.core.must_be_bytes()?;
         }
-        self.core.get_into(into, deadline)
+        self.core.get_as(room, deadline)
     }
 
     fn may_be_used(self) -> Result<(), NotBytes> {

@@ -78,12 +78,19 @@ impl Core {
     }
 
     /// Takes the first message, which is bytes, out into a buffer that may be too short; then it stays.
-    pub(super) fn get_into(&self, into: &mut [u8], deadline: Deadline) -> Result<usize, GetError> {
+    /// Copies the first message into what `room` gives for its length; that, and the length.
+    pub(super) fn get_as<B: AsMut<[u8]>>(
+        &self,
+        room: impl FnOnce(usize) -> B,
+        deadline: Deadline,
+    ) -> Result<(B, usize), GetError> {
         let mut head = self.at_head(deadline)?;
         let first = head.first()?;
-        let (needed, len) = (first.len(), into.len());
+        let needed = first.len();
+        let mut whole = room(needed);
+        let len = whole.as_mut().len();
         let too_short = || GetError::BufferTooShort { queue: self.segment().label(), needed, len };
-        let into = into.get_mut(..needed).ok_or_else(too_short)?;
+        let into = whole.as_mut().get_mut(..needed).ok_or_else(too_short)?;
         match first {
             First::Here(record) => {
                 head.read(into)?;
@@ -95,7 +102,7 @@ impl Core {
                 self.read_spill(&spill, into)?;
             }
         }
-        Ok(needed)
+        Ok((whole, needed))
     }
 
     /// Throws away all that is there; how many messages that were.
