@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::errors::exception;
+use crate::pickles;
 
 /// How many elements of an object are looked at to find that it is plain.
 const LOOKED_AT: usize = 16;
@@ -69,6 +70,11 @@ static FROM_MSGPACK: Function = Function::new("procession._codecs", "from_msgpac
 /// The message that `object` is.
 pub(crate) fn encode<'py>(codec: Codec, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = object.py();
+    if codec == Codec::Pickle
+        && let Some(pickle) = pickles::pickled(object)
+    {
+        return Ok(pickle);
+    }
     let encoded = match codec {
         // What multiprocessing knows to pickle (connections, sockets, tensors) is in nothing that is plain.
         Codec::Pickle if is_plain(object, true) => DUMPS.get(py)?.call1((object, PROTOCOL))?,
@@ -89,7 +95,10 @@ pub(crate) fn decode<'py>(py: Python<'py>, codec: Codec, message: &[u8]) -> PyRe
 pub(crate) fn decode_bytes<'py>(codec: Codec, bytes: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
     let py = bytes.py();
     match codec {
-        Codec::Pickle => LOADS.get(py)?.call1((bytes,)),
+        Codec::Pickle => match pickles::unpickled(py, bytes.as_bytes()) {
+            Some(object) => object,
+            None => LOADS.get(py)?.call1((bytes,)),
+        },
         Codec::Json => FROM_JSON.get(py)?.call1((bytes,)),
         Codec::MsgPack => FROM_MSGPACK.get(py)?.call1((bytes,)),
         _ => Ok(bytes.into_any()),

@@ -13,6 +13,7 @@ mod lock;
 mod memory;
 mod numbers;
 mod object;
+mod pickles;
 mod pipe;
 mod place;
 mod queue;
@@ -60,6 +61,7 @@ mod _native {
     use procession::{Condition, Namespace};
     use pyo3::exceptions::PyValueError;
     use pyo3::prelude::*;
+    use pyo3::types::PyBytes;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -113,6 +115,18 @@ mod _native {
                 Err(PyValueError::new_err(format!("a newer procession has sent this object: {other:?}")))
             }
         }
+    }
+
+    /// The message that an object is in a codec.
+    #[pyfunction]
+    fn _encode<'py>(codec: &str, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+        crate::codec::encode(crate::codec::by_name(codec)?, obj)
+    }
+
+    /// The object that a message is in a codec.
+    #[pyfunction]
+    fn _decode<'py>(codec: &str, message: Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+        crate::codec::decode_bytes(crate::codec::by_name(codec)?, message)
     }
 
     /// Do what happens at the exit of a process, for one that ends by os._exit().

@@ -17,7 +17,7 @@ from typing import Any
 import procession
 import pytest
 from actors import LONG, actor, context, echo, put_all, work_until_none
-from procession import JoinableQueue, Queue, Semaphore
+from procession import JoinableQueue, Queue, Semaphore, _native
 
 SHORT = 0.05
 METHODS = multiprocessing.get_all_start_methods()
@@ -27,6 +27,33 @@ METHODS = multiprocessing.get_all_start_methods()
 class Job:
     id: int
     what: str
+
+
+PLAINEST: list[Any] = [
+    None, True, False, 0, 7, 255, 256, 65535, 65536, -1, -(2**31), 2**31 - 1, 2**31, -(2**31) - 1, 2**63, 0.0, -0.0, 1.5,
+    float("inf"), float("nan"), 1e-310, "", b"", b"x", b"." * 300, "täxt", "x" * 300, "\ud800", "\0\U0001f600", b"\x80\x05K\x01.",
+]  # fmt: skip
+
+
+class Whole(int):
+    """No plain number."""
+
+
+@pytest.mark.parametrize("obj", [*PLAINEST, Whole(3), signal.SIGINT], ids=repr)
+def test_the_plainest_pickles_are_those_of_pickle(obj: Any) -> None:
+    written = _native._encode("pickle", obj)
+    read = [pickle.loads(written), _native._decode("pickle", written)]
+    read += [_native._decode("pickle", pickle.dumps(obj, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for again in read:
+        assert type(again) is type(obj) and repr(again) == repr(obj)
+    if obj is None or isinstance(obj, bool):
+        assert again is obj
+
+
+def test_what_begins_as_a_small_pickle_and_is_none_is_refused() -> None:
+    for wrong in (b"", b"\x80", b"\x80\x05.", b"\x80\x05K.", b"\x80\x05K\x01\x02.", b"\x80\x05J\x01\x02.", b"\x80\x06N", b"N", b"\x80\x05B\x02\0\0\0a.", b"\x80\x05X\x01\0\0\0\xff."):
+        with pytest.raises((pickle.UnpicklingError, EOFError, IndexError, ValueError)):
+            _native._decode("pickle", wrong)
 
 
 OBJECTS: list[Any] = [None, 7, -(2**100), 1.5, True, "text", b"bytes", [1, "a"], (1, 2), {"a": [1, {"b": None}]}, {1, 2}]
