@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build install demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain venv python wheel python-bench python-cpython python3 postgres rivals
+.PHONY: help build install demo cluster-demo test lint fmt doc package deb pictures bench curves soak check chaos step toolchain venv python wheel python-bench python-cpython python3 postgres rivals
 
 CARGO ?= cargo
 cargo_jobs := $(if $(JOBS),-j$(JOBS))
@@ -58,6 +58,11 @@ demo: build ## a pool of processes at work: sums, then the words of real files
 		echo; echo "== procession demo word-count: $(texts)"; \
 		"$$bin" demo word-count --top 10 $(texts); \
 	fi
+
+cluster-demo: build postgres ## three hosts, one cut off, a worker and the server killed: words counted as wc does (root)
+	$(CARGO) build $(cargo_jobs) --release -p procession --features cluster --example cluster_words
+	@built="$${CARGO_TARGET_DIR:-target}/release"; \
+	crates/procession/examples/cluster_demo.sh "$$built/procession" "$$built/examples/cluster_words" bin crates tests docs $(texts)
 
 # What names no namespace is in one of this run: in the usual one may be the user's programs, of another build.
 own_namespace = PROCESSION_NAMESPACE=tests-$$$$

@@ -10,6 +10,9 @@ use std::ffi::OsStr;
 /// What a process finds in its environment that was started as a worker.
 const VARIABLE: &str = "PROCESSION_WORKER";
 
+/// How long a worker rests when the server cannot be reached.
+const REST: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Which pool a worker is of: what `procession worker` puts into the environment of the program that it starts.
 ///
 /// ```
@@ -49,7 +52,14 @@ impl WorkerOf {
         if let Some(schema) = &self.schema {
             options = options.schema(schema);
         }
-        let mut pool = options.connect(&self.url)?.pool(&self.pool);
+        let cluster = loop {
+            match options.connect(&self.url) {
+                // A worker may be there before the server.
+                Err(ClusterError::Unavailable { .. }) => std::thread::sleep(REST),
+                connected => break connected?,
+            }
+        };
+        let mut pool = cluster.pool(&self.pool);
         if let Some(attempts) = self.max_attempts {
             pool = pool.max_attempts(attempts);
         }
