@@ -361,6 +361,13 @@ impl<T> Queue<T> {
         self.body.len()
     }
 
+    /// How many messages were put, and how many got, both modulo 2^32: for tools, which look at the differences.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn n_put_and_got(&self) -> (u32, u32) {
+        self.body.n_put_and_got()
+    }
+
     /// Whether there was no message at one instant during the call.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -243,6 +243,13 @@ impl Event {
         self.body.gate.change(|word| if word & SET == 0 { word } else { cleared(word) });
     }
 
+    /// How often it was set or pulsed, modulo 2^61: for tools.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn n_times_set(&self) -> u64 {
+        self.body.gate.word() / GENERATION
+    }
+
     /// The word as it is now, for [`has_let_pass`](Self::has_let_pass).
     #[cfg(feature = "async")]
     pub(crate) fn found(&self) -> u64 {

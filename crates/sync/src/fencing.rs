@@ -19,6 +19,12 @@ impl FencingTokens {
         // Relaxed: the lock orders its holders, and the numbers of those who read together may come in any order.
         self.handed_out.fetch_add(1, Ordering::Relaxed) + 1
     }
+
+    /// How many there were.
+    pub(crate) fn handed_out(&self) -> u64 {
+        // Relaxed: a figure for people.
+        self.handed_out.load(Ordering::Relaxed)
+    }
 }
 
 /// The method of a guard that gives a token; `$tokens` is what leads from the guard to them.

@@ -190,6 +190,13 @@ impl Lock {
         self.body.lock.burials()
     }
 
+    /// How many fencing tokens were handed out: for tools, which see by it that holders come and go.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn n_fencing_tokens(&self) -> u64 {
+        self.body.tokens.handed_out()
+    }
+
     /// Whether a holder died and nobody has recovered the lock.
     #[must_use]
     pub fn is_inconsistent(&self) -> bool {

@@ -60,6 +60,12 @@ impl Core {
         self.len() == 0
     }
 
+    /// How many messages were put, and how many got; both wrap.
+    pub(super) fn n_put_and_got(&self) -> (u32, u32) {
+        let items = |mark| Mark::from_bits(mark).items;
+        (items(self.words.tail.load(Ordering::Acquire)), items(self.words.head.load(Ordering::Acquire)))
+    }
+
     pub(super) fn is_full(&self) -> bool {
         // The smallest message has no bytes.
         !self.fits(self.used(), 1)
