@@ -55,6 +55,7 @@ fn holders_and_waiters(schema: &mut Schema, place: &Place) {
     schema.takes_array("object", &place.run(&["ls", "--json"]).stdout);
     schema.takes_array("process", &place.run(&["ps", "--json"]).stdout);
     schema.takes_lines("top", &place.run(&["top", "--json"]).stdout);
+    schema.takes_lines("watch", &place.shell("\"$P\" watch | head -n 2").stdout);
     let shown = place.run(&["inspect", "a", "--json"]).stdout;
     schema.takes_lines("object", &shown);
     let tested = place.run(&["lock", "test", "a", "--json"]).stdout;
@@ -85,6 +86,7 @@ fn small_things(schema: &mut Schema, place: &Place) {
     for words in [&["add", "n", "--json"][..], &["get", "n", "--json"], &["set", "n", "5", "--json"]] {
         schema.takes_lines("counter", &place.run(&[&["counter"], words].concat()).stdout);
     }
+    schema.takes_lines("stats", &place.run(&["stats", "n", "-i", "10ms", "-c", "2", "--json"]).stdout);
     // Every kind of object that scripts make.
     schema.takes_array("object", &place.run(&["ls", "--all", "--json"]).stdout);
 }

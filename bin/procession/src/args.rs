@@ -23,10 +23,12 @@ use crate::queue::QueueArgs;
 use crate::remove::RemoveArgs;
 use crate::run::RunArgs;
 use crate::sem::SemArgs;
+use crate::stats::StatsArgs;
 #[cfg(feature = "top")]
 use crate::top::TopArgs;
 use crate::waiting::WaitingArgs;
 use crate::waits::WaitsArgs;
+use crate::watch::WatchArgs;
 use crate::with::WithArgs;
 use crate::worker::WorkerArgs;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -66,6 +68,8 @@ pub(crate) enum Command {
     Ps(ProcessesArgs),
     #[cfg(feature = "top")]
     Top(TopArgs),
+    Watch(WatchArgs),
+    Stats(StatsArgs),
     Metrics(MetricsArgs),
     Rm(RemoveArgs),
     Gc(CollectArgs),

@@ -115,12 +115,12 @@ fn command() -> Command {
 fn with_names(command: Command, names: Option<Names>) -> Command {
     let command = command.mut_args(|arg| {
         match (arg.get_id().as_str(), names) {
-            ("name" | "names" | "targets", Some(names)) => arg.add(ArgValueCompleter::new(names)),
+            ("name" | "names" | "targets" | "glob", Some(names)) => arg.add(ArgValueCompleter::new(names)),
             // Of `queue ack` and its kin.
             ("id", Some(_)) => arg.add(ArgValueCompleter::new(LeasedIds)),
             // What is run.
             ("command", _) => arg.value_hint(ValueHint::Other).add(ArgValueCompleter::new(Run)),
-            ("arg_file" | "joblog" | "report", _) => arg.value_hint(ValueHint::FilePath),
+            ("arg_file" | "joblog" | "report" | "procfile", _) => arg.value_hint(ValueHint::FilePath),
             ("tee" | "results" | "out", _) => arg.value_hint(ValueHint::DirPath),
             _ => arg,
         }
@@ -155,7 +155,7 @@ impl Names {
             "counter" => Self::Of(&[Kind::VALUE]),
             "pipe" => Self::Of(&[Kind::PIPE, Kind::QUEUE]),
             "ctl" => Self::Steered,
-            "inspect" | "rm" => Self::Any,
+            "inspect" | "rm" | "stats" | "watch" => Self::Any,
             "with" => Self::Typed(&[("lock", LOCKS), ("sem", SEMAPHORES)]),
             "wait" => Self::Typed(&[
                 ("event", EVENTS),

@@ -25,6 +25,7 @@ mod inspect;
 mod keeper;
 mod list;
 mod lock;
+mod looks;
 #[cfg(feature = "completions")]
 mod man;
 mod map;
@@ -36,6 +37,7 @@ mod pipe;
 mod processes;
 mod program;
 mod queue;
+mod rates;
 mod recipes;
 mod remove;
 mod report;
@@ -43,6 +45,7 @@ mod room;
 mod run;
 mod sem;
 mod state;
+mod stats;
 mod steer;
 mod summary;
 #[cfg(feature = "top")]
@@ -50,6 +53,7 @@ mod top;
 mod under;
 mod waiting;
 mod waits;
+mod watch;
 mod with;
 mod worker;
 mod wrap;
@@ -207,6 +211,8 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Ps(args) => processes::run(&args),
         #[cfg(feature = "top")]
         Command::Top(args) => top::run(&args),
+        Command::Watch(args) => watch::run(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),

@@ -78,6 +78,10 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family { name, kind: "gauge", help }
 }
 
+const fn counter(name: &'static str, help: &'static str) -> Family {
+    Family { name, kind: "counter", help }
+}
+
 const FAMILIES: &[Family] = &[
     gauge("procession_shm_size_bytes", "Size of the file system in /dev/shm."),
     gauge("procession_shm_used_bytes", "Bytes of /dev/shm that are in use, by whatever program."),
@@ -109,11 +113,8 @@ const FAMILIES: &[Family] = &[
         "For how long the object is held, at least: known of locks for which somebody waits or has waited.",
     ),
     gauge("procession_inconsistent", "1 if a holder of the lock died and nobody has recovered it."),
-    Family {
-        name: "procession_owner_deaths_total",
-        kind: "counter",
-        help: "Holders of the lock that died with it, or left it in a panic.",
-    },
+    counter("procession_owner_deaths_total", "Holders of the lock that died with it, or left it in a panic."),
+    counter("procession_tokens_total", "Fencing tokens that were handed out for the lock."),
     gauge("procession_readers", "Living processes that read under the lock."),
     gauge("procession_queue_depth", "Messages that are there to be got."),
     gauge(
@@ -121,6 +122,11 @@ const FAMILIES: &[Family] = &[
         "Most messages that the queue has room for; missing if only bytes limit it.",
     ),
     gauge("procession_queue_closed", "1 if the queue is closed."),
+    counter(
+        "procession_queue_put_total",
+        "Messages that were put, modulo 2^32; of items with leases, at most so many.",
+    ),
+    counter("procession_queue_got_total", "Messages that were got, modulo 2^32."),
     gauge("procession_queue_leased", "Items that somebody has got and not done."),
     gauge("procession_queue_oldest_lease_seconds", "For how long the item is leased that was leased first."),
     gauge(
@@ -132,6 +138,7 @@ const FAMILIES: &[Family] = &[
     gauge("procession_semaphore_held", "Permits that are held."),
     gauge("procession_semaphore_max", "Most permits that the semaphore can ever have."),
     gauge("procession_event_set", "1 if the event is set."),
+    counter("procession_event_sets_total", "How often the event was set or pulsed."),
     gauge("procession_latch_arrived", "Arrivals at the latch."),
     gauge("procession_latch_count", "Arrivals that open the latch."),
     gauge("procession_once_done", "1 if it was done."),
@@ -147,6 +154,10 @@ fn family_of(kind: &str, figure: &str) -> Option<&'static str> {
     Some(match (kind, figure) {
         (_, "inconsistent") => "procession_inconsistent",
         (_, "owner_deaths") => "procession_owner_deaths_total",
+        (_, "tokens") => "procession_tokens_total",
+        (_, "put") => "procession_queue_put_total",
+        (_, "got") => "procession_queue_got_total",
+        (_, "times_set") => "procession_event_sets_total",
         (_, "readers") => "procession_readers",
         (_, "depth") => "procession_queue_depth",
         (_, "capacity") => "procession_queue_capacity",

@@ -53,10 +53,12 @@ pub(crate) fn of(entry: &Entry) -> Option<State> {
         Kind::LOCK => look(entry).map(|one: Lock| {
             locked(one.holder(), one.is_inconsistent())
                 .with_deaths(one.is_inconsistent(), one.n_owner_deaths())
+                .counting("tokens", one.n_fencing_tokens())
         }),
         Kind::RLOCK => look(entry).map(|one: RLock| {
             locked(one.holder(), one.is_inconsistent())
                 .with_deaths(one.is_inconsistent(), one.n_owner_deaths())
+                .counting("tokens", one.n_fencing_tokens())
         }),
         Kind::RWLOCK => look(entry).map(|one| of_rwlock(&one)),
         Kind::SEMAPHORE => {
@@ -109,6 +111,12 @@ impl State {
         self
     }
 
+    /// What only grows: see `rates.rs`.
+    fn counting(mut self, name: &'static str, number: u64) -> Self {
+        self.figures.push((name, number));
+        self
+    }
+
     fn with_deaths(self, is_inconsistent: bool, deaths: u32) -> Self {
         self.with("inconsistent", is_inconsistent.into()).with("owner_deaths", deaths as usize)
     }
@@ -157,6 +165,7 @@ fn of_rwlock(lock: &RwLock) -> State {
     }
     .with("readers", living)
     .with_deaths(lock.is_inconsistent(), lock.n_owner_deaths())
+    .counting("tokens", lock.n_fencing_tokens())
     .held_by(readers, Held::shared)
 }
 
@@ -177,7 +186,8 @@ fn of_event(event: &Event) -> State {
         (true, None) => "set",
         (false, _) => "unset",
     };
-    State::said(text).with("set", event.is_set().into()).held_by(owner, |holder| Held {
+    let state = State::said(text).with("set", event.is_set().into());
+    state.counting("times_set", event.n_times_set()).held_by(owner, |holder| Held {
         holder,
         how: "owner".to_owned(),
         permits: None,
@@ -208,7 +218,9 @@ fn of_condition(condition: &Condition) -> State {
 }
 
 fn of_queue(queue: &Queue<()>) -> State {
-    queued(queue.len(), queue.is_closed(), queue.capacity())
+    let (put, got) = queue.n_put_and_got();
+    let state = queued(queue.len(), queue.is_closed(), queue.capacity());
+    state.counting("put", put.into()).counting("got", got.into())
 }
 
 fn of_joinable(queue: &JoinableQueue<()>) -> State {
@@ -230,7 +242,8 @@ fn of_joinable(queue: &JoinableQueue<()>) -> State {
     state.oldest_lease = leases.iter().map(|item| item.held_for).max();
     let is_last = |attempt: u32| queue.max_attempts().is_some_and(|most| attempt >= most);
     let last = leases.iter().filter(|item| is_last(item.attempt)).count();
-    state.with("last_attempt", last)
+    // Numbers begin with 1.
+    state.with("last_attempt", last).counting("put", queue.n_put().saturating_sub(1))
 }
 
 fn queued(depth: usize, is_closed: bool, capacity: Option<usize>) -> State {

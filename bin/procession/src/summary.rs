@@ -36,6 +36,8 @@ const GROUPS: [(&str, &[Line]); 5] = [
             ("ls", "what objects there are, what they are in, who holds them"),
             ("inspect", "one object, with all who hold it and wait for it"),
             ("top", "all of it, again and again"),
+            ("watch", "what changes, as lines of JSON: watch 'build-*'"),
+            ("stats", "one object, a line of numbers every second"),
             ("ps", "processes, what they hold and what they wait for"),
             ("waits", "who waits, for how long, and for whom"),
             ("deadlocks", "who waits for whom in a circle"),

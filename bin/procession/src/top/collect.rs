@@ -1,30 +1,25 @@
-//! Looks at the namespace, as cheaply as it can be done every second: what is known of an object's file is read again
-//! every few looks only, and its state each time.
+//! Looks at the namespace: its objects, its processes, and who waits for whom in a circle.
 
 use super::lints::Warning;
 use super::model::{Holding, Object, Process, Snapshot, Waiter};
-use crate::list::{Looker, Record, Seen, note};
+use crate::list::{Record, Seen, note};
+use crate::looks::Looks;
 use crate::people::{self, command_line, in_one_line};
 use crate::processes::{self, others_in};
 use crate::room::Room;
-use procession::shm::{Entry, Participant};
+use procession::shm::Participant;
 use procession::{Namespace, deadlocks_in};
-use procession_sys::{clock, shm_file};
+use procession_sys::clock;
 use procession_terminal::exit::Failure;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// After how many looks a file is read again though its name is still there: who is attached, how long it is.
-const ANEW: u64 = 30;
-
 /// Looks again and again at one namespace.
 #[derive(Debug)]
 pub(crate) struct Collector {
-    namespace: Namespace,
+    looks: Looks,
     began: Instant,
-    looks: u64,
-    entries: BTreeMap<String, Entry>,
     seen: Vec<Seen>,
     participants: Vec<Participant>,
     /// The command lines and users of processes, which seldom change.
@@ -34,10 +29,8 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) fn new(namespace: Namespace) -> Self {
         Self {
-            namespace,
+            looks: Looks::at(namespace),
             began: Instant::now(),
-            looks: 0,
-            entries: BTreeMap::new(),
             seen: Vec::new(),
             participants: Vec::new(),
             people: BTreeMap::new(),
@@ -47,22 +40,20 @@ impl Collector {
     /// # Errors
     /// When `/dev/shm` cannot be read.
     pub(crate) fn look(&mut self) -> Result<Snapshot, Failure> {
-        self.looks += 1;
-        self.renew_entries()?;
-        self.seen = self.look_at_objects();
+        self.seen = self.looks.look(|_| true)?;
         // Whoever has registered nowhere is in no namespace; to ask would make one.
-        let is_used = self.namespace.has_registry();
-        self.participants = if is_used { others_in(&self.namespace)? } else { Vec::new() };
-        let deadlocks = deadlocks_in(&self.namespace)?;
+        let namespace = self.looks.namespace();
+        self.participants = if namespace.has_registry() { others_in(namespace)? } else { Vec::new() };
+        let deadlocks = deadlocks_in(namespace)?;
         let in_words = |thread: &procession::BlockedThread| {
             let object = thread.object.as_deref().unwrap_or("an object that was removed");
             format!("{} {} waits for {object}", thread.process.pid, thread.process.name)
         };
         Ok(Snapshot {
-            namespace: self.namespace.name().to_owned(),
+            namespace: namespace.name().to_owned(),
             at: self.began.elapsed(),
             room: Room::look(),
-            bytes: self.entries.values().map(|entry| entry.bytes).sum(),
+            bytes: self.looks.bytes(),
             objects: self.seen.iter().map(object).collect(),
             processes: self.processes(),
             deadlocks: deadlocks.iter().map(|one| one.threads.iter().map(in_words).collect()).collect(),
@@ -71,45 +62,7 @@ impl Collector {
 
     /// Forgets what it knows: it will not look for a while.
     pub(crate) fn rest(&mut self) {
-        self.entries.clear();
-        self.looks = 0;
-    }
-
-    /// Brings the entries up to date: all of them now and then, and else only those of which the name is new, or gone.
-    fn renew_entries(&mut self) -> Result<(), Failure> {
-        if self.looks % ANEW == 1 {
-            let entries = self.namespace.list()?.into_iter();
-            self.entries = entries.map(|entry| (entry.name.clone(), entry)).collect();
-            return Ok(());
-        }
-        let prefix = self.namespace.file_name("");
-        let files = shm_file::names(&prefix).map_err(|error| format!("cannot read /dev/shm: {error}"));
-        let files = files.map_err(|error| Failure::Error(error.into()))?;
-        let mut before = std::mem::take(&mut self.entries);
-        for name in files.iter().filter_map(|file| file.strip_prefix(&prefix)) {
-            // A name that no object of a user can have is looked at when all are.
-            if let Some(entry) = before.remove(name).or_else(|| self.namespace.entry(name).ok()) {
-                self.entries.insert(name.to_owned(), entry);
-            }
-        }
-        Ok(())
-    }
-
-    fn look_at_objects(&mut self) -> Vec<Seen> {
-        let mut looker = Looker::default();
-        let mut all = Vec::new();
-        for entry in self.entries.values_mut().filter(|entry| !entry.name.starts_with('.')) {
-            let mut seen = looker.look(entry.clone());
-            if seen.state.text.is_empty() && seen.entry.header.is_ok() {
-                // Perhaps another object has got the name meanwhile.
-                if let Ok(found) = self.namespace.entry(&entry.name) {
-                    *entry = found;
-                    seen = Seen { waits: seen.waits, ..looker.look(entry.clone()) };
-                }
-            }
-            all.push(seen);
-        }
-        all
+        self.looks.rest();
     }
 
     fn processes(&mut self) -> Vec<Process> {
@@ -133,10 +86,10 @@ impl Collector {
             v: 1,
             ts: clock::wall_ns() as f64 / 1e9,
             kind: "top",
-            namespace: self.namespace.name(),
+            namespace: self.namespace().name(),
             shm_size_bytes: room.map(|room| room.size),
             shm_used_bytes: room.map(|room| room.used),
-            namespace_bytes: self.entries.values().map(|entry| entry.bytes).sum(),
+            namespace_bytes: self.looks.bytes(),
             objects: self.seen.iter().map(Record::from).collect(),
             processes: self
                 .participants
@@ -149,13 +102,13 @@ impl Collector {
 
     /// Whether the process is still the one that registered then, and so may be sent a signal.
     pub(crate) fn is_there(&self, pid: u32, registered_ns: u64) -> bool {
-        let found = others_in(&self.namespace).unwrap_or_default();
+        let found = others_in(self.namespace()).unwrap_or_default();
         let is_it = |found: &Participant| found.pid == pid && found.registered_ns == registered_ns;
-        found.iter().any(is_it) && people::uses(pid, &self.namespace)
+        found.iter().any(is_it) && people::uses(pid, self.namespace())
     }
 
     pub(crate) fn namespace(&self) -> &Namespace {
-        &self.namespace
+        self.looks.namespace()
     }
 }
 
