@@ -5,6 +5,7 @@
 mod cli;
 
 use cli::{procession, run};
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use procession_tests::{Actor, Scratch, until};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -173,7 +174,7 @@ fn it_draws_and_follows_the_size_of_the_terminal() {
     pty.shows("SIZE");
     // A holder that stands still keeps nobody from looking.
     holder.stop();
-    pty.types("3");
+    pty.types("4");
     pty.shows("stopped");
     pty.types("?");
     pty.shows("Ctrl-Z");
@@ -211,7 +212,7 @@ fn it_stops_and_goes_on() {
 fn signals_end_it_and_give_the_terminal_back() {
     let scratch = Scratch::new();
     let holder = holder_of_a_lock(&scratch);
-    for (signal, number) in [(nix::sys::signal::Signal::SIGTERM, 15), (nix::sys::signal::Signal::SIGHUP, 1)] {
+    for (signal, number) in [(Signal::SIGTERM, 15), (Signal::SIGHUP, 1)] {
         let pty = Pty::start(&top(&scratch, &[]));
         pty.shows("actor");
         cli::send(pty.child.id(), signal);
@@ -304,4 +305,30 @@ fn a_signal_is_sent_to_who_holds() {
     pty.types("q");
     assert!(pty.ends().0.success());
     scratch.unlink("l").unwrap();
+}
+
+#[test]
+fn workers_and_jobs_are_shown_also_when_what_started_them_is_stopped() {
+    let scratch = Scratch::new();
+    let name = scratch.name();
+    let script = "echo READY; exec sleep 1000";
+    let words = ["-N", name, "run", "-n", "2", "--name", "web", "--", "sh", "-c", script];
+    let mut running = cli::Running::start(&mut procession(words));
+    (0..2).for_each(|_| drop(running.line("READY")));
+    running.signal(Signal::SIGSTOP);
+    let said = run(["-N", name, "top", "--json"]);
+    let seen: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let runs = seen["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2, "{seen}");
+    for (rank, worker) in runs.iter().enumerate() {
+        assert_eq!((&worker["rank"], &worker["run"]), (&rank.into(), &running.pid().into()), "{worker}");
+        assert_eq!((&worker["run_name"], &worker["of"]), (&"web".into(), &"run".into()), "{worker}");
+        assert!(worker["rss_bytes"].as_u64().unwrap() > 0 && worker["command"] == "sleep 1000", "{worker}");
+    }
+    let said = run(["-N", name, "top", "--once"]);
+    let rank = said.stdout.lines().filter(|line| line.contains("rank ") && line.contains("sleep 1000"));
+    assert_eq!(rank.count(), 2, "{said:?}");
+    running.signal(Signal::SIGCONT);
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.end().code(), Some(143));
 }

@@ -8,6 +8,7 @@ mod collect;
 mod lints;
 mod live;
 mod model;
+mod runs;
 mod terminal;
 mod update;
 mod view;
@@ -20,7 +21,7 @@ mod torn;
 use crate::duration::duration;
 use clap::builder::FalseyValueParser;
 use collect::Collector;
-use model::{Model, Pane};
+use model::{Model, Pane, Snapshot};
 use procession::Namespace;
 use procession_terminal::exit::Failure;
 use procession_terminal::output;
@@ -41,8 +42,8 @@ const LONGEST: usize = 60_000;
 
 /// Watch the objects of the namespace: who holds them, who waits, and what is wrong.
 ///
-/// It looks without attaching, and takes no lock: it works when holders are dead, or are stopped. There are no rates
-/// and no distributions of times: shared memory has no counters for them.
+/// It looks without attaching, and takes no lock: it works when holders are dead, or are stopped. Rates are of counters
+/// that objects have anyway: of messages, and of locks where tokens are asked for. There are no distributions of times.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  procession top\n  procession top --once | head -20\n\n\
         ? shows the keys. Where stdout is no terminal, one frame is printed. NO_COLOR is\n\
@@ -94,9 +95,12 @@ fn frame(model: &mut Model) -> Result<String, Failure> {
     let is_wide = |&columns: &u16| (20..=1000).contains(&columns);
     let width = columns.filter(is_wide).or_else(live::width).unwrap_or(WIDTH);
     let mut text = Vec::new();
-    for (pane, rows) in
-        [(Pane::Objects, model.snapshot.objects.len()), (Pane::Processes, model.snapshot.processes.len())]
-    {
+    let Snapshot { objects, processes, runs, .. } = &model.snapshot;
+    let panes =
+        [(Pane::Objects, objects.len()), (Pane::Runs, runs.len()), (Pane::Processes, processes.len())];
+    // Most namespaces have none.
+    let shown = panes.into_iter().filter(|&(pane, rows)| pane != Pane::Runs || rows > 0);
+    for (pane, rows) in shown.collect::<Vec<_>>() {
         model.pane = pane;
         let height = u16::try_from((rows.max(1) + AROUND).min(LONGEST)).unwrap_or(u16::MAX);
         // Nothing is selected, where nothing can be done with it.

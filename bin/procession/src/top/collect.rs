@@ -2,6 +2,7 @@
 
 use super::lints::Warning;
 use super::model::{Holding, Object, Process, Snapshot, Waiter};
+use super::runs::{Runs, Worker};
 use crate::list::{Record, Seen, note};
 use crate::looks::Looks;
 use crate::people::{self, command_line, in_one_line};
@@ -22,6 +23,8 @@ pub(crate) struct Collector {
     began: Instant,
     seen: Vec<Seen>,
     participants: Vec<Participant>,
+    runs: Runs,
+    workers: Vec<Worker>,
     /// The command lines and users of processes, which seldom change.
     people: BTreeMap<(u32, u64), (String, String)>,
 }
@@ -33,6 +36,8 @@ impl Collector {
             began: Instant::now(),
             seen: Vec::new(),
             participants: Vec::new(),
+            runs: Runs::default(),
+            workers: Vec::new(),
             people: BTreeMap::new(),
         }
     }
@@ -45,6 +50,7 @@ impl Collector {
         let namespace = self.looks.namespace();
         self.participants = if namespace.has_registry() { others_in(namespace)? } else { Vec::new() };
         let deadlocks = deadlocks_in(namespace)?;
+        self.workers = self.runs.look(namespace.name(), &self.seen);
         let in_words = |thread: &procession::BlockedThread| {
             let object = thread.object.as_deref().unwrap_or("an object that was removed");
             format!("{} {} waits for {object}", thread.process.pid, thread.process.name)
@@ -56,6 +62,7 @@ impl Collector {
             bytes: self.looks.bytes(),
             objects: self.seen.iter().map(object).collect(),
             processes: self.processes(),
+            runs: self.workers.clone(),
             deadlocks: deadlocks.iter().map(|one| one.threads.iter().map(in_words).collect()).collect(),
         })
     }
@@ -96,6 +103,7 @@ impl Collector {
                 .iter()
                 .map(|found| processes::Record::of(found, &self.seen))
                 .collect(),
+            runs: &self.workers,
             warnings,
         }
     }
@@ -124,6 +132,7 @@ pub(crate) struct Document<'a> {
     namespace_bytes: u64,
     objects: Vec<Record<'a>>,
     processes: Vec<processes::Record>,
+    runs: &'a [Worker],
     warnings: &'a [Warning],
 }
 
@@ -145,6 +154,7 @@ fn object(Seen { entry, state, waits }: &Seen) -> Object {
     Object {
         name: entry.name.clone(),
         kind: entry.header.as_ref().map_or("unknown", |header| header.kind.name()),
+        created_ns: entry.header.as_ref().map_or(0, |header| header.created_ns),
         state: state.text.clone(),
         holders: state.holders.iter().map(holding).collect(),
         waiters: waits.iter().map(waiter).collect(),

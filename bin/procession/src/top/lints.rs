@@ -2,6 +2,7 @@
 
 use super::model::{Object, Snapshot};
 use crate::duration::age;
+use crate::rates::per_second;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -33,12 +34,24 @@ pub(crate) struct Warning {
 pub(crate) struct History {
     /// When each queue had which length.
     depths: BTreeMap<String, VecDeque<(Duration, u64)>>,
+    /// What each object counts, and when that was seen; and what that comes to per second.
+    counted: BTreeMap<String, Counted>,
     /// Since when no process was seen to be attached.
     unused: BTreeMap<String, Duration>,
 }
 
+/// The counters of an object at one look.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    created_ns: u64,
+    at: Duration,
+    figures: Vec<(&'static str, u64)>,
+    rates: Vec<(&'static str, f64)>,
+}
+
 impl History {
     pub(crate) fn remember(&mut self, snapshot: &Snapshot) {
+        self.count(snapshot);
         let there: BTreeSet<&String> = snapshot.objects.iter().map(|object| &object.name).collect();
         self.depths.retain(|name, _| there.contains(name));
         self.unused.retain(|name, _| there.contains(name));
@@ -55,6 +68,25 @@ impl History {
                 depths.pop_front();
             }
         }
+    }
+
+    fn count(&mut self, snapshot: &Snapshot) {
+        let mut before = std::mem::take(&mut self.counted);
+        for object in &snapshot.objects {
+            let (at, figures) = (snapshot.at, object.figures.clone());
+            let mut counted = Counted { created_ns: object.created_ns, at, figures, rates: Vec::new() };
+            let of_it = |before: &Counted| before.created_ns == object.created_ns && before.at < at;
+            if let Some(before) = before.remove(&object.name).filter(of_it) {
+                let time = at.saturating_sub(before.at);
+                counted.rates = per_second(object.kind, &before.figures, &counted.figures, time);
+            }
+            self.counted.insert(object.name.clone(), counted);
+        }
+    }
+
+    /// What has happened to an object since the look before, per second, by what is counted.
+    pub(crate) fn rates(&self, name: &str) -> &[(&'static str, f64)] {
+        self.counted.get(name).map_or(&[], |counted| &counted.rates)
     }
 
     /// The lengths of a queue, the oldest first.

@@ -1,6 +1,7 @@
 //! What `top` knows and shows: plain data, made by `collect.rs`, changed by `update.rs`, drawn by `view.rs`.
 
 use super::lints::{History, Warning};
+use super::runs::Worker;
 use crate::room::Room;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub(crate) struct Snapshot {
     pub(crate) bytes: u64,
     pub(crate) objects: Vec<Object>,
     pub(crate) processes: Vec<Process>,
+    /// The workers of each `run`, and the jobs of each `map`.
+    pub(crate) runs: Vec<Worker>,
     /// Each the threads of a circle, in words.
     pub(crate) deadlocks: Vec<Vec<String>>,
 }
@@ -24,6 +27,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Object {
     pub(crate) name: String,
     pub(crate) kind: &'static str,
+    /// With the name it tells which object this is.
+    pub(crate) created_ns: u64,
     pub(crate) state: String,
     pub(crate) holders: Vec<Holding>,
     /// The longest first.
@@ -106,17 +111,20 @@ impl Object {
 pub(crate) enum Pane {
     #[default]
     Objects,
+    Runs,
     Queues,
     Processes,
     Warnings,
 }
 
 impl Pane {
-    pub(crate) const ALL: [Self; 4] = [Self::Objects, Self::Queues, Self::Processes, Self::Warnings];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Objects, Self::Runs, Self::Queues, Self::Processes, Self::Warnings];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Objects => "Objects",
+            Self::Runs => "Runs",
             Self::Queues => "Queues",
             Self::Processes => "Processes",
             Self::Warnings => "Warnings",
@@ -125,7 +133,8 @@ impl Pane {
 
     pub(crate) fn next(self) -> Self {
         match self {
-            Self::Objects => Self::Queues,
+            Self::Objects => Self::Runs,
+            Self::Runs => Self::Queues,
             Self::Queues => Self::Processes,
             Self::Processes => Self::Warnings,
             Self::Warnings => Self::Objects,
@@ -251,6 +260,19 @@ impl Model {
         processes
     }
 
+    /// The workers and jobs that pass the filter, run by run.
+    pub(crate) fn runs(&self) -> Vec<&Worker> {
+        let passes = |worker: &&Worker| {
+            let names = [worker.run_name.as_deref(), worker.name.as_deref()].map(Option::unwrap_or_default);
+            self.passes(&[&worker.command, names[0], names[1], &worker.pid.to_string()])
+        };
+        let mut workers: Vec<_> = self.snapshot.runs.iter().filter(passes).collect();
+        if self.reversed {
+            workers.reverse();
+        }
+        workers
+    }
+
     /// The warnings that pass the filter.
     pub(crate) fn shown_warnings(&self) -> Vec<&Warning> {
         self.warnings.iter().filter(|warning| self.passes(&[&warning.text])).collect()
@@ -266,6 +288,7 @@ impl Model {
             Pane::Objects | Pane::Queues => {
                 self.objects().into_iter().map(|object| object.name.clone()).collect()
             }
+            Pane::Runs => self.runs().into_iter().map(|worker| worker.pid.to_string()).collect(),
             Pane::Processes => self.processes().into_iter().map(|process| process.pid.to_string()).collect(),
             Pane::Warnings => self.shown_warnings().into_iter().map(|warning| warning.text.clone()).collect(),
         }
@@ -275,7 +298,7 @@ impl Model {
     pub(crate) fn selected_object(&self) -> Option<&Object> {
         let name = match self.pane {
             Pane::Objects | Pane::Queues => Some(&self.selected),
-            Pane::Processes => None,
+            Pane::Runs | Pane::Processes => None,
             Pane::Warnings => {
                 let warning = self.warnings.iter().find(|warning| warning.text == self.selected)?;
                 warning.object.as_ref()
@@ -287,6 +310,23 @@ impl Model {
     pub(crate) fn selected_process(&self) -> Option<&Process> {
         let is_it = |process: &&Process| process.pid.to_string() == self.selected;
         self.snapshot.processes.iter().find(|process| self.pane == Pane::Processes && is_it(process))
+    }
+
+    pub(crate) fn selected_worker(&self) -> Option<&Worker> {
+        let is_it = |worker: &&Worker| worker.pid.to_string() == self.selected;
+        self.snapshot.runs.iter().find(|worker| self.pane == Pane::Runs && is_it(worker))
+    }
+
+    /// How often per second something happens to an object, by what is counted of it.
+    pub(crate) fn rate(&self, object: &Object, growth: &str) -> Option<f64> {
+        let rates = self.history.rates(&object.name);
+        rates.iter().find(|(name, _)| *name == growth).map(|&(_, per_second)| per_second)
+    }
+
+    /// The same of all objects together; `None` where nothing happens.
+    pub(crate) fn total_rate(&self, growth: &str) -> Option<f64> {
+        let rates = self.snapshot.objects.iter().filter_map(|object| self.rate(object, growth));
+        Some(rates.sum::<f64>()).filter(|total| *total > 0.0)
     }
 
     pub(crate) fn has_warning(&self, object: &str) -> bool {

@@ -5,6 +5,7 @@
 
 use super::lints::History;
 use super::model::{Holding, Model, Object, Over, Pane, Process, Snapshot, Sort, Waiter};
+use super::runs::Worker;
 use super::update::{Event, Key, Order, update};
 use super::view::view;
 use crate::room::Room;
@@ -105,7 +106,25 @@ fn some() -> Snapshot {
             process(4310, "train", &["gpu"], &[]),
             Process { doing: "stopped", ..process(4377, "train", &["gpu"], &[]) },
         ],
+        runs: Vec::new(),
         deadlocks: Vec::new(),
+    }
+}
+
+fn worker(rank: u64, name: Option<&str>, state: char) -> Worker {
+    Worker {
+        of: "run",
+        run: 4200,
+        run_name: name.map(|_| "site".to_owned()),
+        name: name.map(str::to_owned),
+        rank,
+        pid: 4210 + u32::try_from(rank).unwrap(),
+        state,
+        restarts: 2,
+        rss_bytes: 81 << 20,
+        cpu_percent: Some(37.4),
+        seconds: 700.0,
+        command: "./serve --port 5000".to_owned(),
     }
 }
 
@@ -179,12 +198,59 @@ fn screens_of_the_other_panes() {
         snapshot.objects[2].figures[0].1 = depth;
         see(&mut model, snapshot);
     }
-    type_in(&mut model, "2");
-    picture!("queues", &model, 80, 24);
     type_in(&mut model, "3");
-    picture!("processes", &model, 80, 24);
+    picture!("queues", &model, 80, 24);
     type_in(&mut model, "4");
+    picture!("processes", &model, 80, 24);
+    type_in(&mut model, "5");
     picture!("warnings", &model, 80, 24);
+}
+
+#[test]
+fn screens_of_runs() {
+    let job = Worker {
+        of: "map",
+        run: 4300,
+        rank: 17,
+        pid: 4301,
+        restarts: 0,
+        cpu_percent: None,
+        ..worker(0, None, 'S')
+    };
+    let runs = vec![worker(0, Some("web.1"), 'R'), worker(1, Some("clock"), 'T'), worker(0, None, 'S'), job];
+    let mut model = model_of(Snapshot { runs, ..some() });
+    type_in(&mut model, "2");
+    picture!("runs_80x24", &model, 80, 24);
+    picture!("runs_120x40", &model, 120, 40);
+    picture!("runs_40x10", &model, 40, 10);
+    type_in(&mut model, "\n");
+    picture!("runs_detail", &model, 80, 24);
+    type_in(&mut model, "!/clock\n");
+    assert_eq!(model.selected, "4211");
+    type_in(&mut model, "k");
+    assert_eq!(model.over, Over::Nothing);
+}
+
+#[test]
+fn screens_with_rates() {
+    let counting = |seconds: u32, tokens: u64, put: u64| {
+        let (mut index, mut jobs) = (lock("cache-index"), queue("enc", 812));
+        index.figures.push(("tokens", tokens));
+        jobs.kind = "queue";
+        jobs.figures.extend([("put", put), ("got", put - 812)]);
+        Snapshot { at: SECOND * seconds, ..with(vec![index, jobs]) }
+    };
+    let mut model = model_of(counting(10, 100, 1000));
+    see(&mut model, counting(12, 82_500, 1062));
+    picture!("rates_80x24", &model, 80, 24);
+    picture!("rates_120x40", &model, 120, 40);
+    type_in(&mut model, "3");
+    picture!("rates_queues", &model, 80, 24);
+    // Another object of that name begins anew.
+    let mut other = counting(13, 1, 900);
+    other.objects.iter_mut().for_each(|object| object.created_ns = 1);
+    see(&mut model, other);
+    assert_eq!((model.total_rate("acquired"), model.total_rate("put")), (None, None));
 }
 
 #[test]
@@ -265,7 +331,7 @@ fn each_lint_has_a_screen() {
         "unused",
     ];
     assert_eq!(codes, all);
-    type_in(&mut model, "4");
+    type_in(&mut model, "5");
     picture!("lints", &model, 100, 24);
     type_in(&mut model, "1");
     picture!("lints_objects", &model, 80, 24);
@@ -343,7 +409,7 @@ fn keys_move_sort_and_filter() {
 #[test]
 fn keys_show_panes_and_order_what_is_to_be_done() {
     let mut model = model_of(some());
-    type_in(&mut model, "\t\t");
+    type_in(&mut model, "\t\t\t");
     assert_eq!((model.pane, model.selected.as_str()), (Pane::Processes, "4242"));
     update(&mut model, Event::Key(Key::BackTab));
     assert_eq!(model.pane, Pane::Queues);
@@ -378,7 +444,7 @@ fn what_names_contain_does_nothing_to_the_terminal() {
     let mut evil = held("e", holding(1, "\u{1b}[2J\u{1b}]0;x\u{7}", Some(99)), vec![waiter(2, "\r\n", 99)]);
     evil.name = "a\u{1b}[31m".to_owned();
     let mut model = model_of(with(vec![evil]));
-    for keys in ["", "\n", "!4", "\n", "!3"] {
+    for keys in ["", "\n", "!5", "\n", "!4"] {
         type_in(&mut model, keys);
         let text = screen(&model, 120, 40).backend().to_string();
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
@@ -388,7 +454,7 @@ fn what_names_contain_does_nothing_to_the_terminal() {
 #[test]
 fn every_size_of_screen_can_be_drawn() {
     let mut model = model_of(some());
-    for keys in ["", "\n", "!2", "3", "4", "?", "!k"] {
+    for keys in ["", "\n", "!2", "3", "4", "5", "?", "!k"] {
         type_in(&mut model, keys);
         for (width, height) in [(1, 1), (1, 50), (2, 2), (10, 3), (39, 5), (300, 100)] {
             screen(&model, width, height);

@@ -3,6 +3,7 @@
 
 use super::lints::warnings;
 use super::model::{Holding, Model, Object, Process, Snapshot, Waiter};
+use super::runs::Worker;
 use super::update::{Event, Key, update};
 use super::view::view;
 use crate::room::Room;
@@ -15,8 +16,21 @@ use ratatui::backend::TestBackend;
 use std::time::Duration;
 
 const KINDS: [&str; 8] = ["lock", "semaphore", "event", "barrier", "queue", "joinable-queue", "value", ""];
-const FIGURES: [&str; 9] =
-    ["depth", "capacity", "leased", "dead", "arrived", "parties", "broken", "inconsistent", "owner_deaths"];
+const FIGURES: [&str; 13] = [
+    "tokens",
+    "put",
+    "got",
+    "times_set",
+    "depth",
+    "capacity",
+    "leased",
+    "dead",
+    "arrived",
+    "parties",
+    "broken",
+    "inconsistent",
+    "owner_deaths",
+];
 
 /// Letters of any kind: wide ones, ones that stand over others, ones that move the cursor.
 fn text() -> impl Strategy<Value = String> {
@@ -60,6 +74,28 @@ fn object() -> impl Strategy<Value = Object> {
             bytes,
             attached,
             note,
+            ..Object::default()
+        },
+    )
+}
+
+fn worker() -> impl Strategy<Value = Worker> {
+    let names = (option::of(text()), option::of(text()), text());
+    let numbers = (any::<u32>(), number(), any::<u32>(), number());
+    (names, numbers, option::of(any::<f64>()), any::<f64>(), any::<char>()).prop_map(
+        |((run_name, name, command), (run, rank, pid, rss_bytes), cpu_percent, seconds, state)| Worker {
+            of: "run",
+            run,
+            run_name,
+            name,
+            rank,
+            pid,
+            state,
+            restarts: pid,
+            rss_bytes,
+            cpu_percent,
+            seconds,
+            command,
         },
     )
 }
@@ -84,14 +120,16 @@ fn process() -> impl Strategy<Value = Process> {
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     let room = option::of((number(), number()).prop_map(|(size, used)| Room { size, used }));
     let deadlocks = vec(vec(text(), 0..3), 0..3);
-    (text(), time(), room, number(), vec(object(), 0..8), vec(process(), 0..4), deadlocks).prop_map(
-        |(namespace, at, room, bytes, objects, processes, deadlocks)| Snapshot {
+    let processes = (vec(process(), 0..4), vec(worker(), 0..4));
+    (text(), time(), room, number(), vec(object(), 0..8), processes, deadlocks).prop_map(
+        |(namespace, at, room, bytes, objects, (processes, runs), deadlocks)| Snapshot {
             namespace,
             at,
             room,
             bytes,
             objects,
             processes,
+            runs,
             deadlocks,
         },
     )
@@ -105,7 +143,7 @@ fn key() -> impl Strategy<Value = Key> {
     prop_oneof![
         select(others.collect::<Vec<_>>()),
         // Those that mean something, more often than others.
-        select("/srgk?12345jJpq ".chars().map(Key::Char).collect::<Vec<_>>()),
+        select("/srgk?123456jJpq ".chars().map(Key::Char).collect::<Vec<_>>()),
         any::<char>().prop_map(Key::Char),
     ]
 }

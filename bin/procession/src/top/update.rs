@@ -144,7 +144,7 @@ fn on_body(model: &mut Model, key: Key) -> Order {
         Key::Char('/') => model.over = Over::Filter,
         Key::Char('s') => model.sort = model.sort.next(),
         Key::Char('r') => model.reversed = !model.reversed,
-        Key::Char(c @ '1'..='4') => show(model, Pane::ALL[c as usize - '1' as usize]),
+        Key::Char(c @ '1'..='5') => show(model, Pane::ALL[c as usize - '1' as usize]),
         Key::Tab => show(model, model.pane.next()),
         Key::BackTab => (1..Pane::ALL.len()).for_each(|_| show(model, model.pane.next())),
         Key::Enter if !model.selected.is_empty() => model.over = Over::Detail,

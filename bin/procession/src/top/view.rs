@@ -3,8 +3,10 @@
 //! Colour says nothing that is not said without it: rows with a warning begin with `!`, the selected one with `>`.
 
 use super::model::{Model, Object, Over, Pane, Process, SIGNALS};
+use super::runs::Worker;
 use crate::duration::age;
 use crate::list::size;
+use crate::rates::rate;
 use procession_terminal::output::{grouped, number_of, printable};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -23,7 +25,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// How many of them are shown.
 const TREND: usize = 20;
 
-const HELP: &str = " 1-4 Tab    the panes Objects, Queues, Processes, Warnings
+const HELP: &str = " 1-5 Tab    the panes Objects, Runs, Queues, Processes, Warnings
  up down    select a row; also PgUp, PgDn, Home, End
  Enter      all of what is selected; Esc goes back
  /          show only what contains a text; Esc shows all again
@@ -38,7 +40,8 @@ const HELP: &str = " 1-4 Tab    the panes Objects, Queues, Processes, Warnings
 
  ! marks what there is a warning about. HELD is known of locks
  for which somebody waits or has waited; WAIT counts threads
- that have waited for longer than a few milliseconds.";
+ that have waited for longer than a few milliseconds. ACQ/s is
+ known of locks where tokens are asked for, as `lock` does.";
 
 pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     let area = frame.area();
@@ -95,8 +98,11 @@ fn summary_of(model: &Model) -> String {
         0 => String::new(),
         count => format!("  ! {}", number_of(count as u64, "warning")),
     };
+    let per_second =
+        |growth, unit| or_empty(model.total_rate(growth), |total| format!("  {} {unit}/s", rate(total)));
+    let rates = per_second("acquired", "acq") + &per_second("put", "msg");
     format!(
-        "ns {}{warnings}  procs {}  objs {}{room}{kinds}",
+        "ns {}{warnings}  procs {}  objs {}{rates}{room}{kinds}",
         snapshot.namespace,
         grouped(snapshot.processes.len() as u64),
         grouped(snapshot.objects.len() as u64),
@@ -142,6 +148,9 @@ fn selected_of(model: &Model) -> String {
     if let Some(process) = model.selected_process() {
         return format!("> {} {}", process.pid, printable(&process.command));
     }
+    if let Some(worker) = model.selected_worker() {
+        return format!("> {} {}", worker.pid, printable(&worker.command));
+    }
     let Some(object) = model.selected_object() else { return String::new() };
     let holders: Vec<String> = object
         .holders
@@ -165,6 +174,7 @@ fn selected_of(model: &Model) -> String {
 fn draw_body(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     match model.pane {
         Pane::Objects => draw_rows(model, frame, area, &OBJECTS, &model.objects(), "there are no objects"),
+        Pane::Runs => draw_rows(model, frame, area, &RUNS, &model.runs(), "there are no runs"),
         Pane::Queues => draw_rows(model, frame, area, &QUEUES, &model.objects(), "there are no queues"),
         Pane::Processes => {
             draw_rows(model, frame, area, &PROCESSES, &model.processes(), "there are no processes")
@@ -211,7 +221,7 @@ fn or_empty<T>(value: Option<T>, text: impl FnOnce(T) -> String) -> String {
     value.map_or_else(String::new, text)
 }
 
-const OBJECTS: [Column<Object>; 11] = [
+const OBJECTS: [Column<Object>; 12] = [
     words("", 1, 0, mark),
     words("KIND", 7, 60, |_, object| short(object.kind).to_owned()),
     rest("NAME", 12, |_, object| object.name.clone()),
@@ -223,13 +233,14 @@ const OBJECTS: [Column<Object>; 11] = [
         or_empty(Some(object.waiters.len()).filter(|&n| n > 0), |n| n.to_string())
     }),
     number("MAXWAIT", 7, 76, |_, object| or_empty(object.longest_wait(), age)),
+    number("ACQ/s", 6, 100, |model, object| or_empty(model.rate(object, "acquired"), rate)),
     number("DIED", 5, 100, |_, object| {
         or_empty(object.figure("owner_deaths").filter(|&n| n > 0), |n| n.to_string())
     }),
     number("SIZE", 7, 100, |_, object| size(object.bytes)),
 ];
 
-const QUEUES: [Column<Object>; 10] = [
+const QUEUES: [Column<Object>; 12] = [
     words("", 1, 0, mark),
     rest("NAME", 12, |_, object| object.name.clone()),
     words("STATE", 7, 60, |_, object| {
@@ -243,8 +254,38 @@ const QUEUES: [Column<Object>; 10] = [
     number("WAIT", 4, 76, |_, object| {
         or_empty(Some(object.waiters.len()).filter(|&n| n > 0), |n| n.to_string())
     }),
-    words("TREND", 20, 76, |model, object| trend(&model.history.depths(&object.name))),
+    number("PUT/s", 6, 60, |model, object| or_empty(model.rate(object, "put"), rate)),
+    number("GOT/s", 6, 70, |model, object| or_empty(model.rate(object, "got"), rate)),
+    words("TREND", 20, 96, |model, object| trend(&model.history.depths(&object.name))),
 ];
+
+const RUNS: [Column<Worker>; 9] = [
+    words("RUN", 10, 50, |_, worker| worker.run_name.clone().unwrap_or_else(|| worker.run.to_string())),
+    words("WORKER", 9, 0, |_, worker| match (&worker.name, worker.of) {
+        (Some(name), _) => name.clone(),
+        (None, "map") => format!("job {}", worker.rank),
+        (None, _) => format!("rank {}", worker.rank),
+    }),
+    number("PID", 8, 0, |_, worker| worker.pid.to_string()),
+    words("STATE", 8, 0, |_, worker| doing(worker.state).to_owned()),
+    number("RESTARTS", 8, 60, |_, worker| grouped(worker.restarts.into())),
+    number("RSS", 7, 50, |_, worker| size(worker.rss_bytes)),
+    number("CPU%", 5, 70, |_, worker| or_empty(worker.cpu_percent, |percent| format!("{percent:.0}"))),
+    number("SINCE", 6, 76, |_, worker| age(worker.since())),
+    rest("COMMAND", 0, |_, worker| worker.command.clone()),
+];
+
+/// What a process does, by the letter of `/proc`.
+fn doing(state: char) -> &'static str {
+    match state {
+        'R' => "running",
+        'S' | 'I' => "sleeping",
+        'D' => "disk",
+        'T' | 't' => "stopped",
+        'Z' | 'X' => "ended",
+        _ => "?",
+    }
+}
 
 const PROCESSES: [Column<Process>; 7] = [
     number("PID", 8, 0, |_, process| process.pid.to_string()),
@@ -310,6 +351,16 @@ impl Rowed for Object {
     }
 }
 
+impl Rowed for Worker {
+    fn key(&self) -> String {
+        self.pid.to_string()
+    }
+
+    fn warns(&self, _: &Model) -> bool {
+        matches!(self.state, 'T' | 't')
+    }
+}
+
 impl Rowed for Process {
     fn key(&self) -> String {
         self.pid.to_string()
@@ -340,10 +391,11 @@ fn draw_over(model: &Model, frame: &mut Frame<'_>, body: Rect) {
     let (title, text) = match &model.over {
         Over::Nothing | Over::Filter => return,
         Over::Help => (" keys ", HELP.to_owned()),
-        Over::Detail => match (model.selected_object(), model.selected_process()) {
-            (Some(object), _) => (" object ", detail_of(model, object)),
-            (None, Some(process)) => (" process ", detail_of_process(process)),
-            (None, None) => (" warning ", model.selected.clone()),
+        Over::Detail => match (model.selected_object(), model.selected_process(), model.selected_worker()) {
+            (Some(object), ..) => (" object ", detail_of(model, object)),
+            (None, Some(process), _) => (" process ", detail_of_process(process)),
+            (None, None, Some(worker)) => (" worker ", detail_of_worker(worker)),
+            (None, None, None) => (" warning ", model.selected.clone()),
         },
         Over::Signal { pid, who, signal, .. } => {
             let name = SIGNALS.get(*signal).map_or("", |&(name, _)| name);
@@ -372,6 +424,9 @@ fn detail_of(model: &Model, object: &Object) -> String {
     line("state", object.state.clone());
     for &(figure, number) in &object.figures {
         line(figure, grouped(number));
+    }
+    for &(growth, per_second) in model.history.rates(&object.name) {
+        line(&format!("{growth}/s"), rate(per_second));
     }
     for holder in &object.holders {
         let dead = if holder.dead { ", and is dead" } else { "" };
@@ -417,6 +472,19 @@ fn detail_of_process(process: &Process) -> String {
         format!("registered   {} ago", age(process.since)),
         format!("holds        {}", process.holds.join(", ")),
         format!("waits for    {}", process.waits_for.join(", ")),
+    ]
+    .join("\n")
+}
+
+fn detail_of_worker(worker: &Worker) -> String {
+    let run = worker.run_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+    [
+        format!("process {}, {}", worker.pid, doing(worker.state)),
+        format!("command      {}", worker.command),
+        format!("of           {} {}{run}", worker.of, worker.run),
+        format!("began        {} ago", age(worker.since())),
+        format!("restarts     {}", worker.restarts),
+        format!("memory       {}", size(worker.rss_bytes)),
     ]
     .join("\n")
 }
