@@ -17,6 +17,7 @@
 //! | a process that is watched | what brings it about |
 //! |---|---|
 //! | lives: its pidfd is polled | the first sleeper that names it |
+//! | has ended, and lives by its ward: the ward's pidfd is polled | its pidfd is readable, and the ward lives |
 //! | has ended: no pidfd | the pidfd is readable |
 //! | – again and again: one sleeper of each word is woken | its lifeline is free; also when nobody slept yet |
 //! | forgotten | no word is concerned any more; or it is too late for it to matter, or its pidfd was closed by the program; or it makes room for another while nobody waits for it |
@@ -402,9 +403,10 @@ impl Table {
                 // The program has closed it.
                 true if watched.end.as_ref().and_then(KeptFd::get).is_none() => true,
                 true => {
+                    let ended = watched.end.take();
                     let is_forgotten = watched.wake_sleepers(now);
                     // After the wake: to close it takes time.
-                    watched.end = None;
+                    drop(ended);
                     is_forgotten
                 }
                 false => watched.end.is_none() && now >= watched.next_ns && watched.wake_sleepers(now),
@@ -446,7 +448,8 @@ impl Watched {
         }
     }
 
-    /// Of one that has ended: wakes one sleeper of each word, if it is dead; whether it is to be forgotten.
+    /// Of one that has ended: wakes one sleeper of each word, if it is dead, and watches its ward, if it lives by that;
+    /// whether it is to be forgotten.
     fn wake_sleepers(&mut self, now: u64) -> bool {
         if self.words.is_empty() || self.tries == TRIES {
             return true;
@@ -458,6 +461,10 @@ impl Watched {
                 let address = word.sleepers.last().copied().unwrap_or(0);
                 has_missed |= !futex::wake_one_among(word.kind, address);
             }
+        } else if let Some(end) = self.registration.watch_ward(self.owner) {
+            // The kernel kills the ward a moment after its guardian: when that has been done, it shows.
+            self.end = Some(end);
+            return false;
         }
         let pause = if has_missed { NOBODY_SLEPT_NS } else { SOMEBODY_SLEPT_NS };
         self.next_ns = now + (pause << self.tries);

@@ -40,6 +40,18 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// Opens what shows when the ward has ended by which `owner` lives although its own process has ended; `None` if
+    /// there is none, or it cannot be seen.
+    #[must_use]
+    pub fn watch_ward(&self, owner: OwnerId) -> Option<KeptFd> {
+        match self.life(owner) {
+            Ok(Life::ByWard(Ward::Seen(end))) => Some(end),
+            _ => None,
+        }
+    }
+}
+
 /// By what an owner lives.
 #[derive(Debug)]
 pub(super) enum Life {
