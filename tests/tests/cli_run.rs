@@ -43,6 +43,23 @@ fn arguments_and_namespace_reach_the_command_unchanged() {
 }
 
 #[test]
+fn options_stand_as_users_of_mpirun_write_them() {
+    for words in [
+        &["-n2", "echo", "a", "-n3"][..],
+        &["-n2", "--", "echo", "a", "-n3"],
+        &["--number=2", "echo", "a", "-n3"],
+    ] {
+        let said = run([&["run"], words].concat());
+        // What is behind the command is the command's.
+        assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "a -n3\na -n3\n"), "{said:?}");
+    }
+    for words in [&["-n2", "--nosuch", "--", "true"][..], &["-n2", "-x", "true"], &["-x2", "-n2", "true"]] {
+        let said = run([&["run"], words].concat());
+        assert!(said.code() == Some(2) && said.stderr.contains("unexpected argument"), "{said:?}");
+    }
+}
+
+#[test]
 fn the_first_failure_is_the_exit_code() {
     // Rank 0 fails when it has seen that rank 1 has: its parent has taken the status then.
     let directory = tempfile::tempdir().unwrap();

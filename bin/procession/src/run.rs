@@ -153,12 +153,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_REPORT", hide_env = true)]
     report: Option<Report>,
     /// The command and its arguments.
-    #[arg(
-        required_unless_present = "procfile",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(required_unless_present = "procfile", trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
     /// What else the workers find in their environment.
     #[arg(skip)]

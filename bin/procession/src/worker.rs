@@ -44,12 +44,7 @@ pub(crate) struct WorkerArgs {
     #[arg(long, conflicts_with = "command")]
     init: bool,
     /// The program and its arguments.
-    #[arg(
-        required_unless_present = "init",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(required_unless_present = "init", trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
