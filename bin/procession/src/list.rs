@@ -172,7 +172,7 @@ fn row(seen: &Seen, with_namespace: bool, now: Duration) -> Vec<String> {
     let name = output::printable(&entry.name);
     let age = |header: &Header| age(now.saturating_sub(Duration::from_nanos(header.created_ns)));
     vec![
-        or_unknown(header.map(|header| header.kind.to_string())),
+        or_unknown(header.map(|header| short(header.kind.name()).to_owned())),
         if with_namespace { format!("{}/{name}", entry.namespace.name()) } else { name },
         seen.state.text.clone(),
         seen.holder(),
@@ -192,6 +192,21 @@ pub(crate) fn note(entry: &Entry) -> String {
         Ok(header) if header.ephemeral => "ephemeral".to_owned(),
         Ok(_) if !entry.attached && !entry.is_registry() => "unused".to_owned(),
         Ok(_) => String::new(),
+    }
+}
+
+/// A kind in at most seven letters.
+pub(crate) fn short(kind: &str) -> &str {
+    match kind {
+        "semaphore" => "sem",
+        "bounded-semaphore" => "bsem",
+        "joinable-queue" => "jqueue",
+        "condition" => "cond",
+        "shared-memory" => "shm",
+        "pool-worker" => "worker",
+        "raw-value" => "rvalue",
+        "raw-array" => "rarray",
+        other => other,
     }
 }
 

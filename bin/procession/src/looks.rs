@@ -26,6 +26,7 @@ impl Looks {
         Self { namespace, looks: 0, entries: BTreeMap::new() }
     }
 
+    #[cfg(feature = "top")]
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -56,11 +57,13 @@ impl Looks {
     }
 
     /// How much shared memory the namespace uses, its own tables included.
+    #[cfg(feature = "top")]
     pub(crate) fn bytes(&self) -> u64 {
         self.entries.values().map(|entry| entry.bytes).sum()
     }
 
     /// Forgets what it knows: it will not look for a while.
+    #[cfg(feature = "top")]
     pub(crate) fn rest(&mut self) {
         self.entries.clear();
         self.looks = 0;

@@ -5,7 +5,7 @@
 use super::model::{Model, Object, Over, Pane, Process, SIGNALS};
 use super::runs::Worker;
 use crate::duration::age;
-use crate::list::size;
+use crate::list::{short, size};
 use crate::rates::rate;
 use procession_terminal::output::{grouped, number_of, printable};
 use ratatui::Frame;
@@ -498,19 +498,4 @@ fn trend(depths: &[u64]) -> String {
         BARS[height.min(BARS.len() - 1)]
     };
     shown.iter().map(bar).collect()
-}
-
-/// A kind in at most seven letters.
-fn short(kind: &str) -> &str {
-    match kind {
-        "semaphore" => "sem",
-        "bounded-semaphore" => "bsem",
-        "joinable-queue" => "jqueue",
-        "condition" => "cond",
-        "shared-memory" => "shm",
-        "pool-worker" => "worker",
-        "raw-value" => "rvalue",
-        "raw-array" => "rarray",
-        other => other,
-    }
 }
