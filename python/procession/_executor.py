@@ -23,7 +23,7 @@ from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import Executor as _Executor
 from typing import Any, TypeVar
 
-from . import _codecs, _native
+from . import _native
 from ._errors import Error, ShutDown
 from ._errors import Empty as _Empty
 
@@ -41,6 +41,10 @@ _LOOK, _LOOK_AT_PARENT = 0.05, 0.5
 _STILLBORN = 10
 # In place of the number of a task: a worker has begun.
 _BEGAN = -1
+
+
+def _pickled(obj: object) -> bytes:
+    return _native._encode("pickle", obj)
 
 
 class WorkerDied(Error):
@@ -66,16 +70,16 @@ def _run(payload: bytes) -> bytes:
     try:
         function, args, kwargs = pickle.loads(payload)
         outcome: tuple[bool, Any, str] = (True, function(*args, **kwargs), "")
-        return _codecs.pickle(outcome)
+        return _pickled(outcome)
     except BaseException as error:
         if isinstance(error, (KeyboardInterrupt, SystemExit)) and os.getpid() != _worker:
             raise
         text = "".join(traceback.format_exception(error))
         try:
-            return _codecs.pickle((False, error, text))
+            return _pickled((False, error, text))
         except Exception:
             # An exception that cannot be pickled is told by its text.
-            return _codecs.pickle((False, Error(f"{type(error).__name__}: {error}"), text))
+            return _pickled((False, Error(f"{type(error).__name__}: {error}"), text))
 
 
 _worker = 0
@@ -180,7 +184,7 @@ class Executor(_Executor):
         """
         future: Future[_T] = Future()
         try:
-            payload = _codecs.pickle((fn, args, kwargs))
+            payload = _pickled((fn, args, kwargs))
         except Exception as error:
             future.set_exception(error)
             return future
@@ -253,7 +257,11 @@ class Executor(_Executor):
 
     def _start_workers(self) -> None:
         """Start as many workers as there are tasks for, and the thread that looks after them. The lock is held."""
-        wanted = min(self._max_workers, len(self._running) + len(self._waiting))
+        wanted = self._max_workers
+        if self._manager is not None or self._context.get_start_method() != "fork":
+            wanted = min(wanted, len(self._running) + len(self._waiting))
+        # By fork all of them are there before the manager's thread is: a child has whatever another thread was in the middle
+        # of, for ever.
         while len(self._workers) < wanted:
             worker = self._context.Process(target=_work, args=(self._tasks, self._results, *self._start), daemon=True)
             worker.start()

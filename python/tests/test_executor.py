@@ -196,19 +196,21 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         "import os, procession, time\n"
         "if __name__ == '__main__':\n"
         "    executor = procession.Executor(2, context='fork')\n"
-        "    print(executor.submit(os.getpid).result(), flush=True)\n"
+        "    executor.submit(os.getpid).result()\n"
+        "    print(*(worker.pid for worker in executor._workers), flush=True)\n"
         "    time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
-    worker = int(parent.stdout.readline())
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
     parent.kill()
     parent.wait()
     parent.stdout.close()
     end = time.monotonic() + LONG
-    while is_running(worker):
-        assert time.monotonic() < end, "the worker goes on"
+    while any(map(is_running, workers)):
+        assert time.monotonic() < end, "a worker goes on"
         time.sleep(0.01)
+    assert len(workers) == 2
 
 
 def is_running(pid: int) -> bool:
