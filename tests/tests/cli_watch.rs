@@ -147,3 +147,24 @@ fn numbers_about_one_object_come_line_by_line() {
     assert!(said.code() == Some(66) && said.stderr.contains("\"q\""), "{said:?}");
     assert_eq!(place.run(&["stats", "q"]).code(), Some(66));
 }
+
+#[test]
+fn who_is_killed_while_it_looks_leaves_nothing() {
+    let place = Place::new("watch-killed");
+    let lock = Lock::options().namespace(&place.0).create("a").unwrap();
+    let held = lock.acquire().unwrap();
+    let before = place.run(&["ls", "--json"]).stdout;
+    let mut watch = Watch::start(&place, &[]);
+    watch.next("present", "a");
+    let mut stats = Running::start(&mut place.command(&["stats", "a", "-i", "10ms", "--json"]));
+    stats.line("{");
+    for running in [watch.running, stats] {
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.end().code(), None);
+    }
+    assert_eq!(place.run(&["ls", "--json"]).stdout, before);
+    assert_eq!(place.run(&["gc", "--dry-run"]).stdout, "");
+    drop(held);
+    drop(lock.acquire().unwrap());
+    lock.unlink().unwrap();
+}
