@@ -197,12 +197,13 @@ python3:
 			apt-get update -qq && apt-get install -y -qq --no-install-recommends python3; \
 		else echo "the tests share memory with python3: install it"; exit 1; fi; }
 
-# The server of the tests of clusters, which start one of their own. Without one they run in shared memory alone, and say so.
+# The server of the tests of clusters, which start one of their own, and a pooler. Without a server they run in shared memory
+# alone, and say so.
 postgres:
-	@if ! command -v postgres >/dev/null && ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	@if { ! { command -v postgres || ls /usr/lib/postgresql/*/bin/postgres; } || [ ! -x /usr/sbin/pgbouncer ]; } >/dev/null 2>&1 \
 		&& [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql \
-			|| echo "PostgreSQL could not be installed: clusters are tested in shared memory alone"; fi
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql pgbouncer \
+			|| echo "PostgreSQL or pgbouncer could not be installed: what is tested with them is skipped"; fi
 
 # What the package for Python is built and tested in, apart from what the user has. It is called by way of its Python: the
 # scripts beside that begin with the path where they were made.

@@ -17,6 +17,8 @@ pub struct Postgres {
     programs: PathBuf,
     server: Option<Child>,
     durable: bool,
+    /// On which port of this host it listens besides, by TLS, too.
+    port: Option<u16>,
 }
 
 /// Where the server's programs are, if anywhere.
@@ -45,7 +47,7 @@ impl Postgres {
         if let Some(user) = server_user() {
             chown(directory.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
         }
-        let mut postgres = Self { directory, programs, server: None, durable };
+        let mut postgres = Self { directory, programs, server: None, durable, port: None };
         let data = postgres.data();
         let output = postgres
             .program("initdb")
@@ -58,26 +60,97 @@ impl Postgres {
         Some(postgres)
     }
 
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+    /// Starts one that listens on a port of this host, too, and has a certificate for `localhost` there; `None` where there
+    /// is no server or no `openssl`.
+    #[must_use]
+    pub fn with_tls() -> Option<Self> {
+        let mut postgres = Self::start(false)?;
+        let make = "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=ca -days 1 && \
+                    openssl req -newkey rsa:2048 -nodes -keyout data/server.key -out csr -subj /CN=localhost && \
+                    echo subjectAltName=DNS:localhost > names && \
+                    openssl x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 1 -extfile names -out data/server.crt && \
+                    chmod 600 data/server.key";
+        let mut shell = postgres.program("/bin/sh");
+        let made = shell.args(["-c", make]).stderr(Stdio::null()).stdout(Stdio::null()).status().unwrap();
+        if !made.success() {
+            skip("there is no openssl here, by which a server would get a certificate");
+            return None;
+        }
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        postgres.port = Some(free);
+        postgres.end(Signal::SIGQUIT);
+        postgres.launch();
+        Some(postgres)
     }
 
-    /// A command of the server's, as the user that may run it.
-    fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.programs.join(name));
-        command.current_dir(self.directory.path());
+    /// The port on which it listens.
+    ///
+    /// # Panics
+    /// When it listens on none.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap()
+    }
+
+    /// A file in its directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts a pooler in transaction mode in front of it, with two connections that take turns; its address. `None` where
+    /// none is installed.
+    #[must_use]
+    pub fn pooler(&self) -> Option<(Child, String)> {
+        let directory = self.directory.path().display();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "[databases]\npostgres = host={directory} user=postgres dbname=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\nmin_pool_size = 2\n\
+             default_pool_size = 2\nserver_round_robin = 1\nlogfile = {directory}/pooler.log\n"
+        );
+        let file = self.file("pooler.ini");
+        std::fs::write(&file, settings).unwrap();
+        let path = ["/usr/sbin/pgbouncer", "/usr/local/sbin/pgbouncer", "/usr/bin/pgbouncer"];
+        let Some(program) = path.into_iter().find(|path| std::path::Path::new(path).exists()) else {
+            skip("there is no pooler here: install one (for example `apt-get install pgbouncer`)");
+            return None;
+        };
+        let mut command = Self::as_server(Command::new(program));
+        command.arg("-q").arg(&file).current_dir(self.directory.path()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        until("the pooler listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some((child, format!("host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable")))
+    }
+
+    /// The command as the user that may run the server.
+    fn as_server(mut command: Command) -> Command {
         if let Some(user) = server_user() {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         command
     }
 
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A command of the server's, as the user that may run it.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Self::as_server(Command::new(self.programs.join(name)));
+        command.current_dir(self.directory.path());
+        command
+    }
+
     fn launch(&mut self) {
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.directory.path());
-        for setting in
-            ["listen_addresses=", "shared_buffers=16MB", "max_connections=60", "log_min_messages=fatal"]
-        {
+        if let Some(port) = self.port {
+            command.args(["-c", "ssl=on", "-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")]);
+        } else {
+            command.args(["-c", "listen_addresses="]);
+        }
+        for setting in ["shared_buffers=16MB", "max_connections=60", "log_min_messages=fatal"] {
             command.arg("-c").arg(setting);
         }
         if !self.durable {
@@ -98,7 +171,8 @@ impl Postgres {
     /// The address, without a schema.
     #[must_use]
     pub fn address(&self) -> String {
-        format!("host={} user=postgres dbname=postgres", self.directory.path().display())
+        let port = self.port.map_or_else(String::new, |port| format!(" port={port}"));
+        format!("host={}{port} user=postgres dbname=postgres", self.directory.path().display())
     }
 
     /// The directory in which the server's socket is.

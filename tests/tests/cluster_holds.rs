@@ -14,6 +14,8 @@ mod conformance;
 mod failures;
 #[path = "cluster_holds/refusals.rs"]
 mod refusals;
+#[path = "cluster_holds/ways.rs"]
+mod ways;
 
 procession::test_support!();
 
