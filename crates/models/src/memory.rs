@@ -195,7 +195,7 @@ impl Mapping {
         Arc::clone(bytes.entry(offset / 8).or_insert_with(fresh))
     }
 
-    fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
+    pub fn copy_in(&self, offset: usize, from: &[u8]) -> bool {
         for (index, part) in from.chunks(8).enumerate() {
             let word = self.word(offset + index * 8);
             word.0.with_mut(|_| {
