@@ -3,8 +3,8 @@
 use procession::Codec;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use std::sync::OnceLock;
 
 use crate::errors::exception;
 use crate::pickles;
@@ -44,18 +44,22 @@ pub(crate) fn must_be_known(codec: Codec, object: &str) -> PyResult<()> {
     Err(exception("CodecMismatch", &text))
 }
 
-/// A function of Python that is looked up once.
-struct Function(PyOnceLock<Py<PyAny>>, &'static str, &'static str);
+/// A function of Python that is looked up once; or twice, by two threads. Neither waits for the other: a child that was forked
+/// while one of them looked would wait for ever for a thread that it has not.
+struct Function(OnceLock<Py<PyAny>>, &'static str, &'static str);
 
 impl Function {
     const fn new(module: &'static str, name: &'static str) -> Self {
-        Self(PyOnceLock::new(), module, name)
+        Self(OnceLock::new(), module, name)
     }
 
     fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        let found =
-            self.0.get_or_try_init(py, || Ok::<_, PyErr>(py.import(self.1)?.getattr(self.2)?.unbind()))?;
-        Ok(found.bind(py))
+        if let Some(found) = self.0.get() {
+            return Ok(found.bind(py));
+        }
+        let found = py.import(self.1)?.getattr(self.2)?.unbind();
+        // With the GIL, which who forks has, too: nobody copies this half done.
+        Ok(self.0.get_or_init(|| found).bind(py))
     }
 }
 
