@@ -78,10 +78,13 @@ endif
 # Where tests say that they cannot be run here: for want of rights, or of something in the kernel.
 export PROCESSION_SKIPPED ?= $(abspath $(or $(CARGO_TARGET_DIR),target)/skipped-tests)
 
+# What is run for twenty seconds with crash points, which is more, need not be run without.
+not_twice := $(if $(have_nextest),-E 'not (package(procession-tests) and binary(chaos))')
+
 # The models are made of the files of others, whose examples are run there.
 test: toolchain python3 postgres ## all tests: units, processes, the command, documentation, kills at every crash point and at instructions
 	@mkdir -p "$(dir $(PROCESSION_SKIPPED))"; : > "$(PROCESSION_SKIPPED)"
-	$(run_tests) --workspace
+	$(run_tests) --workspace $(not_twice)
 	$(own_namespace) $(CARGO) test $(cargo_jobs) --workspace --exclude procession-models --doc
 	@$(MAKE) --no-print-directory chaos
 	@$(MAKE) --no-print-directory step
