@@ -102,11 +102,23 @@ impl Tally {
         todo: &mut VecDeque<Vec<u8>>,
         until_failure: bool,
     ) -> Result<(), ClusterError> {
+        self.again(|tally| {
+            tally.step(todo)?;
+            Ok(until_failure && tally.first_failure().is_some())
+        })
+    }
+
+    /// Makes steps until all results are there, or one says that it is enough. A server that is started again has all of
+    /// it, so that steps go on then.
+    fn again(
+        &mut self,
+        mut step: impl FnMut(&mut Self) -> Result<bool, ClusterError>,
+    ) -> Result<(), ClusterError> {
         let mut heard = Instant::now();
         loop {
-            match self.step(todo) {
-                Ok(()) => heard = Instant::now(),
-                // A server that is started again has all of it.
+            match step(self) {
+                Ok(true) => return Ok(()),
+                Ok(false) => heard = Instant::now(),
                 Err(ClusterError::Unavailable { .. } | ClusterError::Lost { .. })
                     if heard.elapsed() < self.cluster.deadline() =>
                 {
@@ -114,7 +126,7 @@ impl Tally {
                 }
                 Err(error) => return Err(error),
             }
-            if self.outcomes.len() >= self.count || until_failure && self.first_failure().is_some() {
+            if self.outcomes.len() >= self.count {
                 return Ok(());
             }
         }
@@ -132,23 +144,8 @@ impl Tally {
     /// Waits for the results of a call that has a name, and leaves them in their queue. Its tasks are put once.
     pub(crate) fn wait_and_keep(&mut self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
         self.is_kept = true;
-        let mut kept = Vec::new();
-        let mut heard = Instant::now();
-        let mut is_put = false;
-        loop {
-            match self.keeping_step(todo, &mut kept, &mut is_put) {
-                Ok(()) => heard = Instant::now(),
-                Err(ClusterError::Unavailable { .. } | ClusterError::Lost { .. })
-                    if heard.elapsed() < self.cluster.deadline() =>
-                {
-                    std::thread::sleep(LOOK);
-                }
-                Err(error) => return Err(error),
-            }
-            if self.outcomes.len() >= self.count {
-                break;
-            }
-        }
+        let (mut kept, mut is_put) = (Vec::new(), false);
+        self.again(|tally| tally.keeping_step(todo, &mut kept, &mut is_put).map(|()| false))?;
         // For whoever asks next.
         kept.into_iter().try_for_each(|lease: Lease<Finished>| match lease.put_back() {
             Err(ClusterError::Lost { .. }) => Ok(()),

@@ -128,7 +128,7 @@ impl Signals for Postgres {
             };
             Ok(is_reached.then_some(()))
         });
-        reached?.ok_or_else(|| object.not_in_time(Patience::of(std::time::Duration::ZERO), String::new()))
+        reached?.ok_or_else(|| object.not_in_time(patience, String::new()))
     }
 
     fn meet(&self, object: &Object, patience: Patience) -> Result<u32, ClusterError> {
