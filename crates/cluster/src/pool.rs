@@ -162,7 +162,7 @@ impl Pool {
     }
 
     /// Does as [`map`](Self::map), under a name: when this process dies, whoever calls this again with the name has what is
-    /// done already, and waits for the rest; the items are not looked at then. The results stay until
+    /// done already, and waits for the rest; of the items only their number counts then. The results stay until
     /// [`forget`](Self::forget). With `shm:` they have 64 MiB.
     ///
     /// # Errors
@@ -269,9 +269,7 @@ impl Pool {
     fn work_once(&self, tasks: &JoinableQueue<Task>) -> Result<(), ClusterError> {
         let task = tasks.get()?;
         // Without a queue for its result, nobody wants that any more.
-        if let Some(results) = self.results(&task.job, ROOM).if_there()?
-            && !results.is_closed()?
-        {
+        if let Some(results) = self.results(&task.job, ROOM).if_there()? {
             let outcome = task.function.call(&task.arguments);
             let result = results.encode(&Finished { item: task.item, outcome })?;
             match results.put_some(&[result], RESULT_ROOM) {

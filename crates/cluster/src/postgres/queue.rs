@@ -29,20 +29,15 @@ impl Rows for Postgres {
         form: Form,
     ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
         let session = self.session()?;
-        let params: Params = vec![Box::new(object.subject.kind), Box::new(object.subject.name.clone())];
-        let rows = session.query("SELECT id FROM objects WHERE kind = $1 AND name = $2", params)?;
-        match rows.first() {
-            None => Ok(None),
-            Some(row) => {
-                let id = session.column(row, 0)?;
-                self.known_queue(&session, object, form, id)
-            }
-        }
+        let statement = "SELECT codec, max_attempts, id FROM queues WHERE name = $1";
+        let rows = session.query(statement, vec![Box::new(object.subject.name.clone())])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        self.queue_of(&session, object, form, row, session.column(row, 2)?).map(Some)
     }
 }
 
 impl Postgres {
-    /// The queue of this id, unless that was removed.
+    /// The queue of this id, unless that was removed; it is made if it is not there yet.
     fn known_queue(
         self: Arc<Self>,
         session: &Arc<Session>,
@@ -50,12 +45,27 @@ impl Postgres {
         form: Form,
         id: i32,
     ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
-        let most = i32::try_from(form.max_attempts).unwrap_or(i32::MAX);
         let (name, codec) = (object.subject.name.clone(), form.codec.to_string());
-        let params: Params = vec![Box::new(id), Box::new(name), Box::new(codec), Box::new(most)];
+        let params: Params = vec![Box::new(id), Box::new(name), Box::new(codec), Box::new(attempts(form))];
         let rows = session.query("SELECT * FROM find_queue($1, $2, $3, $4)", params)?;
-        let Some(codec) = session.first::<Option<String>>(&rows, 0)? else { return Ok(None) };
-        let there: i32 = session.first(&rows, 1)?;
+        let row = session.only(&rows)?;
+        if session.column::<Option<&str>>(row, 0)?.is_none() {
+            return Ok(None);
+        }
+        self.queue_of(session, object, form, row, id).map(Some)
+    }
+
+    /// The queue of this id, whose codec and attempts the row begins with; `Mismatch` when it has others.
+    fn queue_of(
+        self: Arc<Self>,
+        session: &Session,
+        object: &Object,
+        form: Form,
+        row: &Row,
+        id: i32,
+    ) -> Result<Arc<dyn Items>, ClusterError> {
+        let (codec, there): (String, i32) = (session.column(row, 0)?, session.column(row, 1)?);
+        let most = attempts(form);
         if codec != form.codec.to_string() || there != most {
             return Err(ClusterError::Mismatch {
                 object: object.subject.clone(),
@@ -63,8 +73,12 @@ impl Postgres {
                 asked: format!("codec {} and {most} attempts", form.codec),
             });
         }
-        Ok(Some(Arc::new(Queue { id, object: object.clone(), postgres: self, buried: Mutex::default() })))
+        Ok(Arc::new(Queue { id, object: object.clone(), postgres: self, buried: Mutex::default() }))
     }
+}
+
+fn attempts(form: Form) -> i32 {
+    i32::try_from(form.max_attempts).unwrap_or(i32::MAX)
 }
 
 fn number(value: i64) -> u64 {
