@@ -278,16 +278,19 @@ impl Under<'_> {
 
 /// Lets go of what was held, and says how the command ended.
 fn finish(outcome: Outcome, held: Vec<Held>, args: &CommandArgs) -> Result<(), Failure> {
+    match outcome.ended {
+        Ended::Exited(_) => drop(held),
+        // What it worked on is half-done: this process ends as a holder, so that the next one is told.
+        Ended::Signaled(_) => std::mem::forget(held),
+    }
+    ended(outcome, args)
+}
+
+/// How the command ended, as this process ends.
+pub(crate) fn ended(outcome: Outcome, args: &CommandArgs) -> Result<(), Failure> {
     let code = match outcome.ended {
-        Ended::Exited(code) => {
-            drop(held);
-            u8::try_from(code).unwrap_or(u8::MAX)
-        }
-        Ended::Signaled(signal) => {
-            // What it worked on is half-done: this process ends as a holder, so that the next one is told.
-            let _kept = ManuallyDrop::new(held);
-            code_of(signal)
-        }
+        Ended::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
+        Ended::Signaled(signal) => code_of(signal),
     };
     match args.timeout.filter(|_| outcome.timed_out) {
         Some(time) => {

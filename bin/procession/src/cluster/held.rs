@@ -2,14 +2,13 @@
 
 use super::{Connect, failure_with};
 use crate::holding::{Wait, refusal};
-use crate::passed_on::{self, code_of, die_of};
-use crate::under::{CommandArgs, WaitArgs, told};
+use crate::passed_on::{self, die_of};
+use crate::under::{CommandArgs, WaitArgs, ended, told};
 use crate::wrap::{self, IsLost, Limits, Wrapped};
 use procession::Namespace;
 use procession::cluster::{Cluster, ClusterError, LockGuard, Permit, ReadGuard};
 use procession::shm::register;
-use procession_sys::pidfd::Ended;
-use procession_terminal::exit::{Failure, LEASE_LOST, TIMED_OUT};
+use procession_terminal::exit::{Failure, LEASE_LOST};
 
 /// Run a command while a lock is held: `lock NAME -- CMD`.
 #[derive(Debug, clap::Args)]
@@ -155,16 +154,5 @@ fn run(
         let message = format!("{held} was lost while the command ran: somebody else may have had it");
         return Err(refusal("lease_lost", LEASE_LOST, message));
     }
-    let code = match outcome.ended {
-        Ended::Exited(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Ended::Signaled(signal) => code_of(signal),
-    };
-    match args.timeout.filter(|_| outcome.timed_out) {
-        Some(time) => {
-            let message = format!("the command ran for longer than {time:?}, and was ended");
-            Err(refusal("timed_out", TIMED_OUT, message))
-        }
-        None if code == 0 => Ok(()),
-        None => Err(Failure::Command(code)),
-    }
+    ended(outcome, args)
 }
