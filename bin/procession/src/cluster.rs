@@ -10,7 +10,9 @@ mod look;
 use crate::holding::refusal;
 use clap::Parser;
 use procession::cluster::{Cluster, ClusterError, ClusterOptions};
-use procession_terminal::exit::{DISAGREE, Failure, LEASE_LOST, NOT_ACQUIRED};
+use procession_terminal::exit::{
+    DISAGREE, Failure, INCOMPLETE, LEASE_LOST, NOT_ACQUIRED, NOT_PERMITTED, UNAVAILABLE,
+};
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
@@ -105,10 +107,10 @@ pub(crate) fn failure(error: ClusterError) -> Failure {
         ClusterError::WouldBlock { .. } | ClusterError::TimedOut { .. } | ClusterError::NotDone { .. } => {
             ("not_acquired", NOT_ACQUIRED)
         }
-        ClusterError::Unavailable { .. } => ("unavailable", 69),
-        ClusterError::Refused { .. } => ("refused", 77),
+        ClusterError::Unavailable { .. } => ("unavailable", UNAVAILABLE),
+        ClusterError::Refused { .. } => ("refused", NOT_PERMITTED),
         ClusterError::Lost { .. } => ("lease_lost", LEASE_LOST),
-        ClusterError::Closed { .. } => ("closed", 1),
+        ClusterError::Closed { .. } => ("closed", INCOMPLETE),
         ClusterError::InvalidUrl { .. } | ClusterError::InvalidName { .. } => {
             return Failure::Usage(error.to_string());
         }

@@ -73,11 +73,11 @@ pub const DISAGREE: u8 = 65;
 /// There is no object of that name: `EX_NOINPUT` of sysexits.h.
 pub const NO_SUCH_OBJECT: u8 = 66;
 /// `/dev/shm` is none that can be used: `EX_UNAVAILABLE` of sysexits.h.
-const UNAVAILABLE: u8 = 69;
+pub const UNAVAILABLE: u8 = 69;
 /// It was not to be had in time, and the command was not started: `EX_TEMPFAIL` of sysexits.h.
 pub const NOT_ACQUIRED: u8 = 75;
 /// The object is there, and not for this user: `EX_NOPERM` of sysexits.h.
-const NOT_PERMITTED: u8 = 77;
+pub const NOT_PERMITTED: u8 = 77;
 /// The lease is somebody else's by now, or nobody's.
 pub const LEASE_LOST: u8 = 76;
 /// Some of several jobs failed: what xargs(1) says.
