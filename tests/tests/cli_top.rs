@@ -24,6 +24,9 @@ procession::test_support!();
 const CTRL_C: &str = "\u{3}";
 const CTRL_Z: &str = "\u{1a}";
 
+/// The title of a terminal, with which the output of a program that has ended is closed.
+const MARK: &[u8] = b"\x1b]0;all is read\x07";
+
 /// A terminal with a program on it that is the leader of its session.
 struct Pty {
     master: File,
@@ -128,7 +131,10 @@ impl Pty {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        until("all is read", || !self.seen.lock().unwrap().terminal.screen().alternate_screen());
+        // What was written before the end can still be on its way to the thread that reads: a mark behind it,
+        // which no screen shows, comes last.
+        self.slave.write_all(MARK).unwrap();
+        until("all is read", || self.seen.lock().unwrap().bytes.ends_with(MARK));
         assert!(!self.is_taken());
         (status.unwrap(), self.screen())
     }
