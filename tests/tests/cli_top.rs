@@ -165,7 +165,7 @@ fn ends_all(scratch: &Scratch, holder: Actor) {
 
 #[test]
 fn it_draws_and_follows_the_size_of_the_terminal() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let holder = holder_of_a_lock(&scratch);
     let mut pty = Pty::start(&top(&scratch, &[]));
     pty.shows("[1 Objects]");
@@ -193,7 +193,7 @@ fn it_draws_and_follows_the_size_of_the_terminal() {
 
 #[test]
 fn it_stops_and_goes_on() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let holder = holder_of_a_lock(&scratch);
     let mut shell = Command::new("bash");
     let program = top(&scratch, &[]);
@@ -216,7 +216,7 @@ fn it_stops_and_goes_on() {
 
 #[test]
 fn signals_end_it_and_give_the_terminal_back() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let holder = holder_of_a_lock(&scratch);
     for (signal, number) in [(Signal::SIGTERM, 15), (Signal::SIGHUP, 1)] {
         let pty = Pty::start(&top(&scratch, &[]));
@@ -233,7 +233,7 @@ fn signals_end_it_and_give_the_terminal_back() {
 
 #[test]
 fn a_panic_gives_the_terminal_back_and_can_be_read() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let holder = holder_of_a_lock(&scratch);
     let directory = tempfile::tempdir().unwrap();
     let fifo = directory.path().join("panic");
@@ -251,7 +251,7 @@ fn a_panic_gives_the_terminal_back_and_can_be_read() {
 
 #[test]
 fn what_is_piped_is_text() {
-    let scratch = Scratch::new();
+    let scratch = Scratch::unswept();
     let holder = holder_of_a_lock(&scratch);
     for arguments in [&["top", "--once"][..], &["top"]] {
         let said = run([&["-N", scratch.name()], arguments].concat());
