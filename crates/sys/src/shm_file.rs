@@ -247,7 +247,7 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
 ///
 /// A directory of up to about a thousand names is read as a whole, or nearly. Of a larger one it is the
 /// beginning, where the kernel lists what is new, and a part from the place `from` on, which is 0 at first, for
-/// a place by chance, and then what the call before returned.
+/// a place by chance, and then what the call before returned. Behind the end comes what follows the beginning.
 ///
 /// # Errors
 /// As [`names`].
@@ -265,14 +265,29 @@ pub fn some_names(from: u64, prefix: &str) -> Result<(Vec<String>, u64)> {
         let next = directory.read(READ_LEN, prefix, &mut found)?.unwrap_or(0);
         return Ok((found, next));
     }
-    // Places are numbers that grow by one with each file that is made, or with each that is there.
-    let behind = directory.read(PART_LEN, prefix, &mut found)?.unwrap_or(0).max(count);
-    let from = if from == 0 { random::nonzero_u64() % behind.max(1) } else { from };
+    let behind = directory.read(PART_LEN, prefix, &mut found)?.unwrap_or(0);
+    let from = if from == 0 { by_chance(behind.max(count)) } else { from };
     let next =
         if directory.seek(from).is_ok() { directory.read(PART_LEN, prefix, &mut found)? } else { None };
     found.sort_unstable();
     found.dedup();
-    Ok((found, next.unwrap_or(0)))
+    Ok((found, next.unwrap_or(behind)))
+}
+
+/// A place below `end` by chance.
+///
+/// Places are numbers that grow by one with each file that is made, or with each that is there. In the former case most
+/// of them are of files that are gone, and what is there can lie close to either end: so it is by its distance's
+/// logarithm from one of them, or evenly.
+fn by_chance(end: u64) -> u64 {
+    let chance = random::nonzero_u64();
+    let (way, evenly) = (chance % 3, (chance / 3) % end.max(1));
+    let near = evenly >> ((chance >> 32) % u64::from(u64::BITS - end.leading_zeros()).max(1));
+    match way {
+        0 => evenly,
+        1 => near,
+        _ => end - near,
+    }
 }
 
 /// How much of the directory is read at once: about 1,500 names.
@@ -351,17 +366,25 @@ mod tests {
     #[test]
     fn all_names_are_found_some_at_a_time() {
         let prefix = format!("procession-sys-test-{}-", crate::random::nonzero_u64());
+        // Most places are empty when many files were removed.
+        for number in 0..50_000 {
+            let name = format!("{prefix}gone-{number}");
+            publish(&create_unnamed().unwrap(), &name).unwrap();
+            unlink(&name).unwrap();
+        }
         let mut made: Vec<String> =
             (0..3000).map(|number| format!("{prefix}{number}-{}", "x".repeat(40))).collect();
         for name in &made {
             publish(&create_unnamed().unwrap(), name).unwrap();
         }
+        let enough = 4 + names("").unwrap().len() / 60;
         let mut found = Vec::new();
-        let mut place = 0;
+        // The end: from the next call on all is read, one part behind the other.
+        let mut place = 1;
         let mut calls = 0;
         while found.len() < made.len() {
             let (some, next) = some_names(place, &prefix).unwrap();
-            assert!(some.len() < 2000 && calls < 1000, "{} names in call {calls}", some.len());
+            assert!(some.len() < 2000 && calls < enough, "{} names in call {calls}", some.len());
             found.extend(some);
             found.sort_unstable();
             found.dedup();
