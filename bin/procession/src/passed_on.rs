@@ -74,7 +74,8 @@ pub(crate) fn interruptibly<T>(inbox: &Inbox, wait: impl FnOnce() -> T) -> (T, O
     (outcome, ALL.into_iter().find(|&signal| come.contains(signal)))
 }
 
-/// Whether the terminal has sent it, and so to the commands as well.
+/// Whether the terminal has sent it, and so to the commands as well that there [were](procession_sys::ward::Started) by
+/// then.
 pub(crate) fn is_from_terminal(taken: Taken) -> bool {
     taken.from_kernel && FROM_TERMINAL.contains(&taken.signal)
 }

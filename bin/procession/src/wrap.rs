@@ -15,8 +15,8 @@ use crate::passed_on::{ASKS_FOR_THE_END, is_from_terminal, tell};
 use crate::program::{check, keep_closed, not_runnable};
 use procession::shm::Registration;
 use procession_sys::pidfd::{Ended, reap_any};
-use procession_sys::signals::{self as sig, Inbox, Taken};
-use procession_sys::ward::{Program, Signals, Start};
+use procession_sys::signals::{self as sig, Inbox, SignalSet, Taken};
+use procession_sys::ward::{Program, Signals, Start, Started};
 use procession_sys::{Deadline, inherited};
 use procession_terminal::exit::{Failure, NOT_EXECUTABLE, NOT_FOUND};
 use std::ffi::OsString;
@@ -89,27 +89,22 @@ pub(crate) fn run(
     keep_closed();
     let signals = Signals { blocked: inbox.blocked_before, ignores_sigpipe: inherited::ignored_sigpipe() };
     let start = Start { streams: [stdin, None, None], ..Start::with(signals) };
-    let pid = registration.start_ward(&program, start).map_err(|error| why_not_started(command, error))?;
+    let Started { pid, unheard } =
+        registration.start_ward(&program, start).map_err(|error| why_not_started(command, error))?;
     let began = Instant::now();
     let until = limits.time.map_or(Deadline::NEVER, Deadline::after);
-    let limits_at_first = Limits { passes_on: true, ..limits };
     let mut watched = Watched {
         pid,
+        unheard,
         inbox,
-        limits: limits_at_first,
+        limits,
         until,
         timed_out: false,
         asked_by: None,
         is_lost,
         was_lost: false,
     };
-    // The terminal may have sent these before there was a command that could hear them.
-    let mut ended = None;
-    while let (None, Some(taken)) = (ended, inbox.take(Deadline::PASSED)) {
-        ended = watched.deal_with(Taken { from_kernel: false, ..taken })?;
-    }
-    watched.limits = limits;
-    let ended = ended.map_or_else(|| watched.wait(), Ok)?;
+    let ended = watched.wait()?;
     let Watched { timed_out, asked_by, was_lost, .. } = watched;
     Ok(Outcome { ended, timed_out: timed_out && !was_lost, was_lost, asked_by, ran: began.elapsed() })
 }
@@ -142,6 +137,8 @@ pub(crate) fn why_not_started(command: &[OsString], error: Error) -> Failure {
 /// A command that runs.
 struct Watched<'a> {
     pid: u32,
+    /// What had come before there was the command, and was not taken.
+    unheard: SignalSet,
     inbox: &'a Inbox,
     limits: Limits,
     /// When it is told to end, or killed.
@@ -200,7 +197,8 @@ impl Watched<'_> {
         if ASKS_FOR_THE_END.contains(&taken.signal) {
             self.asked_by.get_or_insert(taken.signal);
         }
-        if self.limits.passes_on && !is_from_terminal(taken) {
+        let reaches_both = !self.limits.passes_on || is_from_terminal(taken);
+        if self.unheard.remove(taken.signal) || !reaches_both {
             tell(self.pid, taken.signal);
         }
         if taken.signal == sig::SIGTSTP {

@@ -69,6 +69,13 @@ impl SignalSet {
         self.0 & Self::bit(signal) != 0
     }
 
+    /// Takes the signal out of the set; whether it was in it.
+    pub fn remove(&mut self, signal: i32) -> bool {
+        let was_in = self.contains(signal);
+        self.0 &= !Self::bit(signal);
+        was_in
+    }
+
     fn bit(signal: i32) -> u64 {
         if ALL.contains(&signal) { 1 << (signal - 1) } else { 0 }
     }
@@ -103,6 +110,16 @@ impl FromIterator<i32> for SignalSet {
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
     action(signal) == libc::SIG_IGN
+}
+
+/// The signals that have come to this process or thread while they are blocked, and were not taken.
+#[must_use]
+pub fn pending() -> SignalSet {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the call fills what the pointer leads to, and cannot fail with a valid one.
+    unsafe { libc::sigpending(set.as_mut_ptr()) };
+    // SAFETY: it was filled above.
+    SignalSet::from_c(&unsafe { set.assume_init() })
 }
 
 /// Whether the signal has its default action.

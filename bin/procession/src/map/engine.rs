@@ -289,9 +289,9 @@ impl<'a> Engine<'a> {
         };
         let started = program.map_or(Err(Errno::EINVAL.into()), |program| spawn(&program, start));
         match started {
-            Ok(pid) => {
-                running.pid = pid;
-                self.running.insert(pid, running);
+            Ok(started) => {
+                running.pid = started.pid;
+                self.running.insert(started.pid, running);
                 Ok(())
             }
             Err(error) if is_for_now(&error) => self.hold_off(running.job, slot, too_many(&error)),

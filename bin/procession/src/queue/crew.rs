@@ -13,8 +13,8 @@ use super::work::{Counts, WORKER, WorkArgs};
 use crate::passed_on::{self, ASKS_FOR_THE_END, code_of, is_from_terminal, tell};
 use procession::Namespace;
 use procession_sys::pidfd::{Ended, reap_any};
-use procession_sys::signals::{self as sig, Inbox, Taken};
-use procession_sys::ward::{Program, Signals, Start, spawn};
+use procession_sys::signals::{self as sig, Inbox, SignalSet, Taken};
+use procession_sys::ward::{Program, Signals, Start, Started, spawn};
 use procession_sys::{Deadline, inherited, memfd};
 use procession_terminal::exit::{Failure, OWN_FAILURE};
 use procession_terminal::output;
@@ -28,6 +28,13 @@ use std::time::Duration;
 /// How long it takes until a worker that was killed is replaced.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// A worker whose exit status was not taken.
+struct Worker {
+    /// Which one it is, from 1 on.
+    slot: usize,
+    unheard: SignalSet,
+}
+
 /// Several workers.
 pub(super) struct Crew<'a> {
     args: &'a WorkArgs,
@@ -35,8 +42,8 @@ pub(super) struct Crew<'a> {
     inbox: Inbox,
     /// What each has done.
     files: Vec<File>,
-    /// Which they are, from 1 on: those whose exit status was not taken, by process id.
-    running: BTreeMap<u32, usize>,
+    /// By process id.
+    running: BTreeMap<u32, Worker>,
     /// Those that are to be started, and when: the soonest first.
     missing: VecDeque<(usize, Deadline)>,
     /// The signal that has asked for the end.
@@ -96,7 +103,7 @@ impl<'a> Crew<'a> {
         while let Some(&(slot, _)) = self.missing.front().filter(|(_, when)| when.has_passed()) {
             self.missing.pop_front();
             match self.start(slot) {
-                Ok(pid) => drop(self.running.insert(pid, slot)),
+                Ok(Started { pid, unheard }) => drop(self.running.insert(pid, Worker { slot, unheard })),
                 Err(error) => {
                     // Those that run go on.
                     self.missing.clear();
@@ -107,7 +114,7 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn start(&self, slot: usize) -> io::Result<u32> {
+    fn start(&self, slot: usize) -> io::Result<Started> {
         let WorkArgs { how, what, .. } = self.args;
         let mut words: Vec<OsString> = vec!["procession".into()];
         if let Some(namespace) = self.namespace {
@@ -132,9 +139,10 @@ impl<'a> Crew<'a> {
             self.asked_by.get_or_insert(taken.signal);
             self.missing.clear();
         }
-        // What the terminal sends, they get, too.
-        if !is_from_terminal(taken) {
-            self.running.keys().for_each(|&pid| tell(pid, taken.signal));
+        for (&pid, worker) in &mut self.running {
+            if worker.unheard.remove(taken.signal) || !is_from_terminal(taken) {
+                tell(pid, taken.signal);
+            }
         }
         if taken.signal == sig::SIGTSTP {
             self.inbox.let_act(taken.signal);
@@ -146,8 +154,8 @@ impl<'a> Crew<'a> {
         while !self.running.is_empty() {
             match reap_any() {
                 Ok(Some((pid, ended))) => {
-                    if let Some(slot) = self.running.remove(&pid) {
-                        self.has_ended(slot, ended);
+                    if let Some(worker) = self.running.remove(&pid) {
+                        self.has_ended(worker.slot, ended);
                     }
                 }
                 Ok(None) => return,

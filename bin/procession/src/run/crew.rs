@@ -151,7 +151,9 @@ impl<'a> Crew<'a> {
         let [stdout, stderr] = printed.as_ref().map_or([None; 2], |printed| printed.streams().map(Some));
         let streams = [stdin, stdout, stderr];
         let start = Start { leads_group: true, streams, terminal, ..Start::with(signals) };
-        let started = || spawn(&program, start).map_err(|error| why_not_started(command, error));
+        let started = || {
+            spawn(&program, start).map(|started| started.pid).map_err(|error| why_not_started(command, error))
+        };
         let pid = match &self.places {
             Some(places) => places.bound(attempt.rank(), started)??,
             None => started()?,

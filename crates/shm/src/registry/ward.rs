@@ -32,7 +32,7 @@
 use super::Registration;
 use super::layout::Slot;
 use procession_sys::errno::ESRCH;
-use procession_sys::ward::{Place, Program, Start, spawn, start_of_process};
+use procession_sys::ward::{Place, Program, Start, Started, spawn, start_of_process};
 use procession_sys::{KeptFd, pidfd};
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
@@ -41,7 +41,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Registration {
-    /// Starts a program as this process's ward; its pid. As long as it lives, this process does not count as dead,
+    /// Starts a program as this process's ward. As long as it lives, this process does not count as dead,
     /// however it ends. A process has one ward at a time.
     ///
     /// The program ends with the calling *thread*: the kernel kills it, unless it asks for something else, or has more
@@ -50,7 +50,7 @@ impl Registration {
     /// # Errors
     /// `ResourceBusy` while the ward before lives; `EAGAIN` at the limit of processes; whatever `execve` says; what
     /// registering can meet, in a forked child.
-    pub fn start_ward(&'static self, program: &Program, start: Start<'_>) -> Result<u32> {
+    pub fn start_ward(&'static self, program: &Program, start: Start<'_>) -> Result<Started> {
         let owner = self.owner().map_err(Error::other)?;
         let slot = self.slot(owner.slot()).ok_or(ErrorKind::NotFound)?;
         if of(slot, owner.generation()).is_some() {

@@ -25,7 +25,7 @@ fn guard(world: &World, program: &str, arguments: &[&str]) -> std::io::Result<u3
     let signals = Signals { blocked: SignalSet::default(), ignores_sigpipe: false };
     let words: Vec<&str> = [program].into_iter().chain(arguments.iter().copied()).collect();
     let program = Program::new(&words, &[])?;
-    let pid = registration.start_ward(&program, Start::with(signals))?;
+    let pid = registration.start_ward(&program, Start::with(signals))?.pid;
     WARD.set(Some(pid));
     Ok(pid)
 }
