@@ -108,12 +108,43 @@ impl<T> Redeemed<'_, T> {
         if self.queue.prolong(ticket, time)? { Ok(()) } else { Err(self.stale()) }
     }
 
+    /// How much of the time of the lease is left: `None` if it lasts as long as its holder lives. The lease is not
+    /// decided about.
+    ///
+    /// ```
+    /// use procession::{AckError, JoinableQueue};
+    /// use std::time::Duration;
+    /// let jobs: JoinableQueue<String> = JoinableQueue::new()?;
+    /// jobs.put("wash")?;
+    /// let token = jobs.get()?.token(); // The lease was dropped: the item is there again.
+    /// assert!(matches!(jobs.redeem(token).time_left(), Err(AckError::StaleToken { .. })));
+    /// let lease = jobs.get()?;
+    /// assert_eq!(jobs.redeem(lease.token()).time_left()?, None);
+    /// lease.extend(Duration::from_secs(60))?;
+    /// assert!(jobs.redeem(lease.token()).time_left()? > Some(Duration::from_secs(50)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`task_done`](Self::task_done).
+    pub fn time_left(&self) -> Result<Option<Duration>, AckError> {
+        let (ticket, _) = self.find()?;
+        Ok(self.queue.time_left(ticket))
+    }
+
     fn find(&self) -> Result<(Ticket, Vec<u8>), AckError> {
         let _deferred = interrupt::defer();
         let mut payload = Vec::new();
         let found = self.queue.locked(Deadline::NEVER, |table, _| table.redeem(self.token, &mut payload));
         let found = found.or_else(|blocked| blocked.into_fault().map_or(Ok(None), Err::<_, Fault>))?;
-        found.map(|ticket| (ticket, payload)).ok_or_else(|| self.stale())
+        let held = found.filter(|ticket| self.is_held(*ticket));
+        held.map(|ticket| (ticket, payload)).ok_or_else(|| self.stale())
+    }
+
+    /// Whether the lease lasts still: one whose holder is dead, or whose time is over, may not have been given back yet.
+    fn is_held(&self, ticket: Ticket) -> bool {
+        let is_over = self.queue.time_left(ticket) == Some(Duration::ZERO);
+        !is_over && self.queue.body.segment().registration().is_dead(ticket.owner()) != Ok(true)
     }
 
     /// What has become of the lease since it was found, the ticket tells.
