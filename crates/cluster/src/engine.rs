@@ -5,7 +5,7 @@ mod rows;
 mod signals;
 
 pub(crate) use holds::{Hold, Holds, Mode, Object};
-pub(crate) use rows::{Batch, Fate, Fill, Form, Items, Leases, Rows, Taken};
+pub(crate) use rows::{Batch, Fate, Fill, Form, Items, Leases, Rows, Taken, Verdict};
 pub(crate) use signals::{Change, Goal, Signals};
 
 use crate::error::ClusterError;

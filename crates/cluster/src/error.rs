@@ -75,11 +75,9 @@ pub enum ClusterError {
         /// What happened.
         reason: String,
     },
-    /// The session that had this hold has ended: somebody else may hold the object by now.
-    #[error(
-        "{object} was lost: this process did not reach the server for too long, or its session was ended there, and \
-         somebody else may hold it by now. Stop what it guards, then acquire it again"
-    )]
+    /// The session that had this hold has ended: somebody else may hold the object by now. Of a lease of a queue's item also
+    /// that its time is over, or that somebody has decided about the item by its token.
+    #[error("{}", why_lost(object))]
     Lost {
         /// Which one.
         object: Subject,
@@ -218,6 +216,19 @@ pub enum ClusterError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn why_lost(object: &Subject) -> String {
+    if object.kind == "queue" {
+        return format!(
+            "the lease of an item of {object} is lost: its time is over, or its holder or its holder's session with the server \
+             has ended, or the item was acknowledged or given back before. What is not done comes again"
+        );
+    }
+    format!(
+        "{object} was lost: this process did not reach the server for too long, or its session was ended there, and somebody \
+         else may hold it by now. Stop what it guards, then acquire it again"
+    )
 }
 
 fn by(holder: &str) -> String {

@@ -1,13 +1,16 @@
 //! A queue of a cluster whose items are acknowledged.
 
-use crate::engine::{Engine, Fate, Form, Items, Leases, Object, Patience, Taken};
+mod lease;
+
+pub use lease::{Lease, Receipt, Redeemed};
+
+use crate::engine::{Engine, Fate, Form, Items, Object, Patience, Taken};
 use crate::error::ClusterError;
-use procession_channel::Codec;
+use procession_channel::{Codec, LeaseToken};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -127,8 +130,19 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         self
     }
 
-    /// The queue as it is, if there is one.
-    pub(crate) fn if_there(self) -> Result<Option<Self>, ClusterError> {
+    /// The queue, if there is one, without making it as every other use of it does.
+    ///
+    /// ```
+    /// # procession::Namespace::private().enter();
+    /// let cluster = procession::cluster::connect("shm:")?;
+    /// assert!(cluster.joinable_queue::<String>("doc-none").if_there()?.is_none());
+    /// # Ok::<(), procession::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Mismatch`](ClusterError::Mismatch) when it has another codec or number of attempts;
+    /// [`Unavailable`](ClusterError::Unavailable).
+    pub fn if_there(self) -> Result<Option<Self>, ClusterError> {
         let found = self.engine.clone().existing_queue(&self.object, self.form)?;
         Ok(found.map(|found| Self { found: Arc::new(OnceLock::from(found)), ..self }))
     }
@@ -192,8 +206,9 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     fn some(&self, most: usize, patience: Patience) -> Result<Vec<Lease<T>>, ClusterError> {
-        let batch = self.items()?.take(most, patience)?;
-        let lease = |taken| Lease::new(self, taken, batch.hold.clone());
+        let items = self.items()?;
+        let batch = items.take(most, patience)?;
+        let lease = |taken| Lease::new(self, taken, (items, &batch.hold));
         // What is not decoded is given back as its lease is dropped.
         let leases: Vec<_> = batch.items.into_iter().map(lease).collect();
         leases.into_iter().collect()
@@ -208,15 +223,35 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
         let mut leases = leases.into_iter().peekable();
         while let Some(first) = leases.next() {
             // Those that were taken together have one session.
-            let hold = first.held.leases.clone();
+            let hold = first.hold().clone();
             let mut batch = vec![first];
-            while let Some(next) = leases.next_if(|next| Arc::ptr_eq(&next.held.leases, &hold)) {
+            while let Some(next) = leases.next_if(|next| Arc::ptr_eq(next.hold(), &hold)) {
                 batch.push(next);
             }
-            let items: Vec<_> = batch.iter_mut().map(|lease| lease.held.settle()).collect();
+            let items: Vec<_> = batch.iter_mut().map(Lease::settle).collect();
             done += hold.end(&items, Fate::Done)?.len();
         }
         Ok(done)
+    }
+
+    /// The lease that has this token, whichever process holds it: to say that its item is done, or what else becomes of it.
+    /// The lease must still be held: it ends with its holder and with its time, not with who has the token.
+    ///
+    /// ```
+    /// # procession::Namespace::private().enter();
+    /// use procession::cluster::{LeaseToken, connect};
+    ///
+    /// let jobs = connect("shm:")?.joinable_queue::<String>("doc-tokens");
+    /// jobs.put(&"wash".to_owned())?;
+    /// let lease = jobs.get()?;
+    /// // What is sent to another process, which has the queue, too.
+    /// let (id, key) = (lease.token().id(), lease.token().key());
+    /// jobs.redeem(LeaseToken::new(id, key)).task_done()?;
+    /// assert!(lease.time_left().is_err() && jobs.unfinished()? == 0);
+    /// # Ok::<(), procession::cluster::ClusterError>(())
+    /// ```
+    pub fn redeem(&self, token: LeaseToken) -> Redeemed<'_, T> {
+        Redeemed::of(self, token)
     }
 
     /// Waits until every item that was put is done, or a dead letter.
@@ -337,150 +372,4 @@ pub struct DeadLetter<T> {
     pub attempts: u32,
     /// What it is.
     pub item: T,
-}
-
-/// What the SQL function `ack` is told of a lease, to acknowledge the item in a transaction of the caller's own:
-/// `SELECT procession.ack(queue, item, session, attempt)`, in the same database. The item is done if that is committed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    /// The name of the queue.
-    pub queue: String,
-    /// The number of the item.
-    pub item: i64,
-    /// The number of the session that has it; 0 with `shm:`, where there is no database.
-    pub session: i32,
-    /// Which attempt it is.
-    pub attempt: i32,
-}
-
-/// An item that was got, and is not done yet: nobody else gets it meanwhile.
-///
-/// Dropped without an acknowledgement, also by a panic, it is there again for the next that gets; and so it is when this
-/// process dies, or its session with the server ends.
-#[must_use = "dropping the lease gives the item back, to be got again"]
-pub struct Lease<T> {
-    held: Held,
-    item: T,
-}
-
-/// The hold on an item, whatever is in it.
-struct Held {
-    object: Object,
-    leases: Arc<dyn Leases>,
-    id: u64,
-    attempt: u32,
-    is_settled: bool,
-}
-
-impl Held {
-    /// From now on nothing is done when it is dropped.
-    fn settle(&mut self) -> (u64, u32) {
-        self.is_settled = true;
-        (self.id, self.attempt)
-    }
-
-    fn end(mut self, fate: Fate) -> Result<(), ClusterError> {
-        let item = self.settle();
-        if self.leases.end(&[item], fate)?.is_empty() {
-            return Err(ClusterError::Lost { object: self.object.subject.clone() });
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if !self.is_settled {
-            let item = self.settle();
-            // Where the server does not answer, the session has ended, and with it the lease.
-            drop(self.leases.end(&[item], Fate::Failed));
-        }
-    }
-}
-
-impl<T: Serialize + DeserializeOwned> Lease<T> {
-    fn new(queue: &JoinableQueue<T>, taken: Taken, leases: Arc<dyn Leases>) -> Result<Self, ClusterError> {
-        let object = queue.object.clone();
-        let held = Held { object, leases, id: taken.id, attempt: taken.attempt, is_settled: false };
-        // Where that fails, the item is given back as `held` is dropped.
-        let item = decode(&queue.object, queue.form.codec, &taken.bytes)?;
-        Ok(Self { held, item })
-    }
-}
-
-impl<T> Lease<T> {
-    /// Acknowledges the item: it is done.
-    ///
-    /// # Errors
-    /// [`Lost`](ClusterError::Lost) when the session had ended before: the item is somebody else's.
-    /// [`Unavailable`](ClusterError::Unavailable): whether it is done is not known.
-    pub fn task_done(self) -> Result<(), ClusterError> {
-        self.held.end(Fate::Done)
-    }
-
-    /// Gives the item back as if it had not been got: this attempt does not count, as one does whose lease is dropped.
-    /// For who is told to end, and has no fault to find with the item.
-    ///
-    /// # Errors
-    /// As [`task_done`](Self::task_done).
-    pub fn put_back(self) -> Result<(), ClusterError> {
-        self.held.end(Fate::Untried)
-    }
-
-    /// Makes the item a dead letter.
-    ///
-    /// # Errors
-    /// As [`task_done`](Self::task_done).
-    pub fn give_up(self) -> Result<(), ClusterError> {
-        self.held.end(Fate::Dead)
-    }
-
-    /// Which attempt this is, from 1.
-    #[must_use]
-    pub fn attempt(&self) -> u32 {
-        self.held.attempt
-    }
-
-    /// The number of the item in its queue.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.held.id
-    }
-
-    /// Whether the item is somebody else's by now, because the session with the server has ended. Once true, it stays
-    /// true.
-    #[must_use]
-    pub fn is_lost(&self) -> bool {
-        self.held.leases.is_lost()
-    }
-
-    /// What an acknowledgement in a transaction of the caller's own is told. Keep the lease until that is committed: to drop
-    /// it gives back what is not done. After that it does nothing.
-    #[must_use]
-    pub fn receipt(&self) -> Receipt {
-        Receipt {
-            queue: self.held.object.subject.name.clone(),
-            item: self.held.id.cast_signed(),
-            session: self.held.leases.session(),
-            attempt: self.held.attempt.cast_signed(),
-        }
-    }
-}
-
-impl<T> Deref for Lease<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.item
-    }
-}
-
-impl<T> fmt::Debug for Lease<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("object", &self.held.object)
-            .field("id", &self.held.id)
-            .finish_non_exhaustive()
-    }
 }

@@ -2,9 +2,10 @@
 
 use super::{Object, Patience};
 use crate::error::ClusterError;
-use procession_channel::Codec;
+use procession_channel::{Codec, LeaseToken};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The part of an engine with which rows are changed and awaited.
 pub(crate) trait Rows {
@@ -36,6 +37,14 @@ pub(crate) struct Taken {
     pub(crate) bytes: Vec<u8>,
     /// Which attempt it is, from 1.
     pub(crate) attempt: u32,
+    /// What tells this lease of it from every other; 0 for one that nobody has.
+    pub(crate) key: u64,
+}
+
+impl Taken {
+    pub(crate) fn token(&self) -> LeaseToken {
+        LeaseToken::new(self.id, self.key)
+    }
 }
 
 /// What becomes of an item that was taken.
@@ -49,6 +58,15 @@ pub(crate) enum Fate {
     Untried,
     /// It is a dead letter.
     Dead,
+}
+
+/// What somebody decides about a lease of which it has the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It ends, and that becomes of the item.
+    Ends(Fate),
+    /// It lasts for so long from now on; [`Duration::MAX`] is as long as its holder.
+    Lasts(Duration),
 }
 
 /// How much is in a queue.
@@ -85,6 +103,13 @@ pub(crate) trait Items: Debug + Send + Sync {
 
     /// Removes the queue with all that is in it.
     fn remove(&self) -> Result<(), ClusterError>;
+
+    /// Decides about a lease, whoever holds it; whether it was held until now.
+    fn redeem(&self, token: LeaseToken, verdict: Verdict) -> Result<bool, ClusterError>;
+
+    /// How much is left of the time of a lease, whoever holds it, [`Duration::MAX`] where it has none; `None` if it is held no
+    /// more.
+    fn time_left(&self, token: LeaseToken) -> Result<Option<Duration>, ClusterError>;
 
     /// Has a dead letter taken again, or removes it; whether it was there.
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError>;

@@ -3,8 +3,9 @@
 use super::Postgres;
 use super::lock;
 use super::session::{Params, Session};
-use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken, Verdict};
 use crate::error::ClusterError;
+use procession_channel::LeaseToken;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
@@ -153,15 +154,40 @@ impl Queue {
         let rows = self.call(session, "SELECT * FROM take_items($1, $3, $2, $4)", rest)?;
         items(session, &rows)
     }
+
+    /// What a function says about the lease that has this token.
+    fn of_lease(
+        &self,
+        statement: &'static str,
+        session: &Arc<Session>,
+        token: LeaseToken,
+        rest: Params,
+    ) -> Result<Vec<Row>, ClusterError> {
+        let mut params: Params = vec![Box::new(session.class), Box::new(session.number)];
+        params.extend(vec![
+            Box::new(token.id().cast_signed()) as Box<_>,
+            Box::new(token.key().cast_signed()) as Box<_>,
+        ]);
+        params.extend(rest);
+        self.call(session, statement, params)
+    }
 }
 
-/// Rows of a number, bytes and attempts, in the order of their numbers.
+/// A number of milliseconds that is no shorter than the time.
+fn milliseconds(time: Duration) -> Option<i64> {
+    let ms = i64::try_from(time.as_nanos().div_ceil(1_000_000)).ok();
+    // What ends in a hundred thousand years lasts for ever.
+    ms.filter(|ms| *ms < 1 << 52)
+}
+
+/// Rows of a number, bytes, attempts and a key, in the order of their numbers.
 fn items(session: &Session, rows: &[Row]) -> Result<Vec<Taken>, ClusterError> {
     let of = |row: &Row| {
         Ok(Taken {
             id: number(session.column(row, 0)?),
             bytes: session.column(row, 1)?,
             attempt: session.column::<i32>(row, 2)?.unsigned_abs(),
+            key: session.column::<Option<i64>>(row, 3)?.map_or(0, i64::cast_unsigned),
         })
     };
     let mut items = rows.iter().map(of).collect::<Result<Vec<_>, ClusterError>>()?;
@@ -234,9 +260,40 @@ impl Items for Queue {
         self.change("SELECT remove_queue($1, $3, $2)", Vec::new()).map(|_: bool| ())
     }
 
+    fn redeem(&self, token: LeaseToken, verdict: Verdict) -> Result<bool, ClusterError> {
+        let session = self.postgres.session()?;
+        let (fate, ms) = match verdict {
+            Verdict::Ends(fate) => (word(fate), None),
+            Verdict::Lasts(time) => ("lasts", milliseconds(time)),
+        };
+        let statement = "SELECT redeem($1, $3, $4, $2, $5, $6, $7, $8)";
+        let rows = self.of_lease(statement, &session, token, vec![Box::new(fate), Box::new(ms)])?;
+        let was_held = session.first(&rows, 0)?;
+        self.postgres.changed(&session, self.id)?;
+        Ok(was_held)
+    }
+
+    fn time_left(&self, token: LeaseToken) -> Result<Option<Duration>, ClusterError> {
+        let session = self.postgres.session()?;
+        let statement = "SELECT * FROM time_left($1, $3, $4, $2, $5, $6)";
+        let rows = self.of_lease(statement, &session, token, Vec::new())?;
+        let (is_held, ms): (bool, Option<i64>) = (session.first(&rows, 0)?, session.first(&rows, 1)?);
+        Ok(is_held.then(|| ms.map_or(Duration::MAX, |ms| Duration::from_millis(number(ms)))))
+    }
+
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError> {
         let rest: Params = vec![Box::new(id.cast_signed()), Box::new(again)];
         self.change("SELECT settle_dead($1, $3, $2, $4, $5)", rest)
+    }
+}
+
+/// As the schema calls it.
+fn word(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Done => "done",
+        Fate::Failed => "failed",
+        Fate::Untried => "untried",
+        Fate::Dead => "dead",
     }
 }
 
@@ -256,12 +313,6 @@ impl Leases for Held {
         }
         let ids: Vec<i64> = items.iter().map(|(id, _)| id.cast_signed()).collect();
         let tried: Vec<i32> = items.iter().map(|(_, attempt)| attempt.cast_signed()).collect();
-        let fate = match fate {
-            Fate::Done => "done",
-            Fate::Failed => "failed",
-            Fate::Untried => "untried",
-            Fate::Dead => "dead",
-        };
         let params: Params = vec![
             Box::new(self.session.backend),
             Box::new(self.session.space()),
@@ -269,7 +320,7 @@ impl Leases for Held {
             Box::new(self.queue),
             Box::new(ids),
             Box::new(tried),
-            Box::new(fate),
+            Box::new(word(fate)),
         ];
         let rows = self.session.query("SELECT end_leases($1, $2, $3, $4, $5, $6, $7)", params)?;
         self.postgres.changed(&self.session, self.queue)?;

@@ -1,10 +1,10 @@
 //! Queues in shared memory: our own [`JoinableQueue`](procession_channel::JoinableQueue), whose messages are bytes here.
 
 use super::{Shm, unusable, with_patience};
-use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken};
+use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken, Verdict};
 use crate::error::ClusterError;
 use procession_channel::{
-    AckError, Encoded, GetError, JoinError, JoinableQueue, JoinableQueueOptions, Lease, PutError,
+    AckError, Encoded, GetError, JoinError, JoinableQueue, JoinableQueueOptions, Lease, LeaseToken, PutError,
     PutManyError,
 };
 use procession_shm::OpenError;
@@ -87,6 +87,15 @@ impl Queue {
         }
         Err(self.object.not_in_time(patience, String::new()))
     }
+
+    /// What was said of a lease, if that was held until now.
+    fn if_held<T>(&self, said: Result<T, AckError>) -> Result<Option<T>, ClusterError> {
+        match said {
+            Ok(said) => Ok(Some(said)),
+            Err(AckError::StaleLease { .. } | AckError::StaleToken { .. }) => Ok(None),
+            Err(error) => Err(unusable(&self.object, error)),
+        }
+    }
 }
 
 impl Items for Queue {
@@ -115,7 +124,8 @@ impl Items for Queue {
         let mut lease = self.first(patience)?;
         let (mut items, mut leases) = (Vec::new(), HashMap::new());
         loop {
-            items.push(Taken { id: lease.id(), bytes: lease.to_vec(), attempt: lease.attempt() });
+            let (id, key) = (lease.id(), lease.token().key());
+            items.push(Taken { id, bytes: lease.to_vec(), attempt: lease.attempt(), key });
             leases.insert((lease.id(), lease.attempt()), lease);
             if items.len() >= most {
                 break;
@@ -163,7 +173,7 @@ impl Items for Queue {
         let letters = self.queue.dead_letters().map_err(|error| unusable(&self.object, error))?;
         let of = |letter: &procession_channel::DeadLetter<Encoded>| {
             let item = letter.item().map_err(|error| unusable(&self.object, error))?;
-            Ok(Taken { id: letter.id, bytes: item.to_vec(), attempt: letter.attempts })
+            Ok(Taken { id: letter.id, bytes: item.to_vec(), attempt: letter.attempts, key: 0 })
         };
         letters.iter().map(of).collect()
     }
@@ -172,6 +182,22 @@ impl Items for Queue {
         // Those who wait at it are told that it is closed.
         self.set_closed(true)?;
         self.queue.unlink().map_err(|error| unusable(&self.object, error))
+    }
+
+    fn redeem(&self, token: LeaseToken, verdict: Verdict) -> Result<bool, ClusterError> {
+        let lease = self.queue.redeem(token);
+        self.if_held(match verdict {
+            Verdict::Ends(Fate::Done) => lease.task_done(),
+            Verdict::Ends(Fate::Dead) => lease.give_up(),
+            Verdict::Ends(Fate::Failed | Fate::Untried) => lease.give_back(),
+            Verdict::Lasts(time) => lease.extend(time),
+        })
+        .map(|held| held.is_some())
+    }
+
+    fn time_left(&self, token: LeaseToken) -> Result<Option<Duration>, ClusterError> {
+        let left = self.if_held(self.queue.redeem(token).time_left())?;
+        Ok(left.map(|left| left.unwrap_or(Duration::MAX)))
     }
 
     fn settle(&self, id: u64, again: bool) -> Result<bool, ClusterError> {
@@ -194,7 +220,10 @@ impl Leases for Held {
         let mut ended = Vec::new();
         for item in items {
             let lease = self.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(item);
-            let Some(lease) = lease else { continue };
+            // One whose time is over, and which nobody has noticed, is given back here.
+            let Some(lease) = lease.filter(|lease| lease.time_left() != Some(Duration::ZERO)) else {
+                continue;
+            };
             let done = match fate {
                 Fate::Done => lease.task_done(),
                 Fate::Untried => lease.put_back(),

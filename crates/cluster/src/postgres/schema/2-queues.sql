@@ -1,5 +1,6 @@
 -- Queues. An item is a row; who has it, has its number of a session in the row, and is dead when the lifeline of that
--- session can be taken. So no clock decides that somebody is dead.
+-- session can be taken. So no clock decides that somebody is dead. A lease may be given a time as well, by the clock of
+-- this server: it ends with its session or with its time, whichever is first.
 
 CREATE TABLE queues (
     id int PRIMARY KEY,
@@ -14,12 +15,17 @@ CREATE TABLE items (
     item bytea NOT NULL,
     attempts int NOT NULL DEFAULT 0,
     lease int,
-    dead boolean NOT NULL DEFAULT false
+    dead boolean NOT NULL DEFAULT false,
+    -- What tells this lease of the item from every other, for those who have no more of it than that.
+    key bigint,
+    -- When the lease is over, if it was given a time.
+    until timestamptz
 );
 -- An item is in one of these. There is no index over all items of a queue: each change would cost more, and the planner,
 -- which knows nothing of queues that were just filled, would read all of a queue to find one item of it.
 CREATE INDEX items_ready ON items (queue, id) WHERE lease IS NULL AND NOT dead;
 CREATE INDEX items_leased ON items (queue, lease) WHERE lease IS NOT NULL;
+CREATE INDEX items_timed ON items (queue, until) WHERE until IS NOT NULL;
 CREATE INDEX items_dead ON items (queue, id) WHERE dead;
 -- Rows come and go: what is left of them is to be removed early.
 ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
@@ -48,31 +54,36 @@ END $$;
 
 -- Takes the items that have waited longest; those that others are taking are passed over. It need not wait for the
 -- disk: after a crash of the server they are there again.
-CREATE FUNCTION take_items(me int, mine int, q int, most int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int)
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION take_items(me int, mine int, q int, most int)
+RETURNS TABLE (item_id bigint, bytes bytea, attempt int, lease_key bigint) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     PERFORM set_config('synchronous_commit', 'off', true);
     RETURN QUERY
-        UPDATE items i SET lease = mine, attempts = i.attempts + 1
+        UPDATE items i
+        SET lease = mine, attempts = i.attempts + 1, until = NULL, key = (random() * 9007199254740992)::bigint
         WHERE i.id = ANY (ARRAY(
             SELECT r.id FROM items r WHERE r.queue = q AND r.lease IS NULL AND NOT r.dead
             ORDER BY r.id LIMIT most FOR UPDATE SKIP LOCKED))
-        RETURNING i.id, i.item, i.attempts;
+        RETURNING i.id, i.item, i.attempts, i.key;
 END $$;
 
--- Gives back what dead sessions have taken. As long as this has the lifeline of a session, nobody can begin one of its
+-- Gives back what dead sessions have taken, and what was taken for a time that is over. As long as this has the lifeline of a session, nobody can begin one of its
 -- number; and a row that was given back meanwhile and taken by another has another number.
 CREATE FUNCTION bury(me int, class int, mine int, q int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
+    most int := (SELECT max_attempts FROM queues WHERE id = q);
     holder int;
     changed bigint;
-    buried bigint := 0;
+    buried bigint;
 BEGIN
     PERFORM same_backend(me);
+    UPDATE items i SET lease = NULL, until = NULL, dead = i.attempts >= most
+        WHERE i.queue = q AND i.until IS NOT NULL AND i.until <= clock_timestamp() AND i.lease IS NOT NULL;
+    GET DIAGNOSTICS buried = ROW_COUNT;
     FOR holder IN SELECT DISTINCT lease FROM items WHERE queue = q AND lease IS NOT NULL AND lease <> mine LOOP
         CONTINUE WHEN NOT pg_try_advisory_xact_lock(class, holder);
-        UPDATE items i SET lease = NULL, dead = i.attempts >= (SELECT max_attempts FROM queues WHERE queues.id = q)
+        UPDATE items i SET lease = NULL, until = NULL, dead = i.attempts >= most
             WHERE i.queue = q AND i.lease = holder;
         GET DIAGNOSTICS changed = ROW_COUNT;
         buried := buried + changed;
@@ -99,10 +110,11 @@ BEGIN
     IF fate = 'done' THEN
         -- `+ 0`: they are found by their ids, and not among all that this session has.
         RETURN QUERY DELETE FROM items i USING unnest(ids, tried) AS a(id, attempt)
-            WHERE i.id = a.id AND i.lease + 0 = mine AND i.attempts = a.attempt RETURNING i.id;
+            WHERE i.id = a.id AND i.lease + 0 = mine AND i.attempts = a.attempt
+              AND (i.until IS NULL OR i.until > clock_timestamp()) RETURNING i.id;
     ELSE
         RETURN QUERY UPDATE items i
-            SET lease = NULL, attempts = i.attempts - CASE fate WHEN 'untried' THEN 1 ELSE 0 END,
+            SET lease = NULL, until = NULL, attempts = i.attempts - CASE fate WHEN 'untried' THEN 1 ELSE 0 END,
                 dead = fate = 'dead'
                     OR fate = 'failed' AND i.attempts >= (SELECT max_attempts FROM queues WHERE queues.id = q)
             FROM unnest(ids, tried) AS a(id, attempt)
@@ -114,11 +126,57 @@ BEGIN
     END IF;
 END $$;
 
+-- Whose lease of the item has this key; null when it is over, or its session is.
+CREATE FUNCTION holder_of(class int, mine int, q int, item_id bigint, a_key bigint, OUT holder int, OUT ends timestamptz)
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT i.lease, i.until INTO holder, ends FROM items i
+        WHERE i.id = item_id AND i.queue + 0 = q AND i.key = a_key AND i.lease IS NOT NULL
+          AND (i.until IS NULL OR i.until > clock_timestamp()) FOR UPDATE;
+    IF FOUND AND holder <> mine AND pg_try_advisory_xact_lock(class, holder) THEN
+        holder := NULL;
+    END IF;
+END $$;
+
+-- Decides about an item by the key of its lease, whoever has that: its end as in `end_leases`, or that it `lasts` for so
+-- many milliseconds from now on; null is for as long as its session. Whether it was somebody's until now.
+CREATE FUNCTION redeem(me int, class int, mine int, q int, item_id bigint, a_key bigint, fate text, ms bigint)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    holder int;
+BEGIN
+    PERFORM same_backend(me);
+    holder := (holder_of(class, mine, q, item_id, a_key)).holder;
+    IF holder IS NULL THEN
+        RETURN false;
+    ELSIF fate = 'lasts' THEN
+        UPDATE items SET until = clock_timestamp() + ms * interval '1 millisecond' WHERE id = item_id;
+    ELSE
+        PERFORM end_leases(me, class::bigint << 32, holder, q, ARRAY[item_id], ARRAY[i.attempts], fate)
+            FROM items i WHERE i.id = item_id;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Whether a lease is somebody's, and for how many milliseconds; null is for as long as its session.
+CREATE FUNCTION time_left(me int, class int, mine int, q int, item_id bigint, a_key bigint, OUT is_held boolean, OUT ms bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    lease record;
+BEGIN
+    PERFORM same_backend(me);
+    lease := holder_of(class, mine, q, item_id, a_key);
+    is_held := lease.holder IS NOT NULL;
+    -- By the clock it can be over by now.
+    ms := CASE WHEN lease.ends IS NOT NULL THEN greatest(ceil(extract(epoch FROM lease.ends - clock_timestamp()) * 1000), 0) END;
+END $$;
+
 -- Acknowledges an item in the caller's own transaction: it is done if that is committed, and not otherwise.
 CREATE FUNCTION ack(queue_name text, item_id bigint, session int, attempt int) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 BEGIN
     DELETE FROM items i WHERE i.id = item_id AND i.lease + 0 = session AND i.attempts = attempt
+        AND (i.until IS NULL OR i.until > clock_timestamp())
         AND i.queue + 0 = (SELECT q.id FROM queues q WHERE q.name = queue_name);
     IF NOT FOUND THEN
         RAISE EXCEPTION 'item % of the queue % is not leased to session % in attempt %', item_id, queue_name, session, attempt
@@ -164,10 +222,11 @@ BEGIN
     RETURN true;
 END $$;
 
-CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int) LANGUAGE plpgsql AS $$
+CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int, no_key bigint)
+LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
-    RETURN QUERY SELECT i.id, i.item, i.attempts FROM items i WHERE i.queue = q AND i.dead ORDER BY i.id;
+    RETURN QUERY SELECT i.id, i.item, i.attempts, NULL::bigint FROM items i WHERE i.queue = q AND i.dead ORDER BY i.id;
 END $$;
 
 -- A dead letter is taken again, or removed; whether it was there.
