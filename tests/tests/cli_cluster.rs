@@ -3,40 +3,17 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "not every file uses all of the shared module")]
 
 mod cli;
+#[path = "cli/cluster.rs"]
+mod cluster;
 #[path = "cli/schema.rs"]
 mod schema;
 
-use cli::{Running, Said, procession, until};
+use cli::{Running, procession, until};
+use cluster::{code, command, ends, run};
 use nix::sys::signal::Signal;
 use procession_tests::cluster::{Place, everywhere, server};
 use schema::{Schema, parsed};
 use std::io::Write;
-use std::process::Command;
-
-/// The command, on the cluster of the place.
-fn command(place: &Place, arguments: &[&str]) -> Command {
-    let mut command = procession(arguments);
-    command.env("PROCESSION_CLUSTER", &place.url).env("PROCESSION_SCHEMA", &place.schema);
-    command
-}
-
-fn run(place: &Place, arguments: &[&str]) -> Said {
-    Running::start(&mut command(place, arguments)).end()
-}
-
-/// Code, and what was printed.
-fn ends(place: &Place, arguments: &[&str]) -> (i32, String) {
-    let said = run(place, arguments);
-    let code = said.code().unwrap_or_else(|| panic!("{arguments:?}: {said:?}"));
-    if code == 0 {
-        assert_eq!(said.stderr, "", "{arguments:?}");
-    }
-    (code, said.stdout)
-}
-
-fn code(place: &Place, arguments: &[&str]) -> i32 {
-    ends(place, arguments).0
-}
 
 #[test]
 fn one_at_a_time_has_the_lock_and_the_next_one_when_it_is_killed() {

@@ -1,19 +1,22 @@
 //! `procession … --cluster URL`: the same objects between hosts.
 //!
-//! They have a grammar of their own, because less can be said of them: nothing is kept for another process here (there is no
-//! `acquire`), and everything can be out of reach.
+//! They have a grammar of their own, because less can be said of them, and everything can be out of reach.
 
 mod channel;
 mod held;
 mod look;
+mod queue;
 
 use crate::holding::refusal;
+use crate::keeper;
 use clap::Parser;
 use procession::cluster::{Cluster, ClusterError, ClusterOptions};
 use procession_terminal::exit::{
     DISAGREE, Failure, INCOMPLETE, LEASE_LOST, NOT_ACQUIRED, NOT_PERMITTED, UNAVAILABLE,
 };
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::time::Duration;
 
 /// Locks, semaphores, queues and events between hosts that share a PostgreSQL server.
@@ -26,7 +29,7 @@ struct Asked {
     #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::duration, default_value = "10s", env = "PROCESSION_CLUSTER_DEADLINE", hide_env = true)]
     deadline: Duration,
     /// End what is held when the server has not heard of this process for so long.
-    #[arg(long, global = true, value_name = "TIME", value_parser = crate::duration::duration, env = "PROCESSION_CLUSTER_LEASE", hide_env = true)]
+    #[arg(long = "session-lease", id = "session_lease", global = true, value_name = "TIME", value_parser = crate::duration::duration, env = "PROCESSION_CLUSTER_LEASE", hide_env = true)]
     lease: Option<Duration>,
     /// The schema of the database.
     #[arg(long, global = true, value_name = "NAME", env = "PROCESSION_SCHEMA", hide_env = true)]
@@ -39,7 +42,7 @@ struct Asked {
 enum What {
     Lock(held::LockArgs),
     Sem(held::SemArgs),
-    Queue(channel::QueueArgs),
+    Queue(queue::QueueArgs),
     Event(channel::EventArgs),
     Barrier(channel::BarrierArgs),
     Counter(channel::CounterArgs),
@@ -69,25 +72,53 @@ pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failu
             "--cluster needs an address, as postgres://USER@HOST/DATABASE".to_owned(),
         ));
     };
-    let mut options = ClusterOptions::new().deadline(asked.deadline);
-    if let Some(lease) = asked.lease {
-        options = options.lease(lease);
-    }
-    if let Some(schema) = &asked.schema {
-        options = options.schema(schema);
-    }
-    let cluster = || options.connect(url).map_err(failure);
+    let place = Place { url, deadline: asked.deadline, lease: asked.lease, schema: asked.schema };
     match asked.what {
-        What::Lock(args) => held::lock(args, cluster),
-        What::Sem(args) => held::sem(args, cluster),
-        What::Queue(args) => channel::queue(args, cluster),
-        What::Event(args) => channel::event(&cluster()?, &args),
-        What::Barrier(args) => channel::barrier(&cluster()?, &args),
-        What::Counter(args) => channel::counter(&cluster()?, &args),
-        What::Ls(args) => look::list(&cluster()?, &args),
-        What::Ps(args) => look::processes(&cluster()?, &args),
-        What::Deadlocks(args) => look::deadlocks(&cluster()?, &args),
-        What::Metrics(_) => look::metrics(&cluster()?),
+        What::Lock(args) => held::lock(args, &place),
+        What::Sem(args) => held::sem(args, &place),
+        What::Queue(args) => queue::queue(args, &place),
+        What::Event(args) => channel::event(&place.connect()?, &args),
+        What::Barrier(args) => channel::barrier(&place.connect()?, &args),
+        What::Counter(args) => channel::counter(&place.connect()?, &args),
+        What::Ls(args) => look::list(&place.connect()?, &args),
+        What::Ps(args) => look::processes(&place.connect()?, &args),
+        What::Deadlocks(args) => look::deadlocks(&place.connect()?, &args),
+        What::Metrics(_) => look::metrics(&place.connect()?),
+    }
+}
+
+/// The cluster that was said: connected to where it is needed.
+struct Place<'a> {
+    url: &'a str,
+    deadline: Duration,
+    lease: Option<Duration>,
+    schema: Option<String>,
+}
+
+impl Place<'_> {
+    fn connect(&self) -> Result<Cluster, Failure> {
+        let mut options = ClusterOptions::new().deadline(self.deadline);
+        if let Some(lease) = self.lease {
+            options = options.lease(lease);
+        }
+        if let Some(schema) = &self.schema {
+            options = options.schema(schema);
+        }
+        options.connect(self.url).map_err(failure)
+    }
+
+    /// A keeper that takes part in it for that owner; more arguments follow.
+    ///
+    /// # Errors
+    /// As [`keeper::command_of`].
+    fn keeper(&self, kind: &str, owner: u32, end: OwnedFd) -> Result<Command, Failure> {
+        let mut keeper = keeper::command_of([kind], owner, end)?;
+        let seconds = |time: Duration| time.as_secs_f64().to_string();
+        // A password is in the address, and all see a command line.
+        keeper.env("PROCESSION_CLUSTER", self.url).env("PROCESSION_CLUSTER_DEADLINE", seconds(self.deadline));
+        keeper.envs(self.lease.map(|lease| ("PROCESSION_CLUSTER_LEASE", seconds(lease))));
+        keeper.envs(self.schema.as_ref().map(|schema| ("PROCESSION_SCHEMA", schema)));
+        Ok(keeper)
     }
 }
 
@@ -130,7 +161,13 @@ fn failure_with(error: ClusterError, code: Option<u8>) -> Failure {
     }
 }
 
-/// A cluster that is connected when it is needed.
-trait Connect: FnOnce() -> Result<Cluster, Failure> {}
+#[cfg(test)]
+mod tests {
+    use super::Asked;
+    use clap::CommandFactory;
 
-impl<F: FnOnce() -> Result<Cluster, Failure>> Connect for F {}
+    #[test]
+    fn no_two_options_of_one_command_have_one_name() {
+        Asked::command().debug_assert();
+    }
+}

@@ -41,7 +41,9 @@ use std::time::Duration;
 /// The subcommand that a keeper is.
 pub(crate) const KEEPER: &str = "__keeper";
 /// The subcommand that has keepers of leases.
-const QUEUE: &str = "queue";
+pub(crate) const QUEUE: &str = "queue";
+/// The subcommand that has keepers of locks of a cluster.
+pub(crate) const LOCK: &str = "lock";
 /// What a keeper says once it holds the thing.
 const IS_HELD: &str = "held";
 /// How long a keeper may take to let go.
@@ -105,13 +107,13 @@ pub(crate) struct KeeperArgs {
 
 /// The process for which a keeper with these words as its command line holds something.
 pub(crate) fn kept_for(words: &[String]) -> Option<u32> {
-    let [_, _, _, rest @ ..] = words else { return None };
-    let ([KEEPER, owner, ..] | [QUEUE, KEEPER, owner, ..]) =
-        &rest.iter().map(String::as_str).collect::<Vec<_>>()[..]
-    else {
-        return None;
-    };
-    owner.parse().ok()
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "-N", _, KEEPER, owner, ..]
+        | [_, "-N", _, QUEUE, KEEPER, owner, ..]
+        // Of a cluster, which the environment names.
+        | [_, LOCK | QUEUE, KEEPER, owner, ..] => owner.parse().ok(),
+        _ => None,
+    }
 }
 
 /// The process for which something is to be held: its pid, and a descriptor that shows its end.
@@ -140,10 +142,23 @@ fn end_of(owner: u32, what: &dyn fmt::Display) -> Result<OwnedFd, Failure> {
 /// # Errors
 /// When standard streams cannot be kept.
 pub(crate) fn command(of_queue: bool, owner: u32, end: OwnedFd) -> Result<Command, Failure> {
+    let namespace = Namespace::current()?;
+    let kind = of_queue.then_some(QUEUE);
+    command_of(["-N", namespace.name()].into_iter().chain(kind), owner, end)
+}
+
+/// A keeper that begins with these words.
+///
+/// # Errors
+/// As [`command`].
+pub(crate) fn command_of<'a>(
+    words: impl IntoIterator<Item = &'a str>,
+    owner: u32,
+    end: OwnedFd,
+) -> Result<Command, Failure> {
     keep_files()?;
     let mut keeper = Command::new("/proc/self/exe");
-    keeper.arg0("procession").args(["-N", Namespace::current()?.name()]);
-    keeper.args(of_queue.then_some(QUEUE)).arg(KEEPER);
+    keeper.arg0("procession").args(words).arg(KEEPER);
     keeper.arg(owner.to_string()).arg(std::process::id().to_string());
     keeper.stdin(Stdio::from(end));
     Ok(keeper)

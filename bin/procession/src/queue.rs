@@ -6,10 +6,10 @@
 //! keeper (`queue/keeper.rs`), which holds it for a process that is not of this library.
 
 mod crew;
-mod get;
-mod item;
-mod keeper;
-mod lease;
+pub(crate) mod get;
+pub(crate) mod item;
+pub(crate) mod keeper;
+pub(crate) mod lease;
 mod look;
 mod put;
 mod store;
@@ -57,9 +57,9 @@ enum Verb {
 
 /// Which queue.
 #[derive(Debug, clap::Args)]
-struct QueueName {
+pub(crate) struct QueueName {
     /// The queue.
-    name: String,
+    pub(crate) name: String,
 }
 
 /// Make a queue. One that is there must agree with what is said.
@@ -192,16 +192,24 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 /// Why nothing was got, as people and scripts are told.
 fn why_not_got(name: &str, error: GetError, code: Option<u8>) -> Failure {
-    let (code, reason, message) = match error {
-        GetError::WouldBlock(_) | GetError::TimedOut(_) => {
-            (code.unwrap_or(NOT_ACQUIRED), "empty", format!("queue {name:?} is empty"))
-        }
-        GetError::Closed(_) => {
-            // The end of every loop over a queue, and nothing to be told about.
-            (INCOMPLETE, "closed", String::new())
-        }
-        error => return error.into(),
-    };
+    match error {
+        GetError::WouldBlock(_) | GetError::TimedOut(_) => empty(name, code),
+        GetError::Closed(_) => at_its_end(name),
+        error => error.into(),
+    }
+}
+
+/// That a queue is empty; with this exit code, if it was said.
+pub(crate) fn empty(name: &str, code: Option<u8>) -> Failure {
+    nothing(name, code.unwrap_or(NOT_ACQUIRED), "empty", format!("queue {name:?} is empty"))
+}
+
+/// That a queue is closed, and everything in it done: the end of every loop over it, and nothing to be told about.
+pub(crate) fn at_its_end(name: &str) -> Failure {
+    nothing(name, INCOMPLETE, "closed", String::new())
+}
+
+fn nothing(name: &str, code: u8, reason: &'static str, message: String) -> Failure {
     let details = [("name".to_owned(), name.into())].into_iter().collect();
     Failure::Refused(Box::new(Refusal { code, reason, message, details }))
 }

@@ -1,6 +1,6 @@
 //! Commands that run while something of a cluster is held. When that is lost, they are ended.
 
-use super::{Connect, failure_with};
+use super::{Place, failure_with};
 use crate::holding::{Wait, refusal};
 use crate::passed_on::{self, die_of};
 use crate::under::{CommandArgs, WaitArgs, ended, told};
@@ -96,7 +96,7 @@ macro_rules! waiting {
     };
 }
 
-pub(super) fn lock(args: LockArgs, connect: impl Connect) -> Result<(), Failure> {
+pub(super) fn lock(args: LockArgs, place: &Place<'_>) -> Result<(), Failure> {
     let (name, wait) = (&args.name, args.wait.wait());
     let take = |cluster: &Cluster| {
         if args.shared {
@@ -108,17 +108,17 @@ pub(super) fn lock(args: LockArgs, connect: impl Connect) -> Result<(), Failure>
         }
     };
     let held = format!("lock:{name}");
-    told(args.command.json, run(&held, take, &args.wait, &args.command, connect))
+    told(args.command.json, run(&held, take, &args.wait, &args.command, place))
 }
 
-pub(super) fn sem(args: SemArgs, connect: impl Connect) -> Result<(), Failure> {
+pub(super) fn sem(args: SemArgs, place: &Place<'_>) -> Result<(), Failure> {
     let wait = args.wait.wait();
     let take = |cluster: &Cluster| {
         let semaphore = cluster.semaphore(&args.name, args.count);
         waiting!(wait, semaphore, acquire try_acquire acquire_timeout).map(Guard::Permit)
     };
     let held = format!("sem:{}", args.name);
-    told(args.command.json, run(&held, take, &args.wait, &args.command, connect))
+    told(args.command.json, run(&held, take, &args.wait, &args.command, place))
 }
 
 fn run(
@@ -126,13 +126,13 @@ fn run(
     take: impl FnOnce(&Cluster) -> Result<Guard, ClusterError>,
     wait: &WaitArgs,
     args: &CommandArgs,
-    connect: impl Connect,
+    place: &Place<'_>,
 ) -> Result<(), Failure> {
     crate::program::check(&args.command)?;
     let registration = register(&Namespace::current()?)?;
     // Before the thread of the connections is there, which is to take no signals.
     let inbox = passed_on::inbox();
-    let (taken, signal) = passed_on::interruptibly(&inbox, || connect().map(|cluster| take(&cluster)));
+    let (taken, signal) = passed_on::interruptibly(&inbox, || place.connect().map(|cluster| take(&cluster)));
     if let Some(signal) = signal {
         return Err(die_of(signal));
     }

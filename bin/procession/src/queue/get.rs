@@ -20,9 +20,9 @@ use std::time::Duration;
 /// Get the first item of a queue, or the first few.
 #[derive(Debug, clap::Args)]
 #[command(after_help = GET_HELP)]
-pub(super) struct GetArgs {
+pub(crate) struct GetArgs {
     #[command(flatten)]
-    pub(super) queue: QueueName,
+    pub(crate) queue: QueueName,
     /// So many items at the most: as many as are there, and it waits for the first only.
     #[arg(
         short,
@@ -32,18 +32,18 @@ pub(super) struct GetArgs {
         env = "PROCESSION_QUEUE_COUNT",
         hide_env = true
     )]
-    pub(super) count: u32,
+    pub(crate) count: u32,
     #[command(flatten)]
-    pub(super) wait: WaitArgs,
+    pub(crate) wait: WaitArgs,
     /// Lease the items for so long instead of taking them: those that are not acknowledged by then are there again. 0 is
     /// for ever.
     #[arg(long, value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
-    pub(super) lease: Option<Duration>,
+    pub(crate) lease: Option<Duration>,
     /// Lease the items for this process, with which the leases end; the one that starts this unless said.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..), env = "PROCESSION_OWNER", hide_env = true)]
     owner: Option<u32>,
     #[command(flatten)]
-    item: ItemArgs,
+    pub(crate) item: ItemArgs,
 }
 
 const GET_HELP: &str = "\
@@ -70,26 +70,31 @@ pub(super) fn run(args: &GetArgs) -> Result<(), Failure> {
     told(args.item.json, get(args))
 }
 
+impl GetArgs {
+    /// For whom the items are to be leased; `None` if they are to be taken for good.
+    pub(crate) fn keep(&self) -> Option<KeepArgs> {
+        let is_leased = self.lease.is_some() || self.owner.is_some();
+        is_leased.then_some(KeepArgs { owner: self.owner, json: self.item.json })
+    }
+}
+
 fn get(args: &GetArgs) -> Result<(), Failure> {
     let name = args.queue.name.as_str();
     let store = Store::open(name)?;
     store.must_be_readable(name)?;
     let mut printer = Printer::new(name, store.codec(), args.item);
     let most = args.count as usize;
-    match store {
+    match (store, args.keep()) {
         _ if most == 0 => Ok(()),
-        Store::Leased(_) if args.lease.is_some() || args.owner.is_some() => {
-            let keep = KeepArgs { owner: args.owner, json: args.item.json };
-            keeper::get(args, &keep, &mut printer)
-        }
-        Store::Leased(queue) => take(&queue, args.wait.wait(), most, &mut printer).and_then(|got| {
+        (Store::Leased(_), Some(keep)) => keeper::get(args, &keep, &mut printer),
+        (Store::Leased(queue), None) => take(&queue, args.wait.wait(), most, &mut printer).and_then(|got| {
             got.map(drop).map_err(|error| why_not_got(name, error, args.wait.conflict_exit_code))
         }),
-        Store::Plain(_) if args.lease.is_some() || args.owner.is_some() => {
+        (Store::Plain(_), Some(_)) => {
             let message = format!("queue {name:?} has no leases: get from it without --lease and --owner");
             Err(refusal("no_leases", DISAGREE, message))
         }
-        Store::Plain(queue) => take_plain(&queue, args, most, &mut printer),
+        (Store::Plain(queue), None) => take_plain(&queue, args, most, &mut printer),
     }
 }
 
@@ -114,7 +119,7 @@ pub(super) fn take(
                     id: Some(lease.id()),
                     attempt: Some(lease.attempt()),
                     bytes,
-                    token: None,
+                    ..Item::default()
                 })?;
                 leases.push(lease);
             }

@@ -15,7 +15,7 @@ use std::io::Write;
 
 /// How items are printed.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub(super) struct ItemArgs {
+pub(crate) struct ItemArgs {
     /// A zero byte stands behind each item instead of the end of a line: for `xargs -0`, and items of several lines.
     #[arg(short = '0', long, env = "PROCESSION_QUEUE_NULL", hide_env = true, value_parser = FalseyValueParser::new())]
     null: bool,
@@ -27,23 +27,25 @@ pub(super) struct ItemArgs {
     raw: bool,
     /// Print each item as a line of JSON, with what is known of it.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// An item, and what is known of it.
 #[derive(Debug, Default)]
-pub(super) struct Item {
+pub(crate) struct Item {
     /// Of a queue with leases.
-    pub(super) id: Option<u64>,
+    pub(crate) id: Option<u64>,
     /// If it is leased.
-    pub(super) token: Option<LeaseToken>,
-    pub(super) attempt: Option<u32>,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) token: Option<LeaseToken>,
+    pub(crate) attempt: Option<u32>,
+    pub(crate) bytes: Vec<u8>,
+    /// Whether it is a text in a queue of JSON that is printed as texts are.
+    pub(crate) is_text: bool,
 }
 
 /// Items on their way to stdout.
 #[derive(Debug)]
-pub(super) struct Printer<'a> {
+pub(crate) struct Printer<'a> {
     name: &'a str,
     codec: Codec,
     how: ItemArgs,
@@ -54,18 +56,19 @@ impl<'a> Printer<'a> {
     /// So many bytes are printed at a time, at least.
     const AT_A_TIME: usize = 1 << 16;
 
-    pub(super) fn new(name: &'a str, codec: Codec, how: ItemArgs) -> Self {
+    pub(crate) fn new(name: &'a str, codec: Codec, how: ItemArgs) -> Self {
         Self { name, codec, how, text: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, item: &Item) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, item: &Item) -> Result<(), Failure> {
+        let codec = if item.is_text { Codec::Bytes } else { self.codec };
         if self.how.json {
-            let record = Record::of("item", self.name, self.codec, item);
+            let record = Record::of("item", self.name, codec, item);
             serde_json::to_writer(&mut self.text, &record)?;
             self.text.push(b'\n');
             return Ok(());
         }
-        self.text.write_all(&text_of(self.codec, &item.bytes, self.how.raw))?;
+        self.text.write_all(&text_of(codec, &item.bytes, self.how.raw))?;
         if !self.how.bare {
             self.text.push(if self.how.null { 0 } else { b'\n' });
         }
@@ -73,7 +76,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Whether there is so much that it should be printed before more is added.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.text.len() >= Self::AT_A_TIME
     }
 
@@ -81,7 +84,7 @@ impl<'a> Printer<'a> {
     ///
     /// # Errors
     /// As [`output::bytes`].
-    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let outcome = output::bytes(&self.text);
         self.text.clear();
         outcome
@@ -138,7 +141,7 @@ enum Content<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn of(kind: &'static str, name: &'a str, codec: Codec, item: &'a Item) -> Self {
-        let Item { id, token, attempt, bytes } = item;
+        let Item { id, token, attempt, bytes, .. } = item;
         let content = match codec {
             Codec::Json => serde_json::from_slice(bytes).map_or_else(|_| Content::of(bytes), Content::Json),
             Codec::Bytes => Content::of(bytes),
@@ -196,8 +199,8 @@ mod tests {
             let item = Item {
                 id: Some(7),
                 token: Some(LeaseToken::new(7, 255)),
-                attempt: None,
                 bytes: bytes.into(),
+                ..Item::default()
             };
             serde_json::to_string(&Record::of("item", "q", codec, &item)).unwrap()
         };

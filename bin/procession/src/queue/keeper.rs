@@ -28,7 +28,7 @@ use std::io::{BufRead, BufReader, Read, Result as IoResult, Write, stdin, stdout
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// What `queue get` says when it has printed the items.
@@ -36,19 +36,58 @@ const PRINTED: u8 = b'p';
 
 /// A keeper, as `queue get` starts it.
 #[derive(Debug, clap::Args)]
-pub(super) struct LeaseKeeperArgs {
+pub(crate) struct LeaseKeeperArgs {
     /// For whom: what its command line says to others.
     owner: u32,
     /// The process that starts it.
-    parent: u32,
-    name: String,
-    count: u32,
+    pub(crate) parent: u32,
+    pub(crate) name: String,
+    pub(crate) count: u32,
     #[arg(long, value_parser = duration)]
     lease: Option<Duration>,
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    wait: WaitArgs,
+    pub(crate) wait: WaitArgs,
+}
+
+impl LeaseKeeperArgs {
+    /// How long the leases are to last, if that was said; [`Duration::MAX`] is as long as the keeper.
+    pub(crate) fn time(&self) -> Option<Duration> {
+        self.lease.map(|time| if time.is_zero() { Duration::MAX } else { time })
+    }
+}
+
+/// A lease that a keeper has.
+pub(crate) trait Kept {
+    /// What is printed of it.
+    fn item(&self) -> Item;
+
+    /// Gives the item back as if nobody had got it.
+    fn put_back(self);
+
+    /// After which time it is to be asked again whether it is to be held, `None` if nothing but a signal changes that; or that
+    /// it is not: its time is over, or others have decided about it.
+    fn is_held(&self) -> Result<Option<Duration>, Over>;
+}
+
+/// There is nothing to hold any more.
+pub(crate) struct Over;
+
+impl Kept for Lease<Encoded> {
+    fn item(&self) -> Item {
+        let (token, bytes) = (Some(self.token()), self.to_vec());
+        Item { id: Some(self.id()), token, attempt: Some(self.attempt()), bytes, is_text: false }
+    }
+
+    fn put_back(self) {
+        drop(Self::put_back(self));
+    }
+
+    fn is_held(&self) -> Result<Option<Duration>, Over> {
+        let left = self.time_left();
+        if self.is_valid() && left != Some(Duration::ZERO) { Ok(left) } else { Err(Over) }
+    }
 }
 
 /// What goes before the bytes of an item through the socket.
@@ -57,21 +96,37 @@ struct Head {
     token: LeaseToken,
     attempt: u32,
     len: usize,
+    is_text: bool,
 }
 
 /// Has a keeper lease items, and prints them.
 ///
 /// # Errors
-/// [`Failure::Command`] with the keeper's code, which has said why; that there is no such owner.
+/// As [`get_by`]; that there is no such owner.
 pub(super) fn get(args: &GetArgs, keep: &KeepArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
+    let (owner, end) = owner(args, keep)?;
+    get_by(keepers::command(true, owner, end)?, args, printer)
+}
+
+/// For whom items are to be leased.
+///
+/// # Errors
+/// As [`keepers::owner`].
+pub(crate) fn owner(args: &GetArgs, keep: &KeepArgs) -> Result<(u32, OwnedFd), Failure> {
+    keepers::owner(keep, &format_args!("items of queue {:?}", args.queue.name))
+}
+
+/// Has this keeper lease items, and prints them.
+///
+/// # Errors
+/// [`Failure::Command`] with the keeper's code, which has said why.
+pub(crate) fn get_by(mut keeper: Command, args: &GetArgs, printer: &mut Printer<'_>) -> Result<(), Failure> {
     let name = args.queue.name.as_str();
-    let (owner, end) = keepers::owner(keep, &format_args!("items of queue {name:?}"))?;
-    let mut keeper = keepers::command(true, owner, end)?;
     keeper.arg(name).arg(args.count.to_string());
     if let Some(time) = args.lease {
         keeper.arg("--lease").arg(time.as_secs_f64().to_string());
     }
-    if keep.json {
+    if args.item.json {
         keeper.arg("--json");
     }
     keepers::pass_wait_on(&mut keeper, &args.wait);
@@ -101,10 +156,10 @@ fn next(from_keeper: &mut impl BufRead) -> Result<Option<Item>, Failure> {
     if from_keeper.read_line(&mut line)? == 0 || line == "\n" {
         return Ok(None);
     }
-    let Head { token, attempt, len } = serde_json::from_str(&line)?;
+    let Head { token, attempt, len, is_text } = serde_json::from_str(&line)?;
     let mut bytes = vec![0; len];
     from_keeper.read_exact(&mut bytes)?;
-    Ok(Some(Item { id: Some(token.id()), token: Some(token), attempt: Some(attempt), bytes }))
+    Ok(Some(Item { id: Some(token.id()), token: Some(token), attempt: Some(attempt), bytes, is_text }))
 }
 
 /// Is a keeper, until there is nothing to keep.
@@ -128,12 +183,19 @@ fn keep(args: &LeaseKeeperArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let failed = |error| why_not_got(&args.name, error, args.wait.conflict_exit_code);
-    let leases = leases.map_err(failed)?;
+    keep_leases(leases.map_err(failed)?)
+}
+
+/// Hands the leases over to `queue get`, and holds them as long as there is a reason to.
+///
+/// # Errors
+/// When signals or the owner cannot be waited for.
+pub(crate) fn keep_leases<L: Kept>(leases: Vec<L>) -> Result<(), Failure> {
     // While they are blocked, signals wait for the bell.
     let bell = SignalBell::new(&[SIGTERM, SIGUSR1])?;
     if hand_over(&leases).is_err() {
         // Nobody has seen them.
-        leases.into_iter().for_each(|lease| drop(lease.put_back()));
+        leases.into_iter().for_each(Kept::put_back);
         return Ok(());
     }
     keepers::settle()?;
@@ -151,8 +213,7 @@ fn lease_some(
     {
         leases.push(lease);
     }
-    if let Some(time) = args.lease {
-        let time = if time.is_zero() { Duration::MAX } else { time };
+    if let Some(time) = args.time() {
         // One whose time is over meanwhile is there again, as it would be if it were a moment later.
         leases.iter().for_each(|lease| drop(lease.extend(time)));
     }
@@ -161,13 +222,15 @@ fn lease_some(
 
 /// Writes the items into the socket, and waits until they are printed; from then on this process does not end with its
 /// starter.
-fn hand_over(leases: &[Lease<Encoded>]) -> IoResult<()> {
+fn hand_over(leases: &[impl Kept]) -> IoResult<()> {
     let mut socket = UnixStream::from(stdout().as_fd().try_clone_to_owned()?);
     for lease in leases {
-        let head = Head { token: lease.token(), attempt: lease.attempt(), len: lease.len() };
+        let Item { token, attempt, bytes, is_text, .. } = lease.item();
+        let (Some(token), Some(attempt)) = (token, attempt) else { continue };
+        let head = Head { token, attempt, len: bytes.len(), is_text };
         let mut message = serde_json::to_vec(&head)?;
         message.push(b'\n');
-        message.extend_from_slice(lease);
+        message.extend_from_slice(&bytes);
         socket.write_all(&message)?;
     }
     socket.write_all(b"\n")?;
@@ -178,15 +241,21 @@ fn hand_over(leases: &[Lease<Encoded>]) -> IoResult<()> {
 }
 
 /// Holds the leases as long as there is a reason to.
-fn hold(mut leases: Vec<Lease<Encoded>>, bell: &SignalBell) -> Result<(), Failure> {
+fn hold<L: Kept>(mut leases: Vec<L>, bell: &SignalBell) -> Result<(), Failure> {
     let owner = stdin();
     loop {
+        let mut soonest = None;
         // Those that are over are given back; those that others have decided about are nobody's.
-        leases.retain(|lease| lease.is_valid() && lease.time_left() != Some(Duration::ZERO));
+        leases.retain(|lease| match lease.is_held() {
+            Ok(left) => {
+                soonest = soonest.into_iter().chain(left).min();
+                true
+            }
+            Err(Over) => false,
+        });
         if leases.is_empty() {
             return Ok(());
         }
-        let soonest = leases.iter().filter_map(Lease::time_left).min();
         let ready = eventfd::wait_any(&[bell.as_fd(), owner.as_fd()], soonest)?;
         if ready[1] || bell.take().contains(SIGTERM) {
             return Ok(());

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 /// Which lease.
 #[derive(Debug, clap::Args)]
-pub(super) struct LeaseArgs {
+pub(crate) struct LeaseArgs {
     #[command(flatten)]
-    queue: QueueName,
+    pub(crate) queue: QueueName,
     /// The item's number: `id` of `queue get --json`, or $PROCESSION_ITEM.
     id: u64,
     /// The lease's token: `token` of `queue get --json`, or $PROCESSION_TOKEN.
@@ -25,7 +25,23 @@ pub(super) struct LeaseArgs {
     token: Key,
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
+}
+
+impl LeaseArgs {
+    pub(crate) fn token(&self) -> LeaseToken {
+        LeaseToken::new(self.id, self.token.0)
+    }
+
+    /// That no lease has this token.
+    pub(crate) fn lost(&self) -> Failure {
+        let message = format!(
+            "the lease of item {} of queue {:?} is lost: its time was over, or its holder has ended, or the item was \
+             acknowledged or given back before",
+            self.id, self.queue.name
+        );
+        refusal("lease_lost", LEASE_LOST, message)
+    }
 }
 
 /// Say that a leased item is done: nobody gets it any more.
@@ -33,9 +49,9 @@ pub(super) struct LeaseArgs {
 #[command(
     after_help = "Examples:\n  procession queue ack jobs 17 9f3c21d04b5a6e78\n  procession queue ack jobs $(jq -r '\"\\(.id) \\(.token)\"' item)\n\nExit codes: 0 done; 66 no such queue; 76 the lease is lost: its time was over,\nits holder has ended, or it was acknowledged before"
 )]
-pub(super) struct AckArgs {
+pub(crate) struct AckArgs {
     #[command(flatten)]
-    lease: LeaseArgs,
+    pub(crate) lease: LeaseArgs,
 }
 
 /// Give a leased item back: it is there again for the next that gets, or a dead letter after its last attempt.
@@ -43,12 +59,12 @@ pub(super) struct AckArgs {
 #[command(
     after_help = "Examples:\n  procession queue nack jobs 17 9f3c21d04b5a6e78\n  procession queue nack jobs 17 9f3c21d04b5a6e78 --dead\n\nExit codes: 0 given back; 66 no such queue; 76 the lease is lost"
 )]
-pub(super) struct NackArgs {
+pub(crate) struct NackArgs {
     #[command(flatten)]
-    lease: LeaseArgs,
+    pub(crate) lease: LeaseArgs,
     /// Nobody will ever finish it: it is a dead letter now, however many attempts are left.
     #[arg(long)]
-    dead: bool,
+    pub(crate) dead: bool,
 }
 
 /// Have a lease last for so long from now on.
@@ -56,12 +72,12 @@ pub(super) struct NackArgs {
 #[command(
     after_help = "Examples:\n  procession queue extend jobs 17 9f3c21d04b5a6e78 --lease 10m\n  procession queue extend jobs $PROCESSION_ITEM $PROCESSION_TOKEN --lease 0\n\nExit codes: 0 extended; 66 no such queue; 76 the lease is lost"
 )]
-pub(super) struct ExtendArgs {
+pub(crate) struct ExtendArgs {
     #[command(flatten)]
-    lease: LeaseArgs,
+    pub(crate) lease: LeaseArgs,
     /// For how long; 0 is for as long as its holder lives. The queue's own time unless said.
     #[arg(long = "lease", value_name = "TIME", value_parser = duration, env = "PROCESSION_QUEUE_LEASE", hide_env = true)]
-    time: Option<Duration>,
+    pub(crate) time: Option<Duration>,
 }
 
 /// The key of a token.
@@ -111,19 +127,12 @@ fn decide_alone(
     // Before it is decided: a lease that has ended is nobody's.
     let holder =
         queue.leased().into_iter().find(|leased| leased.id == args.id).map(|leased| leased.holder.pid);
-    match decision(&queue, queue.redeem(LeaseToken::new(args.id, args.token.0))) {
+    match decision(&queue, queue.redeem(args.token())) {
         Ok(()) => {
             holder.into_iter().for_each(wake_keeper);
             Ok(())
         }
-        Err(AckError::StaleToken { .. }) => {
-            let message = format!(
-                "the lease of item {} of queue {name:?} is lost: its time was over, or its holder has ended, or the item \
-                 was acknowledged or given back before",
-                args.id
-            );
-            Err(refusal("lease_lost", LEASE_LOST, message))
-        }
+        Err(AckError::StaleToken { .. }) => Err(args.lost()),
         Err(error) => Err(error.into()),
     }
 }

@@ -133,7 +133,7 @@ pub(super) fn peek(args: &PeekArgs) -> Result<(), Failure> {
                     id: Some(one.id),
                     attempt: Some(one.attempts),
                     bytes: one.bytes,
-                    token: None,
+                    ..Item::default()
                 })
                 .collect()
         }
@@ -284,7 +284,7 @@ pub(super) fn dead(args: &DeadArgs) -> Result<(), Failure> {
         id: Some(letter.id),
         attempt: Some(letter.attempts),
         bytes: letter.bytes,
-        token: None,
+        ..Item::default()
     };
     let items: Vec<Item> = letters.into_iter().map(item).collect();
     show("dead_letter", name, queue.codec(), &items, args.json)
