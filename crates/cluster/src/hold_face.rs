@@ -44,9 +44,9 @@ macro_rules! acquires {
     };
 }
 
-/// Declares a guard.
+/// Declares a guard. A permit has no token: others hold permits at the same time.
 macro_rules! guard {
-    ($(#[$about:meta])* $Guard:ident) => {
+    ($(#[$about:meta])* $Guard:ident, has_token = $has_token:literal) => {
         $(#[$about])*
         ///
         /// It stays with the thread that acquired it.
@@ -54,7 +54,7 @@ macro_rules! guard {
         // The connection lasts as long as what is held by it, wherever the cluster is dropped.
         pub struct $Guard(
             Box<dyn $crate::engine::Hold>,
-            #[expect(dead_code, reason = "it is there to be kept")] std::sync::Arc<dyn $crate::engine::Engine>,
+            std::sync::Arc<dyn $crate::engine::Engine>,
         );
 
         impl $Guard {
@@ -85,6 +85,12 @@ macro_rules! guard {
             }
         }
 
+        impl From<$Guard> for $crate::any_guard::AnyGuard {
+            fn from($Guard(hold, engine): $Guard) -> Self {
+                Self::of(hold, engine, $has_token)
+            }
+        }
+
         impl std::fmt::Debug for $Guard {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_tuple(stringify!($Guard)).field(&self.0).finish()
@@ -93,7 +99,7 @@ macro_rules! guard {
     };
 }
 
-/// The method by which the guard of a lock gives its token. A permit has none: others hold permits at the same time.
+/// The method by which the guard of a lock gives its token.
 macro_rules! gives_tokens {
     ($Guard:ident) => {
         impl $Guard {

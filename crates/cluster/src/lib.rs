@@ -15,6 +15,7 @@
 //! # Ok::<(), procession::cluster::ClusterError>(())
 //! ```
 
+mod any_guard;
 mod barrier;
 mod cluster;
 mod counter;
@@ -35,6 +36,7 @@ mod tally;
 mod token;
 mod worker;
 
+pub use any_guard::AnyGuard;
 pub use barrier::Barrier;
 pub use cluster::{Cluster, ClusterOptions, connect};
 pub use counter::Counter;

@@ -36,7 +36,7 @@ acquires! {
 
 guard! {
     /// A [`Lock`], held; dropping it releases the lock.
-    LockGuard
+    LockGuard, has_token = true
 }
 
 gives_tokens!(LockGuard);

@@ -38,12 +38,12 @@ acquires! {
 
 guard! {
     /// An [`RwLock`], held for reading; dropping it ends that.
-    ReadGuard
+    ReadGuard, has_token = true
 }
 
 guard! {
     /// An [`RwLock`], held for writing; dropping it ends that.
-    WriteGuard
+    WriteGuard, has_token = true
 }
 
 gives_tokens!(ReadGuard);

@@ -32,5 +32,5 @@ acquires! {
 
 guard! {
     /// A permit of a [`Semaphore`]; dropping it gives it back.
-    Permit
+    Permit, has_token = false
 }

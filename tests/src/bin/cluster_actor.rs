@@ -5,37 +5,9 @@
     reason = "it answers on standard output, and what fails fails a test"
 )]
 
-use procession::cluster::{Cluster, ClusterError, ClusterOptions, LockGuard, Permit, ReadGuard, WriteGuard};
+use procession::cluster::{AnyGuard, Cluster, ClusterError, ClusterOptions};
 use std::io::BufRead;
 use std::time::Duration;
-
-/// Something that is held.
-enum Held {
-    Lock(LockGuard),
-    Read(ReadGuard),
-    Write(WriteGuard),
-    Permit(Permit),
-}
-
-impl Held {
-    fn is_lost(&self) -> bool {
-        match self {
-            Self::Lock(guard) => guard.is_lost(),
-            Self::Read(guard) => guard.is_lost(),
-            Self::Write(guard) => guard.is_lost(),
-            Self::Permit(permit) => permit.is_lost(),
-        }
-    }
-
-    fn release(self) -> Result<(), ClusterError> {
-        match self {
-            Self::Lock(guard) => guard.release(),
-            Self::Read(guard) => guard.release(),
-            Self::Write(guard) => guard.release(),
-            Self::Permit(permit) => permit.release(),
-        }
-    }
-}
 
 /// How many words there are.
 fn count_words(text: String) -> usize {
@@ -57,7 +29,7 @@ fn main() {
     let (mut url, mut schema) = (String::new(), String::new());
     let mut options = ClusterOptions::new();
     let mut cluster: Option<Cluster> = None;
-    let mut held: Vec<Held> = Vec::new();
+    let mut held: Vec<AnyGuard> = Vec::new();
     println!("ready");
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
@@ -108,40 +80,24 @@ fn main() {
     }
 }
 
-fn take(cluster: &Cluster, words: &[&str], held: &mut Vec<Held>) -> Result<String, ClusterError> {
-    let (taken, token) = match *words {
-        ["lock", name] => lock(cluster.lock(name).acquire()?),
-        ["try-lock", name] => lock(cluster.lock(name).try_acquire()?),
-        ["lock", name, ms] => {
-            lock(cluster.lock(name).acquire_timeout(Duration::from_millis(ms.parse().unwrap()))?)
-        }
-        ["read", name] => {
-            let guard = cluster.rwlock(name).read()?;
-            let token = guard.token().to_string();
-            (Held::Read(guard), token)
-        }
-        ["try-read", name] => (Held::Read(cluster.rwlock(name).try_read()?), String::new()),
-        ["write", name] => {
-            let guard = cluster.rwlock(name).write()?;
-            let token = guard.token().to_string();
-            (Held::Write(guard), token)
-        }
-        ["try-write", name] => (Held::Write(cluster.rwlock(name).try_write()?), String::new()),
-        ["permit", name, of] => {
-            (Held::Permit(cluster.semaphore(name, of.parse().unwrap()).acquire()?), String::new())
-        }
-        ["try-permit", name, of] => {
-            (Held::Permit(cluster.semaphore(name, of.parse().unwrap()).try_acquire()?), String::new())
-        }
+fn take(cluster: &Cluster, words: &[&str], held: &mut Vec<AnyGuard>) -> Result<String, ClusterError> {
+    let ms = |text: &str| Duration::from_millis(text.parse().unwrap());
+    let permits = |text: &str| text.parse().unwrap();
+    let taken: AnyGuard = match *words {
+        ["lock", name] => cluster.lock(name).acquire()?.into(),
+        ["try-lock", name] => cluster.lock(name).try_acquire()?.into(),
+        ["lock", name, time] => cluster.lock(name).acquire_timeout(ms(time))?.into(),
+        ["read", name] => cluster.rwlock(name).read()?.into(),
+        ["try-read", name] => cluster.rwlock(name).try_read()?.into(),
+        ["write", name] => cluster.rwlock(name).write()?.into(),
+        ["try-write", name] => cluster.rwlock(name).try_write()?.into(),
+        ["permit", name, of] => cluster.semaphore(name, permits(of)).acquire()?.into(),
+        ["try-permit", name, of] => cluster.semaphore(name, permits(of)).try_acquire()?.into(),
         _ => panic!("no command: {words:?}"),
     };
+    let token = taken.token().map(|token| token.to_string()).unwrap_or_default();
     held.push(taken);
     Ok(token)
-}
-
-fn lock(guard: LockGuard) -> (Held, String) {
-    let token = guard.token().to_string();
-    (Held::Lock(guard), token)
 }
 
 fn case(error: &ClusterError) -> &'static str {
