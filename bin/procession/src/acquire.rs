@@ -72,10 +72,7 @@ pub(crate) fn acquire(things: &mut [Thing], terms: Terms<'_>, inbox: &Inbox) -> 
     if terms.explain {
         output::warn(&InTheWay::of(&things[busy]).line("this is"));
     }
-    let deadline = match terms.wait {
-        Wait::For(time) => Deadline::after(time),
-        _ => Deadline::NEVER,
-    };
+    let deadline = terms.wait.deadline();
     for attempt in 0.. {
         let held = wait_for(&mut things[busy], deadline, terms, inbox)?;
         match try_all(things, Some((busy, held)), terms)? {
@@ -119,11 +116,7 @@ fn try_all(
 fn claim(thing: &mut Thing, deadline: Deadline, terms: Terms<'_>) -> Result<Option<Held>, Failure> {
     let mut died = None;
     loop {
-        let wait = match deadline.remaining() {
-            None => Wait::Ever,
-            Some(Duration::ZERO) => Wait::Not,
-            Some(left) => Wait::For(left),
-        };
+        let wait = Wait::until(deadline);
         let claimed = if died.is_some() { thing.recover(wait) } else { thing.claim(wait) };
         match claimed {
             Ok(guard) => return Ok(Some(Held { guard, target: thing.target.clone(), died })),

@@ -1,6 +1,6 @@
 //! `procession event`: a gate between scripts and programs, which opens for all who wait there.
 
-use crate::holding::{Wait, not_in_time};
+use crate::holding::{not_in_time, patiently};
 use crate::keeper::{self, Kept};
 use crate::under::{WaitArgs, told};
 use clap::Subcommand;
@@ -129,13 +129,11 @@ fn set(args: SetArgs) -> Result<(), Failure> {
 
 fn wait(args: &UntilArgs) -> Result<(), Failure> {
     let event = Event::open_or_create(&args.name)?;
-    let outcome = match (args.wait.wait(), args.cleared) {
-        (Wait::Ever, false) => event.wait(),
-        (Wait::Ever, true) => event.wait_cleared(),
-        (Wait::Not, false) => event.wait_timeout(std::time::Duration::ZERO),
-        (Wait::Not, true) => event.wait_cleared_timeout(std::time::Duration::ZERO),
-        (Wait::For(time), false) => event.wait_timeout(time),
-        (Wait::For(time), true) => event.wait_cleared_timeout(time),
+    let wait = args.wait.wait();
+    let outcome = if args.cleared {
+        patiently!(event, wait, wait_cleared, wait_cleared_timeout)
+    } else {
+        patiently!(event, wait, wait, wait_timeout)
     };
     outcome.map_err(|error| match error {
         EventError::TimedOut { .. } => {

@@ -12,6 +12,7 @@ use procession::{
     BoundedSemaphore, Fault, Lock, LockError, Namespace, OpenError, OwnedLockGuard, OwnedPermit,
     OwnedRLockGuard, OwnedReadGuard, OwnedWriteGuard, RLock, RwLock, Semaphore, SemaphoreError, WriteGuard,
 };
+use procession_sys::Deadline;
 use procession_terminal::exit::{DISAGREE, Failure, NO_SUCH_OBJECT, NOT_ACQUIRED, Refusal};
 use procession_terminal::output;
 use serde_json::Map;
@@ -95,6 +96,54 @@ pub(crate) enum Wait {
     Ever,
 }
 
+impl Wait {
+    /// For how long at most; `None` is for ever.
+    pub(crate) fn timeout(self) -> Option<Duration> {
+        match self {
+            Self::Not => Some(Duration::ZERO),
+            Self::For(time) => Some(time),
+            Self::Ever => None,
+        }
+    }
+
+    pub(crate) fn deadline(self) -> Deadline {
+        match self {
+            Self::Not => Deadline::PASSED,
+            Self::For(time) => Deadline::after(time),
+            Self::Ever => Deadline::NEVER,
+        }
+    }
+
+    /// Until then.
+    pub(crate) fn until(deadline: Deadline) -> Self {
+        match deadline.remaining() {
+            None => Self::Ever,
+            Some(Duration::ZERO) => Self::Not,
+            Some(left) => Self::For(left),
+        }
+    }
+}
+
+/// Calls the one of three methods of an object that waits so long, or of two where there is none that does not wait; with
+/// these arguments, before the time.
+macro_rules! patiently {
+    ($object:expr, $wait:expr, $ever:ident, $not:ident, $timeout:ident $(; $($argument:expr),+)?) => {
+        match $wait {
+            $crate::holding::Wait::Ever => $object.$ever($($($argument),+)?),
+            $crate::holding::Wait::Not => $object.$not($($($argument),+)?),
+            $crate::holding::Wait::For(time) => $object.$timeout($($($argument,)+)? time),
+        }
+    };
+    ($object:expr, $wait:expr, $ever:ident, $timeout:ident $(; $($argument:expr),+)?) => {
+        match $wait.timeout() {
+            None => $object.$ever($($($argument),+)?),
+            Some(time) => $object.$timeout($($($argument,)+)? time),
+        }
+    };
+}
+
+pub(crate) use patiently;
+
 /// Why something is not held now.
 #[derive(Debug)]
 pub(crate) enum Missed {
@@ -152,17 +201,6 @@ enum Object {
     Semaphore { semaphore: Semaphore, permits: usize, kind: Kind },
 }
 
-/// Calls the one of three methods that waits so long.
-macro_rules! patiently {
-    ($object:expr, $wait:expr, $ever:ident, $not:ident, $timeout:ident) => {
-        match $wait {
-            Wait::Ever => $object.$ever(),
-            Wait::Not => $object.$not(),
-            Wait::For(time) => $object.$timeout(time),
-        }
-    };
-}
-
 impl Object {
     fn claim(&self, wait: Wait) -> Result<Guard, Missed> {
         Ok(match self {
@@ -181,11 +219,9 @@ impl Object {
                 Guard::Write(patiently!(lock, wait, write, try_write, write_timeout)?.into_owned())
             }
             Self::Semaphore { semaphore, permits, .. } => {
-                let permits = match wait {
-                    Wait::Ever => semaphore.acquire_many(*permits),
-                    Wait::Not => semaphore.try_acquire_many(*permits),
-                    Wait::For(time) => semaphore.acquire_many_timeout(*permits, time),
-                };
+                let permits = patiently!(
+                    semaphore, wait, acquire_many, try_acquire_many, acquire_many_timeout; *permits
+                );
                 Guard::Permits(permits?.into_owned())
             }
         })

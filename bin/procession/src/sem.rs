@@ -1,7 +1,7 @@
 //! `procession sem`: a command that runs while permits of a semaphore are held, and permits that are held without a
 //! command.
 
-use crate::holding::{Target, Thing, Wait, no_such_object, refusal};
+use crate::holding::{Target, Thing, Wait, no_such_object, patiently, refusal};
 use crate::in_the_way::InTheWay;
 use crate::keeper::{self, KeepArgs};
 use crate::lock::test;
@@ -196,11 +196,7 @@ fn resize(args: ResizeArgs) -> Result<(), Failure> {
 
 /// Takes permits out for good.
 fn take(semaphore: &Semaphore, permits: usize, wait: Wait) -> Result<(), SemaphoreError> {
-    let taken = match wait {
-        Wait::Not => semaphore.try_acquire_many(permits),
-        Wait::For(time) => semaphore.acquire_many_timeout(permits, time),
-        Wait::Ever => semaphore.acquire_many(permits),
-    };
+    let taken = patiently!(semaphore, wait, acquire_many, try_acquire_many, acquire_many_timeout; permits);
     taken?.forget();
     Ok(())
 }

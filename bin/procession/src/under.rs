@@ -43,11 +43,7 @@ impl WaitArgs {
     }
 
     pub(crate) fn deadline(&self) -> Deadline {
-        match self.wait() {
-            Wait::Not => Deadline::PASSED,
-            Wait::For(time) => Deadline::after(time),
-            Wait::Ever => Deadline::NEVER,
-        }
+        self.wait().deadline()
     }
 }
 

@@ -1,14 +1,13 @@
 //! What scripts on several hosts tell one another by: events, barriers, counters.
 
 use super::{failure, failure_with};
-use crate::holding::Wait;
+use crate::holding::patiently;
 use crate::under::WaitArgs;
 use clap::Subcommand;
 use procession::cluster::Cluster;
 use procession_terminal::exit::{Failure, INCOMPLETE};
 use procession_terminal::output;
 use serde_json::json;
-use std::time::Duration;
 
 /// Set an event, and wait for it: a gate that opens for all who wait.
 #[derive(Debug, clap::Args)]
@@ -61,13 +60,10 @@ pub(super) fn event(cluster: &Cluster, args: &EventArgs) -> Result<(), Failure> 
         EventVerb::Pulse { name } => cluster.event(name).pulse().map_err(failure),
         EventVerb::Wait { name, cleared, wait } => {
             let event = cluster.event(name);
-            let waited = match (wait.wait(), cleared) {
-                (Wait::Ever, false) => event.wait(),
-                (Wait::Ever, true) => event.wait_cleared(),
-                (Wait::Not, false) => event.wait_timeout(Duration::ZERO),
-                (Wait::Not, true) => event.wait_cleared_timeout(Duration::ZERO),
-                (Wait::For(time), false) => event.wait_timeout(time),
-                (Wait::For(time), true) => event.wait_cleared_timeout(time),
+            let waited = if *cleared {
+                patiently!(event, wait.wait(), wait_cleared, wait_cleared_timeout)
+            } else {
+                patiently!(event, wait.wait(), wait, wait_timeout)
             };
             waited.map_err(|error| failure_with(error, wait.conflict_exit_code))
         }
@@ -122,11 +118,7 @@ pub(super) fn barrier(cluster: &Cluster, args: &BarrierArgs) -> Result<(), Failu
     match &args.verb {
         BarrierVerb::Wait { name, parties, wait } => {
             let barrier = cluster.barrier(name, *parties);
-            let met = match wait.wait() {
-                Wait::Ever => barrier.wait(),
-                Wait::Not => barrier.wait_timeout(Duration::ZERO),
-                Wait::For(time) => barrier.wait_timeout(time),
-            };
+            let met = patiently!(barrier, wait.wait(), wait, wait_timeout);
             output::line(met.map_err(|error| failure_with(error, wait.conflict_exit_code))?)
         }
         BarrierVerb::Reset { name, parties } => cluster.barrier(name, *parties).reset().map_err(failure),

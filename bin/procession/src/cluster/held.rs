@@ -1,12 +1,12 @@
 //! Commands that run while something of a cluster is held. When that is lost, they are ended.
 
 use super::{Place, failure_with};
-use crate::holding::{Wait, refusal};
+use crate::holding::{patiently, refusal};
 use crate::passed_on::{self, die_of};
 use crate::under::{CommandArgs, WaitArgs, ended, told};
 use crate::wrap::{self, IsLost, Limits, Wrapped};
 use procession::Namespace;
-use procession::cluster::{Cluster, ClusterError, LockGuard, Permit, ReadGuard};
+use procession::cluster::{AnyGuard, Cluster, ClusterError};
 use procession::shm::register;
 use procession_terminal::exit::{Failure, LEASE_LOST};
 
@@ -48,63 +48,15 @@ pub(crate) struct SemArgs {
     command: CommandArgs,
 }
 
-/// Something that is held.
-enum Guard {
-    Lock(LockGuard),
-    Read(ReadGuard),
-    Write(procession::cluster::WriteGuard),
-    Permit(Permit),
-}
-
-impl Guard {
-    fn is_lost(&self) -> bool {
-        match self {
-            Self::Lock(guard) => guard.is_lost(),
-            Self::Read(guard) => guard.is_lost(),
-            Self::Write(guard) => guard.is_lost(),
-            Self::Permit(permit) => permit.is_lost(),
-        }
-    }
-
-    fn token(&self) -> Option<String> {
-        match self {
-            Self::Lock(guard) => Some(guard.token().to_string()),
-            Self::Read(guard) => Some(guard.token().to_string()),
-            Self::Write(guard) => Some(guard.token().to_string()),
-            Self::Permit(_) => None,
-        }
-    }
-
-    fn release(self) -> Result<(), ClusterError> {
-        match self {
-            Self::Lock(guard) => guard.release(),
-            Self::Read(guard) => guard.release(),
-            Self::Write(guard) => guard.release(),
-            Self::Permit(permit) => permit.release(),
-        }
-    }
-}
-
-/// The one of three forms of an operation for which it is waited so long.
-macro_rules! waiting {
-    ($wait:expr, $object:expr, $plain:ident $tries:ident $timed:ident) => {
-        match $wait {
-            Wait::Ever => $object.$plain(),
-            Wait::Not => $object.$tries(),
-            Wait::For(time) => $object.$timed(time),
-        }
-    };
-}
-
 pub(super) fn lock(args: LockArgs, place: &Place<'_>) -> Result<(), Failure> {
     let (name, wait) = (&args.name, args.wait.wait());
     let take = |cluster: &Cluster| {
         if args.shared {
-            waiting!(wait, cluster.rwlock(name), read try_read read_timeout).map(Guard::Read)
+            patiently!(cluster.rwlock(name), wait, read, try_read, read_timeout).map(AnyGuard::from)
         } else if args.exclusive {
-            waiting!(wait, cluster.rwlock(name), write try_write write_timeout).map(Guard::Write)
+            patiently!(cluster.rwlock(name), wait, write, try_write, write_timeout).map(AnyGuard::from)
         } else {
-            waiting!(wait, cluster.lock(name), acquire try_acquire acquire_timeout).map(Guard::Lock)
+            patiently!(cluster.lock(name), wait, acquire, try_acquire, acquire_timeout).map(AnyGuard::from)
         }
     };
     let held = format!("lock:{name}");
@@ -115,7 +67,7 @@ pub(super) fn sem(args: SemArgs, place: &Place<'_>) -> Result<(), Failure> {
     let wait = args.wait.wait();
     let take = |cluster: &Cluster| {
         let semaphore = cluster.semaphore(&args.name, args.count);
-        waiting!(wait, semaphore, acquire try_acquire acquire_timeout).map(Guard::Permit)
+        patiently!(semaphore, wait, acquire, try_acquire, acquire_timeout).map(AnyGuard::from)
     };
     let held = format!("sem:{}", args.name);
     told(args.command.json, run(&held, take, &args.wait, &args.command, place))
@@ -123,7 +75,7 @@ pub(super) fn sem(args: SemArgs, place: &Place<'_>) -> Result<(), Failure> {
 
 fn run(
     held: &str,
-    take: impl FnOnce(&Cluster) -> Result<Guard, ClusterError>,
+    take: impl FnOnce(&Cluster) -> Result<AnyGuard, ClusterError>,
     wait: &WaitArgs,
     args: &CommandArgs,
     place: &Place<'_>,
@@ -138,7 +90,7 @@ fn run(
     }
     let guard = taken?.map_err(|error| failure_with(error, wait.conflict_exit_code))?;
     let mut environment = vec![("PROCESSION_HELD", Some(held.to_owned()))];
-    environment.extend(guard.token().map(|token| ("PROCESSION_TOKEN", Some(token))));
+    environment.extend(guard.token().map(|token| ("PROCESSION_TOKEN", Some(token.to_string()))));
     let limits = Limits { time: args.timeout, kill_after: args.kill_after, passes_on: true };
     let is_lost = || guard.is_lost();
     let wrapped = Wrapped {

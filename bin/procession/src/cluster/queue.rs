@@ -3,7 +3,7 @@
 mod leases;
 
 use super::{Place, failure, failure_with};
-use crate::holding::{Wait, refusal};
+use crate::holding::{Wait, patiently, refusal};
 use crate::passed_on::{self, die_of};
 use crate::queue::get::GetArgs;
 use crate::queue::item::{Item, Printer};
@@ -122,11 +122,7 @@ pub(super) fn queue(args: QueueArgs, place: &Place<'_>) -> Result<(), Failure> {
         QueueVerb::Keeper(args) => leases::be_keeper(&args, place),
         QueueVerb::Join { name, wait } => {
             let queue = place.queue(&name)?;
-            let joined = match wait.wait() {
-                Wait::Ever => queue.join(),
-                Wait::Not => queue.join_timeout(Duration::ZERO),
-                Wait::For(time) => queue.join_timeout(time),
-            };
+            let joined = patiently!(queue, wait.wait(), join, join_timeout);
             joined.map_err(|error| failure_with(error, wait.conflict_exit_code))
         }
         QueueVerb::Len { name } => output::line(place.queue(&name)?.unfinished().map_err(failure)?),
@@ -155,11 +151,7 @@ fn item(lease: &Lease<Value>) -> Item {
 
 /// Waits so long for items, and takes at most so many.
 fn take(queue: &JoinableQueue<Value>, wait: Wait, most: usize) -> Result<Vec<Lease<Value>>, ClusterError> {
-    match wait {
-        Wait::Ever => queue.get_many(most),
-        Wait::Not => queue.get_many_timeout(most, Duration::ZERO),
-        Wait::For(time) => queue.get_many_timeout(most, time),
-    }
+    patiently!(queue, wait, get_many, get_many_timeout; most)
 }
 
 fn get(args: &GetArgs, place: &Place<'_>) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use super::item::{Item, ItemArgs, Printer};
 use super::store::Store;
 use super::{QueueName, keeper, why_not_got};
 use crate::duration::duration;
-use crate::holding::{Wait, refusal};
+use crate::holding::{Wait, patiently, refusal};
 use crate::keeper::KeepArgs;
 use crate::under::{WaitArgs, told};
 use procession::{Encoded, GetError, JoinableQueue, Lease, Queue};
@@ -149,11 +149,7 @@ fn finish(printer: &mut Printer<'_>, leases: Vec<Lease<Encoded>>) -> Result<(), 
 
 /// Leases the first item.
 pub(super) fn lease_one(queue: &JoinableQueue<Encoded>, wait: Wait) -> Result<Lease<Encoded>, GetError> {
-    match wait {
-        Wait::Not => queue.try_get(),
-        Wait::For(time) => queue.get_timeout(time),
-        Wait::Ever => queue.get(),
-    }
+    patiently!(queue, wait, get, try_get, get_timeout)
 }
 
 fn take_plain(
@@ -163,11 +159,7 @@ fn take_plain(
     printer: &mut Printer<'_>,
 ) -> Result<(), Failure> {
     let batch = queue.batch();
-    let got = match args.wait.wait() {
-        Wait::Not => batch.try_get(most),
-        Wait::For(time) => batch.get_timeout(most, time),
-        Wait::Ever => batch.get(most),
-    };
+    let got = patiently!(batch, args.wait.wait(), get, try_get, get_timeout; most);
     let failed = |error| why_not_got(&args.queue.name, error, args.wait.conflict_exit_code);
     let (items, error) = match got {
         Ok(items) => (items, None),

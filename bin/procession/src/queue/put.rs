@@ -6,7 +6,6 @@
 
 use super::QueueName;
 use super::store::Store;
-use crate::holding::Wait;
 use crate::list::size;
 use crate::under::{WaitArgs, told};
 use clap::builder::FalseyValueParser;
@@ -96,11 +95,7 @@ fn put(args: &PutArgs) -> Result<(), Failure> {
     if args.string && codec != Codec::Json {
         return Err(Failure::Usage(format!("--string is for queues of JSON, and queue {name:?} has text")));
     }
-    let deadline = match args.wait.wait() {
-        Wait::Not => Deadline::PASSED,
-        Wait::For(time) => Deadline::after(time),
-        Wait::Ever => Deadline::NEVER,
-    };
+    let deadline = args.wait.deadline();
     let (string, code) = (args.string, args.wait.conflict_exit_code);
     let mut putting =
         Putting { name, store, codec, string, deadline, code, read: 0, put: 0, has_said: false };
