@@ -1,5 +1,6 @@
 //! Places for the tests of clusters: a schema on a server that the tests of a program share, or shared memory.
 
+use crate::network::Way;
 use crate::postgres::Postgres;
 use crate::{Actor, Watchdog, program};
 use procession::Namespace;
@@ -34,6 +35,14 @@ impl Place {
         let url = format!("shm:{}", namespace.name());
         let here = ClusterOptions::new().connect(&url).unwrap();
         Self::of(namespace, url, Some(here))
+    }
+
+    /// The same place, from where that way begins.
+    #[must_use]
+    pub fn beyond(&self, way: &Way) -> Self {
+        let mut far = Self::of(Namespace::private(), way.address(), None);
+        far.schema.clone_from(&self.schema);
+        far
     }
 
     fn of(namespace: Namespace, url: String, here: Option<Cluster>) -> Self {

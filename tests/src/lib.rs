@@ -14,6 +14,7 @@ mod case;
 pub mod chaos;
 pub mod cluster;
 mod dice;
+pub mod network;
 pub mod pictures;
 pub mod postgres;
 mod processes;

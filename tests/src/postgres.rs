@@ -1,12 +1,15 @@
 //! A PostgreSQL server of the tests' own.
 
+use crate::network::Network;
 use crate::{note, skip, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User};
+use std::io::Write;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 
@@ -19,6 +22,8 @@ pub struct Postgres {
     durable: bool,
     /// On which port of this host it listens besides, by TLS, too.
     port: Option<u16>,
+    /// The network whose hosts it listens to besides.
+    network: Option<Arc<Network>>,
 }
 
 /// Where the server's programs are, if anywhere.
@@ -37,6 +42,25 @@ impl Postgres {
     /// when it is killed.
     #[must_use]
     pub fn start(durable: bool) -> Option<Self> {
+        let mut postgres = Self::prepare(durable)?;
+        postgres.launch();
+        Some(postgres)
+    }
+
+    /// Starts one to which the hosts of a network have ways; `None` where there is no server.
+    #[must_use]
+    pub fn start_in(network: Arc<Network>, durable: bool) -> Option<Self> {
+        let mut postgres = Self::prepare(durable)?;
+        let rules = postgres.data().join("pg_hba.conf");
+        let mut rules = std::fs::OpenOptions::new().append(true).open(rules).unwrap();
+        rules.write_all(b"host all all 10.77.0.0/16 trust\n").unwrap();
+        postgres.network = Some(network);
+        postgres.launch();
+        Some(postgres)
+    }
+
+    /// The files of one that was not started yet.
+    fn prepare(durable: bool) -> Option<Self> {
         let Some(programs) = programs() else {
             skip(
                 "there is no PostgreSQL server here: install one (for example `apt-get install postgresql`)",
@@ -47,7 +71,7 @@ impl Postgres {
         if let Some(user) = server_user() {
             chown(directory.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
         }
-        let mut postgres = Self { directory, programs, server: None, durable, port: None };
+        let postgres = Self { directory, programs, server: None, durable, port: None, network: None };
         let data = postgres.data();
         let output = postgres
             .program("initdb")
@@ -56,7 +80,6 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        postgres.launch();
         Some(postgres)
     }
 
@@ -148,7 +171,8 @@ impl Postgres {
         if let Some(port) = self.port {
             command.args(["-c", "ssl=on", "-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")]);
         } else {
-            command.args(["-c", "listen_addresses="]);
+            let everywhere = if self.network.is_some() { "*" } else { "" };
+            command.args(["-c", &format!("listen_addresses={everywhere}")]);
         }
         for setting in ["shared_buffers=16MB", "max_connections=60", "log_min_messages=fatal"] {
             command.arg("-c").arg(setting);
@@ -162,7 +186,11 @@ impl Postgres {
         until("the server answers", || {
             // It refuses to begin, and ends, as long as a process of one that was killed is there.
             if self.server.as_mut().is_none_or(|server| server.try_wait().unwrap().is_some()) {
-                self.server = Some(command.spawn().unwrap());
+                let started = match &self.network {
+                    Some(network) => network.within(|| command.spawn()),
+                    None => command.spawn(),
+                };
+                self.server = Some(started.unwrap());
             }
             procession::cluster::ClusterOptions::new().schema("probe").connect(&address).is_ok()
         });

@@ -69,7 +69,8 @@ impl ClusterOptions {
     /// Ends what this process holds when the server has not heard of the process for so long, at least one second.
     ///
     /// Unless this is said, a process that is stopped (`SIGSTOP`, a debugger, a suspended laptop) keeps what it holds
-    /// for as long as the system of its host answers the server. With `shm:` it has no effect.
+    /// for as long as the system of its host answers the server. What a host that is cut off holds ends after three seconds,
+    /// and its processes know it after two, however long the lease is. With `shm:` it has no effect.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease.max(Duration::from_secs(1)));

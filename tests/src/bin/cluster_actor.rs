@@ -5,7 +5,7 @@
     reason = "it answers on standard output, and what fails fails a test"
 )]
 
-use procession::cluster::{AnyGuard, Cluster, ClusterError, ClusterOptions};
+use procession::cluster::{AnyGuard, Cluster, ClusterError, ClusterOptions, Lease};
 use std::io::BufRead;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ fn main() {
     let mut options = ClusterOptions::new();
     let mut cluster: Option<Cluster> = None;
     let mut held: Vec<AnyGuard> = Vec::new();
+    let mut leases: Vec<Lease<u64>> = Vec::new();
     println!("ready");
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
@@ -69,6 +70,9 @@ fn main() {
                 cluster.as_ref().unwrap().pool("count").map(die, items).map(|dead| dead[0].to_string())
             }
             ["close"] => cluster.as_ref().unwrap().pool("count").close().map(|()| String::new()),
+            ["put" | "get" | "done" | "lost-item", ..] => {
+                work(cluster.as_ref().unwrap(), &words, &mut leases)
+            }
             ["release"] => held.pop().unwrap().release().map(|()| String::new()),
             ["lost"] => Ok(held.last().unwrap().is_lost().to_string()),
             _ => take(cluster.as_ref().unwrap(), &words, &mut held),
@@ -98,6 +102,22 @@ fn take(cluster: &Cluster, words: &[&str], held: &mut Vec<AnyGuard>) -> Result<S
     let token = taken.token().map(|token| token.to_string()).unwrap_or_default();
     held.push(taken);
     Ok(token)
+}
+
+fn work(cluster: &Cluster, words: &[&str], leases: &mut Vec<Lease<u64>>) -> Result<String, ClusterError> {
+    let jobs = || cluster.joinable_queue::<u64>("jobs");
+    match *words {
+        ["put", item] => jobs().put(&item.parse().unwrap()).map(|()| String::new()),
+        ["get"] => {
+            let lease = jobs().get()?;
+            let said = format!("{} {}", *lease, lease.attempt());
+            leases.push(lease);
+            Ok(said)
+        }
+        ["lost-item"] => Ok(leases.last().unwrap().is_lost().to_string()),
+        ["done"] => leases.pop().unwrap().task_done().map(|()| String::new()),
+        _ => panic!("no command: {words:?}"),
+    }
 }
 
 fn case(error: &ClusterError) -> &'static str {

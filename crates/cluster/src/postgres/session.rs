@@ -9,10 +9,13 @@ use procession_sys::fork;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
@@ -20,7 +23,8 @@ use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
 /// How often the server hears of a session that has no lease.
 const BEAT: Duration = Duration::from_millis(500);
 /// After how long without an answer a hold counts as lost here. Less than the three seconds after which the server gives
-/// up a peer that does not answer: the holder learns it before the next one has it.
+/// up a peer that does not answer: the holder learns it before the next one has it. That is so whatever the lease: a longer
+/// one is about processes that are stopped, whose hosts answer.
 const LIMIT: Duration = Duration::from_secs(2);
 /// The first release with all settings that are needed.
 const OLDEST: i32 = 140_000;
@@ -103,6 +107,8 @@ pub(crate) struct Session {
     /// Which process began it.
     cookie: u64,
     lost: AtomicBool,
+    /// Told when that is found out.
+    found_lost: Notify,
     /// When the last statement was sent that was answered, on a clock that counts suspended time.
     heard_ns: AtomicU64,
     /// Whether a wait is under way, which the heartbeat would have to wait for.
@@ -180,7 +186,7 @@ impl Session {
             Ok(Err(failure)) => return Err(failure.into_error(address.place())),
             Err(none) => return Err(none.into_error(address.place())),
         };
-        let every = options.lease.map_or(BEAT, |lease| lease / 6);
+        let every = options.lease.map_or(BEAT, |lease| BEAT.min(lease / 6));
         connection::begin(beat(Arc::downgrade(&session), every));
         Ok(session)
     }
@@ -239,9 +245,10 @@ impl Session {
             timeline: u32::from_str_radix(&timeline, 16).unwrap_or(0),
             cookie: fork::cookie(),
             lost: AtomicBool::new(false),
+            found_lost: Notify::new(),
             heard_ns: AtomicU64::new(sent),
             waits: AtomicBool::new(false),
-            limit: options.lease.map_or(LIMIT, |lease| lease * 2 / 3),
+            limit: options.lease.map_or(LIMIT, |lease| LIMIT.min(lease * 2 / 3)),
             held: Mutex::default(),
             permits: Mutex::default(),
             ids: Mutex::default(),
@@ -363,9 +370,25 @@ impl Session {
         }
     }
 
+    /// Asks that for as long as it is not known. The heartbeat may have asked before and be about to give up: whoever waits
+    /// for an answer of its own after that would learn too late what is known.
+    async fn is_whole_as_far_as_known(&self) -> bool {
+        let (mut answer, mut lost) = (pin!(self.is_whole()), pin!(self.found_lost.notified()));
+        lost.as_mut().enable();
+        if self.lost.load(Ordering::Acquire) {
+            return false;
+        }
+        poll_fn(|context| match lost.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(false),
+            Poll::Pending => answer.as_mut().poll(context),
+        })
+        .await
+    }
+
     /// Marks all that is held on it lost.
     fn lose(&self) {
         self.lost.store(true, Ordering::Release);
+        self.found_lost.notify_waiters();
     }
 
     /// How long ago the server is known to have heard of us.
@@ -382,7 +405,8 @@ impl Session {
             return false;
         }
         let session = self.clone();
-        let whole = connection::run(async move { session.is_whole().await }, false).unwrap_or(false);
+        let whole =
+            connection::run(async move { session.is_whole_as_far_as_known().await }, false).unwrap_or(false);
         if !whole {
             self.lose();
         }
