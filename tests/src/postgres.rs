@@ -121,10 +121,10 @@ impl Postgres {
         self.directory.path().join(name)
     }
 
-    /// Starts a pooler in transaction mode in front of it, with two connections that take turns; its address. `None` where
-    /// none is installed.
+    /// Starts a pooler in transaction mode in front of it, with two connections that take turns. `None` where none is
+    /// installed.
     #[must_use]
-    pub fn pooler(&self) -> Option<(Child, String)> {
+    pub fn pooler(&self) -> Option<Pooler> {
         let directory = self.directory.path().display();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = format!(
@@ -140,10 +140,12 @@ impl Postgres {
             return None;
         };
         let mut command = Self::as_server(Command::new(program));
-        command.arg("-q").arg(&file).current_dir(self.directory.path()).stderr(Stdio::null());
+        command.arg("-q").arg(&file).current_dir(self.directory.path());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
         until("the pooler listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Some((child, format!("host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable")))
+        let address = format!("host=127.0.0.1 port={port} user=postgres dbname=postgres sslmode=disable");
+        Some(Pooler { child, address })
     }
 
     /// The command as the user that may run the server.
@@ -260,6 +262,21 @@ impl Drop for Postgres {
             note("the server of a test that fails is ended, too");
         }
         self.end(Signal::SIGQUIT);
+    }
+}
+
+/// A pooler in front of a server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Pooler {
+    child: Child,
+    /// Its own address.
+    pub address: String,
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -63,6 +63,10 @@ impl From<tokio_postgres::Error> for Failure {
         let text = answer.message().to_owned();
         match answer.code().code() {
             "PRX01" | "26000" => return Self::Refused(POOLER.to_owned()),
+            // Another session does not look for our functions in our schema.
+            "42883" | "42P01" => {
+                return Self::Refused(format!("{text}: unless somebody has removed the schema, {POOLER}"));
+            }
             "42501" => {
                 return Self::Refused(format!(
                     "{text}: the role lacks rights. Have a role that may create schemas connect once \
@@ -345,7 +349,7 @@ impl Session {
             }
             Err(Failure::Gone(_)) => self.lose(),
             // The pooler's sessions are not ours.
-            Err(Failure::Refused(reason)) if reason == POOLER => self.lose(),
+            Err(Failure::Refused(reason)) if reason.ends_with(POOLER) => self.lose(),
             Err(_) => {}
         }
         outcome
