@@ -3,7 +3,7 @@
 use crate::children::{self, Child, LAST_WAIT};
 use crate::servers;
 use procession_sys::signals::{SIGKILL, SIGTERM};
-use procession_sys::{fork, interrupt, start};
+use procession_sys::{fork, interrupt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,21 +18,27 @@ static REGISTERED_BY: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn register() {
     // Relaxed: nothing is published through the number.
     if REGISTERED_BY.compare_exchange(0, fork::cookie(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        // Without memory for the handler, children die with this process instead of being waited for.
-        drop(start::at_exit(settle));
+        settle_at_exit();
     }
 }
 
 /// Makes this process, a copy of one that may have registered, settle its own children at exit.
 pub(crate) fn register_copy() {
     if REGISTERED_BY.swap(fork::cookie(), Ordering::Relaxed) == 0 {
-        drop(start::at_exit(settle));
+        settle_at_exit();
     }
+}
+
+fn settle_at_exit() {
+    // Registered first, it runs last: with children, this process may not be the last one in its namespaces.
+    procession_shm::leave_at_exit();
+    procession_sys::at_exit(settle);
 }
 
 /// What a copy of this program does last that runs none of its parent's exit handlers.
 pub(crate) fn settle_copy() {
     settle_children();
+    procession_shm::leave();
 }
 
 /// Settles the children at a normal exit, as Python does: daemons are terminated, the others joined. Detached
@@ -56,8 +62,6 @@ fn settle_children() {
         child.await_end();
     }
     servers::end_all(GRACE);
-    // Only now may this process be the last one in its namespaces.
-    procession_shm::leave();
 }
 
 /// Does what happens at a normal exit, for a program that ends by `_exit`, as forked children of Python do.
@@ -79,9 +83,8 @@ fn settle_children() {
 pub fn leave() {
     if REGISTERED_BY.load(Ordering::Relaxed) == fork::cookie() {
         settle_children();
-    } else {
-        procession_shm::leave();
     }
+    procession_shm::leave();
 }
 
 /// Ends all children of this process, daemons or not, and lets none start any more: for a program that was

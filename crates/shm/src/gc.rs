@@ -269,9 +269,9 @@ fn sweep(
 ) -> BTreeMap<String, Named> {
     let mut left = BTreeMap::new();
     let mut names: Vec<String> = names.into_iter().collect();
-    // Spills again, after the objects that they belong to.
-    for _ in 0..2 {
+    loop {
         left.clear();
+        let before = names.len();
         names.retain(|name| {
             let Some(found) = entry_in(namespace, name).filter(|found| found.ours) else { return false };
             let is_left = !remove(&found);
@@ -281,8 +281,11 @@ fn sweep(
             }
             is_left
         });
+        // What is left may have been spilled by an object that is gone now.
+        if names.is_empty() || names.len() == before {
+            return left;
+        }
     }
-    left
 }
 
 /// Run by the last process that leaves the namespace of `roll`: everything ephemeral, and all of a private

@@ -49,7 +49,7 @@ pub use owner::OwnerId;
 pub use plain::PlainFile;
 pub use registry::{
     DEFAULT_SLOTS, Myself, Participant, Registration, Sight, StartingProcess, Unknowable, is_registered,
-    leave, register, register_with_slots, set_process_name, take_over,
+    leave, leave_at_exit, register, register_with_slots, set_process_name, take_over,
 };
 pub use shared::Shared;
 #[doc(hidden)]

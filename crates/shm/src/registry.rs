@@ -64,7 +64,7 @@ mod starting;
 mod ward;
 
 pub(crate) use register::registrations;
-pub use register::{is_registered, leave, register, register_with_slots};
+pub use register::{is_registered, leave, leave_at_exit, register, register_with_slots};
 use sight::Life;
 pub use sight::Sight;
 pub use slot::{Participant, set_process_name};

@@ -292,6 +292,17 @@ pub fn set_process_group(child: u32, group: u32) -> Result<()> {
     }
 }
 
+/// The name of this process in `ps` and `top`, if it can be known.
+#[must_use]
+pub fn title() -> Option<String> {
+    if crate::thread_id() == std::process::id() {
+        // The first thread's name, which this is: without a look at /proc.
+        return nix::sys::prctl::get_name().ok()?.into_string().ok();
+    }
+    let name = std::fs::read_to_string("/proc/self/comm").ok()?;
+    Some(name.trim_end().to_owned())
+}
+
 /// Shows `name`, cut to 15 bytes, as this process's name in `ps` and `top`.
 pub fn set_title(name: &str) {
     if crate::thread_id() == std::process::id()
@@ -334,19 +345,6 @@ pub fn has_thread(pid: u32, tid: u32) -> bool {
 pub fn kill_self() {
     // A process may always kill itself.
     let _ = nix::sys::signal::raise(Signal::SIGKILL);
-}
-
-/// Has `handler` called when the process exits normally: by `exit` or by returning from `main`, not by a
-/// signal. Handlers run in the reverse order of their registration. They must not panic.
-///
-/// # Errors
-/// `ENOMEM`.
-pub fn at_exit(handler: extern "C" fn()) -> Result<()> {
-    // SAFETY: `handler` is a function of this program, which is never unloaded.
-    if unsafe { libc::atexit(handler) } != 0 {
-        return Err(Error::from_raw_os_error(libc::ENOMEM));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

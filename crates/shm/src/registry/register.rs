@@ -89,8 +89,9 @@ fn register_as(namespace: &Namespace, slots: Option<u32>) -> Result<&'static Reg
     }
 }
 
-/// Arranges for [`Registration::leave`] when `main` returns or `exit` is called.
-pub(super) fn leave_at_exit() {
+/// Arranges for [`leave`] when `main` returns or `exit` is called: after all handlers that are registered later. The
+/// first call counts, and registering does it, too.
+pub fn leave_at_exit() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| procession_sys::at_exit(leave_all));
 }
@@ -100,7 +101,7 @@ extern "C" fn leave_all() {
 }
 
 /// Does what this process does when it ends: if it is the last one in a namespace, it removes what nobody
-/// will use again. Runs by itself at normal exit; whoever ends children after that calls it once more.
+/// will use again. Runs [by itself](leave_at_exit) at normal exit.
 pub fn leave() {
     registrations().for_each(Registration::leave);
 }

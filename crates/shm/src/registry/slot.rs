@@ -3,7 +3,7 @@
 use super::layout::{NAME_LEN, Slot};
 use crate::beginning::beginning;
 use crate::owner::OwnerId;
-use procession_sys::{Latest, clock, crash_point};
+use procession_sys::{Latest, clock, crash_point, start};
 use std::sync::atomic::{Ordering, fence};
 
 /// A process as the registry shows it.
@@ -87,8 +87,5 @@ pub(super) fn participant(slot: &Slot, index: u32) -> Option<Participant> {
 
 /// The name of this process: the one that was set, or the program's.
 pub(super) fn process_name() -> String {
-    PROCESS_NAME.get().cloned().unwrap_or_else(|| {
-        std::fs::read_to_string("/proc/self/comm")
-            .map_or_else(|_| "?".into(), |name| name.trim_end().to_owned())
-    })
+    PROCESS_NAME.get().cloned().or_else(start::title).unwrap_or_else(|| "?".into())
 }
