@@ -8,6 +8,8 @@ use procession_tests::postgres::Postgres;
 use procession_tests::until;
 use std::time::Duration;
 
+#[path = "cluster_holds/clocks.rs"]
+mod clocks;
 #[path = "cluster_holds/conformance.rs"]
 mod conformance;
 #[path = "cluster_holds/failures.rs"]

@@ -13,7 +13,10 @@ fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postg
         host: text(from)?,
         pid: row.try_get::<_, Option<i32>>(from + 1)?.map_or(0, i32::cast_unsigned),
         command: text(from + 2)?,
-        since: row.try_get::<_, Option<i64>>(from + 3)?.map_or(0, i64::cast_unsigned),
+        since: row
+            .try_get::<_, Option<i64>>(from + 3)?
+            .and_then(|since| u64::try_from(since).ok())
+            .unwrap_or(0),
     })
 }
 

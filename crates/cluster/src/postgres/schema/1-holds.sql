@@ -22,6 +22,7 @@ CREATE UNLOGGED TABLE sessions (
     pid int NOT NULL,
     process bigint NOT NULL,
     command text NOT NULL,
+    -- For people: nothing is decided by it.
     since timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNLOGGED TABLE waits (
@@ -183,24 +184,25 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Waits for a permit for one slice: first in the queue of those who wait, then, being its head, for any of the permits.
--- Nobody can wait for several locks at once: it waits for one after the other, ten milliseconds each.
+-- Waits for a permit for one slice: half of it in the queue of those who wait, half of it, being its head, for any of the
+-- permits. Nobody can wait for several locks at once: it waits for one after the other, ten milliseconds each. It counts
+-- its turns, and reads no clock: one that is set back would have it wait for as long.
 CREATE FUNCTION wait_permit(me int, key bigint, size int, slice_ms int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    ends timestamptz := clock_timestamp() + slice_ms * interval '1 millisecond';
+    half int := greatest(slice_ms / 2, 1);
     slot bigint;
     turn int := pg_backend_pid() % size;
 BEGIN
-    PERFORM set_config('lock_timeout', slice_ms::text, true);
+    PERFORM set_config('lock_timeout', half::text, true);
     BEGIN
         PERFORM pg_advisory_xact_lock(key);
     EXCEPTION WHEN lock_not_available THEN
         RETURN NULL;
     END;
-    PERFORM set_config('lock_timeout', least(slice_ms, 10)::text, true);
-    LOOP
+    PERFORM set_config('lock_timeout', least(half, 10)::text, true);
+    FOR i IN 0 .. half / 10 LOOP
         slot := try_permit(me, key, size, '{}');
-        IF slot IS NOT NULL OR clock_timestamp() >= ends THEN
+        IF slot IS NOT NULL THEN
             RETURN slot;
         END IF;
         turn := (turn + 1) % size;
@@ -211,6 +213,7 @@ BEGIN
             NULL;
         END;
     END LOOP;
+    RETURN NULL;
 END $$;
 
 -- Whether it was held until now.
