@@ -154,6 +154,24 @@ impl Cluster {
         Semaphore::new(self.engine.clone(), self.object("semaphore", name, permits))
     }
 
+    /// The semaphore of this name with as many permits as it has, if there is one.
+    ///
+    /// ```
+    /// # procession::Namespace::private().enter();
+    /// let cluster = procession::cluster::connect("shm:")?;
+    /// assert!(cluster.find_semaphore("doc-found")?.is_none());
+    /// cluster.semaphore("doc-found", 3).acquire()?.release()?;
+    /// assert_eq!(cluster.find_semaphore("doc-found")?.map(|found| found.permits()), Some(3));
+    /// # Ok::<(), procession::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Unavailable`](ClusterError::Unavailable); [`InvalidName`](ClusterError::InvalidName).
+    pub fn find_semaphore(&self, name: &str) -> Result<Option<Semaphore>, ClusterError> {
+        let permits = self.engine.permits_of(&self.object("semaphore", name, 0))?;
+        Ok(permits.map(|permits| self.semaphore(name, permits)))
+    }
+
     /// The event of this name. Nothing is asked of the server until it is used.
     #[must_use]
     pub fn event(&self, name: &str) -> Event {

@@ -119,12 +119,20 @@ impl Holds for Shm {
         let name = Self::local_name(object)?;
         let wrong = |error| from_lock(object, error);
         match (object.subject.kind, mode) {
-            (_, Mode::Permit) => {
+            (_, Mode::Permits(count)) => {
+                object.check_mode(mode)?;
                 let permits = object.size as usize;
                 let options =
                     SemaphoreOptions::default().namespace(&self.namespace).permits(permits).max(permits);
                 let semaphore = opened!(object, options, &name)?;
-                let permit = with_patience!(patience, semaphore, acquire, try_acquire, acquire_timeout);
+                let count = count as usize;
+                let permit = match patience {
+                    Patience::Try => semaphore.try_acquire_many(count),
+                    Patience::Forever => semaphore.acquire_many(count),
+                    Patience::Until(_) => {
+                        semaphore.acquire_many_timeout(count, patience.left().unwrap_or_default())
+                    }
+                };
                 let permit = permit.map_err(|error| from_semaphore(object, error))?.into_owned();
                 Ok(Box::new(Held { token: Token::new(0, 0), _guard: permit }))
             }
@@ -154,6 +162,15 @@ impl Holds for Shm {
                 let guard = guard.map_err(wrong)?.into_owned();
                 Ok(Box::new(Held { token: Token::new(0, guard.fencing_token()), _guard: guard }))
             }
+        }
+    }
+
+    fn permits_of(&self, object: &Object) -> Result<Option<u32>, ClusterError> {
+        let options = SemaphoreOptions::default().namespace(&self.namespace);
+        match options.open(&Self::local_name(object)?) {
+            Ok(semaphore) => Ok(Some(u32::try_from(semaphore.max()).unwrap_or(u32::MAX))),
+            Err(OpenError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unusable(object, error)),
         }
     }
 }

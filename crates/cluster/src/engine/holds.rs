@@ -27,6 +27,18 @@ impl Object {
         }
     }
 
+    /// That it never has so many permits as are asked for at once, if that is so.
+    pub(crate) fn check_mode(&self, mode: Mode) -> Result<(), ClusterError> {
+        match mode.permits() {
+            Some(count) if count == 0 || count > self.size => Err(ClusterError::Mismatch {
+                object: self.subject.clone(),
+                there: format!("{} permits", self.size),
+                asked: format!("{count} of them at once"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether its name is one that all engines take.
     pub(crate) fn check_name(&self) -> Result<(), ClusterError> {
         let name = &self.subject.name;
@@ -47,14 +59,27 @@ pub(crate) enum Mode {
     Alone,
     /// With others who share it.
     Shared,
-    /// One of its permits.
-    Permit,
+    /// So many of its permits, all at once.
+    Permits(u32),
+}
+
+impl Mode {
+    /// How many permits it is; `None` of a lock.
+    pub(crate) fn permits(self) -> Option<u32> {
+        match self {
+            Self::Alone | Self::Shared => None,
+            Self::Permits(count) => Some(count),
+        }
+    }
 }
 
 /// The part of an engine with which things are held.
 pub(crate) trait Holds {
     /// Takes hold of the object, as soon as that is possible.
     fn take(&self, object: &Object, mode: Mode, patience: Patience) -> Result<Box<dyn Hold>, ClusterError>;
+
+    /// How many permits the semaphore has, if there is one.
+    fn permits_of(&self, object: &Object) -> Result<Option<u32>, ClusterError>;
 }
 
 /// Something that is held. Dropping it releases it.

@@ -53,9 +53,10 @@ impl Holds for Postgres {
     fn take(&self, object: &Object, mode: Mode, patience: Patience) -> Result<Box<dyn Hold>, ClusterError> {
         let session = self.session()?;
         let id = super::names::find(&session, object)?;
+        object.check_mode(mode)?;
         let wish = Wish { object, mode, id, permits: object.size.cast_signed() };
         let tries = matches!(patience, Patience::Try);
-        if mode != Mode::Permit && is_own(wish.key(&session), wish.shared()) {
+        if mode.permits().is_none() && is_own(wish.key(&session), wish.shared()) {
             let subject = object.subject.clone();
             return Err(if tries {
                 ClusterError::WouldBlock { object: subject, holder: "this thread".to_owned() }
@@ -72,6 +73,15 @@ impl Holds for Postgres {
         }
         self.wait(&wish, patience)
     }
+
+    fn permits_of(&self, object: &Object) -> Result<Option<u32>, ClusterError> {
+        object.check_name()?;
+        let statement = "SELECT size FROM objects WHERE kind = $1 AND name = $2";
+        let params: Params = vec![Box::new(object.subject.kind), Box::new(object.subject.name.clone())];
+        let session = self.session()?;
+        let rows = session.query(statement, params)?;
+        rows.first().map(|row| session.column::<i32>(row, 0).map(i32::cast_unsigned)).transpose()
+    }
 }
 
 impl Postgres {
@@ -81,8 +91,8 @@ impl Postgres {
         session: &Arc<Session>,
         wish: &Wish<'_>,
     ) -> Result<Option<Box<dyn Hold>>, ClusterError> {
-        if wish.mode == Mode::Permit {
-            return self.try_permit(session, wish);
+        if let Some(count) = wish.mode.permits() {
+            return self.try_permits(session, wish, count);
         }
         let (key, shared) = (wish.key(session), wish.shared());
         // Locks of one session never are in one another's way: that two threads are, only this table knows.
@@ -95,7 +105,7 @@ impl Postgres {
             .query("SELECT try_lock($1, $2, $3, $4)", params)
             .and_then(|rows| session.first::<Option<i64>>(&rows, 0));
         match number {
-            Ok(Some(number)) => Ok(Some(self.held(session, wish, key, number, true))),
+            Ok(Some(number)) => Ok(Some(self.held(session, wish, vec![key], number, true))),
             Ok(None) => {
                 leave(session, key, shared);
                 Ok(None)
@@ -107,28 +117,32 @@ impl Postgres {
         }
     }
 
-    fn try_permit(
+    fn try_permits(
         &self,
         session: &Arc<Session>,
         wish: &Wish<'_>,
+        count: u32,
     ) -> Result<Option<Box<dyn Hold>>, ClusterError> {
         // Two threads that were given one permit would share it: they ask one after the other.
         let _turn = lock(&session.permits);
         let base = wish.key(session);
         let range = base + 1..=base + i64::from(wish.permits);
         let mine: Vec<i64> = lock(&session.held).keys().copied().filter(|key| range.contains(key)).collect();
-        let params: Params =
-            vec![Box::new(session.backend), Box::new(base), Box::new(wish.permits), Box::new(mine)];
-        let rows = session.query("SELECT try_permit($1, $2, $3, $4)", params)?;
-        let Some(slot) = session.first::<Option<i64>>(&rows, 0)? else {
+        let params: Params = vec![
+            Box::new(session.backend),
+            Box::new(base),
+            Box::new(wish.permits),
+            Box::new(count.cast_signed()),
+            Box::new(mine),
+        ];
+        let rows = session.query("SELECT try_permits($1, $2, $3, $4, $5)", params)?;
+        let Some(slots) = session.first::<Option<Vec<i64>>>(&rows, 0)? else {
             return Ok(None);
         };
-        if let Err(error) = self.enter(session, wish, slot) {
-            let params: Params = vec![Box::new(session.backend), Box::new(slot), Box::new(false)];
-            session.query("SELECT unlock($1, $2, $3)", params)?;
-            return Err(error);
-        }
-        Ok(Some(self.held(session, wish, slot, 0, true)))
+        let entered = slots.iter().try_for_each(|slot| self.enter(session, wish, *slot).map(drop));
+        // Before it may fail: what was entered is released with the others.
+        let held = self.held(session, wish, slots, 0, true);
+        entered.map(|()| Some(held))
     }
 
     /// Writes into the session's table that it is held; `false` when it is, so that it cannot be.
@@ -153,18 +167,19 @@ impl Postgres {
         &self,
         session: &Arc<Session>,
         wish: &Wish<'_>,
-        key: i64,
+        keys: Vec<i64>,
         number: i64,
         on_main: bool,
     ) -> Box<dyn Hold> {
-        if wish.mode != Mode::Permit {
-            HELD.with_borrow_mut(|held| held.push((key, wish.shared(), Arc::downgrade(session))));
+        if wish.mode.permits().is_none() {
+            let of = |key| (key, wish.shared(), Arc::downgrade(session));
+            HELD.with_borrow_mut(|held| held.extend(keys.iter().copied().map(of)));
         }
         Box::new(Held {
             session: Some(session.clone()),
             spare: (!on_main).then(|| self.spare.clone()),
             subject: wish.object.subject.clone(),
-            key,
+            keys,
             shared: wish.shared(),
             token: Token::new(session.timeline, number.cast_unsigned()),
         })
@@ -176,20 +191,21 @@ impl Postgres {
         let mut slice = FIRST;
         let mut said = false;
         let mut has_it = false;
+        let mut gathered = Vec::new();
         let outcome = loop {
-            match self.wait_slice(&session, wish, patience.slice(slice)) {
+            match self.wait_slice(&session, wish, &mut gathered, patience.slice(slice)) {
                 Ok(None) if patience.is_over() => {
                     let holder = self.holders_of(wish);
                     break Err(ClusterError::TimedOut { object: wish.object.subject.clone(), holder });
                 }
                 Ok(None) => {}
-                Ok(Some(key)) => {
+                Ok(Some(keys)) => {
                     has_it = true;
-                    break self.won(&session, wish, key);
+                    break self.won(&session, wish, keys);
                 }
                 Err(error) => break Err(error),
             }
-            if !said && wish.mode != Mode::Permit {
+            if !said && wish.mode.permits().is_none() {
                 said = true;
                 match self.closes_a_circle(&session, wish) {
                     Ok(false) => {}
@@ -209,40 +225,51 @@ impl Postgres {
             drop(session.query("DELETE FROM waits WHERE session = $1", vec![Box::new(session.number)]));
         }
         match outcome {
-            // It got what it waited for, but no token: the hold ends with the session.
-            Err(_) if has_it => session.give_up(),
+            // It got what it waited for, but no token, or some of it: the hold ends with the session.
+            Err(_) if has_it || wish.mode.permits().is_some_and(|count| count > 1) => session.give_up(),
             Err(_) => self.spare.keep(session),
             Ok(_) => {}
         }
         outcome
     }
 
-    /// Waits for one slice; the key of what was won.
+    /// Waits for one slice; the keys of what was won. Permits that were won of several that are wanted are gathered.
     fn wait_slice(
         &self,
         session: &Arc<Session>,
         wish: &Wish<'_>,
+        gathered: &mut Vec<i64>,
         slice: Duration,
-    ) -> Result<Option<i64>, ClusterError> {
+    ) -> Result<Option<Vec<i64>>, ClusterError> {
         let subject = &wish.object.subject;
         let key = wish.key(session);
         let ms = i32::try_from(slice.as_millis()).unwrap_or(i32::MAX).max(1);
-        let answer = if wish.mode == Mode::Permit {
-            let params: Params =
-                vec![Box::new(session.backend), Box::new(key), Box::new(wish.permits), Box::new(ms)];
-            session.query_slice("SELECT wait_permit($1, $2, $3, $4)", params, slice)
+        let answer = if let Some(count) = wish.mode.permits() {
+            let params: Params = vec![
+                Box::new(session.backend),
+                Box::new(key),
+                Box::new(wish.permits),
+                Box::new(count.cast_signed()),
+                Box::new(gathered.clone()),
+                Box::new(ms),
+            ];
+            session.query_slice("SELECT wait_permits($1, $2, $3, $4, $5, $6)", params, slice)
         } else {
             let params: Params =
                 vec![Box::new(session.backend), Box::new(key), Box::new(wish.shared()), Box::new(ms)];
             session.query_slice(
-                "SELECT CASE WHEN wait_lock($1, $2, $3, $4) THEN $2::bigint END",
+                "SELECT CASE WHEN wait_lock($1, $2, $3, $4) THEN ARRAY[$2::bigint] ELSE '{}' END",
                 params,
                 slice,
             )
         };
         match answer {
             None => Err(ClusterError::Interrupted { object: subject.clone() }),
-            Some(Ok(rows)) => session.first(&rows, 0),
+            Some(Ok(rows)) => {
+                *gathered = session.first(&rows, 0)?;
+                let wanted = wish.mode.permits().unwrap_or(1) as usize;
+                Ok((gathered.len() >= wanted).then(|| gathered.clone()))
+            }
             Some(Err(Failure::Deadlock)) => {
                 Err(ClusterError::Deadlock { object: subject.clone(), is_own: false })
             }
@@ -251,11 +278,16 @@ impl Postgres {
     }
 
     /// A hold after a wait, with its token: asking for it proves that the session lives after the wait.
-    fn won(&self, session: &Arc<Session>, wish: &Wish<'_>, key: i64) -> Result<Box<dyn Hold>, ClusterError> {
+    fn won(
+        &self,
+        session: &Arc<Session>,
+        wish: &Wish<'_>,
+        keys: Vec<i64>,
+    ) -> Result<Box<dyn Hold>, ClusterError> {
         let rows = session.query("SELECT next_token($1)", vec![Box::new(session.space())])?;
         let number = session.first(&rows, 0)?;
-        lock(&session.held).insert(key, wish.shared().then_some(1));
-        Ok(self.held(session, wish, key, number, false))
+        lock(&session.held).extend(keys.iter().map(|key| (*key, wish.shared().then_some(1))));
+        Ok(self.held(session, wish, keys, number, false))
     }
 
     fn closes_a_circle(&self, session: &Arc<Session>, wish: &Wish<'_>) -> Result<bool, ClusterError> {
@@ -289,14 +321,14 @@ fn leave(session: &Session, key: i64, shared: bool) {
     }
 }
 
-/// An advisory lock of a session.
+/// Advisory locks of a session: one, or several permits.
 struct Held {
     /// `None` once it was released.
     session: Option<Arc<Session>>,
     /// Where the session goes when it was one for a wait.
     spare: Option<Arc<super::Spare>>,
     subject: Subject,
-    key: i64,
+    keys: Vec<i64>,
     shared: bool,
     token: Token,
 }
@@ -308,23 +340,26 @@ impl Held {
         };
         HELD.with_borrow_mut(|held| {
             let mine = Arc::downgrade(&session);
-            let found = held
-                .iter()
-                .position(|(key, shared, of)| *key == self.key && *shared == self.shared && of.ptr_eq(&mine));
+            let found = held.iter().position(|(key, shared, of)| {
+                self.keys.contains(key) && *shared == self.shared && of.ptr_eq(&mine)
+            });
             found.map(|nth| held.swap_remove(nth));
         });
         let lost = || ClusterError::Lost { object: self.subject.clone() };
         if session.is_known_lost() {
             return Err(lost());
         }
-        let params: Params = vec![Box::new(session.backend), Box::new(self.key), Box::new(self.shared)];
-        let answer = session.query("SELECT unlock($1, $2, $3)", params);
-        leave(&session, self.key, self.shared);
-        let was_held = answer.ok().and_then(|rows| session.first::<bool>(&rows, 0).ok());
+        let mut was_held = true;
+        for key in std::mem::take(&mut self.keys) {
+            let params: Params = vec![Box::new(session.backend), Box::new(key), Box::new(self.shared)];
+            let answer = session.query("SELECT unlock($1, $2, $3)", params);
+            leave(&session, key, self.shared);
+            was_held &= answer.is_ok_and(|rows| session.first::<bool>(&rows, 0).unwrap_or(false));
+        }
         if let Some(spare) = &self.spare {
             spare.keep(session);
         }
-        if was_held == Some(true) { Ok(()) } else { Err(lost()) }
+        if was_held { Ok(()) } else { Err(lost()) }
     }
 }
 

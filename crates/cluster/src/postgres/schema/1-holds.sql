@@ -184,36 +184,69 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Waits for a permit for one slice: half of it in the queue of those who wait, half of it, being its head, for any of the
--- permits. Nobody can wait for several locks at once: it waits for one after the other, ten milliseconds each. It counts
--- its turns, and reads no clock: one that is set back would have it wait for as long.
-CREATE FUNCTION wait_permit(me int, key bigint, size int, slice_ms int) RETURNS bigint LANGUAGE plpgsql AS $$
+-- So many of them; null, and none taken, when too few are free.
+CREATE FUNCTION try_permits(me int, key bigint, size int, wanted int, mine bigint[]) RETURNS bigint[] LANGUAGE plpgsql AS $$
+DECLARE
+    slot bigint;
+    taken bigint[] := '{}';
+BEGIN
+    WHILE cardinality(taken) < wanted LOOP
+        slot := try_permit(me, key, size, mine || taken);
+        IF slot IS NULL THEN
+            PERFORM pg_advisory_unlock(t) FROM unnest(taken) t;
+            RETURN NULL;
+        END IF;
+        taken := taken || slot;
+    END LOOP;
+    RETURN taken;
+END $$;
+
+-- Waits for so many permits for one slice: half of it in the queue of those who wait, half of it, being its head, for any
+-- of the permits. Nobody can wait for several locks at once: it waits for one after the other, ten milliseconds each. It
+-- counts these, and reads no clock: one that is set back would have it wait for as long. Who wants several keeps what it
+-- has gathered, and its place at the head, from one slice to the next. The permits it has then.
+CREATE FUNCTION wait_permits(me int, key bigint, size int, wanted int, gathered bigint[], slice_ms int) RETURNS bigint[]
+LANGUAGE plpgsql AS $$
 DECLARE
     half int := greatest(slice_ms / 2, 1);
     slot bigint;
     turn int := pg_backend_pid() % size;
+    waited int := 0;
 BEGIN
     PERFORM set_config('lock_timeout', half::text, true);
     BEGIN
-        PERFORM pg_advisory_xact_lock(key);
+        IF wanted = 1 THEN
+            PERFORM pg_advisory_xact_lock(key);
+        ELSIF cardinality(gathered) = 0 THEN
+            -- Until it has all of them; a session that gives up is ended, and lets go of it.
+            PERFORM pg_advisory_lock(key);
+        END IF;
     EXCEPTION WHEN lock_not_available THEN
-        RETURN NULL;
+        RETURN gathered;
     END;
     PERFORM set_config('lock_timeout', least(half, 10)::text, true);
-    FOR i IN 0 .. half / 10 LOOP
-        slot := try_permit(me, key, size, '{}');
-        IF slot IS NOT NULL THEN
-            RETURN slot;
+    WHILE cardinality(gathered) < wanted LOOP
+        slot := try_permit(me, key, size, gathered);
+        IF slot IS NULL THEN
+            EXIT WHEN waited > half / 10;
+            waited := waited + 1;
+            LOOP
+                turn := (turn + 1) % size;
+                EXIT WHEN key + 1 + turn <> ALL (gathered);
+            END LOOP;
+            BEGIN
+                PERFORM pg_advisory_lock(key + 1 + turn);
+                slot := key + 1 + turn;
+            EXCEPTION WHEN lock_not_available THEN
+                CONTINUE;
+            END;
         END IF;
-        turn := (turn + 1) % size;
-        BEGIN
-            PERFORM pg_advisory_lock(key + 1 + turn);
-            RETURN key + 1 + turn;
-        EXCEPTION WHEN lock_not_available THEN
-            NULL;
-        END;
+        gathered := gathered || slot;
     END LOOP;
-    RETURN NULL;
+    IF wanted > 1 AND (cardinality(gathered) = wanted OR cardinality(gathered) = 0) THEN
+        PERFORM pg_advisory_unlock(key);
+    END IF;
+    RETURN gathered;
 END $$;
 
 -- Whether it was held until now.
