@@ -9,7 +9,7 @@ mod cluster;
 mod schema;
 
 use cli::{Running, Said, children_of, runs, send, until};
-use cluster::{code, command, ends, run, shell};
+use cluster::{code, command, ends, keeper_for, run, shell, someone};
 use nix::sys::signal::Signal;
 use procession_tests::cluster::{Place, everywhere, server};
 use schema::{Schema, parsed};
@@ -41,22 +41,6 @@ fn leased(place: &Place, options: &str) -> (Running, Value) {
     // Once it has said so, `queue get` has ended.
     shell.line("got");
     (shell, serde_json::from_str(&line).unwrap())
-}
-
-/// A process for which something may be held.
-fn someone() -> Running {
-    Running::start(std::process::Command::new("sleep").arg("1000"))
-}
-
-/// The keeper that holds something for this process.
-fn keeper_for(owner: u32) -> u32 {
-    until("the keeper", || {
-        let processes = std::fs::read_dir("/proc").unwrap();
-        processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
-            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split('\0').skip_while(|word| *word != "__keeper").nth(1) == Some(owner.to_string().as_str())
-        })
-    })
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) const TOKEN: &str = "PROCESSION_TOKEN";
 /// Set if the last holder died.
 pub(crate) const OWNER_DIED: &str = "PROCESSION_OWNER_DIED";
 /// After so many vain attempts to get several things, a moment passes before the next.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// On which terms something is acquired.
 #[derive(Clone, Copy, Debug)]

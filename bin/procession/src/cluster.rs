@@ -4,11 +4,13 @@
 
 mod channel;
 mod held;
+mod keeper;
 mod look;
 mod queue;
+mod things;
 
 use crate::holding::refusal;
-use crate::keeper;
+use crate::keeper as keepers;
 use clap::Parser;
 use procession::cluster::{Cluster, ClusterError, ClusterOptions};
 use procession_terminal::exit::{
@@ -42,6 +44,7 @@ struct Asked {
 enum What {
     Lock(held::LockArgs),
     Sem(held::SemArgs),
+    With(held::WithArgs),
     Queue(queue::QueueArgs),
     Event(channel::EventArgs),
     Barrier(channel::BarrierArgs),
@@ -65,7 +68,7 @@ was lost while the command ran, which was ended, 77 the server refuses.";
 /// # Errors
 /// Those of the subcommands.
 pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failure> {
-    shorten(&mut words);
+    spell_out(&mut words);
     let asked = Asked::try_parse_from(words).map_err(Failure::CommandLine)?;
     let Some(url) = url.to_str().filter(|url| !url.is_empty()) else {
         return Err(Failure::Usage(
@@ -76,6 +79,7 @@ pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failu
     match asked.what {
         What::Lock(args) => held::lock(args, &place),
         What::Sem(args) => held::sem(args, &place),
+        What::With(args) => held::with(args, &place),
         What::Queue(args) => queue::queue(args, &place),
         What::Event(args) => channel::event(&place.connect()?, &args),
         What::Barrier(args) => channel::barrier(&place.connect()?, &args),
@@ -110,9 +114,9 @@ impl Place<'_> {
     /// A keeper that takes part in it for that owner; more arguments follow.
     ///
     /// # Errors
-    /// As [`keeper::command_of`].
+    /// As [`keepers::command_of`].
     fn keeper(&self, kind: &str, owner: u32, end: OwnedFd) -> Result<Command, Failure> {
-        let mut keeper = keeper::command_of([kind], owner, end)?;
+        let mut keeper = keepers::command_of([kind], owner, end)?;
         let seconds = |time: Duration| time.as_secs_f64().to_string();
         // A password is in the address, and all see a command line.
         keeper.env("PROCESSION_CLUSTER", self.url).env("PROCESSION_CLUSTER_DEADLINE", seconds(self.deadline));
@@ -122,13 +126,23 @@ impl Place<'_> {
     }
 }
 
-/// `lock run NAME` is `lock NAME` here, as it may be said without a cluster.
-fn shorten(words: &mut Vec<OsString>) {
-    let kind = words.iter().position(|word| word == "lock" || word == "sem");
-    if let Some(verb) =
-        kind.map(|kind| kind + 1).filter(|verb| words.get(*verb).is_some_and(|word| word == "run"))
+/// What may stand behind `lock` and `sem`; otherwise `run` is meant.
+const VERBS: [&str; 6] = ["run", "acquire", "release", keepers::KEEPER, "-h", "--help"];
+
+/// `lock NAME` is short for `lock run NAME`, and so with `sem`.
+fn spell_out(words: &mut Vec<OsString>) {
+    let mut place = 1;
+    while let Some(word) =
+        words.get(place).and_then(|word| word.to_str()).filter(|word| word.starts_with('-'))
     {
-        words.remove(verb);
+        // Options that have a value behind them.
+        place += if ["--deadline", "--session-lease", "--schema"].contains(&word) { 2 } else { 1 };
+    }
+    let is_one_of = |place: usize, known: &[&str]| {
+        words.get(place).is_some_and(|word| known.iter().any(|known| word == known))
+    };
+    if is_one_of(place, &["lock", "sem"]) && words.len() > place + 1 && !is_one_of(place + 1, &VERBS) {
+        words.insert(place + 1, "run".into());
     }
 }
 
@@ -163,8 +177,25 @@ fn failure_with(error: ClusterError, code: Option<u8>) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::Asked;
+    use super::{Asked, spell_out};
     use clap::CommandFactory;
+    use std::ffi::OsString;
+
+    #[test]
+    fn what_is_short_for_run_is_found() {
+        for (line, all) in [
+            ("p lock a -- true", "p lock run a -- true"),
+            ("p --schema lock sem -n a -- true", "p --schema lock sem run -n a -- true"),
+            ("p lock run lock -- true", "p lock run lock -- true"),
+            ("p lock acquire a", "p lock acquire a"),
+            ("p queue put lock a", "p queue put lock a"),
+            ("p lock", "p lock"),
+        ] {
+            let mut words: Vec<OsString> = line.split(' ').map(Into::into).collect();
+            spell_out(&mut words);
+            assert_eq!(words, all.split(' ').map(OsString::from).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn no_two_options_of_one_command_have_one_name() {

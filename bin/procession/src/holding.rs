@@ -42,6 +42,19 @@ impl Target {
         }
     }
 
+    /// How many permits the semaphore has, if that was said.
+    pub(crate) fn count(&self) -> Option<usize> {
+        if let Self::Permits { count, .. } = self { *count } else { None }
+    }
+
+    /// The same, of a semaphore of so many permits.
+    pub(crate) fn of_all(self, count: Option<usize>) -> Self {
+        match self {
+            Self::Permits { name, permits, .. } => Self::Permits { name, permits, count },
+            lock @ Self::Lock { .. } => lock,
+        }
+    }
+
     /// Whether both are about one object.
     pub(crate) fn is_of_same_object(&self, other: &Self) -> bool {
         self.kind() == other.kind() && self.name() == other.name()

@@ -231,7 +231,7 @@ pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Resu
     let (owner, end) = owner(args, target)?;
     let mut keeper = command(false, owner, end)?;
     keeper.arg(Kept::Held(target.clone()).to_string());
-    if let Target::Permits { count: Some(count), .. } = target {
+    if let Some(count) = target.count() {
         keeper.args(["--count", &count.to_string()]);
     }
     if args.json {
@@ -252,7 +252,10 @@ pub(crate) fn keep_for(owner: u32, kept: &Kept) -> Result<(), Failure> {
 }
 
 /// Starts the keeper, and waits until it has what it is to keep.
-fn until_held(mut keeper: Command) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Failure::Command`] with the keeper's code, which has said why.
+pub(crate) fn until_held(mut keeper: Command) -> Result<(), Failure> {
     let mut child = keeper.stdout(Stdio::piped()).spawn()?;
     let mut said = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -280,9 +283,9 @@ fn keep(args: KeeperArgs) -> Result<(), Failure> {
     }
     let inbox = passed_on::inbox();
     match args.kept {
-        Kept::Held(target) => stay(hold(target, args.count, &args.wait, &inbox)?),
+        Kept::Held(target) => stay(hold(target, args.count, &args.wait, &inbox)?, None),
         Kept::Event(name) => match set(&name, args.owner)? {
-            Some(event) => stay(event),
+            Some(event) => stay(event, None),
             None => {
                 say_held();
                 Ok(())
@@ -292,11 +295,7 @@ fn keep(args: KeeperArgs) -> Result<(), Failure> {
 }
 
 fn hold(target: Target, count: Option<usize>, wait: &WaitArgs, inbox: &Inbox) -> Result<Vec<Held>, Failure> {
-    let target = match target {
-        Target::Permits { name, permits, .. } => Target::Permits { name, permits, count },
-        lock => lock,
-    };
-    let mut things = [Thing::open(target)?];
+    let mut things = [Thing::open(target.of_all(count))?];
     let terms = Terms {
         wait: wait.wait(),
         code: wait.conflict_exit_code,
@@ -334,8 +333,18 @@ fn say_held() -> bool {
     writeln!(stdout(), "{IS_HELD}").and_then(|()| stdout().flush()).is_ok()
 }
 
-/// Keeps something until its owner has ended, or `release` ends this process.
-fn stay<T>(kept: T) -> Result<(), Failure> {
+/// How it is found out that what is kept is lost.
+pub(crate) struct Look<T> {
+    /// How often it is asked.
+    pub(crate) every: Duration,
+    pub(crate) is_lost: fn(&T) -> bool,
+}
+
+/// Keeps something until its owner has ended, or `release` ends this process, or it is lost.
+///
+/// # Errors
+/// When signals or the owner cannot be waited for.
+pub(crate) fn stay<T>(kept: T, look: Option<Look<T>>) -> Result<(), Failure> {
     // While it is blocked, SIGTERM waits for the bell.
     let bell = SignalBell::new(&[SIGTERM])?;
     outlive_starter()?;
@@ -347,7 +356,10 @@ fn stay<T>(kept: T) -> Result<(), Failure> {
     let all_but_term = SignalSet::from_bits(!SignalSet::from_iter([SIGTERM]).bits());
     set_blocked(all_but_term);
     let input = stdin();
-    while !eventfd::wait_any(&[bell.as_fd(), input.as_fd()], None)?.contains(&true) {}
+    let every = look.as_ref().map(|look| look.every);
+    while !eventfd::wait_any(&[bell.as_fd(), input.as_fd()], every)?.contains(&true)
+        && !look.as_ref().is_some_and(|look| (look.is_lost)(&kept))
+    {}
     drop(kept);
     Ok(())
 }
@@ -382,13 +394,19 @@ pub(crate) fn release(target: Target) -> Result<(), Failure> {
 
 /// Sends a signal to a process of this namespace, and waits for its end.
 pub(crate) fn end(pid: u32, signal: i32) -> Result<(), Failure> {
+    let namespace = Namespace::current()?;
+    end_if(pid, signal, |pid| people::uses(pid, &namespace))
+}
+
+/// Sends a signal to a process if it is the right one, and waits for its end.
+pub(crate) fn end_if(pid: u32, signal: i32, is_it: impl Fn(u32) -> bool) -> Result<(), Failure> {
     let process = match pidfd::open(pid) {
         Ok(process) => process,
         // It has ended meanwhile.
         Err(error) if error.raw_os_error() == Some(procession_sys::errno::ESRCH) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    if !people::uses(pid, &Namespace::current()?) {
+    if !is_it(pid) {
         let advice = "it may be in another pid namespace, where the same number means another process";
         return Err(Failure::Error(
             format!("cannot tell whether process {pid} is the holder: {advice}").into(),

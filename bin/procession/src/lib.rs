@@ -99,8 +99,8 @@ const WITHOUT_CLUSTER: &str = "this program was built without the feature `clust
                                install it with `cargo install procession-cli --features cluster`";
 
 /// What has a form for clusters.
-const OF_CLUSTER: [&str; 10] =
-    ["lock", "sem", "queue", "event", "barrier", "counter", "ls", "ps", "deadlocks", "metrics"];
+const OF_CLUSTER: [&str; 11] =
+    ["lock", "sem", "with", "queue", "event", "barrier", "counter", "ls", "ps", "deadlocks", "metrics"];
 
 /// Takes `--cluster URL` out of the words before `--`; otherwise what PROCESSION_CLUSTER says, for what has a form for
 /// clusters.

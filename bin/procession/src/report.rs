@@ -1,7 +1,5 @@
 //! What became of a command, for scripts: one line of JSON in a file, because a command may itself use any exit code.
 
-use crate::acquire::Held;
-use crate::holding::Target;
 use crate::wrap::Outcome;
 use procession_sys::clock;
 use procession_sys::pidfd::Ended;
@@ -84,7 +82,7 @@ pub(crate) struct Record {
     acquired: bool,
     owner_died: bool,
     /// The fencing token, of one lock.
-    token: Option<u64>,
+    token: Option<Mark>,
     waited_seconds: Option<f64>,
     ran_seconds: Option<f64>,
     /// The command's own exit code, or the signal that ended it.
@@ -96,13 +94,23 @@ pub(crate) struct Record {
     error: Option<String>,
 }
 
+/// A fencing token.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Mark {
+    Number(u64),
+    /// Of a cluster.
+    #[cfg_attr(not(feature = "cluster"), expect(dead_code, reason = "no lock of a host has such a one"))]
+    Text(String),
+}
+
 impl Record {
-    pub(crate) fn of(targets: &[Target]) -> Self {
+    pub(crate) fn of(targets: &[impl ToString]) -> Self {
         Self {
             v: 1,
             ts: 0.0,
             kind: "report",
-            targets: targets.iter().map(Target::to_string).collect(),
+            targets: targets.iter().map(ToString::to_string).collect(),
             acquired: false,
             owner_died: false,
             token: None,
@@ -116,11 +124,11 @@ impl Record {
         }
     }
 
-    pub(crate) fn acquired(&mut self, held: &[Held], token: Option<u64>, waited: Duration) {
+    pub(crate) fn acquired(&mut self, token: Option<Mark>, owner_died: bool, waited: Duration) {
         self.acquired = true;
         self.token = token;
         self.waited_seconds = Some(waited.as_secs_f64());
-        self.owner_died = held.iter().any(|held| held.died.is_some());
+        self.owner_died = owner_died;
     }
 
     pub(crate) fn ran(&mut self, outcome: Outcome) {

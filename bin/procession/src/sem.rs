@@ -125,7 +125,7 @@ struct ResizeArgs {
 /// The most permits that a semaphore can have.
 const MOST: usize = 65_536;
 
-fn count(text: &str) -> Result<usize, String> {
+pub(crate) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| (1..=MOST).contains(count)).ok_or_else(|| format!("it is 1 to {MOST}"))
 }
 

@@ -4,7 +4,7 @@ use crate::acquire::{Held, Terms, acquire, environment, fencing_token};
 use crate::duration::duration;
 use crate::holding::{Quoted, Target, Thing, Wait, refusal};
 use crate::passed_on::{self, code_of};
-use crate::report::{Record, Report};
+use crate::report::{Mark, Record, Report};
 use crate::wrap::{self, Limits, Outcome, Wrapped};
 use clap::builder::FalseyValueParser;
 use procession::Namespace;
@@ -68,16 +68,16 @@ pub(crate) struct CommandArgs {
     pub(crate) kill_after: Duration,
     /// Say who is in the way before waiting.
     #[arg(long, env = "PROCESSION_EXPLAIN", hide_env = true, value_parser = FalseyValueParser::new())]
-    explain: bool,
+    pub(crate) explain: bool,
     /// Write what became of it to this file, or to the open descriptor N, as one line of JSON.
     #[arg(long, value_name = "FILE|fd:N", env = "PROCESSION_REPORT", hide_env = true)]
-    report: Option<Report>,
+    pub(crate) report: Option<Report>,
     /// Say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
     /// Who sends this process a signal sends it to the command as well.
     #[arg(long, hide = true)]
-    signals_reach_command: bool,
+    pub(crate) signals_reach_command: bool,
     /// The command and its arguments, behind `--`.
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
@@ -185,7 +185,8 @@ fn run_reported(
     let began = Instant::now();
     let held = acquire(&mut things, terms, &inbox)?;
     let token = fencing_token(&held);
-    record.acquired(&held, token, began.elapsed());
+    let owner_died = held.iter().any(|held| held.died.is_some());
+    record.acquired(token.map(Mark::Number), owner_died, began.elapsed());
     let mut environment = environment(&held, token);
     if let Some(namespace) = namespace {
         environment.push(("PROCESSION_NAMESPACE", Some(namespace.name().to_owned())));

@@ -1,6 +1,6 @@
 //! Runs the command on a cluster.
 
-use crate::cli::{Running, Said, procession};
+use crate::cli::{Running, Said, procession, until};
 use procession_tests::cluster::Place;
 use std::process::{Command, Stdio};
 
@@ -37,4 +37,20 @@ pub(crate) fn ends(place: &Place, arguments: &[&str]) -> (i32, String) {
 
 pub(crate) fn code(place: &Place, arguments: &[&str]) -> i32 {
     ends(place, arguments).0
+}
+
+/// A process for which something may be held.
+pub(crate) fn someone() -> Running {
+    Running::start(Command::new("sleep").arg("1000"))
+}
+
+/// The keeper that holds something for this process.
+pub(crate) fn keeper_for(owner: u32) -> u32 {
+    until("the keeper", || {
+        let processes = std::fs::read_dir("/proc").unwrap();
+        processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split('\0').skip_while(|word| *word != "__keeper").nth(1) == Some(owner.to_string().as_str())
+        })
+    })
 }
