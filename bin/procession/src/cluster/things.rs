@@ -267,7 +267,7 @@ mod tests {
         for text in ["lock:a", "lock:b:shared", "lock:b:exclusive", "sem:gpu=2", "sem:net"] {
             assert_eq!(text.parse::<Wanted>().unwrap().to_string(), text);
         }
-        for wrong in ["a", "lock", "sem:gpu:exclusive", "sem:gpu=0"] {
+        for wrong in ["a", "lock", "queue:a:exclusive", "sem:gpu=0"] {
             assert!(wrong.parse::<Wanted>().is_err(), "{wrong}");
         }
         let kind = |text: &str| text.parse::<Wanted>().unwrap().kind();
