@@ -27,7 +27,8 @@ fn elsewhere(place: &Place, work: fn(Cluster)) -> Process<()> {
     .unwrap()
 }
 
-const WORK: [fn(Cluster); 5] = [wait_for_go, count_to_100, arrive_at_latch, meet_50_times, wait_at_barrier];
+const WORK: [fn(Cluster); 6] =
+    [wait_for_go, count_to_100, arrive_at_latch, meet_50_times, wait_at_barrier, be_up];
 
 fn wait_for_go(cluster: Cluster) {
     cluster.event("go").wait().unwrap();
@@ -50,6 +51,13 @@ fn meet_50_times(cluster: Cluster) {
         if barrier.wait().unwrap() == 0 {
             firsts.add(1).unwrap();
         }
+    }
+}
+
+fn be_up(cluster: Cluster) {
+    cluster.event("up").set_owned().unwrap();
+    loop {
+        thread::park();
     }
 }
 
@@ -84,6 +92,61 @@ fn an_event_lets_all_go_on_wherever_they_are() {
         });
         waiter.join().unwrap().unwrap();
         assert!(!event.is_set().unwrap());
+    });
+}
+
+#[test]
+fn an_event_that_a_process_has_set_for_itself_is_cleared_with_it() {
+    everywhere(|place| {
+        let cluster = place.connect();
+        let event = cluster.event("up");
+        let owner = elsewhere(place, be_up);
+        event.wait().unwrap();
+        assert_eq!(event.owner().unwrap().map(|owner| owner.pid), Some(owner.pid()));
+        let refused = event.set_owned().unwrap_err();
+        assert!(
+            matches!(&refused, ClusterError::Owned { holder, .. } if holder.contains(&owner.pid().to_string())),
+            "{refused}"
+        );
+        let listed = cluster.list().unwrap().into_iter().find(|object| object.name == "up").unwrap();
+        assert_eq!((listed.state.as_str(), listed.number), ("set", Some(1)));
+        assert_eq!(listed.holders.iter().map(|holder| holder.pid).collect::<Vec<_>>(), [owner.pid()]);
+        let waiter = {
+            let event = event.clone();
+            thread::spawn(move || event.wait_cleared())
+        };
+        assert!(matches!(
+            event.wait_cleared_timeout(Duration::from_millis(150)),
+            Err(ClusterError::TimedOut { .. })
+        ));
+        owner.kill().unwrap();
+        waiter.join().unwrap().unwrap();
+        drop(owner.join());
+        assert!(!event.is_set().unwrap());
+        assert_eq!(event.owner().unwrap(), None);
+        let state = |name: &str| {
+            let found = cluster.list().unwrap().into_iter().find(|object| object.name == name).unwrap();
+            (found.state, found.holders.len())
+        };
+        assert_eq!(state("up"), ("not set".to_owned(), 0));
+        // It is free for others, and for a process by any of its connections, which it need not keep.
+        place.connect().event("up").set_owned().unwrap();
+        event.set_owned().unwrap();
+        place.connect().event("down").set_owned().unwrap();
+        assert_eq!(state("down"), ("set".to_owned(), 1));
+        cluster.event("down").clear().unwrap();
+        assert_eq!(state("down"), ("not set".to_owned(), 0));
+        // Whoever sets it sets it for nobody.
+        event.set().unwrap();
+        assert_eq!(event.owner().unwrap(), None);
+        let other = elsewhere(place, be_up);
+        until("another one owns it", || event.owner().unwrap().is_some());
+        // Its end counts whether or not anybody has looked before the next one comes.
+        other.kill().unwrap();
+        drop(other.join());
+        until("it can be had", || event.set_owned().is_ok());
+        assert_eq!(event.owner().unwrap().map(|owner| owner.pid), Some(std::process::id()));
+        event.clear().unwrap();
     });
 }
 
@@ -226,6 +289,7 @@ fn what_was_set_outlives_a_crash_of_the_server() {
     let place = Place::on(&postgres);
     let cluster = place.connect();
     cluster.event("go").set().unwrap();
+    cluster.event("up").set_owned().unwrap();
     cluster.counter("count").add(7).unwrap();
     cluster.latch("loaded", 2).arrive().unwrap();
     let barrier = cluster.barrier("phase", 2);
@@ -239,6 +303,8 @@ fn what_was_set_outlives_a_crash_of_the_server() {
     assert!(matches!(told, Err(ClusterError::Unavailable { .. } | ClusterError::Lost { .. })), "{told:?}");
     let cluster = place.connect();
     assert!(cluster.event("go").is_set().unwrap());
+    // The session for which it was set is gone, although its process is not.
+    assert!(!cluster.event("up").is_set().unwrap());
     assert_eq!(
         (cluster.counter("count").get().unwrap(), cluster.latch("loaded", 2).arrived().unwrap()),
         (7, 1)

@@ -124,6 +124,14 @@ pub enum ClusterError {
         /// Who died: its host and pid.
         who: String,
     },
+    /// Another process has set the event for as long as it lives (`set_owned`).
+    #[error("{object} is set by {holder} for as long as that lives: end it, or clear the event")]
+    Owned {
+        /// Which one.
+        object: Subject,
+        /// Which process: its host and pid.
+        holder: String,
+    },
     /// The barrier was broken.
     #[error("{object} is broken: {reason}")]
     Broken {

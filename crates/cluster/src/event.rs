@@ -2,12 +2,14 @@
 
 use crate::engine::{Change, Goal, Patience, object_of};
 use crate::error::ClusterError;
+use crate::report::ClusterParticipant;
 use std::time::Duration;
 
 object_of! {
     /// An event between processes on several hosts: a flag for which they wait.
     ///
-    /// Nobody holds it: it stays set when the process that has set it dies, and when the server is started again.
+    /// Nobody holds it: it stays set when the process that has set it dies, and when the server is started again. One that a
+    /// process has [set for itself](Self::set_owned) is set for as long as that process lives.
     ///
     /// ```
     /// # procession::Namespace::private().enter();
@@ -38,7 +40,40 @@ impl Event {
         self.change(Change::Set)
     }
 
-    /// Clears it: whoever waits from now on waits until it is set again.
+    /// Sets it for as long as this process lives: when it dies, the event is cleared.
+    ///
+    /// So it is when the process has lost its session with the server: by [`lease`](crate::ClusterOptions::lease), because
+    /// its host is cut off, or because the server was started again. It is not set again by itself: call this again.
+    /// Whoever waits for it to be cleared ([`wait_cleared`](Self::wait_cleared)) is told within a tenth of a second. A process
+    /// may do this again; whoever calls [`set`](Self::set) sets it for nobody, and it stays set.
+    ///
+    /// ```
+    /// # procession::Namespace::private().enter();
+    /// let cluster = procession::cluster::connect("shm:")?;
+    /// let up = cluster.event("db-up");
+    /// up.set_owned()?;
+    /// assert!(up.is_set()?);
+    /// assert_eq!(up.owner()?.map(|owner| owner.pid), Some(std::process::id()));
+    /// up.clear()?;
+    /// assert_eq!(up.owner()?, None);
+    /// # Ok::<(), procession::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Owned`](ClusterError::Owned) when another process has done so and lives; otherwise as [`set`](Self::set).
+    pub fn set_owned(&self) -> Result<(), ClusterError> {
+        self.engine.clone().own(&self.object)
+    }
+
+    /// The process that has set it for as long as it lives, if one has.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn owner(&self) -> Result<Option<ClusterParticipant>, ClusterError> {
+        self.engine.owner(&self.object)
+    }
+
+    /// Clears it, whoever has set it: whoever waits from now on waits until it is set again.
     ///
     /// # Errors
     /// As [`set`](Self::set).

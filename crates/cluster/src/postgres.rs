@@ -5,6 +5,7 @@ mod connection;
 mod holds;
 mod migrate;
 mod names;
+mod owners;
 mod queue;
 mod reports;
 mod session;

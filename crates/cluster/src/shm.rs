@@ -307,7 +307,9 @@ fn describe(entry: &procession_shm::Entry, kind: &str, name: &str) -> ClusterObj
         _ => {
             let (counted, state) = state_of(entry, kind).unzip();
             number = counted;
-            (state.unwrap_or_default(), Vec::new())
+            let event =
+                (kind == "event").then(|| procession_shm::look::<procession_sync::Event>(entry)).flatten();
+            (state.unwrap_or_default(), event.and_then(|event| event.owner()).into_iter().collect())
         }
     };
     let holders = holders.iter().map(of_holder).collect();

@@ -2,6 +2,8 @@
 
 use super::{Object, Patience};
 use crate::error::ClusterError;
+use crate::report::ClusterParticipant;
+use std::sync::Arc;
 
 /// What is done to an event, a latch or a counter. All of them are a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,12 @@ pub(crate) enum Goal {
 pub(crate) trait Signals {
     /// Changes an event, a latch or a counter; what it is then. `None` where the number would be too large.
     fn change(&self, object: &Object, change: Change) -> Result<Option<i64>, ClusterError>;
+
+    /// Sets an event for as long as this process lives.
+    fn own(self: Arc<Self>, object: &Object) -> Result<(), ClusterError>;
+
+    /// The process for which an event is set, if it is for one.
+    fn owner(&self, object: &Object) -> Result<Option<ClusterParticipant>, ClusterError>;
 
     /// What an event, a latch or a counter is.
     fn value(&self, object: &Object) -> Result<i64, ClusterError>;

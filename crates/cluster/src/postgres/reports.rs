@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_postgres::Row;
 
 /// The four columns of a participant, from this one on.
-fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postgres::Error> {
+pub(super) fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postgres::Error> {
     let text = |column| row.try_get::<_, Option<String>>(column).map(Option::unwrap_or_default);
     Ok(ClusterParticipant {
         host: text(from)?,
@@ -24,7 +24,14 @@ fn participant(row: &Row, from: usize) -> Result<ClusterParticipant, tokio_postg
 const OBJECTS: &str = "
     SELECT o.kind, o.name, o.size, c.granted, c.mode, c.key_id = o.id,
            l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint, s.state, s.number
-    FROM objects o CROSS JOIN LATERAL state_of(o) s LEFT JOIN claims c ON c.id = o.id LEFT JOIN living l ON l.backend = c.backend
+    FROM objects o CROSS JOIN LATERAL state_of(o) s
+    LEFT JOIN LATERAL (
+        SELECT c.granted, c.mode, c.key_id, c.backend FROM claims c WHERE c.id = o.id
+        UNION ALL
+        -- Who has set it for as long as it lives: as if it held it.
+        SELECT true, 'Owner', o.id, l.backend FROM signals e JOIN living l ON l.number = e.owner WHERE e.id = o.id
+    ) c ON true
+    LEFT JOIN living l ON l.backend = c.backend
     WHERE $1::text IS NULL OR (o.kind, o.name) = ($1, $2)
     ORDER BY o.kind, o.name, l.since";
 
@@ -62,12 +69,13 @@ fn add(objects: &mut Vec<(ClusterObject, i32, bool)>, row: &Row) -> Result<(), t
     let granted: Option<bool> = row.try_get(3)?;
     // Who is first in a semaphore's queue has the key of the queue, and waits for one of the permits.
     let queues = kind == "semaphore" && row.try_get::<_, Option<bool>>(5)? == Some(true);
-    // Of what is not held, the key is one that waits, in the name of its process.
-    let is_held = matches!(kind.as_str(), "lock" | "rwlock" | "semaphore");
+    // Of what is not held, the key is one that waits, in the name of its process; but for who has set an event for itself.
+    let mode: Option<&str> = row.try_get(4)?;
+    let is_held = matches!(kind.as_str(), "lock" | "rwlock" | "semaphore") || mode == Some("Owner");
     match granted {
         Some(_) if !is_held => object.waiters += 1,
         Some(true) if !queues => {
-            *writes |= row.try_get::<_, Option<&str>>(4)? == Some("ExclusiveLock");
+            *writes |= mode == Some("ExclusiveLock");
             object.holders.push(participant(row, 6)?);
         }
         Some(_) if queues || kind != "semaphore" => object.waiters += 1,

@@ -2,9 +2,11 @@
 
 use super::Postgres;
 use super::names::find;
+use super::reports::participant;
 use super::session::{Params, Session};
 use crate::engine::{Change, Goal, Object, Patience, Signals};
 use crate::error::ClusterError;
+use crate::report::ClusterParticipant;
 use std::sync::Arc;
 use tokio_postgres::Row;
 
@@ -34,9 +36,13 @@ impl Postgres {
 
     /// The number and the count of pulses of an object.
     fn read(session: &Arc<Session>, id: i32) -> Result<(i64, i64), ClusterError> {
-        let params: Params = vec![Box::new(session.backend), Box::new(id)];
-        let rows = session.query("SELECT * FROM read_signal($1, $2)", params)?;
+        let rows = session.query("SELECT * FROM read_signal($1, $2, $3, $4)", Self::looks(session, id))?;
         Ok((session.first(&rows, 0)?, session.first(&rows, 1)?))
+    }
+
+    /// Who looks at an object of this id.
+    fn looks(session: &Arc<Session>, id: i32) -> Params {
+        vec![Box::new(session.backend), Box::new(session.class), Box::new(session.number), Box::new(id)]
     }
 
     /// What became of a wait at a barrier; `None` while it lasts.
@@ -61,21 +67,22 @@ impl Postgres {
         }
     }
 
-    /// Ends a wait whose time is over, or which was interrupted; whether it had not ended before.
-    fn end_wait(
+    /// Ends a wait whose time is over: the barrier is broken. Whether the wait had not ended before.
+    fn end_late(
         &self,
         session: &Arc<Session>,
         (object, id): (&Object, i32),
         arrival: Arrival,
-        by_timeout: bool,
     ) -> Result<bool, ClusterError> {
-        if by_timeout {
-            let (why, nobody): (&str, Option<&str>) = ("a wait timed out", None);
-            let params: Params = vec![Box::new(arrival.generation), Box::new(why), Box::new(nobody)];
-            self.step(object, "SELECT break_barrier($1, $2, $3, $4, $5, $6)", params)?;
-            // Whoever came last may have been faster.
-            return Ok(!matches!(Self::look_at(session, (object, id), arrival), Ok(Some(()))));
-        }
+        let (why, nobody): (&str, Option<&str>) = ("a wait timed out", None);
+        let params: Params = vec![Box::new(arrival.generation), Box::new(why), Box::new(nobody)];
+        self.step(object, "SELECT break_barrier($1, $2, $3, $4, $5, $6)", params)?;
+        // Whoever came last may have been faster.
+        Ok(!matches!(Self::look_at(session, (object, id), arrival), Ok(Some(()))))
+    }
+
+    /// Takes a wait back that was interrupted; whether it had not ended before.
+    fn withdraw(session: &Arc<Session>, id: i32, arrival: Arrival) -> Result<bool, ClusterError> {
         let params: Params = vec![
             Box::new(session.backend),
             Box::new(id),
@@ -107,7 +114,31 @@ impl Signals for Postgres {
         };
         let params: Params = vec![Box::new(what), Box::new(number)];
         let (session, rows) = self.step(object, "SELECT change_signal($1, $2, $3, $4, $5)", params)?;
+        if matches!(change, Change::Set | Change::Clear) {
+            super::owners::forget(self, object);
+        }
         session.first(&rows, 0)
+    }
+
+    fn own(self: Arc<Self>, object: &Object) -> Result<(), ClusterError> {
+        let session = self.session()?;
+        let id = find(&session, object)?;
+        let rows = session.query("SELECT * FROM own_event($1, $2, $3, $4)", Self::looks(&session, id))?;
+        if session.first::<Option<i32>>(&rows, 1)?.is_some() {
+            let other = session.read(participant(session.only(&rows)?, 0))?;
+            let object = object.subject.clone();
+            return Err(ClusterError::Owned { object, holder: other.to_string() });
+        }
+        super::owners::keep(&self, object);
+        self.changed(&session, id)
+    }
+
+    fn owner(&self, object: &Object) -> Result<Option<ClusterParticipant>, ClusterError> {
+        let session = self.session()?;
+        let statement = "SELECT l.host, l.pid, l.command, extract(epoch FROM l.since)::bigint
+                         FROM signals s JOIN living l ON l.number = s.owner WHERE s.id = $1";
+        let rows = session.query(statement, vec![Box::new(find(&session, object)?)])?;
+        rows.first().map(|row| session.read(participant(row, 0))).transpose()
     }
 
     fn value(&self, object: &Object) -> Result<i64, ClusterError> {
@@ -160,11 +191,11 @@ impl Signals for Postgres {
         let place = place.cast_unsigned();
         match outcome {
             Ok(Some(())) => Ok(place),
-            Ok(None) if self.end_wait(&session, (object, id), arrival, true)? => {
+            Ok(None) if self.end_late(&session, (object, id), arrival)? => {
                 Err(object.not_in_time(patience, String::new()))
             }
             Err(interrupted @ ClusterError::Interrupted { .. }) => {
-                if self.end_wait(&session, (object, id), arrival, false)? {
+                if Self::withdraw(&session, id, arrival)? {
                     Err(interrupted)
                 } else {
                     Ok(place)

@@ -1,14 +1,16 @@
 //! Events, latches, counters and barriers in shared memory: our own.
 
-use super::{Shm, opened, unusable};
+use super::{Shm, of_holder, opened, unusable};
 use crate::engine::{Change, Goal, Object, Patience, Signals};
 use crate::error::ClusterError;
+use crate::report::ClusterParticipant;
 use procession_shm::OpenError;
 use procession_sync::{
     Barrier, BarrierError, BarrierOptions, BreakCause, EventError, EventOptions, LatchError, LatchOptions,
     Value, ValueOptions,
 };
 use procession_sys::interrupt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a thread waits for a place at a barrier that those of the last meeting have yet to leave.
@@ -70,6 +72,19 @@ impl Signals for Shm {
             }
         }
         self.value(object).map(Some)
+    }
+
+    fn own(self: Arc<Self>, object: &Object) -> Result<(), ClusterError> {
+        self.event(object)?.set_owned().map_err(|error| match error {
+            EventError::Owned { holder, .. } => {
+                ClusterError::Owned { object: object.subject.clone(), holder: holder.to_string() }
+            }
+            error => unusable(object, error),
+        })
+    }
+
+    fn owner(&self, object: &Object) -> Result<Option<ClusterParticipant>, ClusterError> {
+        Ok(self.event(object)?.owner().as_ref().map(of_holder))
     }
 
     fn value(&self, object: &Object) -> Result<i64, ClusterError> {

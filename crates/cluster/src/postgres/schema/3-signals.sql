@@ -5,7 +5,9 @@ CREATE TABLE signals (
     id int PRIMARY KEY,
     value bigint NOT NULL,
     -- How often those who wait for an event were let go.
-    pulses bigint NOT NULL
+    pulses bigint NOT NULL,
+    -- The session for which an event is set: it is set for as long as that lives.
+    owner int
 );
 
 -- Neither has to outlive the server: all who wait learn that it has ended.
@@ -36,20 +38,65 @@ BEGIN
     PERFORM same_backend(me);
     INSERT INTO signals VALUES (a_id, 0, 0) ON CONFLICT DO NOTHING;
     SELECT * INTO was FROM signals WHERE id = a_id FOR UPDATE;
+    -- Set for nobody, or not at all. A pulse leaves it as it is.
+    was.owner := CASE WHEN change IN ('set', 'clear') THEN NULL ELSE was.owner END;
     was.pulses := was.pulses + CASE WHEN change IN ('set', 'pulse') THEN 1 ELSE 0 END;
     was.value := CASE change WHEN 'set' THEN 1 WHEN 'clear' THEN 0 WHEN 'add' THEN was.value + n WHEN 'put' THEN n
                              ELSE was.value END;
-    UPDATE signals SET value = was.value, pulses = was.pulses WHERE id = a_id;
+    UPDATE signals SET value = was.value, pulses = was.pulses, owner = was.owner WHERE id = a_id;
     PERFORM tell(space | a_id);
     RETURN was.value;
 EXCEPTION WHEN numeric_value_out_of_range THEN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION read_signal(me int, a_id int, OUT value bigint, OUT pulses bigint) LANGUAGE plpgsql AS $$
+-- Whether a session lives. Those who ask share the lifeline of one that is dead: each of them is told so.
+CREATE FUNCTION lives(class int, mine int, session int) RETURNS boolean LANGUAGE sql AS $$
+    SELECT CASE WHEN session = mine THEN true ELSE NOT pg_try_advisory_xact_lock_shared(class, session) END
+$$;
+
+-- What a signal is. An event that is set for a dead session is cleared; a crash of the server may undo that, and then
+-- whoever looks next does it again.
+CREATE FUNCTION read_signal(me int, class int, mine int, a_id int, OUT value bigint, OUT pulses bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    for_whom int;
 BEGIN
     PERFORM same_backend(me);
-    SELECT coalesce(max(s.value), 0), coalesce(max(s.pulses), 0) INTO value, pulses FROM signals s WHERE s.id = a_id;
+    SELECT s.value, s.pulses, s.owner INTO value, pulses, for_whom FROM signals s WHERE s.id = a_id;
+    IF for_whom IS NOT NULL AND NOT lives(class, mine, for_whom) THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
+        UPDATE signals s SET value = 0, owner = NULL WHERE s.id = a_id AND s.owner = for_whom;
+        -- Otherwise somebody else has set it meanwhile: that is seen with the next look.
+        value := 0;
+        PERFORM tell(class::bigint << 32 | a_id);
+    END IF;
+    value := coalesce(value, 0);
+    pulses := coalesce(pulses, 0);
+END $$;
+
+-- Sets an event for as long as this session lives; null, or another process for which it is set, and which lives.
+CREATE FUNCTION own_event(me int, class int, mine int, a_id int, OUT host text, OUT pid int, OUT command text, OUT since bigint)
+LANGUAGE plpgsql AS $$
+DECLARE
+    for_whom int;
+    other sessions;
+    self sessions;
+BEGIN
+    PERFORM same_backend(me);
+    INSERT INTO signals VALUES (a_id, 0, 0) ON CONFLICT DO NOTHING;
+    SELECT s.owner INTO for_whom FROM signals s WHERE s.id = a_id FOR UPDATE;
+    IF for_whom IS NOT NULL AND lives(class, mine, for_whom) THEN
+        SELECT * INTO other FROM sessions s WHERE s.number = for_whom;
+        SELECT * INTO self FROM sessions s WHERE s.number = mine;
+        -- A process may have several connections.
+        IF (other.host, other.pid, other.process) IS DISTINCT FROM (self.host, self.pid, self.process) THEN
+            SELECT coalesce(other.host, ''), coalesce(other.pid, 0), coalesce(other.command, ''),
+                coalesce(extract(epoch FROM other.since), 0)::bigint INTO host, pid, command, since;
+            RETURN;
+        END IF;
+    END IF;
+    UPDATE signals s SET value = 1, pulses = s.pulses + 1, owner = mine WHERE s.id = a_id;
+    PERFORM tell(class::bigint << 32 | a_id);
 END $$;
 
 -- Arrives at a barrier: the generation and the place that this wait has; the last one ends the generation. Of a broken
@@ -169,7 +216,8 @@ DECLARE
     why text;
 BEGIN
     IF o.kind IN ('event', 'latch', 'counter') THEN
-        SELECT coalesce(max(value), 0) INTO number FROM signals WHERE id = o.id;
+        SELECT coalesce(max(value), 0) INTO number FROM signals
+            WHERE id = o.id AND (owner IS NULL OR owner IN (SELECT l.number FROM living l));
         state := CASE
             WHEN o.kind = 'counter' THEN number::text
             WHEN o.kind = 'event' THEN CASE WHEN number = 1 THEN 'set' ELSE 'not set' END
