@@ -112,7 +112,7 @@ impl ClusterOptions {
 ///
 /// What the cluster needs in the database is created by who connects first: functions and tables in a schema of their
 /// own, which needs the right to create one. Where programs have no such right, have somebody connect once who does
-/// (`procession worker --init`).
+/// (`procession worker --init`), and admit their role: `SELECT procession.admit('app')`.
 ///
 /// # Errors
 /// [`InvalidUrl`](ClusterError::InvalidUrl); [`Unavailable`](ClusterError::Unavailable) when the server cannot be

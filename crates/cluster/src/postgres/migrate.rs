@@ -53,27 +53,34 @@ async fn upgrade(client: &Client, schema: &str) -> Result<(), Failure> {
     let there = version(client, schema).await?;
     if there == 0 {
         let create = format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema}; GRANT USAGE ON SCHEMA {schema} TO PUBLIC;
-             CREATE TABLE {schema}.version (number int NOT NULL); INSERT INTO {schema}.version VALUES (0);
-             GRANT SELECT ON {schema}.version TO PUBLIC"
+            "CREATE SCHEMA IF NOT EXISTS {schema};
+             CREATE TABLE {schema}.version (number int NOT NULL); INSERT INTO {schema}.version VALUES (0)"
         );
         client.batch_execute(&create).await?;
     }
     client.batch_execute(&format!("SET LOCAL search_path TO {schema}")).await?;
     for step in STEPS.iter().skip(there) {
-        client.batch_execute(&step.replace(":schema", schema)).await?;
+        client.batch_execute(step).await?;
     }
-    client.batch_execute(&format!("UPDATE version SET number = {}; COMMIT", STEPS.len())).await?;
+    let end = format!("SELECT admit_all_again(); UPDATE version SET number = {}; COMMIT", STEPS.len());
+    client.batch_execute(&end).await?;
     Ok(())
 }
 
 /// The version of the schema; 0 when there is none.
 async fn version(client: &Client, schema: &str) -> Result<usize, Failure> {
     // Not `to_regclass`: within a transaction it may remember that there was none before somebody else made it.
-    let exists = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                  WHERE n.nspname = $1 AND c.relname = 'version')";
-    if !client.query_one(exists, &[&schema]).await?.try_get::<_, bool>(0)? {
-        return Ok(0);
+    let there = "SELECT has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+                 current_user::text, pg_get_userbyid(n.nspowner)::text
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = $1 AND c.relname = 'version'";
+    let Some(row) = client.query_opt(there, &[&schema]).await? else { return Ok(0) };
+    if !row.try_get::<_, bool>(0)? {
+        let (role, owner): (String, String) = (row.try_get(1)?, row.try_get(2)?);
+        let quoted = role.replace('\'', "''");
+        return Err(Failure::Refused(format!(
+            "the role {role} may not use its schema {schema}. Have its owner, {owner}, run: SELECT {schema}.admit('{quoted}')"
+        )));
     }
     let number: i32 =
         client.query_one(&format!("SELECT number FROM {schema}.version"), &[]).await?.try_get(0)?;

@@ -69,8 +69,8 @@ impl From<tokio_postgres::Error> for Failure {
             }
             "42501" => {
                 return Self::Refused(format!(
-                    "{text}: the role lacks rights. Have a role that may create schemas connect once \
-                 (`procession worker --init`)"
+                    "{text}: the role lacks rights. Have a role that may create schemas connect once (`procession worker \
+                     --init`), and admit this one: SELECT procession.admit('ROLE'), with the name of the schema"
                 ));
             }
             _ => {}

@@ -283,5 +283,23 @@ BEGIN
     RETURN closes;
 END $$;
 
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA :schema TO PUBLIC;
-GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA :schema TO PUBLIC;
+-- Lets a role use the cluster: for whoever owns the schema.
+CREATE FUNCTION admit(who text) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+DECLARE
+    here text := quote_ident(current_schema());
+    whom text := CASE WHEN lower(who) = 'public' THEN 'PUBLIC' ELSE quote_ident(who) END;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s', here, whom);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %s TO %s', here, whom);
+    EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON %s.version FROM %s', here, whom);
+    EXECUTE format('GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA %s TO %s', here, whom);
+    EXECUTE format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %s TO %s', here, whom);
+END $$;
+
+-- Lets all who may use the schema use what a new version has added to it.
+CREATE FUNCTION admit_all_again() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM admit(CASE WHEN a.grantee = 0 THEN 'public' ELSE pg_get_userbyid(a.grantee) END)
+        FROM pg_namespace n, aclexplode(n.nspacl) a
+        WHERE n.nspname = current_schema() AND a.privilege_type = 'USAGE' AND a.grantee <> n.nspowner;
+END $$;

@@ -242,5 +242,3 @@ BEGIN
     DELETE FROM items i WHERE i.id = item_id AND i.dead;
     RETURN FOUND;
 END $$;
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON queues, items TO PUBLIC;

@@ -235,5 +235,3 @@ BEGIN
         state := format('%s items', number) || CASE WHEN is_closed THEN ', closed' ELSE '' END;
     END IF;
 END $$;
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON signals, barriers, arrivals TO PUBLIC;
