@@ -278,6 +278,7 @@ rivals:
 	@missing=; command -v python3 >/dev/null || missing+=" python3"; \
 	command -v g++ >/dev/null || missing+=" g++"; \
 	command -v parallel >/dev/null || missing+=" parallel"; \
+	command -v etcd >/dev/null || missing+=" etcd-server"; \
 	[ -e /usr/include/boost/interprocess/ipc/message_queue.hpp ] || missing+=" libboost-dev"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

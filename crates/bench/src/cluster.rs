@@ -3,6 +3,7 @@
 use crate::case::Unit::{MessagesPerSecond, Micros, Millis};
 use crate::case::{Case, Plan, Side, constant};
 use crate::error::{BenchError, Context, Result};
+use crate::etcd;
 use crate::sample::Summary::{Median, P99};
 use nix::unistd::{User, geteuid};
 use procession::Process;
@@ -27,6 +28,15 @@ pub(crate) static ALL: &[Case] = &[
         rival_name: BARE,
         rival: |_| round_trips(),
         at_least: 0.5,
+    },
+    Case {
+        name: "cluster/lock-beside-etcd",
+        unit: Micros,
+        summary: Median,
+        ours: |_| lock_pairs(),
+        rival_name: "etcd",
+        rival: |_| etcd::lock_pairs(),
+        at_least: 1.0,
     },
     Case {
         name: "cluster/counter-add",
@@ -141,7 +151,7 @@ impl Drop for Server {
     }
 }
 
-fn micros(time: Duration) -> f64 {
+pub(crate) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
@@ -150,7 +160,11 @@ fn millis(time: Duration) -> f64 {
 }
 
 /// How long `work` takes, each of so many times.
-fn each(times: usize, unit: fn(Duration) -> f64, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
+pub(crate) fn each(
+    times: usize,
+    unit: fn(Duration) -> f64,
+    mut work: impl FnMut() -> Result<()>,
+) -> Result<Vec<f64>> {
     let mut once = || {
         let begun = Instant::now();
         work()?;

@@ -21,6 +21,7 @@ mod cluster;
 mod commands;
 mod curves;
 mod error;
+mod etcd;
 mod fairness;
 mod lock;
 mod meeting;
