@@ -67,6 +67,57 @@ fn results_come_in_the_order_of_the_items_and_failures_in_their_place() {
     });
 }
 
+/// The item itself: the first one only once the others are done.
+fn wait_for_others(url: String, schema: String, item: u64) -> u64 {
+    let latch = connect(&url, &schema).latch("others", 3);
+    if item == 0 {
+        latch.wait().unwrap();
+    } else {
+        latch.arrive().unwrap();
+    }
+    item
+}
+
+#[test]
+fn results_can_be_used_while_others_are_not_there() {
+    everywhere(|place| {
+        let workers = [worker(place), worker(place)];
+        let pool = pool(place);
+        let items = |count| (0..count).map(|item| (place.url.clone(), place.schema.clone(), item));
+        let mut as_they_come = pool.imap_unordered(wait_for_others, items(4)).unwrap();
+        // The third opens the latch, before its own result is there.
+        let first: Vec<usize> = as_they_come.by_ref().take(2).map(|(item, _)| item).collect();
+        assert_eq!(first, [1, 2]);
+        let mut last: Vec<(usize, u64)> =
+            as_they_come.map(|(item, result)| (item, result.unwrap())).collect();
+        last.sort_unstable();
+        assert_eq!(last, [(0, 0), (3, 3)]);
+        let in_order: Vec<_> = pool.imap(square, 12..15).unwrap().collect();
+        assert!(
+            matches!(in_order[..], [Ok(144), Err(ClusterError::TaskFailed { item: 1, .. }), Ok(196)]),
+            "{in_order:?}"
+        );
+        assert_eq!(pool.imap(square, []).unwrap().count(), 0);
+        // Of the others nobody wants to know.
+        assert_eq!(pool.imap(square, 1..100).unwrap().next().unwrap().unwrap(), 1);
+        close(place, workers);
+    });
+}
+
+#[test]
+fn a_result_that_is_late_can_be_asked_for_again() {
+    everywhere(|place| {
+        let pool = pool(place);
+        let mut future = pool.submit(square, 5).unwrap();
+        let late = future.result_timeout(Duration::from_millis(20));
+        assert!(matches!(late, Err(ClusterError::TimedOut { .. })), "{late:?}");
+        let worker = worker(place);
+        assert_eq!(future.result_timeout(Duration::MAX).unwrap(), 25);
+        assert_eq!(future.result().unwrap(), 25);
+        close(place, [worker]);
+    });
+}
+
 #[test]
 fn what_lies_in_this_hosts_memory_does_not_cross() {
     everywhere(|place| {

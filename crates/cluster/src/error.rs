@@ -21,6 +21,7 @@ impl Subject {
             "event" => "was not changed by anybody",
             "latch" => "is not open: not all have arrived",
             "barrier" => "is broken now: not all have arrived",
+            "pool" => "has no result yet",
             _ => "is not free",
         }
     }

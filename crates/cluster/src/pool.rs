@@ -7,6 +7,7 @@
 
 use crate::cluster::Cluster;
 use crate::error::{ClusterError, Subject};
+use crate::imap::{Imap, ImapUnordered};
 use crate::queue::JoinableQueue;
 use crate::tally::Tally;
 use procession_channel::{Bytes, Codec};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Room for tasks, and for results, with `shm:`.
 const ROOM: u64 = 8 << 20;
@@ -195,6 +196,59 @@ impl Pool {
         self.results(name, NAMED_ROOM).if_there()?.map_or(Ok(()), |results| results.remove())
     }
 
+    /// The results as they are there, in the order of the items: the first can be used while others are not begun.
+    ///
+    /// An item that failed stands in its place, and the next ones follow. All items are taken at once, and what has room in
+    /// the queue of tasks is put. Dropping the iterator gives up what is not begun.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit). Of the iterator: [`TaskFailed`](ClusterError::TaskFailed) for an item that failed; what
+    /// [`map`](Self::map) can meet else, instead of the first item that is missing, and then it ends.
+    pub fn imap<F, A, M>(
+        &self,
+        f: F,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Imap<F::Output>, ClusterError>
+    where
+        F: Function<A, M, Output: Crossing + 'static>,
+        A: Crossing + 'static,
+        M: 'static,
+    {
+        self.begun(f, items).map(Imap::new)
+    }
+
+    /// The results as they come, each with the number of its item, from 0 on.
+    ///
+    /// ```
+    /// # procession::Namespace::private().enter();
+    /// let cluster = procession::cluster::connect("shm:")?;
+    /// let pool = cluster.pool("square");
+    /// let worker = std::thread::spawn({ let pool = pool.clone(); move || pool.work() });
+    /// let mut squares = [0; 3];
+    /// for (item, square) in pool.imap_unordered(|n: u64| n * n, [2, 3, 4])? {
+    ///     squares[item] = square?;
+    /// }
+    /// assert_eq!(squares, [4, 9, 16]);
+    /// pool.close()?;
+    /// worker.join().unwrap()?;
+    /// # Ok::<(), procession::cluster::ClusterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`imap`](Self::imap).
+    pub fn imap_unordered<F, A, M>(
+        &self,
+        f: F,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<ImapUnordered<F::Output>, ClusterError>
+    where
+        F: Function<A, M, Output: Crossing + 'static>,
+        A: Crossing + 'static,
+        M: 'static,
+    {
+        self.begun(f, items).map(ImapUnordered::new)
+    }
+
     /// Has a worker call the function; the result can be asked for later.
     ///
     /// # Errors
@@ -209,6 +263,22 @@ impl Pool {
         let mut call = self.call(&new_job(), ROOM, f, [arguments])?;
         call.tally.feed(&mut call.todo, Duration::MAX)?;
         Ok(Future { call })
+    }
+
+    /// A call of which the first tasks are put.
+    fn begun<F, A, M>(
+        &self,
+        f: F,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Call<F::Output>, ClusterError>
+    where
+        F: Function<A, M, Output: Crossing + 'static>,
+        A: Crossing + 'static,
+        M: 'static,
+    {
+        let mut call = self.call(&new_job(), ROOM, f, items)?;
+        call.tally.begin(&mut call.todo)?;
+        Ok(call)
     }
 
     fn call<F, A, M>(
@@ -316,18 +386,18 @@ fn new_job() -> String {
 }
 
 /// A call: its tasks that are not put yet, and its results.
-struct Call<R> {
+pub(crate) struct Call<R> {
     pool: Subject,
     function: String,
-    count: usize,
+    pub(crate) count: usize,
     todo: VecDeque<Vec<u8>>,
-    tally: Tally,
+    pub(crate) tally: Tally,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R: Crossing + 'static> Call<R> {
     /// The result of an item of which the outcome is there.
-    fn result(&self, item: usize) -> Result<R, ClusterError> {
+    pub(crate) fn result(&self, item: usize) -> Result<R, ClusterError> {
         let failed = |reason| ClusterError::TaskFailed {
             pool: self.pool.clone(),
             item,
@@ -339,6 +409,12 @@ impl<R: Crossing + 'static> Call<R> {
             Some(FarOutcome::Failed(reason)) => Err(failed(reason.clone())),
             None => Err(failed("it was not done".to_owned())),
         }
+    }
+
+    /// Waits until there are more outcomes than now.
+    pub(crate) fn wait_for_more(&mut self) -> Result<(), ClusterError> {
+        let so_far = self.tally.len();
+        self.tally.wait_until(&mut self.todo, None, |tally| tally.len() > so_far)
     }
 
     /// All results, or the first failure; nobody wants what is left after that.
@@ -368,6 +444,23 @@ impl<R: Crossing + 'static> Future<R> {
         let waited = self.call.tally.wait(&mut VecDeque::new(), true);
         self.call.tally.forget()?;
         waited?;
+        self.call.result(0)
+    }
+
+    /// Waits so long for the result; after that, it can be asked for again.
+    ///
+    /// # Errors
+    /// [`TimedOut`](ClusterError::TimedOut); otherwise as [`Pool::map`].
+    pub fn result_timeout(&mut self, timeout: Duration) -> Result<R, ClusterError> {
+        let Call { tally, todo, pool, .. } = &mut self.call;
+        if tally.outcome(0).is_none() {
+            // Later than any clock can tell is never.
+            tally
+                .wait_until(todo, Instant::now().checked_add(timeout), |tally| tally.outcome(0).is_some())?;
+        }
+        if tally.outcome(0).is_none() {
+            return Err(ClusterError::TimedOut { object: pool.clone(), holder: String::new() });
+        }
         self.call.result(0)
     }
 

@@ -5,6 +5,7 @@ use crate::error::ClusterError;
 use crate::pool::{ALL_PUT, Finished, Task};
 use crate::queue::{JoinableQueue, Lease};
 use procession_process::elsewhere::FarOutcome;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub(crate) struct Tally {
     tasks: JoinableQueue<Task>,
     results: JoinableQueue<Finished>,
     outcomes: BTreeMap<u32, FarOutcome>,
+    /// The items of these outcomes, as they came.
+    arrived: Vec<u32>,
     is_forgotten: bool,
     /// Whether its results stay in their queue.
     is_kept: bool,
@@ -37,12 +40,37 @@ impl Tally {
     ) -> Result<Self, ClusterError> {
         // Made now: a worker makes none.
         results.len()?;
-        let outcomes = BTreeMap::new();
-        Ok(Self { cluster, job, count, tasks, results, outcomes, is_forgotten: false, is_kept: false })
+        let (outcomes, arrived) = (BTreeMap::new(), Vec::new());
+        Ok(Self {
+            cluster,
+            job,
+            count,
+            tasks,
+            results,
+            outcomes,
+            arrived,
+            is_forgotten: false,
+            is_kept: false,
+        })
     }
 
     pub(crate) fn outcome(&self, item: usize) -> Option<&FarOutcome> {
         self.outcomes.get(&u32::try_from(item).ok()?)
+    }
+
+    /// How many outcomes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.arrived.len()
+    }
+
+    /// The item whose outcome was the one with that number, from 0 on, to come.
+    pub(crate) fn arrived(&self, nth: usize) -> Option<usize> {
+        self.arrived.get(nth).map(|&item| item as usize)
+    }
+
+    /// The first item of which there is no outcome.
+    pub(crate) fn first_missing(&self) -> usize {
+        (0..self.count).find(|&item| self.outcome(item).is_none()).unwrap_or(self.count)
     }
 
     /// The first item that has failed.
@@ -51,6 +79,11 @@ impl Tally {
             matches!(outcome, FarOutcome::Failed(_)).then_some(*item as usize)
         };
         self.outcomes.iter().find_map(failed)
+    }
+
+    /// Puts the first tasks; the others are put by whoever waits.
+    pub(crate) fn begin(&self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
+        self.feed(todo, ROOM)
     }
 
     /// Puts tasks as long as there is room.
@@ -69,8 +102,16 @@ impl Tally {
     fn add(&mut self, leases: &[Lease<Finished>]) {
         for finished in leases {
             if finished.item != ALL_PUT {
-                self.outcomes.entry(finished.item).or_insert_with(|| finished.outcome.clone());
+                self.enter(finished.item, || finished.outcome.clone());
             }
+        }
+    }
+
+    /// The first outcome of an item counts.
+    fn enter(&mut self, item: u32, outcome: impl FnOnce() -> FarOutcome) {
+        if let Entry::Vacant(place) = self.outcomes.entry(item) {
+            place.insert(outcome());
+            self.arrived.push(item);
         }
     }
 
@@ -102,9 +143,20 @@ impl Tally {
         todo: &mut VecDeque<Vec<u8>>,
         until_failure: bool,
     ) -> Result<(), ClusterError> {
+        self.wait_until(todo, None, |tally| until_failure && tally.first_failure().is_some())
+    }
+
+    /// Waits until it is enough, or all results are there, or it is so late; puts the tasks that are left.
+    pub(crate) fn wait_until(
+        &mut self,
+        todo: &mut VecDeque<Vec<u8>>,
+        end: Option<Instant>,
+        is_enough: impl Fn(&Self) -> bool,
+    ) -> Result<(), ClusterError> {
         self.again(|tally| {
-            tally.step(todo)?;
-            Ok(until_failure && tally.first_failure().is_some())
+            let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            tally.step(todo, left.min(LOOK))?;
+            Ok(is_enough(tally) || end.is_some_and(|end| Instant::now() >= end))
         })
     }
 
@@ -132,9 +184,9 @@ impl Tally {
         }
     }
 
-    fn step(&mut self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
+    fn step(&mut self, todo: &mut VecDeque<Vec<u8>>, patience: Duration) -> Result<(), ClusterError> {
         self.feed(todo, ROOM)?;
-        let leases = self.take(if todo.is_empty() { LOOK } else { Duration::ZERO })?;
+        let leases = self.take(if todo.is_empty() { patience } else { Duration::ZERO })?;
         if leases.is_empty() {
             return self.take_dead();
         }
@@ -190,7 +242,7 @@ impl Tally {
             if self.is_kept {
                 self.results.put(&Finished { item, outcome: outcome.clone() })?;
             }
-            self.outcomes.entry(item).or_insert(outcome);
+            self.enter(item, || outcome);
             self.tasks.discard(&letter)?;
         }
         Ok(())
