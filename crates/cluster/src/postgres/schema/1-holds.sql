@@ -151,16 +151,27 @@ BEGIN
     RETURN nextval('tokens');
 END $$;
 
+-- Waits for a lock of the session, for as long as lock_timeout says. The time can be over in the moment in which the lock
+-- is granted: then there is an error, and a lock of the session is held all the same, by a session that does not know of
+-- it and lets go of it never. A lock of the transaction is undone by an error; and while that is held, one of the session
+-- is there at once.
+CREATE FUNCTION wait_advisory(key bigint, shared boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF shared THEN
+        PERFORM pg_advisory_xact_lock_shared(key);
+        PERFORM pg_advisory_lock_shared(key);
+    ELSE
+        PERFORM pg_advisory_xact_lock(key);
+        PERFORM pg_advisory_lock(key);
+    END IF;
+END $$;
+
 -- Waits for one slice only: who waits pins xmin, and VACUUM removes nothing that is newer.
 CREATE FUNCTION wait_lock(me int, key bigint, shared boolean, slice_ms int) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM same_backend(me);
     PERFORM set_config('lock_timeout', slice_ms::text, true);
-    IF shared THEN
-        PERFORM pg_advisory_lock_shared(key);
-    ELSE
-        PERFORM pg_advisory_lock(key);
-    END IF;
+    PERFORM wait_advisory(key, shared);
     RETURN true;
 EXCEPTION WHEN lock_not_available THEN
     RETURN false;
@@ -219,7 +230,7 @@ BEGIN
             PERFORM pg_advisory_xact_lock(key);
         ELSIF cardinality(gathered) = 0 THEN
             -- Until it has all of them; a session that gives up is ended, and lets go of it.
-            PERFORM pg_advisory_lock(key);
+            PERFORM wait_advisory(key, false);
         END IF;
     EXCEPTION WHEN lock_not_available THEN
         RETURN gathered;
@@ -235,7 +246,7 @@ BEGIN
                 EXIT WHEN key + 1 + turn <> ALL (gathered);
             END LOOP;
             BEGIN
-                PERFORM pg_advisory_lock(key + 1 + turn);
+                PERFORM wait_advisory(key + 1 + turn, false);
                 slot := key + 1 + turn;
             EXCEPTION WHEN lock_not_available THEN
                 CONTINUE;
