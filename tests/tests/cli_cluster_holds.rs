@@ -189,10 +189,10 @@ fn nobody_waits_for_what_an_ancestor_holds() {
         let said = Running::start(&mut shell(place, &format!("{script}; echo $?"))).end();
         assert_eq!(said.stdout, "65\n", "{said:?}");
         // A namespace of this host has nothing to do with it.
-        let said = run(
-            place,
-            &["lock", "c", "--", "env", "-u", "PROCESSION_CLUSTER", inner[0], "lock", "c", "--", "true"],
-        );
+        let here = procession_tests::Scratch::new();
+        let inner = [inner[0], "-N", here.name(), "lock", "c", "--", "true"];
+        let said =
+            run(place, &[&["lock", "c", "--", "env", "-u", "PROCESSION_CLUSTER"], &inner[..]].concat());
         assert_eq!(said.code(), Some(0), "{said:?}");
     });
 }
