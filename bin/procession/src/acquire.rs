@@ -18,6 +18,7 @@ use procession_sys::{Deadline, clock, random};
 use procession_terminal::exit::{DISAGREE, Failure, Refusal};
 use procession_terminal::output;
 use std::ffi::OsString;
+use std::fmt;
 use std::time::Duration;
 
 /// What is held by those that started this process, as a list of targets.
@@ -26,8 +27,8 @@ pub(crate) const HELD: &str = "PROCESSION_HELD";
 pub(crate) const TOKEN: &str = "PROCESSION_TOKEN";
 /// Set if the last holder died.
 pub(crate) const OWNER_DIED: &str = "PROCESSION_OWNER_DIED";
-/// After so many vain attempts to get several things, a moment passes before the next.
-pub(crate) const ATTEMPTS: u32 = 3;
+/// So many vain attempts to get several things follow one another at once.
+const ATTEMPTS: u32 = 3;
 
 /// On which terms something is acquired.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +58,10 @@ pub(crate) struct Held {
 /// # Errors
 /// [`Failure::Refused`] when one of them is busy, or its holder died, or an ancestor of this process holds it.
 pub(crate) fn acquire(things: &mut [Thing], terms: Terms<'_>, inbox: &Inbox) -> Result<Vec<Held>, Failure> {
-    let mut busy = match try_all(things, None, terms)? {
+    let claims = |thing: &mut Thing| Ok(claim(thing, Deadline::PASSED, terms)?.ok_or(()));
+    let mut busy = match try_all(things, None, claims)? {
         Ok(held) => return Ok(held),
-        Err(busy) => busy,
+        Err((busy, ())) => busy,
     };
     must_not_be_an_ancestors(&things[busy])?;
     if matches!(terms.wait, Wait::Not) {
@@ -75,9 +77,9 @@ pub(crate) fn acquire(things: &mut [Thing], terms: Terms<'_>, inbox: &Inbox) -> 
     let deadline = terms.wait.deadline();
     for attempt in 0.. {
         let held = wait_for(&mut things[busy], deadline, terms, inbox)?;
-        match try_all(things, Some((busy, held)), terms)? {
+        match try_all(things, Some((busy, held)), claims)? {
             Ok(held) => return Ok(held),
-            Err(other) => {
+            Err((other, ())) => {
                 if terms.explain && other != busy {
                     output::warn(&InTheWay::of(&things[other]).line("this is"));
                 }
@@ -85,28 +87,34 @@ pub(crate) fn acquire(things: &mut [Thing], terms: Terms<'_>, inbox: &Inbox) -> 
             }
         }
         must_not_be_an_ancestors(&things[busy])?;
-        if attempt > ATTEMPTS {
-            clock::nap(Duration::from_micros(100 + random::nonzero_u64() % 1000));
-        }
+        make_way(attempt);
     }
     Ok(Vec::new())
 }
 
-/// Tries all of them in their order, but for one that is held already; the index of the first that is busy.
-fn try_all(
-    things: &mut [Thing],
-    mut first: Option<(usize, Held)>,
-    terms: Terms<'_>,
-) -> Result<Result<Vec<Held>, usize>, Failure> {
+/// After some vain attempts to get several things, a moment passes before the next.
+pub(crate) fn make_way(attempt: u32) {
+    if attempt > ATTEMPTS {
+        clock::nap(Duration::from_micros(100 + random::nonzero_u64() % 1000));
+    }
+}
+
+/// Claims all of them in their order, but for one that is held already; the index of the first that is busy, and what is
+/// known of that.
+pub(crate) fn try_all<T, H, B>(
+    things: &mut [T],
+    mut first: Option<(usize, H)>,
+    claim: impl Fn(&mut T) -> Result<Result<H, B>, Failure>,
+) -> Result<Result<Vec<H>, (usize, B)>, Failure> {
     let mut all = Vec::with_capacity(things.len());
     for (index, thing) in things.iter_mut().enumerate() {
         if let Some((_, held)) = first.take_if(|(first, _)| *first == index) {
             all.push(held);
             continue;
         }
-        match claim(thing, Deadline::PASSED, terms)? {
-            Some(held) => all.push(held),
-            None => return Ok(Err(index)),
+        match claim(thing)? {
+            Ok(held) => all.push(held),
+            Err(busy) => return Ok(Err((index, busy))),
         }
     }
     Ok(Ok(all))
@@ -165,11 +173,15 @@ fn must_not_be_an_ancestors(thing: &Thing) -> Result<(), Failure> {
     if thing.leaves_room_beside(held) {
         return Ok(());
     }
+    Err(held_by_ancestor(&Quoted(&thing.target)))
+}
+
+/// That what is held cannot be waited for.
+pub(crate) fn held_by_ancestor(what: &dyn fmt::Display) -> Failure {
     let message = format!(
-        "{} is already held by a process that started this one and may wait for it: waiting would never end",
-        Quoted(&thing.target)
+        "{what} is already held by a process that started this one and may wait for it: waiting would never end"
     );
-    Err(refusal("held_by_ancestor", DISAGREE, message))
+    refusal("held_by_ancestor", DISAGREE, message)
 }
 
 /// The entry for a target in the list of what is held, with its namespace if that is not the usual one.

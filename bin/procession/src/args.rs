@@ -10,7 +10,7 @@ use crate::deadlocks::DeadlocksArgs;
 use crate::doctor::DoctorArgs;
 use crate::event::EventArgs;
 use crate::inspect::InspectArgs;
-use crate::keeper::KeeperArgs;
+use crate::keeper::{KeeperArgs, Kept};
 use crate::list::ListArgs;
 use crate::lock::LockArgs;
 #[cfg(feature = "completions")]
@@ -107,7 +107,7 @@ pub(crate) enum Quick {
     Sem(SemArgs),
     Map(Box<MapArgs>),
     #[command(name = "__keeper", hide = true)]
-    Keeper(KeeperArgs),
+    Keeper(KeeperArgs<Kept>),
 }
 
 // One subcommand alone: what takes the most time in reading a command line is to describe all the others. No comment of

@@ -90,19 +90,20 @@ impl FromStr for Kept {
 
 /// A keeper, as `acquire` starts it.
 #[derive(Debug, clap::Args)]
-pub(crate) struct KeeperArgs {
+pub(crate) struct KeeperArgs<K: FromStr<Err = String> + Clone + Send + Sync + 'static> {
     /// For whom: what its command line says to others.
-    owner: u32,
+    pub(crate) owner: u32,
     /// The process that starts it.
-    parent: u32,
-    kept: Kept,
+    pub(crate) parent: u32,
+    #[arg(value_parser = K::from_str)]
+    pub(crate) kept: K,
     /// How many permits there are.
     #[arg(long)]
-    count: Option<usize>,
+    pub(crate) count: Option<usize>,
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    wait: WaitArgs,
+    pub(crate) wait: WaitArgs,
 }
 
 /// The process for which a keeper with these words as its command line holds something.
@@ -229,12 +230,24 @@ pub(crate) fn settle() -> Result<(), Failure> {
 /// [`Failure::Command`] with the keeper's code, which has said why; that there is no such owner.
 pub(crate) fn acquire(target: &Target, wait: &WaitArgs, args: &KeepArgs) -> Result<(), Failure> {
     let (owner, end) = owner(args, target)?;
-    let mut keeper = command(false, owner, end)?;
-    keeper.arg(Kept::Held(target.clone()).to_string());
-    if let Some(count) = target.count() {
+    acquire_by(command(false, owner, end)?, (target, target.count()), wait, args.json)
+}
+
+/// Has this keeper acquire what is called so, of so many permits if that was said.
+///
+/// # Errors
+/// As [`until_held`].
+pub(crate) fn acquire_by(
+    mut keeper: Command,
+    (kept, count): (&dyn fmt::Display, Option<usize>),
+    wait: &WaitArgs,
+    json: bool,
+) -> Result<(), Failure> {
+    keeper.arg(kept.to_string());
+    if let Some(count) = count {
         keeper.args(["--count", &count.to_string()]);
     }
-    if args.json {
+    if json {
         keeper.arg("--json");
     }
     pass_wait_on(&mut keeper, wait);
@@ -255,7 +268,7 @@ pub(crate) fn keep_for(owner: u32, kept: &Kept) -> Result<(), Failure> {
 ///
 /// # Errors
 /// [`Failure::Command`] with the keeper's code, which has said why.
-pub(crate) fn until_held(mut keeper: Command) -> Result<(), Failure> {
+fn until_held(mut keeper: Command) -> Result<(), Failure> {
     let mut child = keeper.stdout(Stdio::piped()).spawn()?;
     let mut said = String::new();
     if let Some(stdout) = child.stdout.take() {
@@ -271,12 +284,12 @@ pub(crate) fn until_held(mut keeper: Command) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Why it was not acquired.
-pub(crate) fn run(args: KeeperArgs) -> Result<(), Failure> {
+pub(crate) fn run(args: KeeperArgs<Kept>) -> Result<(), Failure> {
     let json = args.json;
     told(json, keep(args))
 }
 
-fn keep(args: KeeperArgs) -> Result<(), Failure> {
+fn keep(args: KeeperArgs<Kept>) -> Result<(), Failure> {
     if !begin(args.parent)? {
         // It ended before that, and nobody waits for this.
         return Ok(());

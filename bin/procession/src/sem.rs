@@ -43,7 +43,7 @@ pub(crate) struct RunArgs {
 
 /// Which permits.
 #[derive(Debug, clap::Args)]
-struct PermitArgs {
+pub(crate) struct PermitArgs {
     /// The semaphore; with -c it is made if there is none.
     name: String,
     /// How many permits there are; all who use it must say the same.
@@ -55,7 +55,7 @@ struct PermitArgs {
 }
 
 impl PermitArgs {
-    fn target(self) -> Result<Target, Failure> {
+    pub(crate) fn target(self) -> Result<Target, Failure> {
         match self.count {
             Some(count) if self.permits > count => {
                 Err(Failure::Usage(format!("there are never {} of {count} permits", self.permits)))

@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::error::{ClusterError, Subject};
 use crate::imap::{Imap, ImapUnordered};
 use crate::queue::JoinableQueue;
-use crate::tally::Tally;
+use crate::tally::{A_MOMENT, Tally};
 use procession_channel::{Bytes, Codec};
 use procession_process::elsewhere::{self, FarFunction, FarOutcome};
 use procession_process::{Crossing, Function};
@@ -214,7 +214,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        self.begun(f, items).map(Imap::new)
+        self.begun(f, items, A_MOMENT).map(Imap::new)
     }
 
     /// The results as they come, each with the number of its item, from 0 on.
@@ -246,7 +246,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        self.begun(f, items).map(ImapUnordered::new)
+        self.begun(f, items, A_MOMENT).map(ImapUnordered::new)
     }
 
     /// Has a worker call the function; the result can be asked for later.
@@ -260,16 +260,15 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let mut call = self.call(&new_job(), ROOM, f, [arguments])?;
-        call.tally.feed(&mut call.todo, Duration::MAX)?;
-        Ok(Future { call })
+        self.begun(f, [arguments], Duration::MAX).map(|call| Future { call })
     }
 
-    /// A call of which the first tasks are put.
+    /// A call of which those tasks are put for which there is room, or comes in that time.
     fn begun<F, A, M>(
         &self,
         f: F,
         items: impl IntoIterator<Item = A>,
+        room: Duration,
     ) -> Result<Call<F::Output>, ClusterError>
     where
         F: Function<A, M, Output: Crossing + 'static>,
@@ -277,7 +276,7 @@ impl Pool {
         M: 'static,
     {
         let mut call = self.call(&new_job(), ROOM, f, items)?;
-        call.tally.begin(&mut call.todo)?;
+        call.tally.feed(&mut call.todo, room)?;
         Ok(call)
     }
 

@@ -101,13 +101,13 @@ macro_rules! opened {
     };
 }
 
-/// The one of three forms of an operation that has this patience.
+/// The one of three forms of an operation that has this patience; with this argument, before the time.
 macro_rules! with_patience {
-    ($patience:expr, $lock:expr, $plain:ident, $tries:ident, $timed:ident) => {
+    ($patience:expr, $lock:expr, $plain:ident, $tries:ident, $timed:ident $(; $argument:expr)?) => {
         match $patience {
-            Patience::Try => $lock.$tries(),
-            Patience::Forever => $lock.$plain(),
-            Patience::Until(_) => $lock.$timed($patience.left().unwrap_or_default()),
+            Patience::Try => $lock.$tries($($argument)?),
+            Patience::Forever => $lock.$plain($($argument)?),
+            Patience::Until(_) => $lock.$timed($($argument,)? $patience.left().unwrap_or_default()),
         }
     };
 }
@@ -125,14 +125,9 @@ impl Holds for Shm {
                 let options =
                     SemaphoreOptions::default().namespace(&self.namespace).permits(permits).max(permits);
                 let semaphore = opened!(object, options, &name)?;
-                let count = count as usize;
-                let permit = match patience {
-                    Patience::Try => semaphore.try_acquire_many(count),
-                    Patience::Forever => semaphore.acquire_many(count),
-                    Patience::Until(_) => {
-                        semaphore.acquire_many_timeout(count, patience.left().unwrap_or_default())
-                    }
-                };
+                let permit = with_patience!(
+                    patience, semaphore, acquire_many, try_acquire_many, acquire_many_timeout; count as usize
+                );
                 let permit = permit.map_err(|error| from_semaphore(object, error))?.into_owned();
                 Ok(Box::new(Held { token: Token::new(0, 0), _guard: permit }))
             }

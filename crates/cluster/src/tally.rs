@@ -14,7 +14,7 @@ const BATCH: usize = 1000;
 /// How long results are waited for before it is looked for those that will not come.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a put of tasks waits for room before results are taken.
-const ROOM: Duration = Duration::from_millis(20);
+pub(crate) const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// Results, by the numbers of their items.
 pub(crate) struct Tally {
@@ -81,12 +81,7 @@ impl Tally {
         self.outcomes.iter().find_map(failed)
     }
 
-    /// Puts the first tasks; the others are put by whoever waits.
-    pub(crate) fn begin(&self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
-        self.feed(todo, ROOM)
-    }
-
-    /// Puts tasks as long as there is room.
+    /// Puts tasks as long as there is room; the others are put by whoever waits.
     pub(crate) fn feed(&self, todo: &mut VecDeque<Vec<u8>>, room: Duration) -> Result<(), ClusterError> {
         while !todo.is_empty() {
             let most = todo.len().min(BATCH);
@@ -185,7 +180,7 @@ impl Tally {
     }
 
     fn step(&mut self, todo: &mut VecDeque<Vec<u8>>, patience: Duration) -> Result<(), ClusterError> {
-        self.feed(todo, ROOM)?;
+        self.feed(todo, A_MOMENT)?;
         let leases = self.take(if todo.is_empty() { patience } else { Duration::ZERO })?;
         if leases.is_empty() {
             return self.take_dead();
@@ -220,7 +215,7 @@ impl Tally {
                 // What says that all was put may be behind these.
                 return Ok(());
             }
-            self.feed(todo, ROOM)?;
+            self.feed(todo, A_MOMENT)?;
             if todo.is_empty() {
                 self.results.put(&Finished { item: ALL_PUT, outcome: FarOutcome::Failed(String::new()) })?;
                 *is_put = true;

@@ -2,13 +2,14 @@
 //! are ended.
 
 use super::Place;
-use super::keeper::{self, HoldKeeperArgs};
+use super::keeper;
 use super::things::{self, Terms, Wanted};
 use crate::acquire::{HELD, TOKEN};
 use crate::holding::refusal;
-use crate::keeper::KeepArgs;
+use crate::keeper::{KeepArgs, KeeperArgs};
 use crate::passed_on::{self, die_of};
 use crate::report::{Mark, Record};
+use crate::sem::PermitArgs;
 use crate::under::{CommandArgs, WaitArgs, ended, told};
 use crate::wrap::{self, IsLost, Limits, Wrapped};
 use clap::Subcommand;
@@ -32,7 +33,7 @@ enum LockVerb {
     Acquire(LockAcquireArgs),
     Release(LockReleaseArgs),
     #[command(name = crate::keeper::KEEPER, hide = true)]
-    Keeper(HoldKeeperArgs),
+    Keeper(KeeperArgs<Wanted>),
 }
 
 /// Which lock, and how.
@@ -130,30 +131,6 @@ enum SemVerb {
     Release(SemReleaseArgs),
 }
 
-/// Which permits.
-#[derive(Debug, clap::Args)]
-struct PermitArgs {
-    /// The semaphore; with -c it is made if there is none.
-    name: String,
-    /// How many permits there are; all who use it must say the same.
-    #[arg(short, long, value_name = "N", value_parser = crate::sem::count, env = "PROCESSION_SEM_COUNT", hide_env = true)]
-    count: Option<usize>,
-    /// How many of them to take.
-    #[arg(short = 'k', long, value_name = "N", default_value = "1", value_parser = crate::sem::count, env = "PROCESSION_PERMITS", hide_env = true)]
-    permits: usize,
-}
-
-impl PermitArgs {
-    fn wanted(self) -> Result<Wanted, Failure> {
-        match self.count {
-            Some(count) if self.permits > count => {
-                Err(Failure::Usage(format!("there are never {} of {count} permits", self.permits)))
-            }
-            count => Ok(Wanted::permits(self.name, self.permits, count)),
-        }
-    }
-}
-
 /// Run a command while permits are held.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SEM_HELP)]
@@ -241,9 +218,9 @@ pub(super) fn lock(args: LockArgs, place: &Place<'_>) -> Result<(), Failure> {
 
 pub(super) fn sem(args: SemArgs, place: &Place<'_>) -> Result<(), Failure> {
     match args.verb {
-        SemVerb::Run(args) => run(&[args.permits.wanted()?], &args.wait, &args.command, place),
+        SemVerb::Run(args) => run(&[args.permits.target()?.into()], &args.wait, &args.command, place),
         SemVerb::Acquire(args) => {
-            let wanted = args.permits.wanted()?;
+            let wanted = args.permits.target()?.into();
             told(args.keep.json, keeper::acquire(&wanted, &args.wait, &args.keep, place))
         }
         SemVerb::Release(args) => keeper::release(&["semaphore"], &args.name, place),

@@ -4,7 +4,7 @@
 use super::things::{self, Terms, Wanted, keeper_for};
 use super::{Place, failure};
 use crate::holding::{no_such_object, refusal};
-use crate::keeper::{self as keepers, KeepArgs, LOCK, Look, kept_for};
+use crate::keeper::{self as keepers, KeepArgs, KeeperArgs, LOCK, Look, kept_for};
 use crate::passed_on::{self, die_of, interruptibly};
 use crate::people;
 use crate::under::{WaitArgs, told};
@@ -16,23 +16,6 @@ use std::time::Duration;
 /// How often a keeper looks whether what it holds is lost.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A keeper, as `acquire` starts it.
-#[derive(Debug, clap::Args)]
-pub(crate) struct HoldKeeperArgs {
-    /// For whom: what its command line says to others.
-    owner: u32,
-    /// The process that starts it.
-    parent: u32,
-    kept: Wanted,
-    /// How many permits there are.
-    #[arg(long)]
-    count: Option<usize>,
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    wait: WaitArgs,
-}
-
 /// Has a keeper acquire it.
 pub(super) fn acquire(
     wanted: &Wanted,
@@ -41,24 +24,16 @@ pub(super) fn acquire(
     place: &Place<'_>,
 ) -> Result<(), Failure> {
     let (owner, end) = keepers::owner(args, wanted)?;
-    let mut keeper = place.keeper(LOCK, owner, end)?;
-    keeper.arg(wanted.to_string());
-    if let Some(count) = wanted.target.count() {
-        keeper.args(["--count", &count.to_string()]);
-    }
-    if args.json {
-        keeper.arg("--json");
-    }
-    keepers::pass_wait_on(&mut keeper, wait);
-    keepers::until_held(keeper)
+    let keeper = place.keeper(LOCK, owner, end)?;
+    keepers::acquire_by(keeper, (wanted, wanted.target.count()), wait, args.json)
 }
 
 /// Is a keeper, until what it holds is released or lost.
-pub(super) fn run(args: HoldKeeperArgs, place: &Place<'_>) -> Result<(), Failure> {
+pub(super) fn run(args: KeeperArgs<Wanted>, place: &Place<'_>) -> Result<(), Failure> {
     told(args.json, keep(args, place))
 }
 
-fn keep(args: HoldKeeperArgs, place: &Place<'_>) -> Result<(), Failure> {
+fn keep(args: KeeperArgs<Wanted>, place: &Place<'_>) -> Result<(), Failure> {
     if !keepers::begin(args.parent)? {
         // It ended before that, and nobody waits for this.
         return Ok(());

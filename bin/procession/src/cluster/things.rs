@@ -5,19 +5,17 @@
 //! The things are first tried in one order, so that two who want the same do not meet in the middle.
 
 use super::{Place, failure, failure_with};
-use crate::acquire::{ATTEMPTS, HELD};
-use crate::holding::{Target, Wait, no_such_object, patiently, refusal};
+use crate::acquire::{HELD, held_by_ancestor, make_way, try_all};
+use crate::holding::{Target, Wait, no_such_object, patiently};
 use crate::keeper::kept_for;
 use crate::people;
 use procession::cluster::{
     AnyGuard, Cluster, ClusterError, ClusterObject, ClusterParticipant, Lock, RwLock, Semaphore,
 };
-use procession_sys::{clock, random};
-use procession_terminal::exit::{DISAGREE, Failure};
+use procession_terminal::exit::Failure;
 use procession_terminal::output;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 /// What is to be held, in the order in which several are acquired.
 ///
@@ -35,10 +33,6 @@ const EXCLUSIVE: &str = ":exclusive";
 impl Wanted {
     pub(super) fn lock(name: String, shared: bool, exclusive: bool) -> Self {
         Self { target: Target::Lock { name, shared }, exclusive }
-    }
-
-    pub(super) fn permits(name: String, permits: usize, count: Option<usize>) -> Self {
-        Self { target: Target::Permits { name, permits, count }, exclusive: false }
     }
 
     /// The same, of a semaphore of so many permits.
@@ -73,6 +67,12 @@ impl Wanted {
     }
 }
 
+impl From<Target> for Wanted {
+    fn from(target: Target) -> Self {
+        Self { target, exclusive: false }
+    }
+}
+
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.target, if self.exclusive { EXCLUSIVE } else { "" })
@@ -85,7 +85,7 @@ impl FromStr for Wanted {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_suffix(EXCLUSIVE).and_then(|lock| lock.strip_prefix("lock:")) {
             Some(name) => Ok(Self::lock(name.to_owned(), false, true)),
-            None => Ok(Self { target: text.parse()?, exclusive: false }),
+            None => Ok(Self::from(text.parse::<Target>()?)),
         }
     }
 }
@@ -179,11 +179,7 @@ impl<'a> Thing<'a> {
         if self.wanted.leaves_room_beside(held, all) {
             return Ok(());
         }
-        let message = format!(
-            "{} is already held by a process that started this one and may wait for it: waiting would never end",
-            self.wanted
-        );
-        Err(refusal("held_by_ancestor", DISAGREE, message))
+        Err(held_by_ancestor(self.wanted))
     }
 }
 
@@ -201,11 +197,16 @@ pub(super) struct Terms {
 pub(super) fn acquire(wanted: &[Wanted], terms: Terms, place: &Place<'_>) -> Result<Vec<AnyGuard>, Failure> {
     let cluster = place.connect()?;
     let things = wanted.iter().map(|wanted| Thing::open(wanted, &cluster));
-    let things = things.collect::<Result<Vec<_>, Failure>>()?;
+    let mut things = things.collect::<Result<Vec<_>, Failure>>()?;
+    let tries = |thing: &mut Thing<'_>| match thing.take(Wait::Not) {
+        Ok(held) => Ok(Ok(held)),
+        Err(error @ ClusterError::WouldBlock { .. }) => Ok(Err(error)),
+        Err(error) => Err(failure_with(error, terms.code)),
+    };
     let deadline = terms.wait.deadline();
     let mut first = None;
     for attempt in 0.. {
-        let (busy, error) = match try_all(&things, first.take(), terms.code)? {
+        let (busy, error) = match try_all(&mut things, first.take(), tries)? {
             Ok(held) => return Ok(held),
             Err(busy) => busy,
         };
@@ -217,33 +218,10 @@ pub(super) fn acquire(wanted: &[Wanted], terms: Terms, place: &Place<'_>) -> Res
         if terms.explain {
             output::warn(&error.to_string());
         }
-        if attempt > ATTEMPTS {
-            clock::nap(Duration::from_micros(100 + random::nonzero_u64() % 1000));
-        }
+        make_way(attempt);
         first = Some((busy, things[busy].take(wait).map_err(|error| failure_with(error, terms.code))?));
     }
     Ok(Vec::new())
-}
-
-/// Tries all of them in their order, but for one that is held already; the index of the first that is busy, and who has it.
-fn try_all(
-    things: &[Thing<'_>],
-    mut first: Option<(usize, AnyGuard)>,
-    code: Option<u8>,
-) -> Result<Result<Vec<AnyGuard>, (usize, ClusterError)>, Failure> {
-    let mut all = Vec::with_capacity(things.len());
-    for (index, thing) in things.iter().enumerate() {
-        if let Some((_, held)) = first.take_if(|(first, _)| *first == index) {
-            all.push(held);
-            continue;
-        }
-        match thing.take(Wait::Not) {
-            Ok(held) => all.push(held),
-            Err(error @ ClusterError::WouldBlock { .. }) => return Ok(Err((index, error))),
-            Err(error) => return Err(failure_with(error, code)),
-        }
-    }
-    Ok(Ok(all))
 }
 
 /// Whether a process that takes part runs on this host: then its pid is one of ours.
