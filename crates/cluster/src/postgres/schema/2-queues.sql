@@ -68,8 +68,9 @@ BEGIN
         RETURNING i.id, i.item, i.attempts, i.key;
 END $$;
 
--- Gives back what dead sessions have taken, and what was taken for a time that is over. As long as this has the lifeline of a session, nobody can begin one of its
--- number; and a row that was given back meanwhile and taken by another has another number.
+-- Gives back what dead sessions have taken, and what was taken for a time that is over. As long as this has the lifeline of
+-- a session, nobody can begin one of its number; and a row that was given back meanwhile and taken by another has another
+-- number.
 CREATE FUNCTION bury(me int, class int, mine int, q int) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     most int := (SELECT max_attempts FROM queues WHERE id = q);
