@@ -1,11 +1,13 @@
 //! A bell that a process can wait for together with the ends of others: an eventfd, and `poll`.
 
+use crate::clock::Deadline;
 use crate::interrupt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::fstat;
+use nix::sys::time::TimeSpec;
 use nix::unistd::pipe2;
 use std::io::Result;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -57,10 +59,11 @@ pub fn silence(bell: impl AsFd) {
 /// # Errors
 /// `EINVAL` for more descriptors than the limit of open files; `ENOMEM`.
 pub fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec<bool>> {
-    let timeout = timeout.map_or(PollTimeout::NONE, |timeout| timeout.try_into().unwrap_or(PollTimeout::MAX));
+    let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
     let mut fds: Vec<_> = fds.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
     loop {
-        match poll(&mut fds, timeout) {
+        // Anew after each signal: those that come again and again are not to keep it here for ever.
+        match ppoll(&mut fds, deadline.remaining().map(TimeSpec::from), None) {
             Ok(_) => return Ok(fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()),
             Err(Errno::EINTR) if interrupt::is_possible() => return Ok(vec![false; fds.len()]),
             Err(Errno::EINTR) => {}
@@ -73,7 +76,35 @@ pub fn wait_any(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec
 mod tests {
     use super::{create, create_pipe, ring, ring_if_still_there, silence, wait_any};
     use std::os::fd::AsFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
+
+    #[test]
+    #[expect(unsafe_code, reason = "a signal is handled, and sent to a thread")]
+    fn signals_that_come_again_and_again_do_not_keep_a_wait_from_its_end() {
+        const MOST: u32 = 2000;
+        extern "C" fn ignore(_: libc::c_int) {}
+        // SAFETY: the handler does nothing.
+        unsafe { libc::signal(libc::SIGUSR1, ignore as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        let (bell, is_over) = (create().unwrap(), AtomicBool::new(false));
+        // SAFETY: it reads the number of the calling thread.
+        let waits = unsafe { libc::pthread_self() };
+        let sent = std::thread::scope(|scope| {
+            let sends = scope.spawn(|| {
+                let comes = |_: &u32| !is_over.load(Ordering::Relaxed);
+                (0..MOST).take_while(comes).fold(0, |sent, _| {
+                    // SAFETY: the thread lives: it waits for this one.
+                    assert_eq!(unsafe { libc::pthread_kill(waits, libc::SIGUSR1) }, 0);
+                    std::thread::sleep(Duration::from_millis(5));
+                    sent + 1
+                })
+            });
+            assert_eq!(wait_any(&[bell.as_fd()], Some(Duration::from_millis(100))).unwrap(), [false]);
+            is_over.store(true, Ordering::Relaxed);
+            sends.join().unwrap()
+        });
+        assert!((1..MOST).contains(&sent), "it has waited until no more came: {sent}");
+    }
 
     #[test]
     fn a_rung_bell_is_readable_until_silenced() {
