@@ -1,10 +1,12 @@
 //! A process forked without `exec` uses the pools and processes of its parent: it is told so at once, and
 //! waits for nothing.
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(unsafe_code, reason = "a fork that exits is made by a C function")]
 
+use procession::futures::as_completed;
 use procession::{
-    Fault, Pool, PoolError, Process, RecvError, SendError, StartMethod, TaskError, UnusableEnd, WaitError,
-    active_children, pipe,
+    Fault, Pool, PoolError, Process, Queue, RecvError, SendError, StartMethod, TaskError, UnusableEnd,
+    WaitError, active_children, pipe,
 };
 use procession_tests::{Watchdog, forkservers, in_fork, isolate, runs, until};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -92,6 +94,60 @@ fn what_a_pool_has_given_out_does_not_hang_in_a_forked_child() {
         }
     });
     assert_eq!(pool.map(double, items).unwrap().len(), 100);
+}
+
+#[test]
+fn what_comes_as_it_is_completed_comes_to_an_end_in_a_forked_child() {
+    let (_dog, pool) = used_pool();
+    let other = Pool::new(1).unwrap();
+    let sleep = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
+    for pools in [[&pool, &pool], [&pool, &other]] {
+        let mut results = as_completed(pools.map(|pool| pool.apply_async(sleep, 500)));
+        let seen = in_fork("as_completed", || results.by_ref().map(is_forked).collect::<Vec<_>>());
+        assert_eq!(seen, [true]);
+        assert_eq!(results.filter(Result::is_ok).count(), 2);
+    }
+}
+
+#[test]
+fn a_callback_is_called_at_once_in_a_forked_child() {
+    let (_dog, pool) = used_pool();
+    let pending = pool.apply_async(|ms: u64| std::thread::sleep(Duration::from_millis(ms)), 500);
+    assert!(in_fork("add_done_callback", || {
+        static WAS_FORKED: AtomicBool = AtomicBool::new(false);
+        pending.add_done_callback(|outcome| WAS_FORKED.store(is_forked(outcome), Relaxed));
+        WAS_FORKED.load(Relaxed)
+    }));
+}
+
+#[test]
+fn a_forked_child_that_exits_waits_for_the_children_that_it_has_started() {
+    isolate();
+    let _dog = Watchdog::start();
+    // So that the handlers for the exit are there before the fork.
+    assert_eq!(Process::spawn(double, 1).unwrap().join().unwrap(), 2);
+    let done = Queue::<u32>::new().unwrap();
+    // The exit handlers of the harness are the fork's, too: it is the fork of a process of its own.
+    let fork_and_exit = |done: Queue<u32>| {
+        #[expect(clippy::disallowed_methods, reason = "this is the test of what such a child does")]
+        // SAFETY: the process has one thread that does anything.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            Process::spawn(
+                |done: Queue<u32>| {
+                    std::thread::sleep(Duration::from_millis(200));
+                    done.put(&1).unwrap();
+                },
+                done,
+            )
+            .unwrap();
+            std::process::exit(0);
+        }
+        // SAFETY: a null status is allowed.
+        assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+    };
+    Process::spawn(fork_and_exit, done.clone()).unwrap().join().unwrap();
+    assert_eq!(done.try_get().unwrap(), 1);
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub(crate) fn run_copy(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
     become_child_thread();
     Phase::Bootstrapping.begin();
     interrupt::forget_hooks();
-    exit::register_copy();
+    exit::register();
     begin(inherited, let_go)
 }
 

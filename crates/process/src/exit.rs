@@ -11,28 +11,18 @@ use std::time::{Duration, Instant};
 /// How long a daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The process that registered the handler; a fork of it has no children of its own to wait for.
+/// The last process that registered: this one, or one of which it is a copy, and then it has started no children.
 static REGISTERED_BY: AtomicU64 = AtomicU64::new(0);
 
-/// Has [`settle`] called at exit; the first call counts.
+/// Has this process settle its own children at exit; the first call counts. A copy of one that has called it has the
+/// handler already, which is then the copy's.
 pub(crate) fn register() {
     // Relaxed: nothing is published through the number.
-    if REGISTERED_BY.compare_exchange(0, fork::cookie(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        settle_at_exit();
-    }
-}
-
-/// Makes this process, a copy of one that may have registered, settle its own children at exit.
-pub(crate) fn register_copy() {
     if REGISTERED_BY.swap(fork::cookie(), Ordering::Relaxed) == 0 {
-        settle_at_exit();
+        // Registered first, it runs last: with children, this process may not be the last one in its namespaces.
+        procession_shm::leave_at_exit();
+        procession_sys::at_exit(settle);
     }
-}
-
-fn settle_at_exit() {
-    // Registered first, it runs last: with children, this process may not be the last one in its namespaces.
-    procession_shm::leave_at_exit();
-    procession_sys::at_exit(settle);
 }
 
 /// What a copy of this program does last that runs none of its parent's exit handlers.

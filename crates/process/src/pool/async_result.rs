@@ -1,5 +1,6 @@
 //! The result of a call that is asked for later.
 
+use super::callbacks::call_here;
 use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::job::JobResult;
@@ -7,7 +8,6 @@ use super::watchers::{Arrivals, Callback, Watcher};
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -240,7 +240,8 @@ impl<R> AsyncResult<R> {
 impl<R: 'static> AsyncResult<R> {
     /// Has `callback` called with the result, or the error, once that is there. It is called once, in a
     /// thread of the pool that runs callbacks one after the other, so it may wait, use the pool and drop it;
-    /// or before this returns, if the result was got already. A panic in it ends it alone.
+    /// or before this returns, if the result was got already, or in a forked child, where there is none. A panic in it
+    /// ends it alone.
     ///
     /// With a callback, the work is done also if this is dropped. [`Pool::join`](crate::Pool::join) waits for
     /// the callbacks of what is done. The result is decoded anew for each callback; an end of a pipe in it
@@ -270,8 +271,7 @@ impl<R: 'static> AsyncResult<R> {
         let callback: Callback = Box::new(move |outcome| callback(decode(outcome.inner(), function)));
         self.is_detached.store(true, Ordering::Relaxed);
         match (&self.outcome, self.id) {
-            // What std says of a panic is all that there is to be said.
-            (Some(outcome), _) => drop(catch_unwind(AssertUnwindSafe(|| callback(outcome)))),
+            (Some(outcome), _) => call_here(callback, outcome),
             (None, Some(id)) => self.foreman.call_when_over(id, callback),
             (None, None) => {}
         }

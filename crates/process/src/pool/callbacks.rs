@@ -19,12 +19,19 @@ pub(crate) enum Call {
 
 impl Call {
     fn run(self) {
-        // What std says of the panic is all that there is to be said.
-        drop(catch_unwind(AssertUnwindSafe(|| match self {
-            Self::Callback(callback, outcome) => callback(&outcome),
-            Self::Observer(observer, progress) => observer.tell(progress),
-        })));
+        match self {
+            Self::Callback(callback, outcome) => call_here(callback, &outcome),
+            Self::Observer(observer, progress) => {
+                drop(catch_unwind(AssertUnwindSafe(|| observer.tell(progress))));
+            }
+        }
     }
+}
+
+/// Calls the callback in the calling thread. A panic in it ends it alone.
+pub(crate) fn call_here(callback: Callback, outcome: &JobResult) {
+    // What std says of the panic is all that there is to be said.
+    drop(catch_unwind(AssertUnwindSafe(|| callback(outcome))));
 }
 
 /// The thread, once it was needed.

@@ -1,8 +1,9 @@
 //! What the pool's thread does for those who do not wait: it wakes tasks, and has callbacks and the observer
 //! called.
 
-use super::callbacks::{Call, Callbacks};
+use super::callbacks::{Call, Callbacks, call_here};
 use super::foreman::Foreman;
+use super::job::JobResult;
 use super::progress::{self, Progress};
 use super::watchers::{Callback, Duty};
 use procession_sys::Deadline;
@@ -10,9 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 impl Foreman {
-    /// Has the callback called once the job is over.
+    /// Has the callback called once the job is over; in a forked child that is now.
     pub(crate) fn call_when_over(self: &Arc<Self>, id: u64, callback: Callback) {
-        let Ok(mut crew) = self.look() else { return };
+        let mut crew = match self.look() {
+            Ok(crew) => crew,
+            Err(error) => return call_here(callback, &JobResult::One(Err(error))),
+        };
         crew.jobs.call(id, callback);
         self.alert(&mut crew);
         if crew.is_over {

@@ -6,7 +6,7 @@ use super::async_result::AsyncResult;
 use super::error::{Stopped, TaskError, TaskItem};
 use super::foreman::Foreman;
 use super::watchers::Arrivals;
-use procession_sys::Deadline;
+use procession_sys::{Deadline, fork};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,7 +156,7 @@ pub fn as_completed<R>(results: impl IntoIterator<Item = AsyncResult<R>>) -> AsC
         foreign = foreign.or(result.tell(&arrivals, place).err());
     }
     let foreman = common_foreman(results.iter().flatten());
-    AsCompleted { left: results.len(), results, arrivals, foreman, foreign }
+    AsCompleted { left: results.len(), results, arrivals, foreman, foreign, process: fork::cookie() }
 }
 
 /// An iterator over results as they come; made by [`as_completed`]. Dropping it drops those that have not
@@ -172,6 +172,8 @@ pub struct AsCompleted<R> {
     foreman: Option<Arc<Foreman>>,
     /// Why nothing will ever come.
     foreign: Option<TaskError>,
+    /// The process that made this: a forked child is told nothing.
+    process: u64,
 }
 
 impl<R> AsCompleted<R> {
@@ -196,6 +198,9 @@ impl<R> AsCompleted<R> {
     fn next_by(&mut self, deadline: Deadline) -> Option<Result<Option<AsyncResult<R>>, TaskError>> {
         if self.left == 0 {
             return None;
+        }
+        if self.process != fork::cookie() {
+            self.foreign = Some(TaskError::Forked);
         }
         if let Some(error) = self.foreign.take() {
             self.left = 0;
