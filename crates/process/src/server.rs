@@ -157,23 +157,27 @@ fn answer(socket: OwnedFd) {
     let mut files: Vec<OwnedFd> = Vec::new();
     let mut wanted = 0;
     loop {
-        let (message, fds) = match receive(&socket) {
-            Ok(Some((message, Ok(fds)))) => (message, fds),
-            // There were no numbers for them.
-            Ok(Some((_, Err(error)))) => {
-                wanted = 0;
-                drop(send(&socket, failed(&error), &[]));
-                continue;
-            }
-            Ok(None) | Err(_) => return,
-        };
+        let Ok(Some((message, fds))) = receive(&socket) else { return };
         let (word, number) = wire::parts(message);
         if word == wire::COPY {
             files.clear();
             wanted = usize::try_from(number).unwrap_or(usize::MAX);
         }
-        files.extend(fds);
-        if wanted == 0 || files.len() < wanted {
+        if wanted == 0 {
+            // The rest of a request that was refused.
+            continue;
+        }
+        match fds {
+            Ok(fds) => files.extend(fds),
+            // There were no numbers for them. That is said once, however many messages bring the rest.
+            Err(error) => {
+                wanted = 0;
+                files.clear();
+                drop(send(&socket, failed(&error), &[]));
+                continue;
+            }
+        }
+        if files.len() < wanted {
             continue;
         }
         crash_point("forkserver.asked");

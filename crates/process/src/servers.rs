@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// How many forkservers there are at most: what a process takes over from the one that starts it is a server's
 /// for good, so each new directory, limit or user of this process takes a new one. The one that was not used
-/// for longest goes.
+/// for longest goes, once nobody asks it for a process.
 const MOST: usize = 4;
 
 /// The name of a server, and of its copies until they have their own.
@@ -71,12 +71,20 @@ pub(crate) fn find<E>(
         None => Arc::new(start()?),
     };
     servers.push(Arc::clone(&server));
-    let oldest = if servers.len() > MOST { Some(servers.remove(0)) } else { None };
-    drop(servers);
-    if let Some(oldest) = oldest {
-        oldest.end(Duration::ZERO);
+    let mut spare = Vec::new();
+    while servers.len() > MOST
+        && let Some(oldest) = servers.iter().position(is_at_rest)
+    {
+        spare.push(servers.remove(oldest));
     }
+    drop(servers);
+    spare.iter().for_each(|server| server.end(Duration::ZERO));
     Ok(server)
+}
+
+/// Whether nobody is about to ask the server for a process. The caller holds the list, from which everybody has it.
+fn is_at_rest(server: &Arc<Server>) -> bool {
+    Arc::strong_count(server) == 1
 }
 
 /// Forgets a server that is of no use any more.

@@ -9,7 +9,9 @@ use procession::{
 use procession_tests::{forkservers, in_own_process, is_stopped, runs, send};
 use std::fs;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -380,11 +382,65 @@ fn more_descriptors_than_one_message_carries_are_inherited() {
     let file = folder.path().join("file");
     fs::write(&file, "7 bytes").unwrap();
     for method in [StartMethod::Spawn, SERVER] {
-        let file = std::sync::Arc::new(std::os::fd::OwnedFd::from(fs::File::open(&file).unwrap()));
-        let options = (0..600)
-            .fold(by(method), |options, _| options.inherit(std::sync::Arc::new(file.try_clone().unwrap())));
+        let file = Arc::new(OwnedFd::from(fs::File::open(&file).unwrap()));
+        let options =
+            (0..600).fold(by(method), |options, _| options.inherit(Arc::new(file.try_clone().unwrap())));
         assert_eq!(end(options.spawn(many, ()).unwrap()).unwrap(), 7 * 600, "{method}");
     }
+}
+
+#[test]
+fn a_server_that_has_no_numbers_for_descriptors_refuses_that_process_alone() {
+    in_own_process(120, || {
+        set_limit_of_files(256);
+        let double = |n: u32| 2 * n;
+        assert_eq!(end(by(SERVER).spawn(double, 1).unwrap()).unwrap(), 2);
+        // They take several messages, and the server can take the descriptors of none.
+        let file = Arc::new(OwnedFd::from(fs::File::open("/dev/null").unwrap()));
+        let options = (0..700).fold(by(SERVER), |options, _| options.inherit(Arc::clone(&file)));
+        let Err(SpawnError::Kernel(error)) = options.spawn(double, 1) else { panic!("it was to be refused") };
+        assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+        let answers: Vec<_> =
+            (2..6).map(|n| by(SERVER).spawn(double, n).unwrap()).map(|child| end(child).unwrap()).collect();
+        assert_eq!(answers, [4, 6, 8, 10]);
+    });
+}
+
+fn set_limit_of_files(files: u64) {
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, files, files).unwrap();
+}
+
+/// Functions that are preloaded, each another one.
+fn preloaded<const N: u32>() {
+    std::hint::black_box(N);
+}
+
+#[test]
+fn threads_that_want_more_servers_than_there_are_get_their_processes_all_the_same() {
+    in_own_process(120, || {
+        let base = Context::new(SERVER);
+        let contexts = [
+            base.preload(preloaded::<0>),
+            base.preload(preloaded::<1>),
+            base.preload(preloaded::<2>),
+            base.preload(preloaded::<3>),
+            base.preload(preloaded::<4>),
+            base.preload(preloaded::<5>),
+        ];
+        std::thread::scope(|scope| {
+            for context in contexts {
+                scope.spawn(move || {
+                    for n in 0..10_u32 {
+                        let child = context.process().spawn(|n: u32| 2 * n, n).unwrap();
+                        assert_eq!(end(child).unwrap(), 2 * n);
+                    }
+                });
+            }
+        });
+        // Those that nobody needs any more are gone, but for a few.
+        end(by(SERVER).spawn(|| (), ()).unwrap()).unwrap();
+        assert!(servers().len() <= 4, "{:?}", servers());
+    });
 }
 
 /// Children of each method are known as this process's by everybody, and what they share works.
