@@ -3,10 +3,10 @@
 use crate::children::{self, Child, LAST_WAIT};
 use crate::servers;
 use procession_sys::signals::{SIGKILL, SIGTERM};
-use procession_sys::{fork, interrupt};
+use procession_sys::{Deadline, fork, interrupt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a daemon may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -114,8 +114,8 @@ pub(crate) fn terminate(children: &[Arc<Child>], grace: Duration) {
 }
 
 fn await_all(children: &[&Arc<Child>], time: Duration) {
-    let deadline = Instant::now() + time;
+    let deadline = Deadline::after(time);
     for child in children {
-        drop(child.wait(Some(deadline.saturating_duration_since(Instant::now()))));
+        drop(child.wait(deadline.remaining()));
     }
 }

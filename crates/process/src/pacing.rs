@@ -11,6 +11,14 @@ pub(crate) fn pause(first: Duration, doublings: u32, longest: Duration) -> Durat
     first.saturating_mul(1 << doublings.min(MOST_DOUBLINGS)).min(longest)
 }
 
+/// A time that nobody lives to see.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The moment that comes `time` after `now`; of a time that the clock cannot count, one that nobody lives to see.
+pub(crate) fn moment_after(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).unwrap_or_else(|| now + FOR_EVER)
+}
+
 /// How many failures are borne within some time, and when the last ones were.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -34,8 +42,15 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
-    use super::Budget;
+    use super::{Budget, moment_after};
     use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_time_without_end_leads_to_a_moment_far_away() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        assert_eq!(moment_after(now, hour), now + hour);
+        assert!(moment_after(now, Duration::MAX) > now + 24 * 365 * hour);
+    }
 
     #[test]
     fn a_budget_is_of_the_last_time_alone() {

@@ -13,7 +13,7 @@ mod post;
 
 use crate::error::KernelError;
 use crate::label::ProcessLabel;
-use crate::pacing::Budget;
+use crate::pacing::{Budget, moment_after};
 use crate::process::Process;
 use crate::status::ExitStatus;
 use crate::trace;
@@ -455,7 +455,7 @@ where
 
     fn begin_to_stop(&mut self) {
         if self.ending.is_none() {
-            self.ending = Some(Instant::now() + self.policy.grace);
+            self.ending = Some(moment_after(Instant::now(), self.policy.grace));
             (self.observe)(&SupervisorEvent::Stopping);
             self.posts.iter().for_each(|post| post.signal(SIGTERM));
         }
@@ -506,7 +506,7 @@ where
             Next::Again { after } => {
                 (self.observe)(&SupervisorEvent::Restarting { rank: index, after });
                 if self.policy.scope == RestartScope::All && self.regrouping.is_none() {
-                    self.regrouping = Some(Instant::now() + self.policy.grace);
+                    self.regrouping = Some(moment_after(Instant::now(), self.policy.grace));
                     self.posts.iter().for_each(|post| post.signal(SIGTERM));
                 }
             }

@@ -15,11 +15,11 @@ use crate::process::Process;
 use crate::remote::Failure;
 use procession_shm::fmt_with_causes;
 use procession_sync::{WaitAnyError, Waitable, wait, wait_timeout};
-use procession_sys::interrupt;
+use procession_sys::{Deadline, interrupt};
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Processes that belong together: all of them return, or all of them end.
 ///
@@ -204,9 +204,9 @@ impl<R: DeserializeOwned> Team<R> {
     /// Ends all, for one has failed. Those that end by themselves before the grace is over may say why.
     fn disband(&mut self) -> TeamError {
         let _deferred = interrupt::defer();
-        let deadline = Instant::now() + self.grace;
+        let deadline = Deadline::after(self.grace);
         while !self.running.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.remaining().unwrap_or(Duration::MAX);
             // That this process cannot wait is no reason to keep them any longer than the time that is over.
             if wait_timeout(&self.waitable(), left).is_err() {
                 break;

@@ -3,7 +3,7 @@
 use super::event::{SupervisorError, SupervisorEvent};
 use super::{Attempt, Policy, Restart, Supervised, readiness_of};
 use crate::error::in_full;
-use crate::pacing::{Budget, pause};
+use crate::pacing::{Budget, moment_after, pause};
 use crate::status::ExitStatus;
 use procession_sync::Readiness;
 use procession_sys::random;
@@ -172,7 +172,7 @@ impl<P: Supervised> Post<P> {
         }
         let after = back_off(policy, self.in_a_row);
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.state = State::Due(now + after);
+        self.state = State::Due(moment_after(now, after));
         Next::Again { after }
     }
 
@@ -192,7 +192,7 @@ impl<P: Supervised> Post<P> {
         match &mut self.state {
             State::Running(running) => {
                 if running.replaced.is_none() {
-                    running.replaced = Some(now + grace);
+                    running.replaced = Some(moment_after(now, grace));
                     self.signal(SIGTERM);
                 }
             }
@@ -250,5 +250,5 @@ fn back_off(policy: &Policy, in_a_row: u32) -> Duration {
     let whole = pause(policy.first_back_off, in_a_row, policy.longest_back_off);
     let chance = random::nonzero_u64() as f64 / u64::MAX as f64;
     let factor = 0.75 + 0.5 * chance;
-    whole.mul_f64(factor)
+    Duration::try_from_secs_f64(whole.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
