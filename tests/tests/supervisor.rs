@@ -21,6 +21,10 @@ fn park() {
     }
 }
 
+fn abort() {
+    std::process::abort()
+}
+
 /// Does not end by SIGTERM.
 fn defy(ready: Event) {
     procession_sys::signals::withstand(Signal::SIGTERM as i32);
@@ -176,6 +180,54 @@ fn what_outlasts_the_grace_is_killed() {
         ),
         "{happened:?}"
     );
+}
+
+#[test]
+fn times_without_end_are_none() {
+    let _scratch = Scratch::new();
+    // Whoever stops it waits for as long as the worker takes, and a worker that is replaced has as long.
+    let endless = |supervisor: Supervisor<'static>| supervisor.grace(Duration::MAX);
+    let supervisor = endless(quick(1));
+    let handle = supervisor.handle();
+    let stopped = supervisor.run(|attempt| {
+        match attempt.number() {
+            1 => handle.restart(0),
+            _ => handle.stop(),
+        }
+        Process::spawn(park, ())
+    });
+    assert_eq!(stopped.unwrap()[0].unwrap().signal(), Some(Signal::SIGTERM as i32));
+    // One that fails is never started again, and so only a stop ends it.
+    let supervisor = endless(Supervisor::new(1).back_off(Duration::MAX, Duration::MAX));
+    let handle = supervisor.handle();
+    let stopped = supervisor
+        .on_event(|event| {
+            if matches!(event, Happened::Restarting { .. }) {
+                handle.stop();
+            }
+        })
+        .run(|_| Process::spawn(abort, ()));
+    assert_eq!(stopped.unwrap()[0].unwrap().signal(), Some(Signal::SIGABRT as i32));
+}
+
+#[test]
+fn a_drain_while_all_end_does_not_wait_until_they_would_be_started_again() {
+    let _scratch = Scratch::new();
+    let supervisor = Supervisor::new(2)
+        .back_off(Duration::from_secs(3600), Duration::from_secs(3600))
+        .restart_scope(RestartScope::All);
+    let handle = supervisor.handle();
+    let statuses = supervisor
+        .on_event(|event| {
+            if matches!(event, Happened::Restarting { .. }) {
+                handle.drain();
+            }
+        })
+        .run(|attempt| match attempt.rank() {
+            0 => Process::spawn(abort, ()),
+            _ => Process::spawn(park, ()),
+        });
+    assert!(statuses.unwrap().iter().all(|status| status.unwrap().signal().is_some()));
 }
 
 #[test]

@@ -521,7 +521,9 @@ where
     fn regroup(&mut self) {
         if self.regrouping.is_some() && self.posts.iter().all(|post| !post.is_running()) {
             self.regrouping = None;
-            if self.ending.is_none()
+            if self.handle.wants_no_more() {
+                self.posts.iter_mut().for_each(Post::give_up_restart);
+            } else if self.ending.is_none()
                 && let Some(due) = self.posts.iter().filter_map(Post::due_at).max()
             {
                 self.posts.iter_mut().for_each(|post| post.start_again_at(due));
