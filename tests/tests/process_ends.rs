@@ -6,8 +6,9 @@
 use nix::sched::CpuSet;
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::Pid;
-use procession::{Pool, PoolError, Process, ProcessError, Queue, WaitError, active_children};
+use procession::{Pool, PoolError, Process, ProcessError, Queue, Stdio, WaitError, active_children};
 use procession_tests::{Watchdog, is_stopped, isolate, note, runs, until};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -157,6 +158,40 @@ fn a_child_lives_on_when_the_thread_that_asked_for_it_ends_and_comes_out_as_that
     assert!(matches!(child.wait_timeout(Duration::from_millis(200)), Err(WaitError::TimedOut { .. })));
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+/// Starts a process that reads to the end of its input and then writes more than a pipe holds; `keeps` its handle or
+/// drops it, and ends.
+fn start_and_leave((keeps, fates): (bool, Queue<u32>)) {
+    let child = Process::options()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn(
+            |fates: Queue<u32>| {
+                let read = std::io::read_to_string(std::io::stdin()).unwrap();
+                drop(std::io::stdout().write_all(&[b'x'; 1 << 20]));
+                fates.put(&(read.len() as u32)).unwrap();
+            },
+            fates,
+        )
+        .unwrap();
+    if keeps {
+        std::mem::forget(child);
+    }
+}
+
+#[test]
+fn a_process_whose_pipes_nobody_has_taken_comes_to_its_end() {
+    let _dog = watched();
+    for keeps in [false, true] {
+        let fates = Queue::new().unwrap();
+        Process::spawn(start_and_leave, (keeps, fates.clone())).unwrap().join().unwrap();
+        assert_eq!(fates.try_get().unwrap(), 0);
+    }
+    let child = Process::options().stdin(Stdio::piped()).spawn(sleep_for_ever, ()).unwrap();
+    // For as long as that takes.
+    procession::end_children(Duration::MAX);
+    assert!(!child.is_alive());
 }
 
 #[test]

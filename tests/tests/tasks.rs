@@ -4,7 +4,7 @@
 
 use procession::{
     Event, GetError, JoinableQueue, Latch, Lock, LockError, Pipe, Process, Queue, RecvError, Semaphore,
-    SendError, Value, ready,
+    SendError, Stdio, Value, ready,
 };
 use procession_tests::{Scratch, until};
 use std::future::{Future, IntoFuture};
@@ -283,6 +283,9 @@ async fn processes_are_awaited(_: procession::Namespace) {
     for child in children {
         assert_eq!(child.await.unwrap(), 2);
     }
+    // One that reads to the end of its input comes to an end, as when it is joined.
+    let read = || std::io::read_to_string(std::io::stdin()).unwrap().len();
+    assert_eq!(Process::options().stdin(Stdio::piped()).spawn(read, ()).unwrap().await.unwrap(), 0);
     // A future that is dropped leaves the process as it is.
     let child = Process::options().spawn(park, ()).unwrap();
     let mut waiting = Box::pin(child.wait_async());

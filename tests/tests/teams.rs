@@ -1,7 +1,7 @@
 //! A team's members all return, or all end; and whoever waits for it is told why.
 
 use nix::sys::signal::Signal;
-use procession::{Barrier, Event, Latch, Process, ProcessError, Queue, Team, TeamError};
+use procession::{Barrier, Event, Latch, Process, ProcessError, Queue, Stdio, Team, TeamError};
 use procession_tests::{Scratch, Watchdog, runs, until};
 use std::error::Error;
 use std::time::Duration;
@@ -54,6 +54,29 @@ fn a_team_returns_what_its_members_do_in_their_order() {
     // It can be used again.
     team.spawn_fallible("six", square, 6).unwrap();
     assert_eq!(team.join().unwrap(), [36]);
+}
+
+#[test]
+fn a_member_that_reads_to_the_end_of_its_input_comes_to_an_end() {
+    let (_scratch, _watchdog) = (Scratch::new(), Watchdog::start());
+    let read = || std::io::read_to_string(std::io::stdin()).map(|text| text.len());
+    let mut team = Team::new();
+    team.add(Process::options().stdin(Stdio::piped()).spawn_fallible(read, ()).unwrap());
+    assert_eq!(team.join().unwrap(), [0]);
+}
+
+#[test]
+fn a_grace_without_end_is_as_long_as_the_members_take() {
+    let (_scratch, _watchdog) = (Scratch::new(), Watchdog::start());
+    let mut team = Team::new().grace(Duration::MAX);
+    let event = Event::new().unwrap();
+    team.spawn_fallible("waits", wait, event.clone()).unwrap();
+    team.add(Process::spawn(|| std::process::abort(), ()).unwrap());
+    let fails = team.members().nth(1).unwrap();
+    fails.wait().unwrap();
+    event.set();
+    let (failures, ended) = failed(team.join().unwrap_err());
+    assert!(matches!(failures[..], [ProcessError::Killed { .. }]) && ended.is_empty(), "{ended:?}");
 }
 
 #[test]

@@ -151,9 +151,17 @@ impl Child {
         }
     }
 
+    /// Closes our ends of its standard streams that nobody has taken. In a copy of this process somebody may hold the
+    /// lock for ever.
+    pub(crate) fn close_pipes(&self) {
+        drop(self.pipes.try_lock().map(|mut pipes| std::mem::take(&mut *pipes)));
+    }
+
     /// Waits until the child has ended, whoever gets its status.
     pub(crate) fn await_end(&self) {
         let _deferred = interrupt::defer();
+        // It may read to the end of its input, or write more than a pipe holds, and nobody is left to do the rest.
+        self.close_pipes();
         // A debugger may keep the zombie; without the descriptor only the status tells that it has ended.
         if !matches!(self.end.wait(None), Ok(EndWait::Ended)) || self.reap().is_err() {
             drop(self.wait(None));
@@ -333,13 +341,6 @@ pub(crate) fn await_starts(at_most: Duration) {
     let family = FAMILY.get();
     let is_underway = |table: &mut Table| table.starting > 0;
     drop(family.started.wait_timeout_while(lock(&family.table), at_most, is_underway));
-}
-
-/// Closes what a copy of this process has of the pipes to its children, whose ends it would keep open.
-pub(crate) fn close_pipes_in_copy(running: &[Arc<Child>]) {
-    for child in running {
-        drop(std::mem::take(&mut *lock(&child.pipes)));
-    }
 }
 
 /// Closes the table, so that no child is added any more; returns those that still run.

@@ -82,7 +82,8 @@ pub(crate) fn start(
             Forked::Child => {
                 drop(pipes.take());
                 end_without_older_handlers(settle_copy);
-                run_copy(inherit, || children::close_pipes_in_copy(&running))
+                // Their ends would stay open as long as the copy.
+                run_copy(inherit, || running.iter().for_each(|child| child.close_pipes()))
             }
         }
     })?;

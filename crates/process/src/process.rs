@@ -21,7 +21,8 @@ use std::time::Duration;
 /// ask whether the process is alive; to wait for it or to send it signals is an error there. Dropping the
 /// handle neither ends nor awaits the process: it goes on, shows in
 /// [`active_children`](crate::active_children), and is settled when this process exits (see
-/// [`init`](crate::init)).
+/// [`init`](crate::init)). But pipes to it that nobody has [taken](Self::take_stdin) are closed then, as by
+/// [`std::process::Child`].
 ///
 /// # If a process dies
 /// When the child is killed, at any moment, whoever waits for it learns it at once. When this process is
@@ -308,6 +309,12 @@ impl<R: DeserializeOwned> Process<R> {
         let process = self.child.label.running(function);
         let status = self.exit_status().unwrap_or(ExitStatus::LOST);
         self.result_of(process, status).map(|_| status)
+    }
+}
+
+impl<R> Drop for Process<R> {
+    fn drop(&mut self) {
+        self.child.close_pipes();
     }
 }
 

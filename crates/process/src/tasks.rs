@@ -35,6 +35,7 @@ impl<R> Process<R> {
     /// # Errors
     /// As [`wait`](Self::wait).
     pub async fn wait_async(&self) -> Result<ExitStatus, WaitError> {
+        drop(self.take_stdin());
         let end = End(Arc::clone(self.child()));
         loop {
             if let Some(status) = self.try_wait()? {

@@ -169,12 +169,14 @@ impl<R: DeserializeOwned> Team<R> {
     }
 
     /// Waits until all members have returned: what they returned, in the order in which they became members. The
-    /// team is empty then, and can be used again.
+    /// team is empty then, and can be used again. Pipes to their standard inputs that nobody has taken are closed first,
+    /// as by [`Process::join`].
     ///
     /// # Errors
     /// [`TeamError::Failed`] as soon as one has failed, and the others have ended. [`TeamError::Wait`], after
     /// which nothing has changed.
     pub fn join(&mut self) -> Result<Vec<R>, TeamError> {
+        self.members().for_each(|process| drop(process.take_stdin()));
         self.check()?;
         while !self.running.is_empty() {
             wait(&self.waitable())?;
