@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "what tests share is part of the tests")]
 
 use procession::futures::{WaitFor, as_completed, wait, wait_timeout};
-use procession::{AsyncResult, Event, Executor, Pool, Progress, TaskError};
+use procession::{AsyncResult, Event, Executor, Pool, PoolError, Progress, TaskError};
 use procession_tests::{Watchdog, isolate, until};
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -383,6 +383,32 @@ fn what_is_not_begun_is_cancelled_at_a_shutdown_that_says_so() {
         }
     }
     assert_eq!((done, cancelled), (2, 48));
+}
+
+#[test]
+fn a_shutdown_that_cancels_does_not_wait_for_whoever_has_an_iterator() {
+    let (mut executor, _dog) = executor(2);
+    let mut squares = executor.map(square, 1..);
+    assert_eq!(squares.next().unwrap().unwrap(), 1);
+    executor.shutdown(true).unwrap();
+    // What was done is there, and then come those that are not done any more.
+    let cancelled = squares.find_map(Result::err);
+    assert!(matches!(cancelled, Some(TaskError::Cancelled)), "{cancelled:?}");
+}
+
+#[test]
+fn a_broken_pool_ends_whoever_has_an_iterator() {
+    let _dog = watched();
+    let gate = Event::new().unwrap();
+    let mut pool = Pool::options().processes(2).respawn_budget(0, Duration::MAX).start().unwrap();
+    let mut waits = pool.apply_async(pass, (gate.clone(), 1));
+    until("a worker has begun", || waits.is_running());
+    let mut ends = pool.imap(|n: u64| if n == 0 { std::process::abort() } else { n }, 0..);
+    assert!(matches!(ends.next(), Some(Err(TaskError::WorkerDied { .. } | TaskError::Broken { .. }))));
+    assert!(matches!(waits.get(), Err(TaskError::Broken { .. })));
+    gate.set();
+    pool.close();
+    assert!(matches!(pool.join(), Err(PoolError::Broken { .. })));
 }
 
 #[test]

@@ -190,7 +190,8 @@ impl Pool {
         self.foreman.ring();
     }
 
-    /// Cancels what no worker has begun, of every call; the pool goes on.
+    /// Cancels what no worker has begun, of every call; the pool goes on. After [`close`](Self::close), that is also what
+    /// calls that are under way would still give it.
     pub fn cancel_all(&self) {
         self.foreman.cancel_all();
     }
@@ -204,7 +205,9 @@ impl Pool {
         self.foreman.terminate_workers();
     }
 
-    /// Waits until every worker of a closed or terminated pool has ended, and every callback has run.
+    /// Waits until every worker of a closed or terminated pool has ended, and every callback has run. The workers of a
+    /// closed pool stay for what calls still give them: an iterator of [`imap`](crate::Calls::imap) that is neither at its
+    /// end nor dropped keeps this waiting.
     ///
     /// # Errors
     /// [`PoolError::StillOpen`] before [`close`](Self::close) or [`terminate`](Self::terminate);

@@ -188,6 +188,19 @@ impl Crew {
         !self.jobs.is_over(id) && self.workers.iter().flatten().any(is_begun)
     }
 
+    /// Cancels what no worker has begun of any job. Of a pool that is closed, that is also what calls which are under way
+    /// would still give it.
+    pub(super) fn cancel_all(&mut self) {
+        for id in self.jobs.ids() {
+            self.cancel(id);
+            if self.state == PoolState::Closed
+                && let Some(job) = self.jobs.get_mut(id)
+            {
+                job.doom(TaskError::Cancelled);
+            }
+        }
+    }
+
     /// Nobody will ask about the job, which is to be done all the same.
     pub(super) fn detach(&mut self, id: u64) {
         if let Some(job) = self.jobs.get_mut(id) {
@@ -361,7 +374,9 @@ impl Crew {
     /// Whether anything is open, or may still be given to a closed pool. Most often that is seen without a
     /// look at all jobs.
     fn has_work(&self) -> bool {
-        self.has_busy_workers() || self.jobs.has_more_chunks_than(0) || !self.jobs.are_over()
+        // A broken pool does no more than its workers are at.
+        self.has_busy_workers()
+            || self.broken.is_none() && (self.jobs.has_more_chunks_than(0) || self.jobs.need_workers())
     }
 
     /// Whether there is something to do now.

@@ -85,9 +85,9 @@ impl Executor {
         self.pool.close();
     }
 
-    /// Takes no more work, and waits until all is done. If the rest is to be cancelled, it waits for what a
-    /// worker has begun, and the others are [`TaskError::Cancelled`](crate::TaskError::Cancelled). It may be
-    /// called again.
+    /// Takes no more work, and waits until all is done; also for an iterator of [`map`](Self::map) that is neither at its
+    /// end nor dropped. If the rest is to be cancelled, it waits for what a worker has begun alone, and the others are
+    /// [`TaskError::Cancelled`](crate::TaskError::Cancelled). It may be called again.
     ///
     /// # Errors
     /// As [`Pool::join`].

@@ -319,9 +319,7 @@ impl Foreman {
     /// Cancels what no worker has begun of any job.
     pub(crate) fn cancel_all(&self) {
         let Ok(mut crew) = self.enter() else { return };
-        for id in crew.jobs.ids() {
-            crew.cancel(id);
-        }
+        crew.cancel_all();
         self.step(&mut crew);
         self.announce();
     }

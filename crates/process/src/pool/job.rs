@@ -265,6 +265,11 @@ impl Job {
         self.open == 0 && !self.feeding
     }
 
+    /// Whether a worker has something to do for it, or may still have.
+    pub(crate) fn needs_workers(&self) -> bool {
+        self.open > 0 || self.feeding && self.doomed.is_none()
+    }
+
     /// Whether what has just come is what somebody may wait for.
     pub(crate) fn is_news(&self) -> bool {
         self.is_over() || matches!(self.results, Results::Streamed(_))

@@ -119,9 +119,9 @@ impl Jobs {
         self.all.values_mut().flat_map(Job::take_waiting).collect()
     }
 
-    /// Whether all that there will be of every job is there.
-    pub(crate) fn are_over(&self) -> bool {
-        self.all.values().all(Job::is_over)
+    /// Whether a worker has something to do for a job, or may still have.
+    pub(crate) fn need_workers(&self) -> bool {
+        self.all.values().any(Job::needs_workers)
     }
 
     /// Whether all that there will be of the job is there, or was taken.
