@@ -496,6 +496,8 @@ fn a_pool_grows_and_shrinks_while_it_works() {
     }
     assert!(all.get().unwrap().into_iter().eq((0..50_000).map(work)));
     assert!(matches!(pool.resize(0), Err(PoolError::NoWorkers)));
+    assert!(matches!(pool.resize(usize::MAX), Err(PoolError::Kernel(_))));
+    assert!(matches!(Pool::new(usize::MAX), Err(PoolError::Kernel(_))));
     pool.close();
     assert!(matches!(pool.resize(2), Err(PoolError::Closed)));
     pool.join().unwrap();

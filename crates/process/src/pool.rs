@@ -44,7 +44,7 @@ pub use options::PoolOptions;
 pub use progress::Progress;
 pub use results::{Imap, ImapUnordered};
 
-use crew::{Crew, PoolState};
+use crew::{Crew, PoolState, can_have};
 use foreman::Foreman;
 use procession_sys::interrupt;
 use std::ops::Deref;
@@ -163,12 +163,11 @@ impl Pool {
     /// ```
     ///
     /// # Errors
-    /// [`PoolError::NoWorkers`]; [`PoolError::Closed`] after [`close`](Self::close) or
-    /// [`terminate`](Self::terminate); [`PoolError::Broken`]; [`PoolError::Forked`] in a forked child.
+    /// [`PoolError::NoWorkers`]; [`PoolError::Kernel`] for more workers than Linux has processes;
+    /// [`PoolError::Closed`] after [`close`](Self::close) or [`terminate`](Self::terminate); [`PoolError::Broken`];
+    /// [`PoolError::Forked`] in a forked child.
     pub fn resize(&self, processes: usize) -> Result<(), PoolError> {
-        if processes == 0 {
-            return Err(PoolError::NoWorkers);
-        }
+        can_have(processes)?;
         self.foreman.resize(processes)
     }
 

@@ -4,7 +4,7 @@
 //! Those are only offered, and taken back for a worker that would have nothing to do (see `link.rs`).
 
 use super::batch::Chunk;
-use super::error::{TaskError, TaskItem};
+use super::error::{PoolError, TaskError, TaskItem};
 use super::job::Job;
 use super::jobs::Jobs;
 use super::link::{AHEAD, Lease, Link};
@@ -17,6 +17,23 @@ use crate::panicked::Panic;
 use crate::process::Process;
 use procession_channel::codec;
 use procession_sys::Deadline;
+use procession_sys::errno::EAGAIN;
+use std::io;
+
+/// How many processes there can be on any Linux.
+const MOST_WORKERS: usize = 1 << 22;
+
+/// Whether a pool can have so many workers.
+///
+/// # Errors
+/// [`PoolError::NoWorkers`], and [`PoolError::Kernel`] for more than there can be processes.
+pub(crate) fn can_have(workers: usize) -> Result<(), PoolError> {
+    match workers {
+        0 => Err(PoolError::NoWorkers),
+        1..=MOST_WORKERS => Ok(()),
+        _ => Err(io::Error::from_raw_os_error(EAGAIN).into()),
+    }
+}
 
 /// How far the pool is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +188,19 @@ impl Crew {
         }
     }
 
+    /// Cancels what no worker has begun of any job. Of a pool that is closed, that is also what calls which are under way
+    /// would still give it.
+    pub(super) fn cancel_all(&mut self) {
+        for id in self.jobs.ids() {
+            self.cancel(id);
+            if self.state == PoolState::Closed
+                && let Some(job) = self.jobs.get_mut(id)
+            {
+                job.doom(TaskError::Cancelled);
+            }
+        }
+    }
+
     /// Cancels what no worker has begun of a job; whether there was any.
     pub(super) fn cancel(&mut self, id: u64) -> bool {
         let unbegun = self.take_back_unbegun(id, Link::revoke);
@@ -186,19 +216,6 @@ impl Crew {
             worker.assigned.iter().any(|one| one.chunk.job == id && worker.link.is_taken(one.lease))
         };
         !self.jobs.is_over(id) && self.workers.iter().flatten().any(is_begun)
-    }
-
-    /// Cancels what no worker has begun of any job. Of a pool that is closed, that is also what calls which are under way
-    /// would still give it.
-    pub(super) fn cancel_all(&mut self) {
-        for id in self.jobs.ids() {
-            self.cancel(id);
-            if self.state == PoolState::Closed
-                && let Some(job) = self.jobs.get_mut(id)
-            {
-                job.doom(TaskError::Cancelled);
-            }
-        }
     }
 
     /// Nobody will ask about the job, which is to be done all the same.

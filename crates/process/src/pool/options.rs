@@ -2,6 +2,7 @@
 
 use super::Pool;
 use super::calls::Calls;
+use super::crew::can_have;
 use super::error::PoolError;
 use super::foreman::Foreman;
 use super::initial::{Initialized, Initializer};
@@ -206,13 +207,11 @@ impl PoolOptions {
     ///
     /// # Errors
     /// [`PoolError::NoWorkers`], [`PoolError::NoTasks`], [`PoolError::Initializer`], and whatever keeps the
-    /// first workers from being started.
+    /// first workers from being started; [`PoolError::Kernel`] also for more of them than Linux has processes.
     pub fn start(self) -> Result<Pool, PoolError> {
         let Self { plan, policy } = self;
         let workers = plan.processes.unwrap_or(procession_sys::cpu::available() as usize);
-        if workers == 0 {
-            return Err(PoolError::NoWorkers);
-        }
+        can_have(workers)?;
         if plan.max_tasks == 0 || policy.chunk_size == Some(0) {
             return Err(PoolError::NoTasks);
         }
