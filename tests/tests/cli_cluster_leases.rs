@@ -9,7 +9,7 @@ mod cluster;
 mod schema;
 
 use cli::{Running, Said, children_of, runs, send, until};
-use cluster::{code, command, ends, keeper_for, run, shell, someone};
+use cluster::{code, command, ends, find_keeper, keeper_for, run, shell, someone};
 use nix::sys::signal::Signal;
 use procession_tests::cluster::{Place, everywhere, server};
 use schema::{Schema, parsed};
@@ -127,9 +127,8 @@ fn a_lease_ends_with_its_time_and_can_be_extended() {
             parsed(&said.stdout)
         };
         let record = get("0.05");
-        let old = keeper_for(owner.pid());
         // Nobody asks for it, and it is there all the same.
-        until("its keeper to end", || (!runs(old)).then_some(()));
+        until("its keeper to end", || find_keeper(owner.pid()).is_none().then_some(()));
         until("the item to be back", || (counts(place) == [1, 1]).then_some(()));
         assert_eq!(told(place, "ack", &record, &[]).code(), Some(76));
         let record = get("1h");

@@ -163,8 +163,9 @@ impl Pool {
     }
 
     /// Does as [`map`](Self::map), under a name: when this process dies, whoever calls this again with the name has what is
-    /// done already, and waits for the rest; of the items only their number counts then. The results stay until
-    /// [`forget`](Self::forget). With `shm:` they have 64 MiB.
+    /// done already, and waits for the rest; of the items only their number counts then. If it died while it put the tasks,
+    /// the function is called once more for those that were put. The results stay until [`forget`](Self::forget). With `shm:`
+    /// they have 64 MiB.
     ///
     /// # Errors
     /// As [`map`](Self::map); [`WouldBlock`](ClusterError::WouldBlock) while another process waits for them.

@@ -44,13 +44,16 @@ pub(crate) fn someone() -> Running {
     Running::start(Command::new("sleep").arg("1000"))
 }
 
-/// The keeper that holds something for this process.
+/// The keeper that holds something for this process, once it is there.
 pub(crate) fn keeper_for(owner: u32) -> u32 {
-    until("the keeper", || {
-        let processes = std::fs::read_dir("/proc").unwrap();
-        processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
-            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split('\0').skip_while(|word| *word != "__keeper").nth(1) == Some(owner.to_string().as_str())
-        })
+    until("the keeper", || find_keeper(owner))
+}
+
+/// The keeper that holds something for this process, if there is one.
+pub(crate) fn find_keeper(owner: u32) -> Option<u32> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split('\0').skip_while(|word| *word != "__keeper").nth(1) == Some(owner.to_string().as_str())
     })
 }
