@@ -94,6 +94,8 @@ test: toolchain python3 postgres ## all tests: units, processes, the command, do
 
 # These kill at crash points, and at random between them; to the other tests it is all one whether there are any.
 crash_tests := $(addprefix --test ,chaos crash kill_pool)
+# What is other code where there are crash points: the points themselves, and those who kill at them.
+has_crash_points := -p procession-sys -p procession-tests --lib --bins $(crash_tests)
 
 chaos: toolchain ## the tests that need crash points compiled in
 	$(chaos_env) $(if $(have_nextest),$(run_tests),$(own_namespace) $(CARGO) test $(cargo_jobs)) -p procession-tests $(crash_tests)
@@ -133,7 +135,7 @@ lint: toolchain python3 ## formatting, clippy with and without crash points, doc
 	$(fmt_demos) --check
 	$(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(cargo_jobs) -p procession-cli --no-default-features -- -D warnings
-	$(chaos_env) $(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
+	$(chaos_env) $(CARGO) clippy $(cargo_jobs) $(has_crash_points) -- -D warnings
 	cd python && $(CARGO) fmt --check && CARGO_TARGET_DIR="$(venv)/../target" $(CARGO) clippy $(cargo_jobs) -- -D warnings
 	@$(MAKE) --no-print-directory doc
 	@if [ -d "$$(rustc --print target-libdir --target $(arm) 2>/dev/null)" ]; then \
