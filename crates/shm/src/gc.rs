@@ -271,18 +271,19 @@ fn sweep(
     let mut names: Vec<String> = names.into_iter().collect();
     loop {
         left.clear();
-        let before = names.len();
+        let (before, mut leaves_spills) = (names.len(), false);
         names.retain(|name| {
             let Some(found) = entry_in(namespace, name).filter(|found| found.ours) else { return false };
             let is_left = !remove(&found);
             if is_left {
+                leaves_spills |= found.is_spill();
                 let instance = found.header.map_or(0, |header| header.instance.low());
                 left.insert(name.clone(), Named { name: name.clone(), instance });
             }
             is_left
         });
         // What is left may have been spilled by an object that is gone now.
-        if names.is_empty() || names.len() == before {
+        if !leaves_spills || names.len() == before {
             return left;
         }
     }
