@@ -13,14 +13,13 @@ use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{Shell, generate};
 use procession::shm::{Entry, Kind, look};
 use procession::{Encoded, JoinableQueue, LeasedItem, Namespace};
-use procession_terminal::exit::Failure;
+use procession_terminal::exit::{self, Failure};
 use procession_terminal::output;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// By which a shell says that it wants something completed. Not the usual `COMPLETE`, which others ask for, too.
 const VARIABLE: &str = "PROCESSION_COMPLETE";
@@ -71,7 +70,7 @@ pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Failure> {
 }
 
 /// Answers a shell, if it is one that asks.
-pub(crate) fn answer() -> Option<ExitCode> {
+pub(crate) fn answer() -> Option<u8> {
     std::env::var_os(VARIABLE)?;
     let words: Vec<OsString> = std::env::args_os().collect();
     if let Some(namespace) = namespace(&words) {
@@ -80,7 +79,7 @@ pub(crate) fn answer() -> Option<ExitCode> {
     let here = std::env::current_dir().ok();
     let asked = CompleteEnv::with_factory(command).var(VARIABLE).try_complete(words, here.as_deref());
     // Whatever went wrong, someone is typing a command line.
-    asked.unwrap_or(true).then_some(ExitCode::SUCCESS)
+    asked.unwrap_or(true).then_some(exit::SUCCESS)
 }
 
 /// The namespace that is said in the command line that is typed.

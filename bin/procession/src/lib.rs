@@ -63,14 +63,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 /// Runs the command and returns its exit code.
 ///
 /// In a process that a demo started, which is another copy of this program, it does not return: see
 /// [`procession::init`].
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     procession::init();
     #[cfg(feature = "completions")]
     if let Some(code) = completions::answer() {

@@ -1,8 +1,5 @@
 //! The command `procession`.
+#![cfg_attr(target_env = "gnu", no_main)]
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    procession_cli::main()
-}
+procession_sys::bare_main!(procession_cli::main);

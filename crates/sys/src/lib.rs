@@ -7,6 +7,8 @@
 compile_error!("procession needs 64-bit little-endian Linux: the futex is the low half of a 64-bit word");
 
 pub mod atomic;
+#[cfg(feature = "inherited")]
+pub mod bare;
 pub mod clock;
 pub mod cpu;
 pub mod crash;

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::error::Error;
 use std::io;
-use std::process::ExitCode;
 
 /// Why the command did not do what was asked.
 #[derive(Debug)]
@@ -62,7 +61,7 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 }
 
 /// All that was asked for was done.
-const SUCCESS: u8 = 0;
+pub const SUCCESS: u8 = 0;
 /// A result is wrong or incomplete: a demo's check failed, a file was left out, there is a deadlock. Or what was
 /// asked is not so: the lock is held.
 pub const INCOMPLETE: u8 = 1;
@@ -277,20 +276,19 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Says what went wrong, if anything did, and what to exit with.
-pub fn report(outcome: Result<(), Failure>) -> ExitCode {
+pub fn report(outcome: Result<(), Failure>) -> u8 {
     let outcome = match outcome {
         // Help is a result.
         Err(Failure::CommandLine(message)) if !message.use_stderr() => output::help(&message),
         other => other,
     };
-    let code = match outcome {
+    match outcome {
         Ok(()) => SUCCESS,
         Err(failure) => {
             failure.say();
             failure.code()
         }
-    };
-    code.into()
+    }
 }
 
 #[cfg(test)]
