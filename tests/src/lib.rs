@@ -29,6 +29,7 @@ pub use case::case_of;
 pub use dice::Dice;
 pub use processes::{
     children, descriptors, forkservers, in_fork, in_own_process, is_stopped, kill_child, runs, send, soaks,
+    spares, started,
 };
 pub use scratch::{Scratch, isolate};
 pub use shell::{can_unshare, in_own_shm, note, python, run, skip};

@@ -83,12 +83,27 @@ pub fn children(pid: u32) -> Vec<u32> {
     texts.flatten().flat_map(|text| text.split(' ').flat_map(str::parse).collect::<Vec<u32>>()).collect()
 }
 
+/// The copies that the forkservers of a process have made beforehand, and that wait. A zombie is none.
+#[must_use]
+pub fn spares(pid: u32) -> Vec<u32> {
+    children(pid).into_iter().filter(|&pid| is_called(pid, "forkspare") && runs(pid)).collect()
+}
+
+/// The children of a process but for its forkservers and their spares.
+#[must_use]
+pub fn started(pid: u32) -> Vec<u32> {
+    let (servers, spares) = (forkservers(pid), spares(pid));
+    children(pid).into_iter().filter(|pid| !servers.contains(pid) && !spares.contains(pid)).collect()
+}
+
+fn is_called(pid: u32, name: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|found| found.trim_end() == name)
+}
+
 /// The forkservers of a process.
 #[must_use]
 pub fn forkservers(pid: u32) -> Vec<u32> {
-    let is_server = |pid: &u32| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "forkserver\n")
-    };
+    let is_server = |pid: &u32| is_called(*pid, "forkserver");
     let mut found: Vec<u32> = children(pid).into_iter().filter(is_server).collect();
     for _ in 0..20 {
         if found.len() < 2 {

@@ -45,11 +45,16 @@ static INHERITED: Latest<Mutex<Vec<Option<OwnedFd>>>> = Latest::none();
 /// `let_go` is called once the parent can know of this process: it gives up what the copy has and is not to
 /// have.
 pub(crate) fn run_copy(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
+    prepare_copy();
+    begin(inherited, let_go)
+}
+
+/// Does what a copy does before it has its task.
+pub(crate) fn prepare_copy() {
     become_child_thread();
     Phase::Bootstrapping.begin();
     interrupt::forget_hooks();
     exit::register();
-    begin(inherited, let_go)
 }
 
 /// Closes what a copy of a child, which has a report of its own by now, has of that child's `report` and of the
@@ -70,7 +75,8 @@ pub(crate) fn run(inherited: Vec<OwnedFd>) -> ! {
     begin(inherited, || ())
 }
 
-fn begin(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
+/// Lives the life of a child, prepared if it is a copy, and exits. `let_go` as for [`run_copy`].
+pub(crate) fn begin(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
     let mut inherited = inherited.into_iter();
     let (Some(task), Some(report)) = (inherited.next(), inherited.next()) else {
         // Only a file that is no task of ours leads here: there is nobody to report to.

@@ -10,7 +10,8 @@ use crate::entry::EntryRef;
 use crate::error::{KernelError, ProcessError, SpawnError};
 use crate::launch::{Launch, Papers, Way, environment};
 use crate::method::StartMethod;
-use crate::server::{Order, serve, wire};
+use crate::requests::{self, BORN, FAILED, Heard, LOST, READY, SPARE};
+use crate::server::{Order, serve};
 use crate::servers::{self, NAME, Purpose, Server};
 use crate::settings::Settings;
 use crate::starter::starter;
@@ -20,12 +21,11 @@ use crate::surroundings::{Given, Surroundings};
 use crate::task::TaskEntry;
 use procession_channel::codec;
 use procession_shm::{Carried, Namespace};
-use procession_sys::fd_socket::{self, MOST_FDS};
+use procession_sys::fd_socket;
 use procession_sys::inheritance::inheritance_of_process;
 use procession_sys::signals::SIGKILL;
 use procession_sys::{KeptFd, interrupt, pidfd};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,7 +117,8 @@ fn begin(purpose: &Purpose, wanted: &str) -> Result<Server, SpawnError> {
     let child = launch.execute(&starter)?;
     let socket = KeptFd::keep(ours).map_err(kernel("socketpair"))?;
     let purpose = purpose.clone();
-    Ok(Server { purpose, child, starter, environment, socket, turn: Mutex::new(false) })
+    let (turn, spares) = (Mutex::new(false), Mutex::default());
+    Ok(Server { purpose, child, starter, environment, socket, turn, spares })
 }
 
 /// Asks the server for a process.
@@ -136,7 +137,11 @@ fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
     let papers = launch.papers(&server.starter, &way)?;
     let fds = launch.descriptors(&papers, &server.starter, &way)?;
     let mut turn = server.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    let sent = send(server, &fds);
+    let sent = server
+        .socket
+        .get()
+        .ok_or(io::ErrorKind::NotFound.into())
+        .and_then(|socket| requests::ask(socket, &fds));
     drop(fds);
     if let Err(error) = sent
         && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotFound)
@@ -144,11 +149,19 @@ fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
         return Err(launch.kernel("sendmsg", error).into());
     }
     loop {
-        match hear(server, *turn) {
-            Some((wire::READY, _, _)) => *turn = true,
-            Some((wire::BORN, pid, pidfd)) => return Ok(Answer::Born(Born { pid, pidfd }, papers)),
-            Some((wire::FAILED, errno, _)) => {
-                let error = io::Error::from_raw_os_error(errno.cast_signed());
+        let Some((word, number, fds)) = hear(server, *turn) else { break };
+        match word {
+            READY => *turn = true,
+            SPARE => server.note_spare(number),
+            LOST => server.bury_spare(number),
+            BORN => {
+                server.forget_spare(number);
+                // Without a number for the pidfd there is a process all the same.
+                let pidfd = fds.unwrap_or_default().into_iter().next();
+                return Ok(Answer::Born(Born { pid: number, pidfd }, papers));
+            }
+            FAILED => {
+                let error = io::Error::from_raw_os_error(number.cast_signed());
                 return Err(launch.kernel("clone", error).into());
             }
             _ => break,
@@ -171,28 +184,15 @@ fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
     }
 }
 
-fn send(server: &Server, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let socket = server.socket.get().ok_or(io::ErrorKind::NotFound)?;
-    let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
-    for (index, part) in fds.chunks(MOST_FDS).enumerate() {
-        let word = if index == 0 { wire::COPY } else { wire::MORE };
-        fd_socket::send(socket, wire::message(word, count), part)?;
-    }
-    Ok(())
-}
-
 /// What the server says next; `None` at the end of the connection, and of one that does not answer although it
 /// was ready: that one is killed.
-fn hear(server: &Server, is_ready: bool) -> Option<(u32, u32, Option<OwnedFd>)> {
+fn hear(server: &Server, is_ready: bool) -> Option<Heard> {
     let mut patience = LAST_WAIT;
     loop {
         let socket = server.socket.get()?;
         let is_there = pidfd::wait(socket, Some(LOOK)).unwrap_or(true);
         if is_there {
-            let (message, fds) = fd_socket::receive(socket).ok().flatten()?;
-            let (word, number) = wire::parts(message);
-            // Without a number for the pidfd there is a process all the same.
-            return Some((word, number, fds.unwrap_or_default().into_iter().next()));
+            return requests::hear(socket);
         }
         // Somebody else may have a copy of its end, and then there is no end of the connection.
         if server.child.look().is_some() {

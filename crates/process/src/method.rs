@@ -26,7 +26,8 @@ pub enum StartMethod {
     /// A copy of this program that has done nothing yet, or only what
     /// [`Context::preload`](crate::Context::preload) says, waits to be copied. That is several times faster.
     /// The server is started with the first such process, and again when it was killed; it ends with this
-    /// process.
+    /// process. While it has nothing to do, it keeps two copies ready for the next processes (`forkspare` in
+    /// `ps`), which are children of this process from then on.
     Forkserver,
     /// This process itself is copied: the new one has all that is in its memory, and a copy of each open file
     /// descriptor. It is for programs of one thread.

@@ -1,8 +1,8 @@
 //! The forkserver's side: a copy of this program that waits to be copied.
 //!
 //! It is started as every child is, and `serve` is the function that it runs. It has one thread, reads one
-//! request after the other from its socket, and copies itself for each: the copy is a child of the server's
-//! parent. What is said on the socket is in [`wire`].
+//! request after the other from its socket, and copies itself for each, or did so beforehand ([`spare`](crate::spare)):
+//! the copy is a child of the server's parent. What is said on the socket is in [`requests`].
 //!
 //! | the server does | killed here | the copy |
 //! |---|---|---|
@@ -22,16 +22,17 @@ use crate::error::in_full;
 use crate::own_threads;
 use crate::phase::Phase;
 use crate::report::{Outcome, Report};
+use crate::requests::{self, BORN, FAILED, LOST, READY, SPARE};
 use crate::servers::NAME;
+use crate::spare::Spares;
 use crate::surroundings::note_signals;
 use crate::task::Task;
 use procession_channel::codec;
-use procession_sys::fd_socket::{MESSAGE, receive, send};
-use procession_sys::forking::{self, Forked, flush_c_streams, fork_sibling, ignore_signals};
+use procession_sys::forking::{self, Forked, close_in_copy, flush_c_streams, fork_sibling, ignore_signals};
 use procession_sys::image::Image;
 use procession_sys::signals::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU};
 use procession_sys::start::{self, Stream};
-use procession_sys::{crash_point, fork, rehearse_lean, set_thread_name};
+use procession_sys::{crash_point, fork, pidfd, rehearse_lean, set_thread_name};
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -42,32 +43,6 @@ use std::time::Duration;
 const IGNORED: [i32; 7] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU];
 /// How long the thread that looks out for deaths may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// What is said between a process and its forkserver: a word and a number, each in four bytes.
-pub(crate) mod wire {
-    use super::MESSAGE;
-
-    /// To the server: a copy is wanted, and this is the first message of those that bring its descriptors.
-    /// The number is how many there are.
-    pub(crate) const COPY: u32 = 1;
-    /// To the server: more descriptors.
-    pub(crate) const MORE: u32 = 2;
-    /// From the server: it is ready.
-    pub(crate) const READY: u32 = 3;
-    /// From the server: the copy's pid, with its pidfd if there is one.
-    pub(crate) const BORN: u32 = 4;
-    /// From the server: why there is no copy, an errno.
-    pub(crate) const FAILED: u32 = 5;
-
-    pub(crate) fn message(word: u32, number: u32) -> [u8; MESSAGE] {
-        let ([a, b, c, d], [e, f, g, h]) = (word.to_le_bytes(), number.to_le_bytes());
-        [a, b, c, d, e, f, g, h]
-    }
-
-    pub(crate) fn parts([a, b, c, d, e, f, g, h]: [u8; MESSAGE]) -> (u32, u32) {
-        (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
-    }
-}
 
 /// What a forkserver is told: the function that it runs first.
 pub(crate) type Order = Option<EntryRef<PreloadEntry>>;
@@ -91,7 +66,7 @@ pub(crate) fn serve(task: Task) -> Outcome {
         return Outcome::Refused(reason);
     }
     crash_point("forkserver.preloaded");
-    if send(&socket, wire::message(wire::READY, 0), &[]).is_ok() {
+    if requests::say(&socket, READY, 0, &[]).is_ok() {
         crash_point("forkserver.ready");
         answer(socket);
     }
@@ -154,53 +129,64 @@ fn get_ready() -> Result<(), String> {
 /// Answers requests until the parent hangs up, or is gone.
 fn answer(socket: OwnedFd) {
     let report = Report::own();
-    let mut files: Vec<OwnedFd> = Vec::new();
-    let mut wanted = 0;
-    loop {
-        let Ok(Some((message, fds))) = receive(&socket) else { return };
-        let (word, number) = wire::parts(message);
-        if word == wire::COPY {
-            files.clear();
-            wanted = usize::try_from(number).unwrap_or(usize::MAX);
-        }
-        if wanted == 0 {
-            // The rest of a request that was refused.
-            continue;
-        }
-        match fds {
-            Ok(fds) => files.extend(fds),
-            // There were no numbers for them. That is said once, however many messages bring the rest.
-            Err(error) => {
-                wanted = 0;
-                files.clear();
-                drop(send(&socket, failed(&error), &[]));
-                continue;
+    let mut spares = Spares::default();
+    while let Some(request) = requests::next(&socket) {
+        let answered = match request {
+            // There were no numbers for what came with it.
+            Err(error) => fail(&socket, &error),
+            Ok(files) => {
+                crash_point("forkserver.asked");
+                let lost = |pid| drop(requests::say(&socket, LOST, pid, &[]));
+                match spares.hand_over(&files, socket.as_fd(), lost) {
+                    Some((pid, pidfd)) => {
+                        crash_point("forkserver.handed");
+                        requests::say(&socket, BORN, pid, &[pidfd.as_fd()])
+                    }
+                    None => copy(&socket, files, &spares, report),
+                }
             }
-        }
-        if files.len() < wanted {
-            continue;
-        }
-        crash_point("forkserver.asked");
-        let inherited = std::mem::take(&mut files);
-        let answered = match fork_sibling() {
-            Ok(Forked::Child) => run_copy(inherited, || {
-                drop(socket);
-                close_files_of_copied(report);
-            }),
-            Ok(Forked::Parent(pid, pidfd)) => {
-                crash_point("forkserver.copied");
-                let fds: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
-                send(&socket, wire::message(wire::BORN, pid), &fds)
-            }
-            Err(error) => send(&socket, failed(&error), &[]),
         };
         crash_point("forkserver.answered");
         if answered.is_err() {
-            return;
+            break;
         }
+        let is_waited_for = || pidfd::wait(&socket, Some(Duration::ZERO)).unwrap_or(true);
+        while !is_waited_for()
+            && let Some(pid) = spares.add(|| let_go(&socket, report))
+        {
+            drop(requests::say(&socket, SPARE, pid, &[]));
+        }
+    }
+    spares.end();
+}
+
+/// Copies this process for a request, and says what came of it.
+fn copy(
+    socket: &OwnedFd,
+    files: Vec<OwnedFd>,
+    spares: &Spares,
+    report: Option<&'static Report>,
+) -> io::Result<()> {
+    match fork_sibling() {
+        Ok(Forked::Child) => {
+            spares.close_in_copy();
+            run_copy(files, || let_go(socket, report))
+        }
+        Ok(Forked::Parent(pid, pidfd)) => {
+            crash_point("forkserver.copied");
+            let fds: Vec<_> = pidfd.iter().map(AsFd::as_fd).collect();
+            requests::say(socket, BORN, pid, &fds)
+        }
+        Err(error) => fail(socket, &error),
     }
 }
 
-fn failed(error: &io::Error) -> [u8; MESSAGE] {
-    wire::message(wire::FAILED, error.raw_os_error().unwrap_or_default().unsigned_abs())
+/// Closes what a copy has of this server's connection to its parent, and of its files.
+fn let_go(socket: &OwnedFd, report: Option<&'static Report>) {
+    close_in_copy(socket);
+    close_files_of_copied(report);
+}
+
+fn fail(socket: &OwnedFd, error: &io::Error) -> io::Result<()> {
+    requests::say(socket, FAILED, error.raw_os_error().unwrap_or_default().unsigned_abs(), &[])
 }

@@ -2,6 +2,7 @@
 
 use crate::children::{self, Child, LAST_WAIT};
 use crate::context::Preload;
+use crate::requests::{self, SPARE};
 use crate::starter::Starter;
 use procession_sys::pidfd::{self, Who};
 use procession_sys::signals::SIGKILL;
@@ -46,6 +47,8 @@ pub(crate) struct Server {
     /// Who holds the lock has the only request that is under way. Inside: whether the server has said that it
     /// is ready.
     pub(crate) turn: Mutex<bool>,
+    /// The pids of its spares, as far as it has told.
+    pub(crate) spares: Mutex<Vec<u32>>,
 }
 
 /// The last one was used last. A forked child of this process has none of them: it could not wait for the
@@ -71,14 +74,14 @@ pub(crate) fn find<E>(
         None => Arc::new(start()?),
     };
     servers.push(Arc::clone(&server));
-    let mut spare = Vec::new();
+    let mut idle = Vec::new();
     while servers.len() > MOST
         && let Some(oldest) = servers.iter().position(is_at_rest)
     {
-        spare.push(servers.remove(oldest));
+        idle.push(servers.remove(oldest));
     }
     drop(servers);
-    spare.iter().for_each(|server| server.end(Duration::ZERO));
+    idle.iter().for_each(|server| server.end(Duration::ZERO));
     Ok(server)
 }
 
@@ -96,18 +99,26 @@ pub(crate) fn forget(server: &Arc<Server>) {
 /// until this process ends. It is a child of the starter's thread, called as the server is, and nobody knows it.
 pub(crate) fn bury_copies(starter: &Starter) {
     let Some(thread) = starter.thread_id() else { return };
-    let mut known: Vec<u32> = servers().iter().map(|server| server.child.label.pid()).collect();
-    known.extend(children::running().iter().map(|child| child.label.pid()));
+    let mut known = Vec::new();
+    for server in servers().iter() {
+        known.push(server.child.label.pid());
+        known.extend(server.spares().iter());
+    }
     let lost = forking::children_of_thread(thread).into_iter().filter(|pid| !known.contains(pid));
-    for pid in lost.filter(|&pid| forking::is_called(pid, NAME)) {
-        // One that lives is the copy of another server, and will have a name of its own in a moment.
-        let deadline = Deadline::after(BURIAL);
-        while matches!(pidfd::reap(Who::Pid(pid)), Ok(None))
-            && forking::is_called(pid, NAME)
-            && !deadline.has_passed()
-        {
-            clock::nap(BURIAL / 50);
-        }
+    // One that lives is the copy of another server, and will have a name of its own in a moment.
+    lost.filter(|&pid| forking::is_called(pid, NAME))
+        .for_each(|pid| bury(pid, || forking::is_called(pid, NAME)));
+}
+
+/// Takes the status of a child that ends in a moment, while it `may_end`.
+fn bury(pid: u32, may_end: impl Fn() -> bool) {
+    // The program may have taken the status, and the number has come again.
+    if children::running().iter().any(|child| child.label.pid() == pid) {
+        return;
+    }
+    let deadline = Deadline::after(BURIAL);
+    while matches!(pidfd::reap(Who::Pid(pid)), Ok(None)) && may_end() && !deadline.has_passed() {
+        clock::nap(BURIAL / 50);
     }
 }
 
@@ -134,5 +145,35 @@ impl Server {
             drop(self.child.signal(SIGKILL));
             drop(self.child.wait(Some(LAST_WAIT)));
         }
+        // Spares end when their server does; of those that it has made last it may have told nobody yet.
+        while let Some(socket) = self.socket.get()
+            && matches!(pidfd::wait(socket, Some(Duration::ZERO)), Ok(true))
+            && let Some((word, number, _)) = requests::hear(socket)
+        {
+            if word == SPARE {
+                self.note_spare(number);
+            }
+        }
+        std::mem::take(&mut *self.spares()).into_iter().for_each(|pid| bury(pid, || true));
+    }
+
+    fn spares(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.spares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server has made a spare.
+    pub(crate) fn note_spare(&self, pid: u32) {
+        self.spares().push(pid);
+    }
+
+    /// That is no spare any more: it is a process, or nothing.
+    pub(crate) fn forget_spare(&self, pid: u32) {
+        self.spares().retain(|&known| known != pid);
+    }
+
+    /// A spare has ended, of no use to anybody.
+    pub(crate) fn bury_spare(&self, pid: u32) {
+        self.forget_spare(pid);
+        bury(pid, || true);
     }
 }

@@ -8,8 +8,9 @@ use crate::crash_points;
 use nix::sys::signal::Signal;
 use procession::{Context, Process, ProcessError, SpawnError, StartMethod, active_children};
 use procession_sys::crash::{self, Action};
-use procession_tests::{Watchdog, children, is_stopped, runs, send, until};
+use procession_tests::{Watchdog, children, forkservers, is_stopped, runs, send, started, until};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 crash_points! {
@@ -17,12 +18,18 @@ crash_points! {
     ready at "forkserver.ready": before_any_request;
     asked at "forkserver.asked": during_requests;
     copied at "forkserver.copied": during_requests;
+    handed at "forkserver.handed": during_requests;
     answered at "forkserver.answered": during_requests;
     born at "process.born": in_the_child;
     told at "process.told": in_the_child;
+    made at "spare.made": in_a_spare;
+    asked_spare at "spare.asked": in_a_spare;
+    answered_spare at "spare.answered": in_a_spare;
 }
 
 const ARMED: &str = "PROCESSION_CRASH";
+/// The variable that names the file to which each run of the function adds a byte.
+const RUNS: &str = "PROCESSION_TEST_RUNS";
 /// The variable that names the file which the first server removes.
 const FIRST: &str = "PROCESSION_TEST_FIRST";
 
@@ -37,7 +44,14 @@ fn disarm() {
 }
 
 fn start(method: StartMethod, n: u32) -> Result<Process<u32>, SpawnError> {
-    Process::options().start_method(method).spawn(|n: u32| n + 1, n)
+    let work = |n: u32| {
+        if let Some(runs) = std::env::var_os(RUNS) {
+            let runs = fs::OpenOptions::new().append(true).create(true).open(runs);
+            runs.unwrap().write_all(b"x").unwrap();
+        }
+        n + 1
+    };
+    Process::options().start_method(method).spawn(work, n)
 }
 
 /// Plays the scene in a process of its own.
@@ -60,6 +74,12 @@ fn in_the_child(label: &str) {
     play(every_child_dies, label);
     the_parent_dies(label, 2);
     server_and_copy_die(label);
+}
+
+fn in_a_spare(label: &str) {
+    play(every_spare_dies, label);
+    the_parent_dies(label, 1);
+    the_server_dies_and_its_spare_goes_on(label);
 }
 
 /// Each server that is tried dies before it does anything.
@@ -106,7 +126,10 @@ fn a_copy_that_dies_with_its_server_before_it_is_known_is_no_zombie() {
         });
         assert_eq!(context.process().spawn(|n: u32| n + 1, 1).unwrap().join().unwrap(), 2);
         assert!(!Path::new(&flag).exists(), "no server was armed");
-        until("there is one server, and nothing else", || children(std::process::id()).len() == 1);
+        let own = std::process::id();
+        until("there is one server, and nothing else", || {
+            started(own).is_empty() && forkservers(own).len() == 1
+        });
     };
     let folder = tempfile::tempdir().unwrap();
     let flag = folder.path().join("first");
@@ -127,9 +150,26 @@ fn every_child_dies(label: String) {
     }
 }
 
-/// A process whose start of another one stops at the `nth` passing of `label`, and those that it has started
-/// then, the one that stopped last.
-fn stopped(label: &str, nth: u32, go: &Path) -> (Process<u32>, Vec<u32>) {
+/// Who dies before it has answered was no process yet; after it, it is one that was killed.
+fn every_spare_dies(label: String) {
+    arm(&format!("{label}#1:kill"));
+    for n in 0..5 {
+        match start(StartMethod::Forkserver, n).unwrap().join() {
+            Ok(found) => assert_eq!((found, label == "spare.answered" && n > 0), (n + 1, false)),
+            Err(error) => {
+                assert!(matches!(error, ProcessError::Killed { signal: 9, .. }), "{error}");
+                assert!(label == "spare.answered" && n > 0, "{n}: {error}");
+            }
+        }
+    }
+    assert!(active_children().is_empty());
+    // The two that were made last, of which the next start will be told.
+    assert!(started(std::process::id()).len() <= 2);
+}
+
+/// A process whose start of others stops at the `nth` passing of `label`, and those that it has started then, the one
+/// that stopped last.
+fn stopped(label: &str, nth: u32, go: &Path) -> (Process<Vec<u32>>, Vec<u32>) {
     let parent = |(plan, go): (String, PathBuf)| {
         arm(&plan);
         std::thread::spawn(move || {
@@ -137,10 +177,11 @@ fn stopped(label: &str, nth: u32, go: &Path) -> (Process<u32>, Vec<u32>) {
             disarm();
             fs::remove_file(go).unwrap();
         });
-        let answer = start(StartMethod::Forkserver, 1).unwrap().join();
+        // A first one before there is a spare, and others by spares.
+        let answers: Vec<_> = (0..3).map(|n| start(StartMethod::Forkserver, n).unwrap().join()).collect();
         // There is a server, or what is left of the first; what died before anybody knew of it is no zombie.
-        until("no other process is left", || children(std::process::id()).len() <= 1);
-        answer.unwrap()
+        until("no other process is left", || started(std::process::id()).is_empty());
+        answers.into_iter().collect::<Result<Vec<u32>, _>>().unwrap()
     };
     let parent = Process::spawn(parent, (format!("{label}#{nth}:stop"), go.to_owned())).unwrap();
     let mut found = Vec::new();
@@ -159,9 +200,9 @@ fn the_parent_dies(label: &str, nth: u32) {
     let folder = tempfile::tempdir().unwrap();
     let (parent, found) = stopped(label, nth, &folder.path().join("go"));
     parent.kill().unwrap();
-    // Once the server has answered, the parent may have come to its end before.
+    // A spare that is stopped is killed after a while, and the parent comes to its end.
     match parent.join() {
-        Ok(found) => assert_eq!((label, found), ("forkserver.answered", 2)),
+        Ok(found) => assert_eq!((label.starts_with("spare."), found), (true, vec![1, 2, 3])),
         Err(error) => assert!(matches!(error, ProcessError::Killed { signal: 9, .. }), "{error}"),
     }
     let has_asked = label.starts_with("forkserver.");
@@ -180,14 +221,33 @@ fn server_and_copy_die(label: &str) {
     let folder = tempfile::tempdir().unwrap();
     let go = folder.path().join("go");
     let (parent, found) = stopped(label, 2, &go);
-    let [server, copy] = found[..] else { panic!("{found:?}") };
+    let (server, copy) = (forkservers(parent.pid())[0], found[found.len() - 1]);
     send(server, Signal::SIGKILL);
     fs::write(&go, "").unwrap();
     until("the next one is let live", || !go.exists());
     send(copy, Signal::SIGKILL);
     // The server may have answered before it was killed: then the parent knows of the copy, too.
     match parent.join() {
-        Ok(found) => assert_eq!(found, 2),
+        Ok(found) => assert_eq!(found, [1, 2, 3]),
         Err(error) => assert!(error.to_string().contains("was killed by SIGKILL"), "{error}"),
     }
+}
+
+/// The server dies while a spare is stopped, which then goes on: what it was asked for is done once, by whomever.
+fn the_server_dies_and_its_spare_goes_on(label: &str) {
+    let _watchdog = Watchdog::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (go, runs_file) = (folder.path().join("go"), folder.path().join("runs"));
+    // SAFETY: std reads the environment under a lock of its own, and so do the processes that are started.
+    unsafe { std::env::set_var(RUNS, &runs_file) };
+    let (parent, found) = stopped(label, 1, &go);
+    let (server, spare) = (forkservers(parent.pid())[0], found[found.len() - 1]);
+    send(server, Signal::SIGKILL);
+    fs::write(&go, "").unwrap();
+    until("the next one is let live", || !go.exists());
+    // It may have been killed by its server.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(spare.cast_signed()), Signal::SIGCONT);
+    assert_eq!(parent.join().unwrap(), [1, 2, 3]);
+    until("the spare has ended", || !runs(spare));
+    assert_eq!(fs::read_to_string(&runs_file).unwrap(), "xxx");
 }

@@ -2,7 +2,7 @@
 
 use crate::{close_files, end, for_ever, hear, say, status, until};
 use procession::{Bytes, Process, ProcessError, SendError, WaitError, active_children, pipe};
-use procession_tests::forkservers;
+use procession_tests::started;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fs;
 use std::path::PathBuf;
@@ -131,9 +131,7 @@ fn without_files_to_open_spawning_is_an_error_and_leaves_no_child() {
         drop(active_children());
         let own = std::process::id();
         // The forkserver, if there is one, goes on.
-        let servers = forkservers(own);
-        let left = procession_tests::children(own).into_iter().filter(|pid| !servers.contains(pid));
-        (error.raw_os_error(), count, left.collect())
+        (error.raw_os_error(), count, started(own))
     }
     let (errno, count, left) = end(Process::spawn(in_a_process_of_its_own, ()).unwrap()).unwrap();
     assert_eq!(errno, Some(libc::EMFILE));

@@ -6,7 +6,7 @@ use procession::{
     Context, Event, Lock, Pool, Process, ProcessError, SpawnError, StartMethod, active_children,
     current_process, set_start_method, start_method,
 };
-use procession_tests::{forkservers, in_own_process, is_stopped, runs, send};
+use procession_tests::{forkservers, in_own_process, is_stopped, runs, send, spares, started};
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -107,6 +107,57 @@ fn a_server_that_is_stopped_is_killed_after_a_while_and_followed_by_another() {
         assert_eq!(ask(), 2);
         assert!(begun.elapsed() > Duration::from_secs(8), "it was given no time to go on");
         assert!(servers().len() == 1 && servers() != [server] && !runs(server));
+    });
+}
+
+/// The two spares of the only server.
+fn both_spares() -> Vec<u32> {
+    until("there are spares", || spares(std::process::id()).len() == 2);
+    spares(std::process::id())
+}
+
+#[test]
+fn a_process_is_a_copy_that_was_made_beforehand_where_there_is_one() {
+    in_own_process(120, || {
+        let ask = || end(by(SERVER).spawn(std::process::id, ()).unwrap()).unwrap();
+        ask();
+        for _ in 0..3 {
+            let before = both_spares();
+            // What came before it was a process was not meant for it.
+            for sent in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGTSTP] {
+                before.iter().for_each(|&spare| send(spare, sent));
+            }
+            assert!(before.contains(&ask()));
+        }
+        // And what comes afterwards is.
+        both_spares();
+        for sent in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+            let running = by(SERVER).spawn(for_ever::<()>, ()).unwrap();
+            running.signal(sent as i32).unwrap();
+            assert_eq!(status(&running).signal(), Some(sent as i32));
+        }
+        assert!(active_children().is_empty() && started(std::process::id()).is_empty());
+    });
+}
+
+#[test]
+fn a_spare_that_is_killed_or_stopped_costs_no_process_anything() {
+    in_own_process(120, || {
+        let ask = || end(by(SERVER).spawn(std::process::id, ()).unwrap()).unwrap();
+        ask();
+        for sent in [Signal::SIGKILL, Signal::SIGSTOP] {
+            let before = both_spares();
+            send(before[0], sent);
+            until("it feels that", || !runs(before[0]) || is_stopped(before[0]));
+            ask();
+            ask();
+            until("nothing is left of it", || !PathBuf::from(format!("/proc/{}", before[0])).exists());
+        }
+        let (server, last) = (servers()[0], both_spares());
+        send(server, Signal::SIGKILL);
+        until("they end with their server", || !last.iter().any(|&spare| runs(spare)));
+        ask();
+        until("nothing is left of them", || started(std::process::id()).is_empty());
     });
 }
 
