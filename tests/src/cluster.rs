@@ -49,6 +49,12 @@ impl Place {
         Self { url, schema: Postgres::schema(), namespace, _here: here, _watchdog: Watchdog::for_seconds(60) }
     }
 
+    /// The namespace, where it is shared memory.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// The options with its schema.
     #[must_use]
     pub fn options(&self) -> ClusterOptions {

@@ -284,6 +284,30 @@ fn who_is_interrupted_at_a_barrier_has_not_come() {
 }
 
 #[test]
+fn who_is_interrupted_while_the_barrier_is_made_whole_is_told_that_it_was_broken() {
+    let Some(postgres) = server() else { return };
+    let place = Place::on(postgres);
+    let (barrier, other) = (place.connect().barrier("phase", 2), place.connect().barrier("phase", 2));
+    // That is asked after the last look at the barrier.
+    let _hook = procession::interrupt::on_signal(move || other.reset().is_ok());
+    let told = barrier.wait();
+    assert!(matches!(told, Err(ClusterError::Broken { .. })), "{told:?}");
+}
+
+#[test]
+fn who_is_interrupted_before_there_is_a_place_at_a_barrier_is_told_so() {
+    let place = Place::shm();
+    let barrier = place.connect().barrier("phase", 1);
+    barrier.wait().unwrap();
+    let options = procession::BarrierOptions::default().namespace(place.namespace()).parties(1);
+    let local = options.open("cluster.barrier.phase").unwrap();
+    let _only = local.join().unwrap();
+    let _hook = procession::interrupt::on_signal(|| true);
+    let told = barrier.wait();
+    assert!(matches!(told, Err(ClusterError::Interrupted { .. })), "{told:?}");
+}
+
+#[test]
 fn what_was_set_outlives_a_crash_of_the_server() {
     let Some(mut postgres) = procession_tests::postgres::Postgres::start(true) else { return };
     let place = Place::on(&postgres);

@@ -196,10 +196,10 @@ impl Signals for Postgres {
             }
             Err(interrupted @ ClusterError::Interrupted { .. }) => {
                 if Self::withdraw(&session, id, arrival)? {
-                    Err(interrupted)
-                } else {
-                    Ok(place)
+                    return Err(interrupted);
                 }
+                // It had ended: all had come, or somebody made the barrier whole.
+                Self::look_at(&session, (object, id), arrival)?.map_or(Err(interrupted), |()| Ok(place))
             }
             Ok(None) => Ok(place),
             Err(error) => Err(error),

@@ -128,9 +128,10 @@ impl Signals for Shm {
             match barrier.join() {
                 Ok(place) => break place,
                 // Those of the last meeting are leaving.
-                Err(BarrierError::NoPlace { .. }) if !patience.is_over() && !interrupt::is_wanted() => {
-                    std::thread::sleep(PAUSE);
+                Err(BarrierError::NoPlace { .. }) if interrupt::is_wanted() => {
+                    return Err(ClusterError::Interrupted { object: object.subject.clone() });
                 }
+                Err(BarrierError::NoPlace { .. }) if !patience.is_over() => std::thread::sleep(PAUSE),
                 Err(error) => return Err(from_barrier(object, patience, error)),
             }
         };
