@@ -23,6 +23,8 @@ impl Address {
             return Err(invalid(format!("{:?} begins with no scheme that is known", scheme(text))));
         }
         let (text, mode, root) = take_tls(text, is_url);
+        // `system` is for those that the system trusts, as with PostgreSQL's own programs.
+        let root = root.map(|root| (root != "system").then(|| PathBuf::from(root)));
         let mut config: Config = text.parse().map_err(|error| invalid(in_words(&error)))?;
         let trust = match mode.as_deref() {
             None => Trust::Anybody,
@@ -40,7 +42,7 @@ impl Address {
             }
             Some("require" | "verify-ca" | "verify-full") => {
                 config.ssl_mode(SslMode::Require);
-                Trust::Signed(root.map(PathBuf::from))
+                Trust::Signed(root.flatten())
             }
             Some(other) => {
                 return Err(invalid(format!(
@@ -93,7 +95,7 @@ fn take_tls(text: &str, is_url: bool) -> (String, Option<String>, Option<String>
             false
         }
         Some(("sslrootcert", value)) => {
-            root = Some(value.replace("%2F", "/").replace("%2f", "/"));
+            root = Some(if is_url { decoded(value) } else { value.to_owned() });
             false
         }
         _ => true,
@@ -107,6 +109,21 @@ fn take_tls(text: &str, is_url: bool) -> (String, Option<String>, Option<String>
         text.to_owned()
     };
     (rest, mode, root)
+}
+
+/// A part of a URL without its escapes: `%20` is a space.
+fn decoded(part: &str) -> String {
+    let mut pieces = part.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let escaped = piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escaped {
+            Some(byte) => bytes.push(byte),
+            None => bytes.push(b'%'),
+        }
+        bytes.extend_from_slice(&piece.as_bytes()[if escaped.is_some() { 2 } else { 0 }..]);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn place_of(config: &Config) -> String {
@@ -141,7 +158,22 @@ pub(super) fn in_words(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Address;
+    use super::{Address, Trust};
+
+    #[test]
+    fn certificates_are_those_of_a_file_or_of_the_system() {
+        let trusted =
+            |query: &str| match Address::parse(&format!("postgres://me@db/work?{query}")).unwrap().trust {
+                Trust::Signed(file) => Some(file.map(|file| file.display().to_string())),
+                Trust::Anybody => None,
+            };
+        assert_eq!(trusted("sslmode=require"), None);
+        assert_eq!(trusted("sslmode=verify-full"), Some(None));
+        assert_eq!(trusted("sslmode=verify-full&sslrootcert=system"), Some(None));
+        assert_eq!(trusted("sslmode=require&sslrootcert=system"), Some(None));
+        let file = "sslmode=verify-full&sslrootcert=%2Fmy%20certificates/100%";
+        assert_eq!(trusted(file), Some(Some("/my certificates/100%".to_owned())));
+    }
 
     #[test]
     fn an_address_is_shown_without_its_password() {

@@ -29,6 +29,7 @@ impl Rows for Postgres {
         object: &Object,
         form: Form,
     ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
+        object.check_name()?;
         let session = self.session()?;
         let statement = "SELECT codec, max_attempts, id FROM queues WHERE name = $1";
         let rows = session.query(statement, vec![Box::new(object.subject.name.clone())])?;
@@ -195,8 +196,23 @@ fn items(session: &Session, rows: &[Row]) -> Result<Vec<Taken>, ClusterError> {
     Ok(items)
 }
 
+/// How many bytes a step may have: the server takes less than 1 GiB, in which each item has a few more.
+const MOST: usize = (1 << 30) - (1 << 10);
+
+/// How many bytes items of these lengths are for the server, if those are too many.
+fn too_many(lengths: impl Iterator<Item = usize>) -> Option<usize> {
+    Some(lengths.map(|len| len.saturating_add(8)).fold(0, usize::saturating_add))
+        .filter(|&bytes| bytes > MOST)
+}
+
 impl Items for Queue {
     fn put(&self, items: &[Vec<u8>], _: Patience) -> Result<usize, ClusterError> {
+        // The server would end the session, and with it all holds of this process.
+        if let Some(bytes) = too_many(items.iter().map(Vec::len)) {
+            let object = self.object.subject.clone();
+            let reason = format!("it would be {bytes} bytes at once, and PostgreSQL takes less than 1 GiB");
+            return Err(ClusterError::Encode { object, reason });
+        }
         let is_open: bool =
             self.change("SELECT put_items($1, $3, $2, $4)", vec![Box::new(items.to_vec())])?;
         if is_open {
@@ -333,5 +349,18 @@ impl Leases for Held {
 
     fn is_lost(&self) -> bool {
         self.session.is_lost()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST, too_many};
+
+    #[test]
+    fn what_the_server_does_not_take_at_once_is_counted_with_what_each_item_adds() {
+        assert_eq!(too_many([MOST - 8].into_iter()), None);
+        assert_eq!(too_many([MOST - 7].into_iter()), Some(MOST + 1));
+        assert_eq!(too_many([1 << 20; 1024].into_iter()), Some((1 << 30) + (8 << 10)));
+        assert_eq!(too_many([usize::MAX, 1].into_iter()), Some(usize::MAX));
     }
 }
