@@ -10,7 +10,7 @@ CREATE TABLE objects (
     size int NOT NULL,
     PRIMARY KEY (kind, name)
 );
-CREATE SEQUENCE ids AS int START 16;
+CREATE SEQUENCE ids AS int MINVALUE 16 CYCLE;
 CREATE SEQUENCE tokens;
 CREATE SEQUENCE session_numbers AS int CYCLE;
 
@@ -79,9 +79,12 @@ BEGIN
         AND l.classid = ((class::bigint + 4294967296) % 4294967296)::oid AND l.objid = mine::oid AND l.granted);
 END $$;
 
--- The object of this name; new ones get as many ids as they have permits, and one for the queue of those who wait.
+-- The object of this name; new ones get as many ids as they have permits, and one for the queue of those who wait. Ids
+-- come again, after two thousand millions: every call of a pool has a queue for a while.
 CREATE FUNCTION find_object(space bigint, a_kind text, a_name text, a_size int, OUT found_id int, OUT found_size int)
 LANGUAGE plpgsql AS $$
+DECLARE
+    more int := CASE WHEN a_kind = 'semaphore' THEN a_size ELSE 0 END;
 BEGIN
     SELECT id, size INTO found_id, found_size FROM objects WHERE kind = a_kind AND name = a_name;
     IF FOUND THEN
@@ -92,10 +95,21 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
-    found_id := nextval('ids');
+    LOOP
+        found_id := nextval('ids');
+        IF found_id > 2147483647 - more THEN
+            PERFORM setval('ids', 16, false);
+            CONTINUE;
+        END IF;
+        -- Only the one before can reach into these.
+        EXIT WHEN NOT EXISTS (SELECT FROM objects WHERE id BETWEEN found_id AND found_id + more)
+            AND NOT EXISTS (
+                SELECT FROM (SELECT * FROM objects WHERE id < found_id ORDER BY id DESC LIMIT 1) o
+                WHERE o.kind = 'semaphore' AND o.id::bigint + o.size >= found_id);
+    END LOOP;
     found_size := a_size;
-    IF a_kind = 'semaphore' THEN
-        PERFORM setval('ids', found_id + a_size);
+    IF more > 0 THEN
+        PERFORM setval('ids', found_id + more);
     END IF;
     INSERT INTO objects VALUES (a_kind, a_name, found_id, a_size);
 END $$;

@@ -35,8 +35,11 @@ CREATE FUNCTION find_queue(q int, a_name text, a_codec text, a_most int, OUT fou
 LANGUAGE plpgsql AS $$
 BEGIN
     LOOP
-        SELECT codec, max_attempts INTO found_codec, found_most FROM queues WHERE id = q;
-        EXIT WHEN FOUND OR NOT EXISTS (SELECT FROM objects WHERE id = q AND kind = 'queue' AND name = a_name);
+        SELECT codec, max_attempts INTO found_codec, found_most FROM queues WHERE id = q AND name = a_name;
+        EXIT WHEN FOUND;
+        -- Whoever removes the object waits until this queue is there, and removes it, too.
+        PERFORM FROM objects WHERE id = q AND kind = 'queue' AND name = a_name FOR SHARE;
+        EXIT WHEN NOT FOUND;
         INSERT INTO queues (id, name, codec, max_attempts) VALUES (q, a_name, a_codec, a_most) ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
@@ -237,9 +240,9 @@ BEGIN
     PERFORM same_backend(me);
     IF again THEN
         PERFORM tell(space | q);
-        UPDATE items i SET dead = false, attempts = 0 WHERE i.id = item_id AND i.dead;
+        UPDATE items i SET dead = false, attempts = 0 WHERE i.id = item_id AND i.queue + 0 = q AND i.dead;
         RETURN FOUND;
     END IF;
-    DELETE FROM items i WHERE i.id = item_id AND i.dead;
+    DELETE FROM items i WHERE i.id = item_id AND i.queue + 0 = q AND i.dead;
     RETURN FOUND;
 END $$;
