@@ -16,6 +16,8 @@ mod conformance;
 mod failures;
 #[path = "cluster_holds/refusals.rs"]
 mod refusals;
+#[path = "cluster_holds/sessions.rs"]
+mod sessions;
 #[path = "cluster_holds/ways.rs"]
 mod ways;
 

@@ -15,20 +15,30 @@ const FIRST: Duration = Duration::from_secs(1);
 /// How long every further slice of a wait lasts: while it does, VACUUM removes nothing.
 const SLICE: Duration = Duration::from_secs(5);
 
+/// What a thread holds: each key with whether others share it, and the session that has it.
+type HeldKeys = RefCell<Vec<(i64, bool, Weak<Session>)>>;
+
 thread_local! {
-    /// What this thread holds: nobody else can know, for its threads share a session.
-    static HELD: RefCell<Vec<(i64, bool, Weak<Session>)>> = const { RefCell::new(Vec::new()) };
+    /// What this thread holds: nobody else can know, for its threads share a session. A guard that is kept in another list of
+    /// the thread may outlive this one: then nothing is known.
+    static HELD: HeldKeys = const { RefCell::new(Vec::new()) };
+}
+
+/// The keys that this thread holds in the database of a session, each with whether others share it.
+fn own_keys(session: &Session) -> Vec<(i64, bool)> {
+    let of = |held: &HeldKeys| {
+        let is_there = |of: &Weak<Session>| {
+            of.upgrade().is_some_and(|of| of.database == session.database && !of.is_known_lost())
+        };
+        let held = held.borrow();
+        held.iter().filter(|(_, _, of)| is_there(of)).map(|(key, shared, _)| (*key, *shared)).collect()
+    };
+    HELD.try_with(of).unwrap_or_default()
 }
 
 /// Whether this thread holds it so that it can never have it in this mode.
-fn is_own(key: i64, shared: bool) -> bool {
-    HELD.with_borrow(|held| {
-        held.iter().any(|(other, with_others, session)| {
-            *other == key
-                && !(shared && *with_others)
-                && session.upgrade().is_some_and(|session| !session.is_known_lost())
-        })
-    })
+fn is_own(session: &Session, key: i64, shared: bool) -> bool {
+    own_keys(session).iter().any(|(own, with_others)| *own == key && !(shared && *with_others))
 }
 
 /// What is asked for, as the server has it.
@@ -56,7 +66,7 @@ impl Holds for Postgres {
         object.check_mode(mode)?;
         let wish = Wish { object, mode, id, permits: object.size.cast_signed() };
         let tries = matches!(patience, Patience::Try);
-        if mode.permits().is_none() && is_own(wish.key(&session), wish.shared()) {
+        if mode.permits().is_none() && is_own(&session, wish.key(&session), wish.shared()) {
             let subject = object.subject.clone();
             return Err(if tries {
                 ClusterError::WouldBlock { object: subject, holder: "this thread".to_owned() }
@@ -173,7 +183,8 @@ impl Postgres {
     ) -> Box<dyn Hold> {
         if wish.mode.permits().is_none() {
             let of = |key| (key, wish.shared(), Arc::downgrade(session));
-            HELD.with_borrow_mut(|held| held.extend(keys.iter().copied().map(of)));
+            let enter = |held: &HeldKeys| held.borrow_mut().extend(keys.iter().copied().map(of));
+            let _: Result<(), _> = HELD.try_with(enter);
         }
         Box::new(Held {
             session: Some(session.clone()),
@@ -291,7 +302,7 @@ impl Postgres {
     }
 
     fn closes_a_circle(&self, session: &Arc<Session>, wish: &Wish<'_>) -> Result<bool, ClusterError> {
-        let held: Vec<i64> = HELD.with_borrow(|held| held.iter().map(|(key, ..)| *key).collect());
+        let held: Vec<i64> = own_keys(session).into_iter().map(|(key, _)| key).collect();
         let params: Params = vec![
             Box::new(session.space()),
             Box::new(session.number),
@@ -338,13 +349,15 @@ impl Held {
         let Some(session) = self.session.take() else {
             return Ok(());
         };
-        HELD.with_borrow_mut(|held| {
-            let mine = Arc::downgrade(&session);
+        let mine = Arc::downgrade(&session);
+        let leave_list = |held: &HeldKeys| {
+            let mut held = held.borrow_mut();
             let found = held.iter().position(|(key, shared, of)| {
                 self.keys.contains(key) && *shared == self.shared && of.ptr_eq(&mine)
             });
             found.map(|nth| held.swap_remove(nth));
-        });
+        };
+        let _: Result<(), _> = HELD.try_with(leave_list);
         let lost = || ClusterError::Lost { object: self.subject.clone() };
         if session.is_known_lost() {
             return Err(lost());

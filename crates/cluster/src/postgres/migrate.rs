@@ -14,16 +14,20 @@ const STEPS: &[&str] = &[
     include_str!("schema/3-signals.sql"),
 ];
 
-/// A schema's name stands in statements: only what needs no quotes is let in.
+/// How long the name of a schema may be: with `procession_` before it, it is that of a channel (LISTEN).
+const LONGEST: usize = 63 - "procession_".len();
+
+/// A schema's name stands in statements, between quotes, for it may be a word of SQL.
 pub(super) fn check_schema(schema: &str) -> Result<(), ClusterError> {
     let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if schema.is_empty()
-        || schema.len() > 63
+        || schema.len() > LONGEST
         || !schema.bytes().all(is_good)
         || !schema.as_bytes()[0].is_ascii_lowercase()
     {
-        let reason =
-            "a schema is made of a-z, 0-9 and '_', begins with a letter, and has at most 63 bytes".to_owned();
+        let reason = format!(
+            "a schema is made of a-z, 0-9 and '_', begins with a letter, and has at most {LONGEST} bytes"
+        );
         return Err(ClusterError::InvalidName { name: schema.to_owned(), reason });
     }
     Ok(())
@@ -33,7 +37,7 @@ pub(super) fn check_schema(schema: &str) -> Result<(), ClusterError> {
 pub(super) fn migrate(address: &Address, options: &ClusterOptions) -> Result<(), ClusterError> {
     let (parts, schema, deadline) = (address.clone(), options.schema.clone(), options.deadline);
     let work = async move {
-        let client = session::within(deadline, session::open(&parts, None)).await?;
+        let (client, _) = session::within(deadline, session::open(&parts, None)).await?;
         session::within(deadline, upgrade(&client, &schema)).await
     };
     match connection::run(work, false) {
@@ -53,12 +57,12 @@ async fn upgrade(client: &Client, schema: &str) -> Result<(), Failure> {
     let there = version(client, schema).await?;
     if there == 0 {
         let create = format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema};
-             CREATE TABLE {schema}.version (number int NOT NULL); INSERT INTO {schema}.version VALUES (0)"
+            "CREATE SCHEMA IF NOT EXISTS \"{schema}\";
+             CREATE TABLE \"{schema}\".version (number int NOT NULL); INSERT INTO \"{schema}\".version VALUES (0)"
         );
         client.batch_execute(&create).await?;
     }
-    client.batch_execute(&format!("SET LOCAL search_path TO {schema}")).await?;
+    client.batch_execute(&format!("SET LOCAL search_path TO \"{schema}\"")).await?;
     for step in STEPS.iter().skip(there) {
         client.batch_execute(step).await?;
     }
@@ -79,11 +83,11 @@ async fn version(client: &Client, schema: &str) -> Result<usize, Failure> {
         let (role, owner): (String, String) = (row.try_get(1)?, row.try_get(2)?);
         let quoted = role.replace('\'', "''");
         return Err(Failure::Refused(format!(
-            "the role {role} may not use its schema {schema}. Have its owner, {owner}, run: SELECT {schema}.admit('{quoted}')"
+            "the role {role} may not use its schema {schema}. Have its owner, {owner}, run: SELECT \"{schema}\".admit('{quoted}')"
         )));
     }
     let number: i32 =
-        client.query_one(&format!("SELECT number FROM {schema}.version"), &[]).await?.try_get(0)?;
+        client.query_one(&format!("SELECT number FROM \"{schema}\".version"), &[]).await?.try_get(0)?;
     let number = usize::try_from(number).unwrap_or(usize::MAX);
     if number > STEPS.len() {
         return Err(Failure::Refused(format!(

@@ -13,9 +13,11 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
@@ -75,10 +77,10 @@ impl From<tokio_postgres::Error> for Failure {
             }
             _ => {}
         }
-        let class = &answer.code().code()[..2];
+        let refuses = |class: &&str| answer.code().code().starts_with(*class);
         if *answer.code() == SqlState::T_R_DEADLOCK_DETECTED {
             Self::Deadlock
-        } else if class == "28" || class == "3D" || class == "42" || class == "25" {
+        } else if ["25", "28", "3D", "42"].iter().any(refuses) {
             Self::Refused(text)
         } else if matches!(answer.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) {
             Self::Gone(text)
@@ -96,7 +98,10 @@ type Name = (&'static str, String);
 
 /// A connection with its lifeline.
 pub(crate) struct Session {
-    client: Client,
+    /// Shared, so that a forked child can let go of a session without ending it.
+    client: Arc<Client>,
+    /// The task that serves the connection, which ends with it.
+    server: AbortHandle,
     place: Arc<str>,
     deadline: Duration,
     statements: tokio::sync::Mutex<HashMap<&'static str, Statement>>,
@@ -104,6 +109,8 @@ pub(crate) struct Session {
     pub(crate) number: i32,
     /// The pid of the server's process that answers.
     pub(crate) backend: i32,
+    /// Which database it is of: the moment at which its server was started, and its oid.
+    pub(crate) database: (i64, u32),
     /// The key of a class of locks, which is our schema.
     pub(crate) class: i32,
     /// The server's timeline when the session began; a failover ends the session.
@@ -138,15 +145,28 @@ pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let late = || Failure::Gone(format!("it did not answer within {} ms", limit.as_millis()));
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+    let mut work = pin!(work);
+    loop {
+        let began = Instant::now();
+        if let Ok(outcome) = tokio::time::timeout(limit, &mut work).await {
+            return outcome;
+        }
+        // A time that is over much too late tells of a process that was stopped, and not of the server: the answer may be
+        // there, and unread.
+        if began.elapsed() < limit.saturating_add(BEAT) {
+            return Err(Failure::Gone(format!("it did not answer within {} ms", limit.as_millis())));
+        }
+    }
 }
 
-/// A bare connection; what is told over it (NOTIFY) goes to `news`.
-pub(super) async fn open(address: &Address, news: Option<Arc<News>>) -> Result<Client, Failure> {
+/// A bare connection, and the task that serves it; what is told over it (NOTIFY) goes to `news`.
+pub(super) async fn open(
+    address: &Address,
+    news: Option<Arc<News>>,
+) -> Result<(Client, AbortHandle), Failure> {
     if address.is_local() {
-        // A socket in a directory has no name that a certificate could be for.
-        let (client, connection) = address.config.connect(NoTls).await?;
+        // A socket in a directory has no name that a certificate could be for, whatever the address says.
+        let (client, connection) = address.config.clone().ssl_mode(SslMode::Disable).connect(NoTls).await?;
         return Ok(attended(client, connection, news));
     }
     let tls = tls::connector(&address.trust).map_err(|error| Failure::Refused(error.to_string()))?;
@@ -155,20 +175,24 @@ pub(super) async fn open(address: &Address, news: Option<Arc<News>>) -> Result<C
 }
 
 /// A client whose connection is served until it ends; what ends it, those who use it learn from their statements.
-fn attended<S, T>(client: Client, mut connection: Connection<S, T>, news: Option<Arc<News>>) -> Client
+fn attended<S, T>(
+    client: Client,
+    mut connection: Connection<S, T>,
+    news: Option<Arc<News>>,
+) -> (Client, AbortHandle)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    drop(tokio::spawn(async move {
+    let server = tokio::spawn(async move {
         while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
             if let (AsyncMessage::Notification(told), Some(news)) = (message, &news) {
                 // Whatever else is said on the channel is not ours.
                 drop(told.payload().parse().map(|id| news.tell(id)));
             }
         }
-    }));
-    client
+    });
+    (client, server.abort_handle())
 }
 
 impl Session {
@@ -196,7 +220,7 @@ impl Session {
     }
 
     async fn start(
-        client: Client,
+        (client, server): (Client, AbortHandle),
         place: &str,
         options: &ClusterOptions,
         listens: bool,
@@ -222,13 +246,16 @@ impl Session {
         }
         let row = client
             .query_one(
-                "SELECT oid, pg_backend_pid(), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-                 FROM pg_namespace WHERE nspname = current_schema()",
+                "SELECT n.oid, pg_backend_pid(), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+                 (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint, d.oid
+                 FROM pg_namespace n, pg_database d
+                 WHERE n.nspname = current_schema() AND d.datname = current_database()",
                 &[],
             )
             .await?;
         let (oid, backend, timeline): (u32, i32, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let database = (row.try_get(3)?, row.try_get(4)?);
         let (class, sent) = (oid.cast_signed(), now_ns());
         let pid = std::process::id().cast_signed();
         let process = fork::cookie().cast_signed();
@@ -239,12 +266,14 @@ impl Session {
             )
             .await?;
         Ok(Self {
-            client,
+            client: Arc::new(client),
+            server,
             place: place.into(),
             deadline: options.deadline,
             statements: tokio::sync::Mutex::default(),
             number: row.try_get(0)?,
             backend,
+            database,
             class,
             timeline: u32::from_str_radix(&timeline, 16).unwrap_or(0),
             cookie: fork::cookie(),
@@ -252,7 +281,7 @@ impl Session {
             found_lost: Notify::new(),
             heard_ns: AtomicU64::new(sent),
             waits: AtomicBool::new(false),
-            limit: options.lease.map_or(LIMIT, |lease| LIMIT.min(lease * 2 / 3)),
+            limit: options.lease.map_or(LIMIT, |lease| LIMIT.min(lease / 3 * 2)),
             held: Mutex::default(),
             permits: Mutex::default(),
             ids: Mutex::default(),
@@ -311,7 +340,7 @@ impl Session {
         params: Params,
         slice: Duration,
     ) -> Option<Result<Vec<Row>, Failure>> {
-        let (session, limit) = (self.clone(), slice + self.deadline);
+        let (session, limit) = (self.clone(), self.deadline.saturating_add(slice));
         self.waits.store(true, Ordering::Relaxed);
         let outcome = connection::run(async move { session.ask(statement, params, limit).await }, true);
         self.waits.store(false, Ordering::Relaxed);
@@ -332,6 +361,23 @@ impl Session {
         params: Params,
         limit: Duration,
     ) -> Result<Vec<Row>, Failure> {
+        let outcome = self.answer(statement, params, limit).await;
+        match &outcome {
+            Err(Failure::Gone(_)) => self.lose(),
+            // The pooler's sessions are not ours.
+            Err(Failure::Refused(reason)) if reason.ends_with(POOLER) => self.lose(),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// What the server answers to a statement.
+    async fn answer(
+        &self,
+        statement: &'static str,
+        params: Params,
+        limit: Duration,
+    ) -> Result<Vec<Row>, Failure> {
         if self.lost.load(Ordering::Acquire) {
             return Err(Failure::Gone("the session has ended".to_owned()));
         }
@@ -343,14 +389,8 @@ impl Session {
             Ok(self.client.query(&prepared, &params).await?)
         })
         .await;
-        match &outcome {
-            Ok(_) => {
-                self.heard_ns.fetch_max(sent, Ordering::AcqRel);
-            }
-            Err(Failure::Gone(_)) => self.lose(),
-            // The pooler's sessions are not ours.
-            Err(Failure::Refused(reason)) if reason.ends_with(POOLER) => self.lose(),
-            Err(_) => {}
+        if outcome.is_ok() {
+            self.heard_ns.fetch_max(sent, Ordering::AcqRel);
         }
         outcome
     }
@@ -365,10 +405,10 @@ impl Session {
         Ok(prepared)
     }
 
-    /// Asks the server whether the session is whole.
-    async fn is_whole(&self) -> bool {
+    /// Asks the server whether the session is whole, and waits so long for the answer.
+    async fn is_whole(&self, limit: Duration) -> bool {
         let params: Params = vec![Box::new(self.backend), Box::new(self.class), Box::new(self.number)];
-        match self.ask("SELECT beat($1, $2, $3)", params, self.limit).await {
+        match self.answer("SELECT beat($1, $2, $3)", params, limit).await {
             Ok(rows) => rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)),
             Err(_) => false,
         }
@@ -377,7 +417,7 @@ impl Session {
     /// Asks that for as long as it is not known. The heartbeat may have asked before and be about to give up: whoever waits
     /// for an answer of its own after that would learn too late what is known.
     async fn is_whole_as_far_as_known(&self) -> bool {
-        let (mut answer, mut lost) = (pin!(self.is_whole()), pin!(self.found_lost.notified()));
+        let (mut answer, mut lost) = (pin!(self.is_whole(self.limit)), pin!(self.found_lost.notified()));
         lost.as_mut().enable();
         if self.lost.load(Ordering::Acquire) {
             return false;
@@ -389,10 +429,11 @@ impl Session {
         .await
     }
 
-    /// Marks all that is held on it lost.
+    /// Marks all that is held on it lost, and ends the connection: what counts as lost here is for others.
     fn lose(&self) {
         self.lost.store(true, Ordering::Release);
         self.found_lost.notify_waiters();
+        self.server.abort();
     }
 
     /// How long ago the server is known to have heard of us.
@@ -428,11 +469,18 @@ impl Session {
     }
 
     /// Ends what nobody needs any more. In a forked child nothing is done: the connection is the parent's.
-    pub(crate) fn give_up(self: Arc<Self>) {
+    pub(crate) fn give_up(&self) {
         if self.cookie == fork::cookie() {
             self.lose();
-        } else {
-            std::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.cookie != fork::cookie() {
+            // To drop the client would wake the thread of the parent, whose locks are here as they were at the fork.
+            std::mem::forget(self.client.clone());
         }
     }
 }
@@ -459,8 +507,7 @@ async fn beat(session: Weak<Session>, every: Duration) {
         // After a stop of this process, the first answer decides; else what is left of the limit.
         let left = session.limit.saturating_sub(session.silent_for());
         let limit = if left.is_zero() { session.limit } else { left };
-        let whole = tokio::time::timeout(limit, session.is_whole()).await.unwrap_or(false);
-        if !whole && !session.waits.load(Ordering::Relaxed) {
+        if !session.is_whole(limit).await && !session.waits.load(Ordering::Relaxed) {
             session.lose();
             return;
         }
@@ -469,9 +516,10 @@ async fn beat(session: Weak<Session>, every: Duration) {
 
 /// The settings of a session, all of which any role may change.
 fn settings(options: &ClusterOptions) -> String {
-    let lease = options.lease.map_or(0, |lease| lease.as_millis());
+    // Longer than the server can count, three weeks, is for ever.
+    let lease = options.lease.map_or(0, |lease| i32::try_from(lease.as_millis()).unwrap_or(0));
     format!(
-        "SET search_path TO {}; SET synchronous_commit TO on; SET statement_timeout TO 0; SET lock_timeout TO 0; \
+        "SET search_path TO \"{}\"; SET synchronous_commit TO on; SET statement_timeout TO 0; SET lock_timeout TO 0; \
          SET client_connection_check_interval TO '1s'; SET idle_session_timeout TO {lease}; \
          SET tcp_keepalives_idle TO 1; SET tcp_keepalives_interval TO 1; SET tcp_keepalives_count TO 2; \
          SET tcp_user_timeout TO 3000",
