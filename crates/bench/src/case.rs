@@ -166,6 +166,17 @@ impl<'a> Turns<'a> {
     }
 }
 
+/// A case whose rival is a time that ours may not exceed, in ms.
+pub(crate) const fn bounded(
+    name: &'static str,
+    summary: Summary,
+    ours: Setup,
+    rival_name: &'static str,
+    rival: Setup,
+) -> Case {
+    Case { name, unit: Unit::Millis, summary, ours, rival_name, rival, at_least: 1.0 }
+}
+
 /// A rival that is a number.
 pub(crate) fn constant<'a>(figure: f64) -> Side<'a> {
     Box::new(move || Ok(vec![figure]))

@@ -1,7 +1,7 @@
 //! Clusters: a PostgreSQL server of the bench's own, on a socket, that keeps what it has answered.
 
-use crate::case::Unit::{MessagesPerSecond, Micros, Millis};
-use crate::case::{Case, Plan, Side, constant};
+use crate::case::Unit::{MessagesPerSecond, Micros};
+use crate::case::{Case, Plan, Setup, Side, bounded, constant};
 use crate::error::{BenchError, Context, Result};
 use crate::etcd;
 use crate::sample::Summary::{Median, P99};
@@ -12,78 +12,52 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-const BARE: &str = "two bare round trips";
-
 /// The rows of clusters.
 pub(crate) static ALL: &[Case] = &[
+    in_micros("cluster/lock-with-token", |_| lock_pairs(), "two bare round trips", |_| round_trips(), 0.5),
+    in_micros("cluster/lock-beside-etcd", |_| lock_pairs(), "etcd", |_| etcd::lock_pairs(), 1.0),
+    in_micros("cluster/counter-add", |_| counts(), "one committed row", |_| committed_rows(), 0.5),
+    bounded(
+        "cluster/hand-over-after-kill",
+        P99,
+        |plan| hand_overs(plan),
+        "bound of 20 ms",
+        |_| Ok(constant(20.0)),
+    ),
+    bounded("cluster/event-told", Median, |plan| events(plan), "bound of 5 ms", |_| Ok(constant(5.0))),
     Case {
-        name: "cluster/lock-with-token",
-        unit: Micros,
-        summary: Median,
-        ours: |_| lock_pairs(),
-        rival_name: BARE,
-        rival: |_| round_trips(),
-        at_least: 0.5,
-    },
-    Case {
-        name: "cluster/lock-beside-etcd",
-        unit: Micros,
-        summary: Median,
-        ours: |_| lock_pairs(),
-        rival_name: "etcd",
-        rival: |_| etcd::lock_pairs(),
-        at_least: 1.0,
-    },
-    Case {
-        name: "cluster/counter-add",
-        unit: Micros,
-        summary: Median,
-        ours: |_| counts(),
-        rival_name: "one committed row",
-        rival: |_| committed_rows(),
-        at_least: 0.5,
-    },
-    Case {
-        name: "cluster/hand-over-after-kill",
-        unit: Millis,
-        summary: P99,
-        ours: |plan| hand_overs(plan),
-        rival_name: "bound of 20 ms",
-        rival: |_| Ok(constant(20.0)),
-        at_least: 1.0,
-    },
-    Case {
-        name: "cluster/event-told",
-        unit: Millis,
-        summary: Median,
-        ours: |plan| events(plan),
-        rival_name: "bound of 5 ms",
-        rival: |_| Ok(constant(5.0)),
-        at_least: 1.0,
-    },
-    Case {
-        name: "cluster/queue-batches-of-1000",
         unit: MessagesPerSecond,
-        summary: Median,
-        ours: |_| queue_batches(),
-        rival_name: "bound of 20 000 /s",
-        rival: |_| Ok(constant(20_000.0)),
-        at_least: 1.0,
+        ..bounded(
+            "cluster/queue-batches-of-1000",
+            Median,
+            |_| queue_batches(),
+            "bound of 20 000 /s",
+            |_| Ok(constant(20_000.0)),
+        )
     },
-    Case {
-        name: "cluster/redelivery-after-kill",
-        unit: Millis,
-        summary: P99,
-        ours: |plan| redeliveries(plan),
-        rival_name: "bound of 150 ms",
-        rival: |_| Ok(constant(150.0)),
-        at_least: 1.0,
-    },
+    bounded(
+        "cluster/redelivery-after-kill",
+        P99,
+        |plan| redeliveries(plan),
+        "bound of 150 ms",
+        |_| Ok(constant(150.0)),
+    ),
 ];
+
+const fn in_micros(
+    name: &'static str,
+    ours: Setup,
+    rival_name: &'static str,
+    rival: Setup,
+    at_least: f64,
+) -> Case {
+    Case { name, unit: Micros, summary: Median, ours, rival_name, rival, at_least }
+}
 
 /// A server that ends with the value.
 struct Server {
@@ -234,6 +208,18 @@ fn committed_rows<'a>() -> Result<Side<'a>> {
     }))
 }
 
+/// Returns once somebody waits for an object.
+fn until_somebody_waits(cluster: &Cluster) -> Result<()> {
+    while cluster.list().context("a list")?.iter().all(|object| object.waiters == 0) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn joined<T>(waiter: JoinHandle<T>) -> Result<T> {
+    waiter.join().map_err(|_| BenchError::Failed("the waiter panicked".to_owned()))
+}
+
 /// Has something, and says so, until it is killed.
 fn hold(address: String) {
     let cluster = connect(&address).unwrap_or_else(|error| panic!("{error}"));
@@ -260,13 +246,10 @@ fn hand_overs<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
                 let had = Instant::now();
                 guard.and_then(procession::cluster::LockGuard::release).map(|()| had)
             });
-            // It waits for its slice by then.
-            while cluster.list().context("a list")?.iter().all(|object| object.waiters == 0) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until_somebody_waits(&cluster)?;
             let killed = Instant::now();
             victim.kill().context("a kill")?;
-            let had = waiter.join().map_err(|_| BenchError::Failed("the waiter panicked".to_owned()))?;
+            let had = joined(waiter)?;
             drop(victim.join());
             Ok(millis(had.context("the lock")?.saturating_duration_since(killed)))
         };
@@ -284,13 +267,11 @@ fn events<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
         let once = || {
             let (event, other) = (here.event("e"), there.event("e"));
             let waiter = std::thread::spawn(move || event.wait().map(|()| Instant::now()));
-            while there.list().context("a list")?.iter().all(|object| object.waiters == 0) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until_somebody_waits(&there)?;
             std::thread::sleep(Duration::from_millis(120));
             let begun = Instant::now();
             other.set().context("setting")?;
-            let told = waiter.join().map_err(|_| BenchError::Failed("the waiter panicked".to_owned()))?;
+            let told = joined(waiter)?;
             other.clear().context("clearing")?;
             Ok(millis(told.context("waiting")?.saturating_duration_since(begun)))
         };
@@ -341,12 +322,10 @@ fn redeliveries<'a>(plan: &'a Plan<'a>) -> Result<Side<'a>> {
             let other = jobs.clone();
             let waiter =
                 std::thread::spawn(move || other.get().map(|lease| (Instant::now(), lease.task_done())));
-            while cluster.list().context("a list")?.iter().all(|object| object.waiters == 0) {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until_somebody_waits(&cluster)?;
             let killed = Instant::now();
             victim.kill().context("a kill")?;
-            let got = waiter.join().map_err(|_| BenchError::Failed("the waiter panicked".to_owned()))?;
+            let got = joined(waiter)?;
             let (had, done) = got.context("the item")?;
             done.context("acknowledging")?;
             drop(victim.join());

@@ -4,7 +4,7 @@
 //! its work, and its end.
 
 use crate::case::Unit::{MessagesPerSecond, Millis, PercentOfACore};
-use crate::case::{Case, Plan, Setup, Side, constant};
+use crate::case::{Case, Plan, Setup, Side, bounded, constant};
 use crate::clock;
 use crate::error::{BenchError, Context, Result};
 use crate::lock::ProcessLock;
@@ -12,7 +12,7 @@ use crate::ours::Session;
 use crate::ours::lock::Lock;
 use crate::ours::objects::Field;
 use crate::sample::Summary::{Max, Median};
-use crate::sample::{Summary, per_second};
+use crate::sample::per_second;
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use procession::Namespace;
@@ -29,13 +29,8 @@ pub(crate) static ALL: &[Case] = &[
     mapped("xargs -P2 -n1", |_| each(1, theirs("xargs", &["-P2", "-n1", "true"])?, &numbers(1000)), 0.9),
     mapped("GNU parallel", |_| each(1, theirs("parallel", &["-j2", "true"])?, &numbers(1000)), 4.0),
     Case {
-        name: "command/queue-put-1e5",
         unit: MessagesPerSecond,
-        summary: Median,
-        ours: |plan| put(plan),
-        rival_name: "bound of 1 M/s",
-        rival: |_| Ok(constant(1e6)),
-        at_least: 1.0,
+        ..bounded("command/queue-put-1e5", Median, |plan| put(plan), "bound of 1 M/s", |_| Ok(constant(1e6)))
     },
     bounded("command/ls-1000", Median, |_| list(), "bound of 50 ms", |_| Ok(constant(50.0))),
     Case {
@@ -59,16 +54,6 @@ const fn mapped(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
     let ours: Setup =
         |plan| each(1, procession(plan.session, &["map", "-j2", "--", "true"])?, &numbers(1000));
     Case { name: "command/map-1000-true", unit: Millis, summary: Median, ours, rival_name, rival, at_least }
-}
-
-const fn bounded(
-    name: &'static str,
-    summary: Summary,
-    ours: Setup,
-    rival_name: &'static str,
-    rival: Setup,
-) -> Case {
-    Case { name, unit: Millis, summary, ours, rival_name, rival, at_least: 1.0 }
 }
 
 /// How often a program that takes a millisecond or two is run in a round.
