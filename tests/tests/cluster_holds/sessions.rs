@@ -1,10 +1,19 @@
 //! Sessions: which one has a hold, and when a session has ended.
 
-use super::{ClusterError, ClusterOptions, Duration, Place, server, until};
+use super::{ClusterError, ClusterOptions, Duration, Place, Postgres, server, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procession::cluster::{Cluster, LockGuard};
 use std::cell::RefCell;
+
+/// Sends a signal to the server's process that answers whoever holds something.
+fn send_to_backend(postgres: &Postgres, place: &Place, signal: Signal) {
+    let session = format!(
+        "SELECT DISTINCT s.backend FROM {0}.sessions s JOIN pg_locks l ON l.pid = s.backend WHERE l.objsubid = 1",
+        place.schema
+    );
+    kill(Pid::from_raw(postgres.sql(&session).parse().unwrap()), signal).unwrap();
+}
 
 /// A server that was stuck answers again: what the holder has counted as lost since then is for others.
 #[test]
@@ -13,17 +22,29 @@ fn what_a_holder_counts_as_lost_is_free() {
     let place = Place::on(postgres);
     let (cluster, other) = (place.connect(), place.connect());
     let guard = cluster.lock("deploy").acquire().unwrap();
-    let session = format!(
-        "SELECT s.backend FROM {0}.sessions s JOIN pg_locks l ON l.pid = s.backend WHERE l.objsubid = 1",
-        place.schema
-    );
-    let backend = Pid::from_raw(postgres.sql(&session).parse().unwrap());
-    kill(backend, Signal::SIGSTOP).unwrap();
+    send_to_backend(postgres, &place, Signal::SIGSTOP);
     until("the holder knows", || guard.is_lost());
-    kill(backend, Signal::SIGCONT).unwrap();
+    send_to_backend(postgres, &place, Signal::SIGCONT);
     // The guard is there still.
     other.lock("deploy").acquire_timeout(Duration::from_secs(10)).unwrap().release().unwrap();
     assert!(matches!(guard.release(), Err(ClusterError::Lost { .. })));
+}
+
+/// A hold is lost sooner than the answer to a statement is late.
+#[test]
+fn what_is_under_way_when_a_session_is_lost_has_its_time() {
+    let Some(postgres) = server() else { return };
+    let place = Place::on(postgres);
+    let cluster = place.connect();
+    let counter = cluster.counter("count");
+    assert_eq!(counter.add(1).unwrap(), 1);
+    let guard = cluster.lock("deploy").acquire().unwrap();
+    send_to_backend(postgres, &place, Signal::SIGSTOP);
+    let change = std::thread::spawn(move || counter.add(1));
+    until("the hold is lost", || guard.is_lost());
+    send_to_backend(postgres, &place, Signal::SIGCONT);
+    assert_eq!(change.join().unwrap().unwrap(), 2);
+    place.connect().lock("deploy").acquire_timeout(Duration::from_secs(10)).unwrap().release().unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -118,6 +118,8 @@ pub(crate) struct Session {
     /// Which process began it.
     cookie: u64,
     lost: AtomicBool,
+    /// How many statements are under way.
+    asked: AtomicUsize,
     /// Told when that is found out.
     found_lost: Notify,
     /// When the last statement was sent that was answered, on a clock that counts suspended time.
@@ -278,6 +280,7 @@ impl Session {
             timeline: u32::from_str_radix(&timeline, 16).unwrap_or(0),
             cookie: fork::cookie(),
             lost: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
             found_lost: Notify::new(),
             heard_ns: AtomicU64::new(sent),
             waits: AtomicBool::new(false),
@@ -348,6 +351,8 @@ impl Session {
             Ok(outcome) => Some(outcome),
             Err(connection::NoAnswer::Interrupted) => {
                 self.lose();
+                // Nobody wants the answer any more.
+                self.server.abort();
                 None
             }
             Err(connection::NoAnswer::NoThread(why)) => Some(Err(Failure::Gone(why))),
@@ -381,7 +386,7 @@ impl Session {
         if self.lost.load(Ordering::Acquire) {
             return Err(Failure::Gone("the session has ended".to_owned()));
         }
-        let sent = now_ns();
+        let (_asked, sent) = (Asked::of(self), now_ns());
         let outcome = within(limit, async {
             let prepared = self.prepared(statement).await?;
             let params: Vec<&(dyn ToSql + Sync)> =
@@ -429,11 +434,19 @@ impl Session {
         .await
     }
 
-    /// Marks all that is held on it lost, and ends the connection: what counts as lost here is for others.
+    /// Marks all that is held on it lost, and ends the connection once the statements are done that are under way: what counts
+    /// as lost here is for others.
     fn lose(&self) {
-        self.lost.store(true, Ordering::Release);
+        self.lost.store(true, Ordering::SeqCst);
         self.found_lost.notify_waiters();
-        self.server.abort();
+        self.end_if_idle();
+    }
+
+    /// Sequentially consistent, as what it is about: of the last statement and who loses the session, one sees the other.
+    fn end_if_idle(&self) {
+        if self.lost.load(Ordering::SeqCst) && self.asked.load(Ordering::SeqCst) == 0 {
+            self.server.abort();
+        }
     }
 
     /// How long ago the server is known to have heard of us.
@@ -482,6 +495,23 @@ impl Drop for Session {
             // To drop the client would wake the thread of the parent, whose locks are here as they were at the fork.
             std::mem::forget(self.client.clone());
         }
+    }
+}
+
+/// A statement that is under way.
+struct Asked<'a>(&'a Session);
+
+impl<'a> Asked<'a> {
+    fn of(session: &'a Session) -> Self {
+        session.asked.fetch_add(1, Ordering::SeqCst);
+        Self(session)
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.0.asked.fetch_sub(1, Ordering::SeqCst);
+        self.0.end_if_idle();
     }
 }
 
