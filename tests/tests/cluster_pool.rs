@@ -188,8 +188,13 @@ fn what_nobody_waits_for_is_not_done() {
     });
 }
 
+/// Counts its calls; but for the first few items, they wait until they may.
 fn count(url: String, schema: String, n: u64) -> u64 {
-    connect(&url, &schema).counter("calls").add(1).unwrap();
+    let cluster = connect(&url, &schema);
+    cluster.counter("calls").add(1).unwrap();
+    if n >= 10 {
+        cluster.event("go-on").wait().unwrap();
+    }
     n
 }
 
@@ -220,6 +225,7 @@ fn results_with_a_name_outlive_the_caller() {
         assert!(matches!(busy, Err(ClusterError::WouldBlock { .. })), "{busy:?}");
         caller.kill().unwrap();
         drop(caller.join());
+        cluster.event("go-on").set().unwrap();
         for _ in 0..2 {
             let results = loop {
                 match pool.map_named("nightly", count, items(&place.url, &place.schema)) {
@@ -245,19 +251,24 @@ fn a_call_goes_on_when_the_server_is_started_again() {
     let Some(mut postgres) = Postgres::start(true) else { return };
     let place = Place::on(&postgres);
     let workers = [worker(&place), worker(&place)];
-    let caller = {
-        let pool = pool(&place);
-        thread::spawn(move || {
-            let slow = |n: u64| {
-                thread::sleep(Duration::from_millis(20));
-                n
-            };
-            pool.map(slow, 0..100)
-        })
+    let slow = |n: u64| {
+        thread::sleep(Duration::from_millis(20));
+        n
     };
+    let callers = [None, Some("nightly")].map(|name| {
+        let pool = pool(&place);
+        thread::spawn(move || match name {
+            None => pool.map(slow, 0..100),
+            Some(name) => pool.map_named(name, slow, 0..100),
+        })
+    });
     let pool = pool(&place);
-    until("some are done", || (1..80).contains(&pool.unfinished().unwrap()));
+    until("all are put", || pool.unfinished().unwrap() > 100);
+    until("some are done", || (1..160).contains(&pool.unfinished().unwrap()));
     postgres.crash();
-    assert_eq!(caller.join().unwrap().unwrap(), (0..100).collect::<Vec<_>>());
+    for caller in callers {
+        assert_eq!(caller.join().unwrap().unwrap(), (0..100).collect::<Vec<_>>());
+    }
+    pool.forget("nightly").unwrap();
     close(&place, workers);
 }

@@ -180,13 +180,17 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let guard = self.cluster.lock(&format!("{}.{name}", self.name)).try_acquire()?;
+        let lock = self.cluster.lock(&format!("{}.{name}", self.name));
+        let mut guard = lock.try_acquire()?;
         let mut call = self.call(name, NAMED_ROOM, f, items)?;
-        let outcome = call.tally.wait_and_keep(&mut call.todo);
-        let results = outcome.and_then(|()| (0..call.count).map(|item| call.result(item)).collect());
-        drop(call);
-        guard.release()?;
-        results
+        call.tally.wait_and_keep(&mut call.todo, || {
+            // Of two who wait each would have some of the results, and wait for the others.
+            if guard.is_lost() {
+                guard = lock.try_acquire()?;
+            }
+            Ok(())
+        })?;
+        (0..call.count).map(|item| call.result(item)).collect()
     }
 
     /// Forgets a call that has a name: its results are removed, and what is not begun is not done.

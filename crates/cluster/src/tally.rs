@@ -188,11 +188,19 @@ impl Tally {
         self.results.tasks_done(leases).map(drop)
     }
 
-    /// Waits for the results of a call that has a name, and leaves them in their queue. Its tasks are put once.
-    pub(crate) fn wait_and_keep(&mut self, todo: &mut VecDeque<Vec<u8>>) -> Result<(), ClusterError> {
+    /// Waits for the results of a call that has a name, and leaves them in their queue. Its tasks are put once. Before each
+    /// step, `is_alone` sees to it that nobody else waits for them.
+    pub(crate) fn wait_and_keep(
+        &mut self,
+        todo: &mut VecDeque<Vec<u8>>,
+        mut is_alone: impl FnMut() -> Result<(), ClusterError>,
+    ) -> Result<(), ClusterError> {
         self.is_kept = true;
         let (mut kept, mut is_put) = (Vec::new(), false);
-        self.again(|tally| tally.keeping_step(todo, &mut kept, &mut is_put).map(|()| false))?;
+        self.again(|tally| {
+            is_alone()?;
+            tally.keeping_step(todo, &mut kept, &mut is_put).map(|()| false)
+        })?;
         // For whoever asks next.
         kept.into_iter().try_for_each(|lease: Lease<Finished>| match lease.put_back() {
             Err(ClusterError::Lost { .. }) => Ok(()),
