@@ -206,7 +206,12 @@ impl PyAnyQueue {
     /// Keeps the lease of what this thread has got, for task_done().
     fn keep(&self, lease: Option<Lease<Encoded>>) {
         if let Some(lease) = lease {
-            self.got().entry(thread::current().id()).or_default().push_back(lease);
+            let (mut got, thread) = (self.got(), thread::current().id());
+            if !got.contains_key(&thread) {
+                // Threads that have ended leave nothing behind.
+                got.retain(|_, leases| !leases.is_empty());
+            }
+            got.entry(thread).or_default().push_back(lease);
         }
     }
 

@@ -186,13 +186,12 @@ impl PyLease {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn ended() -> PyErr {
+        exception("StaleLease", "this lease has ended: its item was done, given back or given up")
+    }
+
     fn end(&self, py: Python<'_>, how: fn(Lease<Encoded>) -> Result<(), AckError>) -> PyResult<()> {
-        let Some(lease) = self.kept().take() else {
-            return Err(exception(
-                "StaleLease",
-                "this lease has ended: its item was done, given back or given up",
-            ));
-        };
+        let lease = self.kept().take().ok_or_else(Self::ended)?;
         py.detach(|| how(lease)).map_err(ToPyErr::to_py_err)
     }
 }
@@ -241,8 +240,8 @@ impl PyLease {
             Patience::For(time) => time,
             Patience::Forever => Duration::MAX,
         };
-        py.detach(|| self.kept().as_ref().map_or(Ok(()), |lease| lease.extend(time)))
-            .map_err(ToPyErr::to_py_err)
+        let extended = py.detach(|| self.kept().as_ref().map(|lease| lease.extend(time)));
+        extended.ok_or_else(Self::ended)?.map_err(ToPyErr::to_py_err)
     }
 
     /// How many seconds it lasts still; None for as long as this process lives.

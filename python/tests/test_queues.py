@@ -309,8 +309,9 @@ def test_items_are_done_when_they_are_done() -> None:
     [(holder, count)] = q.holders()
     assert (holder.pid, count) == (os.getpid(), 1)
     lease.put_back()
-    with pytest.raises(procession.StaleLease):
-        lease.task_done()
+    for over in (lease.task_done, lambda: lease.extend(LONG)):
+        with pytest.raises(procession.StaleLease):
+            over()
     with pytest.raises(KeyError):
         with q.lease():
             raise KeyError
