@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from . import _native
 from ._errors import Error, ShutDown
 from ._errors import Empty as _Empty
+from ._errors import Full as _Full
 
 _T = TypeVar("_T")
 
@@ -121,13 +122,28 @@ def _work(
 class _Task:
     """A task that is not done."""
 
-    __slots__ = ("future", "memory", "payload")
+    __slots__ = ("future", "is_begun", "memory", "payload")
 
     def __init__(self, future: Future[Any], payload: bytes) -> None:
         self.future = future
-        self.payload: bytes | None = payload
+        self.payload = payload
+        # Whether it can be cancelled no more.
+        self.is_begun = False
         # Of a large one: kept until it is done.
         self.memory: _native.SharedMemory | None = None
+
+    def begin(self) -> bool:
+        """Have it be cancelled no more; whether it was not before."""
+        self.is_begun = self.is_begun or self.future.set_running_or_notify_cancel()
+        return self.is_begun
+
+    def sent(self) -> bytes | _native.SharedMemory:
+        """What a worker is given."""
+        if len(self.payload) > _LARGE and self.memory is None:
+            memory = _native.SharedMemory(size=len(self.payload))
+            memory.buf[:] = self.payload
+            self.memory, self.payload = memory, b""
+        return self.memory or self.payload
 
 
 class Executor(_Executor):
@@ -157,6 +173,8 @@ class Executor(_Executor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be callable")
         self._context: Any = multiprocessing.get_context(context) if isinstance(context, str) else context
+        # A forked child has a copy, whose tasks would have the numbers of others here.
+        self._pid = os.getpid()
         self._max_workers = max_workers
         self._start = (initializer, initargs)
         self._tasks = _native.JoinableQueue(max_attempts=retries + 1, bytes=_BYTES)
@@ -167,6 +185,8 @@ class Executor(_Executor):
         # Handed out, by their numbers; and those that wait to be.
         self._running: dict[int, _Task] = {}
         self._waiting: deque[_Task] = deque()
+        # Those that could not be handed out, and why.
+        self._unsent: list[tuple[_Task, Exception]] = []
         self._workers: list[Any] = []
         self._manager: threading.Thread | None = None
         self._is_shut_down = False
@@ -179,9 +199,11 @@ class Executor(_Executor):
     def submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Have ``fn(*args, **kwargs)`` run by a worker; a future of its result.
 
-        Raises ``RuntimeError`` after ``shutdown()``, and ``BrokenExecutor`` if the initializer has failed. What cannot be
-        pickled is an exception of the future.
+        Raises ``RuntimeError`` after ``shutdown()`` and in a forked child, and ``BrokenExecutor`` if the initializer has
+        failed. What cannot be pickled is an exception of the future.
         """
+        if os.getpid() != self._pid:
+            raise RuntimeError(f"this executor is that of process {self._pid}, of which this one is a fork: make one here")
         future: Future[_T] = Future()
         try:
             payload = _pickled((fn, args, kwargs))
@@ -218,15 +240,20 @@ class Executor(_Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks. With ``wait`` it returns when all are done and the workers have ended; with
-        ``cancel_futures`` those that no worker has are cancelled."""
+        ``cancel_futures`` those that no worker has are cancelled. In a forked child it does nothing."""
+        if os.getpid() != self._pid:
+            return
         with self._lock:
             self._is_shut_down = True
+            cancelled: list[_Task] = []
             if cancel_futures:
-                for task in self._waiting:
-                    task.future.cancel()
-                    task.future.set_running_or_notify_cancel()
-                self._waiting.clear()
+                cancelled = [task for task in self._waiting if not task.is_begun]
+                self._waiting = deque(task for task in self._waiting if task.is_begun)
             manager = self._manager
+        for task in cancelled:
+            # What is called then may use this executor.
+            task.future.cancel()
+            task.future.set_running_or_notify_cancel()
         self._poke()
         if wait and manager is not None and manager is not threading.current_thread():
             manager.join()
@@ -237,23 +264,23 @@ class Executor(_Executor):
             self._wake.release()
 
     def _hand_out(self) -> None:
-        """Hand out as many tasks as workers can soon begin. The lock is held."""
+        """Hand out as many tasks as workers can soon begin, and as there is room for. The lock is held."""
         while self._waiting and len(self._running) < _AHEAD * self._max_workers:
             task = self._waiting[0]
-            payload: bytes | _native.SharedMemory = task.payload or b""
-            if not task.future.set_running_or_notify_cancel():
-                self._waiting.popleft()
-                continue
-            if len(payload) > _LARGE if isinstance(payload, bytes) else False:
-                task.memory = _native.SharedMemory(size=len(task.payload or b""))
-                task.memory.buf[:] = task.payload or b""
-                payload = task.memory
+            if task.begin():
+                number = next(self._numbers)
+                try:
+                    self._tasks.put((number, task.sent()), block=False)
+                    self._running[number] = task
+                    task.payload = b""
+                except _Full:
+                    # Whoever makes room may need the lock: it is tried again with the next look.
+                    return
+                except Exception as error:
+                    # There is no memory for it, above all. The manager tells its future, without the lock.
+                    self._unsent.append((task, error))
+                    self._poke()
             self._waiting.popleft()
-            number = next(self._numbers)
-            self._running[number] = task
-            task.payload = None
-            # There is room: so many tasks, of at most such a size, and no other.
-            self._tasks.put((number, payload))
 
     def _start_workers(self) -> None:
         """Start as many workers as there are tasks for, and the thread that looks after them. The lock is held."""
@@ -275,6 +302,10 @@ class Executor(_Executor):
         """One round of the manager; whether there is another."""
         _native.wait([self._results, self._wake], _LOOK if self._running or self._waiting else None)
         self._wake.acquire(block=False)
+        with self._lock:
+            unsent, self._unsent = self._unsent, []
+        for task, error in unsent:
+            task.future.set_exception(error)
         for number, outcome in self._outcomes():
             if number is None:
                 self._break("the initializer failed in a worker:\n" + outcome.decode())
@@ -294,7 +325,7 @@ class Executor(_Executor):
                 return False
         with self._lock:
             self._hand_out()
-            if self._running or self._waiting or not self._is_shut_down:
+            if self._running or self._waiting or self._unsent or not self._is_shut_down:
                 return True
         self._end()
         return False
@@ -352,9 +383,10 @@ class Executor(_Executor):
         """Nothing can be run any more."""
         with self._lock:
             self._broken = text
-            tasks = [*self._running.values(), *self._waiting]
+            tasks = [*self._running.values(), *self._waiting, *(task for task, _ in self._unsent)]
             self._running.clear()
             self._waiting.clear()
+            self._unsent.clear()
         for task in tasks:
             if not task.future.done():
                 task.future.set_exception(BrokenExecutor(text))

@@ -14,7 +14,7 @@ from typing import Any
 import procession
 import pytest
 from actors import LONG
-from procession import Executor, WorkerDied
+from procession import Executor, WorkerDied, _executor, _native
 
 METHODS = multiprocessing.get_all_start_methods()
 
@@ -149,6 +149,69 @@ def test_what_no_worker_has_is_cancelled() -> None:
     assert slow.result(LONG)
     cancelled = [future for future in rest if future.cancelled()]
     assert len(cancelled) >= 40 and all(future.done() for future in rest)
+
+
+def test_callbacks_of_what_is_cancelled_may_use_the_executor() -> None:
+    executor = Executor(1)
+    executor.submit(time.sleep, 0.3)
+    rest = [executor.submit(double, n) for n in range(20)]
+    told: list[str] = []
+
+    def then(_: concurrent.futures.Future[int]) -> None:
+        try:
+            executor.submit(double, 1)
+        except RuntimeError as error:
+            told.append(str(error))
+
+    rest[-1].add_done_callback(then)
+    executor.shutdown(cancel_futures=True)
+    assert told == ["cannot schedule new futures after shutdown"]
+
+
+def wait_for(mark: str, result: bytes) -> bytes:
+    while not Path(mark).exists():
+        time.sleep(0.001)
+    return result
+
+
+def test_who_submits_does_not_keep_those_waiting_who_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with many workers, whose tasks are more together than their queue has room for.
+    monkeypatch.setattr(_executor, "_BYTES", 1 << 16)
+    data = bytes(30_000)
+    with Executor(2) as executor:
+        slow = executor.submit(wait_for, str(tmp_path / "mark"), data)
+        threading.Timer(0.5, (tmp_path / "mark").touch).start()
+        futures = [executor.submit(bytes, data) for _ in range(20)]
+        assert all(future.result(LONG) == data for future in [slow, *futures])
+
+
+def test_a_task_for_which_there_is_no_memory_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise procession.NoSpace("/dev/shm is full")
+
+    with Executor(1) as executor:
+        monkeypatch.setattr(_native, "SharedMemory", full)
+        large = executor.submit(len, bytes(1 << 20))
+        monkeypatch.undo()
+        with pytest.raises(procession.NoSpace):
+            large.result(LONG)
+        assert executor.submit(double, 2).result(LONG) == 4
+
+
+def submit_in_a_fork(executor: Executor) -> None:
+    with pytest.raises(RuntimeError, match="make one here"):
+        executor.submit(double, 1)
+    executor.shutdown()
+
+
+def test_a_forked_child_has_no_executor() -> None:
+    with Executor(1) as executor:
+        assert executor.submit(double, 1).result(LONG) == 2
+        child = multiprocessing.get_context("fork").Process(target=submit_in_a_fork, args=(executor,))
+        child.start()
+        child.join(LONG)
+        assert child.exitcode == 0
+        assert executor.submit(double, 2).result(LONG) == 4
 
 
 def test_callbacks_may_submit_more() -> None:
