@@ -138,7 +138,7 @@ impl Namespace {
     pub fn is_private(&self) -> bool {
         let numbers = self.name.strip_prefix(PRIVATE).and_then(|numbers| numbers.split_at_checked(16));
         numbers.is_some_and(|(number, rest)| {
-            hex_number(number).map(proof) == hex_number(rest) && rest.len() == 16
+            hex_number(number).is_some_and(|number| hex_number(rest) == Some(proof(number)))
         })
     }
 
@@ -346,7 +346,20 @@ mod tests {
         let (number, proof) = private.name().split_at("private-".len() + 16);
         let swapped = format!("private-{proof}{}", &number["private-".len()..]);
         let longer = format!("{}0", private.name());
-        let names = ["private-", "private-billing", number, "private-0123456789abcdef", &swapped, &longer];
+        // As long as one, and no number in either half.
+        let [words, capitals] =
+            ["private-billing-of-all-customers-in-2026", "private-550E8400E29B41D4A716446655440000"];
+        assert_eq!([words.len(), capitals.len()], [private.name().len(); 2]);
+        let names = [
+            "private-",
+            "private-billing",
+            number,
+            "private-0123456789abcdef",
+            &swapped,
+            &longer,
+            words,
+            capitals,
+        ];
         for name in names {
             assert!(!Namespace::new(name).unwrap().is_private(), "{name}");
         }
