@@ -226,8 +226,9 @@ impl Lock {
     /// way.
     #[cold]
     fn let_go(&self, me: Hold, whole: bool) {
-        // A forked child is another owner, or none yet: its copy of a guard is inert.
-        if self.keeper.is_mine(me) {
+        // A forked child is another owner, or none yet: its copy of a guard is inert. So is a guard whose lock was
+        // released without it.
+        if self.keeper.is_mine(me) && self.keeper.holds(&self.body.lock, me) {
             self.keeper.release(&self.body.lock, me, whole || self.claim == Claim::Ignore);
         }
     }
@@ -347,5 +348,24 @@ impl<L: Borrow<Lock>> fmt::Debug for LockGuardOf<L> {
             .field("lock", &self.lock().body.segment().name())
             .field("recovers", &self.recovers)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lock;
+    use procession_shm::Namespace;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn a_guard_whose_lock_was_released_without_it_does_nothing_in_a_panic_either() {
+        let lock = Lock::options().namespace(&Namespace::private()).anonymous().unwrap();
+        let panics = || {
+            let _guard = lock.acquire().unwrap();
+            lock.release().unwrap();
+            panic!("with a guard of nothing");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        assert_eq!((lock.n_owner_deaths(), lock.is_inconsistent()), (0, false));
     }
 }

@@ -109,7 +109,7 @@ impl<L: Borrow<RwLock>> WriteGuardOf<L> {
     ///
     /// # Errors
     /// [`LockError::Fault`]: then the lock is released. In a forked child that is [`Fault::Inherited`]: the
-    /// guard is the parent's.
+    /// guard is the parent's. [`LockError::NotHeld`] after [`RwLock::release`]: then nothing changes.
     pub fn downgrade(self) -> Result<ReadGuardOf<L>, LockError>
     where
         L: Clone,
@@ -118,6 +118,7 @@ impl<L: Borrow<RwLock>> WriteGuardOf<L> {
         if !lock.keeper.is_mine(self.me) {
             return Err(Fault::inherited(lock.body.segment()).into());
         }
+        lock.keeper.must_hold(&lock.body.writer, lock.body.segment())?;
         loop {
             // Those in the cells came in vain, and are about to leave, or dead.
             if let Some(cell) = lock.claim_cell(self.me) {
@@ -189,9 +190,9 @@ impl RwLock {
     }
 
     /// Ends what `me` writes; `whole` says whether what the lock guards is. A forked child's copy of a guard
-    /// ends nothing.
+    /// ends nothing, nor does one whose lock was released without it: somebody else may write by now.
     pub(super) fn stop_writing(&self, me: Hold, whole: bool) {
-        if !self.keeper.is_mine(me) {
+        if !self.keeper.is_mine(me) || !self.keeper.holds(&self.body.writer, me) {
             return;
         }
         if whole || self.claim == Claim::Ignore {

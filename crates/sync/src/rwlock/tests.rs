@@ -120,3 +120,20 @@ fn the_dead_in_cells_that_a_damaged_file_says_are_unused_keep_nobody_out() {
     assert!(lock.readers().is_empty());
     assert!(lock.try_read().is_ok());
 }
+
+#[test]
+fn a_guard_whose_lock_was_released_without_it_changes_nothing_of_the_next_writers() {
+    let lock = lock();
+    let [late, later] = [(), ()].map(|()| {
+        let guard = lock.write().unwrap();
+        lock.release().unwrap();
+        guard
+    });
+    outside(|| std::mem::forget(lock.write().unwrap()));
+    assert!(matches!(late.downgrade(), Err(LockError::NotHeld { .. })));
+    assert!(lock.readers().is_empty());
+    drop(later);
+    assert!(matches!(lock.read(), Err(LockError::OwnerDied { .. })), "the next writer has died");
+    drop(lock.recover().unwrap());
+    assert!(lock.read().is_ok());
+}
