@@ -1,14 +1,12 @@
 //! Processes by descriptor: no pid is ever mistaken for a later process that got the same number.
 #![expect(unsafe_code, reason = "pidfd_open, pidfd_send_signal and waitid take raw numbers and pointers")]
 
-use crate::interrupt;
+use crate::eventfd;
 use crate::kept_fd::KeptFd;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::time::TimeSpec;
 use std::io::{Error, Result};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A pidfd of one thread, since Linux 6.9.
 const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
@@ -50,17 +48,7 @@ fn open_with(pid: u32, flags: libc::c_int) -> Result<OwnedFd> {
 /// # Errors
 /// `EBADF`, `ENOMEM`.
 pub fn wait(pidfd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        match ppoll(&mut fds, left.map(TimeSpec::from), None) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::EINTR) if interrupt::is_possible() => return Ok(false),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
+    Ok(eventfd::wait_any(&[pidfd.as_fd()], timeout)?.contains(&true))
 }
 
 /// How to name a child of this process.
@@ -210,13 +198,13 @@ impl EndFd {
     /// # Errors
     /// `EMFILE`, `ENFILE`.
     pub fn to_be_announced() -> Result<Self> {
-        Ok(Self { fd: KeptFd::keep(crate::eventfd::create()?)?, is_pidfd: false })
+        Ok(Self { fd: KeptFd::keep(eventfd::create()?)?, is_pidfd: false })
     }
 
     /// Announces the end: from now on everybody sees it.
     pub fn announce(&self) {
         if let Some(fd) = self.fd.get() {
-            crate::eventfd::ring(fd);
+            eventfd::ring(fd);
         }
     }
 
