@@ -209,12 +209,13 @@ impl Registration {
         self.reach_of(waiter).find_map(|index| claim(index, 0)).or_else(|| {
             self.reach_of(waiter).find_map(|index| {
                 let (_, cell) = self.wait_cell(index)?;
+                // Before the waiter: of one that has taken the cell since, this is not the tick, and it stays shown.
+                // SYNC: waits.shown.
+                let began = cell.began.load(Ordering::Acquire);
                 // SYNC: waits.claimed.
                 let other = cell.waiter.load(Ordering::Acquire);
                 let is_dead = self.is_dead(OwnerId::from_bits(other)) == Ok(true);
                 // First hidden, by CAS from the dead's own tick: nobody may read half of each.
-                // SYNC: waits.shown.
-                let began = cell.began.load(Ordering::Acquire);
                 let hide = || cell.began.compare_exchange(began, 0, Ordering::AcqRel, Ordering::Relaxed);
                 if is_dead && hide().is_ok() { claim(index, other) } else { None }
             })
