@@ -6,10 +6,10 @@
 
 use crate::instance::{InstanceId, fnv};
 use procession_sys::image::is_secure;
-use procession_sys::{random, shm_file};
+use procession_sys::{Latest, random, shm_file};
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 const MAX_NAME: usize = 100;
 const MAX_NAMESPACE: usize = 64;
@@ -80,7 +80,7 @@ impl fmt::Debug for InvalidName {
     }
 }
 
-static CURRENT: OnceLock<Namespace> = OnceLock::new();
+static CURRENT: Latest<Namespace> = Latest::none();
 
 impl Namespace {
     /// The namespace called `name`: `[A-Za-z0-9_-]{1,64}`.
@@ -118,13 +118,13 @@ impl Namespace {
             None => Self { name: "default".into(), user: None },
         };
         check_prefix()?;
-        Ok(CURRENT.get_or_init(|| chosen).clone())
+        Ok(CURRENT.get_or_set(|| chosen).clone())
     }
 
     /// Makes this the namespace of the process; `false` if the process has already used another one.
     #[must_use]
     pub fn enter(&self) -> bool {
-        CURRENT.get_or_init(|| self.clone()) == self
+        CURRENT.get_or_set(|| self.clone()) == self
     }
 
     /// The namespace's name.
@@ -199,8 +199,8 @@ pub(crate) fn is_reserved(file: &str) -> bool {
 }
 
 fn prefix() -> &'static str {
-    static CHOSEN: OnceLock<String> = OnceLock::new();
-    CHOSEN.get_or_init(|| from_environment(PREFIX_VARIABLE).unwrap_or_else(|| PREFIX.to_owned()))
+    static CHOSEN: Latest<String> = Latest::none();
+    CHOSEN.get_or_set(|| from_environment(PREFIX_VARIABLE).unwrap_or_else(|| PREFIX.to_owned()))
 }
 
 /// Checks what was chosen for the beginning of all names; to be asked before a file is made or looked for.

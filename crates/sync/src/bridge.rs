@@ -12,11 +12,11 @@
 
 use crate::wait::{CROWD, sleep_watched};
 use crate::waitable::{Waitable, Watch};
-use procession_sys::{Deadline, eventfd, fork, futex};
+use procession_sys::{Deadline, PerProcess, eventfd, fork, futex};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long the thread sleeps before it asks about those who may have died.
@@ -56,7 +56,7 @@ impl Watching {
         let is_file = matches!(object.watch(), Watch::File(_));
         object.unwatch();
         let watched = Arc::new(Watched { object, ring: Box::new(ring), until, armed: AtomicBool::new(true) });
-        let crowd = Bridge::of_this_process().watch(&watched, is_file)?;
+        let crowd = BRIDGE.get().watch(&watched, is_file)?;
         Ok(Self { watched, crowd })
     }
 
@@ -177,38 +177,23 @@ impl Crowd {
     }
 }
 
-/// The threads of one process. A forked child has none of them, finds its parent's bridge, and appends its
-/// own.
-struct Bridge {
-    cookie: u64,
-    crowds: Mutex<Vec<Arc<Crowd>>>,
-    of_child: OnceLock<&'static Bridge>,
-}
+/// The threads of one process. A forked child has none of them, and makes a bridge of its own.
+#[derive(Default)]
+struct Bridge(Mutex<Vec<Arc<Crowd>>>);
 
-static BRIDGE: OnceLock<&'static Bridge> = OnceLock::new();
+static BRIDGE: PerProcess<Bridge> = PerProcess::new(Bridge::default);
 
 impl Bridge {
-    fn of_this_process() -> &'static Self {
-        let cookie = fork::cookie();
-        let new =
-            || &*Box::leak(Box::new(Self { cookie, crowds: Mutex::default(), of_child: OnceLock::new() }));
-        let mut bridge = BRIDGE.get_or_init(new);
-        while bridge.cookie != cookie {
-            bridge = bridge.of_child.get_or_init(new);
-        }
-        bridge
-    }
-
     /// Watches one thing more, by a thread that has room for it or by a new one.
     fn watch(&self, watched: &Arc<Watched>, is_file: bool) -> io::Result<Arc<Crowd>> {
-        let mut crowds = self.crowds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut crowds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room =
             |crowd: &&Arc<Crowd>| crowd.alarm.is_some() == is_file && crowd.members().len() < CROWD;
         let crowd = match crowds.iter().find(has_room) {
             Some(crowd) => Arc::clone(crowd),
             None => {
                 let alarm = is_file.then(eventfd::create).transpose()?;
-                let crowd = Arc::new(Crowd::new(self.cookie, alarm));
+                let crowd = Arc::new(Crowd::new(fork::cookie(), alarm));
                 let its = Arc::clone(&crowd);
                 std::thread::Builder::new().name("procession-bridge".into()).spawn(move || its.run())?;
                 crowds.push(Arc::clone(&crowd));

@@ -9,10 +9,10 @@
 //! it.
 #![expect(unsafe_code, reason = "clock_gettime fills a struct through a pointer")]
 
+use crate::latest::Latest;
 use crate::wiped_page::wiped_on_fork;
 use std::fs::{read_link, read_to_string};
 use std::io::ErrorKind;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ crate::shm_struct! {
 
 /// How far our clock is ahead of the machine's, wrapping.
 fn offset() -> Option<u64> {
-    static KNOWN: OnceLock<Option<&'static Known>> = OnceLock::new();
+    static KNOWN: Latest<Option<&'static Known>> = Latest::none();
     let ahead = wall_ns().wrapping_sub(now_ns());
-    let Some(known) = KNOWN.get_or_init(|| wiped_on_fork().ok()) else { return read_offset() };
+    let Some(known) = KNOWN.get_or_set(|| wiped_on_fork().ok()) else { return read_offset() };
     // SYNC: clock.known.
     let is_known = known.is_known.load(Ordering::Acquire) != 0;
     if is_known && ahead.abs_diff(known.ahead_ns.load(Ordering::Relaxed)) < SAME_CLOCK_NS {

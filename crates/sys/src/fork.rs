@@ -3,14 +3,20 @@
 //! `pthread_atfork` is not enough: a raw `clone` runs no handlers. So the words here lie in
 //! pages that the kernel wipes in the child ([`wiped_on_fork`]).
 //!
+//! Nor does anybody here wait for a thread that makes something for all: in a child that was forked meanwhile there
+//! is no such thread (`latest.rs`).
+//!
 //! # Orderings
-//! Edge `fork_lock.handover`: the Release that opens the lock meets the Acquire of its next holder.
+//! Edge `fork_lock.handover`: the Release that opens the lock meets the Acquire of its next holder. Edge
+//! `fork_lock.handlers`: the Release that says that the handlers are there meets the Acquire of whoever relies on
+//! them.
 #![expect(unsafe_code, reason = "pthread_atfork takes handlers of our own")]
 
 use crate::clock::Deadline;
 use crate::futex;
+use crate::latest::Latest;
+use crate::thread::thread_id;
 use crate::wiped_page::wiped_on_fork;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,9 +26,9 @@ use std::time::Duration;
 /// leaves the shared state alone.
 #[must_use]
 pub fn cookie() -> u64 {
-    static COOKIE: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
+    static COOKIE: Latest<Option<&'static AtomicU64>> = Latest::none();
     static LAST: AtomicU64 = AtomicU64::new(0);
-    let Some(cell) = COOKIE.get_or_init(|| wiped_on_fork::<AtomicU64>().ok()) else {
+    let Some(cell) = COOKIE.get_or_set(|| wiped_on_fork::<AtomicU64>().ok()) else {
         // Without the page, the pid tells all forks apart but those of a process whose pid was used again.
         return u64::from(std::process::id());
     };
@@ -44,13 +50,13 @@ pub fn cookie() -> u64 {
 /// `fork()` waits until nobody holds it, so that no half-done registration is copied.
 #[derive(Debug)]
 pub struct ForkLock {
-    page: OnceLock<Option<&'static AtomicU32>>,
+    page: Latest<Option<&'static AtomicU32>>,
 }
 
 impl ForkLock {
     /// The lock that registrations hold; one for the process, because `pthread_atfork` takes no argument.
     pub const fn registration() -> &'static Self {
-        static LOCK: ForkLock = ForkLock { page: OnceLock::new() };
+        static LOCK: ForkLock = ForkLock { page: Latest::none() };
         &LOCK
     }
 
@@ -62,20 +68,17 @@ impl ForkLock {
                 self.0.release();
             }
         }
+        // The page first: the handlers only use it.
+        if self.word().is_some() {
+            have_handlers();
+        }
         self.acquire();
         let _release = Release(self);
         work()
     }
 
     fn word(&self) -> Option<&'static AtomicU32> {
-        *self.page.get_or_init(|| {
-            let page = wiped_on_fork::<AtomicU32>().ok();
-            // SAFETY: the handlers only touch the wiped page and make futex calls, all of it
-            // async-signal-safe. They are never removed, and this code is never unloaded before the process
-            // ends.
-            unsafe { libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), None) };
-            page
-        })
+        *self.page.get_or_set(|| wiped_on_fork::<AtomicU32>().ok())
     }
 
     fn acquire(&self) {
@@ -120,13 +123,63 @@ pub fn note_copy() {
 
 static FORKED: AtomicBool = AtomicBool::new(false);
 
+/// Sees to it that `fork()` calls the handlers below.
+fn have_handlers() {
+    /// The cookie of the process that has registered them, and in the lowest bit whether it is done.
+    static HANDLERS: AtomicU64 = AtomicU64::new(0);
+    const DONE: u64 = 1;
+    let ours = cookie() << 1;
+    // SYNC: fork_lock.handlers.
+    let mut seen = HANDLERS.load(Ordering::Acquire);
+    while seen & DONE == 0 {
+        if seen == ours {
+            // Another thread does it just now.
+            std::thread::yield_now();
+            seen = HANDLERS.load(Ordering::Acquire);
+            continue;
+        }
+        // Nobody has, or a thread of an ancestor was about to: then they may be there twice, which does no harm.
+        match HANDLERS.compare_exchange(seen, ours, Ordering::Relaxed, Ordering::Acquire) {
+            Ok(_) => {
+                // SAFETY: the handlers only touch atomics and the wiped page, and make system calls, all of it
+                // async-signal-safe. They are never removed, and this code is never unloaded before the process ends.
+                unsafe {
+                    libc::pthread_atfork(
+                        Some(before_fork),
+                        Some(after_fork_in_parent),
+                        Some(after_fork_in_child),
+                    )
+                };
+                // SYNC: fork_lock.handlers.
+                HANDLERS.store(ours | DONE, Ordering::Release);
+                return;
+            }
+            Err(now) => seen = now,
+        }
+    }
+}
+
+/// The thread that forks now, and holds the lock while it does.
+static FORKER: AtomicU32 = AtomicU32::new(0);
+
 extern "C" fn before_fork() {
     note_copy();
-    ForkLock::registration().acquire();
+    // Relaxed, here and below: only the thread that finds its own number depends on it, and that has written it.
+    if FORKER.load(Ordering::Relaxed) != thread_id() {
+        ForkLock::registration().acquire();
+        FORKER.store(thread_id(), Ordering::Relaxed);
+    }
 }
 
 extern "C" fn after_fork_in_parent() {
-    ForkLock::registration().release();
+    if FORKER.load(Ordering::Relaxed) == thread_id() {
+        FORKER.store(0, Ordering::Relaxed);
+        ForkLock::registration().release();
+    }
+}
+
+extern "C" fn after_fork_in_child() {
+    FORKER.store(0, Ordering::Relaxed);
 }
 
 #[cfg(test)]

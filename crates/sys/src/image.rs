@@ -1,10 +1,10 @@
 //! The program's own file as it lies in memory: where its code is, and what tells it from every other build.
 #![expect(unsafe_code, reason = "dl_iterate_phdr hands out raw pointers to the loaded program headers")]
 
+use crate::latest::Latest;
 use std::io::Result;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::sync::OnceLock;
 
 const EXECUTABLE: &str = "/proc/self/exe";
 
@@ -21,8 +21,8 @@ impl Image {
     /// The image of this process; it never changes while the process runs.
     #[must_use]
     pub fn current() -> &'static Self {
-        static IMAGE: OnceLock<Image> = OnceLock::new();
-        IMAGE.get_or_init(Self::find)
+        static IMAGE: Latest<Image> = Latest::none();
+        IMAGE.get_or_set(Self::find)
     }
 
     fn find() -> Self {

@@ -4,6 +4,9 @@
 //! once, its name for example, is to be decided once more. Old values are never freed: there are as many as
 //! the process has ancestors that were copied.
 //!
+//! No thread waits for another one that makes the value, as with `OnceLock` of std: a process that was copied
+//! meanwhile has no such thread, and would wait for ever.
+//!
 //! # Orderings
 //! Edge `latest.set`: the Release of the thread that sets a value meets the Acquire of every thread that finds
 //! it.
@@ -40,8 +43,8 @@ impl<T: Send + Sync> Latest<T> {
         unsafe { &*pointer }
     }
 
-    /// The value; `make` makes it where there is none. Of two threads that are there first, one makes the value
-    /// of both.
+    /// The value; `make` makes it where there is none. Of two threads that are there first, both call `make`, and
+    /// what one of them has made is the value of both.
     pub fn get_or_set(&self, make: impl FnOnce() -> T) -> &'static T {
         if let Some(value) = self.get() {
             return value;
@@ -64,6 +67,10 @@ impl<T: Send + Sync> Latest<T> {
 #[cfg(test)]
 mod tests {
     use super::Latest;
+    use crate::forking::{Forked, fork};
+    use crate::pidfd::{EndFd, EndWait, Ended, Who, discard, reap};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
 
     #[test]
     fn the_last_value_counts_and_those_before_can_still_be_read() {
@@ -73,5 +80,31 @@ mod tests {
         assert_eq!(NAME.get_or_set(|| "another".to_owned()), "first");
         assert_eq!(NAME.set("second".to_owned()), "second");
         assert_eq!((first.as_str(), NAME.get().map(String::as_str)), ("first", Some("second")));
+    }
+
+    #[test]
+    fn a_process_that_was_copied_while_a_thread_made_the_value_makes_its_own() {
+        static VALUE: Latest<i32> = Latest::none();
+        let ((begun, begins), (go_on, goes_on)) = (channel(), channel::<()>());
+        let thread = std::thread::spawn(move || {
+            *VALUE.get_or_set(|| {
+                begun.send(()).unwrap();
+                goes_on.recv().unwrap();
+                1
+            })
+        });
+        begins.recv().unwrap();
+        let child = match fork().unwrap() {
+            Forked::Child => crate::exit_now(*VALUE.get_or_set(|| 2)),
+            Forked::Parent(child, _) => child,
+        };
+        let end = EndFd::of_child(child).unwrap();
+        let ended = end.wait(Some(Duration::from_secs(30))).unwrap();
+        if ended != EndWait::Ended {
+            discard(child);
+        }
+        assert_eq!((ended, reap(Who::Pid(child)).unwrap()), (EndWait::Ended, Some(Ended::Exited(2))));
+        go_on.send(()).unwrap();
+        assert_eq!(thread.join().unwrap(), 1);
     }
 }

@@ -4,13 +4,13 @@
     reason = "a system call without arguments; keys whose destructors the C library calls"
 )]
 
+use crate::latest::Latest;
 use crate::signals;
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 
 /// This thread's number, as people see it in `ps -L` and below `/proc/PID/task`; nothing is ever claimed by
 /// it.
@@ -106,8 +106,8 @@ pub fn at_thread_end(work: fn()) -> bool {
 
 /// Has the C library call [`on_key`] at the end of this thread, or in its next round.
 fn set_key() -> bool {
-    static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
-    let key = *KEY.get_or_init(|| {
+    static KEY: Latest<Option<libc::pthread_key_t>> = Latest::none();
+    let key = *KEY.get_or_set(|| {
         let mut key = 0;
         // SAFETY: the key is written before it is read; the destructor is never unloaded, and the key never
         // deleted.

@@ -5,7 +5,8 @@ use crate::error::OpenError;
 use crate::namespace::Namespace;
 use procession_sys::fork::ForkLock;
 use procession_sys::shm_file::{self, Place};
-use std::sync::{Once, OnceLock};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The registrations of this process, each leading to the next; only ever appended to, under the registration
 /// lock. No lock of its own, because a forked child would inherit it held.
@@ -92,8 +93,15 @@ fn register_as(namespace: &Namespace, slots: Option<u32>) -> Result<&'static Reg
 /// Arranges for [`leave`] when `main` returns or `exit` is called: after all handlers that are registered later. The
 /// first call counts, and registering does it, too.
 pub fn leave_at_exit() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| procession_sys::at_exit(leave_all));
+    static IS_ARRANGED: AtomicBool = AtomicBool::new(false);
+    // Relaxed: the lock orders those who find that it is not.
+    if !IS_ARRANGED.load(Ordering::Relaxed) {
+        ForkLock::registration().hold(|| {
+            if !IS_ARRANGED.swap(true, Ordering::Relaxed) {
+                procession_sys::at_exit(leave_all);
+            }
+        });
+    }
 }
 
 extern "C" fn leave_all() {

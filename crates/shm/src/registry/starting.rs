@@ -29,8 +29,7 @@ use procession_sys::memfd::duplicate_above_stdio;
 use procession_sys::{Lifeline, crash_point, hollow_out, shm_file};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Once;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A place in a registry for a process that is about to be started; dropping it declares that process dead.
 #[derive(Debug)]
@@ -60,11 +59,14 @@ impl Registration {
     /// # Errors
     /// As [`register`](crate::register).
     pub(crate) fn prepare(&'static self) -> Result<StartingProcess, OpenError> {
-        static ONCE: Once = Once::new();
+        static IS_ARRANGED: AtomicBool = AtomicBool::new(false);
         // This process is attached to the registry itself: it is not removed meanwhile.
         self.owner()?;
-        ONCE.call_once(|| fork::in_forked(let_go_in_forked));
         ForkLock::registration().hold(|| {
+            // Relaxed: under the lock.
+            if !IS_ARRANGED.swap(true, Ordering::Relaxed) {
+                fork::in_forked(let_go_in_forked);
+            }
             let line = self.open_line()?;
             let index = self.take_free_slot(&line)?;
             let owner = self.fill(index, 0, "(starting)")?;
