@@ -29,8 +29,11 @@ shm_struct! {
 }
 
 impl HeldSince {
-    /// Notes that `hold` was there at `since_ns` already. `is_there` looks whether it still is.
+    /// Notes that `hold` was there at `since_ns` already, on this process's clock. `is_there` looks whether it still
+    /// is.
     pub(crate) fn note(&self, hold: u64, since_ns: u64, is_there: impl FnOnce() -> bool) {
+        // Where the machine's time is not known, nor is it known since when.
+        let Some(since_ns) = clock::on_machine(since_ns) else { return };
         // Relaxed, here and below: a hint, which no other word goes with.
         let before = self.note.load(Ordering::Relaxed);
         let note = (since_ns / 1_000_000) << 24 | name(hold);
@@ -55,7 +58,8 @@ impl HeldSince {
     pub(crate) fn duration(&self, hold: u64) -> Option<Duration> {
         let note = self.note.load(Ordering::Relaxed);
         let is_known = note != 0 && note & NAME == name(hold);
-        is_known.then(|| Duration::from_millis((clock::now_ns() / 1_000_000).saturating_sub(note >> 24)))
+        let now_ns = if is_known { clock::machine_ns() } else { None };
+        now_ns.map(|now_ns| Duration::from_millis((now_ns / 1_000_000).saturating_sub(note >> 24)))
     }
 }
 
