@@ -373,9 +373,22 @@ impl RwLock {
             crash_point("rwlock.deeper");
             return Ok((me, cell));
         }
+        let mut has_slept = false;
+        let found = self.queue_to_read(deadline, &mut has_slept);
+        if has_slept {
+            // Several may have left, and woken but this one: also if it goes without a cell.
+            self.body.space.notify_one();
+        }
+        let (me, cell) = found?;
+        self.reads(me, cell);
+        Ok((me, cell))
+    }
+
+    /// Waits like those who write, and claims a cell while it has `writer`.
+    fn queue_to_read(&self, deadline: Deadline, has_slept: &mut bool) -> Result<(Hold, usize), LockError> {
+        let segment = self.body.segment();
         let mut patience = Patience::new(deadline);
         let mut listened = None;
-        let mut has_slept = false;
         loop {
             // The claim shows by itself what this thread waits for.
             patience.hide();
@@ -385,11 +398,6 @@ impl RwLock {
             let cell = self.must_be_consistent().map(|()| self.claim_cell(me));
             self.keeper.release(&self.body.writer, me, true);
             if let Some(cell) = cell? {
-                if has_slept {
-                    // Several may have left, and woken but one.
-                    self.body.space.notify_one();
-                }
-                self.reads(me, cell);
                 return Ok((me, cell));
             }
             // Not with `writer` held: those who read now must be able to leave, and to come back.
@@ -417,7 +425,7 @@ impl RwLock {
                     return Err(Fault::of_stop(segment, stop, |object| LockError::Interrupted { object }));
                 }
             }
-            has_slept = true;
+            *has_slept = true;
         }
     }
 
