@@ -244,14 +244,23 @@ fn is_named(thread: u32) -> bool {
 impl Watching {
     /// Whether it is for these, on this word, and each who was watched still is.
     pub(crate) fn is_still(&self, word: &AtomicU32, owners: &[OwnerId]) -> bool {
-        self.address == word.as_ptr().addr() && self.owners == owners && {
+        self.is_ours() && self.address == word.as_ptr().addr() && self.owners == owners && {
             let table = self.watcher.table();
             self.ids.iter().all(|id| table.place_of(*id).is_some())
         }
     }
 
+    /// Whether the watcher is this process's: a hook of the thread that waits may have forked. In the copy nobody would
+    /// ever open a lock that a thread of the parent held.
+    fn is_ours(&self) -> bool {
+        self.watcher.cookie == fork::cookie()
+    }
+
     /// How many threads of this process sleep on the word, and are told of the same deaths.
     pub(crate) fn sleepers(&self) -> usize {
+        if !self.is_ours() {
+            return 1;
+        }
         let table = self.watcher.table();
         let watched = self.ids.first().and_then(|&id| table.watched[table.place_of(id)?].as_ref());
         let word = watched.and_then(|one| one.words.iter().find(|word| word.place == self.place));
@@ -261,8 +270,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        // In a forked child nobody would ever open a lock that a thread of the parent held.
-        if self.watcher.cookie == fork::cookie() {
+        if self.is_ours() {
             self.watcher.table().leave((self.place, self.address), &self.ids);
         }
     }
