@@ -8,7 +8,7 @@
 //! A slice is 10 ms, doubling to 100 ms, shortened by up to a quarter so that waiters do not march in step.
 //! At the end of each slice that timed out the waiter asks about the holder, unless another waiter on the
 //! same word did so in the last millisecond. A waiter that finds again and again that somebody asked a moment
-//! ago is in a crowd, and lets its slices grow to a second: the crowd still asks every other millisecond
+//! ago is in a crowd, and lets its slices grow to a second: the crowd still asks every ten milliseconds or so
 //! together, however large it is, and no count of waiters has to be kept that a killed one would spoil. Threads
 //! of one process that are told of deaths share that second: ten of them look every ten seconds each.
 //!
