@@ -5,7 +5,7 @@ use crate::codec::ANY_CODEC;
 use crate::error::OpenError;
 use crate::gc;
 use crate::header::{Element, HEADER_LEN, Shape};
-use crate::inventory::Entry;
+use crate::inventory::{Entry, entry_in};
 use crate::kind::Kind;
 use crate::label::{Label, ObjectName};
 use crate::namespace::{self, Namespace};
@@ -343,8 +343,17 @@ impl Handle {
         match opened {
             Ok(found) if found.as_ref().header().instance == self.instance => Ok(found),
             Ok(_) | Err(OpenError::NotFound { .. }) => Err(OpenError::Gone { object }),
+            // What is wrong with another object of that name is no matter.
+            Err(_) if self.is_anothers_name(&place) => Err(OpenError::Gone { object }),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the name is known to mean another object than the one that the handle was made of.
+    fn is_anothers_name(&self, place: &Placement) -> bool {
+        let found =
+            place.namespace.as_ref().and_then(|namespace| entry_in(namespace, &self.name)?.header.ok());
+        found.is_some_and(|header| header.instance != self.instance)
     }
 
     /// Opens the object of a group that has this shape.

@@ -354,8 +354,25 @@ impl<L: Borrow<Lock>> fmt::Debug for LockGuardOf<L> {
 #[cfg(test)]
 mod tests {
     use super::Lock;
-    use procession_shm::Namespace;
+    use crate::Event;
+    use procession_shm::{Namespace, OpenError};
     use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn a_handle_of_a_lock_whose_name_is_another_objects_now_leads_nowhere() {
+        let namespace = Namespace::private();
+        let lock = Lock::options().namespace(&namespace).create("x").unwrap();
+        let handle = lock.word().1.handle();
+        lock.unlink().unwrap();
+        let gone = || matches!(handle.open::<Lock>(&Default::default()), Err(OpenError::Gone { .. }));
+        assert!(gone());
+        let event = Event::options().namespace(&namespace).create("x").unwrap();
+        assert!(gone(), "it is no event either");
+        event.unlink().unwrap();
+        let again = Lock::options().namespace(&namespace).create("x").unwrap();
+        assert!(gone());
+        again.unlink().unwrap();
+    }
 
     #[test]
     fn a_guard_whose_lock_was_released_without_it_does_nothing_in_a_panic_either() {
