@@ -28,8 +28,8 @@ const NEARLY_FULL: u64 = 95;
 
 /// Say whether this machine has what is needed, and what to do where it has not.
 ///
-/// It looks at the kernel, /dev/shm, /proc, limits, pid and time namespaces, and at what dead processes have left in
-/// the namespace.
+/// It looks at the kernel, /dev/shm, /proc, limits and pid namespaces, and at what dead processes have left in the
+/// namespace.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  procession doctor\n  procession doctor --json | jq '.[] | select(.level == \"bad\")'\n\n\
@@ -89,7 +89,6 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<(), Failure> {
         proc(),
         open_files(),
         file_size(),
-        time_namespace(),
         // Before this process registers, which would remove them.
         leftovers(&namespace),
         processes(&namespace),
@@ -249,22 +248,6 @@ fn file_size() -> Option<Finding> {
     is_limited.then(|| {
         let found = format!("{} at most", size(soft));
         Finding::note("file size", found, "a queue, a map and a registry are files, too: ulimit -f unlimited")
-    })
-}
-
-/// Deadlines are on the monotonic clock, which another time namespace may have set to another time.
-fn time_namespace() -> Option<Finding> {
-    let offsets = fs::read_to_string("/proc/self/timens_offsets").ok()?;
-    let mut lines = offsets.lines();
-    let monotonic = lines.find(|line| line.starts_with("monotonic"))?;
-    let is_moved = monotonic.split_whitespace().skip(1).any(|number| number != "0");
-    is_moved.then(|| {
-        let found = "this process's clock is moved against that of other processes";
-        Finding::note(
-            "time",
-            found,
-            "lease timeouts and ages of locks are wrong between them: use one time namespace",
-        )
     })
 }
 
