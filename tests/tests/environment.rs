@@ -519,24 +519,28 @@ fn objects_need_no_call_that_older_sandboxes_refuse() {
     two.does("unlink l");
 }
 
-#[test]
-fn a_lease_takes_as_long_on_every_clock() {
+/// Two actors, of which the clock of the second is a day ahead; `None`, said, where that cannot be.
+fn start_on_two_clocks(scratch: &Scratch) -> Option<[Actor; 2]> {
     let ahead = ["--time", "--monotonic", "100000", "--boottime", "100000"];
     if !can_unshare(&ahead) {
-        return;
+        return None;
     }
-    let start_ahead = |scratch: &Scratch| {
-        let mut command = Command::new("unshare");
-        command.args(ahead).arg(program("actor"));
-        Actor::start_as(command, scratch)
-    };
-    let scratch = Scratch::new();
-    let (mut early, mut late) = (Actor::start(&scratch), start_ahead(&scratch));
-    let clock = |actor: &Actor| fs::read_link(format!("/proc/{}/ns/time", actor.pid())).unwrap();
-    if clock(&early) == clock(&late) {
+    let mut command = Command::new("unshare");
+    command.args(ahead).arg(program("actor"));
+    let actors = [Actor::start(scratch), Actor::start_as(command, scratch)];
+    let [early, late] =
+        actors.each_ref().map(|actor| fs::read_link(format!("/proc/{}/ns/time", actor.pid())).unwrap());
+    if early == late {
         note("SKIPPED: exec does not change the clock here (before Linux 6.2)");
-        return;
+        return None;
     }
+    Some(actors)
+}
+
+#[test]
+fn a_lease_takes_as_long_on_every_clock() {
+    let scratch = Scratch::new();
+    let Some([mut early, mut late]) = start_on_two_clocks(&scratch) else { return };
     early.does("create joinable j lease_timeout=1000");
     late.does("open joinable j");
     for n in [4, 8] {
@@ -551,4 +555,25 @@ fn a_lease_takes_as_long_on_every_clock() {
         std::mem::swap(&mut early, &mut late);
     }
     early.does("unlink j");
+}
+
+#[test]
+fn how_long_a_lock_is_held_is_the_same_on_every_clock() {
+    let scratch = Scratch::new();
+    let Some([mut early, mut late]) = start_on_two_clocks(&scratch) else { return };
+    let mut holder = Actor::start(&scratch);
+    holder.does("create lock l");
+    holder.does("acquire l");
+    for actor in [&mut early, &mut late] {
+        actor.does("open lock l");
+    }
+    // Who has waited has noted since when; a hold that others ask about is some milliseconds old.
+    early.fails("acquire_timeout l 200", "TimedOut");
+    let noted = late.does("holder l");
+    let held_for = noted.split_once("held_for: Some(").and_then(|(_, rest)| rest.split_once(')'));
+    let held_for = held_for.unwrap_or_else(|| panic!("{noted}")).0;
+    let seconds = held_for.strip_suffix('s').and_then(|seconds| seconds.parse().ok());
+    assert!(seconds.unwrap_or(0.0) < 1000.0, "{noted}");
+    holder.does("release");
+    early.does("unlink l");
 }
