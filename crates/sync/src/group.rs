@@ -1,7 +1,7 @@
 //! Many small objects of one kind in one file: a lock for each row of a table, an event for each job.
 //!
 //! An object by itself takes two pages of shared memory, a file, and a mapping in every process that has it. The body of
-//! a group is the bodies of its objects, one behind the other, each of 64 or 128 bytes; which protocol they follow, and
+//! a group is the bodies of its objects, one behind the other, each of 64 or 80 bytes; which protocol they follow, and
 //! what a death leaves behind, is in the file of the object.
 //!
 //! # If a process dies
