@@ -6,14 +6,18 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::unistd::Pid;
 use procession::{
     Barrier, BarrierError, BoundedSemaphore, Bytes, Condition, Event, EventError, GetError, JoinError,
-    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Once, OnceError, Pipe, Pool,
-    PoolError, Process, ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore, SemaphoreError,
-    SendError, TaskError, Value, WaitAnyError, WaitError, Waitable, interrupt, wait,
+    JoinTimeoutError, JoinableQueue, Latch, LatchError, Lock, LockError, Namespace, Once, OnceError, Pipe,
+    Pool, PoolError, Process, ProcessError, PutError, Queue, RLock, RecvError, RwLock, Semaphore,
+    SemaphoreError, SendError, TaskError, Value, WaitAnyError, WaitError, Waitable, interrupt, wait,
 };
+use procession_sys::exit_now;
+use procession_sys::forking::{Forked, fork};
+use procession_sys::pidfd::{EndFd, EndWait, Ended, Who, discard, reap};
 use procession_tests::{Scratch, Watchdog, until};
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 procession::test_support!();
@@ -441,4 +445,87 @@ interrupts! {
         stop.store(true, Ordering::Relaxed);
         assert!(matches!(thread.join().unwrap(), Err(GetError::Interrupted(_))));
     }
+}
+
+/// Waits, with a hook that forks once: whether the copy was interrupted, and what the wait has come to here.
+fn forking_in<T: std::fmt::Debug, E: std::fmt::Debug>(
+    wait: impl FnOnce() -> Result<T, E>,
+    meanwhile: impl FnOnce() + 'static,
+    is_interrupted: impl FnOnce(&E) -> bool,
+) -> Result<T, E> {
+    let parent = std::process::id();
+    let mut meanwhile = Some(meanwhile);
+    let is_forked = std::cell::Cell::new(false);
+    let fork_once = std::cell::RefCell::new(move || {
+        if is_forked.replace(true) {
+            return;
+        }
+        if let Forked::Parent(child, _) = fork().unwrap() {
+            let end = EndFd::of_child(child).unwrap();
+            if end.wait(Some(Duration::from_secs(30))).unwrap() != EndWait::Ended {
+                discard(child);
+                panic!("the copy goes on with the wait");
+            }
+            assert_eq!(
+                reap(Who::Pid(child)).unwrap(),
+                Some(Ended::Exited(0)),
+                "the copy was not interrupted"
+            );
+            meanwhile.take().unwrap()();
+        }
+    });
+    let _hook = interrupt::on_signal(move || {
+        (fork_once.borrow_mut())();
+        false
+    });
+    let outcome = wait();
+    if std::process::id() != parent {
+        exit_now(i32::from(!outcome.as_ref().is_err_and(is_interrupted)));
+    }
+    outcome
+}
+
+#[test]
+fn a_process_that_a_hook_forks_leaves_the_wait_to_its_parent() {
+    let _dog = Watchdog::start();
+    let namespace = Namespace::private();
+    let lock = RwLock::options().namespace(&namespace).anonymous().unwrap();
+    let reads = lock.clone();
+    let ((held, is_held), (let_go, lets_go)) = (channel(), channel::<()>());
+    let reader = std::thread::spawn(move || {
+        let _reading = reads.read().unwrap();
+        held.send(()).unwrap();
+        lets_go.recv().unwrap();
+    });
+    is_held.recv().unwrap();
+    let (waited, pid) = (lock.clone(), std::process::id());
+    let meanwhile = move || {
+        assert_eq!(waited.writer().map(|writer| writer.pid), Some(pid), "its parent waits to write");
+        let_go.send(()).unwrap();
+    };
+    drop(
+        forking_in(|| lock.write(), meanwhile, |error| matches!(error, LockError::Interrupted { .. }))
+            .unwrap(),
+    );
+    reader.join().unwrap();
+
+    let value = Value::<u32>::options().namespace(&namespace).anonymous().unwrap();
+    let changed = Condition::options().namespace(&namespace).anonymous().unwrap();
+    let (waiting, notifies) = (value.acquire().unwrap(), changed.clone());
+    let notify = move || {
+        assert_eq!(notifies.waiters(), 1);
+        notifies.notify(1);
+    };
+    forking_in(|| changed.wait(waiting), notify, |error| matches!(error, LockError::Interrupted { .. }))
+        .unwrap();
+
+    let barrier = Barrier::options().namespace(&namespace).parties(2).anonymous().unwrap();
+    let other = barrier.clone();
+    let arrive = move || {
+        assert_eq!(other.n_waiting(), 1);
+        drop(std::thread::spawn(move || other.wait()));
+    };
+    let order =
+        forking_in(|| barrier.wait(), arrive, |error| matches!(error, BarrierError::Interrupted { .. }));
+    assert_eq!(order.unwrap(), 0);
 }

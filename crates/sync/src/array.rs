@@ -443,9 +443,6 @@ struct HeldArray<'a, T> {
 
 impl<T> Drop for HeldArray<'_, T> {
     fn drop(&mut self) {
-        // A forked child's copy is inert.
-        if self.array.keeper.is_mine(self.me) {
-            self.array.keeper.release(&self.array.body.lock, self.me, true);
-        }
+        self.array.keeper.release(&self.array.body.lock, self.me, true);
     }
 }

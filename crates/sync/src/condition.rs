@@ -380,7 +380,10 @@ impl Condition {
         let signaled = waiting & !WAITING | SIGNALED;
         let corrupt = || Fault::corrupt(segment, "a waiter's cell is in an impossible state");
         let stopped = |stop| Fault::of_stop(segment, stop, |object| LockError::Interrupted { object });
-        let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        // In a copy of this process, which a hook has made, the cell is its parent's.
+        let is_ours = || segment.registration().current_owner() == Some(OwnerId::from_bits(waiting));
+        let free = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let give_up = || !is_ours() || free();
         let mut patience = Patience::new(deadline);
         loop {
             // SYNC: condition.signal.

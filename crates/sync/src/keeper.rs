@@ -172,11 +172,14 @@ impl Keeper {
     }
 
     /// Releases `word`, which `me` holds; `whole` says whether what it guards is. Otherwise something was
-    /// given up in the middle, by a panic above all: the next to come is told as of a death.
+    /// given up in the middle, by a panic above all: the next to come is told as of a death. Of a hold that a forked
+    /// child has a copy of, that child releases nothing.
     #[inline]
     pub fn release(self, word: &LockWord, me: Hold, whole: bool) {
-        me.forget(self.key);
-        if whole { word.release(me, true) } else { word.release_in_panic(me) }
+        if self.is_mine(me) {
+            me.forget(self.key);
+            if whole { word.release(me, true) } else { word.release_in_panic(me) }
+        }
     }
 }
 

@@ -226,9 +226,8 @@ impl Lock {
     /// way.
     #[cold]
     fn let_go(&self, me: Hold, whole: bool) {
-        // A forked child is another owner, or none yet: its copy of a guard is inert. So is a guard whose lock was
-        // released without it.
-        if self.keeper.is_mine(me) && self.keeper.holds(&self.body.lock, me) {
+        // A guard whose lock was released without it is inert.
+        if self.keeper.holds(&self.body.lock, me) {
             self.keeper.release(&self.body.lock, me, whole || self.claim == Claim::Ignore);
         }
     }

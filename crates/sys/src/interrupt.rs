@@ -7,6 +7,7 @@
 //! pays only where it sleeps anyway.
 
 use crate::clock::Deadline;
+use crate::fork;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +36,8 @@ thread_local! {
 /// it did, although the answer was `true`.
 ///
 /// The hook runs where the operation was called, and may do what a callback may: but it should not let go of
-/// locks that this thread holds, nor wait for long. If it panics, that counts as `true`.
+/// locks that this thread holds, nor wait for long. If it panics, that counts as `true`. In a process
+/// that it forks, the wait, which is its parent's, ends as interrupted.
 ///
 /// A signal ends a sleep only if it has a handler, and is delivered to this thread. Without signals it is the
 /// tenth of a second that counts.
@@ -66,7 +68,8 @@ impl Drop for OnSignal {
     }
 }
 
-/// Asks the hooks of this thread whether a wait is to end.
+/// Asks the hooks of this thread whether a wait is to end. A copy of this process that one of them makes is to end
+/// it: what is waited for, it would get in its parent's name.
 #[doc(hidden)]
 #[must_use]
 pub fn is_wanted() -> bool {
@@ -77,7 +80,11 @@ pub fn is_wanted() -> bool {
     let hooks: Vec<Hook> = HOOKS
         .try_with(|hooks| hooks.borrow().iter().map(|(_, hook)| Rc::clone(hook)).collect())
         .unwrap_or_default();
-    hooks.iter().rev().any(|hook| catch_unwind(AssertUnwindSafe(|| hook())).unwrap_or(true))
+    let process = fork::cookie();
+    hooks.iter().rev().any(|hook| {
+        let is_wanted = catch_unwind(AssertUnwindSafe(|| hook())).unwrap_or(true);
+        is_wanted || fork::cookie() != process
+    })
 }
 
 /// Whether there is anybody to ask.

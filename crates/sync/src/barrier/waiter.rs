@@ -227,7 +227,7 @@ impl<'a> Waiter<'a> {
             if self.barrier.rules.elastic && state(word) == 0 && self.trip_elastic(mine)? == Trip::Tripped {
                 return Ok(true);
             }
-            if self.is_interrupted && self.barrier.withdraw(word) {
+            if self.is_interrupted && (!self.is_ours() || self.barrier.withdraw(word)) {
                 return Err(self.interrupted());
             }
             // Interrupted while the action runs: the arrival cannot be taken back, and its end decides.
@@ -236,6 +236,11 @@ impl<'a> Waiter<'a> {
                 slept => slept?,
             }
         }
+    }
+
+    /// Whether it is this process that waits, and not a copy of it, which a hook has made.
+    fn is_ours(&self) -> bool {
+        self.barrier.keeper.owner() == Some(self.me)
     }
 
     fn interrupted(&self) -> BarrierError {
@@ -315,7 +320,7 @@ impl<'a> Waiter<'a> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.filter(|_| self.is_seated) {
+        if let Some(place) = self.place.filter(|_| self.is_seated && self.is_ours()) {
             place.free(self.me.to_bits() | WAITER);
             crash_point("barrier.seat_left");
         }

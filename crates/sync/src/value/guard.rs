@@ -49,9 +49,7 @@ impl<V: Borrow<Value<T>>, T> Drop for HeldValue<V, T> {
     #[inline]
     fn drop(&mut self) {
         let Value { keeper, body, .. } = self.value.borrow();
-        if self.is_mine() {
-            keeper.release(&body.lock, self.me, true);
-        }
+        keeper.release(&body.lock, self.me, true);
     }
 }
 
