@@ -14,7 +14,7 @@
 //! | `next_block` | hint: where to look for a free block |
 //! | `first_ready` | no item with a lower number is ready |
 //! | `unfinished`, `others` | how many cells are ready, leased, dead; how many blocks are taken |
-//! | `times_finished` | changes when the last unfinished item is done or dead |
+//! | `times_finished` | changes when the last unfinished item is done or dead, before that is counted |
 //! | `uncounted` | 1: the four words before are to be made from the cells |
 //! | `closed` | 1: no put commits any more, until it is opened again |
 //! | `surveyed_ms` | hint: when somebody last asked about the holders of leases |

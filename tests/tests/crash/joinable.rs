@@ -25,6 +25,10 @@ crash_points! {
     done_changed_with_a_joiner at "joinable.changed": acknowledging_the_last;
     done_counted_with_a_joiner at "joinable.counted": acknowledging_the_last;
     done_released_with_a_joiner at "joinable.released": acknowledging_the_last;
+    done_finished_with_a_joiner at "joinable.finished": acknowledging_the_last;
+    done_changed_before_another_is_put at "joinable.changed": acknowledging_the_last_before_another_is_put;
+    done_finished_before_another_is_put at "joinable.finished": acknowledging_the_last_before_another_is_put;
+    done_counted_before_another_is_put at "joinable.counted": acknowledging_the_last_before_another_is_put;
     given_back_changed at "joinable.changed": giving_back;
     given_back_counted at "joinable.counted": giving_back;
     given_back_released at "joinable.released": giving_back;
@@ -203,6 +207,22 @@ fn acknowledging_the_last(label: &str) {
     victim.dies_at(label, "task_done");
     one.did();
     two.did();
+    all_is_well(&mut one, &mut two);
+}
+
+/// Who joins sees neither the death nor the time between, and learns that there was one with nothing unfinished.
+fn acknowledging_the_last_before_another_is_put(label: &str) {
+    let scratch = Scratch::new();
+    let (mut victim, mut one, mut two) = cast(&scratch, "");
+    one.does("put j 1");
+    victim.does("get j");
+    one.waits("join j");
+    one.stop();
+    victim.dies_at(label, "task_done");
+    two.does("put j 2");
+    one.go_on();
+    one.did();
+    does_all(&mut two, &["2:1"]);
     all_is_well(&mut one, &mut two);
 }
 

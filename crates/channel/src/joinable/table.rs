@@ -369,13 +369,19 @@ impl<'a> Table<'a> {
         cell.word.store(to, Ordering::Release);
         crash_point("joinable.changed");
         let before = Counts::load(self.body);
-        let after = before.shifted(from, to, blocks);
-        after.store(self.body);
-        if after.unfinished() == 0 && before.unfinished() != 0 {
+        self.count(before, before.shifted(from, to, blocks));
+        crash_point("joinable.counted");
+    }
+
+    /// Stores the counts, of what is committed already.
+    fn count(&self, before: Counts, now: Counts) {
+        if now.unfinished() == 0 && before.unfinished() != 0 {
+            // Before the counts: after a death in between it is said once more, and otherwise never would be.
             let times = self.body.times_finished.load(Ordering::Relaxed);
             self.body.times_finished.store(times.wrapping_add(1), Ordering::Release);
+            crash_point("joinable.finished");
         }
-        crash_point("joinable.counted");
+        now.store(self.body);
     }
 
     fn ticket(&self, cell: &Cell) -> Ticket {
@@ -458,7 +464,7 @@ impl<'a> Table<'a> {
             return Err("there is more in the blocks than they can hold");
         }
         self.body.first_ready.store(first_ready, Ordering::Relaxed);
-        counts.store(self.body);
+        self.count(Counts::load(self.body), counts);
         crash_point("joinable.recounted");
         Ok(())
     }

@@ -530,6 +530,25 @@ fn counts_are_made_from_the_cells() {
     assert_eq!(*queue.claim_now(), 0);
 }
 
+#[test]
+fn who_joins_learns_that_all_was_done_also_if_who_did_it_died_before_it_counted() {
+    let queue = queue::<u32>(1024);
+    queue.put(&1).unwrap();
+    std::thread::scope(|scope| {
+        let joiner = scope.spawn(|| queue.join_timeout(Duration::from_secs(30)));
+        while !queue.body.finished.has_waiters() {
+            std::thread::yield_now();
+        }
+        // As a kill leaves it between the two: the cell of item 1 is free, and the counts are one behind.
+        let cell = super::table::body_len(0) as usize + size_of::<super::table::Cell>();
+        assert!(queue.body.copy_in(cell, &[0; 8]));
+        queue.body.uncounted.store(1, Ordering::Relaxed);
+        queue.put(&2).unwrap();
+        joiner.join().unwrap().unwrap();
+    });
+    assert_eq!((queue.len(), queue.unfinished()), (1, 1));
+}
+
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     fn claim_now(&self) -> super::Lease<T> {
         self.get_until(Deadline::PASSED).unwrap()
