@@ -53,6 +53,8 @@ impl<T> JoinableQueue<T> {
         let blocks = self.blocks_needed(first.len())?;
         let body = &*self.body;
         let mut waiter = Waiter::new(&body.space, deadline);
+        // What was there when this thread last passed a wake on that it could not use.
+        let mut passed_on_at = None;
         loop {
             let outcome = self.locked(deadline, |table, _| {
                 if body.closed.load(Ordering::Relaxed) != 0 {
@@ -72,6 +74,15 @@ impl<T> JoinableQueue<T> {
                     return Ok(count);
                 }
                 Outcome::Later => {
+                    let counts = Counts::load(body);
+                    // There may be room for the smaller item of another. But only once for the same room: two
+                    // whose items are too large would wake each other for ever.
+                    if waiter.has_slept()
+                        && self.has_room(counts, 1)
+                        && passed_on_at.replace(counts) != Some(counts)
+                    {
+                        body.space.notify_one();
+                    }
                     let may_go_on = || self.has_room(Counts::load(body), blocks) || self.is_closed();
                     waiter
                         .wait(self.body.segment(), may_go_on, ())
@@ -388,7 +399,20 @@ impl<T> JoinableQueue<T> {
         // A `try` that finds another in the middle of its copy waits for that; a holder that is stopped makes
         // it give up.
         let deadline = if deadline == Deadline::PASSED { Deadline::after(LOCK_PATIENCE) } else { deadline };
-        Ok(self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline)?)
+        let held = self.body.lock.acquire(self.body.segment(), Claim::Recover, deadline);
+        Ok(held.inspect_err(|_| self.pass_on())?)
+    }
+
+    /// Calls other sleepers: who is about to leave may have been called for what is there, and others rely on that.
+    #[cold]
+    fn pass_on(&self) {
+        let counts = Counts::load(&self.body);
+        if counts.ready != 0 {
+            self.body.items.notify_one();
+        }
+        if self.has_room(counts, 1) {
+            self.body.space.notify_one();
+        }
     }
 
     /// After a death: the counts from the cells.
