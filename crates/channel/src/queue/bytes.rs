@@ -2,6 +2,7 @@
 
 use super::Queue;
 use super::core::Core;
+use super::ends::{HeldNote, QueueEnd};
 use super::error::{GetError, PutError};
 use crate::codec::{NotBytes, is_encoded};
 use procession_sys::Deadline;
@@ -123,9 +124,14 @@ impl QueueBytes<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`GetError::BufferTooShort`] if it made less, and then the message stays, as it does when `room` panics; otherwise as
-    /// [`try_get_into`](Self::try_get_into).
+    /// [`GetError::BufferTooShort`] if it made less, and then the message stays, as it does when `room` panics;
+    /// [`GetError::SlotHeld`] inside `room` of this queue; otherwise as [`try_get_into`](Self::try_get_into).
     pub fn try_get_as<B: AsMut<[u8]>>(self, room: impl FnOnce(usize) -> B) -> Result<B, GetError> {
+        let room = |len| {
+            // A get in there would wait for itself.
+            let _note = HeldNote::new(self.core.segment(), QueueEnd::Head);
+            room(len)
+        };
         let (message, _) = self.get_as_until(room, Deadline::PASSED).map_err(GetError::at_once)?;
         Ok(message)
     }

@@ -81,8 +81,8 @@ impl fmt::Debug for ClosedQueue {
     }
 }
 
-/// A thread that holds a slot of a queue ([`WriteSlot`](crate::WriteSlot), [`ReadSlot`](crate::ReadSlot)) used
-/// that end of the queue, and would have waited for itself.
+/// A thread that holds a slot of a queue ([`WriteSlot`](crate::WriteSlot), [`ReadSlot`](crate::ReadSlot), or what
+/// [`try_get_as`](crate::QueueBytes::try_get_as) calls) used that end of the queue, and would have waited for itself.
 #[derive(thiserror::Error)]
 #[error("this thread holds a slot of {queue}: commit or drop it before it uses that end again")]
 pub struct SlotHeld {

@@ -77,8 +77,8 @@ impl Core {
         }
     }
 
-    /// Takes the first message, which is bytes, out into a buffer that may be too short; then it stays.
-    /// Copies the first message into what `room` gives for its length; that, and the length.
+    /// Takes the first message out into what `room` makes for its length, which may be too short: then the
+    /// message stays. What it made, and the length.
     pub(super) fn get_as<B: AsMut<[u8]>>(
         &self,
         room: impl FnOnce(usize) -> B,

@@ -112,7 +112,13 @@ fn a_thread_that_holds_a_slot_is_told_so_instead_of_waiting_for_itself() {
     assert!(matches!(queue.get(), Err(GetError::SlotHeld(_))));
     queue.put(&[4][..]).unwrap();
     drop(slot);
-    assert_eq!(queue.batch().drain().unwrap(), [[3], [4]].map(|byte| Bytes::from(&byte[..])));
+    let got = queue.bytes().try_get_as(|len| {
+        assert!(matches!(queue.get(), Err(GetError::SlotHeld(_))));
+        queue.put(&[5][..]).unwrap();
+        vec![0; len]
+    });
+    assert_eq!(got.unwrap(), [3]);
+    assert_eq!(queue.batch().drain().unwrap(), [[4], [5]].map(|byte| Bytes::from(&byte[..])));
 }
 
 #[test]
