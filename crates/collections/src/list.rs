@@ -191,16 +191,16 @@ impl<T: Serialize + DeserializeOwned> List<T> {
             if index == len {
                 return held.push(value, &[value.len()]);
             }
-            let mut elements: Vec<_> = (0..len).map(Element::Old).collect();
-            elements.insert(index, Element::New(value));
-            held.rebuild(&elements, 0, 0)
+            let (before, behind) = ((0..index).map(Element::Old), (index..len).map(Element::Old));
+            held.rebuild(before.chain([Element::New(value)]).chain(behind), 0, 0)
         })
     }
 
     /// Removes an element. Unless it is the last, the whole list is written anew.
     ///
     /// # Errors
-    /// [`CollectionError::OutOfRange`]; [`CollectionError::NoMemory`]; otherwise as [`pop`](Self::pop).
+    /// [`CollectionError::OutOfRange`]; [`CollectionError::NoMemory`] and [`Full`](CollectionError::Full) when
+    /// there is no room for the new one beside the old; otherwise as [`pop`](Self::pop).
     pub fn remove(&self, index: usize) -> Result<T, CollectionError> {
         with_scratch(|scratch| {
             scratch.clear();
@@ -211,8 +211,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
             if index + 1 == len {
                 held.truncate(index)?;
             } else {
-                let elements: Vec<_> = (0..len).filter(|&at| at != index).map(Element::Old).collect();
-                held.rebuild(&elements, 0, 0)?;
+                held.rebuild((0..index).chain(index + 1..len).map(Element::Old), 0, 0)?;
             }
             Ok(element)
         })
@@ -271,6 +270,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     }
 
     /// All elements, as they were at one instant. They are copied now and decoded as the iterator comes to them.
+    /// No writer is waited for, unless the list was changed during each of eight attempts to copy them.
     ///
     /// # Errors
     /// [`CollectionError::Lock`].
@@ -304,11 +304,10 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     /// How many elements there are, if `index` is one of them, or one of `more` behind them.
     fn check(&self, held: &Held<'_>, index: usize, more: usize) -> Result<usize, CollectionError> {
         let len = held.len()?;
-        let object = || self.body.segment().label();
         if index < len + more {
             Ok(len)
         } else {
-            Err(CollectionError::OutOfRange { object: object(), index, len })
+            Err(CollectionError::OutOfRange { object: self.body.segment().label(), index, len })
         }
     }
 

@@ -30,6 +30,7 @@ use procession_sys::atomic::{Ordering, fence};
 use procession_sys::crash_point;
 
 /// Where an element is to come from in a new space.
+#[derive(Clone, Copy)]
 pub(crate) enum Element<'v> {
     /// It is the element of this number.
     Old(usize),
@@ -139,8 +140,7 @@ impl Held<'_> {
         }
         let (mut space, len) = self.list()?;
         if !space.has_room(words) || space.places.len() - len < ends.len() {
-            let old: Vec<_> = (0..len).map(Element::Old).collect();
-            self.rebuild(&old, ends.len(), words)?;
+            self.rebuild((0..len).map(Element::Old), ends.len(), words)?;
             space = self.list()?.0;
         }
         self.append_all(space, len, values, ends).ok_or_else(|| self.store.nonsense())
@@ -184,8 +184,7 @@ impl Held<'_> {
         let words = words_of(&[], value).ok_or(EncodeError::TooLarge)?;
         let (mut space, len) = self.list()?;
         if !space.has_room(words) {
-            let old: Vec<_> = (0..len).map(Element::Old).collect();
-            self.rebuild(&old, 0, words)?;
+            self.rebuild((0..len).map(Element::Old), 0, words)?;
             space = self.list()?.0;
         }
         let set = || {
@@ -201,34 +200,37 @@ impl Held<'_> {
 
     /// Makes these the elements, by a new space that has room for so many more, and so many words of records
     /// beside theirs.
-    pub(crate) fn rebuild(
+    pub(crate) fn rebuild<'v>(
         &self,
-        elements: &[Element<'_>],
+        elements: impl Iterator<Item = Element<'v>> + Clone,
         more: usize,
         words: usize,
     ) -> Result<(), CollectionError> {
         let (old, _) = self.list()?;
-        let mut live = words;
-        for each in elements {
+        let (mut len, mut live) = (0_usize, words);
+        for each in elements.clone() {
             let words = match each {
-                Element::Old(index) => element(old, *index).map(Record::len),
+                Element::Old(index) => element(old, index).map(Record::len),
                 Element::New(value) => Some(words_of(&[], value).ok_or(EncodeError::TooLarge)?),
             };
             live = words.and_then(|words| live.checked_add(words)).ok_or_else(|| self.store.nonsense())?;
+            len += 1;
         }
-        let places = elements.len().saturating_add(more);
-        let generous = Plan { places: (2 * places).max(super::FEWEST_PLACES), log: live.saturating_mul(2) };
-        let tight = Plan { places: (places + places / 8).max(1), log: live + live / 8 };
+        let places = len.saturating_add(more);
+        let generous =
+            Plan { places: places.saturating_mul(2).max(super::FEWEST_PLACES), log: live.saturating_mul(2) };
+        let tight =
+            Plan { places: places.saturating_add(places / 8).max(1), log: live.saturating_add(live / 8) };
         let exact = Plan { places: places.max(1), log: live };
         self.renew(&[generous, tight, exact], |space| {
             for (place, each) in space.places.iter().zip(elements) {
                 let at = match each {
-                    Element::Old(index) => space.adopt(element(old, *index)?)?,
+                    Element::Old(index) => space.adopt(element(old, index)?)?,
                     Element::New(value) => space.append(words_of(&[], value)?, &[], value)?,
                 };
                 place.store(at as u64, Ordering::Relaxed);
             }
-            Some((elements.len() as u64, elements.len() as u64))
+            Some((len as u64, len as u64))
         })
     }
 }
