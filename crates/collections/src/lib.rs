@@ -1,7 +1,8 @@
 //! Maps and lists between processes that no `kill -9` can leave half-changed.
 //!
 //! They lie in shared memory, as the locks and queues do: there is no server that could be killed. Who reads
-//! takes no lock; who writes takes one, and makes every change by one store.
+//! takes no lock, unless writers have disturbed it again and again; who writes takes one, and makes every change
+//! by one store.
 
 mod collection_error;
 mod collection_face;

@@ -255,7 +255,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
     }
 
     /// All entries, as they were at one instant, in no particular order. They are copied now and decoded as the
-    /// iterator comes to them.
+    /// iterator comes to them. No writer is waited for, unless the map was changed during each of eight attempts
+    /// to copy them.
     ///
     /// ```
     /// use procession::Map;
@@ -278,7 +279,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
         Ok(Snapshot::new(&self.body, self.body.entries()?, read))
     }
 
-    /// All keys, as they were at one instant, in no particular order.
+    /// All keys, as they were at one instant, in no particular order; otherwise as [`iter`](Self::iter).
     ///
     /// # Errors
     /// As [`iter`](Self::iter).
@@ -286,7 +287,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
         Ok(Snapshot::new(&self.body, self.body.entries()?, |store, key, _| store.decode(key)))
     }
 
-    /// All values, as they were at one instant, in no particular order.
+    /// All values, as they were at one instant, in no particular order; otherwise as [`iter`](Self::iter).
     ///
     /// # Errors
     /// As [`iter`](Self::iter).
@@ -341,7 +342,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
 }
 
 impl<K, V> Map<K, V> {
-    /// How many entries there are: exact at one instant during the call.
+    /// How many entries there are: exact at one instant during the call. No writer is waited for, unless the map
+    /// was changed during each of eight attempts to look.
     ///
     /// # Errors
     /// [`CollectionError::Lock`] when the files beneath it were tampered with.

@@ -40,8 +40,9 @@
 //! | after the store of `generation` | the new space | – |
 //!
 //! The lock is taken over from the dead without a word, because at every instant all is whole. Readers do not
-//! look at it, and so never wait for a dead or a stopped writer; only a reader that lost to 64 changes of that
-//! kind in a row takes it.
+//! look at it, and so never wait for a dead or a stopped writer. Only a reader that was disturbed again and again
+//! takes it: by 64 new spaces in a row, by 64 rewritten places of a list, or, if it wants all entries or their
+//! number, by a change during each of eight attempts.
 
 mod held;
 mod record;
