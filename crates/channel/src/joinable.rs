@@ -90,7 +90,7 @@ use crate::codec::Codec;
 use crate::messages::{After, Messages, Source, iterates};
 use crate::pipe_end::{Decoding, Location};
 use crate::queue::{GetError, PutError};
-use crate::underway::{self, Parcel};
+use crate::underway;
 use crate::waiter::Stopped;
 use lease::Held;
 use procession_shm::Shared;
@@ -472,11 +472,7 @@ impl<T> JoinableQueue<T> {
     /// # Errors
     /// [`Fault`].
     pub fn discard(&self, letter: &DeadLetter<T>) -> Result<bool, Fault> {
-        let ends = if self.is_valid(letter.ticket()) { letter.ends() } else { Vec::new() };
-        let ends = Parcel::adopt_sooner_or_later(ends);
-        let is_discarded = self.settle(letter.ticket(), Fate::Done)?;
-        drop(ends);
-        Ok(is_discarded)
+        self.settle_with(letter.ticket(), Fate::Done, letter.ends())
     }
 
     /// Puts a dead letter back among the items, with no attempt made; `false` if somebody else has decided

@@ -173,18 +173,13 @@ impl Parcel {
 
     #[cold]
     fn adopt_all(passages: Vec<Passage>) -> Result<Self, OpenError> {
-        let mut opened = Vec::new();
-        for passage in passages {
-            match End::open(&passage) {
-                Ok((_, end)) => opened.push(end),
-                Err(error) if error.may_be_there() => return Err(error),
-                // The pipe is gone, and its end with it.
-                Err(_) => {}
-            }
-        }
-        let ends = opened.into_iter().filter_map(|end| end.adopt().map(|word| (end, word))).collect();
+        open(&passages).map(Self::adopt_opened)
+    }
+
+    fn adopt_opened(ends: Vec<End>) -> Self {
+        let ends = ends.into_iter().filter_map(|end| end.adopt().map(|word| (end, word))).collect();
         crash_point("ends.adopted");
-        Ok(Self(ends))
+        Self(ends)
     }
 
     /// Adopts the ends in a message that was taken out, and cuts their list off.
@@ -220,13 +215,61 @@ impl Parcel {
 
     #[cold]
     fn adopt_some(passages: Vec<Passage>) -> Self {
-        let all = passages.clone();
-        Self::adopt(passages).unwrap_or_else(|_| {
-            // A forked child may have inherited it locked; then they are its parent's.
-            drop(NOBODYS.try_lock().map(|mut nobodys| nobodys.extend(all)));
-            Self::default()
-        })
+        OpenEnds::open_some(passages).adopt()
     }
+}
+
+/// The ends in an item about which this process is about to decide, which are where they were: only who decides
+/// adopts them, under the lock under which it does.
+#[derive(Default)]
+pub(crate) struct OpenEnds {
+    opened: Vec<End>,
+    /// Those that cannot be opened now.
+    others: Vec<Passage>,
+}
+
+impl OpenEnds {
+    #[inline]
+    pub(crate) fn of(passages: Vec<Passage>) -> Self {
+        // As in almost every item.
+        if passages.is_empty() { Self::default() } else { Self::open_some(passages) }
+    }
+
+    #[cold]
+    fn open_some(passages: Vec<Passage>) -> Self {
+        match open(&passages) {
+            Ok(opened) => Self { opened, others: Vec::new() },
+            Err(_) => Self { opened: Vec::new(), others: passages },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.others.is_empty()
+    }
+
+    /// Adopts them. Those that could not be opened are closed later.
+    pub(crate) fn adopt(self) -> Parcel {
+        if !self.others.is_empty() {
+            // A copy of this process may have inherited it locked; then they are its parent's.
+            ForkLock::registration()
+                .hold(|| drop(NOBODYS.try_lock().map(|mut nobodys| nobodys.extend(self.others))));
+        }
+        Parcel::adopt_opened(self.opened)
+    }
+}
+
+/// Opens the pipes of ends; those that are gone are left out, and their ends with them.
+fn open(passages: &[Passage]) -> Result<Vec<End>, OpenError> {
+    let mut opened = Vec::new();
+    for passage in passages {
+        match End::open(passage) {
+            Ok((_, end)) => opened.push(end),
+            Err(error) if error.may_be_there() => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(opened)
 }
 
 /// Runs `decode` with other rules for the ends it comes to.
@@ -253,9 +296,10 @@ pub(crate) fn let_go_of_arrived() {
 }
 
 fn update(sent: Option<(u64, End)>) {
-    let mut asked = Vec::new();
+    let (mut asked, mut nobodys) = (Vec::new(), Vec::new());
     // A forked child that copied the list while it was changed leaves it alone: none of it is the child's.
     let gone = ForkLock::registration().hold(|| {
+        nobodys = NOBODYS.try_lock().map(|mut nobodys| std::mem::take(&mut *nobodys)).unwrap_or_default();
         let mut list = UNDERWAY.try_lock().ok()?;
         // An attempt to send that failed may be repeated.
         let fresh = sent.filter(|(_, end)| !list.iter().any(|(_, known)| known.is_twin_of(end)));
@@ -271,7 +315,6 @@ fn update(sent: Option<(u64, End)>) {
     // The last to let go of a pipe removes its file, which is nothing to be done under a lock; nor is asking.
     drop(gone);
     asked.iter().for_each(End::give_up_if_lost);
-    let nobodys = NOBODYS.try_lock().map(|mut nobodys| std::mem::take(&mut *nobodys)).unwrap_or_default();
     if !nobodys.is_empty() {
         drop(Parcel::adopt_sooner_or_later(nobodys));
     }

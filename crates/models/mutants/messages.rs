@@ -322,8 +322,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "joinable_that_takes_any_token",
         protocol: "joinable",
         used_by: &[],
-        from: "        if self.queue.settle(ticket, fate)? { Ok(()) } else { Err(self.stale()) }",
-        to: "        self.queue.settle(ticket, fate)?;\n        Ok(())",
+        from: "        if self.queue.settle_with(ticket, fate, ends)? { Ok(()) } else { Err(self.stale()) }",
+        to: "        self.queue.settle_with(ticket, fate, ends)?;\n        Ok(())",
     },
     Mutant {
         name: "joinable_that_forgets_how_often",

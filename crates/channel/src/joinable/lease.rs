@@ -4,7 +4,7 @@ use super::table::{Fate, Ticket};
 use super::{JoinableQueue, LeaseToken};
 use crate::codec::{Codec, DecodeError};
 use crate::pipe_end::{Decoding, Passage};
-use crate::underway::{self, Parcel};
+use crate::underway;
 use procession_shm::Label;
 use procession_sync::Fault;
 use serde::de::DeserializeOwned;
@@ -186,10 +186,8 @@ impl<T> Held<T> {
     pub(super) fn task_done(mut self) -> Result<(), AckError> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
         if self.is_ours(ticket) {
-            // Before the item is done: killed after it, this process is who they die with. Those that nobody
-            // used are closed when this is dropped.
-            let _ends = self.adopt_ends(ticket);
-            if self.queue.settle(ticket, Fate::Done)? {
+            let ends = std::mem::take(&mut self.ends);
+            if self.queue.settle_with(ticket, Fate::Done, ends)? {
                 return Ok(());
             }
         }
@@ -208,13 +206,6 @@ impl<T> Held<T> {
     #[cold]
     fn stale(&self, ticket: Ticket) -> AckError {
         AckError::StaleLease { queue: self.queue.body.segment().label(), attempt: ticket.attempts() }
-    }
-
-    /// The ends in the item, if the lease is still valid: otherwise they are in somebody else's hands with
-    /// it.
-    fn adopt_ends(&mut self, ticket: Ticket) -> Option<Parcel> {
-        let is_needed = !self.ends.is_empty() && self.queue.is_valid(ticket);
-        is_needed.then(|| Parcel::adopt_sooner_or_later(std::mem::take(&mut self.ends)))
     }
 
     fn is_ours(&self, ticket: Ticket) -> bool {

@@ -4,7 +4,7 @@ use super::JoinableQueue;
 use super::lease::AckError;
 use super::table::{Fate, Ticket};
 use crate::pipe_end::Passage;
-use crate::underway::{self, Parcel};
+use crate::underway;
 use procession_sync::Fault;
 use procession_sys::{Deadline, interrupt};
 use serde::{Deserialize, Serialize};
@@ -73,11 +73,8 @@ impl<T> Redeemed<'_, T> {
     /// [`AckError::StaleToken`] when no lease has this token, [`AckError::Fault`].
     pub fn task_done(self) -> Result<(), AckError> {
         let (ticket, mut payload) = self.find()?;
-        let ends: Vec<Passage> =
-            if self.queue.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
-        // Before the item is done, as by who holds the lease.
-        let _ends = Parcel::adopt_sooner_or_later(ends);
-        self.settle(ticket, Fate::Done)
+        let ends = if self.queue.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
+        self.settle(ticket, Fate::Done, ends)
     }
 
     /// Gives the item back, to be got again; after the last attempt it is a dead letter. As if its holder had
@@ -87,7 +84,7 @@ impl<T> Redeemed<'_, T> {
     /// As [`task_done`](Self::task_done).
     pub fn give_back(self) -> Result<(), AckError> {
         let (ticket, _) = self.find()?;
-        self.settle(ticket, self.queue.fate(ticket))
+        self.settle(ticket, self.queue.fate(ticket), Vec::new())
     }
 
     /// Says that nobody will ever finish the item: it is a dead letter now.
@@ -96,7 +93,7 @@ impl<T> Redeemed<'_, T> {
     /// As [`task_done`](Self::task_done).
     pub fn give_up(self) -> Result<(), AckError> {
         let (ticket, _) = self.find()?;
-        self.settle(ticket, Fate::Dead)
+        self.settle(ticket, Fate::Dead, Vec::new())
     }
 
     /// From now on the lease lasts for `time`; [`Duration::MAX`] is as long as its holder lives.
@@ -148,8 +145,8 @@ impl<T> Redeemed<'_, T> {
     }
 
     /// What has become of the lease since it was found, the ticket tells.
-    fn settle(&self, ticket: Ticket, fate: Fate) -> Result<(), AckError> {
-        if self.queue.settle(ticket, fate)? { Ok(()) } else { Err(self.stale()) }
+    fn settle(&self, ticket: Ticket, fate: Fate, ends: Vec<Passage>) -> Result<(), AckError> {
+        if self.queue.settle_with(ticket, fate, ends)? { Ok(()) } else { Err(self.stale()) }
     }
 
     #[cold]

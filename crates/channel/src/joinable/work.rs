@@ -3,8 +3,9 @@
 use super::lease::Held;
 use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Term, Ticket, blocks_of};
 use super::{AckError, GetError, JoinError, JoinableQueue, PutError};
+use crate::pipe_end::Passage;
 use crate::queue::{ClosedQueue, Fullness};
-use crate::underway;
+use crate::underway::{self, OpenEnds, Parcel};
 use crate::waiter::{Stopped, Waiter};
 use procession_shm::{OwnerId, Unknowable};
 use procession_sync::{Claim, Fault, Hold};
@@ -297,8 +298,23 @@ impl<T> JoinableQueue<T> {
 
     /// Decides about the item of a ticket; `false` if the ticket is not valid any more.
     pub(super) fn settle(&self, ticket: Ticket, fate: Fate) -> Result<bool, Fault> {
+        self.settle_with(ticket, fate, Vec::new())
+    }
+
+    /// Decides about the item of a ticket, and adopts these ends, which are in it; those that nobody has used are
+    /// closed.
+    pub(super) fn settle_with(&self, ticket: Ticket, fate: Fate, ends: Vec<Passage>) -> Result<bool, Fault> {
         let _deferred = interrupt::defer();
-        match self.locked(Deadline::NEVER, |table, _| Ok(table.settle(ticket, fate))) {
+        let ends = OpenEnds::of(ends);
+        let mut adopted = Parcel::default();
+        let settled = self.locked(Deadline::NEVER, |table, _| {
+            // Before the item is done: killed after it, this process is who they die with.
+            if !ends.is_empty() && table.is_valid(ticket) {
+                adopted = ends.adopt();
+            }
+            Ok(table.settle(ticket, fate))
+        });
+        match settled {
             Ok(false) => Ok(false),
             Ok(true) => {
                 self.tell_one();

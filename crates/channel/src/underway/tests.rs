@@ -1,11 +1,14 @@
 //! One process: which of the ends in messages come back when their message is not sent.
 
+use crate::joinable::JoinableQueue;
 use crate::pipe::{Pipe, Receiver, RecvError, Sender};
 use crate::queue::{PutError, Queue};
 use procession_shm::Namespace;
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Barrier;
+use std::time::Duration;
 
 type Ends = (Sender<u8>, Receiver<u8>);
 
@@ -87,5 +90,39 @@ fn a_batch_that_panics_leaves_the_ends_here_that_were_not_put() {
     drop(ends);
     for (nth, receiver) in hear.iter().enumerate() {
         assert_eq!(is_open(receiver), nth < put, "{nth} of {put}");
+    }
+}
+
+#[test]
+fn who_decides_too_late_about_an_item_leaves_the_ends_in_it_to_others() {
+    let namespace = Namespace::private();
+    let options = JoinableQueue::options().namespace(&namespace).max_attempts(1);
+    let queue: JoinableQueue<Sender<u8>> = options.anonymous().unwrap();
+    for _ in 0..300 {
+        let (sender, receiver) = pipe(&namespace);
+        queue.put(&sender).unwrap();
+        drop(queue.get().unwrap());
+        let letters = queue.dead_letters().unwrap();
+        let together = Barrier::new(2);
+        let is_discarded = std::thread::scope(|scope| {
+            let discarding = scope.spawn(|| {
+                together.wait();
+                queue.discard(&letters[0]).unwrap()
+            });
+            together.wait();
+            // In the middle of it, more often than not.
+            std::thread::sleep(Duration::from_micros(20));
+            let is_retried = queue.retry(&letters[0]).unwrap();
+            let is_discarded = discarding.join().unwrap();
+            assert!(is_retried != is_discarded);
+            is_discarded
+        });
+        if !is_discarded {
+            let lease = queue.get().unwrap();
+            lease.send(&7).unwrap();
+            lease.task_done().unwrap();
+            assert_eq!(receiver.recv().unwrap(), 7);
+        }
+        assert!(matches!(receiver.recv(), Err(RecvError::Eof)));
     }
 }
