@@ -344,7 +344,8 @@ impl<T> JoinableQueue<T> {
         self.counts().ready as usize
     }
 
-    /// How many items were put, those included that were never put whole because who did so was killed: for tools.
+    /// The number of the next item, for tools. Not more items were put than numbers were given: some are left out, because
+    /// their cell is taken, or who put the item was killed.
     #[doc(hidden)]
     #[must_use]
     pub fn n_put(&self) -> u64 {
