@@ -2,6 +2,7 @@
 
 use super::tls::Trust;
 use crate::error::ClusterError;
+use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_postgres::Config;
@@ -95,7 +96,11 @@ fn take_tls(text: &str, is_url: bool) -> (String, Option<String>, Option<String>
             false
         }
         Some(("sslrootcert", value)) => {
-            root = Some(if is_url { decoded(value) } else { value.to_owned() });
+            root = Some(if is_url {
+                percent_decode_str(value).decode_utf8_lossy().into_owned()
+            } else {
+                value.to_owned()
+            });
             false
         }
         _ => true,
@@ -109,21 +114,6 @@ fn take_tls(text: &str, is_url: bool) -> (String, Option<String>, Option<String>
         text.to_owned()
     };
     (rest, mode, root)
-}
-
-/// A part of a URL without its escapes: `%20` is a space.
-fn decoded(part: &str) -> String {
-    let mut pieces = part.split('%');
-    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
-    for piece in pieces {
-        let escaped = piece.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match escaped {
-            Some(byte) => bytes.push(byte),
-            None => bytes.push(b'%'),
-        }
-        bytes.extend_from_slice(&piece.as_bytes()[if escaped.is_some() { 2 } else { 0 }..]);
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn place_of(config: &Config) -> String {
