@@ -129,11 +129,11 @@ fn wait(socket: OwnedFd) -> ! {
     prepare_copy();
     crash_point("spare.made");
     let request = requests::next(&socket).and_then(Result::ok);
-    crash_point("spare.asked");
     let Some((files, connection)) = request.and_then(|mut files| files.pop().map(|last| (files, last)))
     else {
         exit_now(0)
     };
+    crash_point("spare.asked");
     let all = signals::Inbox::open(SignalSet::from_bits(u64::MAX));
     while all.take(Deadline::after(Duration::ZERO)).is_some() {}
     if requests::say(&socket, READY, 0, &[]).is_err() {
