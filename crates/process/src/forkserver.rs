@@ -171,8 +171,11 @@ fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
     drop(turn);
     // Whoever had a copy of the other end has let go of it: if there is a process, it has said so.
     servers::forget(server);
-    server.end(LAST_WAIT);
-    if let Some(pid) = papers.report.pid() {
+    server.stop(LAST_WAIT);
+    let pid = papers.report.pid();
+    pid.inspect(|&pid| server.forget_spare(pid));
+    server.end_spares();
+    if let Some(pid) = pid {
         return Ok(Answer::Born(Born { pid, pidfd: None }, papers));
     }
     servers::bury_copies(&server.starter);

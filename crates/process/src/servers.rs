@@ -2,7 +2,7 @@
 
 use crate::children::{self, Child, LAST_WAIT};
 use crate::context::Preload;
-use crate::requests::{self, SPARE};
+use crate::requests::{self, BORN, SPARE};
 use crate::starter::Starter;
 use procession_sys::pidfd::{self, Who};
 use procession_sys::signals::SIGKILL;
@@ -104,7 +104,8 @@ pub(crate) fn bury_copies(starter: &Starter) {
         known.push(server.child.label.pid());
         known.extend(server.spares().iter());
     }
-    let lost = forking::children_of_thread(thread).into_iter().filter(|pid| !known.contains(pid));
+    let is_lost = |pid: &u32| !known.contains(pid) && !is_a_process(*pid);
+    let lost = forking::children_of_thread(thread).into_iter().filter(is_lost);
     // One that lives is the copy of another server, and will have a name of its own in a moment.
     lost.filter(|&pid| forking::is_called(pid, NAME))
         .for_each(|pid| bury(pid, || forking::is_called(pid, NAME)));
@@ -112,14 +113,16 @@ pub(crate) fn bury_copies(starter: &Starter) {
 
 /// Takes the status of a child that ends in a moment, while it `may_end`.
 fn bury(pid: u32, may_end: impl Fn() -> bool) {
-    // The program may have taken the status, and the number has come again.
-    if children::running().iter().any(|child| child.label.pid() == pid) {
-        return;
-    }
     let deadline = Deadline::after(BURIAL);
     while matches!(pidfd::reap(Who::Pid(pid)), Ok(None)) && may_end() && !deadline.has_passed() {
         clock::nap(BURIAL / 50);
     }
+}
+
+/// Whether that is a process which somebody has started: the program may have taken the status of a spare, and its number
+/// has come again.
+fn is_a_process(pid: u32) -> bool {
+    children::running().iter().any(|child| child.label.pid() == pid)
 }
 
 /// Ends all of them; those that have not ended after `grace` are killed.
@@ -137,24 +140,43 @@ impl Server {
         }
     }
 
-    /// Ends it, and takes its status.
+    /// Ends it and its spares, and takes their status.
     pub(crate) fn end(&self, grace: Duration) {
+        self.stop(grace);
+        self.end_spares();
+    }
+
+    /// Ends it, and takes its status.
+    pub(crate) fn stop(&self, grace: Duration) {
         let _deferred = interrupt::defer();
         self.hang_up();
         if !matches!(self.child.wait(Some(grace)), Ok(Some(_))) {
             drop(self.child.signal(SIGKILL));
             drop(self.child.wait(Some(LAST_WAIT)));
         }
-        // Spares end when their server does; of those that it has made last it may have told nobody yet.
+    }
+
+    /// Ends the spares of a server that has ended, and takes their status: they end by themselves, unless they are stopped.
+    /// The caller has looked whether one of them has become the process that it asked for.
+    pub(crate) fn end_spares(&self) {
+        let _deferred = interrupt::defer();
+        // What it has said last may be unread.
         while let Some(socket) = self.socket.get()
             && matches!(pidfd::wait(socket, Some(Duration::ZERO)), Ok(true))
             && let Some((word, number, _)) = requests::hear(socket)
         {
-            if word == SPARE {
-                self.note_spare(number);
+            match word {
+                SPARE => self.note_spare(number),
+                BORN => self.forget_spare(number),
+                _ => {}
             }
         }
-        std::mem::take(&mut *self.spares()).into_iter().for_each(|pid| bury(pid, || true));
+        for pid in std::mem::take(&mut *self.spares()) {
+            if !is_a_process(pid) {
+                drop(pidfd::signal_child(pid, SIGKILL));
+                bury(pid, || true);
+            }
+        }
     }
 
     fn spares(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -174,6 +196,8 @@ impl Server {
     /// A spare has ended, of no use to anybody.
     pub(crate) fn bury_spare(&self, pid: u32) {
         self.forget_spare(pid);
-        bury(pid, || true);
+        if !is_a_process(pid) {
+            bury(pid, || true);
+        }
     }
 }
