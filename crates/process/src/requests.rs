@@ -16,7 +16,7 @@ pub(crate) const READY: u32 = 3;
 pub(crate) const BORN: u32 = 4;
 /// From the server: why there is no process, an errno.
 pub(crate) const FAILED: u32 = 5;
-/// From the server: the pid of a spare that it has made.
+/// From a spare that the server has made, on the server's connection: its pid.
 pub(crate) const SPARE: u32 = 6;
 /// From the server: the pid of a spare that has ended, of no use to anybody.
 pub(crate) const LOST: u32 = 7;

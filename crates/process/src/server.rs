@@ -151,11 +151,11 @@ fn answer(socket: OwnedFd) {
             break;
         }
         let is_waited_for = || pidfd::wait(&socket, Some(Duration::ZERO)).unwrap_or(true);
-        while !is_waited_for()
-            && let Some(pid) = spares.add(|| let_go(&socket, report))
-        {
-            drop(requests::say(&socket, SPARE, pid, &[]));
-        }
+        let introduce = || {
+            drop(requests::say(&socket, SPARE, std::process::id(), &[]));
+            let_go(&socket, report);
+        };
+        while !is_waited_for() && spares.add(introduce) {}
     }
     spares.end();
 }

@@ -49,25 +49,26 @@ struct Spare {
 }
 
 impl Spares {
-    /// Makes one more, unless there are enough; its pid. In the copy, `let_go` closes what only the server is to have.
-    pub(crate) fn add(&mut self, let_go: impl FnOnce()) -> Option<u32> {
+    /// Makes one more, unless there are enough; whether it did. In the copy, `let_go` tells the parent of it, and closes
+    /// what only the server is to have: once the parent reads the end of the connection, it knows of all spares.
+    pub(crate) fn add(&mut self, let_go: impl FnOnce()) -> bool {
         if self.0.len() >= MOST {
-            return None;
+            return false;
         }
-        let (ours, theirs) = fd_socket::pair().ok()?;
-        match fork_sibling().ok()? {
-            Forked::Child => {
+        let Ok((ours, theirs)) = fd_socket::pair() else { return false };
+        match fork_sibling() {
+            Ok(Forked::Child) => {
                 drop(ours);
                 self.0.clear();
                 let_go();
                 wait(theirs)
             }
-            Forked::Parent(pid, Some(pidfd)) => {
+            Ok(Forked::Parent(pid, Some(pidfd))) => {
                 self.0.push(Spare { pid, pidfd, socket: ours });
-                Some(pid)
+                true
             }
-            // Without a pidfd a spare that does not answer could not be killed. This one reads the end.
-            Forked::Parent(pid, None) => Some(pid),
+            // Without a pidfd a spare that does not answer could not be killed: it reads the end.
+            _ => false,
         }
     }
 
