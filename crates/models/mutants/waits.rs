@@ -147,8 +147,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "condition_that_gives_a_signal_up",
         protocol: "condition",
         used_by: &[],
-        from: "let give_up = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();",
-        to: "let give_up = || cell.word.swap(0, Ordering::Relaxed) != 0;",
+        from: "let free = || cell.word.compare_exchange(waiting, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok();",
+        to: "let free = || cell.word.swap(0, Ordering::Relaxed) != 0;",
     },
     Mutant {
         name: "condition_that_keeps_the_signals_of_the_dead",
@@ -322,7 +322,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "barrier_that_counts_who_has_gone",
         protocol: "barrier",
         used_by: &[],
-        from: "if self.is_interrupted && self.barrier.withdraw(word) {",
+        from: "if self.is_interrupted && (!self.is_ours() || self.barrier.withdraw(word)) {",
         to: "if self.is_interrupted {",
     },
     Mutant {
