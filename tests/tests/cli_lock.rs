@@ -302,6 +302,22 @@ fn a_report_says_what_exit_codes_cannot() {
     assert_eq!((&late["timed_out"], &late["exit"]), (&true.into(), &124.into()));
 }
 
+#[test]
+fn a_report_goes_behind_what_is_in_an_open_file_and_into_none_of_this_programs_own() {
+    let place = Place::new("lock-report-fd");
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let script = "exec 3>FILE; echo before >&3; $P lock a --report fd:3 -- true; echo after >&3; cat FILE";
+    let said = place.shell(&script.replace("FILE", log.to_str().unwrap()));
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    assert!(matches!(lines[..], ["before", report, "after"] if report.starts_with('{')), "{said:?}");
+    // Numbers under which the program itself has opened something by the time of the report.
+    let said = place.shell(
+        "for n in 3 4 5 6 7 8 9; do $P lock a --report fd:$n -- true; echo $?; done; $P lock a -- true",
+    );
+    assert_eq!((said.code(), &*said.stdout), (Some(0), &*"2\n".repeat(7)), "{said:?}");
+}
+
 // The recipes of the documentation.
 
 #[test]

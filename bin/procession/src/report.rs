@@ -1,30 +1,33 @@
 //! What became of a command, for scripts: one line of JSON in a file, because a command may itself use any exit code.
 
 use crate::wrap::Outcome;
-use procession_sys::clock;
 use procession_sys::pidfd::Ended;
+use procession_sys::{clock, inherited};
 use procession_terminal::exit::Failure;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a report goes.
 #[derive(Clone, Debug)]
-pub(crate) struct Report(PathBuf);
+pub(crate) enum Report {
+    File(PathBuf),
+    /// To where somebody else has opened it, behind what is there.
+    Open(Arc<File>),
+}
 
 impl std::str::FromStr for Report {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("fd:") {
-            None => Ok(Self(text.into())),
-            Some(number) => {
-                let number: u32 = number.parse().map_err(|_| "write a descriptor as fd:3".to_owned())?;
-                Ok(Self(format!("/proc/self/fd/{number}").into()))
-            }
-        }
+        let Some(number) = text.strip_prefix("fd:") else { return Ok(Self::File(text.into())) };
+        let number: u32 = number.parse().map_err(|_| "write a descriptor as fd:3".to_owned())?;
+        let opened = inherited::descriptor(number);
+        let opened = opened.map_err(|error| format!("descriptor {number} cannot be used: {error}"))?;
+        Ok(Self::Open(Arc::new(opened.into())))
     }
 }
 
@@ -37,21 +40,27 @@ impl Report {
 
     /// For reports of several lines.
     pub(crate) fn lines(&self) -> Result<Lines, Failure> {
-        let path = self.0.clone();
-        let file = File::create(&path).map_err(|error| not_written(&path, &error))?;
-        Ok(Lines { path, file, failed: None })
+        let (file, place) = match self {
+            Self::Open(file) => (Arc::clone(file), "its descriptor".to_owned()),
+            Self::File(path) => {
+                let place = path.display().to_string();
+                let file = File::create(path).map_err(|error| not_written(&place, &error))?;
+                (Arc::new(file), place)
+            }
+        };
+        Ok(Lines { file, place, failed: None })
     }
 }
 
-fn not_written(path: &Path, error: &io::Error) -> Failure {
-    Failure::Error(format!("cannot write the report to {}: {error}", path.display()).into())
+fn not_written(place: &str, error: &io::Error) -> Failure {
+    Failure::Error(format!("cannot write the report to {place}: {error}").into())
 }
 
 /// A report that is being written.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    path: PathBuf,
-    file: File,
+    file: Arc<File>,
+    place: String,
     failed: Option<io::Error>,
 }
 
@@ -59,7 +68,7 @@ impl Lines {
     /// Writes one record, in one piece. What goes wrong is told at the end: the workers are not the report's.
     pub(crate) fn write(&mut self, record: &impl Serialize) {
         let line = serde_json::to_string(record).map(|line| line + "\n").map_err(io::Error::from);
-        if let Err(error) = line.and_then(|line| self.file.write_all(line.as_bytes())) {
+        if let Err(error) = line.and_then(|line| (&*self.file).write_all(line.as_bytes())) {
             self.failed.get_or_insert(error);
         }
     }
@@ -67,7 +76,7 @@ impl Lines {
     /// # Errors
     /// Why a record was not written.
     pub(crate) fn end(self) -> Result<(), Failure> {
-        self.failed.map_or(Ok(()), |error| Err(not_written(&self.path, &error)))
+        self.failed.map_or(Ok(()), |error| Err(not_written(&self.place, &error)))
     }
 }
 

@@ -5,9 +5,11 @@
 //! nowhere succeeds; and it ignores SIGPIPE, so that nobody can tell whether that was wished. Only what runs
 //! before `main` sees more. It is a feature of its own, so that no other program runs anything before its
 //! `main`.
-#![expect(unsafe_code, reason = "the linker is asked to have a function called before main")]
+#![expect(unsafe_code, reason = "a function is called before main, and descriptors are asked for by number")]
 
 use crate::signals::is_ignored;
+use std::io::{Error, Result};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const READABLE: u32 = 1;
@@ -61,6 +63,30 @@ pub fn could_write_stdout() -> bool {
     seen(WRITABLE << BITS_OF_ONE)
 }
 
+/// Another descriptor of the open file that this process was given under this number: both have one place in it.
+///
+/// # Errors
+/// `EBADF` if the process was given none. What it has opened itself does not count, whatever its number: that is marked to
+/// be closed by `exec`, and what came through `exec` is not.
+pub fn descriptor(number: u32) -> Result<OwnedFd> {
+    let fd = number.cast_signed();
+    // SAFETY: the call takes integers and touches no memory of ours.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(Error::last_os_error());
+    }
+    if flags & libc::FD_CLOEXEC != 0 || number < 3 && !was_open(number) {
+        return Err(Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: the call takes integers and touches no memory of ours.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Whether SIGPIPE was ignored.
 #[must_use]
 pub fn ignored_sigpipe() -> bool {
@@ -69,13 +95,22 @@ pub fn ignored_sigpipe() -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{could_write_stdout, rights, was_open};
-    use std::fs::OpenOptions;
+    use super::{could_write_stdout, descriptor, rights, was_open};
+    use std::fs::{File, OpenOptions};
     use std::os::fd::AsRawFd;
 
     #[test]
     fn it_was_seen_before_main() {
         assert!(was_open(2) && could_write_stdout() && !was_open(3));
+    }
+
+    #[test]
+    fn what_this_process_has_opened_was_not_given_to_it() {
+        assert!(descriptor(2).is_ok());
+        let own = File::open("/dev/null").unwrap();
+        for number in [own.as_raw_fd().unsigned_abs(), 1 << 20, u32::MAX] {
+            assert_eq!(descriptor(number).unwrap_err().raw_os_error(), Some(libc::EBADF), "{number}");
+        }
     }
 
     #[test]
