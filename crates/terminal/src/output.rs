@@ -32,9 +32,9 @@ pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(text)
 }
 
-/// A line for people on stderr; when nobody reads that, there is nobody to tell.
+/// A line for people on stderr, harmless to a terminal; when nobody reads that, there is nobody to tell.
 pub fn warn(text: &str) {
-    warn_in_one(&format!("procession: {text}\n"));
+    warn_in_one(&format!("procession: {}\n", printable(text)));
 }
 
 /// In one piece: stderr has no buffer, and others may write into it, too.

@@ -67,7 +67,7 @@ pub(super) fn list(cluster: &Cluster, args: &LsArgs) -> Result<(), Failure> {
             object.name.clone(),
             object.state.clone(),
             object.waiters.to_string(),
-            holder,
+            output::printable(&holder),
         ]
     };
     let heading = [
@@ -92,7 +92,8 @@ pub(super) fn processes(cluster: &Cluster, args: &PsArgs) -> Result<(), Failure>
         return output::json(&processes.iter().map(record).collect::<Vec<_>>());
     }
     let row = |process: &ClusterParticipant| {
-        vec![process.host.clone(), process.pid.to_string(), process.command.clone()]
+        let (host, command) = (output::printable(&process.host), output::printable(&process.command));
+        vec![host, process.pid.to_string(), command]
     };
     let heading = [("HOST", Align::Left), ("PID", Align::Right), ("COMMAND", Align::Left)];
     output::table(&heading, &processes.iter().map(row).collect::<Vec<_>>())
