@@ -95,6 +95,20 @@ fn recipe_a_map_is_steered_from_another_terminal() {
 }
 
 #[test]
+fn orders_are_taken_although_somebody_has_closed_their_queue() {
+    let place = Place::new("ctl-closed");
+    let closes = "$P queue create enc.orders --plain --codec json --cap 64 && $P queue close enc.orders";
+    assert_eq!(place.shell(closes).code(), Some(0));
+    let map = Map::start(&place, &["-j", "1"]);
+    map.until(1, 0);
+    assert_eq!(place.run(&["queue", "close", "enc.orders"]).code(), Some(0));
+    order(&place, &["enc", "set", "-j", "2"]);
+    map.until(2, 0);
+    map.release(1..=6);
+    assert_eq!(map.running.end().code(), Some(0));
+}
+
+#[test]
 fn a_map_that_is_stopped_has_not_done_all() {
     let place = Place::new("ctl-stop");
     let map = Map::start(&place, &["-j", "2"]);

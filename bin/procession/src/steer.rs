@@ -12,7 +12,7 @@
 
 use crate::holding::{Guard, Missed, Target, Thing, Wait, no_such_object, refusal};
 use crate::in_the_way::InTheWay;
-use procession::{Codec, Encoded, GetError, OpenError, Queue, QueueOptions, Readiness, readiness};
+use procession::{Codec, Encoded, GetError, OpenError, PutError, Queue, QueueOptions, Readiness, readiness};
 use procession_sys::Deadline;
 use procession_terminal::exit::{Failure, NO_SUCH_OBJECT};
 use serde::{Deserialize, Serialize};
@@ -149,8 +149,9 @@ impl Steering {
             _ => InTheWay::of(&thing).not_acquired(None),
         })?;
         let orders = queue().open_or_create(&orders_of(name))?;
-        // They were for others before.
-        while !matches!(orders.try_get(), Err(GetError::WouldBlock(_) | GetError::Fault(_))) {}
+        // They were for others before; and somebody may have closed it.
+        while orders.try_get().is_ok() {}
+        orders.reopen()?;
         let ready = readiness(&orders)?;
         Ok(Self { _held: held, orders, ready })
     }
@@ -166,6 +167,11 @@ impl Steering {
         for _ in 0..ORDERS_AT_ONCE {
             let order = match self.orders.try_get() {
                 Ok(order) => serde_json::from_slice::<Order>(&order),
+                Err(GetError::Closed(_)) => {
+                    // By whoever it was: orders come nevertheless. If not, it rings no more than it does now.
+                    drop(self.orders.reopen());
+                    return;
+                }
                 Err(_) => return,
             };
             // Somebody else has put something into it that is no order; or it is another one's.
@@ -225,8 +231,14 @@ pub(crate) fn order(name: &str, wish: Wish, deadline: Deadline) -> Result<(u32, 
     let answer = format!("{}.{from}", orders_of(name));
     let answers = queue().open_or_create(&answer)?;
     let order = encoded(&Order { to, from, answer, wish });
-    // It is full only if nobody takes orders: what is steered is stopped, or very busy.
-    while orders.put_timeout(&order, LOOKS_EVERY).is_err() {
+    while let Err(error) = orders.put_timeout(&order, LOOKS_EVERY) {
+        match error {
+            // It is full only if nobody takes orders: what is steered is stopped, or very busy.
+            PutError::TimedOut(_) => {}
+            // What is steered opens it again.
+            PutError::Closed(_) => std::thread::sleep(LOOKS_EVERY),
+            error => return Err(error.into()),
+        }
         if holder() != Some(to) {
             return Err(nobody());
         }
