@@ -46,8 +46,8 @@ pub(crate) const QUEUE: &str = "queue";
 pub(crate) const LOCK: &str = "lock";
 /// What a keeper says once it holds the thing.
 const IS_HELD: &str = "held";
-/// How long a keeper may take to let go.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long who holds something may take to let go.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For whom something is held.
 #[derive(Debug, clap::Args)]
