@@ -318,6 +318,33 @@ fn a_report_goes_behind_what_is_in_an_open_file_and_into_none_of_this_programs_o
     assert_eq!((said.code(), &*said.stdout), (Some(0), &*"2\n".repeat(7)), "{said:?}");
 }
 
+#[test]
+fn a_lock_is_free_once_it_was_broken() {
+    let place = Place::new("lock-broken");
+    for _ in 0..20 {
+        let command = ["lock", "b", "--", "sh", "-c", "echo HELD; exec sleep 1000"];
+        let mut holder = Running::start(&mut place.command(&command));
+        holder.line("HELD");
+        assert_eq!(place.run(&["lock", "break", "b", "--yes"]).code(), Some(0));
+        let said = place.run(&["lock", "b", "-n", "--on-owner-died", "ignore", "--", "true"]);
+        assert_eq!(said.code(), Some(0), "{said:?}");
+    }
+}
+
+#[test]
+fn whoever_makes_a_lock_a_shared_one_is_in_nobodys_way() {
+    let place = Place::new("lock-becomes-shared");
+    let script = "
+        for round in 1 2 3 4 5 6 7 8 9 10; do
+            $P rm x 2>/dev/null; $P lock x -- true
+            for one in 1 2 3 4; do
+                { $P lock x -s -- true || echo shared $?; } & { $P lock x -- true || echo alone $?; } &
+            done
+            wait
+        done";
+    assert_eq!(place.shell(script).stdout, "");
+}
+
 // The recipes of the documentation.
 
 #[test]

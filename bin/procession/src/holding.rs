@@ -376,33 +376,45 @@ impl Thing {
 }
 
 fn open_lock(name: &str, shared: bool) -> Result<Object, Failure> {
-    let object = if shared {
-        RwLock::open_or_create(name).map(|lock| Object::RwLock { lock, shared })
-    } else {
-        Lock::open_or_create(name).map(Object::Lock)
-    };
-    match object {
-        Err(OpenError::Kind { found: Kind::LOCK, .. }) => share_a_lock(name),
-        Err(OpenError::Kind { found: Kind::RLOCK | Kind::RWLOCK, .. }) => Ok(open_as_it_is(name, shared)?),
-        object => Ok(object?),
+    let namespace = Namespace::current()?;
+    loop {
+        let made = if shared {
+            RwLock::open_or_create(name).map(|lock| Object::RwLock { lock, shared })
+        } else {
+            Lock::open_or_create(name).map(Object::Lock)
+        };
+        let found = match made {
+            Err(OpenError::Kind { found: Kind::LOCK, .. }) => share_a_lock(name, &namespace),
+            Err(OpenError::Kind { found: Kind::RLOCK | Kind::RWLOCK, .. }) => open_as_it_is(name, shared),
+            made => return Ok(made?),
+        };
+        match found {
+            // Meanwhile others have removed it, or have made another kind of lock of it.
+            Err(OpenError::NotFound { .. })
+            | Err(OpenError::Kind { found: Kind::LOCK | Kind::RLOCK | Kind::RWLOCK, .. }) => {}
+            found => return Ok(found?),
+        }
     }
 }
 
 /// For who wants to share a name that is a `Lock`.
-fn share_a_lock(name: &str) -> Result<Object, Failure> {
+fn share_a_lock(name: &str, namespace: &Namespace) -> Result<Object, OpenError> {
     let lock = Lock::open(name)?;
     // What a dead holder has left half-done, somebody is still to be told.
     if !lock.is_inconsistent() && lock.holder().is_none() {
         drop(lock);
-        if Namespace::current()?.unlink_unused(name)? {
+        if namespace.unlink_unused(name)? {
             let lock = RwLock::open_or_create(name)?;
             return Ok(Object::RwLock { lock, shared: true });
         }
     }
-    output::warn(&format!(
-        "lock {name:?} is in use by programs that cannot share it, and is held alone this time"
-    ));
-    Ok(open_as_it_is(name, true)?)
+    let object = open_as_it_is(name, true)?;
+    if matches!(object, Object::Lock(_)) {
+        output::warn(&format!(
+            "lock {name:?} is in use by programs that cannot share it, and is held alone this time"
+        ));
+    }
+    Ok(object)
 }
 
 fn open_as_it_is(name: &str, shared: bool) -> Result<Object, OpenError> {
