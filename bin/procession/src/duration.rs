@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A longer time is as good as this one, and has no sum with the time of day: a century.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// `1.5`, `500ms`, `10s`, `2m`, `1h`; a number alone is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let number_end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
@@ -14,7 +17,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("{unit:?} is no unit of time: use ms, s, m or h")),
     };
     let number: f64 = number.parse().map_err(|_| "write it as 500ms, 1.5, 10s or 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+    let time = Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())?;
+    Ok(time.min(LONGEST))
 }
 
 /// `7s`, `3m12s`, `5h02m`, `12d03h`.
@@ -31,7 +35,7 @@ pub(crate) fn age(since: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{age, duration};
+    use super::{LONGEST, age, duration};
     use std::time::Duration;
 
     #[test]
@@ -45,6 +49,7 @@ mod tests {
             assert!(duration(wrong).is_err(), "{wrong:?}: {:?}", duration(wrong));
         }
         assert_eq!(duration("0.001s"), Ok(Duration::from_millis(1)));
+        assert_eq!(duration("4000000000000000h"), Ok(LONGEST));
     }
 
     #[test]
