@@ -182,6 +182,17 @@ fn a_full_disk_is_an_error_and_costs_no_worker() {
 }
 
 #[test]
+fn no_worker_is_started_whose_file_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let tee = directory.path().display();
+    fs::create_dir(directory.path().join("0.out")).unwrap();
+    let options = format!("-n 1 --tee {tee} --restart always --max-restarts 2 --backoff 1ms..1ms");
+    let said = run_sh(&options, &format!("touch {tee}/started"));
+    assert!(said.code() != Some(0) && said.stderr.contains("0.out: Is a directory"), "{said:?}");
+    assert!(!directory.path().join("started").exists());
+}
+
+#[test]
 fn nobody_who_reads_is_known_to_the_workers() {
     let mut command = procession(["run", "-n", "2", "--prefix", "rank", "--", "yes"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

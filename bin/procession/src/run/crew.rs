@@ -159,7 +159,7 @@ impl<'a> Crew<'a> {
             None => started()?,
         };
         let terminal = match (&self.outputs, printed) {
-            (Some(outputs), Some(printed)) => outputs.add(attempt, pid, self.workers, printed)?,
+            (Some(outputs), Some(printed)) => outputs.add(attempt, pid, self.workers, printed),
             _ => None,
         };
         let (rank, name) = (attempt.rank(), self.workers.called(attempt.rank()));

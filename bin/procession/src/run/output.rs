@@ -82,8 +82,8 @@ enum Stream {
 
 /// Where one worker prints.
 pub(super) struct Printed {
-    /// What is read.
-    reads: Vec<(Stream, File)>,
+    /// What is read, and where it is copied to.
+    reads: Vec<(Stream, File, Option<File>)>,
     writes: Writes,
 }
 
@@ -96,7 +96,7 @@ impl Printed {
     fn pipes() -> io::Result<Self> {
         let ((out, to_out), (err, to_err)) = (io::pipe()?, io::pipe()?);
         let file = |reads| File::from(OwnedFd::from(reads));
-        let reads = vec![(Stream::Out, file(out)), (Stream::Err, file(err))];
+        let reads = vec![(Stream::Out, file(out), None), (Stream::Err, file(err), None)];
         Ok(Self { reads, writes: Writes::Pipes([to_out.into(), to_err.into()]) })
     }
 
@@ -169,17 +169,28 @@ impl Outputs {
         Ok(Some(Self { prefix, only_ranks, directory, on_terminals, messages, bell, thread }))
     }
 
-    /// Where the worker that is to be started will print.
+    /// Where the worker that is to be started will print: nothing can go wrong with that once it runs.
     ///
     /// # Errors
     /// The kernel's, with what to do.
     pub(super) fn printed(&self, attempt: &Attempt, workers: &Workers<'_>) -> Result<Printed, Failure> {
+        let mut printed = self.opened(attempt, workers)?;
+        if let Some(directory) = &self.directory {
+            for (stream, _, file) in &mut printed.reads {
+                *file = Some(copy(directory, workers, attempt, *stream)?);
+            }
+        }
+        Ok(printed)
+    }
+
+    fn opened(&self, attempt: &Attempt, workers: &Workers<'_>) -> Result<Printed, Failure> {
         if self.on_terminals {
             // Nobody knows its pid yet: most are as long as this one.
             let prefix = self.prefix.of(attempt, std::process::id(), workers);
             let margin = prefix.map_or(0, |prefix| prefix.chars().count());
             let (terminal, reads) = Terminal::open(u16::try_from(margin).unwrap_or(u16::MAX))?;
-            return Ok(Printed { reads: vec![(Stream::Out, reads)], writes: Writes::Terminal(terminal) });
+            let reads = vec![(Stream::Out, reads, None)];
+            return Ok(Printed { reads, writes: Writes::Terminal(terminal) });
         }
         Printed::pipes().map_err(|error| {
             let why = "cannot make a pipe for what a worker prints";
@@ -194,19 +205,17 @@ impl Outputs {
         pid: u32,
         workers: &Workers<'_>,
         printed: Printed,
-    ) -> Result<Option<Terminal>, Failure> {
+    ) -> Option<Terminal> {
         let is_shown = self.only_ranks.is_empty()
             || self.only_ranks.iter().any(|&shown| shown as usize == attempt.rank());
-        for (stream, reads) in printed.reads {
-            let copy = self.directory.as_ref().map(|directory| copy(directory, workers, attempt, stream));
-            let copy = copy.transpose()?;
+        for (stream, reads, copy) in printed.reads {
             let prefix = self.prefix.of(attempt, pid, workers);
             let source = Source { stream, reads, is_shown, prefix, line: Vec::new(), copy };
             // It has ended if nobody reads what this process prints.
             drop(self.messages.send(Message::Add(source)));
         }
         eventfd::ring(&self.bell);
-        Ok(if let Writes::Terminal(terminal) = printed.writes { Some(terminal) } else { None })
+        if let Writes::Terminal(terminal) = printed.writes { Some(terminal) } else { None }
     }
 
     /// Shows what is left, and ends the thread.
@@ -228,10 +237,10 @@ fn copy(directory: &Path, workers: &Workers<'_>, attempt: &Attempt, stream: Stre
     let rank = attempt.rank();
     let stem = workers.name(rank).map_or_else(|| rank.to_string(), str::to_owned);
     let path = directory.join(format!("{stem}.{suffix}"));
-    let is_first = attempt.number() == 1;
-    let options =
-        OpenOptions::new().create(true).write(true).truncate(is_first).append(!is_first).open(&path);
-    options.map_err(|error| not_written(&path, &error))
+    let begun = if attempt.number() == 1 { File::create(&path).map(drop) } else { Ok(()) };
+    // What a worker has left running may write behind what the next one writes, and not over it.
+    let opened = begun.and_then(|()| OpenOptions::new().create(true).append(true).open(&path));
+    opened.map_err(|error| not_written(&path, &error))
 }
 
 fn not_written(path: &Path, error: &io::Error) -> Failure {
