@@ -1,5 +1,6 @@
 //! A Procfile, as foreman, honcho and overmind read it: a name and a shell's command in each line.
 
+use super::workers::MOST;
 use procession_terminal::exit::Failure;
 use std::ffi::OsString;
 use std::fs;
@@ -53,7 +54,7 @@ pub(super) fn workers(file: &Path, counts: &[Count]) -> Result<Vec<Named>, Failu
     let text = text.map_err(|error| Failure::Error(error.into()))?;
     let usage = |why: String| Failure::Usage(format!("{shown}: {why}"));
     let entries = entries(&text).map_err(usage)?;
-    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(FIRST_PORT);
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).map_or(FIRST_PORT, u16::into);
     let workers = counted(&entries, counts, port).map_err(usage)?;
     if workers.is_empty() {
         return Err(usage("it names no process that is to run".to_owned()));
@@ -93,9 +94,13 @@ fn counted(entries: &[(&str, &str)], counts: &[Count], first_port: u32) -> Resul
     // As with the options of most programs, what is said last counts.
     let of = |name: &str| counts.iter().rfind(|count| count.name == name).map(|count| count.number);
     let others = of("all").unwrap_or_else(|| u32::from(counts.is_empty()));
+    let number_of = |name: &str| of(name).unwrap_or(others);
+    if names.iter().map(|name| u64::from(number_of(name))).sum::<u64>() > MOST.into() {
+        return Err(format!("at most {MOST} workers can be run"));
+    }
     let mut workers = Vec::new();
     for ((name, command), place) in entries.iter().zip(0..) {
-        let number = of(name).unwrap_or(others);
+        let number = number_of(name);
         for instance in 1..=number {
             workers.push(Named {
                 name: if number == 1 { (*name).to_owned() } else { format!("{name}.{instance}") },
@@ -149,6 +154,9 @@ mod tests {
         is("all=1,worker=0", &[("web", 5000), ("clock", 5200)]);
         is("web=0", &[]);
         assert!(said("none=1").unwrap_err().ends_with("it has web, worker, clock"));
+        for many in ["all=4000000000", "web=100000,clock=1"] {
+            assert!(said(many).unwrap_err().starts_with("at most"), "{many}");
+        }
         for wrong in ["web", "web=", "web=-1", "web=a"] {
             assert!(wrong.parse::<Count>().is_err(), "{wrong}");
         }

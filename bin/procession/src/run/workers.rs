@@ -37,9 +37,6 @@ impl<'a> Workers<'a> {
             return Ok(Self::Alike { number: args.number.unwrap_or(1), command: &args.command });
         };
         let named = procfile::workers(file, &args.formation)?;
-        if named.len() > MOST as usize {
-            return Err(Failure::Usage(format!("--formation: at most {MOST} workers can be run")));
-        }
         check(&named[0].command)?;
         Ok(Self::Named(named))
     }
