@@ -98,16 +98,21 @@ impl Joblog {
         let failed = |error: std::io::Error| cannot("open", path, &error);
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
+        let mut log = Self { path: path.to_owned(), file, done: HashMap::new() };
+        if !log.file.metadata().map_err(failed)?.is_file() {
+            // A pipe, a terminal, /dev/null: nothing stands in it, and others may write into it, too.
+            log.append(&format!("{HEADING}\n"))?;
+            return Ok(log);
+        }
         // A file system without locks is no reason to have no log.
-        if let Ok(false) = file_lock::try_lock(&file, 0, Share::Exclusive) {
+        if let Ok(false) = file_lock::try_lock(&log.file, 0, Share::Exclusive) {
             return Err(Failure::Error(
                 format!("the job log {} is being written by another `procession map`", path.display()).into(),
             ));
         }
         if !is_kept {
-            file.set_len(0).map_err(failed)?;
+            log.file.set_len(0).map_err(failed)?;
         }
-        let mut log = Self { path: path.to_owned(), file, done: HashMap::new() };
         let (len, has_end) = log.read(resume).map_err(|error| cannot("read", path, &error))?;
         if len == 0 {
             log.append(&format!("{HEADING}\n"))?;
@@ -238,6 +243,15 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         drop(Joblog::open(&path, Resume::No).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADING}\n"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to() {
+        let mut logs = [(); 2].map(|()| Joblog::open("/dev/null".as_ref(), Resume::Ended).unwrap());
+        for log in &mut logs {
+            log.write(&line(hash(&["e"], &["1"]), 0, 0)).unwrap();
+        }
+        assert!(Joblog::open("/dev/full".as_ref(), Resume::No).is_err());
     }
 
     #[test]
