@@ -224,6 +224,14 @@ fn what_cannot_be_reached_or_makes_no_sense_is_refused_in_words() {
     let own = format!("shm:{}", procession::Namespace::private().name());
     let said = run(&["lock", "--cluster", &own, "a", "--", "echo", "--cluster", "x"]);
     assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "--cluster x\n"));
+    // However the namespace is said, and whatever else stands before the subcommand.
+    let run =
+        |arguments: &[&str]| Running::start(procession(arguments).env("PROCESSION_CLUSTER", &own)).end();
+    for namespace in [&["-N", "x"][..], &["-Nx"], &["--namespace", "x"], &["--namespace=x"]] {
+        let said = run(&[namespace, &["lock", "a", "--", "true"]].concat());
+        assert!(said.code() == Some(2) && said.stderr.contains("has no namespaces"), "{said:?}");
+    }
+    assert_eq!(run(&["--deadline", "5s", "lock", "a", "--", "true"]).code(), Some(0));
 }
 
 #[test]

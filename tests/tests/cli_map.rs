@@ -500,6 +500,16 @@ fn permits_bound_jobs_of_several_maps() {
         for map in 1 2; do seq 20 | $P map -j4 --sem two -- sh -c 'echo $PROCESSION_HELD' & done; wait";
     let said = place.shell(script);
     assert_eq!(said.stdout.lines().filter(|line| line.starts_with("sem:two")).count(), 40, "{said:?}");
+    // Jobs are of this machine, as their semaphore is.
+    let script = "PROCESSION_CLUSTER=postgres://nobody@127.0.0.1:1/x $P map --sem two -- true ::: a";
+    assert_eq!(place.shell(script).code(), Some(0));
+    // Others see what the permit is held for.
+    let said = place.shell(
+        "$P map --sem two=2 -u -- sleep ::: 1000 & map=$!
+        until ! $P sem test two; do sleep 0.01; done
+        $P sem two -c 2 -n -- true; kill $map; wait $map",
+    );
+    assert!(said.stderr.contains(" (sleep 1000, "), "{said:?}");
     // A job's time begins when it has its permit, and signals come once.
     let mut holder = Running::start(&mut place.command(&[
         "sem",

@@ -189,6 +189,22 @@ fn behind_namespace(words: &[OsString], mut place: usize) -> usize {
     place
 }
 
+/// Whether a namespace is said before the subcommand.
+#[cfg(feature = "cluster")]
+pub(crate) fn says_namespace(words: &[OsString]) -> bool {
+    (1..place_of_command(words)).any(|place| behind_namespace(words, place) != place)
+}
+
+/// The place of the subcommand, behind all options that stand before it, those for clusters among them.
+pub(crate) fn place_of_command(words: &[OsString]) -> usize {
+    const WITH_VALUE: [&str; 5] = ["-N", "--namespace", "--deadline", "--session-lease", "--schema"];
+    let mut place = 1;
+    while let Some(word) = words.get(place).filter(|word| word.as_encoded_bytes().starts_with(b"-")) {
+        place += if WITH_VALUE.iter().any(|option| word == option) { 2 } else { 1 };
+    }
+    place
+}
+
 /// Say more about a subcommand, list the exit codes, or show recipes: `help exit-codes`, `help recipes`.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -219,8 +235,23 @@ procession itself failed; 126, 127 the command cannot be run, was not found;
 
 #[cfg(test)]
 mod tests {
-    use super::Asked;
+    use super::{Asked, place_of_command};
     use std::ffi::OsString;
+
+    #[test]
+    fn options_with_and_without_values_stand_before_the_subcommand() {
+        let words = |line: &str| line.split_whitespace().map(Into::into).collect::<Vec<OsString>>();
+        for (line, place) in [
+            ("p lock -N a", 1),
+            ("p -N lock sem", 3),
+            ("p -Nlock --schema=a sem", 3),
+            ("p --deadline 5s --schema sem ls", 5),
+            ("p -N", 3),
+            ("p", 1),
+        ] {
+            assert_eq!(place_of_command(&words(line)), place, "{line}");
+        }
+    }
 
     #[test]
     fn what_is_short_for_run_is_found() {

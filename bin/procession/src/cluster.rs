@@ -9,6 +9,7 @@ mod look;
 mod queue;
 mod things;
 
+use crate::args::{place_of_command, says_namespace};
 use crate::holding::refusal;
 use crate::keeper as keepers;
 use clap::Parser;
@@ -68,6 +69,12 @@ was lost while the command ran, which was ended, 77 the server refuses.";
 /// # Errors
 /// Those of the subcommands.
 pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failure> {
+    if says_namespace(&words) {
+        return Err(Failure::Usage(
+            "a cluster has no namespaces: leave -N out, or PROCESSION_CLUSTER unset for objects of this machine"
+                .to_owned(),
+        ));
+    }
     spell_out(&mut words);
     let asked = Asked::try_parse_from(words).map_err(Failure::CommandLine)?;
     let Some(url) = url.to_str().filter(|url| !url.is_empty()) else {
@@ -131,13 +138,7 @@ const VERBS: [&str; 6] = ["run", "acquire", "release", keepers::KEEPER, "-h", "-
 
 /// `lock NAME` is short for `lock run NAME`, and so with `sem`.
 fn spell_out(words: &mut Vec<OsString>) {
-    let mut place = 1;
-    while let Some(word) =
-        words.get(place).and_then(|word| word.to_str()).filter(|word| word.starts_with('-'))
-    {
-        // Options that have a value behind them.
-        place += if ["--deadline", "--session-lease", "--schema"].contains(&word) { 2 } else { 1 };
-    }
+    let place = place_of_command(words);
     let is_one_of = |place: usize, known: &[&str]| {
         words.get(place).is_some_and(|word| known.iter().any(|known| word == known))
     };

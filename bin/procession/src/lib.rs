@@ -58,7 +58,7 @@ mod with;
 mod worker;
 mod wrap;
 
-use args::{Alone, Asked, Cli, Command, HelpArgs, Quick, QuickCli};
+use args::{Alone, Asked, Cli, Command, HelpArgs, Quick, QuickCli, place_of_command};
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
@@ -114,8 +114,10 @@ fn take_cluster(words: &mut Vec<OsString>) -> Option<OsString> {
             None => Some(OsString::new()),
         };
     }
-    let command = words.iter().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
-    let is_of_cluster = command.is_some_and(|word| OF_CLUSTER.iter().any(|name| word == name));
+    let command = words.get(place_of_command(words));
+    // What `map` has started is of this machine, as that is.
+    let is_of_map = words[..end].iter().any(|word| word == under::SIGNALS_REACH_COMMAND);
+    let is_of_cluster = !is_of_map && command.is_some_and(|word| OF_CLUSTER.iter().any(|name| word == name));
     std::env::var_os("PROCESSION_CLUSTER").filter(|url| is_of_cluster && !url.is_empty())
 }
 

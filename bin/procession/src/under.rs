@@ -3,6 +3,7 @@
 use crate::acquire::{Held, Terms, acquire, environment, fencing_token};
 use crate::duration::duration;
 use crate::holding::{Quoted, Target, Thing, Wait, refusal};
+use crate::keeper::be_called_procession;
 use crate::passed_on::{self, code_of};
 use crate::report::{Mark, Record, Report};
 use crate::wrap::{self, Limits, Outcome, Wrapped};
@@ -47,6 +48,8 @@ impl WaitArgs {
     }
 }
 
+/// The option by which `map --sem` starts each of its jobs.
+pub(crate) const SIGNALS_REACH_COMMAND: &str = "--signals-reach-command";
 /// How long a command may take to end after SIGTERM, unless it is said.
 const KILL_AFTER: &str = "10s";
 
@@ -172,6 +175,9 @@ fn run_reported(
     namespace: Option<&Namespace>,
     record: &mut Record,
 ) -> Result<(), Failure> {
+    if args.signals_reach_command {
+        be_called_procession();
+    }
     let mut things = targets.into_iter().map(Thing::open).collect::<Result<Vec<Thing>, Failure>>()?;
     let registration = register(&Namespace::current()?)?;
     let terms = Terms {

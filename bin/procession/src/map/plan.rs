@@ -7,6 +7,7 @@ use super::template::{Fill, Template};
 use super::{ExitRule, MapArgs, inputs};
 use crate::holding::{Target, Thing, no_such_object};
 use crate::program::{check, keep_closed};
+use crate::under::SIGNALS_REACH_COMMAND;
 use procession::Namespace;
 use procession_sys::pidfd::Ended;
 use procession_sys::ward::Program;
@@ -135,13 +136,15 @@ impl Plan {
     pub(super) fn program(&self, command: &[Vec<u8>], fill: Fill<'_>, attempt: u32) -> Option<Program> {
         let words = command.iter().map(|word| CString::new(word.as_slice()));
         let mut arguments = self.wrapper();
+        // What it is called is what others see who look at the semaphore.
+        let file = (!arguments.is_empty()).then(|| c"/proc/self/exe".to_owned());
         arguments.extend(words.collect::<Result<Vec<_>, _>>().ok()?);
         let own = [(SLOT, u64::from(fill.slot)), (SEQ, fill.seq), (ATTEMPT, attempt.into())];
         let own = own.into_iter().filter_map(|(name, value)| CString::new(format!("{name}={value}")).ok());
         let mut environment = Vec::with_capacity(self.environment.len() + 3);
         environment.extend(self.environment.iter().cloned());
         environment.extend(own);
-        Some(Program { file: None, arguments, environment })
+        Some(Program { file, arguments, environment })
     }
 
     /// This very program, which holds permits while it runs the job, and times it: the time in which it waits for them
@@ -149,8 +152,7 @@ impl Plan {
     fn wrapper(&self) -> Vec<CString> {
         let Some(Target::Permits { name, permits, .. }) = &self.sem else { return Vec::new() };
         let seconds = |ns: u64| format!("{:.9}s", ns as f64 / 1e9);
-        let mut words =
-            ["/proc/self/exe", "sem", "run", name, "--signals-reach-command"].map(str::to_owned).to_vec();
+        let mut words = ["procession", "sem", "run", name, SIGNALS_REACH_COMMAND].map(str::to_owned).to_vec();
         words.extend([
             "-k".to_owned(),
             permits.to_string(),
