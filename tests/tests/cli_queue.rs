@@ -150,6 +150,19 @@ const CODES: &[(&str, i32)] = &[
 ];
 
 #[test]
+fn what_cannot_be_read_is_no_empty_item() {
+    let place = Place::new("queue-closed-stdin");
+    let said =
+        place.shell("$P queue put q --whole <&-; echo $?; $P queue put q <&-; echo $?; $P queue len q");
+    is(&said, 0, "125\n125\n0\n");
+    let said = place.shell("$P pipe send p <&-");
+    assert!(
+        said.code() == Some(125) && said.stderr.contains("cannot read stdin: it is not open"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn every_exit_code_is_the_one_of_the_table() {
     let place = Place::new("queue-codes");
     for &(line, code) in CODES {

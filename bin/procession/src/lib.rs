@@ -21,6 +21,7 @@ mod duration;
 mod event;
 mod holding;
 mod in_the_way;
+mod input;
 mod inspect;
 mod keeper;
 mod list;

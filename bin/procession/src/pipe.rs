@@ -12,13 +12,14 @@
 //! | the last reader, before it removes the pipe | an empty pipe, which the next who uses it finds |
 
 use crate::holding::refusal;
+use crate::input::read_some;
 use clap::Subcommand;
 use procession::{Bytes, GetError, Namespace, Queue, RwLock};
 use procession_sys::Deadline;
 use procession_terminal::exit::{DISAGREE, Failure};
 use procession_terminal::output;
 use std::collections::BTreeSet;
-use std::io::{ErrorKind, Read, Write, stdin, stdout};
+use std::io::{Write, stdout};
 use std::time::Duration;
 
 /// How much is put at once.
@@ -104,9 +105,9 @@ fn writers_of(name: &str) -> String {
 fn send(name: &str) -> Result<(), Failure> {
     let mut ends = Ends::open(name)?;
     let mut writes = ends.writers.read()?.into_owned();
-    let (mut input, mut bytes) = (stdin().lock(), Vec::with_capacity(2 * PIECE));
+    let mut bytes = Vec::with_capacity(2 * PIECE);
     loop {
-        let is_over = read_some(&mut input, &mut bytes)? == 0;
+        let is_over = read_some(&mut bytes, PIECE)? == 0;
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let whole = if is_over || whole == 0 && bytes.len() >= PIECE { bytes.len() } else { whole };
         if whole > 0 {
@@ -129,22 +130,6 @@ fn send(name: &str) -> Result<(), Failure> {
     // A reader looks now, and not only at its next look. Nothing is lost if it is gone.
     drop(ends.pieces.bytes().try_put(&[]));
     Ok(())
-}
-
-/// Appends what there is to be read, at most a piece; how much, and 0 at the end.
-fn read_some(input: &mut impl Read, bytes: &mut Vec<u8>) -> Result<usize, Failure> {
-    let len = bytes.len();
-    bytes.resize(len + PIECE, 0);
-    loop {
-        match input.read(&mut bytes[len..]) {
-            Ok(read) => {
-                bytes.truncate(len + read);
-                return Ok(read);
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::Error(format!("cannot read stdin: {error}").into())),
-        }
-    }
 }
 
 fn is_removed(error: &procession::PutError) -> bool {

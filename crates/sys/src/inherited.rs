@@ -57,6 +57,12 @@ pub fn was_open(fd: u32) -> bool {
     fd < 3 && seen((READABLE | WRITABLE) << (BITS_OF_ONE * fd))
 }
 
+/// Whether stdin was open for reading.
+#[must_use]
+pub fn could_read_stdin() -> bool {
+    seen(READABLE)
+}
+
 /// Whether stdout was open for writing.
 #[must_use]
 pub fn could_write_stdout() -> bool {

@@ -6,6 +6,7 @@
 
 use super::QueueName;
 use super::store::Store;
+use crate::input::read_some;
 use crate::list::size;
 use crate::under::{WaitArgs, told};
 use clap::builder::FalseyValueParser;
@@ -16,7 +17,6 @@ use procession_terminal::output;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read, stdin};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -130,14 +130,10 @@ struct Putting<'a> {
 impl Putting<'_> {
     fn put_stdin(&mut self, args: &PutArgs) -> Result<(), Failure> {
         let end = (!args.whole).then_some(if args.null { 0 } else { b'\n' });
-        let mut input = stdin().lock();
         let mut text = Vec::new();
         loop {
             let before = text.len();
-            text.resize(before + AT_A_TIME, 0);
-            let count = read(&mut input, &mut text[before..])?;
-            text.truncate(before + count);
-            if count == 0 {
+            if read_some(&mut text, AT_A_TIME)? == 0 {
                 break;
             }
             // Only what is new may have an end in it.
@@ -255,16 +251,6 @@ impl Putting<'_> {
     fn refused(&self, reason: &'static str, code: u8, message: String) -> Failure {
         let details = [("name".to_owned(), self.name.into()), ("put".to_owned(), self.put.into())];
         Failure::Refused(Box::new(Refusal { code, reason, message, details: details.into_iter().collect() }))
-    }
-}
-
-fn read(input: &mut impl Read, into: &mut [u8]) -> Result<usize, Failure> {
-    loop {
-        match input.read(into) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Failure::Error(format!("cannot read stdin: {error}").into())),
-            Ok(count) => return Ok(count),
-        }
     }
 }
 
