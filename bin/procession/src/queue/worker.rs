@@ -79,7 +79,7 @@ impl Worker<'_> {
         match (got, signal) {
             (got, Some(signal)) => {
                 if let Ok(Some(lease)) = got {
-                    lease.put_back()?;
+                    lease.put_back().or_else(unless_stale)?;
                 }
                 Ok(Next::Asked(signal))
             }

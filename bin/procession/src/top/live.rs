@@ -8,7 +8,9 @@ use super::view::view;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use procession::shm::gc;
-use procession_sys::signals::{Inbox, SignalSet};
+use procession_sys::signals::{
+    Inbox, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH, SignalSet,
+};
 use procession_sys::{Deadline, clock, pidfd};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::printable;
@@ -17,14 +19,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write, stdin};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-
-const SIGHUP: i32 = 1;
-const SIGINT: i32 = 2;
-const SIGQUIT: i32 = 3;
-const SIGTERM: i32 = 15;
-const SIGCONT: i32 = 18;
-const SIGTSTP: i32 = 20;
-const SIGWINCH: i32 = 28;
 
 /// How wide the terminal is.
 pub(crate) fn width() -> Option<u16> {
