@@ -25,7 +25,7 @@ def pickle(obj: object) -> bytes:
 
 
 def _as_fields(obj: object) -> Any:
-    """What JSON and MessagePack have instead of a dataclass or a named tuple's like."""
+    """What JSON and MessagePack have instead of a dataclass: a dict of its fields."""
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         return {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
     raise TypeError(

@@ -36,7 +36,7 @@ pub(crate) enum AnyLock {
 }
 
 /// Whether the claim that `claim` makes, in the way that it is told, succeeded in time.
-fn acquired(
+pub(crate) fn acquired(
     py: Python<'_>,
     patience: Patience,
     claim: impl Fn(Patience) -> Result<(), LockError> + Send + Sync,

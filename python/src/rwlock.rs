@@ -5,10 +5,10 @@ use pyo3::prelude::*;
 use std::mem::forget;
 
 use crate::errors::ToPyErr;
-use crate::lock::{claims, holder_of, owner_death};
+use crate::lock::{acquired, claims, holder_of, owner_death};
 use crate::object::object_methods;
 use crate::place::{Place, make};
-use crate::wait::{Patience, waiting};
+use crate::wait::Patience;
 
 /// A lock between processes that many may hold to read, or one to write.
 ///
@@ -20,27 +20,21 @@ pub(crate) struct PyRwLock {
     pub(crate) lock: RwLock,
 }
 
-fn outcome(claimed: Result<(), LockError>) -> PyResult<bool> {
-    match claimed {
-        Ok(()) => Ok(true),
-        Err(LockError::WouldBlock(_) | LockError::TimedOut(_)) => Ok(false),
-        Err(error) => Err(error.to_py_err()),
-    }
-}
-
 impl PyRwLock {
     fn acquire(&self, py: Python<'_>, to_write: bool, patience: Patience) -> PyResult<bool> {
         let lock = &self.lock;
         let tried = if to_write { lock.try_write().map(forget) } else { lock.try_read().map(forget) };
         match tried {
-            Err(LockError::WouldBlock(_)) if patience != Patience::Now => outcome(waiting(py, || {
+            Ok(()) => Ok(true),
+            Err(LockError::WouldBlock(_)) if patience == Patience::Now => Ok(false),
+            Err(LockError::WouldBlock(_)) => acquired(py, patience, |patience| {
                 if to_write {
                     claims!(lock, patience, write, try_write, write_timeout)
                 } else {
                     claims!(lock, patience, read, try_read, read_timeout)
                 }
-            })),
-            tried => outcome(tried),
+            }),
+            Err(error) => Err(error.to_py_err()),
         }
     }
 }
@@ -106,7 +100,7 @@ impl PyRwLock {
     #[pyo3(signature = (block = true, timeout = None))]
     fn recover(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
         let (lock, patience) = (&self.lock, Patience::new(block, timeout)?);
-        outcome(waiting(py, || claims!(lock, patience, recover, try_recover, recover_timeout)))
+        acquired(py, patience, |patience| claims!(lock, patience, recover, try_recover, recover_timeout))
     }
 
     /// The process that writes, or is about to; or None.

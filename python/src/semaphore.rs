@@ -43,13 +43,12 @@ fn acquire(
 }
 
 fn release(py: Python<'_>, semaphore: &Semaphore, handoff: bool, n: usize) -> PyResult<()> {
-    for _ in 0..n {
-        // What this process holds comes first: it is not to come back once more when this process ends.
-        if handoff || !semaphore.give_back() {
-            py.detach(|| semaphore.release(1)).map_err(ToPyErr::to_py_err)?;
-        }
+    // What this process holds comes first: it is not to come back once more when this process ends.
+    let held = if handoff { 0 } else { (0..n).take_while(|_| semaphore.give_back()).count() };
+    if held == n {
+        return Ok(());
     }
-    Ok(())
+    py.detach(|| semaphore.release(n - held)).map_err(ToPyErr::to_py_err)
 }
 
 macro_rules! semaphore_class {
@@ -97,7 +96,7 @@ macro_rules! semaphore_class {
 
             /// Give back a permit, or `n` of them: first what this process holds, else new ones.
             ///
-            /// Raises ReleasedTooOften, a ValueError, if there would be more than the maximum.
+            /// Raises ReleasedTooOften, a ValueError, if there would be more than the maximum: then there are no new ones.
             #[pyo3(signature = (n = 1))]
             fn release(&self, py: Python<'_>, n: usize) -> PyResult<()> {
                 release(py, &self.semaphore, self.handoff, n)

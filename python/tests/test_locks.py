@@ -156,6 +156,11 @@ def test_readers_share_and_writers_do_not(name: str) -> None:
     lock.release()
     with lock.writing():
         assert "written by" in repr(lock)
+        # As with Lock: a thread that waits for itself is told so, or waits its time.
+        assert not lock.acquire_write(block=False) and not lock.acquire_read(timeout=SHORT)
+        assert not lock.acquire_write(timeout=SHORT) and not lock.recover(timeout=SHORT)
+        with pytest.raises(procession.Deadlock):
+            lock.acquire_write()
     with pytest.raises(procession.NotHeld):
         lock.release()
 
