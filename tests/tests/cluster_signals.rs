@@ -27,8 +27,8 @@ fn elsewhere(place: &Place, work: fn(Cluster)) -> Process<()> {
     .unwrap()
 }
 
-const WORK: [fn(Cluster); 6] =
-    [wait_for_go, count_to_100, arrive_at_latch, meet_50_times, wait_at_barrier, be_up];
+const WORK: [fn(Cluster); 7] =
+    [wait_for_go, count_to_100, arrive_at_latch, meet_50_times, wait_at_barrier, wait_for_one, be_up];
 
 fn wait_for_go(cluster: Cluster) {
     cluster.event("go").wait().unwrap();
@@ -63,6 +63,10 @@ fn be_up(cluster: Cluster) {
 
 fn wait_at_barrier(cluster: Cluster) {
     drop(cluster.barrier("phase", 3).wait());
+}
+
+fn wait_for_one(cluster: Cluster) {
+    drop(cluster.barrier("pair", 2).wait());
 }
 
 #[test]
@@ -226,6 +230,27 @@ fn a_barrier_at_which_a_process_is_killed_is_broken_until_it_is_reset() {
         barrier.wait().unwrap();
         children.into_iter().for_each(|child| child.join().unwrap());
     });
+}
+
+#[test]
+fn who_comes_last_to_a_barrier_is_told_of_one_that_died_when_nobody_else_was_there() {
+    let Some(postgres) = server() else { return };
+    let place = Place::on(postgres);
+    let cluster = place.connect();
+    let barrier = cluster.barrier("pair", 2);
+    let victim = elsewhere(&place, wait_for_one);
+    until("it waits", || barrier.n_waiting().unwrap() == 1);
+    victim.kill().unwrap();
+    let (pid, _) = (victim.pid(), victim.join());
+    until("its end is known", || {
+        cluster.participants().unwrap().iter().all(|participant| participant.pid != pid)
+    });
+    let told = barrier.wait();
+    assert!(
+        matches!(&told, Err(ClusterError::PeerDied { who, .. }) if who.contains(&pid.to_string())),
+        "{told:?} is to name {pid}"
+    );
+    assert_eq!((barrier.n_waiting().unwrap(), barrier.is_broken().unwrap()), (0, true));
 }
 
 #[test]

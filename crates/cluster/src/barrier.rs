@@ -9,8 +9,8 @@ object_of! {
     ///
     /// When a process dies that waits at it, the barrier is broken: all others are told who has died
     /// ([`PeerDied`](ClusterError::PeerDied)), and so are those who come later, until somebody calls
-    /// [`reset`](Self::reset). Who dies before it comes is not missed: use a timeout. All users say the same number of
-    /// parties.
+    /// [`reset`](Self::reset). Who dies before it comes is not missed: use a timeout; with `shm:` nor is one that dies when
+    /// nobody else waits, whose arrival counts. All users say the same number of parties.
     ///
     /// ```
     /// # procession::Namespace::private().enter();

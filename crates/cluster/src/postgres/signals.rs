@@ -208,8 +208,8 @@ impl Signals for Postgres {
 
     fn waiting(&self, object: &Object) -> Result<Option<u32>, ClusterError> {
         let session = self.session()?;
-        let params: Params = vec![Box::new(session.backend), Box::new(find(&session, object)?)];
-        let rows = session.query("SELECT barrier_state($1, $2)", params)?;
+        let looks = Self::looks(&session, find(&session, object)?);
+        let rows = session.query("SELECT barrier_state($1, $2, $3, $4)", looks)?;
         Ok(session.first::<Option<i32>>(&rows, 0)?.map(i32::cast_unsigned))
     }
 

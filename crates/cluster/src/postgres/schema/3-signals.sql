@@ -99,6 +99,20 @@ BEGIN
     PERFORM tell(class::bigint << 32 | a_id);
 END $$;
 
+-- Breaks a barrier if somebody is dead who waits at it in that generation.
+CREATE FUNCTION miss_the_dead(me int, class int, mine int, b int, a_generation bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    other int;
+    who text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM barriers WHERE id = b AND generation = a_generation AND broken IS NULL) THEN RETURN; END IF;
+    FOR other IN SELECT DISTINCT session FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation LOOP
+        CONTINUE WHEN lives(class, mine, other);
+        SELECT format('%s (pid %s on %s)', s.command, s.pid, s.host) INTO who FROM sessions s WHERE s.number = other;
+        PERFORM break_barrier(me, class::bigint << 32, b, a_generation, 'died', coalesce(who, 'a process that nobody remembers'));
+    END LOOP;
+END $$;
+
 -- Arrives at a barrier: the generation and the place that this wait has; the last one ends the generation. Of a broken
 -- barrier only why it is.
 CREATE FUNCTION arrive(me int, space bigint, mine int, b int, parties int,
@@ -109,14 +123,18 @@ DECLARE
 BEGIN
     PERFORM same_backend(me);
     INSERT INTO barriers (id) VALUES (b) ON CONFLICT DO NOTHING;
-    SELECT generation, broken, died INTO a_generation, why, who FROM barriers WHERE id = b FOR UPDATE;
-    is_last := false;
+    SELECT generation INTO a_generation FROM barriers WHERE id = b FOR UPDATE;
+    SELECT count(*) INTO arrived FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation;
+    IF arrived + 1 >= parties THEN
+        -- The others look while they wait; of one that died alone, this has to be told.
+        PERFORM miss_the_dead(me, (space >> 32)::int, mine, b, a_generation);
+    END IF;
+    SELECT broken, died INTO why, who FROM barriers WHERE id = b;
+    is_last := why IS NULL AND arrived + 1 >= parties;
     IF why IS NOT NULL THEN RETURN; END IF;
     -- A wait that was taken back has left its place to others.
     SELECT min(free) INTO a_place FROM generate_series(0, parties - 1) free WHERE NOT EXISTS (
         SELECT FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation AND a.place = free);
-    SELECT count(*) INTO arrived FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation;
-    is_last := arrived + 1 >= parties;
     IF NOT is_last THEN
         INSERT INTO arrivals VALUES (b, a_generation, a_place, mine);
         RETURN;
@@ -133,21 +151,10 @@ CREATE FUNCTION look_at_barrier(me int, class int, mine int, b int, a_generation
                                 OUT state text, OUT why text, OUT who text) LANGUAGE plpgsql AS $$
 DECLARE
     now barriers;
-    other int;
 BEGIN
     PERFORM same_backend(me);
+    PERFORM miss_the_dead(me, class, mine, b, a_generation);
     SELECT * INTO now FROM barriers WHERE id = b;
-    IF FOUND AND now.generation = a_generation AND now.broken IS NULL THEN
-        FOR other IN SELECT DISTINCT session FROM arrivals a
-            WHERE a.barrier = b AND a.generation = a_generation AND a.session <> mine
-        LOOP
-            CONTINUE WHEN NOT pg_try_advisory_xact_lock(class, other);
-            SELECT format('%s (pid %s on %s)', s.command, s.pid, s.host) INTO who FROM sessions s WHERE s.number = other;
-            who := coalesce(who, 'a process that nobody remembers');
-            PERFORM break_barrier(me, class::bigint << 32, b, a_generation, 'died', who);
-        END LOOP;
-        SELECT * INTO now FROM barriers WHERE id = b;
-    END IF;
     state := 'waits';
     IF now.generation IS DISTINCT FROM a_generation OR now.broken IS NOT NULL THEN
         DELETE FROM arrivals a WHERE a.barrier = b AND a.generation = a_generation AND a.place = a_place AND a.session = mine
@@ -199,11 +206,12 @@ BEGIN
 END $$;
 
 -- How many wait; null while it is broken.
-CREATE FUNCTION barrier_state(me int, b int) RETURNS int LANGUAGE plpgsql AS $$
+CREATE FUNCTION barrier_state(me int, class int, mine int, b int) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
     now barriers;
 BEGIN
     PERFORM same_backend(me);
+    PERFORM miss_the_dead(me, class, mine, b, (SELECT generation FROM barriers WHERE id = b));
     SELECT * INTO now FROM barriers WHERE id = b;
     IF now.broken IS NOT NULL THEN RETURN NULL; END IF;
     RETURN (SELECT count(*) FROM arrivals a WHERE a.barrier = b AND a.generation = now.generation);
