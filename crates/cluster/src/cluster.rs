@@ -77,8 +77,9 @@ impl ClusterOptions {
         self
     }
 
-    /// How many objects this process may hold at once; 1000 unless said. Each is a little of the memory in which the
-    /// server keeps all its locks. With `shm:` it has no effect.
+    /// How many objects this process may hold at once by this connection; 1000 unless said. Each is a little of the memory in
+    /// which the server keeps all its locks. What somebody else held first has a session of its own, and does not count. With
+    /// `shm:` it has no effect.
     #[must_use]
     pub fn max_holds(mut self, holds: usize) -> Self {
         self.max_holds = holds;
