@@ -15,6 +15,7 @@ use crate::waitable::{Waitable, Watch};
 use procession_sys::{Deadline, PerProcess, eventfd, fork, futex};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -145,7 +146,8 @@ impl Crowd {
                 if is_ready {
                     // First disarmed: one who arms it in between is told once more.
                     one.armed.store(false, Ordering::Release);
-                    (one.ring)();
+                    // A waker is the executor's: if it panics, the others are still to be told.
+                    drop(catch_unwind(AssertUnwindSafe(|| (one.ring)())));
                 }
                 !is_ready
             });
@@ -203,5 +205,33 @@ impl Bridge {
         crowd.members().push(Arc::clone(watched));
         crowd.call();
         Ok(crowd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Watching;
+    use crate::Event;
+    use procession_shm::Namespace;
+    use procession_sys::Deadline;
+    use std::sync::atomic::Ordering;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn a_bell_that_panics_keeps_none_from_the_others() {
+        let [bad, good] =
+            [(), ()].map(|()| Event::options().namespace(&Namespace::private()).anonymous().unwrap());
+        let (rung, rings) = channel();
+        let panics = Watching::new(Box::new(bad.clone()), Deadline::NEVER, || panic!("no bell")).unwrap();
+        let ring = move || rung.send(()).unwrap();
+        let tells = Watching::new(Box::new(good.clone()), Deadline::NEVER, ring).unwrap();
+        bad.set();
+        while panics.watched.armed.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        good.set();
+        assert_eq!(rings.recv_timeout(Duration::from_secs(30)), Ok(()));
+        drop((panics, tells));
     }
 }
