@@ -503,10 +503,8 @@ fn a_process_that_a_hook_forks_leaves_the_wait_to_its_parent() {
         assert_eq!(waited.writer().map(|writer| writer.pid), Some(pid), "its parent waits to write");
         let_go.send(()).unwrap();
     };
-    drop(
-        forking_in(|| lock.write(), meanwhile, |error| matches!(error, LockError::Interrupted { .. }))
-            .unwrap(),
-    );
+    let is_interrupted = |error: &LockError| matches!(error, LockError::Interrupted { .. });
+    drop(forking_in(|| lock.write(), meanwhile, is_interrupted).unwrap());
     reader.join().unwrap();
 
     let value = Value::<u32>::options().namespace(&namespace).anonymous().unwrap();
@@ -516,8 +514,7 @@ fn a_process_that_a_hook_forks_leaves_the_wait_to_its_parent() {
         assert_eq!(notifies.waiters(), 1);
         notifies.notify(1);
     };
-    forking_in(|| changed.wait(waiting), notify, |error| matches!(error, LockError::Interrupted { .. }))
-        .unwrap();
+    drop(forking_in(|| changed.wait(waiting), notify, is_interrupted).unwrap());
 
     let barrier = Barrier::options().namespace(&namespace).parties(2).anonymous().unwrap();
     let other = barrier.clone();
