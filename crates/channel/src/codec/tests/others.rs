@@ -121,14 +121,18 @@ enum Tree {
     Leaf,
     Branch(Vec<Tree>),
     Named { inner: Box<Tree> },
+    Boxed(Box<Tree>),
 }
 
 #[test]
 fn what_is_too_deep_to_be_read_is_refused() {
     for codec in DESCRIBING {
-        for named in [false, true] {
-            let wrap =
-                |tree| if named { Tree::Named { inner: Box::new(tree) } } else { Tree::Branch(vec![tree]) };
+        let wraps: [fn(Tree) -> Tree; 3] = [
+            |tree| Tree::Branch(vec![tree]),
+            |tree| Tree::Named { inner: Box::new(tree) },
+            |tree| Tree::Boxed(Box::new(tree)),
+        ];
+        for wrap in wraps {
             let mut tree = Tree::Leaf;
             let mut depth = 0;
             loop {
@@ -146,6 +150,14 @@ fn what_is_too_deep_to_be_read_is_refused() {
     let deep = vec![b'['; 100_000];
     assert!(Codec::Json.decode::<serde_json::Value>(&deep).is_err());
     assert!(Codec::MsgPack.decode::<serde_json::Value>(&vec![0x91; 100_000]).is_err());
+    // Variants in one another, by their name and by their number.
+    let refuses = |codec: Codec, level: &[u8]| {
+        let refused = codec.decode::<Tree>(&level.repeat(100_000)).unwrap_err();
+        assert!(matches!(refused, DecodeError::TooDeep | DecodeError::Invalid(_)), "{refused}");
+    };
+    refuses(Codec::Json, b"{\"Boxed\":");
+    refuses(Codec::MsgPack, b"\x81\xa5Boxed");
+    refuses(Codec::MsgPack, &[0x81, 3]);
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
