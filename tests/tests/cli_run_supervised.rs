@@ -203,6 +203,14 @@ fn nobody_who_reads_is_known_to_the_workers() {
 }
 
 #[test]
+fn lines_for_a_stdout_that_is_not_open_are_an_error() {
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", "$P run -n 1 --prefix rank -- echo hi >&-"]);
+    let said = Running::start(bash.env("P", env!("CARGO_BIN_EXE_procession-tested"))).end();
+    assert!(said.code() == Some(125) && said.stderr.contains("stdout is not open"), "{said:?}");
+}
+
+#[test]
 fn variables_of_other_launchers() {
     let said = run_sh("-n 2 --env torch,ompi,slurm", "env; true");
     let has = |line: &str| said.stdout.lines().any(|one| one == line);

@@ -9,6 +9,7 @@ use super::terminal::Terminal;
 use super::workers::Workers;
 use procession::Attempt;
 use procession_sys::eventfd;
+use procession_sys::inherited::could_write_stdout;
 use procession_terminal::exit::Failure;
 use procession_terminal::output::warn;
 use std::fs::{File, OpenOptions};
@@ -326,11 +327,18 @@ impl Pump {
     /// Whether that is possible.
     fn show(&mut self, stream: Stream, bytes: &[u8], shown: &[(Stream, File)]) -> bool {
         let Some((_, file)) = shown.iter().find(|(one, _)| *one == stream) else { return false };
-        let Err(error) = (&*file).write_all(bytes) else { return true };
-        self.fails(match (stream, error.kind()) {
-            (Stream::Out, ErrorKind::BrokenPipe) => Failure::ClosedPipe,
-            _ => Failure::Error(format!("cannot show what a worker prints: {error}").into()),
-        });
+        // To std it is a success to write to a closed stdout.
+        let is_open = stream == Stream::Err || could_write_stdout();
+        let why = match (&*file).write_all(bytes) {
+            Ok(()) if is_open => return true,
+            Ok(()) => "stdout is not open for writing".to_owned(),
+            Err(error) if stream == Stream::Out && error.kind() == ErrorKind::BrokenPipe => {
+                self.fails(Failure::ClosedPipe);
+                return false;
+            }
+            Err(error) => error.to_string(),
+        };
+        self.fails(Failure::Error(format!("cannot show what a worker prints: {why}").into()));
         false
     }
 
