@@ -58,7 +58,9 @@ fn holders_and_waiters(schema: &mut Schema, place: &Place) {
     schema.takes_lines("watch", &place.shell("\"$P\" watch | head -n 2").stdout);
     let shown = place.run(&["inspect", "a", "--json"]).stdout;
     schema.takes_lines("object", &shown);
-    let tested = place.run(&["lock", "test", "a", "--json"]).stdout;
+    let tested = place.run(&["lock", "test", "a", "--json"]);
+    assert_eq!((tested.code(), &*tested.stderr), (Some(1), ""), "that it is held is no error");
+    let tested = tested.stdout;
     schema.takes_lines("held", &tested);
     // Who holds it and who waits are said in one way.
     for part in ["holders", "waiters"] {
@@ -157,7 +159,14 @@ fn reports(schema: &mut Schema, place: &Place) {
 }
 
 fn errors(schema: &mut Schema, place: &Place) {
-    let lines: [&[&str]; 6] = [
+    assert_eq!(place.run(&["counter", "set", "number", "1"]).code(), Some(0));
+    let lines: [&[&str]; 12] = [
+        &["lock", "test", "number", "--json"],
+        &["sem", "test", "number", "--json"],
+        &["event", "test", "number", "--json"],
+        &["counter", "get", "none", "--json"],
+        &["inspect", "none", "--json"],
+        &["stats", "none", "--json"],
         &["lock", "x", "--json", "--", "/nonexistent/program"],
         &["sem", "none", "--json", "--", "true"],
         &["queue", "get", "none", "-n", "--json"],

@@ -1,6 +1,7 @@
 //! `procession counter`: a number that scripts and programs count together.
 
 use crate::holding::refusal;
+use crate::under::told;
 use clap::Subcommand;
 use clap::builder::FalseyValueParser;
 use procession::Value;
@@ -34,7 +35,7 @@ struct AddArgs {
     /// How much, also a negative number.
     #[arg(default_value_t = 1, allow_negative_numbers = true, value_name = "N")]
     number: i64,
-    /// Print it as one JSON document.
+    /// Print it as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -47,7 +48,7 @@ struct AddArgs {
 struct GetArgs {
     /// The counter.
     name: String,
-    /// Print it as one JSON document.
+    /// Print it as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -63,7 +64,7 @@ struct SetArgs {
     /// The number.
     #[arg(allow_negative_numbers = true, value_name = "N")]
     number: i64,
-    /// Print it as one JSON document.
+    /// Print it as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -83,23 +84,25 @@ number would be too large; 66 no such counter (get).";
 /// What the library says of the object; [`Failure::Refused`] when the sum would not fit.
 pub(crate) fn run(args: CounterArgs) -> Result<(), Failure> {
     match args.verb {
-        Verb::Add(args) => {
-            let sum = add(&Value::open_or_create(&args.name, 0)?, &args)?;
-            print(&args.name, sum, args.json)
-        }
-        Verb::Get(args) => {
-            let counter: Value<i64> = Value::open(&args.name)?;
-            print(&args.name, counter.get()?, args.json)
-        }
-        Verb::Set(args) => {
-            let counter: Value<i64> = Value::open_or_create(&args.name, 0)?;
-            counter.set(args.number)?;
-            print(&args.name, args.number, args.json)
-        }
+        Verb::Add(args) => told(args.json, add(&args)),
+        Verb::Get(args) => told(args.json, get(&args)),
+        Verb::Set(args) => told(args.json, set(&args)),
     }
 }
 
-fn add(counter: &Value<i64>, args: &AddArgs) -> Result<i64, Failure> {
+fn get(args: &GetArgs) -> Result<(), Failure> {
+    let counter: Value<i64> = Value::open(&args.name)?;
+    print(&args.name, counter.get()?, args.json)
+}
+
+fn set(args: &SetArgs) -> Result<(), Failure> {
+    let counter: Value<i64> = Value::open_or_create(&args.name, 0)?;
+    counter.set(args.number)?;
+    print(&args.name, args.number, args.json)
+}
+
+fn add(args: &AddArgs) -> Result<(), Failure> {
+    let counter: Value<i64> = Value::open_or_create(&args.name, 0)?;
     let mut now = counter.get()?;
     loop {
         let Some(sum) = now.checked_add(args.number) else {
@@ -108,7 +111,7 @@ fn add(counter: &Value<i64>, args: &AddArgs) -> Result<i64, Failure> {
             return Err(refusal("disagree", DISAGREE, message));
         };
         match counter.compare_exchange(now, sum)? {
-            Ok(_) => return Ok(sum),
+            Ok(_) => return print(&args.name, sum, args.json),
             Err(changed) => now = changed,
         }
     }

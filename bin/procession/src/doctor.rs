@@ -38,7 +38,7 @@ const NEARLY_FULL: u64 = 95;
 pub(crate) struct DoctorArgs {
     /// Print one JSON array.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// How much something matters.

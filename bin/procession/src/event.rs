@@ -86,7 +86,7 @@ struct UntilArgs {
 struct TestArgs {
     /// The event.
     name: String,
-    /// Print it as one JSON document.
+    /// Print it as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -115,7 +115,7 @@ pub(crate) fn run(args: EventArgs) -> Result<(), Failure> {
             Ok(())
         }
         Verb::Wait(args) => told(args.json, wait(&args)),
-        Verb::Test(args) => test(&args),
+        Verb::Test(args) => told(args.json, test(&args)),
     }
 }
 

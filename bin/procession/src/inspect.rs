@@ -4,6 +4,7 @@ use crate::duration::age;
 use crate::keeper::kept_for;
 use crate::list::{Looker, Record, Seen, note, size};
 use crate::people::{command_line, in_one_line, user};
+use crate::under::told;
 use clap::builder::FalseyValueParser;
 use procession::shm::Entry;
 use procession::{BlockedThread, Holder, Namespace};
@@ -22,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct InspectArgs {
     /// The object's name.
     name: String,
-    /// Print one JSON object, with the fields of `ls --json`.
+    /// Print one JSON object, with the fields of `ls --json`, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -30,6 +31,10 @@ pub(crate) struct InspectArgs {
 /// # Errors
 /// [`Failure::Objects`] if there is no object of that name.
 pub(crate) fn run(args: &InspectArgs) -> Result<(), Failure> {
+    told(args.json, inspect(args))
+}
+
+fn inspect(args: &InspectArgs) -> Result<(), Failure> {
     let entry = Namespace::current()?.entry(&args.name).map_err(|error| Failure::Objects(vec![error]))?;
     let seen = Looker::default().look(entry);
     if args.json { output::json(&Record::from(&seen)) } else { show(&seen) }

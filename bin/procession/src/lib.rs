@@ -64,6 +64,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use procession::Namespace;
 use procession_terminal::exit::{self, Failure};
 use std::ffi::OsString;
+use under::told;
 
 /// Runs the command and returns its exit code.
 ///
@@ -207,19 +208,19 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Counter(args) => counter::run(args),
         Command::Pipe(args) => pipe::run(args),
         Command::Wait(args) => waiting::run(&args),
-        Command::Waits(args) => waits::run(&args),
-        Command::Ls(args) => list::run(&args),
+        Command::Waits(args) => told(args.json, waits::run(&args)),
+        Command::Ls(args) => told(args.json, list::run(&args)),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Ps(args) => processes::run(&args),
+        Command::Ps(args) => told(args.json, processes::run(&args)),
         #[cfg(feature = "top")]
-        Command::Top(args) => top::run(&args),
+        Command::Top(args) => told(args.json, top::run(&args)),
         Command::Watch(args) => watch::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
         Command::Deadlocks(args) => deadlocks::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Doctor(args) => told(args.json, doctor::run(&args)),
         #[cfg(feature = "completions")]
         Command::Completions(args) => completions::run(&args),
         #[cfg(feature = "completions")]

@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub(crate) struct ListArgs {
     /// Print one JSON array.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
     /// All your namespaces, with their registries and anonymous objects. Root is told on stderr which other
     /// users have some.
     #[arg(long, conflicts_with = "namespace", env = "PROCESSION_ALL", hide_env = true, value_parser = FalseyValueParser::new())]

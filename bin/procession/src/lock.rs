@@ -112,7 +112,7 @@ struct ReleaseArgs {
 struct TestArgs {
     /// The lock.
     name: String,
-    /// Print who holds it, and who waits, as one JSON document.
+    /// Print who holds it, and who waits, as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -181,7 +181,10 @@ pub(crate) fn run(args: LockArgs, namespace: Option<&Namespace>) -> Result<(), F
             told(args.keep.json, keeper::acquire(&target, &args.wait, &args.keep))
         }
         Verb::Release(args) => keeper::release(Target::Lock { name: args.name, shared: false }),
-        Verb::Test(args) => test(Target::Lock { name: args.name, shared: false }, args.json),
+        Verb::Test(args) => {
+            let target = Target::Lock { name: args.name, shared: false };
+            told(args.json, test(target, args.json))
+        }
         Verb::Break(args) => breaking::run(Target::Lock { name: args.name, shared: false }, args.yes),
     }
 }

@@ -102,7 +102,7 @@ struct TestArgs {
     /// How many permits are wanted.
     #[arg(short = 'k', long, value_name = "N", default_value = "1", value_parser = count, env = "PROCESSION_PERMITS", hide_env = true)]
     permits: usize,
-    /// Print who holds permits, and who waits, as one JSON document.
+    /// Print who holds permits, and who waits, as one JSON document, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -161,7 +161,7 @@ pub(crate) fn run(args: SemArgs, namespace: Option<&Namespace>) -> Result<(), Fa
             told(args.keep.json, keeper::acquire(&target, &args.wait, &args.keep))
         }
         Verb::Release(args) => keeper::release(of(args.name, 1)),
-        Verb::Test(args) => test(of(args.name, args.permits), args.json),
+        Verb::Test(args) => told(args.json, test(of(args.name, args.permits), args.json)),
         Verb::Resize(args) => resize(args),
     }
 }

@@ -3,6 +3,7 @@
 use crate::duration::{age, duration};
 use crate::list::{Looker, Seen};
 use crate::rates::{figure, per_second, rate};
+use crate::under::told;
 use crate::watch::rest;
 use clap::builder::FalseyValueParser;
 use procession::Namespace;
@@ -33,7 +34,7 @@ pub(crate) struct StatsArgs {
     /// How many lines to print; without end unless said.
     #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), env = "PROCESSION_STATS_COUNT", hide_env = true)]
     count: Option<u64>,
-    /// Print each line as a JSON object.
+    /// Print each line as a JSON object, and say errors as one line of JSON.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
     json: bool,
 }
@@ -55,6 +56,10 @@ Exit codes: 0 so many lines were printed; 66 no such object, or it was removed;
 /// # Errors
 /// [`Failure::Objects`] if there is no object of that name, also later; what [`rest`] says.
 pub(crate) fn run(args: &StatsArgs) -> Result<(), Failure> {
+    told(args.json, print(args))
+}
+
+fn print(args: &StatsArgs) -> Result<(), Failure> {
     let namespace = Namespace::current()?;
     let look = || {
         let entry = namespace.entry(&args.name).map_err(|error| Failure::Objects(vec![error]))?;

@@ -67,7 +67,7 @@ pub(crate) struct TopArgs {
     once: bool,
     /// Print one JSON object, with the records of `ls --json` and `ps --json` and the warnings, and end.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// # Errors

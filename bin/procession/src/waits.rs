@@ -15,7 +15,7 @@ use serde::Serialize;
 pub(crate) struct WaitsArgs {
     /// Print one JSON array.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// # Errors

@@ -204,8 +204,8 @@ impl Failure {
     }
 
     fn say_in_json(&self) {
-        // How the command ended, it says itself.
-        if matches!(self, Self::Command(_) | Self::ClosedPipe) {
+        // How the command ended, it says itself; and what is not so was printed, or is the exit code.
+        if matches!(self, Self::Command(_) | Self::ClosedPipe | Self::Incomplete) {
             return;
         }
         let none = Map::new();
