@@ -108,14 +108,26 @@ pub(crate) fn rest(time: Duration) -> Result<(), Failure> {
 
 /// Whether the name is like the pattern, in which `*` is any letters and `?` is one.
 fn is_like(name: &str, glob: &str) -> bool {
-    let Some(first) = glob.chars().next() else { return name.is_empty() };
-    let rest = &glob[first.len_utf8()..];
-    match first {
-        '*' => (0..=name.len()).filter(|&at| name.is_char_boundary(at)).any(|at| is_like(&name[at..], rest)),
-        _ => name.chars().next().is_some_and(|letter| {
-            (first == '?' || first == letter) && is_like(&name[letter.len_utf8()..], rest)
-        }),
+    let (name, glob): (Vec<char>, Vec<char>) = (name.chars().collect(), glob.chars().collect());
+    let (mut at, mut place, mut star) = (0, 0, None);
+    while let Some(letter) = name.get(at) {
+        match glob.get(place) {
+            Some('*') => {
+                star = Some((place, at));
+                place += 1;
+            }
+            Some(wanted) if *wanted == '?' || wanted == letter => (at, place) = (at + 1, place + 1),
+            // The last star takes one letter more; to try others before it would find nothing new.
+            _ => match &mut star {
+                Some((star, taken)) => {
+                    *taken += 1;
+                    (at, place) = (*taken, *star + 1);
+                }
+                None => return false,
+            },
+        }
     }
+    glob[place..].iter().all(|rest| *rest == '*')
 }
 
 /// The lines of one look.
@@ -266,5 +278,7 @@ mod tests {
         {
             assert!(!is_like(name, glob), "{name} {glob}");
         }
+        // It would take years to try each star with each.
+        assert!(!is_like(&"a".repeat(200), &("*a".repeat(40) + "b")));
     }
 }
