@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// How many ticks of `/proc/PID/stat` a second has, on every Linux that we build for.
-const TICKS: f64 = 100.0;
+pub(crate) const TICKS: f64 = 100.0;
 /// How many characters of a command line are shown.
 const SHOWN: usize = 60;
 /// How many generations of ancestors are looked at.
 const GENERATIONS: usize = 1000;
 /// The places in `/proc/PID/stat`, behind the name, of the parent and of when the process began.
-const PARENT: usize = 1;
-const START: usize = 19;
+pub(crate) const PARENT: usize = 1;
+pub(crate) const START: usize = 19;
 
 fn file(pid: u32, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{name}"))

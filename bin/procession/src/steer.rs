@@ -109,7 +109,7 @@ fn orders_of(name: &str) -> String {
 }
 
 /// The name under which orders are taken by that queue; `None` if it is another one.
-#[cfg(feature = "completions")]
+#[cfg(any(feature = "completions", feature = "top"))]
 pub(crate) fn steered_by(queue: &str) -> Option<&str> {
     queue.strip_suffix(".orders")
 }

@@ -1,9 +1,9 @@
 //! Ctrl-C and its kin, while a demo runs and unless they are ignored: no process is left, nothing is left in
 //! `/dev/shm`, and the exit code names the signal.
 //!
-//! A thread waits for the signal. It ends the children, and then replaces this whole program by the [broom]
-//! (crate::broom), which shares nothing with what ran before: so whatever this process was in the middle of
-//! ends at that instant, and its objects have no user left.
+//! A thread waits for the signal. It ends the children, and then replaces this whole program by the
+//! [broom](crate::broom), which shares nothing with what ran before: so whatever this process was in the middle
+//! of ends at that instant, and its objects have no user left.
 
 use crate::broom;
 use procession::Namespace;

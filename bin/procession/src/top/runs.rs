@@ -2,20 +2,17 @@
 //! whose they are. So they are seen also when what started them is stopped, and nobody is asked.
 
 use crate::list::Seen;
-use crate::people::{command_line, in_one_line};
+use crate::people::{PARENT, START, TICKS, command_line, in_one_line};
+use crate::steer::steered_by;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// How many ticks of `/proc/PID/stat` a second has, on every Linux that we build for.
-const TICKS: f64 = 100.0;
-/// The places in `/proc/PID/stat`, behind the name.
+/// Other places in `/proc/PID/stat`, behind the name.
 const STATE: usize = 0;
-const PARENT: usize = 1;
 const USER_TIME: usize = 11;
 const SYSTEM_TIME: usize = 12;
-const START: usize = 19;
 /// A process that is younger may not have executed its program yet, and so not have its environment.
 const YOUNG: f64 = 2.0;
 
@@ -170,9 +167,8 @@ fn said_by(pid: u32, parent: u32, namespace: &str) -> Option<Worker> {
 fn name_of(run: u32, seen: &[Seen]) -> Option<String> {
     let is_held = |seen: &&Seen| seen.state.holders.iter().any(|held| held.holder.pid == run);
     let names = seen.iter().filter(is_held).map(|seen| &seen.entry.name);
-    let takes_orders = |name: &&String| {
-        seen.iter().any(|other| other.entry.name.strip_suffix(".orders") == Some(name.as_str()))
-    };
+    let takes_orders =
+        |name: &&String| seen.iter().any(|other| steered_by(&other.entry.name) == Some(name.as_str()));
     names.clone().find(takes_orders).cloned()
 }
 
