@@ -88,8 +88,8 @@ impl<T: Serialize + DeserializeOwned> Object for List<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> List<T> {
-    /// An element, if there are so many. No writer, alive, stopped or dead, is waited for, unless 64 times in a
-    /// row meanwhile an element was pushed where one had been popped.
+    /// An element, if there are so many. No writer, alive, stopped or dead, is waited for, unless meanwhile an
+    /// element was pushed where one had been popped, or the list was written anew, 64 times in a row.
     ///
     /// # Errors
     /// [`CollectionError::Decode`] for an element that is no `T`; [`CollectionError::Lock`] when the files
