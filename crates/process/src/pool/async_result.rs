@@ -216,7 +216,7 @@ impl<R> AsyncResult<R> {
         let is_there = match self.id.filter(|_| self.outcome.is_none()) {
             Some(id) => {
                 let mut crew = self.foreman.look()?;
-                crew.jobs.watch(id, Watcher::Thread(Arc::clone(thread), place)).is_some()
+                crew.jobs.watch(id, Watcher::Thread(Arc::downgrade(thread), place)).is_some()
             }
             None => true,
         };

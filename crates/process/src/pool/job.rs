@@ -303,10 +303,8 @@ impl Job {
 
     /// Has somebody told when the job is over, which it is not yet.
     pub(crate) fn watch(&mut self, due: &Arc<Due>, watcher: Watcher) {
-        if let Watcher::Task(_) = watcher {
-            // Only the last one that asked is to be woken.
-            self.watchers.retain(|other| !matches!(other, Watcher::Task(_)));
-        }
+        let is_task = matches!(watcher, Watcher::Task(_));
+        self.watchers.retain(|other| !other.is_gone(is_task));
         self.watchers.push(watcher);
         self.due.get_or_insert_with(|| Arc::clone(due));
     }
@@ -322,7 +320,11 @@ impl Job {
         let Some(due) = self.due.take() else { return };
         for watcher in std::mem::take(&mut self.watchers) {
             match watcher {
-                Watcher::Thread(arrivals, place) => arrivals.push(place),
+                Watcher::Thread(arrivals, place) => {
+                    if let Some(arrivals) = arrivals.upgrade() {
+                        arrivals.push(place);
+                    }
+                }
                 Watcher::Task(waker) => due.push(Duty::Wake(waker)),
                 Watcher::Callback(callback) => due.push(Duty::Call(callback, self.share())),
             }
@@ -453,9 +455,37 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use super::{Collected, TaskError};
+    use super::{Cargo, Collected, EntryRef, Job, JobFunction, Policy, Results, TaskError, Watcher};
     use crate::label::ProcessLabel;
+    use crate::pool::runner::{JobEntry, Runner};
+    use crate::pool::watchers::Arrivals;
     use procession_channel::codec;
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    fn fail(_: u64, _: &[u8]) -> Result<Box<dyn Runner>, String> {
+        Err(String::new())
+    }
+
+    #[test]
+    fn those_who_wait_no_more_are_forgotten() {
+        let function =
+            JobFunction { entry: EntryRef::new::<JobEntry, (), ()>(fail as JobEntry).unwrap(), path: "fail" };
+        let results = Results::Streamed(VecDeque::new());
+        let mut job = Job::new((function, Policy::default()), Vec::new(), Cargo::default(), results);
+        job.expect(1);
+        let (due, waits) = (Arc::default(), Arc::new(Arrivals::default()));
+        job.watch(&due, Watcher::Thread(Arc::downgrade(&waits), 3));
+        for place in 0..100 {
+            // Its time is over at once.
+            job.watch(&due, Watcher::Thread(Arc::downgrade(&Arc::default()), place));
+            job.watch(&due, Watcher::Task(Waker::noop().clone()));
+        }
+        assert!(job.watchers.len() <= 3, "{:?}", job.watchers);
+        job.fail(0, TaskError::Cancelled);
+        assert_eq!((waits.try_pop(), waits.try_pop()), (Some(3), None));
+    }
 
     #[test]
     fn results_come_in_order_and_the_lowest_error_wins() {

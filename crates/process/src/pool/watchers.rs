@@ -11,7 +11,7 @@ use procession_sys::{Deadline, interrupt};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Waker;
 
 /// What a callback is given.
@@ -22,8 +22,20 @@ pub(crate) enum Watcher {
     /// A task of an async program.
     Task(Waker),
     Callback(Callback),
-    /// A thread that waits for several results; the number is the job's place among them.
-    Thread(Arc<Arrivals>, usize),
+    /// A thread that waits for several results, if it still does; the number is the job's place among them.
+    Thread(Weak<Arrivals>, usize),
+}
+
+impl Watcher {
+    /// Whether it is of no use any more, if a `task` has just asked.
+    pub(crate) fn is_gone(&self, task: bool) -> bool {
+        match self {
+            // Only the last one that asked is to be woken.
+            Self::Task(_) => task,
+            Self::Callback(_) => false,
+            Self::Thread(arrivals, _) => arrivals.strong_count() == 0,
+        }
+    }
 }
 
 impl fmt::Debug for Watcher {
