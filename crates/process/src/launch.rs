@@ -222,9 +222,11 @@ impl Launch {
     }
 }
 
-/// Why not, if it cannot: the directory in itself is found under the same right by which it is entered.
+/// Why not, if it cannot: the directory in itself is found under the same right by which it is entered. (In an empty
+/// path that would be another one.)
 fn cannot_be_entered(directory: &Path) -> Option<io::Error> {
-    std::fs::metadata(directory.join(".")).err()
+    let found = std::fs::metadata(directory).and_then(|_| std::fs::metadata(directory.join(".")));
+    found.err()
 }
 
 fn assignment((name, value): (OsString, OsString)) -> Result<CString, SpawnError> {
@@ -259,7 +261,7 @@ pub(crate) fn environment(
     let ours = std::env::vars_os().filter(|(name, _)| !clears && !is_changed(name));
     let own = changes.iter().enumerate().filter_map(|(index, (name, value))| {
         let is_changed_again = changes.iter().skip(index + 1).any(|(later, _)| later == name);
-        let value = value.clone().filter(|_| !is_changed_again)?;
+        let value = value.clone().filter(|_| !is_changed_again && name != VARIABLE)?;
         Some((name.clone(), value))
     });
     ours.chain(own).collect()

@@ -1,6 +1,7 @@
 //! What a process changes of itself before it does its work: limits, CPUs, priority, user.
 #![expect(unsafe_code, reason = "the priority is set by a C function")]
 
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource;
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
@@ -143,8 +144,12 @@ fn for_each_thread(change: impl Fn(libc::pid_t) -> Result<()>) -> Result<()> {
 /// than its own: those of the former user are not the new one's.
 ///
 /// # Errors
-/// `EPERM` where this process is no root (`CAP_SETGID`, `CAP_SETUID`).
+/// `EPERM` where this process is no root (`CAP_SETGID`, `CAP_SETUID`); `EINVAL` for the number by which the kernel would
+/// change nothing.
 pub fn become_user(user: Option<u32>, group: Option<u32>) -> Result<()> {
+    if [user, group].contains(&Some(u32::MAX)) {
+        return Err(Errno::EINVAL.into());
+    }
     if user.is_some() {
         match setgroups(&[]) {
             // Who may not change its groups may still become the user that it is.

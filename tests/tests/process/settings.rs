@@ -111,6 +111,9 @@ fn an_environment_can_be_cleared_and_its_variables_removed() {
     let without = Process::options().env_remove("PATH").env("B", "1").env_remove("B");
     let without = end(without.spawn(environment, ()).unwrap()).unwrap();
     assert!(!has(&without, "PATH") && !has(&without, "B") && without.len() > 1, "{without:?}");
+    // What tells a child that it is one is not for others to say.
+    let told = Process::options().env("PROCESSION_CHILD", "9,9");
+    assert!(!has(&end(told.spawn(environment, ()).unwrap()).unwrap(), "PROCESSION_CHILD"));
     let again = Process::options().env_remove("C").env("C", "3");
     assert!(has(&end(again.spawn(environment, ()).unwrap()).unwrap(), "C"));
     let namespace = |()| Namespace::current().unwrap().name().to_owned();
@@ -129,7 +132,8 @@ fn a_child_begins_in_another_directory() {
     let child = Process::options().current_dir("..").spawn(here, ()).unwrap();
     assert_eq!(end(child).unwrap(), here(()).parent().unwrap());
     fs::write(inner.join("file"), "").unwrap();
-    for none in ["absent", "file"].map(|name| inner.join(name)) {
+    let nowhere = ["absent", "file"].map(|name| inner.join(name)).into_iter().chain([PathBuf::new()]);
+    for none in nowhere {
         let options = Process::options().name("nowhere").current_dir(&none);
         let error = options.spawn(here, ()).unwrap_err();
         assert!(matches!(&error, SpawnError::Directory { directory, .. } if *directory == none), "{error}");
@@ -189,12 +193,18 @@ fn a_child_is_another_user() {
     }
     let child = Process::options().uid(STRANGER).gid(STRANGER + 1).nice(-1).spawn(user, ()).unwrap();
     assert_eq!(end(child).unwrap(), (STRANGER, STRANGER + 1, String::new()));
-    // One who may not, and is told what it may not.
-    let back = |()| {
-        let refused = |options: procession::ProcessOptions| match options.spawn(user, ()).unwrap().join() {
+    fn refused(options: procession::ProcessOptions) -> String {
+        match options.spawn(user, ()).unwrap().join() {
             Err(ProcessError::Refused { reason, .. }) => reason,
             other => panic!("{other:?}"),
-        };
+        }
+    }
+    // To the kernel that number means that nothing is to change, and the child would be root.
+    for options in [Process::options().uid(u32::MAX), Process::options().gid(u32::MAX)] {
+        assert!(refused(options).contains("4294967295"));
+    }
+    // One who may not, and is told what it may not.
+    let back = |()| {
         let same = Process::options().uid(STRANGER).spawn(user, ()).unwrap().join().unwrap().0;
         (same, [refused(Process::options().uid(0)), refused(Process::options().nice(-20))])
     };
