@@ -57,6 +57,8 @@ pub(crate) struct Chunk {
     batch: Arc<Batch>,
     /// Which of the batch's items.
     pub(crate) range: Range<usize>,
+    /// How many chunks were given to the pool before it.
+    pub(super) turn: u64,
 }
 
 impl Chunk {
@@ -73,7 +75,7 @@ impl Chunk {
     /// The items from the `nth` on, up to the `end`th; `None` if there are none.
     pub(crate) fn part(&self, part: Range<usize>) -> Option<Self> {
         let range = self.range.start + part.start..(self.range.start + part.end).min(self.range.end);
-        (!range.is_empty()).then(|| Self { job: self.job, batch: Arc::clone(&self.batch), range })
+        (!range.is_empty()).then(|| Self { range, batch: Arc::clone(&self.batch), ..*self })
     }
 }
 
@@ -141,7 +143,7 @@ impl BatchBuilder {
         let range = 0..self.len();
         let Self { first, bytes, starts, ends } = self;
         cargo.add_ends(ends);
-        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _cargo: cargo }), range }
+        Chunk { job, batch: Arc::new(Batch { first, bytes, starts, _cargo: cargo }), range, turn: 0 }
     }
 }
 
@@ -158,7 +160,7 @@ mod tests {
             starts: vec![0, 10, 20, 30, 40],
             _cargo: Cargo::default(),
         };
-        let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4 };
+        let chunk = Chunk { job: 1, batch: Arc::new(batch), range: 0..4, turn: 0 };
         let rest = chunk.part(2..usize::MAX - 10).unwrap();
         assert_eq!((rest.index(0), rest.bytes().len(), rest.bytes()[0]), (102, 20, 20));
         let one = rest.part(0..1).unwrap();

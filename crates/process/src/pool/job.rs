@@ -196,6 +196,8 @@ pub(crate) struct Job {
     pub(crate) policy: Policy,
     /// The chunks that no worker has yet.
     pub(crate) pending: VecDeque<Chunk>,
+    /// The turn under which it stands among those that have some.
+    pub(super) listed: Option<u64>,
     /// Items that were lost, and when each is to be tried again.
     delayed: Vec<(Deadline, Chunk)>,
     /// Items without a result.
@@ -234,6 +236,7 @@ impl Job {
             _cargo: cargo,
             policy,
             pending: VecDeque::new(),
+            listed: None,
             delayed: Vec::new(),
             open: 0,
             given: 0,
@@ -454,7 +457,7 @@ impl Job {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{Cargo, Collected, EntryRef, Job, JobFunction, Policy, Results, TaskError, Watcher};
     use crate::label::ProcessLabel;
     use crate::pool::runner::{JobEntry, Runner};
@@ -468,12 +471,16 @@ mod tests {
         Err(String::new())
     }
 
-    #[test]
-    fn those_who_wait_no_more_are_forgotten() {
+    /// A job without items.
+    pub(in crate::pool) fn job(results: Results) -> Job {
         let function =
             JobFunction { entry: EntryRef::new::<JobEntry, (), ()>(fail as JobEntry).unwrap(), path: "fail" };
-        let results = Results::Streamed(VecDeque::new());
-        let mut job = Job::new((function, Policy::default()), Vec::new(), Cargo::default(), results);
+        Job::new((function, Policy::default()), Vec::new(), Cargo::default(), results)
+    }
+
+    #[test]
+    fn those_who_wait_no_more_are_forgotten() {
+        let mut job = job(Results::Streamed(VecDeque::new()));
         job.expect(1);
         let (due, waits) = (Arc::default(), Arc::new(Arrivals::default()));
         job.watch(&due, Watcher::Thread(Arc::downgrade(&waits), 3));

@@ -12,11 +12,13 @@ use std::sync::Arc;
 
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    /// By number, so that the oldest is served first.
     all: BTreeMap<u64, Job>,
     next: u64,
-    /// Jobs that may have chunks that no worker has; a job that has some is among them.
-    ready: BTreeSet<u64>,
+    /// How many chunks were ever given.
+    turns: u64,
+    /// Jobs that may have chunks that no worker has, each behind the turn of one that is not later than its first; a job
+    /// that has some is here once.
+    ready: BTreeSet<(u64, u64)>,
     /// Jobs that may have items which wait for their next try; a job that has some is among them.
     delayed: BTreeSet<u64>,
     /// What became of the items of jobs that are no more.
@@ -43,11 +45,13 @@ impl Jobs {
     }
 
     /// Gives a chunk to the workers when it is its turn.
-    pub(crate) fn push_back(&mut self, chunk: Chunk) {
+    pub(crate) fn push_back(&mut self, mut chunk: Chunk) {
         let id = chunk.job;
         if let Some(job) = self.all.get_mut(&id) {
+            chunk.turn = self.turns;
+            self.turns += 1;
             job.pending.push_back(chunk);
-            self.ready.insert(id);
+            self.list(id);
         }
     }
 
@@ -56,7 +60,18 @@ impl Jobs {
         let id = chunk.job;
         if let Some(job) = self.all.get_mut(&id) {
             job.pending.push_front(chunk);
-            self.ready.insert(id);
+            self.list(id);
+        }
+    }
+
+    /// Lists a job that may have chunks which no worker has, unless it is listed.
+    fn list(&mut self, id: u64) {
+        if let Some(job) = self.all.get_mut(&id)
+            && job.listed.is_none()
+            && let Some(first) = job.pending.front()
+        {
+            job.listed = Some(first.turn);
+            self.ready.insert((first.turn, id));
         }
     }
 
@@ -65,7 +80,7 @@ impl Jobs {
         let id = chunk.job;
         let is_tried_again = self.all.get_mut(&id).is_some_and(|job| job.retry(chunk));
         if is_tried_again {
-            self.ready.insert(id);
+            self.list(id);
             self.delayed.insert(id);
         }
         is_tried_again
@@ -73,29 +88,37 @@ impl Jobs {
 
     /// Lets those items be tried again whose time has come; when the next one's will have.
     pub(crate) fn wake_delayed(&mut self) -> Deadline {
-        let Self { all, ready, delayed, .. } = self;
         let mut next = Deadline::NEVER;
-        delayed.retain(|id| {
-            let until = all.get_mut(id).map_or(Deadline::NEVER, Job::wake_delayed);
-            ready.insert(*id);
+        for id in std::mem::take(&mut self.delayed) {
+            let until = self.all.get_mut(&id).map_or(Deadline::NEVER, Job::wake_delayed);
+            self.list(id);
             next = next.min(until);
-            until != Deadline::NEVER
-        });
+            if until != Deadline::NEVER {
+                self.delayed.insert(id);
+            }
+        }
         next
     }
 
-    /// The oldest job that has chunks which no worker has.
+    /// The job whose chunk, which no worker has, was given to the pool before those of others.
     fn first_ready(&mut self) -> Option<&mut Job> {
-        while let Some(&id) = self.ready.first() {
-            if self.all.get(&id).is_some_and(|job| !job.pending.is_empty()) {
+        loop {
+            let is_only = self.ready.len() == 1;
+            let &(listed, id) = self.ready.first()?;
+            let turn = self.all.get(&id).and_then(|job| job.pending.front()).map(|chunk| chunk.turn);
+            // Whoever is alone is not listed anew for each chunk.
+            if turn.is_some_and(|turn| turn <= listed || is_only) {
                 return self.all.get_mut(&id);
             }
             self.ready.pop_first();
+            if let Some(job) = self.all.get_mut(&id) {
+                job.listed = None;
+                self.list(id);
+            }
         }
-        None
     }
 
-    /// The next chunk of the oldest job that has some.
+    /// The next chunk in the order in which they were given: a call that goes on giving some keeps no other one waiting.
     pub(crate) fn next_chunk(&mut self) -> Option<Chunk> {
         self.first_ready()?.pending.pop_front()
     }
@@ -103,7 +126,7 @@ impl Jobs {
     /// Whether there are more than so many chunks that no worker has.
     pub(crate) fn has_more_chunks_than(&self, count: usize) -> bool {
         let mut found = 0;
-        self.ready.iter().any(|id| {
+        self.ready.iter().any(|(_, id)| {
             found += self.all.get(id).map_or(0, |job| job.pending.len());
             found > count
         })
@@ -195,5 +218,38 @@ impl Jobs {
         let mut tally = self.past;
         self.all.values().for_each(|job| tally.add(job.tally()));
         tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Jobs;
+    use crate::pool::TaskItem;
+    use crate::pool::batch::{BatchBuilder, Cargo};
+    use crate::pool::job::Results;
+    use crate::pool::job::tests::job;
+    use std::collections::VecDeque;
+
+    const ITEM: TaskItem = TaskItem { index: 0, function: "fail" };
+
+    #[test]
+    fn a_job_that_is_given_more_and_more_keeps_no_other_one_waiting() {
+        let mut jobs = Jobs::default();
+        let [stream, one] = [(); 2].map(|()| jobs.open(job(Results::Streamed(VecDeque::new()))));
+        let give = |jobs: &mut Jobs, id| {
+            jobs.push_back(BatchBuilder::of_one(ITEM, &7).unwrap().0.finish(id, Cargo::default()))
+        };
+        (0..3).for_each(|_| give(&mut jobs, stream));
+        let first = jobs.next_chunk().unwrap();
+        give(&mut jobs, one);
+        give(&mut jobs, stream);
+        // What was taken back comes first.
+        jobs.push_front(first);
+        assert!(jobs.has_more_chunks_than(4) && !jobs.has_more_chunks_than(5));
+        let order: Vec<u64> = std::iter::from_fn(|| jobs.next_chunk()).map(|chunk| chunk.job).collect();
+        assert_eq!(order, [stream, stream, stream, one, stream]);
+        give(&mut jobs, one);
+        assert!(jobs.has_more_chunks_than(0) && !jobs.has_more_chunks_than(1));
+        assert_eq!(jobs.next_chunk().unwrap().job, one);
     }
 }
