@@ -8,7 +8,7 @@ use crate::remote::{Failure, RemoteError};
 use std::any::type_name;
 
 /// How processes are started: a [`StartMethod`], and what the forkserver runs first. Libraries take one where
-/// their users are to choose; it is cheap to clone, and can be kept in a static.
+/// their users are to choose; it is `Copy`, and can be kept in a static.
 ///
 /// Of equal contexts there is one forkserver.
 ///
