@@ -332,6 +332,15 @@ fn a_lock_is_free_once_it_was_broken() {
 }
 
 #[test]
+fn what_a_stopped_keeper_holds_can_be_released() {
+    let place = Place::new("lock-stopped-keeper");
+    let script =
+        "$P lock acquire a && kill -STOP $($P lock test a --json | sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')
+        $P lock release a && $P lock test a";
+    assert_eq!(place.shell(script).code(), Some(0));
+}
+
+#[test]
 fn whoever_makes_a_lock_a_shared_one_is_in_nobodys_way() {
     let place = Place::new("lock-becomes-shared");
     let script = "

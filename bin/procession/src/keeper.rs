@@ -25,7 +25,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{chdir, dup2_stderr, dup2_stdout, getppid, setsid};
 use procession::{Event, EventError, Namespace};
 use procession_sys::inheritance::keep_files;
-use procession_sys::signals::{Inbox, SIGTERM, SignalSet, set_blocked};
+use procession_sys::signals::{Inbox, SIGCONT, SIGTERM, SignalSet, set_blocked};
 use procession_sys::{SignalBell, eventfd, pidfd};
 use procession_terminal::exit::{DISAGREE, Failure, INCOMPLETE, OWN_FAILURE};
 use procession_terminal::output;
@@ -426,6 +426,10 @@ pub(crate) fn end_if(pid: u32, signal: i32, is_it: impl Fn(u32) -> bool) -> Resu
         ));
     }
     pidfd::send_signal(&process, signal)?;
+    if signal == SIGTERM {
+        // Nobody hears it who is stopped. It may have ended meanwhile.
+        drop(pidfd::send_signal(&process, SIGCONT));
+    }
     if pidfd::wait(&process, Some(PATIENCE))? {
         return Ok(());
     }
