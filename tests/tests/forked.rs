@@ -5,10 +5,12 @@
 
 use procession::futures::as_completed;
 use procession::{
-    Fault, Pool, PoolError, Process, Queue, RecvError, SendError, StartMethod, TaskError, UnusableEnd,
-    WaitError, active_children, pipe,
+    Array, Barrier, Bytes, Fault, GetError, List, Map, Once, Pool, PoolError, Process, Queue, RecvError,
+    SendError, StartMethod, TaskError, UnusableEnd, Value, WaitError, active_children, pipe,
 };
 use procession_tests::{Watchdog, forkservers, in_fork, isolate, runs, until};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -282,4 +284,178 @@ fn an_end_of_a_pipe_is_claimed_by_a_forked_child_and_its_death_is_told() {
     assert!(matches!(sender.send(&1), Err(SendError::Unusable(_))));
     drop(sender);
     assert!(matches!(receiver.try_recv(), Err(RecvError::WouldBlock)));
+}
+
+/// Whether this is a child that [`fork_here`] made.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+/// Whether the next [`Forking`] that is decoded forks.
+static FORKS: AtomicBool = AtomicBool::new(false);
+
+/// Copies this process in the middle of a call that holds something. The child goes on first, and says by
+/// [`parents_alone`] what came of it.
+fn fork_here() {
+    #[expect(clippy::disallowed_methods, reason = "this is the test of what such a child may do")]
+    // SAFETY: the child goes on in the test's thread, and leaves by `_exit`.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        return IS_CHILD.store(true, Relaxed);
+    }
+    let mut status = 0;
+    // SAFETY: the status is there for the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0, "the child was not told that it holds nothing");
+}
+
+/// What a call has answered in which this process was forked, to the parent. A child whose call was not refused, or
+/// did not panic, fails the parent.
+fn parents_alone<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> T {
+    let answer = catch_unwind(AssertUnwindSafe(call));
+    if IS_CHILD.load(Relaxed) {
+        let is_told = answer.map_or(true, |answer| {
+            answer.is_err_and(|error| error.to_string().contains("the process that it was forked from"))
+        });
+        // SAFETY: it ends this process and touches nothing.
+        unsafe { libc::_exit(i32::from(!is_told)) };
+    }
+    answer.unwrap().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A value whose `Deserialize` forks when that is asked of it.
+#[derive(Serialize, Debug, PartialEq)]
+struct Forking(u32);
+
+impl<'de> Deserialize<'de> for Forking {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = u32::deserialize(deserializer)?;
+        if FORKS.swap(false, Relaxed) {
+            fork_here();
+        }
+        Ok(Self(value))
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_while_a_map_or_list_decodes_changes_nothing() {
+    isolate();
+    let _dog = Watchdog::start();
+    let map = Map::<u32, Forking>::new().unwrap();
+    let list = List::<Forking>::new().unwrap();
+    map.insert(&1, &Forking(1)).unwrap();
+    list.extend(&[Forking(1), Forking(2), Forking(3)]).unwrap();
+    FORKS.store(true, Relaxed);
+    assert_eq!(parents_alone(|| map.insert(&1, &Forking(2))), Some(Forking(1)));
+    FORKS.store(true, Relaxed);
+    assert_eq!(parents_alone(|| list.pop()), Some(Forking(3)));
+    FORKS.store(true, Relaxed);
+    assert_eq!(parents_alone(|| list.remove(0)), Forking(1));
+    assert_eq!(list.iter().unwrap().collect::<Result<Vec<_>, _>>().unwrap(), [Forking(2)]);
+    assert_eq!((map.get(&1).unwrap(), map.holder().is_none()), (Some(Forking(2)), true));
+}
+
+#[test]
+fn the_child_of_a_fork_while_a_queue_asks_for_room_takes_nothing_and_lets_nothing_go() {
+    isolate();
+    let _dog = Watchdog::start();
+    let queue = Queue::<Bytes>::new().unwrap();
+    let is_held = || {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| queue.try_get());
+            matches!(other.join().unwrap(), Err(GetError::WouldBlock(_)))
+        })
+    };
+    for panics in [false, true] {
+        queue.put(&[7][..]).unwrap();
+        let frame = parents_alone(|| {
+            queue.bytes().try_get_as(|len| {
+                fork_here();
+                let is_child = IS_CHILD.load(Relaxed);
+                assert!(!(panics && is_child), "as it is to");
+                assert!(is_child || is_held());
+                vec![0; len]
+            })
+        });
+        assert_eq!((frame, queue.is_empty()), (vec![7], true));
+    }
+}
+
+#[test]
+fn the_child_of_a_fork_in_a_barriers_action_lets_nobody_pass() {
+    isolate();
+    let _dog = Watchdog::start();
+    let forks = || {
+        fork_here();
+        Ok(())
+    };
+    let barrier = Barrier::new(1).unwrap().with_action(forks);
+    assert_eq!(parents_alone(|| barrier.wait()), 0);
+    let elastic = Barrier::elastic().unwrap().with_action(forks);
+    let mut member = elastic.join().unwrap();
+    assert_eq!(parents_alone(|| member.wait()), 0);
+    assert!(barrier.broken().is_none() && elastic.broken().is_none());
+}
+
+/// There the change, which is the caller's own, has an answer, and the child has it too.
+#[test]
+fn the_child_of_a_fork_in_an_update_commits_nothing() {
+    isolate();
+    let _dog = Watchdog::start();
+    let value = Value::new(0_u32).unwrap();
+    let array = Array::<u32>::new(2).unwrap();
+    let map = Map::<u32, u32>::new().unwrap();
+    let list = List::<u32>::new().unwrap();
+    let once = Once::new().unwrap();
+    list.push(&0).unwrap();
+    let is_untouched = || {
+        (
+            value.get().unwrap(),
+            array.get(0).unwrap(),
+            map.get(&0).unwrap(),
+            list.get(0).unwrap(),
+            once.is_done(),
+        ) == (0, 0, None, Some(0), false)
+    };
+    // The parent sees what the child has left of its own change: nothing.
+    let fork_and_look = || {
+        fork_here();
+        assert!(IS_CHILD.load(Relaxed) || is_untouched());
+    };
+    let end_child = || {
+        if IS_CHILD.load(Relaxed) {
+            // SAFETY: it ends this process and touches nothing.
+            unsafe { libc::_exit(0) };
+        }
+    };
+    value
+        .update(|value| {
+            *value = 1;
+            fork_and_look();
+        })
+        .unwrap();
+    end_child();
+    value.set(0).unwrap();
+    array
+        .update(0..2, |part| {
+            part.fill(1);
+            fork_and_look();
+        })
+        .unwrap();
+    end_child();
+    array.write(0, &[0, 0]).unwrap();
+    map.update(&0, |value| {
+        *value = Some(1);
+        fork_and_look();
+    })
+    .unwrap();
+    end_child();
+    map.clear().unwrap();
+    list.update(0, |value| {
+        *value = 1;
+        fork_and_look();
+    })
+    .unwrap();
+    end_child();
+    list.set(0, &0).unwrap();
+    once.run(|_| fork_and_look()).unwrap();
+    end_child();
+    assert!(once.is_done());
 }

@@ -162,7 +162,8 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     /// Removes the last element; `None` if there is none. It needs no memory.
     ///
     /// # Errors
-    /// As [`get`](Self::get), and then the element stays; [`CollectionError::Lock`] as [`push`](Self::push).
+    /// As [`get`](Self::get), and then the element stays; [`CollectionError::Lock`] as [`push`](Self::push), and in the
+    /// child of a fork inside `T`'s `Deserialize`.
     pub fn pop(&self) -> Result<Option<T>, CollectionError> {
         with_scratch(|scratch| {
             scratch.clear();
@@ -170,6 +171,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
             let Some(last) = held.len()?.checked_sub(1) else { return Ok(None) };
             held.value_at(last, scratch)?;
             let element = self.body.decode(scratch)?;
+            held.must_be_mine()?;
             held.truncate(last)?;
             Ok(Some(element))
         })
@@ -208,6 +210,7 @@ impl<T: Serialize + DeserializeOwned> List<T> {
             let len = self.check(&held, index, 0)?;
             held.value_at(index, scratch)?;
             let element = self.body.decode(scratch)?;
+            held.must_be_mine()?;
             if index + 1 == len {
                 held.truncate(index)?;
             } else {

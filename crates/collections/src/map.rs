@@ -144,8 +144,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
     ///
     /// # Errors
     /// [`CollectionError::NoMemory`] and [`Full`](CollectionError::Full) when it cannot grow,
-    /// [`CollectionError::Lock`] as [`Value::update`](procession_sync::Value::update); otherwise as
-    /// [`get`](Self::get).
+    /// [`CollectionError::Lock`] as [`Value::update`](procession_sync::Value::update), and in the child of a fork inside
+    /// `V`'s `Deserialize`; otherwise as [`get`](Self::get).
     ///
     /// # Panics
     /// When a `Serialize` or `Deserialize` of the types does; the map is untouched.
@@ -164,6 +164,7 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
             let spot = held.find(Key { bytes: &scratch[..key_len], hash })?;
             let is_there = spot.copy_value(scratch);
             let old = if is_there { Some(self.body.decode(&scratch[end..])?) } else { None };
+            held.must_be_mine()?;
             let (bytes, value) = scratch[..end].split_at(key_len);
             held.put(spot, Key { bytes, hash }, value)?;
             Ok(old)

@@ -125,7 +125,8 @@ impl QueueBytes<'_> {
     ///
     /// # Errors
     /// [`GetError::BufferTooShort`] if it made less, and then the message stays, as it does when `room` panics;
-    /// [`GetError::SlotHeld`] inside `room` of this queue; otherwise as [`try_get_into`](Self::try_get_into).
+    /// [`GetError::SlotHeld`] inside `room` of this queue; [`Fault::Inherited`](procession_sync::Fault::Inherited) in the
+    /// child of a fork inside `room`; otherwise as [`try_get_into`](Self::try_get_into).
     pub fn try_get_as<B: AsMut<[u8]>>(self, room: impl FnOnce(usize) -> B) -> Result<B, GetError> {
         let room = |len| {
             // A get in there would wait for itself.

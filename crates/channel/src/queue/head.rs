@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::ends::QueueEnd;
 use super::error::{CloseError, GetError};
+use super::slots::take_ours;
 use crate::pipe_end::Passage;
 use crate::ring::{Head, Mark, WORD};
 use crate::underway::{self, Parcel};
@@ -87,10 +88,13 @@ impl Core {
         let mut head = self.at_head(deadline)?;
         let first = head.first()?;
         let needed = first.len();
+        let mut lent = Lent(Some(head));
         let mut whole = room(needed);
-        let len = whole.as_mut().len();
+        let into = whole.as_mut();
+        let Some(mut head) = lent.ours()? else { return Err(self.inherited().into()) };
+        let len = into.len();
         let too_short = || GetError::BufferTooShort { queue: self.segment().label(), needed, len };
-        let into = whole.as_mut().get_mut(..needed).ok_or_else(too_short)?;
+        let into = into.get_mut(..needed).ok_or_else(too_short)?;
         match first {
             First::Here(record) => {
                 head.read(into)?;
@@ -191,6 +195,22 @@ impl First {
             Self::Here(record) => record.len,
             Self::Spilled(spill, _) => spill.len(),
         }
+    }
+}
+
+/// The head while code of the user's runs. That may fork: then the child's copy takes nothing out, and lets nothing
+/// go that its parent holds.
+struct Lent<'q>(Option<AtHead<'q>>);
+
+impl<'q> Lent<'q> {
+    fn ours(&mut self) -> Result<Option<AtHead<'q>>, Fault> {
+        take_ours(&mut self.0, |head| (head.core, head.hold))
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        drop(self.ours());
     }
 }
 

@@ -350,7 +350,10 @@ impl fmt::Debug for ReadSlot<'_> {
 
 /// What holds a queue's end, if that is this process: in a forked child, the parent holds it. `None` once it
 /// was let go.
-fn take_ours<E>(held: &mut Option<E>, of: impl Fn(&E) -> (&Core, Hold)) -> Result<Option<E>, Fault> {
+pub(super) fn take_ours<E>(
+    held: &mut Option<E>,
+    of: impl Fn(&E) -> (&Core, Hold),
+) -> Result<Option<E>, Fault> {
     let Some(end) = held.take() else { return Ok(None) };
     let (core, hold) = of(&end);
     if core.is_ours(hold) {

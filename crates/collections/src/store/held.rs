@@ -3,7 +3,7 @@
 use super::Store;
 use super::space::Space;
 use crate::collection_error::CollectionError;
-use procession_sync::{Claim, Hold, LockError};
+use procession_sync::{Claim, Fault, Hold, LockError};
 use procession_sys::Deadline;
 use procession_sys::atomic::Ordering;
 use std::marker::PhantomData;
@@ -42,6 +42,13 @@ impl<'s> Held<'s> {
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
         self.store.keeper.is_mine(self.me)
+    }
+
+    /// For who has called code of the user's since it took the lock: that may have forked, and then the lock is not
+    /// the child's, which must not change anything.
+    #[inline]
+    pub(crate) fn must_be_mine(&self) -> Result<(), CollectionError> {
+        if self.is_mine() { Ok(()) } else { Err(Fault::inherited(self.store.segment()).into()) }
     }
 
     /// The number of the current space.

@@ -41,6 +41,10 @@ impl Barrier {
         crash_point("barrier.acting");
         runner.generation = Some(mine);
         action().map_err(|source| BarrierError::Action { object: self.label(), source })?;
+        if !self.keeper.is_mine(hold) {
+            // The child of a fork inside `action`: the parent, which may be in the middle of it, lets the others go on.
+            return Err(Fault::inherited(self.body.segment()).into());
+        }
         let tripped = self.change(|word| is_acting(word, mine).then(|| ended(word)));
         runner.generation = None;
         if tripped {
