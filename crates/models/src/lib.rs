@@ -36,8 +36,9 @@ pub mod kernel;
 mod liveness;
 pub mod memory;
 pub mod patience;
+pub mod per_process;
 mod spill;
-pub mod turn;
+mod turn;
 
 pub use crossing::{HANDLE_NAME, Handle, owner_of_child};
 pub use kernel::{Deadline, crash_point};
@@ -408,6 +409,7 @@ pub use lock_word::{AcquireError, Claim, HolderEnd, LockWord};
 pub use once::Once;
 pub use owner_death::OnOwnerDeath;
 pub use patience::{Nap, Patience, Shown as ShownWait, Stop, Whom, spin_until};
+pub use per_process::PerProcess;
 pub use queue::{ClosedQueue, Fullness, GetError, PutError, Queue};
 pub use rlock::{RLock, RLockGuard, RLockGuardOf};
 pub use rwlock::{READERS, RwLock};

@@ -19,9 +19,9 @@
 use crate::codec;
 use procession_shm::{Handle, Segment};
 use procession_sys::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
-use procession_sys::shm_struct;
+use procession_sys::{PerProcess, shm_struct};
 use serde::{Deserialize, Serialize};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 /// For any object but one with the longest names of all.
 const HOME_LEN: usize = 240;
@@ -55,13 +55,13 @@ impl Home {
     /// Writes where the message is in which an end travels whose cell has the word `of`; `None` where nobody
     /// can be asked.
     pub(super) fn set(&self, of: u64, place: Option<&Location>) {
-        static TURN: Mutex<()> = Mutex::new(());
+        // A forked child may have inherited its parent's taken, for ever.
+        static TURN: PerProcess<Mutex<()>> = PerProcess::new(Mutex::default);
         let mut bytes = Vec::new();
         let is_encoded = place.is_some_and(|place| codec::encode(place, &mut bytes).is_ok());
-        // A forked child may have inherited the turn taken. Then nobody knows, as with a name that is too
-        // long.
-        let turn = TURN.try_lock();
-        let len = if is_encoded && turn.is_ok() && bytes.len() <= HOME_LEN { bytes.len() } else { 0 };
+        let _turn = TURN.get().lock().unwrap_or_else(PoisonError::into_inner);
+        // With a name that is too long nobody knows.
+        let len = if is_encoded && bytes.len() <= HOME_LEN { bytes.len() } else { 0 };
         if len == 0 && self.len.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -88,5 +88,48 @@ impl Home {
         fence(Ordering::Acquire);
         let is_whole = self.turn.load(Ordering::Relaxed) == turn;
         codec::decode(&bytes).ok().filter(|_| is_whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HOME_LEN, Home, Location};
+    use crate::{Queue, codec};
+    use procession_shm::Namespace;
+    use procession_sys::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+    use serde::Serialize;
+
+    fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        codec::encode(value, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn of_two_threads_that_send_one_end_at_once_one_is_believed() {
+        let (turn, len, of) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(0));
+        let home = Home { turn, len, of, bytes: [const { AtomicU8::new(0) }; HOME_LEN] };
+        let namespace = Namespace::private();
+        let queues = [(); 2].map(|()| Queue::<u32>::options().namespace(&namespace).anonymous().unwrap());
+        // A queue is written as its handle.
+        let location = |queue| Location { object: codec::decode(&encoded(queue)).unwrap(), receiver: None };
+        let both = [0, 1].map(|n| encoded(&location(&queues[n])));
+        home.set(7, Some(&location(&queues[0])));
+        std::thread::scope(|scope| {
+            for queue in &queues {
+                scope.spawn(|| {
+                    for _ in 0..50_000 {
+                        home.set(7, Some(&location(queue)));
+                        let turn = home.turn.load(Ordering::Acquire);
+                        let known = home.get(7).map(|location| encoded(&location));
+                        fence(Ordering::Acquire);
+                        // Unless it was written meanwhile.
+                        if turn.is_multiple_of(2) && home.turn.load(Ordering::Relaxed) == turn {
+                            assert!(known.is_some_and(|known| both.contains(&known)));
+                        }
+                    }
+                });
+            }
+        });
     }
 }
