@@ -57,7 +57,7 @@ fn of_objects(error: &(dyn Error + 'static)) -> Option<String> {
             ArrayError::Lock(error) => inside("Lock", error)
         }
         CollectionError {
-            OutOfRange NoMemory Full Encode Decode,
+            OutOfRange NoMemory Full TooManyEntries Encode Decode,
             CollectionError::Lock(error) => inside("Lock", error)
         }
         OnceError { WouldBlock TimedOut Deadlock Interrupted, OnceError::Fault(fault) => one_case(fault) }

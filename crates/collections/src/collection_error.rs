@@ -34,6 +34,14 @@ pub enum CollectionError {
         /// How many bytes it may take.
         most: u64,
     },
+    /// The map has as many entries as any map may have, whatever its `.bytes()`: 738 million.
+    #[error("{object} is full: a map has at most {most} entries. Put some of them into another one")]
+    TooManyEntries {
+        /// Which one.
+        object: Label,
+        /// How many entries it may have.
+        most: u64,
+    },
     /// A key, a value or an element cannot be turned into bytes.
     #[error("the key, value or element cannot be encoded")]
     Encode(#[from] EncodeError),

@@ -143,7 +143,8 @@ impl<K: Serialize + DeserializeOwned, V: Serialize + DeserializeOwned> Map<K, V>
     /// or has the entry.
     ///
     /// # Errors
-    /// [`CollectionError::NoMemory`] and [`Full`](CollectionError::Full) when it cannot grow,
+    /// [`CollectionError::NoMemory`], [`Full`](CollectionError::Full) and
+    /// [`TooManyEntries`](CollectionError::TooManyEntries) when it cannot grow,
     /// [`CollectionError::Lock`] as [`Value::update`](procession_sync::Value::update), and in the child of a fork inside
     /// `V`'s `Deserialize`; otherwise as [`get`](Self::get).
     ///

@@ -149,6 +149,8 @@ pub(crate) struct Store {
     most: usize,
     /// Of a map, what the hashes of its keys are mixed with.
     seed: u64,
+    /// Of a map, how many places it may have.
+    pub(crate) most_places: usize,
 }
 
 impl Store {
@@ -162,7 +164,8 @@ impl Store {
         // Who dumps core does not ask for the memory that it has not got yet.
         segment.mapping().leave_out_of_dumps();
         let (codec, seed) = (Codec::of(segment)?, segment.header().instance.low());
-        Ok(Self { keeper: Keeper::new(segment), codec, most: bytes / 8, seed, body })
+        let (keeper, most) = (Keeper::new(segment), bytes / 8);
+        Ok(Self { keeper, codec, most, seed, most_places: table::MOST_PLACES, body })
     }
 
     pub(crate) fn segment(&self) -> &Segment {

@@ -28,6 +28,13 @@ fn maps_and_lists() {
         small.insert(&1, &Bytes::from(vec![0; 70_000])),
         "map \"small\" is full: it may take 65536 bytes of memory. Create it with more .bytes()"
     );
+    says!(
+        CollectionError::TooManyEntries {
+            object: Label::new(Kind::MAP, "stock", &Namespace::new("billing").unwrap()),
+            most: 738_197_504
+        },
+        "map \"stock\" in namespace \"billing\" is full: a map has at most 738197504 entries. Put some of them into another one"
+    );
     let raw = Map::<u8, Bytes>::options().codec(Codec::Bytes).create("raw").unwrap();
     says!(
         CollectionError::Encode(_),

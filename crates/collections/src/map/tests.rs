@@ -269,3 +269,18 @@ fn updates_of_many_threads_are_all_there() {
     });
     assert_eq!((map.get("all").unwrap(), map.len().unwrap()), (Some(20_000), 401));
 }
+
+#[test]
+fn at_its_most_places_it_says_so_and_works_on_with_what_it_has() {
+    let mut map = map::<u32, u32>();
+    map.body.most_places = 256;
+    let refused = (0..300).find_map(|key| map.insert(&key, &key).err()).unwrap();
+    // Three quarters of the places, less a sixteenth.
+    assert!(matches!(refused, CollectionError::TooManyEntries { most: 176, .. }), "{refused}");
+    assert_eq!(map.len().unwrap(), 176);
+    // What is there can be changed, and what goes makes room, for ever.
+    for key in 0..2000 {
+        assert_eq!(map.insert(&(key + 175), &key).unwrap(), (key == 0).then_some(175));
+        assert_eq!(map.remove(&key).unwrap(), Some(if key < 175 { key } else { key - 175 }));
+    }
+}

@@ -42,7 +42,7 @@ const REMOVAL: u64 = 1 << 63;
 const PLACE_SHIFT: u32 = 32;
 const LEN: u64 = (1 << PLACE_SHIFT) - 1;
 /// The most places that `count` can name.
-const MOST_PLACES: usize = 1 << 30;
+pub(super) const MOST_PLACES: usize = 1 << 30;
 
 /// A key, encoded, and its hash.
 #[derive(Clone, Copy)]
@@ -167,6 +167,11 @@ impl<'s> Held<'s> {
         let words = words_of(key.bytes, value).ok_or(EncodeError::TooLarge)?;
         let nonsense = || self.store.nonsense();
         let (mut spot, mut space) = (spot, self.space().ok_or_else(nonsense)?);
+        if spot.record.is_none()
+            && space.progress.count.load(Ordering::Relaxed) & LEN >= self.store.most_entries()
+        {
+            return Err(self.store.too_many_entries());
+        }
         if !(space.has_room(words) && has_place(space, spot)) {
             self.make_room(words)?;
             space = self.space().ok_or_else(nonsense)?;
@@ -256,9 +261,10 @@ impl<'s> Held<'s> {
             (entries, live) = (entries + 1, live + record.len());
         }
         let (entries, log) = (entries + 1, live + words);
-        let generous = Plan { places: places_for(entries, 2), log: log.saturating_mul(2) };
+        let places_for = |room| places_for(entries, room).min(self.store.most_places);
+        let generous = Plan { places: places_for(2), log: log.saturating_mul(2) };
         // Where there is not so much memory, there may still be enough.
-        let tight = Plan { places: places_for(entries, 1), log: log + live / 8 };
+        let tight = Plan { places: places_for(1), log: log + live / 8 };
         let exact = Plan { log, ..tight };
         self.renew(&[generous, tight, exact], |space| {
             let mut len = 0;
@@ -310,6 +316,18 @@ fn vacant(space: Space<'_>, hash: u64) -> Option<usize> {
 }
 
 impl Store {
+    /// How many entries a map may have. Of the places that can be taken, a sixteenth of all stays for what is removed and
+    /// inserted again, or a full map would be copied whenever a key goes and another comes.
+    #[inline]
+    fn most_entries(&self) -> u64 {
+        (self.most_places - self.most_places / 4 - self.most_places / 16) as u64
+    }
+
+    #[cold]
+    fn too_many_entries(&self) -> CollectionError {
+        CollectionError::TooManyEntries { object: self.segment().label(), most: self.most_entries() }
+    }
+
     /// All entries of a map, as they were at one instant.
     pub(crate) fn entries(&self) -> Result<Records, CollectionError> {
         self.read_stamped(|space| Records::copy(records(space), space.words.len()))
