@@ -43,7 +43,8 @@ impl JoinableBytes {
     /// Puts bytes as one item, waiting for room.
     ///
     /// # Errors
-    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::NotBytes`], [`PutError::Fault`].
+    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::NotBytes`], [`PutError::Fault`];
+    /// [`PutError::Encode`] for more bytes than a message may have ([`LIMIT`](crate::codec::LIMIT)).
     pub fn put(&self, item: &[u8]) -> Result<(), PutError> {
         self.put_until(item, Deadline::NEVER)
     }

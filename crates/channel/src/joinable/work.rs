@@ -3,6 +3,7 @@
 use super::lease::Held;
 use super::table::{BLOCK, Counts, Fate, Nonsense, Table, Term, Ticket, blocks_of};
 use super::{AckError, GetError, JoinError, JoinableQueue, PutError};
+use crate::codec::{self, EncodeError};
 use crate::pipe_end::Passage;
 use crate::queue::{ClosedQueue, Fullness};
 use crate::underway::{self, OpenEnds, Parcel};
@@ -119,11 +120,16 @@ impl<T> JoinableQueue<T> {
 
     /// How many blocks an item of so many bytes takes, if it can ever be put.
     fn blocks_needed(&self, len: usize) -> Result<usize, PutError> {
+        if len > codec::LIMIT {
+            // Only bytes can be: they could not be got, however large the queue is.
+            return Err(EncodeError::TooLarge.into());
+        }
         let blocks = blocks_of(len);
         if blocks <= self.count as usize {
             return Ok(blocks);
         }
         let most = self.count as usize * BLOCK;
+        // Less than the largest queue has room for: what is longer than a message may be was refused above.
         let needed = (len as u64).next_power_of_two();
         Err(PutError::TooLarge { queue: self.body.segment().label(), len, most, needed })
     }
