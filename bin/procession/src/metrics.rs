@@ -124,7 +124,7 @@ const FAMILIES: &[Family] = &[
     gauge("procession_queue_closed", "1 if the queue is closed."),
     counter(
         "procession_queue_put_total",
-        "Messages that were put, modulo 2^32; of items with leases, at most so many.",
+        "Messages that were put, modulo 2^32; of items with leases, all of them.",
     ),
     counter("procession_queue_got_total", "Messages that were got, modulo 2^32."),
     gauge("procession_queue_leased", "Items that somebody has got and not done."),

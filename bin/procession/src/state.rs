@@ -242,8 +242,7 @@ fn of_joinable(queue: &JoinableQueue<()>) -> State {
     state.oldest_lease = leases.iter().map(|item| item.held_for).max();
     let is_last = |attempt: u32| queue.max_attempts().is_some_and(|most| attempt >= most);
     let last = leases.iter().filter(|item| is_last(item.attempt)).count();
-    // Numbers begin with 1.
-    state.with("last_attempt", last).counting("put", queue.n_put().saturating_sub(1))
+    state.with("last_attempt", last).counting("put", queue.n_put())
 }
 
 fn queued(depth: usize, is_closed: bool, capacity: Option<usize>) -> State {

@@ -45,10 +45,10 @@ Examples:
   procession stats jobs -i 5s -c 12 --json | jq .per_second.put
 
 Rates are of counters that objects have anyway: PUT/s and GOT/s of messages (of
-items with leases PUT/s alone, and at most so many), SET/s of events. ACQ/s of
-locks is known where tokens are asked for: by `procession lock`, and by programs
-that ask; otherwise it is `-`. WAIT are threads that have waited for longer than
-a few milliseconds, LONGEST is for how long the first of them has.
+items with leases PUT/s alone), SET/s of events. ACQ/s of locks is known where
+tokens are asked for: by `procession lock`, and by programs that ask; otherwise
+it is `-`. WAIT are threads that have waited for longer than a few milliseconds,
+LONGEST is for how long the first of them has.
 
 Exit codes: 0 so many lines were printed; 66 no such object, or it was removed;
 130 after Ctrl-C; 141 nobody reads it";

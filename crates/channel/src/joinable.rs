@@ -16,6 +16,7 @@
 //! | `unfinished`, `others` | how many cells are ready, leased, dead; how many blocks are taken |
 //! | `times_finished` | changes when the last unfinished item is done or dead, before that is counted |
 //! | `uncounted` | 1: the four words before are to be made from the cells |
+//! | `n_put` | how many items were put; of who is killed right after the store of its cell, one may be left out |
 //! | `closed` | 1: no put commits any more, until it is opened again |
 //! | `surveyed_ms` | hint: when somebody last asked about the holders of leases |
 //! | `items`, `space`, `finished` | eventcounts: of those who get, put and join |
@@ -118,7 +119,8 @@ shm_struct! {
         uncounted: AtomicU32,
         closed: AtomicU32,
         surveyed_ms: AtomicU32,
-        spare: [AtomicU64; 5],
+        n_put: AtomicU64,
+        spare: [AtomicU64; 4],
         items: EventCount,
         space: EventCount,
         finished: EventCount,
@@ -344,13 +346,12 @@ impl<T> JoinableQueue<T> {
         self.counts().ready as usize
     }
 
-    /// The number of the next item, for tools. Not more items were put than numbers were given: some are left out, because
-    /// their cell is taken, or who put the item was killed.
+    /// How many items were put, for tools. Of who was killed in the middle of a put, one may be missing.
     #[doc(hidden)]
     #[must_use]
     pub fn n_put(&self) -> u64 {
         // Relaxed: a figure for people.
-        self.body.next_seq.load(Ordering::Relaxed)
+        self.body.n_put.load(Ordering::Relaxed)
     }
 
     /// Whether there was nothing to get at one instant during the call.

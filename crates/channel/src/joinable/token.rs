@@ -2,7 +2,7 @@
 
 use super::JoinableQueue;
 use super::lease::AckError;
-use super::table::{Fate, Ticket};
+use super::table::{Fate, Nonsense, Table, Ticket};
 use crate::pipe_end::Passage;
 use crate::underway;
 use procession_sync::Fault;
@@ -72,8 +72,13 @@ impl<T> Redeemed<'_, T> {
     /// # Errors
     /// [`AckError::StaleToken`] when no lease has this token, [`AckError::Fault`].
     pub fn task_done(self) -> Result<(), AckError> {
-        let (ticket, mut payload) = self.find()?;
-        let ends = if self.queue.carries_ends() { underway::cut(&mut payload) } else { Vec::new() };
+        let mut payload = Vec::new();
+        let carries_ends = self.queue.carries_ends();
+        let copy = |table: &Table<'_>, ticket| {
+            if carries_ends { table.payload(ticket, &mut payload) } else { Ok(()) }
+        };
+        let ticket = self.find_and(copy)?;
+        let ends = if carries_ends { underway::cut(&mut payload) } else { Vec::new() };
         self.settle(ticket, Fate::Done, ends)
     }
 
@@ -83,7 +88,7 @@ impl<T> Redeemed<'_, T> {
     /// # Errors
     /// As [`task_done`](Self::task_done).
     pub fn give_back(self) -> Result<(), AckError> {
-        let (ticket, _) = self.find()?;
+        let ticket = self.find()?;
         self.settle(ticket, self.queue.fate(ticket), Vec::new())
     }
 
@@ -92,7 +97,7 @@ impl<T> Redeemed<'_, T> {
     /// # Errors
     /// As [`task_done`](Self::task_done).
     pub fn give_up(self) -> Result<(), AckError> {
-        let (ticket, _) = self.find()?;
+        let ticket = self.find()?;
         self.settle(ticket, Fate::Dead, Vec::new())
     }
 
@@ -101,7 +106,7 @@ impl<T> Redeemed<'_, T> {
     /// # Errors
     /// As [`task_done`](Self::task_done).
     pub fn extend(self, time: Duration) -> Result<(), AckError> {
-        let (ticket, _) = self.find()?;
+        let ticket = self.find()?;
         if self.queue.prolong(ticket, time)? { Ok(()) } else { Err(self.stale()) }
     }
 
@@ -125,17 +130,26 @@ impl<T> Redeemed<'_, T> {
     /// # Errors
     /// As [`task_done`](Self::task_done).
     pub fn time_left(&self) -> Result<Option<Duration>, AckError> {
-        let (ticket, _) = self.find()?;
+        let ticket = self.find()?;
         Ok(self.queue.time_left(ticket))
     }
 
-    fn find(&self) -> Result<(Ticket, Vec<u8>), AckError> {
+    fn find(&self) -> Result<Ticket, AckError> {
+        self.find_and(|_, _| Ok(()))
+    }
+
+    /// The lease, which `look` looks at under the lock.
+    fn find_and(
+        &self,
+        look: impl FnOnce(&Table<'_>, Ticket) -> Result<(), Nonsense>,
+    ) -> Result<Ticket, AckError> {
         let _deferred = interrupt::defer();
-        let mut payload = Vec::new();
-        let found = self.queue.locked(Deadline::NEVER, |table, _| table.redeem(self.token, &mut payload));
+        let found = self.queue.locked(Deadline::NEVER, |table, _| {
+            let Some(ticket) = table.redeem(self.token) else { return Ok(None) };
+            look(table, ticket).map(|()| Some(ticket))
+        });
         let found = found.or_else(|blocked| blocked.into_fault().map_or(Ok(None), Err::<_, Fault>))?;
-        let held = found.filter(|ticket| self.is_held(*ticket));
-        held.map(|ticket| (ticket, payload)).ok_or_else(|| self.stale())
+        found.filter(|ticket| self.is_held(*ticket)).ok_or_else(|| self.stale())
     }
 
     /// Whether the lease lasts still: one whose holder is dead, or whose time is over, may not have been given back yet.

@@ -2,6 +2,7 @@
 //! see.
 
 use super::{SHORT, options, queue};
+use crate::codec::EncodeError;
 use crate::queue::{PutError, PutManyError};
 use crate::{AckError, Codec, Encoded, JoinableQueue, LeaseToken, Queue};
 use procession_shm::Namespace;
@@ -210,4 +211,35 @@ fn who_asks_for_encoded_items_opens_every_queue() {
         (vec![1, 2], b"[3]".to_vec())
     );
     any.unlink().unwrap();
+}
+
+#[test]
+fn it_is_counted_how_many_were_put_whatever_stays_in_its_cells() {
+    let queue = options::<u32>().max_attempts(1).bytes(1024).anonymous().unwrap();
+    for item in 0..4 {
+        queue.put(&item).unwrap();
+        drop(queue.get().unwrap());
+    }
+    assert_eq!((queue.n_dead(), queue.n_put()), (4, 4));
+    // Their numbers go past the cells of the dead letters, again and again.
+    for item in 0..100 {
+        queue.put(&item).unwrap();
+        queue.get().unwrap().task_done().unwrap();
+    }
+    assert_eq!(queue.n_put(), 104);
+    let letters = queue.dead_letters().unwrap();
+    assert!(queue.retry(&letters[0]).unwrap());
+    assert_eq!(queue.n_put(), 104);
+}
+
+#[test]
+fn bytes_that_no_queue_could_give_back_are_refused_without_a_size_to_ask_for() {
+    let queue = options::<crate::Bytes>().codec(Codec::Bytes).anonymous().unwrap();
+    for len in [crate::codec::LIMIT + 1, 3 << 30] {
+        // Memory that nobody touches.
+        let refused = queue.bytes().put(&vec![0; len]);
+        assert!(matches!(refused, Err(PutError::Encode(EncodeError::TooLarge))), "{refused:?}");
+    }
+    let refused = queue.bytes().put(&vec![0; crate::codec::LIMIT]);
+    assert!(matches!(refused, Err(PutError::TooLarge { needed: 0x4000_0000, .. })), "{refused:?}");
 }
