@@ -26,6 +26,10 @@
 //!   element has 1,000 bytes in memory and one in a message, as a `None` may, the value can be 1,000 times as
 //!   long as the message; and a mebibyte for each level, which serde reserves for a sequence of announced
 //!   length.
+//!
+//! In JSON and MessagePack there is an exception: a type that contains itself by `Option`s and newtypes alone, as
+//! `struct C(Option<Box<C>>)` does. They write nothing for either, so each level is read from the same byte, and any value
+//! that is not null takes all of the stack. Give such a type a field with a name.
 
 mod bytes;
 mod error;
