@@ -30,6 +30,11 @@ fn joined() -> Option<&'static (Arc<Network>, Postgres)> {
 /// Runs a test with a cable, and with a process in between, where a hold needs a lease; all at once, for most of the time
 /// nothing happens.
 fn by_each_way(test: impl Fn(&Place, &Way, &[&str]) + Sync) {
+    at_each_server(|_, place, way, options| test(place, way, options));
+}
+
+/// Does that, with the server.
+fn at_each_server(test: impl Fn(&Postgres, &Place, &Way, &[&str]) + Sync) {
     let mut ways = Vec::new();
     if let Some(postgres) = server() {
         for lease in ["lease 1500", "lease 3000"] {
@@ -47,7 +52,7 @@ fn by_each_way(test: impl Fn(&Place, &Way, &[&str]) + Sync) {
     let name = std::thread::current().name().unwrap().to_owned();
     std::thread::scope(|scope| {
         for (postgres, way, options) in &ways {
-            let one = || test(&Place::on(postgres), way, options);
+            let one = || test(postgres, &Place::on(postgres), way, options);
             std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, one).unwrap();
         }
     });
@@ -104,6 +109,37 @@ fn again(actor: &mut Actor, command: &str, expected: Result<(), &str>) {
             "{command}: {answer}"
         );
         !failure.starts_with("Unavailable")
+    });
+}
+
+/// The heartbeat is not answered meanwhile, and that it is whole it hears on another connection.
+#[test]
+fn a_holder_that_is_cut_off_in_a_long_statement_learns_it_before_the_next_one_has_it() {
+    at_each_server(|postgres, place, way, options| {
+        let far = place.beyond(way);
+        let options = [options, &["deadline 20000"]].concat();
+        let (mut holder, mut next) = (way.at_its_end(|| far.actor_with(&options)), place.actor());
+        holder.does("put 7");
+        let first = token(&holder.does("lock deploy"));
+        std::thread::scope(|scope| {
+            let occupy = format!("BEGIN; LOCK TABLE {}.items; SELECT pg_sleep(7); COMMIT", place.schema);
+            scope.spawn(move || postgres.sql(&occupy));
+            let occupied = format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query ~ '{}.items'",
+                place.schema
+            );
+            until("the table is taken", || postgres.sql(&occupied) == "1");
+            holder.does("put-aside 8");
+            // Longer than it would believe without an answer.
+            std::thread::park_timeout(std::time::Duration::from_secs(3));
+            assert_eq!(holder.does("lost"), "false");
+            next.tell("lock deploy");
+            so_many_wait(place, 1);
+            way.cut();
+            until("the holder knows", || holder.does("lost") == "true");
+            assert!(!next.has_answered(), "the next one had it before the holder knew");
+            assert!(token(&next.did()) > first);
+        });
     });
 }
 

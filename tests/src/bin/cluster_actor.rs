@@ -70,7 +70,7 @@ fn main() {
                 cluster.as_ref().unwrap().pool("count").map(die, items).map(|dead| dead[0].to_string())
             }
             ["close"] => cluster.as_ref().unwrap().pool("count").close().map(|()| String::new()),
-            ["put" | "get" | "done" | "lost-item", ..] => {
+            ["put" | "put-aside" | "get" | "done" | "lost-item", ..] => {
                 work(cluster.as_ref().unwrap(), &words, &mut leases)
             }
             ["release"] => held.pop().unwrap().release().map(|()| String::new()),
@@ -108,6 +108,11 @@ fn work(cluster: &Cluster, words: &[&str], leases: &mut Vec<Lease<u64>>) -> Resu
     let jobs = || cluster.joinable_queue::<u64>("jobs");
     match *words {
         ["put", item] => jobs().put(&item.parse().unwrap()).map(|()| String::new()),
+        ["put-aside", item] => {
+            let (jobs, item) = (jobs(), item.parse().unwrap());
+            std::thread::spawn(move || jobs.put(&item));
+            Ok(String::new())
+        }
         ["get"] => {
             let lease = jobs().get()?;
             let said = format!("{} {}", *lease, lease.attempt());

@@ -47,6 +47,38 @@ fn what_is_under_way_when_a_session_is_lost_has_its_time() {
     place.connect().lock("deploy").acquire_timeout(Duration::from_secs(10)).unwrap().release().unwrap();
 }
 
+/// A statement that waits at the server, for somebody who has a table, holds up the heartbeat that is sent after it.
+#[test]
+fn a_statement_that_takes_the_server_long_costs_no_hold() {
+    let Some(postgres) = server() else { return };
+    for lease in [None, Some(Duration::from_millis(1500))] {
+        let place = Place::on(postgres);
+        let options = lease.map_or(place.options(), |lease| place.options().lease(lease));
+        let cluster = options.connect(&place.url).unwrap();
+        let jobs = cluster.joinable_queue::<u64>("jobs");
+        jobs.put(&1).unwrap();
+        let guard = cluster.lock("deploy").acquire().unwrap();
+        let item = jobs.get().unwrap();
+        let occupy = format!("BEGIN; LOCK TABLE {}.items; SELECT pg_sleep(5); COMMIT", place.schema);
+        std::thread::scope(|scope| {
+            scope.spawn(|| postgres.sql(&occupy));
+            let occupied = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+            until("the table is taken", || postgres.sql(occupied) == "1");
+            let put = scope.spawn(|| jobs.put(&2));
+            until("what was put is there", || {
+                assert!(!guard.is_lost(), "a hold with the lease {lease:?} is lost");
+                put.is_finished()
+            });
+            put.join().unwrap().unwrap();
+        });
+        assert!(matches!(place.connect().lock("deploy").try_acquire(), Err(ClusterError::WouldBlock { .. })));
+        // Longer than what was known of the session lasts.
+        std::thread::park_timeout(Duration::from_secs(2));
+        item.task_done().unwrap();
+        guard.release().unwrap();
+    }
+}
+
 #[test]
 fn who_was_stopped_in_a_wait_waits_on() {
     let Some(postgres) = server() else { return };

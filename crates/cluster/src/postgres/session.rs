@@ -7,6 +7,7 @@ use crate::cluster::ClusterOptions;
 use crate::error::ClusterError;
 use procession_sys::fork;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -22,12 +23,23 @@ use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
 
+/// Whether the server has this session, and does a statement of it: then it does not count the time for which the session is
+/// idle, and its process is not one that is stopped. Each transaction has a number that it locks.
+const AT_WORK: &str = "
+    SELECT coalesce(bool_or(locktype = 'advisory' AND objsubid = 2 AND classid = $2 AND objid = $3), false)
+           AND coalesce(bool_or(locktype = 'virtualxid'), false)
+           AND (SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint) = $4
+           AND (SELECT oid FROM pg_database WHERE datname = current_database()) = $5
+    FROM pg_locks WHERE pid = $1 AND granted";
+
 /// How often the server hears of a session that has no lease.
 const BEAT: Duration = Duration::from_millis(500);
 /// After how long without an answer a hold counts as lost here. Less than the three seconds after which the server gives
 /// up a peer that does not answer: the holder learns it before the next one has it. That is so whatever the lease: a longer
 /// one is about processes that are stopped, whose hosts answer.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How long ago the server has heard of our host at most when it has a connection of ours: it asks after a second of silence.
+const KEEPALIVE: Duration = Duration::from_secs(1);
 /// The first release with all settings that are needed.
 const OLDEST: i32 = 140_000;
 
@@ -102,7 +114,7 @@ pub(crate) struct Session {
     client: Arc<Client>,
     /// The task that serves the connection, which ends with it.
     server: AbortHandle,
-    place: Arc<str>,
+    address: Address,
     deadline: Duration,
     statements: tokio::sync::Mutex<HashMap<&'static str, Statement>>,
     /// Its number on the server, whose advisory lock is the lifeline.
@@ -122,8 +134,11 @@ pub(crate) struct Session {
     asked: AtomicUsize,
     /// Told when that is found out.
     found_lost: Notify,
-    /// When the last statement was sent that was answered, on a clock that counts suspended time.
+    /// Since when the server is known to have heard of us, on a clock that counts suspended time: the last statement was sent
+    /// then that was answered, or the server was asked then on another connection, and was at work for this session.
     heard_ns: AtomicU64,
+    /// Held by the statement for which it is asked there.
+    asks_elsewhere: tokio::sync::Mutex<()>,
     /// Whether a wait is under way, which the heartbeat would have to wait for.
     waits: AtomicBool,
     limit: Duration,
@@ -208,7 +223,7 @@ impl Session {
         let work = async move {
             let listens = news.is_some();
             let start =
-                async { Self::start(open(&parts, news).await?, parts.place(), &chosen, listens).await };
+                async { Self::start(open(&parts, news).await?, parts.clone(), &chosen, listens).await };
             within(chosen.deadline, start).await
         };
         let session = match connection::run(work, false) {
@@ -223,7 +238,7 @@ impl Session {
 
     async fn start(
         (client, server): (Client, AbortHandle),
-        place: &str,
+        address: Address,
         options: &ClusterOptions,
         listens: bool,
     ) -> Result<Self, Failure> {
@@ -270,7 +285,7 @@ impl Session {
         Ok(Self {
             client: Arc::new(client),
             server,
-            place: place.into(),
+            address,
             deadline: options.deadline,
             statements: tokio::sync::Mutex::default(),
             number: row.try_get(0)?,
@@ -283,6 +298,7 @@ impl Session {
             asked: AtomicUsize::new(0),
             found_lost: Notify::new(),
             heard_ns: AtomicU64::new(sent),
+            asks_elsewhere: tokio::sync::Mutex::default(),
             waits: AtomicBool::new(false),
             limit: options.lease.map_or(LIMIT, |lease| LIMIT.min(lease / 3 * 2)),
             held: Mutex::default(),
@@ -293,7 +309,7 @@ impl Session {
 
     /// The server, without its password.
     pub(crate) fn place(&self) -> &str {
-        &self.place
+        self.address.place()
     }
 
     /// What all keys of one number of our schema have in common.
@@ -308,15 +324,24 @@ impl Session {
         params: Params,
     ) -> Result<Vec<Row>, ClusterError> {
         let (session, deadline) = (self.clone(), self.deadline);
-        match connection::run(async move { session.ask(statement, params, deadline).await }, false) {
-            Ok(outcome) => outcome.map_err(|failure| failure.into_error(&self.place)),
-            Err(none) => Err(none.into_error(&self.place)),
+        let work = async move {
+            let (mut answer, mut watch) =
+                (pin!(session.ask(statement, params, deadline)), pin!(session.is_heard_elsewhere()));
+            poll_fn(|context| match answer.as_mut().poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(outcome),
+                Poll::Pending => watch.as_mut().poll(context).map(|never| match never {}),
+            })
+            .await
+        };
+        match connection::run(work, false) {
+            Ok(outcome) => outcome.map_err(|failure| failure.into_error(self.place())),
+            Err(none) => Err(none.into_error(self.place())),
         }
     }
 
     /// The only row of an answer.
     pub(crate) fn only<'a>(&self, rows: &'a [Row]) -> Result<&'a Row, ClusterError> {
-        let nothing = || Failure::Refused("it answered with no row".to_owned()).into_error(&self.place);
+        let nothing = || Failure::Refused("it answered with no row".to_owned()).into_error(self.place());
         rows.first().ok_or_else(nothing)
     }
 
@@ -332,7 +357,7 @@ impl Session {
 
     /// What was read of an answer; that it is another than was expected is the server's doing.
     pub(crate) fn read<T>(&self, found: Result<T, tokio_postgres::Error>) -> Result<T, ClusterError> {
-        found.map_err(|error| Failure::from(error).into_error(&self.place))
+        found.map_err(|error| Failure::from(error).into_error(self.place()))
     }
 
     /// Does a statement that waits for up to `slice`; `None` when the hook of this thread ended that, and with it the
@@ -400,6 +425,50 @@ impl Session {
         outcome
     }
 
+    /// While a statement takes the server long, no heartbeat is answered, which comes after it. So the server is asked on
+    /// another connection.
+    async fn is_heard_elsewhere(&self) -> Infallible {
+        let share = KEEPALIVE.min(self.limit);
+        // Most statements are over before anything is done.
+        tokio::time::sleep(share / 2).await;
+        let _alone = self.asks_elsewhere.lock().await;
+        let mut other = None;
+        loop {
+            match self.ask_elsewhere(&mut other, share).await {
+                Ok(Some(sent)) => drop(self.heard_ns.fetch_max(sent, Ordering::AcqRel)),
+                Ok(None) => {}
+                Err(_) => other = None,
+            }
+            tokio::time::sleep(share / 4).await;
+        }
+    }
+
+    /// Since when the server has heard of us, if it is at work for this session.
+    async fn ask_elsewhere(
+        &self,
+        other: &mut Option<Client>,
+        limit: Duration,
+    ) -> Result<Option<u64>, Failure> {
+        let client = match other.take() {
+            Some(client) => client,
+            None => within(limit, open(&self.address, None)).await?.0,
+        };
+        let client = other.insert(client);
+        let sent = now_ns();
+        let (class, number) = (self.class.cast_unsigned(), self.number.cast_unsigned());
+        let (started, database) = self.database;
+        let ask = async {
+            let params: [&(dyn ToSql + Sync); 5] = [&self.backend, &class, &number, &started, &database];
+            Ok(client.query_one(AT_WORK, &params).await?)
+        };
+        let is_at_work = within(limit, ask).await?.try_get(0)?;
+        // The server gives up the connection of the session three seconds after it has heard on that one.
+        let before =
+            if self.address.is_local() { Duration::ZERO } else { self.limit.saturating_sub(KEEPALIVE) };
+        let before = u64::try_from(before.as_nanos()).unwrap_or(u64::MAX);
+        Ok(Some(sent.saturating_sub(before)).filter(|_| is_at_work))
+    }
+
     async fn prepared(&self, statement: &'static str) -> Result<Statement, Failure> {
         let mut statements = self.statements.lock().await;
         if let Some(prepared) = statements.get(statement) {
@@ -410,11 +479,13 @@ impl Session {
         Ok(prepared)
     }
 
-    /// Asks the server whether the session is whole, and waits so long for the answer.
+    /// Asks the server whether the session is whole, and waits so long for the answer; whether it is known to be then.
     async fn is_whole(&self, limit: Duration) -> bool {
         let params: Params = vec![Box::new(self.backend), Box::new(self.class), Box::new(self.number)];
         match self.answer("SELECT beat($1, $2, $3)", params, limit).await {
             Ok(rows) => rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)),
+            // It is at work on what was sent before.
+            Err(Failure::Gone(_)) => !self.is_known_lost() && self.silent_for() < self.limit,
             Err(_) => false,
         }
     }
