@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::error::ClusterError;
 use crate::report::{ClusterDeadlock, ClusterObject, ClusterParticipant};
 use address::Address;
+use procession_sys::fork;
 use session::Session;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,6 +33,9 @@ pub(crate) struct Postgres {
     options: ClusterOptions,
     /// The session on which nothing ever blocks; a new one when the last has ended.
     main: Mutex<Option<Arc<Session>>>,
+    /// Held by the thread that begins one, in the process of this cookie.
+    begins: Mutex<()>,
+    cookie: u64,
     /// Sessions that held something after a wait, and hold nothing now.
     spare: Arc<Spare>,
     news: Arc<News>,
@@ -62,8 +66,15 @@ impl Postgres {
     pub(crate) fn connect(url: &str, options: ClusterOptions) -> Result<Self, ClusterError> {
         let address = Address::parse(url)?;
         migrate::check_schema(&options.schema)?;
-        let postgres =
-            Self { address, options, main: Mutex::default(), spare: Arc::default(), news: Arc::default() };
+        let postgres = Self {
+            address,
+            options,
+            main: Mutex::default(),
+            begins: Mutex::default(),
+            cookie: fork::cookie(),
+            spare: Arc::default(),
+            news: Arc::default(),
+        };
         migrate::migrate(&postgres.address, &postgres.options)?;
         postgres.session()?;
         Ok(postgres)
@@ -71,11 +82,21 @@ impl Postgres {
 
     /// The main session; a new one when there is none that lives.
     pub(crate) fn session(&self) -> Result<Arc<Session>, ClusterError> {
-        let mut main = lock(&self.main);
-        if let Some(session) = main.as_ref().filter(|session| session.is_usable()) {
-            return Ok(session.clone());
+        if let Some(session) = self.living_session() {
+            return Ok(session);
+        }
+        // Of many threads, one connects. In a forked child it may be held for ever, by a thread of the parent: there, of those
+        // that connect at once, the first counts.
+        let _turn = (self.cookie == fork::cookie()).then(|| lock(&self.begins));
+        if let Some(session) = self.living_session() {
+            return Ok(session);
         }
         let session = Session::begin(&self.address, &self.options, Some(self.news.clone()))?;
+        let mut main = lock(&self.main);
+        if let Some(others) = main.as_ref().filter(|others| others.is_usable()) {
+            session.give_up();
+            return Ok(others.clone());
+        }
         if let Some(old) = main.replace(session.clone()) {
             old.give_up();
         }

@@ -1,27 +1,24 @@
 //! The thread that has all connections of the process, and how other threads have it do something.
 
 use crate::error::ClusterError;
-use procession_sys::{fork, interrupt, signals};
+use procession_sys::{PerProcess, interrupt, signals};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 
-/// The thread, and of which process it is: a forked child has none until it needs one.
-static THREAD: Mutex<Option<(u64, Handle)>> = Mutex::new(None);
+/// The thread. A forked child has none until it needs one; the handle of its parent's is never dropped, which would write to
+/// the descriptors that both share.
+static THREAD: PerProcess<Mutex<Option<Handle>>> = PerProcess::new(Mutex::default);
 
 /// How often a thread that waits asks its hook.
 const ASK: Duration = Duration::from_millis(100);
 
 fn handle() -> std::io::Result<Handle> {
-    let mut thread = super::lock(&THREAD);
-    let cookie = fork::cookie();
-    if let Some((_, handle)) = thread.as_ref().filter(|(of, _)| *of == cookie) {
+    let mut thread = super::lock(THREAD.get());
+    if let Some(handle) = &*thread {
         return Ok(handle.clone());
     }
-    // The handle of the process that this one was forked from is forgotten, not dropped: dropping would write to the
-    // descriptors that both share.
-    std::mem::forget(thread.take());
     let (send, receive) = mpsc::channel();
     // Signals are for the threads of the program.
     let blocked = signals::set_blocked(signals::ALL.collect());
@@ -36,7 +33,7 @@ fn handle() -> std::io::Result<Handle> {
     signals::set_blocked(blocked);
     started?;
     let handle = receive.recv().map_err(std::io::Error::other)??;
-    *thread = Some((cookie, handle.clone()));
+    *thread = Some(handle.clone());
     Ok(handle)
 }
 
