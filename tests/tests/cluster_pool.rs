@@ -127,6 +127,22 @@ fn what_lies_in_this_hosts_memory_does_not_cross() {
     });
 }
 
+#[test]
+fn pools_whose_names_begin_alike_have_their_own_results() {
+    everywhere(|place| {
+        let cluster = place.connect();
+        let (one, other) = (cluster.pool("a"), cluster.pool("a.b"));
+        let workers = [one.clone(), other.clone()].map(|pool| thread::spawn(move || pool.work()));
+        assert_eq!(one.map_named("b.c", square, [2, 3]).unwrap(), [4, 9]);
+        assert_eq!(other.map_named("c", square, [4, 5]).unwrap(), [16, 25]);
+        for (pool, name) in [(one, "b.c"), (other, "c")] {
+            pool.forget(name).unwrap();
+            pool.close().unwrap();
+        }
+        workers.into_iter().for_each(|worker| worker.join().unwrap().unwrap());
+    });
+}
+
 /// Says that it has begun, and takes as long as it is wanted to.
 fn begin_and_wait(url: String, schema: String, wants: i64) -> u32 {
     let cluster = connect(&url, &schema);

@@ -103,18 +103,29 @@ impl Pool {
         ClusterError::NotRunnable { pool: self.subject(), reason }
     }
 
+    /// The name of what belongs to the pool and is called so: `POOL.PART`, from which no other pool and part have theirs. So
+    /// it is `.LENGTH.POOL.PART` where it could not be told at which dot the name of the pool ends.
+    fn name_of(&self, part: &str) -> String {
+        let pool = &self.name;
+        if pool.is_empty() || pool.contains('.') {
+            format!(".{}.{pool}.{part}", pool.len())
+        } else {
+            format!("{pool}.{part}")
+        }
+    }
+
     /// The queue of tasks of this build.
     pub(crate) fn tasks(&self) -> Result<JoinableQueue<Task>, ClusterError> {
         let build = elsewhere::build().map_err(|reason| self.not_runnable(reason))?;
         // What makes it a build id stands in front of it.
         let id: String = build.iter().skip(9).take(8).map(|byte| format!("{byte:02x}")).collect();
-        let queue = self.cluster.joinable_queue(&format!("{}.{id}", self.name));
+        let queue = self.cluster.joinable_queue(&self.name_of(&id));
         Ok(queue.codec(Codec::Bincode).max_attempts(self.attempts).bytes(ROOM))
     }
 
     /// The queue of the results of a call.
     pub(crate) fn results(&self, job: &str, bytes: u64) -> JoinableQueue<Finished> {
-        let queue = self.cluster.joinable_queue(&format!("{}.{job}", self.name));
+        let queue = self.cluster.joinable_queue(&self.name_of(job));
         queue.codec(Codec::Bincode).max_attempts(4095).bytes(bytes)
     }
 
@@ -180,7 +191,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let lock = self.cluster.lock(&format!("{}.{name}", self.name));
+        let lock = self.cluster.lock(&self.name_of(name));
         let mut guard = lock.try_acquire()?;
         let mut call = self.call(name, NAMED_ROOM, f, items)?;
         call.tally.wait_and_keep(&mut call.todo, || {
