@@ -225,13 +225,19 @@ impl Tally {
             }
             self.feed(todo, A_MOMENT)?;
             if todo.is_empty() {
-                self.results.put(&Finished { item: ALL_PUT, outcome: FarOutcome::Failed(String::new()) })?;
-                *is_put = true;
+                *is_put = self.keep(ALL_PUT, FarOutcome::Failed(String::new()))?;
+                self.take_dead()?;
             }
         } else if is_idle {
             self.take_dead()?;
         }
         Ok(())
+    }
+
+    /// Puts one more for whoever asks next, if there is room: those that are there stay, so that nobody makes any.
+    fn keep(&self, item: u32, outcome: FarOutcome) -> Result<bool, ClusterError> {
+        let bytes = self.results.encode(&Finished { item, outcome })?;
+        Ok(self.results.put_some(&[bytes], A_MOMENT)? == 1)
     }
 
     /// Has the outcome of those items whose workers have died too often.
@@ -242,11 +248,12 @@ impl Tally {
             }
             let reason = format!("each of {} workers that were given it has died", letter.attempts);
             let (item, outcome) = (letter.item.item, FarOutcome::Failed(reason));
-            if self.is_kept {
-                self.results.put(&Finished { item, outcome: outcome.clone() })?;
-            }
+            // Where there is no room, it stays a dead letter, which whoever asks next finds.
+            let is_known = !self.is_kept || self.keep(item, outcome.clone())?;
             self.enter(item, || outcome);
-            self.tasks.discard(&letter)?;
+            if is_known {
+                self.tasks.discard(&letter)?;
+            }
         }
         Ok(())
     }
