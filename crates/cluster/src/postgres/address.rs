@@ -2,6 +2,7 @@
 
 use super::tls::Trust;
 use crate::error::ClusterError;
+use nix::unistd::{User, geteuid};
 use percent_encoding::percent_decode_str;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +56,9 @@ impl Address {
             return Err(invalid("it names no host".to_owned()));
         }
         if config.get_user().is_none() {
-            config.user(user());
+            config.user(
+                user().ok_or_else(|| invalid("it names no user, and this account has no name".to_owned()))?,
+            );
         }
         let place = place_of(&config).into();
         Ok(Self { config, trust, place })
@@ -82,9 +85,10 @@ fn scheme(text: &str) -> &str {
     text.split_once(':').map_or("", |(scheme, _)| scheme)
 }
 
-/// What PostgreSQL's own programs take for the user.
-fn user() -> String {
-    std::env::var("PGUSER").or_else(|_| std::env::var("USER")).unwrap_or_else(|_| "postgres".to_owned())
+/// What PostgreSQL's own programs take for the user: what the environment says for them, else the account.
+fn user() -> Option<String> {
+    let said = std::env::var("PGUSER").ok().filter(|user| !user.is_empty());
+    said.or_else(|| Some(User::from_uid(geteuid()).ok()??.name))
 }
 
 /// Takes the settings of TLS out of the text: the parser knows three modes, and no certificates.
@@ -163,6 +167,14 @@ mod tests {
         assert_eq!(trusted("sslmode=require&sslrootcert=system"), Some(None));
         let file = "sslmode=verify-full&sslrootcert=%2Fmy%20certificates/100%";
         assert_eq!(trusted(file), Some(Some("/my certificates/100%".to_owned())));
+    }
+
+    #[test]
+    fn who_names_no_user_is_the_one_of_the_account() {
+        let account = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+        let expected = std::env::var("PGUSER").unwrap_or(account);
+        let address = Address::parse("host=/tmp dbname=work").unwrap();
+        assert_eq!(address.config.get_user(), Some(expected.as_str()));
     }
 
     #[test]
