@@ -2,6 +2,7 @@
 
 mod address;
 mod connection;
+mod failure;
 mod holds;
 mod migrate;
 mod names;

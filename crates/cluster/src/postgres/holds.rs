@@ -1,6 +1,7 @@
 //! Locks and permits on PostgreSQL: advisory locks of sessions.
 
-use super::session::{Failure, Params, Session};
+use super::failure::Failure;
+use super::session::{Params, Session};
 use super::{Postgres, lock};
 use crate::engine::{Hold, Holds, Mode, Object, Patience};
 use crate::error::{ClusterError, Subject};

@@ -2,7 +2,8 @@
 
 use super::address::Address;
 use super::connection;
-use super::session::{self, Failure};
+use super::failure::Failure;
+use super::session;
 use crate::cluster::ClusterOptions;
 use crate::error::ClusterError;
 use tokio_postgres::Client;

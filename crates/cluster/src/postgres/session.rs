@@ -1,6 +1,7 @@
 //! A session on the server: a connection, its lifeline, and the heartbeat by which both sides know of each other.
 
-use super::address::{Address, in_words};
+use super::address::Address;
+use super::failure::{Failure, POOLER};
 use super::watch::News;
 use super::{connection, tls};
 use crate::cluster::ClusterOptions;
@@ -19,7 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Row, Statement};
 
@@ -42,65 +42,6 @@ const LIMIT: Duration = Duration::from_secs(2);
 const KEEPALIVE: Duration = Duration::from_secs(1);
 /// The first release with all settings that are needed.
 const OLDEST: i32 = 140_000;
-
-/// Why a statement was not done.
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    /// The connection has ended, or the server did not answer in time.
-    Gone(String),
-    /// The server has found that waiting would never end.
-    Deadlock,
-    /// The server refuses, and would again.
-    Refused(String),
-}
-
-impl Failure {
-    pub(crate) fn into_error(self, place: &str) -> ClusterError {
-        let place = place.to_owned();
-        match self {
-            Self::Gone(reason) => ClusterError::Unavailable { place, reason },
-            Self::Deadlock => ClusterError::Unavailable { place, reason: "it found a deadlock".to_owned() },
-            Self::Refused(reason) => ClusterError::Refused { place, reason },
-        }
-    }
-}
-
-/// What to do where another backend than ours answers.
-const POOLER: &str = "a pooler in transaction mode is in between, which gives each statement another session, and holds live in \
-                      sessions: give the address of the server itself, or have the pooler pool sessions";
-
-impl From<tokio_postgres::Error> for Failure {
-    fn from(error: tokio_postgres::Error) -> Self {
-        let Some(answer) = error.as_db_error() else {
-            return Self::Gone(in_words(&error));
-        };
-        let text = answer.message().to_owned();
-        match answer.code().code() {
-            "PRX01" | "26000" => return Self::Refused(POOLER.to_owned()),
-            // Another session does not look for our functions in our schema.
-            "42883" | "42P01" => {
-                return Self::Refused(format!("{text}: unless somebody has removed the schema, {POOLER}"));
-            }
-            "42501" => {
-                return Self::Refused(format!(
-                    "{text}: the role lacks rights. Have a role that may create schemas connect once (`procession worker \
-                     --init`), and admit this one: SELECT procession.admit('ROLE'), with the name of the schema"
-                ));
-            }
-            _ => {}
-        }
-        let refuses = |class: &&str| answer.code().code().starts_with(*class);
-        if *answer.code() == SqlState::T_R_DEADLOCK_DETECTED {
-            Self::Deadlock
-        } else if ["25", "28", "3D", "42"].iter().any(refuses) {
-            Self::Refused(text)
-        } else if matches!(answer.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) {
-            Self::Gone(text)
-        } else {
-            Self::Gone(format!("{text} ({})", answer.code().code()))
-        }
-    }
-}
 
 /// Parameters of a statement.
 pub(crate) type Params = Vec<Box<dyn ToSql + Sync + Send>>;
