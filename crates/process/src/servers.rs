@@ -19,7 +19,10 @@ const MOST: usize = 4;
 /// The name of a server, and of its copies until they have their own.
 pub(crate) const NAME: &str = "forkserver";
 
-/// How long a copy that was killed may take to be gone.
+/// How long the spares of a server that has ended may take to say that they are there.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a copy may take to be gone of which nobody knows whether it was killed.
 const BURIAL: Duration = Duration::from_millis(50);
 
 /// What a forkserver is for: processes that take over the same from it.
@@ -108,12 +111,12 @@ pub(crate) fn bury_copies(starter: &Starter) {
     let lost = forking::children_of_thread(thread).into_iter().filter(is_lost);
     // One that lives is the copy of another server, and will have a name of its own in a moment.
     lost.filter(|&pid| forking::is_called(pid, NAME))
-        .for_each(|pid| bury(pid, || forking::is_called(pid, NAME)));
+        .for_each(|pid| bury(pid, BURIAL, || forking::is_called(pid, NAME)));
 }
 
-/// Takes the status of a child that ends in a moment, while it `may_end`.
-fn bury(pid: u32, may_end: impl Fn() -> bool) {
-    let deadline = Deadline::after(BURIAL);
+/// Takes the status of a child that ends in a moment, at most after `patience`, while it `may_end`.
+fn bury(pid: u32, patience: Duration, may_end: impl Fn() -> bool) {
+    let deadline = Deadline::after(patience);
     while matches!(pidfd::reap(Who::Pid(pid)), Ok(None)) && may_end() && !deadline.has_passed() {
         clock::nap(BURIAL / 50);
     }
@@ -160,9 +163,11 @@ impl Server {
     /// The caller has looked whether one of them has become the process that it asked for.
     pub(crate) fn end_spares(&self) {
         let _deferred = interrupt::defer();
-        // What it has said last may be unread.
+        // What it has said last may be unread, and a spare that it has made last may be about to say its pid: it lets go
+        // of the connection then.
+        let deadline = Deadline::after(LAST_WORDS);
         while let Some(socket) = self.socket.get()
-            && matches!(pidfd::wait(socket, Some(Duration::ZERO)), Ok(true))
+            && matches!(pidfd::wait(socket, deadline.remaining()), Ok(true))
             && let Some((word, number, _)) = requests::hear(socket)
         {
             match word {
@@ -174,7 +179,7 @@ impl Server {
         for pid in std::mem::take(&mut *self.spares()) {
             if !is_a_process(pid) {
                 drop(pidfd::signal_child(pid, SIGKILL));
-                bury(pid, || true);
+                bury(pid, LAST_WAIT, || true);
             }
         }
     }
@@ -197,7 +202,7 @@ impl Server {
     pub(crate) fn bury_spare(&self, pid: u32) {
         self.forget_spare(pid);
         if !is_a_process(pid) {
-            bury(pid, || true);
+            bury(pid, LAST_WAIT, || true);
         }
     }
 }

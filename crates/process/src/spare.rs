@@ -23,7 +23,7 @@ use crate::child::{begin, prepare_copy};
 use crate::requests::{self, READY};
 use procession_sys::forking::{Forked, close_in_copy, fork_sibling};
 use procession_sys::signals::{self, SIGKILL, SignalSet};
-use procession_sys::{Deadline, crash_point, exit_now, fd_socket, pidfd, set_thread_name};
+use procession_sys::{Deadline, crash_point, exit_now, fd_socket, pidfd, set_thread_name, start};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -128,6 +128,8 @@ impl Spare {
 fn wait(socket: OwnedFd) -> ! {
     set_thread_name(NAME);
     prepare_copy();
+    // One that is stopped reads no end of a connection.
+    start::die_with_the_starter();
     crash_point("spare.made");
     let request = requests::next(&socket).and_then(Result::ok);
     let Some((files, connection)) = request.and_then(|mut files| files.pop().map(|last| (files, last)))
@@ -137,6 +139,8 @@ fn wait(socket: OwnedFd) -> ! {
     crash_point("spare.asked");
     let all = signals::Inbox::open(SignalSet::from_bits(u64::MAX));
     while all.take(Deadline::after(Duration::ZERO)).is_some() {}
+    // Whether the process is to end with its parent, is in its task.
+    start::outlive_the_starter();
     if requests::say(&socket, READY, 0, &[]).is_err() {
         exit_now(0);
     }

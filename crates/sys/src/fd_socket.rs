@@ -107,10 +107,11 @@ fn owned(header: &libc::msghdr) -> Vec<OwnedFd> {
     fds
 }
 
-/// Ends the connection for all who have copies of either end: both sides read the end.
+/// Says that nothing more is sent at this end, by whomever has a copy of it: the other side reads the end, and can
+/// still send.
 pub fn hang_up(socket: impl AsFd) {
     // It fails only where there is no connection any more.
-    let _ = shutdown(socket.as_fd().as_raw_fd(), Shutdown::Both);
+    let _ = shutdown(socket.as_fd().as_raw_fd(), Shutdown::Write);
 }
 
 #[cfg(test)]
@@ -151,7 +152,11 @@ mod tests {
         assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), before);
         let copy = one.try_clone().unwrap();
         hang_up(&one);
-        assert!(receive(&other).unwrap().is_none() && receive(&copy).unwrap().is_none());
-        assert_eq!(send(&other, [0; MESSAGE], &[]).unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        assert!(receive(&other).unwrap().is_none());
+        assert_eq!(send(&copy, [0; MESSAGE], &[]).unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+        send(&other, [4; MESSAGE], &[]).unwrap();
+        drop(other);
+        assert_eq!(receive(&copy).unwrap().unwrap().0, [4; MESSAGE]);
+        assert!(receive(&copy).unwrap().is_none());
     }
 }

@@ -331,6 +331,11 @@ pub fn die_with_the_starter() {
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
 }
 
+/// Takes [`die_with_the_starter`] back.
+pub fn outlive_the_starter() {
+    let _ = nix::sys::prctl::set_pdeathsig(None);
+}
+
 /// Whether the process `pid` has the thread `tid`.
 #[must_use]
 pub fn has_thread(pid: u32, tid: u32) -> bool {

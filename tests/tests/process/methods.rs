@@ -161,6 +161,127 @@ fn a_spare_that_is_killed_or_stopped_costs_no_process_anything() {
     });
 }
 
+/// What a process finds around it: its files, signals, rights, and what it was given by others.
+fn surroundings(pid: u32) -> Vec<String> {
+    const LINES: [&str; 9] =
+        ["Name", "Umask", "Groups", "Threads", "SigPnd", "ShdPnd", "Sig", "NoNewPrivs", "Cpus"];
+    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap();
+    let status = read("status");
+    let is_asked = |line: &&str| LINES.iter().any(|name| line.starts_with(name)) && !line.starts_with("SigQ");
+    let mut found: Vec<String> = status.lines().filter(is_asked).map(str::to_owned).collect();
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let mut links: Vec<String> = links
+        .filter_map(|entry| Some(fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
+        .map(|target| target.split(":[").next().unwrap().to_owned())
+        .collect();
+    links.sort();
+    found.extend(links);
+    found.push(read("oom_score_adj"));
+    found.push(read("timerslack_ns"));
+    found.push(read("limits"));
+    // Group, session, terminal, niceness; what comes before may have spaces.
+    let stat = read("stat");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    found.extend([2, 3, 4, 15, 16].map(|index| fields[index].to_owned()));
+    found
+}
+
+#[test]
+fn a_process_that_was_a_spare_is_as_one_that_was_none() {
+    in_own_process(120, || {
+        let folder = tempfile::tempdir().unwrap();
+        let look = |name: &str| {
+            let file = folder.path().join(name);
+            let work = |file: PathBuf| {
+                let mut signal = 0;
+                // SAFETY: the call fills the number.
+                unsafe { libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal) };
+                say(&file, signal.to_string());
+                for_ever(());
+            };
+            let child = by(SERVER).name("same").spawn(work, file.clone()).unwrap();
+            let signal = hear(&file);
+            let mut found = surroundings(child.pid());
+            found.push(signal);
+            let pid = child.pid();
+            child.kill().unwrap();
+            status(&child);
+            (pid, found)
+        };
+        let (_, first) = look("first");
+        for name in ["second", "third"] {
+            let before = both_spares();
+            let (pid, found) = look(name);
+            assert!(before.contains(&pid));
+            assert_eq!(found, first);
+        }
+    });
+}
+
+#[test]
+fn a_spare_that_is_stopped_ends_with_the_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let parent = |file: PathBuf| {
+        end(by(SERVER).spawn(|| (), ()).unwrap()).unwrap();
+        let spares = both_spares();
+        say(&file, format!("{} {}", spares[0], spares[1]));
+        for_ever(());
+    };
+    let file = folder.path().join("spares");
+    let process = Process::spawn(parent, file.clone()).unwrap();
+    let pids: Vec<u32> = hear(&file).split(' ').map(|pid| pid.parse().unwrap()).collect();
+    pids.iter().for_each(|&pid| send(pid, Signal::SIGSTOP));
+    until("they are stopped", || pids.iter().all(|&pid| is_stopped(pid)));
+    process.kill().unwrap();
+    assert_eq!(status(&process).signal(), Some(libc::SIGKILL));
+    until("they are gone", || !pids.iter().any(|&pid| runs(pid)));
+}
+
+#[test]
+fn a_detached_process_that_was_a_spare_outlives_its_parent() {
+    let folder = tempfile::tempdir().unwrap();
+    let parent = |file: PathBuf| {
+        end(by(SERVER).spawn(|| (), ()).unwrap()).unwrap();
+        let spares = both_spares();
+        let child = by(SERVER).detached().spawn(for_ever::<()>, ()).unwrap();
+        assert!(spares.contains(&child.pid()));
+        say(&file, child.pid().to_string());
+        for_ever(child);
+    };
+    let file = folder.path().join("child");
+    let process = Process::spawn(parent, file.clone()).unwrap();
+    let child: u32 = hear(&file).parse().unwrap();
+    process.kill().unwrap();
+    status(&process);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(runs(child));
+    send(child, Signal::SIGKILL);
+}
+
+#[test]
+fn servers_that_make_room_for_others_leave_no_zombies() {
+    in_own_process(120, || {
+        let base = Context::new(SERVER);
+        let contexts = [
+            base.preload(preloaded::<0>),
+            base.preload(preloaded::<1>),
+            base.preload(preloaded::<2>),
+            base.preload(preloaded::<3>),
+            base.preload(preloaded::<4>),
+        ];
+        // Each one ends a server that may be in the middle of anything.
+        for n in 0..60_u64 {
+            let index = usize::try_from(n).unwrap() % contexts.len();
+            end(contexts[index].process().spawn(|| (), ()).unwrap()).unwrap();
+            std::thread::sleep(Duration::from_micros(n * 37 % 500));
+        }
+        let is_zombie = |pid: &u32| !runs(*pid) && PathBuf::from(format!("/proc/{pid}")).exists();
+        let zombies: Vec<_> =
+            procession_tests::children(std::process::id()).into_iter().filter(is_zombie).collect();
+        assert!(zombies.is_empty(), "{zombies:?}");
+    });
+}
+
 #[test]
 fn what_a_terminal_sends_to_all_does_not_end_the_server() {
     in_own_process(120, || {
