@@ -21,7 +21,7 @@ use procession_channel::codec;
 use procession_shm::Namespace;
 use procession_sys::forking::close_in_copy;
 use procession_sys::pidfd::{EndFd, EndWait};
-use procession_sys::{Latest, crash_point, interrupt, set_thread_name, start, start_lean};
+use procession_sys::{Latest, crash_point, exit_now, interrupt, set_thread_name, start, start_lean};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -86,6 +86,9 @@ pub(crate) fn begin(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
     let report = report.begin();
     crash_point("process.born");
     report.mark(Stage::Started);
+    if report.is_withdrawn() {
+        exit_now(0);
+    }
     crash_point("process.told");
     let_go();
     panic::watch();

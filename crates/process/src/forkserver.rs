@@ -169,10 +169,11 @@ fn ask(server: &Arc<Server>, launch: &Launch) -> Result<Answer, SpawnError> {
     }
     let was_ready = *turn;
     drop(turn);
-    // Whoever had a copy of the other end has let go of it: if there is a process, it has said so.
+    // Whoever had a copy of the other end has let go of it, or is stopped: if there is a process, it has said so.
     servers::forget(server);
     server.stop(LAST_WAIT);
-    let pid = papers.report.pid();
+    // A copy that was stopped before that is not to begin when it goes on: another one will.
+    let pid = papers.report.withdraw();
     pid.inspect(|&pid| server.forget_spare(pid));
     server.end_spares();
     if let Some(pid) = pid {

@@ -112,6 +112,21 @@ impl Report {
         drop(self.file().and_then(|file| memfd::write_at(file, &state_word(stage, 0), 0)));
     }
 
+    /// Says that the child is wanted no more, if it has not said anything: then it cannot any more, and begins nothing.
+    /// Its pid, if it has.
+    pub(crate) fn withdraw(&self) -> Option<u32> {
+        self.pid().or_else(|| {
+            drop(self.file().and_then(memfd::seal));
+            // One that has said so in this very moment has begun, and cannot report.
+            self.pid()
+        })
+    }
+
+    /// Whether the parent wants the child no more, and has asked for another one.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.stage() == Stage::New && self.file().is_ok_and(memfd::is_sealed)
+    }
+
     /// Hands `outcome` to the parent; once this has returned, no death takes it back.
     ///
     /// A result for which there is no memory becomes an `Encode` report.

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | it runs the preload function, and says that it is ready | the parent reads the end of the connection, and why in the report | |
 //! | it takes a request | the report of the process that was asked for names no pid: the parent asks another server | |
-//! | it copies itself | the copy writes its pid into its report, and only then lets go of the socket: once the parent reads the end of the connection, it knows whether there is a copy | dies here: as a killed child; with the server: it was never there, and the parent asks another server |
+//! | it copies itself | the copy writes its pid into its report, and only then lets go of the socket: once the parent reads the end of the connection, it knows whether there is a copy | dies here: as a killed child; with the server: it was never there, and the parent asks another server. Stopped here, and the server killed: the parent has sealed its report, and it ends when it goes on |
 //! | it sends the pid and the pidfd | the parent has them | goes on |
 //!
 //! The parent dies: the kernel kills the server, and each copy, as children of the thread of the parent that

@@ -74,6 +74,7 @@ fn in_the_child(label: &str) {
     play(every_child_dies, label);
     the_parent_dies(label, 2);
     server_and_copy_die(label);
+    the_server_dies_and_its_copy_goes_on(label);
 }
 
 fn in_a_spare(label: &str) {
@@ -239,13 +240,22 @@ fn server_and_copy_die(label: &str) {
 
 /// The server dies while a spare is stopped, which then goes on: what it was asked for is done once, by whomever.
 fn the_server_dies_and_its_spare_goes_on(label: &str) {
+    the_server_dies_and_another_goes_on(label, 1);
+}
+
+/// As with a spare, with a copy that was made for the request.
+fn the_server_dies_and_its_copy_goes_on(label: &str) {
+    the_server_dies_and_another_goes_on(label, 2);
+}
+
+fn the_server_dies_and_another_goes_on(label: &str, nth: u32) {
     let _watchdog = Watchdog::start();
     let folder = tempfile::tempdir().unwrap();
     let (go, runs_file) = (folder.path().join("go"), folder.path().join("runs"));
     // SAFETY: std reads the environment under a lock of its own, and so do the processes that are started.
     unsafe { std::env::set_var(RUNS, &runs_file) };
-    let (parent, found) = stopped(label, 1, &go);
-    let server = forkservers(parent.pid())[0];
+    let (parent, found) = stopped(label, nth, &go);
+    let server = *found.iter().find(|&&pid| !is_stopped(pid)).unwrap();
     send(server, Signal::SIGKILL);
     fs::write(&go, "").unwrap();
     until("the next one is let live", || !go.exists());
