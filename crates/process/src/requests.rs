@@ -40,14 +40,19 @@ pub(crate) fn hear(socket: impl AsFd) -> Option<Heard> {
     Some((u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]), fds))
 }
 
-/// Asks for a process that is given these descriptors.
+/// Asks for a process that is given these descriptors: all of it, or nothing that stays.
 ///
 /// # Errors
 /// As [`say`]; `EMFILE`, `ETOOMANYREFS` when this user has too many descriptors under way.
 pub(crate) fn ask(socket: impl AsFd, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let count = u32::try_from(fds.len()).map_err(io::Error::other)?;
     for (index, part) in fds.chunks(MOST_FDS).enumerate() {
-        say(&socket, if index == 0 { COPY } else { MORE }, count, part)?;
+        let said = say(&socket, if index == 0 { COPY } else { MORE }, count, part);
+        if said.is_err() && index > 0 {
+            // It is not to keep the descriptors that it has by now.
+            drop(say(&socket, COPY, 0, &[]));
+        }
+        said?;
     }
     Ok(())
 }
@@ -73,5 +78,30 @@ pub(crate) fn next(socket: impl AsFd) -> Option<io::Result<Vec<OwnedFd>>> {
         if files.len() >= wanted {
             return Some(Ok(files));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COPY, ask, hear, next};
+    use procession_sys::fd_socket::{MOST_FDS, pair};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    #[test]
+    #[expect(unsafe_code, reason = "a number is sent that is no descriptor")]
+    fn a_request_that_fails_halfway_is_taken_back() {
+        let (one, other) = pair().unwrap();
+        // SAFETY: it is only looked at by the kernel, which knows no descriptor of this number.
+        let missing = unsafe { BorrowedFd::borrow_raw(i32::MAX) };
+        let mut fds = vec![one.as_fd(); MOST_FDS];
+        fds.push(missing);
+        ask(&one, &fds).unwrap_err();
+        let (word, _, first) = hear(&other).unwrap();
+        assert_eq!((word, first.unwrap().len()), (COPY, MOST_FDS));
+        let (word, number, none) = hear(&other).unwrap();
+        assert_eq!((word, number, none.unwrap().len()), (COPY, 0, 0));
+        ask(&one, &fds).unwrap_err();
+        ask(&one, &[one.as_fd()]).unwrap();
+        assert_eq!(next(&other).unwrap().unwrap().len(), 1);
     }
 }
