@@ -4,11 +4,12 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use procession::{
-    Event, ExitStatus, KernelError, Process, ProcessLabel, Queue, Restart, RestartScope, Supervised,
-    Supervisor, SupervisorError, SupervisorEvent as Happened, Value,
+    Event, ExitStatus, KernelError, Process, ProcessLabel, Queue, Restart, RestartScope, SpawnError,
+    Supervised, Supervisor, SupervisorError, SupervisorEvent as Happened, Value,
 };
 use procession_tests::{Scratch, until};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::cell::Cell;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 procession::test_support!();
@@ -463,6 +464,53 @@ impl Supervised for Told {
 
     fn signal(&self, signal: i32) -> Result<(), KernelError> {
         self.0.signal(signal)
+    }
+}
+
+/// A process that counts how often it is looked at, and whose status cannot be had before a moment.
+struct Counted<'a>(Process<()>, &'a Cell<u32>, Instant);
+
+impl Supervised for Counted<'_> {
+    fn label(&self) -> ProcessLabel {
+        Supervised::label(&self.0)
+    }
+
+    fn end(&self) -> Option<BorrowedFd<'_>> {
+        Supervised::end(&self.0)
+    }
+
+    fn is_attended(&self) -> bool {
+        self.0.is_attended()
+    }
+
+    fn status(&self) -> Option<ExitStatus> {
+        self.1.set(self.1.get() + 1);
+        (Instant::now() >= self.2).then(|| self.0.exit_status()).flatten()
+    }
+
+    fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        self.0.signal(signal)
+    }
+}
+
+#[test]
+fn a_supervisor_does_not_spin_while_nobody_tells_how_a_worker_has_ended() {
+    for closes in [true, false] {
+        let (looks, moment) = (Cell::new(0), Instant::now() + Duration::from_secs(1));
+        let statuses = quick(1)
+            .run(|_| {
+                // Of one the descriptor is closed; of the other a debugger keeps the status.
+                let seconds = if closes { 1 } else { 0 };
+                let work = |seconds| std::thread::sleep(Duration::from_secs(seconds));
+                let process = Process::spawn(work, seconds)?;
+                if closes {
+                    nix::unistd::close(process.as_raw_fd()).unwrap();
+                }
+                Ok::<_, SpawnError>(Counted(process, &looks, moment))
+            })
+            .unwrap();
+        assert!(statuses[0].unwrap().success());
+        assert!((1..300).contains(&looks.get()), "{}", looks.get());
     }
 }
 

@@ -10,17 +10,15 @@
 mod event;
 mod handle;
 mod post;
+mod supervised;
 
-use crate::error::KernelError;
-use crate::label::ProcessLabel;
 use crate::pacing::{Budget, moment_after};
-use crate::process::Process;
 use crate::status::ExitStatus;
 use crate::trace;
 use post::{Next, Post};
 use procession_sync::{Event, Readiness};
 use procession_sys::signals::{SIGKILL, SIGTERM};
-use procession_sys::{SignalBell, eventfd};
+use procession_sys::{SignalBell, clock, eventfd};
 use std::cell::OnceCell;
 use std::error::Error;
 use std::fmt;
@@ -30,6 +28,10 @@ use std::time::{Duration, Instant};
 
 pub use event::{SupervisorError, SupervisorEvent};
 pub use handle::SupervisorHandle;
+pub use supervised::Supervised;
+
+/// How often workers are looked at whose end nobody announces.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// When a worker that has ended is started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,43 +57,6 @@ pub enum RestartScope {
     /// SIGTERM, and SIGKILL after the grace; once all have ended, all are started again, also those that had done
     /// their work. Limits and back-off count the restarts of the whole.
     All,
-}
-
-/// What a [`Supervisor`] can keep running: a process that can be signalled, and waited for.
-pub trait Supervised {
-    /// Who it is.
-    fn label(&self) -> ProcessLabel;
-
-    /// Readable once it has ended; `None` if that is learnt by what the supervisor attends to
-    /// ([`Supervisor::attend`]).
-    fn end(&self) -> Option<BorrowedFd<'_>>;
-
-    /// How it ended; `None` while it runs.
-    fn status(&self) -> Option<ExitStatus>;
-
-    /// Sends it a signal.
-    ///
-    /// # Errors
-    /// What the kernel says; one that has ended already is none.
-    fn signal(&self, signal: i32) -> Result<(), KernelError>;
-}
-
-impl<R> Supervised for Process<R> {
-    fn label(&self) -> ProcessLabel {
-        Self::label(self).clone()
-    }
-
-    fn end(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.as_fd())
-    }
-
-    fn status(&self) -> Option<ExitStatus> {
-        self.exit_status()
-    }
-
-    fn signal(&self, signal: i32) -> Result<(), KernelError> {
-        Self::signal(self, signal)
-    }
 }
 
 /// One start of one worker.
@@ -574,7 +539,8 @@ where
         let end = self.ending.or(self.regrouping).filter(|_| self.posts.iter().any(Post::is_to_be_killed));
         let starts = self.posts.iter().filter(|_| self.regrouping.is_none()).filter_map(Post::due_at);
         let replaced = self.posts.iter().filter_map(Post::killed_at);
-        let due = starts.chain(end).chain(replaced).min();
+        let look = self.posts.iter().any(Post::is_unseen).then(|| now + LOOK);
+        let due = starts.chain(end).chain(replaced).chain(look).min();
         let mut files: Vec<BorrowedFd<'_>> = self.attended.iter().map(|(file, _)| *file).collect();
         files.extend(self.posts.iter().flat_map(Post::files));
         files.extend(self.bell.as_ref().map(AsFd::as_fd));
@@ -582,6 +548,9 @@ where
         let ready = eventfd::wait_any(&files, due.map(|due| due.saturating_duration_since(now)))?;
         // The attended files are the first.
         self.attended.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready).for_each(|((_, act), _)| act());
+        if self.posts.iter().any(Post::is_kept) {
+            clock::nap(LOOK / 10);
+        }
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use crate::error::in_full;
 use crate::pacing::{Budget, moment_after, pause};
 use crate::status::ExitStatus;
 use procession_sync::Readiness;
-use procession_sys::random;
 use procession_sys::signals::{SIGKILL, SIGTERM};
+use procession_sys::{pidfd, random};
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -233,12 +233,29 @@ impl<P: Supervised> Post<P> {
         }
     }
 
-    /// What becomes readable when there is something to look at.
-    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let running = match &self.state {
+    fn running(&self) -> Option<&Running<P>> {
+        match &self.state {
             State::Running(running) => Some(running),
             _ => None,
-        };
+        }
+    }
+
+    /// Whether nobody tells when it ends.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.running()
+            .is_some_and(|running| running.process.end().is_none() && !running.process.is_attended())
+    }
+
+    /// Whether it has ended, and its status cannot be had yet: a debugger may be first in line for it.
+    pub(super) fn is_kept(&self) -> bool {
+        let Some(Running { process, .. }) = self.running() else { return false };
+        let has_ended = |end| matches!(pidfd::wait(end, Some(Duration::ZERO)), Ok(true));
+        process.end().is_some_and(has_ended) && process.status().is_none()
+    }
+
+    /// What becomes readable when there is something to look at.
+    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let running = self.running();
         let end = running.and_then(|running| running.process.end());
         let ready = running.and_then(|running| running.readiness.as_ref()).map(AsFd::as_fd);
         end.into_iter().chain(ready)
