@@ -8,6 +8,7 @@ use procession::{
 };
 use procession_tests::{Scratch, until};
 use std::future::{Future, IntoFuture};
+use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,6 +60,7 @@ under_both!(
     a_lock_moves_with_its_task,
     a_holder_that_is_killed_is_told_to_a_task,
     processes_are_awaited,
+    a_process_whose_descriptor_was_closed_is_awaited_without_spinning,
     many_tasks_of_one_object_all_come_through,
 );
 
@@ -114,6 +116,20 @@ async fn a_lease_of_a_killed_process_comes_to_a_task(namespace: procession::Name
     lease.task_done().unwrap();
     jobs.join().unwrap();
     child.wait_async().await.unwrap();
+}
+
+async fn a_process_whose_descriptor_was_closed_is_awaited_without_spinning(_: procession::Namespace) {
+    let child = Process::spawn(|| std::thread::sleep(Duration::from_millis(500)), ()).unwrap();
+    nix::unistd::close(child.as_raw_fd()).unwrap();
+    let mut waiting = pin!(child.wait_async());
+    let mut polls = 0;
+    let status = std::future::poll_fn(|context| {
+        polls += 1;
+        waiting.as_mut().poll(context)
+    });
+    assert!(status.await.unwrap().success());
+    // Each nap takes some tries.
+    assert!(polls < 2000, "{polls}");
 }
 
 async fn a_pipe_is_received_from_by_a_task(namespace: procession::Namespace) {

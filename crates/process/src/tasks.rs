@@ -4,13 +4,20 @@ use crate::children::Child;
 use crate::error::{ProcessError, WaitError};
 use crate::process::Process;
 use crate::status::ExitStatus;
-use procession_sync::{Waitable, Watch, ready};
+use procession_sync::{Fault, Waitable, Watch, ready, when_ready};
+use procession_sys::Deadline;
+use procession_sys::pidfd::EndWait;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How often a task looks at what the kernel does not announce.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The end of a child, which outlives the handle of the process.
 #[derive(Clone)]
@@ -38,12 +45,41 @@ impl<R> Process<R> {
         drop(self.take_stdin());
         let end = End(Arc::clone(self.child()));
         loop {
+            let is_silent =
+                self.child().end.wait(Some(Duration::ZERO)).is_ok_and(|end| end != EndWait::TimedOut);
             if let Some(status) = self.try_wait()? {
                 return Ok(status);
             }
-            ready(&end).await;
+            if is_silent {
+                // Dead, but a debugger is first in line for its status; or its descriptor was closed.
+                nap().await;
+            } else {
+                ready(&end).await;
+            }
         }
     }
+}
+
+/// What nobody announces.
+struct Nothing;
+
+impl Waitable for Nothing {
+    fn is_ready(&self) -> bool {
+        false
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        static WORD: AtomicU32 = AtomicU32::new(0);
+        Watch::Futex(&WORD, 0)
+    }
+
+    fn unwatch(&self) {}
+}
+
+/// Sleeps for a [`LOOK`], as a task.
+async fn nap() {
+    let end = Deadline::after(LOOK);
+    drop(when_ready::<_, (), Fault>(None, || Nothing, || end.has_passed().then_some(Ok(()))).await);
 }
 
 /// What [`Process::join`] returns, as a future; made by `.await` of a process. A future that is dropped is a
