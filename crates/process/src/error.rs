@@ -158,8 +158,11 @@ fn hint(operation: &str, forked: bool, source: &io::Error) -> &'static str {
         ("posix_spawn" | "fork" | "clone", Some(EAGAIN)) => {
             ": this user, or this container, has as many processes and threads as it may; raise the limit (`ulimit -u`, or pids.max of the cgroup)"
         }
-        ("posix_spawn" | "stat /proc/self/exe", _) if source.kind() == io::ErrorKind::NotFound => {
-            ": /proc is not mounted, by which a program starts itself again; mount it (`mount -t proc proc /proc`). Or this root has not the libraries of the program"
+        ("stat /proc/self/exe", _) if source.kind() == io::ErrorKind::NotFound => {
+            ": /proc is not mounted, by which a program starts itself again; mount it (`mount -t proc proc /proc`)"
+        }
+        ("posix_spawn", _) if source.kind() == io::ErrorKind::NotFound => {
+            ": this root has not all of what a program needs that starts itself again: /proc (`mount -t proc proc /proc`), /dev/null, the libraries of the program"
         }
         _ => limits::remedy(source),
     }
@@ -375,6 +378,11 @@ pub(crate) fn in_full(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = texts(error).collect();
     texts.dedup();
     texts.join(": ")
+}
+
+/// Adds to an error what could not be done.
+pub(crate) fn failed(what: String) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 pub(crate) fn at(location: &Option<String>) -> String {

@@ -1,5 +1,6 @@
 //! What a child changes of itself before it calls the function, because its options say so.
 
+use crate::error::failed;
 use procession_sys::settings::{Resource, become_user, limit, run_on, set_niceness};
 use procession_sys::start;
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,6 @@ impl Settings {
     /// # Errors
     /// What could not be changed, and why.
     pub(crate) fn apply(&self, dies_with_parent: bool) -> io::Result<()> {
-        let failed =
-            |what: String| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
         for &(index, soft, hard) in &self.limits {
             let resource = *Resource::ALL.get(index).ok_or(io::ErrorKind::InvalidData)?;
             limit(resource, soft, hard).map_err(failed(format!("the limit of {resource:?} to {soft}")))?;

@@ -1,6 +1,7 @@
 //! What a process finds around it when it was copied instead of executed: its streams, its environment, its
 //! directory, its group, its signals. Of a process that is executed all that is `posix_spawn`'s work.
 
+use crate::error::failed;
 use procession_sys::Latest;
 use procession_sys::forking::{changed_signals, replace_environment, reset_signals};
 use procession_sys::signals::{self, SIGHUP, SIGINT, SIGQUIT};
@@ -83,15 +84,13 @@ impl Surroundings {
             };
             start::set_stream(number, stream)?;
         }
-        let failed =
-            |what: String, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
         if let Some(group) = self.process_group {
             start::set_process_group(std::process::id(), group)
-                .map_err(|error| failed(format!("the process group {group}"), error))?;
+                .map_err(failed(format!("the process group {group}")))?;
         }
         if let Some(directory) = &self.directory {
             std::env::set_current_dir(directory)
-                .map_err(|error| failed(format!("the directory {}", directory.display()), error))?;
+                .map_err(failed(format!("the directory {}", directory.display())))?;
         }
         if let Some(environment) = &self.environment {
             replace_environment(environment);
