@@ -40,7 +40,10 @@ macro_rules! bare_main {
 pub fn run(main: fn() -> u8) -> c_int {
     // What the program opens is not to become its stdin, stdout or stderr.
     for number in (0..3_i32).filter(|number| !was_open(number.unsigned_abs())) {
-        drop(set_stream(number, Some(Stream::Null)));
+        if set_stream(number, Some(Stream::Null)).is_err() {
+            // What is printed would get into a file that is opened later.
+            std::process::abort();
+        }
     }
     // Whoever writes to a pipe that nobody reads is told by an error.
     ignore_signals(&[libc::SIGPIPE]);

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::{Error, Result};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -253,14 +253,19 @@ pub fn set_stream(number: RawFd, stream: Option<Stream>) -> Result<()> {
     if !(libc::STDIN_FILENO..=libc::STDERR_FILENO).contains(&number) {
         return Err(Error::from_raw_os_error(libc::EINVAL));
     }
-    let null;
     let from = match stream {
         Some(Stream::Inherit) => return Ok(()),
         Some(Stream::File(fd)) => fd,
         Some(Stream::Null) => {
             let input = number == libc::STDIN_FILENO;
-            null = std::fs::OpenOptions::new().read(input).write(!input).open("/dev/null")?;
-            // It may have the very number, if that was free.
+            let null = std::fs::OpenOptions::new().read(input).write(!input).open("/dev/null")?;
+            if null.as_raw_fd() == number {
+                // That was free.
+                fcntl(&null, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                let _: RawFd = null.into_raw_fd();
+                return Ok(());
+            }
+            // It may have the number of another stream, if that is free.
             let null = crate::memfd::duplicate_above_stdio(&null)?;
             return duplicate_onto(null.as_raw_fd(), number);
         }
