@@ -9,8 +9,10 @@ use crate::under::{self, CommandArgs, OnOwnerDied, WaitArgs, told};
 use clap::Subcommand;
 use clap::builder::FalseyValueParser;
 use procession::shm::Kind;
-use procession::{Namespace, Semaphore, SemaphoreError};
+use procession::{Namespace, OpenError, Semaphore, SemaphoreError};
 use procession_terminal::exit::{DISAGREE, Failure};
+use siphasher::sip::SipHasher24;
+use std::hash::Hasher;
 
 /// Run a command while a permit is held, which goes back with this process: `sem NAME -c COUNT -- CMD`.
 #[derive(Debug, clap::Args)]
@@ -182,16 +184,37 @@ fn resize(args: ResizeArgs) -> Result<(), Failure> {
             format!("semaphore {:?} cannot be changed to {}: it has {most} at most", args.name, args.count);
         return Err(refusal("disagree", DISAGREE, message));
     }
+    change(semaphore, &args, |why| match why {
+        SemaphoreError::WouldBlock(_) | SemaphoreError::TimedOut(_) => {
+            InTheWay::of(&thing).not_acquired(args.wait.conflict_exit_code)
+        }
+        why => why.into(),
+    })
+}
+
+/// Changes how many permits there are, while nobody else does.
+fn change(
+    semaphore: &Semaphore,
+    args: &ResizeArgs,
+    not_acquired: impl Fn(SemaphoreError) -> Failure,
+) -> Result<(), Failure> {
+    let deadline = args.wait.deadline();
+    let turns = turns(&args.name)?;
+    let wait = Wait::until(deadline);
+    let turn = patiently!(turns, wait, acquire, try_acquire, acquire_timeout);
+    let _turn = turn.map_err(&not_acquired)?;
     let now = semaphore.permits();
     if args.count >= now {
         return Ok(semaphore.release(args.count - now)?);
     }
-    match take(semaphore, now - args.count, args.wait.wait()) {
-        Err(SemaphoreError::WouldBlock(_) | SemaphoreError::TimedOut(_)) => {
-            Err(InTheWay::of(&thing).not_acquired(args.wait.conflict_exit_code))
-        }
-        outcome => Ok(outcome?),
-    }
+    take(semaphore, now - args.count, Wait::until(deadline)).map_err(not_acquired)
+}
+
+/// Has one permit: its holder may change the semaphore of that name. Its own name is short, however long that is.
+fn turns(name: &str) -> Result<Semaphore, OpenError> {
+    let mut hasher = SipHasher24::new();
+    hasher.write(name.as_bytes());
+    Semaphore::options().permits(1).ephemeral().open_or_create(&format!("resize-{:016x}", hasher.finish()))
 }
 
 /// Takes permits out for good.
@@ -199,4 +222,27 @@ fn take(semaphore: &Semaphore, permits: usize, wait: Wait) -> Result<(), Semapho
     let taken = patiently!(semaphore, wait, acquire_many, try_acquire_many, acquire_many_timeout; permits);
     taken?.forget();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failure, ResizeArgs, WaitArgs, change};
+    use procession::{Namespace, Semaphore};
+
+    #[test]
+    fn several_that_say_how_many_permits_there_are_add_them_once() {
+        let namespace = Namespace::private();
+        assert!(namespace.enter());
+        let semaphore = Semaphore::options().permits(1).max(100).create("slots").unwrap();
+        let resize = |count| {
+            let args = ResizeArgs { name: "slots".to_owned(), count, wait: WaitArgs::default() };
+            change(&semaphore, &args, Failure::from).unwrap();
+        };
+        for _ in 0..50 {
+            std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(|| resize(9)))));
+            assert_eq!(semaphore.permits(), 9);
+            resize(1);
+        }
+        assert_eq!(semaphore.permits(), 1);
+    }
 }
