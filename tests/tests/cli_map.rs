@@ -510,6 +510,12 @@ fn permits_bound_jobs_of_several_maps() {
         $P sem two -c 2 -n -- true; kill $map; wait $map",
     );
     assert!(said.stderr.contains(" (sleep 1000, "), "{said:?}");
+    // What the environment says of waits and times is the jobs'.
+    let said = place.shell(
+        "PROCESSION_NONBLOCK=1 PROCESSION_SEM_COUNT=7 PROCESSION_REPORT=/dev/stdout \
+            $P map -j 3 --sem two=2 -- sh -c 'sleep 0.05; echo $PROCESSION_NONBLOCK' ::: a b c",
+    );
+    assert_eq!((said.code(), said.stdout.as_str()), (Some(0), "1\n1\n1\n"), "{said:?}");
     // A job's time begins when it has its permit, and signals come once.
     let mut holder = Running::start(&mut place.command(&[
         "sem",

@@ -26,11 +26,13 @@ use crate::sem::SemArgs;
 use crate::stats::StatsArgs;
 #[cfg(feature = "top")]
 use crate::top::TopArgs;
+use crate::under::is_of_map;
 use crate::waiting::WaitingArgs;
 use crate::waits::WaitsArgs;
 use crate::watch::WatchArgs;
 use crate::with::WithArgs;
 use crate::worker::WorkerArgs;
+use clap::builder::Resettable;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use procession::{InvalidName, Namespace};
 use procession_terminal::exit::Failure;
@@ -125,8 +127,12 @@ pub(crate) struct Alone<A: Args> {
 impl<A: Args> Alone<A> {
     /// Reads it from the words that follow upon its name.
     pub(crate) fn read(name: &'static str, words: Vec<OsString>) -> Result<Self, Failure> {
+        let mut command = Self::command().name(name);
+        if is_of_map(&words) {
+            command = command.mut_args(|arg| arg.env(Resettable::Reset));
+        }
         let words = std::iter::once(OsString::from(name)).chain(words);
-        let matches = Self::command().name(name).try_get_matches_from(words).map_err(Failure::CommandLine)?;
+        let matches = command.try_get_matches_from(words).map_err(Failure::CommandLine)?;
         Self::from_arg_matches(&matches).map_err(Failure::CommandLine)
     }
 }

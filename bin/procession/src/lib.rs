@@ -118,8 +118,8 @@ fn take_cluster(words: &mut Vec<OsString>) -> Option<OsString> {
     }
     let command = words.get(place_of_command(words));
     // What `map` has started is of this machine, as that is.
-    let is_of_map = words[..end].iter().any(|word| word == under::SIGNALS_REACH_COMMAND);
-    let is_of_cluster = !is_of_map && command.is_some_and(|word| OF_CLUSTER.iter().any(|name| word == name));
+    let is_of_cluster =
+        !under::is_of_map(words) && command.is_some_and(|word| OF_CLUSTER.iter().any(|name| word == name));
     std::env::var_os("PROCESSION_CLUSTER").filter(|url| is_of_cluster && !url.is_empty())
 }
 
@@ -219,7 +219,7 @@ fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Metrics(args) => metrics::run(&args),
         Command::Rm(args) => remove::run(&args),
         Command::Gc(args) => collect::run(&args),
-        Command::Deadlocks(args) => deadlocks::run(&args),
+        Command::Deadlocks(args) => told(args.json, deadlocks::run(&args)),
         Command::Doctor(args) => told(args.json, doctor::run(&args)),
         #[cfg(feature = "completions")]
         Command::Completions(args) => completions::run(&args),

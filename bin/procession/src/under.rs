@@ -50,6 +50,13 @@ impl WaitArgs {
 
 /// The option by which `map --sem` starts each of its jobs.
 pub(crate) const SIGNALS_REACH_COMMAND: &str = "--signals-reach-command";
+
+/// Whether `map` has started what has this command line: what that is to do stands there, and the variables of the
+/// environment are the job's.
+pub(crate) fn is_of_map(words: &[OsString]) -> bool {
+    words.iter().take_while(|word| *word != "--").any(|word| word == SIGNALS_REACH_COMMAND)
+}
+
 /// How long a command may take to end after SIGTERM, unless it is said.
 const KILL_AFTER: &str = "10s";
 
