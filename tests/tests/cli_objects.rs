@@ -193,9 +193,10 @@ fn a_deadlock_is_shown_with_its_processes_and_locks_and_makes_the_exit_code_1() 
         assert!(said.stdout.contains(expected), "{said:?}");
     }
     assert!(said.stderr.contains("1 deadlock in namespace"), "{said:?}");
-    let json = place.run(&["deadlocks", "--json"]).stdout;
-    schema::Schema::read().takes_array("deadlock", &json);
-    let json = schema::parsed(&json);
+    let said = place.run(&["deadlocks", "--json"]);
+    schema::Schema::read().takes_array("deadlock", &said.stdout);
+    schema::Schema::read().takes_lines("error", &said.stderr);
+    let json = schema::parsed(&said.stdout);
     let threads = json[0]["threads"].as_array().unwrap();
     assert_eq!((json.as_array().unwrap().len(), threads.len()), (1, 2));
     assert_eq!(threads[0]["held_by"], threads[1]["pid"]);

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub(crate) struct DeadlocksArgs {
     /// Print one JSON array.
     #[arg(long, env = "PROCESSION_JSON", hide_env = true, value_parser = FalseyValueParser::new())]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// # Errors
