@@ -75,8 +75,8 @@ impl Person {
     }
 }
 
-/// The command behind the `--` of a process that holds something for it.
-fn wrapped(words: &[String]) -> Option<&[String]> {
+/// The command behind the `--` of a process that holds something for it, or waits for it.
+pub(crate) fn wrapped(words: &[String]) -> Option<&[String]> {
     let program = words.first()?.rsplit('/').next()?;
     let behind = words.iter().position(|word| word == "--")?;
     (program.starts_with("procession") && behind > 1).then(|| &words[behind + 1..])

@@ -1,6 +1,7 @@
 //! `procession inspect`: one object, with all who hold it and all who wait for it.
 
 use crate::duration::age;
+use crate::in_the_way::wrapped;
 use crate::keeper::kept_for;
 use crate::list::{Looker, Record, Seen, note, size};
 use crate::people::{command_line, in_one_line, user};
@@ -93,11 +94,14 @@ fn process(holder: &Holder) -> String {
     if holder.pid == 0 {
         return "a process that nobody remembers".to_owned();
     }
-    let command = command_line(holder.pid);
-    let kept_for = kept_for(&command);
+    let words = command_line(holder.pid);
+    let kept_for = kept_for(&words);
     let kept = kept_for.map_or_else(String::new, |owner| format!("kept for {owner}: "));
-    let command = kept_for.map_or(command, command_line);
-    let command = if command.is_empty() { holder.name.clone() } else { in_one_line(&command) };
+    let command = match kept_for {
+        Some(owner) => in_one_line(&command_line(owner)),
+        None => in_one_line(wrapped(&words).unwrap_or(&words)),
+    };
+    let command = if command.is_empty() { holder.name.clone() } else { command };
     let user = user(holder.pid).map_or_else(String::new, |user| format!(", {user}"));
     format!("{} ({kept}{}{user})", holder.pid, output::printable(&command))
 }
