@@ -298,6 +298,11 @@ fn a_report_says_what_exit_codes_cannot() {
     let _holder = hold(&place, &["lock", "busy"]);
     let busy = report("$P lock busy -n --report FILE -- true");
     assert_eq!((&busy["acquired"], &busy["error"]), (&false.into(), &"not_acquired".into()));
+    // Where there cannot be one, nothing is done.
+    for place_of_it in ["/nonexistent/report", "/"] {
+        let said = place.run(&["lock", "a", "--report", place_of_it, "--", "echo", "RAN"]);
+        assert_eq!((said.code(), said.stdout.as_str()), (Some(2), ""), "{said:?}");
+    }
     let late = report("$P lock b --report FILE -t 10ms -- sleep 1000");
     assert_eq!((&late["timed_out"], &late["exit"]), (&true.into(), &124.into()));
 }

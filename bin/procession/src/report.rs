@@ -1,13 +1,15 @@
 //! What became of a command, for scripts: one line of JSON in a file, because a command may itself use any exit code.
 
 use crate::wrap::Outcome;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 use procession_sys::pidfd::Ended;
 use procession_sys::{clock, inherited};
 use procession_terminal::exit::Failure;
 use serde::Serialize;
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +25,33 @@ impl std::str::FromStr for Report {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some(number) = text.strip_prefix("fd:") else { return Ok(Self::File(text.into())) };
+        let Some(number) = text.strip_prefix("fd:") else {
+            // What is known now need not wait until the command has run. Nothing is made: it is there once all is done.
+            could_be_written(Path::new(text)).map_err(|error| format!("it cannot be written: {error}"))?;
+            return Ok(Self::File(text.into()));
+        };
         let number: u32 = number.parse().map_err(|_| "write a descriptor as fd:3".to_owned())?;
         let opened = inherited::descriptor(number);
         let opened = opened.map_err(|error| format!("descriptor {number} cannot be used: {error}"))?;
         Ok(Self::Open(Arc::new(opened.into())))
+    }
+}
+
+/// # Errors
+/// Why not, as far as that is known without opening it, which for a pipe takes until somebody reads.
+fn could_be_written(path: &Path) -> io::Result<()> {
+    let may = |path: &Path, mode| faccessat(AT_FDCWD, path, mode, AtFlags::AT_EACCESS);
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(may(path, AccessFlags::W_OK)?),
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {
+            let directory = path.parent().ok_or(error)?;
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            Ok(may(directory, AccessFlags::W_OK | AccessFlags::X_OK)?)
+        }
+        // Where the link leads, it may be made.
+        Err(_) if path.is_symlink() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
