@@ -202,6 +202,8 @@ fn resuming_goes_by_what_is_done_and_not_by_its_place() {
     // Another command is another job.
     let said = shell_in(directory.path(), "$P map --joblog log --resume -- echo ::: a");
     assert_eq!(said.stdout, "a\n");
+    let said = shell_in(directory.path(), "$P map --dry-run --joblog +new --resume -- echo ::: a; ls new");
+    assert_eq!((said.code(), said.stdout.as_str()), (Some(2), "echo a\n"), "{said:?}");
     let said = shell_in(directory.path(), "$P map --joblog +log -- echo ::: a; wc -l < log");
     assert_eq!(said.stdout, "a\n4\n");
 }

@@ -352,7 +352,10 @@ fn run(args: &MapArgs, namespace: Option<&Namespace>) -> Result<(), Failure> {
     }
     let plan = Plan::new(args, words, width, is_stdin, namespace)?;
     let kept = &args.kept;
-    let log = kept.joblog.as_ref().filter(|_| !args.dry_run || args.resume() != Resume::No);
+    let log = kept.joblog.as_ref().filter(|path| {
+        // Where nothing is done there is nothing to be logged, only what was done before to be read.
+        !args.dry_run || args.resume() != Resume::No && joblog::file_of(path).exists()
+    });
     let log = log.map(|path| Joblog::open(path, args.resume())).transpose()?;
     let results = kept.results.as_ref().filter(|_| !args.dry_run).map(|directory| Results::new(directory));
     let progress = Progress::new(if args.dry_run { Show::None } else { args.said.progress });

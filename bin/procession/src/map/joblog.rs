@@ -93,8 +93,8 @@ pub(crate) struct Joblog {
 impl Joblog {
     /// Opens the log, or makes it; a name with `+` in front is added to.
     pub(crate) fn open(path: &Path, resume: Resume) -> Result<Self, Failure> {
-        let name = path.to_str().and_then(|name| name.strip_prefix('+'));
-        let (path, is_kept) = name.map_or((path, resume != Resume::No), |name| (Path::new(name), true));
+        let file = file_of(path);
+        let (path, is_kept) = (file, resume != Resume::No || file != path);
         let failed = |error: std::io::Error| cannot("open", path, &error);
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(path).map_err(failed)?;
@@ -158,6 +158,11 @@ impl Joblog {
     fn append(&mut self, text: &str) -> Result<(), Failure> {
         self.file.write_all(text.as_bytes()).map_err(|error| cannot("write", &self.path, &error))
     }
+}
+
+/// The log's own name, without a `+` in front.
+pub(crate) fn file_of(path: &Path) -> &Path {
+    path.to_str().and_then(|name| name.strip_prefix('+')).map_or(path, Path::new)
 }
 
 fn text(line: &Line<'_>) -> String {
