@@ -198,6 +198,38 @@ fn signals_that_ask_something_reach_the_workers_and_end_nothing_else() {
 }
 
 #[test]
+fn what_is_closed_needs_no_more_than_its_own_descriptor() {
+    for (closed, code) in [("<&-", 0), (">&-", 125), ("2>&-", 0), ("<&- 2>&-", 0)] {
+        let said = shell(&format!("exec {closed}; ulimit -n 3; exec \"$P\" --version"));
+        assert_eq!(said.code(), Some(code), "{closed}: {said:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_never_reads_does_not_keep_it_from_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    // The shell has both ends of the pipe, and reads nothing. What is printed is more than one pipe holds, and less than
+    // two do.
+    let script = format!(
+        "mkfifo {0}; exec 9<>{0} 8>&2; exec \"$P\" run -n 1 --grace 100ms --only-ranks 0 -- \
+            sh -c 'head -c 100000 /dev/zero; echo READY >&8; exec sleep 1000' >&9",
+        directory.path().join("fifo").display()
+    );
+    let mut command = in_shell(&script);
+    let mut running = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(running.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(line, "READY\n");
+    send(running.id(), Signal::SIGTERM);
+    let status = until("the end", || running.try_wait().unwrap());
+    line.clear();
+    stderr.read_line(&mut line).unwrap();
+    assert_eq!(status.code(), Some(125), "{line}");
+    assert!(line.starts_with("procession: nobody has read all"), "{line}");
+}
+
+#[test]
 fn a_stop_stops_the_workers_and_this_and_goes_on_with_both() {
     let script = "echo READY $$; exec sleep 1000";
     let mut command = procession(["run", "-n", "2", "--", "sh", "-c", script]);

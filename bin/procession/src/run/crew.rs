@@ -64,7 +64,7 @@ pub(super) struct Crew<'a> {
     stdin: Option<File>,
     /// Those whose exit status was not taken, by process id.
     pub(super) running: BTreeMap<u32, Running>,
-    /// What those that are started for the first time later get too.
+    /// What those that are started for the first time later get too, once each.
     passed_on: Vec<i32>,
     /// How often SIGINT came.
     interrupts: u32,
@@ -186,7 +186,7 @@ impl<'a> Crew<'a> {
             story.is_asked_to_end(signal);
             self.handle.drain();
         }
-        if !OF_THE_MOMENT.contains(&signal) {
+        if !OF_THE_MOMENT.contains(&signal) && !self.passed_on.contains(&signal) {
             self.passed_on.push(signal);
         }
         match signal {
@@ -245,7 +245,8 @@ impl<'a> Crew<'a> {
     /// # Errors
     /// Why something was not shown or written.
     pub(super) fn end(self) -> Result<(), Failure> {
-        self.outputs.map_or(Ok(()), Outputs::end)
+        let was_asked = self.passed_on.iter().any(|signal| ASKS_FOR_THE_END.contains(signal));
+        self.outputs.map_or(Ok(()), |outputs| outputs.end(&self.inbox, self.args.grace, was_asked))
     }
 }
 

@@ -7,13 +7,15 @@
 use super::RunArgs;
 use super::terminal::Terminal;
 use super::workers::Workers;
+use crate::passed_on::ASKS_FOR_THE_END;
 use procession::Attempt;
-use procession_sys::eventfd;
 use procession_sys::inherited::could_write_stdout;
+use procession_sys::signals::{self as sig, Inbox, set_blocked};
+use procession_sys::{Deadline, eventfd};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::warn;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -141,6 +143,8 @@ pub(super) struct Outputs {
     messages: Sender<Message>,
     bell: Arc<OwnedFd>,
     thread: JoinHandle<Result<(), Failure>>,
+    /// A pipe, of which the thread has the other end until it has ended.
+    thread_is_there: PipeReader,
 }
 
 impl Outputs {
@@ -162,12 +166,23 @@ impl Outputs {
         let pump = Pump { received, bell: Arc::clone(&bell), sources: Vec::new(), failure: None };
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let thread = std::thread::Builder::new()
-            .name("output".to_owned())
-            .spawn(move || pump.run(&[(Stream::Out, stdout), (Stream::Err, stderr)]))?;
+        let (thread_is_there, is_there) = io::pipe()?;
+        let thread = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+            let _is_there = is_there;
+            pump.run(&[(Stream::Out, stdout), (Stream::Err, stderr)])
+        })?;
         let (only_ranks, directory) = (args.only_ranks.clone(), args.tee.clone());
         let on_terminals = args.pty;
-        Ok(Some(Self { prefix, only_ranks, directory, on_terminals, messages, bell, thread }))
+        Ok(Some(Self {
+            prefix,
+            only_ranks,
+            directory,
+            on_terminals,
+            messages,
+            bell,
+            thread,
+            thread_is_there,
+        }))
     }
 
     /// Where the worker that is to be started will print: nothing can go wrong with that once it runs.
@@ -219,13 +234,34 @@ impl Outputs {
         if let Writes::Terminal(terminal) = printed.writes { Some(terminal) } else { None }
     }
 
-    /// Shows what is left, and ends the thread.
+    /// Shows what is left, and ends the thread. If somebody has asked for the end, or does so now, readers have so much
+    /// time left; none is left if that is asked for again.
     ///
     /// # Errors
     /// Why something was not shown or written.
-    pub(super) fn end(self) -> Result<(), Failure> {
+    pub(super) fn end(self, inbox: &Inbox, grace: Duration, was_asked: bool) -> Result<(), Failure> {
         drop(self.messages.send(Message::End));
         eventfd::ring(&self.bell);
+        let signals = inbox.bell()?;
+        let mut deadline = if was_asked { Deadline::after(grace) } else { Deadline::NEVER };
+        while let [false, _] =
+            eventfd::wait_any(&[self.thread_is_there.as_fd(), signals.as_fd()], deadline.remaining())?[..]
+        {
+            while let Some(taken) = inbox.take(Deadline::PASSED) {
+                match taken.signal {
+                    sig::SIGTSTP => inbox.let_act(taken.signal),
+                    signal if !ASKS_FOR_THE_END.contains(&signal) => {}
+                    _ if deadline == Deadline::NEVER => deadline = Deadline::after(grace),
+                    _ => deadline = Deadline::PASSED,
+                }
+            }
+            if deadline.has_passed() {
+                // To say it may take as long: from now on signals end this process.
+                set_blocked(inbox.blocked_before);
+                let why = "nobody has read all that the workers have printed: the rest of it is lost";
+                return Err(Failure::Error(why.into()));
+            }
+        }
         self.thread
             .join()
             .unwrap_or_else(|_| Err(Failure::Error("the thread of outputs has panicked".into())))
