@@ -546,7 +546,7 @@ fn a_drained_supervisor_starts_nobody_and_looks_when_what_it_attends_to_has_come
                 procession_sys::eventfd::wait_any(&[end.as_fd()], None).unwrap();
                 procession_sys::eventfd::ring(&bell);
             });
-            Ok::<_, procession::SpawnError>(Told(process))
+            Ok::<_, SpawnError>(Told(process))
         })
         .unwrap();
     let codes: Vec<_> = statuses.iter().map(|status| status.unwrap().code()).collect();
