@@ -3,8 +3,8 @@
 //! A command that stands in each line of a script is started and ended within a millisecond, and a twentieth of that
 //! is the runtime's: it reads `/proc/self/maps` to find the guard page of the stack, and installs handlers, with a
 //! stack of their own, that tell an overflow of the stack from another fault. A program that begins by
-//! [`bare_main!`] has no such message: an overflow ends it by SIGSEGV, as it ends a program in C. All else that the
-//! runtime does is done here.
+//! [`bare_main!`](crate::bare_main) has no such message: an overflow ends it by SIGSEGV, as it ends a program in C.
+//! All else that the runtime does is done here.
 //!
 //! Without the GNU C library, whose start alone tells Rust's library the arguments of the program by itself, the macro
 //! makes an ordinary `main`.
