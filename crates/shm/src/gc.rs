@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const PROBES: usize = 32;
 /// How many abandoned namespaces it removes, and reads all of the directory for one of them at most.
 const ABANDONED: usize = 4;
+/// How often the last process looks in vain for what may go in a moment.
+const PATIENCE: u32 = 10;
 
 /// How far [`collect`] goes.
 ///
@@ -262,6 +264,9 @@ fn names_in(namespace: &Namespace) -> Option<BTreeSet<String>> {
 }
 
 /// Removes those of the files that `remove` removes; what is left of them.
+///
+/// Threads of this process may be removing some at the same time: a pool in a static looks after its workers until the
+/// very end.
 fn sweep(
     namespace: &Namespace,
     names: BTreeSet<String>,
@@ -269,21 +274,28 @@ fn sweep(
 ) -> BTreeMap<String, Named> {
     let mut left = BTreeMap::new();
     let mut names: Vec<String> = names.into_iter().collect();
+    let mut patience = PATIENCE;
     loop {
         left.clear();
-        let (before, mut leaves_spills) = (names.len(), false);
+        let (before, mut may_go) = (names.len(), false);
         names.retain(|name| {
             let Some(found) = entry_in(namespace, name).filter(|found| found.ours) else { return false };
-            let is_left = !remove(&found);
-            if is_left {
-                leaves_spills |= found.is_spill();
-                let instance = found.header.map_or(0, |header| header.instance.low());
-                left.insert(name.clone(), Named { name: name.clone(), instance });
+            let is_there =
+                || shm_file::identity_of_name(&namespace.file_name(name)).map_or(true, |id| id.is_some());
+            if remove(&found) || !is_there() {
+                return false;
             }
-            is_left
+            // Its home may be gone now, or it is retired and about to lose its name.
+            may_go |= found.is_spill() || found.goes;
+            let instance = found.header.map_or(0, |header| header.instance.low());
+            left.insert(name.clone(), Named { name: name.clone(), instance });
+            true
         });
-        // What is left may have been spilled by an object that is gone now.
-        if !leaves_spills || names.len() == before {
+        if names.len() == before {
+            patience -= 1;
+            std::thread::yield_now();
+        }
+        if !may_go || patience == 0 {
             return left;
         }
     }
