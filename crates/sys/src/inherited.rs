@@ -7,9 +7,10 @@
 //! `main`.
 #![expect(unsafe_code, reason = "a function is called before main, and descriptors are asked for by number")]
 
+use crate::memfd::duplicate_above_stdio;
 use crate::signals::is_ignored;
 use std::io::{Error, Result};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const READABLE: u32 = 1;
@@ -84,13 +85,8 @@ pub fn descriptor(number: u32) -> Result<OwnedFd> {
     if flags & libc::FD_CLOEXEC != 0 || number < 3 && !was_open(number) {
         return Err(Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: the call takes integers and touches no memory of ours.
-    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
-    if copy < 0 {
-        return Err(Error::last_os_error());
-    }
-    // SAFETY: the kernel just made this descriptor for us; nobody else knows its number.
-    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+    // SAFETY: the number is open, as was just seen; the borrow ends with this line.
+    duplicate_above_stdio(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Whether SIGPIPE was ignored.
