@@ -122,6 +122,14 @@ fn bury(pid: u32, patience: Duration, may_end: impl Fn() -> bool) {
     }
 }
 
+/// Ends a spare, if it has not ended, and takes its status.
+fn end_spare(pid: u32) {
+    if !is_a_process(pid) {
+        drop(pidfd::signal_child(pid, SIGKILL));
+        bury(pid, LAST_WAIT, || true);
+    }
+}
+
 /// Whether that is a process which somebody has started: the program may have taken the status of a spare, and its number
 /// has come again.
 fn is_a_process(pid: u32) -> bool {
@@ -176,12 +184,7 @@ impl Server {
                 _ => {}
             }
         }
-        for pid in std::mem::take(&mut *self.spares()) {
-            if !is_a_process(pid) {
-                drop(pidfd::signal_child(pid, SIGKILL));
-                bury(pid, LAST_WAIT, || true);
-            }
-        }
+        std::mem::take(&mut *self.spares()).into_iter().for_each(end_spare);
     }
 
     fn spares(&self) -> MutexGuard<'_, Vec<u32>> {
@@ -201,8 +204,6 @@ impl Server {
     /// A spare has ended, of no use to anybody.
     pub(crate) fn bury_spare(&self, pid: u32) {
         self.forget_spare(pid);
-        if !is_a_process(pid) {
-            bury(pid, LAST_WAIT, || true);
-        }
+        end_spare(pid);
     }
 }
