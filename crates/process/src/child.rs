@@ -85,8 +85,7 @@ pub(crate) fn begin(inherited: Vec<OwnedFd>, let_go: impl FnOnce()) -> ! {
     let Ok(report) = Report::from_file(File::from(report)) else { std::process::exit(1) };
     let report = report.begin();
     crash_point("process.born");
-    report.mark(Stage::Started);
-    if report.is_withdrawn() {
+    if !report.mark(Stage::Started) && report.is_withdrawn() {
         exit_now(0);
     }
     crash_point("process.told");
@@ -247,7 +246,7 @@ where
         codec::decode::<A>(task.arguments()).map_err(|error| Outcome::Arguments(in_full(&error)))?;
     drop(task);
     if let Some(report) = Report::own() {
-        report.mark(Stage::Decoded);
+        let _: bool = report.mark(Stage::Decoded);
     }
     Phase::Ready.begin();
     Ok(rebuild::<F>().call(arguments))

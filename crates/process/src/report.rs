@@ -107,9 +107,9 @@ impl Report {
         self.file.as_ref().filter(is_ours).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Says that the child has come to `stage`. A failure only delays what the parent learns.
-    pub(crate) fn mark(&self, stage: Stage) {
-        drop(self.file().and_then(|file| memfd::write_at(file, &state_word(stage, 0), 0)));
+    /// Says that the child has come to `stage`; whether that could be said. A failure only delays what the parent learns.
+    pub(crate) fn mark(&self, stage: Stage) -> bool {
+        self.file().and_then(|file| memfd::write_at(file, &state_word(stage, 0), 0)).is_ok()
     }
 
     /// Says that the child is wanted no more, if it has not said anything: then it cannot any more, and begins nothing.
@@ -122,9 +122,9 @@ impl Report {
         })
     }
 
-    /// Whether the parent wants the child no more, and has asked for another one.
+    /// Whether the parent wants the child no more, and has asked for another one: then the child could say nothing.
     pub(crate) fn is_withdrawn(&self) -> bool {
-        self.stage() == Stage::New && self.file().is_ok_and(memfd::is_sealed)
+        self.file().is_ok_and(memfd::is_sealed)
     }
 
     /// Hands `outcome` to the parent; once this has returned, no death takes it back.
