@@ -44,6 +44,7 @@ mod methods;
 mod names;
 mod results;
 mod settings;
+mod spares;
 mod surroundings;
 
 use procession::{ExitStatus, JoinTimeoutError, Process, ProcessError};
