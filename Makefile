@@ -20,8 +20,9 @@ texts := $(wildcard /usr/share/common-licenses /usr/share/doc)
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-# A command that is executed for each line of a script begins twice as fast when it brings the C library along, at
-# addresses that are known beforehand. Where there is no such library, it goes without.
+# A program that is executed for each line of a script, or executes itself anew for each process, begins twice as fast
+# when it brings the C library along, at addresses that are known beforehand. Where there is no such library, it goes
+# without.
 static := $(if $(filter /%,$(shell cc -print-file-name=libc.a)),-C target-feature=+crt-static -C relocation-model=static)
 
 build: toolchain ## the command and the libraries, in release mode
@@ -173,13 +174,19 @@ deb: toolchain ## a package for Debian, below target/debian (needs cargo-deb)
 pictures: build ## the pictures of the README, made of what the command prints
 	$(CARGO) run $(cargo_jobs) -p procession-tests --example pictures -- "$${CARGO_TARGET_DIR:-target}/release/procession"
 
+# It is linked as the command is: its processes begin as those of a program that is meant to start many.
+build_bench = $(CARGO) rustc $(cargo_jobs) --release -p procession-bench --features iceoryx2 --bin procession-bench -- $(static)
+run_bench = "$${CARGO_TARGET_DIR:-target}/release/procession-bench" $(if $(QUICK),--quick)
+
 bench: build rivals ## us and our rivals, side by side, and the curves (QUICK=1: shorter)
-	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- $(if $(QUICK),--quick)
+	$(build_bench)
+	$(run_bench)
 	@if $(has_venv); then $(MAKE) --no-print-directory python-bench; else echo "python/…: not measured ($(no_venv))"; fi
 	@$(MAKE) --no-print-directory curves
 
 curves: toolchain rivals ## how costs grow: measures, draws docs/charts, writes docs/performance.md (QUICK=1: in about a minute)
-	$(CARGO) run $(cargo_jobs) --release -p procession-bench --features iceoryx2 -- --curves $(if $(QUICK),--quick)
+	$(build_bench)
+	$(run_bench) --curves
 	$(CARGO) run $(cargo_jobs) -p procession-tests --example pictures
 
 check: lint test ## what must pass before anything is merged
