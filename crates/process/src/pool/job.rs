@@ -7,7 +7,6 @@ use super::runner::JobEntry;
 use super::watchers::{Due, Duty, Watcher};
 use crate::entry::EntryRef;
 use crate::label::ProcessLabel;
-use procession_channel::codec::DecodeError;
 use procession_channel::{Parcel, codec};
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
@@ -52,32 +51,66 @@ pub(crate) enum Results {
     Shared(Arc<JobResult>),
 }
 
-/// Results side by side in one piece of memory: a million small ones are no million allocations.
+/// Results side by side in one piece of memory, each behind its length: a million small ones are no million
+/// allocations, and take little more memory than themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     bytes: Vec<u8>,
-    /// For each index, where its result lies.
-    spans: Vec<Range<usize>>,
-    /// Whose results they are, as they came: of so many that follow each other, one worker's.
-    shares: Vec<(Range<usize>, ProcessLabel)>,
+    shares: Vec<Share>,
     ends: Parcel,
     errors: BTreeMap<usize, TaskError>,
 }
 
+/// Results of one worker that came one after the other, of items that follow each other.
+#[derive(Debug)]
+struct Share {
+    items: Range<usize>,
+    /// Where the first one begins.
+    start: usize,
+    worker: ProcessLabel,
+}
+
+/// Appends a result: seven bits of its length in each byte, the lowest first, and a bit that says that more follow.
+fn push_result(bytes: &mut Vec<u8>, result: &[u8]) {
+    let mut len = result.len();
+    while len >= 0x80 {
+        bytes.push(len as u8 | 0x80);
+        len >>= 7;
+    }
+    bytes.push(len as u8);
+    bytes.extend_from_slice(result);
+}
+
+/// The first of these results, which are the others then.
+fn next_result<'a>(results: &mut &'a [u8]) -> &'a [u8] {
+    let (mut len, mut shift, mut rest) = (0, 0, *results);
+    while let Some((&byte, others)) = rest.split_first() {
+        rest = others;
+        len |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    let (result, rest) = rest.split_at_checked(len).unwrap_or_default();
+    *results = rest;
+    result
+}
+
 impl Collected {
     fn put(&mut self, index: usize, result: &[u8], worker: &ProcessLabel) {
-        if self.spans.len() <= index {
-            self.spans.resize(index + 1, 0..0);
-        }
         match self.shares.last_mut() {
-            Some((share, of)) if share.end == index && of.is_of_same_process(worker) => share.end += 1,
-            _ => self.shares.push((index..index + 1, worker.clone())),
+            Some(share) if share.items.end == index && share.worker.is_of_same_process(worker) => {
+                share.items.end += 1;
+            }
+            _ => {
+                let (start, worker) = (self.bytes.len(), worker.clone());
+                self.shares.push(Share { items: index..index + 1, start, worker });
+            }
         }
         let (len, ends) = Parcel::of_message(result);
         self.ends.join(ends);
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&result[..len]);
-        self.spans[index] = start..self.bytes.len();
+        push_result(&mut self.bytes, &result[..len]);
     }
 
     /// The results of `function` in order, or the error of the lowest index that has one.
@@ -88,7 +121,17 @@ impl Collected {
         if let Some(error) = self.errors.values().next() {
             return Err(error.clone());
         }
-        (0..self.spans.len()).map(|index| self.decode_one(index, function)).collect()
+        let mut results = Vec::with_capacity(self.shares.iter().map(|share| share.items.len()).sum());
+        for share in self.in_order() {
+            let mut rest = &self.bytes[share.start..];
+            for index in share.items.clone() {
+                if index != results.len() {
+                    return Err(TaskError::Cancelled);
+                }
+                results.push(share.decode(index, next_result(&mut rest), function)?);
+            }
+        }
+        Ok(results)
     }
 
     /// What became of each item, in order.
@@ -96,29 +139,37 @@ impl Collected {
         &self,
         function: &'static str,
     ) -> Vec<Result<R, TaskError>> {
-        let last_error = self.errors.keys().next_back().map_or(0, |last| last + 1);
-        let outcome = |index| match self.errors.get(&index) {
-            Some(error) => Err(error.clone()),
-            None => self.decode_one(index, function),
-        };
-        (0..self.spans.len().max(last_error)).map(outcome).collect()
+        let error = |index| Err(self.errors.get(&index).cloned().unwrap_or(TaskError::Cancelled));
+        let mut outcomes = Vec::new();
+        for share in self.in_order() {
+            let mut rest = &self.bytes[share.start..];
+            for index in share.items.clone() {
+                outcomes.extend((outcomes.len()..index).map(error));
+                outcomes.push(share.decode(index, next_result(&mut rest), function));
+            }
+        }
+        let end = self.errors.keys().next_back().map_or(0, |last| last + 1);
+        outcomes.extend((outcomes.len()..end).map(error));
+        outcomes
     }
 
-    fn decode_one<R: DeserializeOwned + 'static>(
+    fn in_order(&self) -> Vec<&Share> {
+        let mut shares: Vec<&Share> = self.shares.iter().collect();
+        // They are nearly sorted.
+        shares.sort_by_key(|share| share.items.start);
+        shares
+    }
+}
+
+impl Share {
+    fn decode<R: DeserializeOwned + 'static>(
         &self,
         index: usize,
+        result: &[u8],
         function: &'static str,
     ) -> Result<R, TaskError> {
-        let span = self.spans.get(index).cloned().unwrap_or_default();
-        codec::decode(&self.bytes[span]).map_err(|error| self.undecodable(index, function, &error))
-    }
-
-    #[cold]
-    fn undecodable(&self, index: usize, function: &'static str, error: &DecodeError) -> TaskError {
         let item = TaskItem { index, function };
-        let share = self.shares.iter().find(|(share, _)| share.contains(&index));
-        // Without a worker it has no result, and then it is nobody's.
-        share.map_or(TaskError::Cancelled, |(_, worker)| TaskError::decode(item, worker, error))
+        codec::decode(result).map_err(|error| TaskError::decode(item, &self.worker, &error))
     }
 }
 
@@ -458,7 +509,10 @@ impl Job {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{Cargo, Collected, EntryRef, Job, JobFunction, Policy, Results, TaskError, Watcher};
+    use super::{
+        Cargo, Collected, EntryRef, Job, JobFunction, Policy, Results, TaskError, Watcher, next_result,
+        push_result,
+    };
     use crate::label::ProcessLabel;
     use crate::pool::runner::{JobEntry, Runner};
     use crate::pool::watchers::Arrivals;
@@ -502,17 +556,38 @@ pub(super) mod tests {
             codec::encode(word, &mut bytes).unwrap();
             collected.put(index, &bytes, &ProcessLabel::new(word, 7, "work"));
         }
-        let error = collected.decode_one::<u64>(0, "work").unwrap_err();
-        assert!(matches!(&error, TaskError::Decode { worker, .. } if worker.name() == "zero"), "{error}");
+        let numbers = collected.decode_each::<u64>("work");
+        let is_of = |nth: usize, name| matches!(&numbers[nth], Err(TaskError::Decode { worker, .. }) if worker.name() == name);
+        assert!(is_of(0, "zero") && is_of(1, "one"), "{numbers:?}");
         assert_eq!(collected.decode::<String>("work").unwrap(), ["zero", "one"]);
         collected.errors.insert(2, TaskError::Closed);
         let each = collected.decode_each::<String>("work");
         assert!(
             matches!(&each[..], [Ok(zero), Ok(one), Err(TaskError::Closed)] if zero == "zero" && one == "one")
         );
+        collected.errors.insert(4, TaskError::Closed);
+        assert!(matches!(
+            &collected.decode_each::<String>("work")[2..],
+            [Err(_), Err(TaskError::Cancelled), Err(_)]
+        ));
         let mut collected = Collected::default();
         collected.errors.insert(7, TaskError::Closed);
         collected.errors.insert(3, TaskError::Cancelled);
         assert!(matches!(collected.decode::<String>("work"), Err(TaskError::Cancelled)));
+    }
+
+    #[test]
+    fn results_of_any_length_come_back() {
+        let lengths = [0, 1, 127, 128, 300, 16_383, 16_384, 1 << 21, 3];
+        let (mut all, mut results) = (Vec::new(), Vec::new());
+        for (byte, len) in (0..).zip(lengths) {
+            results.push(vec![byte; len]);
+            push_result(&mut all, &results[results.len() - 1]);
+        }
+        let mut rest = &all[..];
+        for result in results {
+            assert!(next_result(&mut rest) == result, "{}", result.len());
+        }
+        assert!(rest.is_empty() && next_result(&mut rest).is_empty());
     }
 }
