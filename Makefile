@@ -131,7 +131,7 @@ fmt: toolchain ## formats the code
 # Processors whose memory order is weaker are what the orderings and the models are for; here it is to compile for one.
 arm := aarch64-unknown-linux-gnu
 
-lint: toolchain python3 ## formatting, clippy with and without crash points, documentation, dependencies
+lint: toolchain python3 ## formatting, clippy with and without crash points, documentation, packages, dependencies
 	$(CARGO) fmt --all --check
 	$(fmt_demos) --check
 	$(CARGO) clippy $(cargo_jobs) --workspace --all-targets -- -D warnings
@@ -142,6 +142,7 @@ lint: toolchain python3 ## formatting, clippy with and without crash points, doc
 	@if [ -d "$$(rustc --print target-libdir --target $(arm) 2>/dev/null)" ]; then \
 		echo "$(CARGO) check --target $(arm)"; $(CARGO) check $(cargo_jobs) --target $(arm); \
 	else echo "the standard library for $(arm) is not installed: that is not checked (rustup target add $(arm))"; fi
+	@$(MAKE) --no-print-directory dry-run
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "cargo-deny is not installed: dependencies are not checked (cargo install cargo-deny)"; fi
 
@@ -154,8 +155,8 @@ packed = $(abspath $(or $(CARGO_TARGET_DIR),target))/package
 whole = $(packed)/whole
 unpublished = $(addprefix --exclude ,procession-bench procession-models procession-tests procession-step)
 
-package: toolchain ## the packages as they would be published: packed, built from what is in them, documentation tested
-	$(CARGO) package $(cargo_jobs) --workspace $(unpublished) --no-verify --allow-dirty
+dry-run: toolchain ## what `cargo publish` would upload, and the examples of the facade's documentation in that
+	$(CARGO) publish --dry-run --quiet $(cargo_jobs) --workspace $(unpublished) --no-verify --allow-dirty
 	@rm -rf "$(whole)"; mkdir -p "$(whole)"; cp Cargo.lock "$(whole)"
 	@for packed in "$(packed)"/procession*.crate; do \
 		case "$$packed" in *-bench-*|*-models-*|*-tests-*|*-step-*) ;; *) tar -xzf "$$packed" -C "$(whole)" ;; esac; done
@@ -163,8 +164,10 @@ package: toolchain ## the packages as they would be published: packed, built fro
 		echo '[patch.crates-io]'; for folder in procession*; do \
 			echo "$$(sed -nE '/^\[package\]/,/^\[/s/^name = "(.*)"/\1/p' "$$folder/Cargo.toml") = { path = \"$$folder\" }"; \
 		done; } > Cargo.toml
+	cd "$(whole)" && $(own_namespace) CARGO_TARGET_DIR="$(packed)/.." $(CARGO) test $(cargo_jobs) -p procession --features async,tracing --doc
+
+package: dry-run ## the packages as they would be published, and the command built of them
 	cd "$(whole)" && CARGO_TARGET_DIR="$(packed)/built" $(CARGO) build $(cargo_jobs) -p procession-cli
-	cd "$(whole)" && $(own_namespace) CARGO_TARGET_DIR="$(packed)/built" $(CARGO) test $(cargo_jobs) -p procession --features async,tracing --doc
 
 deb: toolchain ## a package for Debian, below target/debian (needs cargo-deb)
 	@$(CARGO) deb --version >/dev/null 2>&1 || { echo "cargo-deb is not installed: cargo install cargo-deb"; exit 1; }
