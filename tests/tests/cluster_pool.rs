@@ -4,7 +4,7 @@
 
 use procession::Process;
 use procession::cluster::{Cluster, ClusterError, ClusterObject, ClusterOptions, Pool};
-use procession_tests::cluster::{Place, everywhere};
+use procession_tests::cluster::{Place, everywhere, server};
 use procession_tests::postgres::Postgres;
 use procession_tests::until;
 use std::thread;
@@ -259,6 +259,61 @@ fn results_with_a_name_outlive_the_caller() {
         assert_eq!(calls.get().unwrap(), 80);
         pool.forget("nightly").unwrap();
         close(place, workers);
+    });
+}
+
+fn call(url: String, schema: String) {
+    let arguments = (url.clone(), schema.clone(), i64::MAX);
+    drop(connect(&url, &schema).pool("pool").map(begin_and_wait, [arguments]));
+}
+
+#[test]
+fn what_a_killed_caller_wanted_is_forgotten() {
+    everywhere(|place| {
+        let (cluster, pool) = (place.connect(), pool(place));
+        let is_there = || cluster.list().unwrap().iter().any(|object| object.name.starts_with("pool.call-"));
+        let sql =
+            |text: &str| server().unwrap().sql(&text.replace("queues", &format!("{}.queues", place.schema)));
+        let caller = Process::spawn(call, (place.url.clone(), place.schema.clone())).unwrap();
+        until("the task is put", || pool.unfinished().unwrap() == 1);
+        let is_on_a_server = !place.url.starts_with("shm:");
+        if is_on_a_server {
+            // As if it had been cut off for long.
+            sql("UPDATE queues SET gone = now() - interval '2 days' WHERE process IS NOT NULL");
+        }
+        drop(place.connect());
+        assert!(is_there());
+        caller.kill().unwrap();
+        drop(caller.join());
+        if is_on_a_server {
+            until("it is seen that it has ended", || {
+                drop(place.connect());
+                sql("SELECT count(*) FROM queues WHERE gone IS NOT NULL") == "1"
+            });
+            assert!(is_there());
+            sql("UPDATE queues SET gone = gone - interval '1 day'");
+            drop(place.connect());
+            assert!(!is_there());
+        }
+        close(place, [worker(place)]);
+        assert_eq!(cluster.counter("begun").get().unwrap(), 0, "nobody wanted it");
+    });
+}
+
+#[test]
+fn a_call_may_have_any_name() {
+    everywhere(|place| {
+        let pool = pool(place);
+        let worker = worker(place);
+        let list = || place.connect().list().unwrap().into_iter().map(|object| object.name);
+        until("the worker has its queue", || list().any(|name| name.starts_with("pool.")));
+        // Of the queue of tasks, as whoever looks at the cluster sees it.
+        let tasks = list().find_map(|name| Some(name.strip_prefix("pool.")?.to_owned())).unwrap();
+        for name in [&tasks, "call-1", "named-1", "nightly"] {
+            assert_eq!(pool.map_named(name, square, [2, 3]).unwrap(), [4, 9], "{name}");
+            pool.forget(name).unwrap();
+        }
+        close(place, [worker]);
     });
 }
 

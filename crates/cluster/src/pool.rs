@@ -147,7 +147,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let mut call = self.call(&new_job(), ROOM, f, items)?;
+        let mut call = self.call(None, f, items)?;
         let outcome = call.tally.wait(&mut call.todo, true);
         call.end(outcome)
     }
@@ -166,7 +166,7 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let mut call = self.call(&new_job(), ROOM, f, items)?;
+        let mut call = self.call(None, f, items)?;
         let outcome = call.tally.wait(&mut call.todo, false);
         call.tally.forget()?;
         outcome?;
@@ -191,9 +191,9 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let lock = self.cluster.lock(&self.name_of(name));
+        let lock = self.cluster.lock(&self.name_of(&named(name)));
         let mut guard = lock.try_acquire()?;
-        let mut call = self.call(name, NAMED_ROOM, f, items)?;
+        let mut call = self.call(Some(name), f, items)?;
         call.tally.wait_and_keep(&mut call.todo, || {
             // Of two who wait each would have some of the results, and wait for the others.
             if guard.is_lost() {
@@ -209,7 +209,7 @@ impl Pool {
     /// # Errors
     /// [`Unavailable`](ClusterError::Unavailable).
     pub fn forget(&self, name: &str) -> Result<(), ClusterError> {
-        self.results(name, NAMED_ROOM).if_there()?.map_or(Ok(()), |results| results.remove())
+        self.results(&named(name), NAMED_ROOM).if_there()?.map_or(Ok(()), |results| results.remove())
     }
 
     /// The results as they are there, in the order of the items: the first can be used while others are not begun.
@@ -291,15 +291,14 @@ impl Pool {
         A: Crossing + 'static,
         M: 'static,
     {
-        let mut call = self.call(&new_job(), ROOM, f, items)?;
+        let mut call = self.call(None, f, items)?;
         call.tally.feed(&mut call.todo, room)?;
         Ok(call)
     }
 
     fn call<F, A, M>(
         &self,
-        job: &str,
-        bytes: u64,
+        name: Option<&str>,
         f: F,
         items: impl IntoIterator<Item = A>,
     ) -> Result<Call<F::Output>, ClusterError>
@@ -310,16 +309,20 @@ impl Pool {
     {
         let function = FarFunction::new(f).map_err(|reason| self.not_runnable(reason))?;
         let tasks = self.tasks()?;
+        let job = name.map_or_else(|| format!("{OWN}{:016x}", random::nonzero_u64()), named);
+        let results = match name {
+            Some(_) => self.results(&job, NAMED_ROOM),
+            None => self.results(&job, ROOM).ephemeral(),
+        };
         let task = |(nth, arguments): (usize, A)| {
             let bytes = elsewhere::encode(&arguments)
                 .map_err(|reason| ClusterError::Encode { object: self.subject(), reason })?;
-            let (job, item) = (job.to_owned(), u32::try_from(nth).unwrap_or(ALL_PUT));
+            let (job, item) = (job.clone(), u32::try_from(nth).unwrap_or(ALL_PUT));
             tasks.encode(&Task { job, item, function: function.clone(), arguments: bytes.into() })
         };
         let todo = items.into_iter().enumerate().map(task).collect::<Result<VecDeque<_>, _>>()?;
         let count = todo.len();
-        let tally =
-            Tally::new(self.cluster.clone(), job.to_owned(), count, (tasks, self.results(job, bytes)))?;
+        let tally = Tally::new(self.cluster.clone(), job, count, (tasks, results))?;
         let path = function.path().to_owned();
         Ok(Call { pool: self.subject(), function: path, count, todo, tally, result: PhantomData })
     }
@@ -395,9 +398,15 @@ impl Pool {
     }
 }
 
-/// A name that no other call has.
-fn new_job() -> String {
-    format!("call-{:016x}", random::nonzero_u64())
+/// How the name of a call begins that was given none.
+const OWN: &str = "call-";
+
+/// What a call is called that was given this name: as no other is, and no queue of tasks.
+fn named(name: &str) -> String {
+    const ESCAPE: &str = "named-";
+    let is_build = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_ours = is_build || [OWN, ESCAPE].iter().any(|start| name.starts_with(start));
+    if is_ours { format!("{ESCAPE}{name}") } else { name.to_owned() }
 }
 
 /// A call: its tasks that are not put yet, and its results.

@@ -62,7 +62,7 @@ impl<T> fmt::Debug for JoinableQueue<T> {
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     pub(crate) fn new(engine: Arc<dyn Engine>, object: Object) -> Self {
-        let form = Form { codec: Codec::Json, max_attempts: 5, bytes: 1 << 20 };
+        let form = Form { codec: Codec::Json, max_attempts: 5, bytes: 1 << 20, ephemeral: false };
         Self { engine, object, form, found: Arc::default(), items: PhantomData }
     }
 
@@ -127,6 +127,12 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// With room for so many bytes, where room is limited.
     pub(crate) fn bytes(mut self, bytes: u64) -> Self {
         self.form.bytes = bytes;
+        self
+    }
+
+    /// To go with this process, if that makes it.
+    pub(crate) fn ephemeral(mut self) -> Self {
+        self.form.ephemeral = true;
         self
     }
 

@@ -1,5 +1,5 @@
 //! Clocks that jump. Time is measured here by clocks that nobody sets, and nothing on the server is decided by the time of
-//! day, but for leases of items that were given a time.
+//! day, but for leases of items that were given a time, and what is left behind by a process that is gone for a day.
 //!
 //! Nobody can set the clock of a machine on which others work. What is read of one is looked for in the source, and a jump
 //! of the server's clock is what it has written down being that much older or newer.
@@ -24,12 +24,13 @@ const TIME_OF_DAY: [&str; 12] = [
     "timeofday",
 ];
 
-/// What may: when a session began, which is for people, and when a lease of an item ends that was given a time.
-const MAY: [&str; 3] =
-    ["since timestamptz NOT NULL DEFAULT now()", "until", "lease.ends - clock_timestamp()"];
+/// What may: when a session began, which is for people; when a lease of an item ends that was given a time; since when a
+/// process is gone that has left something behind.
+const MAY: [&str; 4] =
+    ["since timestamptz NOT NULL DEFAULT now()", "until", "lease.ends - clock_timestamp()", "gone"];
 
 #[test]
-fn nothing_is_decided_by_the_time_of_day_but_leases_with_a_time() {
+fn nothing_is_decided_by_the_time_of_day_but_how_long_leases_last_and_who_is_gone() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/cluster/src");
     let mut files = Vec::new();
     procession_tests::sources(&folder, &mut files);

@@ -28,6 +28,8 @@ pub(crate) struct Form {
     pub(crate) max_attempts: u32,
     /// Room for so many bytes, where room is limited.
     pub(crate) bytes: u64,
+    /// Whether it goes with the process that makes it: nobody else wants what is in it.
+    pub(crate) ephemeral: bool,
 }
 
 /// An item that was taken.

@@ -2,7 +2,7 @@
 
 use super::Postgres;
 use super::lock;
-use super::session::{Params, Session};
+use super::session::{Params, Session, this_process};
 use crate::engine::{Batch, Fate, Fill, Form, Items, Leases, Object, Patience, Rows, Taken, Verdict};
 use crate::error::ClusterError;
 use procession_channel::LeaseToken;
@@ -48,8 +48,10 @@ impl Postgres {
         id: i32,
     ) -> Result<Option<Arc<dyn Items>>, ClusterError> {
         let (name, codec) = (object.subject.name.clone(), form.codec.to_string());
-        let params: Params = vec![Box::new(id), Box::new(name), Box::new(codec), Box::new(attempts(form))];
-        let rows = session.query("SELECT * FROM find_queue($1, $2, $3, $4)", params)?;
+        let process = form.ephemeral.then(this_process);
+        let params: Params =
+            vec![Box::new(id), Box::new(name), Box::new(codec), Box::new(attempts(form)), Box::new(process)];
+        let rows = session.query("SELECT * FROM find_queue($1, $2, $3, $4, $5)", params)?;
         let row = session.only(&rows)?;
         if session.column::<Option<&str>>(row, 0)?.is_none() {
             return Ok(None);

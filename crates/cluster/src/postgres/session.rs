@@ -6,7 +6,7 @@ use super::watch::News;
 use super::{connection, tls};
 use crate::cluster::ClusterOptions;
 use crate::error::ClusterError;
-use procession_sys::fork;
+use procession_sys::{PerProcess, fork, random};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
@@ -216,7 +216,7 @@ impl Session {
         let database = (row.try_get(3)?, row.try_get(4)?);
         let (class, sent) = (oid.cast_signed(), now_ns());
         let pid = std::process::id().cast_signed();
-        let process = fork::cookie().cast_signed();
+        let process = this_process();
         let row = client
             .query_one(
                 "SELECT begin_session($1, $2, $3, $4, $5)",
@@ -567,6 +567,12 @@ fn settings(options: &ClusterOptions) -> String {
          SET tcp_user_timeout TO 3000",
         options.schema
     )
+}
+
+/// A number that this process has on servers, and no other anywhere: hosts can have one name, and containers do.
+pub(super) fn this_process() -> i64 {
+    static NUMBER: PerProcess<i64> = PerProcess::new(|| random::nonzero_u64().cast_signed());
+    *NUMBER.get()
 }
 
 fn host() -> String {

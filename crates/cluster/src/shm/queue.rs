@@ -16,6 +16,7 @@ use std::time::Duration;
 impl Rows for Shm {
     fn queue(self: Arc<Self>, object: &Object, form: Form) -> Result<Arc<dyn Items>, ClusterError> {
         let options = self.options(form).bytes(form.bytes);
+        let options = if form.ephemeral { options.ephemeral() } else { options };
         let opened = options.open_or_create(&Self::local_name(object)?);
         let queue = opened.map_err(|error| mismatch(object, form, error))?;
         Ok(Arc::new(Queue { queue, object: object.clone() }))

@@ -67,6 +67,7 @@ BEGIN
     DELETE FROM sessions s WHERE NOT EXISTS (SELECT FROM living l WHERE l.number = s.number);
     DELETE FROM waits w WHERE NOT EXISTS (SELECT FROM living l WHERE l.number = w.session) AND w.session <> mine;
     INSERT INTO sessions VALUES (mine, pg_backend_pid(), host, pid, process, command);
+    PERFORM bury_queue(class);
     RETURN mine;
 END $$;
 

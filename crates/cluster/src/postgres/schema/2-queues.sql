@@ -7,7 +7,10 @@ CREATE TABLE queues (
     name text NOT NULL UNIQUE,
     codec text NOT NULL,
     max_attempts int NOT NULL,
-    closed boolean NOT NULL DEFAULT false
+    closed boolean NOT NULL DEFAULT false,
+    -- The process that alone wants what is in it, and since when that is known to have no session.
+    process bigint,
+    gone timestamptz
 );
 CREATE TABLE items (
     queue int NOT NULL,
@@ -31,7 +34,8 @@ CREATE INDEX items_dead ON items (queue, id) WHERE dead;
 ALTER TABLE items SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 
 -- What the queue of this id is; it is made if there is none, and the object of this id was not removed: else null.
-CREATE FUNCTION find_queue(q int, a_name text, a_codec text, a_most int, OUT found_codec text, OUT found_most int)
+CREATE FUNCTION find_queue(
+    q int, a_name text, a_codec text, a_most int, a_process bigint, OUT found_codec text, OUT found_most int)
 LANGUAGE plpgsql AS $$
 BEGIN
     LOOP
@@ -40,7 +44,8 @@ BEGIN
         -- Whoever removes the object waits until this queue is there, and removes it, too.
         PERFORM FROM objects WHERE id = q AND kind = 'queue' AND name = a_name FOR SHARE;
         EXIT WHEN NOT FOUND;
-        INSERT INTO queues (id, name, codec, max_attempts) VALUES (q, a_name, a_codec, a_most) ON CONFLICT DO NOTHING;
+        INSERT INTO queues (id, name, codec, max_attempts, process) VALUES (q, a_name, a_codec, a_most, a_process)
+            ON CONFLICT DO NOTHING;
     END LOOP;
 END $$;
 
@@ -224,6 +229,16 @@ BEGIN
     DELETE FROM items WHERE queue = q AND dead;
     PERFORM tell(space | q);
     RETURN true;
+END $$;
+
+-- Removes one of the queues whose processes have had no session for a day: whoever was cut off, or waits for a server that
+-- is started again, comes back sooner than that.
+CREATE FUNCTION bury_queue(class int) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE queues q SET gone = CASE WHEN q.gone IS NULL THEN now() END
+        WHERE q.process IS NOT NULL AND (q.gone IS NULL) <> EXISTS (SELECT FROM living l WHERE l.process = q.process);
+    PERFORM remove_queue(pg_backend_pid(), class::bigint << 32, q.id)
+        FROM (SELECT id FROM queues WHERE gone < now() - interval '1 day' LIMIT 1 FOR UPDATE SKIP LOCKED) q;
 END $$;
 
 CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int, no_key bigint)

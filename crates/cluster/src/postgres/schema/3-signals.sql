@@ -89,7 +89,7 @@ BEGIN
         SELECT * INTO other FROM sessions s WHERE s.number = for_whom;
         SELECT * INTO self FROM sessions s WHERE s.number = mine;
         -- A process may have several connections.
-        IF (other.host, other.pid, other.process) IS DISTINCT FROM (self.host, self.pid, self.process) THEN
+        IF other.process IS DISTINCT FROM self.process THEN
             SELECT coalesce(other.host, ''), coalesce(other.pid, 0), coalesce(other.command, ''),
                 coalesce(extract(epoch FROM other.since), 0)::bigint INTO host, pid, command, since;
             RETURN;
