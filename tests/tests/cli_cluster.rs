@@ -13,6 +13,7 @@ use cluster::{code, command, ends, run};
 use nix::sys::signal::Signal;
 use procession_tests::cluster::{Place, everywhere, server};
 use schema::{Schema, parsed};
+use serde_json::json;
 use std::io::Write;
 
 #[test]
@@ -214,6 +215,15 @@ fn what_cannot_be_reached_or_makes_no_sense_is_refused_in_words() {
     let run = |arguments: &[&str]| Running::start(&mut procession(arguments)).end();
     let said = run(&["--cluster", "postgres://nobody@127.0.0.1:1/x", "event", "set", "up"]);
     assert_eq!(said.code(), Some(69), "{said:?}");
+    for told in [&["ls"][..], &["ps"], &["deadlocks"], &["counter", "get", "n"]] {
+        let said = run(&[&["--cluster", "postgres://nobody@127.0.0.1:1/x"], told, &["--json"]].concat());
+        let error = parsed(&said.stderr);
+        assert_eq!(
+            (said.code(), &error["error"]["code"]),
+            (Some(69), &json!("unavailable")),
+            "{told:?}: {said:?}"
+        );
+    }
     let said = run(&["lock", "--cluster=http://x", "deploy", "--", "true"]);
     assert_eq!(said.code(), Some(2), "{said:?}");
     assert!(said.stderr.contains("postgres://"), "{said:?}");

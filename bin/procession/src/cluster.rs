@@ -12,6 +12,7 @@ mod things;
 use crate::args::{place_of_command, says_namespace};
 use crate::holding::refusal;
 use crate::keeper as keepers;
+use crate::under::told;
 use clap::Parser;
 use procession::cluster::{Cluster, ClusterError, ClusterOptions};
 use procession_terminal::exit::{
@@ -90,10 +91,16 @@ pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failu
         What::Queue(args) => queue::queue(args, &place),
         What::Event(args) => channel::event(&place.connect()?, &args),
         What::Barrier(args) => channel::barrier(&place.connect()?, &args),
-        What::Counter(args) => channel::counter(&place.connect()?, &args),
-        What::Ls(args) => look::list(&place.connect()?, &args),
-        What::Ps(args) => look::processes(&place.connect()?, &args),
-        What::Deadlocks(args) => look::deadlocks(&place.connect()?, &args),
+        What::Counter(args) => {
+            told(args.json, place.connect().and_then(|cluster| channel::counter(&cluster, &args)))
+        }
+        What::Ls(args) => told(args.json, place.connect().and_then(|cluster| look::list(&cluster, &args))),
+        What::Ps(args) => {
+            told(args.json, place.connect().and_then(|cluster| look::processes(&cluster, &args)))
+        }
+        What::Deadlocks(args) => {
+            told(args.json, place.connect().and_then(|cluster| look::deadlocks(&cluster, &args)))
+        }
         What::Metrics(_) => look::metrics(&place.connect()?),
     }
 }

@@ -136,7 +136,7 @@ pub(crate) struct CounterArgs {
     verb: CounterVerb,
     /// Print it as one JSON document.
     #[arg(long, global = true)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

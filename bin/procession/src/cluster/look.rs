@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 pub(crate) struct LsArgs {
     /// Print one JSON array.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Show the processes that take part.
@@ -26,7 +26,7 @@ pub(crate) struct LsArgs {
 pub(crate) struct PsArgs {
     /// Print one JSON array.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Show the circles of threads that wait for one another.
@@ -37,7 +37,7 @@ pub(crate) struct PsArgs {
 pub(crate) struct DeadlocksArgs {
     /// Print one JSON array.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Print the state of the cluster as metrics in the text format of Prometheus.
