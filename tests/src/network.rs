@@ -107,31 +107,37 @@ fn ip(words: &[&str]) {
 pub struct Proxy {
     port: u16,
     cut: Arc<AtomicBool>,
+    slow: Arc<AtomicBool>,
 }
 
 impl Proxy {
     fn to(socket: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, cut) = (listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
-        let is_cut = cut.clone();
+        let port = listener.local_addr().unwrap().port();
+        let [cut, slow] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (is_cut, is_slow) = (cut.clone(), slow.clone());
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let (near, far) = (near.unwrap(), UnixStream::connect(&socket).unwrap());
                 let (near2, far2) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                let (one, other) = (is_cut.clone(), is_cut.clone());
-                std::thread::spawn(move || forward(near, far, &one));
-                std::thread::spawn(move || forward(far2, near2, &other));
+                let (one, other, slow) = (is_cut.clone(), is_cut.clone(), is_slow.clone());
+                std::thread::spawn(move || forward(near, far, &one, &slow));
+                std::thread::spawn(move || forward(far2, near2, &other, &AtomicBool::new(false)));
             }
         });
-        Self { port, cut }
+        Self { port, cut, slow }
     }
 }
 
-fn forward(mut from: impl Read, mut to: impl Write, cut: &AtomicBool) {
+/// A way that is slow takes 2 ms for each 4 KiB.
+fn forward(mut from: impl Read, mut to: impl Write, cut: &AtomicBool, slow: &AtomicBool) {
     let mut bytes = [0; 4096];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         if !cut.load(Ordering::SeqCst) && to.write_all(&bytes[..count]).is_err() {
             return;
+        }
+        if slow.load(Ordering::SeqCst) {
+            std::thread::park_timeout(Duration::from_millis(2));
         }
     }
     // While the way is cut, ends do not go through either.
@@ -154,6 +160,13 @@ impl Way {
     #[must_use]
     pub fn by_proxy(socket: PathBuf) -> Self {
         Self::Proxy(Proxy::to(socket))
+    }
+
+    /// Has what is said to the server cross at 2 MB a second, in each connection; by a process alone.
+    pub fn slow_down(&self) {
+        if let Self::Proxy(proxy) = self {
+            proxy.slow.store(true, Ordering::SeqCst);
+        }
     }
 
     /// The server's address at the far end.

@@ -6,12 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use procession::cluster::Token;
+use procession::{Bytes, Codec};
 use procession_tests::cluster::{Place, server};
 use procession_tests::network::{Network, Way};
 use procession_tests::postgres::Postgres;
 use procession_tests::{Actor, note, until};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 procession::test_support!();
 
@@ -131,7 +132,7 @@ fn a_holder_that_is_cut_off_in_a_long_statement_learns_it_before_the_next_one_ha
             until("the table is taken", || postgres.sql(&occupied) == "1");
             holder.does("put-aside 8");
             // Longer than it would believe without an answer.
-            std::thread::park_timeout(std::time::Duration::from_secs(3));
+            std::thread::park_timeout(Duration::from_secs(3));
             assert_eq!(holder.does("lost"), "false");
             next.tell("lock deploy");
             so_many_wait(place, 1);
@@ -141,6 +142,26 @@ fn a_holder_that_is_cut_off_in_a_long_statement_learns_it_before_the_next_one_ha
             assert!(token(&next.did()) > first);
         });
     });
+}
+
+/// No heartbeat is answered while the server reads it.
+#[test]
+fn what_is_held_outlasts_the_upload_of_a_long_item() {
+    let Some(postgres) = Postgres::start(false) else { return };
+    let (place, way) = (Place::on(&postgres), Way::by_proxy(postgres.socket()));
+    let far = place.beyond(&way);
+    let cluster = far.options().deadline(Duration::from_secs(30)).connect(&far.url).unwrap();
+    let (lock, items) =
+        (cluster.lock("deploy"), cluster.joinable_queue::<Bytes>("items").codec(Codec::Bytes));
+    let guard = lock.acquire().unwrap();
+    assert!(items.is_empty().unwrap());
+    way.slow_down();
+    let begun = Instant::now();
+    items.put(&vec![7; 8 << 20].into()).unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(3), "it was not long: {:?}", begun.elapsed());
+    assert!(!guard.is_lost());
+    guard.release().unwrap();
+    assert_eq!(items.get().unwrap().len(), 8 << 20);
 }
 
 #[test]

@@ -122,12 +122,22 @@ impl Queue {
         rest: Params,
     ) -> Result<T, ClusterError> {
         let session = self.postgres.session()?;
-        let mut params: Params = vec![Box::new(session.space())];
-        params.extend(rest);
-        let rows = self.call(&session, statement, params)?;
-        let outcome = session.first(&rows, 0)?;
+        let outcome = self.change_on(&session, statement, rest)?;
         self.postgres.changed(&session, self.id)?;
         Ok(outcome)
+    }
+
+    /// Does that on this session, and those who wait in this process are not told.
+    fn change_on<T: for<'a> FromSql<'a>>(
+        &self,
+        session: &Arc<Session>,
+        statement: &'static str,
+        rest: Params,
+    ) -> Result<T, ClusterError> {
+        let mut params: Params = vec![Box::new(session.space())];
+        params.extend(rest);
+        let rows = self.call(session, statement, params)?;
+        session.first(&rows, 0)
     }
 
     /// Has what the dead have taken given back.
@@ -201,6 +211,10 @@ fn items(session: &Session, rows: &[Row]) -> Result<Vec<Taken>, ClusterError> {
 /// How many bytes a step may have: the server takes less than 1 GiB, in which each item has a few more.
 const MOST: usize = (1 << 30) - (1 << 10);
 
+/// From how many bytes on a step goes over a session of its own. While the server reads it, no heartbeat of that session is
+/// answered, and what is held on it counts as lost after two seconds: that is what ten megabits a second take for this.
+const LONG: usize = 1 << 21;
+
 /// How many bytes items of these lengths are for the server, if those are too many.
 fn too_many(lengths: impl Iterator<Item = usize>) -> Option<usize> {
     Some(lengths.map(|len| len.saturating_add(8)).fold(0, usize::saturating_add))
@@ -209,14 +223,23 @@ fn too_many(lengths: impl Iterator<Item = usize>) -> Option<usize> {
 
 impl Items for Queue {
     fn put(&self, items: &[Vec<u8>], _: Patience) -> Result<usize, ClusterError> {
-        // The server would end the session, and with it all holds of this process.
+        // The server would end the session.
         if let Some(bytes) = too_many(items.iter().map(Vec::len)) {
             let object = self.object.subject.clone();
             let reason = format!("it would be {bytes} bytes at once, and PostgreSQL takes less than 1 GiB");
             return Err(ClusterError::Encode { object, reason });
         }
-        let is_open: bool =
-            self.change("SELECT put_items($1, $3, $2, $4)", vec![Box::new(items.to_vec())])?;
+        let (statement, all) = ("SELECT put_items($1, $3, $2, $4)", vec![Box::new(items.to_vec()) as _]);
+        let is_open: bool = if items.iter().map(Vec::len).sum::<usize>() < LONG {
+            self.change(statement, all)?
+        } else {
+            let session = self.postgres.spare_session()?;
+            let put = self.change_on(&session, statement, all);
+            self.postgres.spare.keep(session);
+            // Other processes have been told by the step, for the key of those who wait is another session's.
+            self.postgres.news.tell(self.id);
+            put?
+        };
         if is_open {
             Ok(items.len())
         } else {
