@@ -11,6 +11,10 @@
 //! The word `more` is 1 where files may have names that are not on the roll; then who looks for files reads
 //! the directory.
 //!
+//! The word `tried` says where the next one begins to look for a free cell. At first it is how many cells have been tried:
+//! those from there on have never had a name, and whoever looks for names does not touch them, for a page of shared memory
+//! that was never written to is made when it is read. Once all have been tried, it is their number and the place.
+//!
 //! A name on the roll says only where to look: whoever reads it opens the file and looks. What counts is that
 //! none is missing. An entry names an object (its instance), and so covers also the name that the object gets
 //! when it is unlinked in use (`.unlinked-…`).
@@ -27,7 +31,7 @@
 //!
 //! # Orderings
 //! Edge `roll.entered`: the Release of `ENTERED`, or of `more`, comes before the name exists, and meets the
-//! Acquire of who looks for names. A cell is read between two looks at its word, which counts its occupants,
+//! Acquire of who looks for names. So does `tried`, which has counted the cell before it is `ENTERED`. A cell is read between two looks at its word, which counts its occupants,
 //! with the fences of a seqlock.
 //!
 //! # If a process dies
@@ -48,9 +52,9 @@ use procession_sys::{Mapping, crash_point, shm_file, shm_struct};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Where `more` is, in the hints before the slots; behind it lies where to look for a free cell.
+/// Where `more` and `tried` are, in the hints before the slots.
 const MORE_OFFSET: usize = HEADER_LEN + 16;
-const HINT_OFFSET: usize = HEADER_LEN + 20;
+const TRIED_OFFSET: usize = HEADER_LEN + 20;
 const NAME_LEN: usize = 104;
 /// Looking for cells whose objects are gone is worth it if this part of them turns out to be free.
 const WORTH: usize = 8;
@@ -188,8 +192,8 @@ impl<'a> Roll<'a> {
     }
 
     fn take_cell(&self) -> Option<Place> {
-        let hint = self.map.at::<AtomicU32>(HINT_OFFSET)?;
-        let start = hint.load(Ordering::Relaxed);
+        let tried = self.map.at::<AtomicU32>(TRIED_OFFSET)?;
+        let start = tried.load(Ordering::Relaxed);
         let mut order = (0..self.cells).map(|step| start.wrapping_add(step) % self.cells);
         let taken = order.find_map(|index| {
             let word = &self.cell(index)?.word;
@@ -199,7 +203,13 @@ impl<'a> Roll<'a> {
             let claim = || word.compare_exchange(seen, claimed, Ordering::Acquire, Ordering::Relaxed);
             (seen & STATE == FREE && claim().is_ok()).then_some(Place { index, word: claimed })
         })?;
-        hint.store(start.wrapping_add(1), Ordering::Relaxed);
+        let next = taken.index + 1;
+        if start < self.cells && taken.index >= start && next < self.cells {
+            // The largest: of two who begin at one cell, the second takes the next one.
+            tried.fetch_max(next, Ordering::Relaxed);
+        } else {
+            tried.store(self.cells + next % self.cells, Ordering::Relaxed);
+        }
         // SYNC: roll.entered. Who sees any of what is written next sees that the cell has another occupant.
         fence(Ordering::Release);
         crash_point("roll.taken");
@@ -271,6 +281,9 @@ impl<'a> Roll<'a> {
         for cell in self.cells() {
             cell.word.store(cell.word.load(Ordering::Relaxed) & !STATE | FREE, Ordering::Release);
         }
+        if let Some(tried) = self.map.at::<AtomicU32>(TRIED_OFFSET) {
+            tried.store(0, Ordering::Relaxed);
+        }
         crash_point("roll.cleared");
         let enter = |named: Named| {
             let taken = if named.name.len() <= NAME_LEN { self.take_cell() } else { None };
@@ -308,9 +321,12 @@ impl<'a> Roll<'a> {
         if index < self.cells { self.map.at(self.offset + index as usize * ROLL_CELL_LEN) } else { None }
     }
 
+    /// Those that may have had a name.
     fn cells(&self) -> impl Iterator<Item = &'a Cell> {
         let roll = *self;
-        (0..self.cells).filter_map(move |index| roll.cell(index))
+        // SYNC: roll.entered.
+        let tried = self.map.at::<AtomicU32>(TRIED_OFFSET).map_or(0, |tried| tried.load(Ordering::Acquire));
+        (0..self.cells.min(tried)).filter_map(move |index| roll.cell(index))
     }
 }
 

@@ -51,6 +51,28 @@ fn those_that_are_gone_make_room_for_others() {
     });
 }
 
+/// Whatever the order in which cells are taken and freed.
+#[test]
+fn all_that_are_there_are_found() {
+    with_roll(|roll| {
+        let mut there = std::collections::VecDeque::new();
+        for nth in 0..6 * CELLS as u64 {
+            assert!(enter(roll, &format!("n{nth}"), nth).is_some());
+            there.push_back(nth);
+            let most = if nth % 512 < 256 { 3 } else { CELLS - 1 };
+            while there.len() > most {
+                // The oldest, or the one before the last.
+                let at = if nth % 3 == 0 { 0 } else { there.len() - 2 };
+                let gone = there.remove(at).unwrap();
+                roll.strike(&format!("n{gone}"), gone);
+            }
+            let found = names(roll).unwrap();
+            assert_eq!(found.len(), 2 * there.len(), "after {nth}");
+            assert!(there.iter().all(|nth| found.contains(&format!("n{nth}"))));
+        }
+    });
+}
+
 #[test]
 fn where_there_is_no_room_the_roll_is_not_whole_until_it_is_made_anew() {
     with_roll(|roll| {
