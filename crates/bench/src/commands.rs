@@ -39,12 +39,12 @@ pub(crate) static ALL: &[Case] = &[
     },
 ];
 
-/// A program that does nothing, under a lock.
+/// A program that does nothing, under a lock that is there, as the file is for `flock`.
 const fn locked(rival_name: &'static str, rival: Setup, at_least: f64) -> Case {
     let ours: Setup = |plan| {
-        let left = Left { plan, name: plan.session.fresh_name("lock-true") };
-        let command = procession(plan.session, &["lock", &left.name, "--", "true"])?;
-        Ok(keeping(left, each(TIMES_LOCKED, command, "")?))
+        let lock = Lock::create(plan.session, "lock-true")?;
+        let command = procession(plan.session, &["lock", &lock.address(), "--", "true"])?;
+        Ok(keeping(lock, each(TIMES_LOCKED, command, "")?))
     };
     Case { name: "command/lock-true", unit: Millis, summary: Median, ours, rival_name, rival, at_least }
 }
