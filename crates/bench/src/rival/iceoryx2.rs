@@ -7,6 +7,7 @@ use crate::ours::Session;
 use crate::queue::{self, Kind, Made};
 use crate::roles;
 use iceoryx2::prelude::*;
+use std::time::{Duration, Instant};
 
 pub(crate) const ICEORYX2: Kind = Kind {
     make,
@@ -97,8 +98,8 @@ pub(crate) fn consume(control: &mut Control, rest: &[String]) -> Result<()> {
 pub(crate) const LOANS: Kind =
     Kind { produce: "iceoryx2/produce-loans", consume: "iceoryx2/consume-loans", ..ICEORYX2 }.of_bytes(8);
 
-/// How often a message is sent until the subscriber has it.
-const TRIES: u32 = 1_000;
+/// For how long a message is sent again until the subscriber has it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many messages of so many bytes wait at most: those of a mebibyte, and four at least.
 fn room(bytes: usize) -> usize {
@@ -113,15 +114,18 @@ pub(crate) fn produce_loans(control: &mut Control, rest: &[String]) -> Result<()
         service.publisher_builder().backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
     let publisher = builder.initial_max_slice_len(bytes).create().context("publisher")?;
     queue::produce_bytes(control, bytes, |message| {
-        // Now and then on a busy machine it sends to nobody, though the subscriber is there.
-        for _ in 0..TRIES {
+        let begun = Instant::now();
+        loop {
             let loan = publisher.loan_slice_uninit(message.len()).context("loan")?;
             if loan.write_from_slice(message).send().context("send")? == 1 {
                 return Ok(());
             }
+            // Now and then on a busy machine it sends to nobody, though the subscriber is there.
+            if begun.elapsed() > PATIENCE {
+                return Err(BenchError::Failed("nobody subscribes".to_owned()));
+            }
             std::thread::yield_now();
         }
-        Err(BenchError::Failed("nobody subscribes".to_owned()))
     })
 }
 
