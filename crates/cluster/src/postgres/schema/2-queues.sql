@@ -232,13 +232,23 @@ BEGIN
 END $$;
 
 -- Removes one of the queues whose processes have had no session for a day: whoever was cut off, or waits for a server that
--- is started again, comes back sooner than that.
+-- is started again, comes back sooner than that. What is in it goes first, so much at a time that whoever connects need not
+-- wait for long.
 CREATE FUNCTION bury_queue(class int) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    q int;
 BEGIN
-    UPDATE queues q SET gone = CASE WHEN q.gone IS NULL THEN now() END
-        WHERE q.process IS NOT NULL AND (q.gone IS NULL) <> EXISTS (SELECT FROM living l WHERE l.process = q.process);
-    PERFORM remove_queue(pg_backend_pid(), class::bigint << 32, q.id)
-        FROM (SELECT id FROM queues WHERE gone < now() - interval '1 day' LIMIT 1 FOR UPDATE SKIP LOCKED) q;
+    UPDATE queues SET gone = CASE WHEN gone IS NULL THEN now() END
+        WHERE process IS NOT NULL
+          AND (gone IS NULL) <> EXISTS (SELECT FROM living l WHERE l.process = queues.process);
+    SELECT id INTO q FROM queues WHERE gone < now() - interval '1 day' LIMIT 1 FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        DELETE FROM items WHERE id = ANY (ARRAY(
+            SELECT i.id FROM items i WHERE i.queue = q AND i.lease IS NULL AND NOT i.dead LIMIT 10000));
+        IF NOT FOUND THEN
+            PERFORM remove_queue(pg_backend_pid(), class::bigint << 32, q);
+        END IF;
+    END IF;
 END $$;
 
 CREATE FUNCTION dead_items(me int, q int) RETURNS TABLE (item_id bigint, bytes bytea, attempt int, no_key bigint)
