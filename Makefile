@@ -157,6 +157,7 @@ unpublished = $(addprefix --exclude ,procession-bench procession-models processi
 
 dry-run: toolchain ## what `cargo publish` would upload, and the examples of the facade's documentation in that
 	$(CARGO) publish --dry-run --quiet $(cargo_jobs) --workspace $(unpublished) --no-verify --allow-dirty
+	$(CARGO) package --quiet $(cargo_jobs) --workspace $(unpublished) --no-verify --allow-dirty
 	@rm -rf "$(whole)"; mkdir -p "$(whole)"; cp Cargo.lock "$(whole)"
 	@for packed in "$(packed)"/procession*.crate; do \
 		case "$$packed" in *-bench-*|*-models-*|*-tests-*|*-step-*) ;; *) tar -xzf "$$packed" -C "$(whole)" ;; esac; done
