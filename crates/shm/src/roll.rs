@@ -31,8 +31,8 @@
 //!
 //! # Orderings
 //! Edge `roll.entered`: the Release of `ENTERED`, or of `more`, comes before the name exists, and meets the
-//! Acquire of who looks for names. So does `tried`, which has counted the cell before it is `ENTERED`. A cell is read between two looks at its word, which counts its occupants,
-//! with the fences of a seqlock.
+//! Acquire of who looks for names. So does `tried`, which has counted the cell before it is `ENTERED`. A cell is read
+//! between two looks at its word, which counts its occupants, with the fences of a seqlock.
 //!
 //! # If a process dies
 //! | killed | left behind | put right by |
