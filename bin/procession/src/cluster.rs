@@ -91,16 +91,10 @@ pub(crate) fn perform(mut words: Vec<OsString>, url: &OsStr) -> Result<(), Failu
         What::Queue(args) => queue::queue(args, &place),
         What::Event(args) => channel::event(&place.connect()?, &args),
         What::Barrier(args) => channel::barrier(&place.connect()?, &args),
-        What::Counter(args) => {
-            told(args.json, place.connect().and_then(|cluster| channel::counter(&cluster, &args)))
-        }
-        What::Ls(args) => told(args.json, place.connect().and_then(|cluster| look::list(&cluster, &args))),
-        What::Ps(args) => {
-            told(args.json, place.connect().and_then(|cluster| look::processes(&cluster, &args)))
-        }
-        What::Deadlocks(args) => {
-            told(args.json, place.connect().and_then(|cluster| look::deadlocks(&cluster, &args)))
-        }
+        What::Counter(args) => place.told(args.json, |cluster| channel::counter(cluster, &args)),
+        What::Ls(args) => place.told(args.json, |cluster| look::list(cluster, &args)),
+        What::Ps(args) => place.told(args.json, |cluster| look::processes(cluster, &args)),
+        What::Deadlocks(args) => place.told(args.json, |cluster| look::deadlocks(cluster, &args)),
         What::Metrics(_) => look::metrics(&place.connect()?),
     }
 }
@@ -114,6 +108,11 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// Does something on it; with `json`, an error is said in JSON.
+    fn told(&self, json: bool, does: impl FnOnce(&Cluster) -> Result<(), Failure>) -> Result<(), Failure> {
+        told(json, self.connect().and_then(|cluster| does(&cluster)))
+    }
+
     fn connect(&self) -> Result<Cluster, Failure> {
         let mut options = ClusterOptions::new().deadline(self.deadline);
         if let Some(lease) = self.lease {
