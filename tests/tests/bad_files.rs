@@ -7,6 +7,7 @@ use procession::{Lock, OnOwnerDeath, OpenError, Queue};
 use procession_tests::{Actor, Scratch, raw};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
+use std::path::Path;
 use std::process::Command;
 
 /// Changes something behind the library's back.
@@ -282,7 +283,7 @@ fn write_random(ns: &Scratch, len: usize) {
     raw::poke(ns, "x", 0, &bytes);
 }
 
-fn replace(ns: &Scratch, make: impl FnOnce(&std::path::Path)) {
+fn replace(ns: &Scratch, make: impl FnOnce(&Path)) {
     fs::remove_file(raw::path(ns, "x")).unwrap();
     make(&raw::path(ns, "x"));
 }
@@ -305,20 +306,11 @@ fn files(ns: &Scratch) -> Vec<(String, u32, u64)> {
 }
 
 fn remove_all(ns: &Scratch) {
-    let prefix = ns.file_name("");
-    for entry in fs::read_dir("/dev/shm").unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name().into_string().unwrap_or_default();
-        let is_ours = name.strip_prefix(&prefix).is_some_and(|name| name != ".registry");
-        if is_ours
-            || (name == ns.file_name(".registry") && ns.list().unwrap().iter().all(|one| !one.attached))
-        {
-            let removed = if entry.path().is_dir() {
-                fs::remove_dir(entry.path())
-            } else {
-                fs::remove_file(entry.path())
-            };
-            removed.unwrap();
+    for name in procession_sys::shm_file::names(&ns.file_name("")).unwrap() {
+        if name == ns.file_name(".registry") && ns.list().unwrap().iter().any(|one| one.attached) {
+            continue;
         }
+        let path = Path::new("/dev/shm").join(name);
+        if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }.unwrap();
     }
 }

@@ -230,16 +230,32 @@ pub fn is_tmpfs(file: &File) -> Result<bool> {
     Ok(stat.f_type == libc::TMPFS_MAGIC)
 }
 
-/// The names of all files whose name begins with `prefix`, in order.
+/// The names of all files whose name begins with `prefix`, in order, each of them once.
 ///
 /// # Errors
 /// As reading the directory.
 pub fn names(prefix: &str) -> Result<Vec<String>> {
     let directory = Directory::open()?;
-    let mut found = Vec::new();
-    while directory.read(READ_LEN, prefix, &mut found)?.is_some() {}
-    found.sort_unstable();
-    Ok(found)
+    let expected = usize::try_from(directory.count()?).unwrap_or(usize::MAX).saturating_mul(LONG_ENTRY_LEN);
+    let mut room = expected.clamp(READ_LEN, READ_LEN_AT_MOST);
+    loop {
+        let mut found = Vec::new();
+        let mut calls = 0;
+        while directory.read(room, prefix, &mut found)?.is_some() {
+            calls += 1;
+        }
+        // One call of the kernel lists the directory as it is at one moment; between two calls it may change. A tmpfs
+        // that no longer has the file at which a call ended goes on at a newer one (Linux 6.18, `fs/libfs.c`), and
+        // lists again what it has listed. So one call shall be enough: for its buffer memory is taken only where
+        // the kernel writes.
+        if calls <= 1 || room >= READ_LEN_AT_MOST {
+            found.sort_unstable();
+            found.dedup();
+            return Ok(found);
+        }
+        directory.seek(0)?;
+        room *= 4;
+    }
 }
 
 /// Lists names as [`names`] does, but only of a part of the directory: what it costs does not grow with the
@@ -254,8 +270,8 @@ pub fn names(prefix: &str) -> Result<Vec<String>> {
 pub fn some_names(from: u64, prefix: &str) -> Result<(Vec<String>, u64)> {
     let mut found = Vec::new();
     let directory = Directory::open()?;
-    let count = directory.0.metadata()?.len() / ENTRY_LEN;
-    if count < READ_LEN as u64 / LONG_ENTRY_LEN {
+    let count = directory.count()?;
+    if count < (READ_LEN / LONG_ENTRY_LEN) as u64 {
         let next =
             if directory.seek(from).is_ok() { directory.read(READ_LEN, prefix, &mut found)? } else { None };
         if let Some(next) = next {
@@ -292,12 +308,14 @@ fn by_chance(end: u64) -> u64 {
 
 /// How much of the directory is read at once: about 1,500 names.
 const READ_LEN: usize = 1 << 16;
+/// How much is read at once of a directory of millions of files.
+const READ_LEN_AT_MOST: usize = 1 << 28;
 /// How much of a large directory is read at each place: about 200 names.
 const PART_LEN: usize = 1 << 13;
 /// How long a tmpfs says that a directory is, for each name in it.
 const ENTRY_LEN: u64 = 20;
 /// How long an entry is with a name of 39 bytes: a registry's is longer, most of others are shorter.
-const LONG_ENTRY_LEN: u64 = 64;
+const LONG_ENTRY_LEN: usize = 64;
 
 /// The open directory. What there is for it in std makes a string of each name, of which very few may be
 /// ours.
@@ -306,6 +324,11 @@ struct Directory(File);
 impl Directory {
     fn open() -> Result<Self> {
         OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(DIRECTORY).map(Self)
+    }
+
+    /// About how many files there are.
+    fn count(&self) -> Result<u64> {
+        Ok(self.0.metadata()?.len() / ENTRY_LEN)
     }
 
     /// Lets the next [`read`](Self::read) begin there.
@@ -392,13 +415,14 @@ mod tests {
         }
         let all = names(&prefix).unwrap();
         // What lies behind the end begins anew.
-        let (again, _) = some_names(1 << 40, &prefix).unwrap();
+        let (again, _) = some_names(1 << 40, "").unwrap();
         for name in &made {
             unlink(name).unwrap();
         }
         made.sort_unstable();
         found.sort_unstable();
-        assert!(found == made && all == made && calls > 1 && !again.is_empty());
+        assert!(found == made && all == made, "{} and {} of {} names", found.len(), all.len(), made.len());
+        assert!(calls > 1 && !again.is_empty(), "{calls} calls");
         assert!(names(&prefix).unwrap().is_empty());
     }
 }
