@@ -4,6 +4,7 @@
 
 use procession::shm::Kind;
 use procession::{Lock, OnOwnerDeath, OpenError, Queue};
+use procession_sys::shm_file;
 use procession_tests::{Actor, Scratch, raw};
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, chown, symlink};
@@ -141,7 +142,7 @@ const CASES: &[Case] = &[
 fn each_wrong_file_has_its_error() {
     let scratch = Scratch::new();
     for case in CASES {
-        if case.what == "another user's file" && procession_sys::shm_file::effective_uid() != 0 {
+        if case.what == "another user's file" && shm_file::effective_uid() != 0 {
             procession_tests::skip("only root can give a file away");
             continue;
         }
@@ -306,11 +307,11 @@ fn files(ns: &Scratch) -> Vec<(String, u32, u64)> {
 }
 
 fn remove_all(ns: &Scratch) {
-    for name in procession_sys::shm_file::names(&ns.file_name("")).unwrap() {
+    for name in shm_file::names(&ns.file_name("")).unwrap() {
         if name == ns.file_name(".registry") && ns.list().unwrap().iter().any(|one| one.attached) {
             continue;
         }
-        let path = Path::new("/dev/shm").join(name);
+        let path = shm_file::path(&name);
         if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }.unwrap();
     }
 }
