@@ -10,6 +10,7 @@ use procession::{
     Array, Barrier, BoundedSemaphore, Condition, Event, Group, JoinableQueue, Latch, List, Lock, Map,
     Namespace, Once, Process, Queue, RLock, RwLock, Semaphore, Value,
 };
+use procession_sys::shm_file;
 use procession_tests::{Actor, Scratch, until};
 use serde_json::Value as Json;
 use std::fs;
@@ -116,18 +117,14 @@ const STATES: &[(&str, &str, &str)] = &[
 /// The first bytes of all files of the namespace but its registry, in which whoever looks registers. A map is a
 /// long file in which little is written.
 fn bytes(namespace: &Namespace) -> Vec<(String, Vec<u8>)> {
-    let files = fs::read_dir("/dev/shm").unwrap().flatten();
-    let files = files.map(|file| (file.file_name().into_string().unwrap(), file.path()));
-    let prefix = namespace.file_name("");
-    let ours = files.filter(|(name, _)| name.starts_with(&prefix) && !name.ends_with(".registry"));
+    let names = shm_file::names(&namespace.file_name("")).unwrap();
     let read = |path: PathBuf| {
         let mut bytes = Vec::new();
         fs::File::open(path).unwrap().take(1 << 20).read_to_end(&mut bytes).unwrap();
         bytes
     };
-    let mut all: Vec<_> = ours.map(|(name, path)| (name, read(path))).collect();
-    all.sort();
-    all
+    let ours = names.into_iter().filter(|name| !name.ends_with(".registry"));
+    ours.map(|name| (name.clone(), read(shm_file::path(&name)))).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use nix::sys::resource::{Resource, setrlimit};
 use procession::{Event, Lock, Pool, Process, Queue, pipe};
+use procession_sys::shm_file;
 use procession_tests::{Actor, Scratch, can_unshare, note, program, raw};
 use std::fs;
 use std::process::Command;
@@ -46,9 +47,7 @@ where
 
 /// What is left of a namespace under the names of that user.
 fn files_of(user: u32, scratch: &Scratch) -> Vec<String> {
-    let prefix = format!("procession.{user}.{}.", scratch.name());
-    let names = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(&prefix)).collect()
+    shm_file::names(&format!("procession.{user}.{}.", scratch.name())).unwrap()
 }
 
 fn become_nobody() {

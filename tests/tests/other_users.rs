@@ -7,6 +7,7 @@
 
 use procession::shm::gc;
 use procession::{GetError, Lock, Namespace, OpenError, PlainMemory, Queue};
+use procession_sys::shm_file;
 use procession_tests::{Actor, Scratch, Watchdog, note, program, python, raw, run, until};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Read;
@@ -23,7 +24,7 @@ const STRANGER: u32 = 65_533;
 
 /// Whether these tests can be played here.
 fn can_be_others() -> bool {
-    if procession_sys::shm_file::effective_uid() != 0 {
+    if shm_file::effective_uid() != 0 {
         note("SKIPPED: only root can start programs of other users");
         return false;
     }
@@ -155,9 +156,8 @@ fn nobody_dies_of_files_that_others_cut() {
 
 /// All files whose path begins like that.
 fn files(prefix: &str) -> impl Iterator<Item = PathBuf> + use<> {
-    let all = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().path());
-    let prefix = prefix.to_owned();
-    all.filter(move |path| path.to_str().is_some_and(|path| path.starts_with(&prefix)))
+    let names = shm_file::names(prefix.strip_prefix("/dev/shm/").unwrap()).unwrap();
+    names.into_iter().map(|name| shm_file::path(&name))
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! stays that nobody removes.
 
 use crate::crash_points;
+use procession_sys::shm_file;
 use procession_tests::{Actor, Scratch, program};
-use std::fs;
 use std::process::Command;
 
 crash_points! {
@@ -64,10 +64,7 @@ fn sweeping(label: &str) {
         command.env("PROCESSION_PREFIX", &prefix);
         Actor::start_as(command, namespace)
     };
-    let files = || {
-        let names = fs::read_dir("/dev/shm").unwrap().map(|file| file.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
-    };
+    let files = || shm_file::names(&prefix).unwrap().len();
     let mut killed = start(&scratch);
     killed.does("create lock l");
     killed.does("create queue q bytes=256");
