@@ -109,8 +109,8 @@ pub mod cluster {
 pub mod shm {
     #[doc(inline)]
     pub use procession_shm::{
-        Difference, Entry, Header, Kind, Participant, Registration, codec_name, gc, list_all, look, register,
-        register_with_slots,
+        Difference, Entry, Header, Kind, Participant, Registration, View, codec_name, gc, list_all, look,
+        register, register_with_slots,
     };
 }
 

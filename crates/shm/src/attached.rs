@@ -15,6 +15,7 @@ use procession_sys::errno::ENOSPC;
 use procession_sys::shm_file::{self, FileId};
 use procession_sys::{Mapping, fork};
 use std::fmt;
+use std::fs::Metadata;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -110,20 +111,32 @@ impl Segment {
 
     /// What an entry of the inventory means, to be looked at and not used: this process does not attach, and what
     /// it would store there is its own. `None` if it is gone or cannot be read, or is of another registry's time.
-    pub(crate) fn look(entry: &Entry) -> Option<Self> {
+    pub(crate) fn view(entry: &Entry) -> Option<Self> {
         let header = entry.header.as_ref().ok()?.clone();
         let file_name = entry.namespace.file_name(&entry.name);
         let found = found::look_at_own(&file_name).ok().filter(|found| Some(found.file.id) == entry.file)?;
         let mapping = Mapping::view_of(&found.file.handle, usize::try_from(found.meta.len()).ok()?).ok()?;
         let registration = registry::register(&entry.namespace).ok()?;
-        // Owners of another registry mean nobody in this one.
-        // SYNC: segment.adopted.
-        if segment::registry_word(&mapping).load(Ordering::Acquire) != registration.instance() {
-            return None;
-        }
         let label = Label::new(header.kind, &entry.name, registration.namespace());
         let (file, removal) = (found.file.id, None);
-        Some(Self(Arc::new(Inner { mapping, header, registration, label, file, file_name, removal })))
+        let view = Self(Arc::new(Inner { mapping, header, registration, label, file, file_name, removal }));
+        view.is_of_its_registry().then_some(view)
+    }
+
+    /// Lets a view show what the object is in now; whether it is still the one that has the name.
+    pub(crate) fn renew_view(&self) -> bool {
+        let len = self.0.mapping.len() as u64;
+        // What was cut behind our back is not read: it would be the end of this process.
+        let is_as_long = |meta: &Metadata| FileId::from(meta) == self.0.file && meta.len() == len;
+        std::fs::symlink_metadata(shm_file::path(&self.0.file_name)).is_ok_and(|meta| is_as_long(&meta))
+            && self.0.mapping.renew().is_ok()
+            && self.is_of_its_registry()
+    }
+
+    /// Whether its owners are of the registry in which this process is: those of another one mean nobody there.
+    fn is_of_its_registry(&self) -> bool {
+        // SYNC: segment.adopted.
+        segment::registry_word(&self.0.mapping).load(Ordering::Acquire) == self.0.registration.instance()
     }
 
     /// The whole mapping, header included.

@@ -44,7 +44,7 @@ pub use inventory::{Entry, list_all};
 pub use kind::Kind;
 pub use label::Label;
 pub use namespace::{InvalidName, Namespace};
-pub use object::{Object, Placement, look};
+pub use object::{Object, Placement, View, look};
 pub use owner::OwnerId;
 pub use plain::PlainFile;
 pub use registry::{

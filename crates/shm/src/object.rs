@@ -287,12 +287,66 @@ fn finish<O: Object>(
 
 /// The object that an entry of the inventory means, whatever its elements are: for tools that show what it is in.
 ///
-/// Nobody is attached by it, and nothing that is done to it is seen by anybody: ask, and drop it.
+/// Nobody is attached by it, and nothing that is done to it is seen by anybody: ask, and drop it. Who looks at an object
+/// again and again keeps a [`View`].
 #[must_use]
 pub fn look<O: Object>(entry: &Entry) -> Option<O> {
     let is_it = entry.header.as_ref().is_ok_and(|header| header.kind == O::KIND);
-    let segment = is_it.then(|| Segment::look(entry)).flatten()?;
-    O::attach(Shared::new(&segment)?).ok()
+    is_it.then(|| View::of(entry)).flatten()?.object()
+}
+
+/// A view of an object, to ask what it is in at one moment or [again and again](Self::renew), as [`look`] does once.
+///
+/// A view attaches nobody. What is done to an object through it is seen by nobody else, and is forgotten when the
+/// view is renewed. A view keeps the object's memory, after it was unlinked too, until the view is dropped.
+///
+/// ```
+/// use procession::shm::View;
+/// use procession::{Lock, Namespace};
+///
+/// let lock = Lock::create("ledger")?;
+/// let view = View::of(&Namespace::current()?.entry("ledger")?).expect("it is there");
+/// assert_eq!(view.object::<Lock>().and_then(|lock| lock.holder()), None);
+///
+/// let guard = lock.acquire()?;
+/// assert!(view.renew());
+/// let holder = view.object::<Lock>().and_then(|lock| lock.holder()).expect("it is held");
+/// assert_eq!(holder.pid, std::process::id());
+///
+/// drop(guard);
+/// lock.unlink()?;
+/// assert!(!view.renew());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct View(Segment);
+
+impl View {
+    /// A view of what an entry of the inventory means; `None` if that is gone, or cannot be read.
+    #[must_use]
+    pub fn of(entry: &Entry) -> Option<Self> {
+        Segment::view(entry).map(Self)
+    }
+
+    /// Of what kind the object is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.header().kind
+    }
+
+    /// The object, whatever its elements are; `None` if it is of another kind. To be asked, and dropped before the
+    /// view is renewed.
+    #[must_use]
+    pub fn object<O: Object>(&self) -> Option<O> {
+        (self.kind() == O::KIND).then(|| O::attach(Shared::new(&self.0)?).ok()).flatten()
+    }
+
+    /// Shows from now on what the object is in now. `false` if the name means another object by now, or none: then the view
+    /// is of no use any more.
+    #[must_use]
+    pub fn renew(&self) -> bool {
+        self.0.renew_view()
+    }
 }
 
 fn body<T: ShmSafe>(mapping: &Mapping) -> Option<&T> {

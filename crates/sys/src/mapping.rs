@@ -2,7 +2,7 @@
 //! words are atomics, and bytes are copied in and out.
 #![expect(unsafe_code, reason = "references and copies into memory that other processes map too")]
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 use std::fs::File;
 use std::io::{Error, Result};
 use std::os::fd::AsRawFd;
@@ -71,6 +71,16 @@ impl Mapping {
         // SAFETY: others change the bytes, as in every mapping here; nobody makes a slice of them: `MmapRaw`.
         unsafe { MmapOptions::new().len(len).no_reserve_swap().map_copy(file) }
             .map(|map| Self::over(map.into()))
+    }
+
+    /// Forgets what was stored in a [view](Self::view_of): it shows what the file holds now.
+    ///
+    /// # Errors
+    /// As `madvise`.
+    pub fn renew(&self) -> Result<()> {
+        // SAFETY: only what this process stored is lost, and what a mapping of a file holds besides is the file's.
+        // Nobody has a reference to bytes that do not change meanwhile: all of it is atomics and cells.
+        unsafe { self.raw.unchecked_advise(UncheckedAdvice::DontNeed) }
     }
 
     fn over(raw: MmapRaw) -> Self {
@@ -310,5 +320,22 @@ mod tests {
         let mut bytes = [0; 6];
         assert!(two.copy_out(4090, &mut bytes) && !two.copy_out(4091, &mut bytes));
         assert_eq!(&bytes, b"abcdef");
+    }
+
+    #[test]
+    fn a_renewed_view_shows_the_file_and_not_what_was_stored_to_it() {
+        let file = shm_file::create_unnamed().unwrap();
+        shm_file::reserve(&file, 0, 4096).unwrap();
+        let shared = Mapping::of_file(&file, 4096).unwrap();
+        let view = Mapping::view_of(&file, 4096).unwrap();
+        let words = [&shared, &view].map(|mapping| mapping.at::<AtomicU64>(8).unwrap());
+        let now = || words.map(|word| word.load(Ordering::Relaxed));
+        words[1].store(1, Ordering::Relaxed);
+        words[0].store(2, Ordering::Relaxed);
+        assert_eq!(now(), [2, 1]);
+        view.renew().unwrap();
+        assert_eq!(now(), [2, 2]);
+        words[0].store(3, Ordering::Relaxed);
+        assert_eq!(now(), [3, 3]);
     }
 }

@@ -11,7 +11,7 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use std::ffi::{CStr, CString};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{Error, ErrorKind, Result, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -45,6 +45,12 @@ pub struct FileId {
     pub device: u64,
     /// The file in it.
     pub inode: u64,
+}
+
+impl From<&Metadata> for FileId {
+    fn from(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
+    }
 }
 
 /// Which directory `/dev/shm` is: another one in another root, or under another mount.
@@ -198,8 +204,7 @@ pub fn rename(name: &str, to: &str) -> Result<()> {
 /// # Errors
 /// As `fstat`.
 pub fn identity(file: &File) -> Result<FileId> {
-    let meta = file.metadata()?;
-    Ok(FileId { device: meta.dev(), inode: meta.ino() })
+    file.metadata().map(|meta| FileId::from(&meta))
 }
 
 /// Which file the name refers to now; `None` when there is no such name.
@@ -208,7 +213,7 @@ pub fn identity(file: &File) -> Result<FileId> {
 /// As `lstat`, except `ENOENT`.
 pub fn identity_of_name(name: &str) -> Result<Option<FileId>> {
     match std::fs::symlink_metadata(path(name)) {
-        Ok(meta) => Ok(Some(FileId { device: meta.dev(), inode: meta.ino() })),
+        Ok(meta) => Ok(Some(FileId::from(&meta))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
