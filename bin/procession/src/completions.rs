@@ -11,7 +11,7 @@ use clap::{Command, CommandFactory, ValueHint};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use clap_complete::env::{CompleteEnv, Shells};
 use clap_complete::{Shell, generate};
-use procession::shm::{Entry, Kind, look};
+use procession::shm::{Entry, Kind, View, look};
 use procession::{Encoded, JoinableQueue, LeasedItem, Namespace};
 use procession_terminal::exit::{self, Failure};
 use procession_terminal::output;
@@ -237,7 +237,7 @@ fn held(item: &LeasedItem) -> String {
 /// What an object is in, and who holds it.
 fn said(entry: &Entry) -> String {
     let kind = entry.header.as_ref().map_or("", |header| header.kind.name());
-    let Some(state) = state::of(entry) else { return kind.to_owned() };
+    let Some(state) = View::of(entry).as_ref().and_then(state::of) else { return kind.to_owned() };
     let holder = state.holders.first().map(|held| format!(" by {} {}", held.holder.pid, held.holder.name));
     output::printable(&format!("{kind}, {}{}", state.text, holder.unwrap_or_default()))
 }

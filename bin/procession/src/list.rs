@@ -5,12 +5,13 @@ use crate::in_the_way::{Person, Waiter};
 use crate::others;
 use crate::state::{self, Held, State};
 use clap::builder::FalseyValueParser;
-use procession::shm::{Entry, Header};
+use procession::shm::{Entry, Header, View};
 use procession::{BlockedThread, Namespace, blocked_in};
 use procession_terminal::exit::Failure;
 use procession_terminal::output::{self, Align};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// List the objects of the namespace.
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &ListArgs) -> Result<(), Failure> {
 /// An object, what it is in, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) entry: Entry,
+    pub(crate) entry: Arc<Entry>,
     pub(crate) state: State,
     /// The longest first.
     pub(crate) waits: Vec<BlockedThread>,
@@ -94,6 +95,12 @@ pub(crate) struct Looker {
 
 impl Looker {
     pub(crate) fn look(&mut self, entry: Entry) -> Seen {
+        let view = View::of(&entry);
+        self.look_through(view.as_ref(), entry.into())
+    }
+
+    /// What is seen of an object through a view of it; there is none if it is gone, or cannot be read.
+    pub(crate) fn look_through(&mut self, view: Option<&View>, entry: Arc<Entry>) -> Seen {
         let waits = self.waits.entry(entry.namespace.name().to_owned()).or_insert_with(|| {
             // Where there is no registry nobody waits.
             blocked_in(&entry.namespace).unwrap_or_default()
@@ -101,7 +108,7 @@ impl Looker {
         let kind = entry.header.as_ref().map_or("", |header| header.kind.name());
         let is_for = |wait: &BlockedThread| wait.object.as_ref() == Some(&entry.name) && wait.kind == kind;
         let waits = waits.extract_if(.., |wait| is_for(wait)).collect();
-        Seen { state: state::of(&entry).unwrap_or_default(), waits, entry }
+        Seen { state: view.and_then(state::of).unwrap_or_default(), waits, entry }
     }
 }
 

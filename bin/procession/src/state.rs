@@ -1,6 +1,6 @@
 //! What an object is in at this moment, whatever types a program keeps in it.
 
-use procession::shm::{Entry, Kind, look};
+use procession::shm::{Kind, View};
 use procession::{
     Array, Barrier, BoundedSemaphore, Condition, Event, Group, Holder, JoinableQueue, Latch, List, Lock, Map,
     Once, Queue, RLock, RwLock, Semaphore, Value,
@@ -48,54 +48,54 @@ impl Held {
 /// What the object is in; `None` if it is gone, cannot be read, or is nothing that has a state.
 ///
 /// It is looked at through a mapping of its own: nobody is attached, and no lock is taken that anybody else sees.
-pub(crate) fn of(entry: &Entry) -> Option<State> {
-    match entry.header.as_ref().ok()?.kind {
-        Kind::LOCK => look(entry).map(|one: Lock| {
+pub(crate) fn of(view: &View) -> Option<State> {
+    match view.kind() {
+        Kind::LOCK => view.object().map(|one: Lock| {
             locked(one.holder(), one.is_inconsistent())
                 .with_deaths(one.is_inconsistent(), one.n_owner_deaths())
                 .counting("tokens", one.n_fencing_tokens())
         }),
-        Kind::RLOCK => look(entry).map(|one: RLock| {
+        Kind::RLOCK => view.object().map(|one: RLock| {
             locked(one.holder(), one.is_inconsistent())
                 .with_deaths(one.is_inconsistent(), one.n_owner_deaths())
                 .counting("tokens", one.n_fencing_tokens())
         }),
-        Kind::RWLOCK => look(entry).map(|one| of_rwlock(&one)),
+        Kind::RWLOCK => view.object().map(|one| of_rwlock(&one)),
         Kind::SEMAPHORE => {
-            look(entry).map(|one: Semaphore| counted(one.available(), one.max(), one.holders()))
+            view.object().map(|one: Semaphore| counted(one.available(), one.max(), one.holders()))
         }
         Kind::BOUNDED_SEMAPHORE => {
-            look(entry).map(|one: BoundedSemaphore| counted(one.available(), one.max(), one.holders()))
+            view.object().map(|one: BoundedSemaphore| counted(one.available(), one.max(), one.holders()))
         }
-        Kind::EVENT => look(entry).map(|one| of_event(&one)),
-        Kind::LATCH => look(entry).map(|one| of_latch(&one)),
-        Kind::ONCE => look(entry).map(|one: Once| {
+        Kind::EVENT => view.object().map(|one| of_event(&one)),
+        Kind::LATCH => view.object().map(|one| of_latch(&one)),
+        Kind::ONCE => view.object().map(|one: Once| {
             let is_done = one.is_done();
             State::said(if is_done { "done" } else { "not done" }).with("done", is_done.into())
         }),
-        Kind::BARRIER => look(entry).map(|one| of_barrier(&one)),
-        Kind::CONDITION => look(entry).map(|one| of_condition(&one)),
-        Kind::VALUE => look(entry).map(|one: Value<u8>| locked(one.holder(), false)),
+        Kind::BARRIER => view.object().map(|one| of_barrier(&one)),
+        Kind::CONDITION => view.object().map(|one| of_condition(&one)),
+        Kind::VALUE => view.object().map(|one: Value<u8>| locked(one.holder(), false)),
         Kind::ARRAY => {
-            look(entry).map(|one: Array<u8>| locked(one.holder(), false).with("elements", one.len()))
+            view.object().map(|one: Array<u8>| locked(one.holder(), false).with("elements", one.len()))
         }
-        Kind::LOCK_GROUP => look(entry).map(|group: Group<Lock>| {
+        Kind::LOCK_GROUP => view.object().map(|group: Group<Lock>| {
             of_locks(group.iter().map(|one| (one.holder(), one.is_inconsistent(), one.n_owner_deaths())))
         }),
-        Kind::RLOCK_GROUP => look(entry).map(|group: Group<RLock>| {
+        Kind::RLOCK_GROUP => view.object().map(|group: Group<RLock>| {
             of_locks(group.iter().map(|one| (one.holder(), one.is_inconsistent(), one.n_owner_deaths())))
         }),
-        Kind::EVENT_GROUP => look(entry).map(|group: Group<Event>| {
+        Kind::EVENT_GROUP => view.object().map(|group: Group<Event>| {
             let set = group.iter().filter(Event::is_set).count();
             State::said(format!("{set} of {} set", group.len())).with("objects", group.len()).with("set", set)
         }),
-        Kind::QUEUE => look(entry).map(|one| of_queue(&one)),
-        Kind::JOINABLE_QUEUE => look(entry).map(|one| of_joinable(&one)),
+        Kind::QUEUE => view.object().map(|one| of_queue(&one)),
+        Kind::JOINABLE_QUEUE => view.object().map(|one| of_joinable(&one)),
         Kind::MAP => {
-            look(entry).map(|one: Map<(), ()>| collection(one.len().ok(), one.holder(), "entry", "entries"))
+            view.object().map(|one: Map<(), ()>| collection(one.len().ok(), one.holder(), "entry", "entries"))
         }
         Kind::LIST => {
-            look(entry).map(|one: List<()>| collection(one.len().ok(), one.holder(), "element", "elements"))
+            view.object().map(|one: List<()>| collection(one.len().ok(), one.holder(), "element", "elements"))
         }
         _ => None,
     }
