@@ -7,7 +7,7 @@ mod cli;
 
 use cli::{Place, Running, children_of, runs, send, until};
 use nix::sys::signal::Signal;
-use procession_tests::note;
+use procession_tests::{is_stopped, note};
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
@@ -209,19 +209,15 @@ fn signals_that_are_ignored_or_blocked_are_so_in_the_command() {
 #[test]
 fn a_stop_stops_both_and_the_commands_time_does_not_pass() {
     let place = Place::new("lock-stop");
-    let state = |pid: u32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    };
     let mut command = place.command(&["lock", "a", "-t", "400ms", "--", "sh", "-c", WAITS]);
     // A group of its own with a parent in another: in a group without such a parent SIGTSTP stops nobody.
     let mut running = Running::start(command.process_group(0));
     let pid: u32 = running.line("READY ").trim_start_matches("READY ").parse().unwrap();
     running.signal(Signal::SIGTSTP);
-    until("both to be stopped", || (state(running.pid()) == 'T' && state(pid) == 'T').then_some(()));
+    until("both to be stopped", || (is_stopped(running.pid()) && is_stopped(pid)).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(500));
     running.signal(Signal::SIGCONT);
-    until("both to go on", || (state(running.pid()) != 'T' && state(pid) != 'T').then_some(()));
+    until("both to go on", || (!is_stopped(running.pid()) && !is_stopped(pid)).then_some(()));
     assert_eq!(running.end().code(), Some(124));
     assert!(!runs(pid));
 }

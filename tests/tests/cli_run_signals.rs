@@ -9,7 +9,7 @@ mod cli;
 
 use cli::{Place, Running, Said, children_of, procession, run, runs, send, until};
 use nix::sys::signal::Signal;
-use procession_tests::{can_unshare, note};
+use procession_tests::{can_unshare, is_stopped, note};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -236,18 +236,11 @@ fn a_stop_stops_the_workers_and_this_and_goes_on_with_both() {
     // A group of its own with a parent in another: in a group without such a parent SIGTSTP stops nobody.
     let mut running = Running::start(command.process_group(0));
     let pids = ready(&mut running, 2);
-    let state = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    };
+    let all = || pids.iter().copied().chain([running.pid()]);
     running.signal(Signal::SIGTSTP);
-    until("all to be stopped", || {
-        (state(running.pid()) == 'T' && pids.iter().all(|&pid| state(pid) == 'T')).then_some(())
-    });
+    until("all to be stopped", || all().all(is_stopped).then_some(()));
     running.signal(Signal::SIGCONT);
-    until("all to go on", || {
-        (state(running.pid()) != 'T' && pids.iter().all(|&pid| state(pid) != 'T')).then_some(())
-    });
+    until("all to go on", || (!all().any(is_stopped)).then_some(()));
     running.signal(Signal::SIGTERM);
     assert_eq!(running.end().code(), Some(143));
 }

@@ -6,6 +6,7 @@ mod cli;
 
 use cli::{Running, children_of, procession, run, runs, until};
 use nix::sys::signal::Signal;
+use procession_tests::is_stopped;
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -91,20 +92,18 @@ fn terminals_are_as_wide_as_the_one_on_which_they_are_shown() {
 
 #[test]
 fn workers_stop_and_go_on_at_their_terminals() {
-    let script = "echo READY; while :; do echo on; sleep 0.01; done";
+    // Without another process: a shell that waits for one to be executed, which is stopped, is not itself stopped.
+    let script = "echo READY; read line";
     let mut command = procession(["run", "-n", "1", "--pty", "--", "sh", "-c", script]);
     // A group of its own with a parent in another: in a group without such a parent SIGTSTP stops nobody.
     let mut running = Running::start(command.process_group(0));
     running.line("READY");
     let worker = children_of(running.pid()).into_iter().next().unwrap();
-    let state = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    };
+    let both = [running.pid(), worker];
     running.signal(Signal::SIGTSTP);
-    until("both to stop", || [running.pid(), worker].into_iter().all(|pid| state(pid) == 'T').then_some(()));
+    until("both to stop", || both.into_iter().all(is_stopped).then_some(()));
     running.signal(Signal::SIGCONT);
-    until("both to go on", || [running.pid(), worker].into_iter().all(|pid| state(pid) != 'T').then_some(()));
+    until("both to go on", || (!both.into_iter().any(is_stopped)).then_some(()));
     running.signal(Signal::SIGTERM);
     assert_eq!(running.end().code(), Some(143));
 }
