@@ -7,7 +7,8 @@ mod cli;
 
 use cli::{Running, Said, procession, runs, until};
 use nix::sys::signal::Signal;
-use procession_tests::{can_unshare, note, skip};
+use procession_sys::file_lock::{self, Share};
+use procession_tests::{can_unshare, is_stopped, note, skip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
@@ -218,7 +219,28 @@ fn two_maps_do_not_write_one_log() {
     map.line("RUNS");
     let said = shell_in(directory.path(), "$P map --joblog log -- echo ::: a");
     assert_eq!((said.code(), said.stdout.as_str()), (Some(125), ""));
-    assert!(said.stderr.contains("another `procession map`"), "{said:?}");
+    let writer = format!("another `procession map`, process {}: wait", map.pid());
+    assert!(said.stderr.contains(&writer), "{said:?}");
+}
+
+#[test]
+fn a_map_that_is_killed_lets_go_of_its_log_though_a_job_is_about_to_be_executed() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let numbers: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    let mut arguments = vec!["-j4", "--joblog", "log", "--", "true", "{}", ":::"];
+    arguments.extend(numbers.iter().map(String::as_str));
+    // One in four was killed at such a moment.
+    for round in 0..40 {
+        let mut map = map_in(directory, &arguments).spawn().unwrap();
+        until("some jobs to end", || (logged(directory).len() > round % 7).then_some(()));
+        map.kill().unwrap();
+        map.wait().unwrap();
+        let log = fs::OpenOptions::new().read(true).write(true).open(directory.join("log")).unwrap();
+        assert!(file_lock::try_lock(&log, 0, Share::Exclusive).unwrap(), "in round {round}");
+        drop(log);
+        fs::remove_file(directory.join("log")).unwrap();
+    }
 }
 
 /// A map whose jobs say which signals they get, and end by the third.
@@ -323,10 +345,6 @@ fn time_does_not_pass_for_jobs_that_are_stopped() {
     let arguments = ["-t", "3s", "--line-buffer", "--", "sh", "-c", script, ":::", "a"];
     let mut map = Running::start(map_in(directory.path(), &arguments).process_group(0));
     let job = pid_of(&map.line("JOB "));
-    let is_stopped = |pid: u32| {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit_once(')').unwrap().1.trim_start().starts_with('T')
-    };
     map.signal(Signal::SIGTSTP);
     until("both to stop", || (is_stopped(map.pid()) && is_stopped(job)).then_some(()));
     // Longer than the job may run: that it is stopped for so long is what is tested.

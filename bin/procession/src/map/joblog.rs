@@ -11,7 +11,9 @@
 //! | the line is written, by one write | it is not run again; output that was not printed yet is lost (`--results` keeps it) |
 //! | the machine stops in the middle of a line | a line without its end is no line |
 
-use procession_sys::file_lock::{self, Share};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock, pid_t};
 use procession_terminal::exit::Failure;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::collections::HashMap;
@@ -104,10 +106,14 @@ impl Joblog {
             log.append(&format!("{HEADING}\n"))?;
             return Ok(log);
         }
-        // A file system without locks is no reason to have no log.
-        if let Ok(false) = file_lock::try_lock(&log.file, 0, Share::Exclusive) {
+        if let Some(writer) = writer_of(&log.file) {
             return Err(Failure::Error(
-                format!("the job log {} is being written by another `procession map`", path.display()).into(),
+                format!(
+                    "the job log {} is being written by another `procession map`, process {writer}: wait until \
+                     that has ended, or give this one another log",
+                    path.display()
+                )
+                .into(),
             ));
         }
         if !is_kept {
@@ -173,6 +179,28 @@ fn text(line: &Line<'_>) -> String {
         seconds(*began_ns),
         seconds(*ran_ns)
     )
+}
+
+/// The process that writes the log already; `None` if this one does from now on.
+///
+/// The lock is the process's, and not that of its description of the file as the library's are: a job that a map which
+/// is killed has just forked has that description too, until it is executed, and a map that resumes would be refused.
+fn writer_of(log: &File) -> Option<pid_t> {
+    let whole =
+        |kind: i32| flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
+    loop {
+        match fcntl(log, FcntlArg::F_SETLK(&whole(F_WRLCK))) {
+            Err(Errno::EAGAIN | Errno::EACCES) => {}
+            // A file system without locks is no reason to have no log.
+            Ok(_) | Err(_) => return None,
+        }
+        let mut other = whole(F_WRLCK);
+        fcntl(log, FcntlArg::F_GETLK(&mut other)).ok()?;
+        // Else it has ended meanwhile.
+        if i32::from(other.l_type) != F_UNLCK {
+            return Some(other.l_pid);
+        }
+    }
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
