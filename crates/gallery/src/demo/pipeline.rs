@@ -4,13 +4,13 @@
 //! a worker can be killed (`kill -9`) at any moment: a supervisor starts another, and the item is worked on again.
 //! One that is killed after it has handed an item on, before it could say so, has it handed on twice. Therefore
 //! the last stage saves by the item's number, in one step: a second time changes nothing. When a stage is done,
-//! its workers meet at a barrier, and one of them closes the next queue. A monitor shows how far they are, adds a
+//! its workers meet at a barrier, and the first of them closes the next queue, once. A monitor shows how far they are, adds a
 //! worker, kills one half-way, and shuts down when an item fails: all others are saved, or still in the queues.
 
 use crate::shown::{Done, failed, must_hold, say};
 use nix::{sys::signal, unistd::Pid};
 use procession::{
-    Array, Barrier, Event, GetError, JoinableQueue, MemberDeath, Process, PutError, Supervisor,
+    Array, Barrier, Event, GetError, JoinableQueue, MemberDeath, Once, Process, PutError, Supervisor,
     SupervisorHandle, WaitAnyError, active_children, current_process, wait, wait_timeout,
 };
 use procession_terminal::{exit::Failure, output};
@@ -42,6 +42,7 @@ struct Stage {
     /// The number of each item, and its value.
     input: JoinableQueue<(u64, u64)>,
     meeting: Barrier,
+    passed: Once,
     /// How many items; how many of them another worker had begun, and not finished; the time in microseconds.
     metrics: Array<u64>,
 }
@@ -67,11 +68,13 @@ fn work(nth: usize, pipeline: Pipeline) -> Done<()> {
         let item = match stage.input.try_get() {
             Err(GetError::WouldBlock(_)) => continue, // Another one was faster.
             Err(GetError::Closed(_)) => {
-                // All items of this stage are done. Exactly one of those who meet here is told 0.
-                if member.wait()? == 0 {
+                // All items of this stage are done when all have met. Whoever comes later, because it was added or
+                // another was killed, meets nobody, and finds this done.
+                member.wait()?;
+                stage.passed.run_fallible(|_| {
                     say(format_args!("all items have passed {}", STAGES[nth].0));
-                    pipeline.stages.get(nth + 1).map_or(Ok(()), |next| next.input.close())?;
-                }
+                    pipeline.stages.get(nth + 1).map_or(Ok(()), |next| next.input.close())
+                })??;
                 return Ok(());
             }
             item => item?,
@@ -185,7 +188,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let stage = |room| -> Result<Stage, Failure> {
         let input = JoinableQueue::options().capacity(room).max_attempts(0).anonymous()?;
         let meeting = Barrier::options().elastic().on_member_death(MemberDeath::Remove).anonymous()?;
-        Ok(Stage { input, meeting, metrics: Array::options().len(3).anonymous()? })
+        let metrics = Array::options().len(3).anonymous()?;
+        Ok(Stage { input, meeting, passed: Once::new()?, metrics })
     };
     let time = Duration::from_millis(if args.quick { 1 } else { 100 });
     let saved = Array::options().len(ITEMS + 1).anonymous()?;
