@@ -143,7 +143,8 @@ fn a_pipeline_of_which_a_person_kills_one_of_each_stage_saves_every_item_once() 
     let mut demo = Running::start(&mut procession(["demo", "pipeline", "--spare"]));
     let pids: BTreeSet<u32> =
         until("all seven", || Some(children_of(demo.pid())).filter(|pids| pids.len() == 7));
-    demo.line("to load, transform, save: 56");
+    // How it stands is said now and then: one number may be left out.
+    while numbers(&demo.line("to load, transform, save: "))[0] > 56 {}
     let (first, last) = (pids.first().unwrap(), pids.last().unwrap());
     for pid in [*first, *pids.iter().nth(3).unwrap(), *last] {
         send(pid, Signal::SIGKILL);
