@@ -2,7 +2,7 @@
 
 use crate::network::Way;
 use crate::postgres::Postgres;
-use crate::{Actor, Watchdog, program};
+use crate::{Actor, Watchdog, program, until};
 use procession::Namespace;
 use procession::cluster::{Cluster, ClusterOptions};
 use std::process::Command;
@@ -81,7 +81,12 @@ impl Place {
         for option in options {
             actor.does(option);
         }
-        actor.does(&format!("connect {}", self.url));
+        // A machine with much to do may not answer within a deadline that is short for the test's sake.
+        let connect = format!("connect {}", self.url);
+        until("the server answers", || match actor.ask(&connect) {
+            answer if answer.starts_with("error Unavailable") => false,
+            answer => answer.starts_with("ok") || panic!("{connect}: {answer}"),
+        });
         actor
     }
 }

@@ -93,7 +93,7 @@ fn terminals_are_as_wide_as_the_one_on_which_they_are_shown() {
 #[test]
 fn workers_stop_and_go_on_at_their_terminals() {
     // Without another process: a shell that waits for one to be executed, which is stopped, is not itself stopped.
-    let script = "echo READY; read line";
+    let script = "echo READY; read line < /dev/tty";
     let mut command = procession(["run", "-n", "1", "--pty", "--", "sh", "-c", script]);
     // A group of its own with a parent in another: in a group without such a parent SIGTSTP stops nobody.
     let mut running = Running::start(command.process_group(0));
