@@ -6,7 +6,7 @@
 use nix::sys::signal::{SigHandler, Signal, kill, raise};
 use nix::unistd::{Pid, Uid};
 use procession::{Array, Pool, PoolOptions, Process, ProcessLabel, TaskError, TaskItem, Value};
-use procession_tests::{Watchdog, isolate, note, until};
+use procession_tests::{Watchdog, is_stopped, isolate, note, until};
 use std::time::Duration;
 
 procession::test_support!();
@@ -98,8 +98,7 @@ fn each_way_to_fail_is_its_own_error() {
 /// Stops a process, which takes the kernel a moment.
 fn stop(pid: Pid) {
     kill(pid, Signal::SIGSTOP).unwrap();
-    let is_stopped = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") T ");
-    until("it is stopped", is_stopped);
+    until("it is stopped", || is_stopped(pid.as_raw().cast_unsigned()));
 }
 
 #[test]
