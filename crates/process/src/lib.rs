@@ -3,6 +3,7 @@
 //! [`Process::spawn`] runs a function in a new process of the same program and hands back what it returned.
 //! The program calls [`init`] in the first line of `main`; a test file has [`test_support!`] instead.
 
+mod active_children;
 mod child;
 mod children;
 mod context;
@@ -47,8 +48,8 @@ mod team;
 mod test_support;
 mod trace;
 
+pub use active_children::{ActiveChild, active_children};
 pub use child::take_inherited;
-pub use children::{ActiveChild, active_children};
 pub use context::Context;
 pub use crossing::Crossing;
 pub use current::{CurrentProcess, ParentProcess, current_process, parent_process};

@@ -98,6 +98,14 @@ pub(crate) fn forget(server: &Arc<Server>) {
     servers().retain(|known| !Arc::ptr_eq(known, server));
 }
 
+/// Takes the status of servers that have ended, and those of their spares: perhaps no process is asked for any more. One
+/// that is asked at this moment is the business of whoever asks.
+pub(crate) fn bury_ended() {
+    let has_ended = |server: &mut Arc<Server>| is_at_rest(server) && server.child.look().is_some();
+    let ended: Vec<_> = servers().extract_if(.., has_ended).collect();
+    ended.iter().for_each(|server| server.end_spares());
+}
+
 /// Takes the status of a copy that has died with its server, before it could say its pid: it would stay a zombie
 /// until this process ends. It is a child of the starter's thread, called as the server is, and nobody knows it.
 pub(crate) fn bury_copies(starter: &Starter) {

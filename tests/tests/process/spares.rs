@@ -4,7 +4,7 @@ use crate::methods::{SERVER, by, servers};
 use crate::{end, for_ever, hear, say, status, until};
 use nix::sys::signal::Signal;
 use procession::{Process, active_children};
-use procession_tests::{in_own_process, is_stopped, runs, send, spares, started};
+use procession_tests::{children, in_own_process, is_stopped, runs, send, spares, started};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +57,19 @@ fn a_spare_that_is_killed_or_stopped_costs_no_process_anything() {
         until("they end with their server", || !last.iter().any(|&spare| runs(spare)));
         ask();
         until("nothing is left of them", || started(std::process::id()).is_empty());
+    });
+}
+
+#[test]
+fn what_a_killed_server_leaves_is_gone_when_somebody_asks_for_children() {
+    in_own_process(120, || {
+        end(by(SERVER).spawn(|| (), ()).unwrap()).unwrap();
+        let (server, last) = (servers()[0], both_spares());
+        send(server, Signal::SIGKILL);
+        until("they end with their server", || !last.iter().chain([&server]).any(|&pid| runs(pid)));
+        assert!(active_children().is_empty());
+        assert_eq!(children(std::process::id()), Vec::<u32>::new());
+        end(by(SERVER).spawn(|| (), ()).unwrap()).unwrap();
     });
 }
 
