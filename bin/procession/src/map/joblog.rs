@@ -13,7 +13,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock, pid_t};
+use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use procession_terminal::exit::Failure;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::collections::HashMap;
@@ -109,8 +109,8 @@ impl Joblog {
         if let Some(writer) = writer_of(&log.file) {
             return Err(Failure::Error(
                 format!(
-                    "the job log {} is being written by another `procession map`, process {writer}: wait until \
-                     that has ended, or give this one another log",
+                    "the job log {} is being written by another `procession map`{writer}: wait until that has \
+                     ended, or give this one another log",
                     path.display()
                 )
                 .into(),
@@ -181,11 +181,11 @@ fn text(line: &Line<'_>) -> String {
     )
 }
 
-/// The process that writes the log already; `None` if this one does from now on.
+/// Which process writes the log already, in words; `None` if this one does from now on.
 ///
 /// The lock is the process's, and not that of its description of the file as the library's are: a job that a map which
 /// is killed has just forked has that description too, until it is executed, and a map that resumes would be refused.
-fn writer_of(log: &File) -> Option<pid_t> {
+fn writer_of(log: &File) -> Option<String> {
     let whole =
         |kind: i32| flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
     loop {
@@ -198,7 +198,9 @@ fn writer_of(log: &File) -> Option<pid_t> {
         fcntl(log, FcntlArg::F_GETLK(&mut other)).ok()?;
         // Else it has ended meanwhile.
         if i32::from(other.l_type) != F_UNLCK {
-            return Some(other.l_pid);
+            // One of another pid namespace has no number here.
+            let is_seen = other.l_pid > 0;
+            return Some(if is_seen { format!(", process {}", other.l_pid) } else { String::new() });
         }
     }
 }
@@ -223,6 +225,7 @@ fn done(line: &[u8], resume: Resume) -> Option<JobHash> {
 #[cfg(test)]
 mod tests {
     use super::{HEADING, JobHash, Joblog, Line, Resume};
+    use procession_sys::file_lock::{self, Share};
     use std::fs;
     use std::io::Write;
 
@@ -261,7 +264,6 @@ mod tests {
         for (job, exit, signal) in [(jobs[0], 0, 0), (jobs[0], 0, 0), (jobs[1], 5, 0), (jobs[2], 0, 9)] {
             log.write(&line(job, exit, signal)).unwrap();
         }
-        assert!(Joblog::open(&path, Resume::Ended).is_err(), "another one writes it");
         drop(log);
         let text = fs::read_to_string(&path).unwrap();
         let first = format!("3\t:\t1700000000.500\t     1.500\t0\t7\t0\t0\techo 'a b'\t{}", jobs[0]);
@@ -276,6 +278,20 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
         drop(Joblog::open(&path, Resume::No).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEADING}\n"));
+    }
+
+    #[test]
+    fn what_another_one_writes_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        drop(Joblog::open(&path, Resume::No).unwrap());
+        // A lock of a description has no process, as one of another pid namespace has none that is seen.
+        let other = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        assert!(file_lock::try_lock(&other, 0, Share::Exclusive).unwrap());
+        let error = format!("{:?}", Joblog::open(&path, Resume::Ended).unwrap_err());
+        assert!(error.contains("another `procession map`: wait until"), "{error}");
+        drop(other);
+        Joblog::open(&path, Resume::Ended).unwrap();
     }
 
     #[test]
