@@ -3,7 +3,7 @@
 //! Such a lock belongs to the open file description, not to the process: it lasts while any descriptor *or
 //! mapping* of that description lasts. A description never conflicts with itself, so a question about a lock
 //! must be asked through another description than the one that may hold it. `flock` is not the same: an OFD
-//! lock is granted beside it.
+//! lock is granted beside it. One function is for the other kind of lock, which is a process's.
 #![expect(unsafe_code, reason = "fcntl takes a struct by pointer")]
 
 use crate::clock::Deadline;
@@ -31,7 +31,7 @@ pub fn try_lock(file: impl AsFd, byte: u64, share: Share) -> Result<bool> {
     };
     match control(&file, libc::F_OFD_SETLK, byte, kind) {
         Ok(_) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) if is_conflict(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -65,11 +65,40 @@ pub fn unlock(file: impl AsFd, byte: u64) -> Result<()> {
 /// # Errors
 /// As `fcntl`.
 pub fn is_locked(file: impl AsFd, byte: u64) -> Result<bool> {
-    Ok(control(&file, libc::F_OFD_GETLK, byte, libc::F_WRLCK)? != libc::F_UNLCK)
+    Ok(is_taken(control(&file, libc::F_OFD_GETLK, byte, libc::F_WRLCK)?))
 }
 
-/// Gives `fcntl` a lock command for one byte; returns the lock type the kernel left in the struct.
-fn control(file: &impl AsFd, command: i32, byte: u64, kind: i32) -> Result<i32> {
+/// Takes the lock for this process alone, and not for the description, if nobody is in the way: a process that is forked
+/// does not keep it, and the first descriptor of the file that this process closes gives it back. `Some` if somebody is
+/// in the way, with the process, unless it has no number in this pid namespace.
+///
+/// # Errors
+/// As [`try_lock`].
+pub fn try_lock_for_process(file: impl AsFd, byte: u64) -> Result<Option<Option<u32>>> {
+    loop {
+        match control(&file, libc::F_SETLK, byte, libc::F_WRLCK) {
+            Ok(_) => return Ok(None),
+            Err(error) if is_conflict(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let other = control(&file, libc::F_GETLK, byte, libc::F_WRLCK)?;
+        // Else it has ended meanwhile.
+        if is_taken(other) {
+            return Ok(Some(u32::try_from(other.l_pid).ok().filter(|&pid| pid != 0)));
+        }
+    }
+}
+
+fn is_conflict(error: &Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES))
+}
+
+fn is_taken(lock: libc::flock) -> bool {
+    i32::from(lock.l_type) != libc::F_UNLCK
+}
+
+/// Gives `fcntl` a lock command for one byte; returns what the kernel left in the struct.
+fn control(file: &impl AsFd, command: i32, byte: u64, kind: i32) -> Result<libc::flock> {
     let start = i64::try_from(byte).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
     let mut lock = libc::flock {
         l_type: i16::try_from(kind).unwrap_or(0),
@@ -80,7 +109,7 @@ fn control(file: &impl AsFd, command: i32, byte: u64, kind: i32) -> Result<i32> 
     };
     // SAFETY: the descriptor is open for the whole call and `lock` is a valid flock that the kernel may fill.
     let result = unsafe { libc::fcntl(file.as_fd().as_raw_fd(), command, &raw mut lock) };
-    if result == -1 { Err(Error::last_os_error()) } else { Ok(i32::from(lock.l_type)) }
+    if result == -1 { Err(Error::last_os_error()) } else { Ok(lock) }
 }
 
 #[cfg(test)]

@@ -11,9 +11,7 @@
 //! | the line is written, by one write | it is not run again; output that was not printed yet is lost (`--results` keeps it) |
 //! | the machine stops in the middle of a line | a line without its end is no line |
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
+use procession_sys::file_lock;
 use procession_terminal::exit::Failure;
 use siphasher::sip128::{Hasher128, SipHasher24};
 use std::collections::HashMap;
@@ -106,7 +104,10 @@ impl Joblog {
             log.append(&format!("{HEADING}\n"))?;
             return Ok(log);
         }
-        if let Some(writer) = writer_of(&log.file) {
+        // The process's own lock: a job that was just forked when its map was killed has the description too, until it is
+        // executed, and a map that resumes would be refused. A file system without locks is no reason to have no log.
+        if let Ok(Some(writer)) = file_lock::try_lock_for_process(&log.file, 0) {
+            let writer = writer.map_or_else(String::new, |pid| format!(", process {pid}"));
             return Err(Failure::Error(
                 format!(
                     "the job log {} is being written by another `procession map`{writer}: wait until that has \
@@ -179,30 +180,6 @@ fn text(line: &Line<'_>) -> String {
         seconds(*began_ns),
         seconds(*ran_ns)
     )
-}
-
-/// Which process writes the log already, in words; `None` if this one does from now on.
-///
-/// The lock is the process's, and not that of its description of the file as the library's are: a job that a map which
-/// is killed has just forked has that description too, until it is executed, and a map that resumes would be refused.
-fn writer_of(log: &File) -> Option<String> {
-    let whole =
-        |kind: i32| flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 };
-    loop {
-        match fcntl(log, FcntlArg::F_SETLK(&whole(F_WRLCK))) {
-            Err(Errno::EAGAIN | Errno::EACCES) => {}
-            // A file system without locks is no reason to have no log.
-            Ok(_) | Err(_) => return None,
-        }
-        let mut other = whole(F_WRLCK);
-        fcntl(log, FcntlArg::F_GETLK(&mut other)).ok()?;
-        // Else it has ended meanwhile.
-        if i32::from(other.l_type) != F_UNLCK {
-            // One of another pid namespace has no number here.
-            let is_seen = other.l_pid > 0;
-            return Some(if is_seen { format!(", process {}", other.l_pid) } else { String::new() });
-        }
-    }
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
