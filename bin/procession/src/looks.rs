@@ -72,14 +72,12 @@ impl Looks {
         self.renew_known()?;
         let mut looker = Looker::default();
         let mut all = Vec::new();
-        let mut n_views = 0;
         // What begins with a dot is the library's own.
         let meant = |known: &&mut Known| !known.entry.name.starts_with('.') && is_meant(&known.entry.name);
-        for known in self.known.values_mut().filter(meant) {
+        for (nth, known) in self.known.values_mut().filter(meant).enumerate() {
             known.look(&self.namespace);
             all.push(looker.look_through(known.view.as_ref(), Arc::clone(&known.entry)));
-            n_views += 1;
-            if n_views > VIEWS {
+            if nth >= VIEWS {
                 known.view = None;
             }
         }
@@ -101,9 +99,10 @@ impl Looks {
 
     /// Brings the entries up to date: all of them now and then, and else only those of which the name is new, or gone.
     fn renew_known(&mut self) -> Result<(), Failure> {
-        let mut before = std::mem::take(&mut self.known);
         if self.looks % ANEW == 1 {
-            for entry in self.namespace.list()? {
+            let entries = self.namespace.list()?;
+            let mut before = std::mem::take(&mut self.known);
+            for entry in entries {
                 let view = before.remove(&entry.name).and_then(|known| known.view);
                 self.known.insert(entry.name.clone(), Known { entry: entry.into(), view });
             }
@@ -112,6 +111,7 @@ impl Looks {
         let prefix = self.namespace.file_name("");
         let files = shm_file::names(&prefix).map_err(|error| format!("cannot read /dev/shm: {error}"));
         let files = files.map_err(|error| Failure::Error(error.into()))?;
+        let mut before = std::mem::take(&mut self.known);
         for name in files.iter().filter_map(|file| file.strip_prefix(&prefix)) {
             // A name that no object of a user can have is looked at when all are.
             if let Some(known) =
