@@ -291,8 +291,7 @@ fn finish<O: Object>(
 /// again and again keeps a [`View`].
 #[must_use]
 pub fn look<O: Object>(entry: &Entry) -> Option<O> {
-    let is_it = entry.header.as_ref().is_ok_and(|header| header.kind == O::KIND);
-    is_it.then(|| View::of(entry)).flatten()?.object()
+    View::of(entry)?.object()
 }
 
 /// A view of an object, to ask what it is in at one moment or [again and again](Self::renew), as [`look`] does once.
