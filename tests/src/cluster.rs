@@ -82,13 +82,28 @@ impl Place {
             actor.does(option);
         }
         // A machine with much to do may not answer within a deadline that is short for the test's sake.
-        let connect = format!("connect {}", self.url);
-        until("the server answers", || match actor.ask(&connect) {
-            answer if answer.starts_with("error Unavailable") => false,
-            answer => answer.starts_with("ok") || panic!("{connect}: {answer}"),
-        });
+        again(&mut actor, &format!("connect {}", self.url), Ok(()));
         actor
     }
+}
+
+/// Asks until the server is reached; its answer must be what is expected then.
+///
+/// # Panics
+/// When the answer is another.
+pub fn again(actor: &mut Actor, command: &str, expected: Result<(), &str>) {
+    until("the server is reached again", || {
+        let answer = actor.ask(command);
+        let (is_ok, failure) = (answer.starts_with("ok"), answer.strip_prefix("error ").unwrap_or_default());
+        assert!(
+            match expected {
+                Ok(()) => is_ok,
+                Err(case) => failure.starts_with(case),
+            } || failure.starts_with("Unavailable"),
+            "{command}: {answer}"
+        );
+        !failure.starts_with("Unavailable")
+    });
 }
 
 /// The server that the tests of this program share, and which none of them may kill; `None` where none is installed.

@@ -7,7 +7,7 @@
 
 use procession::cluster::Token;
 use procession::{Bytes, Codec};
-use procession_tests::cluster::{Place, server};
+use procession_tests::cluster::{Place, again, server};
 use procession_tests::network::{Network, Way};
 use procession_tests::postgres::Postgres;
 use procession_tests::{Actor, note, until};
@@ -104,22 +104,6 @@ fn a_holder_that_is_cut_off_learns_it_before_the_next_one_has_it() {
         again(&mut holder, "try-lock deploy", Err("WouldBlock"));
         next.does("release");
         holder.does("lock deploy");
-    });
-}
-
-/// Asks until the server can be reached again.
-fn again(actor: &mut Actor, command: &str, expected: Result<(), &str>) {
-    until("the server is reached again", || {
-        let answer = actor.ask(command);
-        let (is_ok, failure) = (answer.starts_with("ok"), answer.strip_prefix("error ").unwrap_or_default());
-        assert!(
-            match expected {
-                Ok(()) => is_ok,
-                Err(case) => failure.starts_with(case),
-            } || failure.starts_with("Unavailable"),
-            "{command}: {answer}"
-        );
-        !failure.starts_with("Unavailable")
     });
 }
 
