@@ -1,7 +1,7 @@
 //! Encoded items on their way to the workers.
 
 use super::error::{TaskError, TaskItem};
-use super::wire::push_item;
+use super::wire::push_encoded;
 use procession_channel::{Parcel, codec};
 use procession_shm::{Carried, carrying};
 use serde::Serialize;
@@ -98,7 +98,7 @@ impl BatchBuilder {
         item: &A,
     ) -> Result<(Self, Cargo), TaskError> {
         let mut batch = Self::new(name.index);
-        let (pushed, cargo) = Cargo::of(|| push_item(&mut batch.bytes, item));
+        let (pushed, cargo) = Cargo::of(|| push_encoded(&mut batch.bytes, item));
         pushed.map_err(|error| TaskError::encode(name, &error))?;
         batch.starts.push(batch.bytes.len());
         Ok((batch, cargo))
@@ -128,7 +128,7 @@ impl BatchBuilder {
         let (filled, ends) = Parcel::of_encoding(|| {
             while starts.len() <= most && bytes.len() < MAX_CHUNK_BYTES {
                 match items.next() {
-                    Some(item) => push_item(bytes, &item)?,
+                    Some(item) => push_encoded(bytes, &item)?,
                     None => return Ok(true),
                 }
                 starts.push(bytes.len());

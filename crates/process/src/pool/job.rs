@@ -5,6 +5,7 @@ use super::error::{TaskError, TaskItem};
 use super::plan::Policy;
 use super::runner::JobEntry;
 use super::watchers::{Due, Duty, Watcher};
+use super::wire::{Pieces, push_piece};
 use crate::entry::EntryRef;
 use crate::label::ProcessLabel;
 use procession_channel::{Parcel, codec};
@@ -51,8 +52,7 @@ pub(crate) enum Results {
     Shared(Arc<JobResult>),
 }
 
-/// Results side by side in one piece of memory, each behind its length: a million small ones are no million
-/// allocations, and take little more memory than themselves.
+/// Results side by side in one piece of memory, as pieces: a million small ones are no million allocations.
 #[derive(Debug, Default)]
 pub(crate) struct Collected {
     bytes: Vec<u8>,
@@ -70,33 +70,6 @@ struct Share {
     worker: ProcessLabel,
 }
 
-/// Appends a result: seven bits of its length in each byte, the lowest first, and a bit that says that more follow.
-fn push_result(bytes: &mut Vec<u8>, result: &[u8]) {
-    let mut len = result.len();
-    while len >= 0x80 {
-        bytes.push(len as u8 | 0x80);
-        len >>= 7;
-    }
-    bytes.push(len as u8);
-    bytes.extend_from_slice(result);
-}
-
-/// The first of these results, which are the others then.
-fn next_result<'a>(results: &mut &'a [u8]) -> &'a [u8] {
-    let (mut len, mut shift, mut rest) = (0, 0, *results);
-    while let Some((&byte, others)) = rest.split_first() {
-        rest = others;
-        len |= usize::from(byte & 0x7f) << shift;
-        shift += 7;
-        if byte < 0x80 {
-            break;
-        }
-    }
-    let (result, rest) = rest.split_at_checked(len).unwrap_or_default();
-    *results = rest;
-    result
-}
-
 impl Collected {
     fn put(&mut self, index: usize, result: &[u8], worker: &ProcessLabel) {
         match self.shares.last_mut() {
@@ -110,7 +83,7 @@ impl Collected {
         }
         let (len, ends) = Parcel::of_message(result);
         self.ends.join(ends);
-        push_result(&mut self.bytes, &result[..len]);
+        push_piece(&mut self.bytes, &result[..len]);
     }
 
     /// The results of `function` in order, or the error of the lowest index that has one.
@@ -123,12 +96,12 @@ impl Collected {
         }
         let mut results = Vec::with_capacity(self.shares.iter().map(|share| share.items.len()).sum());
         for share in self.in_order() {
-            let mut rest = &self.bytes[share.start..];
+            let mut pieces = Pieces(&self.bytes[share.start..]);
             for index in share.items.clone() {
                 if index != results.len() {
                     return Err(TaskError::Cancelled);
                 }
-                results.push(share.decode(index, next_result(&mut rest), function)?);
+                results.push(share.decode(index, pieces.next().unwrap_or_default(), function)?);
             }
         }
         Ok(results)
@@ -142,10 +115,10 @@ impl Collected {
         let error = |index| Err(self.errors.get(&index).cloned().unwrap_or(TaskError::Cancelled));
         let mut outcomes = Vec::new();
         for share in self.in_order() {
-            let mut rest = &self.bytes[share.start..];
+            let mut pieces = Pieces(&self.bytes[share.start..]);
             for index in share.items.clone() {
                 outcomes.extend((outcomes.len()..index).map(error));
-                outcomes.push(share.decode(index, next_result(&mut rest), function));
+                outcomes.push(share.decode(index, pieces.next().unwrap_or_default(), function));
             }
         }
         let end = self.errors.keys().next_back().map_or(0, |last| last + 1);
@@ -509,10 +482,7 @@ impl Job {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{
-        Cargo, Collected, EntryRef, Job, JobFunction, Policy, Results, TaskError, Watcher, next_result,
-        push_result,
-    };
+    use super::{Cargo, Collected, EntryRef, Job, JobFunction, Policy, Results, TaskError, Watcher};
     use crate::label::ProcessLabel;
     use crate::pool::runner::{JobEntry, Runner};
     use crate::pool::watchers::Arrivals;
@@ -574,20 +544,5 @@ pub(super) mod tests {
         collected.errors.insert(7, TaskError::Closed);
         collected.errors.insert(3, TaskError::Cancelled);
         assert!(matches!(collected.decode::<String>("work"), Err(TaskError::Cancelled)));
-    }
-
-    #[test]
-    fn results_of_any_length_come_back() {
-        let lengths = [0, 1, 127, 128, 300, 16_383, 16_384, 1 << 21, 3];
-        let (mut all, mut results) = (Vec::new(), Vec::new());
-        for (byte, len) in (0..).zip(lengths) {
-            results.push(vec![byte; len]);
-            push_result(&mut all, &results[results.len() - 1]);
-        }
-        let mut rest = &all[..];
-        for result in results {
-            assert!(next_result(&mut rest) == result, "{}", result.len());
-        }
-        assert!(rest.is_empty() && next_result(&mut rest).is_empty());
     }
 }

@@ -6,8 +6,8 @@ use crate::entry::EntryRef;
 use procession_channel::codec;
 use serde::{Deserialize, Serialize};
 
-/// The header of a chunk: some items of one job, as a worker is told about them. The encoded items follow,
-/// each behind its length.
+/// The header of a chunk: some items of one job, as a worker is told about them. The items follow,
+/// each a piece.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ChunkHeader {
     pub(crate) lease: Lease,
@@ -59,67 +59,86 @@ pub(crate) fn answer(record: &mut Vec<u8>, answer: Answer, text: &[u8]) {
 /// How long a header is at most, without the state that may be in it.
 const ROOM_FOR_HEADER: usize = 64;
 
-/// An order is its header's length, the header, and the items.
+/// An order is its header as a piece, and the items.
 pub(crate) fn compose_order(header: &Order, items: &[u8]) -> Result<Vec<u8>, codec::EncodeError> {
     // Room for all: the items may be long, and would be copied once more.
     let mut bytes = Vec::with_capacity(items.len() + ROOM_FOR_HEADER);
-    bytes.extend_from_slice(&[0; 8]);
-    codec::encode(header, &mut bytes)?;
-    let len = bytes.len() as u64 - 8;
-    bytes[..8].copy_from_slice(&len.to_le_bytes());
+    push_encoded(&mut bytes, header)?;
     bytes.extend_from_slice(items);
     Ok(bytes)
 }
 
-/// The header of an order, and its items.
-pub(crate) fn split_order(order: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (len, rest) = order.split_first_chunk::<8>()?;
-    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)
+/// What stands before each piece: how many bytes it has.
+type Length = [u8; 8];
+
+/// Appends a piece: its length, and its bytes.
+pub(crate) fn push_piece(bytes: &mut Vec<u8>, piece: &[u8]) {
+    bytes.extend_from_slice(&(piece.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(piece);
 }
 
-/// Appends one item to a chunk's bytes; on an error they are as they were.
-pub(crate) fn push_item<A: Serialize + 'static>(
-    items: &mut Vec<u8>,
-    item: &A,
+/// Appends a value, encoded, as a piece; on an error the bytes are as they were.
+pub(crate) fn push_encoded<A: Serialize + 'static>(
+    bytes: &mut Vec<u8>,
+    value: &A,
 ) -> Result<(), codec::EncodeError> {
-    let start = items.len();
-    items.extend_from_slice(&[0; 8]);
-    codec::encode(item, items).inspect_err(|_| items.truncate(start))?;
-    let len = (items.len() - start - 8) as u64;
-    items[start..start + 8].copy_from_slice(&len.to_le_bytes());
+    let start = bytes.len();
+    let encoded = start + size_of::<Length>();
+    bytes.extend_from_slice(&Length::default());
+    codec::encode(value, bytes).inspect_err(|_| bytes.truncate(start))?;
+    let len = (bytes.len() - encoded) as u64;
+    bytes[start..encoded].copy_from_slice(&len.to_le_bytes());
     Ok(())
 }
 
-/// The items of a chunk's bytes.
-pub(crate) struct Items<'a>(pub(crate) &'a [u8]);
+/// The first of the pieces, and what follows it.
+pub(crate) fn split_piece(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<{ size_of::<Length>() }>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)
+}
 
-impl<'a> Iterator for Items<'a> {
+/// The pieces that these bytes are.
+pub(crate) struct Pieces<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Pieces<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let (len, rest) = self.0.split_first_chunk::<8>()?;
-        let (item, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
+        let (piece, rest) = split_piece(self.0)?;
         self.0 = rest;
-        Some(item)
+        Some(piece)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Items, Order, compose_order, push_item, split_order};
+    use super::{Order, Pieces, compose_order, push_encoded, push_piece, split_piece};
     use procession_channel::codec;
 
     #[test]
     fn an_order_comes_apart_as_it_was_composed() {
         let mut items = Vec::new();
         for item in ["one", "", "three"] {
-            push_item(&mut items, &item).unwrap();
+            push_encoded(&mut items, &item).unwrap();
         }
         let order = compose_order(&Order::Leave, &items).unwrap();
-        let (header, rest) = split_order(&order).unwrap();
+        let (header, rest) = split_piece(&order).unwrap();
         assert!(matches!(codec::decode(header), Ok(Order::Leave)));
         let decode = |item: &[u8]| codec::decode::<String>(item).unwrap();
-        assert_eq!(Items(rest).map(decode).collect::<Vec<_>>(), ["one", "", "three"]);
-        assert!(split_order(&order[..3]).is_none());
+        assert_eq!(Pieces(rest).map(decode).collect::<Vec<_>>(), ["one", "", "three"]);
+        assert!(split_piece(&order[..3]).is_none());
+    }
+
+    #[test]
+    fn pieces_of_any_length_come_apart_and_a_cut_one_is_none() {
+        let pieces: Vec<Vec<u8>> =
+            (0..).zip([0, 1, 127, 128, 300, 16_384, 1 << 21, 3]).map(|(byte, len)| vec![byte; len]).collect();
+        let mut bytes = Vec::new();
+        for piece in &pieces {
+            push_piece(&mut bytes, piece);
+        }
+        assert!(Pieces(&bytes).eq(&pieces));
+        assert!(Pieces(&bytes[..bytes.len() - 1]).eq(&pieces[..pieces.len() - 1]));
+        assert!(split_piece(&u64::MAX.to_le_bytes()).is_none());
     }
 }

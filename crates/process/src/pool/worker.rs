@@ -4,7 +4,7 @@
 use super::initial::InitialCall;
 use super::link::Link;
 use super::runner::Runner;
-use super::wire::{Answer, ChunkHeader, Items, Order, answer, split_order};
+use super::wire::{Answer, ChunkHeader, Order, Pieces, answer, split_piece};
 use crate::child::take_inherited;
 use crate::entry::SameBuild;
 use crate::panic;
@@ -77,14 +77,14 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Does what the pool says; `false` if that was to leave.
     fn obey(&mut self, order: &[u8]) -> bool {
-        let Some((header, items)) = split_order(order) else { return false };
+        let Some((header, items)) = split_piece(order) else { return false };
         match codec::decode::<Order>(header) {
             Ok(Order::Chunk(chunk)) => {
                 // A job's state comes once: it is kept also if the chunk was taken back.
                 self.prepare(&chunk);
                 if self.link.take(chunk.lease) {
                     crash_point("pool.chunk_taken");
-                    for item in Items(items) {
+                    for item in Pieces(items) {
                         if self.outbox.is_corrupt() {
                             return false;
                         }
