@@ -96,12 +96,11 @@ impl Collected {
         }
         let mut results = Vec::with_capacity(self.shares.iter().map(|share| share.items.len()).sum());
         for share in self.in_order() {
-            let mut pieces = Pieces(&self.bytes[share.start..]);
-            for index in share.items.clone() {
+            for (index, result) in self.results_of(share) {
                 if index != results.len() {
                     return Err(TaskError::Cancelled);
                 }
-                results.push(share.decode(index, pieces.next().unwrap_or_default(), function)?);
+                results.push(share.decode(index, result, function)?);
             }
         }
         Ok(results)
@@ -115,10 +114,9 @@ impl Collected {
         let error = |index| Err(self.errors.get(&index).cloned().unwrap_or(TaskError::Cancelled));
         let mut outcomes = Vec::new();
         for share in self.in_order() {
-            let mut pieces = Pieces(&self.bytes[share.start..]);
-            for index in share.items.clone() {
+            for (index, result) in self.results_of(share) {
                 outcomes.extend((outcomes.len()..index).map(error));
-                outcomes.push(share.decode(index, pieces.next().unwrap_or_default(), function));
+                outcomes.push(share.decode(index, result, function));
             }
         }
         let end = self.errors.keys().next_back().map_or(0, |last| last + 1);
@@ -131,6 +129,11 @@ impl Collected {
         // They are nearly sorted.
         shares.sort_by_key(|share| share.items.start);
         shares
+    }
+
+    /// The results of a share, each with its item's index: there are as many pieces as items.
+    fn results_of(&self, share: &Share) -> impl Iterator<Item = (usize, &[u8])> {
+        share.items.clone().zip(Pieces(&self.bytes[share.start..]))
     }
 }
 

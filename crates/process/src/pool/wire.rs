@@ -6,8 +6,8 @@ use crate::entry::EntryRef;
 use procession_channel::codec;
 use serde::{Deserialize, Serialize};
 
-/// The header of a chunk: some items of one job, as a worker is told about them. The items follow,
-/// each a piece.
+/// The header of a chunk: some items of one job, as a worker is told about them. The items follow, each
+/// a piece.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ChunkHeader {
     pub(crate) lease: Lease,
@@ -131,8 +131,10 @@ mod tests {
 
     #[test]
     fn pieces_of_any_length_come_apart_and_a_cut_one_is_none() {
-        let pieces: Vec<Vec<u8>> =
-            (0..).zip([0, 1, 127, 128, 300, 16_384, 1 << 21, 3]).map(|(byte, len)| vec![byte; len]).collect();
+        let pieces: Vec<Vec<u8>> = (0..)
+            .zip([0, 1, 127, 128, 300, 16_383, 16_384, 1 << 21, 3])
+            .map(|(byte, len)| vec![byte; len])
+            .collect();
         let mut bytes = Vec::new();
         for piece in &pieces {
             push_piece(&mut bytes, piece);
