@@ -368,8 +368,12 @@ where
             }
             self.make_posts();
             self.replace();
-            for index in 0..self.posts.len() {
+            for index in self.in_order_of_ends() {
                 self.look_at(index);
+            }
+            // What starts workers may learn of ends; those are told in the next round, in their order.
+            for index in 0..self.posts.len() {
+                self.start_or_end(index);
             }
             self.regroup();
             // What is told of an end may have wished for more.
@@ -377,7 +381,6 @@ where
             if self.posts.iter().all(Post::is_over) && !has_wishes {
                 break;
             }
-            // What starts workers may learn of ends meanwhile, of those that were looked at before.
             if std::mem::take(&mut self.has_started) {
                 continue;
             }
@@ -444,7 +447,14 @@ where
         }
     }
 
-    /// Does what there is to do about one worker now.
+    /// All workers; those whose ends were taken come last, in the order in which that was done.
+    fn in_order_of_ends(&self) -> Vec<usize> {
+        let mut order: Vec<(u64, usize)> = self.posts.iter().map(Post::place_among_ends).zip(0..).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(_, index)| index).collect()
+    }
+
+    /// Tells what has become of one worker.
     fn look_at(&mut self, index: usize) {
         let (policy, now) = (self.policy, Instant::now());
         let Some(post) = self.posts.get_mut(index) else { return };
@@ -458,6 +468,11 @@ where
             (self.observe)(&event);
             self.follow(index, next);
         }
+    }
+
+    /// Starts one worker if it is time, or has it end.
+    fn start_or_end(&mut self, index: usize) {
+        let now = Instant::now();
         match self.ending.or(self.regrouping) {
             Some(end) => self.end(index, now >= end),
             None => self.start_if_due(index, now),

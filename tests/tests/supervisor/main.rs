@@ -391,6 +391,51 @@ impl Supervised for Told {
     }
 }
 
+/// A process whose end is taken before it is asked for.
+struct Taken(Told, u64);
+
+impl Supervised for Taken {
+    fn label(&self) -> ProcessLabel {
+        self.0.label()
+    }
+
+    fn end(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn status(&self) -> Option<ExitStatus> {
+        self.0.status()
+    }
+
+    fn place_among_ends(&self) -> u64 {
+        self.1
+    }
+
+    fn signal(&self, signal: i32) -> Result<(), KernelError> {
+        self.0.signal(signal)
+    }
+}
+
+#[test]
+fn ends_are_told_in_the_order_in_which_they_were_taken() {
+    let _scratch = Scratch::new();
+    let mut told = Vec::new();
+    quick(3)
+        .on_event(|event| {
+            if let Happened::Ended { rank, .. } = event {
+                told.push(*rank);
+            }
+        })
+        .run(|attempt| {
+            let process = Process::spawn(|| (), ())?;
+            // The supervisor finds all of them ended when it looks for the first time.
+            process.wait_timeout(Duration::from_secs(60)).unwrap();
+            Ok::<_, SpawnError>(Taken(Told(process), [2, 3, 1][attempt.rank()]))
+        })
+        .unwrap();
+    assert_eq!(told, [2, 0, 1]);
+}
+
 /// A process that counts how often it is looked at, and whose status cannot be had before a moment.
 struct Counted<'a>(Process<()>, &'a Cell<u32>, Instant);
 

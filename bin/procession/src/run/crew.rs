@@ -30,10 +30,18 @@ use std::os::unix::process::ExitStatusExt;
 use std::process;
 use std::rc::Rc;
 
+/// How a worker ended.
+#[derive(Clone, Copy)]
+struct TakenEnd {
+    status: ExitStatus,
+    /// How many ends had been taken by then, with this one.
+    nth: u64,
+}
+
 /// A worker whose exit status was not taken.
 pub(super) struct Running {
     pub(super) rank: usize,
-    status: Rc<Cell<Option<ExitStatus>>>,
+    end: Rc<Cell<Option<TakenEnd>>>,
     /// By --pty.
     terminal: Option<Terminal>,
 }
@@ -64,6 +72,8 @@ pub(super) struct Crew<'a> {
     stdin: Option<File>,
     /// Those whose exit status was not taken, by process id.
     pub(super) running: BTreeMap<u32, Running>,
+    /// How many were taken.
+    ends_taken: u64,
     /// What those that are started for the first time later get too, once each.
     passed_on: Vec<i32>,
     /// How often SIGINT came.
@@ -83,7 +93,7 @@ impl<'a> Crew<'a> {
         let stdin = if stdin().is_terminal() { Some(File::open("/dev/null")?) } else { None };
         let places = Places::of(args.bind)?;
         let (running, passed_on) = (BTreeMap::new(), Vec::new());
-        let interrupts = 0;
+        let (ends_taken, interrupts) = (0, 0);
         Ok(Self {
             args,
             workers,
@@ -94,6 +104,7 @@ impl<'a> Crew<'a> {
             outputs,
             stdin,
             running,
+            ends_taken,
             passed_on,
             interrupts,
         })
@@ -111,7 +122,7 @@ impl<'a> Crew<'a> {
         if attempt.number() == 1 {
             self.passed_on.iter().for_each(|&signal| tell_group(worker.pid, signal));
         }
-        let running = Running { rank: worker.rank, status: Rc::clone(&worker.status), terminal };
+        let running = Running { rank: worker.rank, end: Rc::clone(&worker.end), terminal };
         self.running.insert(worker.pid, running);
         self.listen(story);
         Ok(worker)
@@ -163,7 +174,7 @@ impl<'a> Crew<'a> {
             _ => None,
         };
         let (rank, name) = (attempt.rank(), self.workers.called(attempt.rank()));
-        Ok((Worker { rank, name, pid, status: Rc::default() }, terminal))
+        Ok((Worker { rank, name, pid, end: Rc::default() }, terminal))
     }
 
     /// Takes the signals that have come.
@@ -220,20 +231,23 @@ impl<'a> Crew<'a> {
             match reap_any() {
                 Ok(Some((pid, ended))) => {
                     if let Some(worker) = self.running.remove(&pid) {
-                        worker.status.set(Some(status_of(ended)));
+                        self.take_end(&worker, ended);
                     }
                 }
                 Ok(None) => return,
                 Err(error) => {
                     output::warn(&format!("nobody knows how the workers ended: {error}"));
                     let lost = std::mem::take(&mut self.running).into_values();
-                    lost.for_each(|worker| {
-                        worker.status.set(Some(status_of(Ended::Exited(OWN_FAILURE.into()))))
-                    });
+                    lost.for_each(|worker| self.take_end(&worker, Ended::Exited(OWN_FAILURE.into())));
                     return;
                 }
             }
         }
+    }
+
+    fn take_end(&mut self, worker: &Running, ended: Ended) {
+        self.ends_taken += 1;
+        worker.end.set(Some(TakenEnd { status: status_of(ended), nth: self.ends_taken }));
     }
 
     pub(super) fn tell_all(&self, signal: i32) {
@@ -265,7 +279,7 @@ pub(super) struct Worker {
     name: String,
     pid: u32,
     /// How it ended, once that was taken.
-    status: Rc<Cell<Option<ExitStatus>>>,
+    end: Rc<Cell<Option<TakenEnd>>>,
 }
 
 impl Supervised for Worker {
@@ -279,11 +293,15 @@ impl Supervised for Worker {
     }
 
     fn status(&self) -> Option<ExitStatus> {
-        self.status.get()
+        self.end.get().map(|end| end.status)
+    }
+
+    fn place_among_ends(&self) -> u64 {
+        self.end.get().map_or(0, |end| end.nth)
     }
 
     fn signal(&self, signal: i32) -> Result<(), KernelError> {
-        if self.status.get().is_none() {
+        if self.end.get().is_none() {
             tell_group(self.pid, signal);
             if signal == sig::SIGTERM {
                 // Nobody hears it who is stopped.

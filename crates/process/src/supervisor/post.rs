@@ -40,6 +40,8 @@ struct Running<P> {
     readiness: Option<Readiness>,
     is_told_ready: bool,
     is_killed: bool,
+    /// It had ended, and its status could not be had yet: a debugger may be first in line for it.
+    is_kept: bool,
     /// It was told to end because another is to come in its place; when it is killed, if it has not by then.
     replaced: Option<Instant>,
 }
@@ -92,8 +94,9 @@ impl<P: Supervised> Post<P> {
         let event =
             SupervisorEvent::Started { rank: self.rank, attempt: attempt.number, process: process.label() };
         let readiness = readiness_of(&attempt);
-        let (is_told_ready, is_killed, replaced) = (false, false, None);
-        let running = Running { process, attempt, since: now, readiness, is_told_ready, is_killed, replaced };
+        let (is_told_ready, is_killed, is_kept, replaced) = (false, false, false, None);
+        let running =
+            Running { process, attempt, since: now, readiness, is_told_ready, is_killed, is_kept, replaced };
         self.state = State::Running(running);
         event
     }
@@ -138,8 +141,13 @@ impl<P: Supervised> Post<P> {
         now: Instant,
         again: bool,
     ) -> Option<(SupervisorEvent, Next)> {
-        let State::Running(running) = &self.state else { return None };
-        let status = running.process.status()?;
+        let State::Running(running) = &mut self.state else { return None };
+        // In this order: what ends in between is not kept.
+        let has_ended = |end| matches!(pidfd::wait(end, Some(Duration::ZERO)), Ok(true));
+        let has_ended = running.process.end().is_some_and(has_ended);
+        let status = running.process.status();
+        running.is_kept = has_ended && status.is_none();
+        let status = status?;
         let ran_for = now.saturating_duration_since(running.since);
         let process = running.process.label();
         let reason = format!("{process}: {status}");
@@ -246,11 +254,15 @@ impl<P: Supervised> Post<P> {
             .is_some_and(|running| running.process.end().is_none() && !running.process.is_attended())
     }
 
-    /// Whether it has ended, and its status cannot be had yet: a debugger may be first in line for it.
+    /// Whether it had ended when it was looked at, and its status could not be had. It is not asked for anew: an end is
+    /// told when it is taken, or another that comes because of it would be told before.
     pub(super) fn is_kept(&self) -> bool {
-        let Some(Running { process, .. }) = self.running() else { return false };
-        let has_ended = |end| matches!(pidfd::wait(end, Some(Duration::ZERO)), Ok(true));
-        process.end().is_some_and(has_ended) && process.status().is_none()
+        self.running().is_some_and(|running| running.is_kept)
+    }
+
+    /// See [`Supervised::place_among_ends`].
+    pub(super) fn place_among_ends(&self) -> u64 {
+        self.running().map_or(0, |running| running.process.place_among_ends())
     }
 
     /// What becomes readable when there is something to look at.

@@ -24,6 +24,14 @@ pub trait Supervised {
     /// How it ended; `None` while it runs.
     fn status(&self) -> Option<ExitStatus>;
 
+    /// How many ends had been taken when its own was, where whoever starts processes takes ends before the supervisor
+    /// asks: they are told in that order, as one may have come because of another. 0 for one that runs, and where the
+    /// end is taken when [`status`](Self::status) is asked for.
+    #[doc(hidden)]
+    fn place_among_ends(&self) -> u64 {
+        0
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
